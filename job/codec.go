@@ -1,0 +1,301 @@
+// Package job holds the words of the system and their bytes: a Task names a
+// computation, an Outcome is what it evaluates to. They are pure data.
+//
+// The form is canonical DAG-CBOR, decoded strictly: an unknown field, a missing
+// one, a trailing byte or another spelling of the same value is an error, so that
+// one value has one CID. docs/formats.md is the specification; the vectors in
+// testdata are its tests.
+package job
+
+import (
+	"bytes"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+	"github.com/ipld/go-ipld-prime/codec/dagcbor"
+	"github.com/ipld/go-ipld-prime/datamodel"
+	"github.com/ipld/go-ipld-prime/fluent/qp"
+	cidlink "github.com/ipld/go-ipld-prime/linking/cid"
+	"github.com/ipld/go-ipld-prime/node/basicnode"
+	"github.com/multiformats/go-multihash"
+)
+
+// CIDOf names the bytes of a format: CIDv1, dag-cbor, sha2-256.
+func CIDOf(b []byte) cid.Cid {
+	h, err := multihash.Sum(b, multihash.SHA2_256, -1)
+	if err != nil {
+		panic(err) // sha2-256 is built in
+	}
+	return cid.NewCidV1(cid.DagCBOR, h)
+}
+
+func (t Task) node() datamodel.Node {
+	return buildMap(func(m datamodel.MapAssembler) {
+		qp.MapEntry(m, "v", qp.Int(Version))
+		qp.MapEntry(m, "abi", qp.String(t.ABI))
+		qp.MapEntry(m, "mod", link(t.Mod))
+		qp.MapEntry(m, "fn", qp.String(t.Fn))
+		qp.MapEntry(m, "in", qp.List(int64(len(t.In)), func(l datamodel.ListAssembler) {
+			for _, in := range t.In {
+				qp.ListEntry(l, qp.Map(2, func(m datamodel.MapAssembler) {
+					qp.MapEntry(m, "n", qp.String(in.Name))
+					qp.MapEntry(m, "c", link(in.CID))
+				}))
+			}
+		}))
+		qp.MapEntry(m, "stdin", link(t.Stdin))
+		qp.MapEntry(m, "args", qp.List(int64(len(t.Args)), func(l datamodel.ListAssembler) {
+			for _, a := range t.Args {
+				qp.ListEntry(l, qp.String(a))
+			}
+		}))
+		qp.MapEntry(m, "env", qp.Map(int64(len(t.Env)), func(m datamodel.MapAssembler) {
+			for k, v := range t.Env {
+				qp.MapEntry(m, k, qp.String(v))
+			}
+		}))
+		qp.MapEntry(m, "det", qp.String(t.Det))
+		qp.MapEntry(m, "out", qp.String(t.Out))
+		qp.MapEntry(m, "nonce", qp.Bytes(t.Nonce))
+	})
+}
+
+func (o Outcome) node() datamodel.Node {
+	return buildMap(func(m datamodel.MapAssembler) {
+		qp.MapEntry(m, "v", qp.Int(Version))
+		qp.MapEntry(m, "task", link(o.Task))
+		qp.MapEntry(m, "st", qp.String(string(o.State)))
+		qp.MapEntry(m, "code", qp.Int(int64(o.Code)))
+		qp.MapEntry(m, "root", link(o.Root))
+		qp.MapEntry(m, "size", qp.Int(int64(o.Size)))
+		qp.MapEntry(m, "fuel", qp.Int(int64(o.Fuel)))
+		qp.MapEntry(m, "pages", qp.Int(int64(o.Pages)))
+		qp.MapEntry(m, "tmp", qp.Int(int64(o.Tmp)))
+		qp.MapEntry(m, "log", qp.Int(int64(o.Log)))
+		qp.MapEntry(m, "stdout", link(o.Stdout))
+		qp.MapEntry(m, "stderr", link(o.Stderr))
+		if o.Limits == nil {
+			qp.MapEntry(m, "lim", qp.Null())
+			return
+		}
+		qp.MapEntry(m, "lim", qp.Map(5, func(m datamodel.MapAssembler) {
+			qp.MapEntry(m, "fuel", qp.Int(int64(o.Limits.Fuel)))
+			qp.MapEntry(m, "pages", qp.Int(int64(o.Limits.Pages)))
+			qp.MapEntry(m, "out", qp.Int(int64(o.Limits.Out)))
+			qp.MapEntry(m, "tmp", qp.Int(int64(o.Limits.Tmp)))
+			qp.MapEntry(m, "log", qp.Int(int64(o.Limits.Log)))
+		}))
+	})
+}
+
+// Node returns t as data, for printing as DAG-JSON; an invalid t is an error.
+func (t Task) Node() (datamodel.Node, error) {
+	if err := t.Validate(); err != nil {
+		return nil, err
+	}
+	return t.node(), nil
+}
+
+// Node returns o as data, for printing as DAG-JSON; an invalid o is an error.
+func (o Outcome) Node() (datamodel.Node, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	return o.node(), nil
+}
+
+func buildMap(f func(datamodel.MapAssembler)) datamodel.Node {
+	n, err := qp.BuildMap(basicnode.Prototype.Any, -1, f)
+	if err != nil {
+		panic(err) // basicnode refuses nothing but a repeated key, and our keys are fixed
+	}
+	return n
+}
+
+func link(c cid.Cid) qp.Assemble {
+	if !c.Defined() {
+		return qp.Null()
+	}
+	return qp.Link(cidlink.Link{Cid: c})
+}
+
+func encode(n datamodel.Node) ([]byte, error) {
+	var b bytes.Buffer
+	if err := dagcbor.Encode(n, &b); err != nil {
+		return nil, fmt.Errorf("encode: %w", err)
+	}
+	if b.Len() > maxEncoding {
+		return nil, fmt.Errorf("encode: %d bytes, at most %d", b.Len(), maxEncoding)
+	}
+	return b.Bytes(), nil
+}
+
+// same reports that b is not the one encoding of n.
+func same(b []byte, n datamodel.Node) error {
+	canon, err := encode(n)
+	if err != nil {
+		return err
+	}
+	if !bytes.Equal(b, canon) {
+		return fmt.Errorf("not canonical")
+	}
+	return nil
+}
+
+func decode(b []byte, what string, fields func(*record)) error {
+	if len(b) > maxEncoding {
+		return fmt.Errorf("decode %s: %d bytes, at most %d", what, len(b), maxEncoding)
+	}
+	nb := basicnode.Prototype.Any.NewBuilder()
+	opts := dagcbor.DecodeOptions{AllowLinks: true, AllocationBudget: 16 * maxEncoding, MaxDepth: 8}
+	if err := opts.Decode(nb, bytes.NewReader(b)); err != nil {
+		return fmt.Errorf("decode %s: %w", what, err)
+	}
+	var err error
+	r := &record{err: &err}
+	r = r.sub(nb.Build())
+	fields(r)
+	r.end()
+	if err != nil {
+		return fmt.Errorf("decode %s: %w", what, err)
+	}
+	return nil
+}
+
+// record reads the fields of a map and keeps the first error. It counts them: end
+// reports fields that nobody asked for.
+type record struct {
+	n    datamodel.Node
+	read int64
+	err  *error
+}
+
+func (r *record) fail(format string, a ...any) {
+	if *r.err == nil {
+		*r.err = fmt.Errorf(format, a...)
+	}
+}
+
+func (r *record) sub(n datamodel.Node) *record {
+	s := &record{n: n, err: r.err}
+	if n != nil && n.Kind() != datamodel.Kind_Map {
+		r.fail("%s where a map should be", n.Kind())
+	}
+	if *r.err != nil {
+		s.n = nil
+	}
+	return s
+}
+
+func (r *record) end() {
+	if r.n != nil && r.n.Length() != r.read {
+		r.fail("%d fields, want %d", r.n.Length(), r.read)
+	}
+}
+
+func (r *record) field(name string) datamodel.Node {
+	if r.n == nil || *r.err != nil {
+		return nil
+	}
+	n, err := r.n.LookupByString(name)
+	if err != nil {
+		r.fail("no field %q", name)
+		return nil
+	}
+	r.read++
+	return n
+}
+
+// typed reads a field through one of datamodel.Node's As methods.
+func typed[T any](r *record, name string, n datamodel.Node, as func(datamodel.Node) (T, error)) (v T) {
+	if n == nil {
+		return v
+	}
+	v, err := as(n)
+	if err != nil {
+		r.fail("field %q is %s", name, n.Kind())
+	}
+	return v
+}
+
+func (r *record) asString(name string, n datamodel.Node) string {
+	return typed(r, name, n, datamodel.Node.AsString)
+}
+
+func (r *record) asLink(name string, n datamodel.Node) cid.Cid {
+	l := typed(r, name, n, datamodel.Node.AsLink)
+	cl, ok := l.(cidlink.Link)
+	if !ok && l != nil {
+		r.fail("field %q is a link of another kind", name)
+	}
+	return cl.Cid
+}
+
+func (r *record) str(name string) string   { return r.asString(name, r.field(name)) }
+func (r *record) link(name string) cid.Cid { return r.asLink(name, r.field(name)) }
+func (r *record) bytes(name string) []byte {
+	return typed(r, name, r.field(name), datamodel.Node.AsBytes)
+}
+
+func (r *record) uint(name string) uint64 {
+	v := typed(r, name, r.field(name), datamodel.Node.AsInt)
+	if v < 0 {
+		r.fail("field %q is negative", name)
+	}
+	return uint64(v)
+}
+
+func (r *record) version() {
+	if v := r.uint("v"); v != Version {
+		r.fail("version %d, want %d", v, Version)
+	}
+}
+
+func (r *record) nodeOrNull(name string) datamodel.Node {
+	if n := r.field(name); n != nil && !n.IsNull() {
+		return n
+	}
+	return nil
+}
+
+func (r *record) linkOrNull(name string) cid.Cid { return r.asLink(name, r.nodeOrNull(name)) }
+
+func (r *record) list(name string, each func(datamodel.Node)) {
+	n := r.field(name)
+	if n == nil {
+		return
+	}
+	if n.Kind() != datamodel.Kind_List {
+		r.fail("field %q is %s", name, n.Kind())
+		return
+	}
+	for it := n.ListIterator(); !it.Done() && *r.err == nil; {
+		_, v, err := it.Next()
+		if err != nil {
+			r.fail("field %q: %w", name, err)
+			return
+		}
+		each(v)
+	}
+}
+
+func (r *record) strMap(name string) map[string]string {
+	n := r.field(name)
+	if n == nil {
+		return nil
+	}
+	if n.Kind() != datamodel.Kind_Map {
+		r.fail("field %q is %s", name, n.Kind())
+		return nil
+	}
+	m := make(map[string]string, n.Length())
+	for it := n.MapIterator(); !it.Done() && *r.err == nil; {
+		k, v, err := it.Next()
+		if err != nil {
+			r.fail("field %q: %w", name, err)
+			return nil
+		}
+		m[r.asString(name, k)] = r.asString(name, v)
+	}
+	return m
+}

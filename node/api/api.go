@@ -1,0 +1,176 @@
+// Package api is what a node offers its clients: a few small interfaces, the types
+// that they speak, and an HTTP handler and client over a socket. A *node.Node and a
+// *Client meet the same interfaces, so a command is the same when it owns the repo,
+// when another process does, and against a daemon.
+//
+// It imports the package job alone, so that a Go program that is only a client
+// links neither a store nor a network.
+package api
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// Data reads and writes blocks.
+type Data interface {
+	Get(ctx context.Context, c cid.Cid) ([]byte, error) // CodeMissing when it is not here
+	Has(ctx context.Context, c cid.Cid) (bool, error)
+	// Put hashes every block before it enters: one that does not hash to its CID is an
+	// error, and none of the call's blocks can be relied on. What a client has put is
+	// safe from collection until the client leaves.
+	Put(ctx context.Context, bs ...Block) error
+	// Sync returns when everything put before it would survive a loss of power.
+	Sync(ctx context.Context) error
+}
+
+// Block is bytes under the name that they are said to have.
+type Block struct {
+	CID  cid.Cid
+	Data []byte
+}
+
+// Pins keeps data from collection.
+type Pins interface {
+	Pin(ctx context.Context, p Pin) error         // replaces a pin of the same Name
+	Unpin(ctx context.Context, name string) error // CodeMissing when there is none
+	Pins(ctx context.Context) ([]Pin, error)      // by Name; expired ones are gone
+}
+
+// Pin is a name under which roots are kept.
+type Pin struct {
+	Name    string    `json:"name"` // unique; the CID's string when the user gave none
+	Roots   []Root    `json:"roots"`
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires,omitzero"` // zero: never
+}
+
+// Root is one kept block, alone or with all below it that is here.
+type Root struct {
+	CID       cid.Cid `json:"cid"`
+	Recursive bool    `json:"recursive"`
+}
+
+// Upkeep looks after a repo.
+type Upkeep interface {
+	Collect(ctx context.Context) (Collected, error)
+	// Verify reads and hashes every block and calls damaged for each that is wrong.
+	Verify(ctx context.Context, damaged func(Damage)) (Verified, error)
+}
+
+// Collected is what a collection did.
+type Collected struct {
+	Removed      int   `json:"removed"`
+	RemovedBytes int64 `json:"removed_bytes"`
+	Kept         int   `json:"kept"`
+	KeptBytes    int64 `json:"kept_bytes"`
+}
+
+// Damage is one block whose bytes are not what its name says.
+type Damage struct {
+	CID   string `json:"cid"`
+	Where string `json:"where"`
+	Err   string `json:"error"`
+}
+
+// Verified is what a verification saw.
+type Verified struct {
+	Blocks  int   `json:"blocks"`
+	Bytes   int64 `json:"bytes"`
+	Damaged int   `json:"damaged"`
+}
+
+// Jobs runs Tasks and remembers them.
+type Jobs interface {
+	// Run evaluates r.Task here and returns when it is done. Cancelling ctx ends the
+	// run. The guest's faults are in the Job's Outcome; an error means there is none.
+	Run(ctx context.Context, r Request, w Watch) (Job, error)
+	List(ctx context.Context) ([]Job, error)              // newest first
+	Find(ctx context.Context, prefix string) (Job, error) // CodeMissing, or CodeUsage when several match
+}
+
+// Request is a Task and how to run it.
+type Request struct {
+	Task    job.Task
+	Limits  job.Limits
+	Timeout time.Duration     // zero: none
+	Keep    time.Duration     // how long what the job made is kept; KeepForever; zero: DefaultKeep
+	Local   []cid.Cid         // what was added for this job alone (the module, local inputs): kept with it
+	Labels  map[string]string // job history only
+}
+
+// How long a job's module, local inputs and output are kept.
+const (
+	DefaultKeep               = 30 * 24 * time.Hour
+	KeepForever time.Duration = -1
+)
+
+// Watch receives what a run shows while it goes on. Every field may be nil.
+type Watch struct {
+	Stdout, Stderr io.Writer // an error from Write ends the run with it
+	Progress       func(done, total int64)
+}
+
+// Job is the record of one run.
+type Job struct {
+	ID      string            `json:"id"`    // "j-" and 20 characters, later ones sort later
+	State   string            `json:"state"` // JobRunning, JobDone or JobFailed
+	Task    cid.Cid           `json:"task"`
+	Outcome cid.Cid           `json:"outcome,omitzero"` // defined when State is JobDone
+	Result  *job.Outcome      `json:"-"`                // the decoded Outcome
+	Err     *Error            `json:"error,omitempty"`
+	Fault   string            `json:"fault,omitempty"` // a trap's message and stack, for people
+	Labels  map[string]string `json:"labels,omitempty"`
+	Created time.Time         `json:"created"`
+	Ended   time.Time         `json:"ended,omitzero"`
+	Read    Read              `json:"read"`
+	Refs    []cid.Cid         `json:"refs,omitempty"` // parts of inputs that the output links to
+	Compile time.Duration     `json:"compile_ns"`
+	Run     time.Duration     `json:"run_ns"`
+}
+
+// The states of a Job.
+const (
+	JobRunning = "running"
+	JobDone    = "done"   // there is an Outcome
+	JobFailed  = "failed" // there is none: the fault was not the guest's
+)
+
+// Read counts the distinct blocks of its inputs that a run touched.
+type Read struct {
+	Blocks int   `json:"blocks"`
+	Bytes  int64 `json:"bytes"`
+}
+
+// Code says what kind of error an Error is: a client decides by it.
+type Code string
+
+// The codes.
+const (
+	CodeMissing     Code = "missing"     // what was asked for is not here
+	CodeRefused     Code = "refused"     // the module cannot run here
+	CodeTimeout     Code = "timeout"     // the run's time is over
+	CodeInterrupted Code = "interrupted" // the caller cancelled
+	CodeUsage       Code = "usage"       // the request makes no sense
+	CodeFault       Code = "fault"       // this machine, its disk or its owner failed
+)
+
+// Error is an error that crosses the API.
+type Error struct {
+	Code    Code   `json:"code"`
+	Message string `json:"message"`
+	Hint    string `json:"hint,omitempty"` // what to do about it, a command to type where there is one
+}
+
+func (e *Error) Error() string { return e.Message }
+
+// Errorf makes an *Error.
+func Errorf(code Code, format string, a ...any) *Error {
+	return &Error{Code: code, Message: fmt.Sprintf(format, a...)}
+}
