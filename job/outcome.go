@@ -2,6 +2,7 @@ package job
 
 import (
 	"fmt"
+	"math"
 
 	"github.com/ipfs/go-cid"
 )
@@ -121,6 +122,15 @@ func (o Outcome) Validate() error {
 	}
 	if o.Pages > MaxPages {
 		return bad("%d pages", o.Pages)
+	}
+	numbers := []uint64{o.Size, o.Fuel, o.Tmp, o.Log}
+	if l := o.Limits; l != nil {
+		numbers = append(numbers, l.Fuel, l.Pages, l.Out, l.Tmp, l.Log)
+	}
+	for _, n := range numbers {
+		if n > math.MaxInt64 {
+			return bad("the number %d is over 63 bits", n)
+		}
 	}
 	return nil
 }
