@@ -1,0 +1,76 @@
+# liftoff: build, run, test. `make help` lists the targets.
+
+GO          ?= go
+BIN         := $(CURDIR)/bin
+PREFIX      ?= $(HOME)/.local
+VERSION     := $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+LDFLAGS     := -s -w -X main.version=$(VERSION)
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOFUMPT     := mvdan.cc/gofumpt@v0.8.0
+VULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.1.4
+SOAK_KILLS  ?= 500
+FUZZTIME    ?= 2m
+# One cgo setting for build and test, so that they share a build cache.
+export CGO_ENABLED = 0
+
+.PHONY: help build examples run test test-all check fmt-check lint soak fuzz bench install release vuln setup clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+build: ## bin/liftoff
+	@$(GO) build -ldflags "$(LDFLAGS)" -o $(BIN)/liftoff ./cmd/liftoff
+
+examples: ## the example guests, into bin/wasm; missing toolchains are named and skipped
+	@$(MAKE) --no-print-directory -C wasm-examples GO=$(GO) BIN=$(BIN)/wasm
+
+run: build ## build all, add the Go tree's sources, run an example over their CID
+	@$(MAKE) --no-print-directory -C wasm-examples GO=$(GO) BIN=$(BIN)/wasm wordcount
+	@GO=$(GO) BIN=$(BIN) sh .ci/demo
+
+test: ## every test that needs Go and nothing else
+	$(GO) test -timeout 15m ./...
+
+test-all: setup ## what needs Kubo, clang, Rust, root or gcc too
+	@GO=$(GO) BIN=$(BIN) sh .ci/test-all
+
+setup: ## install what test-all needs, where that can be done
+	@GO=$(GO) BIN=$(BIN) sh .ci/setup
+
+check: fmt-check lint test ## format, vet, staticcheck, layers and the tests
+
+fmt-check:
+	@out=$$($(GO) run $(GOFUMPT) -l .); test -z "$$out" || { echo "gofumpt -w these:"; echo "$$out"; exit 1; }
+
+lint:
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	GOOS=windows $(GO) build -o /dev/null ./cmd/liftoff
+	$(GO) run $(STATICCHECK) ./...
+
+soak: build ## hours of kills and fuzzing; SOAK_KILLS and FUZZTIME bound it
+	LIFTOFF_KILLS=$(SOAK_KILLS) $(GO) test -count=1 -timeout 6h -run 'Kill' -v ./host/store ./cmd/liftoff
+	@$(MAKE) --no-print-directory fuzz
+
+fuzz: ## every fuzz target for FUZZTIME
+	@GO=$(GO) FUZZTIME=$(FUZZTIME) sh .ci/fuzz
+
+bench: build examples ## every figure that the docs quote
+	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+
+install: build ## into $(PREFIX)/bin
+	install -D -m 755 $(BIN)/liftoff $(DESTDIR)$(PREFIX)/bin/liftoff
+
+release: ## static binaries for linux amd64 and arm64, with checksums, into dist
+	@rm -rf dist && mkdir -p dist
+	@for arch in amd64 arm64; do \
+		echo "dist/liftoff-linux-$$arch"; \
+		GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS) -buildid=" -o dist/liftoff-linux-$$arch ./cmd/liftoff || exit 1; \
+	done
+	@cd dist && sha256sum liftoff-* > SHA256SUMS && cat SHA256SUMS
+
+vuln: ## known vulnerabilities of the dependencies; needs their database, so it gates nothing
+	$(GO) run $(VULNCHECK) ./...
+
+clean: ## bin and dist
+	rm -rf bin dist

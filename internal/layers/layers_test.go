@@ -1,0 +1,272 @@
+package layers
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/ipfs-liftoff/liftoff"
+
+// floors gives the floor of a package, or of all packages below it. A package imports
+// lower floors only; packages of one floor do not import each other, but what is
+// nested in a package belongs to it.
+var floors = map[string]int{
+	"cmd":                 6,
+	"node":                5,
+	"host":                4,
+	"runtime/wasm":        4,
+	"runtime/plugin":      4,
+	"runtime/docker":      4,
+	"scheduler":           3,
+	"runtime":             3,
+	"runtime/runtimetest": 3,
+	"runtime/wasm/wasi":   4,
+	"runtime/wasm/meter":  3,
+	"host/store":          3,
+	"node/api":            3,
+	"internal/dag":        2,
+	"job":                 1,
+	"abi":                 1,
+	"internal/layers":     0,
+}
+
+// nested lists packages that stand inside another one: they may import each other as
+// the parts of one package do.
+var nested = map[string]string{
+	"runtime/wasm/wasi":   "runtime/wasm",
+	"runtime/runtimetest": "runtime",
+}
+
+// only says which packages may import a library, by the library's path prefix.
+var only = []struct {
+	library string
+	in      []string
+}{
+	{"github.com/tetratelabs/wazero", []string{"runtime/wasm"}},
+	{"github.com/libp2p/", []string{"host", "node"}},
+	{"github.com/ipfs/boxo", []string{"internal/dag", "host", "host/store"}},
+	{"github.com/docker/", []string{"runtime/docker"}},
+	{"github.com/moby/", []string{"runtime/docker"}},
+	{"github.com/urfave/cli", []string{"cmd"}},
+	{"flag", []string{"cmd"}},
+}
+
+// pure lists what a package never imports.
+var pure = map[string][]string{
+	"abi":       {module},
+	"job":       {module},
+	"scheduler": {"context", "net", "os", "sync", "github.com/libp2p/"},
+}
+
+// calls lists functions that only some packages may call.
+var calls = []struct {
+	name string
+	in   []string
+}{
+	{"os.Getenv", []string{"cmd"}},
+	{"os.LookupEnv", []string{"cmd"}},
+	{"os.Exit", []string{"cmd"}},
+}
+
+// clockless lists the packages that never read the time.
+var clockless = []string{"abi", "job", "scheduler", "runtime/wasm/meter", "internal/dag"}
+
+func TestFloors(t *testing.T) {
+	for pkg, files := range sources(t) {
+		for _, f := range files {
+			checkImports(t, pkg, f)
+			checkCalls(t, pkg, f)
+		}
+	}
+}
+
+// TestCheckerSees feeds sources that break each rule: a checker that passes
+// everything would pass the tree too.
+func TestCheckerSees(t *testing.T) {
+	for _, c := range []struct{ pkg, src string }{
+		{"job", `package job; import _ "` + module + `/runtime"`},
+		{"abi", `package abi; import _ "` + module + `/job"`},
+		{"internal/dag", `package dag; import _ "` + module + `/host/store"`},
+		{"runtime/wasm", `package wasm; import _ "` + module + `/host"`},
+		{"host/store", `package store; import _ "` + module + `/node/api"`},
+		{"node", `package node; import _ "github.com/tetratelabs/wazero"`},
+		{"runtime", `package runtime; import _ "github.com/ipfs/boxo/ipld/unixfs"`},
+		{"node", `package node; import _ "flag"`},
+		{"node", `package node; import "os"; func f() { os.Getenv("X") }`},
+		{"job", `package job; import "time"; var now = time.Now()`},
+		{"somewhere/new", `package new`},
+	} {
+		f, err := parser.ParseFile(token.NewFileSet(), "x.go", c.src, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var seen recorder
+		checkImports(&seen, c.pkg, file{"x.go", f})
+		checkCalls(&seen, c.pkg, file{"x.go", f})
+		if len(seen) == 0 {
+			t.Errorf("nothing is said of %s: %s", c.pkg, c.src)
+		}
+	}
+}
+
+type reporter interface{ Errorf(string, ...any) }
+
+type recorder []string
+
+func (r *recorder) Errorf(format string, _ ...any) { *r = append(*r, format) }
+
+type file struct {
+	name string
+	ast  *ast.File
+}
+
+// sources parses every Go file of the module that is not a test, by package path.
+// Guests (wasm-examples, testdata) are programs of their own and left out.
+func sources(t *testing.T) map[string][]file {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	pkgs := map[string][]file{}
+	err := filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() {
+			switch base := d.Name(); {
+			case base == "testdata", base == "wasm-examples", base == "bin", base == "dist",
+				strings.HasPrefix(base, ".") && name != root:
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		if !strings.HasSuffix(name, ".go") || strings.HasSuffix(name, "_test.go") {
+			return nil
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, filepath.Dir(name))
+		if err != nil {
+			return err
+		}
+		pkg := filepath.ToSlash(rel)
+		pkgs[pkg] = append(pkgs[pkg], file{name, f})
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(pkgs) < 5 {
+		t.Fatalf("only %d packages were found below %s", len(pkgs), root)
+	}
+	return pkgs
+}
+
+// floorOf returns the floor of pkg: its own, or that of the nearest folder above it.
+func floorOf(pkg string) (floor int, owner string, ok bool) {
+	for p := pkg; p != "."; p = path.Dir(p) {
+		if f, ok := floors[p]; ok {
+			return f, p, true
+		}
+	}
+	return 0, "", false
+}
+
+func checkImports(t reporter, pkg string, f file) {
+	floor, owner, ok := floorOf(pkg)
+	if !ok {
+		t.Errorf("%s: package %s stands on no floor: give it one here", f.name, pkg)
+		return
+	}
+	for _, spec := range f.ast.Imports {
+		imp, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Errorf("%s: %v", f.name, err)
+			continue
+		}
+		for _, never := range pure[owner] {
+			if within(imp, never) {
+				t.Errorf("%s: %s never imports %s", f.name, owner, imp)
+			}
+		}
+		for _, rule := range only {
+			if within(imp, rule.library) && !allowed(pkg, rule.in) {
+				t.Errorf("%s: %s may not import %s: only %v may", f.name, pkg, imp, rule.in)
+			}
+		}
+		if !within(imp, module) {
+			continue
+		}
+		rel := strings.TrimPrefix(imp, module+"/")
+		other, otherOwner, ok := floorOf(rel)
+		if !ok || otherOwner == owner || nested[otherOwner] == owner || nested[owner] == otherOwner {
+			continue
+		}
+		if other >= floor {
+			t.Errorf("%s: %s (floor %d) imports %s (floor %d)", f.name, pkg, floor, rel, other)
+		}
+	}
+}
+
+func checkCalls(t reporter, pkg string, f file) {
+	_, owner, _ := floorOf(pkg)
+	ast.Inspect(f.ast, func(n ast.Node) bool {
+		sel, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		x, ok := sel.X.(*ast.Ident)
+		if !ok {
+			return true
+		}
+		name := x.Name + "." + sel.Sel.Name
+		for _, c := range calls {
+			if name == c.name && !allowed(pkg, c.in) {
+				t.Errorf("%s: %s may not call %s: only %v may", f.name, pkg, name, c.in)
+			}
+		}
+		if name == "time.Now" || name == "time.Since" {
+			for _, p := range clockless {
+				if owner == p {
+					t.Errorf("%s: %s has no clock", f.name, pkg)
+				}
+			}
+		}
+		return true
+	})
+}
+
+// within reports whether the import path imp is lib or below it. A lib that ends in a
+// slash is a prefix.
+func within(imp, lib string) bool {
+	return imp == lib || strings.HasPrefix(imp, strings.TrimSuffix(lib, "/")+"/")
+}
+
+// allowed reports whether pkg is one of pkgs or nested in one, on the same floor.
+func allowed(pkg string, pkgs []string) bool {
+	_, owner, _ := floorOf(pkg)
+	for _, p := range pkgs {
+		if owner == p || nested[owner] == p || owner == "" && pkg == p {
+			return true
+		}
+	}
+	return false
+}
+
+// TestSourcesAreRead guards the walk itself.
+func TestSourcesAreRead(t *testing.T) {
+	if _, err := os.Stat(filepath.Join("..", "..", "go.mod")); err != nil {
+		t.Fatal(err)
+	}
+	if len(sources(t)["job"]) == 0 {
+		t.Error("the package job was not found")
+	}
+}
