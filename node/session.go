@@ -35,5 +35,10 @@ func Join(ctx context.Context, cfg Config) (*Session, error) {
 	return nil, errors.New("join: under construction")
 }
 
-// Close leaves the repo. An owner first waits until the commands attached to it are done.
+// Close leaves the repo. An owner first waits until the commands attached to it are
+// done, so a command that feeds another one closes its stdout before it calls Close.
 func (s *Session) Close() error { return nil }
+
+// Abort leaves the repo at once: what runs is cancelled and attached commands fail.
+// It may be called while Close waits, which then returns.
+func (s *Session) Abort() error { return nil }
