@@ -35,6 +35,7 @@ var floors = map[string]int{
 	"internal/dag":        2,
 	"job":                 1,
 	"abi":                 1,
+	"abi/go":              1,
 	"internal/layers":     0,
 }
 
@@ -43,6 +44,7 @@ var floors = map[string]int{
 var nested = map[string]string{
 	"runtime/wasm/wasi":   "runtime/wasm",
 	"runtime/runtimetest": "runtime",
+	"abi/go":              "abi",
 }
 
 // only says which packages may import a library, by the library's path prefix.
