@@ -49,7 +49,7 @@ lint:
 	$(GO) run $(STATICCHECK) ./...
 
 soak: build ## hours of kills and fuzzing; SOAK_KILLS and FUZZTIME bound it
-	LIFTOFF_KILLS=$(SOAK_KILLS) $(GO) test -count=1 -timeout 6h -run 'Kill' -v ./host/store ./cmd/liftoff
+	LIFTOFF_KILLS=$(SOAK_KILLS) $(GO) test -count=1 -timeout 6h -run 'Kill' -v ./host/store ./internal/e2e
 	@$(MAKE) --no-print-directory fuzz
 
 fuzz: ## every fuzz target for FUZZTIME

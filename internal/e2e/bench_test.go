@@ -1,0 +1,297 @@
+package e2e
+
+import (
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// The figures of whole processes. Variants that are compared run in turn, once each
+// per round, so that a machine whose speed drifts does not favour one of them; each
+// reports its median and its 10th and 90th percentile.
+
+// series is the measurements of one variant.
+type series []float64
+
+func (s series) at(p float64) float64 {
+	sorted := slices.Sorted(slices.Values(s))
+	return sorted[int(p*float64(len(sorted)-1)+0.5)]
+}
+
+// report gives the benchmark s's percentiles under name, which ends in a unit.
+func (s series) report(b *testing.B, name string) {
+	if len(s) == 0 {
+		return
+	}
+	b.ReportMetric(s.at(0.5), "p50-"+name)
+	b.ReportMetric(s.at(0.1), "p10-"+name)
+	b.ReportMetric(s.at(0.9), "p90-"+name)
+}
+
+// over returns the ratios of two variants, round by round.
+func (s series) over(t series) series {
+	r := make(series, len(s))
+	for i := range s {
+		r[i] = s[i] / t[i]
+	}
+	return r
+}
+
+// minus returns the differences of two variants, round by round.
+func (s series) minus(t series) series {
+	r := make(series, len(s))
+	for i := range s {
+		r[i] = s[i] - t[i]
+	}
+	return r
+}
+
+// usage is what a process took.
+type usage struct {
+	wall, cpu float64 // milliseconds
+	maxRSS    float64 // MiB
+}
+
+func spend(b *testing.B, cmd *exec.Cmd) usage {
+	b.Helper()
+	cmd.Stdout, cmd.Stderr = io.Discard, nil
+	start := time.Now()
+	if err := cmd.Run(); err != nil {
+		b.Fatalf("%v: %v", cmd.Args, err)
+	}
+	wall := time.Since(start)
+	rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+	return usage{
+		wall:   float64(wall.Microseconds()) / 1000,
+		cpu:    float64((cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Microseconds()) / 1000,
+		maxRSS: float64(rss) / 1024,
+	}
+}
+
+// BenchmarkBaseline is what the machine itself takes: to be read beside every other figure.
+func BenchmarkBaseline(b *testing.B) {
+	b.Run("process-start", func(b *testing.B) {
+		var s series
+		for b.Loop() {
+			s = append(s, spend(b, exec.Command("true")).wall)
+		}
+		s.report(b, "ms")
+	})
+	b.Run("fsync-4KiB", func(b *testing.B) {
+		f, err := os.Create(filepath.Join(b.TempDir(), "f"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer f.Close()
+		var s series
+		for b.Loop() {
+			start := time.Now()
+			if _, err := f.Write(make([]byte, 4096)); err != nil {
+				b.Fatal(err)
+			}
+			if err := f.Sync(); err != nil {
+				b.Fatal(err)
+			}
+			s = append(s, float64(time.Since(start).Microseconds()))
+		}
+		s.report(b, "us")
+	})
+	b.Run("unix-socket-round-trip", func(b *testing.B) {
+		ln, err := net.Listen("unix", filepath.Join(b.TempDir(), "s"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer ln.Close()
+		go func() {
+			c, err := ln.Accept()
+			if err == nil {
+				io.Copy(c, c)
+				c.Close()
+			}
+		}()
+		c, err := net.Dial("unix", ln.Addr().String())
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer c.Close()
+		var s series
+		one := make([]byte, 1)
+		for b.Loop() {
+			start := time.Now()
+			if _, err := c.Write(one); err != nil {
+				b.Fatal(err)
+			}
+			if _, err := io.ReadFull(c, one); err != nil {
+				b.Fatal(err)
+			}
+			s = append(s, float64(time.Since(start).Nanoseconds())/1000)
+		}
+		s.report(b, "us")
+	})
+	b.Run("sha256", func(b *testing.B) {
+		data := make([]byte, 1<<20)
+		b.SetBytes(int64(len(data)))
+		for b.Loop() {
+			sha256.Sum256(data)
+		}
+	})
+}
+
+// BenchmarkStart is `liftoff version` and second runs: the C guest beside it, the Go
+// guest beside `wazero run -cachedir`.
+func BenchmarkStart(b *testing.B) {
+	wazero := buildWazero(b)
+	r := newRepo(b)
+	ctx := context.Background()
+	small := filepath.Join(b.TempDir(), "small")
+	if err := os.WriteFile(small, []byte("hello\n"), 0o644); err != nil {
+		b.Fatal(err)
+	}
+	goWasm := filepath.Join(b.TempDir(), "hello.wasm")
+	if err := gobuild(goWasm, []string{"GOOS=wasip1", "GOARCH=wasm"}, "./testdata/hello"); err != nil {
+		b.Fatal(err)
+	}
+	cache := b.TempDir()
+	commands := map[string]func() *exec.Cmd{
+		"version":   func() *exec.Cmd { return r.command(ctx, "version") },
+		"run-c":     func() *exec.Cmd { return r.command(ctx, "run", cGuest, "--input", small) },
+		"run-go":    func() *exec.Cmd { return r.command(ctx, "run", goWasm) },
+		"wazero-go": func() *exec.Cmd { return exec.Command(wazero, "run", "-cachedir", cache, goWasm) },
+	}
+	got := map[string]series{}
+	for _, cmd := range commands { // the first run compiles
+		spend(b, cmd())
+	}
+	for b.Loop() {
+		for name, cmd := range commands {
+			got[name] = append(got[name], spend(b, cmd()).wall)
+		}
+	}
+	got["version"].report(b, "version-ms")
+	got["run-c"].minus(got["version"]).report(b, "run-c-minus-version-ms")
+	got["run-go"].report(b, "run-go-ms")
+	got["run-go"].over(got["wazero-go"]).report(b, "run-go/wazero")
+}
+
+// BenchmarkHash is the CPU of sha256 over 256 MiB in a C guest, against plain `wazero
+// run` of the same module on the same file.
+func BenchmarkHash(b *testing.B) {
+	wazero := buildWazero(b)
+	r := newRepo(b)
+	dir := b.TempDir()
+	writeNoise(b, filepath.Join(dir, "0"), 256<<20)
+	root := r.run("add", "--quiet", filepath.Join(dir, "0"))
+	cache := b.TempDir()
+	var ours, plain, ratio series
+	run := func() *exec.Cmd { return r.command(context.Background(), "run", cGuest, "--input", root) }
+	base := func() *exec.Cmd {
+		return exec.Command(wazero, "run", "-cachedir", cache, "-mount", dir+":/in", cGuest)
+	}
+	spend(b, run())
+	spend(b, base())
+	for b.Loop() {
+		ours = append(ours, spend(b, run()).cpu)
+		plain = append(plain, spend(b, base()).cpu)
+	}
+	ratio = ours.over(plain)
+	ours.report(b, "liftoff-cpu-ms")
+	plain.report(b, "wazero-cpu-ms")
+	ratio.report(b, "ratio")
+}
+
+// BenchmarkMemory is the resident memory of a run that streams its input, beyond
+// what the same run over nothing takes. LIFTOFF_TEST_LARGE makes the input 4 GiB.
+func BenchmarkMemory(b *testing.B) {
+	size := int64(512 << 20)
+	if os.Getenv("LIFTOFF_TEST_LARGE") != "" {
+		size = 4 << 30
+	}
+	r := newRepo(b)
+	dir := b.TempDir()
+	big, small := filepath.Join(dir, "big"), filepath.Join(dir, "small")
+	writeNoise(b, big, size)
+	writeNoise(b, small, 1)
+	bigRoot, smallRoot := r.run("add", "--quiet", big), r.run("add", "--quiet", small)
+	if err := os.Remove(big); err != nil {
+		b.Fatal(err)
+	}
+	var all, base series
+	for b.Loop() {
+		all = append(all, spend(b, r.command(context.Background(), "run", cGuest, "--input", bigRoot)).maxRSS)
+		base = append(base, spend(b, r.command(context.Background(), "run", cGuest, "--input", smallRoot)).maxRSS)
+	}
+	all.report(b, "MiB")
+	all.minus(base).report(b, "MiB-beyond-empty")
+}
+
+// BenchmarkKubo is add and cat of 1 GiB beside Kubo, 1 MiB raw leaves, no daemon.
+// LIFTOFF_TEST_KUBO names the ipfs binary.
+func BenchmarkKubo(b *testing.B) {
+	ipfs := os.Getenv("LIFTOFF_TEST_KUBO")
+	if ipfs == "" {
+		b.Skip("LIFTOFF_TEST_KUBO names no ipfs binary: make setup builds one")
+	}
+	file := filepath.Join(b.TempDir(), "1GiB")
+	writeNoise(b, file, 1<<30)
+	var add, addKubo, cat, catKubo series
+	for b.Loop() {
+		r, k := newRepo(b), newKubo(b, ipfs)
+		add = append(add, spend(b, r.command(context.Background(), "add", "--quiet", file)).wall)
+		addKubo = append(addKubo, spend(b, k.command("add", "-Q", "--progress=false", file)).wall)
+		root := r.run("add", "--quiet", file)
+		if want := k.run("add", "-Q", "--progress=false", file); root != want {
+			b.Fatalf("liftoff adds %s, Kubo %s", root, want)
+		}
+		cat = append(cat, spend(b, r.command(context.Background(), "cat", root)).wall)
+		catKubo = append(catKubo, spend(b, k.command("cat", "--progress=false", root)).wall)
+		os.RemoveAll(r.dir)
+		os.RemoveAll(k.dir)
+	}
+	add.report(b, "add-ms")
+	addKubo.report(b, "kubo-add-ms")
+	add.over(addKubo).report(b, "add/kubo")
+	cat.report(b, "cat-ms")
+	catKubo.report(b, "kubo-cat-ms")
+	cat.over(catKubo).report(b, "cat/kubo")
+}
+
+// cGuest is the committed build of the C example that hashes every file below /in.
+const cGuest = "../../wasm-examples/testdata/sha256sum-c.wasm"
+
+// buildWazero builds wazero's own command line from the module that we use.
+func buildWazero(b *testing.B) string {
+	b.Helper()
+	out := filepath.Join(b.TempDir(), "wazero")
+	if err := gobuild(out, nil, "github.com/tetratelabs/wazero/cmd/wazero"); err != nil {
+		b.Fatal(err)
+	}
+	return out
+}
+
+func writeNoise(b *testing.B, name string, size int64) {
+	b.Helper()
+	f, err := os.Create(name)
+	if err != nil {
+		b.Fatal(err)
+	}
+	block := noise(rand.New(rand.NewPCG(7, 7)), 1<<20)
+	for at := int64(0); at < size; at += int64(len(block)) {
+		copy(block, fmt.Sprint(at))
+		if _, err := f.Write(block[:min(int64(len(block)), size-at)]); err != nil {
+			b.Fatal(err)
+		}
+	}
+	if err := f.Close(); err != nil {
+		b.Fatal(err)
+	}
+}

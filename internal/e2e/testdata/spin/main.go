@@ -1,0 +1,13 @@
+// Command spin prints a line and never ends.
+package main
+
+import "fmt"
+
+var n uint64
+
+func main() {
+	fmt.Println("spinning")
+	for {
+		n++
+	}
+}
