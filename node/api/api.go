@@ -9,6 +9,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -159,6 +160,7 @@ const (
 	CodeInterrupted Code = "interrupted" // the caller cancelled
 	CodeUsage       Code = "usage"       // the request makes no sense
 	CodeFault       Code = "fault"       // this machine, its disk or its owner failed
+	CodeClosing     Code = "closing"     // the owner is leaving: attach again, or become the owner
 )
 
 // Error is an error that crosses the API.
@@ -173,4 +175,19 @@ func (e *Error) Error() string { return e.Message }
 // Errorf makes an *Error.
 func Errorf(code Code, format string, a ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, a...)}
+}
+
+// AsError returns the *Error that err is or wraps. Any other error becomes one of
+// CodeInterrupted when it comes of a cancelled context, and of CodeFault otherwise.
+func AsError(err error) *Error {
+	var e *Error
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &e):
+		return e
+	case errors.Is(err, context.Canceled):
+		return Errorf(CodeInterrupted, "interrupted")
+	}
+	return &Error{Code: CodeFault, Message: err.Error()}
 }

@@ -1,0 +1,210 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+)
+
+// Client offers, over a socket, what the process at its other end has.
+type Client struct {
+	http    *http.Client
+	pid     int
+	session string
+	leave   context.CancelFunc // ends the attach request
+	gone    chan struct{}      // closed when the attach request has ended
+}
+
+var (
+	_ Data   = (*Client)(nil)
+	_ Pins   = (*Client)(nil)
+	_ Upkeep = (*Client)(nil)
+	_ Jobs   = (*Client)(nil)
+)
+
+// Dial attaches to the process that listens on the socket at path. That process then
+// stays until Close. When it is about to leave, the error is an *Error of CodeClosing;
+// when nobody listens there, what the system says.
+func Dial(ctx context.Context, path string) (*Client, error) {
+	life, leave := context.WithCancel(context.Background())
+	c := &Client{
+		http: &http.Client{Transport: &http.Transport{
+			DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, path) },
+			DisableCompression: true,
+			MaxIdleConns:       16, MaxIdleConnsPerHost: 16,
+			ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10,
+		}},
+		leave: leave, gone: make(chan struct{}),
+	}
+	stop := context.AfterFunc(ctx, leave)
+	lines, body, err := c.attach(life)
+	if !stop() && err == nil {
+		body.Close()
+		err = context.Cause(ctx)
+	}
+	if err != nil {
+		leave()
+		c.http.CloseIdleConnections()
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, fmt.Errorf("attach: %w", err)
+	}
+	go func() {
+		defer close(c.gone)
+		defer body.Close()
+		io.Copy(io.Discard, lines)
+	}()
+	return c, nil
+}
+
+func (c *Client) attach(ctx context.Context) (*bufio.Reader, io.Closer, error) {
+	resp, err := c.send(ctx, "POST", "/v1/attach", nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	lines := bufio.NewReaderSize(resp.Body, 4<<10)
+	line, err := lines.ReadSlice('\n')
+	var h hello
+	if err == nil {
+		err = json.Unmarshal(line, &h)
+	}
+	if err == nil && h.API != apiVersion {
+		err = &Error{
+			Code: CodeFault, Message: fmt.Sprintf("process %d, which holds the repo, speaks version %d of the API and this one %d", h.PID, h.API, apiVersion),
+			Hint: "run the command again when that process has ended",
+		}
+	}
+	if err != nil {
+		resp.Body.Close()
+		return nil, nil, err
+	}
+	c.session, c.pid = h.Session, h.PID
+	return lines, resp.Body, nil
+}
+
+// PID returns the id of the process at the other end.
+func (c *Client) PID() int { return c.pid }
+
+// Close detaches. What the client has put and not pinned may then be collected, and
+// what still runs for it is cancelled.
+func (c *Client) Close() error {
+	c.leave()
+	<-c.gone
+	c.http.CloseIdleConnections()
+	return nil
+}
+
+// send sends a request and returns its answer when that is a good one; the error is an
+// *Error when the other end sent one. body may be nil, []byte or a *blockBody.
+func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	req, err := http.NewRequestWithContext(ctx, method, "http://liftoff"+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	switch b := body.(type) {
+	case []byte:
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(b)), nil }
+		req.ContentLength = int64(len(b))
+	case *blockBody:
+		req.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(b.reader()), nil }
+		req.ContentLength = b.size
+	}
+	if req.GetBody != nil {
+		req.Body, _ = req.GetBody()
+	}
+	if c.session != "" {
+		req.Header.Set(sessionHeader, c.session)
+	}
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode/100 == 2 {
+		return resp, nil
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(io.LimitReader(resp.Body, maxJSON))
+	if err != nil {
+		return nil, err
+	}
+	e := new(Error)
+	if json.Unmarshal(b, e) != nil || e.Code == "" {
+		return nil, &Error{
+			Code: CodeFault, Message: fmt.Sprintf("the process that holds the repo does not know this request (%s %s: %s)", method, path, resp.Status),
+			Hint: "it may be another version of liftoff: run the command again when it has ended",
+		}
+	}
+	return nil, e
+}
+
+// do is send for a call of an interface: the owner's end becomes an *Error.
+func (c *Client) do(ctx context.Context, method, path string, body any) (*http.Response, error) {
+	resp, err := c.send(ctx, method, path, body)
+	if err != nil {
+		return nil, c.explain(ctx, err)
+	}
+	return resp, nil
+}
+
+// explain tells the caller's own cancelling, what the other end answered, and its end
+// in the midst of a call from one another.
+func (c *Client) explain(ctx context.Context, err error) error {
+	var e *Error
+	switch {
+	case errors.As(err, &e) && (e.Code != CodeInterrupted || ctx.Err() != nil):
+		return e
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	}
+	return &Error{
+		Code: CodeFault, Message: "the process that held the repo ended",
+		Hint: "run the command again",
+	}
+}
+
+// ask sends v as JSON, unless it is nil, and decodes the answer into out, unless that
+// is nil.
+func (c *Client) ask(ctx context.Context, method, path string, v, out any) error {
+	var body any
+	if v != nil {
+		b, err := json.Marshal(v)
+		if err != nil {
+			return err
+		}
+		if len(b) > maxJSON {
+			return Errorf(CodeUsage, "a request of %d bytes, at most %d", len(b), maxJSON)
+		}
+		body = b
+	}
+	resp, err := c.do(ctx, method, path, body)
+	if err != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	b, err := readBounded(resp.Body, maxJSON)
+	if err != nil {
+		return c.explain(ctx, err)
+	}
+	if out == nil {
+		return nil
+	}
+	if err := json.Unmarshal(b, out); err != nil {
+		return Errorf(CodeFault, "the answer of the process that holds the repo: %v", err)
+	}
+	return nil
+}
+
+func readBounded(r io.Reader, limit int64) ([]byte, error) {
+	b, err := io.ReadAll(io.LimitReader(r, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = Errorf(CodeFault, "the process that holds the repo answers with more than %d bytes", limit)
+	}
+	return b, err
+}

@@ -1,0 +1,223 @@
+package api
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/url"
+
+	"github.com/ipfs/go-cid"
+)
+
+// Get returns c's bytes, which it does not hash: it trusts the process at the other
+// end as far as that trusts its disk.
+func (c *Client) Get(ctx context.Context, id cid.Cid) ([]byte, error) {
+	resp, err := c.do(ctx, "GET", "/v1/blocks/"+id.String(), nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	if n := resp.ContentLength; n >= 0 && n <= MaxBlock {
+		b := make([]byte, n)
+		if _, err := io.ReadFull(resp.Body, b); err != nil {
+			return nil, c.explain(ctx, err)
+		}
+		io.Copy(io.Discard, resp.Body) // sees the end: the connection can be used again
+		return b, nil
+	}
+	return nil, Errorf(CodeFault, "the process that holds the repo answers with %d bytes for block %s", resp.ContentLength, id)
+}
+
+func (c *Client) Has(ctx context.Context, id cid.Cid) (has bool, err error) {
+	err = c.ask(ctx, "GET", "/v1/blocks/"+id.String()+"/has", nil, &has)
+	return has, err
+}
+
+// Put sends bs in requests of some megabytes.
+func (c *Client) Put(ctx context.Context, bs ...Block) error {
+	for len(bs) > 0 {
+		body, n := &blockBody{}, 0
+		for n < len(bs) && (n == 0 || body.size < maxBatch) {
+			if len(bs[n].Data) > MaxBlock {
+				return Errorf(CodeUsage, "block %s has %d bytes, at most %d", bs[n].CID, len(bs[n].Data), MaxBlock)
+			}
+			body.add(bs[n])
+			n++
+		}
+		bs = bs[n:]
+		resp, err := c.do(ctx, "POST", "/v1/blocks", body)
+		if err != nil {
+			return err
+		}
+		resp.Body.Close()
+	}
+	return nil
+}
+
+// blockBody is the blocks of one request, as parts that need not be copied together.
+type blockBody struct {
+	parts [][]byte
+	size  int64
+}
+
+func (b *blockBody) add(bl Block) {
+	h := blockHeader(bl)
+	b.parts = append(b.parts, h, bl.Data)
+	b.size += int64(len(h) + len(bl.Data))
+}
+
+func (b *blockBody) reader() io.Reader {
+	rs := make([]io.Reader, len(b.parts))
+	for i, p := range b.parts {
+		rs[i] = bytes.NewReader(p)
+	}
+	return io.MultiReader(rs...)
+}
+
+func (c *Client) Sync(ctx context.Context) error { return c.ask(ctx, "POST", "/v1/sync", nil, nil) }
+
+func (c *Client) Pin(ctx context.Context, p Pin) error {
+	return c.ask(ctx, "PUT", "/v1/pins", p, nil)
+}
+
+func (c *Client) Unpin(ctx context.Context, name string) error {
+	return c.ask(ctx, "DELETE", "/v1/pins", name, nil)
+}
+
+func (c *Client) Pins(ctx context.Context) ([]Pin, error) {
+	var pins []Pin
+	_, err := c.stream(ctx, "GET", "/v1/pins", nil, func(_ byte, b []byte) error {
+		var p Pin
+		err := json.Unmarshal(b, &p)
+		pins = append(pins, p)
+		return err
+	})
+	return pins, err
+}
+
+func (c *Client) Collect(ctx context.Context) (done Collected, err error) {
+	err = c.ask(ctx, "POST", "/v1/collect", nil, &done)
+	return done, err
+}
+
+func (c *Client) Verify(ctx context.Context, damaged func(Damage)) (done Verified, err error) {
+	end, err := c.stream(ctx, "POST", "/v1/verify", nil, func(_ byte, b []byte) error {
+		var d Damage
+		if err := json.Unmarshal(b, &d); err != nil {
+			return err
+		}
+		if damaged != nil {
+			damaged(d)
+		}
+		return nil
+	})
+	if len(end) > 0 {
+		err = errors.Join(err, json.Unmarshal(end, &done))
+	}
+	return done, err
+}
+
+func (c *Client) List(ctx context.Context) ([]Job, error) {
+	var jobs []Job
+	_, err := c.stream(ctx, "GET", "/v1/jobs", nil, func(_ byte, b []byte) error {
+		j, err := DecodeJob(b)
+		jobs = append(jobs, j)
+		return err
+	})
+	return jobs, err
+}
+
+func (c *Client) Find(ctx context.Context, prefix string) (Job, error) {
+	if prefix == "" {
+		return Job{}, Errorf(CodeUsage, "an empty job id")
+	}
+	var b json.RawMessage
+	if err := c.ask(ctx, "GET", "/v1/jobs/"+url.PathEscape(prefix), nil, &b); err != nil {
+		return Job{}, err
+	}
+	return DecodeJob(b)
+}
+
+// Run runs r at the other end. An error of one of w's writers is returned as it is.
+func (c *Client) Run(ctx context.Context, r Request, w Watch) (Job, error) {
+	body, err := encodeRequest(r, w)
+	if err != nil {
+		return Job{}, err
+	}
+	if len(body) > maxJSON {
+		return Job{}, Errorf(CodeUsage, "a request of %d bytes, at most %d", len(body), maxJSON)
+	}
+	end, err := c.stream(ctx, "POST", "/v1/run", body, w.frame)
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		err = Errorf(CodeInterrupted, "interrupted")
+	}
+	if len(end) == 0 {
+		return Job{}, err
+	}
+	j, jerr := DecodeJob(end)
+	if err == nil {
+		err = jerr
+	}
+	return j, err
+}
+
+// frame shows one frame of a run.
+func (w Watch) frame(typ byte, b []byte) error {
+	var err error
+	switch {
+	case typ == frameStdout && w.Stdout != nil:
+		_, err = w.Stdout.Write(b)
+	case typ == frameStderr && w.Stderr != nil:
+		_, err = w.Stderr.Write(b)
+	case typ == frameProgress && w.Progress != nil:
+		w.Progress(int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:])))
+	}
+	return err
+}
+
+// stream sends a request, hands each frame of the answer but the last to frame, which
+// must not keep the bytes, and returns the last one's value and error. An error of
+// frame ends the request and is returned.
+func (c *Client) stream(ctx context.Context, method, path string, body []byte, frame func(typ byte, b []byte) error) ([]byte, error) {
+	var b any
+	if body != nil {
+		b = body
+	}
+	resp, err := c.do(ctx, method, path, b)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	r := bufio.NewReaderSize(resp.Body, 64<<10)
+	buf := make([]byte, maxChunk)
+	for {
+		typ, payload, err := readFrame(r, buf)
+		if err != nil {
+			return nil, c.explain(ctx, err)
+		}
+		if typ == frameEnd {
+			io.Copy(io.Discard, r)
+			return endOf(payload)
+		}
+		if err := frame(typ, payload); err != nil {
+			return nil, err
+		}
+		buf = payload[:cap(payload)]
+	}
+}
+
+func endOf(payload []byte) ([]byte, error) {
+	var e ending
+	if err := json.Unmarshal(payload, &e); err != nil {
+		return nil, fmt.Errorf("the last frame of an answer: %w", err)
+	}
+	if e.Err != nil {
+		return e.Value, e.Err
+	}
+	return e.Value, nil
+}

@@ -1,0 +1,100 @@
+package api
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// jobRecord is a Job as JSON, with its Outcome as the bytes that its CID names.
+type jobRecord struct {
+	Job
+	OutcomeBytes []byte `json:"outcome_bytes,omitempty"`
+}
+
+// EncodeJob returns j whole, as it crosses the socket and as history keeps it.
+func EncodeJob(j Job) ([]byte, error) {
+	r := jobRecord{Job: j}
+	if j.Result != nil {
+		b, err := j.Result.Encode()
+		if err != nil {
+			return nil, fmt.Errorf("encode job %s: %w", j.ID, err)
+		}
+		r.OutcomeBytes = b
+	}
+	return json.Marshal(r)
+}
+
+// DecodeJob reads what EncodeJob wrote.
+func DecodeJob(b []byte) (Job, error) {
+	var r jobRecord
+	if err := decodeJSON(b, &r); err != nil {
+		return Job{}, fmt.Errorf("decode job: %w", err)
+	}
+	if len(r.OutcomeBytes) > 0 {
+		o, err := job.DecodeOutcome(r.OutcomeBytes)
+		if err != nil {
+			return Job{}, fmt.Errorf("decode job %s: %w", r.ID, err)
+		}
+		r.Job.Result = &o
+	}
+	return r.Job, nil
+}
+
+// requestRecord is a Request as JSON, with its Task as the bytes that its CID names.
+type requestRecord struct {
+	Task    []byte            `json:"task"`
+	Limits  job.Limits        `json:"limits"`
+	Timeout time.Duration     `json:"timeout_ns,omitempty"`
+	Keep    time.Duration     `json:"keep_ns,omitempty"`
+	Local   []cid.Cid         `json:"local,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	Watch   watched           `json:"watch"`
+}
+
+// watched says which parts of a Watch the client has.
+type watched struct {
+	Stdout   bool `json:"stdout,omitempty"`
+	Stderr   bool `json:"stderr,omitempty"`
+	Progress bool `json:"progress,omitempty"`
+}
+
+func encodeRequest(r Request, w Watch) ([]byte, error) {
+	task, err := r.Task.Encode()
+	if err != nil {
+		return nil, &Error{Code: CodeUsage, Message: err.Error()}
+	}
+	return json.Marshal(requestRecord{task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels,
+		watched{w.Stdout != nil, w.Stderr != nil, w.Progress != nil}})
+}
+
+func decodeRequest(b []byte) (Request, watched, error) {
+	var r requestRecord
+	if err := decodeJSON(b, &r); err != nil {
+		return Request{}, watched{}, err
+	}
+	task, err := job.DecodeTask(r.Task)
+	if err != nil {
+		return Request{}, watched{}, &Error{Code: CodeUsage, Message: err.Error()}
+	}
+	return Request{task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels}, r.Watch, nil
+}
+
+// decodeJSON reads one JSON value with no unknown field and nothing after it.
+func decodeJSON(b []byte, v any) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return &Error{Code: CodeUsage, Message: "bad JSON: " + err.Error()}
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return &Error{Code: CodeUsage, Message: "bad JSON: more after the value"}
+	}
+	return nil
+}

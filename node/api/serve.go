@@ -1,0 +1,235 @@
+package api
+
+import (
+	"bufio"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strconv"
+
+	"github.com/ipfs/go-cid"
+)
+
+// How the blocks of one request are read: put in batches of at most maxBatch bytes and
+// batchBlocks blocks; after an error, what the client is still sending is read and
+// dropped up to maxDrain, so that it comes to read the answer.
+const (
+	maxBatch    = 4 << 20
+	batchBlocks = 512
+	maxDrain    = 64 << 20
+)
+
+func (h *Handler) putBlocks(w http.ResponseWriter, r *http.Request, g Guest) error {
+	select {
+	case h.bodies <- struct{}{}:
+		defer func() { <-h.bodies }()
+	case <-r.Context().Done():
+		return r.Context().Err()
+	}
+	if err := putAll(r, g); err != nil {
+		io.CopyN(io.Discard, r.Body, maxDrain)
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func putAll(r *http.Request, g Guest) error {
+	body := bufio.NewReaderSize(r.Body, 64<<10)
+	var batch []Block
+	size := 0
+	put := func() error {
+		if len(batch) == 0 {
+			return nil
+		}
+		err := g.Put(r.Context(), batch...)
+		batch, size = nil, 0
+		return err
+	}
+	for {
+		b, err := readBlock(body)
+		if errors.Is(err, io.EOF) {
+			return put()
+		}
+		if err != nil {
+			return Errorf(CodeUsage, "read blocks: %v", err)
+		}
+		batch, size = append(batch, b), size+len(b.Data)
+		if size >= maxBatch || len(batch) >= batchBlocks {
+			if err := put(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+func pathCID(r *http.Request) (cid.Cid, error) {
+	c, err := cid.Decode(r.PathValue("cid"))
+	if err != nil {
+		return c, Errorf(CodeUsage, "bad CID: %v", err)
+	}
+	return c, nil
+}
+
+func getBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
+	c, err := pathCID(r)
+	if err != nil {
+		return err
+	}
+	b, err := g.Get(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	if len(b) > MaxBlock {
+		return Errorf(CodeFault, "block %s has %d bytes, at most %d", c, len(b), MaxBlock)
+	}
+	w.Header().Set("Content-Type", "application/vnd.ipld.raw")
+	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
+	w.Write(b) // an error means that the client has left
+	return nil
+}
+
+func hasBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
+	c, err := pathCID(r)
+	if err != nil {
+		return err
+	}
+	has, err := g.Has(r.Context(), c)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, has)
+}
+
+func syncData(w http.ResponseWriter, r *http.Request, g Guest) error {
+	if err := g.Sync(r.Context()); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func putPin(w http.ResponseWriter, r *http.Request, g Guest) error {
+	var p Pin
+	if err := readJSON(w, r, &p); err != nil {
+		return err
+	}
+	if err := g.Pin(r.Context(), p); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func deletePin(w http.ResponseWriter, r *http.Request, g Guest) error {
+	var name string
+	if err := readJSON(w, r, &name); err != nil {
+		return err
+	}
+	if err := g.Unpin(r.Context(), name); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func listPins(w http.ResponseWriter, r *http.Request, g Guest) error {
+	pins, err := g.Pins(r.Context())
+	if err != nil {
+		return err
+	}
+	return list(w, pins, func(p Pin) ([]byte, error) { return json.Marshal(p) })
+}
+
+func listJobs(w http.ResponseWriter, r *http.Request, g Guest) error {
+	jobs, err := g.List(r.Context())
+	if err != nil {
+		return err
+	}
+	return list(w, jobs, EncodeJob)
+}
+
+// list answers with one item frame for each of vs.
+func list[T any](w http.ResponseWriter, vs []T, encode func(T) ([]byte, error)) error {
+	s := newStream(w)
+	for _, v := range vs {
+		b, err := encode(v)
+		if err == nil && len(b) > maxJSON {
+			err = fmt.Errorf("an item of %d bytes, at most %d", len(b), maxJSON)
+		}
+		if err == nil {
+			err = s.item(b)
+		}
+		if err != nil {
+			s.end(nil, err)
+			return nil
+		}
+	}
+	s.end(nil, nil)
+	return nil
+}
+
+func findJob(w http.ResponseWriter, r *http.Request, g Guest) error {
+	j, err := g.Find(r.Context(), r.PathValue("prefix"))
+	if err != nil {
+		return err
+	}
+	b, err := EncodeJob(j)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, json.RawMessage(b))
+}
+
+func collect(w http.ResponseWriter, r *http.Request, g Guest) error {
+	c, err := g.Collect(r.Context())
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, c)
+}
+
+func verify(w http.ResponseWriter, r *http.Request, g Guest) error {
+	s := newStream(w)
+	v, err := g.Verify(r.Context(), func(d Damage) {
+		if b, err := json.Marshal(d); err == nil { // three strings: always
+			s.item(b) // a client that has left is seen by its context
+		}
+	})
+	b, jerr := json.Marshal(v)
+	s.end(b, errors.Join(err, jerr))
+	return nil
+}
+
+func run(w http.ResponseWriter, r *http.Request, g Guest) error {
+	body, err := readBody(w, r)
+	if err != nil {
+		return err
+	}
+	req, watched, err := decodeRequest(body)
+	if err != nil {
+		return err
+	}
+	s := newStream(w)
+	var watch Watch
+	if watched.Stdout {
+		watch.Stdout = chunk{s, frameStdout}
+	}
+	if watched.Stderr {
+		watch.Stderr = chunk{s, frameStderr}
+	}
+	if watched.Progress {
+		watch.Progress = s.setProgress
+	}
+	j, err := g.Run(r.Context(), req, watch)
+	var b []byte
+	if j.ID != "" {
+		var jerr error
+		b, jerr = EncodeJob(j)
+		err = errors.Join(err, jerr)
+	}
+	s.end(b, err)
+	return nil
+}

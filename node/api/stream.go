@@ -1,0 +1,156 @@
+package api
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// When a stream's frames leave: what comes later than flushAfter or beyond flushSize
+// bytes waits no longer. A guest that prints line by line costs few system calls, and
+// its reader sees each line at once.
+const (
+	flushAfter = 2 * time.Millisecond
+	flushSize  = 32 << 10
+)
+
+// stream writes the frames of one answer. Its methods may be called from several
+// goroutines; an error of the connection stays.
+type stream struct {
+	w     http.ResponseWriter
+	timer *time.Timer // flushes; runs while armed
+
+	mu       sync.Mutex
+	buf      []byte
+	open     int // where in buf the last frame begins while it can still grow; else -1
+	progress *[16]byte
+	armed    bool
+	ended    bool
+	err      error
+}
+
+func newStream(w http.ResponseWriter) *stream {
+	w.Header().Set("Content-Type", "application/vnd.liftoff.frames")
+	s := &stream{w: w, open: -1}
+	s.timer = time.AfterFunc(time.Hour, s.flushLate)
+	s.timer.Stop()
+	return s
+}
+
+func (s *stream) flushLate() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.armed = false
+	if !s.ended {
+		s.flush()
+	}
+}
+
+// flush sends what there is. s.mu is held.
+func (s *stream) flush() {
+	s.closeFrame()
+	if s.progress != nil {
+		s.appendFrame(frameProgress, s.progress[:])
+		s.progress = nil
+	}
+	if len(s.buf) > 0 && s.err == nil {
+		if _, s.err = s.w.Write(s.buf); s.err == nil {
+			s.err = http.NewResponseController(s.w).Flush()
+		}
+	}
+	s.buf = s.buf[:0]
+}
+
+func (s *stream) appendFrame(typ byte, p []byte) {
+	s.buf = append(s.buf, typ)
+	s.buf = binary.BigEndian.AppendUint32(s.buf, uint32(len(p)))
+	s.buf = append(s.buf, p...)
+}
+
+func (s *stream) closeFrame() {
+	if s.open >= 0 {
+		binary.BigEndian.PutUint32(s.buf[s.open+1:], uint32(len(s.buf)-s.open-frameHeader))
+		s.open = -1
+	}
+}
+
+// wait flushes now when there is much, and soon when there is little. s.mu is held.
+func (s *stream) wait() error {
+	if len(s.buf) >= flushSize {
+		s.flush()
+	} else if !s.armed {
+		s.armed = true
+		s.timer.Reset(flushAfter)
+	}
+	return s.err
+}
+
+// chunk is an io.Writer of what a guest prints.
+type chunk struct {
+	s   *stream
+	typ byte
+}
+
+// Write adds p to the open frame when that is of the same type.
+func (c chunk) Write(p []byte) (int, error) {
+	s := c.s
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for done := 0; done < len(p); {
+		if s.open < 0 || s.buf[s.open] != c.typ {
+			s.closeFrame()
+			s.open = len(s.buf)
+			s.buf = append(s.buf, c.typ, 0, 0, 0, 0)
+		}
+		// A frame holds less than maxChunk: flushSize ends it long before.
+		n := min(len(p)-done, flushSize)
+		s.buf = append(s.buf, p[done:done+n]...)
+		done += n
+		if err := s.wait(); err != nil {
+			return done, err
+		}
+	}
+	return len(p), s.err
+}
+
+// setProgress replaces a progress that has not left yet.
+func (s *stream) setProgress(done, total int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var p [16]byte
+	binary.BigEndian.PutUint64(p[:8], uint64(done))
+	binary.BigEndian.PutUint64(p[8:], uint64(total))
+	s.progress = &p
+	s.wait()
+}
+
+// item adds one of a list: JSON of at most maxJSON bytes.
+func (s *stream) item(b []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFrame()
+	s.appendFrame(frameItem, b)
+	return s.wait()
+}
+
+// end writes the last frame: what the call returns, as JSON, and its error. Nothing may
+// be written after it.
+func (s *stream) end(value []byte, err error) {
+	e := ending{Value: value, Err: AsError(err)}
+	b, err := json.Marshal(e)
+	if err == nil && len(b) > maxJSON {
+		err = Errorf(CodeFault, "an answer of %d bytes, at most %d", len(b), maxJSON)
+	}
+	if err != nil {
+		b, _ = json.Marshal(ending{Err: AsError(err)}) // two strings: cannot fail
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFrame()
+	s.appendFrame(frameEnd, b)
+	s.flush()
+	s.ended = true
+	s.timer.Stop()
+}
