@@ -1,0 +1,78 @@
+package store
+
+import (
+	"os"
+	"path/filepath"
+)
+
+// tempSuffix marks the file that becomes the repo's version.
+const tempSuffix = ".tmp"
+
+// makeFolder makes dir, for this user alone, and what lies above it, as usual. What is
+// there already must be a folder.
+func makeFolder(dir string) error {
+	info, err := os.Stat(dir)
+	if err == nil {
+		if !info.IsDir() {
+			return &os.PathError{Op: "open", Path: dir, Err: errNotFolder}
+		}
+		return nil
+	}
+	if !absent(err) {
+		return err
+	}
+	if err := os.MkdirAll(filepath.Dir(dir), 0o755); err != nil {
+		return err
+	}
+	if err := os.Mkdir(dir, 0o700); err != nil && !os.IsExist(err) {
+		return err
+	}
+	return nil
+}
+
+// makeEmpty makes dir, or removes what is in it.
+func makeEmpty(dir string) error {
+	if err := makeFolder(dir); err != nil {
+		return err
+	}
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range list {
+		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// replaceFile writes data to path by way of temp, durably: after a loss of power the
+// file is the old one or the new one.
+func replaceFile(path, temp string, data []byte) error {
+	if err := os.Remove(temp); err != nil && !absent(err) {
+		return err
+	}
+	if err := writeFile(temp, data); err != nil {
+		return err
+	}
+	err := fsync(temp)
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		os.Remove(temp)
+		return err
+	}
+	return fsync(filepath.Dir(path))
+}
+
+// fsync makes a file's content, or a folder's list of names, durable.
+func fsync(path string) error {
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Sync()
+}

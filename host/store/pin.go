@@ -1,0 +1,114 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/ipfs/go-cid"
+)
+
+// MaxPinName is the length in bytes of the longest name of a pin.
+const MaxPinName = 1024
+
+// Pin is a name under which roots are kept.
+type Pin struct {
+	Name    string    `json:"name"` // unique; UTF-8, not empty
+	Roots   []Root    `json:"roots"`
+	Created time.Time `json:"created"`
+	Expires time.Time `json:"expires,omitzero"` // zero: never
+}
+
+// Root is one kept block, alone or with all below it that is here.
+type Root struct {
+	CID       cid.Cid `json:"cid"`
+	Recursive bool    `json:"recursive,omitempty"`
+}
+
+// expired reports whether p counts no longer.
+func (p Pin) expired(now time.Time) bool { return !p.Expires.IsZero() && !now.Before(p.Expires) }
+
+// check returns an error unless p can be kept.
+func (p Pin) check() error {
+	switch {
+	case p.Name == "":
+		return errors.New("a pin needs a name")
+	case len(p.Name) > MaxPinName:
+		return fmt.Errorf("the name of a pin has at most %d bytes, this one has %d", MaxPinName, len(p.Name))
+	case !utf8.ValidString(p.Name):
+		return fmt.Errorf("the name of a pin is UTF-8, which %q is not", p.Name)
+	case len(p.Roots) == 0:
+		return fmt.Errorf("pin %q has no roots", p.Name)
+	}
+	for _, r := range p.Roots {
+		if !r.CID.Defined() {
+			return fmt.Errorf("pin %q has a root without a CID", p.Name)
+		}
+	}
+	return nil
+}
+
+// AddPin keeps a pin, durably, in place of one of the same name. A zero Created is
+// now. It waits while a collection is running. It does not look whether the roots are
+// here: hold or protect them in a session first.
+func (s *Store) AddPin(ctx context.Context, p Pin) error {
+	if err := p.check(); err != nil {
+		return err
+	}
+	if p.Created.IsZero() {
+		p.Created = s.cfg.Clock()
+	}
+	p.Created = p.Created.UTC()
+	if !p.Expires.IsZero() {
+		p.Expires = p.Expires.UTC()
+	}
+	if err := s.enterToWrite(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	if err := s.passGate(ctx); err != nil {
+		return err
+	}
+	defer s.openGate()
+	if err := s.writePin(p); err != nil {
+		return fmt.Errorf("keep pin %q: %w", p.Name, err)
+	}
+	return nil
+}
+
+// RemovePin removes the pin of that name. A *PinNotFoundError says that there is none.
+func (s *Store) RemovePin(name string) error {
+	if err := s.enterToWrite(context.Background()); err != nil {
+		return err
+	}
+	defer s.leave()
+	err := s.removePin(name)
+	if absent(err) {
+		return &PinNotFoundError{name}
+	}
+	if err != nil {
+		return fmt.Errorf("remove pin %q: %w", name, err)
+	}
+	return nil
+}
+
+// Pins returns the pins that have not expired, by Name. A *PinError names a file that
+// cannot be read as a pin.
+func (s *Store) Pins() ([]Pin, error) {
+	if err := s.enter(context.Background()); err != nil {
+		return nil, err
+	}
+	defer s.leave()
+	now := s.cfg.Clock()
+	pins, err := s.readPins()
+	if err != nil {
+		return nil, err
+	}
+	pins = slices.DeleteFunc(pins, func(p Pin) bool { return p.expired(now) })
+	slices.SortFunc(pins, func(a, b Pin) int { return strings.Compare(a.Name, b.Name) })
+	return pins, nil
+}

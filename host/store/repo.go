@@ -1,0 +1,191 @@
+package store
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// version is the format of the repos that this package makes and reads.
+const version = 1
+
+// What lies in a repo. The node's socket is there, too, while somebody owns it.
+const (
+	versionFile = "version" // the format's number and a newline, written last: with it a repo is whole
+	lockFile    = "lock"
+	blocksDir   = "blocks"
+	pinsDir     = "pins"
+	jobsDir     = "jobs"
+	cacheDir    = "cache"   // what can be made again
+	scratchDir  = "scratch" // private folders of runs, gone with the process that made them
+)
+
+var repoDirs = []string{blocksDir, pinsDir, jobsDir, cacheDir, scratchDir}
+
+// Open takes the repo in dir for this process, making it when dir is absent or empty.
+// The error is ErrLocked when another process owns it, a *VersionError when its format
+// is not known, a *ForeignError when dir is something else. A repo that cannot be
+// written to is opened for reading.
+func Open(dir string, cfg Config) (*Store, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, fmt.Errorf("open repo: %w", err)
+	}
+	if err := makeFolder(dir); err != nil {
+		return nil, fmt.Errorf("make repo: %w", err)
+	}
+	if _, err := inspect(dir); err != nil { // before anything is written
+		return nil, err
+	}
+	l, shared, err := takeLock(filepath.Join(dir, lockFile))
+	if err != nil {
+		if err == ErrLocked {
+			return nil, err
+		}
+		return nil, fmt.Errorf("open repo %s: %w", dir, err)
+	}
+	s, err := openLocked(dir, cfg, l, shared)
+	if err != nil {
+		l.release()
+		return nil, err
+	}
+	return s, nil
+}
+
+// openLocked is Open behind the lock.
+func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
+	whole, err := inspect(dir)
+	if err != nil {
+		return nil, err
+	}
+	readOnly := shared || !writable(dir)
+	if whole && !readOnly {
+		readOnly = !writable(filepath.Join(dir, blocksDir)) || !writable(filepath.Join(dir, pinsDir))
+	}
+	if !whole && readOnly {
+		return nil, fmt.Errorf("make repo %s: the folder is read-only", dir)
+	}
+	if !readOnly {
+		if err := furnish(dir, whole); err != nil {
+			return nil, fmt.Errorf("open repo %s: %w", dir, err)
+		}
+	}
+	blocks, err := openFiles(filepath.Join(dir, blocksDir), readOnly)
+	if err != nil {
+		return nil, fmt.Errorf("open repo %s: %w", dir, err)
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	return &Store{
+		dir: dir, cfg: cfg, lock: l, readOnly: readOnly, blocks: blocks,
+		gate: make(chan struct{}, 1), held: newHoldings(),
+	}, nil
+}
+
+// JobsDir returns the folder for the records of jobs.
+func (s *Store) JobsDir() string { return filepath.Join(s.dir, jobsDir) }
+
+// CacheDir returns the folder for what can be made again. Its owner bounds its size.
+func (s *Store) CacheDir() string { return filepath.Join(s.dir, cacheDir) }
+
+// NewScratch makes an empty private folder. The caller calls remove; what a killed
+// process leaves is removed by the next Open.
+func (s *Store) NewScratch() (path string, remove func() error, err error) {
+	if s.readOnly {
+		return "", nil, &ReadOnlyError{s.dir}
+	}
+	path, err = os.MkdirTemp(filepath.Join(s.dir, scratchDir), "run-")
+	if err != nil {
+		return "", nil, fmt.Errorf("make scratch folder: %w", err)
+	}
+	return path, func() error { return os.RemoveAll(path) }, nil
+}
+
+// inspect reports whether dir is a whole repo of this version. It is not when dir is
+// empty or when the process that was making it was killed; everything else is an error.
+func inspect(dir string) (whole bool, err error) {
+	have, err := readVersion(dir)
+	if absent(err) {
+		return false, halfMade(dir)
+	}
+	if err != nil {
+		return false, err
+	}
+	if have != version {
+		return false, &VersionError{Dir: dir, Have: have, Want: version}
+	}
+	return true, nil
+}
+
+func readVersion(dir string) (int, error) {
+	path := filepath.Join(dir, versionFile)
+	f, err := os.Open(path)
+	if err != nil {
+		return 0, fmt.Errorf("open repo: %w", err)
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, 32))
+	if err != nil {
+		return 0, fmt.Errorf("read the repo's version: %w", err)
+	}
+	digits, ended := strings.CutSuffix(string(b), "\n")
+	n, err := strconv.ParseUint(digits, 10, 31)
+	if err != nil || !ended {
+		return 0, &ForeignError{dir, fmt.Sprintf("its file %q holds %q instead of a number", versionFile, b)}
+	}
+	return int(n), nil
+}
+
+// halfMade returns an error unless dir holds nothing but what furnish makes before it
+// writes the version, which another process may be doing right now.
+func halfMade(dir string) error {
+	list, err := os.ReadDir(dir)
+	if err != nil {
+		return fmt.Errorf("open repo: %w", err)
+	}
+	names := make([]string, len(list))
+	for i, e := range list {
+		names[i] = e.Name()
+	}
+	if len(names) == 0 || slices.Contains(names, lockFile) && slices.Contains(names, versionFile) {
+		return nil // whole by now: openLocked looks again, under the lock
+	}
+	for _, e := range list {
+		switch {
+		case !slices.Contains(names, lockFile): // it is made first
+		case e.Name() == lockFile, e.Name() == versionFile+tempSuffix:
+			continue
+		case slices.Contains(repoDirs, e.Name()) && e.IsDir():
+			continue
+		}
+		return &ForeignError{dir, fmt.Sprintf("it has no file %q and holds other things, %q among them", versionFile, e.Name())}
+	}
+	return nil
+}
+
+// furnish makes the repo's folders and, for a new one, its version; it removes what
+// killed processes have left. It is called under the lock.
+func furnish(dir string, whole bool) error {
+	for _, name := range repoDirs {
+		if err := makeFolder(filepath.Join(dir, name)); err != nil {
+			return err
+		}
+	}
+	if err := makeEmpty(filepath.Join(dir, scratchDir)); err != nil {
+		return err
+	}
+	if err := makeEmpty(filepath.Join(dir, pinsDir, tempDir)); err != nil {
+		return err
+	}
+	if whole {
+		return nil
+	}
+	path := filepath.Join(dir, versionFile)
+	return replaceFile(path, path+tempSuffix, fmt.Appendf(nil, "%d\n", version))
+}

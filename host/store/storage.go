@@ -1,0 +1,59 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/multiformats/go-multihash"
+)
+
+// maxKey is the length in bytes of the longest multihash that is kept: room for
+// digests of 512 bits and then some, and for file names of any file system.
+const maxKey = 128
+
+// storage keeps bytes under multihashes. It is the seam between what a repo promises
+// and how bytes lie on disk: it knows no CID, no pin and no session, and Store knows
+// no file of it. [files], a file per block, is the one there is; the suite in
+// storage_test.go is what another one has to pass.
+//
+// All methods may be called from several goroutines. A process that is killed inside
+// any of them leaves a storage that opens, and in which each key is whole or absent.
+type storage interface {
+	// Get returns the bytes of key, which are the caller's. errAbsent when there are
+	// none, *badFileError when they are not the ones that were put.
+	Get(key multihash.Multihash) ([]byte, error)
+	// Has reports whether there are bytes for key, without reading them.
+	Has(key multihash.Multihash) (bool, error)
+	// Put keeps data, which it does not retain, under key. When they are there already
+	// and undamaged nothing is written. After an error the storage is as before.
+	Put(key multihash.Multihash, data []byte) error
+	// Delete removes key; one that is absent is no error.
+	Delete(key multihash.Multihash) error
+	// Each calls fn for every entry, and stops at its first error, which it returns. What is put or
+	// deleted meanwhile may or may not be seen. fn may call every other method.
+	Each(ctx context.Context, fn func(entry) error) error
+	// Sync returns when all that was put before it would survive a loss of power.
+	Sync() error
+	// Where names the place of key's bytes, for people.
+	Where(key multihash.Multihash) string
+	// Close gives up what the storage has open. No call is in progress.
+	Close() error
+}
+
+// entry is one thing that a storage holds.
+type entry struct {
+	Key   multihash.Multihash // nil: not a block, which should not be there
+	Where string
+	Size  int64 // bytes of data, as far as can be told without reading them
+}
+
+var errAbsent = errors.New("absent")
+
+// badFileError says that a file does not hold what was written to it.
+type badFileError struct {
+	File string
+	Why  string
+}
+
+func (e *badFileError) Error() string { return fmt.Sprintf("%s: %s", e.File, e.Why) }

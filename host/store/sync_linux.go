@@ -1,0 +1,42 @@
+package store
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// syncer makes what was written durable with one syncfs(2) for all of it: measured on
+// many small files it is far cheaper than an fsync for each, and since Linux 5.8 it
+// reports the errors of writing back.
+type syncer struct{ dir *os.File }
+
+func (s *syncer) open(dir string, readOnly bool) (err error) {
+	if readOnly {
+		return nil
+	}
+	s.dir, err = os.Open(dir)
+	return err
+}
+
+func (s *syncer) wrote(string) error { return nil }
+
+func (s *syncer) flush() error {
+	for {
+		switch err := unix.Syncfs(int(s.dir.Fd())); err {
+		case nil:
+			return nil
+		case unix.EINTR:
+		default:
+			return fmt.Errorf("syncfs %s: %w", s.dir.Name(), err)
+		}
+	}
+}
+
+func (s *syncer) close() error {
+	if s.dir == nil {
+		return nil
+	}
+	return s.dir.Close()
+}
