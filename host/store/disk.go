@@ -1,12 +1,12 @@
 package store
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
-)
 
-// tempSuffix marks the file that becomes the repo's version.
-const tempSuffix = ".tmp"
+	"golang.org/x/sys/unix"
+)
 
 // makeFolder makes dir, for this user alone, and what lies above it, as usual. What is
 // there already must be a folder.
@@ -67,12 +67,17 @@ func replaceFile(path, temp string, data []byte) error {
 	return fsync(filepath.Dir(path))
 }
 
-// fsync makes a file's content, or a folder's list of names, durable.
+// fsync makes a file's content, or a folder's list of names, durable. Some network
+// file systems know no fsync of a folder and keep its names durable themselves.
 func fsync(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	return f.Sync()
+	err = f.Sync()
+	if info, e := f.Stat(); e == nil && info.IsDir() && errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	return err
 }

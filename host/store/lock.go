@@ -28,12 +28,7 @@ func takeLock(path string) (l *lock, shared bool, err error) {
 	if err != nil {
 		return nil, false, err
 	}
-	for {
-		err = unix.Flock(int(file.Fd()), how|unix.LOCK_NB)
-		if err != unix.EINTR {
-			break
-		}
-	}
+	err = flock(file, how)
 	switch {
 	case err == nil:
 		return &lock{file}, shared, nil
@@ -48,11 +43,27 @@ func takeLock(path string) (l *lock, shared bool, err error) {
 	return nil, false, err
 }
 
+// share lets other readers in.
+func (l *lock) share() error {
+	if l.file == nil {
+		return nil
+	}
+	return flock(l.file, unix.LOCK_SH)
+}
+
 func (l *lock) release() error {
 	if l.file == nil {
 		return nil
 	}
 	return l.file.Close()
+}
+
+func flock(file *os.File, how int) error {
+	for {
+		if err := unix.Flock(int(file.Fd()), how|unix.LOCK_NB); err != unix.EINTR {
+			return err
+		}
+	}
 }
 
 // unwritable reports whether err says that a write is not allowed here.
@@ -61,4 +72,7 @@ func unwritable(err error) bool {
 }
 
 // writable reports whether this process may make files in dir.
-func writable(dir string) bool { return unix.Access(dir, unix.W_OK|unix.X_OK) == nil }
+func writable(dir string) bool {
+	err := unix.Access(dir, unix.W_OK|unix.X_OK)
+	return err == nil || absent(err) // what is missing will be made
+}

@@ -16,6 +16,7 @@ const version = 1
 
 // What lies in a repo. The node's socket is there, too, while somebody owns it.
 const (
+	versionTemp = "version.tmp"
 	versionFile = "version" // the format's number and a newline, written last: with it a repo is whole
 	lockFile    = "lock"
 	blocksDir   = "blocks"
@@ -70,7 +71,11 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 	if !whole && readOnly {
 		return nil, fmt.Errorf("make repo %s: the folder is read-only", dir)
 	}
-	if !readOnly {
+	if readOnly {
+		if err := l.share(); err != nil {
+			return nil, fmt.Errorf("open repo %s: %w", dir, err)
+		}
+	} else {
 		if err := furnish(dir, whole); err != nil {
 			return nil, fmt.Errorf("open repo %s: %w", dir, err)
 		}
@@ -112,7 +117,14 @@ func (s *Store) NewScratch() (path string, remove func() error, err error) {
 func inspect(dir string) (whole bool, err error) {
 	have, err := readVersion(dir)
 	if absent(err) {
-		return false, halfMade(dir)
+		foreign := halfMade(dir)
+		if foreign == nil {
+			return false, nil
+		}
+		// Unless another process has completed the repo between the two looks.
+		if have, err = readVersion(dir); absent(err) {
+			return false, foreign
+		}
 	}
 	if err != nil {
 		return false, err
@@ -142,31 +154,36 @@ func readVersion(dir string) (int, error) {
 	return int(n), nil
 }
 
-// halfMade returns an error unless dir holds nothing but what furnish makes before it
-// writes the version, which another process may be doing right now.
+// halfMade returns an error unless dir holds nothing but what furnish makes before the
+// version: an empty lock file first, then empty folders. Strict, because what is taken
+// for a repo has its scratch emptied.
 func halfMade(dir string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("open repo: %w", err)
 	}
-	names := make([]string, len(list))
-	for i, e := range list {
-		names[i] = e.Name()
-	}
-	if len(names) == 0 || slices.Contains(names, lockFile) && slices.Contains(names, versionFile) {
-		return nil // whole by now: openLocked looks again, under the lock
-	}
+	locked := slices.ContainsFunc(list, func(e os.DirEntry) bool { return e.Name() == lockFile })
 	for _, e := range list {
-		switch {
-		case !slices.Contains(names, lockFile): // it is made first
-		case e.Name() == lockFile, e.Name() == versionFile+tempSuffix:
-			continue
-		case slices.Contains(repoDirs, e.Name()) && e.IsDir():
-			continue
+		if !locked || !isFirst(dir, e) {
+			return &ForeignError{dir, fmt.Sprintf("it has no file %q and holds other things, %q among them", versionFile, e.Name())}
 		}
-		return &ForeignError{dir, fmt.Sprintf("it has no file %q and holds other things, %q among them", versionFile, e.Name())}
 	}
 	return nil
+}
+
+// isFirst reports whether e is of what furnish makes before the version.
+func isFirst(dir string, e os.DirEntry) bool {
+	switch {
+	case e.Name() == versionTemp:
+		return e.Type().IsRegular()
+	case e.Name() == lockFile:
+		info, err := e.Info()
+		return err == nil && info.Mode().IsRegular() && info.Size() == 0
+	case slices.Contains(repoDirs, e.Name()) && e.IsDir():
+		inside, err := os.ReadDir(filepath.Join(dir, e.Name()))
+		return err == nil && len(inside) == 0
+	}
+	return false
 }
 
 // furnish makes the repo's folders and, for a new one, its version; it removes what
@@ -177,15 +194,14 @@ func furnish(dir string, whole bool) error {
 			return err
 		}
 	}
+	if !whole {
+		err := replaceFile(filepath.Join(dir, versionFile), filepath.Join(dir, versionTemp), fmt.Appendf(nil, "%d\n", version))
+		if err != nil {
+			return err
+		}
+	}
 	if err := makeEmpty(filepath.Join(dir, scratchDir)); err != nil {
 		return err
 	}
-	if err := makeEmpty(filepath.Join(dir, pinsDir, tempDir)); err != nil {
-		return err
-	}
-	if whole {
-		return nil
-	}
-	path := filepath.Join(dir, versionFile)
-	return replaceFile(path, path+tempSuffix, fmt.Appendf(nil, "%d\n", version))
+	return makeEmpty(filepath.Join(dir, pinsDir, tempDir))
 }

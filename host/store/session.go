@@ -72,6 +72,10 @@ func (n *Session) Protect(ctx context.Context, roots ...cid.Cid) error {
 			return errUndefined
 		}
 	}
+	if err := n.store.enter(ctx); err != nil {
+		return err
+	}
+	defer n.store.leave()
 	if err := n.store.passGate(ctx); err != nil {
 		return err
 	}

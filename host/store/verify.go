@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"sync"
 
 	"github.com/ipfs/go-cid"
 	"golang.org/x/sync/errgroup"
@@ -57,13 +58,12 @@ func (s *Store) Verify(ctx context.Context, damaged func(Damage)) (Verified, err
 			}
 		})
 	})
-	workers, _ := errgroup.WithContext(ctx)
+	var workers sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
-		workers.Go(func() error {
+		workers.Go(func() {
 			for e := range entries {
 				verdicts <- s.judge(e)
 			}
-			return nil
 		})
 	}
 	go func() {
