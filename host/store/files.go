@@ -81,15 +81,17 @@ func (f *files) Get(key multihash.Multihash) ([]byte, error) {
 	return data, nil
 }
 
-func (f *files) Has(key multihash.Multihash) (bool, error) {
+// Size takes a file without room for a seal, which is what a loss of power leaves, for
+// none at all: whoever asks before putting puts.
+func (f *files) Size(key multihash.Multihash) (int64, error) {
 	info, err := os.Lstat(f.Where(key))
-	if absent(err) {
-		return false, nil
+	if absent(err) || err == nil && info.Size() < sealSize {
+		return 0, errAbsent
 	}
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	return info.Mode().IsRegular() && info.Size() >= sealSize, nil
+	return info.Size() - sealSize, nil
 }
 
 func (f *files) Put(key multihash.Multihash, data []byte) error {

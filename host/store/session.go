@@ -26,7 +26,10 @@ type Session struct {
 	ended bool
 }
 
-var _ dag.Blocks = (*Session)(nil)
+var (
+	_ dag.Blocks = (*Session)(nil)
+	_ dag.Sizer  = (*Session)(nil)
+)
 
 // Begin starts a session. The caller calls End.
 func (s *Store) Begin() *Session {
@@ -52,6 +55,14 @@ func (n *Session) Has(ctx context.Context, c cid.Cid) (bool, error) {
 		return false, err
 	}
 	return n.store.Has(ctx, c)
+}
+
+// Size is [Store.Size] of a block that, when it is here, stays until End.
+func (n *Session) Size(ctx context.Context, c cid.Cid) (int64, error) {
+	if err := n.hold(c); err != nil {
+		return 0, err
+	}
+	return n.store.Size(ctx, c)
 }
 
 // Put is [Store.Put] of blocks that stay until End.

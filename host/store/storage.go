@@ -23,8 +23,8 @@ type storage interface {
 	// Get returns the bytes of key, which are the caller's. errAbsent when there are
 	// none, *badFileError when they are not the ones that were put.
 	Get(key multihash.Multihash) ([]byte, error)
-	// Has reports whether there are bytes for key, without reading them.
-	Has(key multihash.Multihash) (bool, error)
+	// Size returns how many bytes key has, without reading them, or errAbsent.
+	Size(key multihash.Multihash) (int64, error)
 	// Put keeps data, which it does not retain, under key. When they are there already
 	// and undamaged nothing is written. After an error the storage is as before.
 	Put(key multihash.Multihash, data []byte) error

@@ -52,7 +52,10 @@ type Store struct {
 	held holdings
 }
 
-var _ dag.Blocks = (*Store)(nil)
+var (
+	_ dag.Blocks = (*Store)(nil)
+	_ dag.Sizer  = (*Store)(nil)
+)
 
 // Dir returns the repo's folder, an absolute path.
 func (s *Store) Dir() string { return s.dir }
@@ -77,7 +80,22 @@ func (s *Store) Has(ctx context.Context, c cid.Cid) (bool, error) {
 		return false, err
 	}
 	defer s.leave()
-	return s.has(c)
+	_, err := s.size(c)
+	var missing *dag.NotFoundError
+	if errors.As(err, &missing) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// Size returns the length in bytes of the block named c, without reading it. It is a
+// *dag.NotFoundError when the block is not here.
+func (s *Store) Size(ctx context.Context, c cid.Cid) (int64, error) {
+	if err := s.enter(ctx); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	return s.size(c)
 }
 
 // Put keeps blocks. One that is here already is compared with its file, and replaces
@@ -149,7 +167,7 @@ func (s *Store) enterToWrite(ctx context.Context) error {
 
 func (s *Store) leave() { s.life.RUnlock() }
 
-// get, has and put are the calls without their beginning and end.
+// get, size and put are the calls without their beginning and end.
 func (s *Store) get(c cid.Cid) (dag.Block, error) {
 	if !c.Defined() {
 		return dag.Block{}, errUndefined
@@ -172,21 +190,21 @@ func (s *Store) get(c cid.Cid) (dag.Block, error) {
 	return dag.TrustBlock(c, data), nil
 }
 
-func (s *Store) has(c cid.Cid) (bool, error) {
+func (s *Store) size(c cid.Cid) (int64, error) {
 	if !c.Defined() {
-		return false, errUndefined
+		return 0, errUndefined
 	}
-	if _, ok := inlined(c); ok {
-		return true, nil
+	if data, ok := inlined(c); ok {
+		return int64(len(data)), nil
 	}
 	if len(c.Hash()) > maxKey {
-		return false, nil
+		return 0, &dag.NotFoundError{CID: c}
 	}
-	ok, err := s.blocks.Has(c.Hash())
+	n, err := s.blocks.Size(c.Hash())
 	if err != nil {
-		return false, named(c, "look for", err)
+		return 0, named(c, "look for", err)
 	}
-	return ok, nil
+	return n, nil
 }
 
 func (s *Store) put(b dag.Block) error {
