@@ -1,0 +1,272 @@
+package wasi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// inputs is /in: every input once, in the Task's order, by its name or else by its
+// index. Looking up finds each by its index too.
+//
+// What an input and what is below it look like: a UnixFS file and a raw block are
+// files; a directory is a directory; a symlink is a symlink; any other block, of
+// whatever codec, is a file of the block's bytes. A block that claims to be UnixFS and
+// is malformed answers eIO where it is used.
+type inputs struct {
+	blocks  dag.Blocks
+	given   []job.Input
+	byName  map[string]int
+	objects objectCache
+	parent  *rootDir
+}
+
+func newInputs(bs dag.Blocks, list []job.Input, parent *rootDir) *inputs {
+	in := &inputs{blocks: bs, given: list, byName: map[string]int{}, parent: parent}
+	in.objects.init()
+	for i, input := range list {
+		if input.Name != "" {
+			in.byName[input.Name] = i
+		}
+	}
+	return in
+}
+
+func (in *inputs) stat() stat {
+	return stat{dev: devIn, ino: 1, kind: typeDirectory, nlink: 1}
+}
+
+func (in *inputs) up() directory { return in.parent }
+func (in *inputs) list() lister  { return in }
+
+func (in *inputs) nameOf(i int) string {
+	if n := in.given[i].Name; n != "" {
+		return n
+	}
+	return strconv.Itoa(i)
+}
+
+func (in *inputs) lookup(ctx context.Context, name string) (node, errno) {
+	i, ok := in.byName[name]
+	if !ok {
+		n, err := strconv.Atoi(name)
+		if err != nil || n < 0 || n >= len(in.given) || strconv.Itoa(n) != name {
+			return nil, eNOENT
+		}
+		i = n
+	}
+	return in.node(ctx, in.given[i].CID, 0, in, nil, in.nameOf(i))
+}
+
+func (in *inputs) next(ctx context.Context, after uint64) (entry, bool, errno) {
+	i := after - cookieDotDot
+	if i >= uint64(len(in.given)) {
+		return entry{}, false, eOK
+	}
+	name := in.nameOf(int(i))
+	kind, e := in.kind(ctx, in.given[i].CID)
+	return entry{name, hashInode(in.stat().ino, name), kind, after + 1}, e == eOK, e
+}
+
+// kind returns what c looks like.
+func (in *inputs) kind(ctx context.Context, c cid.Cid) (fileType, errno) {
+	if o := in.objects.get(c); o != nil {
+		return o.fileType(), eOK
+	}
+	k, err := dag.Kind(ctx, in.blocks, c)
+	return (&object{kind: k}).fileType(), machine(err)
+}
+
+// node makes the node of c, which stands in parent under a name. claimed is the size
+// that the link to it claims, or 0.
+func (in *inputs) node(ctx context.Context, c cid.Cid, claimed uint64, parent directory, root *inDir, name string) (node, errno) {
+	at := inNode{in: in, cid: c, ino: hashInode(parent.stat().ino, name), parent: parent, root: root}
+	if c.Type() == cid.Raw && claimed > 0 {
+		return &inFile{inNode: at, size: claimed}, eOK
+	}
+	o, e := in.open(ctx, c)
+	if e != eOK {
+		return nil, e
+	}
+	switch o.kind {
+	case abi.KindDirectory:
+		d := &inDir{inNode: at}
+		if root == nil {
+			d.root = d
+		} else if d.depth = parent.(*inDir).depth + 1; d.depth > abi.MaxSegments {
+			return nil, eNAMETOOLONG
+		}
+		return d, eOK
+	case abi.KindSymlink:
+		return &inLink{at, o.link}, eOK
+	}
+	return &inFile{inNode: at, size: o.size, settled: true}, eOK
+}
+
+// stdin returns what fd 0 reads.
+func (in *inputs) stdin(ctx context.Context, c cid.Cid) (node, error) {
+	if !c.Defined() {
+		return noFile{}, nil
+	}
+	o, err := in.load(ctx, c)
+	switch {
+	case err != nil:
+		return nil, err
+	case o.kind != abi.KindFile && o.kind != abi.KindRaw:
+		return nil, fmt.Errorf("%s is no file", c)
+	}
+	return &inFile{inNode: inNode{in: in, cid: c, ino: 1}, size: o.size, settled: true}, nil
+}
+
+func (in *inputs) close() error { return in.objects.close() }
+
+// machine turns an error of reading a DAG into an errno when the DAG is to blame, for
+// then it is the same everywhere. Any other error ends the run.
+func machine(err error) errno {
+	var (
+		format      *dag.FormatError
+		tooBig      *dag.TooBigError
+		unsupported *dag.UnsupportedError
+		notFile     *dag.NotFileError
+		notDir      *dag.NotDirError
+		notLink     *dag.NotSymlinkError
+	)
+	switch {
+	case err == nil:
+		return eOK
+	case errors.As(err, &format), errors.As(err, &tooBig), errors.As(err, &unsupported),
+		errors.As(err, &notFile), errors.As(err, &notDir), errors.As(err, &notLink):
+		return eIO
+	}
+	panic(err)
+}
+
+// inNode is what all nodes of inputs are.
+type inNode struct {
+	in     *inputs
+	cid    cid.Cid
+	ino    uint64
+	parent directory
+	root   *inDir // the input's own directory; nil for an input that is none
+}
+
+func (n *inNode) statAs(kind fileType, size uint64) stat {
+	return stat{dev: devIn, ino: n.ino, kind: kind, size: size, nlink: 1}
+}
+
+// inDir is a directory of an input.
+type inDir struct {
+	inNode
+	depth int
+}
+
+func (d *inDir) stat() stat    { return d.statAs(typeDirectory, 0) }
+func (d *inDir) up() directory { return d.parent }
+func (d *inDir) list() lister  { return d }
+
+func (d *inDir) lookup(ctx context.Context, name string) (node, errno) {
+	o, e := d.in.open(ctx, d.cid)
+	if e != eOK {
+		return nil, e
+	}
+	c, size, err := o.dir.Lookup(ctx, name)
+	var none *dag.NoEntryError
+	if errors.As(err, &none) {
+		return nil, eNOENT
+	}
+	if e := machine(err); e != eOK {
+		return nil, e
+	}
+	return d.in.node(ctx, c, size, d, d.root, name)
+}
+
+// next lists entries in the order in which the directory's blocks have them. Those
+// whose names no path can spell are left out.
+func (d *inDir) next(ctx context.Context, after uint64) (entry, bool, errno) {
+	o, e := d.in.open(ctx, d.cid)
+	if e != eOK {
+		return entry{}, false, e
+	}
+	for cursor := int64(after - cookieDotDot); ; {
+		de, next, err := o.dir.Next(ctx, cursor)
+		if e := machine(err); e != eOK || next == 0 {
+			return entry{}, false, e
+		}
+		if cursor = next; !nameable(de.Name) {
+			continue
+		}
+		kind, e := d.in.kind(ctx, de.CID)
+		return entry{de.Name, hashInode(d.ino, de.Name), kind, uint64(next) + cookieDotDot}, e == eOK, e
+	}
+}
+
+// nameable reports whether name can be one component of a path.
+func nameable(name string) bool {
+	return name != "" && name != "." && name != ".." && len(name) <= abi.MaxName &&
+		!strings.ContainsAny(name, "/\x00") && utf8.ValidString(name)
+}
+
+// inLink is a symlink of an input.
+type inLink struct {
+	inNode
+	to string
+}
+
+func (l *inLink) stat() stat     { return l.statAs(typeSymlink, uint64(len(l.to))) }
+func (l *inLink) target() string { return l.to }
+
+// inside keeps the link in its input. An input that is itself a symlink leads nowhere.
+func (l *inLink) inside() (directory, bool) { return l.root, l.root != nil }
+
+// inFile is a file of an input.
+type inFile struct {
+	inNode
+	size    uint64
+	settled bool // size is the file's own; else what its directory claims, until it is opened
+}
+
+func (f *inFile) stat() stat { return f.statAs(typeRegular, f.size) }
+
+// settle replaces a claimed size by the true one.
+func (f *inFile) settle(ctx context.Context) errno {
+	if f.settled {
+		return eOK
+	}
+	o, e := f.in.open(ctx, f.cid)
+	if e == eOK {
+		f.size, f.settled = o.size, true
+	}
+	return e
+}
+
+func (f *inFile) readAt(ctx context.Context, p []byte, off uint64) (int, errno) {
+	if off >= f.size || len(p) == 0 {
+		return 0, eOK
+	}
+	o, e := f.in.open(ctx, f.cid)
+	if e != eOK {
+		return 0, e
+	}
+	if o.file == nil {
+		b, err := dag.Load(ctx, f.in.blocks, f.cid)
+		if e := machine(err); e != eOK {
+			return 0, e
+		}
+		return copy(p, b.Data()[min(off, uint64(len(b.Data()))):]), eOK
+	}
+	n, err := o.file.ReadAt(ctx, p, int64(off))
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return n, machine(err)
+}

@@ -1,0 +1,197 @@
+package wasi
+
+import "context"
+
+// The functions that move bytes between descriptors and the guest's memory. They
+// copy once: from where the bytes are straight into the guest's buffer, or back.
+
+const (
+	iovecSize   = 8
+	maxIovecs   = 1024        // of one call; eINVAL beyond, as IOV_MAX has it
+	maxTransfer = 0x7fff_f000 // bytes of one call; a call that wants more moves so many, as on Linux
+)
+
+// buffers calls each with the guest's buffers of an iovec array, in order, until it
+// answers false or an error.
+func (m memory) buffers(iovs, count uint64, each func(b []byte) (bool, errno)) errno {
+	if uint32(count) > maxIovecs {
+		return eINVAL
+	}
+	list, e := m.span(iovs, uint64(uint32(count))*iovecSize)
+	if e != eOK {
+		return e
+	}
+	for left := maxTransfer; len(list) > 0 && left > 0; list = list[iovecSize:] {
+		b, e := m.span(uint64(le.Uint32(list)), uint64(le.Uint32(list[4:])))
+		if e != eOK {
+			return e
+		}
+		b = b[:min(len(b), left)]
+		left -= len(b)
+		if more, e := each(b); e != eOK || !more {
+			return e
+		}
+	}
+	return eOK
+}
+
+// readTo fills the guest's buffers from off and returns how many bytes it read: all
+// that was asked for unless the file ends.
+func (s *System) readTo(ctx context.Context, m memory, d *descriptor, off, iovs, count uint64) (uint64, errno) {
+	if d == nil || !d.read {
+		return 0, eBADF
+	}
+	f, ok := d.node.(file)
+	if !ok {
+		if _, ok := d.node.(directory); ok {
+			return 0, eISDIR
+		}
+		return 0, eBADF
+	}
+	var total uint64
+	e := m.buffers(iovs, count, func(b []byte) (bool, errno) {
+		n, e := f.readAt(ctx, b, off+total)
+		total += uint64(n)
+		return n == len(b), e
+	})
+	return total, e
+}
+
+func fdRead(ctx context.Context, s *System, m memory, p []uint64) errno {
+	d := s.fds.get(uint32(p[0]))
+	if d == nil {
+		return eBADF
+	}
+	n, e := s.readTo(ctx, m, d, d.pos, p[1], p[2])
+	if e != eOK {
+		return e
+	}
+	d.pos += n
+	return m.put32(p[3], uint32(n))
+}
+
+func fdPread(ctx context.Context, s *System, m memory, p []uint64) errno {
+	if int64(p[3]) < 0 {
+		return eINVAL
+	}
+	n, e := s.readTo(ctx, m, s.fds.get(uint32(p[0])), p[3], p[1], p[2])
+	if e != eOK {
+		return e
+	}
+	return m.put32(p[4], uint32(n))
+}
+
+// writeFrom writes the guest's buffers at off and returns how many bytes that were.
+func (s *System) writeFrom(m memory, d *descriptor, off, iovs, count uint64) (uint64, errno) {
+	if d == nil || !d.write {
+		return 0, eBADF
+	}
+	var total uint64
+	e := m.buffers(iovs, count, func(b []byte) (bool, errno) {
+		switch n := d.node.(type) {
+		case *stream:
+			n.write(b)
+		case *memFile:
+			if e := n.writeAt(b, off+total); e != eOK {
+				return false, e
+			}
+		default:
+			return false, eBADF
+		}
+		total += uint64(len(b))
+		return true, eOK
+	})
+	return total, e
+}
+
+func fdWrite(_ context.Context, s *System, m memory, p []uint64) errno {
+	d := s.fds.get(uint32(p[0]))
+	if d == nil {
+		return eBADF
+	}
+	if d.flags&fdAppend != 0 {
+		d.pos = d.node.stat().size
+	}
+	n, e := s.writeFrom(m, d, d.pos, p[1], p[2])
+	if e != eOK {
+		return e
+	}
+	d.pos += n
+	return m.put32(p[3], uint32(n))
+}
+
+func fdPwrite(_ context.Context, s *System, m memory, p []uint64) errno {
+	d := s.fds.get(uint32(p[0]))
+	switch {
+	case d == nil:
+		return eBADF
+	case int64(p[3]) < 0:
+		return eINVAL
+	}
+	if _, ok := d.node.(*stream); ok {
+		return eSPIPE
+	}
+	n, e := s.writeFrom(m, d, p[3], p[1], p[2])
+	if e != eOK {
+		return e
+	}
+	return m.put32(p[4], uint32(n))
+}
+
+// direntSize is the length of a directory entry's head in fd_readdir's buffer.
+const direntSize = 24
+
+// fdReaddir writes entries from a cookie on. A full buffer says that there is more:
+// its last entry may be cut, and is read again.
+func fdReaddir(ctx context.Context, s *System, m memory, p []uint64) errno {
+	d := s.fds.get(uint32(p[0]))
+	if d == nil {
+		return eBADF
+	}
+	dir, ok := d.node.(directory)
+	if !ok {
+		return eBADF // not eNOTDIR, on which Rust's library panics
+	}
+	buf, e := m.bytes(p[1], p[2])
+	if e != eOK {
+		return e
+	}
+	if d.listing == nil {
+		d.listing = dir.list()
+	}
+	used, cookie := 0, p[3]
+	for used < len(buf) {
+		ent, ok, e := nextEntry(ctx, dir, d.listing, cookie)
+		if e != eOK {
+			return e
+		}
+		if !ok {
+			break
+		}
+		used += putDirent(buf[used:], ent)
+		cookie = ent.cookie
+	}
+	return m.put32(p[4], uint32(used))
+}
+
+// nextEntry is the listing's next, with "." and ".." before it.
+func nextEntry(ctx context.Context, dir directory, l lister, after uint64) (entry, bool, errno) {
+	switch after {
+	case cookieStart:
+		return entry{".", dir.stat().ino, typeDirectory, cookieDot}, true, eOK
+	case cookieDot:
+		return entry{"..", dir.up().stat().ino, typeDirectory, cookieDotDot}, true, eOK
+	}
+	return l.next(ctx, after)
+}
+
+// putDirent writes as much of an entry as there is room for.
+func putDirent(b []byte, e entry) int {
+	var head [direntSize]byte
+	le.PutUint64(head[:], e.cookie)
+	le.PutUint64(head[8:], e.ino)
+	le.PutUint32(head[16:], uint32(len(e.name)))
+	head[20] = byte(e.kind)
+	n := copy(b, head[:])
+	return n + copy(b[n:], e.name)
+}

@@ -1,0 +1,161 @@
+package wasi
+
+import (
+	"context"
+	"hash/fnv"
+	"io"
+)
+
+// fileType is WASI's filetype.
+type fileType uint8
+
+const (
+	typeUnknown   fileType = 0 // stdout and stderr: neither a terminal nor a file
+	typeDirectory fileType = 3
+	typeRegular   fileType = 4
+	typeSymlink   fileType = 7
+)
+
+// Devices: one per part of the file system, so that programs which look see that
+// the parts are apart.
+const (
+	devRoot = 1 + iota
+	devIn
+	devOut
+	devTmp
+	devStdio
+)
+
+// stat is what a guest may know of a node. Times do not exist: they read as 0.
+type stat struct {
+	dev, ino uint64
+	kind     fileType
+	size     uint64
+	nlink    uint64
+}
+
+// node is whatever a path or a descriptor leads to.
+type node interface {
+	stat() stat
+}
+
+// directory is a node that has entries.
+type directory interface {
+	node
+	// up returns the directory above; the root is above itself.
+	up() directory
+	// lookup returns the entry name, eNOENT where there is none.
+	lookup(ctx context.Context, name string) (node, errno)
+	// list starts a listing. It belongs to one descriptor.
+	list() lister
+}
+
+// lister walks a directory's entries in an order that is the same on every host.
+type lister interface {
+	// next returns the first entry whose cookie is greater than after; ok is false at
+	// the end. Cookies of entries are greater than [cookieDotDot].
+	next(ctx context.Context, after uint64) (e entry, ok bool, err errno)
+}
+
+// entry is one line of a listing. cookie is where the listing goes on behind it: a
+// number that stays right while entries come and go.
+type entry struct {
+	name   string
+	ino    uint64
+	kind   fileType
+	cookie uint64
+}
+
+// The cookies of the entries that every directory has.
+const (
+	cookieStart  = 0
+	cookieDot    = 1
+	cookieDotDot = 2
+)
+
+// file is a node that has bytes.
+type file interface {
+	node
+	// readAt reads into p from off: all of it, or up to the file's end.
+	readAt(ctx context.Context, p []byte, off uint64) (int, errno)
+}
+
+// symlink is a node that stands for a path.
+type symlink interface {
+	node
+	target() string
+	// inside returns the directory that following the link may not leave, nil for none;
+	// not ok when the link cannot be followed at all.
+	inside() (d directory, ok bool)
+}
+
+// stream is stdout or stderr. Its writer's error ends the run.
+type stream struct {
+	ino uint64
+	w   io.Writer // may be nil
+}
+
+func (s *stream) stat() stat { return stat{dev: devStdio, ino: s.ino, kind: typeUnknown, nlink: 1} }
+
+func (s *stream) write(p []byte) {
+	if s.w == nil {
+		return
+	}
+	if n, err := s.w.Write(p); err != nil {
+		panic(err)
+	} else if n != len(p) {
+		panic(io.ErrShortWrite)
+	}
+}
+
+// noFile is an empty stdin: a file without bytes.
+type noFile struct{}
+
+func (noFile) stat() stat { return stat{dev: devStdio, ino: 1, kind: typeRegular, nlink: 1} }
+
+func (noFile) readAt(context.Context, []byte, uint64) (int, errno) { return 0, eOK }
+
+// rootDir is "/": in, out and tmp, for ever.
+type rootDir struct {
+	names []string
+	nodes []node
+}
+
+func (r *rootDir) stat() stat {
+	return stat{dev: devRoot, ino: 1, kind: typeDirectory, nlink: 1}
+}
+
+func (r *rootDir) up() directory { return r }
+
+func (r *rootDir) lookup(_ context.Context, name string) (node, errno) {
+	for i, n := range r.names {
+		if n == name {
+			return r.nodes[i], eOK
+		}
+	}
+	return nil, eNOENT
+}
+
+func (r *rootDir) list() lister { return r }
+
+func (r *rootDir) next(_ context.Context, after uint64) (entry, bool, errno) {
+	i := after - cookieDotDot
+	if i >= uint64(len(r.names)) {
+		return entry{}, false, eOK
+	}
+	st := r.nodes[i].stat()
+	return entry{r.names[i], st.ino, st.kind, after + 1}, true, eOK
+}
+
+// hashInode numbers a node by its place: the inode of what holds it, and its name.
+func hashInode(parent uint64, name string) uint64 {
+	h := fnv.New64a()
+	var b [8]byte
+	le.PutUint64(b[:], parent)
+	_, _ = h.Write(b[:])
+	_, _ = io.WriteString(h, name)
+	if v := h.Sum64(); v != 0 {
+		return v
+	}
+	return 1
+}

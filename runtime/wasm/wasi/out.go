@@ -1,0 +1,59 @@
+package wasi
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// FinishOut makes /out one UnixFS directory in blocks and returns its root. Files
+// that the guest left open are as they are.
+func (s *System) FinishOut(ctx context.Context, blocks dag.Blocks) (e dag.Entry, err error) {
+	if s.out == nil {
+		return dag.NewDirWriter(blocks, s.cfg.Profile).Finish(ctx)
+	}
+	defer func() { // contents panic with faults of the scratch folder
+		if r := recover(); r != nil {
+			fault, ok := r.(error)
+			if !ok {
+				panic(r)
+			}
+			e, err = dag.Entry{}, fmt.Errorf("finish /out: %w", fault)
+		}
+	}()
+	return addDir(ctx, blocks, s.cfg.Profile, s.out)
+}
+
+// addDir adds d and what is below it, files first in the order of their names.
+func addDir(ctx context.Context, bs dag.Blocks, p dag.Profile, d *memDir) (dag.Entry, error) {
+	names := make([]string, 0, len(d.names))
+	for name := range d.names {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	w := dag.NewDirWriter(bs, p)
+	for _, name := range names {
+		e, err := addNode(ctx, bs, p, d.names[name].node)
+		if err == nil {
+			err = w.Add(name, e)
+		}
+		if err != nil {
+			return dag.Entry{}, fmt.Errorf("add %s: %w", name, err)
+		}
+	}
+	return w.Finish(ctx)
+}
+
+func addNode(ctx context.Context, bs dag.Blocks, p dag.Profile, n memNode) (dag.Entry, error) {
+	switch n := n.(type) {
+	case *memDir:
+		return addDir(ctx, bs, p, n)
+	case *memLink:
+		return dag.AddSymlink(ctx, bs, n.to, p)
+	case *memFile:
+		return dag.AddFile(ctx, bs, n.bytes.reader(), p)
+	}
+	panic(fmt.Sprintf("a %T in /out", n))
+}
