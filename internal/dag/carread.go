@@ -1,0 +1,233 @@
+package dag
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/ipfs/go-cid"
+	car "github.com/ipld/go-car/v2"
+	"github.com/ipld/go-ipld-prime/codec/dagcbor"
+	"github.com/ipld/go-ipld-prime/datamodel"
+	cidlink "github.com/ipld/go-ipld-prime/linking/cid"
+	"github.com/ipld/go-ipld-prime/node/basicnode"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+)
+
+// maxCARHeader bounds the header of a CAR, in bytes: some 25,000 roots.
+const maxCARHeader = 1 << 20
+
+// CARError says what is wrong with a CAR, and where.
+type CARError struct {
+	Offset int64 // bytes from its start
+	Err    error
+}
+
+func (e *CARError) Error() string { return fmt.Sprintf("bad CAR at byte %d: %v", e.Offset, e.Err) }
+func (e *CARError) Unwrap() error { return e.Err }
+
+// ReadCAR reads a CAR of version 1 or 2, checks each block against its name and gives
+// it to put, in order. It returns the roots, which need not be among the blocks. What
+// is wrong with the CAR is a *CARError; an error of put is returned as it is. An end
+// that cuts a section off is an error, but in version 1 an end between two sections
+// cannot be told from the CAR's own: whoever imports also looks for the whole DAG.
+func ReadCAR(ctx context.Context, r io.Reader, put func(Block) error) ([]cid.Cid, error) {
+	c := carReader{r: bufio.NewReaderSize(r, 256<<10), left: -1}
+	roots, err := c.start()
+	if err != nil {
+		return nil, &CARError{c.at, err}
+	}
+	for {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
+		}
+		b, err := c.section()
+		if err == io.EOF {
+			return roots, nil
+		}
+		if err != nil {
+			return nil, &CARError{c.at, err}
+		}
+		if err := put(b); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// carReader reads a CAR and knows where it is.
+type carReader struct {
+	r    *bufio.Reader
+	off  int64 // bytes read
+	at   int64 // where the header or section begins that is being read
+	left int64 // bytes of a version 2 CAR's payload that are not read yet; -1 without end
+}
+
+// start reads up to the first section and returns the roots.
+func (c *carReader) start() ([]cid.Cid, error) {
+	version, roots, err := c.header()
+	if err != nil || version == 1 {
+		return roots, err
+	}
+	c.at = c.off
+	var h car.Header
+	n, err := h.ReadFrom(c.r)
+	c.off += n
+	if err != nil {
+		return nil, fmt.Errorf("version 2 header: %w", noEOF(err))
+	}
+	if int64(h.DataOffset) < c.off {
+		return nil, fmt.Errorf("the payload begins at byte %d, inside the header", h.DataOffset)
+	}
+	skip := int64(h.DataOffset) - c.off
+	k, err := io.CopyN(io.Discard, c.r, skip)
+	c.off += k
+	if err != nil {
+		return nil, fmt.Errorf("padding of %d bytes: %w", skip, noEOF(err))
+	}
+	c.left = int64(h.DataSize)
+	if version, roots, err = c.header(); err != nil {
+		return nil, err
+	}
+	if version != 1 {
+		return nil, fmt.Errorf("version %d inside version 2", version)
+	}
+	return roots, nil
+}
+
+// header reads a length and the dag-cbor header that it announces.
+func (c *carReader) header() (version int64, roots []cid.Cid, err error) {
+	c.at = c.off
+	b, err := c.frame(maxCARHeader)
+	if err != nil {
+		return 0, nil, fmt.Errorf("header: %w", noEOF(err))
+	}
+	if _, err := cborLinks(b); err != nil {
+		return 0, nil, fmt.Errorf("header: %w", err)
+	}
+	nb := basicnode.Prototype.Map.NewBuilder()
+	if err := (dagcbor.DecodeOptions{AllowLinks: true}).Decode(nb, bytes.NewReader(b)); err != nil {
+		return 0, nil, fmt.Errorf("header: %w", err)
+	}
+	return headerFields(nb.Build())
+}
+
+func headerFields(n datamodel.Node) (version int64, roots []cid.Cid, err error) {
+	v, err := n.LookupByString("version")
+	if err == nil {
+		version, err = v.AsInt()
+	}
+	if err != nil {
+		return 0, nil, errors.New("header: no version")
+	}
+	if version == 2 && n.Length() == 1 {
+		return 2, nil, nil
+	}
+	if version != 1 {
+		return 0, nil, fmt.Errorf("header: version %d", version)
+	}
+	list, err := n.LookupByString("roots")
+	if err != nil || list.Kind() != datamodel.Kind_List {
+		return 0, nil, errors.New("header: no list of roots")
+	}
+	for it := list.ListIterator(); !it.Done(); {
+		i, v, err := it.Next()
+		if err != nil {
+			return 0, nil, fmt.Errorf("header: root %d: %w", i, err)
+		}
+		l, err := v.AsLink()
+		if err != nil {
+			return 0, nil, fmt.Errorf("header: root %d is no link", i)
+		}
+		roots = append(roots, l.(cidlink.Link).Cid)
+	}
+	return version, roots, nil
+}
+
+// section reads the next block; io.EOF is the end of the CAR.
+func (c *carReader) section() (Block, error) {
+	c.at = c.off
+	b, err := c.frame(abi.MaxCID + MaxBlock)
+	if err == io.EOF && c.left > 0 {
+		return Block{}, fmt.Errorf("it ends %d bytes before its payload does", c.left)
+	}
+	if err != nil {
+		return Block{}, err
+	}
+	n, name, err := cid.CidFromBytes(b)
+	if err != nil {
+		return Block{}, fmt.Errorf("section: bad CID: %w", err)
+	}
+	return CheckBlock(name, b[n:])
+}
+
+// frame reads a varint length and as many bytes. io.EOF is an end before the length.
+func (c *carReader) frame(limit uint64) ([]byte, error) {
+	n, err := c.length()
+	if err != nil {
+		return nil, err
+	}
+	if n == 0 {
+		return nil, errors.New("an empty section")
+	}
+	if n > limit {
+		return nil, fmt.Errorf("a section of %d bytes is over the limit of %d", n, limit)
+	}
+	if c.left >= 0 && int64(n) > c.left {
+		return nil, fmt.Errorf("a section of %d bytes where the payload has %d left", n, c.left)
+	}
+	b := make([]byte, n)
+	k, err := io.ReadFull(c.r, b)
+	c.advance(k)
+	if err != nil {
+		return nil, fmt.Errorf("it ends %d bytes into a section of %d: %w", k, n, noEOF(err))
+	}
+	return b, nil
+}
+
+// length reads an unsigned varint of at most 9 bytes in its shortest form.
+func (c *carReader) length() (uint64, error) {
+	var n uint64
+	for shift := 0; shift < 63; shift += 7 {
+		if c.left == 0 {
+			if shift == 0 {
+				return 0, io.EOF
+			}
+			return 0, errors.New("the payload ends inside a length")
+		}
+		octet, err := c.r.ReadByte()
+		if err != nil {
+			if shift == 0 {
+				return 0, err
+			}
+			return 0, fmt.Errorf("a length: %w", noEOF(err))
+		}
+		c.advance(1)
+		n |= uint64(octet&0x7f) << shift
+		if octet < 0x80 {
+			if octet == 0 && shift > 0 {
+				return 0, errors.New("a length not in its shortest form")
+			}
+			return n, nil
+		}
+	}
+	return 0, errors.New("a length of more than 9 bytes")
+}
+
+func (c *carReader) advance(n int) {
+	c.off += int64(n)
+	if c.left > 0 {
+		c.left -= int64(n)
+	}
+}
+
+// noEOF makes an end of input what it is in the middle of something.
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}

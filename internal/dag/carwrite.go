@@ -1,0 +1,121 @@
+package dag
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/ipfs/go-cid"
+	car "github.com/ipld/go-car/v2"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// CAROptions says what WriteCAR writes.
+type CAROptions struct {
+	Version int                // 1 or 2; 0 is 1
+	Skip    func(cid.Cid) bool // leaves out a block and what only it leads to; nil leaves out none
+}
+
+// WriteCAR writes the DAGs below roots as a CAR (https://ipld.io/specs/transport/car/):
+// each block once, in the order of [Walk]. The same DAGs always give the same bytes.
+// Version 2 has no index, so it can go down a pipe; its header says how long it is, so
+// the DAGs are walked twice. Blocks inside identity CIDs are not written. The error is
+// a *NotFoundError for a block that is not held: what was written is then no whole CAR.
+func WriteCAR(ctx context.Context, w io.Writer, bs Blocks, roots []cid.Cid, o CAROptions) error {
+	header := carHeader(roots)
+	bw := bufio.NewWriterSize(w, 64<<10)
+	switch o.Version {
+	case 0, 1:
+	case 2:
+		size, err := carSize(ctx, bs, roots, o)
+		if err != nil {
+			return fmt.Errorf("measure CAR: %w", err)
+		}
+		h := car.NewHeader(size + uint64(len(header)))
+		h.IndexOffset = 0
+		if _, err := bw.Write(car.Pragma); err != nil {
+			return fmt.Errorf("write CAR: %w", err)
+		}
+		if _, err := h.WriteTo(bw); err != nil {
+			return fmt.Errorf("write CAR: %w", err)
+		}
+	default:
+		return fmt.Errorf("there is no CAR of version %d", o.Version)
+	}
+	if _, err := bw.Write(header); err != nil {
+		return fmt.Errorf("write CAR: %w", err)
+	}
+	err := Walk(ctx, bs, roots, WalkOptions{Data: true, Skip: o.Skip}, func(v Visited) error {
+		if IsIdentity(v.CID) {
+			return nil
+		}
+		return writeSection(bw, v.Block)
+	})
+	if err == nil {
+		err = bw.Flush()
+	}
+	if err != nil {
+		return fmt.Errorf("write CAR: %w", err)
+	}
+	return nil
+}
+
+// carSize returns the bytes of all sections.
+func carSize(ctx context.Context, bs Blocks, roots []cid.Cid, o CAROptions) (uint64, error) {
+	sizer, canSize := bs.(Sizer)
+	total := uint64(0)
+	err := Walk(ctx, bs, roots, WalkOptions{Data: !canSize, Skip: o.Skip}, func(v Visited) error {
+		if IsIdentity(v.CID) {
+			return nil
+		}
+		size := int64(len(v.Block.data))
+		if !v.Block.cid.Defined() {
+			var err error
+			if size, err = sizer.Size(ctx, v.CID); err != nil {
+				return err
+			}
+		}
+		body := uint64(v.CID.ByteLen()) + uint64(size)
+		total += uint64(varintSize(body)) + body
+		return nil
+	})
+	return total, err
+}
+
+func writeSection(w *bufio.Writer, b Block) error {
+	name := b.cid.KeyString()
+	if _, err := w.Write(protowire.AppendVarint(w.AvailableBuffer(), uint64(len(name)+len(b.data)))); err != nil {
+		return err
+	}
+	if _, err := w.WriteString(name); err != nil {
+		return err
+	}
+	_, err := w.Write(b.data)
+	return err
+}
+
+// carHeader is the length and the dag-cbor of {"roots": roots, "version": 1}.
+func carHeader(roots []cid.Cid) []byte {
+	b := append([]byte{0xa2, 0x65}, "roots"...)
+	b = appendCBORHead(b, cborArray, uint64(len(roots)))
+	for _, c := range roots {
+		b = append(b, 0xd8, 42)
+		b = appendCBORHead(b, cborBytes, uint64(c.ByteLen())+1)
+		b = append(append(b, 0), c.KeyString()...)
+	}
+	b = append(append(b, 0x67), "version\x01"...)
+	return append(protowire.AppendVarint(nil, uint64(len(b))), b...)
+}
+
+func appendCBORHead(b []byte, major byte, n uint64) []byte {
+	switch {
+	case n < 24:
+		return append(b, major<<5|byte(n))
+	case n < 1<<8:
+		return append(b, major<<5|24, byte(n))
+	case n < 1<<16:
+		return append(b, major<<5|25, byte(n>>8), byte(n))
+	}
+	return append(b, major<<5|26, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+}

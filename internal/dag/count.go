@@ -1,0 +1,90 @@
+package dag
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ipfs/go-cid"
+)
+
+// Sizer is what a set of blocks may offer besides: the size of a block without its
+// bytes. The error is a *NotFoundError when the set does not have it.
+type Sizer interface {
+	Size(ctx context.Context, c cid.Cid) (int64, error)
+}
+
+// Extent is how much there is below a root.
+type Extent struct {
+	Blocks  int64 // distinct blocks, held or not
+	Bytes   int64 // of those that are held; leaves as Sizer, or else their parents, tell
+	Missing int64 // blocks that are linked to and not held: what they lead to is not counted
+	Exact   bool  // false: the counts are lower bounds, because ctx ended the count or blocks are missing
+}
+
+// Count counts the blocks below root and their bytes, and reads only those that can
+// have links. When ctx is done before the end it returns what it has, with Exact false
+// and no error.
+func Count(ctx context.Context, bs Blocks, root cid.Cid) (Extent, error) {
+	e := Extent{Exact: true}
+	sizes := leafSizes{bs: bs}
+	err := Walk(ctx, bs, []cid.Cid{root}, WalkOptions{Missing: true}, func(v Visited) error {
+		e.Blocks++
+		if !v.Held {
+			e.Missing++
+			e.Exact = false
+			return nil
+		}
+		size, ok, err := sizes.of(ctx, v)
+		e.Bytes += size
+		e.Exact = e.Exact && ok
+		return err
+	})
+	if err != nil && ctx.Err() != nil {
+		e.Exact = false
+		return e, nil
+	}
+	return e, err
+}
+
+// leafSizes finds the size of a block that was visited and not read.
+type leafSizes struct {
+	bs     Blocks
+	claims map[cid.Cid]int64 // what a parent says of its raw leaves, until they are visited
+}
+
+// of returns the size of v; ok is false when nobody tells.
+func (l *leafSizes) of(ctx context.Context, v Visited) (size int64, ok bool, err error) {
+	if v.Block.CID().Defined() {
+		l.note(v.Block)
+		return int64(len(v.Block.Data())), true, nil
+	}
+	if s, can := l.bs.(Sizer); can {
+		size, err := s.Size(ctx, v.CID)
+		if missing := (*NotFoundError)(nil); errors.As(err, &missing) {
+			return 0, false, nil // gone since it was looked for
+		}
+		return size, err == nil, err
+	}
+	size, ok = l.claims[v.CID]
+	delete(l.claims, v.CID)
+	return size, ok, nil
+}
+
+// note keeps the sizes that a dag-pb block claims for the raw blocks that it links to.
+func (l *leafSizes) note(b Block) {
+	if _, can := l.bs.(Sizer); can || b.cid.Type() != cid.DagProtobuf {
+		return
+	}
+	n, err := parsePB(b.data)
+	if err != nil {
+		return
+	}
+	if l.claims == nil {
+		l.claims = make(map[cid.Cid]int64)
+	}
+	for _, link := range n.links {
+		if link.cid.Type() == cid.Raw && link.tsize <= MaxBlock {
+			l.claims[link.cid] = int64(link.tsize)
+		}
+	}
+}

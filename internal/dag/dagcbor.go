@@ -1,0 +1,185 @@
+package dag
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+)
+
+// cborScan walks the bytes of a dag-cbor block without building anything, so that a
+// hostile block costs no more than reading it. It holds them to DAG-CBOR
+// (https://ipld.io/specs/codecs/dag-cbor/spec/): definite lengths in their shortest
+// form, string keys, no tag but 42, 64-bit floats that are numbers, and nothing
+// after the value. Sorted, unique and UTF-8 keys are the writer's duty: old blocks break it.
+type cborScan struct {
+	b     []byte
+	off   int
+	links []cid.Cid
+}
+
+// cborLinks returns the links of a dag-cbor block in the order of its bytes.
+func cborLinks(b []byte) ([]cid.Cid, error) {
+	s := cborScan{b: b}
+	if err := s.value(0); err != nil {
+		return nil, fmt.Errorf("%w at byte %d", err, s.off)
+	}
+	if s.off != len(b) {
+		return nil, fmt.Errorf("%d bytes after the value", len(b)-s.off)
+	}
+	return s.links, nil
+}
+
+// CBOR's major types.
+const (
+	cborUint = iota
+	cborNegative
+	cborBytes
+	cborString
+	cborArray
+	cborMap
+	cborTag
+	cborSimple
+)
+
+var errCBORShort = errors.New("the block ends inside a value")
+
+// head reads the initial byte of an item and its argument.
+func (s *cborScan) head() (major byte, arg uint64, err error) {
+	if s.off >= len(s.b) {
+		return 0, 0, errCBORShort
+	}
+	first := s.b[s.off]
+	major, info := first>>5, first&31
+	if major == cborSimple {
+		return major, uint64(info), nil // its argument is read by simple
+	}
+	if info < 24 {
+		s.off++
+		return major, uint64(info), nil
+	}
+	if info > 27 {
+		return 0, 0, errors.New("an indefinite or reserved length")
+	}
+	n := 1 << (info - 24)
+	rest := s.b[s.off+1:]
+	if len(rest) < n {
+		return 0, 0, errCBORShort
+	}
+	var wide [8]byte
+	copy(wide[8-n:], rest[:n])
+	arg = binary.BigEndian.Uint64(wide[:])
+	if n == 1 && arg < 24 || n > 1 && arg>>(8*n/2) == 0 {
+		return 0, 0, errors.New("a number not in its shortest form")
+	}
+	s.off += 1 + n
+	return major, arg, nil
+}
+
+func (s *cborScan) value(depth int) error {
+	if depth > abi.MaxDepth {
+		return fmt.Errorf("nested deeper than %d levels", abi.MaxDepth)
+	}
+	major, arg, err := s.head()
+	if err != nil {
+		return err
+	}
+	switch major {
+	case cborUint, cborNegative:
+		return nil
+	case cborBytes, cborString:
+		_, err := s.take(arg)
+		return err
+	case cborArray:
+		for ; arg > 0; arg-- {
+			if err := s.value(depth + 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	case cborMap:
+		for ; arg > 0; arg-- {
+			if err := s.key(); err != nil {
+				return err
+			}
+			if err := s.value(depth + 1); err != nil {
+				return err
+			}
+		}
+		return nil
+	case cborTag:
+		return s.link(arg)
+	}
+	return s.simple(arg)
+}
+
+func (s *cborScan) take(n uint64) ([]byte, error) {
+	if n > uint64(len(s.b)-s.off) {
+		return nil, errCBORShort
+	}
+	chunk := s.b[s.off : s.off+int(n)]
+	s.off += int(n)
+	return chunk, nil
+}
+
+func (s *cborScan) key() error {
+	major, n, err := s.head()
+	if err != nil {
+		return err
+	}
+	if major != cborString {
+		return errors.New("a map key that is not a string")
+	}
+	_, err = s.take(n)
+	return err
+}
+
+// link reads what follows tag 42: bytes, a zero and a binary CID.
+func (s *cborScan) link(tag uint64) error {
+	if tag != 42 {
+		return fmt.Errorf("tag %d", tag)
+	}
+	major, n, err := s.head()
+	if err != nil {
+		return err
+	}
+	if major != cborBytes {
+		return errors.New("a link that is not bytes")
+	}
+	chunk, err := s.take(n)
+	if err != nil {
+		return err
+	}
+	if len(chunk) == 0 || chunk[0] != 0 {
+		return errors.New("a link without its leading zero")
+	}
+	c, err := parseCID(chunk[1:])
+	if err != nil {
+		return err
+	}
+	s.links = append(s.links, c)
+	return nil
+}
+
+// simple reads false, true, null and 64-bit floats.
+func (s *cborScan) simple(info uint64) error {
+	switch info {
+	case 20, 21, 22:
+		s.off++
+		return nil
+	case 27:
+		s.off++
+		chunk, err := s.take(8)
+		if err != nil {
+			return err
+		}
+		if bits := binary.BigEndian.Uint64(chunk); bits>>52&0x7ff == 0x7ff {
+			return errors.New("a float that is no number")
+		}
+		return nil
+	}
+	return fmt.Errorf("simple value %d", info)
+}

@@ -1,0 +1,65 @@
+package dag
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+
+	"github.com/ipfs/go-cid"
+	dagpb "github.com/ipld/go-codec-dagpb"
+	"github.com/ipld/go-ipld-prime/codec/dagcbor"
+	"github.com/ipld/go-ipld-prime/codec/dagjson"
+	"github.com/ipld/go-ipld-prime/datamodel"
+	"github.com/ipld/go-ipld-prime/node/basicnode"
+)
+
+// Decode returns the value of a block in IPLD's data model: bytes for raw, a map of
+// Data and Links for dag-pb, the value itself for dag-cbor. The error is a
+// *FormatError, or an *UnsupportedError for another codec.
+func Decode(b Block) (datamodel.Node, error) {
+	switch b.cid.Type() {
+	case cid.Raw:
+		return basicnode.NewBytes(b.data), nil
+	case cid.DagProtobuf:
+		nb := dagpb.Type.PBNode.NewBuilder()
+		if err := dagpb.DecodeBytes(nb, b.data); err != nil {
+			return nil, formatErrorf(b.cid, "dag-pb: %v", err)
+		}
+		return nb.Build(), nil
+	case cid.DagCBOR:
+		if _, err := cborLinks(b.data); err != nil { // bounds depth and lengths before anything is built
+			return nil, formatErrorf(b.cid, "dag-cbor: %v", err)
+		}
+		nb := basicnode.Prototype.Any.NewBuilder()
+		if err := (dagcbor.DecodeOptions{AllowLinks: true}).Decode(nb, bytes.NewReader(b.data)); err != nil {
+			return nil, formatErrorf(b.cid, "dag-cbor: %v", err)
+		}
+		return nb.Build(), nil
+	}
+	return nil, &UnsupportedError{b.cid, "codec " + codecName(b.cid.Type())}
+}
+
+// WriteJSON writes a value as DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/)
+// without a newline at its end.
+func WriteJSON(w io.Writer, n datamodel.Node) error {
+	if s, ok := n.(interface{ Substrate() datamodel.Node }); ok {
+		n = s.Substrate()
+	}
+	if err := dagjson.Encode(n, w); err != nil {
+		return fmt.Errorf("write DAG-JSON: %w", err)
+	}
+	return nil
+}
+
+// BlockJSON returns the block's value as DAG-JSON.
+func BlockJSON(b Block) ([]byte, error) {
+	n, err := Decode(b)
+	if err != nil {
+		return nil, err
+	}
+	var buf bytes.Buffer
+	if err := WriteJSON(&buf, n); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}

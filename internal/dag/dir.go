@@ -1,0 +1,112 @@
+package dag
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+)
+
+// maxEntryName is the length, in bytes, of the longest name that a DirWriter takes:
+// more than any file system of today allows.
+const maxEntryName = 1024
+
+// DirWriter makes a directory of its entries: a plain one, or a sharded one (HAMT)
+// when it would be larger than the profile allows. The order of adding does not
+// matter. It belongs to one goroutine.
+type DirWriter struct {
+	bs      Blocks
+	p       Profile
+	entries []dirLink
+	size    int // as the profile estimates it
+	content uint64
+	names   map[string]bool
+}
+
+type dirLink struct {
+	pbLink
+	hash uint64 // of the name; set when the directory is sharded
+}
+
+// NewDirWriter starts a directory in bs.
+func NewDirWriter(bs Blocks, p Profile) *DirWriter {
+	d := &DirWriter{bs: bs, p: p, names: make(map[string]bool)}
+	if p.ShardByBlock {
+		d.size = len(pbNode{data: plainDirData}.encode())
+	}
+	return d
+}
+
+var plainDirData = fsNode{typ: fsDirectory}.encode()
+
+// Add adds an entry. A name is 1 to 1,024 bytes without '/' and NUL, not "." or "..",
+// and each comes once.
+func (d *DirWriter) Add(name string, e Entry) error {
+	if err := checkName(name); err != nil {
+		return err
+	}
+	if d.names[name] {
+		return fmt.Errorf("the name %q comes twice in a directory", name)
+	}
+	d.names[name] = true
+	l := pbLink{cid: e.CID, name: name, tsize: e.TSize}
+	d.entries = append(d.entries, dirLink{pbLink: l})
+	d.content += e.Size
+	if d.p.ShardByBlock {
+		d.size += linkSize(l)
+	} else {
+		d.size += len(name) + e.CID.ByteLen()
+	}
+	return nil
+}
+
+func checkName(name string) error {
+	switch {
+	case name == "" || name == "." || name == "..":
+		return fmt.Errorf("%q cannot be a name in a directory", name)
+	case len(name) > maxEntryName:
+		return fmt.Errorf("a name of %d bytes is over the limit of %d", len(name), maxEntryName)
+	case strings.ContainsAny(name, "/\x00"):
+		return fmt.Errorf("the name %q holds a slash or a zero byte", name)
+	}
+	return nil
+}
+
+// Finish makes the directory and returns it.
+func (d *DirWriter) Finish(ctx context.Context) (Entry, error) {
+	root, err := d.root(ctx)
+	if err != nil {
+		return Entry{}, err
+	}
+	return Entry{CID: root.cid, Size: d.content, TSize: root.tsize, Kind: abi.KindDirectory}, nil
+}
+
+func (d *DirWriter) root(ctx context.Context) (pbLink, error) {
+	if d.size > d.p.ShardSize {
+		return d.sharded(ctx)
+	}
+	slices.SortFunc(d.entries, func(a, b dirLink) int { return strings.Compare(a.name, b.name) })
+	n := pbNode{data: plainDirData, links: make([]pbLink, len(d.entries))}
+	for i, e := range d.entries {
+		n.links[i] = e.pbLink
+	}
+	return putNode(ctx, d.bs, d.p, n)
+}
+
+// putNode stores n and returns a link to it without a name.
+func putNode(ctx context.Context, bs Blocks, p Profile, n pbNode) (pbLink, error) {
+	b, err := p.node(n.encode())
+	if err != nil {
+		return pbLink{}, err
+	}
+	if err := bs.Put(ctx, b); err != nil {
+		return pbLink{}, err
+	}
+	l := pbLink{cid: b.cid, tsize: uint64(len(b.data))}
+	for _, below := range n.links {
+		l.tsize += below.tsize
+	}
+	return l, nil
+}

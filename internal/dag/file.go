@@ -1,0 +1,199 @@
+package dag
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// FileWriter makes a file of what is written to it, block by block. It holds one
+// chunk and one unfinished node a level. It belongs to one goroutine.
+type FileWriter struct {
+	ctx   context.Context // of the one who writes: io.Writer has no place for it
+	bs    Blocks
+	tree  fileTree
+	chunk []byte
+	size  uint64
+	err   error // the first error; it stays
+}
+
+// NewFileWriter starts a file in bs. Writes end with the cause of ctx when it is done.
+func NewFileWriter(ctx context.Context, bs Blocks, p Profile) *FileWriter {
+	return &FileWriter{ctx: ctx, bs: bs, tree: fileTree{p: p}}
+}
+
+// Write appends p to the file.
+func (w *FileWriter) Write(p []byte) (int, error) {
+	n := 0
+	for len(p) > 0 && w.err == nil {
+		if w.chunk == nil {
+			w.chunk = make([]byte, 0, min(w.tree.p.ChunkSize, max(len(p), 4<<10)))
+		}
+		k := min(len(p), w.tree.p.ChunkSize-len(w.chunk))
+		w.chunk = append(w.chunk, p[:k]...)
+		p, n = p[k:], n+k
+		w.size += uint64(k)
+		if len(w.chunk) == w.tree.p.ChunkSize {
+			w.err = w.flush()
+		}
+	}
+	return n, w.err
+}
+
+// Size returns the bytes written so far.
+func (w *FileWriter) Size() uint64 { return w.size }
+
+func (w *FileWriter) flush() error {
+	if w.ctx.Err() != nil {
+		return context.Cause(w.ctx)
+	}
+	b, c, err := w.tree.p.leaf(w.chunk)
+	if err != nil {
+		return err
+	}
+	w.chunk = nil // the block keeps it
+	if err := w.bs.Put(w.ctx, b); err != nil {
+		return err
+	}
+	return w.tree.add(w.ctx, w.bs, c)
+}
+
+var errFinished = errors.New("the file is finished")
+
+// Finish ends the file and returns it. Nothing can be written afterwards.
+func (w *FileWriter) Finish() (Entry, error) {
+	if w.err == nil && (len(w.chunk) > 0 || w.size == 0) {
+		w.err = w.flush()
+	}
+	if w.err != nil {
+		return Entry{}, w.err
+	}
+	e, err := w.tree.finish(w.ctx, w.bs)
+	w.err = errFinished
+	return e, err
+}
+
+// AddFile adds all that r gives as one file. Chunks are hashed on all cores and put
+// in order; at most a few of them are in memory.
+func AddFile(ctx context.Context, bs Blocks, r io.Reader, p Profile) (Entry, error) {
+	first, err := readChunk(r, p.ChunkSize)
+	if err != nil {
+		return Entry{}, err
+	}
+	if len(first) < p.ChunkSize {
+		return addSmall(ctx, bs, first, p)
+	}
+	return addLarge(ctx, bs, first, r, p)
+}
+
+// addSmall adds a file of one chunk.
+func addSmall(ctx context.Context, bs Blocks, chunk []byte, p Profile) (Entry, error) {
+	b, c, err := p.leaf(chunk)
+	if err != nil {
+		return Entry{}, err
+	}
+	if err := bs.Put(ctx, b); err != nil {
+		return Entry{}, err
+	}
+	return Entry{CID: b.cid, Size: c.size, TSize: c.link.tsize, Kind: c.kind}, nil
+}
+
+// readChunk reads up to size bytes; fewer mean that r has ended.
+func readChunk(r io.Reader, size int) ([]byte, error) {
+	chunk := make([]byte, size)
+	n, err := io.ReadFull(r, chunk)
+	if err == io.EOF || err == io.ErrUnexpectedEOF {
+		err = nil
+	}
+	return chunk[:n], err
+}
+
+// pending is a leaf on its way through the hashing goroutines.
+type pending struct {
+	chunk []byte
+	done  chan struct{} // closed when what follows is set
+	block Block
+	child child
+	err   error
+}
+
+func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profile) (Entry, error) {
+	workers := runtime.GOMAXPROCS(0)
+	g, gctx := errgroup.WithContext(ctx)
+	work := make(chan *pending)
+	order := make(chan *pending, 2*workers) // bounds the chunks in memory
+	for range workers {
+		g.Go(func() error {
+			for l := range work {
+				l.block, l.child, l.err = p.leaf(l.chunk)
+				close(l.done)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error {
+		defer close(work)
+		defer close(order)
+		return feed(gctx, first, r, p.ChunkSize, work, order)
+	})
+	tree := fileTree{p: p}
+	g.Go(func() error { return collect(gctx, bs, &tree, order) })
+	if err := g.Wait(); err != nil {
+		return Entry{}, err
+	}
+	return tree.finish(ctx, bs)
+}
+
+// feed cuts r into chunks and sends each to be hashed and, in order, to be collected.
+func feed(ctx context.Context, chunk []byte, r io.Reader, size int, work, order chan<- *pending) error {
+	for len(chunk) > 0 {
+		l := &pending{chunk: chunk, done: make(chan struct{})}
+		for _, ch := range []chan<- *pending{order, work} {
+			select {
+			case ch <- l:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		if len(chunk) < size {
+			return nil
+		}
+		var err error
+		if chunk, err = readChunk(r, size); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collect puts the leaves in order and builds the tree over them.
+func collect(ctx context.Context, bs Blocks, tree *fileTree, order <-chan *pending) error {
+	for {
+		select {
+		case l, ok := <-order:
+			if !ok {
+				return nil
+			}
+			select {
+			case <-l.done:
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+			if l.err != nil {
+				return l.err
+			}
+			if err := bs.Put(ctx, l.block); err != nil {
+				return fmt.Errorf("store a leaf: %w", err)
+			}
+			if err := tree.add(ctx, bs, l.child); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}

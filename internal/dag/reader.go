@@ -1,0 +1,380 @@
+package dag
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sort"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+)
+
+// maxFileSize bounds what a file may claim to hold, so that offsets are int64.
+const maxFileSize = 1 << 62
+
+// File reads a UnixFS file, or a raw block, by offset. Inner nodes are read when an
+// offset first leads through them and kept as tables of offsets; leaves are copied
+// from where the store keeps them. Methods may be called from several goroutines.
+//
+// Sizes that the nodes claim are checked against each other and against the blocks:
+// a file that lies is a *FormatError where the lie shows, never other bytes.
+type File struct {
+	bs   Blocks
+	root piece
+
+	mu    sync.Mutex
+	nodes nodeCache
+	last  piece // the leaf that was read last
+	ahead readAhead
+}
+
+// piece is a part of a file: the bytes of a leaf or those inside an inner node, or an
+// inner node with its table.
+type piece struct {
+	cid  cid.Cid
+	data []byte    // a leaf's bytes, or those that an inner node holds before its children
+	node *fileNode // nil for a leaf
+}
+
+// fileNode is the table of an inner node.
+type fileNode struct {
+	cids []cid.Cid
+	ends []uint64 // ends[i] is where child i ends, from the start of the node's bytes
+}
+
+func (p piece) size() uint64 {
+	if p.node == nil || len(p.node.ends) == 0 {
+		return uint64(len(p.data))
+	}
+	return p.node.ends[len(p.node.ends)-1]
+}
+
+// OpenFile reads the root of a file. The error is a *NotFileError for anything that
+// is no file.
+func OpenFile(ctx context.Context, bs Blocks, c cid.Cid) (*File, error) {
+	f := &File{bs: bs}
+	root, err := loadPiece(ctx, bs, c)
+	if err != nil {
+		return nil, err
+	}
+	f.root = root
+	if root.node == nil {
+		f.last = root
+	}
+	return f, nil
+}
+
+// CID returns the file's name.
+func (f *File) CID() cid.Cid { return f.root.cid }
+
+// Size returns the file's length in bytes.
+func (f *File) Size() int64 { return int64(f.root.size()) }
+
+// loadPiece reads a block of a file.
+func loadPiece(ctx context.Context, bs Blocks, c cid.Cid) (piece, error) {
+	if codec := c.Type(); codec != cid.Raw && codec != cid.DagProtobuf {
+		return piece{}, &NotFileError{c, "a " + codecName(codec) + " block"}
+	}
+	b, err := Load(ctx, bs, c)
+	if err != nil {
+		return piece{}, err
+	}
+	return parsePiece(b)
+}
+
+func parsePiece(b Block) (piece, error) {
+	if b.cid.Type() == cid.Raw {
+		return piece{cid: b.cid, data: b.data}, nil
+	}
+	n, err := parsePB(b.data)
+	if err != nil {
+		return piece{}, formatErrorf(b.cid, "dag-pb: %v", err)
+	}
+	fs, err := parseFS(n.data)
+	if err != nil {
+		return piece{}, &NotFileError{b.cid, "a dag-pb block"}
+	}
+	if fs.typ != fsFile && fs.typ != fsRaw {
+		return piece{}, &NotFileError{b.cid, fs.typ.String()}
+	}
+	p := piece{cid: b.cid, data: fs.data}
+	if len(n.links) > 0 || len(fs.blockSizes) > 0 {
+		if p.node, err = fileTable(n, fs); err != nil {
+			return piece{}, formatErrorf(b.cid, "%v", err)
+		}
+	}
+	if fs.hasSize && fs.fileSize != p.size() {
+		return piece{}, formatErrorf(b.cid, "it claims a file of %d bytes and parts of %d", fs.fileSize, p.size())
+	}
+	return p, nil
+}
+
+func fileTable(n pbNode, fs fsNode) (*fileNode, error) {
+	if len(n.links) != len(fs.blockSizes) {
+		return nil, fmt.Errorf("%d links and %d block sizes", len(n.links), len(fs.blockSizes))
+	}
+	t := &fileNode{cids: make([]cid.Cid, len(n.links)), ends: make([]uint64, len(n.links))}
+	end := uint64(len(fs.data))
+	for i, l := range n.links {
+		if fs.blockSizes[i] > maxFileSize-end {
+			return nil, fmt.Errorf("a file of more than %d bytes", uint64(maxFileSize))
+		}
+		end += fs.blockSizes[i]
+		t.cids[i], t.ends[i] = l.cid, end
+	}
+	return t, nil
+}
+
+// child returns the number of the child that holds offset off of the node.
+func (t *fileNode) child(off uint64) int {
+	return sort.Search(len(t.ends), func(i int) bool { return t.ends[i] > off })
+}
+
+// start is where child i begins.
+func (p piece) start(i int) uint64 {
+	if i == 0 {
+		return uint64(len(p.data))
+	}
+	return p.node.ends[i-1]
+}
+
+// get reads child i of p, which must have the size that p claims for it.
+func (f *File) get(ctx context.Context, p piece, i int) (piece, error) {
+	c, want := p.node.cids[i], p.node.ends[i]-p.start(i)
+	ch, err := f.load(ctx, c)
+	if err != nil {
+		return piece{}, childError(c, p.cid, err)
+	}
+	if ch.size() != want {
+		return piece{}, formatErrorf(p.cid, "it claims %d bytes for its part %s, which has %d", want, c, ch.size())
+	}
+	return ch, nil
+}
+
+// childError turns "not a file" into what it means inside a file.
+func childError(c, parent cid.Cid, err error) error {
+	if e, ok := err.(*NotFileError); ok {
+		return formatErrorf(parent, "its part %s is %s", c, e.Is)
+	}
+	return err
+}
+
+// load returns a piece from the caches or from the blocks.
+func (f *File) load(ctx context.Context, c cid.Cid) (piece, error) {
+	f.mu.Lock()
+	if f.last.cid == c {
+		defer f.mu.Unlock()
+		return f.last, nil
+	}
+	if p, ok := f.nodes.get(c); ok {
+		f.mu.Unlock()
+		return p, nil
+	}
+	ready := f.ahead.take(c)
+	f.mu.Unlock()
+
+	p, err := f.wait(ctx, c, ready)
+	if err != nil {
+		return piece{}, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if p.node == nil {
+		f.last = p
+	} else {
+		f.nodes.add(p)
+	}
+	return p, nil
+}
+
+// wait takes a piece that is being read ahead, or reads it now.
+func (f *File) wait(ctx context.Context, c cid.Cid, ready *fetch) (piece, error) {
+	if ready == nil {
+		return loadPiece(ctx, f.bs, c)
+	}
+	select {
+	case <-ready.done:
+	case <-ctx.Done():
+		return piece{}, context.Cause(ctx)
+	}
+	if ready.err != nil { // perhaps its own call was cancelled: this one asks for itself
+		return loadPiece(ctx, f.bs, c)
+	}
+	return ready.piece, nil
+}
+
+// ReadAt copies the bytes from off into p and returns how many: fewer than len(p)
+// only at the end of the file, with io.EOF, or with another error.
+func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
+	if off < 0 {
+		return 0, fmt.Errorf("read file %s: offset %d", f.root.cid, off)
+	}
+	total := 0
+	for total < len(p) {
+		at := uint64(off) + uint64(total)
+		if at >= f.root.size() {
+			return total, io.EOF
+		}
+		bytes, err := f.bytesAt(ctx, at)
+		if err != nil {
+			return total, err
+		}
+		total += copy(p[total:], bytes)
+	}
+	return total, nil
+}
+
+// bytesAt returns the bytes from off to the end of the piece that holds it.
+func (f *File) bytesAt(ctx context.Context, off uint64) ([]byte, error) {
+	p, base := f.root, off // off is counted from the start of p, base stays
+	for depth := 0; ; depth++ {
+		if off < uint64(len(p.data)) {
+			return p.data[off:], nil
+		}
+		if p.node == nil {
+			return nil, formatErrorf(p.cid, "offset %d is past its end", off)
+		}
+		if depth == abi.MaxDepth {
+			return nil, formatErrorf(f.root.cid, "a file deeper than %d levels", abi.MaxDepth)
+		}
+		i := p.node.child(off)
+		next, err := f.get(ctx, p, i)
+		if err != nil {
+			return nil, err
+		}
+		start := p.start(i)
+		if next.node == nil {
+			f.readAhead(ctx, p, i, base-off+start)
+		}
+		p, off = next, off-start
+	}
+}
+
+// Leaves returns how many leaves the n bytes from off overlap: blocks that hold bytes
+// of the file, an inner node with bytes of its own among them. It reads the inner
+// nodes over the range and no leaf of codec raw, and the answer depends on the DAG alone.
+func (f *File) Leaves(ctx context.Context, off, n int64) (int64, error) {
+	size := f.Size()
+	if off < 0 || n <= 0 || off >= size {
+		return 0, nil
+	}
+	return f.leaves(ctx, f.root, uint64(off), uint64(min(off+min(n, size-off), size)), 0)
+}
+
+// leaves counts those of p that overlap [from, to), which is not empty and inside p.
+func (f *File) leaves(ctx context.Context, p piece, from, to uint64, depth int) (int64, error) {
+	if depth > abi.MaxDepth {
+		return 0, formatErrorf(f.root.cid, "a file deeper than %d levels", abi.MaxDepth)
+	}
+	count := int64(0)
+	if from < uint64(len(p.data)) {
+		count, from = 1, uint64(len(p.data))
+	}
+	if p.node == nil {
+		return count, nil
+	}
+	for i := p.node.child(from); from < to; i++ {
+		start, end := p.start(i), p.node.ends[i]
+		if end == start {
+			continue
+		}
+		n := int64(1)
+		if p.node.cids[i].Type() != cid.Raw {
+			ch, err := f.get(ctx, p, i)
+			if err != nil {
+				return 0, err
+			}
+			if n, err = f.leaves(ctx, ch, from-start, min(to, end)-start, depth+1); err != nil {
+				return 0, err
+			}
+		}
+		count, from = count+n, end
+	}
+	return count, nil
+}
+
+// WriteTo writes the whole file to w.
+func (f *File) WriteTo(ctx context.Context, w io.Writer) (int64, error) {
+	return f.WriteRange(ctx, w, 0, f.Size())
+}
+
+// WriteRange writes the n bytes from off, or what there is of them, to w, leaf by
+// leaf without copying.
+func (f *File) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
+	if off < 0 || n < 0 {
+		return 0, fmt.Errorf("read file %s: offset %d, length %d", f.root.cid, off, n)
+	}
+	size := f.Size()
+	off = min(off, size)
+	end := off + min(n, size-off)
+	for at := off; at < end; {
+		bytes, err := f.bytesAt(ctx, uint64(at))
+		if err != nil {
+			return at - off, err
+		}
+		k, err := w.Write(bytes[:min(int64(len(bytes)), end-at)])
+		at += int64(k)
+		if err != nil {
+			return at - off, err
+		}
+	}
+	return end - off, nil
+}
+
+// Reader returns a reader over the file, at its start. It belongs to one goroutine.
+func (f *File) Reader(ctx context.Context) *FileReader { return &FileReader{ctx: ctx, f: f} }
+
+// FileReader is a File as the standard library wants it: an io.ReadSeeker, an
+// io.ReaderAt and an io.WriterTo.
+type FileReader struct {
+	ctx context.Context // of the one who reads: the interfaces have no place for it
+	f   *File
+	off int64
+}
+
+var (
+	_ io.ReadSeeker = (*FileReader)(nil)
+	_ io.ReaderAt   = (*FileReader)(nil)
+	_ io.WriterTo   = (*FileReader)(nil)
+)
+
+// Read reads from the current offset.
+func (r *FileReader) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := r.f.ReadAt(r.ctx, p, r.off)
+	r.off += int64(n)
+	if n > 0 && err == io.EOF {
+		err = nil
+	}
+	return n, err
+}
+
+// ReadAt reads from off and leaves the current offset alone.
+func (r *FileReader) ReadAt(p []byte, off int64) (int, error) { return r.f.ReadAt(r.ctx, p, off) }
+
+// Seek sets the current offset.
+func (r *FileReader) Seek(offset int64, whence int) (int64, error) {
+	switch whence {
+	case io.SeekCurrent:
+		offset += r.off
+	case io.SeekEnd:
+		offset += r.f.Size()
+	}
+	if offset < 0 {
+		return r.off, fmt.Errorf("seek in file %s: offset %d", r.f.root.cid, offset)
+	}
+	r.off = offset
+	return offset, nil
+}
+
+// WriteTo writes the file from the current offset to its end.
+func (r *FileReader) WriteTo(w io.Writer) (int64, error) {
+	n, err := r.f.WriteRange(r.ctx, w, r.off, r.f.Size())
+	r.off += n
+	return n, err
+}

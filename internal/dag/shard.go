@@ -1,0 +1,77 @@
+package dag
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/bits"
+	"slices"
+
+	"github.com/spaolacci/murmur3"
+)
+
+// A sharded directory is a trie over the murmur3 hash of the names: a node has up to
+// fanout slots, each with a name whose hash leads there or, where several do, a node
+// one level down. The same set of names always makes the same trie.
+
+// maxHashBits is how many bits of a name's hash a sharded directory uses here. The
+// last bit is kept for the cursors of [Dir.Next]; only names made to collide need it.
+const maxHashBits = 62
+
+func nameHash(name string) uint64 { return murmur3.Sum64([]byte(name)) }
+
+// slotOf returns the slot of hash in a node that stands used bits down the trie.
+func slotOf(hash uint64, used, width int) int { return int(hash << used >> (64 - width)) }
+
+// slotPrefix is what the names of a slot's links begin with: the slot's number in
+// upper-case hexadecimal, as wide as the last slot's.
+func slotPrefix(slot, fanout int) string { return fmt.Sprintf("%0*X", prefixLen(fanout), slot) }
+
+func prefixLen(fanout int) int { return (bits.Len(uint(fanout-1)) + 3) / 4 }
+
+func (d *DirWriter) sharded(ctx context.Context) (pbLink, error) {
+	for i := range d.entries {
+		d.entries[i].hash = nameHash(d.entries[i].name)
+	}
+	slices.SortFunc(d.entries, func(a, b dirLink) int { return cmp.Compare(a.hash, b.hash) })
+	return d.shard(ctx, d.entries, 0)
+}
+
+// shard makes the node of entries, which share the first used bits of their hashes
+// and are sorted by them.
+func (d *DirWriter) shard(ctx context.Context, entries []dirLink, used int) (pbLink, error) {
+	width := bits.Len(uint(d.p.Fanout)) - 1
+	if used+width > maxHashBits {
+		return pbLink{}, fmt.Errorf("the names %q and %q have nearly the same hash: no directory can hold both", entries[0].name, entries[1].name)
+	}
+	field := make([]byte, d.p.Fanout/8)
+	var n pbNode
+	for len(entries) > 0 {
+		slot := slotOf(entries[0].hash, used, width)
+		same := 1
+		for same < len(entries) && slotOf(entries[same].hash, used, width) == slot {
+			same++
+		}
+		link := entries[0].pbLink
+		if same > 1 {
+			var err error
+			if link, err = d.shard(ctx, entries[:same], used+width); err != nil {
+				return pbLink{}, err
+			}
+		}
+		link.name = slotPrefix(slot, d.p.Fanout) + link.name
+		n.links = append(n.links, link)
+		field[len(field)-1-slot/8] |= 1 << (slot % 8)
+		entries = entries[same:]
+	}
+	n.data = fsNode{typ: fsShard, data: trimZeros(field), hashType: murmur3x64, fanout: uint64(d.p.Fanout)}.encode()
+	return putNode(ctx, d.bs, d.p, n)
+}
+
+// trimZeros cuts leading zero bytes off, as bitfields are stored.
+func trimZeros(b []byte) []byte {
+	for len(b) > 0 && b[0] == 0 {
+		b = b[1:]
+	}
+	return b
+}
