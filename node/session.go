@@ -1,22 +1,20 @@
 // Package node joins the parts into a working peer: it opens the repo, runs jobs on
 // the executors, remembers them, and offers all of it through the interfaces of
 // node/api, to this process and to others that share the repo.
+//
+// One process at a time owns a repo, and every process can be the one: [Join] decides.
+// The owner serves the API on a socket in the repo until the processes attached to it
+// are gone, and keeps all state that is not on disk; an attached process keeps none,
+// so the end of either leaves the repo as whole as it was.
 package node
 
 import (
 	"context"
-	"errors"
-	"log/slog"
+	"sync"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
-
-// Config says how to join a repo. Its zero fields are the defaults.
-type Config struct {
-	Dir string       // the repo; made if it is not there
-	Log *slog.Logger // nil: nothing is logged
-}
 
 // Session is one command's view of a repo: its own when this process is the first to
 // open it, through the owner's socket otherwise. What a session has put or is reading
@@ -28,17 +26,35 @@ type Session struct {
 	Upkeep api.Upkeep
 	Jobs   api.Jobs
 	Owner  bool // this process owns the repo
-}
 
-// Join opens the repo, or attaches to the process that has it open.
-func Join(ctx context.Context, cfg Config) (*Session, error) {
-	return nil, errors.New("join: under construction")
+	stay  context.Context    // ends when the session must not wait any more
+	abort context.CancelFunc // ends stay
+	leave func(stay context.Context) error
+	once  sync.Once
+	err   error
 }
 
 // Close leaves the repo. An owner first waits until the commands attached to it are
 // done, so a command that feeds another one closes its stdout before it calls Close.
-func (s *Session) Close() error { return nil }
+func (s *Session) Close() error {
+	s.once.Do(func() {
+		s.err = s.leave(s.stay)
+		s.abort()
+	})
+	return s.err
+}
 
 // Abort leaves the repo at once: what runs is cancelled and attached commands fail.
 // It may be called while Close waits, which then returns.
-func (s *Session) Abort() error { return nil }
+func (s *Session) Abort() error {
+	s.abort()
+	return s.Close()
+}
+
+func newSession(g api.Guest, blocks dag.Blocks, leave func(context.Context) error) *Session {
+	stay, abort := context.WithCancel(context.Background())
+	return &Session{
+		Blocks: blocks, Data: g, Pins: g, Upkeep: g, Jobs: g,
+		stay: stay, abort: abort, leave: leave,
+	}
+}

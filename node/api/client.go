@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 )
 
 // Client offers, over a socket, what the process at its other end has.
@@ -124,6 +125,10 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
+		var u *url.Error // says what we asked for, which the caller knows
+		if errors.As(err, &u) {
+			err = u.Err
+		}
 		return nil, err
 	}
 	if resp.StatusCode/100 == 2 {

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -10,6 +11,9 @@ import (
 
 // maxSocketPath is below what every system's sockaddr_un holds (104 to 108 bytes).
 const maxSocketPath = 100
+
+// ErrSocketPath says that no socket can be made or reached because its path is too long.
+var ErrSocketPath = errors.New("the path is too long for a socket: put the repo at a shorter one")
 
 // Listen makes the socket at path, for this user alone, and replaces one that a
 // process which is no more has left there: the caller must know that there is no

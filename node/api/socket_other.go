@@ -2,14 +2,12 @@
 
 package api
 
-import (
-	"fmt"
-	"path/filepath"
-)
+import "path/filepath"
 
+// shorten refuses what is too long: only linux has other names for a folder.
 func shorten(path string) (dir string, release func(), err error) {
 	if len(path) > maxSocketPath {
-		return "", nil, fmt.Errorf("the path has %d bytes and a socket's may have %d: put the repo at a shorter path", len(path), maxSocketPath)
+		return "", nil, ErrSocketPath
 	}
 	return filepath.Dir(path), func() {}, nil
 }

@@ -1,0 +1,44 @@
+package node
+
+import (
+	"context"
+	"errors"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// attached begins a session of a process that another one serves.
+func attached(c *api.Client) *Session {
+	return newSession(c, remoteBlocks{c}, func(context.Context) error { return c.Close() })
+}
+
+// remoteBlocks is the owner's blocks as a set. What comes over the socket is hashed:
+// a Block is made of nothing else.
+type remoteBlocks struct{ data api.Data }
+
+var _ dag.Blocks = remoteBlocks{}
+
+func (r remoteBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	b, err := r.data.Get(ctx, c)
+	var e *api.Error
+	if errors.As(err, &e) && e.Code == api.CodeMissing {
+		return dag.Block{}, &dag.NotFoundError{CID: c}
+	}
+	if err != nil {
+		return dag.Block{}, err
+	}
+	return dag.CheckBlock(c, b)
+}
+
+func (r remoteBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) { return r.data.Has(ctx, c) }
+
+func (r remoteBlocks) Put(ctx context.Context, bs ...dag.Block) error {
+	out := make([]api.Block, len(bs))
+	for i, b := range bs {
+		out[i] = api.Block{CID: b.CID(), Data: b.Data()}
+	}
+	return r.data.Put(ctx, out...)
+}

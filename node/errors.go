@@ -1,0 +1,40 @@
+package node
+
+import (
+	"errors"
+	"syscall"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// apiError turns an error of the parts below into an *api.Error; nil stays nil.
+func apiError(err error) error {
+	if err == nil {
+		return nil
+	}
+	var (
+		already  *api.Error
+		missing  *dag.NotFoundError
+		noPin    *store.PinNotFoundError
+		damaged  *dag.DamagedError
+		readOnly *store.ReadOnlyError
+	)
+	fault := func(hint string) error {
+		return &api.Error{Code: api.CodeFault, Message: err.Error(), Hint: hint}
+	}
+	switch {
+	case errors.As(err, &already):
+		return already
+	case errors.As(err, &missing), errors.As(err, &noPin):
+		return &api.Error{Code: api.CodeMissing, Message: err.Error()}
+	case errors.As(err, &damaged):
+		return fault("`liftoff store verify` finds all damaged blocks; adding or importing the data again repairs them")
+	case errors.As(err, &readOnly):
+		return fault("make it writable, or set LIFTOFF_PATH to another repo")
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return fault("free some space: `liftoff gc` removes what no pin keeps")
+	}
+	return api.AsError(err)
+}

@@ -1,0 +1,92 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"path/filepath"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// How long Join tries, and how it waits in between. An owner that is just opening the
+// repo, or just leaving it, is neither to be replaced nor to be reached.
+const (
+	joinTime    = 10 * time.Second
+	joinWaitMin = time.Millisecond
+	joinWaitMax = 50 * time.Millisecond
+)
+
+const socketName = "api.sock"
+
+// errUnanswered is the cause that ends a Join.
+var errUnanswered = errors.New("the process that holds the repo does not answer")
+
+// Join opens the repo, or attaches to the process that has it open.
+//
+// The repo's lock elects the owner: whoever gets it serves the socket, and gives up
+// the socket before the lock. So a process that gets neither the lock nor an answer
+// has come upon an owner that is coming or going, and tries both again.
+func Join(ctx context.Context, cfg Config) (*Session, error) {
+	dir, err := filepath.Abs(cfg.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("join repo: %w", err)
+	}
+	cfg.Dir = dir
+	ctx, cancel := context.WithTimeoutCause(ctx, joinTime, errUnanswered)
+	defer cancel()
+	for wait := joinWaitMin; ; wait = min(2*wait, joinWaitMax) {
+		n, err := Open(cfg)
+		if err == nil {
+			return own(n)
+		}
+		if !errors.Is(err, store.ErrLocked) {
+			return nil, apiError(err)
+		}
+		c, err := api.Dial(ctx, filepath.Join(dir, socketName))
+		if err == nil {
+			return attached(c), nil
+		}
+		if isFinal(err) {
+			return nil, apiError(err)
+		}
+		// Several that wait for the same owner should not come at the same time.
+		select {
+		case <-time.After(wait/2 + rand.N(wait)):
+		case <-ctx.Done():
+		}
+		if ctx.Err() != nil {
+			return nil, giveUp(context.Cause(ctx), dir, err)
+		}
+	}
+}
+
+// isFinal reports whether trying again cannot help: the owner has said no, or may not
+// be asked.
+func isFinal(err error) bool {
+	var e *api.Error
+	if errors.As(err, &e) {
+		return e.Code != api.CodeClosing
+	}
+	return errors.Is(err, fs.ErrPermission) || errors.Is(err, api.ErrSocketPath)
+}
+
+// giveUp explains the end of a Join for cause, after the last try failed with err.
+func giveUp(cause error, dir string, err error) error {
+	if !errors.Is(cause, errUnanswered) {
+		return apiError(cause)
+	}
+	who := "another process"
+	if pid := holder(filepath.Join(dir, "lock")); pid != 0 {
+		who = fmt.Sprintf("process %d", pid)
+	}
+	return &api.Error{
+		Code:    api.CodeFault,
+		Message: fmt.Sprintf("repo %s is in use by %s, which does not answer (%v)", dir, who, err),
+		Hint:    "end it, or wait until it is done, and run the command again",
+	}
+}

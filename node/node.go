@@ -1,0 +1,121 @@
+package node
+
+import (
+	"context"
+	"log/slog"
+	goruntime "runtime"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/semaphore"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// Config says how to open or join a repo. Its zero fields are the defaults.
+type Config struct {
+	Dir       string            // the repo; made if it is not there
+	Verify    bool              // hash every block that is read
+	Log       *slog.Logger      // nil: nothing is logged
+	Clock     func() time.Time  // nil: time.Now
+	Executors runtime.Executors // nil: runtime/wasm, made at the first run. The caller closes its own
+}
+
+// Node is a repo that this process owns, with the means to run jobs over it. It meets
+// the interfaces of package api itself; [Node.Begin] makes further views.
+type Node struct {
+	*View // the node's own
+
+	store   *store.Store
+	log     *slog.Logger
+	clock   func() time.Time
+	history *history
+	places  *semaphore.Weighted // for runs that execute; first come, first served
+
+	mu             sync.Mutex
+	executors      runtime.Executors // nil: not made yet
+	closeExecutors func() error      // nil: not made, or not ours
+	runs           int               // under way
+	closed         bool
+}
+
+var (
+	_ api.Data   = (*Node)(nil)
+	_ api.Pins   = (*Node)(nil)
+	_ api.Upkeep = (*Node)(nil)
+	_ api.Jobs   = (*Node)(nil)
+)
+
+// Open opens the repo for this process alone. The error wraps store.ErrLocked when
+// another process has it: see [Join].
+func Open(cfg Config) (*Node, error) {
+	s, err := store.Open(cfg.Dir, store.Config{Verify: cfg.Verify, Clock: cfg.Clock})
+	if err != nil {
+		return nil, err
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Clock == nil {
+		cfg.Clock = time.Now
+	}
+	n := &Node{
+		store: s, log: cfg.Log, clock: cfg.Clock,
+		history: newHistory(s.JobsDir(), cfg.Clock, cfg.Log),
+		// A guest holds its thread from one host call to the next: more of them at
+		// once than there are processors would only slow one another.
+		places:    semaphore.NewWeighted(int64(goruntime.GOMAXPROCS(0))),
+		executors: cfg.Executors,
+	}
+	n.View = n.Begin()
+	return n, nil
+}
+
+// Begin returns a view of the node whose blocks are safe from collection until it is
+// closed.
+func (n *Node) Begin() *View { return &View{node: n, session: n.store.Begin()} }
+
+// Close gives up the repo. Runs should have ended: one that nothing can interrupt goes
+// on without a store until the process ends.
+func (n *Node) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil
+	}
+	n.closed = true
+	n.View.Close()
+	var err error
+	if n.closeExecutors != nil && n.runs == 0 { // under a run its code must stay
+		err = n.closeExecutors()
+	}
+	if e := n.store.Close(); err == nil {
+		err = e
+	}
+	return err
+}
+
+// startRun counts a run and returns the executors; endRun is its other half.
+func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.closed {
+		return nil, store.ErrClosed
+	}
+	if n.executors == nil {
+		var err error
+		if n.executors, n.closeExecutors, err = makeExecutors(ctx, n.store.CacheDir(), n.log); err != nil {
+			return nil, err
+		}
+	}
+	n.runs++
+	return n.executors, nil
+}
+
+func (n *Node) endRun() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.runs--
+}

@@ -1,0 +1,79 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// owner is a node and the socket on which other processes reach it.
+type owner struct {
+	node    *Node
+	handler *api.Handler
+	server  *http.Server
+	socket  net.Listener
+	group   errgroup.Group // serves the socket
+}
+
+// own begins a session of the process that has the repo.
+func own(n *Node) (*Session, error) {
+	o := &owner{node: n}
+	if !n.store.ReadOnly() {
+		if err := o.serve(); err != nil {
+			n.Close()
+			return nil, apiError(err)
+		}
+	}
+	s := newSession(n.View, n.View.session, o.leave)
+	s.Owner = true
+	return s, nil
+}
+
+// serve opens the repo to others. Where there can be no socket (a full disk, a file
+// system without sockets) the process works on alone.
+func (o *owner) serve() error {
+	l, err := api.Listen(filepath.Join(o.node.store.Dir(), socketName))
+	if errors.Is(err, api.ErrSocketPath) {
+		return err
+	}
+	if err != nil {
+		o.node.log.Warn("other processes cannot share the repo", "error", err)
+		return nil
+	}
+	o.socket = l
+	o.handler = api.NewHandler(func() (api.Guest, error) { return o.node.Begin(), nil })
+	o.server = o.handler.Server(log.New(logWriter{o.node.log}, "", 0))
+	o.group.Go(func() error { return o.server.Serve(l) })
+	return nil
+}
+
+// leave gives up the repo when the attached processes are gone, or when stay ends. The
+// order matters: nobody is let in, then there is no socket, then no lock.
+func (o *owner) leave(stay context.Context) error {
+	if o.handler != nil {
+		if o.handler.Drain(stay) != nil {
+			o.handler.Close()
+		}
+		o.server.Close() // and with it the socket
+		if err := o.group.Wait(); !errors.Is(err, http.ErrServerClosed) {
+			o.node.log.Warn("the socket failed", "error", err)
+		}
+	}
+	return apiError(o.node.Close())
+}
+
+// logWriter takes what net/http has to say.
+type logWriter struct{ log *slog.Logger }
+
+func (w logWriter) Write(p []byte) (int, error) {
+	w.log.Warn("api", "error", string(p))
+	return len(p), nil
+}

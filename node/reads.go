@@ -1,0 +1,78 @@
+package node
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// reads is a set of blocks as one run sees it. It counts the distinct blocks of the
+// inputs that are read: neither those of the module nor what the run has put.
+type reads struct {
+	dag.Blocks
+
+	mu   sync.Mutex
+	seen map[string]bool // by multihash: read, of the module, or made by the run
+	mod  map[string]bool // of the module, as far as it has been read
+	sum  api.Read
+}
+
+// newReads counts what is read from bs. Inputs count even where they are the module.
+func newReads(bs dag.Blocks, mod cid.Cid, inputs []cid.Cid) *reads {
+	r := &reads{Blocks: bs, seen: map[string]bool{}, mod: map[string]bool{key(mod): true}}
+	for _, c := range inputs {
+		delete(r.mod, key(c))
+	}
+	return r
+}
+
+func key(c cid.Cid) string { return string(c.Hash()) }
+
+func (r *reads) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	b, err := r.Blocks.Get(ctx, c)
+	if err == nil {
+		r.count(b)
+	}
+	return b, err
+}
+
+func (r *reads) count(b dag.Block) {
+	k := key(b.CID())
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.seen[k] {
+		return
+	}
+	r.seen[k] = true
+	if !r.mod[k] {
+		r.sum.Blocks++
+		r.sum.Bytes += int64(len(b.Data()))
+		return
+	}
+	links, err := dag.Links(b)
+	if err != nil {
+		return // whoever reads the module will say so
+	}
+	for _, l := range links {
+		r.mod[key(l)] = true
+	}
+}
+
+func (r *reads) Put(ctx context.Context, bs ...dag.Block) error {
+	r.mu.Lock()
+	for _, b := range bs {
+		r.seen[key(b.CID())] = true
+	}
+	r.mu.Unlock()
+	return r.Blocks.Put(ctx, bs...)
+}
+
+func (r *reads) total() api.Read {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sum
+}

@@ -1,0 +1,271 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// Bounds of a Request and of what a Job's record holds.
+const (
+	maxLabels    = 64
+	maxLabelSize = 4 << 10 // bytes of a label's name and value together
+	maxLocal     = 100_000
+	maxRefs      = 65_536
+	maxFault     = 64 << 10 // bytes
+)
+
+// Run implements api.Jobs. The job is in the history from here on; its Task, Outcome,
+// module, inputs and output are pinned before it is reported as done. What it reports
+// survives a loss of power. An error of one of w's writers is returned as it is.
+func (v *View) Run(ctx context.Context, r api.Request, w api.Watch) (api.Job, error) {
+	n := v.node
+	task, err := check(r)
+	if err != nil {
+		return api.Job{}, err
+	}
+	if n.store.ReadOnly() {
+		return api.Job{}, apiError(&store.ReadOnlyError{Dir: n.store.Dir()})
+	}
+	executors, err := n.startRun(ctx)
+	if err != nil {
+		return api.Job{}, apiError(err)
+	}
+	defer n.endRun()
+
+	j := api.Job{Task: task.CID(), Labels: r.Labels, Created: n.clock().UTC()}
+	expires := time.Time{}
+	if r.Keep != api.KeepForever {
+		expires = j.Created.Add(r.Keep)
+		if r.Keep == 0 {
+			expires = j.Created.Add(api.DefaultKeep)
+		}
+	}
+	if err := n.history.begin(&j, expires); err != nil {
+		return api.Job{}, apiError(err)
+	}
+	e := evaluation{node: n, session: n.store.Begin(), r: r, task: task, expires: expires}
+	defer e.session.End()
+	err = e.run(ctx, executors, w, &j)
+	j.Ended = n.clock().UTC()
+	if err != nil {
+		j.State, j.Err, j.Outcome, j.Result = api.JobFailed, api.AsError(err), cid.Undef, nil
+	} else {
+		j.State = api.JobDone
+	}
+	if e := n.history.end(j, expires); e != nil {
+		n.log.Warn("a job's end is not in the history", "job", j.ID, "error", e)
+	}
+	return j, err
+}
+
+// check returns r's Task as a block, or why r makes no sense.
+func check(r api.Request) (dag.Block, error) {
+	b, err := r.Task.Encode()
+	if err != nil {
+		return dag.Block{}, api.Errorf(api.CodeUsage, "%v", err)
+	}
+	switch {
+	case r.Timeout < 0:
+		return dag.Block{}, api.Errorf(api.CodeUsage, "a timeout of %v", r.Timeout)
+	case r.Keep < 0 && r.Keep != api.KeepForever:
+		return dag.Block{}, api.Errorf(api.CodeUsage, "a job cannot be kept for %v", r.Keep)
+	case len(r.Labels) > maxLabels:
+		return dag.Block{}, api.Errorf(api.CodeUsage, "%d labels, at most %d", len(r.Labels), maxLabels)
+	case len(r.Local) > maxLocal:
+		return dag.Block{}, api.Errorf(api.CodeUsage, "%d local roots, at most %d", len(r.Local), maxLocal)
+	}
+	for k, v := range r.Labels {
+		if k == "" || len(k)+len(v) > maxLabelSize {
+			return dag.Block{}, api.Errorf(api.CodeUsage, "a label needs a name and has at most %d bytes", maxLabelSize)
+		}
+	}
+	for _, c := range r.Local {
+		if !c.Defined() {
+			return dag.Block{}, api.Errorf(api.CodeUsage, "a local root without a CID")
+		}
+	}
+	return dag.NewBlock(cid.DagCBOR, b), nil
+}
+
+// evaluation is one run on its way to an Outcome.
+type evaluation struct {
+	node    *Node
+	session *store.Session // keeps inputs and output until the pin does
+	r       api.Request
+	task    dag.Block
+	expires time.Time
+}
+
+// run evaluates the Task and fills in j what came of it. Its error is an *api.Error,
+// or that of one of w's writers.
+func (e *evaluation) run(ctx context.Context, executors runtime.Executors, w api.Watch, j *api.Job) error {
+	roots := e.roots()
+	if err := e.hold(ctx, roots); err != nil {
+		return apiError(err)
+	}
+	executor, err := executors.For(e.r.Task.ABI)
+	if err != nil {
+		return e.explain(ctx, err)
+	}
+	result, err := e.execute(ctx, executor, roots, w, j)
+	if err != nil {
+		return err
+	}
+	j.Result, j.Fault = &result.Outcome, clip(result.Fault)
+	j.Refs = result.Refs[:min(len(result.Refs), maxRefs)]
+	j.Compile, j.Run = result.Compile, result.Elapsed
+	j.Outcome, err = e.keep(ctx, j.ID, result.Outcome)
+	return apiError(err)
+}
+
+// root is a DAG that the Task names.
+type root struct {
+	what string // for people
+	cid  cid.Cid
+}
+
+func (e *evaluation) roots() []root {
+	roots := []root{{"the module", e.r.Task.Mod}}
+	for i, in := range e.r.Task.In {
+		name := in.Name
+		if name == "" {
+			name = strconv.Itoa(i)
+		}
+		roots = append(roots, root{"input " + name, in.CID})
+	}
+	if e.r.Task.Stdin.Defined() {
+		roots = append(roots, root{"stdin", e.r.Task.Stdin})
+	}
+	return roots
+}
+
+// hold puts the Task and keeps everything that it names from collection, after a look
+// that it is here.
+func (e *evaluation) hold(ctx context.Context, roots []root) error {
+	cids := make([]cid.Cid, 0, len(roots)+len(e.r.Local))
+	for _, r := range roots {
+		cids = append(cids, r.cid)
+	}
+	if err := e.session.Protect(ctx, append(cids, e.r.Local...)...); err != nil {
+		return err
+	}
+	for _, r := range roots {
+		has, err := e.session.Has(ctx, r.cid)
+		if err != nil {
+			return err
+		}
+		if !has {
+			return &api.Error{
+				Code: api.CodeMissing, Message: fmt.Sprintf("%s is not here: %s", r.what, r.cid),
+				Hint: "bring it here with `liftoff car import FILE` or `liftoff add PATH`",
+			}
+		}
+	}
+	return e.session.Put(ctx, e.task)
+}
+
+// execute runs the guest when its turn has come.
+func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []root, w api.Watch, j *api.Job) (runtime.Result, error) {
+	p, err := takePlace(ctx, e.node.places)
+	if err != nil {
+		return runtime.Result{}, e.explain(ctx, err)
+	}
+	defer p.leave()
+	scratch, remove, err := e.node.store.NewScratch()
+	if err != nil {
+		return runtime.Result{}, apiError(err)
+	}
+	defer func() {
+		if err := remove(); err != nil {
+			e.node.log.Warn("a run's folder is not removed", "job", j.ID, "error", err)
+		}
+	}()
+	if e.r.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, e.r.Timeout, runtime.ErrTimeout)
+		defer cancel()
+	}
+	inputs := make([]cid.Cid, 0, len(roots))
+	for _, r := range roots[1:] {
+		inputs = append(inputs, r.cid)
+	}
+	seen := newReads(e.session, e.r.Task.Mod, inputs)
+	result, err := x.Run(ctx, e.r.Task, e.r.Limits.OrDefault(), runtime.Env{
+		Blocks: seen, Scratch: scratch,
+		Stdout: p.writer(w.Stdout), Stderr: p.writer(w.Stderr), Progress: w.Progress,
+	})
+	j.Read = seen.total()
+	if err == nil {
+		return result, nil
+	}
+	if werr := p.writeErr(); werr != nil {
+		return runtime.Result{}, werr
+	}
+	return runtime.Result{}, e.explain(ctx, err)
+}
+
+// keep writes the Outcome down and pins all that belongs to the job.
+func (e *evaluation) keep(ctx context.Context, id string, o job.Outcome) (cid.Cid, error) {
+	b, err := o.Encode()
+	if err != nil {
+		return cid.Undef, fmt.Errorf("the executor's outcome: %w", err)
+	}
+	outcome := dag.NewBlock(cid.DagCBOR, b)
+	if err := e.session.Put(ctx, outcome); err != nil {
+		return cid.Undef, err
+	}
+	if err := e.node.store.Sync(ctx); err != nil {
+		return cid.Undef, err
+	}
+	p := store.Pin{Name: "job:" + id, Created: e.node.clock(), Expires: e.expires}
+	p.Roots = append(p.Roots, store.Root{CID: e.task.CID()}, store.Root{CID: outcome.CID()})
+	for _, c := range append([]cid.Cid{e.r.Task.Mod, o.Root, o.Stdout, o.Stderr}, e.r.Local...) {
+		if c.Defined() {
+			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
+		}
+	}
+	if err := e.node.store.AddPin(ctx, p); err != nil {
+		return cid.Undef, err
+	}
+	return outcome.CID(), nil
+}
+
+// explain turns an executor's error into an *api.Error.
+func (e *evaluation) explain(ctx context.Context, err error) error {
+	var refused *runtime.RefusedError
+	var missing *dag.NotFoundError
+	switch {
+	case errors.Is(err, runtime.ErrTimeout):
+		return &api.Error{
+			Code: api.CodeTimeout, Message: fmt.Sprintf("the run did not end within %v", e.r.Timeout),
+			Hint: "give it more time with --timeout",
+		}
+	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))):
+		return api.Errorf(api.CodeInterrupted, "interrupted")
+	case errors.As(err, &refused):
+		return api.Errorf(api.CodeRefused, "%v", refused)
+	case errors.As(err, &missing):
+		return e.explainMissing(ctx, missing.CID)
+	}
+	return apiError(err)
+}
+
+// clip shortens what a guest may have made long.
+func clip(s string) string {
+	if len(s) <= maxFault {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxFault], "") + "…"
+}

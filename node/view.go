@@ -1,0 +1,134 @@
+package node
+
+import (
+	"context"
+	goruntime "runtime"
+
+	"github.com/ipfs/go-cid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// View is the node as one client has it: what it puts or reads stays until Close.
+// Every error of its methods is an *api.Error.
+type View struct {
+	node    *Node
+	session *store.Session
+}
+
+var _ api.Guest = (*View)(nil)
+
+// Close lets go of what the view has put.
+func (v *View) Close() error {
+	v.session.End()
+	return nil
+}
+
+// Get implements api.Data.
+func (v *View) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
+	b, err := v.session.Get(ctx, c)
+	if err != nil {
+		return nil, apiError(err)
+	}
+	return b.Data(), nil
+}
+
+// Has implements api.Data.
+func (v *View) Has(ctx context.Context, c cid.Cid) (bool, error) {
+	has, err := v.session.Has(ctx, c)
+	return has, apiError(err)
+}
+
+// Put implements api.Data. Blocks are hashed on all processors.
+func (v *View) Put(ctx context.Context, bs ...api.Block) error {
+	checked := make([]dag.Block, len(bs))
+	var g errgroup.Group
+	g.SetLimit(goruntime.GOMAXPROCS(0))
+	for i, b := range bs {
+		g.Go(func() (err error) {
+			checked[i], err = dag.CheckBlock(b.CID, b.Data)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return api.Errorf(api.CodeUsage, "put: %v", err)
+	}
+	return apiError(v.session.Put(ctx, checked...))
+}
+
+// Sync implements api.Data.
+func (v *View) Sync(ctx context.Context) error { return apiError(v.node.store.Sync(ctx)) }
+
+// Pin implements api.Pins.
+func (v *View) Pin(ctx context.Context, p api.Pin) error {
+	sp := store.Pin{Name: p.Name, Created: p.Created, Expires: p.Expires, Roots: make([]store.Root, len(p.Roots))}
+	for i, r := range p.Roots {
+		if !r.CID.Defined() {
+			return api.Errorf(api.CodeUsage, "pin %q has a root without a CID", p.Name)
+		}
+		sp.Roots[i] = store.Root(r)
+	}
+	if len(p.Roots) == 0 || p.Name == "" || len(p.Name) > store.MaxPinName {
+		return api.Errorf(api.CodeUsage, "a pin needs a root and a name of 1 to %d bytes", store.MaxPinName)
+	}
+	return apiError(v.node.store.AddPin(ctx, sp))
+}
+
+// Unpin implements api.Pins.
+func (v *View) Unpin(_ context.Context, name string) error {
+	return apiError(v.node.store.RemovePin(name))
+}
+
+// Pins implements api.Pins.
+func (v *View) Pins(_ context.Context) ([]api.Pin, error) {
+	sps, err := v.node.store.Pins()
+	if err != nil {
+		return nil, apiError(err)
+	}
+	pins := make([]api.Pin, len(sps))
+	for i, p := range sps {
+		pins[i] = api.Pin{Name: p.Name, Created: p.Created, Expires: p.Expires, Roots: make([]api.Root, len(p.Roots))}
+		for j, r := range p.Roots {
+			pins[i].Roots[j] = api.Root(r)
+		}
+	}
+	return pins, nil
+}
+
+// Collect implements api.Upkeep.
+func (v *View) Collect(ctx context.Context) (api.Collected, error) {
+	c, err := v.node.store.Collect(ctx, v.node.clock())
+	return api.Collected{
+		Removed: c.Removed, RemovedBytes: c.RemovedBytes, Kept: c.Kept, KeptBytes: c.KeptBytes,
+	}, apiError(err)
+}
+
+// Verify implements api.Upkeep. What should not be in the repo at all counts as damaged.
+func (v *View) Verify(ctx context.Context, damaged func(api.Damage)) (api.Verified, error) {
+	sum, err := v.node.store.Verify(ctx, func(d store.Damage) {
+		if damaged == nil {
+			return
+		}
+		ad := api.Damage{Where: d.Where, Err: d.Err.Error()}
+		if d.CID.Defined() {
+			ad.CID = d.CID.String()
+		}
+		damaged(ad)
+	})
+	return api.Verified{Blocks: sum.Blocks, Bytes: sum.Bytes, Damaged: sum.Damaged + sum.Foreign}, apiError(err)
+}
+
+// List implements api.Jobs.
+func (v *View) List(ctx context.Context) ([]api.Job, error) {
+	jobs, err := v.node.history.list(ctx)
+	return jobs, apiError(err)
+}
+
+// Find implements api.Jobs.
+func (v *View) Find(_ context.Context, prefix string) (api.Job, error) {
+	j, err := v.node.history.find(prefix)
+	return j, apiError(err)
+}
