@@ -106,7 +106,9 @@ func (s *Store) mark(ctx context.Context, pins []Pin) (keySet, error) {
 	return marked, nil
 }
 
-// markBelow marks root and all below it that is here.
+// markBelow marks root and all below it that is here. It has a loop of its own because
+// dag.Walk looks for every leaf and remembers it by its CID: here leaves cost 15 bytes
+// and no look at the disk.
 func (s *Store) markBelow(ctx context.Context, root cid.Cid, marked keySet, seen map[cid.Cid]struct{}) error {
 	todo := []cid.Cid{root}
 	for len(todo) > 0 {

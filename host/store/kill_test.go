@@ -1,3 +1,197 @@
 package store
 
-func childChurns(dir, seed string) error { return nil }
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// TestKill kills a process with -9 at random points of putting, pinning, unpinning and
+// collecting. After each kill the repo opens, verifies clean, and holds whole every DAG
+// that was reported and not unpinned. LIFTOFF_KILLS says how many times; 10 otherwise.
+func TestKill(t *testing.T) {
+	kills := 10
+	if n, err := strconv.Atoi(os.Getenv("LIFTOFF_KILLS")); err == nil {
+		kills = n
+	}
+	dir := filepath.Join(memoryDir(t), "repo")
+	kept := map[string]cid.Cid{}
+	reports := 0
+	for i := range kills {
+		reports += killOnce(t, dir, i, kept)
+		s := open(t, dir, Config{})
+		clean(t, s)
+		for name, root := range kept {
+			wantWhole(t, s, name, root)
+		}
+		wantPins(t, s, kept)
+		must(t, s.Close())
+		if t.Failed() {
+			t.Fatalf("after kill %d", i+1)
+		}
+	}
+	if reports < kills {
+		t.Errorf("only %d reports in %d lives: nothing was tested", reports, kills)
+	}
+	t.Logf("%d kills, %d reports", kills, reports)
+}
+
+// memoryDir returns a folder on a file system in memory where there is one: killing a
+// process asks nothing of a disk, and syncing one would wait for everybody else's data.
+func memoryDir(t *testing.T) string {
+	if dir, err := os.MkdirTemp("/dev/shm", "liftoff-test-"); err == nil {
+		t.Cleanup(func() { os.RemoveAll(dir) })
+		return dir
+	}
+	return t.TempDir()
+}
+
+// killOnce runs a child for up to 100 ms and enters what it reports into kept.
+func killOnce(t *testing.T, dir string, seed int, kept map[string]cid.Cid) (reports int) {
+	t.Helper()
+	cmd := startChild(t, "churn", dir, strconv.Itoa(seed))
+	stdout, err := cmd.StdoutPipe()
+	must(t, err)
+	must(t, cmd.Start())
+	lines := bufio.NewScanner(stdout)
+	for lines.Scan() { // until the pipe ends with the process
+		word, rest, _ := strings.Cut(lines.Text(), " ")
+		name, root, _ := strings.Cut(rest, " ")
+		switch word {
+		case "open":
+			life := time.Duration(rand.N(100_000)) * time.Microsecond
+			time.AfterFunc(life, func() { cmd.Process.Kill() })
+		case "pinned":
+			c, err := cid.Decode(root)
+			must(t, err)
+			kept[name] = c
+			reports++
+		case "unpin": // from now on it may be there or not
+			delete(kept, name)
+		default:
+			t.Fatalf("child says %q", lines.Text())
+		}
+	}
+	err = cmd.Wait()
+	if cmd.ProcessState.Exited() {
+		t.Fatalf("child ended by itself: %v", err)
+	}
+	return reports
+}
+
+// wantWhole reads all below root.
+func wantWhole(t *testing.T, s *Store, name string, root cid.Cid) {
+	t.Helper()
+	n := 0
+	err := dag.Walk(t.Context(), s, []cid.Cid{root}, dag.WalkOptions{Data: true}, func(v dag.Visited) error {
+		n++
+		_, err := dag.CheckBlock(v.CID, v.Block.Data())
+		return err
+	})
+	if err != nil || n < 3 {
+		t.Errorf("%s was reported: after %d blocks: %v", name, n, err)
+	}
+}
+
+// wantPins looks for every kept pin, with its very root.
+func wantPins(t *testing.T, s *Store, kept map[string]cid.Cid) {
+	t.Helper()
+	pins, err := s.Pins()
+	must(t, err)
+	have := map[string]cid.Cid{}
+	for _, p := range pins {
+		have[p.Name] = p.Roots[0].CID
+	}
+	for name, root := range kept {
+		if !have[name].Equals(root) {
+			t.Errorf("pin %s has root %s, reported was %s", name, have[name], root)
+		}
+	}
+}
+
+// childChurns works in a repo until it is killed, and says what it has done: "pinned NAME
+// ROOT" after, "unpin NAME" before.
+func childChurns(dir, seedText string) error {
+	seed, err := strconv.ParseUint(seedText, 10, 32)
+	if err != nil {
+		return err
+	}
+	s, err := Open(dir, Config{})
+	if err != nil {
+		return err
+	}
+	fmt.Println("open")
+	r := rand.New(rand.NewPCG(seed, 0))
+	done := make(chan error)
+	go func() { // collections beside the writers
+		for {
+			if _, err := s.Collect(context.Background(), time.Now()); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	for w := range 2 {
+		r := rand.New(rand.NewPCG(r.Uint64(), uint64(w)))
+		go func() {
+			for {
+				if err := churn(s, r, fmt.Sprintf("%d-%d", w, r.IntN(8))); err != nil {
+					done <- err
+					return
+				}
+			}
+		}()
+	}
+	return fmt.Errorf("churn: %w", <-done)
+}
+
+// churn makes a DAG, with leaves that come and go in others, in place of another one.
+func churn(s *Store, r *rand.Rand, name string) error {
+	ctx := context.Background()
+	var missing *PinNotFoundError
+	fmt.Println("unpin", name)
+	if r.IntN(2) == 0 { // else the new pin replaces the old one
+		if err := s.RemovePin(name); err != nil && !errors.As(err, &missing) {
+			return err
+		}
+	}
+	n := s.Begin()
+	defer n.End()
+	var links []cid.Cid
+	for range 1 + r.IntN(20) {
+		seed := r.Uint64N(200)
+		b := raw(seed, int(seed*97)) // up to 19 KB
+		if seed%10 == 0 {
+			b = raw(seed, 1<<20)
+		}
+		if err := n.Put(ctx, b); err != nil {
+			return err
+		}
+		links = append(links, b.CID())
+	}
+	inner := node(links...)
+	root := node(inner.CID(), links[0])
+	if err := n.Put(ctx, inner, root); err != nil {
+		return err
+	}
+	if err := s.Sync(ctx); err != nil {
+		return err
+	}
+	if err := s.AddPin(ctx, Pin{Name: name, Roots: []Root{{root.CID(), true}}}); err != nil {
+		return err
+	}
+	fmt.Println("pinned", name, root.CID())
+	return nil
+}
