@@ -195,3 +195,32 @@ func churn(s *Store, r *rand.Rand, name string) error {
 	fmt.Println("pinned", name, root.CID())
 	return nil
 }
+
+// TestKillWhileMaking kills a process while it makes a repo. The next one completes it.
+func TestKillWhileMaking(t *testing.T) {
+	above := memoryDir(t)
+	for i := range 10 {
+		dir := filepath.Join(above, strconv.Itoa(i), "repo")
+		cmd := startChild(t, "lock", dir)
+		stdin, err := cmd.StdinPipe() // it stays until this ends
+		must(t, err)
+		must(t, cmd.Start())
+		for !exists(dir) {
+			time.Sleep(50 * time.Microsecond)
+		}
+		time.Sleep(rand.N(500 * time.Microsecond))
+		must(t, cmd.Process.Kill())
+		cmd.Wait()
+		stdin.Close()
+		s := open(t, dir, Config{})
+		b := raw(1, 100)
+		must(t, s.Put(t.Context(), b))
+		pin(t, s, "p", true, b)
+		wantHere(t, s, b)
+	}
+}
+
+func exists(path string) bool {
+	_, err := os.Stat(path)
+	return err == nil
+}

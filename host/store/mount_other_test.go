@@ -1,0 +1,8 @@
+//go:build !linux
+
+package store
+
+import "testing"
+
+// freeze makes dir and all in it read-only until the test ends.
+func freeze(t *testing.T, dir string) { freezeByMode(t, dir) }
