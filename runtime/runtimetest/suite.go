@@ -1,0 +1,435 @@
+// Package runtimetest is the suite that every executor passes: what an Outcome says of
+// guests that succeed, fail, trap, exceed a limit or never end, and what is an error
+// instead. An executor's own tests call Suite with a way to make a fresh executor.
+package runtimetest
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// Suite tests executors that open makes; each is used by one test.
+func Suite(t *testing.T, open func(t *testing.T) runtime.Executor) {
+	for _, s := range []struct {
+		name string
+		test func(*testing.T, *World)
+	}{
+		{"ok", testOK},
+		{"exit", testExit},
+		{"trap", testTrap},
+		{"copy", testCopy},
+		{"sole output", testSole},
+		{"print", testPrint},
+		{"print to a closed pipe", testClosedPipe},
+		{"memory limit", testGrow},
+		{"own memory limit", testGrowMax},
+		{"log limit", testLogs},
+		{"output limit", testBlocks},
+		{"timeout", testTimeout},
+		{"cancel", testCancel},
+		{"cancelled before", testCancelledBefore},
+		{"progress", testProgress},
+		{"missing module", testMissingModule},
+		{"missing input", testMissingInput},
+		{"refused", testRefused},
+		{"deterministic", testDeterministic},
+		{"traits", testTraits},
+	} {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.test(t, NewWorld(open(t)))
+		})
+	}
+}
+
+// World is an executor and the blocks that it runs over.
+type World struct {
+	Executor runtime.Executor
+	Blocks   dag.MemBlocks
+	Limits   job.Limits
+}
+
+// NewWorld returns a World without blocks, with the default limits.
+func NewWorld(e runtime.Executor) *World { return &World{Executor: e} }
+
+// Add adds b as a file and returns its root.
+func (w *World) Add(t testing.TB, b []byte) cid.Cid {
+	t.Helper()
+	e, err := dag.AddFile(t.Context(), &w.Blocks, bytes.NewReader(b), dag.UnixFSv1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.CID
+}
+
+// Task returns a Task that runs module, which it adds, over inputs.
+func (w *World) Task(t testing.TB, module []byte, inputs ...cid.Cid) job.Task {
+	t.Helper()
+	task := job.Task{
+		ABI: job.ABILiftoff, Mod: w.Add(t, module), Fn: "liftoff_run", Det: job.Det0, Out: job.OutProfile,
+	}
+	if bytes.Contains(module, []byte("\x06_start")) {
+		task.ABI, task.Fn = job.ABIWASI, "_start"
+	}
+	for _, c := range inputs {
+		task.In = append(task.In, job.Input{CID: c})
+	}
+	return task
+}
+
+// Env returns the world of one run that nobody follows.
+func (w *World) Env(t testing.TB) runtime.Env {
+	t.Helper()
+	dir, err := os.MkdirTemp(t.TempDir(), "scratch")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return runtime.Env{Blocks: &w.Blocks, Scratch: dir}
+}
+
+// Run runs task; an error fails the test.
+func (w *World) Run(t testing.TB, task job.Task) runtime.Result {
+	t.Helper()
+	res, err := w.Executor.Run(t.Context(), task, w.Limits, w.Env(t))
+	if err != nil {
+		t.Fatalf("run: %v", err)
+	}
+	if _, err := res.Outcome.CID(); err != nil {
+		t.Fatalf("the Outcome is not valid: %v", err)
+	}
+	id, err := task.CID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if res.Outcome.Task != id {
+		t.Fatalf("the Outcome is that of %s, not of %s", res.Outcome.Task, id)
+	}
+	return res
+}
+
+// File returns the bytes of the file c.
+func (w *World) File(t testing.TB, c cid.Cid) string {
+	t.Helper()
+	if !c.Defined() {
+		return ""
+	}
+	f, err := dag.OpenFile(t.Context(), &w.Blocks, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	if _, err := f.WriteTo(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+// At returns what is at path below root.
+func (w *World) At(t testing.TB, root cid.Cid, path ...string) cid.Cid {
+	t.Helper()
+	r, err := dag.Resolve(t.Context(), &w.Blocks, dag.Path{Root: root, Segments: path})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.CID
+}
+
+// EmptyDir is the root of a run that put out nothing.
+func (w *World) EmptyDir(t testing.TB) cid.Cid {
+	t.Helper()
+	e, err := dag.NewDirWriter(&w.Blocks, dag.UnixFSv1).Finish(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.CID
+}
+
+// want compares what matters of an Outcome.
+func want(t *testing.T, o job.Outcome, st job.State, code int, root cid.Cid) {
+	t.Helper()
+	if o.State != st || o.Code != code {
+		t.Errorf("state %s %d, want %s %d", o.State, o.Code, st, code)
+	}
+	if root.Defined() && o.Root != root {
+		t.Errorf("root %s, want %s", o.Root, root)
+	}
+}
+
+func testOK(t *testing.T, w *World) {
+	res := w.Run(t, w.Task(t, Module("ok")))
+	want(t, res.Outcome, job.OK, 0, w.EmptyDir(t))
+	if res.Outcome.Pages != 1 || res.Outcome.Stdout.Defined() || res.Outcome.Stderr.Defined() || len(res.Refs) != 0 {
+		t.Errorf("outcome %+v, refs %v", res.Outcome, res.Refs)
+	}
+}
+
+func testExit(t *testing.T, w *World) {
+	for _, n := range []int{1, 3, 255, 256, 70000} {
+		task := w.Task(t, Module("exit"))
+		task.Args = []string{strings.Repeat("x", n)}
+		want(t, w.Run(t, task).Outcome, job.Exit, min(n, 255), w.EmptyDir(t))
+	}
+}
+
+func testTrap(t *testing.T, w *World) {
+	res := w.Run(t, w.Task(t, Module("trap"), w.Add(t, []byte("input"))))
+	want(t, res.Outcome, job.Trap, job.TrapUnreachable, w.EmptyDir(t))
+	if got := w.File(t, res.Outcome.Stderr); got != "before\n" {
+		t.Errorf("stderr %q", got)
+	}
+	for _, part := range []string{"unreachable", "innermost", "outer"} {
+		if !strings.Contains(res.Fault, part) {
+			t.Errorf("the fault does not tell %q:\n%s", part, res.Fault)
+		}
+	}
+	if strings.Contains(res.Fault, "goroutine") {
+		t.Errorf("the fault shows the host's stack:\n%s", res.Fault)
+	}
+}
+
+func testCopy(t *testing.T, w *World) {
+	in := bytes.Repeat([]byte("0123456789abcdef\n"), 200_000) // several leaves
+	other := w.Add(t, []byte("another input"))
+	res := w.Run(t, w.Task(t, Module("copy"), w.Add(t, in), other))
+	want(t, res.Outcome, job.OK, 0, cid.Undef)
+	if got := w.File(t, w.At(t, res.Outcome.Root, "copy", "of", "input")); got != string(in) {
+		t.Errorf("the copy has %d bytes, want %d", len(got), len(in))
+	}
+	if got := w.At(t, res.Outcome.Root, "ref"); got != other {
+		t.Errorf("ref is %s, want %s", got, other)
+	}
+	if diff := cmp.Diff([]cid.Cid{other}, res.Refs, cmp.Comparer(cid.Cid.Equals)); diff != "" {
+		t.Errorf("refs: %s", diff)
+	}
+	if got := res.Outcome.Size; got < uint64(len(in))/10 || got > uint64(len(in))+4096 {
+		t.Errorf("size %d of a copy of %d bytes", got, len(in))
+	}
+}
+
+func testSole(t *testing.T, w *World) {
+	in := w.Add(t, []byte("the input"))
+	res := w.Run(t, w.Task(t, Module("sole"), in))
+	want(t, res.Outcome, job.OK, 0, in)
+	if res.Outcome.Size != 0 || len(res.Refs) != 1 || res.Refs[0] != in {
+		t.Errorf("size %d, refs %v; the run made nothing", res.Outcome.Size, res.Refs)
+	}
+}
+
+func testPrint(t *testing.T, w *World) {
+	var out, errs bytes.Buffer
+	env := w.Env(t)
+	env.Stdout, env.Stderr = &out, &errs
+	res, err := w.Executor.Run(t.Context(), w.Task(t, Module("print")), w.Limits, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want(t, res.Outcome, job.Exit, 3, w.EmptyDir(t))
+	if out.String() != "hello\n" || errs.String() != "oops\x00" {
+		t.Errorf("live: stdout %q, stderr %q", &out, &errs)
+	}
+	if got := w.File(t, res.Outcome.Stdout); got != out.String() {
+		t.Errorf("stored stdout %q", got)
+	}
+	if got := w.File(t, res.Outcome.Stderr); got != errs.String() {
+		t.Errorf("stored stderr %q", got)
+	}
+	if res.Outcome.Log != 11 {
+		t.Errorf("log %d, want 11", res.Outcome.Log)
+	}
+}
+
+type closedPipe struct{}
+
+func (closedPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
+
+func testClosedPipe(t *testing.T, w *World) {
+	for name, task := range map[string]job.Task{"stdout": w.Task(t, Module("print")), "stderr": w.Task(t, Module("logs"))} {
+		env := w.Env(t)
+		env.Stdout, env.Stderr = io.Discard, closedPipe{}
+		if name == "stdout" {
+			env.Stdout = closedPipe{}
+		}
+		if _, err := w.Executor.Run(t.Context(), task, w.Limits, env); !errors.Is(err, io.ErrClosedPipe) {
+			t.Errorf("%s: error %v", name, err)
+		}
+	}
+}
+
+// wantQuota runs task, which exceeds a limit.
+func wantQuota(t *testing.T, w *World, task job.Task, code int) job.Outcome {
+	t.Helper()
+	o := w.Run(t, task).Outcome
+	want(t, o, job.Quota, code, w.EmptyDir(t))
+	if o.Limits == nil || *o.Limits != w.Limits.OrDefault() {
+		t.Errorf("limits %+v, want %+v", o.Limits, w.Limits.OrDefault())
+	}
+	return o
+}
+
+func testGrow(t *testing.T, w *World) {
+	w.Limits.Pages = 20
+	if o := wantQuota(t, w, w.Task(t, Module("grow")), job.QuotaPages); o.Pages != 20 {
+		t.Errorf("peak of %d pages, want 20", o.Pages)
+	}
+}
+
+func testGrowMax(t *testing.T, w *World) {
+	res := w.Run(t, w.Task(t, Module("growmax")))
+	want(t, res.Outcome, job.OK, 0, w.EmptyDir(t))
+	if res.Outcome.Pages != 3 {
+		t.Errorf("peak of %d pages, want 3", res.Outcome.Pages)
+	}
+}
+
+func testLogs(t *testing.T, w *World) {
+	w.Limits.Log = 12
+	o := wantQuota(t, w, w.Task(t, Module("logs")), job.QuotaLog)
+	if got := w.File(t, o.Stderr); got != "line\nline\n" || o.Log != 10 {
+		t.Errorf("stderr %q, log %d", got, o.Log)
+	}
+}
+
+func testBlocks(t *testing.T, w *World) {
+	w.Limits.Out = 1 << 20
+	wantQuota(t, w, w.Task(t, Module("blocks")), job.QuotaOut)
+	if n, _ := w.Blocks.Len(); n > 1000 {
+		t.Errorf("%d blocks of output under a limit of 1 MiB", n)
+	}
+}
+
+func testTimeout(t *testing.T, w *World) {
+	for _, name := range []string{"spin", "calls"} {
+		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, runtime.ErrTimeout)
+		defer cancel()
+		begin := time.Now()
+		_, err := w.Executor.Run(ctx, w.Task(t, Module(name)), w.Limits, w.Env(t))
+		if !errors.Is(err, runtime.ErrTimeout) {
+			t.Errorf("%s: error %v, want %v", name, err, runtime.ErrTimeout)
+		}
+		if took := time.Since(begin); took > 10*time.Second {
+			t.Errorf("%s: it took %v to end a run of 100ms", name, took)
+		}
+	}
+}
+
+func testCancel(t *testing.T, w *World) {
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	env := w.Env(t)
+	env.Progress = func(done, total int64) { cancel(cause) }
+	if _, err := w.Executor.Run(ctx, w.Task(t, Module("calls")), w.Limits, env); !errors.Is(err, cause) {
+		t.Errorf("error %v, want %v", err, cause)
+	}
+}
+
+func testCancelledBefore(t *testing.T, w *World) {
+	cause := errors.New("enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancel(cause)
+	if _, err := w.Executor.Run(ctx, w.Task(t, Module("ok")), w.Limits, w.Env(t)); !errors.Is(err, cause) {
+		t.Errorf("error %v, want %v", err, cause)
+	}
+}
+
+func testProgress(t *testing.T, w *World) {
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var done, total int64
+	env := w.Env(t)
+	env.Progress = func(d, n int64) {
+		done, total = d, n
+		cancel(nil)
+	}
+	_, _ = w.Executor.Run(ctx, w.Task(t, Module("calls")), w.Limits, env)
+	if done != 1 || total != 2 {
+		t.Errorf("progress %d of %d, want 1 of 2", done, total)
+	}
+}
+
+// wantMissing checks that err says that c is not here, and that it is not the guest's.
+func wantMissing(t *testing.T, err error, c cid.Cid) {
+	t.Helper()
+	var missing *dag.NotFoundError
+	if !errors.As(err, &missing) || missing.CID != c {
+		t.Errorf("error %v, want one that says that %s is not here", err, c)
+	}
+}
+
+func testMissingModule(t *testing.T, w *World) {
+	task := w.Task(t, Module("ok"))
+	w.Blocks.Delete(task.Mod)
+	_, err := w.Executor.Run(t.Context(), task, w.Limits, w.Env(t))
+	wantMissing(t, err, task.Mod)
+	wantMissing(t, w.Executor.Check(t.Context(), task, w.Limits, w.Env(t)), task.Mod)
+}
+
+func testMissingInput(t *testing.T, w *World) {
+	in := w.Add(t, []byte("gone"))
+	w.Blocks.Delete(in)
+	_, err := w.Executor.Run(t.Context(), w.Task(t, Module("copy"), in), w.Limits, w.Env(t))
+	wantMissing(t, err, in)
+	if err != nil && strings.Contains(err.Error(), "wasm stack") {
+		t.Errorf("the error shows the guest's stack: %v", err)
+	}
+}
+
+func testRefused(t *testing.T, w *World) {
+	for name, c := range map[string]struct {
+		module []byte
+		says   string
+	}{
+		"text":           {[]byte("#!/bin/sh\necho hello\n"), "text"},
+		"component":      {[]byte("\x00asm\x0d\x00\x01\x00"), "component"},
+		"truncated":      {Module("ok")[:20], "truncated"},
+		"unknown import": {Module("unknown"), `unknown import "env"."foo"`},
+	} {
+		task := w.Task(t, c.module)
+		_, err := w.Executor.Run(t.Context(), task, w.Limits, w.Env(t))
+		for _, err := range []error{err, w.Executor.Check(t.Context(), task, w.Limits, w.Env(t))} {
+			var refused *runtime.RefusedError
+			if !errors.As(err, &refused) || !strings.Contains(refused.Reason, c.says) {
+				t.Errorf("%s: error %v, want a refusal that says %q", name, err, c.says)
+			}
+		}
+	}
+}
+
+func testDeterministic(t *testing.T, w *World) {
+	in := w.Add(t, bytes.Repeat([]byte{7}, 3_000_000))
+	for _, name := range []string{"copy", "trap", "print", "growmax"} {
+		task := w.Task(t, Module(name), in)
+		first, err := w.Run(t, task).Outcome.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		second, err := w.Run(t, task).Outcome.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !bytes.Equal(first, second) {
+			t.Errorf("%s: two runs of one Task differ", name)
+		}
+	}
+}
+
+func testTraits(t *testing.T, w *World) {
+	tr := w.Executor.Traits()
+	if tr.Engine == "" || len(tr.ABIs) == 0 {
+		t.Errorf("traits %+v", tr)
+	}
+	if err := w.Executor.Check(t.Context(), w.Task(t, Module("ok")), w.Limits, w.Env(t)); err != nil {
+		t.Errorf("check: %v", err)
+	}
+}

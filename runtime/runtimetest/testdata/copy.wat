@@ -1,0 +1,28 @@
+;; Copies input 0 into the file copy/of/input and attaches input 1, if there is one, as ref.
+(module
+  (import "liftoff_v1" "input_count" (func $input_count (result i64)))
+  (import "liftoff_v1" "file_read" (func $file_read (param i32 i64 i32 i32) (result i64)))
+  (import "liftoff_v1" "file_create" (func $file_create (result i64)))
+  (import "liftoff_v1" "file_write" (func $file_write (param i32 i32 i32) (result i64)))
+  (import "liftoff_v1" "output" (func $output (param i32 i32 i32) (result i64)))
+  (memory (export "memory") 2)
+  (data (i32.const 0) "copy/of/input")
+  (data (i32.const 16) "ref")
+  (func (export "liftoff_run") (result i32)
+    (local $out i32) (local $off i64) (local $size i64) (local $n i64)
+    (local.set $out (i32.wrap_i64 (call $file_create)))
+    (local.set $size (call $file_read (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 0)))
+    (if (i64.lt_s (local.get $size) (i64.const 0)) (then (return (i32.const 1))))
+    (loop $more
+      (if (i64.lt_s (local.get $off) (local.get $size))
+        (then
+          (drop (call $file_read (i32.const 0) (local.get $off) (i32.const 65536) (i32.const 65536)))
+          (local.set $n (i64.sub (local.get $size) (local.get $off)))
+          (if (i64.gt_s (local.get $n) (i64.const 65536)) (then (local.set $n (i64.const 65536))))
+          (drop (call $file_write (local.get $out) (i32.const 65536) (i32.wrap_i64 (local.get $n))))
+          (local.set $off (i64.add (local.get $off) (local.get $n)))
+          (br $more))))
+    (if (i32.eqz (i64.eqz (call $output (local.get $out) (i32.const 0) (i32.const 13)))) (then (return (i32.const 2))))
+    (if (i64.gt_s (call $input_count) (i64.const 1))
+      (then (if (i32.eqz (i64.eqz (call $output (i32.const 1) (i32.const 16) (i32.const 3)))) (then (return (i32.const 3))))))
+    (i32.const 0)))

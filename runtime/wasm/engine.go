@@ -1,0 +1,217 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	goruntime "runtime"
+	"strings"
+	"sync"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/wasi"
+)
+
+// kind tells the two wazero runtimes apart.
+type kind int
+
+const (
+	plain    kind = iota // full speed; cannot be interrupted but in host calls
+	stopping             // ends when its context does, and is slower for it
+	kinds
+)
+
+var kindKeys = [kinds]string{"plain", "stopping"}
+
+// kindOf says which runtime a run under ctx needs.
+func kindOf(ctx context.Context) kind {
+	if _, ok := ctx.Deadline(); ok {
+		return stopping
+	}
+	return plain
+}
+
+// features is det0's: no threads, exceptions, tail calls, relaxed SIMD, memory64.
+const features = api.CoreFeaturesV2
+
+// engine owns wazero: its runtimes with the host modules, and its compilation cache.
+// All of it is made at first use.
+type engine struct {
+	cfg Config
+
+	cacheOnce sync.Once
+	cache     wazero.CompilationCache
+	disk      *diskCache // nil: compiled modules are kept in memory alone
+	stage     *stage
+	layout    string
+
+	mu       sync.Mutex // guards runtimes
+	runtimes [kinds]*hostRuntime
+}
+
+// hostRuntime is a wazero runtime with the host modules in it.
+type hostRuntime struct {
+	wazero.Runtime
+	calls map[string]map[string]funcType // by module and name, what a guest may import
+}
+
+// openCache makes wazero's compilation cache. Without a disk there is one in memory.
+func (e *engine) openCache() {
+	e.cacheOnce.Do(func() {
+		if e.cfg.CacheDir != "" {
+			if err := e.openDisk(); err == nil {
+				return
+			} else {
+				e.cfg.Log.Warn("compiled modules are not kept on disk", "dir", e.cfg.CacheDir, "error", err)
+			}
+		}
+		e.disk, e.stage = nil, nil
+		e.cache = wazero.NewCompilationCache()
+	})
+}
+
+func (e *engine) openDisk() (err error) {
+	if e.disk, err = openDiskCache(e.cfg.CacheDir, e.cfg.CacheMax); err != nil {
+		return err
+	}
+	s, err := newStage(e.disk.dir)
+	if err != nil {
+		return err
+	}
+	if e.cache, err = wazero.NewCompilationCacheWithDir(s.dir); err == nil {
+		e.layout, err = s.find()
+	}
+	if err != nil {
+		return errors.Join(err, s.close())
+	}
+	e.stage = s
+	return nil
+}
+
+// runtime returns the wazero runtime of kind k.
+func (e *engine) runtime(ctx context.Context, k kind) (*hostRuntime, error) {
+	e.openCache()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.runtimes[k] != nil {
+		return e.runtimes[k], nil
+	}
+	cfg := wazero.NewRuntimeConfig().
+		WithCoreFeatures(features).
+		WithCompilationCache(e.cache).
+		WithCloseOnContextDone(k == stopping).
+		WithDebugInfoEnabled(false) // names of functions are kept, lines of sources are not
+	ctx = context.WithoutCancel(ctx)
+	rt := &hostRuntime{Runtime: wazero.NewRuntimeWithConfig(ctx, cfg), calls: map[string]map[string]funcType{}}
+	if err := instantiateHost(ctx, rt); err != nil {
+		return nil, fmt.Errorf("make the host module %s: %w", abi.Module, err)
+	}
+	if err := wasi.Instantiate(ctx, rt); err != nil {
+		return nil, fmt.Errorf("make the host module %s: %w", wasiModule, err)
+	}
+	for _, name := range []string{abi.Module, wasiModule} {
+		rt.calls[name] = map[string]funcType{}
+		for fn, def := range rt.Module(name).ExportedFunctionDefinitions() {
+			rt.calls[name][fn] = funcType{string(def.ParamTypes()), string(def.ResultTypes())}
+		}
+	}
+	e.runtimes[k] = rt
+	return rt, nil
+}
+
+// wasiModule is the name of WASI preview 1.
+const wasiModule = "wasi_snapshot_preview1"
+
+// known answers the type of a host call.
+func (rt *hostRuntime) known(module, name string) (funcType, bool) {
+	t, ok := rt.calls[module][name]
+	return t, ok
+}
+
+// compile turns b, the bytes of the module named id, into native code, or takes it from
+// the disk. Only one call may be under way: the file that appears in the stage is its.
+func (e *engine) compile(ctx context.Context, rt *hostRuntime, k kind, id string, b []byte) (wazero.CompiledModule, error) {
+	if e.disk == nil {
+		return compile(ctx, rt, b)
+	}
+	key := entryKey(id, e.layout, kindKeys[k])
+	loaded, err := e.disk.load(key, e.stage.files)
+	if err != nil {
+		e.cfg.Log.Warn("a compiled module is not usable and is made again", "module", id, "error", err)
+	}
+	c, err := compile(ctx, rt, b)
+	if isCacheFault(err) {
+		// wazero could not read or write its file. What it compiled it has in memory.
+		e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "error", err)
+		if err := e.stage.clear(); err != nil {
+			return nil, err
+		}
+		c, err = compile(ctx, rt, b)
+	}
+	if err == nil {
+		if err := e.disk.store(key, e.stage.files, loaded); err != nil {
+			e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "error", err)
+		}
+	}
+	if e := e.stage.clear(); err == nil && e != nil {
+		return nil, e
+	}
+	return c, err
+}
+
+// compile calls wazero's compiler. A module that it does not accept is refused; one on
+// which it fails in another way must not take the process with it.
+func compile(ctx context.Context, rt *hostRuntime, b []byte) (c wazero.CompiledModule, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("compile the module: wazero failed: %v", p)
+		}
+	}()
+	// With workers wazero looks at ctx between two functions; with one it never does.
+	ctx = experimental.WithCompilationWorkers(ctx, max(2, goruntime.GOMAXPROCS(0)))
+	c, err = rt.CompileModule(ctx, b)
+	switch {
+	case err == nil:
+		return c, nil
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case isCacheFault(err):
+		return nil, err
+	}
+	return nil, runtime.Refusef("not a valid module: %v", err)
+}
+
+// isCacheFault tells an error of wazero's file cache from one of the module.
+func isCacheFault(err error) bool {
+	var path *fs.PathError
+	var link *os.LinkError
+	return errors.As(err, &path) || errors.As(err, &link) || err != nil && strings.HasPrefix(err.Error(), "compilationcache:")
+}
+
+func (e *engine) close() error {
+	ctx := context.Background()
+	var errs []error
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for i, rt := range e.runtimes {
+		if rt != nil {
+			errs = append(errs, rt.Close(ctx))
+			e.runtimes[i] = nil
+		}
+	}
+	if e.cache != nil {
+		errs = append(errs, e.cache.Close(ctx))
+	}
+	if e.stage != nil {
+		errs = append(errs, e.stage.close())
+		e.stage = nil
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,78 @@
+// Package wasm evaluates Tasks in wazero: it admits a module, compiles it or finds it
+// compiled, gives it an instance of its own with the host calls of package abi and a
+// deterministic WASI, and turns what comes of it into an Outcome.
+//
+// One rule: an Outcome is a function of the Task alone. What the host had cached, how
+// fast it is and what it lacks can end a run without an Outcome, and is never seen by
+// the guest.
+//
+// A run without a deadline goes at full speed and looks at its context in host calls
+// only; one with a deadline runs in a second wazero runtime that checks at every loop.
+package wasm
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// Config bounds an Executor. Its zero fields are the defaults.
+type Config struct {
+	// CacheDir keeps compiled modules between processes, which may share it; it is made
+	// if it is not there, and a key beside it. Empty: nothing is kept.
+	CacheDir  string
+	CacheMax  int64        // bytes of CacheDir; 1 GiB
+	MaxModule int64        // bytes of a module; 32 MiB
+	Log       *slog.Logger // nil: nothing is logged
+}
+
+// Executor runs modules. Making one costs nothing; what it needs, it makes at the
+// first run.
+type Executor struct {
+	cfg     Config
+	engine  *engine
+	modules *modules
+}
+
+var _ runtime.Executor = (*Executor)(nil)
+
+// New returns an Executor. Close gives back what it took.
+func New(_ context.Context, cfg Config) (*Executor, error) {
+	if cfg.CacheMax == 0 {
+		cfg.CacheMax = 1 << 30
+	}
+	if cfg.MaxModule == 0 {
+		cfg.MaxModule = 32 << 20
+	}
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	e := &Executor{cfg: cfg, engine: &engine{cfg: cfg}}
+	e.modules = newModules(e.engine)
+	return e, nil
+}
+
+// Close frees the compiled modules and the cache's working folder. No run may be under
+// way or follow.
+func (e *Executor) Close() error { return e.engine.close() }
+
+// Traits implements runtime.Executor.
+func (e *Executor) Traits() runtime.Traits {
+	return runtime.Traits{Engine: "wasm", ABIs: []string{job.ABILiftoff, job.ABIWASI}, Deterministic: true}
+}
+
+// Check implements runtime.Executor: it compiles the module, so that a Run that follows
+// starts at once.
+func (e *Executor) Check(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) error {
+	if err := t.Validate(); err != nil {
+		return err
+	}
+	m, err := e.modules.get(ctx, t, env.Blocks)
+	if err != nil {
+		return err
+	}
+	m.release()
+	return nil
+}

@@ -1,0 +1,85 @@
+package wasm
+
+import (
+	"errors"
+	"fmt"
+	goruntime "runtime"
+	"strings"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// wazero keeps its traps' values to itself, so they are known by their type and text.
+// A test raises each of them.
+const trapType = "*wasmruntime.Error"
+
+var trapCodes = map[string]int{
+	"unreachable":                   job.TrapUnreachable,
+	"out of bounds memory access":   job.TrapMemory,
+	"invalid table access":          job.TrapTable,
+	"indirect call type mismatch":   job.TrapIndirectType,
+	"integer divide by zero":        job.TrapDivide,
+	"integer overflow":              job.TrapDivide, // of a division; conversions: see below
+	"invalid conversion to integer": job.TrapConversion,
+	"stack overflow":                job.TrapStack,
+}
+
+// outOfBoundsData ends wazero's error of a data segment that does not fit at the start,
+// which the specification calls a trap.
+const outOfBoundsData = "]: out of bounds memory access"
+
+// trapCode tells the traps among wazero's errors.
+func trapCode(err error) (int, bool) {
+	cause := innermost(err)
+	if fmt.Sprintf("%T", cause) == trapType {
+		code, ok := trapCodes[cause.Error()]
+		return code, ok
+	}
+	if strings.HasPrefix(err.Error(), "data[") && strings.HasSuffix(err.Error(), outOfBoundsData) {
+		return job.TrapMemory, true
+	}
+	return 0, false
+}
+
+func innermost(err error) error {
+	for {
+		next := errors.Unwrap(err)
+		if next == nil {
+			return err
+		}
+		err = next
+	}
+}
+
+// maxFault bounds the text of a fault, in bytes: a guest chooses its functions' names.
+const maxFault = 16 << 10
+
+// faultText is a trap for people: what it was, and the guest's stack.
+func faultText(err error) string {
+	s := err.Error()
+	if i := strings.Index(s, "wasm error: "); i >= 0 {
+		s = s[:i] + s[i+len("wasm error: "):]
+	}
+	s = strings.ReplaceAll(s, "\n\t.", "\n\t") // the module has no name
+	if len(s) > maxFault {
+		s = strings.ToValidUTF8(s[:maxFault], "") + "…"
+	}
+	return s
+}
+
+// hostError takes wazero's wrapping, with the guest's stack, off an error that one of
+// our own calls ended the run with. A panic of Go's runtime keeps it all: it is a bug.
+func hostError(err error) error {
+	var bug goruntime.Error
+	if errors.As(err, &bug) {
+		return fmt.Errorf("bug in a host call: %w", err)
+	}
+	for strings.Contains(err.Error(), "(recovered by wazero)") {
+		next := errors.Unwrap(err)
+		if next == nil {
+			break
+		}
+		err = next
+	}
+	return err
+}

@@ -1,0 +1,40 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// readModule returns the bytes of the file c, at most most of them.
+func readModule(ctx context.Context, bs dag.Blocks, c cid.Cid, most int64) ([]byte, error) {
+	f, err := dag.OpenFile(ctx, bs, c)
+	if err != nil {
+		return nil, moduleError(c, err)
+	}
+	defer f.Close()
+	if f.Size() > most {
+		return nil, runtime.Refusef("it has %d bytes, at most %d", f.Size(), most)
+	}
+	b := make([]byte, f.Size())
+	if _, err := f.ReadAt(ctx, b, 0); err != nil {
+		return nil, moduleError(c, err)
+	}
+	return b, nil
+}
+
+// moduleError tells a CID that is no file, or a file that lies, from a fault.
+func moduleError(c cid.Cid, err error) error {
+	var notFile *dag.NotFileError
+	var format *dag.FormatError
+	var big *dag.TooBigError
+	if errors.As(err, &notFile) || errors.As(err, &format) || errors.As(err, &big) {
+		return runtime.Refusef("%v", err)
+	}
+	return fmt.Errorf("read module %s: %w", c, err)
+}

@@ -1,0 +1,141 @@
+package wasm
+
+import (
+	"container/list"
+	"context"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+	"github.com/tetratelabs/wazero"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// maxModules is how many compiled modules stay in memory, those in use not counted.
+const maxModules = 32
+
+// module is a compiled module and what its sections say.
+type module struct {
+	*scan
+	key      moduleKey
+	compiled wazero.CompiledModule
+	runtime  *hostRuntime
+	owner    *modules
+	refs     int           // guarded by owner.mu; runs that use it
+	idle     *list.Element // guarded by owner.mu; nil while in use
+}
+
+type moduleKey struct {
+	cid  cid.Cid
+	kind kind
+}
+
+// modules finds compiled modules by CID: in memory, on disk, or by compiling.
+type modules struct {
+	engine *engine
+	turn   chan struct{} // holds one token: one module is compiled at a time
+
+	mu   sync.Mutex // guards the fields below
+	m    map[moduleKey]*module
+	idle *list.List // of *module, the one used last in front
+}
+
+func newModules(e *engine) *modules {
+	return &modules{engine: e, turn: make(chan struct{}, 1), m: map[moduleKey]*module{}, idle: list.New()}
+}
+
+// get returns the module of t, which release gives back. The error is a
+// *runtime.RefusedError when the module cannot run t.
+func (ms *modules) get(ctx context.Context, t job.Task, blocks dag.Blocks) (*module, error) {
+	key := moduleKey{t.Mod, kindOf(ctx)}
+	m := ms.take(key)
+	if m == nil {
+		var err error
+		if m, err = ms.make(ctx, key, t, blocks); err != nil {
+			return nil, err
+		}
+	}
+	if err := m.checkExports(t.ABI, t.Fn); err != nil {
+		m.release()
+		return nil, err
+	}
+	return m, nil
+}
+
+// take returns the module of key if it is in memory.
+func (ms *modules) take(key moduleKey) *module {
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	m := ms.m[key]
+	if m == nil {
+		return nil
+	}
+	m.refs++
+	if m.idle != nil {
+		ms.idle.Remove(m.idle)
+		m.idle = nil
+	}
+	return m
+}
+
+// make reads, admits and compiles a module. What can be refused by looking at its
+// sections, for this t, is refused before it is compiled.
+func (ms *modules) make(ctx context.Context, key moduleKey, t job.Task, blocks dag.Blocks) (*module, error) {
+	select {
+	case ms.turn <- struct{}{}:
+		defer func() { <-ms.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if m := ms.take(key); m != nil {
+		return m, nil
+	}
+	b, err := readModule(ctx, blocks, key.cid, ms.engine.cfg.MaxModule)
+	if err != nil {
+		return nil, err
+	}
+	s, err := scanModule(b)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkExports(t.ABI, t.Fn); err != nil {
+		return nil, err
+	}
+	rt, err := ms.engine.runtime(ctx, key.kind)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkImports(rt.known); err != nil {
+		return nil, err
+	}
+	if b, err = closeTables(b, s); err != nil {
+		return nil, err
+	}
+	c, err := ms.engine.compile(ctx, rt, key.kind, key.cid.String(), b)
+	if err != nil {
+		return nil, err
+	}
+	m := &module{scan: s, key: key, compiled: c, runtime: rt, owner: ms, refs: 1}
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	ms.m[key] = m
+	return m, nil
+}
+
+// release ends the use of m. The modules used longest ago are forgotten when too many
+// are idle.
+func (m *module) release() {
+	ms := m.owner
+	ms.mu.Lock()
+	defer ms.mu.Unlock()
+	if m.refs--; m.refs > 0 {
+		return
+	}
+	m.idle = ms.idle.PushFront(m)
+	for ms.idle.Len() > maxModules {
+		old := ms.idle.Remove(ms.idle.Back()).(*module)
+		delete(ms.m, old.key)
+		_ = old.compiled.Close(context.Background()) // it never fails
+	}
+}

@@ -1,0 +1,307 @@
+package wasm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+	"github.com/tetratelabs/wazero/experimental"
+	"github.com/tetratelabs/wazero/sys"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/wasi"
+)
+
+// outProfile is the DAG profile of all that a run makes, job.OutProfile.
+var outProfile = dag.UnixFSv1
+
+// run is one evaluation of a Task. It belongs to the goroutine that runs the guest.
+type run struct {
+	ctx  context.Context
+	done <-chan struct{} // of ctx; nil when it cannot be cancelled
+	task job.Task
+	lim  job.Limits
+	env  runtime.Env
+
+	memory         *memory
+	made           *made
+	count          printed
+	stdout, stderr *stream
+	wasi           *wasi.System // nil when the module does not import it
+
+	args, environ string // as the guest gets them
+	handles       handles
+	recent        recent
+	links         struct { // of the block whose links were asked for last
+		of   cid.Cid
+		list []cid.Cid
+	}
+	files      readers[*dag.File]
+	dirs       readers[*dag.Dir]
+	outputs    outputs
+	progressed time.Time
+}
+
+// runKey finds the run in the context of a host call.
+type runKey struct{}
+
+// runContext is the context that a guest is called with.
+type runContext struct {
+	context.Context
+	run *run
+}
+
+// Value implements context.Context.
+func (c *runContext) Value(key any) any {
+	if _, ok := key.(runKey); ok {
+		return c.run
+	}
+	return c.Context.Value(key)
+}
+
+// checkCancelled ends the run when its context is done.
+func (r *run) checkCancelled() {
+	select {
+	case <-r.done:
+		end(context.Cause(r.ctx))
+	default:
+	}
+}
+
+// Run implements runtime.Executor.
+func (e *Executor) Run(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) (runtime.Result, error) {
+	id, err := t.CID()
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	if ctx.Err() != nil {
+		return runtime.Result{}, context.Cause(ctx)
+	}
+	begin := time.Now()
+	m, err := e.modules.get(ctx, t, env.Blocks)
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	defer m.release()
+	ready := time.Now()
+
+	r, err := newRun(ctx, id, t, lim.OrDefault(), env, m)
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	defer r.close()
+	ended, err := r.evaluate(m)
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	elapsed := time.Since(ready)
+	res, err := r.result(id, ended)
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	res.Fault, res.Compile, res.Elapsed = ended.fault, ready.Sub(begin), elapsed
+	return res, nil
+}
+
+func newRun(ctx context.Context, id cid.Cid, t job.Task, lim job.Limits, env runtime.Env, m *module) (*run, error) {
+	lim.Pages = min(lim.Pages, job.MaxPages)
+	r := &run{
+		ctx: ctx, done: ctx.Done(), task: t, lim: lim, env: env,
+		memory: newMemory(lim.Pages), made: newMade(env.Blocks, lim.Out), count: printed{limit: lim.Log},
+		handles: newHandles(), files: readers[*dag.File]{close: func(f *dag.File) { f.Close() }},
+	}
+	r.stdout = newStream(ctx, "stdout", &r.count, env.Stdout, env.Blocks)
+	r.stderr = newStream(ctx, "stderr", &r.count, env.Stderr, env.Blocks)
+	args, environ := t.Words()
+	r.args, r.environ = terminated(args), terminated(environ)
+	for _, in := range t.In {
+		if _, errno := r.handles.add(&object{cid: in.CID}); errno != 0 {
+			return nil, fmt.Errorf("open input %s: %w", in.CID, errno)
+		}
+	}
+	if !m.importsWASI() {
+		return r, nil
+	}
+	var err error
+	r.wasi, err = wasi.New(ctx, wasi.Config{
+		Inputs: t.In, Stdin: t.Stdin, Blocks: env.Blocks, Scratch: env.Scratch,
+		Stdout: r.stdout, Stderr: r.stderr,
+		Args: append([]string{programName}, args...), Env: environ, Seed: [32]byte(id.Hash()[len(id.Hash())-32:]),
+		TmpLimit: lim.Tmp, OutLimit: lim.Out, Profile: outProfile,
+	})
+	if err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, nil
+}
+
+// programName is argv[0] of a WASI command: a Task has no name for its module.
+const programName = "main"
+
+func (m *module) importsWASI() bool {
+	for _, i := range m.imports {
+		if i.module == wasiModule {
+			return true
+		}
+	}
+	return false
+}
+
+// close gives back what the run took outside of Go's heap.
+func (r *run) close() {
+	r.memory.Free()
+	r.files.closeAll()
+	if r.wasi != nil {
+		_ = r.wasi.Close() // the caller removes the scratch folder anyway
+	}
+}
+
+// evaluate runs the guest to its end. An error means that there is no Outcome.
+func (r *run) evaluate(m *module) (ending, error) {
+	if uint64(m.minPages) > r.lim.Pages {
+		return ending{state: job.Quota, code: job.QuotaPages}, nil
+	}
+	code, err := r.call(m)
+	return r.classify(code, err)
+}
+
+// call instantiates the module and calls its entry. It returns what liftoff_run did.
+func (r *run) call(m *module) (code uint32, err error) {
+	ctx := experimental.WithMemoryAllocator(r.ctx, r.memory)
+	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
+	if r.wasi != nil {
+		ctx, cfg = r.wasi.Context(ctx), r.wasi.ModuleConfig(cfg)
+	}
+	ctx = &runContext{ctx, r}
+	mod, err := r.instantiate(ctx, m, cfg)
+	if err != nil {
+		return 0, err
+	}
+	defer mod.Close(context.WithoutCancel(ctx))
+	if f := mod.ExportedFunction(abi.ExportInitialize); f != nil {
+		if _, err := f.Call(ctx); err != nil {
+			return 0, err
+		}
+	}
+	results, err := mod.ExportedFunction(r.task.Fn).Call(ctx)
+	if err != nil || len(results) == 0 {
+		return 0, err
+	}
+	return uint32(results[0]), nil
+}
+
+// instantiate makes the guest's instance. Its start function, if any, runs here.
+func (r *run) instantiate(ctx context.Context, m *module, cfg wazero.ModuleConfig) (mod api.Module, err error) {
+	defer func() {
+		// wazero does not recover what the allocator panics with at this point.
+		if p := recover(); p != nil {
+			perr, ok := p.(error)
+			if !ok {
+				panic(p)
+			}
+			err = perr
+		}
+	}()
+	return m.runtime.InstantiateModule(ctx, m.compiled, cfg)
+}
+
+// result makes the Outcome of a guest that ended, and puts what it links to.
+func (r *run) result(id cid.Cid, ended ending) (runtime.Result, error) {
+	root, err := r.root(ended)
+	var quota *runtime.QuotaError
+	if errors.As(err, &quota) {
+		ended = ending{state: job.Quota, code: quota.Code}
+		root, err = r.emptyDir()
+	}
+	if err != nil {
+		return runtime.Result{}, fmt.Errorf("make the output: %w", err)
+	}
+	size, refs, err := r.made.below(r.ctx, root)
+	if err != nil {
+		return runtime.Result{}, fmt.Errorf("walk the output: %w", err)
+	}
+	o := job.Outcome{
+		Task: id, State: ended.state, Code: ended.code, Root: job.V1(root), Size: size,
+		Pages: r.memory.pages(), Log: r.count.used,
+	}
+	if r.wasi != nil {
+		o.Tmp = r.wasi.TmpPeak()
+	}
+	if o.Stdout, err = r.stdout.finish(); err != nil {
+		return runtime.Result{}, err
+	}
+	if o.Stderr, err = r.stderr.finish(); err != nil {
+		return runtime.Result{}, err
+	}
+	if o.State == job.Quota {
+		o.Limits = &r.lim
+	}
+	return runtime.Result{Outcome: o, Refs: refs}, nil
+}
+
+// root makes what the run puts out.
+func (r *run) root(ended ending) (cid.Cid, error) {
+	clean := ended.state == job.OK || ended.state == job.Exit
+	switch {
+	case r.task.ABI == job.ABIWASI && r.wasi != nil && clean:
+		r.made.limit = 1<<64 - 1 // wasi counted /out already
+		e, err := r.wasi.FinishOut(r.ctx, r.made)
+		return e.CID, err
+	case r.task.ABI == job.ABILiftoff && ended.state == job.OK:
+		e, err := r.outputs.root(r.ctx, r.made)
+		return e.CID, err
+	}
+	return r.emptyDir()
+}
+
+func (r *run) emptyDir() (cid.Cid, error) {
+	r.made.limit = 1<<64 - 1 // a run that is over its limit has a root all the same
+	e, err := dag.NewDirWriter(r.made, outProfile).Finish(r.ctx)
+	return e.CID, err
+}
+
+// ending is how a guest ended.
+type ending struct {
+	state job.State
+	code  int
+	fault string
+}
+
+// classify tells how the guest ended from what the calls into it returned: what
+// liftoff_run answered, or wazero's error. An error is what is not the guest's.
+func (r *run) classify(code uint32, err error) (ending, error) {
+	var quota *runtime.QuotaError
+	var exit *sys.ExitError
+	switch {
+	case err == nil:
+		return exited(code), nil
+	case errors.As(err, &quota):
+		return ending{state: job.Quota, code: quota.Code}, nil
+	case errors.As(err, &exit):
+		c := exit.ExitCode()
+		if stopped := c == sys.ExitCodeContextCanceled || c == sys.ExitCodeDeadlineExceeded; stopped && r.ctx.Err() != nil {
+			return ending{}, context.Cause(r.ctx)
+		}
+		return exited(c), nil
+	}
+	if code, ok := trapCode(err); ok {
+		return ending{state: job.Trap, code: code, fault: faultText(err)}, nil
+	}
+	return ending{}, hostError(err)
+}
+
+// exited is a clean end. A code that no Outcome can hold counts as 255.
+func exited(code uint32) ending {
+	if code == 0 {
+		return ending{state: job.OK}
+	}
+	return ending{state: job.Exit, code: int(min(code, 255))}
+}

@@ -1,0 +1,84 @@
+package wasm
+
+import (
+	"context"
+	"fmt"
+	"io"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// printed counts what a run prints, on both streams together.
+type printed struct{ used, limit uint64 }
+
+// stream is a guest's stdout or stderr: every byte goes to whoever follows, as it is
+// printed, and into a file that the Outcome links to.
+type stream struct {
+	name  string
+	count *printed
+	live  io.Writer // nil: nobody follows
+	file  *dag.FileWriter
+}
+
+func newStream(ctx context.Context, name string, count *printed, live io.Writer, bs dag.Blocks) *stream {
+	return &stream{name, count, live, dag.NewFileWriter(ctx, bs, outProfile)}
+}
+
+// charge answers a *runtime.QuotaError, and nothing is printed, when n more bytes would
+// exceed the limit.
+func (s *stream) charge(n uint64) error {
+	if n > s.count.limit-s.count.used {
+		return &runtime.QuotaError{Code: job.QuotaLog}
+	}
+	s.count.used += n
+	return nil
+}
+
+// Write implements io.Writer. It does not keep p.
+func (s *stream) Write(p []byte) (int, error) {
+	if err := s.charge(uint64(len(p))); err != nil {
+		return 0, err
+	}
+	return s.write(p)
+}
+
+func (s *stream) writeLine(line []byte) error {
+	if err := s.charge(uint64(len(line)) + 1); err != nil {
+		return err
+	}
+	if _, err := s.write(line); err != nil {
+		return err
+	}
+	_, err := s.write([]byte{'\n'})
+	return err
+}
+
+func (s *stream) write(p []byte) (int, error) {
+	if n, err := s.file.Write(p); err != nil {
+		return n, fmt.Errorf("store %s: %w", s.name, err)
+	}
+	if s.live == nil {
+		return len(p), nil
+	}
+	n, err := s.live.Write(p)
+	if err != nil {
+		return n, fmt.Errorf("write %s: %w", s.name, err)
+	}
+	return n, nil
+}
+
+// finish returns the stored file, or cid.Undef when nothing was printed.
+func (s *stream) finish() (cid.Cid, error) {
+	if s.file.Size() == 0 {
+		return cid.Undef, nil
+	}
+	e, err := s.file.Finish()
+	if err != nil {
+		return cid.Undef, fmt.Errorf("store %s: %w", s.name, err)
+	}
+	return e.CID, nil
+}
