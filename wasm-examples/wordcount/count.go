@@ -1,13 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"io"
 	"slices"
 )
 
-// Count is what wc counts. A word is a run of letters; bytes outside of ASCII are
-// taken for letters.
+// Count is what wc counts. A word is a run of letters and digits; bytes outside of
+// ASCII are taken for letters.
 type Count struct {
 	Lines int64 `json:"lines"`
 	Words int64 `json:"words"`
@@ -26,14 +27,15 @@ type Rank struct {
 	Count int64  `json:"count"`
 }
 
-// maxWord is the length of the longest word that is ranked: more than that is data.
+// maxWord is the length of the longest word that is ranked: more than that is data,
+// and so is what begins with a digit.
 const maxWord = 40
 
-// lower maps a letter to its lower case, and every other byte to 0.
+// lower maps a letter to its lower case, a digit to itself, every other byte to 0.
 var lower = func() (t [256]byte) {
 	for b := range t {
 		switch {
-		case b >= 'a' && b <= 'z', b >= 0x80:
+		case b >= 'a' && b <= 'z', digit(byte(b)), b >= 0x80:
 			t[b] = byte(b)
 		case b >= 'A' && b <= 'Z':
 			t[b] = byte(b) + 'a' - 'A'
@@ -42,10 +44,13 @@ var lower = func() (t [256]byte) {
 	return t
 }()
 
+func digit(b byte) bool { return b >= '0' && b <= '9' }
+
 // counter reads files and remembers their words.
 type counter struct {
 	seen map[string]*int64
-	word []byte // the word being read, in lower case; cut above maxWord
+	word [maxWord]byte // the word being read, in lower case
+	len  int           // its length, which may be more than is kept of it
 	buf  []byte
 }
 
@@ -59,19 +64,10 @@ func (c *counter) read(r io.Reader) (Count, error) {
 	for {
 		k, err := r.Read(c.buf)
 		n.Bytes += int64(k)
-		for _, b := range c.buf[:k] {
-			if b == '\n' {
-				n.Lines++
-			}
-			if l := lower[b]; l == 0 {
-				n.Words += c.endWord()
-			} else if len(c.word) <= maxWord {
-				c.word = append(c.word, l)
-			}
-		}
+		n.Lines += int64(bytes.Count(c.buf[:k], []byte{'\n'}))
+		n.Words += c.split(c.buf[:k])
 		if err == io.EOF {
-			n.Words += c.endWord()
-			return n, nil
+			return Count{n.Lines, n.Words + c.endWord(), n.Bytes}, nil
 		}
 		if err != nil {
 			return n, err
@@ -79,31 +75,57 @@ func (c *counter) read(r io.Reader) (Count, error) {
 	}
 }
 
+// split takes the words out of p and returns how many ended in it.
+func (c *counter) split(p []byte) (ended int64) {
+	for _, b := range p {
+		l := lower[b]
+		if l == 0 {
+			ended += c.endWord()
+			continue
+		}
+		if c.len < maxWord {
+			c.word[c.len] = l
+		}
+		c.len++
+	}
+	return ended
+}
+
 // endWord remembers the word that was being read and returns how many there were.
 func (c *counter) endWord() int64 {
-	if len(c.word) == 0 {
+	n := c.len
+	if n == 0 {
 		return 0
 	}
-	if len(c.word) <= maxWord {
-		if n := c.seen[string(c.word)]; n != nil { // a lookup that allocates nothing
-			*n++
-		} else {
-			one := int64(1)
-			c.seen[string(c.word)] = &one
-		}
+	c.len = 0
+	if n > maxWord || digit(c.word[0]) {
+		return 1
 	}
-	c.word = c.word[:0]
+	word := c.word[:n]
+	if count := c.seen[string(word)]; count != nil { // a lookup that allocates nothing
+		*count++
+	} else {
+		one := int64(1)
+		c.seen[string(word)] = &one
+	}
 	return 1
 }
 
-// top returns the most frequent words; equally frequent ones in their own order.
+// top returns the n most frequent words; equally frequent ones in their own order.
 func (c *counter) top(n int) []Rank {
-	ranks := make([]Rank, 0, len(c.seen))
-	for w, k := range c.seen {
-		ranks = append(ranks, Rank{w, *k})
+	ranks := []Rank{}
+	for w, count := range c.seen {
+		r := Rank{w, *count}
+		if len(ranks) == n && (n == 0 || r.compare(ranks[n-1]) > 0) {
+			continue // most words end here: there is no need to sort them all
+		}
+		i, _ := slices.BinarySearchFunc(ranks, r, Rank.compare)
+		ranks = slices.Insert(ranks, i, r)
+		ranks = ranks[:min(n, len(ranks))]
 	}
-	slices.SortFunc(ranks, func(a, b Rank) int {
-		return cmp.Or(cmp.Compare(b.Count, a.Count), cmp.Compare(a.Word, b.Word))
-	})
-	return ranks[:min(n, len(ranks))]
+	return ranks
+}
+
+func (r Rank) compare(s Rank) int {
+	return cmp.Or(cmp.Compare(s.Count, r.Count), cmp.Compare(r.Word, s.Word))
 }
