@@ -37,7 +37,10 @@ func Join(ctx context.Context, cfg Config) (*Session, error) {
 		return nil, fmt.Errorf("join repo: %w", err)
 	}
 	cfg.Dir = dir
-	ctx, cancel := context.WithTimeoutCause(ctx, joinTime, errUnanswered)
+	if cfg.Wait == 0 {
+		cfg.Wait = joinTime
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, cfg.Wait, errUnanswered)
 	defer cancel()
 	for wait := joinWaitMin; ; wait = min(2*wait, joinWaitMax) {
 		n, err := Open(cfg)

@@ -17,6 +17,7 @@ import (
 // Config says how to open or join a repo. Its zero fields are the defaults.
 type Config struct {
 	Dir       string            // the repo; made if it is not there
+	Wait      time.Duration     // how long Join tries; 10 seconds
 	Verify    bool              // hash every block that is read
 	Log       *slog.Logger      // nil: nothing is logged
 	Clock     func() time.Time  // nil: time.Now

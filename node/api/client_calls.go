@@ -7,7 +7,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net/url"
 
@@ -202,7 +201,11 @@ func (c *Client) stream(ctx context.Context, method, path string, body []byte, f
 		}
 		if typ == frameEnd {
 			io.Copy(io.Discard, r)
-			return endOf(payload)
+			value, err := endOf(payload)
+			if err != nil {
+				err = c.explain(ctx, err)
+			}
+			return value, err
 		}
 		if err := frame(typ, payload); err != nil {
 			return nil, err
@@ -214,7 +217,7 @@ func (c *Client) stream(ctx context.Context, method, path string, body []byte, f
 func endOf(payload []byte) ([]byte, error) {
 	var e ending
 	if err := json.Unmarshal(payload, &e); err != nil {
-		return nil, fmt.Errorf("the last frame of an answer: %w", err)
+		return nil, Errorf(CodeFault, "the last frame of an answer: %v", err)
 	}
 	if e.Err != nil {
 		return e.Value, e.Err

@@ -50,17 +50,22 @@ func (s *stream) flushLate() {
 
 // flush sends what there is. s.mu is held.
 func (s *stream) flush() {
-	s.closeFrame()
-	if s.progress != nil {
-		s.appendFrame(frameProgress, s.progress[:])
-		s.progress = nil
-	}
+	s.settle()
 	if len(s.buf) > 0 && s.err == nil {
 		if _, s.err = s.w.Write(s.buf); s.err == nil {
 			s.err = http.NewResponseController(s.w).Flush()
 		}
 	}
 	s.buf = s.buf[:0]
+}
+
+// settle makes whole frames of what there is. s.mu is held.
+func (s *stream) settle() {
+	s.closeFrame()
+	if s.progress != nil {
+		s.appendFrame(frameProgress, s.progress[:])
+		s.progress = nil
+	}
 }
 
 func (s *stream) appendFrame(typ byte, p []byte) {
@@ -148,7 +153,7 @@ func (s *stream) end(value []byte, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closeFrame()
+	s.settle()
 	s.appendFrame(frameEnd, b)
 	s.flush()
 	s.ended = true

@@ -1,0 +1,438 @@
+package node_test
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+func TestOwnerAndAttached(t *testing.T) {
+	dir := t.TempDir()
+	owner := join(t, dir)
+	if !owner.Owner {
+		t.Fatal("the first session does not own the repo")
+	}
+	info, err := os.Stat(filepath.Join(dir, "api.sock"))
+	if err != nil || info.Mode().Perm() != 0o600 {
+		t.Fatalf("socket: %v, %v", info, err)
+	}
+	guest := join(t, dir)
+	if guest.Owner {
+		t.Fatal("two sessions own the repo")
+	}
+
+	ctx := t.Context()
+	c := put(t, guest, "from the guest")
+	if b, err := owner.Data.Get(ctx, c); err != nil || string(b) != "from the guest" {
+		t.Fatalf("%q, %v", b, err)
+	}
+	c = put(t, owner, "from the owner")
+	if b, err := guest.Blocks.Get(ctx, c); err != nil || string(b.Data()) != "from the owner" {
+		t.Fatalf("%q, %v", b.Data(), err)
+	}
+
+	absent := dag.NewBlock(cid.Raw, []byte("absent")).CID()
+	for name, s := range map[string]*node.Session{"owner": owner, "guest": guest} {
+		var missing *dag.NotFoundError
+		if _, err := s.Blocks.Get(ctx, absent); !errors.As(err, &missing) || missing.CID != absent {
+			t.Errorf("%s: Blocks.Get of an absent block: %v", name, err)
+		}
+		if _, err := s.Data.Get(ctx, absent); codeOf(err) != api.CodeMissing {
+			t.Errorf("%s: Data.Get of an absent block: %v", name, err)
+		}
+		if has, err := s.Blocks.Has(ctx, absent); err != nil || has {
+			t.Errorf("%s: Has of an absent block: %v, %v", name, has, err)
+		}
+		if err := s.Data.Put(ctx, api.Block{CID: absent, Data: []byte("other")}); codeOf(err) != api.CodeUsage {
+			t.Errorf("%s: Put of bytes under another's name: %v", name, err)
+		}
+		if err := s.Pins.Unpin(ctx, "none"); codeOf(err) != api.CodeMissing {
+			t.Errorf("%s: Unpin of no pin: %v", name, err)
+		}
+		if err := s.Data.Sync(ctx); err != nil {
+			t.Errorf("%s: Sync: %v", name, err)
+		}
+		pin := api.Pin{Name: name + " \n\x1b", Roots: []api.Root{{CID: c, Recursive: true}}, Expires: time.Now().Add(time.Hour)}
+		if err := s.Pins.Pin(ctx, pin); err != nil {
+			t.Errorf("%s: Pin: %v", name, err)
+		}
+	}
+	mine, err := owner.Pins.Pins(ctx)
+	if err != nil || len(mine) != 2 {
+		t.Fatalf("pins of the owner: %v, %v", mine, err)
+	}
+	theirs, err := guest.Pins.Pins(ctx)
+	if err != nil || fmt.Sprint(theirs) != fmt.Sprint(mine) {
+		t.Fatalf("pins of the guest: %v, %v; of the owner: %v", theirs, err, mine)
+	}
+	v, err := guest.Upkeep.Verify(ctx, nil)
+	if err != nil || v.Blocks != 2 || v.Damaged != 0 {
+		t.Fatalf("verify: %+v, %v", v, err)
+	}
+}
+
+// What a guest has put stays while it is attached, and may go afterwards.
+func TestGuestsPutsAreKept(t *testing.T) {
+	dir := t.TempDir()
+	owner, guest := join(t, dir), join(t, dir)
+	c := put(t, guest, "kept by the guest")
+	for _, s := range []*node.Session{owner, guest} {
+		if got, err := s.Upkeep.Collect(t.Context()); err != nil || got.Removed != 0 {
+			t.Fatalf("collect: %+v, %v", got, err)
+		}
+	}
+	if err := guest.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the guest's block can be collected", func() bool {
+		got, err := owner.Upkeep.Collect(t.Context())
+		return err == nil && got.Removed == 1
+	})
+	if has, err := owner.Data.Has(t.Context(), c); err != nil || has {
+		t.Fatalf("has %v, %v", has, err)
+	}
+}
+
+func TestOwnerWaitsForItsGuests(t *testing.T) {
+	dir := t.TempDir()
+	owner := join(t, dir)
+	guest := start(t, "stay", dir)
+	guest.want(t, "joined false")
+
+	left := make(chan error, 1)
+	go func() { left <- owner.Close() }()
+	select {
+	case err := <-left:
+		t.Fatalf("the owner left before its guest: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	// It goes on to serve, newcomers too.
+	another := start(t, "stay", dir)
+	another.want(t, "joined false")
+	guest.in.Close()
+	guest.want(t, "left")
+	another.in.Close()
+	another.want(t, "left")
+	if err := <-left; err != nil {
+		t.Fatal(err)
+	}
+	if exists(dir, "api.sock") {
+		t.Error("the socket is still there")
+	}
+	if s := join(t, dir); !s.Owner {
+		t.Error("the next session does not own the repo")
+	}
+}
+
+// A guest that is killed does not keep the owner.
+func TestGuestKilled(t *testing.T) {
+	dir := t.TempDir()
+	owner := join(t, dir)
+	guest := start(t, "run", dir)
+	guest.want(t, "joined false")
+	guest.want(t, "waiting")
+	guest.Process.Kill()
+	begin := time.Now()
+	if err := owner.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(begin); d > time.Second {
+		t.Errorf("the owner stayed for %v", d)
+	}
+	next := join(t, dir)
+	jobs, err := next.Jobs.List(t.Context())
+	if err != nil || len(jobs) != 1 || jobs[0].State != api.JobFailed || jobs[0].Err.Code != api.CodeInterrupted {
+		t.Fatalf("%+v, %v", jobs, err)
+	}
+}
+
+func TestAbort(t *testing.T) {
+	dir := t.TempDir()
+	owner := join(t, dir)
+	guest := start(t, "run", dir)
+	guest.want(t, "joined false")
+	guest.want(t, "waiting")
+	left := make(chan error, 1)
+	go func() { left <- owner.Close() }()
+	time.Sleep(20 * time.Millisecond)
+	begin := time.Now()
+	if err := owner.Abort(); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-left; err != nil {
+		t.Fatal(err)
+	}
+	if d := time.Since(begin); d > time.Second {
+		t.Errorf("it took %v", d)
+	}
+	contains(t, guest.line(), "fault: the process that held the repo ended")
+}
+
+// The owner is killed: every guest gets the right error at once, what was reported is
+// still there, and the next session is the owner.
+func TestOwnerKilled(t *testing.T) {
+	dir := t.TempDir()
+	owner := start(t, "stay", dir)
+	owner.want(t, "joined true")
+	var guests []*actor
+	for range 4 {
+		guests = append(guests, start(t, "work", dir))
+	}
+	var pinned []string
+	for _, g := range guests {
+		g.want(t, "joined false")
+		pinned = append(pinned, strings.TrimPrefix(g.line(), "pinned "))
+	}
+	owner.Process.Kill()
+	killed := time.Now()
+	for _, g := range guests {
+		line := g.line()
+		for ; strings.HasPrefix(line, "pinned "); line = g.line() {
+			pinned = append(pinned, strings.TrimPrefix(line, "pinned "))
+		}
+		contains(t, line, "error fault: the process that held the repo ended")
+	}
+	if d := time.Since(killed); d > time.Second {
+		t.Errorf("the guests needed %v to see it", d)
+	}
+	next := join(t, dir)
+	if !next.Owner {
+		t.Fatal("the next session does not own the repo")
+	}
+	if v, err := next.Upkeep.Verify(t.Context(), nil); err != nil || v.Damaged != 0 {
+		t.Errorf("verify: %+v, %v", v, err)
+	}
+	if _, err := next.Upkeep.Collect(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for _, p := range pinned {
+		c, err := cid.Decode(p)
+		if err != nil {
+			t.Fatalf("%q: %v", p, err)
+		}
+		if _, err := next.Blocks.Get(t.Context(), c); err != nil {
+			t.Errorf("reported and lost: %v", err)
+		}
+	}
+}
+
+// Eight processes join, work and leave, each again and again: in every round there is
+// one owner, nobody is refused, and what was reported is there at the end.
+func TestOwnersComeAndGo(t *testing.T) {
+	dir := t.TempDir()
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var reported []string
+	for range 8 {
+		a := start(t, "visit", dir)
+		wg.Go(func() {
+			for line := a.line(); line != ""; line = a.line() {
+				c, ok := strings.CutPrefix(line, "put ")
+				if !ok {
+					t.Errorf("process %d: %s", a.Process.Pid, line)
+					return
+				}
+				mu.Lock()
+				reported = append(reported, c)
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	if len(reported) != 8*25 {
+		t.Fatalf("%d rounds ended well, want %d", len(reported), 8*25)
+	}
+	s := join(t, dir)
+	for _, r := range reported {
+		c, err := cid.Decode(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if has, err := s.Data.Has(t.Context(), c); err != nil || !has {
+			t.Errorf("%s: has %v, %v", c, has, err)
+		}
+	}
+}
+
+// The same within one process, where the rounds are quicker: an owner leaves at the
+// very moment at which another session joins.
+func TestOwnerLeavesWhileOthersJoin(t *testing.T) {
+	dir := t.TempDir()
+	for round := range 200 {
+		s, err := node.Join(t.Context(), config(dir))
+		if err != nil {
+			t.Fatalf("round %d: %v", round, err)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			if err := s.Close(); err != nil {
+				t.Errorf("round %d: close: %v", round, err)
+			}
+		})
+		for range 3 {
+			wg.Go(func() {
+				g, err := node.Join(t.Context(), config(dir))
+				if err != nil {
+					t.Errorf("round %d: join: %v", round, err)
+					return
+				}
+				if err := g.Data.Sync(t.Context()); err != nil {
+					t.Errorf("round %d: owner %v: %v", round, g.Owner, err)
+				}
+				if err := g.Close(); err != nil {
+					t.Errorf("round %d: close: %v", round, err)
+				}
+			})
+		}
+		wg.Wait()
+		if t.Failed() {
+			return
+		}
+	}
+}
+
+func TestLongPath(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long/", 30)+"repo")
+	owner, err := node.Join(t.Context(), config(dir))
+	if errors.Is(err, api.ErrSocketPath) || err != nil && strings.Contains(err.Error(), api.ErrSocketPath.Error()) {
+		return // a system on which a long path cannot be shortened says so
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer owner.Abort()
+	guest := join(t, dir)
+	if guest.Owner {
+		t.Fatal("two owners")
+	}
+	put(t, guest, "through a long path")
+	guest.Close()
+	owner.Close()
+	if exists(dir, "api.sock") {
+		t.Error("the socket is still there")
+	}
+}
+
+// A socket that a killed owner has left is in nobody's way.
+func TestStaleSocket(t *testing.T) {
+	dir := t.TempDir()
+	owner := start(t, "stay", dir)
+	owner.want(t, "joined true")
+	owner.Process.Kill()
+	owner.Wait()
+	if !exists(dir, "api.sock") {
+		t.Fatal("the killed owner has removed its socket")
+	}
+	if s := join(t, dir); !s.Owner {
+		t.Fatal("not the owner")
+	}
+	if g := join(t, dir); g.Owner {
+		t.Fatal("two owners")
+	}
+}
+
+func TestReadOnlyRepo(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root may write everywhere")
+	}
+	dir := t.TempDir()
+	s := join(t, dir)
+	c := put(t, s, "x")
+	s.Close()
+	for _, p := range []string{"lock", "blocks", "pins", "jobs", ""} {
+		info, err := os.Stat(filepath.Join(dir, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		os.Chmod(filepath.Join(dir, p), info.Mode().Perm()&^0o222)
+		defer os.Chmod(filepath.Join(dir, p), info.Mode().Perm())
+	}
+	a, b := join(t, dir), join(t, dir) // readers share
+	for _, s := range []*node.Session{a, b} {
+		if _, err := s.Blocks.Get(t.Context(), c); err != nil {
+			t.Error(err)
+		}
+		if _, err := s.Jobs.Run(t.Context(), api.Request{Task: task(c, "hello")}, api.Watch{}); codeOf(err) != api.CodeFault {
+			t.Errorf("run in a read-only repo: %v", err)
+		}
+	}
+}
+
+// An owner that is stopped answers nobody; the error names it.
+func TestOwnerStopped(t *testing.T) {
+	dir := t.TempDir()
+	owner := start(t, "stay", dir)
+	owner.want(t, "joined true")
+	if err := owner.Process.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	cfg := config(dir)
+	cfg.Wait = 200 * time.Millisecond
+	begin := time.Now()
+	_, err := node.Join(t.Context(), cfg)
+	if d := time.Since(begin); d < cfg.Wait || d > 5*time.Second {
+		t.Errorf("it tried for %v", d)
+	}
+	if codeOf(err) != api.CodeFault {
+		t.Fatal(err)
+	}
+	contains(t, err.Error(), "does not answer")
+	if exists("/proc/locks") {
+		contains(t, err.Error(), fmt.Sprintf("process %d", owner.Process.Pid))
+	}
+}
+
+func TestLargeData(t *testing.T) {
+	dir := t.TempDir()
+	owner := start(t, "stay", dir)
+	owner.want(t, "joined true")
+	guest := join(t, dir)
+	const count, size = 100, 1 << 20
+	before := residentPeak(t, owner.Process.Pid)
+	var cids []cid.Cid
+	for i := range count {
+		b := dag.NewBlock(cid.Raw, bytes.Repeat([]byte{byte(i), byte(i >> 3)}, size/2))
+		if err := guest.Blocks.Put(t.Context(), b); err != nil {
+			t.Fatal(err)
+		}
+		cids = append(cids, b.CID())
+	}
+	for i, c := range cids {
+		b, err := guest.Blocks.Get(t.Context(), c)
+		if err != nil || len(b.Data()) != size || b.Data()[0] != byte(i) {
+			t.Fatalf("block %d: %d bytes, %v", i, len(b.Data()), err)
+		}
+	}
+	if grown := residentPeak(t, owner.Process.Pid) - before; grown > 64<<20 {
+		t.Errorf("the owner grew by %d MiB", grown>>20)
+	}
+}
+
+// residentPeak returns the most memory that a process has had, in bytes; 0 where the
+// system does not tell.
+func residentPeak(t *testing.T, pid int) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, ok := strings.Cut(string(b), "VmHWM:")
+	var kib int
+	if _, err := fmt.Sscan(rest, &kib); !ok || err != nil {
+		t.Fatalf("no VmHWM: %v", err)
+	}
+	return kib << 10
+}
