@@ -1,0 +1,241 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+func carCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:        "car",
+		Usage:       "move data as CAR files",
+		Description: `A CAR is a file of blocks, which any IPFS tool reads.`,
+		CustomHelpTemplate: help(`$ liftoff car export bafybeid… -o photos.car
+$ liftoff car import photos.car
+bafybeid…`),
+		Subcommands: []*cli.Command{carExportCommand(p), carImportCommand(p)},
+	}
+}
+
+func carExportCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      "export",
+		Usage:     "write DAGs as a CAR",
+		ArgsUsage: "CID[/PATH]…",
+		Description: `Writes the blocks of each DAG, once each, to stdout or to --output. The CAR of an
+outcome holds the outcome, its task, the output, stdout and stderr: neither the module
+nor inputs, nor parts of inputs that the output links to, unless --full is given.
+
+` + refHelp,
+		Flags: []cli.Flag{
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
+			&cli.BoolFlag{Name: "force", Usage: "write over a file that is there"},
+			&cli.IntFlag{Name: "version", Value: 1, Usage: "version of the format: 1 or 2"},
+			&cli.BoolFlag{Name: "full", Usage: "of an outcome, all that can be reached"},
+		},
+		CustomHelpTemplate: help(`$ liftoff car export bafybeid… > photos.car
+$ liftoff car export bafybeid… --version 2 -o photos.car`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.carExport(c, s) }),
+	}
+}
+
+func (p *process) carExport(c *cli.Context, s *node.Session) error {
+	args, err := arguments(c, "a CID", 1, unbounded)
+	if err != nil {
+		return err
+	}
+	options := dag.CAROptions{Version: c.Int("version")}
+	if options.Version != 1 && options.Version != 2 {
+		return usagef("--version %d: there are 1 and 2", options.Version)
+	}
+	var roots []cid.Cid
+	for _, arg := range args {
+		root, err := p.root(c.Context, s, arg)
+		if err != nil {
+			return err
+		}
+		roots = append(roots, root)
+	}
+	if !c.Bool("full") {
+		if options.Skip, err = skipInputs(c.Context, s, roots); err != nil {
+			return err
+		}
+	}
+	write := func(w io.Writer) error { return dag.WriteCAR(c.Context, w, s.Blocks, roots, options) }
+	if target := c.String("output"); target != "" {
+		return writeFile(target, c.Bool("force"), write)
+	}
+	if isTerminal(p.stdout) {
+		return hinted(usagef("a CAR is nothing for a terminal"), "liftoff car export %s -o FILE.car", quote(args[0]))
+	}
+	return write(p.stdout)
+}
+
+func carImportCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      "import",
+		Usage:     "store the blocks of a CAR",
+		ArgsUsage: "[FILE]",
+		Description: `Stores the blocks of a CAR, from a file or stdin, pins its roots and prints them. Every
+block is hashed. A CAR that is broken, or that lacks a block of its DAGs, is refused:
+nothing is pinned. The CAR of an outcome is whole without its module and inputs.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "partial", Usage: "take a CAR that lacks blocks"},
+			&cli.BoolFlag{Name: "no-pin", Usage: "do not keep it: the next gc takes it"},
+			&cli.StringFlag{Name: "name", Usage: "pin under `NAME`; else each root under its CID"},
+			jsonFlag,
+		},
+		CustomHelpTemplate: help(`$ liftoff car import photos.car
+bafybeid…
+$ ssh there liftoff car export bafybeid… | liftoff car import`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.carImport(c, s) }),
+	}
+}
+
+func (p *process) carImport(c *cli.Context, s *node.Session) error {
+	args, err := arguments(c, "a file", 0, 1)
+	if err != nil {
+		return err
+	}
+	name := "-"
+	if len(args) == 1 {
+		name = args[0]
+	}
+	roots, err := p.importCAR(c.Context, s, name, c.Bool("partial"))
+	if err != nil {
+		return err
+	}
+	if err := s.Data.Sync(c.Context); err != nil {
+		return err
+	}
+	if !c.Bool("no-pin") {
+		if err := pinRoots(c.Context, s, c.String("name"), roots); err != nil {
+			return err
+		}
+	}
+	out := p.lines(c.Bool("json"))
+	for _, root := range roots {
+		line := struct {
+			Root string `json:"root"`
+		}{root.String()}
+		if err := out.put(line, "%s", root); err != nil {
+			return err
+		}
+	}
+	return out.Flush()
+}
+
+func pinRoots(ctx context.Context, s *node.Session, name string, roots []cid.Cid) error {
+	pins := map[string]*api.Pin{}
+	for _, root := range roots {
+		key := name
+		if key == "" {
+			key = root.String()
+		}
+		if pins[key] == nil {
+			pins[key] = &api.Pin{Name: key, Created: time.Now()}
+		}
+		pins[key].Roots = append(pins[key].Roots, api.Root{CID: root, Recursive: true})
+	}
+	for _, pin := range pins {
+		if err := s.Pins.Pin(ctx, *pin); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// importCAR puts the blocks of the CAR file name ("-" is stdin) and returns its roots,
+// which, unless partial, lead to no block that is not here.
+func (p *process) importCAR(ctx context.Context, s *node.Session, name string, partial bool) ([]cid.Cid, error) {
+	file, err := p.open(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	bar := p.progress("import")
+	defer bar.Close()
+	b := batch{ctx: ctx, blocks: s.Blocks}
+	roots, err := dag.ReadCAR(ctx, bar.reader(file), b.add)
+	if err == nil {
+		err = b.flush()
+	}
+	if err != nil {
+		return nil, fmt.Errorf("import %s: %w", quote(name), err)
+	}
+	if len(roots) == 0 {
+		return nil, fmt.Errorf("import %s: the CAR has no root", quote(name))
+	}
+	for _, root := range roots {
+		if partial {
+			break
+		}
+		if err := whole(ctx, s.Blocks, root); err != nil {
+			err = fmt.Errorf("import %s: the CAR is cut off, or was never whole: %w", quote(name), err)
+			return nil, hinted(err, "liftoff car import --partial %s, to have what there is", quote(name))
+		}
+	}
+	return roots, nil
+}
+
+// batch puts blocks several at a time.
+type batch struct {
+	ctx    context.Context // of the one call that it belongs to
+	blocks dag.Blocks
+	held   []dag.Block
+	bytes  int
+}
+
+// maxBatch is how many bytes a batch gathers.
+const maxBatch = 8 << 20
+
+func (b *batch) add(block dag.Block) error {
+	b.held = append(b.held, block)
+	b.bytes += len(block.Data())
+	if b.bytes < maxBatch && len(b.held) < 1024 {
+		return nil
+	}
+	return b.flush()
+}
+
+func (b *batch) flush() error {
+	if len(b.held) == 0 {
+		return nil
+	}
+	err := b.blocks.Put(b.ctx, b.held...)
+	b.held, b.bytes = nil, 0
+	return err
+}
+
+// writeFile makes the file target by write, under a temporary name until it is whole.
+func writeFile(target string, force bool, write func(io.Writer) error) (err error) {
+	if _, err := os.Lstat(target); err == nil && !force {
+		return hinted(usagef("%s is there already", quote(target)), "choose another file, or write over it with --force")
+	}
+	temporary := siblingOf(target)
+	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	if err != nil {
+		return pathError(target, err)
+	}
+	err = errors.Join(write(f), f.Close())
+	if err == nil {
+		err = os.Rename(temporary, target)
+	}
+	if err != nil {
+		os.Remove(temporary)
+	}
+	return err
+}

@@ -1,0 +1,36 @@
+//go:build !windows
+
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/node"
+)
+
+func gcCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:  "gc",
+		Usage: "remove what no pin keeps",
+		Description: `Removes the blocks that no pin reaches and that no command is using, and gives their
+room on the disk back.`,
+		Flags: []cli.Flag{jsonFlag},
+		CustomHelpTemplate: help(`$ liftoff gc
+removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			if _, err := arguments(c, "nothing", 0, 0); err != nil {
+				return err
+			}
+			did, err := s.Upkeep.Collect(c.Context)
+			if err != nil {
+				return err
+			}
+			out := p.lines(c.Bool("json"))
+			if err := out.put(did, "removed %s (%s), kept %s (%s)",
+				count(did.Removed, "block"), size(did.RemovedBytes), count(did.Kept, "block"), size(did.KeptBytes)); err != nil {
+				return err
+			}
+			return out.Flush()
+		}),
+	}
+}

@@ -1,0 +1,183 @@
+//go:build !windows
+
+package main
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// line is a command line in the order that the flag parser wants: the command, its
+// flags, "--", its arguments. The parser itself would stop at the first argument.
+type line struct {
+	args   []string // for the parser
+	rest   []string // what stood behind "--" and is not the command's own: a guest's arguments
+	dashes bool     // there was a "--"
+}
+
+// parseLine finds the command in words and brings its flags to the front. The error
+// is a *usageError that suggests what may have been meant.
+func parseLine(app *cli.App, words []string) (line, error) {
+	if len(words) > 0 {
+		switch words[0] {
+		case "help":
+			words = append(words[1:len(words):len(words)], "--help")
+		case "--version", "-v":
+			words = append([]string{"version"}, words[1:]...)
+		}
+	}
+	path, cmd, words, err := findCommand(app, words)
+	if err != nil {
+		return line{}, err
+	}
+	s, err := permute(cmd.Flags, words)
+	if err != nil {
+		return line{}, hinted(err, "%s --help", strings.Join(append([]string{app.Name}, path...), " "))
+	}
+	switch {
+	case s.help:
+		return line{args: append(path, "--help")}, nil
+	case len(path) == 0 && len(words) == 0:
+		return line{args: []string{"--help"}}, nil
+	case len(cmd.Subcommands) > 0:
+		full := strings.Join(append([]string{app.Name}, path...), " ")
+		return line{}, hinted(usagef("%s needs a command: %s", full, strings.Join(commandNames(cmd.Subcommands), ", ")), "%s --help", full)
+	case cmd.Name != guestArgsCommand:
+		s.args, s.rest = append(s.args, s.rest...), nil
+	}
+	ordered := append(append(path, s.flags...), "--")
+	return line{args: append(ordered, s.args...), rest: s.rest, dashes: s.dashes}, nil
+}
+
+// guestArgsCommand is the command whose words behind "--" are not its own.
+const guestArgsCommand = "run"
+
+// findCommand walks down the commands that words begin with.
+func findCommand(app *cli.App, words []string) (path []string, cmd *cli.Command, rest []string, err error) {
+	cmd = &cli.Command{Subcommands: app.Commands}
+	for len(words) > 0 && len(cmd.Subcommands) > 0 && !strings.HasPrefix(words[0], "-") {
+		next := cmd.Command(words[0])
+		if next == nil {
+			known := append([]string{app.Name}, path...)
+			err := usagef("%s has no command %s", strings.Join(known, " "), quote(words[0]))
+			if near := nearest(words[0], commandNames(cmd.Subcommands)); near != "" {
+				return nil, nil, nil, hinted(err, "did you mean: %s", strings.Join(append(known, near), " "))
+			}
+			return nil, nil, nil, hinted(err, "%s --help", strings.Join(known, " "))
+		}
+		path, cmd, words = append(path, next.Name), next, words[1:]
+	}
+	return path, cmd, words, nil
+}
+
+// sorted is the words of one command, apart.
+type sorted struct {
+	flags  []string // with their values
+	args   []string // in front of "--"
+	rest   []string // behind it
+	dashes bool     // there was a "--"
+	help   bool     // help was asked for: the rest is unsaid
+}
+
+// permute sorts words into flags and arguments. "-" alone is an argument.
+func permute(known []cli.Flag, words []string) (sorted, error) {
+	var s sorted
+	for len(words) > 0 {
+		word := words[0]
+		words = words[1:]
+		switch {
+		case word == "--":
+			s.rest, s.dashes = words, true
+			return s, nil
+		case word == "-h" || word == "--help" || word == "-help":
+			return sorted{help: true}, nil
+		case word == "-" || !strings.HasPrefix(word, "-"):
+			s.args = append(s.args, word)
+			continue
+		}
+		name, _, assigned := strings.Cut(strings.TrimLeft(word, "-"), "=")
+		f := flagNamed(known, name)
+		if f == nil {
+			return sorted{}, unknownFlag(known, word, name)
+		}
+		s.flags = append(s.flags, word)
+		if _, alone := f.(*cli.BoolFlag); alone || assigned {
+			continue
+		}
+		if len(words) == 0 {
+			return sorted{}, usagef("%s needs a value", word)
+		}
+		s.flags = append(s.flags, words[0])
+		words = words[1:]
+	}
+	return s, nil
+}
+
+func flagNamed(known []cli.Flag, name string) cli.Flag {
+	for _, f := range known {
+		if slices.Contains(f.Names(), name) {
+			return f
+		}
+	}
+	return nil
+}
+
+func unknownFlag(known []cli.Flag, word, name string) error {
+	word, _, _ = strings.Cut(word, "=")
+	var all []string
+	for _, f := range known {
+		all = append(all, f.Names()...)
+	}
+	switch near := nearest(name, all); len(near) {
+	case 0:
+		return usagef("unknown flag %s", quote(word))
+	case 1:
+		return usagef("unknown flag %s: did you mean -%s?", quote(word), near)
+	default:
+		return usagef("unknown flag %s: did you mean --%s?", quote(word), near)
+	}
+}
+
+// nearest returns the name that word may have been meant to be: the one with the
+// smallest edit distance, if that is at most 2 and at most half of word.
+func nearest(word string, names []string) string {
+	best, least := "", 3
+	for _, n := range names {
+		if d := distance(word, n); d < least && 2*d <= len(word) {
+			best, least = n, d
+		}
+	}
+	return best
+}
+
+// distance counts the insertions, deletions and changes of bytes from a to b.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		diagonal := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			d := diagonal
+			if a[i] != b[j] {
+				d = 1 + min(diagonal, row[j], row[j+1])
+			}
+			diagonal, row[j+1] = row[j+1], d
+		}
+	}
+	return row[len(b)]
+}
+
+func commandNames(cmds []*cli.Command) []string {
+	var out []string
+	for _, c := range cmds {
+		if !c.Hidden {
+			out = append(out, c.Name)
+		}
+	}
+	return out
+}

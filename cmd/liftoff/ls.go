@@ -1,0 +1,111 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"errors"
+	"path"
+	"strconv"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node"
+)
+
+func lsCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      "ls",
+		Usage:     "list a directory",
+		ArgsUsage: "CID[/PATH]",
+		Description: `Prints a line for each entry: its CID, the size of a file in bytes ("-" for everything
+else, "?" for what is not here) and its name, which ends in "/" for a directory and in
+"@" for a symlink. A name that does not print, or begins with a quote, is quoted as a Go
+string; --json has it as it is. A large directory is listed in the order of its hashes.
+
+` + refHelp,
+		Flags: []cli.Flag{jsonFlag},
+		CustomHelpTemplate: help(`$ liftoff ls bafybeid…
+bafkreie… 6 readme.txt
+bafybeic… - src/`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.ls(c, s) }),
+	}
+}
+
+// listed is a line of ls.
+type listed struct {
+	Name   string `json:"name"`
+	CID    string `json:"cid"`
+	Kind   string `json:"kind"` // "missing" for what is not here
+	Size   *int64 `json:"size,omitempty"`
+	Target string `json:"target,omitempty"`
+}
+
+func (p *process) ls(c *cli.Context, s *node.Session) error {
+	args, err := arguments(c, "a CID", 1, 1)
+	if err != nil {
+		return err
+	}
+	root, err := p.root(c.Context, s, args[0])
+	if err != nil {
+		return err
+	}
+	out := p.lines(c.Bool("json"))
+	show := func(e dag.DirEntry) error {
+		l, err := list(c.Context, s.Blocks, e)
+		if err != nil {
+			return err
+		}
+		return out.listed(l)
+	}
+	kind, _, _, err := describe(c.Context, s.Blocks, root)
+	if err != nil {
+		return err
+	}
+	switch kind {
+	case "directory":
+		d, err := dag.OpenDir(c.Context, s.Blocks, root)
+		if err != nil {
+			return err
+		}
+		err = d.Each(c.Context, show)
+		return errors.Join(err, out.Flush())
+	case "file", "symlink":
+		if err := show(dag.DirEntry{Name: path.Base(args[0]), CID: root}); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	return hinted(usagef("%s is a %s block, not a directory", root, kind), "liftoff dag get %s", root)
+}
+
+// list finds what an entry is.
+func list(ctx context.Context, blocks dag.Blocks, e dag.DirEntry) (listed, error) {
+	l := listed{Name: e.Name, CID: e.CID.String()}
+	var err error
+	l.Kind, l.Size, l.Target, err = describe(ctx, blocks, e.CID)
+	var missing *dag.NotFoundError
+	if errors.As(err, &missing) {
+		l.Kind, err = "missing", nil
+	}
+	return l, err
+}
+
+func (l lines) listed(e listed) error {
+	if l.json != nil {
+		return l.json.Encode(e)
+	}
+	size, mark := "-", ""
+	switch {
+	case e.Size != nil:
+		size = strconv.FormatInt(*e.Size, 10)
+	case e.Kind == "directory":
+		mark = "/"
+	case e.Kind == "symlink":
+		mark = "@"
+	case e.Kind == "missing":
+		size = "?"
+	}
+	return l.put(nil, "%s %s %s%s", e.CID, size, quote(e.Name), mark)
+}

@@ -1,0 +1,168 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/urfave/cli/v2"
+	"golang.org/x/term"
+
+	"github.com/ipfs-liftoff/liftoff/node"
+)
+
+// process is what a command sees of the operating system.
+type process struct {
+	stdin  io.Reader
+	stdout *answer
+	stderr io.Writer
+	getenv func(string) string
+	rest   []string // the arguments behind "--", which belong to a guest
+	dashes bool     // there was a "--"
+}
+
+func newProcess(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *process {
+	return &process{stdin: stdin, stdout: &answer{w: stdout}, stderr: stderr, getenv: getenv}
+}
+
+// command runs the command that args name.
+func (p *process) command(ctx context.Context, args []string) error {
+	app := newApp(p)
+	if len(args) > 1 && args[1] == completeCommand {
+		return p.complete(app, args[2:])
+	}
+	line, err := parseLine(app, args[1:])
+	if err != nil {
+		return err
+	}
+	p.rest, p.dashes = line.rest, line.dashes
+	return app.RunContext(ctx, append([]string{app.Name}, line.args...))
+}
+
+// answer is standard output. It remembers that its reader has gone away.
+type answer struct {
+	w    io.Writer
+	gone atomic.Bool
+}
+
+func (a *answer) Write(b []byte) (int, error) {
+	n, err := a.w.Write(b)
+	if errors.Is(err, syscall.EPIPE) {
+		a.gone.Store(true)
+	}
+	if err != nil {
+		return n, fmt.Errorf("write to stdout: %w", err)
+	}
+	return n, nil
+}
+
+// repo returns the folder of the repo.
+func (p *process) repo() (string, error) {
+	dir := p.getenv("LIFTOFF_PATH")
+	if dir == "" {
+		home := p.getenv("HOME")
+		if home == "" {
+			return "", hinted(errors.New("neither LIFTOFF_PATH nor HOME is set"), "export LIFTOFF_PATH=/path/to/a/folder")
+		}
+		dir = filepath.Join(home, ".liftoff")
+	}
+	return filepath.Abs(dir)
+}
+
+// with makes the action of a command that needs the repo: it joins, acts, says what
+// went wrong and leaves.
+//
+// Leaving may mean waiting: the owner of a repo serves the commands attached to it
+// until they are done. One of them may be reading this very process's output, as in
+// "liftoff cat a | liftoff add -", so that is closed first.
+func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.ActionFunc {
+	return func(c *cli.Context) error {
+		dir, err := p.repo()
+		if err != nil {
+			return err
+		}
+		s, err := node.Join(c.Context, node.Config{Dir: dir})
+		if err != nil {
+			return err
+		}
+		code := p.fail(c.Context, p.guard(func() error { return act(c, s) }))
+		p.hangUp()
+		stop := context.AfterFunc(c.Context, func() { s.Abort() })
+		defer stop()
+		if err := s.Close(); err != nil && code == 0 {
+			return err
+		}
+		return exited(code)
+	}
+}
+
+// guard turns a panic of act into an error, so that the repo is left in order.
+func (p *process) guard(act func() error) (err error) {
+	defer func() {
+		if bug := recover(); bug != nil {
+			err = &bugError{bug}
+		}
+	}()
+	return act()
+}
+
+// hangUp closes standard output, and standard error where that is the same pipe:
+// whoever reads it sees the end.
+func (p *process) hangUp() {
+	out, ok := p.stdout.w.(*os.File)
+	if !ok {
+		return
+	}
+	if errs, ok := p.stderr.(*os.File); ok && sameFile(out, errs) {
+		errs.Close()
+		p.stderr = io.Discard
+	}
+	out.Close()
+}
+
+func sameFile(a, b *os.File) bool {
+	x, err := a.Stat()
+	y, yerr := b.Stat()
+	return err == nil && yerr == nil && x.Mode()&os.ModeNamedPipe != 0 && os.SameFile(x, y)
+}
+
+// input returns standard input as a reader whose Read ends when ctx does, which a
+// read from a terminal or a pipe alone would not.
+func (p *process) input(ctx context.Context) io.ReadCloser {
+	r, w := io.Pipe()
+	stop := context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
+	go func() {
+		defer stop()
+		_, err := io.CopyBuffer(w, struct{ io.Reader }{p.stdin}, make([]byte, 1<<20))
+		w.CloseWithError(err)
+	}()
+	return r
+}
+
+// open opens the file name, or standard input for "-".
+func (p *process) open(ctx context.Context, name string) (io.ReadCloser, error) {
+	if name == "-" {
+		return p.input(ctx), nil
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, pathError(name, err)
+	}
+	return f, nil
+}
+
+// isTerminal reports whether w is one: progress, colour and cleaning are for those alone.
+func isTerminal(w io.Writer) bool {
+	if a, ok := w.(*answer); ok {
+		w = a.w
+	}
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}

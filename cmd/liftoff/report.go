@@ -1,0 +1,127 @@
+//go:build !windows
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/ipld/go-ipld-prime/datamodel"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// report is a job as JSON: the one object of run --json, a line of job ls --json.
+type report struct {
+	Job     string            `json:"job"`
+	State   string            `json:"state"` // an Outcome's state; else "running" or "failed"
+	Code    int               `json:"code"`  // an Outcome's code
+	Task    object            `json:"task"`
+	Outcome *object           `json:"outcome,omitempty"`
+	Output  string            `json:"output,omitempty"` // CID of the Outcome's root
+	Fault   string            `json:"fault,omitempty"`
+	Error   *api.Error        `json:"error,omitempty"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	Created time.Time         `json:"created"`
+	Ended   time.Time         `json:"ended,omitzero"`
+	Read    readReport        `json:"read"`
+	Refs    []string          `json:"refs,omitempty"` // parts of inputs that the output links to
+	Compile float64           `json:"compile_ms"`
+	Run     float64           `json:"run_ms"`
+}
+
+// object is a named value, with the value itself as DAG-JSON where it is known.
+type object struct {
+	CID    string          `json:"cid"`
+	Object json.RawMessage `json:"object,omitempty"`
+}
+
+// readReport says how much of its inputs a run has read.
+type readReport struct {
+	Blocks int    `json:"blocks"`
+	Bytes  int64  `json:"bytes"`
+	Of     *total `json:"of,omitempty"`
+}
+
+// total is how much there is in the inputs.
+type total struct {
+	Blocks   int64 `json:"blocks"`
+	Bytes    int64 `json:"bytes"`
+	Complete bool  `json:"complete"` // false: there are at least so many
+}
+
+func reportOf(j api.Job) (report, error) {
+	r := report{
+		Job: j.ID, State: j.State, Task: object{CID: j.Task.String()}, Fault: j.Fault, Error: j.Err, Labels: j.Labels,
+		Created: j.Created, Ended: j.Ended, Read: readReport{Blocks: j.Read.Blocks, Bytes: j.Read.Bytes},
+		Compile: milliseconds(j.Compile), Run: milliseconds(j.Run),
+	}
+	for _, c := range j.Refs {
+		r.Refs = append(r.Refs, c.String())
+	}
+	if j.Result == nil {
+		return r, nil
+	}
+	r.State, r.Code, r.Output = string(j.Result.State), j.Result.Code, j.Result.Root.String()
+	value, err := j.Result.Node()
+	if err != nil {
+		return r, err
+	}
+	text, err := dagJSON(value)
+	r.Outcome = &object{j.Outcome.String(), text}
+	return r, err
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+func dagJSON(value datamodel.Node) (json.RawMessage, error) {
+	var b bytes.Buffer
+	err := dag.WriteJSON(&b, value)
+	return b.Bytes(), err
+}
+
+// taskJSON returns a Task's block as DAG-JSON.
+func taskJSON(t job.Task) (json.RawMessage, error) {
+	value, err := t.Node()
+	if err != nil {
+		return nil, err
+	}
+	return dagJSON(value)
+}
+
+// countTime is the longest that a run's summary waits for the size of its inputs.
+const countTime = 50 * time.Millisecond
+
+// inputTotal counts the blocks of a Task's inputs, as far as there is time.
+func inputTotal(ctx context.Context, s *node.Session, t job.Task) (*total, error) {
+	ctx, cancel := context.WithTimeout(ctx, countTime)
+	defer cancel()
+	sum := total{Complete: true}
+	for _, root := range inputRoots(t) {
+		extent, err := dag.Count(ctx, s.Blocks, root)
+		if err != nil {
+			return nil, err
+		}
+		sum.Blocks += extent.Blocks
+		sum.Bytes += extent.Bytes
+		sum.Complete = sum.Complete && extent.Exact
+	}
+	return &sum, nil
+}
+
+// ended says how a job ended, in a word: ok, exit:3, trap:1, quota:2, failed, running.
+func ended(j api.Job) string {
+	switch {
+	case j.Result == nil:
+		return j.State
+	case j.Result.Code != 0:
+		return fmt.Sprintf("%s:%d", j.Result.State, j.Result.Code)
+	}
+	return string(j.Result.State)
+}

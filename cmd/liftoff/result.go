@@ -1,0 +1,132 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+)
+
+// loadOutcome returns the Outcome that c names; ok is false when it names something else.
+func loadOutcome(ctx context.Context, blocks dag.Blocks, c cid.Cid) (o job.Outcome, ok bool, err error) {
+	if c.Type() != cid.DagCBOR {
+		return o, false, nil
+	}
+	b, err := dag.Load(ctx, blocks, c)
+	if err != nil {
+		return o, false, err
+	}
+	o, err = job.DecodeOutcome(b.Data())
+	return o, err == nil, nil
+}
+
+// outputRoots are the DAGs that a run made.
+func outputRoots(o job.Outcome) []cid.Cid {
+	roots := []cid.Cid{o.Root}
+	for _, c := range []cid.Cid{o.Stdout, o.Stderr} {
+		if c.Defined() {
+			roots = append(roots, c)
+		}
+	}
+	return roots
+}
+
+// inputRoots are the DAGs that a run reads, without the module.
+func inputRoots(t job.Task) []cid.Cid {
+	var roots []cid.Cid
+	for _, in := range t.In {
+		roots = append(roots, in.CID)
+	}
+	if t.Stdin.Defined() {
+		roots = append(roots, t.Stdin)
+	}
+	return roots
+}
+
+// skipInputs returns what the CAR of an Outcome leaves out: all but the Outcome, its
+// Task and what the run made. It returns nil when none of the roots is an Outcome.
+// Which parts of inputs the output links to is known from the job's history.
+func skipInputs(ctx context.Context, s *node.Session, roots []cid.Cid) (func(cid.Cid) bool, error) {
+	taken := make(map[cid.Cid]bool)
+	found := false
+	for _, root := range roots {
+		o, ok, err := loadOutcome(ctx, s.Blocks, root)
+		if err != nil {
+			return nil, err
+		}
+		made, refs := []cid.Cid{root}, []cid.Cid(nil)
+		if ok {
+			found = true
+			taken[root], taken[o.Task] = true, true
+			made = outputRoots(o)
+			if refs, err = refsOf(ctx, s, root); err != nil {
+				return nil, err
+			}
+		}
+		if err := takeAll(ctx, s.Blocks, made, refs, taken); err != nil {
+			return nil, err
+		}
+	}
+	if !found {
+		return nil, nil
+	}
+	return func(c cid.Cid) bool { return !taken[c] }, nil
+}
+
+// refsOf returns the parts of inputs that an outcome's output links to.
+func refsOf(ctx context.Context, s *node.Session, outcome cid.Cid) ([]cid.Cid, error) {
+	jobs, err := s.Jobs.List(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, j := range jobs {
+		if j.Outcome == outcome {
+			return j.Refs, nil
+		}
+	}
+	return nil, nil
+}
+
+// takeAll notes the blocks below roots, up to refs.
+func takeAll(ctx context.Context, blocks dag.Blocks, roots, refs []cid.Cid, taken map[cid.Cid]bool) error {
+	foreign := make(map[cid.Cid]bool, len(refs))
+	for _, c := range refs {
+		foreign[c] = true
+	}
+	options := dag.WalkOptions{Skip: func(c cid.Cid) bool { return foreign[c] }}
+	return dag.Walk(ctx, blocks, roots, options, func(v dag.Visited) error {
+		taken[v.CID] = true
+		return nil
+	})
+}
+
+// whole reports what keeps the DAG below root from being complete here. An Outcome is
+// complete with its Task, its logs, and as many bytes of output as it says that the
+// run made: the module, the inputs and links into them may be elsewhere.
+func whole(ctx context.Context, blocks dag.Blocks, root cid.Cid) error {
+	o, ok, err := loadOutcome(ctx, blocks, root)
+	if err != nil {
+		return err
+	}
+	complete := []cid.Cid{root}
+	if ok {
+		complete = outputRoots(o)[1:]
+		if _, err := dag.Load(ctx, blocks, o.Task); err != nil {
+			return err
+		}
+		extent, err := dag.Count(ctx, blocks, o.Root)
+		if err != nil {
+			return err
+		}
+		if extent.Bytes < int64(o.Size) {
+			return fmt.Errorf("of the output's %s there are %s", size(int64(o.Size)), size(extent.Bytes))
+		}
+	}
+	return dag.Walk(ctx, blocks, complete, dag.WalkOptions{}, func(dag.Visited) error { return nil })
+}

@@ -1,0 +1,306 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+func runCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      guestArgsCommand,
+		Usage:     "run a module over content",
+		ArgsUsage: "MODULE [-- ARGUMENTS]",
+		Description: `Runs a WebAssembly module: a liftoff_v1 guest, or an unmodified WASI command, which
+finds its inputs under /in and leaves its output in /out. The module, the inputs and
+stdin are local paths or CIDs, with a path below them where one is wanted; a local path
+wins when it exists, and is added first. A local input that ends in .car is imported,
+and its root is the input.
+
+The guest's stdout is stdout. Its stderr, and then the CIDs of the outcome and of the
+output, go to stderr. The outcome's CID depends on the module, the inputs, stdin, the
+arguments and the environment, and on nothing else. All of these are part of the task:
+whoever sees it can read them, so put no secrets there.
+
+A task file (-f) is YAML or JSON with the keys module, inputs, args, env, stdin, memory,
+timeout, keep, labels, output and car, which mean what the flags mean. Flags replace
+them; --input, --env and --label add to them. Its paths are seen from the current folder.`,
+		Flags: []cli.Flag{
+			&cli.StringSliceFlag{Name: "input", Aliases: []string{"i"}, Usage: "`[NAME=]REFERENCE` of an input: a path, a CID, a CAR file; may be repeated"},
+			&cli.StringFlag{Name: "stdin", Usage: "what the guest reads as stdin: a path, a CID or - (`REFERENCE`)"},
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set a variable of the guest's environment: `NAME=VALUE`; may be repeated"},
+			&cli.StringFlag{Name: "memory", Usage: "the most memory that the guest may have: `SIZE`, 1GiB when left out"},
+			&cli.StringFlag{Name: "timeout", Usage: "end the run after this `DURATION`"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the output to `DIR`"},
+			&cli.StringFlag{Name: "car", Usage: "write the result as a CAR to `FILE`"},
+			&cli.BoolFlag{Name: "force", Usage: "let --output and --car write over what is there"},
+			&cli.StringSliceFlag{Name: "label", Usage: "note `NAME=VALUE` in the job's history; may be repeated"},
+			&cli.StringFlag{Name: "keep", Usage: "how long module, local inputs and output are kept: `DURATION` or forever; 30d when left out"},
+			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the task from `FILE`, or from stdin for -"},
+			&cli.StringFlag{Name: "each", Usage: "run once for each entry of the directory input `NAME`, and print a table"},
+			&cli.IntFlag{Name: "parallel", Usage: "with --each, so many runs at once: `N`; one for each processor when left out"},
+			&cli.BoolFlag{Name: "dry-run", Usage: "print the task and its CID, and run nothing"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the outcome's CID alone, not the guest's stdout"},
+			&cli.BoolFlag{Name: "json", Usage: "print one object about the run, not the guest's stdout"},
+		},
+		CustomHelpTemplate: help(`$ liftoff run wc.wasm --input text=book.txt -- /in/text
+  1290  21333 124000 /in/text
+liftoff: outcome bafyrei…
+liftoff: output  bafybei… empty
+liftoff: read    1 of 1 block (121.1 KiB of 121.1 KiB)
+$ liftoff run grep.wasm --input src=bafybeid… --timeout 1m --output found -- TODO /in/src
+$ liftoff run resize.wasm --input pic=photos/ --each pic --parallel 4`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.run(c, s) }),
+	}
+}
+
+func (p *process) run(c *cli.Context, s *node.Session) error {
+	spec, err := p.readSpec(c)
+	if err != nil {
+		return err
+	}
+	r, err := p.prepareRun(c, s, spec)
+	if err != nil {
+		return err
+	}
+	switch {
+	case c.Bool("dry-run"):
+		return p.dryRun(r.request.Task)
+	case c.IsSet("each"):
+		return p.runEach(c, r)
+	}
+	w := api.Watch{Stderr: forTerminal(p.stderr)}
+	if !r.quiet && !r.json {
+		w.Stdout = forTerminal(p.stdout)
+	}
+	j, err := s.Jobs.Run(c.Context, r.request, w)
+	if err != nil {
+		return err
+	}
+	if err := r.deliver(c.Context, j); err != nil {
+		return err
+	}
+	if err := p.summary(c.Context, r, j); err != nil {
+		return err
+	}
+	return exitOf(j)
+}
+
+// prepared is a run that is ready to go.
+type prepared struct {
+	session     *node.Session
+	request     api.Request
+	output, car string
+	force       bool
+	quiet, json bool
+}
+
+// prepareRun checks all that can be checked without running and makes the request.
+func (p *process) prepareRun(c *cli.Context, s *node.Session, spec runSpec) (prepared, error) {
+	r := prepared{
+		session: s, output: spec.Output, car: spec.CAR, force: c.Bool("force"), quiet: c.Bool("quiet"), json: c.Bool("json"),
+	}
+	if r.quiet && r.json {
+		return r, usagef("--quiet and --json exclude each other")
+	}
+	if err := r.checkTargets(); err != nil {
+		return r, err
+	}
+	var err error
+	if r.request.Limits, err = spec.limits(); err != nil {
+		return r, err
+	}
+	if r.request.Timeout, err = spec.timeout(); err != nil {
+		return r, err
+	}
+	if r.request.Keep, err = parseKeep(spec.Keep); err != nil {
+		return r, err
+	}
+	r.request.Labels = spec.Labels
+	if names := spec.secretive(); len(names) > 0 {
+		p.warn("the environment is part of the task, and whoever sees the task can read %s", strings.Join(names, ", "))
+	}
+	b := taskBuilder{p: p, session: s}
+	if r.request.Task, err = b.build(c.Context, spec); err != nil {
+		return r, err
+	}
+	r.request.Local = b.local
+	return r, nil
+}
+
+func (r prepared) checkTargets() error {
+	if r.output != "" {
+		if err := checkTarget(r.output, r.force); err != nil {
+			return err
+		}
+	}
+	if r.car != "" {
+		return checkTarget(r.car, r.force)
+	}
+	return nil
+}
+
+// dryRun prints the Task with its CID.
+func (p *process) dryRun(t job.Task) error {
+	c, err := t.CID()
+	if err != nil {
+		return usagef("%s", err)
+	}
+	text, err := taskJSON(t)
+	if err != nil {
+		return err
+	}
+	out := p.lines(true)
+	if err := out.json.Encode(object{c.String(), text}); err != nil {
+		return err
+	}
+	return out.Flush()
+}
+
+// deliver writes what the user wants as files.
+func (r prepared) deliver(ctx context.Context, j api.Job) error {
+	if r.output != "" {
+		x := extraction{blocks: r.session.Blocks, force: r.force, progress: io.Discard}
+		if err := x.to(ctx, j.Result.Root, r.output); err != nil {
+			return fmt.Errorf("write the output: %w", err)
+		}
+	}
+	if r.car == "" {
+		return nil
+	}
+	taken := map[cid.Cid]bool{j.Outcome: true, j.Task: true}
+	if err := takeAll(ctx, r.session.Blocks, outputRoots(*j.Result), j.Refs, taken); err != nil {
+		return err
+	}
+	options := dag.CAROptions{Skip: func(c cid.Cid) bool { return !taken[c] }}
+	return writeFile(r.car, r.force, func(w io.Writer) error {
+		return dag.WriteCAR(ctx, w, r.session.Blocks, []cid.Cid{j.Outcome}, options)
+	})
+}
+
+// summary says what came of a run.
+func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
+	if r.json {
+		of, err := inputTotal(ctx, r.session, r.request.Task)
+		if err != nil {
+			return err
+		}
+		return p.jsonSummary(r.request.Task, j, of)
+	}
+	if r.quiet {
+		p.explainEnd(j)
+		_, err := fmt.Fprintln(p.stdout, j.Outcome)
+		return err
+	}
+	p.explainEnd(j)
+	p.say("liftoff: outcome %s", j.Outcome)
+	if isEmptyDir(ctx, r.session, j.Result.Root) {
+		p.say("liftoff: output  %s, empty", j.Result.Root)
+	} else {
+		p.say("liftoff: output  %s, to have it: liftoff get %s", j.Result.Root, j.Result.Root)
+	}
+	if len(inputRoots(r.request.Task)) == 0 {
+		return nil
+	}
+	of, err := inputTotal(ctx, r.session, r.request.Task)
+	if err != nil {
+		return err
+	}
+	p.say("liftoff: read    %s", readLine(j.Read, *of))
+	return nil
+}
+
+func (p *process) jsonSummary(t job.Task, j api.Job, of *total) error {
+	report, err := reportOf(j)
+	if err != nil {
+		return err
+	}
+	if report.Task.Object, err = taskJSON(t); err != nil {
+		return err
+	}
+	report.Read.Of = of
+	return json.NewEncoder(p.stdout).Encode(report)
+}
+
+func readLine(r api.Read, of total) string {
+	more := ""
+	if !of.Complete {
+		more = " or more"
+	}
+	return fmt.Sprintf("%d of %s%s (%s of %s)", r.Blocks, count(int(of.Blocks), "block"), more, size(r.Bytes), size(of.Bytes))
+}
+
+func isEmptyDir(ctx context.Context, s *node.Session, c cid.Cid) bool {
+	d, err := dag.OpenDir(ctx, s.Blocks, c)
+	if err != nil {
+		return false
+	}
+	_, next, err := d.Next(ctx, 0)
+	return err == nil && next == 0
+}
+
+// explainEnd says on stderr how a guest ended that did not end well.
+func (p *process) explainEnd(j api.Job) {
+	o := j.Result
+	switch o.State {
+	case job.OK:
+	case job.Exit:
+		p.say("liftoff: the guest ended with exit code %d", o.Code)
+	case job.Trap:
+		p.say("liftoff: error: the guest trapped: %s", trapNames[o.Code])
+		if j.Fault != "" {
+			p.say("%s", strings.TrimRight(cleanBlock(j.Fault), "\n"))
+		}
+	default:
+		p.say("liftoff: error: the guest reached a limit of the run: %s", limitText(*o))
+		if o.State == job.Quota && o.Code == job.QuotaPages {
+			p.say("liftoff: hint: give it more with --memory")
+		}
+	}
+}
+
+var trapNames = map[int]string{
+	job.TrapUnreachable: "unreachable", job.TrapMemory: "out of bounds memory access", job.TrapTable: "out of bounds table access",
+	job.TrapIndirectType: "indirect call of another type", job.TrapDivide: "integer division by zero, or overflow of it",
+	job.TrapConversion: "float that is no integer", job.TrapStack: "stack overflow",
+}
+
+func limitText(o job.Outcome) string {
+	l := o.Limits
+	switch {
+	case o.State == job.OutOfFuel:
+		return fmt.Sprintf("%d fuel", l.Fuel)
+	case o.Code == job.QuotaPages:
+		return size(int64(l.Pages)<<16) + " of memory"
+	case o.Code == job.QuotaOut:
+		return size(int64(l.Out)) + " of output"
+	case o.Code == job.QuotaTmp:
+		return size(int64(l.Tmp)) + " in /tmp"
+	}
+	return size(int64(l.Log)) + " of stdout and stderr"
+}
+
+// exitOf is the exit code of a run that has an Outcome.
+func exitOf(j api.Job) error {
+	switch j.Result.State {
+	case job.OK:
+		return nil
+	case job.Exit:
+		return exited(j.Result.Code)
+	case job.Trap:
+		return exited(exitTrap)
+	}
+	return exited(exitLimit)
+}

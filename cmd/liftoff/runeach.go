@@ -1,0 +1,184 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"runtime"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// runEach runs one Task for each entry of a directory input: the same Task, with the
+// entry in place of the directory. It prints a line for each, in the order of the
+// directory, as soon as it and all before it are done.
+func (p *process) runEach(c *cli.Context, r prepared) error {
+	if r.output != "" || r.car != "" {
+		return usagef("--each does not go with --output and --car: liftoff get each output")
+	}
+	name := c.String("each")
+	slot := slices.IndexFunc(r.request.Task.In, func(in job.Input) bool { return in.Name == name && name != "" })
+	if slot < 0 {
+		return usagef("--each %s: no input has that name", quote(name))
+	}
+	parallel := c.Int("parallel")
+	if c.IsSet("parallel") && parallel < 1 {
+		return usagef("--parallel %d: one at least", parallel)
+	}
+	if parallel == 0 {
+		parallel = runtime.NumCPU()
+	}
+	d, err := dag.OpenDir(c.Context, r.session.Blocks, r.request.Task.In[slot].CID)
+	if err != nil {
+		return hinted(usagef("--each %s: %s", quote(name), err), "liftoff stat %s", r.request.Task.In[slot].CID)
+	}
+	e := each{p: p, r: r, slot: slot, rows: make(chan (<-chan row), maxWaitingRows), places: make(chan struct{}, parallel)}
+	return e.run(c.Context, d)
+}
+
+// each runs the Tasks of one directory, several at a time.
+type each struct {
+	p      *process
+	r      prepared
+	slot   int               // the input that is replaced
+	rows   chan (<-chan row) // in the directory's order
+	places chan struct{}     // one for each run that may go on at once
+}
+
+// maxWaitingRows is how many rows may wait for one before them.
+const maxWaitingRows = 1024
+
+// row is a line of the table.
+type row struct {
+	entry string
+	job   api.Job
+	err   error
+}
+
+func (e each) run(ctx context.Context, d *dag.Dir) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	listed := make(chan error, 1)
+	go func() {
+		defer close(e.rows)
+		listed <- d.Each(ctx, func(entry dag.DirEntry) error { return e.start(ctx, entry) })
+	}()
+	worst, failed := 0, error(nil)
+	for next := range e.rows {
+		r := <-next
+		if failed == nil {
+			failed = e.print(r)
+		}
+		if failed != nil {
+			cancel() // and wait for what runs
+			continue
+		}
+		worst = worse(worst, codeOfRow(r))
+	}
+	if err := <-listed; err != nil && failed == nil {
+		failed = err
+	}
+	if failed != nil {
+		return failed
+	}
+	if worst != 0 {
+		return exited(worst)
+	}
+	return nil
+}
+
+// start runs the Task of one entry when there is room.
+func (e each) start(ctx context.Context, entry dag.DirEntry) error {
+	done := make(chan row, 1)
+	select {
+	case e.places <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case e.rows <- done:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	go func() {
+		defer func() { <-e.places }()
+		j, err := e.r.session.Jobs.Run(ctx, e.request(entry.CID), api.Watch{})
+		done <- row{entry.Name, j, err}
+	}()
+	return nil
+}
+
+// request is the run's, with c in the place of the directory.
+func (e each) request(c cid.Cid) api.Request {
+	r := e.r.request
+	r.Task.In = slices.Clone(r.Task.In)
+	r.Task.In[e.slot].CID = job.V1(c)
+	return r
+}
+
+func (e each) print(r row) error {
+	if r.err != nil && e.p.stdout.gone.Load() {
+		return r.err
+	}
+	out := e.p.stdout
+	switch {
+	case e.r.json:
+		line := struct {
+			Entry string `json:"entry"`
+			report
+		}{Entry: r.entry}
+		if r.err != nil {
+			line.State, line.Error = api.JobFailed, api.AsError(r.err)
+		} else {
+			var err error
+			if line.report, err = reportOf(r.job); err != nil {
+				return err
+			}
+		}
+		return json.NewEncoder(out).Encode(line)
+	case r.err != nil:
+		e.p.say("liftoff: error: %s: %s", quote(r.entry), clean(r.err.Error()))
+		_, err := fmt.Fprintf(out, "failed - - %s\n", quote(r.entry))
+		return err
+	case e.r.quiet:
+		_, err := fmt.Fprintln(out, r.job.Outcome)
+		return err
+	}
+	_, err := fmt.Fprintf(out, "%s %s %s %s\n", ended(r.job), r.job.Outcome, r.job.Result.Root, quote(r.entry))
+	return err
+}
+
+func codeOfRow(r row) int {
+	if r.err != nil {
+		return codeOf(r.err)
+	}
+	if code, ok := exitOf(r.job).(exited); ok {
+		return int(code)
+	}
+	return 0
+}
+
+// severity orders our own exit codes, the worst first; a guest's stand behind them.
+var severity = []int{exitInterrupted, exitUsage, exitFault, exitNotFound, exitRefused, exitTimeout, exitLimit, exitTrap}
+
+// worse returns the worse of two exit codes.
+func worse(a, b int) int {
+	rank := func(code int) int {
+		if i := slices.Index(severity, code); i >= 0 {
+			return 1000 - i
+		}
+		return code
+	}
+	if rank(b) > rank(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,163 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
+)
+
+// taskBuilder makes a Task of what the user named: it adds what is local and resolves
+// what is not.
+type taskBuilder struct {
+	p       *process
+	session *node.Session
+	local   []cid.Cid // what was added
+}
+
+func (b *taskBuilder) build(ctx context.Context, spec runSpec) (job.Task, error) {
+	inputs, err := spec.inputSpecs()
+	if err != nil {
+		return job.Task{}, err
+	}
+	t := job.Task{Args: spec.Args, Env: spec.Env, Det: job.Det0, Out: job.OutProfile}
+	if err := b.module(ctx, spec.Module, &t); err != nil {
+		return job.Task{}, err
+	}
+	for _, in := range inputs {
+		c, err := b.content(ctx, in.ref)
+		if err != nil {
+			return job.Task{}, err
+		}
+		t.In = append(t.In, job.Input{Name: in.name, CID: c})
+	}
+	if spec.Stdin != "" {
+		if t.Stdin, err = b.stdin(ctx, spec.Stdin); err != nil {
+			return job.Task{}, err
+		}
+	}
+	if err := t.Validate(); err != nil {
+		return job.Task{}, usagef("%s", err)
+	}
+	return t, nil
+}
+
+// maxModule is the size, in bytes, of the largest module that is looked into.
+const maxModule = 32 << 20
+
+// module finds the module and, by its exports, the Task's ABI and function. Nothing
+// else is added before it is known to be one.
+func (b *taskBuilder) module(ctx context.Context, ref string, t *job.Task) error {
+	mod, err := b.content(ctx, ref)
+	if err != nil {
+		return err
+	}
+	f, err := dag.OpenFile(ctx, b.session.Blocks, mod)
+	var notFile *dag.NotFileError
+	if errors.As(err, &notFile) {
+		return runtime.Refusef("%s is %s, not a module", quote(ref), notFile.Is)
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if f.Size() > maxModule {
+		return runtime.Refusef("%s has %s, and a module at most %s", quote(ref), size(f.Size()), size(maxModule))
+	}
+	code, err := io.ReadAll(f.Reader(ctx))
+	if err != nil {
+		return fmt.Errorf("read module %s: %w", quote(ref), err)
+	}
+	if t.ABI, t.Fn, err = wasm.Inspect(code); err != nil {
+		return fmt.Errorf("%s: %w", quote(ref), err)
+	}
+	t.Mod = mod
+	return nil
+}
+
+func (b *taskBuilder) stdin(ctx context.Context, ref string) (cid.Cid, error) {
+	if ref == "-" {
+		in := b.p.input(ctx)
+		defer in.Close()
+		entry, err := dag.AddFile(ctx, b.session.Blocks, in, dag.UnixFSv1)
+		if err != nil {
+			return cid.Undef, fmt.Errorf("read stdin: %w", err)
+		}
+		return b.keep(entry.CID), nil
+	}
+	c, err := b.content(ctx, ref)
+	if err != nil {
+		return cid.Undef, err
+	}
+	kind, err := dag.Kind(ctx, b.session.Blocks, c)
+	if err != nil {
+		return cid.Undef, err
+	}
+	if kind != abi.KindFile && kind != abi.KindRaw {
+		return cid.Undef, usagef("--stdin %s: it is not a file", quote(ref))
+	}
+	return c, nil
+}
+
+func (b *taskBuilder) keep(c cid.Cid) cid.Cid {
+	c = job.V1(c)
+	b.local = append(b.local, c)
+	return c
+}
+
+// content finds what ref names: a local path, where there is one, else a CID.
+func (b *taskBuilder) content(ctx context.Context, ref string) (cid.Cid, error) {
+	info, err := os.Stat(ref)
+	switch {
+	case err == nil:
+		return b.fromDisk(ctx, ref, info)
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) && !isNotDir(err):
+		return cid.Undef, pathError(ref, err)
+	}
+	c, rerr := b.p.root(ctx, b.session, ref)
+	var usage *usageError
+	if errors.As(rerr, &usage) {
+		return cid.Undef, hinted(notFound(fmt.Errorf("%s is neither a path that exists nor a CID", quote(ref))), "ls -l %s", quote(filepath.Dir(ref)))
+	}
+	return job.V1(c), rerr
+}
+
+// fromDisk adds a local path, or imports it if it is a CAR.
+func (b *taskBuilder) fromDisk(ctx context.Context, path string, info fs.FileInfo) (cid.Cid, error) {
+	if isCAR(path) && info.Mode().IsRegular() {
+		roots, err := b.p.importCAR(ctx, b.session, path, false)
+		if err != nil {
+			return cid.Undef, err
+		}
+		if len(roots) != 1 {
+			return cid.Undef, usagef("%s has %d roots: an input is one", quote(path), len(roots))
+		}
+		return b.keep(roots[0]), nil
+	}
+	real, err := filepath.EvalSymlinks(path)
+	if err != nil {
+		return cid.Undef, pathError(path, err)
+	}
+	bar := b.p.progress("add")
+	defer bar.Close()
+	a := adder{p: b.p, blocks: b.session.Blocks, options: dag.TreeOptions{Profile: dag.UnixFSv1}}
+	entry, err := a.one(ctx, real, bar)
+	if err != nil {
+		return cid.Undef, err
+	}
+	return b.keep(entry.CID), nil
+}

@@ -1,0 +1,118 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node"
+)
+
+func statCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      "stat",
+		Usage:     "print what a CID names and how much of it is here",
+		ArgsUsage: "CID[/PATH]",
+		Description: `Prints the kind of what the CID names, a file's size, how many of the blocks below it
+are here, and their bytes. Only blocks with links are read.
+
+` + refHelp,
+		Flags: []cli.Flag{jsonFlag},
+		CustomHelpTemplate: help(`$ liftoff stat bafybeid…/film.mkv
+cid     bafybeia…
+kind    file
+size    1073741824
+blocks  1026 of 1026
+bytes   1073794130`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.stat(c, s) }),
+	}
+}
+
+// status is what stat prints.
+type status struct {
+	CID     string `json:"cid"`
+	Kind    string `json:"kind"`
+	Size    *int64 `json:"size,omitempty"`   // of a file, in bytes
+	Target  string `json:"target,omitempty"` // of a symlink
+	Blocks  int64  `json:"blocks"`           // distinct, held or known to be missing
+	Held    int64  `json:"held"`
+	Bytes   int64  `json:"bytes"`   // of the blocks that are held
+	Missing int64  `json:"missing"` // what lies below these is not known
+}
+
+func (p *process) stat(c *cli.Context, s *node.Session) error {
+	args, err := arguments(c, "a CID", 1, 1)
+	if err != nil {
+		return err
+	}
+	root, err := p.root(c.Context, s, args[0])
+	if err != nil {
+		return err
+	}
+	st := status{CID: root.String()}
+	if st.Kind, st.Size, st.Target, err = describe(c.Context, s.Blocks, root); err != nil {
+		return err
+	}
+	extent, err := dag.Count(c.Context, s.Blocks, root)
+	if err != nil {
+		return err
+	}
+	if err := c.Context.Err(); err != nil {
+		return err
+	}
+	st.Blocks, st.Held, st.Missing, st.Bytes = extent.Blocks, extent.Blocks-extent.Missing, extent.Missing, extent.Bytes
+	out := p.lines(c.Bool("json"))
+	if out.json != nil {
+		if err := out.json.Encode(st); err != nil {
+			return err
+		}
+		return out.Flush()
+	}
+	fmt.Fprintf(out, "cid     %s\nkind    %s\n", st.CID, st.Kind)
+	if st.Size != nil {
+		fmt.Fprintf(out, "size    %d\n", *st.Size)
+	}
+	if st.Kind == "symlink" {
+		fmt.Fprintf(out, "target  %s\n", quote(st.Target))
+	}
+	more := ""
+	if st.Missing > 0 {
+		more = " or more"
+	}
+	fmt.Fprintf(out, "blocks  %d of %d%s\nbytes   %d\n", st.Held, st.Blocks, more, st.Bytes)
+	return out.Flush()
+}
+
+// describe says what c is: for a file its size too, for a symlink its target.
+func describe(ctx context.Context, blocks dag.Blocks, c cid.Cid) (kind string, size *int64, target string, err error) {
+	k, err := dag.Kind(ctx, blocks, c)
+	if err != nil {
+		return "", nil, "", err
+	}
+	switch k {
+	case abi.KindRaw, abi.KindFile:
+		if sizes, ok := blocks.(dag.Sizer); ok && k == abi.KindRaw {
+			n, err := sizes.Size(ctx, c)
+			return "file", &n, "", err
+		}
+		f, err := dag.OpenFile(ctx, blocks, c)
+		if err != nil {
+			return "", nil, "", err
+		}
+		defer f.Close()
+		n := f.Size()
+		return "file", &n, "", nil
+	case abi.KindDirectory:
+		return "directory", nil, "", nil
+	case abi.KindSymlink:
+		target, err := dag.ReadLink(ctx, blocks, c)
+		return "symlink", nil, target, err
+	}
+	return codecName(c.Type()), nil, "", nil
+}

@@ -1,0 +1,110 @@
+//go:build !windows
+
+package main
+
+import (
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// sizeUnits are the suffixes of a size, longest first.
+var sizeUnits = []struct {
+	suffix string
+	bytes  float64
+}{
+	{"kib", 1 << 10}, {"mib", 1 << 20}, {"gib", 1 << 30}, {"tib", 1 << 40},
+	{"kb", 1e3}, {"mb", 1e6}, {"gb", 1e9}, {"tb", 1e12},
+	{"k", 1 << 10}, {"m", 1 << 20}, {"g", 1 << 30}, {"t", 1 << 40},
+	{"b", 1},
+}
+
+// parseSize reads a size in bytes: 4096, 64KiB, 1.5GiB, 10MB. A lone K, M, G or T
+// counts in 1024s; case does not matter.
+func parseSize(s string) (uint64, error) {
+	number, unit := strings.ToLower(strings.TrimSpace(s)), 1.0
+	for _, u := range sizeUnits {
+		if rest, ok := strings.CutSuffix(number, u.suffix); ok {
+			number, unit = strings.TrimSpace(rest), u.bytes
+			break
+		}
+	}
+	if n, err := strconv.ParseUint(number, 10, 63); err == nil && unit == 1 {
+		return n, nil
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if f *= unit; err != nil || strings.ContainsAny(number, "xpinf_") || math.IsNaN(f) || f < 0 || f >= math.MaxInt64 {
+		return 0, usagef("%s is not a size: write it as 4096, 512MiB or 1.5GiB", quote(s))
+	}
+	return uint64(f), nil
+}
+
+// size writes a number of bytes for people: 812 B, 1.5 KiB, 3.0 GiB.
+func size(n int64) string {
+	if n < 1024 {
+		return fmt.Sprintf("%d B", n)
+	}
+	f, units := float64(n), "KMGTPE"
+	i := -1
+	for f >= 1023.95 && i < len(units)-1 {
+		f /= 1024
+		i++
+	}
+	return fmt.Sprintf("%.1f %ciB", f, units[i])
+}
+
+// parseDuration reads 90s, 1h30m, 30d or 2w.
+func parseDuration(s string) (time.Duration, error) {
+	bad := usagef("%s is not a duration: write it as 90s, 24h or 30d", quote(s))
+	for suffix, unit := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
+		if n, ok := strings.CutSuffix(s, suffix); ok {
+			days, err := strconv.ParseUint(n, 10, 32)
+			if err != nil || days == 0 || days > uint64(math.MaxInt64/unit) {
+				return 0, bad
+			}
+			return time.Duration(days) * unit, nil
+		}
+	}
+	d, err := time.ParseDuration(s)
+	if err != nil || d <= 0 {
+		return 0, bad
+	}
+	return d, nil
+}
+
+// parseKeep reads how long a job's data is kept: a duration or "forever".
+func parseKeep(s string) (time.Duration, error) {
+	switch s {
+	case "":
+		return 0, nil
+	case "forever":
+		return api.KeepForever, nil
+	}
+	return parseDuration(s)
+}
+
+// parseExpiry reads when a pin ends: a duration from now, a date, or a time of RFC 3339.
+func parseExpiry(s string, now time.Time) (time.Time, error) {
+	if s == "" || s == "never" {
+		return time.Time{}, nil
+	}
+	at, err := time.ParseInLocation(time.DateOnly, s, now.Location())
+	if err != nil {
+		at, err = time.Parse(time.RFC3339, s)
+	}
+	if err != nil {
+		d, derr := parseDuration(s)
+		if derr != nil {
+			return time.Time{}, usagef("%s is neither a duration (24h, 30d) nor a date (2030-12-31)", quote(s))
+		}
+		at = now.Add(d)
+	}
+	if !at.After(now) {
+		return time.Time{}, usagef("%s is past", quote(s))
+	}
+	return at, nil
+}
