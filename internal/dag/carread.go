@@ -151,8 +151,11 @@ func headerFields(n datamodel.Node) (version int64, roots []cid.Cid, err error) 
 func (c *carReader) section() (Block, error) {
 	c.at = c.off
 	b, err := c.frame(abi.MaxCID + MaxBlock)
-	if err == io.EOF && c.left > 0 {
+	switch {
+	case err == io.EOF && c.left > 0:
 		return Block{}, fmt.Errorf("it ends %d bytes before its payload does", c.left)
+	case err == io.EOF && c.left == 0:
+		return Block{}, c.drain()
 	}
 	if err != nil {
 		return Block{}, err
@@ -162,6 +165,15 @@ func (c *carReader) section() (Block, error) {
 		return Block{}, fmt.Errorf("section: bad CID: %w", err)
 	}
 	return CheckBlock(name, b[n:])
+}
+
+// drain reads what follows the payload of version 2, an index, so that whoever writes
+// it to a pipe gets rid of it.
+func (c *carReader) drain() error {
+	if _, err := io.Copy(io.Discard, c.r); err != nil {
+		return fmt.Errorf("after the payload: %w", err)
+	}
+	return io.EOF
 }
 
 // frame reads a varint length and as many bytes. io.EOF is an end before the length.

@@ -21,7 +21,10 @@ func Decode(b Block) (datamodel.Node, error) {
 	case cid.Raw:
 		return basicnode.NewBytes(b.data), nil
 	case cid.DagProtobuf:
-		nb := dagpb.Type.PBNode.NewBuilder()
+		if _, err := parsePB(b.data); err != nil {
+			return nil, formatErrorf(b.cid, "dag-pb: %v", err)
+		}
+		nb := basicnode.Prototype.Map.NewBuilder()
 		if err := dagpb.DecodeBytes(nb, b.data); err != nil {
 			return nil, formatErrorf(b.cid, "dag-pb: %v", err)
 		}
@@ -42,9 +45,6 @@ func Decode(b Block) (datamodel.Node, error) {
 // WriteJSON writes a value as DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/)
 // without a newline at its end.
 func WriteJSON(w io.Writer, n datamodel.Node) error {
-	if s, ok := n.(interface{ Substrate() datamodel.Node }); ok {
-		n = s.Substrate()
-	}
 	if err := dagjson.Encode(n, w); err != nil {
 		return fmt.Errorf("write DAG-JSON: %w", err)
 	}

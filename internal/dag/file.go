@@ -1,6 +1,7 @@
 package dag
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -80,7 +81,7 @@ func (w *FileWriter) Finish() (Entry, error) {
 // AddFile adds all that r gives as one file. Chunks are hashed on all cores and put
 // in order; at most a few of them are in memory.
 func AddFile(ctx context.Context, bs Blocks, r io.Reader, p Profile) (Entry, error) {
-	first, err := readChunk(r, p.ChunkSize)
+	first, err := readFirst(r, p.ChunkSize)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -100,6 +101,25 @@ func addSmall(ctx context.Context, bs Blocks, chunk []byte, p Profile) (Entry, e
 		return Entry{}, err
 	}
 	return Entry{CID: b.cid, Size: c.size, TSize: c.link.tsize, Kind: c.kind}, nil
+}
+
+// readFirst is readChunk for a file that may be small: it begins with a small buffer
+// and leaves none that is much larger than what it holds.
+func readFirst(r io.Reader, size int) ([]byte, error) {
+	chunk := make([]byte, min(size, 4<<10))
+	n := 0
+	for {
+		k, err := io.ReadFull(r, chunk[n:])
+		n += k
+		if err == io.EOF || err == io.ErrUnexpectedEOF {
+			return bytes.Clone(chunk[:n]), nil
+		}
+		if err != nil || n == size {
+			return chunk[:n], err
+		}
+		chunk = append(make([]byte, 0, min(8*n, size)), chunk...)
+		chunk = chunk[:cap(chunk)]
+	}
 }
 
 // readChunk reads up to size bytes; fewer mean that r has ended.

@@ -229,6 +229,9 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 
 // bytesAt returns the bytes from off to the end of the piece that holds it.
 func (f *File) bytesAt(ctx context.Context, off uint64) ([]byte, error) {
+	if ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
 	p, base := f.root, off // off is counted from the start of p, base stays
 	for depth := 0; ; depth++ {
 		if off < uint64(len(p.data)) {
@@ -251,49 +254,6 @@ func (f *File) bytesAt(ctx context.Context, off uint64) ([]byte, error) {
 		}
 		p, off = next, off-start
 	}
-}
-
-// Leaves returns how many leaves the n bytes from off overlap: blocks that hold bytes
-// of the file, an inner node with bytes of its own among them. It reads the inner
-// nodes over the range and no leaf of codec raw, and the answer depends on the DAG alone.
-func (f *File) Leaves(ctx context.Context, off, n int64) (int64, error) {
-	size := f.Size()
-	if off < 0 || n <= 0 || off >= size {
-		return 0, nil
-	}
-	return f.leaves(ctx, f.root, uint64(off), uint64(min(off+min(n, size-off), size)), 0)
-}
-
-// leaves counts those of p that overlap [from, to), which is not empty and inside p.
-func (f *File) leaves(ctx context.Context, p piece, from, to uint64, depth int) (int64, error) {
-	if depth > abi.MaxDepth {
-		return 0, formatErrorf(f.root.cid, "a file deeper than %d levels", abi.MaxDepth)
-	}
-	count := int64(0)
-	if from < uint64(len(p.data)) {
-		count, from = 1, uint64(len(p.data))
-	}
-	if p.node == nil {
-		return count, nil
-	}
-	for i := p.node.child(from); from < to; i++ {
-		start, end := p.start(i), p.node.ends[i]
-		if end == start {
-			continue
-		}
-		n := int64(1)
-		if p.node.cids[i].Type() != cid.Raw {
-			ch, err := f.get(ctx, p, i)
-			if err != nil {
-				return 0, err
-			}
-			if n, err = f.leaves(ctx, ch, from-start, min(to, end)-start, depth+1); err != nil {
-				return 0, err
-			}
-		}
-		count, from = count+n, end
-	}
-	return count, nil
 }
 
 // WriteTo writes the whole file to w.

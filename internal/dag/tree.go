@@ -44,18 +44,24 @@ func (e *ChangedError) Error() string { return fmt.Sprintf("%s changed while it 
 func AddTree(ctx context.Context, bs Blocks, fsys fs.FS, name string, o TreeOptions) (Entry, error) {
 	info, err := lstat(fsys, name)
 	if err != nil {
-		return Entry{}, err
+		return Entry{}, fmt.Errorf("add %s: %w", name, err)
 	}
-	g, gctx := errgroup.WithContext(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(2 * runtime.GOMAXPROCS(0))
 	a := &treeAdder{bs: bs, fsys: fsys, o: o, g: g}
 	top := &treeDir{entries: make([]Entry, 1)}
-	top.pending.Store(2) // one more than there is, so that the top is never finished
-	err = a.add(gctx, top, 0, name, info.Mode().Type(), 0)
-	if werr := g.Wait(); err == nil || gctx.Err() != nil && werr != nil {
-		err = werr
+	if err = a.add(ctx, top, 0, name, info.Mode().Type(), 0); err != nil {
+		cancel(err) // no need to read the files that are under way
 	}
-	return top.entries[0], err
+	if gerr := g.Wait(); err == nil {
+		err = gerr
+	}
+	if err != nil {
+		return Entry{}, err
+	}
+	return top.entries[0], nil
 }
 
 // treeAdder walks a tree in one goroutine and hands its files to others.
@@ -71,7 +77,7 @@ type treeAdder struct {
 
 // treeDir is a directory that is not finished: whoever adds its last entry makes it.
 type treeDir struct {
-	parent  *treeDir
+	parent  *treeDir // nil for the one that holds what is added, which is never made
 	slot    int // its place in parent
 	path    string
 	names   []string
@@ -150,7 +156,7 @@ func (a *treeAdder) dir(ctx context.Context, parent *treeDir, slot int, name str
 // completes above it.
 func (a *treeAdder) set(ctx context.Context, d *treeDir, slot int, e Entry) error {
 	d.entries[slot] = e
-	if d.pending.Add(-1) > 0 {
+	if d.parent == nil || d.pending.Add(-1) > 0 {
 		return nil
 	}
 	return a.finish(ctx, d)
@@ -180,7 +186,9 @@ func (a *treeAdder) symlink(ctx context.Context, name string) (Entry, error) {
 		return Entry{}, err
 	}
 	e, err := AddSymlink(ctx, a.bs, target, a.o.Profile)
-	a.progress(name, 0, 1)
+	if err == nil {
+		a.progress(name, 0, 1)
+	}
 	return e, err
 }
 

@@ -1,0 +1,139 @@
+package dag
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/fstest"
+)
+
+// kubo is a real Kubo with a repo of its own, offline.
+type kubo struct {
+	bin, repo string
+}
+
+// startKubo needs the path of a Kubo binary in LIFTOFF_TEST_KUBO.
+func startKubo(t *testing.T, profile string) kubo {
+	bin := os.Getenv("LIFTOFF_TEST_KUBO")
+	if bin == "" {
+		t.Skip("SKIPPED: set LIFTOFF_TEST_KUBO to a Kubo v0.43 binary to compare CIDs with it")
+	}
+	k := kubo{bin, t.TempDir()}
+	k.run(t, nil, "init", "--profile=test,"+profile)
+	return k
+}
+
+func (k kubo) run(t *testing.T, stdin []byte, args ...string) string {
+	t.Helper()
+	cmd := exec.Command(k.bin, args...)
+	cmd.Env = append(os.Environ(), "IPFS_PATH="+k.repo, "IPFS_TELEMETRY=off")
+	cmd.Stdin = bytes.NewReader(stdin)
+	var stderr strings.Builder
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("ipfs %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// add gives the sample to Kubo and returns the CID.
+func (k kubo) add(t *testing.T, m fstest.MapFS, args ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	// os.CopyFS wants the directories that MapFS makes up to be there, and no more.
+	if err := os.CopyFS(dir, m); err != nil {
+		t.Fatal(err)
+	}
+	return k.run(t, nil, append([]string{"add", "-r", "-Q", "--offline", "--pin=false", filepath.Join(dir, "root")}, args...)...)
+}
+
+// TestKuboCIDs adds every sample with Kubo and here.
+func TestKuboCIDs(t *testing.T) {
+	var golden strings.Builder
+	old := map[string]string{}
+	if *update {
+		old = readGolden(t)
+	}
+	for _, p := range []Profile{UnixFSv1, UnixFSv0} {
+		k := startKubo(t, p.Name)
+		for _, s := range samples() {
+			if s.big && os.Getenv("LIFTOFF_TEST_1GIB") == "" {
+				if c, ok := old[p.Name+" "+s.name]; ok {
+					fmt.Fprintln(&golden, p.Name, s.name, c)
+				}
+				continue
+			}
+			t.Run(p.Name+"/"+s.name, func(t *testing.T) {
+				m := s.make(p)
+				want := k.add(t, m)
+				fmt.Fprintln(&golden, p.Name, s.name, want)
+				if e := addSample(t, dropBlocks{}, m, p); e.CID.String() != want {
+					t.Errorf("is %s, Kubo says %s", e.CID, want)
+				}
+			})
+		}
+	}
+	if *update {
+		if err := os.WriteFile(goldenFile, []byte(golden.String()), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestKuboDeepTrees makes files many levels deep, which takes small chunks and narrow
+// nodes, and compares each with Kubo.
+func TestKuboDeepTrees(t *testing.T) {
+	k := startKubo(t, UnixFSv1.Name)
+	for _, raw := range []bool{true, false} {
+		p := UnixFSv1
+		p.ChunkSize, p.FileWidth, p.RawLeaves = 64, 3, raw
+		for _, leaves := range []int{1, 2, 3, 4, 9, 10, 27, 28, 81, 82, 243, 250} {
+			for _, extra := range []int{0, 1} {
+				data := noise(leaves*64 + extra)
+				m := fstest.MapFS{"root": {Data: data, Mode: 0o644}}
+				want := k.add(t, m, "--chunker=size-64", "--max-file-links=3", fmt.Sprintf("--raw-leaves=%t", raw))
+				var bs MemBlocks
+				e, err := AddFile(context.Background(), &bs, bytes.NewReader(data), p)
+				if err != nil || e.CID.String() != want {
+					t.Errorf("%d bytes, raw leaves %t: is %s (%v), Kubo says %s", len(data), raw, e.CID, err, want)
+				}
+			}
+		}
+	}
+}
+
+// TestKuboReads gives Kubo a CAR of ours and has it read every file and name.
+func TestKuboReads(t *testing.T) {
+	for _, p := range []Profile{UnixFSv1, UnixFSv0} {
+		for _, version := range []int{1, 2} {
+			k := startKubo(t, p.Name)
+			var bs MemBlocks
+			m := nested(p)
+			e := addSample(t, &bs, m, p)
+			var car bytes.Buffer
+			if err := WriteCAR(context.Background(), &car, &bs, cids(e.CID), CAROptions{Version: version}); err != nil {
+				t.Fatal(err)
+			}
+			k.run(t, car.Bytes(), "dag", "import", "--offline")
+			out := filepath.Join(t.TempDir(), "out")
+			k.run(t, nil, "get", "--offline", "-o", out, e.CID.String())
+			got := os.DirFS(out)
+			for name, f := range m {
+				below, ok := strings.CutPrefix(name, "root/")
+				if !ok || !f.Mode.IsRegular() || strings.Contains(name, "/.") {
+					continue
+				}
+				if b, err := fs.ReadFile(got, below); err != nil || !bytes.Equal(b, f.Data) {
+					t.Errorf("%s: Kubo reads %d bytes (%v), want %d", name, len(b), err, len(f.Data))
+				}
+			}
+		}
+	}
+}
