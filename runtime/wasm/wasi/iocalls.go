@@ -109,14 +109,17 @@ func fdWrite(_ context.Context, s *System, m memory, p []uint64) errno {
 	if d == nil {
 		return eBADF
 	}
+	off := d.pos
 	if d.flags&fdAppend != 0 {
-		d.pos = d.node.stat().size
+		off = d.node.stat().size
 	}
-	n, e := s.writeFrom(m, d, d.pos, p[1], p[2])
+	n, e := s.writeFrom(m, d, off, p[1], p[2])
 	if e != eOK {
 		return e
 	}
-	d.pos += n
+	if n > 0 {
+		d.pos = off + n
+	}
 	return m.put32(p[3], uint32(n))
 }
 

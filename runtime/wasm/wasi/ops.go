@@ -20,11 +20,11 @@ func memDirOf(p place) (*memDir, errno) {
 // vacant returns where something new can be made at path.
 func (s *System) vacant(ctx context.Context, from directory, path string) (*memDir, place, errno) {
 	p, e := s.walk(ctx, from, path, followSlash)
-	if e != eOK {
-		return nil, p, e
-	}
 	if p.node != nil {
 		return nil, p, eEXIST
+	}
+	if e != eOK {
+		return nil, p, e
 	}
 	d, e := memDirOf(p)
 	return d, p, e

@@ -112,7 +112,8 @@ func (w *walker) walk(ctx context.Context, from directory, path string, f follow
 	}
 }
 
-// step looks p.name up in p.dir and follows it if it is a symlink to be followed.
+// step looks p.name up in p.dir and follows it if it is a symlink to be followed. With
+// eNOTDIR for what stands before a path's last slash it returns the place all the same.
 func (w *walker) step(ctx context.Context, p place, last bool, f follow) (place, errno) {
 	n, e := p.dir.lookup(ctx, p.name)
 	if e == eNOENT && last {
@@ -142,7 +143,7 @@ func (w *walker) step(ctx context.Context, p place, last bool, f follow) (place,
 		p = at
 	}
 	if _, isDir := p.node.(directory); p.slash && p.node != nil && !isDir {
-		return place{}, eNOTDIR
+		return p, eNOTDIR
 	}
 	return p, eOK
 }
