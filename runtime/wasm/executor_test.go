@@ -29,3 +29,9 @@ func TestSuiteWithDiskCache(t *testing.T) {
 	dir := t.TempDir() + "/cache"
 	runtimetest.Suite(t, func(t *testing.T) runtime.Executor { return open(t, Config{CacheDir: dir}) })
 }
+
+// shared returns an Executor without a disk cache for a test that needs nothing of its own.
+func shared(t testing.TB) *Executor {
+	t.Helper()
+	return open(t, Config{})
+}
