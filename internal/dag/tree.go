@@ -78,7 +78,7 @@ type treeAdder struct {
 // treeDir is a directory that is not finished: whoever adds its last entry makes it.
 type treeDir struct {
 	parent  *treeDir // nil for the one that holds what is added, which is never made
-	slot    int // its place in parent
+	slot    int      // its place in parent
 	path    string
 	names   []string
 	entries []Entry
