@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -232,6 +233,35 @@ var acts = map[string]func(dir string) error{
 			}
 			fmt.Println("pinned", b.CID())
 		}
+	},
+	// as a user without rights: join, read the block that stdin names, try to run
+	"read": func(dir string) error {
+		if os.Geteuid() == 0 {
+			if err := errors.Join(syscall.Setgid(65534), syscall.Setuid(65534)); err != nil {
+				return err
+			}
+		}
+		s, err := node.Join(context.Background(), config(dir))
+		if err != nil {
+			return err
+		}
+		defer s.Close()
+		fmt.Println("joined", s.Owner)
+		var name string
+		if _, err := fmt.Scanln(&name); err != nil {
+			return err
+		}
+		c, err := cid.Decode(name)
+		if err != nil {
+			return err
+		}
+		b, err := s.Blocks.Get(context.Background(), c)
+		if err != nil {
+			return err
+		}
+		fmt.Printf("got %s\n", b.Data())
+		_, err = s.Jobs.Run(context.Background(), api.Request{Task: task(c, "hello")}, api.Watch{})
+		return fmt.Errorf("%v: %w", codeOf(err), err)
 	},
 	// join and run a guest that never ends
 	"run": func(dir string) error {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
@@ -226,9 +227,6 @@ func (e *evaluation) keep(ctx context.Context, id string, o job.Outcome) (cid.Ci
 	if err := e.session.Put(ctx, outcome); err != nil {
 		return cid.Undef, err
 	}
-	if err := e.node.store.Sync(ctx); err != nil {
-		return cid.Undef, err
-	}
 	p := store.Pin{Name: "job:" + id, Created: e.node.clock(), Expires: e.expires}
 	p.Roots = append(p.Roots, store.Root{CID: e.task.CID()}, store.Root{CID: outcome.CID()})
 	for _, c := range append([]cid.Cid{e.r.Task.Mod, o.Root, o.Stdout, o.Stderr}, e.r.Local...) {
@@ -236,7 +234,13 @@ func (e *evaluation) keep(ctx context.Context, id string, o job.Outcome) (cid.Ci
 			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
 		}
 	}
-	if err := e.node.store.AddPin(ctx, p); err != nil {
+	// Both wait for the disk, and neither needs the other to be first: nothing is
+	// reported before both are done.
+	var g errgroup.Group
+	g.Go(func() error { return e.node.store.Sync(ctx) })
+	g.Go(func() error { return e.node.store.AddPin(ctx, p) })
+	if err := g.Wait(); err != nil {
+		e.node.store.RemovePin(p.Name) // where there is none, that is as well
 		return cid.Undef, err
 	}
 	return outcome.CID(), nil

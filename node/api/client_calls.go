@@ -156,11 +156,14 @@ func (c *Client) Run(ctx context.Context, r Request, w Watch) (Job, error) {
 		err = Errorf(CodeInterrupted, "interrupted")
 	}
 	if len(end) == 0 {
+		if err == nil {
+			err = Errorf(CodeFault, "the process that holds the repo says that the run has ended, and not how")
+		}
 		return Job{}, err
 	}
 	j, jerr := DecodeJob(end)
-	if err == nil {
-		err = jerr
+	if err == nil && jerr != nil {
+		err = Errorf(CodeFault, "the answer of the process that holds the repo: %v", jerr)
 	}
 	return j, err
 }

@@ -1,0 +1,399 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+var equal = cmp.Options{
+	cmpopts.EquateEmpty(),
+	cmp.Comparer(func(a, b cid.Cid) bool { return a == b }),
+	cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }),
+}
+
+// What goes in at one end comes out at the other.
+func TestClientIsTheGuest(t *testing.T) {
+	m := &memory{}
+	_, path := serve(t, m)
+	c := dial(t, path)
+	ctx := t.Context()
+
+	one := Block{rawCID([]byte("one")), []byte("one")}
+	empty := Block{rawCID(nil), []byte{}}
+	if err := c.Put(ctx, one, empty); err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range []Block{one, empty} {
+		if got, err := c.Get(ctx, b.CID); err != nil || !bytes.Equal(got, b.Data) {
+			t.Errorf("%q, %v", got, err)
+		}
+		if has, err := c.Has(ctx, b.CID); err != nil || !has {
+			t.Errorf("has %v, %v", has, err)
+		}
+	}
+	if err := c.Put(ctx); err != nil {
+		t.Errorf("put nothing: %v", err)
+	}
+	if err := c.Put(ctx, Block{one.CID, []byte("two")}); codeOf(err) != CodeUsage {
+		t.Errorf("put a wrong block: %v", err)
+	}
+	if _, err := c.Get(ctx, rawCID([]byte("x"))); codeOf(err) != CodeMissing {
+		t.Errorf("get an absent block: %v", err)
+	}
+	if err := c.Sync(ctx); err != nil {
+		t.Error(err)
+	}
+
+	pin := Pin{Name: "n/\n\x1b[31m", Roots: []Root{{one.CID, true}, {CID: empty.CID}}, Created: time.Unix(1, 2), Expires: time.Unix(3, 4)}
+	if err := c.Pin(ctx, pin); err != nil {
+		t.Fatal(err)
+	}
+	if pins, err := c.Pins(ctx); err != nil || !cmp.Equal(pins, []Pin{pin}, equal) {
+		t.Errorf("%+v, %v", pins, err)
+	}
+	if err := c.Unpin(ctx, "none"); codeOf(err) != CodeMissing || err.Error() != `there is no pin "none"` {
+		t.Errorf("unpin: %v", err)
+	}
+
+	if got, err := c.Collect(ctx); err != nil || got != (Collected{1, 2, 3, 4}) {
+		t.Errorf("%+v, %v", got, err)
+	}
+	var damages []Damage
+	got, err := c.Verify(ctx, func(d Damage) { damages = append(damages, d) })
+	if err != nil || got != (Verified{5, 6, 2}) || len(damages) != 2 || damages[0] != (Damage{"c", "w", "e"}) {
+		t.Errorf("%+v, %v, %v", got, damages, err)
+	}
+}
+
+func codeOf(err error) Code {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ""
+}
+
+func fullJob() Job {
+	o := job.Outcome{Task: rawCID([]byte("task")), State: job.Exit, Code: 3, Root: rawCID([]byte("root"))}
+	return Job{
+		ID: "j-1", State: JobDone, Task: o.Task, Outcome: rawCID([]byte("outcome")), Result: &o, Fault: "\x00\xff?",
+		Labels: map[string]string{"a": "b"}, Created: time.Unix(5, 6).UTC(), Ended: time.Unix(7, 8).UTC(), Read: Read{1, 2},
+		Refs: []cid.Cid{rawCID([]byte("ref"))}, Compile: 3, Run: 4,
+	}
+}
+
+func TestRunCrosses(t *testing.T) {
+	want := fullJob()
+	want.Fault = "trap"
+	req := Request{
+		Task: testTask(), Limits: job.Limits{Pages: 1}, Timeout: 2, Keep: KeepForever,
+		Local: []cid.Cid{rawCID([]byte("l"))}, Labels: map[string]string{"x": "y"},
+	}
+	m := &memory{jobs: []Job{want, {ID: "j-0", State: JobFailed, Err: Errorf(CodeRefused, "no")}}}
+	m.run = func(_ context.Context, r Request, w Watch) (Job, error) {
+		if !cmp.Equal(r, req, equal) {
+			t.Error(cmp.Diff(req, r, equal))
+		}
+		if w.Stderr != nil {
+			t.Error("stderr is watched and nobody reads it")
+		}
+		io.WriteString(w.Stdout, "out")
+		w.Progress(-1, 1<<40)
+		return want, nil
+	}
+	_, path := serve(t, m)
+	c := dial(t, path)
+	var out bytes.Buffer
+	var done, total int64
+	got, err := c.Run(t.Context(), req, Watch{Stdout: &out, Progress: func(d, n int64) { done, total = d, n }})
+	if err != nil || !cmp.Equal(got, want, equal) {
+		t.Errorf("%v\n%s", err, cmp.Diff(want, got, equal))
+	}
+	if out.String() != "out" || done != -1 || total != 1<<40 {
+		t.Errorf("%q, %d of %d", &out, done, total)
+	}
+	if jobs, err := c.List(t.Context()); err != nil || !cmp.Equal(jobs, m.jobs, equal) {
+		t.Errorf("%v\n%s", err, cmp.Diff(m.jobs, jobs, equal))
+	}
+	for _, id := range []string{"j-1", "a/b?c", "..", "%2f"} {
+		if j, err := c.Find(t.Context(), id); id != ".." && (err != nil || j.ID != id) {
+			t.Errorf("find %q: %q, %v", id, j.ID, err)
+		}
+	}
+}
+
+func TestRunFails(t *testing.T) {
+	for _, want := range []*Error{
+		{CodeRefused, "refused", "a hint"},
+		{CodeTimeout, "late", ""},
+		{CodeFault, "block x is not here", "bring it"},
+	} {
+		m := &memory{run: func(context.Context, Request, Watch) (Job, error) {
+			return Job{ID: "j-1", State: JobFailed, Err: want}, fmt.Errorf("wrapped: %w", want)
+		}}
+		_, path := serve(t, m)
+		j, err := dial(t, path).Run(t.Context(), Request{Task: testTask()}, Watch{})
+		var got *Error
+		if !errors.As(err, &got) || *got != *want || j.ID != "j-1" {
+			t.Errorf("%+v, %+v; want %+v", j, err, want)
+		}
+	}
+}
+
+// A line is seen while the guest goes on.
+func TestStdoutIsLive(t *testing.T) {
+	seen := make(chan string)
+	m := &memory{run: func(ctx context.Context, _ Request, w Watch) (Job, error) {
+		for i := range 3 {
+			line := fmt.Sprintf("line %d\n", i)
+			io.WriteString(w.Stdout, line)
+			select {
+			case got := <-seen:
+				if got != line {
+					t.Errorf("%q, want %q", got, line)
+				}
+			case <-time.After(5 * time.Second):
+				return Job{}, errors.New("the line is not seen")
+			}
+		}
+		return Job{ID: "j-1"}, nil
+	}}
+	_, path := serve(t, m)
+	_, err := dial(t, path).Run(t.Context(), Request{Task: testTask()}, Watch{
+		Stdout: writerFunc(func(b []byte) (int, error) { seen <- string(b); return len(b), nil }),
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// stdout and stderr arrive whole, each in order and in the order between the two.
+func TestOutputIsWhole(t *testing.T) {
+	const lines = 20_000
+	m := &memory{run: func(_ context.Context, _ Request, w Watch) (Job, error) {
+		for i := range lines {
+			to := w.Stdout
+			if i%3 == 0 {
+				to = w.Stderr
+			}
+			if _, err := fmt.Fprintf(to, "%d\n", i); err != nil {
+				return Job{}, err
+			}
+		}
+		w.Stdout.Write(bytes.Repeat([]byte("x"), 1<<20))
+		return Job{ID: "j-1"}, nil
+	}}
+	_, path := serve(t, m)
+	var both bytes.Buffer
+	if _, err := dial(t, path).Run(t.Context(), Request{Task: testTask()}, Watch{Stdout: &both, Stderr: &both}); err != nil {
+		t.Fatal(err)
+	}
+	var want strings.Builder
+	for i := range lines {
+		fmt.Fprintln(&want, i)
+	}
+	want.WriteString(strings.Repeat("x", 1<<20))
+	if both.String() != want.String() {
+		t.Errorf("%d bytes, want %d", both.Len(), want.Len())
+	}
+}
+
+// Cancelling at one end cancels at the other, and so does an error of a writer.
+func TestRunIsCancelled(t *testing.T) {
+	ended := make(chan error)
+	m := &memory{run: func(ctx context.Context, _ Request, w Watch) (Job, error) {
+		io.WriteString(w.Stdout, "x")
+		<-ctx.Done()
+		ended <- ctx.Err()
+		return Job{}, ctx.Err()
+	}}
+	_, path := serve(t, m)
+	c := dial(t, path)
+	ctx, cancel := context.WithCancel(t.Context())
+	_, err := c.Run(ctx, Request{Task: testTask()}, Watch{Stdout: writerFunc(func(b []byte) (int, error) {
+		cancel()
+		return len(b), nil
+	})})
+	if codeOf(err) != CodeInterrupted {
+		t.Error(err)
+	}
+	if err := <-ended; !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	_, err = c.Run(t.Context(), Request{Task: testTask()}, Watch{Stdout: writerFunc(func(b []byte) (int, error) {
+		return 0, syscall.EPIPE
+	})})
+	if !errors.Is(err, syscall.EPIPE) {
+		t.Error(err)
+	}
+	<-ended
+}
+
+// The requests of a client end with its attachment, and so does its Guest.
+func TestDetach(t *testing.T) {
+	started, ended := make(chan bool), make(chan bool)
+	m := &memory{run: func(ctx context.Context, _ Request, _ Watch) (Job, error) {
+		close(started)
+		<-ctx.Done()
+		close(ended)
+		return Job{}, ctx.Err()
+	}}
+	h, path := serve(t, m)
+	c := dial(t, path)
+	failed := make(chan error)
+	go func() {
+		_, err := c.Run(t.Context(), Request{Task: testTask()}, Watch{})
+		failed <- err
+	}()
+	<-started
+	c.Close()
+	<-ended
+	if err := <-failed; codeOf(err) != CodeFault {
+		t.Error(err)
+	}
+	if err := h.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m.closed != 1 {
+		t.Errorf("the guest was closed %d times", m.closed)
+	}
+	if _, err := Dial(t.Context(), path); codeOf(err) != CodeClosing {
+		t.Errorf("attach after Drain: %v", err)
+	}
+}
+
+func TestDrainWaits(t *testing.T) {
+	h, path := serve(t, &memory{})
+	c := dial(t, path)
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 20*time.Millisecond, errors.New("enough"))
+	defer cancel()
+	if err := h.Drain(ctx); err == nil || err.Error() != "enough" {
+		t.Fatal(err)
+	}
+	dial(t, path).Close() // it still lets clients in
+	if err := c.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	h.Close()
+	if err := c.Sync(t.Context()); codeOf(err) == "" {
+		t.Errorf("a call after Close: %v", err)
+	}
+}
+
+// A guest that nothing can interrupt does not keep the owner for ever.
+func TestDrainLeavesTheDeaf(t *testing.T) {
+	started, release := make(chan bool), make(chan bool)
+	m := &memory{run: func(context.Context, Request, Watch) (Job, error) {
+		close(started)
+		<-release
+		return Job{}, nil
+	}}
+	h, path := serve(t, m)
+	c := dial(t, path)
+	var wg sync.WaitGroup
+	wg.Go(func() { c.Run(t.Context(), Request{Task: testTask()}, Watch{}) })
+	<-started
+	c.Close()
+	if err := h.Drain(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if m.closed != 0 {
+		t.Error("the guest was closed under a run")
+	}
+	close(release)
+	wg.Wait()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		m.mu.Lock()
+		closed := m.closed
+		m.mu.Unlock()
+		if closed == 1 {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatal("the guest was not closed after the run")
+		}
+	}
+}
+
+// A large Put is read in pieces.
+func TestPutIsBounded(t *testing.T) {
+	m := &memory{}
+	_, path := serve(t, m)
+	c := dial(t, path)
+	var bs []Block
+	for i := range 40 {
+		b := bytes.Repeat([]byte{byte(i)}, 1<<20)
+		bs = append(bs, Block{rawCID(b), b})
+	}
+	if err := c.Put(t.Context(), bs...); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.blocks) != 40 || m.most > maxBatch+MaxBlock {
+		t.Errorf("%d blocks, %d bytes at once", len(m.blocks), m.most)
+	}
+	big := make([]byte, MaxBlock+1)
+	if err := c.Put(t.Context(), Block{rawCID(big), big}); codeOf(err) != CodeUsage {
+		t.Errorf("a block beyond the limit: %v", err)
+	}
+}
+
+func TestJobRoundTrip(t *testing.T) {
+	want := fullJob()
+	b, err := EncodeJob(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := DecodeJob(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.Fault = "\x00\ufffd?" // JSON holds text
+	if d := cmp.Diff(want, got, equal); d != "" {
+		t.Error(d)
+	}
+	for _, bad := range []string{
+		"", "{", "[]", `{"unknown":1}`, `{"id":1}`, string(b) + "x", `{"outcome_bytes":"AAAA"}`, `{"task":{"/":"no CID"}}`,
+	} {
+		if j, err := DecodeJob([]byte(bad)); err == nil {
+			t.Errorf("%q is decoded: %+v", bad, j)
+		}
+	}
+}
+
+func TestAsError(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want *Error
+	}{
+		{nil, nil},
+		{fmt.Errorf("wrapped: %w", Errorf(CodeMissing, "m")), Errorf(CodeMissing, "m")},
+		{fmt.Errorf("wrapped: %w", context.Canceled), Errorf(CodeInterrupted, "interrupted")},
+		{errors.New("disk"), Errorf(CodeFault, "disk")},
+	} {
+		if got := AsError(c.err); !cmp.Equal(got, c.want) {
+			t.Errorf("%v: %+v", c.err, got)
+		}
+	}
+	if b, _ := json.Marshal(Errorf(CodeUsage, "x")); string(b) != `{"code":"usage","message":"x"}` {
+		t.Errorf("%s", b)
+	}
+}

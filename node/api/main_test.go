@@ -1,0 +1,172 @@
+package api
+
+import (
+	"context"
+	"io"
+	"net"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+	"go.uber.org/goleak"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// memory is a Guest in memory. Its run is a function of the test.
+type memory struct {
+	mu     sync.Mutex
+	blocks map[cid.Cid][]byte
+	puts   int // calls of Put
+	most   int // bytes of one of them
+	pins   []Pin
+	jobs   []Job
+	closed int
+	run    func(ctx context.Context, r Request, w Watch) (Job, error)
+}
+
+var _ Guest = (*memory)(nil)
+
+func (m *memory) Get(_ context.Context, c cid.Cid) ([]byte, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	b, ok := m.blocks[c]
+	if !ok {
+		return nil, Errorf(CodeMissing, "block %s is not here", c)
+	}
+	return b, nil
+}
+
+func (m *memory) Has(_ context.Context, c cid.Cid) (bool, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	_, ok := m.blocks[c]
+	return ok, nil
+}
+
+func (m *memory) Put(_ context.Context, bs ...Block) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.puts++
+	size := 0
+	for _, b := range bs {
+		if rawCID(b.Data) != b.CID {
+			return Errorf(CodeUsage, "block %s has another hash", b.CID)
+		}
+		size += len(b.Data)
+		if m.blocks == nil {
+			m.blocks = map[cid.Cid][]byte{}
+		}
+		m.blocks[b.CID] = b.Data
+	}
+	m.most = max(m.most, size)
+	return nil
+}
+
+func (m *memory) Sync(context.Context) error { return nil }
+
+func (m *memory) Pin(_ context.Context, p Pin) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.pins = append(m.pins, p)
+	return nil
+}
+
+func (m *memory) Unpin(_ context.Context, name string) error {
+	return Errorf(CodeMissing, "there is no pin %q", name)
+}
+
+func (m *memory) Pins(context.Context) ([]Pin, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.pins, nil
+}
+
+func (m *memory) Collect(context.Context) (Collected, error) {
+	return Collected{Removed: 1, RemovedBytes: 2, Kept: 3, KeptBytes: 4}, nil
+}
+
+func (m *memory) Verify(_ context.Context, damaged func(Damage)) (Verified, error) {
+	damaged(Damage{CID: "c", Where: "w", Err: "e"})
+	damaged(Damage{CID: "d"})
+	return Verified{Blocks: 5, Bytes: 6, Damaged: 2}, nil
+}
+
+func (m *memory) Run(ctx context.Context, r Request, w Watch) (Job, error) { return m.run(ctx, r, w) }
+
+func (m *memory) List(context.Context) ([]Job, error) { return m.jobs, nil }
+
+func (m *memory) Find(_ context.Context, prefix string) (Job, error) {
+	return Job{ID: prefix}, nil
+}
+
+func (m *memory) Close() error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed++
+	return nil
+}
+
+func rawCID(b []byte) cid.Cid {
+	h, err := multihash.Sum(b, multihash.SHA2_256, -1)
+	if err != nil {
+		panic(err)
+	}
+	return cid.NewCidV1(cid.Raw, h)
+}
+
+// serve serves m on a socket until the test ends.
+func serve(t testing.TB, m *memory) (h *Handler, path string) {
+	t.Helper()
+	path = filepath.Join(t.TempDir(), "api.sock")
+	l, err := Listen(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h = NewHandler(func() (Guest, error) { return m, nil })
+	server := h.Server(nil)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		server.Serve(l)
+	}()
+	t.Cleanup(func() {
+		h.Close()
+		server.Close()
+		<-done
+	})
+	return h, path
+}
+
+func dial(t testing.TB, path string) *Client {
+	t.Helper()
+	c, err := Dial(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	return c
+}
+
+// talk sends raw bytes to the socket and returns all that comes back.
+func talk(t testing.TB, path, send string) string {
+	t.Helper()
+	conn, err := net.Dial("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	io.WriteString(conn, send) // the other end may stop to read
+	b, _ := io.ReadAll(conn)
+	return string(b)
+}
+
+func testTask() job.Task {
+	return job.Task{ABI: job.ABIWASI, Mod: rawCID([]byte("mod")), Fn: "_start", Det: job.Det0, Out: job.OutProfile}
+}
