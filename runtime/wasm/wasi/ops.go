@@ -60,8 +60,8 @@ func (s *System) symlink(ctx context.Context, target string, from directory, pat
 
 func (s *System) unlink(ctx context.Context, from directory, path string) errno {
 	d, p, e := s.existing(ctx, from, path)
-	if _, isDir := p.node.(directory); e == eOK && isDir {
-		e = eISDIR
+	if _, isDir := p.node.(directory); isDir {
+		return eISDIR // even where nothing can be removed: then "rm -r /out" empties it
 	}
 	if e != eOK {
 		return e
@@ -95,7 +95,7 @@ func (s *System) existing(ctx context.Context, from directory, path string) (*me
 	case p.node == nil:
 		return nil, place{}, eNOENT
 	case p.name == "":
-		return nil, place{}, eINVAL // ".", ".." or "/"
+		return nil, p, eINVAL // ".", ".." or "/"
 	}
 	d, e := memDirOf(p)
 	return d, p, e
