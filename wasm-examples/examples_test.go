@@ -125,19 +125,28 @@ func testExample(t *testing.T, e runtime.Executor, name string) {
 
 // module returns the bytes of an example's module.
 func module(t *testing.T, example string, w wanted) []byte {
-	name := filepath.Join("testdata", "modules", example+".wasm")
 	if w.Go {
-		name = filepath.Join(t.TempDir(), example+".wasm")
-		// As the Makefile does it, so that both share Go's build cache.
-		args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", name}
-		if w.ABI == job.ABILiftoff {
-			args = append(args, "-buildmode=c-shared")
-		}
-		cmd := exec.CommandContext(t.Context(), "go", append(args, "./"+example)...)
-		cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v: %v\n%s", cmd, err, out)
-		}
+		return goModule(t, example, w.ABI)
+	}
+	b, err := os.ReadFile(filepath.Join("testdata", "modules", example+".wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// goModule builds the guest in dir as the Makefile does, so that both share Go's build
+// cache.
+func goModule(t *testing.T, dir, abi string) []byte {
+	name := filepath.Join(t.TempDir(), "guest.wasm")
+	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", name}
+	if abi == job.ABILiftoff {
+		args = append(args, "-buildmode=c-shared")
+	}
+	cmd := exec.CommandContext(t.Context(), "go", append(args, "./"+filepath.ToSlash(dir))...)
+	cmd.Env = append(os.Environ(), "GOOS=wasip1", "GOARCH=wasm", "CGO_ENABLED=0")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v: %v\n%s", cmd, err, out)
 	}
 	b, err := os.ReadFile(name)
 	if err != nil {

@@ -146,10 +146,16 @@ pub fn env() -> Result<Vec<String>> {
     words(fetch(|p, n| unsafe { host::env(p, n) })?)
 }
 
-/// The Task's inputs, in order: name (which may be empty) and handle.
+/// The Task's inputs, in order: name (which may be empty) and handle. Call it once:
+/// an input whose handle was dropped is closed for good.
 pub fn inputs() -> Result<Vec<(String, Handle)>> {
     let n = check(unsafe { host::input_count() })? as u32;
-    (0..n).map(|i| Ok((text(fetch(|p, n| unsafe { host::input_name(i, p, n) })?)?, Handle(i)))).collect()
+    (0..n).map(|i| Ok((input_name(i)?, Handle(i)))).collect()
+}
+
+/// The name of the i-th input, which may be empty.
+pub fn input_name(i: u32) -> Result<String> {
+    text(fetch(|p, n| unsafe { host::input_name(i, p, n) })?)
 }
 
 /// What an object is to someone who reads files.
@@ -186,6 +192,18 @@ impl Drop for Handle {
 impl Handle {
     fn open(r: i64) -> Result<Handle> {
         check(r).map(|h| Handle(h as u32))
+    }
+
+    /// Takes over a handle by its number, for calls that this file does not wrap.
+    pub fn from_raw(h: u32) -> Handle {
+        Handle(h)
+    }
+
+    /// Gives up the handle, which stays open, for its number.
+    pub fn into_raw(self) -> u32 {
+        let h = self.0;
+        std::mem::forget(self);
+        h
     }
 
     /// The binary CID of the block.

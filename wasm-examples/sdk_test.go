@@ -1,0 +1,118 @@
+package examples
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
+)
+
+// TestSDKs runs one guest in three languages. Each makes every call of the ABI and puts
+// out a transcript of the answers, which must be the one in testdata/sdk.
+func TestSDKs(t *testing.T) {
+	want := filepath.Join("testdata", "sdk", "transcript")
+	e, err := wasm.New(t.Context(), wasm.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.Close()
+	for _, lang := range []string{"go", "c", "rust"} {
+		t.Run(lang, func(t *testing.T) {
+			var blocks dag.MemBlocks
+			have := transcript(t, e, &blocks, sdkModule(t, lang))
+			if *update && lang == "go" {
+				if err := os.WriteFile(want, []byte(have), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			b, err := os.ReadFile(want)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(string(b), have); diff != "" {
+				t.Errorf("(-want +have)\n%s", diff)
+			}
+		})
+	}
+}
+
+func sdkModule(t *testing.T, lang string) []byte {
+	if lang != "go" {
+		b, err := os.ReadFile(filepath.Join("testdata", "modules", "sdk-"+lang+".wasm"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	return goModule(t, filepath.Join("testdata", "sdk", "go"), job.ABILiftoff)
+}
+
+// transcript runs a guest over a tree with every kind of object in it and a file of
+// three leaves.
+func transcript(t *testing.T, e runtime.Executor, blocks *dag.MemBlocks, module []byte) string {
+	mod := add(t, blocks, strings.NewReader(string(module)))
+	large := add(t, blocks, strings.NewReader(strings.Repeat("a line of the file\n", 120000)))
+	task := task(t, blocks, wanted{ABI: job.ABILiftoff}, &run{Args: []string{"one", "", "three"}}, mod)
+	task.In = []job.Input{{Name: "tree", CID: sdkTree(t, blocks)}, {CID: large}}
+	task.Env = map[string]string{"B": "x y", "A": "1"}
+
+	var hints int
+	env := runtime.Env{Blocks: blocks, Scratch: t.TempDir(), Progress: func(done, total int64) {
+		if done != 1 || total != 2 {
+			t.Errorf("progress %d of %d, want 1 of 2", done, total)
+		}
+		hints++
+	}}
+	res, err := e.Run(t.Context(), task, job.Limits{}, env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if hints != 1 {
+		t.Errorf("%d hints of progress, want 1", hints)
+	}
+	stderr := text(t, blocks, res.Outcome.Stderr)
+	if stderr != "a line\n" {
+		t.Errorf("stderr is %q", stderr)
+	}
+	if res.Outcome.State != job.OK {
+		t.Fatalf("%s %d: %s", res.Outcome.State, res.Outcome.Code, res.Fault)
+	}
+	files := map[string]file{}
+	listFiles(t, blocks, "", res.Outcome.Root, files)
+	if have := files["copies/file"].CID; have != large.String() || len(files) != 2 {
+		t.Errorf("the output holds %v, want the second input as copies/file", files)
+	}
+	c, err := cid.Decode(files["transcript"].CID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text(t, blocks, c)
+}
+
+func sdkTree(t *testing.T, blocks dag.Blocks) cid.Cid {
+	dir := t.TempDir()
+	for _, err := range []error{
+		os.WriteFile(filepath.Join(dir, "a"), []byte("a file\n"), 0o644),
+		os.Mkdir(filepath.Join(dir, "dir"), 0o755),
+		os.WriteFile(filepath.Join(dir, "dir", "c"), []byte("c below dir"), 0o644),
+		os.WriteFile(filepath.Join(dir, "größe"), nil, 0o644),
+		os.Symlink("dir/c", filepath.Join(dir, "link")),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := dag.AddTree(t.Context(), blocks, os.DirFS(dir), ".", dag.TreeOptions{Profile: dag.UnixFSv1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.CID
+}
