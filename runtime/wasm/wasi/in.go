@@ -28,6 +28,7 @@ type inputs struct {
 	given   []job.Input
 	byName  map[string]int
 	objects objectCache
+	found   foundCache
 	parent  *rootDir
 }
 
@@ -133,6 +134,9 @@ func (in *inputs) close() error { return in.objects.close() }
 // machine turns an error of reading a DAG into an errno when the DAG is to blame, for
 // then it is the same everywhere. Any other error ends the run.
 func machine(err error) errno {
+	if err == nil {
+		return eOK
+	}
 	var (
 		format      *dag.FormatError
 		tooBig      *dag.TooBigError
@@ -141,11 +145,8 @@ func machine(err error) errno {
 		notDir      *dag.NotDirError
 		notLink     *dag.NotSymlinkError
 	)
-	switch {
-	case err == nil:
-		return eOK
-	case errors.As(err, &format), errors.As(err, &tooBig), errors.As(err, &unsupported),
-		errors.As(err, &notFile), errors.As(err, &notDir), errors.As(err, &notLink):
+	if errors.As(err, &format) || errors.As(err, &tooBig) || errors.As(err, &unsupported) ||
+		errors.As(err, &notFile) || errors.As(err, &notDir) || errors.As(err, &notLink) {
 		return eIO
 	}
 	panic(err)
@@ -179,13 +180,19 @@ func (d *inDir) lookup(ctx context.Context, name string) (node, errno) {
 	if e != eOK {
 		return nil, e
 	}
-	c, size, err := o.dir.Lookup(ctx, name)
-	var none *dag.NoEntryError
-	if errors.As(err, &none) {
-		return nil, eNOENT
+	if f, ok := d.in.found.get(d.cid, name); ok {
+		return d.in.node(ctx, f.cid, f.claimed, d, d.root, name)
 	}
-	if e := machine(err); e != eOK {
-		return nil, e
+	c, size, err := o.dir.Lookup(ctx, name)
+	if err != nil {
+		var none *dag.NoEntryError
+		if errors.As(err, &none) {
+			return nil, eNOENT
+		}
+		return nil, machine(err)
+	}
+	if o.dir.Sharded() {
+		d.in.found.add(d.cid, name, found{c, size})
 	}
 	return d.in.node(ctx, c, size, d, d.root, name)
 }
@@ -206,6 +213,9 @@ func (d *inDir) next(ctx context.Context, after uint64) (entry, bool, errno) {
 			continue
 		}
 		kind, e := d.in.kind(ctx, de.CID)
+		if o.dir.Sharded() {
+			d.in.found.add(d.cid, de.Name, found{de.CID, de.TSize})
+		}
 		return entry{de.Name, hashInode(d.ino, de.Name), kind, uint64(next) + cookieDotDot}, e == eOK, e
 	}
 }

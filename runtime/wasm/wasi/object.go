@@ -112,3 +112,34 @@ func (c *objectCache) close() error {
 	}
 	return errors.Join(errs...)
 }
+
+// maxFound is how many entries of directories are remembered: some megabytes.
+const maxFound = 16 << 10
+
+// found is what a directory has under a name.
+type found struct {
+	cid     cid.Cid
+	claimed uint64 // size
+}
+
+type foundKey struct {
+	dir  cid.Cid
+	name string
+}
+
+// foundCache remembers entries of sharded directories, so that a program which lists
+// one and then asks for every file walks the shards once. When it is full it forgets
+// all. (A plain directory is quick by itself, and may have a name twice.)
+type foundCache struct{ m map[foundKey]found }
+
+func (c *foundCache) get(dir cid.Cid, name string) (found, bool) {
+	f, ok := c.m[foundKey{dir, name}]
+	return f, ok
+}
+
+func (c *foundCache) add(dir cid.Cid, name string, f found) {
+	if c.m == nil || len(c.m) >= maxFound {
+		c.m = make(map[foundKey]found)
+	}
+	c.m[foundKey{dir, name}] = f
+}
