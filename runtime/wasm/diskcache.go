@@ -89,7 +89,7 @@ func (c *diskCache) load(key, dir string) (name string, err error) {
 		return "", nil
 	}
 	if err != nil {
-		return "", errors.Join(err, os.RemoveAll(entry))
+		return "", errors.Join(err, c.remove(entry))
 	}
 	now := time.Now()
 	_ = os.Chtimes(entry, now, now) // it was used; a cache that cannot say so is still right
@@ -161,7 +161,7 @@ func (c *diskCache) store(key, dir, loaded string) error {
 	entry := filepath.Join(c.dir, key)
 	if err := os.Rename(tmp, entry); err != nil {
 		// Another process was first, or the entry is for another processor.
-		if err := os.RemoveAll(entry); err != nil {
+		if err := c.remove(entry); err != nil {
 			return err
 		}
 		if err := os.Rename(tmp, entry); err != nil && !errors.Is(err, fs.ErrExist) {
@@ -169,6 +169,19 @@ func (c *diskCache) store(key, dir, loaded string) error {
 		}
 	}
 	return c.evict(key)
+}
+
+// remove takes an entry away in one step, so that nobody finds half of it.
+func (c *diskCache) remove(entry string) error {
+	aside, err := os.MkdirTemp(c.dir, newDir)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(aside)
+	if err := os.Rename(entry, filepath.Join(aside, "old")); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (c *diskCache) fill(tmp, key, name, file string) error {
@@ -225,7 +238,7 @@ func (c *diskCache) evict(keep string) error {
 		if total <= c.most {
 			break
 		}
-		if err := os.RemoveAll(e.path); err != nil {
+		if err := c.remove(e.path); err != nil {
 			return err
 		}
 		total -= e.size

@@ -13,7 +13,7 @@ import (
 // of handles, they belong to the ABI and are the same everywhere.
 const (
 	maxWriters = 64      // unfinished files at once, each with a chunk in memory
-	maxIssued  = 1 << 24 // distinct CIDs that a run may be given handles of
+	maxIssued  = 1 << 22 // distinct CIDs that a run may be given handles of
 )
 
 // object is what a handle stands for: a block that the guest may read, with all below

@@ -86,7 +86,7 @@ type reading[T any] struct {
 }
 
 // maxReaders bounds a list of readers. Each may hold some 20 MB of inner nodes.
-const maxReaders = 16
+const maxReaders = 8
 
 func (rs *readers[T]) open(c cid.Cid, open func() (T, error)) (T, error) {
 	last := len(rs.list) - 1

@@ -80,17 +80,8 @@ func (ms *modules) take(key moduleKey) *module {
 }
 
 // make reads, admits and compiles a module. What can be refused by looking at its
-// sections, for this t, is refused before it is compiled.
+// sections, for this t, is refused before it waits for its turn to be compiled.
 func (ms *modules) make(ctx context.Context, key moduleKey, t job.Task, blocks dag.Blocks) (*module, error) {
-	select {
-	case ms.turn <- struct{}{}:
-		defer func() { <-ms.turn }()
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-	if m := ms.take(key); m != nil {
-		return m, nil
-	}
 	b, err := readModule(ctx, blocks, key.cid, ms.engine.cfg.MaxModule)
 	if err != nil {
 		return nil, err
@@ -101,6 +92,15 @@ func (ms *modules) make(ctx context.Context, key moduleKey, t job.Task, blocks d
 	}
 	if err := s.checkExports(t.ABI, t.Fn); err != nil {
 		return nil, err
+	}
+	select {
+	case ms.turn <- struct{}{}:
+		defer func() { <-ms.turn }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
+	}
+	if m := ms.take(key); m != nil {
+		return m, nil
 	}
 	rt, err := ms.engine.runtime(ctx, key.kind)
 	if err != nil {

@@ -77,7 +77,7 @@ func (s *stage) find() (string, error) {
 // clear removes wazero's files.
 func (s *stage) clear() error {
 	des, err := os.ReadDir(s.files)
-	if err != nil {
+	if err != nil && !os.IsNotExist(err) {
 		return fmt.Errorf("read the stage: %w", err)
 	}
 	for _, de := range des {
