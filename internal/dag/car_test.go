@@ -1,0 +1,192 @@
+package dag
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+	"testing/iotest"
+
+	"github.com/ipfs/go-cid"
+	car "github.com/ipld/go-car/v2"
+)
+
+func writeCAR(t testing.TB, bs Blocks, o CAROptions, roots ...cid.Cid) []byte {
+	t.Helper()
+	var buf bytes.Buffer
+	if err := WriteCAR(ctx, &buf, bs, roots, o); err != nil {
+		t.Fatal(err)
+	}
+	return buf.Bytes()
+}
+
+// go-car reads what WriteCAR writes, and ReadCAR too, byte by byte if need be.
+func TestCARRoundTrip(t *testing.T) {
+	bs := new(MemBlocks)
+	root, order := diamond(t, bs)
+	for _, version := range []int{1, 2} {
+		for _, set := range []Blocks{bs, noSizes{bs}} {
+			b := writeCAR(t, set, CAROptions{Version: version}, root, order[1])
+			r, err := car.NewBlockReader(bytes.NewReader(b))
+			if err != nil || r.Version != uint64(version) || !slices.Equal(r.Roots, cids(root, order[1])) {
+				t.Fatalf("go-car: version %d, roots %v, %v", r.Version, r.Roots, err)
+			}
+			for _, want := range order {
+				if got, err := r.Next(); err != nil || got.Cid() != want {
+					t.Fatalf("go-car: %v, %v; want %s", got, err, want)
+				}
+			}
+			if _, err := r.Next(); err != io.EOF {
+				t.Errorf("go-car: %v at the end", err)
+			}
+		}
+		b := writeCAR(t, bs, CAROptions{Version: version}, root)
+		var got []cid.Cid
+		roots, err := ReadCAR(ctx, iotest.OneByteReader(bytes.NewReader(b)), func(b Block) error {
+			got = append(got, b.CID())
+			return nil
+		})
+		if err != nil || !slices.Equal(roots, cids(root)) || !slices.Equal(got, order) {
+			t.Errorf("version %d: roots %v, blocks %v, %v", version, roots, got, err)
+		}
+		if again := writeCAR(t, bs, CAROptions{Version: version}, root); !bytes.Equal(b, again) {
+			t.Error("the same DAG makes two CARs")
+		}
+	}
+}
+
+func TestCAROptions(t *testing.T) {
+	bs := new(MemBlocks)
+	root, order := diamond(t, bs)
+	b := writeCAR(t, bs, CAROptions{Version: 2, Skip: order[3].Equals}, root)
+	n := 0
+	if _, err := ReadCAR(ctx, bytes.NewReader(b), func(b Block) error {
+		if b.CID() == order[3] {
+			t.Error("a skipped block is written")
+		}
+		n++
+		return nil
+	}); err != nil || n != 4 {
+		t.Errorf("%d blocks, %v", n, err)
+	}
+	if err := WriteCAR(ctx, io.Discard, bs, cids(root), CAROptions{Version: 3}); err == nil {
+		t.Error("a CAR of version 3 is written")
+	}
+	full := errors.New("disk full")
+	if err := WriteCAR(ctx, failingWriter{full}, bs, cids(root), CAROptions{}); !errors.Is(err, full) {
+		t.Errorf("a writer that fails: %v", err)
+	}
+	bs.Delete(order[2])
+	var missing *NotFoundError
+	for _, version := range []int{1, 2} {
+		if err := WriteCAR(ctx, io.Discard, bs, cids(root), CAROptions{Version: version}); !errors.As(err, &missing) {
+			t.Errorf("a missing block: %v", err)
+		}
+	}
+	many := slices.Repeat(cids(root), 300) // a header with long lengths
+	if roots, err := ReadCAR(ctx, bytes.NewReader(writeCAR(t, bs, CAROptions{Skip: func(cid.Cid) bool { return true }}, many...)), nil); err != nil || !slices.Equal(roots, many) {
+		t.Errorf("%d roots, %v", len(roots), err)
+	}
+}
+
+type failingWriter struct{ err error }
+
+func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
+
+// A CAR that is cut off is refused, wherever the cut is, but between two sections of
+// version 1; one with a bit flipped is refused or gives blocks that are still right.
+func TestCARTruncatedAndFlipped(t *testing.T) {
+	bs := new(MemBlocks)
+	root, _ := diamond(t, bs)
+	for _, version := range []int{1, 2} {
+		whole := writeCAR(t, bs, CAROptions{Version: version}, root)
+		taken := 0
+		for cut := range whole {
+			_, err := ReadCAR(ctx, bytes.NewReader(whole[:cut]), func(Block) error { return nil })
+			var bad *CARError
+			if err == nil {
+				taken++
+			} else if !errors.As(err, &bad) || bad.Offset > int64(cut) {
+				t.Fatalf("cut at %d: %v", cut, err)
+			}
+		}
+		if want := map[int]int{1: 5, 2: 0}[version]; taken != want {
+			t.Errorf("version %d: %d cuts are taken, want %d", version, taken, want)
+		}
+		for i := range whole {
+			flipped := bytes.Clone(whole)
+			flipped[i] ^= 1
+			_, _ = ReadCAR(ctx, bytes.NewReader(flipped), func(b Block) error {
+				if _, err := CheckBlock(b.CID(), b.Data()); err != nil {
+					t.Fatalf("bit flipped in byte %d: %v", i, err)
+				}
+				return nil
+			})
+		}
+	}
+}
+
+func TestHostileCARs(t *testing.T) {
+	header := carHeader(cids(cidA))
+	section := func(b ...byte) []byte { return slices.Concat(header, b) }
+	v2 := func(offset, size byte, payload []byte) []byte {
+		h := make([]byte, 40)
+		h[16], h[24] = offset, size
+		return slices.Concat(car.Pragma, h, payload)
+	}
+	wrong := slices.Concat([]byte{37}, cidA.Bytes(), []byte("b"))
+	for name, tc := range map[string]struct {
+		b      []byte
+		says   string
+		offset int64
+	}{
+		"empty":                      {nil, "header", 0},
+		"text":                       {[]byte("hello world, this is no CAR"), "header", 0},
+		"a header of 2^62 bytes":     {[]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f}, "over the limit", 0},
+		"an endless length":          {bytes.Repeat([]byte{0xff}, 20), "more than 9 bytes", 0},
+		"a nested header":            {append([]byte{0x80, 0x80, 4}, bytes.Repeat([]byte{0x81}, 1<<16)...), "nested deeper", 0},
+		"no version":                 {[]byte{1, 0xa0}, "no version", 0},
+		"version 7":                  {[]byte{10, 0xa1, 0x67, 'v', 'e', 'r', 's', 'i', 'o', 'n', 7}, "version 7", 0},
+		"no roots":                   {[]byte{10, 0xa1, 0x67, 'v', 'e', 'r', 's', 'i', 'o', 'n', 1}, "no list of roots", 0},
+		"an empty section":           {section(0), "empty section", int64(len(header))},
+		"a section of 2^62 bytes":    {section(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f), "over the limit", int64(len(header))},
+		"a section that only begins": {section(50), "ends 0 bytes into a section of 50", int64(len(header))},
+		"no CID":                     {section(2, 9, 9), "bad CID", int64(len(header))},
+		"other bytes":                {section(wrong...), "damaged", int64(len(header))},
+		"a long length":              {section(0x80, 0), "shortest form", int64(len(header))},
+		"payload before header":      {v2(3, 99, header), "offset", 11},
+		"no payload":                 {v2(51, 0, header), "size", 11},
+		"payload far away":           {v2(200, 99, header), "padding", 11},
+		"payload longer than file":   {v2(51, byte(len(header)+9), header), "ends 9 bytes before", 51 + int64(len(header))},
+		"section across the end":     {v2(51, byte(len(header)+9), section(wrong...)), "has 8 left", 51 + int64(len(header))},
+		"version 2 inside 2":         {v2(51, 11, car.Pragma), "version 2 inside", 51},
+	} {
+		_, err := ReadCAR(ctx, bytes.NewReader(tc.b), func(Block) error { return nil })
+		var bad *CARError
+		if !errors.As(err, &bad) || !strings.Contains(err.Error(), tc.says) || bad.Offset != tc.offset {
+			t.Errorf("%s: %v; want %q at byte %d", name, err, tc.says, tc.offset)
+		}
+	}
+	full := errors.New("disk full")
+	good := slices.Concat(header, []byte{37}, cidA.Bytes(), []byte("a"))
+	if _, err := ReadCAR(ctx, bytes.NewReader(good), func(Block) error { return full }); err != full {
+		t.Errorf("an error of put: %v", err)
+	}
+}
+
+func FuzzReadCAR(f *testing.F) {
+	bs := new(MemBlocks)
+	root, _ := diamond(f, bs)
+	f.Add(writeCAR(f, bs, CAROptions{Version: 1}, root))
+	f.Add(writeCAR(f, bs, CAROptions{Version: 2}, root))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		_, _ = ReadCAR(ctx, bytes.NewReader(b), func(b Block) error {
+			if _, err := CheckBlock(b.CID(), b.Data()); err != nil {
+				t.Fatal(err)
+			}
+			return nil
+		})
+	})
+}
