@@ -1,6 +1,7 @@
 package node
 
 import (
+	"context"
 	"errors"
 	"syscall"
 
@@ -9,10 +10,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// apiError turns an error of the parts below into an *api.Error; nil stays nil.
-func apiError(err error) error {
+// apiError turns an error of the parts below, in a call under ctx, into an *api.Error;
+// nil stays nil.
+func apiError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
+	}
+	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+		return api.Errorf(api.CodeInterrupted, "interrupted")
 	}
 	var (
 		already  *api.Error

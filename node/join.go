@@ -45,17 +45,17 @@ func Join(ctx context.Context, cfg Config) (*Session, error) {
 	for wait := joinWaitMin; ; wait = min(2*wait, joinWaitMax) {
 		n, err := Open(cfg)
 		if err == nil {
-			return own(n)
+			return own(ctx, n)
 		}
 		if !errors.Is(err, store.ErrLocked) {
-			return nil, apiError(err)
+			return nil, apiError(ctx, err)
 		}
 		c, err := api.Dial(ctx, filepath.Join(dir, socketName))
 		if err == nil {
 			return attached(c), nil
 		}
 		if isFinal(err) {
-			return nil, apiError(err)
+			return nil, apiError(ctx, err)
 		}
 		// Several that wait for the same owner should not come at the same time.
 		select {
@@ -63,7 +63,7 @@ func Join(ctx context.Context, cfg Config) (*Session, error) {
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
-			return nil, giveUp(context.Cause(ctx), dir, err)
+			return nil, giveUp(ctx, dir, err)
 		}
 	}
 }
@@ -78,10 +78,10 @@ func isFinal(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, api.ErrSocketPath)
 }
 
-// giveUp explains the end of a Join for cause, after the last try failed with err.
-func giveUp(cause error, dir string, err error) error {
-	if !errors.Is(cause, errUnanswered) {
-		return apiError(cause)
+// giveUp explains the end of a Join with ctx, after the last try failed with err.
+func giveUp(ctx context.Context, dir string, err error) error {
+	if cause := context.Cause(ctx); !errors.Is(cause, errUnanswered) {
+		return apiError(ctx, cause)
 	}
 	who := "another process"
 	if pid := holder(filepath.Join(dir, "lock")); pid != 0 {

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	goruntime "runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -262,6 +263,31 @@ var acts = map[string]func(dir string) error{
 		fmt.Printf("got %s\n", b.Data())
 		_, err = s.Jobs.Run(context.Background(), api.Request{Task: task(c, "hello")}, api.Watch{})
 		return fmt.Errorf("%v: %w", codeOf(err), err)
+	},
+	// join and run more guests than there are processors, in loops without a host call
+	"spin": func(dir string) error {
+		s, err := node.Join(context.Background(), node.Config{Dir: dir})
+		if err != nil {
+			return err
+		}
+		mod := dag.NewBlock(cid.Raw, []byte("\x00asm\x01\x00\x00\x00"+
+			"\x01\x04\x01\x60\x00\x00"+ // type () -> ()
+			"\x03\x02\x01\x00"+
+			"\x05\x03\x01\x00\x01"+
+			"\x07\x13\x02\x06memory\x02\x00\x06_start\x00\x00"+
+			"\x0a\x09\x01\x07\x00\x03\x40\x0c\x00\x0b\x0b")) // loop br 0 end
+		if err := s.Blocks.Put(context.Background(), mod); err != nil {
+			return err
+		}
+		fmt.Println("joined", s.Owner)
+		ended := make(chan error)
+		for range goruntime.GOMAXPROCS(0) + 1 {
+			go func() {
+				_, err := s.Jobs.Run(context.Background(), api.Request{Task: task(mod.CID(), "_start")}, api.Watch{})
+				ended <- err
+			}()
+		}
+		return <-ended
 	},
 	// join and run a guest that never ends
 	"run": func(dir string) error {

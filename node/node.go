@@ -33,12 +33,12 @@ type Node struct {
 	log     *slog.Logger
 	clock   func() time.Time
 	history *history
-	places  *semaphore.Weighted // for runs that execute; first come, first served
 
 	mu             sync.Mutex
-	executors      runtime.Executors // nil: not made yet
-	closeExecutors func() error      // nil: not made, or not ours
-	runs           int               // under way
+	places         *semaphore.Weighted // nil: not made yet. For runs that execute; first come, first served
+	executors      runtime.Executors   // nil: not made yet
+	closeExecutors func() error        // nil: not made, or not ours
+	runs           int                 // under way
 	closed         bool
 }
 
@@ -64,10 +64,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		store: s, log: cfg.Log, clock: cfg.Clock,
-		history: newHistory(s.JobsDir(), cfg.Clock, cfg.Log),
-		// A guest holds its thread from one host call to the next: more of them at
-		// once than there are processors would only slow one another.
-		places:    semaphore.NewWeighted(int64(goruntime.GOMAXPROCS(0))),
+		history:   newHistory(s.JobsDir(), cfg.Clock, cfg.Log),
 		executors: cfg.Executors,
 	}
 	n.View = n.Begin()
@@ -98,6 +95,16 @@ func (n *Node) Close() error {
 	return err
 }
 
+// processors returns how many guests may execute at once. Go cannot take a processor
+// from a guest between two host calls, and a guest may make none for minutes: two more
+// of Go's processors than there are guests go on to serve the other processes. (The
+// garbage collector still waits for a host call of every guest.)
+var processors = sync.OnceValue(func() int {
+	n := goruntime.GOMAXPROCS(0)
+	goruntime.GOMAXPROCS(n + 2)
+	return n
+})
+
 // startRun counts a run and returns the executors; endRun is its other half.
 func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
 	n.mu.Lock()
@@ -110,6 +117,9 @@ func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
 		if n.executors, n.closeExecutors, err = makeExecutors(ctx, n.store.CacheDir(), n.log); err != nil {
 			return nil, err
 		}
+	}
+	if n.places == nil {
+		n.places = semaphore.NewWeighted(int64(processors()))
 	}
 	n.runs++
 	return n.executors, nil

@@ -24,12 +24,12 @@ type owner struct {
 }
 
 // own begins a session of the process that has the repo.
-func own(n *Node) (*Session, error) {
+func own(ctx context.Context, n *Node) (*Session, error) {
 	o := &owner{node: n}
 	if !n.store.ReadOnly() {
 		if err := o.serve(); err != nil {
 			n.Close()
-			return nil, apiError(err)
+			return nil, apiError(ctx, err)
 		}
 	}
 	s := newSession(n.View, n.View.session, o.leave)
@@ -67,7 +67,7 @@ func (o *owner) leave(stay context.Context) error {
 			o.node.log.Warn("the socket failed", "error", err)
 		}
 	}
-	return apiError(o.node.Close())
+	return apiError(stay, o.node.Close())
 }
 
 // logWriter takes what net/http has to say.

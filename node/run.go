@@ -37,11 +37,11 @@ func (v *View) Run(ctx context.Context, r api.Request, w api.Watch) (api.Job, er
 		return api.Job{}, err
 	}
 	if n.store.ReadOnly() {
-		return api.Job{}, apiError(&store.ReadOnlyError{Dir: n.store.Dir()})
+		return api.Job{}, apiError(ctx, &store.ReadOnlyError{Dir: n.store.Dir()})
 	}
 	executors, err := n.startRun(ctx)
 	if err != nil {
-		return api.Job{}, apiError(err)
+		return api.Job{}, apiError(ctx, err)
 	}
 	defer n.endRun()
 
@@ -54,7 +54,7 @@ func (v *View) Run(ctx context.Context, r api.Request, w api.Watch) (api.Job, er
 		}
 	}
 	if err := n.history.begin(&j, expires); err != nil {
-		return api.Job{}, apiError(err)
+		return api.Job{}, apiError(ctx, err)
 	}
 	e := evaluation{node: n, session: n.store.Begin(), r: r, task: task, expires: expires}
 	defer e.session.End()
@@ -82,6 +82,8 @@ func check(r api.Request) (dag.Block, error) {
 		return dag.Block{}, api.Errorf(api.CodeUsage, "a timeout of %v", r.Timeout)
 	case r.Keep < 0 && r.Keep != api.KeepForever:
 		return dag.Block{}, api.Errorf(api.CodeUsage, "a job cannot be kept for %v", r.Keep)
+	case r.Limits.Pages > job.MaxPages:
+		return dag.Block{}, api.Errorf(api.CodeUsage, "a memory limit of %d pages, at most %d", r.Limits.Pages, job.MaxPages)
 	case len(r.Labels) > maxLabels:
 		return dag.Block{}, api.Errorf(api.CodeUsage, "%d labels, at most %d", len(r.Labels), maxLabels)
 	case len(r.Local) > maxLocal:
@@ -114,7 +116,7 @@ type evaluation struct {
 func (e *evaluation) run(ctx context.Context, executors runtime.Executors, w api.Watch, j *api.Job) error {
 	roots := e.roots()
 	if err := e.hold(ctx, roots); err != nil {
-		return apiError(err)
+		return apiError(ctx, err)
 	}
 	executor, err := executors.For(e.r.Task.ABI)
 	if err != nil {
@@ -128,7 +130,7 @@ func (e *evaluation) run(ctx context.Context, executors runtime.Executors, w api
 	j.Refs = result.Refs[:min(len(result.Refs), maxRefs)]
 	j.Compile, j.Run = result.Compile, result.Elapsed
 	j.Outcome, err = e.keep(ctx, j.ID, result.Outcome)
-	return apiError(err)
+	return apiError(ctx, err)
 }
 
 // root is a DAG that the Task names.
@@ -186,7 +188,7 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 	defer p.leave()
 	scratch, remove, err := e.node.store.NewScratch()
 	if err != nil {
-		return runtime.Result{}, apiError(err)
+		return runtime.Result{}, apiError(ctx, err)
 	}
 	defer func() {
 		if err := remove(); err != nil {
@@ -256,14 +258,12 @@ func (e *evaluation) explain(ctx context.Context, err error) error {
 			Code: api.CodeTimeout, Message: fmt.Sprintf("the run did not end within %v", e.r.Timeout),
 			Hint: "give it more time with --timeout",
 		}
-	case ctx.Err() != nil && (errors.Is(err, context.Canceled) || errors.Is(err, context.Cause(ctx))):
-		return api.Errorf(api.CodeInterrupted, "interrupted")
 	case errors.As(err, &refused):
 		return api.Errorf(api.CodeRefused, "%v", refused)
 	case errors.As(err, &missing):
 		return e.explainMissing(ctx, missing.CID)
 	}
-	return apiError(err)
+	return apiError(ctx, err)
 }
 
 // clip shortens what a guest may have made long.

@@ -353,6 +353,32 @@ func TestPlaces(t *testing.T) {
 	}
 }
 
+// An owner whose guests take all processors still serves the others.
+func TestOwnerUnderLoad(t *testing.T) {
+	dir := t.TempDir()
+	a := start(t, "spin", dir)
+	a.want(t, "joined true")
+	busy := func() bool {
+		scratch, _ := filepath.Glob(filepath.Join(dir, "scratch", "*"))
+		return len(scratch) == goruntime.NumCPU()
+	}
+	eventually(t, "the guests run", busy)
+	time.Sleep(300 * time.Millisecond) // to be compiled, and to loop
+	for range 3 {
+		s, err := node.Join(t.Context(), node.Config{Dir: dir, Wait: 3 * time.Second})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s.Owner {
+			t.Fatal("the guests have ended")
+		}
+		if b, err := s.Blocks.Get(t.Context(), put(t, s, "x")); err != nil || string(b.Data()) != "x" {
+			t.Errorf("%q, %v", b.Data(), err)
+		}
+		s.Close()
+	}
+}
+
 // A job whose process was killed is known to the next owner as interrupted.
 func TestKilledRun(t *testing.T) {
 	dir := t.TempDir()

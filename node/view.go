@@ -31,7 +31,7 @@ func (v *View) Close() error {
 func (v *View) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
 	b, err := v.session.Get(ctx, c)
 	if err != nil {
-		return nil, apiError(err)
+		return nil, apiError(ctx, err)
 	}
 	return b.Data(), nil
 }
@@ -39,7 +39,7 @@ func (v *View) Get(ctx context.Context, c cid.Cid) ([]byte, error) {
 // Has implements api.Data.
 func (v *View) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	has, err := v.session.Has(ctx, c)
-	return has, apiError(err)
+	return has, apiError(ctx, err)
 }
 
 // Put implements api.Data. Blocks are hashed on all processors.
@@ -56,11 +56,11 @@ func (v *View) Put(ctx context.Context, bs ...api.Block) error {
 	if err := g.Wait(); err != nil {
 		return api.Errorf(api.CodeUsage, "put: %v", err)
 	}
-	return apiError(v.session.Put(ctx, checked...))
+	return apiError(ctx, v.session.Put(ctx, checked...))
 }
 
 // Sync implements api.Data.
-func (v *View) Sync(ctx context.Context) error { return apiError(v.node.store.Sync(ctx)) }
+func (v *View) Sync(ctx context.Context) error { return apiError(ctx, v.node.store.Sync(ctx)) }
 
 // Pin implements api.Pins.
 func (v *View) Pin(ctx context.Context, p api.Pin) error {
@@ -74,19 +74,19 @@ func (v *View) Pin(ctx context.Context, p api.Pin) error {
 	if len(p.Roots) == 0 || p.Name == "" || len(p.Name) > store.MaxPinName {
 		return api.Errorf(api.CodeUsage, "a pin needs a root and a name of 1 to %d bytes", store.MaxPinName)
 	}
-	return apiError(v.node.store.AddPin(ctx, sp))
+	return apiError(ctx, v.node.store.AddPin(ctx, sp))
 }
 
 // Unpin implements api.Pins.
-func (v *View) Unpin(_ context.Context, name string) error {
-	return apiError(v.node.store.RemovePin(name))
+func (v *View) Unpin(ctx context.Context, name string) error {
+	return apiError(ctx, v.node.store.RemovePin(name))
 }
 
 // Pins implements api.Pins.
-func (v *View) Pins(_ context.Context) ([]api.Pin, error) {
+func (v *View) Pins(ctx context.Context) ([]api.Pin, error) {
 	sps, err := v.node.store.Pins()
 	if err != nil {
-		return nil, apiError(err)
+		return nil, apiError(ctx, err)
 	}
 	pins := make([]api.Pin, len(sps))
 	for i, p := range sps {
@@ -103,7 +103,7 @@ func (v *View) Collect(ctx context.Context) (api.Collected, error) {
 	c, err := v.node.store.Collect(ctx, v.node.clock())
 	return api.Collected{
 		Removed: c.Removed, RemovedBytes: c.RemovedBytes, Kept: c.Kept, KeptBytes: c.KeptBytes,
-	}, apiError(err)
+	}, apiError(ctx, err)
 }
 
 // Verify implements api.Upkeep. What should not be in the repo at all counts as damaged.
@@ -118,17 +118,17 @@ func (v *View) Verify(ctx context.Context, damaged func(api.Damage)) (api.Verifi
 		}
 		damaged(ad)
 	})
-	return api.Verified{Blocks: sum.Blocks, Bytes: sum.Bytes, Damaged: sum.Damaged + sum.Foreign}, apiError(err)
+	return api.Verified{Blocks: sum.Blocks, Bytes: sum.Bytes, Damaged: sum.Damaged + sum.Foreign}, apiError(ctx, err)
 }
 
 // List implements api.Jobs.
 func (v *View) List(ctx context.Context) ([]api.Job, error) {
 	jobs, err := v.node.history.list(ctx)
-	return jobs, apiError(err)
+	return jobs, apiError(ctx, err)
 }
 
 // Find implements api.Jobs.
-func (v *View) Find(_ context.Context, prefix string) (api.Job, error) {
+func (v *View) Find(ctx context.Context, prefix string) (api.Job, error) {
 	j, err := v.node.history.find(prefix)
-	return j, apiError(err)
+	return j, apiError(ctx, err)
 }

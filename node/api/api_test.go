@@ -130,9 +130,12 @@ func TestRunCrosses(t *testing.T) {
 	if jobs, err := c.List(t.Context()); err != nil || !cmp.Equal(jobs, m.jobs, equal) {
 		t.Errorf("%v\n%s", err, cmp.Diff(m.jobs, jobs, equal))
 	}
-	for _, id := range []string{"j-1", "a/b?c", "..", "%2f"} {
-		if j, err := c.Find(t.Context(), id); id != ".." && (err != nil || j.ID != id) {
-			t.Errorf("find %q: %q, %v", id, j.ID, err)
+	if j, err := c.Find(t.Context(), "j-1"); err != nil || j.ID != "j-1" {
+		t.Errorf("find: %q, %v", j.ID, err)
+	}
+	for _, id := range []string{"", "a/b?c", "..", "%2f", "J-1"} {
+		if _, err := c.Find(t.Context(), id); codeOf(err) != CodeUsage {
+			t.Errorf("find %q: %v", id, err)
 		}
 	}
 }

@@ -40,7 +40,7 @@ func Dial(ctx context.Context, path string) (*Client, error) {
 			DisableCompression: true,
 			MaxIdleConns:       16, MaxIdleConnsPerHost: 16,
 			ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10,
-		}},
+		}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
 		leave: leave, gone: make(chan struct{}),
 	}
 	stop := context.AfterFunc(ctx, leave)
@@ -166,7 +166,7 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	case errors.As(err, &e) && (e.Code != CodeInterrupted || ctx.Err() != nil):
 		return e
 	case ctx.Err() != nil:
-		return context.Cause(ctx)
+		return Errorf(CodeInterrupted, "interrupted")
 	}
 	return &Error{
 		Code: CodeFault, Message: "the process that held the repo ended",

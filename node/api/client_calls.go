@@ -8,7 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net/url"
+	"strings"
 
 	"github.com/ipfs/go-cid"
 )
@@ -132,15 +132,17 @@ func (c *Client) List(ctx context.Context) ([]Job, error) {
 }
 
 func (c *Client) Find(ctx context.Context, prefix string) (Job, error) {
-	if prefix == "" {
-		return Job{}, Errorf(CodeUsage, "an empty job id")
+	if prefix == "" || strings.ContainsFunc(prefix, notInID) {
+		return Job{}, Errorf(CodeUsage, "%q is not the beginning of a job's id", prefix)
 	}
 	var b json.RawMessage
-	if err := c.ask(ctx, "GET", "/v1/jobs/"+url.PathEscape(prefix), nil, &b); err != nil {
+	if err := c.ask(ctx, "GET", "/v1/jobs/"+prefix, nil, &b); err != nil {
 		return Job{}, err
 	}
 	return DecodeJob(b)
 }
+
+func notInID(r rune) bool { return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }
 
 // Run runs r at the other end. An error of one of w's writers is returned as it is.
 func (c *Client) Run(ctx context.Context, r Request, w Watch) (Job, error) {
@@ -152,9 +154,6 @@ func (c *Client) Run(ctx context.Context, r Request, w Watch) (Job, error) {
 		return Job{}, Errorf(CodeUsage, "a request of %d bytes, at most %d", len(body), maxJSON)
 	}
 	end, err := c.stream(ctx, "POST", "/v1/run", body, w.frame)
-	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
-		err = Errorf(CodeInterrupted, "interrupted")
-	}
 	if len(end) == 0 {
 		if err == nil {
 			err = Errorf(CodeFault, "the process that holds the repo says that the run has ended, and not how")
