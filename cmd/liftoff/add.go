@@ -33,8 +33,9 @@ be read, or that changes meanwhile, is an error, and then nothing is pinned.`,
 			&cli.BoolFlag{Name: "wrap", Usage: "make one directory of all paths"},
 			&cli.StringFlag{Name: "name", Usage: "pin under `NAME`; else under the CID"},
 			&cli.BoolFlag{Name: "no-pin", Usage: "do not keep it: the next gc takes it"},
-			&cli.StringFlag{Name: "profile", Value: dag.UnixFSv1.Name, Usage: "`NAME` of the rules for CIDs: " + dag.UnixFSv1.Name + ", or " + dag.UnixFSv0.Name + " for classic Qm… CIDs"},
+			&cli.StringFlag{Name: "profile", Value: dag.UnixFSv1.Name, Usage: "rules by which CIDs are made: `NAME` is " + dag.UnixFSv1.Name + " when left out, " + dag.UnixFSv0.Name + " for classic Qm… CIDs"},
 		},
+		Before: takes("a path", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff add photos/ notes.txt
 bafybeid… 81318274 photos
 bafkreie… 1290 notes.txt
@@ -55,10 +56,7 @@ type added struct {
 }
 
 func (p *process) add(c *cli.Context, s *node.Session) error {
-	paths, err := arguments(c, "a path", 1, unbounded)
-	if err != nil {
-		return err
-	}
+	paths := c.Args().Slice()
 	if c.Bool("no-pin") && c.IsSet("name") {
 		return usagef("--name names a pin, and --no-pin makes none")
 	}

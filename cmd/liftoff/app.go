@@ -11,6 +11,7 @@ import (
 
 // newApp lists the commands.
 func newApp(p *process) *cli.App {
+	cli.FlagStringer = flagText
 	app := &cli.App{
 		Name:                      "liftoff",
 		HelpName:                  "liftoff",
@@ -39,6 +40,7 @@ func newApp(p *process) *cli.App {
 func prepare(cmds []*cli.Command) {
 	for _, c := range cmds {
 		c.HideHelpCommand = true
+		c.Description = indented(c.Description)
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usagef("%s", err) }
 		prepare(c.Subcommands)
 	}
@@ -74,7 +76,7 @@ func help(example string) string {
 USAGE:
    {{.HelpName}}{{if .VisibleCommands}} COMMAND{{end}} [flags]{{if .ArgsUsage}} {{.ArgsUsage}}{{end}}
 {{if .Description}}
-{{trim .Description | indent 3}}
+{{.Description}}
 {{end}}{{if .VisibleCommands}}
 COMMANDS:{{range .VisibleCommands}}
    {{.Name}}{{"\t"}}{{.Usage}}{{end}}
@@ -83,29 +85,58 @@ FLAGS:{{range .VisibleFlags}}
    {{.}}{{end}}
 
 EXAMPLE:
-` + indentExample(example) + `
-` + exitCodes
+` + indented(strings.ReplaceAll(example, "{{", `{{"{{"}}`)) + "\n\n" + exitCodes
 }
 
-func indentExample(s string) string {
-	s = strings.ReplaceAll(strings.Trim(s, "\n"), "{{", `{{"{{"}}`)
-	return "   " + strings.ReplaceAll(s, "\n", "\n   ") + "\n"
+// indented sets all lines of s but the empty ones three spaces in.
+func indented(s string) string {
+	lines := strings.Split(strings.Trim(s, "\n"), "\n")
+	for i, l := range lines {
+		if l != "" {
+			lines[i] = "   " + l
+		}
+	}
+	return strings.Join(lines, "\n")
+}
+
+// flagText is a flag's line in the help: its names, its value, what it does. What
+// stands in backquotes in its usage is the name of the value.
+func flagText(f cli.Flag) string {
+	var names []string
+	for _, n := range f.Names() {
+		names = append(names, strings.Repeat("-", min(len(n), 2))+n)
+	}
+	doc, ok := f.(cli.DocGenerationFlag)
+	if !ok {
+		return strings.Join(names, ", ")
+	}
+	value, usage := "", doc.GetUsage()
+	if parts := strings.SplitN(usage, "`", 3); len(parts) == 3 {
+		value, usage = " "+parts[1], strings.Join(parts, "")
+	}
+	return strings.Join(names, ", ") + value + "\t" + usage
 }
 
 // epoch stands for the time of compilation, for which the parser would else stat a file.
 var epoch = time.Unix(0, 0)
 
-// arguments returns the command's arguments when there are at least least and at
-// most most of them; what names them in the error.
-func arguments(c *cli.Context, what string, least, most int) ([]string, error) {
-	args := c.Args().Slice()
-	switch {
-	case len(args) < least:
-		return nil, hinted(usagef("%s needs %s", c.Command.HelpName, what), "%s --help", c.Command.HelpName)
-	case len(args) > most:
-		return nil, hinted(usagef("%s is one argument too many", quote(args[most])), "%s --help", c.Command.HelpName)
+// takes makes the check of a command that takes at least least arguments and at most
+// most of them; what names them in the error. It comes before the repo is opened.
+func takes(what string, least, most int) cli.BeforeFunc {
+	return func(c *cli.Context) error {
+		var err error
+		switch args := c.Args().Slice(); {
+		case len(args) < least:
+			err = usagef("%s needs %s", c.Command.HelpName, what)
+		case len(args) > most && c.Command.Name == guestArgsCommand:
+			err = usagef("%s is one argument too many: the guest's own stand behind --", quote(args[most]))
+		case len(args) > most:
+			err = usagef("%s is one argument too many", quote(args[most]))
+		default:
+			return nil
+		}
+		return hinted(err, "%s --help", c.Command.HelpName)
 	}
-	return args, nil
 }
 
 // unbounded is the most arguments of a command that takes any number.

@@ -37,6 +37,7 @@ func blockGetCommand(p *process) *cli.Command {
 		Usage:       "write a block's bytes to stdout",
 		ArgsUsage:   "CID[/PATH]",
 		Description: `Writes the bytes of the block as they are stored.`,
+		Before:      takes("a CID", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff block get bafybeid… | xxd | head -1
 00000000: 122d 0a24 0155 1220 ...`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
@@ -52,10 +53,7 @@ func blockGetCommand(p *process) *cli.Command {
 
 // block loads the block that the command's one argument names.
 func (p *process) block(c *cli.Context, s *node.Session) (dag.Block, error) {
-	args, err := arguments(c, "a CID", 1, 1)
-	if err != nil {
-		return dag.Block{}, err
-	}
+	args := c.Args().Slice()
 	root, err := p.root(c.Context, s, args[0])
 	if err != nil {
 		return dag.Block{}, err
@@ -70,6 +68,7 @@ func blockStatCommand(p *process) *cli.Command {
 		ArgsUsage:   "CID[/PATH]",
 		Description: `Prints the CID, the size in bytes, the codec and the number of links of a block.`,
 		Flags:       []cli.Flag{jsonFlag},
+		Before:      takes("a CID", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff block stat bafybeid…
 bafybeid… 262 dag-pb 5`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
@@ -138,10 +137,11 @@ func blockPutCommand(p *process) *cli.Command {
 		Description: `Stores a file, or stdin, as one block and prints its CID. The bytes must be what the
 codec says. The block is not pinned unless --pin is given.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "codec", Value: "raw", Usage: "`NAME` of the codec: raw, dag-pb or dag-cbor"},
-			&cli.StringFlag{Name: "mhtype", Value: "sha2-256", Usage: "`NAME` of the hash: sha2-256, sha2-512, blake2b-256, blake3 or identity"},
+			&cli.StringFlag{Name: "codec", Value: "raw", Usage: "`NAME` of the codec: raw (when left out), dag-pb or dag-cbor"},
+			&cli.StringFlag{Name: "mhtype", Value: "sha2-256", Usage: "`NAME` of the hash: sha2-256 (when left out), sha2-512, blake2b-256, blake3 or identity"},
 			&cli.BoolFlag{Name: "pin", Usage: "keep the block, and what is below it, from collection"},
 		},
+		Before: takes("a file", 0, 1),
 		CustomHelpTemplate: help(`$ echo hello | liftoff block put --mhtype blake3
 bafkr4i…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.blockPut(c, s) }),
@@ -149,10 +149,7 @@ bafkr4i…`),
 }
 
 func (p *process) blockPut(c *cli.Context, s *node.Session) error {
-	args, err := arguments(c, "a file", 0, 1)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	codec, err := byName(codecs, "codec", c.String("codec"))
 	if err != nil {
 		return err

@@ -43,9 +43,10 @@ nor inputs, nor parts of inputs that the output links to, unless --full is given
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
 			&cli.BoolFlag{Name: "force", Usage: "write over a file that is there"},
-			&cli.IntFlag{Name: "version", Value: 1, Usage: "version of the format: 1 or 2"},
+			&cli.IntFlag{Name: "version", Value: 1, Usage: "`NUMBER` of the format's version: 1 (when left out) or 2"},
 			&cli.BoolFlag{Name: "full", Usage: "of an outcome, all that can be reached"},
 		},
+		Before: takes("a CID", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff car export bafybeid… > photos.car
 $ liftoff car export bafybeid… --version 2 -o photos.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.carExport(c, s) }),
@@ -53,10 +54,7 @@ $ liftoff car export bafybeid… --version 2 -o photos.car`),
 }
 
 func (p *process) carExport(c *cli.Context, s *node.Session) error {
-	args, err := arguments(c, "a CID", 1, unbounded)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	options := dag.CAROptions{Version: c.Int("version")}
 	if options.Version != 1 && options.Version != 2 {
 		return usagef("--version %d: there are 1 and 2", options.Version)
@@ -70,9 +68,11 @@ func (p *process) carExport(c *cli.Context, s *node.Session) error {
 		roots = append(roots, root)
 	}
 	if !c.Bool("full") {
-		if options.Skip, err = skipInputs(c.Context, s, roots); err != nil {
+		skip, err := skipInputs(c.Context, s, roots)
+		if err != nil {
 			return err
 		}
+		options.Skip = skip
 	}
 	write := func(w io.Writer) error { return dag.WriteCAR(c.Context, w, s.Blocks, roots, options) }
 	if target := c.String("output"); target != "" {
@@ -98,6 +98,7 @@ nothing is pinned. The CAR of an outcome is whole without its module and inputs.
 			&cli.StringFlag{Name: "name", Usage: "pin under `NAME`; else each root under its CID"},
 			jsonFlag,
 		},
+		Before: takes("a file", 0, 1),
 		CustomHelpTemplate: help(`$ liftoff car import photos.car
 bafybeid…
 $ ssh there liftoff car export bafybeid… | liftoff car import`),
@@ -106,10 +107,7 @@ $ ssh there liftoff car export bafybeid… | liftoff car import`),
 }
 
 func (p *process) carImport(c *cli.Context, s *node.Session) error {
-	args, err := arguments(c, "a file", 0, 1)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	name := "-"
 	if len(args) == 1 {
 		name = args[0]

@@ -24,6 +24,7 @@ func catCommand(p *process) *cli.Command {
 			&cli.StringFlag{Name: "offset", Usage: "leave out the first `SIZE` bytes"},
 			&cli.StringFlag{Name: "length", Usage: "write at most `SIZE` bytes"},
 		},
+		Before: takes("a CID", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff cat bafybeid…/readme.txt
 hello
 $ liftoff cat bafyrei…/root/report.txt --length 1KiB     # of an outcome`),
@@ -31,23 +32,25 @@ $ liftoff cat bafyrei…/root/report.txt --length 1KiB     # of an outcome`),
 	}
 }
 
+// sizeFlag reads a flag that holds a size, which is otherwise when it is left out.
+func sizeFlag(c *cli.Context, name string, otherwise int64) (int64, error) {
+	if !c.IsSet(name) {
+		return otherwise, nil
+	}
+	n, err := parseSize(c.String(name))
+	return int64(n), err
+}
+
 func (p *process) cat(c *cli.Context, s *node.Session) error {
-	args, err := arguments(c, "a CID", 1, unbounded)
+	offset, err := sizeFlag(c, "offset", 0)
 	if err != nil {
 		return err
 	}
-	offset, length := uint64(0), uint64(math.MaxInt64)
-	if c.IsSet("offset") {
-		if offset, err = parseSize(c.String("offset")); err != nil {
-			return err
-		}
+	length, err := sizeFlag(c, "length", math.MaxInt64)
+	if err != nil {
+		return err
 	}
-	if c.IsSet("length") {
-		if length, err = parseSize(c.String("length")); err != nil {
-			return err
-		}
-	}
-	for _, arg := range args {
+	for _, arg := range c.Args().Slice() {
 		root, err := p.root(c.Context, s, arg)
 		if err != nil {
 			return err
@@ -56,7 +59,7 @@ func (p *process) cat(c *cli.Context, s *node.Session) error {
 		if err != nil {
 			return err
 		}
-		if _, err := f.WriteRange(c.Context, p.stdout, int64(offset), int64(length)); err != nil {
+		if _, err := f.WriteRange(c.Context, p.stdout, offset, length); err != nil {
 			return err
 		}
 	}

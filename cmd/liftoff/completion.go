@@ -48,19 +48,17 @@ func completionCommand(p *process) *cli.Command {
 		Usage:       "print a shell's completion script",
 		ArgsUsage:   "bash|zsh|fish",
 		Description: `Prints a script that makes the shell complete liftoff's commands and flags.`,
+		Before:      takes("a shell: bash, zsh or fish", 1, 1),
 		CustomHelpTemplate: help(`$ source <(liftoff completion bash)     # in ~/.bashrc
 $ source <(liftoff completion zsh)      # in ~/.zshrc
 $ liftoff completion fish | source      # in ~/.config/fish/config.fish`),
 		Action: func(c *cli.Context) error {
-			args, err := arguments(c, "a shell: bash, zsh or fish", 1, 1)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			script, ok := completions[args[0]]
 			if !ok {
 				return hinted(usagef("no completion for %s", quote(args[0])), "liftoff completion bash")
 			}
-			_, err = fmt.Fprint(p.stdout, script)
+			_, err := fmt.Fprint(p.stdout, script)
 			return err
 		},
 	}

@@ -29,15 +29,13 @@ func dagGetCommand(p *process) *cli.Command {
 		Description: `Prints a block, or the value inside it that the path leads to, as one line of DAG-JSON.
 
 ` + refHelp,
+		Before: takes("a CID", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff dag get bafyrei…            # an outcome
 {"code":0,"fuel":0,"lim":null,…}
 $ liftoff dag get bafyrei…/task/args  # of its task
 ["/in/text"]`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			args, err := arguments(c, "a CID", 1, 1)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			value, err := p.value(c, s, args[0])
 			if err != nil {
 				return err

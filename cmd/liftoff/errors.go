@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"syscall"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
@@ -171,8 +172,12 @@ func hintOf(err error) string {
 // pathError says what is wrong with a local path that the user named.
 func pathError(path string, err error) error {
 	var inner *fs.PathError
-	if errors.As(err, &inner) {
+	var link *os.LinkError
+	switch {
+	case errors.As(err, &inner):
 		err = inner.Err
+	case errors.As(err, &link):
+		err = link.Err
 	}
 	return fmt.Errorf("%s: %w", quote(path), err)
 }

@@ -88,8 +88,13 @@ func (x extraction) to(ctx context.Context, c cid.Cid, target string) (err error
 	if err := x.entry(ctx, root, temporary, c, kind, 0); err != nil {
 		return err
 	}
+	if info, err := root.Lstat(name); err == nil && info.IsDir() { // an empty one, or Remove fails
+		if err := root.Remove(name); err != nil {
+			return pathError(target, err)
+		}
+	}
 	if err := root.Rename(temporary, name); err != nil {
-		return pathError(target, errors.Unwrap(err))
+		return pathError(target, err)
 	}
 	return nil
 }

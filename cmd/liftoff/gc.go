@@ -14,13 +14,11 @@ func gcCommand(p *process) *cli.Command {
 		Usage: "remove what no pin keeps",
 		Description: `Removes the blocks that no pin reaches and that no command is using, and gives their
 room on the disk back.`,
-		Flags: []cli.Flag{jsonFlag},
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff gc
 removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			if _, err := arguments(c, "nothing", 0, 0); err != nil {
-				return err
-			}
 			did, err := s.Upkeep.Collect(c.Context)
 			if err != nil {
 				return err

@@ -28,16 +28,14 @@ target, whatever names and symlinks the data holds. What is there is never writt
 unless --force is given: then files are replaced and directories are merged.
 
 ` + refHelp,
-		Flags: getFlags,
+		Flags:  getFlags,
+		Before: takes("a CID", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff get bafybeid…/photos
 photos
 $ liftoff get bafyrei…/root -o result     # the output of an outcome
 result`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			args, err := arguments(c, "a CID", 1, 1)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			target := c.String("output")
 			if target == "" {
 				target = path.Base(strings.TrimRight(args[0], "/"))

@@ -36,13 +36,11 @@ func jobLsCommand(p *process) *cli.Command {
 		Description: `Prints a line for each job: its id, how it ended, when it began, the CID of its outcome
 ("-" when there is none) and its labels. How it ended: ok, exit:CODE, trap:CODE,
 quota:CODE, out_of_fuel; running; failed, when the guest was not to blame.`,
-		Flags: []cli.Flag{jsonFlag},
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff job ls
 j-0d9q… exit:3 2030-01-01T12:00:00Z bafyrei… team=blue`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			if _, err := arguments(c, "nothing", 0, 0); err != nil {
-				return err
-			}
 			jobs, err := s.Jobs.List(c.Context)
 			if err != nil {
 				return err
@@ -92,10 +90,7 @@ func labelsOf(j api.Job) []string {
 
 // findJob returns the job that the command's one argument names.
 func findJob(c *cli.Context, s *node.Session) (api.Job, error) {
-	args, err := arguments(c, "the id of a job", 1, 1)
-	if err != nil {
-		return api.Job{}, err
-	}
+	args := c.Args().Slice()
 	return s.Jobs.Find(c.Context, args[0])
 }
 
@@ -106,6 +101,7 @@ func jobDescribeCommand(p *process) *cli.Command {
 		ArgsUsage:   "ID",
 		Description: `Prints what ran, how it ended and what it read.`,
 		Flags:       []cli.Flag{jsonFlag},
+		Before:      takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job describe j-0d9q
 job      j-0d9q…
 state    ok
@@ -189,7 +185,8 @@ func jobLogsCommand(p *process) *cli.Command {
 		ArgsUsage: "ID",
 		Description: `Writes the job's stored stdout, or its stderr, to stdout. On a terminal, control
 characters are made visible.`,
-		Flags: []cli.Flag{&cli.BoolFlag{Name: "stderr", Usage: "what it wrote to stderr"}},
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "stderr", Usage: "what it wrote to stderr"}},
+		Before: takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job logs j-0d9q
 hello`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
@@ -225,6 +222,7 @@ func jobGetCommand(p *process) *cli.Command {
 		ArgsUsage:   "ID",
 		Description: `Writes the output as liftoff get does, into a folder named after the job or to --output.`,
 		Flags:       getFlags,
+		Before:      takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job get j-0d9q -o result
 result`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {

@@ -25,7 +25,8 @@ else, "?" for what is not here) and its name, which ends in "/" for a directory 
 string; --json has it as it is. A large directory is listed in the order of its hashes.
 
 ` + refHelp,
-		Flags: []cli.Flag{jsonFlag},
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("a CID", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff ls bafybeid…
 bafkreie… 6 readme.txt
 bafybeic… - src/`),
@@ -43,10 +44,7 @@ type listed struct {
 }
 
 func (p *process) ls(c *cli.Context, s *node.Session) error {
-	args, err := arguments(c, "a CID", 1, 1)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	root, err := p.root(c.Context, s, args[0])
 	if err != nil {
 		return err
@@ -87,7 +85,7 @@ func list(ctx context.Context, blocks dag.Blocks, e dag.DirEntry) (listed, error
 	l.Kind, l.Size, l.Target, err = describe(ctx, blocks, e.CID)
 	var missing *dag.NotFoundError
 	if errors.As(err, &missing) {
-		l.Kind, err = "missing", nil
+		l.Kind, l.Size, err = "missing", nil, nil
 	}
 	return l, err
 }

@@ -39,6 +39,7 @@ fetched: the pin keeps what is held.`,
 			&cli.StringFlag{Name: "expires", Usage: "`WHEN` the pin ends: 24h, 30d or a date; never when left out"},
 			&cli.BoolFlag{Name: "direct", Usage: "keep the root block alone, nothing below it"},
 		},
+		Before: takes("a CID", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin add bafybeid… --expires 2030-12-31
 bafybeid…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.pinAdd(c, s) }),
@@ -46,10 +47,7 @@ bafybeid…`),
 }
 
 func (p *process) pinAdd(c *cli.Context, s *node.Session) error {
-	args, err := arguments(c, "a CID", 1, unbounded)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	now := time.Now()
 	expires, err := parseExpiry(c.String("expires"), now)
 	if err != nil {
@@ -89,13 +87,11 @@ func pinLsCommand(p *process) *cli.Command {
 		Usage: "list pins",
 		Description: `Prints a line for each pinned root: its CID, whether it is kept with all below it,
 until when, and the pin's name.`,
-		Flags: []cli.Flag{jsonFlag},
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff pin ls
 bafybeid… recursive never photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			if _, err := arguments(c, "nothing", 0, 0); err != nil {
-				return err
-			}
 			pins, err := s.Pins.Pins(c.Context)
 			if err != nil {
 				return err
@@ -158,17 +154,15 @@ func pinRmCommand(p *process) *cli.Command {
 		Usage:       "remove pins by name",
 		ArgsUsage:   "NAME…",
 		Description: `Removes pins; what nothing else keeps goes with the next liftoff gc.`,
+		Before:      takes("the name of a pin", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin rm photos
 $ liftoff gc
 removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			args, err := arguments(c, "the name of a pin", 1, unbounded)
-			if err != nil {
-				return err
-			}
+			args := c.Args().Slice()
 			for _, name := range args {
 				if err := s.Pins.Unpin(c.Context, name); err != nil {
-					return err
+					return hinted(err, "liftoff pin ls")
 				}
 			}
 			return nil

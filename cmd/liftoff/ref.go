@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/ipfs/go-cid"
 
@@ -55,7 +56,11 @@ func (p *process) root(ctx context.Context, s *node.Session, ref string) (cid.Ci
 		return cid.Undef, err
 	}
 	if !held {
-		return cid.Undef, notFound(fmt.Errorf("%s: %w", quote(ref), &dag.NotFoundError{CID: at.CID}))
+		var missing error = &dag.NotFoundError{CID: at.CID}
+		if strings.ContainsRune(ref, '/') {
+			missing = fmt.Errorf("%s: %w", quote(ref), missing)
+		}
+		return cid.Undef, notFound(missing)
 	}
 	return at.CID, nil
 }

@@ -38,23 +38,24 @@ A task file (-f) is YAML or JSON with the keys module, inputs, args, env, stdin,
 timeout, keep, labels, output and car, which mean what the flags mean. Flags replace
 them; --input, --env and --label add to them. Its paths are seen from the current folder.`,
 		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "input", Aliases: []string{"i"}, Usage: "`[NAME=]REFERENCE` of an input: a path, a CID, a CAR file; may be repeated"},
-			&cli.StringFlag{Name: "stdin", Usage: "what the guest reads as stdin: a path, a CID or - (`REFERENCE`)"},
-			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set a variable of the guest's environment: `NAME=VALUE`; may be repeated"},
-			&cli.StringFlag{Name: "memory", Usage: "the most memory that the guest may have: `SIZE`, 1GiB when left out"},
-			&cli.StringFlag{Name: "timeout", Usage: "end the run after this `DURATION`"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the output to `DIR`"},
+			&cli.StringSliceFlag{Name: "input", Aliases: []string{"i"}, Usage: "`[NAME=]REFERENCE` of an input: a path, a CID or a CAR file; may be repeated"},
+			&cli.StringFlag{Name: "stdin", Usage: "`REFERENCE` of what the guest reads as stdin: a path, a CID, or - for stdin itself"},
+			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME=VALUE` in the guest's environment; may be repeated"},
+			&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the most memory that the guest may have; 1GiB when left out"},
+			&cli.StringFlag{Name: "timeout", Usage: "end the run after `DURATION`"},
+			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the output to `PATH`"},
 			&cli.StringFlag{Name: "car", Usage: "write the result as a CAR to `FILE`"},
 			&cli.BoolFlag{Name: "force", Usage: "let --output and --car write over what is there"},
 			&cli.StringSliceFlag{Name: "label", Usage: "note `NAME=VALUE` in the job's history; may be repeated"},
-			&cli.StringFlag{Name: "keep", Usage: "how long module, local inputs and output are kept: `DURATION` or forever; 30d when left out"},
+			&cli.StringFlag{Name: "keep", Usage: "`DURATION` for which module, local inputs and output are kept, or forever; 30d when left out"},
 			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the task from `FILE`, or from stdin for -"},
 			&cli.StringFlag{Name: "each", Usage: "run once for each entry of the directory input `NAME`, and print a table"},
-			&cli.IntFlag{Name: "parallel", Usage: "with --each, so many runs at once: `N`; one for each processor when left out"},
+			&cli.UintFlag{Name: "parallel", Usage: "with --each, `N` runs at once; one for each processor when left out"},
 			&cli.BoolFlag{Name: "dry-run", Usage: "print the task and its CID, and run nothing"},
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the outcome's CID alone, not the guest's stdout"},
 			&cli.BoolFlag{Name: "json", Usage: "print one object about the run, not the guest's stdout"},
 		},
+		Before: takes("a module", 0, 1),
 		CustomHelpTemplate: help(`$ liftoff run wc.wasm --input text=book.txt -- /in/text
   1290  21333 124000 /in/text
 liftoff: outcome bafyrei…
@@ -62,15 +63,17 @@ liftoff: output  bafybei… empty
 liftoff: read    1 of 1 block (121.1 KiB of 121.1 KiB)
 $ liftoff run grep.wasm --input src=bafybeid… --timeout 1m --output found -- TODO /in/src
 $ liftoff run resize.wasm --input pic=photos/ --each pic --parallel 4`),
-		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.run(c, s) }),
+		Action: func(c *cli.Context) error {
+			spec, err := p.readSpec(c)
+			if err != nil {
+				return err
+			}
+			return p.with(func(c *cli.Context, s *node.Session) error { return p.run(c, s, spec) })(c)
+		},
 	}
 }
 
-func (p *process) run(c *cli.Context, s *node.Session) error {
-	spec, err := p.readSpec(c)
-	if err != nil {
-		return err
-	}
+func (p *process) run(c *cli.Context, s *node.Session, spec runSpec) error {
 	r, err := p.prepareRun(c, s, spec)
 	if err != nil {
 		return err
@@ -260,8 +263,8 @@ func (p *process) explainEnd(j api.Job) {
 		p.say("liftoff: the guest ended with exit code %d", o.Code)
 	case job.Trap:
 		p.say("liftoff: error: the guest trapped: %s", trapNames[o.Code])
-		if j.Fault != "" {
-			p.say("%s", strings.TrimRight(cleanBlock(j.Fault), "\n"))
+		if stack := strings.TrimPrefix(j.Fault, trapNames[o.Code]+"\n"); stack != "" {
+			p.say("%s", strings.TrimRight(cleanBlock(stack), "\n"))
 		}
 	default:
 		p.say("liftoff: error: the guest reached a limit of the run: %s", limitText(*o))

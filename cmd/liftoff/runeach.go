@@ -29,18 +29,15 @@ func (p *process) runEach(c *cli.Context, r prepared) error {
 	if slot < 0 {
 		return usagef("--each %s: no input has that name", quote(name))
 	}
-	parallel := c.Int("parallel")
-	if c.IsSet("parallel") && parallel < 1 {
-		return usagef("--parallel %d: one at least", parallel)
-	}
+	parallel := c.Uint("parallel")
 	if parallel == 0 {
-		parallel = runtime.NumCPU()
+		parallel = uint(runtime.NumCPU())
 	}
 	d, err := dag.OpenDir(c.Context, r.session.Blocks, r.request.Task.In[slot].CID)
 	if err != nil {
 		return hinted(usagef("--each %s: %s", quote(name), err), "liftoff stat %s", r.request.Task.In[slot].CID)
 	}
-	e := each{p: p, r: r, slot: slot, rows: make(chan (<-chan row), maxWaitingRows), places: make(chan struct{}, parallel)}
+	e := each{p: p, r: r, slot: slot, rows: make(chan (<-chan row), maxWaitingRows), places: make(chan struct{}, min(parallel, maxParallel))}
 	return e.run(c.Context, d)
 }
 
@@ -52,6 +49,9 @@ type each struct {
 	rows   chan (<-chan row) // in the directory's order
 	places chan struct{}     // one for each run that may go on at once
 }
+
+// maxParallel bounds what runs at once; the owner of the repo bounds it further.
+const maxParallel = 1024
 
 // maxWaitingRows is how many rows may wait for one before them.
 const maxWaitingRows = 1024

@@ -38,12 +38,10 @@ const maxTaskFile = 4 << 20
 // readSpec gathers the task file, the flags and the arguments: a flag replaces what
 // the file says, or adds to it where a flag may be repeated.
 func (p *process) readSpec(c *cli.Context) (runSpec, error) {
-	args, err := arguments(c, "a module", 0, 1)
-	if err != nil {
-		return runSpec{}, hinted(err, "the guest's own arguments stand behind --: liftoff run MODULE -- ARGUMENTS")
-	}
+	args := c.Args().Slice()
 	var s runSpec
 	if name := c.String("file"); name != "" {
+		var err error
 		if s, err = p.readTaskFile(c, name); err != nil {
 			return runSpec{}, err
 		}
@@ -65,6 +63,7 @@ func (p *process) readSpec(c *cli.Context) (runSpec, error) {
 		}
 	}
 	s.Inputs = append(s.Inputs, c.StringSlice("input")...)
+	var err error
 	if s.Env, err = addPairs(s.Env, "env", c.StringSlice("env")); err != nil {
 		return runSpec{}, err
 	}

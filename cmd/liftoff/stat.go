@@ -23,7 +23,8 @@ func statCommand(p *process) *cli.Command {
 are here, and their bytes. Only blocks with links are read.
 
 ` + refHelp,
-		Flags: []cli.Flag{jsonFlag},
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("a CID", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff stat bafybeid…/film.mkv
 cid     bafybeia…
 kind    file
@@ -47,10 +48,7 @@ type status struct {
 }
 
 func (p *process) stat(c *cli.Context, s *node.Session) error {
-	args, err := arguments(c, "a CID", 1, 1)
-	if err != nil {
-		return err
-	}
+	args := c.Args().Slice()
 	root, err := p.root(c.Context, s, args[0])
 	if err != nil {
 		return err

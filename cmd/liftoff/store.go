@@ -28,7 +28,8 @@ func storeVerifyCommand(p *process) *cli.Command {
 		Usage: "read and hash every block",
 		Description: `Prints a line for each damaged block (its CID, where it is, what is wrong) and then
 how much was checked. The exit code is 125 when a block is damaged.`,
-		Flags: []cli.Flag{jsonFlag},
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff store verify
 checked 2041 blocks (1.2 GiB), 0 damaged`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.storeVerify(c, s) }),
@@ -36,9 +37,6 @@ checked 2041 blocks (1.2 GiB), 0 damaged`),
 }
 
 func (p *process) storeVerify(c *cli.Context, s *node.Session) error {
-	if _, err := arguments(c, "nothing", 0, 0); err != nil {
-		return err
-	}
 	out := p.lines(c.Bool("json"))
 	var unwritten error
 	saw, err := s.Upkeep.Verify(c.Context, func(d api.Damage) {

@@ -18,11 +18,9 @@ func versionCommand(p *process) *cli.Command {
 		Name:               "version",
 		Usage:              "print the version",
 		Description:        "Prints the version, the commit where it is known, and the platform.",
+		Before:             takes("nothing", 0, 0),
 		CustomHelpTemplate: help("$ liftoff version\nliftoff 0.1.0 linux/amd64 go1.26.0"),
 		Action: func(c *cli.Context) error {
-			if _, err := arguments(c, "nothing", 0, 0); err != nil {
-				return err
-			}
 			_, err := fmt.Fprintf(p.stdout, "liftoff %s %s/%s %s\n", versionName(), runtime.GOOS, runtime.GOARCH, runtime.Version())
 			return err
 		},

@@ -1,0 +1,205 @@
+//go:build !windows
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/ipfs/go-cid"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// entries is a directory as no honest program writes it: names as they come.
+func entries(t *testing.T, blocks dag.Blocks, pairs ...any) cid.Cid {
+	t.Helper()
+	var node []byte
+	for i := 0; i < len(pairs); i += 2 {
+		var link []byte
+		link = protowire.AppendTag(link, 1, protowire.BytesType)
+		link = protowire.AppendBytes(link, pairs[i+1].(cid.Cid).Bytes())
+		link = protowire.AppendTag(link, 2, protowire.BytesType)
+		link = protowire.AppendString(link, pairs[i].(string))
+		node = protowire.AppendTag(node, 2, protowire.BytesType)
+		node = protowire.AppendBytes(node, link)
+	}
+	node = protowire.AppendTag(node, 1, protowire.BytesType)
+	node = protowire.AppendBytes(node, []byte{8, 1}) // a UnixFS directory
+	b := dag.NewBlock(cid.DagProtobuf, node)
+	if err := blocks.Put(t.Context(), b); err != nil {
+		t.Fatal(err)
+	}
+	return b.CID()
+}
+
+func file(t *testing.T, blocks dag.Blocks, content string) cid.Cid {
+	t.Helper()
+	e, err := dag.AddFile(t.Context(), blocks, strings.NewReader(content), dag.UnixFSv1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.CID
+}
+
+func symlink(t *testing.T, blocks dag.Blocks, target string) cid.Cid {
+	t.Helper()
+	e, err := dag.AddSymlink(t.Context(), blocks, target, dag.UnixFSv1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.CID
+}
+
+// TestExtractHostile writes directories that want out of their target. Around the
+// target nothing may change, and a refused one leaves nothing.
+func TestExtractHostile(t *testing.T) {
+	var blocks dag.MemBlocks
+	evil := file(t, &blocks, "evil")
+	inner := entries(t, &blocks, "victim", evil)
+	for name, root := range map[string]cid.Cid{
+		"parent":             entries(t, &blocks, "..", inner),
+		"parent's file":      entries(t, &blocks, "../victim", evil),
+		"absolute":           entries(t, &blocks, "/tmp/liftoff-evil", evil),
+		"self":               entries(t, &blocks, ".", inner),
+		"empty name":         entries(t, &blocks, "", evil),
+		"NUL":                entries(t, &blocks, "a\x00b", evil),
+		"slash":              entries(t, &blocks, "a/b", evil),
+		"twice":              entries(t, &blocks, "a", evil, "a", evil),
+		"through a symlink":  entries(t, &blocks, "a", symlink(t, &blocks, "../outside"), "a", inner),
+		"below a symlink":    entries(t, &blocks, "a", symlink(t, &blocks, ".."), "a", entries(t, &blocks, "outside", inner)),
+		"nested":             entries(t, &blocks, "d", entries(t, &blocks, "../../victim", evil)),
+		"name of the parent": entries(t, &blocks, "d", entries(t, &blocks, "..", inner)),
+	} {
+		for _, force := range []bool{false, true} {
+			dir := t.TempDir()
+			if err := os.Mkdir(filepath.Join(dir, "outside"), 0o700); err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, "victim"), "good")
+			x := extraction{blocks: &blocks, force: force, progress: io.Discard}
+			if err := x.to(t.Context(), root, filepath.Join(dir, "target")); err == nil {
+				t.Errorf("%s, force %v: no error", name, force)
+			}
+			if got := tree(t, dir); got != "outside/\nvictim good\n" {
+				t.Errorf("%s, force %v: left behind:\n%s", name, force, got)
+			}
+		}
+	}
+}
+
+// TestExtractForce merges into a target that holds symlinks out of it.
+func TestExtractForce(t *testing.T) {
+	var blocks dag.MemBlocks
+	root := entries(t, &blocks, "dir", entries(t, &blocks, "new", file(t, &blocks, "new")), "file", file(t, &blocks, "new"))
+	x := extraction{blocks: &blocks, force: true, progress: io.Discard}
+
+	dir := t.TempDir()
+	for _, d := range []string{"outside", "target"} {
+		if err := os.Mkdir(filepath.Join(dir, d), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(t, filepath.Join(dir, "outside", "file"), "good")
+	link(t, "../outside", filepath.Join(dir, "target", "dir"))
+	if err := x.to(t.Context(), root, filepath.Join(dir, "target")); err == nil {
+		t.Error("a directory was written through a symlink out of the target")
+	}
+	if got, want := tree(t, filepath.Join(dir, "outside")), "file good\n"; got != want {
+		t.Errorf("outside the target:\n%s", got)
+	}
+
+	dir = t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "target", "dir"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, "outside"), "good")
+	write(t, filepath.Join(dir, "target", "mine"), "mine")
+	link(t, "../outside", filepath.Join(dir, "target", "file"))
+	if err := x.to(t.Context(), root, filepath.Join(dir, "target")); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := tree(t, dir), "outside good\ntarget/\ntarget/dir/\ntarget/dir/new new\ntarget/file new\ntarget/mine mine\n"; got != want {
+		t.Errorf("got:\n%swant:\n%s", got, want)
+	}
+}
+
+// TestExtractBroken cuts an extraction off in the middle: nothing is left of it.
+func TestExtractBroken(t *testing.T) {
+	var blocks dag.MemBlocks
+	lost := file(t, &blocks, "lost")
+	root := entries(t, &blocks, "a", file(t, &blocks, "a"), "b", lost)
+	blocks.Delete(lost)
+	dir := t.TempDir()
+	x := extraction{blocks: &blocks, progress: io.Discard}
+	if err := x.to(t.Context(), root, filepath.Join(dir, "target")); codeOf(err) != exitFault {
+		t.Errorf("%v, want a missing block", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := x.to(ctx, root, filepath.Join(dir, "target")); err == nil {
+		t.Error("no error after a cancel")
+	}
+	if got := tree(t, dir); got != "" {
+		t.Errorf("left behind:\n%s", got)
+	}
+}
+
+func TestExtractDeep(t *testing.T) {
+	var blocks dag.MemBlocks
+	root := entries(t, &blocks)
+	for range maxExtractDepth + 10 {
+		root = entries(t, &blocks, "d", root)
+	}
+	dir := t.TempDir()
+	x := extraction{blocks: &blocks, progress: io.Discard}
+	if err := x.to(t.Context(), root, filepath.Join(dir, "target")); err == nil || !strings.Contains(err.Error(), "nested") {
+		t.Errorf("%v, want one about depth", err)
+	}
+	if got := tree(t, dir); got != "" {
+		t.Errorf("left behind:\n%s", got)
+	}
+}
+
+func write(t *testing.T, name, content string) {
+	t.Helper()
+	if err := os.WriteFile(name, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func link(t *testing.T, target, name string) {
+	t.Helper()
+	if err := os.Symlink(target, name); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// tree lists what is below dir: directories with a slash, files with their content.
+func tree(t *testing.T, dir string) string {
+	t.Helper()
+	var out bytes.Buffer
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || path == dir {
+			return err
+		}
+		name, _ := filepath.Rel(dir, path)
+		if d.IsDir() {
+			out.WriteString(name + "/\n")
+			return nil
+		}
+		content, err := os.ReadFile(path)
+		out.WriteString(name + " " + string(content) + "\n")
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.String()
+}

@@ -1,0 +1,5 @@
+;; A module with an import that nobody offers.
+(module
+  (import "env" "frobnicate" (func (param i32)))
+  (memory (export "memory") 1)
+  (func (export "_start")))
