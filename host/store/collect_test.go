@@ -285,6 +285,8 @@ func TestRootsWaitForACollection(t *testing.T) {
 	must(t, n.Put(t.Context(), kept))
 
 	entered, goOn := make(chan struct{}), make(chan struct{})
+	release := sync.OnceFunc(func() { close(goOn) })
+	defer release()
 	var once sync.Once
 	trash := raw(2, 10)
 	must(t, s.Put(t.Context(), trash))
@@ -292,7 +294,7 @@ func TestRootsWaitForACollection(t *testing.T) {
 		once.Do(func() { close(entered); <-goOn })
 		return nil
 	}}
-	collected := make(chan error)
+	collected := make(chan error, 1)
 	go func() { _, err := s.Collect(t.Context(), time.Now()); collected <- err }()
 	<-entered
 
@@ -305,14 +307,14 @@ func TestRootsWaitForACollection(t *testing.T) {
 	if err := n.Protect(impatient, kept.CID()); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Protect beside a collection: %v", err)
 	}
-	added := make(chan error)
+	added := make(chan error, 1)
 	go func() { added <- s.AddPin(t.Context(), p) }()
 	select {
 	case err := <-added:
-		t.Errorf("AddPin did not wait: %v", err)
+		t.Fatalf("AddPin did not wait: %v", err)
 	case <-time.After(20 * time.Millisecond):
 	}
-	close(goOn)
+	release()
 	must(t, <-collected)
 	must(t, <-added)
 	n.End()
@@ -334,39 +336,39 @@ func TestPutOfWhatIsBeingDeleted(t *testing.T) {
 	}
 }
 
-// TestASessionThatEndsDuringACollection puts a missing block below a pinned root that
-// has been walked already, and ends. The block is part of the pin from then on.
+// TestASessionThatEndsDuringACollection puts what is missing below a pinned root when
+// the walk has just missed it, and ends before the sweep. From then on it is part of
+// the pin.
 func TestASessionThatEndsDuringACollection(t *testing.T) {
 	s := newStore(t)
-	missing := raw(1, 10)
-	root := node(missing.CID())
+	leaf := raw(1, 10)
+	inner := node(leaf.CID())
+	root := node(inner.CID())
 	must(t, s.Put(t.Context(), root))
 	pin(t, s, "p", true, root)
-	plain := s.blocks
-	var once sync.Once
-	s.blocks = &watched{storage: plain, get: func(key multihash.Multihash) error {
-		once.Do(func() { // the walk is at root
-			n := s.Begin()
-			if err := n.Put(t.Context(), missing); err != nil {
-				t.Error(err)
-			}
-			must(t, plain.Delete(missing.CID().Hash()))
-			n.End()
-			n = s.Begin()
-			if err := n.Put(t.Context(), missing); err != nil {
-				t.Error(err)
-			}
-			n.End()
-		})
-		return nil
+	missed := false
+	s.blocks = &watched{storage: s.blocks, get: func(key multihash.Multihash) error {
+		if missed || string(key) != string(inner.CID().Hash()) {
+			return nil
+		}
+		missed = true
+		n := s.Begin()
+		defer n.End()
+		if err := n.Put(context.Background(), inner, leaf); err != nil {
+			t.Error(err)
+		}
+		return errAbsent
 	}}
 	collect(t, s)
-	wantHere(t, s, missing)
+	if !missed {
+		t.Error("the walk has not come by")
+	}
+	wantHere(t, s, root, inner, leaf)
 	if len(s.held.late) != 0 || s.held.collecting {
 		t.Errorf("%+v is left over", s.held.late)
 	}
 	collect(t, s)
-	wantHere(t, s, missing)
+	wantHere(t, s, root, inner, leaf)
 }
 
 // TestWritersBesideCollections lets writers make DAGs, pin and unpin them while
