@@ -87,9 +87,13 @@ func giveUp(ctx context.Context, dir string, err error) error {
 	if pid := holder(filepath.Join(dir, "lock")); pid != 0 {
 		who = fmt.Sprintf("process %d", pid)
 	}
+	message := fmt.Sprintf("repo %s is in use by %s, which does not answer", dir, who)
+	if !errors.Is(err, errUnanswered) {
+		message += fmt.Sprintf(" (%v)", err)
+	}
 	return &api.Error{
 		Code:    api.CodeFault,
-		Message: fmt.Sprintf("repo %s is in use by %s, which does not answer (%v)", dir, who, err),
+		Message: message,
 		Hint:    "end it, or wait until it is done, and run the command again",
 	}
 }
