@@ -1,0 +1,204 @@
+package meter
+
+import (
+	"errors"
+	"slices"
+)
+
+// body analyses one function and then emits it. It is reused from function to
+// function, so that its slices are grown once.
+type body struct {
+	reader
+	w     *rewriter
+	index uint32 // in the guest's function space
+	typ   funcType
+
+	groups   int    // of local declarations
+	first    int    // position of the first instruction
+	declared []byte // their bytes
+	locals   []byte // types of parameters and locals
+	nodes    []int32
+
+	stack     []value
+	slots     int // height of stack, in slots
+	maxSlots  int
+	frames    []frame
+	live      bool
+	events    []event
+	targets   []uint32 // of br_tables: count, labels
+	nan       dataflow
+	debit     int // index in events of the open charged block
+	cost      uint32
+	loops     int // loops around
+	splits    int32
+	hasLoop   bool
+	hasCall   bool
+	debits    uint64 // executions of debits and of calls, as the nesting suggests
+	callsMade uint64
+
+	plan plan
+}
+
+// value is an operand: its type, and the node that its bits come from.
+type value struct {
+	node int32
+	typ  byte
+}
+
+// frame is an open block, loop, if or function body.
+type frame struct {
+	typ      funcType
+	op       byte
+	split    bool // loop that is emitted in split form
+	targeted bool // a live branch leads to its label
+	armLive  bool // the end of the if's first arm is reached
+	height   int  // of the stack below its parameters
+	slots    int
+	splits   int32 // split loops from the outside up to this one
+	results  int32 // node of the first result
+}
+
+// maxBody bounds a function's bytes, so that positions fit in 32 bits.
+const maxBody = 1 << 30
+
+func (b *body) analyse(index uint32, typ funcType, src section) error {
+	b.reader = reader{b: src.content, base: src.base}
+	b.index, b.typ = index, typ
+	b.stack, b.frames, b.events, b.targets = b.stack[:0], b.frames[:0], b.events[:0], b.targets[:0]
+	b.slots, b.maxSlots, b.loops, b.splits = 0, 0, 0, 0
+	b.hasLoop, b.hasCall, b.debits, b.callsMade = false, false, 0, 0
+	b.nan.reset()
+	if len(src.content) > maxBody {
+		return &LimitError{What: "bytes", Func: int(index), Max: maxBody}
+	}
+	if err := b.readLocals(); err != nil {
+		return err
+	}
+	b.push(frame{op: opCall, typ: funcType{results: typ.results}, results: noNode})
+	b.live = true
+	b.openBlock()
+	for len(b.frames) > 0 && b.err == nil {
+		b.step()
+	}
+	if b.err == nil && !b.done() {
+		b.fail("bytes behind the function's end")
+	}
+	if b.err != nil {
+		if m, ok := errors.AsType[*MalformedError](b.err); ok {
+			m.Func = int(index)
+		}
+		return b.err
+	}
+	b.nan.solve()
+	return b.w.err
+}
+
+func (b *body) readLocals() error {
+	b.locals = append(b.locals[:0], b.typ.params...)
+	b.groups = b.count("groups of locals")
+	start := b.p
+	for range b.groups {
+		n := b.u32()
+		t := b.valueType()
+		if uint64(n)+uint64(len(b.locals)) > maxLocals {
+			return &LimitError{What: "locals", Func: int(b.index), Max: maxLocals}
+		}
+		for range n {
+			b.locals = append(b.locals, t)
+		}
+	}
+	b.declared = b.b[min(start, b.p):b.p]
+	b.first = b.p
+	b.nodes = slices.Grow(b.nodes[:0], len(b.locals))[:len(b.locals)]
+	for i := range b.nodes {
+		b.nodes[i] = noNode
+	}
+	return nil
+}
+
+// localIndex reads a local's index and returns it with its type.
+func (b *body) localIndex() (uint32, byte) {
+	i := b.u32()
+	if int(i) >= len(b.locals) {
+		b.fail("local %d of %d", i, len(b.locals))
+		return 0, typeI32
+	}
+	return i, b.locals[i]
+}
+
+// localNode is the node of a local that may hold a NaN.
+func (b *body) localNode(i uint32, t byte) int32 {
+	if !carriesNaN(t) {
+		return noNode
+	}
+	if b.nodes[i] == noNode {
+		b.nodes[i] = b.nan.node(1)
+	}
+	return b.nodes[i]
+}
+
+func (b *body) pushValue(t byte, node int32) {
+	b.stack = append(b.stack, value{node, t})
+	b.slots++
+	if t == typeV128 {
+		b.slots++
+	}
+	if b.slots > b.maxSlots {
+		b.maxSlots = b.slots
+	}
+}
+
+// popValue takes the topmost operand of the open frame.
+func (b *body) popValue() value {
+	n := len(b.stack) - 1
+	if n < b.frames[len(b.frames)-1].height {
+		b.fail("operand is missing")
+		return value{noNode, typeI32}
+	}
+	v := b.stack[n]
+	b.stack = b.stack[:n]
+	b.slots -= slots(v.typ)
+	return v
+}
+
+// popSeen takes n operands whose bits are looked at.
+func (b *body) popSeen(n int) {
+	for range n {
+		b.nan.see(b.popValue().node, seenAll)
+	}
+}
+
+// pushSeen pushes values that are canonical or moved only.
+func (b *body) pushSeen(types []byte) {
+	for _, t := range types {
+		b.pushValue(t, noNode)
+	}
+}
+
+// top returns the n topmost operands of the open frame.
+func (b *body) top(n int) []value {
+	at := len(b.stack) - n
+	if at < b.frames[len(b.frames)-1].height {
+		b.fail("operand is missing")
+		return nil
+	}
+	return b.stack[at:]
+}
+
+// openBlock begins a charged block at the present position.
+func (b *body) openBlock() {
+	b.debit = len(b.events)
+	b.cost = 0
+	b.event(evDebit, b.p, 0, 0)
+}
+
+// closeBlock settles the cost of the open charged block.
+func (b *body) closeBlock() {
+	b.events[b.debit].arg = b.cost
+	if b.cost > 0 {
+		b.debits += b.weight()
+	}
+}
+
+// weight guesses how often the present place is passed.
+func (b *body) weight() uint64 { return 1 << (3 * min(b.loops, 5)) }

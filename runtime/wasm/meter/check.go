@@ -1,0 +1,131 @@
+package meter
+
+// A check asks the host for more when a counter is below zero. What costs is not the
+// test but a call inside a loop: the engine's register allocator then takes the whole
+// loop for one with calls. In split form the call stands outside: a branch leaves the
+// loop, the call is made, and the loop is entered again. At its head nothing has been
+// paid yet, so entering twice is entering once.
+//
+//	block T                  $exit
+//	  loop                   $again
+//	    block                $below
+//	      loop T             the guest's own
+//	        fuel < 0; br_if $below
+//	        ...
+//	      end
+//	      br $exit
+//	    end
+//	    call $slow
+//	    br $again
+//	  end
+//	  unreachable
+//	end
+
+// splitLabels is the number of labels between a split loop and what is around it.
+const splitLabels = 3
+
+// loopHead begins a loop of the block type bt. A loop with parameters cannot be
+// entered again without them: its check stands at its head.
+func (e *emitter) loopHead(bt []byte, split bool) {
+	if !split {
+		e.op(opLoop)
+		e.op(bt...)
+		e.getFuel()
+		e.i64(0)
+		e.op(opI64LtS, opIf, emptyBlock)
+		e.callSlow()
+		e.op(opEnd)
+		return
+	}
+	e.op(opBlock)
+	e.op(bt...)
+	e.op(opLoop, emptyBlock, opBlock, emptyBlock, opLoop)
+	e.op(bt...)
+	e.getFuel()
+	e.i64(0)
+	e.op(opI64LtS)
+	e.brIf(1)
+}
+
+// endSplit ends a split loop: the guest's own end, then the slow path.
+func (e *emitter) endSplit() {
+	e.op(opEnd)
+	e.slowPath()
+}
+
+// slowPath is what the split forms of loop and entry have in common, from the first
+// branch to the exit on.
+func (e *emitter) slowPath() {
+	e.br(2)
+	e.op(opEnd)
+	e.callSlow()
+	e.br(0)
+	e.op(opEnd, opUnreachable, opEnd)
+}
+
+// prologue charges the frame and checks both counters in one test: the host tells a
+// full stack from empty fuel by their signs. The body stands in a block, which is its
+// one exit, where the stack is given back.
+func (e *emitter) prologue() {
+	if e.charged {
+		e.moveStack(opI64Sub)
+	}
+	if e.wrapped {
+		e.op(opBlock)
+		e.resultType()
+	}
+	if e.split {
+		e.op(opLoop, emptyBlock, opBlock, emptyBlock)
+	}
+	if e.local {
+		e.reload()
+	}
+	if !e.charged {
+		return
+	}
+	e.getFuel()
+	e.getGlobal(e.w.stack)
+	e.op(opI64Or)
+	e.i64(0)
+	e.op(opI64LtS)
+	if e.split {
+		e.brIf(0)
+		return
+	}
+	e.op(opIf, emptyBlock)
+	e.callSlow()
+	e.op(opEnd)
+}
+
+// epilogue stands in place of the function's end.
+func (e *emitter) epilogue() {
+	if e.split {
+		e.slowPath()
+	} else if e.wrapped {
+		e.op(opEnd)
+	}
+	e.flush()
+	if e.charged {
+		e.moveStack(opI64Add)
+	}
+	e.op(opEnd)
+}
+
+func (e *emitter) moveStack(op byte) {
+	e.getGlobal(e.w.stack)
+	e.i64(e.frame)
+	e.op(op)
+	e.setGlobal(e.w.stack)
+}
+
+// resultType appends the function's results as a block type.
+func (e *emitter) resultType() {
+	switch results := e.typ.results; len(results) {
+	case 0:
+		e.op(emptyBlock)
+	case 1:
+		e.op(results[0])
+	default:
+		e.asm.b = appendS(e.asm.b, int64(e.w.typeOf(funcType{results: results})))
+	}
+}

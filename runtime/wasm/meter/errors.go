@@ -1,0 +1,39 @@
+package meter
+
+import (
+	"errors"
+	"fmt"
+)
+
+// ErrReserved is wrapped by the refusal of a module that imports from HostModule or
+// exports a name under ExportPrefix: it could meet the host's own bookkeeping.
+var ErrReserved = errors.New("name is reserved for the metering")
+
+// MalformedError says where a module is not what this package can read: broken, or
+// using a feature beyond WebAssembly 2.0.
+type MalformedError struct {
+	Offset int // into the module's bytes
+	Func   int // index in the module's function space, or -1 outside of a body
+	What   string
+}
+
+func (e *MalformedError) Error() string {
+	if e.Func >= 0 {
+		return fmt.Sprintf("function %d, offset 0x%x: %s", e.Func, e.Offset, e.What)
+	}
+	return fmt.Sprintf("offset 0x%x: %s", e.Offset, e.What)
+}
+
+// LimitError says which bound of this package a module passes.
+type LimitError struct {
+	What string
+	Func int // index in the module's function space, or -1
+	Max  int
+}
+
+func (e *LimitError) Error() string {
+	if e.Func >= 0 {
+		return fmt.Sprintf("function %d: more than %d %s", e.Func, e.Max, e.What)
+	}
+	return fmt.Sprintf("more than %d %s", e.Max, e.What)
+}

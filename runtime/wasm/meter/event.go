@@ -1,0 +1,48 @@
+package meter
+
+// event is a place in a function's source where the output differs from it: the
+// bytes from pos to end are replaced by what kind says. What it takes to write them
+// (a block's cost, where fuel is kept, whether a NaN can be seen) is known only at the
+// function's end; so the analysis lists events and the emission walks the list.
+type event struct {
+	pos, end int32
+	arg      uint32
+	kind     eventKind
+	aux      byte
+}
+
+type eventKind uint8
+
+const (
+	evDebit    eventKind = iota // a charged block begins; arg: its cost
+	evLoop                      // loop; aux: 1 if split
+	evEndLoop                   // end of a split loop
+	evSkip                      // dead code: nothing
+	evDead                      // dead code behind an end: unreachable
+	evBranch                    // aux: br or br_if; arg: label, see outer
+	evTable                     // br_table; arg: index into targets
+	evReturn                    // arg: label of the function's body
+	evCall                      // arg: function
+	evIndirect                  // call_indirect, copied
+	evRefFunc                   // arg: function
+	evCanon                     // canonical form of the value on top; arg: node, aux: canonForm
+	evSelect                    // select of floats; aux: type
+	evEnd                       // the function's own end
+)
+
+// outer marks labels that leave the function's body.
+const outer = 1 << 31
+
+// canonForm is how a value is made canonical.
+type canonForm = byte
+
+const (
+	canonF32 canonForm = iota
+	canonF64
+	canonF32x4
+	canonF64x2
+)
+
+func (b *body) event(kind eventKind, pos int, arg uint32, aux byte) {
+	b.events = append(b.events, event{int32(pos), int32(b.p), arg, kind, aux})
+}

@@ -1,0 +1,256 @@
+package meter
+
+// push opens a frame whose parameters are on the stack.
+func (b *body) push(f frame) {
+	f.height = len(b.stack) - len(f.typ.params)
+	f.slots = b.slots - slotsOf(f.typ.params)
+	f.splits = b.splits
+	b.frames = append(b.frames, f)
+}
+
+// openFrame begins a block, a loop or an if. Parameters of frames are rare: they
+// count as seen, which makes what comes in canonical and costs no bookkeeping.
+func (b *body) openFrame(code byte, at int) {
+	t := b.blockType(b.w.m.types)
+	if b.err != nil {
+		return
+	}
+	for i := range b.top(len(t.params)) {
+		v := &b.stack[len(b.stack)-len(t.params)+i]
+		b.nan.see(v.node, seenAll)
+		v.node = noNode
+	}
+	if b.err != nil {
+		return
+	}
+	f := frame{op: code, typ: t, results: noNode}
+	for _, r := range t.results {
+		if carriesNaN(r) {
+			f.results = b.nan.node(len(t.results))
+			break
+		}
+	}
+	switch code {
+	case opLoop:
+		b.closeBlock()
+		f.split = len(t.params) == 0
+		aux := byte(0)
+		if f.split {
+			aux = 1
+			b.splits++
+		}
+		b.hasLoop = true
+		b.loops++
+		b.event(evLoop, at, 0, aux)
+		b.openBlock()
+	case opIf:
+		b.closeBlock()
+		b.openBlock()
+	}
+	b.push(f)
+}
+
+// deliver notes that the topmost values reach the label's end of f.
+func (b *body) deliver(f *frame) {
+	values := b.top(len(f.typ.results))
+	for i, v := range values {
+		to := noNode
+		if f.results >= 0 {
+			to = f.results + int32(i)
+		}
+		b.nan.flow(v.node, to)
+	}
+}
+
+// unwind drops the operands of f and leaves types in their place, from node on.
+func (b *body) unwind(f *frame, types []byte, node int32) {
+	b.stack = b.stack[:f.height]
+	b.slots = f.slots
+	for i, t := range types {
+		n := noNode
+		if node >= 0 {
+			n = node + int32(i)
+		}
+		b.pushValue(t, n)
+	}
+}
+
+func (b *body) elseFrame() {
+	f := &b.frames[len(b.frames)-1]
+	if f.op != opIf {
+		b.fail("else without if")
+		return
+	}
+	if b.live {
+		b.atEnd(f)
+		b.deliver(f)
+		b.closeBlock()
+	}
+	f.op, f.armLive = opElse, b.live
+	b.unwind(f, f.typ.params, noNode)
+	b.live = true
+	b.openBlock()
+}
+
+// atEnd checks that nothing but f's results is on the stack.
+func (b *body) atEnd(f *frame) {
+	if len(b.stack) != f.height+len(f.typ.results) {
+		b.fail("%d values at the end of a block of %d", len(b.stack)-f.height, len(f.typ.results))
+	}
+}
+
+// endFrame closes the innermost frame and goes on in live code, or skips dead code to
+// the next end or else.
+func (b *body) endFrame(at int) {
+	f := b.frames[len(b.frames)-1]
+	if b.live {
+		b.atEnd(&f)
+		b.deliver(&f)
+	}
+	reached := b.live
+	switch f.op {
+	case opBlock:
+		reached = reached || f.targeted
+	case opIf:
+		reached = true
+	case opElse:
+		reached = reached || f.targeted || f.armLive
+	case opCall: // the function itself
+		if b.live {
+			b.closeBlock()
+		}
+		b.event(evEnd, at, 0, 0)
+		b.frames = b.frames[:0]
+		return
+	}
+	splits := f.op == opIf || f.op == opElse || f.op == opBlock && f.targeted
+	if b.live && splits {
+		b.closeBlock()
+	}
+	b.unwind(&f, f.typ.results, f.results)
+	b.frames = b.frames[:len(b.frames)-1]
+	if f.op == opLoop {
+		b.endLoop(f, at)
+	}
+	b.live = reached
+	switch {
+	case !reached:
+		b.skip(evDead)
+	case splits:
+		b.openBlock()
+	}
+}
+
+func (b *body) endLoop(f frame, at int) {
+	if f.split {
+		b.splits--
+		b.event(evEndLoop, at, 0, 0)
+	}
+	b.loops--
+}
+
+// skip passes over dead code, up to the end or else that the enclosing frame needs.
+// Nothing of it is emitted, so that it need not be renumbered nor priced.
+func (b *body) skip(kind eventKind) {
+	b.live = false
+	start := b.p
+	for depth := 0; b.err == nil; {
+		at := b.p
+		code := b.byte()
+		switch code {
+		case opBlock, opLoop, opIf:
+			depth++
+		case opElse:
+			if depth == 0 {
+				b.p = at
+			}
+		case opEnd:
+			if depth == 0 {
+				b.p = at
+			} else {
+				depth--
+			}
+		}
+		if b.p == at {
+			break
+		}
+		b.skipImmediates(code)
+	}
+	if b.p > start || kind == evDead {
+		b.event(kind, start, 0, 0)
+	}
+}
+
+// skipImmediates passes over what follows an opcode.
+func (b *body) skipImmediates(code byte) {
+	switch code {
+	case opBlock, opLoop, opIf:
+		b.blockType(b.w.m.types)
+	case opBr, opBrIf, opCall, opLocalGet, opLocalSet, opLocalTee, opGlobalGet, opGlobalSet,
+		opTableGet, opTableSet, opRefFunc, opMemorySize, opMemoryGrow, opRefNull:
+		b.u32()
+	case opCallIndirect:
+		b.u32()
+		b.u32()
+	case opBrTable:
+		for range b.count("labels") + 1 {
+			b.u32()
+		}
+	case opSelectTyped:
+		b.valueTypes()
+	case opI32Const:
+		b.leb(5, 32, true)
+	case opI64Const:
+		b.leb(10, 64, true)
+	case opF32Const:
+		b.take(4)
+	case opF64Const:
+		b.take(8)
+	case opMisc:
+		b.skipMisc()
+	case opVector:
+		b.skipVector()
+	default:
+		switch core[code].imm {
+		case immUnknown:
+			b.fail("unknown opcode 0x%02x", code)
+		case immMemory:
+			b.u32()
+			b.u32()
+		}
+	}
+}
+
+func (b *body) skipMisc() {
+	switch code := b.u32(); {
+	case code < miscMemoryInit:
+	case code > miscTableFill:
+		b.fail("unknown opcode 0xfc %d", code)
+	case code == miscMemoryInit, code == miscTableInit, code == miscTableCopy, code == miscMemoryCopy:
+		b.u32()
+		b.u32()
+	default:
+		b.u32()
+	}
+}
+
+func (b *body) skipVector() {
+	code := b.u32()
+	if code >= uint32(len(vector)) || vector[code].imm == immUnknown {
+		b.fail("unknown vector opcode %d", code)
+		return
+	}
+	switch vector[code].imm {
+	case immMemory:
+		b.u32()
+		b.u32()
+	case immMemoryLane:
+		b.u32()
+		b.u32()
+		b.byte()
+	case immLane:
+		b.byte()
+	case immBytes16:
+		b.take(16)
+	}
+}

@@ -1,0 +1,58 @@
+package meter
+
+// jump takes apart the instructions that leave the straight line.
+func (b *body) jump(code byte, at int) {
+	switch code {
+	case opBr:
+		label := b.branch(b.u32())
+		b.event(evBranch, at, label, opBr)
+	case opBrIf:
+		b.popValue()
+		label := b.branch(b.u32())
+		b.event(evBranch, at, label, opBrIf)
+		b.closeBlock()
+		b.openBlock()
+		return
+	case opBrTable:
+		b.popValue()
+		n := b.count("labels")
+		first := len(b.targets)
+		b.targets = append(b.targets, uint32(n))
+		for i := 0; i <= n && b.err == nil; i++ {
+			b.targets = append(b.targets, b.branch(b.u32()))
+		}
+		b.event(evTable, at, uint32(first), 0)
+	case opReturn:
+		label := b.branch(uint32(len(b.frames) - 1))
+		b.event(evReturn, at, label, 0)
+	}
+	if b.err != nil {
+		return
+	}
+	b.closeBlock()
+	b.skip(evSkip)
+}
+
+// branch notes a branch to the label and returns its new number. The split form of a
+// loop puts three labels between the loop and what is around it.
+func (b *body) branch(label uint32) uint32 {
+	if int64(label) >= int64(len(b.frames)) {
+		b.fail("label %d of %d", label, len(b.frames))
+		return 0
+	}
+	target := len(b.frames) - 1 - int(label)
+	f := &b.frames[target]
+	f.targeted = true
+	if f.op == opLoop {
+		for _, v := range b.top(len(f.typ.params)) {
+			b.nan.see(v.node, seenAll)
+		}
+	} else {
+		b.deliver(f)
+	}
+	label += splitLabels * uint32(b.splits-f.splits)
+	if target == 0 {
+		label |= outer
+	}
+	return label
+}

@@ -1,0 +1,72 @@
+package meter
+
+import (
+	"fmt"
+)
+
+// Version names the output: it changes whenever the same module would be rewritten to
+// other bytes, and belongs into the key of every cache of them.
+const Version = 1
+
+// What the host provides and finds. See the package comment.
+const (
+	HostModule   = "liftoff:meter"
+	RefillImport = "refill" // (fuel i64, stack i64) -> fuel i64
+	GrowImport   = "grow"   // (pages i64)
+
+	ExportPrefix = "liftoff:meter."
+	FuelExport   = ExportPrefix + "fuel"  // mutable global, i64
+	StackExport  = ExportPrefix + "stack" // mutable global, i64
+	StartExport  = ExportPrefix + "start" // function without parameters and results
+)
+
+// Slice is the fuel that one refill grants, or a multiple of it: 0.1 to 0.3 ms of
+// work. It is part of the deterministic profile, since the fuel of a run that traps
+// is known up to the last refill.
+const Slice = 1 << 20
+
+// StackLimit is the stack of one run in bytes, as frames are charged.
+const StackLimit = 48 << 20
+
+// TableLimit is the number of entries beyond which table.grow answers -1.
+const TableLimit = 1 << 20
+
+// Options vary what is emitted. The zero value is the deterministic profile det1.
+type Options struct {
+	// Stack is the limit in bytes that guests are held to; 0 means StackLimit.
+	Stack int64
+	// RawNaN leaves NaN bits as the engine makes them: faster, and not deterministic.
+	RawNaN bool
+}
+
+// Info describes the module that was rewritten.
+type Info struct {
+	Functions int    // defined by the module, without imports
+	HasMemory bool   // defined or imported
+	MinPages  uint64 // of its memory, in pages of 64 KiB
+	Start     bool   // StartExport is to be called before anything else
+}
+
+// Rewrite returns module as a metered module. The input is not kept nor changed.
+// Types are not checked: a module that is not valid gives an error here or a module
+// that is not valid either, and never one that can reach the metering's own state.
+// Errors are *MalformedError, *LimitError, or wrap ErrReserved.
+func Rewrite(module []byte, opts Options) ([]byte, Info, error) {
+	if opts.Stack == 0 {
+		opts.Stack = StackLimit
+	}
+	m, err := decode(module)
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("read module: %w", err)
+	}
+	w := newRewriter(m, opts)
+	out, err := w.rewrite(len(module))
+	if err != nil {
+		return nil, Info{}, fmt.Errorf("meter module: %w", err)
+	}
+	info := Info{Functions: len(m.funcs) - m.importedFuncs, Start: m.start >= 0}
+	if len(m.memories) > 0 {
+		info.HasMemory, info.MinPages = true, m.memories[0].min
+	}
+	return out, info, nil
+}

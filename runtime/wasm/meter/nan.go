@@ -1,0 +1,96 @@
+package meter
+
+// A NaN has many bit patterns, and which of them arithmetic gives depends on the
+// machine. So the result of float arithmetic is put into canonical form, unless no one
+// can tell: a value that only feeds further arithmetic and comparisons need not be.
+//
+// dataflow answers that for a whole function. Its nodes are the fresh results, the
+// float locals, the results of blocks and of instructions that only move bits. An edge
+// says that a value flows from one node into another; a node is seen if its bits are
+// looked at, or if it flows into one that is seen. Locals are one node each, whatever
+// the order of gets and sets: too much may be canonical, never too little.
+//
+// Vectors are seen in two ways, for an f64 lane that is read as two f32 lanes shows
+// its bits, and the other way round.
+type dataflow struct {
+	seen  []uint8
+	edges []edge
+	fresh int // results that may need canonical form
+
+	first, next, work []int32 // scratch of solve
+}
+
+type edge struct{ from, to int32 }
+
+const (
+	seenF32 = 1 << iota // looked at other than as f32 lanes
+	seenF64             // looked at other than as f64 lanes
+	seenAll = seenF32 | seenF64
+)
+
+const noNode = int32(-1)
+
+func (d *dataflow) reset() {
+	d.seen = d.seen[:0]
+	d.edges = d.edges[:0]
+	d.fresh = 0
+}
+
+// node adds n nodes and returns the first.
+func (d *dataflow) node(n int) int32 {
+	first := int32(len(d.seen))
+	for range n {
+		d.seen = append(d.seen, 0)
+	}
+	return first
+}
+
+func (d *dataflow) see(node int32, how uint8) {
+	if node >= 0 {
+		d.seen[node] |= how
+	}
+}
+
+func (d *dataflow) flow(from, to int32) {
+	if from < 0 {
+		return
+	}
+	if to < 0 {
+		d.seen[from] = seenAll
+		return
+	}
+	d.edges = append(d.edges, edge{from, to})
+}
+
+// solve carries what is seen backwards along the edges. Each node changes at most
+// twice, so the time is linear.
+func (d *dataflow) solve() {
+	if d.fresh == 0 {
+		return
+	}
+	n := len(d.seen)
+	// The edges into node i are a chain: first[i], then next of it, 0 at its end.
+	d.first = append(d.first[:0], make([]int32, n)...)
+	d.next = append(d.next[:0], make([]int32, len(d.edges)+1)...)
+	for i, e := range d.edges {
+		d.next[i+1] = d.first[e.to]
+		d.first[e.to] = int32(i + 1)
+	}
+	d.work = d.work[:0]
+	for i, s := range d.seen {
+		if s != 0 && d.first[i] != 0 {
+			d.work = append(d.work, int32(i))
+		}
+	}
+	for len(d.work) > 0 {
+		to := d.work[len(d.work)-1]
+		d.work = d.work[:len(d.work)-1]
+		for i := d.first[to]; i != 0; i = d.next[i] {
+			from := d.edges[i-1].from
+			if s := d.seen[from] | d.seen[to]; s != d.seen[from] {
+				d.seen[from] = s
+				d.work = append(d.work, from)
+			}
+		}
+	}
+}

@@ -1,0 +1,169 @@
+package meter
+
+// immediate says what follows an opcode. The zero value is an opcode that this
+// package does not know and therefore refuses.
+type immediate uint8
+
+const (
+	immUnknown immediate = iota
+	immNone
+	immMemory     // memarg
+	immMemoryLane // memarg, lane
+	immLane       // one byte
+	immBytes16    // v128.const, i8x16.shuffle
+	immControl    // handled by name
+)
+
+// use says what an instruction can tell about its operands' NaN bits, and what it
+// hands on. See nan.go.
+type use uint8
+
+const (
+	useSees    use = iota // looks at the bits: a store, a call, integer arithmetic
+	useNumber             // reads scalar floats as numbers: a NaN is a NaN
+	useF32x4              // reads f32 lanes as numbers
+	useF64x2              // reads f64 lanes as numbers
+	usePass               // moves scalar bits to its result
+	usePassF32            // moves f32 lanes to its result
+	usePassF64            // moves f64 lanes to its result
+)
+
+// operator is what the analysis needs to know of one opcode.
+type operator struct {
+	imm   immediate
+	pop   uint8
+	push  byte // value type of the result, 0 for none
+	use   use
+	fresh bool // the result may be a NaN that the engine's hardware chose
+}
+
+// core, misc (prefix 0xfc) and vector (prefix 0xfd) are indexed by opcode.
+var (
+	core   [256]operator
+	misc   [18]operator
+	vector [256]operator
+)
+
+// The control and variable instructions, and those that the rewriter replaces.
+const (
+	opUnreachable  = 0x00
+	opNop          = 0x01
+	opBlock        = 0x02
+	opLoop         = 0x03
+	opIf           = 0x04
+	opElse         = 0x05
+	opEnd          = 0x0b
+	opBr           = 0x0c
+	opBrIf         = 0x0d
+	opBrTable      = 0x0e
+	opReturn       = 0x0f
+	opCall         = 0x10
+	opCallIndirect = 0x11
+	opDrop         = 0x1a
+	opSelect       = 0x1b
+	opSelectTyped  = 0x1c
+	opLocalGet     = 0x20
+	opLocalSet     = 0x21
+	opLocalTee     = 0x22
+	opGlobalGet    = 0x23
+	opGlobalSet    = 0x24
+	opTableGet     = 0x25
+	opTableSet     = 0x26
+	opMemorySize   = 0x3f
+	opMemoryGrow   = 0x40
+	opI32Const     = 0x41
+	opI64Const     = 0x42
+	opF32Const     = 0x43
+	opF64Const     = 0x44
+	opI32Eq        = 0x46
+	opI32LtU       = 0x49
+	opI32LeU       = 0x4d
+	opI64LtS       = 0x53
+	opI64GtU       = 0x56
+	opF32Ge        = 0x60
+	opF64Ge        = 0x66
+	opI32Add       = 0x6a
+	opI32Sub       = 0x6b
+	opI64Add       = 0x7c
+	opI64Sub       = 0x7d
+	opI64Mul       = 0x7e
+	opI64Or        = 0x84
+	opI64Shl       = 0x86
+	opI64ShrU      = 0x88
+	opI64ExtendU   = 0xad
+	opRefNull      = 0xd0
+	opRefIsNull    = 0xd1
+	opRefFunc      = 0xd2
+	opMisc         = 0xfc
+	opVector       = 0xfd
+
+	emptyBlock = 0x40
+
+	miscMemoryInit = 8
+	miscDataDrop   = 9
+	miscMemoryCopy = 10
+	miscMemoryFill = 11
+	miscTableInit  = 12
+	miscElemDrop   = 13
+	miscTableCopy  = 14
+	miscTableGrow  = 15
+	miscTableSize  = 16
+	miscTableFill  = 17
+
+	vectorConst     = 12
+	vectorF32x4Eq   = 65
+	vectorF64x2Eq   = 71
+	vectorBitselect = 82
+)
+
+// row describes the opcodes first to last: sig is operands ">" result, in the
+// letters of typeOf.
+type row struct {
+	first, last int
+	sig         string
+	imm         immediate
+	use         use
+	fresh       bool
+}
+
+func typeOf(letter byte) byte {
+	switch letter {
+	case 'i':
+		return typeI32
+	case 'I':
+		return typeI64
+	case 'f':
+		return typeF32
+	case 'F':
+		return typeF64
+	case 'v':
+		return typeV128
+	}
+	panic("meter: letter in an opcode table: " + string(letter))
+}
+
+func fill(table []operator, rows []row) {
+	for _, r := range rows {
+		o := operator{imm: r.imm, use: r.use, fresh: r.fresh}
+		for i := range len(r.sig) {
+			if r.sig[i] == '>' {
+				o.pop = uint8(i)
+				if i+1 < len(r.sig) {
+					o.push = typeOf(r.sig[i+1])
+				}
+			}
+		}
+		for c := r.first; c <= r.last; c++ {
+			if table[c].imm != immUnknown {
+				panic("meter: an opcode is in a table twice")
+			}
+			table[c] = o
+		}
+	}
+}
+
+func init() {
+	fill(core[:], coreRows)
+	fill(misc[:], miscRows)
+	fill(vector[:], vectorRows)
+}

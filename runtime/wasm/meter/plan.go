@@ -1,0 +1,79 @@
+package meter
+
+import "math"
+
+// plan is what the analysis of a function came to: the shape of its output.
+type plan struct {
+	charged bool  // calls of it are charged stack, and checked
+	frame   int64 // the charge, in bytes
+	split   bool  // the check at its entry is in split form
+	local   bool  // fuel is kept in a local between calls
+	wrapped bool  // there is one exit: returns branch to it
+
+	fuel  uint32    // the local that keeps fuel
+	value [4]uint32 // scratch locals by canonForm; noLocal if unused
+	pick  [3]uint32 // scratch locals of selects: their second operand, by scratchOf; noLocal if unused
+	cond  uint32    // scratch local of selects: the condition
+	added []byte    // types of the added locals
+}
+
+const noLocal = math.MaxUint32
+
+// localBias is how many times more often a function must pass a debit than a call
+// before its fuel is kept in a local: around a call it is stored and loaded again.
+const localBias = 3
+
+// makePlan decides. All of it depends on the function's source alone.
+func (b *body) makePlan() *plan {
+	p := &b.plan
+	*p = plan{added: p.added[:0], fuel: noLocal, cond: noLocal}
+	for i := range p.value {
+		p.value[i] = noLocal
+	}
+	for i := range p.pick {
+		p.pick[i] = noLocal
+	}
+	slots := b.maxSlots
+	for _, t := range b.locals {
+		slots++
+		if t == typeV128 {
+			slots++
+		}
+	}
+	p.frame = frameBase + frameSlot*int64(slots)
+	p.charged = b.hasCall || p.frame > freeLeaf
+	p.split = p.charged && !b.hasLoop
+	p.local = b.hasLoop && b.debits > localBias*b.callsMade
+	p.wrapped = p.charged || p.local
+	if p.local {
+		p.fuel = b.addLocal(typeI64)
+	}
+	for i := range b.events {
+		switch e := &b.events[i]; e.kind {
+		case evCanon:
+			if b.canon(e) && p.value[e.aux] == noLocal {
+				p.value[e.aux] = b.addLocal(scratchType[e.aux])
+			}
+		case evSelect:
+			b.planSelect(e.aux)
+		}
+	}
+	return p
+}
+
+// scratchType is the type of the scratch local by canonForm.
+var scratchType = [4]byte{typeF32, typeF64, typeV128, typeV128}
+
+func (b *body) addLocal(t byte) uint32 {
+	b.plan.added = append(b.plan.added, t)
+	return uint32(len(b.locals) + len(b.plan.added) - 1)
+}
+
+// canon reports whether the value of an evCanon must be made canonical.
+func (b *body) canon(e *event) bool {
+	how := uint8(seenF32)
+	if e.aux == canonF64x2 {
+		how = seenF64
+	}
+	return b.nan.seen[e.arg]&how != 0
+}

@@ -1,0 +1,357 @@
+package meter_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/tetratelabs/wazero"
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
+)
+
+// The official WebAssembly tests, as wazero carries them compiled. Each script is
+// played twice, with the modules as they are and rewritten, and every command must
+// come to the same, NaN bits aside: those must be canonical in the rewritten run.
+
+type specCommand struct {
+	Type, Name, Filename, As, Text string
+	Line                           int
+	ModuleType                     string `json:"module_type"`
+	Action                         struct {
+		Type, Field, Module string
+		Args                []specValue
+	}
+	Expected []specValue
+}
+
+type specValue struct {
+	Type     string
+	LaneType string `json:"lane_type"`
+	Value    any    // string, []any of strings for lanes, nil for any reference
+}
+
+// lanes returns v's lanes as decimal numbers or nan:canonical, nan:arithmetic, and
+// their width in bits.
+func (v specValue) lanes() ([]string, int) {
+	width := map[string]int{"i8": 8, "i16": 16, "i32": 32, "f32": 32, "i64": 64, "f64": 64}
+	if v.Type != "v128" {
+		s, _ := v.Value.(string)
+		if w, ok := width[v.Type]; ok {
+			return []string{s}, w
+		}
+		return []string{s}, 64
+	}
+	var s []string
+	for _, l := range v.Value.([]any) {
+		s = append(s, l.(string))
+	}
+	return s, width[v.LaneType]
+}
+
+// words returns v as the engine passes it: one word, or two for a vector.
+func (v specValue) words() []uint64 {
+	lanes, width := v.lanes()
+	words := make([]uint64, (len(lanes)*width+63)/64)
+	if len(words) == 0 {
+		words = make([]uint64, 1)
+	}
+	for i, l := range lanes {
+		if v.Value == nil || l == "null" {
+			continue
+		}
+		n, err := strconv.ParseUint(l, 10, 64)
+		if strings.HasPrefix(l, "-") {
+			var s int64
+			s, err = strconv.ParseInt(l, 10, 64)
+			n = uint64(s) & (1<<(width-1)<<1 - 1)
+		}
+		if err != nil {
+			panic(err)
+		}
+		if v.Type == "externref" {
+			n++ // the engine's null is 0
+		}
+		words[i*width/64] |= n << (i * width % 64)
+	}
+	return words
+}
+
+// match says how got differs from v; "" if it does not.
+func (v specValue) match(got []uint64) string {
+	if v.Value == nil || v.Type == "funcref" {
+		return ""
+	}
+	lanes, width := v.lanes()
+	for i, l := range lanes {
+		n := got[i*width/64] >> (i * width % 64) & (1<<(width-1)<<1 - 1)
+		switch {
+		case strings.HasPrefix(l, "nan:"):
+			nan, sign := uint64(0x7fc00000), uint64(1<<31)
+			if width == 64 {
+				nan, sign = 0x7ff8000000000000, 1<<63
+			}
+			if n&^sign == nan && n != nan {
+				return "negative NaN"
+			} else if n != nan {
+				return fmt.Sprintf("lane %d is %x, not the canonical NaN", i, n)
+			}
+		default:
+			one := v
+			one.Value = l
+			if v.Type == "v128" {
+				one.Type, one.Value = v.LaneType, l
+				if width < 32 {
+					one.Type = "i32"
+				}
+			}
+			if want := one.words()[0] & (1<<(width-1)<<1 - 1); n != want {
+				return fmt.Sprintf("lane %d is %x, not %x", i, n, want)
+			}
+		}
+	}
+	return ""
+}
+
+// specRun plays one script.
+type specRun struct {
+	t       *testing.T
+	e       *engine
+	dir     string
+	rewrite bool
+	last    api.Module
+	named   map[string]api.Module
+	all     []api.Module
+}
+
+// load compiles a module and instantiates it; the original must be valid first.
+func (s *specRun) load(file, name string) (api.Module, error) {
+	ctx := s.t.Context()
+	b, err := os.ReadFile(filepath.Join(s.dir, file))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if !s.rewrite {
+		return s.e.InstantiateWithConfig(ctx, b, wazero.NewModuleConfig().WithName(name))
+	}
+	c, err := s.e.CompileModule(ctx, b)
+	if err != nil {
+		meter.Rewrite(b, meter.Options{}) // may say anything, but not panic
+		return nil, err
+	}
+	c.Close(ctx)
+	out, _, err := meter.Rewrite(b, meter.Options{})
+	if err != nil {
+		s.t.Errorf("%s: %v", file, err)
+		return nil, err
+	}
+	c, err = s.e.CompileModule(ctx, out)
+	if err != nil {
+		s.t.Errorf("%s: output is invalid: %v", file, err)
+		return nil, err
+	}
+	c.Close(ctx)
+	mod, err := s.e.start(ctx, out, name)
+	if mod != nil {
+		s.all = append(s.all, mod)
+	}
+	return mod, err
+}
+
+// play returns what command i came to, and how many commands it took.
+func (s *specRun) play(commands []specCommand, i int) (string, int) {
+	c := &commands[i]
+	if c.ModuleType == "text" {
+		return "text", 1
+	}
+	switch c.Type {
+	case "module":
+		name, n := "", 1
+		if i+1 < len(commands) && commands[i+1].Type == "register" {
+			name, n = commands[i+1].As, 2
+		}
+		mod, err := s.load(c.Filename, name)
+		s.last = mod
+		if c.Name != "" {
+			s.named[c.Name] = mod
+		}
+		return class(err), n
+	case "assert_return", "action", "assert_trap", "assert_exhaustion":
+		return s.act(c), 1
+	case "assert_malformed", "assert_invalid", "assert_unlinkable", "assert_uninstantiable":
+		_, err := s.load(c.Filename, "")
+		if err != nil && c.Type != "assert_uninstantiable" {
+			return "refused", 1
+		}
+		return class(err), 1
+	}
+	s.t.Fatalf("line %d: command %s", c.Line, c.Type)
+	return "", 0
+}
+
+func (s *specRun) act(c *specCommand) string {
+	mod := s.last
+	if c.Action.Module != "" {
+		mod = s.named[c.Action.Module]
+	}
+	if mod == nil {
+		return "no module"
+	}
+	var got []uint64
+	if c.Action.Type == "get" {
+		g := mod.ExportedGlobal(c.Action.Field)
+		got = []uint64{g.Get()}
+	} else {
+		var args []uint64
+		for _, a := range c.Action.Args {
+			args = append(args, a.words()...)
+		}
+		var err error
+		got, err = mod.ExportedFunction(c.Action.Field).Call(s.t.Context(), args...)
+		if err != nil {
+			for _, m := range s.all {
+				m.ExportedGlobal(meter.StackExport).(api.MutableGlobal).Set(meter.StackLimit)
+			}
+			return class(err)
+		}
+	}
+	at := 0
+	for _, e := range c.Expected {
+		n := 1
+		if e.Type == "v128" {
+			n = 2
+		}
+		if m := e.match(got[at : at+n]); m != "" && (s.rewrite || !strings.Contains(m, "NaN")) {
+			if m != "negative NaN" || !strings.Contains(c.Action.Field, "neg") {
+				return m
+			}
+		}
+		at += n
+	}
+	return "as expected"
+}
+
+// class names an error by its first line; a full stack is one whoever found it.
+func class(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, errStack), strings.Contains(err.Error(), "stack overflow"):
+		return "stack overflow"
+	}
+	msg, _, _ := strings.Cut(err.Error(), "\n")
+	if i := strings.Index(msg, "wasm error: "); i >= 0 {
+		msg = msg[i:]
+	}
+	if i := strings.Index(msg, "module["); i >= 0 {
+		msg = msg[i:]
+	}
+	return msg
+}
+
+// playSpec returns a line for each command of a script.
+func playSpec(t *testing.T, compiler, rewrite bool, features api.CoreFeatures, file string) []string {
+	raw, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var script struct{ Commands []specCommand }
+	if err := json.Unmarshal(raw, &script); err != nil {
+		t.Fatal(err)
+	}
+	e := newEngineWith(t, compiler, features)
+	defer e.Close(context.Background())
+	e.account.slice = 1000 // so that refills happen all over
+	spectest, err := os.ReadFile(filepath.Join(filepath.Dir(file), "../../testdata/spectest.wasm"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := e.Instantiate(t.Context(), spectest); err != nil {
+		t.Fatal(err)
+	}
+	s := &specRun{t: t, e: e, dir: filepath.Dir(file), rewrite: rewrite, named: map[string]api.Module{}}
+	var lines []string
+	for i := 0; i < len(script.Commands); {
+		c := script.Commands[i]
+		what, n := s.play(script.Commands, i)
+		lines = append(lines, fmt.Sprintf("%d %s %s: %s", c.Line, c.Type, c.Action.Field, what))
+		i += n
+	}
+	return lines
+}
+
+func specFiles(t *testing.T, version string) []string {
+	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/tetratelabs/wazero").Output()
+	if err != nil {
+		t.Fatalf("find the engine's sources: %v", err)
+	}
+	dir := filepath.Join(strings.TrimSpace(string(out)), "internal/integration_test/spectest", version, "testdata")
+	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
+	if err != nil || len(files) < 50 {
+		t.Fatalf("%d spec scripts in %s: %v", len(files), dir, err)
+	}
+	return files
+}
+
+func TestSpec(t *testing.T) {
+	large := os.Getenv("LIFTOFF_TEST_LARGE") != ""
+	for _, v := range []struct {
+		name     string
+		features api.CoreFeatures
+	}{{"v1", api.CoreFeaturesV1}, {"v2", api.CoreFeaturesV2}} {
+		for _, compiler := range []bool{true, false} {
+			name := v.name + "/interpreter"
+			if compiler {
+				name = v.name + "/compiler"
+			}
+			t.Run(name, func(t *testing.T) {
+				commands := 0
+				for _, file := range specFiles(t, v.name) {
+					if info, err := os.Stat(file); err != nil || !large && info.Size() > specSmall {
+						continue
+					}
+					got := playSpec(t, compiler, true, v.features, file)
+					want := playSpec(t, compiler, false, v.features, file)
+					commands += len(got)
+					if !slices.Equal(got, want) {
+						diff(t, filepath.Base(file), got, want)
+					}
+				}
+				t.Logf("%d commands", commands)
+			})
+		}
+	}
+}
+
+// specSmall is the size of a script, in bytes, up to which every test run plays it.
+const specSmall = 150_000
+
+func diff(t *testing.T, file string, got, want []string) {
+	shown := 0
+	for i := range max(len(got), len(want)) {
+		if shown == 5 {
+			t.Errorf("%s: and more", file)
+			return
+		}
+		if i >= len(got) || i >= len(want) || got[i] != want[i] {
+			t.Errorf("%s:\n rewritten %s\n original  %s", file, at(got, i), at(want, i))
+			shown++
+		}
+	}
+}
+
+func at(lines []string, i int) string {
+	if i < len(lines) {
+		return lines[i]
+	}
+	return "nothing"
+}
