@@ -48,10 +48,16 @@ func clockTimeGet(_ context.Context, s *System, m memory, p []uint64) errno {
 	return m.put64(p[2], s.clock.read())
 }
 
-func randomGet(_ context.Context, s *System, m memory, p []uint64) errno {
+// randomStep is how many random bytes are made between two looks at the context.
+const randomStep = 1 << 20
+
+func randomGet(ctx context.Context, s *System, m memory, p []uint64) errno {
 	b, e := m.bytes(p[0], p[1])
-	if e == eOK {
-		_, _ = s.random.Read(b) // never fails
+	for e == eOK && len(b) > 0 {
+		checkCancelled(ctx)
+		n := min(len(b), randomStep)
+		_, _ = s.random.Read(b[:n]) // never fails
+		b = b[n:]
 	}
 	return e
 }

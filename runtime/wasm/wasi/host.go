@@ -97,10 +97,15 @@ func (f function) Call(ctx context.Context, mod api.Module, stack []uint64) {
 	if !ok {
 		panic("wasi: the guest was not called with a System's Context")
 	}
+	checkCancelled(ctx)
+	stack[0] = uint64(f(ctx, s, s.memoryOf(mod), stack))
+}
+
+// checkCancelled ends the run when its context is done.
+func checkCancelled(ctx context.Context) {
 	if ctx.Err() != nil {
 		panic(context.Cause(ctx))
 	}
-	stack[0] = uint64(f(ctx, s, s.memoryOf(mod), stack))
 }
 
 func notSupported(context.Context, *System, memory, []uint64) errno { return eNOTSUP }

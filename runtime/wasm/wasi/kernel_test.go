@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -189,8 +191,8 @@ func TestQuotaCountsBothSides(t *testing.T) {
 		t.Errorf("a directory and a link count %d", out())
 	}
 	want(t, "remove", errors2(c.rmdir("out/d"), c.unlink("out/l")), eOK)
-	if out() != 0 || c.s.alive != 0 {
-		t.Errorf("nothing counts %d, %d", out(), c.s.alive)
+	if out() != 0 || c.s.tree != 0 {
+		t.Errorf("nothing counts %d, %d", out(), c.s.tree)
 	}
 	fd, _ = c.open("out/f", oCreat, rw)
 	want(t, "exactly the limit", c.truncate(fd, 100_000-inodeCharge), eOK)
@@ -440,7 +442,51 @@ func TestFinishOut(t *testing.T) {
 	}
 }
 
-// A file of zero bytes' allocations: reading must not cost the collector anything.
+// What a guest makes the host remember is bounded whatever the Job's limits are.
+func TestNamesAreBounded(t *testing.T) {
+	c := newCaller(t, Config{OutLimit: math.MaxUint64})
+	target, made := strings.Repeat("x", 4096), 0
+	c.s.tree = maxTree - 1<<20
+	err := ended(func() {
+		for ; made < 1<<20; made++ {
+			want(t, "symlink", c.symlink(target, fmt.Sprint("out/", made)), eOK)
+		}
+	})
+	var quota *runtime.QuotaError
+	if !errors.As(err, &quota) || quota.Code != job.QuotaOut || made > 1<<20/4096 || made < 200 {
+		t.Errorf("after %d links: %v", made, err)
+	}
+}
+
+// The stream of random bytes is chacha8rand's (https://c2sp.org/chacha8rand), in
+// whatever portions it is read.
+func TestRandomStream(t *testing.T) {
+	c := newCaller(t, Config{Seed: [32]byte([]byte("ABCDEFGHIJKLMNOPQRSTUVWXYZ123456"))})
+	var got []byte
+	for _, n := range []uint64{1, 7, 3, 0, 5} {
+		want(t, "random_get", c.call("random_get", dataAt, n), eOK)
+		b, _ := c.m.Read(dataAt, uint32(n))
+		got = append(got, b...)
+	}
+	if s := fmt.Sprintf("%x", got); s != "a516463d06b673b73cbc6aa622af6011" {
+		t.Errorf("%s", s)
+	}
+}
+
+// A scratch folder that does not work is a fault of the machine, never an errno.
+func TestScratchFaultEndsTheRun(t *testing.T) {
+	c := newCaller(t, Config{})
+	if err := os.RemoveAll(c.s.cfg.Scratch); err != nil {
+		t.Fatal(err)
+	}
+	fd, e := c.open("out/f", oCreat, rw)
+	want(t, "create", e, eOK)
+	if err := ended(func() { c.truncate(fd, 1<<20) }); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("%v", err)
+	}
+}
+
+// The hot path must not cost the collector anything.
 func TestReadsDoNotAllocate(t *testing.T) {
 	bs := &dag.MemBlocks{}
 	c := newCaller(t, Config{Blocks: bs, Inputs: []job.Input{{Name: "f", CID: fileOf(t, bs, longText).CID}}})

@@ -38,7 +38,7 @@ func (s *System) mkdir(ctx context.Context, from directory, path string) errno {
 	if !d.fits(0) {
 		return eNAMETOOLONG
 	}
-	d.q.addInode()
+	d.q.addInode(0)
 	d.add(p.name, newMemDir(d.q, s.newInode(), d))
 	return eOK
 }

@@ -56,7 +56,7 @@ func (d *memDir) stat() stat {
 
 func (d *memDir) unlinked() {
 	d.removed = true
-	d.q.dropInode()
+	d.q.dropInode(0)
 }
 
 func (d *memDir) lookup(_ context.Context, name string) (node, errno) {
@@ -78,6 +78,7 @@ func (d *memDir) next(_ context.Context, after uint64) (entry, bool, errno) {
 
 // add gives n a name that is free. For a directory there must be room: see fits.
 func (d *memDir) add(name string, n memNode) {
+	d.q.remember(len(name))
 	d.cookies++
 	c := &child{name, n, d.cookies}
 	d.names[name] = c
@@ -97,6 +98,7 @@ func (d *memDir) take(name string) memNode {
 	n := c.node
 	delete(d.names, name)
 	c.node = nil
+	d.q.forget(len(name))
 	switch {
 	case len(d.names) == 0:
 		d.order, d.height = nil, 0
@@ -141,7 +143,7 @@ type memFile struct {
 }
 
 func newMemFile(q *quota, ino uint64, s *scratch) *memFile {
-	q.addInode()
+	q.addInode(0)
 	return &memFile{q: q, ino: ino, bytes: content{s: s}, linked: true}
 }
 
@@ -215,7 +217,7 @@ func (f *memFile) freeIfUnused() {
 		return
 	}
 	f.q.release(f.bytes.size)
-	f.q.dropInode()
+	f.q.dropInode(0)
 	f.bytes.free()
 }
 
@@ -227,14 +229,14 @@ type memLink struct {
 }
 
 func newMemLink(q *quota, ino uint64, to string) *memLink {
-	q.addInode()
+	q.addInode(len(to))
 	return &memLink{q, ino, to}
 }
 
 func (l *memLink) inode() uint64             { return l.ino }
 func (l *memLink) target() string            { return l.to }
 func (l *memLink) inside() (directory, bool) { return nil, true }
-func (l *memLink) unlinked()                 { l.q.dropInode() }
+func (l *memLink) unlinked()                 { l.q.dropInode(len(l.to)) }
 func (l *memLink) stat() stat {
 	return stat{dev: l.q.dev, ino: l.ino, kind: typeSymlink, size: uint64(len(l.to)), nlink: 1}
 }

@@ -68,7 +68,7 @@ type System struct {
 	tmpUse  *quota
 	scratch scratch
 	inodes  uint64 // the last one given in /out and /tmp
-	alive   int    // nodes of /out and /tmp
+	tree    int    // bytes of the host's memory for their names
 
 	mod api.Module // whose memory mem is
 	mem memory
@@ -87,10 +87,10 @@ func New(ctx context.Context, cfg Config) (*System, error) {
 	}
 	s.mount("in", s.inputs)
 	if !cfg.NoOut {
-		s.out = newMemDir(&quota{limit: cfg.OutLimit, code: job.QuotaOut, dev: devOut, inodes: &s.alive}, s.newInode(), s.root)
+		s.out = newMemDir(&quota{limit: cfg.OutLimit, code: job.QuotaOut, dev: devOut, tree: &s.tree}, s.newInode(), s.root)
 		s.mount("out", s.out)
 	}
-	s.tmpUse = &quota{limit: cfg.TmpLimit, code: job.QuotaTmp, dev: devTmp, inodes: &s.alive}
+	s.tmpUse = &quota{limit: cfg.TmpLimit, code: job.QuotaTmp, dev: devTmp, tree: &s.tree}
 	s.tmp = newMemDir(s.tmpUse, s.newInode(), s.root)
 	s.mount("tmp", s.tmp)
 	for _, d := range []*descriptor{
