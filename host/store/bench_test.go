@@ -1,0 +1,114 @@
+package store
+
+import (
+	"fmt"
+	"os"
+	"testing"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// benchSizes are a Task's or Outcome's, and those of the two profiles' leaves.
+var benchSizes = []int{300, 256 << 10, 1 << 20}
+
+// benchBlocks makes so many blocks of n bytes that they stay within 256 MiB.
+func benchBlocks(n int) []dag.Block {
+	blocks := make([]dag.Block, min(10_000, (256<<20)/n))
+	for i := range blocks {
+		blocks[i] = raw(uint64(i), n)
+	}
+	return blocks
+}
+
+func bySize(b *testing.B, bench func(b *testing.B, s *Store, blocks []dag.Block)) {
+	for _, n := range benchSizes {
+		b.Run(fmt.Sprintf("size=%d", n), func(b *testing.B) {
+			b.SetBytes(int64(n))
+			bench(b, newStore(b), benchBlocks(n))
+		})
+	}
+}
+
+// BenchmarkPut puts new blocks in a session, without syncing them.
+func BenchmarkPut(b *testing.B) {
+	bySize(b, func(b *testing.B, s *Store, blocks []dag.Block) {
+		n := s.Begin()
+		defer n.End()
+		for i := 0; b.Loop(); i++ {
+			if i > 0 && i%len(blocks) == 0 {
+				b.StopTimer()
+				must(b, os.RemoveAll(s.Dir()+"/blocks"))
+				must(b, makeEmpty(s.Dir()+"/blocks/tmp"))
+				b.StartTimer()
+			}
+			must(b, n.Put(b.Context(), blocks[i%len(blocks)]))
+		}
+	})
+}
+
+// BenchmarkPutAgain puts blocks that are here: each is compared with its file.
+func BenchmarkPutAgain(b *testing.B) {
+	bySize(b, func(b *testing.B, s *Store, blocks []dag.Block) {
+		must(b, s.Put(b.Context(), blocks...))
+		for i := 0; b.Loop(); i++ {
+			must(b, s.Put(b.Context(), blocks[i%len(blocks)]))
+		}
+	})
+}
+
+func BenchmarkGet(b *testing.B) {
+	bySize(b, func(b *testing.B, s *Store, blocks []dag.Block) {
+		must(b, s.Put(b.Context(), blocks...))
+		for i := 0; b.Loop(); i++ {
+			_, err := s.Get(b.Context(), blocks[i%len(blocks)].CID())
+			must(b, err)
+		}
+	})
+}
+
+func BenchmarkHas(b *testing.B) {
+	s := newStore(b)
+	blocks := benchBlocks(300)
+	must(b, s.Put(b.Context(), blocks[:len(blocks)/2]...)) // the others are not here
+	for i := 0; b.Loop(); i++ {
+		_, err := s.Has(b.Context(), blocks[i%len(blocks)].CID())
+		must(b, err)
+	}
+}
+
+// BenchmarkOpen opens and closes a repo of 10,000 blocks.
+func BenchmarkOpen(b *testing.B) {
+	s := newStore(b)
+	must(b, s.Put(b.Context(), benchBlocks(300)...))
+	must(b, s.Close())
+	for b.Loop() {
+		s, err := Open(s.Dir(), Config{})
+		must(b, err)
+		must(b, s.Close())
+	}
+}
+
+// BenchmarkCollect marks and sweeps 10,000 blocks, all of them kept.
+func BenchmarkCollect(b *testing.B) {
+	s := newStore(b)
+	blocks := benchBlocks(300)
+	must(b, s.Put(b.Context(), blocks...))
+	var roots []Root
+	for part := blocks; len(part) > 0; part = part[min(200, len(part)):] {
+		var links []cid.Cid
+		for _, l := range part[:min(200, len(part))] {
+			links = append(links, l.CID())
+		}
+		inner := node(links...)
+		must(b, s.Put(b.Context(), inner))
+		roots = append(roots, Root{inner.CID(), true})
+	}
+	must(b, s.AddPin(b.Context(), Pin{Name: "all", Roots: roots}))
+	for b.Loop() {
+		if done := collect(b, s); done.Removed > 0 {
+			b.Fatalf("%+v", done)
+		}
+	}
+}
