@@ -1,6 +1,6 @@
 // Package examples runs every example guest and compares what it puts out with the
 // want.json in its folder. The guests in Go are built by the test; the others are
-// the modules in testdata/modules, so that Go is all it takes.
+// the modules in testdata, so that Go is all it takes.
 //
 //	go test ./wasm-examples -update    writes what came out into the want.json files
 package examples
@@ -128,7 +128,7 @@ func module(t *testing.T, example string, w wanted) []byte {
 	if w.Go {
 		return goModule(t, example, w.ABI)
 	}
-	b, err := os.ReadFile(filepath.Join("testdata", "modules", example+".wasm"))
+	b, err := os.ReadFile(filepath.Join("testdata", example+".wasm"))
 	if err != nil {
 		t.Fatal(err)
 	}

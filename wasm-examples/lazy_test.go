@@ -45,7 +45,7 @@ func TestTailIsLazy(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.Close()
-	module, err := os.ReadFile(filepath.Join("testdata", "modules", "tail-c.wasm"))
+	module, err := os.ReadFile(filepath.Join("testdata", "tail-c.wasm"))
 	if err != nil {
 		t.Fatal(err)
 	}

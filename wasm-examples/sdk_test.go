@@ -46,7 +46,7 @@ func TestSDKs(t *testing.T) {
 
 func sdkModule(t *testing.T, lang string) []byte {
 	if lang != "go" {
-		b, err := os.ReadFile(filepath.Join("testdata", "modules", "sdk-"+lang+".wasm"))
+		b, err := os.ReadFile(filepath.Join("testdata", "sdk-"+lang+".wasm"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,6 @@
-// dagwalk measures the DAGs below its inputs block by block: how many blocks there
+//go:build wasip1
+
+// Command dagwalk measures the DAGs below its inputs block by block: how many blocks there
 // are of each codec, how many bytes, how many links, how deep. A block that is
 // linked twice is counted once and walked once.
 //
