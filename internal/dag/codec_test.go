@@ -56,6 +56,9 @@ func FuzzDagPB(f *testing.F) {
 			t.Fatalf("written and read again it is another: %v", err)
 		}
 		if fs, err := parseFS(n.data); err == nil {
+			if len(fs.encode()) != fs.size() || !bytes.Equal(fs.encodeAlone(), pbNode{data: fs.encode()}.encode()) {
+				t.Fatal("a UnixFS message has another length than it says")
+			}
 			if again, err := parseFS(fs.encode()); err != nil || again.typ != fs.typ || !slices.Equal(again.blockSizes, fs.blockSizes) {
 				t.Fatalf("UnixFS written and read again is another: %v", err)
 			}

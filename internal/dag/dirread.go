@@ -112,7 +112,7 @@ func shardNode(n pbNode, fs fsNode) (*dirNode, error) {
 	}
 	pad := prefixLen(d.fanout)
 	for i, l := range d.links {
-		if len(l.name) < pad || l.name[:pad] != slotPrefix(d.slots[i], d.fanout) {
+		if !hasSlotPrefix(l.name, d.slots[i], pad) {
 			return nil, fmt.Errorf("link %q in slot %d", l.name, d.slots[i])
 		}
 	}

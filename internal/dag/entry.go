@@ -18,7 +18,7 @@ type Entry struct {
 
 // AddSymlink adds a symlink to target, which is not looked at.
 func AddSymlink(ctx context.Context, bs Blocks, target string, p Profile) (Entry, error) {
-	b, err := p.node(pbNode{data: fsNode{typ: fsSymlink, data: []byte(target)}.encode()}.encode())
+	b, err := p.node(fsNode{typ: fsSymlink, data: []byte(target)}.encodeAlone())
 	if err != nil {
 		return Entry{}, err
 	}

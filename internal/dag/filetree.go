@@ -25,7 +25,7 @@ func (p Profile) leaf(chunk []byte) (Block, child, error) {
 	if len(chunk) > 0 {
 		n.data = chunk
 	}
-	b, err := p.node(pbNode{data: n.encode()}.encode())
+	b, err := p.node(n.encodeAlone())
 	return b, newChild(b, uint64(len(chunk)), abi.KindFile), err
 }
 

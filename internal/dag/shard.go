@@ -29,6 +29,20 @@ func slotPrefix(slot, fanout int) string { return fmt.Sprintf("%0*X", prefixLen(
 
 func prefixLen(fanout int) int { return (bits.Len(uint(fanout-1)) + 3) / 4 }
 
+// hasSlotPrefix reports whether name begins with slot's prefix of n digits.
+func hasSlotPrefix(name string, slot, n int) bool {
+	if len(name) < n {
+		return false
+	}
+	for i := n - 1; i >= 0; i-- {
+		if name[i] != "0123456789ABCDEF"[slot&15] {
+			return false
+		}
+		slot >>= 4
+	}
+	return true
+}
+
 func (d *DirWriter) sharded(ctx context.Context) (pbLink, error) {
 	for i := range d.entries {
 		d.entries[i].hash = nameHash(d.entries[i].name)

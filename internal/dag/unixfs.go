@@ -129,8 +129,9 @@ func (n *fsNode) addPacked(b []byte) error {
 
 // encode writes the message as Kubo does: fields in order, data only where there is
 // some, block sizes unpacked.
-func (n fsNode) encode() []byte {
-	b := make([]byte, 0, len(n.data)+32+5*len(n.blockSizes))
+func (n fsNode) encode() []byte { return n.appendTo(make([]byte, 0, n.size())) }
+
+func (n fsNode) appendTo(b []byte) []byte {
 	b = appendVarintField(b, fsFieldType, uint64(n.typ))
 	if n.data != nil {
 		b = protowire.AppendTag(b, fsFieldData, protowire.BytesType)
@@ -147,6 +148,32 @@ func (n fsNode) encode() []byte {
 		b = appendVarintField(b, fsFieldFanout, n.fanout)
 	}
 	return b
+}
+
+// size is the length of the message in bytes.
+func (n fsNode) size() int {
+	size := 1 + varintSize(uint64(n.typ))
+	if n.data != nil {
+		size += 1 + varintSize(uint64(len(n.data))) + len(n.data)
+	}
+	if n.hasSize {
+		size += 1 + varintSize(n.fileSize)
+	}
+	for _, s := range n.blockSizes {
+		size += 1 + varintSize(s)
+	}
+	if n.typ == fsShard {
+		size += 1 + varintSize(n.hashType) + 1 + varintSize(n.fanout)
+	}
+	return size
+}
+
+// encodeAlone writes the dag-pb block of a node without links, in one piece.
+func (n fsNode) encodeAlone() []byte {
+	size := n.size()
+	b := make([]byte, 0, 1+varintSize(uint64(size))+size)
+	b = protowire.AppendTag(b, pbData, protowire.BytesType)
+	return n.appendTo(protowire.AppendVarint(b, uint64(size)))
 }
 
 func appendVarintField(b []byte, num protowire.Number, v uint64) []byte {
