@@ -45,7 +45,7 @@ func TestKill(t *testing.T) {
 			return []string{"run", "--quiet", copyWasm, "--input", input, "--env", "I=" + fmt.Sprint(i)}
 		}},
 		{name: "gc", args: func(int) []string { return []string{"gc"} }},
-		{name: "import", args: func(int) []string { return []string{"car", "import", "--quiet", car} }},
+		{name: "import", args: func(int) []string { return []string{"car", "import", car} }},
 	}
 	for i := range ops { // one whole run of each says how long it takes
 		start := time.Now()

@@ -1,13 +1,14 @@
-// Command spin prints a line and never ends.
+// Command spin prints a line and never ends. It reads the clock as it goes, so that
+// the host gets a word in.
 package main
 
-import "fmt"
-
-var n uint64
+import (
+	"fmt"
+	"time"
+)
 
 func main() {
 	fmt.Println("spinning")
-	for {
-		n++
+	for time.Now().Year() > 0 {
 	}
 }
