@@ -28,7 +28,8 @@ type Dir struct {
 	mu     sync.Mutex
 	byName map[string]int // of a plain directory; made by the second Lookup
 	looked bool
-	walk   shardWalk // where the last Next of a sharded directory ended
+	walk   shardWalk  // where the last Next of a sharded directory ended
+	way    []*dirNode // the shards that the last Lookup went through, below the root
 }
 
 // dirNode is a block of a directory.
@@ -135,8 +136,10 @@ func (d *Dir) Lookup(ctx context.Context, name string) (cid.Cid, uint64, error) 
 	if !d.Sharded() {
 		return d.lookupPlain(name)
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
 	hash, used := nameHash(name), 0
-	for n := d.root; ; {
+	for n, level := d.root, 0; ; level++ {
 		i := n.link(slotOf(hash, used, n.width()))
 		if i < 0 {
 			break
@@ -149,10 +152,15 @@ func (d *Dir) Lookup(ctx context.Context, name string) (cid.Cid, uint64, error) 
 			return e.CID, e.TSize, nil
 		}
 		used += n.width()
+		if level < len(d.way) && d.way[level].cid == n.links[i].cid {
+			n = d.way[level]
+			continue
+		}
 		var err error
 		if n, err = d.below(ctx, n, i, used); err != nil {
 			return cid.Undef, 0, err
 		}
+		d.way = append(d.way[:level], n)
 	}
 	return cid.Undef, 0, &NoEntryError{d.root.cid.String(), name}
 }

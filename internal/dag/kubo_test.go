@@ -40,7 +40,7 @@ func (k kubo) run(t *testing.T, stdin []byte, args ...string) string {
 	if err != nil {
 		t.Fatalf("ipfs %s: %v\n%s", strings.Join(args, " "), err, stderr.String())
 	}
-	return strings.TrimSpace(string(out))
+	return string(out)
 }
 
 // add gives the sample to Kubo and returns the CID.
@@ -51,7 +51,7 @@ func (k kubo) add(t *testing.T, m fstest.MapFS, args ...string) string {
 	if err := os.CopyFS(dir, m); err != nil {
 		t.Fatal(err)
 	}
-	return k.run(t, nil, append([]string{"add", "-r", "-Q", "--offline", "--pin=false", filepath.Join(dir, "root")}, args...)...)
+	return strings.TrimSpace(k.run(t, nil, append([]string{"add", "-r", "-Q", "--offline", "--pin=false", filepath.Join(dir, "root")}, args...)...))
 }
 
 // TestKuboCIDs adds every sample with Kubo and here.
@@ -135,5 +135,65 @@ func TestKuboReads(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestKuboWrites reads what Kubo makes in ways that this package never does itself.
+func TestKuboWrites(t *testing.T) {
+	k := startKubo(t, UnixFSv1.Name)
+	tree := manyFiles(50)(UnixFSv1)
+	for name, f := range nested(UnixFSv1) {
+		if !strings.Contains(name, "/.") {
+			tree[name] = f
+		}
+	}
+	for i := range 3000 {
+		tree[fmt.Sprintf("root/wide/%04d-%s", i, strings.Repeat("n", 90))] = &fstest.MapFile{Data: fmt.Append(nil, i), Mode: 0o644}
+	}
+	for _, args := range []string{
+		"--trickle --chunker=size-1000 --max-file-links=5",
+		"--trickle --chunker=size-1000 --raw-leaves=false",
+		"--inline --inline-limit=100",
+		"--hash=blake3",
+		"--hash=sha2-512 --chunker=rabin",
+		"--chunker=buzhash --raw-leaves=false",
+		"--max-hamt-fanout=16 --max-directory-links=20",
+		"--preserve-mode --preserve-mtime --cid-version=0 --raw-leaves=false",
+	} {
+		t.Run(args, func(t *testing.T) {
+			root, err := ParsePath(k.add(t, tree, strings.Fields(args)...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			bs := new(MemBlocks)
+			exported := k.run(t, nil, "dag", "export", "--offline", root.String())
+			roots, err := ReadCAR(ctx, strings.NewReader(exported), func(b Block) error { return bs.Put(ctx, b) })
+			if err != nil || len(roots) != 1 || roots[0] != root.Root {
+				t.Fatalf("roots %v, %v", roots, err)
+			}
+			if e, err := Count(ctx, bs, root.Root); err != nil || !e.Exact {
+				t.Errorf("%+v, %v", e, err)
+			}
+			got := map[string]string{}
+			readTree(t, bs, root.Root, "root", got)
+			for name, f := range tree {
+				want := string(f.Data)
+				if f.Mode&fs.ModeSymlink != 0 {
+					want = "-> " + want
+				}
+				if f.Mode.IsDir() {
+					name += "/"
+				}
+				if have, ok := got[name]; !ok || have != want {
+					t.Errorf("%s: %d bytes, want %d", name, len(have), len(want))
+				}
+				if !f.Mode.IsDir() {
+					at := Path{root.Root, strings.Split(strings.TrimPrefix(name, "root/"), "/")}
+					if _, err := Resolve(ctx, bs, at); err != nil {
+						t.Error(err)
+					}
+				}
+			}
+		})
 	}
 }
