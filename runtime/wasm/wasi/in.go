@@ -14,6 +14,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
 // inputs is /in: every input once, in the Task's order, by its name or else by its
@@ -22,7 +23,9 @@ import (
 // What an input and what is below it look like: a UnixFS file and a raw block are
 // files; a directory is a directory; a symlink is a symlink; any other block, of
 // whatever codec, is a file of the block's bytes. A block that claims to be UnixFS and
-// is malformed answers eIO where it is used.
+// is malformed answers eIO where it is used. Until it is opened, a raw block in a
+// directory is as long as the directory claims, so that a tree can be walked without
+// reading its files.
 type inputs struct {
 	blocks  dag.Blocks
 	given   []job.Input
@@ -114,29 +117,39 @@ func (in *inputs) node(ctx context.Context, c cid.Cid, claimed uint64, parent di
 	return &inFile{inNode: at, size: o.size, settled: true}, eOK
 }
 
-// stdin returns what fd 0 reads.
+// stdin returns what fd 0 reads. A Task whose stdin is no file is refused.
 func (in *inputs) stdin(ctx context.Context, c cid.Cid) (node, error) {
 	if !c.Defined() {
 		return noFile{}, nil
 	}
 	o, err := in.load(ctx, c)
 	switch {
+	case err != nil && isMalformed(err):
+		return nil, runtime.Refusef("stdin: %v", err)
 	case err != nil:
-		return nil, err
-	case o.kind != abi.KindFile && o.kind != abi.KindRaw:
-		return nil, fmt.Errorf("%s is no file", c)
+		return nil, fmt.Errorf("open stdin: %w", err)
+	case o.file == nil:
+		return nil, runtime.Refusef("stdin %s is no file", c)
 	}
-	return &inFile{inNode: inNode{in: in, cid: c, ino: 1}, size: o.size, settled: true}, nil
+	return &inFile{inNode: inNode{in: in, cid: c, ino: hashInode(0, "stdin")}, size: o.size, settled: true}, nil
 }
 
 func (in *inputs) close() error { return in.objects.close() }
 
-// machine turns an error of reading a DAG into an errno when the DAG is to blame, for
-// then it is the same everywhere. Any other error ends the run.
+// machine turns an error of reading a DAG into an errno when the DAG is to blame. Any
+// other error ends the run.
 func machine(err error) errno {
-	if err == nil {
+	switch {
+	case err == nil:
 		return eOK
+	case isMalformed(err):
+		return eIO
 	}
+	panic(err)
+}
+
+// isMalformed reports the errors of a DAG itself, which are the same everywhere.
+func isMalformed(err error) bool {
 	var (
 		format      *dag.FormatError
 		tooBig      *dag.TooBigError
@@ -145,11 +158,8 @@ func machine(err error) errno {
 		notDir      *dag.NotDirError
 		notLink     *dag.NotSymlinkError
 	)
-	if errors.As(err, &format) || errors.As(err, &tooBig) || errors.As(err, &unsupported) ||
-		errors.As(err, &notFile) || errors.As(err, &notDir) || errors.As(err, &notLink) {
-		return eIO
-	}
-	panic(err)
+	return errors.As(err, &format) || errors.As(err, &tooBig) || errors.As(err, &unsupported) ||
+		errors.As(err, &notFile) || errors.As(err, &notDir) || errors.As(err, &notLink)
 }
 
 // inNode is what all nodes of inputs are.

@@ -139,17 +139,17 @@ func TestDescriptors(t *testing.T) {
 	if n, _ := c.open("out/f", 0, rightRead); n != 4 {
 		t.Errorf("the lowest free number is %d", n)
 	}
-	want(t, "close twice", errors2(c.close(4), c.close(4)), eBADF)
+	want(t, "close twice", either(c.close(4), c.close(4)), eBADF)
 	if c.s.fds.used != 5 {
 		t.Errorf("%d descriptors are counted", c.s.fds.used)
 	}
-	want(t, "close of all", errors2(c.close(0), c.close(3)), eOK)
+	want(t, "close of all", either(c.close(0), c.close(3)), eOK)
 	_, e = c.open("out/f", 0, rightRead)
 	want(t, "open below a closed preopen", e, eBADF)
 }
 
-// errors2 returns the second errno if the first is none.
-func errors2(a, b errno) errno {
+// either returns the first errno that is one.
+func either(a, b errno) errno {
 	if a != eOK {
 		return a
 	}
@@ -161,7 +161,7 @@ func TestRemovedDirectory(t *testing.T) {
 	c.mkdir("out/a")
 	c.mkdir("out/a/b")
 	fd, _ := c.open("out/a/b", oDirectory, 0)
-	want(t, "rmdir", errors2(c.rmdir("out/a/b"), c.rmdir("out/a")), eOK)
+	want(t, "rmdir", either(c.rmdir("out/a/b"), c.rmdir("out/a")), eOK)
 	want(t, "mkdir in what is gone", c.on("path_create_directory", fd, "x"), eNOENT)
 	want(t, "mkdir above it", c.on("path_create_directory", fd, "../x"), eNOENT)
 	list, e := c.list(fd, 0, 300)
@@ -190,7 +190,7 @@ func TestQuotaCountsBothSides(t *testing.T) {
 	if out() != 2*inodeCharge {
 		t.Errorf("a directory and a link count %d", out())
 	}
-	want(t, "remove", errors2(c.rmdir("out/d"), c.unlink("out/l")), eOK)
+	want(t, "remove", either(c.rmdir("out/d"), c.unlink("out/l")), eOK)
 	if out() != 0 || c.s.tree != 0 {
 		t.Errorf("nothing counts %d, %d", out(), c.s.tree)
 	}

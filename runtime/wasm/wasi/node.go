@@ -2,7 +2,6 @@ package wasi
 
 import (
 	"context"
-	"hash/fnv"
 	"io"
 )
 
@@ -148,14 +147,15 @@ func (r *rootDir) next(_ context.Context, after uint64) (entry, bool, errno) {
 }
 
 // hashInode numbers a node by its place: the inode of what holds it, and its name.
+// The hash is FNV-1a.
 func hashInode(parent uint64, name string) uint64 {
-	h := fnv.New64a()
-	var b [8]byte
-	le.PutUint64(b[:], parent)
-	_, _ = h.Write(b[:])
-	_, _ = io.WriteString(h, name)
-	if v := h.Sum64(); v != 0 {
-		return v
+	const prime = 1099511628211
+	h := uint64(14695981039346656037)
+	for i := range 8 {
+		h = (h ^ parent>>(8*i)&0xff) * prime
 	}
-	return 1
+	for i := range len(name) {
+		h = (h ^ uint64(name[i])) * prime
+	}
+	return max(h, 1)
 }

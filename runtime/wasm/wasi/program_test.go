@@ -230,8 +230,14 @@ func TestStdin(t *testing.T) {
 		t.Errorf("stdin is not what it should be: %d bytes", len(o.stdout))
 	}
 	cfg.Stdin = cfg.Inputs[1].CID
-	if _, err := New(context.Background(), cfg); err == nil {
-		t.Error("a directory can be stdin")
+	var refused *runtime.RefusedError
+	if _, err := New(context.Background(), cfg); !errors.As(err, &refused) {
+		t.Errorf("a directory as stdin: %v", err)
+	}
+	missing := dag.NewBlock(cid.Raw, []byte("not put")).CID()
+	var absent *dag.NotFoundError
+	if _, err := New(context.Background(), Config{Blocks: bs, Stdin: missing}); !errors.As(err, &absent) {
+		t.Errorf("a stdin that is not here: %v", err)
 	}
 }
 

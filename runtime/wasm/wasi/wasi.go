@@ -22,7 +22,6 @@ package wasi
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"strings"
@@ -76,14 +75,15 @@ type System struct {
 
 type contextKey struct{}
 
-// New makes the world of one run. It reads nothing but the root of Stdin.
+// New makes the world of one run. It reads nothing but the root of Stdin; the error is
+// a *runtime.RefusedError if that is no file.
 func New(ctx context.Context, cfg Config) (*System, error) {
 	s := &System{cfg: cfg, clock: clock{Epoch}, random: rand.NewChaCha8(cfg.Seed), scratch: scratch{dir: cfg.Scratch}}
 	s.root = &rootDir{}
 	s.inputs = newInputs(cfg.Blocks, cfg.Inputs, s.root)
 	stdin, err := s.inputs.stdin(ctx, cfg.Stdin)
 	if err != nil {
-		return nil, fmt.Errorf("open stdin: %w", err)
+		return nil, err
 	}
 	s.mount("in", s.inputs)
 	if !cfg.NoOut {
