@@ -97,20 +97,32 @@ func transcript(t *testing.T, e runtime.Executor, blocks *dag.MemBlocks, module 
 	return text(t, blocks, c)
 }
 
+// sdkTree makes a directory with a file, a directory, a symlink, a name outside of
+// ASCII, and one that is longer than the buffer that an SDK begins with.
 func sdkTree(t *testing.T, blocks dag.Blocks) cid.Cid {
-	dir := t.TempDir()
-	for _, err := range []error{
-		os.WriteFile(filepath.Join(dir, "a"), []byte("a file\n"), 0o644),
-		os.Mkdir(filepath.Join(dir, "dir"), 0o755),
-		os.WriteFile(filepath.Join(dir, "dir", "c"), []byte("c below dir"), 0o644),
-		os.WriteFile(filepath.Join(dir, "größe"), nil, 0o644),
-		os.Symlink("dir/c", filepath.Join(dir, "link")),
-	} {
+	ctx, p := t.Context(), dag.UnixFSv1
+	top, sub := dag.NewDirWriter(blocks, p), dag.NewDirWriter(blocks, p)
+	put := func(d *dag.DirWriter, name string, e dag.Entry, err error) {
+		if err == nil {
+			err = d.Add(name, e)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
 	}
-	e, err := dag.AddTree(t.Context(), blocks, os.DirFS(dir), ".", dag.TreeOptions{Profile: dag.UnixFSv1})
+	file := func(d *dag.DirWriter, name, content string) {
+		e, err := dag.AddFile(ctx, blocks, strings.NewReader(content), p)
+		put(d, name, e, err)
+	}
+	file(top, "a", "a file\n")
+	file(top, "größe", "")
+	file(top, strings.Repeat("long", 100), "")
+	link, err := dag.AddSymlink(ctx, blocks, "dir/c", p)
+	put(top, "link", link, err)
+	file(sub, "c", "c below dir")
+	dir, err := sub.Finish(ctx)
+	put(top, "dir", dir, err)
+	e, err := top.Finish(ctx)
 	if err != nil {
 		t.Fatal(err)
 	}
