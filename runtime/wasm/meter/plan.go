@@ -12,9 +12,10 @@ type plan struct {
 
 	fuel  uint32    // the local that keeps fuel
 	value [4]uint32 // scratch locals by canonForm; noLocal if unused
-	pick  [3]uint32 // scratch locals of selects: their second operand, by scratchOf; noLocal if unused
-	cond  uint32    // scratch local of selects: the condition
 	added []byte    // types of the added locals
+
+	// Scratch locals of selects: the condition, the second operand. noLocal if unused.
+	cond, pick32, pick64 uint32
 }
 
 const noLocal = math.MaxUint32
@@ -26,12 +27,9 @@ const localBias = 3
 // makePlan decides. All of it depends on the function's source alone.
 func (b *body) makePlan() *plan {
 	p := &b.plan
-	*p = plan{added: p.added[:0], fuel: noLocal, cond: noLocal}
+	*p = plan{added: p.added[:0], fuel: noLocal, cond: noLocal, pick32: noLocal, pick64: noLocal}
 	for i := range p.value {
 		p.value[i] = noLocal
-	}
-	for i := range p.pick {
-		p.pick[i] = noLocal
 	}
 	slots := b.maxSlots
 	for _, t := range b.locals {

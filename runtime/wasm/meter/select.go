@@ -1,41 +1,57 @@
 package meter
 
-// selectFloat stands for a select of type t.
+// wazero 1.12's amd64 compiler gives wrong results for some selects of floats and
+// vectors. Its conditional move of an XMM register, xmmCMov, keeps its destination
+// when the condition is false, so it reads it; but the tables of the register
+// allocator list it as one that only writes it (defKindOp2, useKindOp1), where the
+// integer cmove is listed right (useKindOp1Op2Reg). With all registers taken, the
+// other operand is reloaded into that very register, and the value selected is lost.
+//
+// So no such select is emitted. Scalars are selected as integers of the same bits;
+// vectors by a mask.
+
+// selectFloat stands for a select of type t, one of f32, f64 and v128.
 func (e *emitter) selectFloat(t byte) {
-	x, y := e.value[pickForm(t)], e.pick[pickForm(t)]
+	switch t {
+	case typeV128:
+		e.i32(0)
+		e.op(opI32Ne)
+		e.i32(-1)
+		e.op(opI32Mul)
+		e.vectorOp(vectorI32x4Splat)
+		e.vectorOp(vectorBitselect)
+	case typeF32:
+		e.selectAs(e.pick32, opI32ReinterpretF32, opF32ReinterpretI32)
+	case typeF64:
+		e.selectAs(e.pick64, opI64ReinterpretF64, opF64ReinterpretI64)
+	}
+}
+
+// selectAs selects by way of integers: y is the local for the second operand.
+func (e *emitter) selectAs(y uint32, in, out byte) {
 	e.set(e.cond)
+	e.op(in)
 	e.set(y)
-	e.set(x)
-	e.op(opBlock, emptyBlock)
-	e.get(e.cond)
-	e.brIf(0)
+	e.op(in)
 	e.get(y)
-	e.set(x)
-	e.op(opEnd)
-	e.get(x)
+	e.get(e.cond)
+	e.op(opSelect, out)
 }
 
 // planSelect reserves the scratch locals of a select of type t.
 func (b *body) planSelect(t byte) {
-	p, form := &b.plan, pickForm(t)
-	if p.cond == noLocal {
-		p.cond = b.addLocal(typeI32)
+	p := &b.plan
+	reserve := func(local *uint32, t byte) {
+		if *local == noLocal {
+			*local = b.addLocal(t)
+		}
 	}
-	if p.value[form] == noLocal {
-		p.value[form] = b.addLocal(t)
-	}
-	if p.pick[form] == noLocal {
-		p.pick[form] = b.addLocal(t)
-	}
-}
-
-// pickForm is the scratch local, by canonForm, that serves selects of type t.
-func pickForm(t byte) canonForm {
 	switch t {
 	case typeF32:
-		return canonF32
+		reserve(&p.cond, typeI32)
+		reserve(&p.pick32, typeI32)
 	case typeF64:
-		return canonF64
+		reserve(&p.cond, typeI32)
+		reserve(&p.pick64, typeI64)
 	}
-	return canonF32x4
 }
