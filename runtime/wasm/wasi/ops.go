@@ -123,7 +123,7 @@ func (s *System) rename(ctx context.Context, from directory, path string, toFrom
 		return eOK
 	}
 	moved := old.node.(memNode)
-	if e := s.mayReplace(moved, newDir, to); e != eOK {
+	if e := mayReplace(moved, newDir, to); e != eOK {
 		return e
 	}
 	switch n := moved.(type) {
@@ -141,7 +141,7 @@ func (s *System) rename(ctx context.Context, from directory, path string, toFrom
 }
 
 // mayReplace reports why moved may not take the place to in d.
-func (s *System) mayReplace(moved memNode, d *memDir, to place) errno {
+func mayReplace(moved memNode, d *memDir, to place) errno {
 	dir, isDir := moved.(*memDir)
 	over, overDir := to.node.(*memDir)
 	switch {

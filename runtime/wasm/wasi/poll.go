@@ -1,6 +1,9 @@
 package wasi
 
-import "context"
+import (
+	"context"
+	"math"
+)
 
 // Layout and values of poll_oneoff.
 const (
@@ -39,23 +42,22 @@ func pollOneoff(ctx context.Context, s *System, m memory, p []uint64) errno {
 	if e != eOK {
 		return e
 	}
-	var earliest uint64
-	waits := true
-	for i := range n {
-		sub := s.subscription(in[i*subscriptionSize:])
-		if sub.kind != eventClock || sub.bad != eOK {
-			waits = false
-		} else if i == 0 || sub.deadline < earliest {
-			earliest = sub.deadline
-		}
-	}
 	start := s.clock.now
-	if waits && earliest > start {
+	earliest := uint64(math.MaxUint64)
+	for i := range n {
+		sub := s.subscription(in[i*subscriptionSize:], start)
+		if sub.kind != eventClock || sub.bad != eOK {
+			earliest = start // something is ready: no time passes
+			break
+		}
+		earliest = min(earliest, sub.deadline)
+	}
+	if earliest > start {
 		s.clock.sleep(earliest - start)
 	}
 	events := uint64(0)
 	for i := range n {
-		sub := s.subscriptionAt(in[i*subscriptionSize:], start)
+		sub := s.subscription(in[i*subscriptionSize:], start)
 		if sub.kind == eventClock && sub.bad == eOK && sub.deadline > s.clock.now {
 			continue
 		}
@@ -65,10 +67,8 @@ func pollOneoff(ctx context.Context, s *System, m memory, p []uint64) errno {
 	return m.put32(p[3], uint32(events))
 }
 
-func (s *System) subscription(b []byte) subscription { return s.subscriptionAt(b, s.clock.now) }
-
-// subscriptionAt reads a subscription that was made at the moment now.
-func (s *System) subscriptionAt(b []byte, now uint64) subscription {
+// subscription reads a subscription that was made at the moment now.
+func (s *System) subscription(b []byte, now uint64) subscription {
 	sub := subscription{userdata: le.Uint64(b), kind: b[8]}
 	switch sub.kind {
 	case eventClock:

@@ -401,3 +401,40 @@ func TestCProgram(t *testing.T) {
 		t.Errorf("exit %d, %v\n%s", o.exit, o.err, o.stdout)
 	}
 }
+
+// section is a section of a module.
+func section(id byte, body ...string) string {
+	s := strings.Join(body, "")
+	return string([]byte{id, byte(len(s))}) + s
+}
+
+// A module without a memory gets EFAULT for every pointer, and its run goes on.
+func TestModuleWithoutMemory(t *testing.T) {
+	module := "\x00asm\x01\x00\x00\x00" +
+		section(1, "\x02\x60\x02\x7f\x7f\x01\x7f\x60\x00\x00") +
+		section(2, "\x01\x16", ModuleName, "\x0dclock_res_get", "\x00\x00") +
+		section(3, "\x01\x01") +
+		section(7, "\x01\x06_start\x00\x01") +
+		// if clock_res_get(0, 0) != EFAULT { unreachable }
+		section(10, "\x01\x0f\x00\x41\x00\x41\x00\x10\x00\x41\x15\x47\x04\x40\x00\x0b\x0b")
+	guest, err := host.CompileModule(context.Background(), []byte(module))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o := runGuest(t, guest, Config{}); o.err != nil || o.exit != 0 {
+		t.Errorf("exit %d, %v", o.exit, o.err)
+	}
+}
+
+// One runtime serves many guests at once, each with its own System.
+func TestGuestsSideBySide(t *testing.T) {
+	for i := range 4 {
+		t.Run(fmt.Sprint(i), func(t *testing.T) {
+			t.Parallel()
+			o := passes(t, Config{Env: []string{fmt.Sprint("I=", i)}}, "words")
+			if want := fmt.Sprintf("[] [\"I=%d\"]\n", i); o.stdout != want {
+				t.Errorf("%q, want %q", o.stdout, want)
+			}
+		})
+	}
+}
