@@ -34,6 +34,7 @@ func Suite(t *testing.T, open func(t *testing.T) runtime.Executor) {
 		{"sole output", testSole},
 		{"print", testPrint},
 		{"print to a closed pipe", testClosedPipe},
+		{"print is live", testLive},
 		{"memory limit", testGrow},
 		{"own memory limit", testGrowMax},
 		{"log limit", testLogs},
@@ -265,6 +266,32 @@ func testClosedPipe(t *testing.T, w *World) {
 		if _, err := w.Executor.Run(t.Context(), task, w.Limits, env); !errors.Is(err, io.ErrClosedPipe) {
 			t.Errorf("%s: error %v", name, err)
 		}
+	}
+}
+
+// writerFunc is a function as an io.Writer.
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
+
+// testLive has a guest that prints for ever; who follows it ends the run at the first line.
+func testLive(t *testing.T, w *World) {
+	cause := errors.New("seen enough")
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var seen strings.Builder
+	env := w.Env(t)
+	env.Stderr = writerFunc(func(p []byte) (int, error) {
+		seen.Write(p)
+		if strings.Contains(seen.String(), "line\n") {
+			cancel(cause)
+		}
+		return len(p), nil
+	})
+	if _, err := w.Executor.Run(ctx, w.Task(t, Module("logs")), w.Limits, env); !errors.Is(err, cause) {
+		t.Errorf("error %v, want %v", err, cause)
+	}
+	if seen.String() != "line\n" {
+		t.Errorf("saw %q", seen.String())
 	}
 }
 
