@@ -51,7 +51,6 @@ func (in *inputs) stat() stat {
 }
 
 func (in *inputs) up() directory { return in.parent }
-func (in *inputs) list() lister  { return in }
 
 func (in *inputs) nameOf(i int) string {
 	if n := in.given[i].Name; n != "" {
@@ -183,7 +182,6 @@ type inDir struct {
 
 func (d *inDir) stat() stat    { return d.statAs(typeDirectory, 0) }
 func (d *inDir) up() directory { return d.parent }
-func (d *inDir) list() lister  { return d }
 
 func (d *inDir) lookup(ctx context.Context, name string) (node, errno) {
 	o, e := d.in.open(ctx, d.cid)

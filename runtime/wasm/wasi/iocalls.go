@@ -159,12 +159,9 @@ func fdReaddir(ctx context.Context, s *System, m memory, p []uint64) errno {
 	if e != eOK {
 		return e
 	}
-	if d.listing == nil {
-		d.listing = dir.list()
-	}
 	used, cookie := 0, p[3]
 	for used < len(buf) {
-		ent, ok, e := nextEntry(ctx, dir, d.listing, cookie)
+		ent, ok, e := nextEntry(ctx, dir, cookie)
 		if e != eOK {
 			return e
 		}
@@ -177,15 +174,15 @@ func fdReaddir(ctx context.Context, s *System, m memory, p []uint64) errno {
 	return m.put32(p[4], uint32(used))
 }
 
-// nextEntry is the listing's next, with "." and ".." before it.
-func nextEntry(ctx context.Context, dir directory, l lister, after uint64) (entry, bool, errno) {
+// nextEntry is the directory's next, with "." and ".." before it.
+func nextEntry(ctx context.Context, dir directory, after uint64) (entry, bool, errno) {
 	switch after {
 	case cookieStart:
 		return entry{".", dir.stat().ino, typeDirectory, cookieDot}, true, eOK
 	case cookieDot:
 		return entry{"..", dir.up().stat().ino, typeDirectory, cookieDotDot}, true, eOK
 	}
-	return l.next(ctx, after)
+	return dir.next(ctx, after)
 }
 
 // putDirent writes as much of an entry as there is room for.

@@ -45,14 +45,9 @@ type directory interface {
 	up() directory
 	// lookup returns the entry name, eNOENT where there is none.
 	lookup(ctx context.Context, name string) (node, errno)
-	// list starts a listing. It belongs to one descriptor.
-	list() lister
-}
-
-// lister walks a directory's entries in an order that is the same on every host.
-type lister interface {
-	// next returns the first entry whose cookie is greater than after; ok is false at
-	// the end. Cookies of entries are greater than [cookieDotDot].
+	// next returns the first entry whose cookie is greater than after, in an order that
+	// is the same on every host; ok is false at the end. Cookies of entries are greater
+	// than [cookieDotDot].
 	next(ctx context.Context, after uint64) (e entry, ok bool, err errno)
 }
 
@@ -134,8 +129,6 @@ func (r *rootDir) lookup(_ context.Context, name string) (node, errno) {
 	}
 	return nil, eNOENT
 }
-
-func (r *rootDir) list() lister { return r }
 
 func (r *rootDir) next(_ context.Context, after uint64) (entry, bool, errno) {
 	i := after - cookieDotDot

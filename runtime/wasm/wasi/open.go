@@ -58,7 +58,6 @@ type descriptor struct {
 	read    bool
 	write   bool
 	preopen bool
-	listing lister // of a directory, once it was listed
 }
 
 // open opens path and returns its descriptor's number.

@@ -45,7 +45,6 @@ func newMemDir(q *quota, ino uint64, parent directory) *memDir {
 
 func (d *memDir) inode() uint64 { return d.ino }
 func (d *memDir) up() directory { return d.parent }
-func (d *memDir) list() lister  { return d }
 func (d *memDir) stat() stat {
 	nlink := uint64(1)
 	if d.removed {
