@@ -72,28 +72,3 @@ func (f *File) Close() error {
 	f.ahead.running.Wait()
 	return nil
 }
-
-// maxCachedLinks bounds the tables that a File keeps, in links: some 20 MB.
-const maxCachedLinks = 256 << 10
-
-// nodeCache keeps the tables of inner nodes; when they are too many it forgets them
-// all, which costs a reader as many nodes as the file is deep.
-type nodeCache struct {
-	nodes map[cid.Cid]piece
-	links int
-}
-
-func (n *nodeCache) get(c cid.Cid) (piece, bool) {
-	p, ok := n.nodes[c]
-	return p, ok
-}
-
-func (n *nodeCache) add(p piece) {
-	if n.nodes == nil || n.links+len(p.node.cids) > maxCachedLinks {
-		n.nodes, n.links = make(map[cid.Cid]piece), 0
-	}
-	if _, ok := n.nodes[p.cid]; !ok {
-		n.nodes[p.cid] = p
-		n.links += len(p.node.cids)
-	}
-}

@@ -37,6 +37,9 @@ type piece struct {
 	cid  cid.Cid
 	data []byte    // a leaf's bytes, or those that an inner node holds before its children
 	node *fileNode // nil for a leaf
+	// memory is about what keeping it costs, in bytes: the block, which data is a part
+	// of and whose CIDs are copied, and the table.
+	memory int
 }
 
 // fileNode is the table of an inner node.
@@ -100,7 +103,7 @@ func parsePiece(b Block) (piece, error) {
 	if fs.typ != fsFile && fs.typ != fsRaw {
 		return piece{}, &NotFileError{b.cid, fs.typ.String()}
 	}
-	p := piece{cid: b.cid, data: fs.data}
+	p := piece{cid: b.cid, data: fs.data, memory: 2*len(b.data) + 64*len(n.links)}
 	if len(n.links) > 0 || len(fs.blockSizes) > 0 {
 		if p.node, err = fileTable(n, fs); err != nil {
 			return piece{}, formatErrorf(b.cid, "%v", err)

@@ -359,13 +359,28 @@ func TestOpenFileRefuses(t *testing.T) {
 	}
 }
 
-// A file of very many inner nodes does not stay in memory as a whole.
+// A file of very many inner nodes does not stay in memory as a whole, whether they hold
+// many links or much data of their own.
 func TestNodeCacheIsBounded(t *testing.T) {
+	bs := new(MemBlocks)
+	leaf := put(bs, cid.Raw, []byte("x"))
 	var n nodeCache
 	for i := range 100 {
-		n.add(piece{cid: NewBlock(cid.Raw, fmt.Append(nil, i)).CID(), node: &fileNode{cids: make([]cid.Cid, 50000)}})
-		if n.links > maxCachedLinks || len(n.nodes)*50000 != n.links {
-			t.Fatalf("%d nodes with %d links", len(n.nodes), n.links)
+		c := putFS(bs, fsFileNode(append(make([]byte, 1<<20), byte(i)), 1), linksTo(leaf)...)
+		p, err := loadPiece(ctx, bs, c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n.add(p)
+		held := 0
+		for _, p := range n.nodes {
+			held += len(p.data) + 64*len(p.node.cids)
+		}
+		if held > maxCachedNodes || len(n.nodes) == 0 {
+			t.Fatalf("%d nodes of %d bytes", len(n.nodes), held)
+		}
+		if got, ok := n.get(c); !ok || got.cid != c {
+			t.Fatal("the last node is not kept")
 		}
 	}
 }
