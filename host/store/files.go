@@ -29,17 +29,26 @@ import (
 // file under another's name is as wrong as a flipped bit. A file is written in
 // <dir>/tmp and renamed, so it is whole whatever kills the process; after a loss of
 // power before Sync it may be short or zero, which the seal tells.
+//
+// Why not go-ds-flatfs, whose layout this is: it has no checksum, so a damaged file is
+// noticed by hashing every read (a tenth of the speed) or not at all; it keeps what is
+// there without looking, so adding a file again does not heal it; it syncs each block
+// (measured side by side, 2,000 blocks of 300 bytes on ext4: 5.7 ms a block, 3.2 ms without sync and
+// without a guarantee, 1.1 ms here and one syncfs at the end); and its count of bytes
+// used costs a walk when it opens.
 type files struct {
 	dir  string
 	temp atomic.Uint64 // names of temporary files: one process owns the folder
+	new  unsynced
 	sync syncer
 }
 
 var _ storage = (*files)(nil)
 
 const (
-	sealSize = 4
-	tempDir  = "tmp"
+	sealSize   = 4
+	tempDir    = "tmp"
+	markerFile = "unsynced"
 )
 
 var (
@@ -55,6 +64,9 @@ func openFiles(dir string, readOnly bool) (*files, error) {
 		if err := makeEmpty(filepath.Join(dir, tempDir)); err != nil {
 			return nil, err
 		}
+	}
+	if err := f.new.open(filepath.Join(dir, markerFile)); err != nil {
+		return nil, err
 	}
 	if err := f.sync.open(dir, readOnly); err != nil {
 		return nil, err
@@ -100,8 +112,12 @@ func (f *files) Put(key multihash.Multihash, data []byte) error {
 	// Whoever is told that the block is kept may remove the original: look, do not assume.
 	old, oldSeal, err := readSealed(path)
 	if err == nil && oldSeal == seal && bytes.Equal(old, data) {
-		return f.sync.wrote(path)
+		return f.sync.relyOn(path)
 	}
+	if err := f.new.begin(); err != nil {
+		return err
+	}
+	defer f.new.end()
 	return f.write(path, data, seal)
 }
 
@@ -121,7 +137,7 @@ func (f *files) write(path string, data []byte, seal uint32) error {
 		os.Remove(temp)
 		return err
 	}
-	return f.sync.wrote(path)
+	return f.sync.relyOn(path)
 }
 
 func (f *files) Delete(key multihash.Multihash) error {
@@ -140,7 +156,7 @@ func (f *files) Each(ctx context.Context, fn func(entry) error) error {
 	for _, d := range shards {
 		path := filepath.Join(f.dir, d.Name())
 		switch {
-		case d.Name() == tempDir: // what is being written now
+		case d.Name() == tempDir, d.Name() == markerFile: // what is being written now
 		case d.IsDir() && len(d.Name()) == 2:
 			err = f.eachOf(ctx, d.Name(), fn)
 		default:
@@ -183,7 +199,7 @@ func (f *files) eachOf(ctx context.Context, shardName string, fn func(entry) err
 	return nil
 }
 
-func (f *files) Sync() error  { return f.sync.flush() }
+func (f *files) Sync() error  { return f.new.flush(f.sync.flush) }
 func (f *files) Close() error { return f.sync.close() }
 
 // keyOf returns the multihash that a file's name stands for: the one spelling of it.

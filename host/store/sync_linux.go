@@ -20,7 +20,8 @@ func (s *syncer) open(dir string, readOnly bool) (err error) {
 	return err
 }
 
-func (s *syncer) wrote(string) error { return nil }
+// relyOn tells the syncer that path was written, or found, and has to be durable.
+func (s *syncer) relyOn(string) error { return nil }
 
 func (s *syncer) flush() error {
 	for {

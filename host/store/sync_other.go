@@ -17,7 +17,7 @@ type syncer struct {
 	root string
 
 	mu    sync.Mutex
-	dirty map[string]struct{} // paths written since the last flush
+	dirty map[string]struct{} // paths relied on since the last flush
 }
 
 // maxDirty bounds the memory that waiting for a flush takes.
@@ -28,7 +28,8 @@ func (s *syncer) open(dir string, readOnly bool) error {
 	return nil
 }
 
-func (s *syncer) wrote(path string) error {
+// relyOn tells the syncer that path was written, or found, and has to be durable.
+func (s *syncer) relyOn(path string) error {
 	s.mu.Lock()
 	s.dirty[path] = struct{}{}
 	full := len(s.dirty) >= maxDirty
