@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"unicode/utf8"
 
 	"golang.org/x/sync/errgroup"
 
@@ -134,6 +135,9 @@ func (a *treeAdder) dir(ctx context.Context, parent *treeDir, slot int, name str
 	d := &treeDir{parent: parent, slot: slot, path: name}
 	types := make([]fs.FileMode, 0, len(list))
 	for _, e := range list {
+		if !utf8.ValidString(e.Name()) { // a path in an fs.FS cannot hold it
+			return fmt.Errorf("add %s: the name %q in it is not UTF-8", name, e.Name())
+		}
 		if a.o.Hidden || !strings.HasPrefix(e.Name(), ".") {
 			d.names = append(d.names, e.Name())
 			types = append(types, e.Type())

@@ -161,6 +161,20 @@ func TestAddTreeSpecialFiles(t *testing.T) {
 	}
 }
 
+func TestAddTreeNames(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "latin-\xfc"), nil, 0o644); err != nil {
+		t.Skipf("SKIPPED: this file system takes only UTF-8: %v", err)
+	}
+	if _, err := AddTree(ctx, new(MemBlocks), os.DirFS(dir), ".", TreeOptions{Profile: UnixFSv1}); err == nil || !strings.Contains(err.Error(), `latin-\xfc`) {
+		t.Errorf("a name that is not UTF-8: %v", err)
+	}
+	deep := fstest.MapFS{strings.Repeat("d/", 300) + "file": {}}
+	if _, err := AddTree(ctx, new(MemBlocks), deep, "d", TreeOptions{Profile: UnixFSv1}); err == nil || !strings.Contains(err.Error(), "nested deeper") {
+		t.Errorf("300 directories inside each other: %v", err)
+	}
+}
+
 // changingFS is a file system whose file "root/file" is another after its first read.
 type changingFS struct {
 	fstest.MapFS

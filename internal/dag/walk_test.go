@@ -143,3 +143,17 @@ func TestCountReadsNoLeaves(t *testing.T) {
 		t.Errorf("%+v (%d reads), %v; want %d bytes", got, len(bs.gets), err, e.TSize)
 	}
 }
+
+// A DAG may be deep: a walk does not recurse.
+func TestWalkDeep(t *testing.T) {
+	bs := new(MemBlocks)
+	c := put(bs, cid.Raw, nil)
+	for range 100000 {
+		link := append([]byte{0xd8, 42, 0x58, 37, 0}, c.Bytes()...)
+		c = put(bs, cid.DagCBOR, link)
+	}
+	e, err := Count(ctx, bs, c)
+	if err != nil || e.Blocks != 100001 || !e.Exact {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
