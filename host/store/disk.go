@@ -40,11 +40,25 @@ func makeEmpty(dir string) error {
 		return err
 	}
 	for _, e := range list {
-		if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+		if err := removeAll(filepath.Join(dir, e.Name())); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// removeAll removes path and what is in it, folders without the right to write too.
+func removeAll(path string) error {
+	if os.RemoveAll(path) == nil {
+		return nil
+	}
+	filepath.WalkDir(path, func(path string, d os.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			os.Chmod(path, 0o700)
+		}
+		return nil // what cannot be changed shows in the next line
+	})
+	return os.RemoveAll(path)
 }
 
 // replaceFile writes data to path by way of temp, durably: after a loss of power the

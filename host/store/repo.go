@@ -109,7 +109,7 @@ func (s *Store) NewScratch() (path string, remove func() error, err error) {
 	if err != nil {
 		return "", nil, fmt.Errorf("make scratch folder: %w", err)
 	}
-	return path, func() error { return os.RemoveAll(path) }, nil
+	return path, func() error { return removeAll(path) }, nil
 }
 
 // inspect reports whether dir is a whole repo of this version. It is not when dir is

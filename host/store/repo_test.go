@@ -210,6 +210,11 @@ func TestScratch(t *testing.T) {
 	for _, p := range []string{a, b} {
 		must(t, os.WriteFile(filepath.Join(p, "file"), []byte("x"), 0o600))
 	}
+	for _, p := range []string{a, b} { // a guest's folders may have any mode
+		must(t, os.MkdirAll(filepath.Join(p, "x", "y"), 0o700))
+		must(t, os.Chmod(filepath.Join(p, "x", "y"), 0))
+		must(t, os.Chmod(filepath.Join(p, "x"), 0o500))
+	}
 	must(t, remove())
 	if _, err := os.Stat(a); !absent(err) {
 		t.Errorf("%s is still there", a)
