@@ -1,8 +1,6 @@
 package wasm
 
 import (
-	"crypto/aes"
-	"crypto/cipher"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -21,13 +19,12 @@ import (
 // it is used: wazero's own cache has a checksum only, and no end.
 //
 // A module is one folder, named by its key, that holds wazero's file under wazero's
-// own name, and "mac", a GMAC of the file that holds the two names (AES-GCM, which is
-// several times as fast as any hash, and these files are large). Several processes may
-// share the cache: an entry appears by one rename, and one that vanishes is a miss.
+// own name, and "mac", which authenticates the file and both names. Several processes
+// may share the cache: an entry appears by one rename, and one that vanishes is a miss.
 type diskCache struct {
-	dir  string
-	most int64 // bytes of all entries
-	aead cipher.AEAD
+	dir    string
+	most   int64 // bytes of all entries
+	sealer *sealer
 }
 
 const (
@@ -56,15 +53,11 @@ func openDiskCache(dir string, most int64) (*diskCache, error) {
 	if err != nil {
 		return nil, err
 	}
-	block, err := aes.NewCipher(key[:])
+	sealer, err := newSealer(key)
 	if err != nil {
 		return nil, err
 	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
-	if err != nil {
-		return nil, err
-	}
-	return &diskCache{dir: dir, most: most, aead: aead}, nil
+	return &diskCache{dir: dir, most: most, sealer: sealer}, nil
 }
 
 // entryKey names the compiled form of a module: layout holds wazero's version, the
@@ -78,23 +71,14 @@ func entryKey(module, layout, kind string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// seal returns what the mac of an entry holds. The names are what is sealed, the file
-// is the data that goes with it.
-func (c *diskCache) seal(key, name string, file []byte) []byte {
-	return c.aead.Seal(nil, nil, []byte(key+"/"+name), file)
-}
-
-// authentic reports that mac was made by seal for the same three.
-func (c *diskCache) authentic(mac []byte, key, name string, file []byte) bool {
-	names, err := c.aead.Open(nil, nil, mac, file)
-	return err == nil && string(names) == key+"/"+name
-}
-
 // load links the entry of key into dir, under wazero's name, which it returns; "" when
 // there is no entry. One that is not authentic is removed.
 func (c *diskCache) load(key, dir string) (name string, err error) {
 	entry := filepath.Join(c.dir, key)
 	name, err = c.verify(key, entry)
+	if err != nil { // perhaps another process replaced it at this moment
+		name, err = c.verify(key, entry)
+	}
 	if err == nil {
 		err = os.Link(filepath.Join(entry, name), filepath.Join(dir, name))
 	}
@@ -123,12 +107,13 @@ func (c *diskCache) verify(key, entry string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	file, err := os.ReadFile(filepath.Join(entry, name))
+	file, err := os.Open(filepath.Join(entry, name))
 	if err != nil {
 		return "", err
 	}
-	if !c.authentic(mac, key, name, file) {
-		return "", fmt.Errorf("entry %s is not authentic", key)
+	defer file.Close()
+	if err := c.sealer.check(mac, key+"/"+name, file); err != nil {
+		return "", fmt.Errorf("entry %s: %w", key, err)
 	}
 	return name, nil
 }
@@ -170,6 +155,9 @@ func (c *diskCache) store(key, dir, loaded string) error {
 	entry := filepath.Join(c.dir, key)
 	if err := os.Rename(tmp, entry); err != nil {
 		// Another process was first, or the entry is for another processor.
+		if there, err := c.verify(key, entry); err == nil && there == name {
+			return nil
+		}
 		if err := c.remove(entry); err != nil {
 			return err
 		}
@@ -194,14 +182,19 @@ func (c *diskCache) remove(entry string) error {
 }
 
 func (c *diskCache) fill(tmp, key, name, file string) error {
-	b, err := os.ReadFile(file)
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	mac, err := c.sealer.seal(key+"/"+name, f)
 	if err != nil {
 		return err
 	}
 	if err := os.Link(file, filepath.Join(tmp, name)); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(tmp, macName), c.seal(key, name, b), 0o600)
+	return os.WriteFile(filepath.Join(tmp, macName), mac, 0o600)
 }
 
 // evict removes the entries used longest ago until the others fit. The one of keep
