@@ -6,8 +6,9 @@
 // ([NewBlock], [CheckBlock]) or by a store that vouches for them ([TrustBlock]),
 // so wrong bytes cannot travel under a right name.
 //
-// boxo's and go-car's types stay behind this package's own: nothing above it
-// sees a merkledag node or a datastore.
+// dag-pb, UnixFS and its sharded directories are read and written here, bounded for
+// hostile input and held to Kubo's CIDs by tests; boxo's own would bring its
+// process-wide settings, ten-child preloads and 160 packages more.
 package dag
 
 import (

@@ -108,7 +108,7 @@ func Load(ctx context.Context, bs Blocks, c cid.Cid) (Block, error) {
 	if len(b.data) > MaxBlock {
 		return Block{}, &TooBigError{c, len(b.data), MaxBlock}
 	}
-	return b, nil
+	return Block{c, b.data}, nil // under the codec that was asked for: a set may know blocks by their hashes alone
 }
 
 // IsIdentity reports whether c holds its block's bytes itself.

@@ -1,6 +1,7 @@
 package dag
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -99,8 +100,19 @@ func TestLoad(t *testing.T) {
 	if _, err := Load(ctx, bs, put(bs, cid.Raw, make([]byte, MaxBlock+1))); !errors.As(err, &big) {
 		t.Errorf("a large block: %v", err)
 	}
+	pb := NewBlock(cid.DagProtobuf, nil)
+	if b, err := Load(ctx, byHash{pb}, cid.NewCidV1(cid.Raw, pb.CID().Hash())); err != nil || b.CID().Type() != cid.Raw {
+		t.Errorf("from a set that knows hashes alone: %v, %v", b.CID(), err)
+	}
 	var missing *NotFoundError
 	if _, err := Load(ctx, bs, NewBlock(cid.Raw, nil).CID()); !errors.As(err, &missing) {
 		t.Errorf("missing: %v", err)
 	}
 }
+
+// byHash is a set of one block that it gives for every codec.
+type byHash struct{ b Block }
+
+func (s byHash) Get(context.Context, cid.Cid) (Block, error) { return s.b, nil }
+func (s byHash) Has(context.Context, cid.Cid) (bool, error)  { return true, nil }
+func (s byHash) Put(context.Context, ...Block) error         { return nil }

@@ -3,6 +3,7 @@ package dag
 import (
 	"bytes"
 	"context"
+	"strings"
 	"testing"
 )
 
@@ -28,5 +29,16 @@ func TestWellKnownCIDs(t *testing.T) {
 		if err != nil || e.CID.String() != tc.emptyDir {
 			t.Errorf("%s: empty directory is %s (%v), want %s", tc.profile.Name, e.CID, err, tc.emptyDir)
 		}
+	}
+}
+
+func TestProfileByName(t *testing.T) {
+	for _, p := range []Profile{UnixFSv0, UnixFSv1} {
+		if got, err := ProfileByName(p.Name); err != nil || got != p {
+			t.Errorf("%s: %+v, %v", p.Name, got, err)
+		}
+	}
+	if _, err := ProfileByName("unixfs-v9"); err == nil || !strings.Contains(err.Error(), UnixFSv1.Name) {
+		t.Errorf("an unknown profile: %v", err)
 	}
 }
