@@ -63,9 +63,9 @@ func (s *Store) Collect(ctx context.Context, now time.Time) (Collected, error) {
 	if err != nil {
 		return Collected{}, fmt.Errorf("collect: nothing was removed: %w", err)
 	}
-	for _, p := range expired {
-		if err := s.removePin(p.Name); err != nil && !absent(err) {
-			return Collected{}, fmt.Errorf("collect: remove pin %q: %w", p.Name, err)
+	if len(expired) > 0 {
+		if err := s.removePins(expired...); err != nil && !absent(err) {
+			return Collected{}, fmt.Errorf("collect: %w", err)
 		}
 	}
 	return s.sweep(ctx, marked)

@@ -86,14 +86,11 @@ func (s *Store) RemovePin(name string) error {
 		return err
 	}
 	defer s.leave()
-	err := s.removePin(name)
+	err := s.removePins(Pin{Name: name})
 	if absent(err) {
 		return &PinNotFoundError{name}
 	}
-	if err != nil {
-		return fmt.Errorf("remove pin %q: %w", name, err)
-	}
-	return nil
+	return err
 }
 
 // Pins returns the pins that have not expired, by Name. A *PinError names a file that

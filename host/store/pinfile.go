@@ -43,11 +43,22 @@ func (s *Store) writePin(p Pin) error {
 	return replaceFile(s.pinPath(p.Name), temp, data)
 }
 
-func (s *Store) removePin(name string) error {
-	if err := os.Remove(s.pinPath(name)); err != nil {
-		return err
+// removePins removes the files of pins. The error is fs.ErrNotExist when one of them
+// was not there; the others are gone all the same.
+func (s *Store) removePins(pins ...Pin) error {
+	var missing error
+	for _, p := range pins {
+		switch err := os.Remove(s.pinPath(p.Name)); {
+		case absent(err):
+			missing = err
+		case err != nil:
+			return fmt.Errorf("remove pin %q: %w", p.Name, err)
+		}
 	}
-	return fsync(filepath.Join(s.dir, pinsDir))
+	if err := fsync(filepath.Join(s.dir, pinsDir)); err != nil {
+		return fmt.Errorf("remove pins: %w", err)
+	}
+	return missing
 }
 
 // readPins returns every pin, expired ones too. What is not a pin's file is an error:
