@@ -88,7 +88,7 @@ func (p *process) fail(ctx context.Context, err error) int {
 	case p.stdout.gone.Load():
 		return exitClosed
 	case ctx.Err() != nil:
-		fmt.Fprintln(p.stderr, "liftoff: error: interrupted")
+		p.sayInterrupted()
 		return exitInterrupted
 	}
 	fmt.Fprintf(p.stderr, "liftoff: error: %s\n", clean(err.Error()))

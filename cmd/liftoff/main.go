@@ -46,6 +46,8 @@ func untilInterrupted() (context.Context, context.CancelFunc) {
 // run is the whole program: args[0] is its name, the answer is its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
 	p := newProcess(stdin, stdout, stderr, getenv)
+	stop := context.AfterFunc(ctx, p.endSoon)
+	defer stop()
 	return p.fail(ctx, p.guard(func() error { return p.command(ctx, args) }))
 }
 

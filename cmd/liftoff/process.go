@@ -9,8 +9,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 
 	"github.com/urfave/cli/v2"
 	"golang.org/x/term"
@@ -26,6 +28,8 @@ type process struct {
 	getenv func(string) string
 	rest   []string // the arguments behind "--", which belong to a guest
 	dashes bool     // there was a "--"
+
+	interrupted sync.Once // the user was told
 }
 
 func newProcess(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *process {
@@ -113,6 +117,22 @@ func (p *process) guard(act func() error) (err error) {
 	return act()
 }
 
+// grace is how long a command has to end in order after it was interrupted.
+const grace = time.Second
+
+// endSoon ends the process after the grace, if it is still there: a guest that runs
+// without --timeout cannot be stopped, and a write to a pipe that nobody reads neither.
+// The repo survives it.
+func (p *process) endSoon() {
+	time.Sleep(grace)
+	p.sayInterrupted()
+	os.Exit(exitInterrupted)
+}
+
+func (p *process) sayInterrupted() {
+	p.interrupted.Do(func() { fmt.Fprintln(p.stderr, "liftoff: error: interrupted") })
+}
+
 // hangUp closes standard output, and standard error where that is the same pipe:
 // whoever reads it sees the end.
 func (p *process) hangUp() {
@@ -122,7 +142,6 @@ func (p *process) hangUp() {
 	}
 	if errs, ok := p.stderr.(*os.File); ok && sameFile(out, errs) {
 		errs.Close()
-		p.stderr = io.Discard
 	}
 	out.Close()
 }
