@@ -1,8 +1,6 @@
 package meter
 
-import (
-	"fmt"
-)
+import "fmt"
 
 // Version names the output: it changes whenever the same module would be rewritten to
 // other bytes, and belongs into the key of every cache of them.
@@ -48,8 +46,9 @@ type Info struct {
 }
 
 // Rewrite returns module as a metered module. The input is not kept nor changed.
-// Types are not checked: a module that is not valid gives an error here or a module
-// that is not valid either, and never one that can reach the metering's own state.
+// Types are not checked, nor is code that cannot run: whether the module is valid the
+// caller asks its engine. But whatever goes in, the guest's code in the output cannot
+// name the metering's own functions and globals.
 // Errors are *MalformedError, *LimitError, or wrap ErrReserved.
 func Rewrite(module []byte, opts Options) ([]byte, Info, error) {
 	if opts.Stack == 0 {

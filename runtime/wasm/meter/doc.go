@@ -1,0 +1,65 @@
+// Package meter rewrites a WebAssembly module so that running it is metered, bounded
+// and the same on every machine. Bytes go in, bytes come out; it knows no engine, no
+// clock and no host. The one rule: for a module that is valid and stays within its
+// limits, nothing but NaN bits may change.
+//
+// What is emitted counts fuel once per basic block and asks the host for more at loop
+// heads and function entries; counts the bytes of stack that calls take; makes the
+// results of float arithmetic canonical where their NaN bits could be seen; prices
+// bulk operations and growth by size, in steps of 1 MiB; and turns the start function
+// into an export. Prices are in price.go and part of the deterministic profile.
+//
+// # What the host provides
+//
+// The caller validates the original first: code that can never run is dropped here,
+// unchecked. Then it checks that Info.MinPages is within the Job's memory, offers two
+// functions in a module HostModule, instantiates the output with the engine's own
+// start functions off, and calls StartExport first if Info.Start says so.
+//
+//	refill(fuel i64, stack i64) -> fuel i64
+//	grow(pages i64)
+//
+// The run's fuel is what the host has granted less what the global FuelExport holds.
+// It starts with nothing granted and the global at 0.
+//
+// refill is called when a counter is below zero. If stack is negative, the run is over:
+// the guest's stack is full. If granted - fuel exceeds the Job's fuel, it is over too:
+// out of fuel. If it is cancelled, likewise. The host ends a run by panicking, which
+// the engine returns as the call's error. Otherwise it grants as many Slices as make
+// fuel non-negative, yields to Go's scheduler (runtime.Gosched: a guest in native code
+// cannot be preempted, and everything in the process waits for it), and returns the
+// new value. Grants are whole Slices, whatever is left of the Job's fuel: functions
+// may keep fuel in a local between calls, so that after a trap the global is exact
+// only up to the last refill or call. Because refills come at multiples of Slice, that
+// value too is the same on every machine.
+//
+// grow is called with the size in pages that the memory is about to have, when the
+// module's own maximum allows it and it has been paid for. The host ends the run if
+// that is more than the Job allows. When it returns, the engine must not refuse: the
+// host gives it room for the Job's limit. If it does refuse, grow is called again with
+// -1: this machine's fault, which must leave no result.
+//
+// A host function that costs fuel adds to what was spent by lowering the global
+// FuelExport, also below zero; around every call it is up to date, and the next check
+// sees it. What cannot be paid before the work the host checks itself, as refill does.
+//
+// At the end of a run, too, granted less FuelExport may exceed the Job's fuel by the
+// length of one straight line of code: then it is out of fuel as well.
+//
+// After a trap StackExport is not restored. The instance should not be used again; a
+// host that does sets it back to the limit.
+//
+// # Order of charge and check
+//
+// At a check first the counters are tested, then the block is paid for, then it runs.
+// So a run ends at the first check that finds more spent than there is, wherever the
+// slices lie. A trap in the middle of a block has paid for the whole of it. Entering a
+// function that calls others takes its frame from the stack before the check, and
+// leaving it gives the same back. Bulk operations and growth pay before the work, step
+// by step; a range of more than a step that is out of bounds traps unpaid.
+//
+// The stack limit is well inside what wazero's compiler allows for functions of
+// ordinary shape. An engine may still run out first, since its frames also hold values
+// between a function's own: an overflow that the engine reports is this machine's
+// fault and must leave no result.
+package meter
