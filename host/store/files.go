@@ -33,9 +33,9 @@ import (
 // Why not go-ds-flatfs, whose layout this is: it has no checksum, so a damaged file is
 // noticed by hashing every read, at a tenth of the speed, or not at all; the blockstore
 // over it keeps what is there without looking, so adding a file again does not heal it;
-// and it is durable by two fsyncs a block or not at all. Side by side on ext4, 2,000 blocks
-// of 300 bytes: 5.7 ms a block with sync and 3.2 ms without there, 1.1 ms and one syncfs
-// at the end here.
+// and it is durable by two fsyncs a block or not at all. Side by side on a busy machine's
+// ext4, 2,000 blocks of 300 bytes, means of two rounds, a block: flatfs 7 ms with its sync and 2.4 ms
+// without, the same files by this package's calls 0.8 ms and one syncfs at the end.
 type files struct {
 	dir  string
 	temp atomic.Uint64 // names of temporary files: one process owns the folder
