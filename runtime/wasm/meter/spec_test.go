@@ -289,12 +289,20 @@ func playSpec(t *testing.T, compiler, rewrite bool, features api.CoreFeatures, f
 	return lines
 }
 
-func specFiles(t *testing.T, version string) []string {
+// specDir is where the engine's sources hold the scripts. They cannot be imported, but
+// the module cache holds them as files.
+func specDir(t testing.TB, version string) string {
+	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/tetratelabs/wazero").Output()
 	if err != nil {
 		t.Fatalf("find the engine's sources: %v", err)
 	}
-	dir := filepath.Join(strings.TrimSpace(string(out)), "internal/integration_test/spectest", version, "testdata")
+	return filepath.Join(strings.TrimSpace(string(out)), "internal/integration_test/spectest", version, "testdata")
+}
+
+func specFiles(t testing.TB, version string) []string {
+	t.Helper()
+	dir := specDir(t, version)
 	files, err := filepath.Glob(filepath.Join(dir, "*.json"))
 	if err != nil || len(files) < 50 {
 		t.Fatalf("%d spec scripts in %s: %v", len(files), dir, err)
@@ -354,4 +362,20 @@ func at(lines []string, i int) string {
 		return lines[i]
 	}
 	return "nothing"
+}
+
+// specModules are a few modules of one of the official scripts.
+func specModules(t testing.TB, script string) [][]byte {
+	t.Helper()
+	var modules [][]byte
+	for i := range 12 {
+		b, err := os.ReadFile(filepath.Join(specDir(t, "v2"), fmt.Sprintf("%s.%d.wasm", script, i)))
+		if err == nil {
+			modules = append(modules, b)
+		}
+	}
+	if len(modules) == 0 {
+		t.Fatalf("no modules of the script %s", script)
+	}
+	return modules
 }
