@@ -384,6 +384,35 @@ func TestLinks(t *testing.T) {
 	}
 }
 
+// TestMalformedBlocks reads blocks that are not what their codec says: every call answers
+// FORMAT or that it is another kind of thing, and none ends the run.
+func TestMalformedBlocks(t *testing.T) {
+	for name, b := range map[string]struct {
+		codec uint64
+		data  string
+	}{
+		"empty cbor": {cid.DagCBOR, ""}, "cut cbor": {cid.DagCBOR, "\x82\x01"}, "cbor with a rest": {cid.DagCBOR, "\xa0\x00"},
+		"cbor bomb": {cid.DagCBOR, "\x9b\x7f\xff\xff\xff\xff\xff\xff\xff"}, "deep cbor": {cid.DagCBOR, strings.Repeat("\x81", 100_000)},
+		"cbor map bomb": {cid.DagCBOR, "\xbb\xff\xff\xff\xff\xff\xff\xff\xff"},
+		"empty pb":      {cid.DagProtobuf, ""}, "cut pb": {cid.DagProtobuf, "\x0a\x05\x08"}, "pb garbage": {cid.DagProtobuf, "\xff\xff\xff\xff"},
+		"pb of an unknown type": {cid.DagProtobuf, "\x0a\x02\x08\x09"}, "huge file": {cid.DagProtobuf, "\x0a\x0b\x08\x02\x18\xff\xff\xff\xff\xff\xff\xff\x7f"},
+		"shard of no fanout": {cid.DagProtobuf, "\x0a\x04\x08\x05\x12\x00"},
+		"unknown codec":      {cid.GitRaw, "x"}, "libp2p key": {0x72, "x"},
+	} {
+		w := world(t)
+		d := drive(t, w, nil, addBlock(t, w, b.codec, b.data).CID())
+		ptr, n := d.put(0, "0/1")
+		for call, args := range map[string][]uint64{
+			"kind": {0}, "link_count": {0}, "link": {0, 0}, "file_read": {0, 0, 0, 10}, "resolve": {0, ptr, n},
+			"dir_next": {0, 0, 0, 10}, "readlink": {0, 0, 10}, "block_read": {0, 0, 0, 10},
+		} {
+			if _, err := d.try(call, args...); err != nil {
+				t.Errorf("%s of %s ends the run: %v", call, name, err)
+			}
+		}
+	}
+}
+
 // symlinkTo is the block of a symlink.
 func symlinkTo(target string) string {
 	fs := cat([]byte{0x08, 4, 0x12, byte(len(target))}, []byte(target))
