@@ -81,8 +81,12 @@ func (x extraction) to(ctx context.Context, c cid.Cid, target string) (err error
 	}
 	temporary := temporaryName(name)
 	defer func() {
-		if err != nil {
-			root.RemoveAll(temporary)
+		if err == nil {
+			return
+		}
+		root.RemoveAll(temporary)
+		if inner := (*fs.PathError)(nil); errors.As(err, &inner) { // which names the temporary path
+			err = fmt.Errorf("write %w", pathError(target, err))
 		}
 	}()
 	if err := x.entry(ctx, root, temporary, c, kind, 0); err != nil {
@@ -90,13 +94,10 @@ func (x extraction) to(ctx context.Context, c cid.Cid, target string) (err error
 	}
 	if info, err := root.Lstat(name); err == nil && info.IsDir() { // an empty one, or Remove fails
 		if err := root.Remove(name); err != nil {
-			return pathError(target, err)
+			return err
 		}
 	}
-	if err := root.Rename(temporary, name); err != nil {
-		return pathError(target, err)
-	}
-	return nil
+	return root.Rename(temporary, name)
 }
 
 // temporaryName is a hidden name for what will be name.

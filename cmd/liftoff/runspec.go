@@ -62,6 +62,9 @@ func (p *process) readSpec(c *cli.Context) (runSpec, error) {
 			*field = c.String(flag)
 		}
 	}
+	if s.Stdin == "-" && c.String("file") == "-" {
+		return runSpec{}, usagef("the task file and the guest's stdin cannot both be stdin")
+	}
 	s.Inputs = append(s.Inputs, c.StringSlice("input")...)
 	var err error
 	if s.Env, err = addPairs(s.Env, "env", c.StringSlice("env")); err != nil {
