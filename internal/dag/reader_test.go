@@ -218,8 +218,21 @@ func TestLeaves(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tc := range []struct{ off, n, want int64 }{
-		{0, 1, 1}, {0, 100, 1}, {0, 101, 2}, {99, 2, 2}, {0, 2050, 21}, {0, math.MaxInt64, 21}, {2000, 50, 1},
-		{1999, 2, 2}, {2049, 100, 1}, {2050, 1, 0}, {0, 0, 0}, {-1, 5, 0}, {5, -1, 0}, {math.MaxInt64, math.MaxInt64, 0}, {450, 600, 7},
+		{0, 1, 1},
+		{0, 100, 1},
+		{0, 101, 2},
+		{99, 2, 2},
+		{0, 2050, 21},
+		{0, math.MaxInt64, 21},
+		{2000, 50, 1},
+		{1999, 2, 2},
+		{2049, 100, 1},
+		{2050, 1, 0},
+		{0, 0, 0},
+		{-1, 5, 0},
+		{5, -1, 0},
+		{math.MaxInt64, math.MaxInt64, 0},
+		{450, 600, 7},
 	} {
 		if got, err := f.Leaves(ctx, tc.off, tc.n); err != nil || got != tc.want {
 			t.Errorf("Leaves(%d, %d) = %d, %v; want %d", tc.off, tc.n, got, err, tc.want)

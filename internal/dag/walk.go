@@ -13,6 +13,8 @@ import (
 const DefaultMaxBlocks = 64 << 20
 
 // SkipLinks is what a visitor returns to leave out what its block links to.
+//
+//lint:ignore ST1012 it is no error, and named like fs.SkipDir
 var SkipLinks = errors.New("skip the links of this block")
 
 // WalkOptions says how Walk goes about it.
