@@ -683,3 +683,43 @@ func TestLog(t *testing.T) {
 		t.Errorf("stored %q, live %q", got, &live)
 	}
 }
+
+// TestOutputOfInput attaches inputs under names: the directory is the one that adding
+// the same files and directories would have made, sizes included.
+func TestOutputOfInput(t *testing.T) {
+	w := world(t)
+	file, err := dag.AddFile(t.Context(), &w.Blocks, bytes.NewReader(make([]byte, 3<<20)), dag.UnixFSv1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	inner := dag.NewDirWriter(&w.Blocks, dag.UnixFSv1)
+	if err := inner.Add("f", file); err != nil {
+		t.Fatal(err)
+	}
+	dir, err := inner.Finish(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := dag.AddFile(t.Context(), &w.Blocks, strings.NewReader("leaf"), dag.UnixFSv1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := drive(t, w, nil, file.CID, dir.CID, leaf.CID)
+	want := dag.NewDirWriter(&w.Blocks, dag.UnixFSv1)
+	for h, e := range []dag.Entry{file, dir, leaf} {
+		name := string(rune('a' + h))
+		ptr, n := d.put(0, name)
+		d.want(0, "output", uint64(h), ptr, n)
+		if err := want.Add(name, e); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := want.Finish(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.run.root(ending{state: job.OK})
+	if err != nil || got != root.CID {
+		t.Errorf("root %s (%v), want %s", got, err, root.CID)
+	}
+}

@@ -176,7 +176,7 @@ func (r *run) evaluate(m *module) (ending, error) {
 // call instantiates the module and calls its entry. It returns what liftoff_run did.
 func (r *run) call(m *module) (code uint32, err error) {
 	ctx := experimental.WithMemoryAllocator(r.ctx, r.memory)
-	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions()
+	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(noRandom{})
 	if r.wasi != nil {
 		ctx, cfg = r.wasi.Context(ctx), r.wasi.ModuleConfig(cfg)
 	}
@@ -197,6 +197,12 @@ func (r *run) call(m *module) (code uint32, err error) {
 	}
 	return uint32(results[0]), nil
 }
+
+// noRandom stands in for wazero's own source of randomness, which nothing here reads
+// and which takes longer to seed than an instance to make.
+type noRandom struct{}
+
+func (noRandom) Read([]byte) (int, error) { return 0, errors.New("no randomness here") }
 
 // instantiate makes the guest's instance. Its start function, if any, runs here.
 func (r *run) instantiate(ctx context.Context, m *module, cfg wazero.ModuleConfig) (mod api.Module, err error) {
