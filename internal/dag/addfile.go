@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"runtime"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 )
@@ -13,6 +14,13 @@ import (
 // AddFile adds all that r gives as one file. Chunks are hashed on all cores and put
 // in order; at most a few of them are in memory.
 func AddFile(ctx context.Context, bs Blocks, r io.Reader, p Profile) (Entry, error) {
+	var alone sync.Mutex
+	return addFile(ctx, bs, r, p, &alone)
+}
+
+// addFile adds a file; one of more than a chunk is added under large, as it takes all
+// cores and a window of chunks by itself.
+func addFile(ctx context.Context, bs Blocks, r io.Reader, p Profile, large *sync.Mutex) (Entry, error) {
 	first, err := readFirst(r, p.ChunkSize)
 	if err != nil {
 		return Entry{}, err
@@ -20,6 +28,8 @@ func AddFile(ctx context.Context, bs Blocks, r io.Reader, p Profile) (Entry, err
 	if len(first) < p.ChunkSize {
 		return addSmall(ctx, bs, first, p)
 	}
+	large.Lock()
+	defer large.Unlock()
 	return addLarge(ctx, bs, first, r, p)
 }
 
@@ -73,8 +83,12 @@ type pending struct {
 	err   error
 }
 
+// maxHashers bounds the goroutines that hash one file, and with them the chunks in
+// memory: three for each. More would outrun any disk.
+const maxHashers = 16
+
 func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profile) (Entry, error) {
-	workers := runtime.GOMAXPROCS(0)
+	workers := min(runtime.GOMAXPROCS(0), maxHashers)
 	g, gctx := errgroup.WithContext(ctx)
 	work := make(chan *pending)
 	order := make(chan *pending, 2*workers) // bounds the chunks in memory

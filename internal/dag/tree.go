@@ -72,6 +72,8 @@ type treeAdder struct {
 	o    TreeOptions
 	g    *errgroup.Group
 
+	large sync.Mutex // held while a file of more than a chunk is added
+
 	mu   sync.Mutex // guards done and the calls of o.Progress
 	done Progress
 }
@@ -209,7 +211,7 @@ func (a *treeAdder) file(ctx context.Context, name string) (Entry, error) {
 		return Entry{}, err
 	}
 	defer f.Close()
-	e, err := AddFile(ctx, a.bs, progressReader{f, a, name}, a.o.Profile)
+	e, err := addFile(ctx, a.bs, progressReader{f, a, name}, a.o.Profile, &a.large)
 	if err != nil {
 		return Entry{}, err
 	}
