@@ -361,6 +361,16 @@ func TestModulesInMemory(t *testing.T) {
 	}
 	runOK(t, w, distinct(0)) // forgotten, compiled again
 
+	// Two modules of 30 MiB leave no room for a third, nor for the small ones.
+	for n := range byte(3) {
+		a := guest(0x41, 0)
+		a.add(sectionData, cat([]byte{1}, vec(append(make([]byte, 30<<20), n)))...)
+		runOK(t, w, a.bytes())
+	}
+	if len(ms.m) != 2 || ms.size < 60<<20 || ms.size > maxIdleSize {
+		t.Errorf("%d modules of %d bytes in memory", len(ms.m), ms.size)
+	}
+
 	// Many runs of one new module compile it once.
 	task := w.Task(t, distinct(200))
 	var wg sync.WaitGroup

@@ -12,8 +12,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// maxModules is how many compiled modules stay in memory, those in use not counted.
-const maxModules = 32
+// Bounds of the compiled modules that stay in memory, those in use not counted. The
+// native code of a module takes some six times its size.
+const (
+	maxModules  = 32
+	maxIdleSize = 64 << 20 // bytes of the modules; the one used last may be larger
+)
 
 // module is a compiled module and what its sections say.
 type module struct {
@@ -21,6 +25,7 @@ type module struct {
 	key      moduleKey
 	compiled wazero.CompiledModule
 	runtime  *hostRuntime
+	size     int // bytes of the module
 	owner    *modules
 	refs     int           // guarded by owner.mu; runs that use it
 	idle     *list.Element // guarded by owner.mu; nil while in use
@@ -39,6 +44,7 @@ type modules struct {
 	mu   sync.Mutex // guards the fields below
 	m    map[moduleKey]*module
 	idle *list.List // of *module, the one used last in front
+	size int        // bytes of the idle modules
 }
 
 func newModules(e *engine) *modules {
@@ -75,6 +81,7 @@ func (ms *modules) take(key moduleKey) *module {
 	if m.idle != nil {
 		ms.idle.Remove(m.idle)
 		m.idle = nil
+		ms.size -= m.size
 	}
 	return m
 }
@@ -116,7 +123,7 @@ func (ms *modules) make(ctx context.Context, key moduleKey, t job.Task, blocks d
 	if err != nil {
 		return nil, err
 	}
-	m := &module{scan: s, key: key, compiled: c, runtime: rt, owner: ms, refs: 1}
+	m := &module{scan: s, key: key, compiled: c, runtime: rt, size: len(b), owner: ms, refs: 1}
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	ms.m[key] = m
@@ -133,8 +140,10 @@ func (m *module) release() {
 		return
 	}
 	m.idle = ms.idle.PushFront(m)
-	for ms.idle.Len() > maxModules {
+	ms.size += m.size
+	for ms.idle.Len() > maxModules || ms.size > maxIdleSize && ms.idle.Len() > 1 {
 		old := ms.idle.Remove(ms.idle.Back()).(*module)
+		ms.size -= old.size
 		delete(ms.m, old.key)
 		_ = old.compiled.Close(context.Background()) // it never fails
 	}
