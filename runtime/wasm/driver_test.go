@@ -135,9 +135,7 @@ func (d *driver) get(at, n uint32) string {
 	return string(b)
 }
 
-// add puts a block.
-func (d *driver) add(codec uint64, data string) dag.Block { return addBlock(d.t, d.World, codec, data) }
-
+// addBlock puts a block.
 func addBlock(t testing.TB, w *runtimetest.World, codec uint64, data string) dag.Block {
 	t.Helper()
 	b := dag.NewBlock(codec, []byte(data))

@@ -471,10 +471,21 @@ func TestResolve(t *testing.T) {
 		path string
 		want abi.Errno
 	}{
-		{0, "c", abi.NOENT}, {1, "file-10000", abi.NOENT}, {0, "a/x", abi.NOTDIR}, {2, "x", abi.NOTDIR}, {4, "x", abi.NOTDIR},
-		{3, "k/1", abi.NOENT}, {3, "k/-1", abi.NOENT}, {3, "z", abi.NOENT}, {3, "v", abi.NOENT}, {3, "v/x", abi.NOTDIR},
-		{0, "../a", abi.INVAL}, {0, ".", abi.INVAL}, {0, "a\x00", abi.INVAL},
-		{0, strings.Repeat("a/", 257), abi.INVAL}, {0, strings.Repeat("a", 4097), abi.INVAL},
+		{0, "c", abi.NOENT},
+		{1, "file-10000", abi.NOENT},
+		{0, "a/x", abi.NOTDIR},
+		{2, "x", abi.NOTDIR},
+		{4, "x", abi.NOTDIR},
+		{3, "k/1", abi.NOENT},
+		{3, "k/-1", abi.NOENT},
+		{3, "z", abi.NOENT},
+		{3, "v", abi.NOENT},
+		{3, "v/x", abi.NOTDIR},
+		{0, "../a", abi.INVAL},
+		{0, ".", abi.INVAL},
+		{0, "a\x00", abi.INVAL},
+		{0, strings.Repeat("a/", 257), abi.INVAL},
+		{0, strings.Repeat("a", 4097), abi.INVAL},
 	} {
 		if got := d.call("resolve", path(c.h, c.path)...); got != -int64(c.want) {
 			t.Errorf("resolve(%d, %.20q) = %s, want %s", c.h, c.path, answer(got), c.want)
@@ -566,8 +577,15 @@ func TestOutputPaths(t *testing.T) {
 		name string
 		want int64
 	}{
-		{"a/b", 0}, {"a/c", 0}, {"a/b", -int64(abi.INVAL)}, {"a", -int64(abi.INVAL)}, {"a/b/c", -int64(abi.INVAL)},
-		{"", -int64(abi.INVAL)}, {"z", 0}, {strings.Repeat("n", 255), 0}, {"\u00e9\u6f22\u5b57 \n\x1b[31m", 0},
+		{"a/b", 0},
+		{"a/c", 0},
+		{"a/b", -int64(abi.INVAL)},
+		{"a", -int64(abi.INVAL)},
+		{"a/b/c", -int64(abi.INVAL)},
+		{"", -int64(abi.INVAL)},
+		{"z", 0},
+		{strings.Repeat("n", 255), 0},
+		{"\u00e9\u6f22\u5b57 \n\x1b[31m", 0},
 	} {
 		if got := out(c.name); got != c.want {
 			t.Errorf("output(%.20q) = %s, want %s", c.name, answer(got), answer(c.want))
