@@ -122,7 +122,7 @@ func (a adder) all(ctx context.Context, paths []string) ([]added, error) {
 }
 
 // one adds a path, or stdin for "-".
-func (a adder) one(ctx context.Context, path string, bar progress) (dag.Entry, error) {
+func (a adder) one(ctx context.Context, path string, bar *display) (dag.Entry, error) {
 	if path == "-" {
 		in := a.p.input(ctx)
 		defer in.Close()

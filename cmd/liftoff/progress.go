@@ -4,54 +4,85 @@ package main
 
 import (
 	"io"
+	"sync"
 	"time"
 
 	"github.com/schollz/progressbar/v3"
 )
 
-// progress shows on standard error how many bytes have gone by, where that is a
-// terminal; else it does nothing. It may be used from several goroutines.
-type progress struct {
-	bar *progressbar.ProgressBar // nil: nothing is shown
+// display shows on standard error how many bytes have gone by. What is done in a moment
+// shows nothing. A nil display shows nothing at all. It may be used from several
+// goroutines.
+type display struct {
+	what  string
+	w     io.Writer
+	since time.Time
+
+	mu    sync.Mutex
+	bytes int64
+	bar   *progressbar.ProgressBar // nil until showAfter has gone by, and in the end
+	ended bool
 }
 
-func (p *process) progress(what string) progress {
+// showAfter is how long something takes that is worth a display.
+const showAfter = 300 * time.Millisecond
+
+// progress returns a display where standard error is a terminal, and nil elsewhere.
+func (p *process) progress(what string) *display {
 	if !isTerminal(p.stderr) {
-		return progress{}
+		return nil
 	}
-	return progress{progressbar.NewOptions64(-1,
-		progressbar.OptionSetDescription(what),
-		progressbar.OptionSetWriter(p.stderr),
-		progressbar.OptionShowBytes(true),
-		progressbar.OptionThrottle(100*time.Millisecond),
-		progressbar.OptionClearOnFinish(),
-	)}
+	return &display{what: what, w: p.stderr, since: time.Now()}
 }
 
-func (g progress) add(bytes int64) {
-	if g.bar != nil {
-		g.bar.Add64(bytes)
+func (d *display) add(bytes int64) {
+	if d == nil {
+		return
 	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.bytes += bytes
+	if d.ended || time.Since(d.since) < showAfter {
+		return
+	}
+	if d.bar == nil {
+		d.bar = progressbar.NewOptions64(-1,
+			progressbar.OptionSetDescription(d.what),
+			progressbar.OptionSetWriter(d.w),
+			progressbar.OptionShowBytes(true),
+			progressbar.OptionThrottle(100*time.Millisecond),
+			progressbar.OptionClearOnFinish(),
+		)
+	}
+	d.bar.Set64(d.bytes)
 }
 
 // Write counts b.
-func (g progress) Write(b []byte) (int, error) {
-	g.add(int64(len(b)))
+func (d *display) Write(b []byte) (int, error) {
+	d.add(int64(len(b)))
 	return len(b), nil
 }
 
 // reader returns r, whose bytes are counted.
-func (g progress) reader(r io.Reader) io.Reader {
-	if g.bar == nil {
+func (d *display) reader(r io.Reader) io.Reader {
+	if d == nil {
 		return r
 	}
-	return io.TeeReader(r, g)
+	return io.TeeReader(r, d)
 }
 
 // Close takes the display away; it may be called twice.
-func (g progress) Close() error {
-	if g.bar == nil {
+func (d *display) Close() error {
+	if d == nil {
 		return nil
 	}
-	return g.bar.Finish()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.ended = true
+	if d.bar == nil {
+		return nil
+	}
+	bar := d.bar
+	d.bar = nil
+	return bar.Finish()
 }
