@@ -10,7 +10,8 @@ import (
 )
 
 // wazero keeps its traps' values to itself, so they are known by their type and text.
-// A test raises each of them.
+// A test raises each of them. One text, "integer overflow", stands for two: a division
+// and a conversion whose result does not fit; both count as TrapDivide.
 const trapType = "*wasmruntime.Error"
 
 var trapCodes = map[string]int{
@@ -19,7 +20,7 @@ var trapCodes = map[string]int{
 	"invalid table access":          job.TrapTable,
 	"indirect call type mismatch":   job.TrapIndirectType,
 	"integer divide by zero":        job.TrapDivide,
-	"integer overflow":              job.TrapDivide, // of a division; conversions: see below
+	"integer overflow":              job.TrapDivide,
 	"invalid conversion to integer": job.TrapConversion,
 	"stack overflow":                job.TrapStack,
 }

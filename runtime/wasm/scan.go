@@ -1,0 +1,322 @@
+package wasm
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// Bounds of a module, checked on its bytes before anything is compiled: what a
+// compiler allocates for a module follows these counts, not the module's size.
+const (
+	maxFunctions    = 100_000 // imported and own
+	maxLocals       = 50_000  // of one function, its parameters not counted
+	maxTableEntries = 20_000  // of all tables, beyond one entry for each function
+	maxTables       = 100
+	maxVector       = 100_000 // types, imports, globals, exports, element and data segments, each
+	maxElementBytes = 8 << 20 // of the element section
+)
+
+// The sections of a module.
+const (
+	sectionCustom   = 0
+	sectionType     = 1
+	sectionImport   = 2
+	sectionFunction = 3
+	sectionTable    = 4
+	sectionMemory   = 5
+	sectionGlobal   = 6
+	sectionExport   = 7
+	sectionStart    = 8
+	sectionElement  = 9
+	sectionCode     = 10
+	sectionData     = 11
+	sectionCount    = 12
+)
+
+// The kinds of imports and exports.
+const (
+	kindFunc   = 0
+	kindTable  = 1
+	kindMemory = 2
+	kindGlobal = 3
+)
+
+var kindNames = []string{"function", "table", "memory", "global"}
+
+// funcType is a function's type, as the bytes of its value types.
+type funcType struct{ params, results string }
+
+func (t funcType) String() string {
+	return "(" + valueTypes(t.params) + ") -> (" + valueTypes(t.results) + ")"
+}
+
+func valueTypes(ts string) string {
+	var b []byte
+	for i := range len(ts) {
+		if i > 0 {
+			b = append(b, ' ')
+		}
+		b = append(b, api.ValueTypeName(ts[i])...)
+	}
+	return string(b)
+}
+
+// importedFunc is a function that a module wants.
+type importedFunc struct {
+	module, name string
+	typ          funcType
+}
+
+// scan is what a module's sections say.
+type scan struct {
+	types     []funcType
+	funcs     []uint32 // type index of every function, the imported ones first
+	imports   []importedFunc
+	exports   map[string]export
+	memories  int
+	minPages  uint32
+	maxPages  uint32 // job.MaxPages when the module sets none
+	tables    int
+	entries   uint64 // minimum of all tables
+	openTable bool   // a table has no maximum of its own
+	tableSec  [2]int // the table section, its id and size included, in the module's bytes
+}
+
+type export struct {
+	kind  byte
+	index uint32
+}
+
+// refuse wraps an error of the scan for people.
+func refuse(err error) error {
+	var r *runtime.RefusedError
+	if errors.As(err, &r) {
+		return err
+	}
+	return runtime.Refusef("not a valid module: %v", err)
+}
+
+// scanModule reads the sections of module b and checks its bounds. It does not
+// validate instructions, which the compiler does. An error is a *runtime.RefusedError.
+func scanModule(b []byte) (*scan, error) {
+	if err := checkMagic(b); err != nil {
+		return nil, err
+	}
+	s := &scan{exports: map[string]export{}}
+	r := &reader{b: b[8:]}
+	last := 0
+	for len(r.b) > 0 {
+		start := len(b) - len(r.b)
+		id := r.byte()
+		body := &reader{b: r.take(r.u32())}
+		if r.err != nil {
+			return nil, refuse(r.err)
+		}
+		if id != sectionCustom {
+			rank := sectionRank(id)
+			if rank <= last {
+				return nil, refuse(fmt.Errorf("section %d is out of order", id))
+			}
+			last = rank
+		}
+		if id == sectionTable {
+			s.tableSec = [2]int{start, len(b) - len(r.b)}
+		}
+		if err := s.section(id, body); err != nil {
+			return nil, refuse(fmt.Errorf("section %d: %w", id, err))
+		}
+	}
+	if most := uint64(maxTableEntries + len(s.funcs)); s.entries > most {
+		return nil, runtime.Refusef("its tables have %d entries, at most %d for %d functions", s.entries, most, len(s.funcs))
+	}
+	return s, nil
+}
+
+// sectionRank orders the sections: the count of data segments stands before the code.
+func sectionRank(id byte) int {
+	if id == sectionCount {
+		return 2*sectionCode - 1
+	}
+	return 2 * int(id)
+}
+
+// checkMagic tells a core module from what people pass instead of one.
+func checkMagic(b []byte) error {
+	switch {
+	case len(b) == 0:
+		return runtime.Refusef("the file is empty")
+	case bytes.HasPrefix(b, []byte("\x00asm\x0d\x00\x01\x00")):
+		return runtime.Refusef("it is a WebAssembly component; core modules are wanted (for Rust: --target wasm32-wasip1)")
+	case bytes.HasPrefix(b, []byte("\x00asm\x01\x00\x00\x00")):
+		return nil
+	case bytes.HasPrefix(b, []byte("\x00asm")) && len(b) >= 8:
+		return runtime.Refusef("it is WebAssembly of an unknown version (%x)", b[4:8])
+	case bytes.HasPrefix([]byte("\x00asm\x01\x00\x00\x00"), b):
+		return runtime.Refusef("%v", errTruncated)
+	case bytes.HasPrefix(bytes.TrimLeft(b[:min(len(b), 4096)], " \t\r\n"), []byte("(module")):
+		return runtime.Refusef("it is WebAssembly text; assemble it first (wat2wasm)")
+	case bytes.HasPrefix(b, []byte("\x7fELF")):
+		return runtime.Refusef("it is a native program, not a WebAssembly module")
+	case utf8.Valid(b[:min(len(b), 64)&^3]):
+		return runtime.Refusef("it is text, not a WebAssembly module")
+	}
+	return runtime.Refusef("it is not a WebAssembly module (its first bytes are %x)", b[:min(len(b), 8)])
+}
+
+func (s *scan) section(id byte, r *reader) error {
+	if id == sectionCustom || id == sectionStart {
+		return nil
+	}
+	if id > sectionCount {
+		return runtime.Refusef("it has a section of the unknown kind %d", id)
+	}
+	n := r.u32()
+	if r.err != nil {
+		return r.err
+	}
+	if id != sectionCode && id != sectionFunction && n > maxVector {
+		return runtime.Refusef("section %d has %d items, at most %d", id, n, maxVector)
+	}
+	each := map[byte]func(*reader){
+		sectionType: s.funcType, sectionImport: s.importItem, sectionTable: s.table,
+		sectionMemory: s.memory, sectionExport: s.export,
+	}[id]
+	switch id {
+	case sectionFunction:
+		each = func(r *reader) { s.funcs = append(s.funcs, r.u32()) }
+		if uint64(n)+uint64(len(s.funcs)) > maxFunctions {
+			return runtime.Refusef("it has %d functions, at most %d", uint64(n)+uint64(len(s.funcs)), maxFunctions)
+		}
+	case sectionCode:
+		return s.code(n, r)
+	case sectionElement:
+		if len(r.b) > maxElementBytes {
+			return runtime.Refusef("its element section has %d bytes, at most %d", len(r.b), maxElementBytes)
+		}
+	}
+	if each == nil {
+		return nil
+	}
+	for i := uint32(0); i < n && r.err == nil; i++ {
+		each(r)
+	}
+	if r.err == nil && len(r.b) > 0 {
+		return fmt.Errorf("%d bytes too many", len(r.b))
+	}
+	return r.err
+}
+
+func (s *scan) funcType(r *reader) {
+	if form := r.byte(); form != 0x60 && r.err == nil {
+		r.fail(fmt.Errorf("type of the form %#x, which is not supported", form))
+	}
+	t := funcType{params: string(r.take(r.u32()))}
+	t.results = string(r.take(r.u32()))
+	s.types = append(s.types, t)
+}
+
+func (s *scan) importItem(r *reader) {
+	module, name, kind := r.name(), r.name(), r.byte()
+	if r.err != nil {
+		return
+	}
+	if kind != kindFunc {
+		what := fmt.Sprintf("item of kind %d", kind)
+		if int(kind) < len(kindNames) {
+			what = kindNames[kind]
+		}
+		r.fail(runtime.Refusef("it imports the %s %q.%q; only functions can be imported", what, module, name))
+		return
+	}
+	typ := r.u32()
+	if int(typ) >= len(s.types) {
+		r.fail(fmt.Errorf("import %q.%q of the unknown type %d", module, name, typ))
+		return
+	}
+	s.imports = append(s.imports, importedFunc{module, name, s.types[typ]})
+	s.funcs = append(s.funcs, typ)
+}
+
+// limits reads the bounds of a table or a memory.
+func (r *reader) limits() (least, most uint32, bounded bool) {
+	flags := r.byte()
+	switch {
+	case r.err != nil:
+	case flags&2 != 0:
+		r.fail(runtime.Refusef("it uses shared memory; threads are not supported"))
+	case flags > 1:
+		r.fail(runtime.Refusef("it uses 64-bit memory, which is not supported"))
+	}
+	least = r.u32()
+	if flags&1 != 0 {
+		most = r.u32()
+	}
+	return least, most, flags&1 != 0
+}
+
+func (s *scan) table(r *reader) {
+	if t := r.byte(); t != api.ValueTypeExternref && t != 0x70 && r.err == nil {
+		r.fail(fmt.Errorf("table of the type %#x, which is not supported", t))
+	}
+	least, most, bounded := r.limits()
+	s.tables++
+	s.entries += uint64(max(least, most))
+	s.openTable = s.openTable || !bounded
+	if s.tables > maxTables {
+		r.fail(runtime.Refusef("it has more than %d tables", maxTables))
+	}
+}
+
+func (s *scan) memory(r *reader) {
+	least, most, bounded := r.limits()
+	if !bounded {
+		most = job.MaxPages
+	}
+	if s.memories++; s.memories > 1 {
+		r.fail(runtime.Refusef("it has more than one memory"))
+	}
+	if least > job.MaxPages || most > job.MaxPages {
+		r.fail(fmt.Errorf("memory of %d to %d pages, at most %d", least, most, job.MaxPages))
+	}
+	s.minPages, s.maxPages = least, most
+}
+
+func (s *scan) export(r *reader) {
+	name := r.name()
+	s.exports[name] = export{kind: r.byte(), index: r.u32()}
+}
+
+// code checks the bodies' declarations of locals.
+func (s *scan) code(n uint32, r *reader) error {
+	imported := uint32(len(s.imports))
+	if uint64(n)+uint64(imported) != uint64(len(s.funcs)) {
+		return fmt.Errorf("%d bodies for %d functions", n, len(s.funcs)-len(s.imports))
+	}
+	for i := range n {
+		body := &reader{b: r.take(r.u32())}
+		var locals uint64
+		for g := body.u32(); g > 0 && body.err == nil; g-- {
+			locals += uint64(body.u32())
+			if body.byte(); locals > maxLocals {
+				return runtime.Refusef("function %d has %d locals or more, at most %d", imported+i, locals, maxLocals)
+			}
+		}
+		if r.err == nil {
+			r.err = body.err
+		}
+		if r.err != nil {
+			return fmt.Errorf("function %d: %w", imported+i, r.err)
+		}
+	}
+	if len(r.b) > 0 {
+		return fmt.Errorf("%d bytes too many", len(r.b))
+	}
+	return nil
+}
