@@ -26,8 +26,8 @@ const (
 	TrapMemory       = 2 // out of bounds of the memory
 	TrapTable        = 3 // out of bounds of a table
 	TrapIndirectType = 4 // call_indirect to another type, or to null
-	TrapDivide       = 5 // integer divide by zero, or overflow of it
-	TrapConversion   = 6 // float to integer, out of range or NaN
+	TrapDivide       = 5 // integer divide by zero; an integer out of range, divided or converted
+	TrapConversion   = 6 // NaN to integer
 	TrapStack        = 7 // recursion too deep
 )
 
