@@ -100,8 +100,11 @@ bafybeid… 262 dag-pb 5`),
 var (
 	codecs = []numbered{{"raw", cid.Raw}, {"dag-pb", cid.DagProtobuf}, {"dag-cbor", cid.DagCBOR}}
 	hashes = []numbered{
-		{"sha2-256", multihash.SHA2_256}, {"sha2-512", multihash.SHA2_512}, {"blake2b-256", multihash.BLAKE2B_MIN + 31},
-		{"blake3", multihash.BLAKE3}, {"identity", multihash.IDENTITY},
+		{"sha2-256", multihash.SHA2_256},
+		{"sha2-512", multihash.SHA2_512},
+		{"blake2b-256", multihash.BLAKE2B_MIN + 31},
+		{"blake3", multihash.BLAKE3},
+		{"identity", multihash.IDENTITY},
 	}
 )
 

@@ -105,11 +105,13 @@ func codeOf(err error) int {
 		usage   *usageError
 		remote  *api.Error
 		refused *runtime.RefusedError
+		notFile *dag.NotFileError
+		notDir  *dag.NotDirError
 	)
 	switch {
 	case errors.As(err, &coded):
 		return coded.code
-	case errors.As(err, &usage):
+	case errors.As(err, &usage), errors.As(err, &notFile), errors.As(err, &notDir):
 		return exitUsage
 	case errors.As(err, &refused):
 		return exitRefused
@@ -149,12 +151,15 @@ func hintOf(err error) string {
 		missing *dag.NotFoundError
 		damaged *dag.DamagedError
 		bug     *bugError
+		notFile *dag.NotFileError
 	)
 	switch {
 	case errors.As(err, &hint):
 		return hint.hint
 	case errors.As(err, &remote) && remote.Hint != "":
 		return remote.Hint
+	case errors.As(err, &notFile):
+		return fmt.Sprintf("liftoff ls %s", notFile.CID)
 	case errors.As(err, &damaged):
 		return "liftoff store verify"
 	case errors.As(err, &missing):

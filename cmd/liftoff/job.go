@@ -195,7 +195,7 @@ hello`),
 				return err
 			}
 			if j.Result == nil {
-				return hinted(errNoOutcome, "liftoff job describe %s", j.ID)
+				return hinted(notFound(errNoOutcome), "liftoff job describe %s", j.ID)
 			}
 			log := j.Result.Stdout
 			if c.Bool("stderr") {
@@ -231,7 +231,7 @@ result`),
 				return err
 			}
 			if j.Result == nil {
-				return hinted(errNoOutcome, "liftoff job describe %s", j.ID)
+				return hinted(notFound(errNoOutcome), "liftoff job describe %s", j.ID)
 			}
 			target := c.String("output")
 			if target == "" {

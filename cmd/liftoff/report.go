@@ -98,21 +98,19 @@ func taskJSON(t job.Task) (json.RawMessage, error) {
 // countTime is the longest that a run's summary waits for the size of its inputs.
 const countTime = 50 * time.Millisecond
 
-// inputTotal counts the blocks of a Task's inputs, as far as there is time.
-func inputTotal(ctx context.Context, s *node.Session, t job.Task) (*total, error) {
+// inputTotal counts the blocks of a Task's inputs, as far as there is time and they can
+// be read: an input that cannot is no fault of a run that is done.
+func inputTotal(ctx context.Context, s *node.Session, t job.Task) total {
 	ctx, cancel := context.WithTimeout(ctx, countTime)
 	defer cancel()
 	sum := total{Complete: true}
 	for _, root := range inputRoots(t) {
 		extent, err := dag.Count(ctx, s.Blocks, root)
-		if err != nil {
-			return nil, err
-		}
 		sum.Blocks += extent.Blocks
 		sum.Bytes += extent.Bytes
-		sum.Complete = sum.Complete && extent.Exact
+		sum.Complete = sum.Complete && extent.Exact && err == nil
 	}
-	return &sum, nil
+	return sum
 }
 
 // ended says how a job ended, in a word: ok, exit:3, trap:1, quota:2, failed, running.

@@ -92,11 +92,12 @@ func (p *process) run(c *cli.Context, s *node.Session, spec runSpec) error {
 	if err != nil {
 		return err
 	}
-	if err := r.deliver(c.Context, j); err != nil {
-		return err
-	}
+	undelivered := r.deliver(c.Context, j) // the outcome is there all the same
 	if err := p.summary(c.Context, r, j); err != nil {
 		return err
+	}
+	if undelivered != nil {
+		return undelivered
 	}
 	return exitOf(j)
 }
@@ -196,11 +197,7 @@ func (r prepared) deliver(ctx context.Context, j api.Job) error {
 // summary says what came of a run.
 func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
 	if r.json {
-		of, err := inputTotal(ctx, r.session, r.request.Task)
-		if err != nil {
-			return err
-		}
-		return p.jsonSummary(r.request.Task, j, of)
+		return p.jsonSummary(r.request.Task, j, inputTotal(ctx, r.session, r.request.Task))
 	}
 	if r.quiet {
 		p.explainEnd(j)
@@ -217,15 +214,11 @@ func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
 	if len(inputRoots(r.request.Task)) == 0 {
 		return nil
 	}
-	of, err := inputTotal(ctx, r.session, r.request.Task)
-	if err != nil {
-		return err
-	}
-	p.say("liftoff: read    %s", readLine(j.Read, *of))
+	p.say("liftoff: read    %s", readLine(j.Read, inputTotal(ctx, r.session, r.request.Task)))
 	return nil
 }
 
-func (p *process) jsonSummary(t job.Task, j api.Job, of *total) error {
+func (p *process) jsonSummary(t job.Task, j api.Job, of total) error {
 	report, err := reportOf(j)
 	if err != nil {
 		return err
@@ -233,7 +226,7 @@ func (p *process) jsonSummary(t job.Task, j api.Job, of *total) error {
 	if report.Task.Object, err = taskJSON(t); err != nil {
 		return err
 	}
-	report.Read.Of = of
+	report.Read.Of = &of
 	return json.NewEncoder(p.stdout).Encode(report)
 }
 
