@@ -27,7 +27,7 @@ func raw(s string) cid.Cid {
 }
 
 func minTask() Task {
-	return Task{ABI: ABIWASI, Mod: raw("module"), Fn: "_start", Det: Det0, Out: OutProfile}
+	return Task{ABI: ABIWASI, Mod: raw("module"), Fn: "_start", Det: Det1, Out: OutProfile}
 }
 
 func fullTask() Task {
@@ -37,13 +37,13 @@ func fullTask() Task {
 		Stdin: raw("stdin"),
 		Args:  []string{"-n", "", "日本語"},
 		Env:   map[string]string{"TZ": "UTC", "A": "", "LANG": "C=x"},
-		Det:   Det0, Out: OutProfile, Nonce: []byte{1, 2, 3},
+		Det:   DetNone, Out: OutProfile, Nonce: []byte("0123456789abcdef"),
 	}
 }
 
 func okOutcome() Outcome {
 	return Outcome{
-		Task: CIDOf([]byte("task")), State: OK, Root: raw("root"), Size: 1 << 40, Pages: 17, Tmp: 9, Log: 12,
+		Task: CIDOf([]byte("task")), State: OK, Root: raw("root"), Size: 1 << 40, Fuel: 1234567890, Pages: 17, Tmp: 9, Log: 12,
 		Stdout: raw("stdout"),
 	}
 }
@@ -66,7 +66,7 @@ func TestVectors(t *testing.T) {
 	trap := okOutcome()
 	trap.State, trap.Code = Trap, TrapStack
 	fuel := quotaOutcome()
-	fuel.State, fuel.Code = OutOfFuel, 0
+	fuel.State, fuel.Code, fuel.Fuel = OutOfFuel, 0, fuel.Limits.Fuel
 	for name, v := range map[string]struct {
 		v      value
 		decode func([]byte) (value, error)
@@ -167,7 +167,7 @@ func TestStrict(t *testing.T) {
 		"indefinite list":    edit("\x62in\x80", "\x62in\x9f\xff"),
 		"null for list":      edit("\x62in\x80", "\x62in\xf6"),
 		"unknown abi":        edit("wasi_p1", "wasi_p2"),
-		"unknown det":        edit("det0", "det9"),
+		"unknown det":        edit("det1", "det9"),
 		"undefined for null": edit("stdin\xf6", "stdin\xf7"),
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -181,25 +181,27 @@ func TestStrict(t *testing.T) {
 func TestTaskValidate(t *testing.T) {
 	v0 := cid.NewCidV0(raw("x").Hash())
 	for name, change := range map[string]func(*Task){
-		"no module":         func(t *Task) { t.Mod = cid.Undef },
-		"CIDv0 module":      func(t *Task) { t.Mod = v0 },
-		"CIDv0 input":       func(t *Task) { t.In = []Input{{"a", v0}} },
-		"slash in name":     func(t *Task) { t.In = []Input{{"a/b", raw("")}} },
-		"NUL in name":       func(t *Task) { t.In = []Input{{"a\x00", raw("")}} },
-		"dot name":          func(t *Task) { t.In = []Input{{"..", raw("")}} },
-		"digits name":       func(t *Task) { t.In = []Input{{"12", raw("")}} },
-		"name not UTF-8":    func(t *Task) { t.In = []Input{{"\xff", raw("")}} },
-		"name too long":     func(t *Task) { t.In = []Input{{strings.Repeat("x", 256), raw("")}} },
-		"same name twice":   func(t *Task) { t.In = []Input{{"a", raw("")}, {"a", raw("b")}} },
-		"too many inputs":   func(t *Task) { t.In = make([]Input, MaxInputs+1) },
-		"NUL in args":       func(t *Task) { t.Args = []string{"a\x00b"} },
-		"args not UTF-8":    func(t *Task) { t.Args = []string{"\xff"} },
-		"args too large":    func(t *Task) { t.Args = []string{strings.Repeat("x", maxArgs)} },
-		"empty env name":    func(t *Task) { t.Env = map[string]string{"": "x"} },
-		"equals in env":     func(t *Task) { t.Env = map[string]string{"A=B": "x"} },
-		"empty fn":          func(t *Task) { t.Fn = "" },
-		"other out profile": func(t *Task) { t.Out = "unixfs-v0-2015" },
-		"long nonce":        func(t *Task) { t.Nonce = make([]byte, 65) },
+		"no module":          func(t *Task) { t.Mod = cid.Undef },
+		"CIDv0 module":       func(t *Task) { t.Mod = v0 },
+		"CIDv0 input":        func(t *Task) { t.In = []Input{{"a", v0}} },
+		"slash in name":      func(t *Task) { t.In = []Input{{"a/b", raw("")}} },
+		"NUL in name":        func(t *Task) { t.In = []Input{{"a\x00", raw("")}} },
+		"dot name":           func(t *Task) { t.In = []Input{{"..", raw("")}} },
+		"digits name":        func(t *Task) { t.In = []Input{{"12", raw("")}} },
+		"name not UTF-8":     func(t *Task) { t.In = []Input{{"\xff", raw("")}} },
+		"name too long":      func(t *Task) { t.In = []Input{{strings.Repeat("x", 256), raw("")}} },
+		"same name twice":    func(t *Task) { t.In = []Input{{"a", raw("")}, {"a", raw("b")}} },
+		"too many inputs":    func(t *Task) { t.In = make([]Input, MaxInputs+1) },
+		"NUL in args":        func(t *Task) { t.Args = []string{"a\x00b"} },
+		"args not UTF-8":     func(t *Task) { t.Args = []string{"\xff"} },
+		"args too large":     func(t *Task) { t.Args = []string{strings.Repeat("x", maxArgs)} },
+		"empty env name":     func(t *Task) { t.Env = map[string]string{"": "x"} },
+		"equals in env":      func(t *Task) { t.Env = map[string]string{"A=B": "x"} },
+		"empty fn":           func(t *Task) { t.Fn = "" },
+		"other out profile":  func(t *Task) { t.Out = "unixfs-v0-2015" },
+		"nonce of pure work": func(t *Task) { t.Nonce = []byte{1} },
+		"no nonce":           func(t *Task) { t.Det = DetNone },
+		"long nonce":         func(t *Task) { t.Det, t.Nonce = DetNone, make([]byte, 65) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			task := minTask()
@@ -227,6 +229,7 @@ func TestOutcomeValidate(t *testing.T) {
 		"quota no limits":  func(o *Outcome) { o.State, o.Code = Quota, 1 },
 		"too many pages":   func(o *Outcome) { o.Pages = MaxPages + 1 },
 		"CIDv0 stdout":     func(o *Outcome) { o.Stdout = cid.NewCidV0(raw("x").Hash()) },
+		"fuel left":        func(o *Outcome) { *o = quotaOutcome(); o.State, o.Code = OutOfFuel, 0 },
 		"size over 63 bit": func(o *Outcome) { o.Size = 1 << 63 },
 		"fuel over 63 bit": func(o *Outcome) { *o = quotaOutcome(); o.Limits.Fuel = 1 << 63 },
 	} {

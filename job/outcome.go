@@ -76,7 +76,7 @@ type Outcome struct {
 	Code   int     // of exit, trap and quota; else 0
 	Root   cid.Cid // what the run put out; the empty directory when it has nothing
 	Size   uint64  // bytes of the blocks below Root that the run made
-	Fuel   uint64
+	Fuel   uint64  // what the run spent; the limit of one that ran out of it
 	Pages  uint64  // peak of the memory
 	Tmp    uint64  // peak bytes of /tmp
 	Log    uint64  // bytes of stdout and stderr
@@ -119,6 +119,9 @@ func (o Outcome) Validate() error {
 	limited := o.State == OutOfFuel || o.State == Quota
 	if limited != (o.Limits != nil) {
 		return bad("limits belong to out_of_fuel and quota, and to nothing else")
+	}
+	if o.State == OutOfFuel && o.Fuel != o.Limits.Fuel {
+		return bad("fuel %d of a limit of %d, out of fuel", o.Fuel, o.Limits.Fuel)
 	}
 	if o.Pages > MaxPages {
 		return bad("%d pages", o.Pages)

@@ -22,7 +22,11 @@ const (
 // The values of Task.Det. A change of the rewriter's rules, of the fuel table, of
 // the clock or of the layout of /in is a new value.
 const (
-	Det0 = "det0" // deterministic WASI without metering: fuel is 0 in every Outcome
+	// Det1: metered, and the same on every machine. The Task has no nonce.
+	Det1 = "det1"
+	// DetNone: real clock, real randomness, real sleeping. The Task has a random nonce,
+	// so that no two such runs share a name; its Outcome is never compared nor reused.
+	DetNone = "nondet"
 )
 
 // OutProfile is the only value of Task.Out: how output is made into a DAG.
@@ -40,7 +44,7 @@ type Task struct {
 	Env   map[string]string // the guest's whole environment
 	Det   string            // the rules of determinism
 	Out   string            // the output's DAG profile
-	Nonce []byte            // empty for pure work
+	Nonce []byte            // empty under Det1; random, 16 bytes, under DetNone
 }
 
 // Input is one input of a Task. Name may be "": then its index is its only name.
@@ -63,8 +67,12 @@ func (t Task) Validate() error {
 	switch {
 	case t.ABI != ABILiftoff && t.ABI != ABIWASI:
 		return fmt.Errorf("task: unknown abi %q", t.ABI)
-	case t.Det != Det0:
+	case t.Det != Det1 && t.Det != DetNone:
 		return fmt.Errorf("task: unknown det %q", t.Det)
+	case t.Det == Det1 && len(t.Nonce) > 0:
+		return fmt.Errorf("task: a nonce under %s: equal work has one name", Det1)
+	case t.Det == DetNone && len(t.Nonce) == 0:
+		return fmt.Errorf("task: no nonce under %s: no two such runs are the same work", DetNone)
 	case t.Out != OutProfile:
 		return fmt.Errorf("task: unknown out %q", t.Out)
 	case t.Fn == "" || len(t.Fn) > maxName || !utf8.ValidString(t.Fn):

@@ -34,7 +34,7 @@ func (b *taskBuilder) build(ctx context.Context, spec runSpec) (job.Task, error)
 	if err != nil {
 		return job.Task{}, err
 	}
-	t := job.Task{Args: spec.Args, Env: spec.Env, Det: job.Det0, Out: job.OutProfile}
+	t := job.Task{Args: spec.Args, Env: spec.Env, Det: job.Det1, Out: job.OutProfile}
 	if err := b.module(ctx, spec.Module, &t); err != nil {
 		return job.Task{}, err
 	}

@@ -168,5 +168,5 @@ func talk(t testing.TB, path, send string) string {
 }
 
 func testTask() job.Task {
-	return job.Task{ABI: job.ABIWASI, Mod: rawCID([]byte("mod")), Fn: "_start", Det: job.Det0, Out: job.OutProfile}
+	return job.Task{ABI: job.ABIWASI, Mod: rawCID([]byte("mod")), Fn: "_start", Det: job.Det1, Out: job.OutProfile}
 }
