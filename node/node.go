@@ -21,6 +21,8 @@ type Config struct {
 	Verify    bool              // hash every block that is read
 	Log       *slog.Logger      // nil: nothing is logged
 	Clock     func() time.Time  // nil: time.Now
+	Version   string            // of liftoff, for receipts
+	Compiler  []string          // the command line of a child that compiles strangers' modules; see wasm.Config
 	Executors runtime.Executors // nil: runtime/wasm, made at the first run. The caller closes its own
 }
 
@@ -43,10 +45,14 @@ type Node struct {
 }
 
 var (
-	_ api.Data   = (*Node)(nil)
-	_ api.Pins   = (*Node)(nil)
-	_ api.Upkeep = (*Node)(nil)
-	_ api.Jobs   = (*Node)(nil)
+	_ api.Data     = (*Node)(nil)
+	_ api.Pins     = (*Node)(nil)
+	_ api.Upkeep   = (*Node)(nil)
+	_ api.Jobs     = (*Node)(nil)
+	_ api.Receipts = (*Node)(nil)
+	_ api.Cache    = (*Node)(nil)
+	_ api.Trust    = (*Node)(nil)
+	_ api.Identity = (*Node)(nil)
 )
 
 // Open opens the repo for this process alone. The error wraps store.ErrLocked when

@@ -20,12 +20,16 @@ import (
 // open it, through the owner's socket otherwise. What a session has put or is reading
 // is safe from collection until Close.
 type Session struct {
-	Blocks dag.Blocks
-	Data   api.Data
-	Pins   api.Pins
-	Upkeep api.Upkeep
-	Jobs   api.Jobs
-	Owner  bool // this process owns the repo
+	Blocks   dag.Blocks
+	Data     api.Data
+	Pins     api.Pins
+	Upkeep   api.Upkeep
+	Jobs     api.Jobs
+	Receipts api.Receipts
+	Cache    api.Cache
+	Trust    api.Trust
+	Identity api.Identity
+	Owner    bool // this process owns the repo
 
 	stay  context.Context    // ends when the session must not wait any more
 	abort context.CancelFunc // ends stay
@@ -55,6 +59,7 @@ func newSession(g api.Guest, blocks dag.Blocks, leave func(context.Context) erro
 	stay, abort := context.WithCancel(context.Background())
 	return &Session{
 		Blocks: blocks, Data: g, Pins: g, Upkeep: g, Jobs: g,
+		Receipts: g, Cache: g, Trust: g, Identity: g,
 		stay: stay, abort: abort, leave: leave,
 	}
 }

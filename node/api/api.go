@@ -104,6 +104,8 @@ type Request struct {
 	Keep    time.Duration     // how long what the job made is kept; KeepForever; zero: DefaultKeep
 	Local   []cid.Cid         // what was added for this job alone (the module, local inputs): kept with it
 	Labels  map[string]string // job history only
+	NoCache bool              // run it even if its Outcome is known, and remember the new one
+	Trusted bool              // the module is the user's own: it may be compiled without a child process
 }
 
 // How long a job's module, local inputs and output are kept.
@@ -125,6 +127,8 @@ type Job struct {
 	Task    cid.Cid           `json:"task"`
 	Outcome cid.Cid           `json:"outcome,omitzero"` // defined when State is JobDone
 	Result  *job.Outcome      `json:"-"`                // the decoded Outcome
+	Receipt cid.Cid           `json:"receipt,omitzero"` // defined when State is JobDone; of the first run when Cached
+	Cached  bool              `json:"cached,omitempty"` // the Outcome was known: nothing ran
 	Err     *Error            `json:"error,omitempty"`
 	Fault   string            `json:"fault,omitempty"` // a trap's message and stack, for people
 	Labels  map[string]string `json:"labels,omitempty"`

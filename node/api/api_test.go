@@ -94,6 +94,7 @@ func fullJob() Job {
 		ID: "j-1", State: JobDone, Task: o.Task, Outcome: rawCID([]byte("outcome")), Result: &o, Fault: "\x00\xff?",
 		Labels: map[string]string{"a": "b"}, Created: time.Unix(5, 6).UTC(), Ended: time.Unix(7, 8).UTC(), Read: Read{1, 2},
 		Refs: []cid.Cid{rawCID([]byte("ref"))}, Compile: 3, Run: 4,
+		Receipt: rawCID([]byte("receipt")), Cached: true,
 	}
 }
 
@@ -102,7 +103,7 @@ func TestRunCrosses(t *testing.T) {
 	want.Fault = "trap"
 	req := Request{
 		Task: testTask(), Limits: job.Limits{Pages: 1}, Timeout: 2, Keep: KeepForever,
-		Local: []cid.Cid{rawCID([]byte("l"))}, Labels: map[string]string{"x": "y"},
+		Local: []cid.Cid{rawCID([]byte("l"))}, Labels: map[string]string{"x": "y"}, NoCache: true, Trusted: true,
 	}
 	m := &memory{jobs: []Job{want, {ID: "j-0", State: JobFailed, Err: Errorf(CodeRefused, "no")}}}
 	m.run = func(_ context.Context, r Request, w Watch) (Job, error) {
@@ -138,6 +139,65 @@ func TestRunCrosses(t *testing.T) {
 			t.Errorf("find %q: %v", id, err)
 		}
 	}
+}
+
+func TestProofsCross(t *testing.T) {
+	task := rawCID([]byte("task"))
+	m := &memory{
+		receipts: []ReceiptInfo{
+			{CID: rawCID([]byte("r")), Issuer: "did:key:a", Task: task, Outcome: rawCID([]byte("o")), Issued: time.Unix(1, 2), Own: true},
+			{CID: rawCID([]byte("s")), Issuer: "did:key:b", Task: rawCID(nil), Outcome: rawCID([]byte("o")), Replayed: true},
+		},
+		memos: []Memo{{Task: task, Outcome: rawCID([]byte("o")), Receipt: rawCID([]byte("r")), Issuer: "did:key:a", State: job.Exit, Code: 3, Fuel: 4, Size: 5, Created: time.Unix(6, 0)}},
+	}
+	memos, receipts := m.memos, m.receipts
+	_, path := serve(t, m)
+	c, ctx := dial(t, path), t.Context()
+	same := func(what string, got, want any, err error) {
+		t.Helper()
+		if err != nil || !cmp.Equal(got, want, equal) {
+			t.Errorf("%s: %v\n%s", what, err, cmp.Diff(want, got, equal))
+		}
+	}
+	fails := func(what string, err error, want Code) {
+		t.Helper()
+		if codeOf(err) != want {
+			t.Errorf("%s: %v, want %s", what, err, want)
+		}
+	}
+	all, err := c.Receipts(ctx)
+	same("receipts", all, receipts, err)
+	of, err := c.ReceiptsOf(ctx, task)
+	same("receipts of a task", of, receipts[:1], err)
+	_, err = c.ReceiptsOf(ctx, cid.Undef)
+	fails("receipts of no task", err, CodeUsage)
+	one, err := c.FindReceipt(ctx, receipts[1].CID.String())
+	same("find", one, receipts[1], err)
+	_, err = c.FindReceipt(ctx, "x")
+	fails("find none", err, CodeMissing)
+	for _, bad := range []string{"", "a/b", "..", "%41"} {
+		_, err = c.FindReceipt(ctx, bad)
+		fails("find "+bad, err, CodeUsage)
+	}
+	id, err := c.AddReceipt(ctx, []byte("envelope"))
+	same("add", id, rawCID([]byte("envelope")), err)
+	_, err = c.AddReceipt(ctx, nil)
+	fails("add nothing", err, CodeUsage)
+
+	known, err := c.Memos(ctx)
+	same("memos", known, memos, err)
+	fails("forget one", c.Forget(ctx, task), CodeMissing)
+	err = c.Forget(ctx, cid.Undef)
+	same("forget all", m.memos, []Memo(nil), err)
+
+	if err := c.Trust(ctx, "did:key:z", "a \"note\""); err != nil {
+		t.Error(err)
+	}
+	keys, err := c.Trusted(ctx)
+	same("trusted", keys, []TrustedKey{{"did:key:z", "a \"note\"", time.Unix(9, 0)}}, err)
+	fails("distrust", c.Distrust(ctx, "x"), CodeMissing)
+	who, err := c.Identity(ctx)
+	same("identity", who, ID{"12D3", "did:key:z"}, err)
 }
 
 func TestRunFails(t *testing.T) {

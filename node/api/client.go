@@ -23,10 +23,14 @@ type Client struct {
 }
 
 var (
-	_ Data   = (*Client)(nil)
-	_ Pins   = (*Client)(nil)
-	_ Upkeep = (*Client)(nil)
-	_ Jobs   = (*Client)(nil)
+	_ Data     = (*Client)(nil)
+	_ Pins     = (*Client)(nil)
+	_ Upkeep   = (*Client)(nil)
+	_ Jobs     = (*Client)(nil)
+	_ Receipts = (*Client)(nil)
+	_ Cache    = (*Client)(nil)
+	_ Trust    = (*Client)(nil)
+	_ Identity = (*Client)(nil)
 )
 
 // Dial attaches to the process that listens on the socket at path. That process then

@@ -21,6 +21,10 @@ type Guest interface {
 	Pins
 	Upkeep
 	Jobs
+	Receipts
+	Cache
+	Trust
+	Identity
 	Close() error
 }
 
@@ -66,18 +70,27 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 	}
 	h.mux.HandleFunc("POST /v1/attach", h.attach)
 	for pattern, serve := range map[string]call{
-		"POST /v1/blocks":          h.putBlocks,
-		"GET /v1/blocks/{cid}":     getBlock,
-		"GET /v1/blocks/{cid}/has": hasBlock,
-		"POST /v1/sync":            syncData,
-		"PUT /v1/pins":             putPin,
-		"DELETE /v1/pins":          deletePin,
-		"GET /v1/pins":             listPins,
-		"POST /v1/collect":         collect,
-		"POST /v1/verify":          verify,
-		"POST /v1/run":             run,
-		"GET /v1/jobs":             listJobs,
-		"GET /v1/jobs/{prefix}":    findJob,
+		"POST /v1/blocks":           h.putBlocks,
+		"GET /v1/blocks/{cid}":      getBlock,
+		"GET /v1/blocks/{cid}/has":  hasBlock,
+		"POST /v1/sync":             syncData,
+		"PUT /v1/pins":              putPin,
+		"DELETE /v1/pins":           deletePin,
+		"GET /v1/pins":              listPins,
+		"POST /v1/collect":          collect,
+		"POST /v1/verify":           verify,
+		"POST /v1/run":              run,
+		"GET /v1/jobs":              listJobs,
+		"GET /v1/jobs/{prefix}":     findJob,
+		"GET /v1/receipts":          listReceipts,
+		"POST /v1/receipts":         addReceipt,
+		"GET /v1/receipts/{prefix}": findReceipt,
+		"GET /v1/memos":             listMemos,
+		"DELETE /v1/memos":          forget,
+		"GET /v1/trust":             listTrusted,
+		"PUT /v1/trust":             putTrust,
+		"DELETE /v1/trust":          deleteTrust,
+		"GET /v1/identity":          identity,
 	} {
 		h.mux.HandleFunc(pattern, h.inSession(serve))
 	}

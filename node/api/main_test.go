@@ -5,6 +5,8 @@ import (
 	"io"
 	"net"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -20,14 +22,17 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // memory is a Guest in memory. Its run is a function of the test.
 type memory struct {
-	mu     sync.Mutex
-	blocks map[cid.Cid][]byte
-	puts   int // calls of Put
-	most   int // bytes of one of them
-	pins   []Pin
-	jobs   []Job
-	closed int
-	run    func(ctx context.Context, r Request, w Watch) (Job, error)
+	mu       sync.Mutex
+	blocks   map[cid.Cid][]byte
+	puts     int // calls of Put
+	most     int // bytes of one of them
+	pins     []Pin
+	jobs     []Job
+	receipts []ReceiptInfo
+	memos    []Memo
+	trusted  []TrustedKey
+	closed   int
+	run      func(ctx context.Context, r Request, w Watch) (Job, error)
 }
 
 var _ Guest = (*memory)(nil)
@@ -104,6 +109,51 @@ func (m *memory) List(context.Context) ([]Job, error) { return m.jobs, nil }
 func (m *memory) Find(_ context.Context, prefix string) (Job, error) {
 	return Job{ID: prefix}, nil
 }
+
+func (m *memory) Receipts(context.Context) ([]ReceiptInfo, error) { return m.receipts, nil }
+
+func (m *memory) ReceiptsOf(_ context.Context, task cid.Cid) ([]ReceiptInfo, error) {
+	return slices.DeleteFunc(slices.Clone(m.receipts), func(r ReceiptInfo) bool { return r.Task != task }), nil
+}
+
+func (m *memory) FindReceipt(_ context.Context, prefix string) (ReceiptInfo, error) {
+	for _, r := range m.receipts {
+		if strings.HasPrefix(r.CID.String(), prefix) {
+			return r, nil
+		}
+	}
+	return ReceiptInfo{}, Errorf(CodeMissing, "no receipt %s", prefix)
+}
+
+func (m *memory) AddReceipt(_ context.Context, envelope []byte) (cid.Cid, error) {
+	if len(envelope) == 0 {
+		return cid.Undef, Errorf(CodeUsage, "an empty receipt")
+	}
+	return rawCID(envelope), nil
+}
+
+func (m *memory) Memos(context.Context) ([]Memo, error) { return m.memos, nil }
+
+func (m *memory) Forget(_ context.Context, task cid.Cid) error {
+	if !task.Defined() {
+		m.memos = nil
+		return nil
+	}
+	return Errorf(CodeMissing, "no memo of %s", task)
+}
+
+func (m *memory) Trust(_ context.Context, did, note string) error {
+	m.trusted = append(m.trusted, TrustedKey{DID: did, Note: note, Added: time.Unix(9, 0)})
+	return nil
+}
+
+func (m *memory) Distrust(_ context.Context, did string) error {
+	return Errorf(CodeMissing, "%s is not trusted", did)
+}
+
+func (m *memory) Trusted(context.Context) ([]TrustedKey, error) { return m.trusted, nil }
+
+func (m *memory) Identity(context.Context) (ID, error) { return ID{"12D3", "did:key:z"}, nil }
 
 func (m *memory) Close() error {
 	m.mu.Lock()

@@ -55,6 +55,8 @@ type requestRecord struct {
 	Keep    time.Duration     `json:"keep_ns,omitempty"`
 	Local   []cid.Cid         `json:"local,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
+	NoCache bool              `json:"no_cache,omitempty"`
+	Trusted bool              `json:"trusted,omitempty"`
 	Watch   watched           `json:"watch"`
 }
 
@@ -70,7 +72,7 @@ func encodeRequest(r Request, w Watch) ([]byte, error) {
 	if err != nil {
 		return nil, &Error{Code: CodeUsage, Message: err.Error()}
 	}
-	return json.Marshal(requestRecord{task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels,
+	return json.Marshal(requestRecord{task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
 		watched{w.Stdout != nil, w.Stderr != nil, w.Progress != nil}})
 }
 
@@ -83,7 +85,7 @@ func decodeRequest(b []byte) (Request, watched, error) {
 	if err != nil {
 		return Request{}, watched{}, &Error{Code: CodeUsage, Message: err.Error()}
 	}
-	return Request{task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels}, r.Watch, nil
+	return Request{task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted}, r.Watch, nil
 }
 
 // decodeJSON reads one JSON value with no unknown field and nothing after it.
