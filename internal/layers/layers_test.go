@@ -30,6 +30,7 @@ var floors = map[string]int{
 	"runtime/runtimetest": 3,
 	"runtime/wasm/wasi":   4,
 	"runtime/wasm/meter":  3,
+	"runtime/wasm/fuel":   3,
 	"host/store":          3,
 	"node/api":            3,
 	"internal/dag":        2,

@@ -1,0 +1,69 @@
+package fuel
+
+import (
+	"context"
+	"fmt"
+	"runtime"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// Step is the most bytes that a host call hashes, copies or writes between two looks
+// at its context: what it does in one piece nobody can interrupt.
+const Step = 256 << 10
+
+// Steps calls do with pieces of b, at most Step bytes each, and before each lets others
+// run and looks at ctx: it panics with ctx's cause when ctx is done.
+func Steps(ctx context.Context, b []byte, do func([]byte)) {
+	for len(b) > 0 {
+		n := min(len(b), Step)
+		do(b[:n])
+		if b = b[n:]; len(b) > 0 {
+			Yield(ctx)
+		}
+	}
+}
+
+// Yield lets others run and panics with ctx's cause when ctx is done.
+func Yield(ctx context.Context) {
+	runtime.Gosched()
+	if ctx.Err() != nil {
+		panic(context.Cause(ctx))
+	}
+}
+
+// ReadAt reads a file as dag.File.ReadAt does, and pays for each leaf that the range
+// overlaps and for the bytes, each before it is read. At the file's end it is short,
+// without an error.
+func (a *Account) ReadAt(ctx context.Context, f *dag.File, p []byte, off int64) (int, error) {
+	n := min(int64(len(p)), f.Size()-off)
+	if n <= 0 {
+		return 0, nil
+	}
+	w := &payer{a: a, to: p[:n]}
+	w.pay()
+	_, err := f.WriteRange(ctx, w, off, n)
+	return int(n) - len(w.to), err
+}
+
+// payer takes a file leaf by leaf and pays for the next one before it is read.
+type payer struct {
+	a  *Account
+	to []byte // where the rest goes
+}
+
+func (w *payer) pay() { w.a.Spend(abi.FuelBlock) }
+
+// Write implements io.Writer: it gets what the range has of one leaf.
+func (w *payer) Write(leaf []byte) (int, error) {
+	if len(leaf) > len(w.to) {
+		return 0, fmt.Errorf("bug: %d bytes for a range of %d", len(leaf), len(w.to))
+	}
+	w.a.Spend(abi.FuelCopy(uint64(len(leaf))))
+	n := copy(w.to, leaf)
+	if w.to = w.to[n:]; len(w.to) > 0 {
+		w.pay()
+	}
+	return n, nil
+}
