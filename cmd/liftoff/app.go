@@ -26,10 +26,11 @@ func newApp(p *process) *cli.App {
 		ExitErrHandler:            func(*cli.Context, error) {}, // process.fail does it
 		Commands: []*cli.Command{
 			runCommand(p), jobCommand(p),
+			verifyCommand(p), receiptCommand(p), cacheCommand(p), trustCommand(p),
 			addCommand(p), getCommand(p), catCommand(p), lsCommand(p), statCommand(p),
 			pinCommand(p), gcCommand(p), storeCommand(p),
 			carCommand(p), blockCommand(p), dagCommand(p),
-			versionCommand(p), completionCommand(p),
+			idCommand(p), versionCommand(p), completionCommand(p),
 		},
 	}
 	prepare(app.Commands)
@@ -70,7 +71,10 @@ ENVIRONMENT:
 
 // help makes the help of one command: its description is the command's own field,
 // example shows a session.
-func help(example string) string {
+func help(example string) string { return helpWith(example, exitCodes) }
+
+// helpWith is help for a command with exit codes of its own.
+func helpWith(example, codes string) string {
 	return `{{.HelpName}}: {{.Usage}}
 
 USAGE:
@@ -85,7 +89,7 @@ FLAGS:{{range .VisibleFlags}}
    {{.}}{{end}}
 
 EXAMPLE:
-` + indented(strings.ReplaceAll(example, "{{", `{{"{{"}}`)) + "\n\n" + exitCodes
+` + indented(strings.ReplaceAll(example, "{{", `{{"{{"}}`)) + "\n\n" + codes
 }
 
 // indented sets all lines of s but the empty ones three spaces in.

@@ -37,15 +37,11 @@ func carExportCommand(p *process) *cli.Command {
 		ArgsUsage: "CID[/PATH]…",
 		Description: `Writes the blocks of each DAG, once each, to stdout or to --output. The CAR of an
 outcome holds the outcome, its task, the output, stdout and stderr: neither the module
-nor inputs, nor parts of inputs that the output links to, unless --full is given.
+nor inputs, nor parts of inputs that the output links to, unless --full is given. That
+of a receipt holds the same and the receipt.
 
 ` + refHelp,
-		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
-			&cli.BoolFlag{Name: "force", Usage: "write over a file that is there"},
-			&cli.IntFlag{Name: "version", Value: 1, Usage: "`NUMBER` of the format's version: 1 (when left out) or 2"},
-			&cli.BoolFlag{Name: "full", Usage: "of an outcome, all that can be reached"},
-		},
+		Flags:  exportFlags,
 		Before: takes("a CID", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff car export bafybeid… > photos.car
 $ liftoff car export bafybeid… --version 2 -o photos.car`),
@@ -54,18 +50,30 @@ $ liftoff car export bafybeid… --version 2 -o photos.car`),
 }
 
 func (p *process) carExport(c *cli.Context, s *node.Session) error {
-	args := c.Args().Slice()
-	options := dag.CAROptions{Version: c.Int("version")}
-	if options.Version != 1 && options.Version != 2 {
-		return usagef("--version %d: there are 1 and 2", options.Version)
-	}
 	var roots []cid.Cid
-	for _, arg := range args {
+	for _, arg := range c.Args().Slice() {
 		root, err := p.root(c.Context, s, arg)
 		if err != nil {
 			return err
 		}
 		roots = append(roots, root)
+	}
+	return p.exportRoots(c, s, roots)
+}
+
+// exportFlags are those of car export and receipt export.
+var exportFlags = []cli.Flag{
+	&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
+	&cli.BoolFlag{Name: "force", Usage: "write over a file that is there"},
+	&cli.IntFlag{Name: "version", Value: 1, Usage: "`NUMBER` of the format's version: 1 (when left out) or 2"},
+	&cli.BoolFlag{Name: "full", Usage: "of an outcome or a receipt, all that can be reached: module and inputs, too"},
+}
+
+// exportRoots writes the CAR that the flags of car export ask for.
+func (p *process) exportRoots(c *cli.Context, s *node.Session, roots []cid.Cid) error {
+	options := dag.CAROptions{Version: c.Int("version")}
+	if options.Version != 1 && options.Version != 2 {
+		return usagef("--version %d: there are 1 and 2", options.Version)
 	}
 	if !c.Bool("full") {
 		skip, err := skipInputs(c.Context, s, roots)
@@ -79,7 +87,7 @@ func (p *process) carExport(c *cli.Context, s *node.Session) error {
 		return writeFile(target, c.Bool("force"), write)
 	}
 	if isTerminal(p.stdout) {
-		return hinted(usagef("a CAR is nothing for a terminal"), "liftoff car export %s -o FILE.car", quote(args[0]))
+		return hinted(usagef("a CAR is nothing for a terminal"), "%s %s -o FILE.car", c.Command.HelpName, roots[0])
 	}
 	return write(p.stdout)
 }

@@ -18,6 +18,7 @@ import (
 // The exit codes of every command. `liftoff run` passes a guest's own code through.
 const (
 	exitTrap        = 120
+	exitFuel        = 121
 	exitLimit       = 122
 	exitTimeout     = 124
 	exitFault       = 125
@@ -31,7 +32,8 @@ const (
 const exitCodes = `EXIT CODES:
    0    done
    120  the guest trapped                          (run)
-   122  the guest reached a limit                  (run)
+   121  the guest ran out of fuel                  (run)
+   122  the guest reached another limit            (run)
    124  the time of --timeout was over             (run)
    125  this machine, its repo or a missing or damaged block is to blame
    126  the module was refused                     (run)

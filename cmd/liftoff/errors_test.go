@@ -83,7 +83,7 @@ func TestClosedStdout(t *testing.T) {
 }
 
 func TestWorse(t *testing.T) {
-	order := []int{0, 1, 119, 255, exitTrap, exitLimit, exitTimeout, exitRefused, exitNotFound, exitFault, exitUsage, exitInterrupted}
+	order := []int{0, 1, 119, 255, exitTrap, exitFuel, exitLimit, exitTimeout, exitRefused, exitNotFound, exitFault, exitUsage, exitInterrupted}
 	for i, a := range order {
 		for _, b := range order[i:] {
 			if worse(a, b) != b || worse(b, a) != b {

@@ -107,7 +107,9 @@ job      j-0d9q…
 state    ok
 task     bafyrei…
 outcome  bafyrei…
-output   bafybei…`),
+output   bafybei…
+receipt  bafyrei…
+fuel     3201877`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			j, err := findJob(c, s)
 			if err != nil {
@@ -150,7 +152,12 @@ func describeJob(out lines, j api.Job) {
 		link("output", o.Root)
 		link("stdout", o.Stdout)
 		link("stderr", o.Stderr)
+		link("receipt", j.Receipt)
+		row("fuel", "%d", o.Fuel)
 		row("memory", "%s", size(int64(o.Pages)<<16))
+	}
+	if j.Cached {
+		row("cached", "the outcome was known: nothing ran")
 	}
 	row("read", "%s (%s)", count(j.Read.Blocks, "block"), size(j.Read.Bytes))
 	row("created", "%s", j.Created.UTC().Format(time.RFC3339))

@@ -25,6 +25,9 @@ type report struct {
 	Task    object            `json:"task"`
 	Outcome *object           `json:"outcome,omitempty"`
 	Output  string            `json:"output,omitempty"` // CID of the Outcome's root
+	Fuel    uint64            `json:"fuel"`
+	Receipt string            `json:"receipt,omitempty"` // CID of the signed receipt
+	Cached  bool              `json:"cached"`            // the outcome was known: nothing ran
 	Fault   string            `json:"fault,omitempty"`
 	Error   *api.Error        `json:"error,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
@@ -60,7 +63,7 @@ func reportOf(j api.Job) (report, error) {
 	r := report{
 		Job: j.ID, State: j.State, Task: object{CID: j.Task.String()}, Fault: j.Fault, Error: j.Err, Labels: j.Labels,
 		Created: j.Created, Ended: j.Ended, Read: readReport{Blocks: j.Read.Blocks, Bytes: j.Read.Bytes},
-		Compile: milliseconds(j.Compile), Run: milliseconds(j.Run),
+		Compile: milliseconds(j.Compile), Run: milliseconds(j.Run), Cached: j.Cached,
 	}
 	for _, c := range j.Refs {
 		r.Refs = append(r.Refs, c.String())
@@ -68,7 +71,8 @@ func reportOf(j api.Job) (report, error) {
 	if j.Result == nil {
 		return r, nil
 	}
-	r.State, r.Code, r.Output = string(j.Result.State), j.Result.Code, j.Result.Root.String()
+	r.State, r.Code, r.Output, r.Fuel = string(j.Result.State), j.Result.Code, j.Result.Root.String(), j.Result.Fuel
+	r.Receipt = text(j.Receipt)
 	value, err := j.Result.Node()
 	if err != nil {
 		return r, err
@@ -115,11 +119,16 @@ func inputTotal(ctx context.Context, s *node.Session, t job.Task) total {
 
 // ended says how a job ended, in a word: ok, exit:3, trap:1, quota:2, failed, running.
 func ended(j api.Job) string {
-	switch {
-	case j.Result == nil:
+	if j.Result == nil {
 		return j.State
-	case j.Result.Code != 0:
-		return fmt.Sprintf("%s:%d", j.Result.State, j.Result.Code)
 	}
-	return string(j.Result.State)
+	return ending(j.Result.State, j.Result.Code)
+}
+
+// ending says how a run ended that has an Outcome.
+func ending(state job.State, code int) string {
+	if code != 0 {
+		return fmt.Sprintf("%s:%d", state, code)
+	}
+	return string(state)
 }

@@ -49,13 +49,35 @@ func inputRoots(t job.Task) []cid.Cid {
 	return roots
 }
 
-// skipInputs returns what the CAR of an Outcome leaves out: all but the Outcome, its
-// Task and what the run made. It returns nil when none of the roots is an Outcome.
-// Which parts of inputs the output links to is known from the job's history.
+// loadReceipt returns the Receipt that c names; ok is false when it names something
+// else, or one whose signature is bad.
+func loadReceipt(ctx context.Context, blocks dag.Blocks, c cid.Cid) (r job.Receipt, ok bool, err error) {
+	if c.Type() != cid.DagCBOR {
+		return r, false, nil
+	}
+	b, err := dag.Load(ctx, blocks, c)
+	if err != nil {
+		return r, false, err
+	}
+	r, err = job.DecodeReceipt(b.Data())
+	return r, err == nil, nil
+}
+
+// skipInputs returns what the CAR of an Outcome, or of a Receipt of one, leaves out: all
+// but these, the Task and what the run made. It returns nil when none of the roots is
+// such. Which parts of inputs the output links to is known from the job's history.
 func skipInputs(ctx context.Context, s *node.Session, roots []cid.Cid) (func(cid.Cid) bool, error) {
 	taken := make(map[cid.Cid]bool)
 	found := false
 	for _, root := range roots {
+		r, ok, err := loadReceipt(ctx, s.Blocks, root)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			taken[root] = true
+			root = r.Outcome
+		}
 		o, ok, err := loadOutcome(ctx, s.Blocks, root)
 		if err != nil {
 			return nil, err
@@ -108,8 +130,16 @@ func takeAll(ctx context.Context, blocks dag.Blocks, roots, refs []cid.Cid, take
 
 // whole reports what keeps the DAG below root from being complete here. An Outcome is
 // complete with its Task, its logs, and as many bytes of output as it says that the
-// run made: the module, the inputs and links into them may be elsewhere.
+// run made: the module, the inputs and links into them may be elsewhere. A Receipt is
+// complete with its Outcome.
 func whole(ctx context.Context, blocks dag.Blocks, root cid.Cid) error {
+	r, ok, err := loadReceipt(ctx, blocks, root)
+	if err != nil {
+		return err
+	}
+	if ok {
+		root = r.Outcome
+	}
 	o, ok, err := loadOutcome(ctx, blocks, root)
 	if err != nil {
 		return err

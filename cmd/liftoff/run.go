@@ -34,15 +34,25 @@ output, go to stderr. The outcome's CID depends on the module, the inputs, stdin
 arguments and the environment, and on nothing else. All of these are part of the task:
 whoever sees it can read them, so put no secrets there.
 
-A task file (-f) is YAML or JSON with the keys module, inputs, args, env, stdin, memory,
-timeout, keep, labels, output and car, which mean what the flags mean. Flags replace
-them; --input, --env and --label add to them. Its paths are seen from the current folder.`,
+A task has one outcome, on every machine: one that is known is not computed again, but
+printed with its stdout and stderr, marked as cached. Every run leaves a signed receipt,
+see liftoff verify. With --nondet the guest has a real clock and real randomness: its
+outcome says nothing of the next one, and is never cached.
+
+A task file (-f) is YAML or JSON with the keys module, inputs, args, env, stdin, nondet,
+fuel, memory, max-output, timeout, keep, labels, output and car, which mean what the
+flags mean. Flags replace them; --input, --env and --label add to them. Its paths are
+seen from the current folder.`,
 		Flags: []cli.Flag{
 			&cli.StringSliceFlag{Name: "input", Aliases: []string{"i"}, Usage: "`[NAME=]REFERENCE` of an input: a path, a CID or a CAR file; may be repeated"},
 			&cli.StringFlag{Name: "stdin", Usage: "`REFERENCE` of what the guest reads as stdin: a path, a CID, or - for stdin itself"},
 			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME=VALUE` in the guest's environment; may be repeated"},
+			&cli.StringFlag{Name: "fuel", Usage: "`AMOUNT` of fuel that the guest may spend, about one for each instruction: 1e9, 5G; 10T when left out"},
 			&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the most memory that the guest may have; 1GiB when left out"},
+			&cli.StringFlag{Name: "max-output", Usage: "`SIZE` of the most output that the guest may leave; 16GiB when left out"},
 			&cli.StringFlag{Name: "timeout", Usage: "end the run after `DURATION`"},
+			&cli.BoolFlag{Name: "nondet", Usage: "give the guest a real clock and real randomness; the outcome is never cached"},
+			&cli.BoolFlag{Name: "no-cache", Usage: "run it, even if the outcome is known"},
 			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the output to `PATH`"},
 			&cli.StringFlag{Name: "car", Usage: "write the result as a CAR to `FILE`"},
 			&cli.BoolFlag{Name: "force", Usage: "let --output and --car write over what is there"},
@@ -58,8 +68,10 @@ them; --input, --env and --label add to them. Its paths are seen from the curren
 		Before: takes("a module", 0, 1),
 		CustomHelpTemplate: help(`$ liftoff run wc.wasm --input text=book.txt -- /in/text
   1290  21333 124000 /in/text
-liftoff: outcome bafyrei…
-liftoff: output  bafybei… empty
+liftoff: outcome bafyrei… ok
+liftoff: output  bafybei…, empty
+liftoff: fuel    3201877
+liftoff: receipt bafyrei…
 liftoff: read    1 of 1 block (121.1 KiB of 121.1 KiB)
 $ liftoff run grep.wasm --input src=bafybeid… --timeout 1m --output found -- TODO /in/src
 $ liftoff run resize.wasm --input pic=photos/ --each pic --parallel 4`),
@@ -132,7 +144,7 @@ func (p *process) prepareRun(c *cli.Context, s *node.Session, spec runSpec) (pre
 	if r.request.Keep, err = parseKeep(spec.Keep); err != nil {
 		return r, err
 	}
-	r.request.Labels = spec.Labels
+	r.request.Labels, r.request.NoCache = spec.Labels, c.Bool("no-cache")
 	if names := spec.secretive(); len(names) > 0 {
 		p.warn("the environment is part of the task, and whoever sees the task can read %s", strings.Join(names, ", "))
 	}
@@ -140,7 +152,7 @@ func (p *process) prepareRun(c *cli.Context, s *node.Session, spec runSpec) (pre
 	if r.request.Task, err = b.build(c.Context, spec); err != nil {
 		return r, err
 	}
-	r.request.Local = b.local
+	r.request.Local, r.request.Trusted = b.local, b.trusted
 	return r, nil
 }
 
@@ -205,13 +217,17 @@ func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
 		return err
 	}
 	p.explainEnd(j)
-	p.say("liftoff: outcome %s", j.Outcome)
+	p.say("liftoff: outcome %s", outcomeLine(r.request.Task, j))
 	if isEmptyDir(ctx, r.session, j.Result.Root) {
 		p.say("liftoff: output  %s, empty", j.Result.Root)
 	} else {
 		p.say("liftoff: output  %s, to have it: liftoff get %s", j.Result.Root, j.Result.Root)
 	}
-	if len(inputRoots(r.request.Task)) == 0 {
+	p.say("liftoff: fuel    %d", j.Result.Fuel)
+	if j.Receipt.Defined() {
+		p.say("liftoff: receipt %s", j.Receipt)
+	}
+	if j.Cached || len(inputRoots(r.request.Task)) == 0 {
 		return nil
 	}
 	p.say("liftoff: read    %s", readLine(j.Read, inputTotal(ctx, r.session, r.request.Task)))
@@ -230,10 +246,27 @@ func (p *process) jsonSummary(t job.Task, j api.Job, of total) error {
 	return json.NewEncoder(p.stdout).Encode(report)
 }
 
+// outcomeLine names an outcome, how the run ended, and what to think of it.
+func outcomeLine(t job.Task, j api.Job) string {
+	line := j.Outcome.String() + " " + ended(j)
+	switch {
+	case j.Cached:
+		line += ", cached"
+	case t.Det == job.DetNone:
+		line += ", nondet: never cached"
+	}
+	return line
+}
+
+// readLine says how much of the inputs a run has read. The count of all of them may have
+// given up below what was read: then it has nothing to say.
 func readLine(r api.Read, of total) string {
 	more := ""
 	if !of.Complete {
 		more = " or more"
+		if of.Blocks <= int64(r.Blocks) || of.Bytes < r.Bytes {
+			return fmt.Sprintf("%s (%s)", count(r.Blocks, "block"), size(r.Bytes))
+		}
 	}
 	return fmt.Sprintf("%d of %s%s (%s of %s)", r.Blocks, count(int(of.Blocks), "block"), more, size(r.Bytes), size(of.Bytes))
 }
@@ -259,10 +292,16 @@ func (p *process) explainEnd(j api.Job) {
 		if stack := strings.TrimPrefix(j.Fault, trapNames[o.Code]+"\n"); stack != "" {
 			p.say("%s", strings.TrimRight(cleanBlock(stack), "\n"))
 		}
+	case job.OutOfFuel:
+		p.say("liftoff: error: the guest ran out of fuel: it had %d", o.Limits.Fuel)
+		p.say("liftoff: hint: give it more with --fuel")
 	default:
 		p.say("liftoff: error: the guest reached a limit of the run: %s", limitText(*o))
-		if o.State == job.Quota && o.Code == job.QuotaPages {
+		switch o.Code {
+		case job.QuotaPages:
 			p.say("liftoff: hint: give it more with --memory")
+		case job.QuotaOut:
+			p.say("liftoff: hint: give it more with --max-output")
 		}
 	}
 }
@@ -275,14 +314,12 @@ var trapNames = map[int]string{
 
 func limitText(o job.Outcome) string {
 	l := o.Limits
-	switch {
-	case o.State == job.OutOfFuel:
-		return fmt.Sprintf("%d fuel", l.Fuel)
-	case o.Code == job.QuotaPages:
+	switch o.Code {
+	case job.QuotaPages:
 		return size(int64(l.Pages)<<16) + " of memory"
-	case o.Code == job.QuotaOut:
+	case job.QuotaOut:
 		return size(int64(l.Out)) + " of output"
-	case o.Code == job.QuotaTmp:
+	case job.QuotaTmp:
 		return size(int64(l.Tmp)) + " in /tmp"
 	}
 	return size(int64(l.Log)) + " of stdout and stderr"
@@ -297,6 +334,8 @@ func exitOf(j api.Job) error {
 		return exited(j.Result.Code)
 	case job.Trap:
 		return exited(exitTrap)
+	case job.OutOfFuel:
+		return exited(exitFuel)
 	}
 	return exited(exitLimit)
 }

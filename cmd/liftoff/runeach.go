@@ -121,6 +121,9 @@ func (e each) request(c cid.Cid) api.Request {
 	r := e.r.request
 	r.Task.In = slices.Clone(r.Task.In)
 	r.Task.In[e.slot].CID = job.V1(c)
+	if r.Task.Det == job.DetNone {
+		r.Task.Nonce = newNonce()
+	}
 	return r
 }
 
@@ -167,7 +170,7 @@ func codeOfRow(r row) int {
 }
 
 // severity orders our own exit codes, the worst first; a guest's stand behind them.
-var severity = []int{exitInterrupted, exitUsage, exitFault, exitNotFound, exitRefused, exitTimeout, exitLimit, exitTrap}
+var severity = []int{exitInterrupted, exitUsage, exitFault, exitNotFound, exitRefused, exitTimeout, exitLimit, exitFuel, exitTrap}
 
 // worse returns the worse of two exit codes.
 func worse(a, b int) int {

@@ -24,7 +24,10 @@ type runSpec struct {
 	Args    []string          `yaml:"args"`
 	Env     map[string]string `yaml:"env"`
 	Stdin   string            `yaml:"stdin"`
+	Nondet  bool              `yaml:"nondet"`
+	Fuel    string            `yaml:"fuel"`
 	Memory  string            `yaml:"memory"`
+	MaxOut  string            `yaml:"max-output"`
 	Timeout string            `yaml:"timeout"`
 	Keep    string            `yaml:"keep"`
 	Labels  map[string]string `yaml:"labels"`
@@ -56,11 +59,15 @@ func (p *process) readSpec(c *cli.Context) (runSpec, error) {
 		s.Args = p.rest
 	}
 	for flag, field := range map[string]*string{
-		"stdin": &s.Stdin, "memory": &s.Memory, "timeout": &s.Timeout, "keep": &s.Keep, "output": &s.Output, "car": &s.CAR,
+		"stdin": &s.Stdin, "fuel": &s.Fuel, "memory": &s.Memory, "max-output": &s.MaxOut, "timeout": &s.Timeout,
+		"keep": &s.Keep, "output": &s.Output, "car": &s.CAR,
 	} {
 		if c.IsSet(flag) {
 			*field = c.String(flag)
 		}
+	}
+	if c.IsSet("nondet") {
+		s.Nondet = c.Bool("nondet")
 	}
 	if s.Stdin == "-" && c.String("file") == "-" {
 		return runSpec{}, usagef("the task file and the guest's stdin cannot both be stdin")
@@ -168,20 +175,44 @@ func (s runSpec) inputSpecs() ([]inputSpec, error) {
 	return ins, nil
 }
 
-// limits, timeout and keep read the bounds of the run.
+// limits reads the bounds of the run; a zero one is its default.
 func (s runSpec) limits() (job.Limits, error) {
-	if s.Memory == "" {
-		return job.Limits{}, nil
+	var (
+		l   job.Limits
+		err error
+	)
+	if s.Fuel != "" {
+		if l.Fuel, err = parseFuel(s.Fuel); err != nil {
+			return l, err
+		}
 	}
-	bytes, err := parseSize(s.Memory)
+	if s.Memory != "" {
+		if l.Pages, err = parsePages(s.Memory); err != nil {
+			return l, err
+		}
+	}
+	if s.MaxOut != "" {
+		if l.Out, err = parseSize(s.MaxOut); err != nil {
+			return l, err
+		}
+		if l.Out == 0 {
+			return l, usagef("--max-output %s: 1 byte is the least", quote(s.MaxOut))
+		}
+	}
+	return l, nil
+}
+
+// parsePages reads a size of memory and returns its whole pages.
+func parsePages(s string) (uint64, error) {
+	bytes, err := parseSize(s)
 	if err != nil {
-		return job.Limits{}, err
+		return 0, err
 	}
 	const page = 64 << 10
 	if pages := bytes / page; pages >= 1 && pages <= job.MaxPages {
-		return job.Limits{Pages: pages}, nil
+		return pages, nil
 	}
-	return job.Limits{}, usagef("--memory %s: between 64KiB and 4GiB", quote(s.Memory))
+	return 0, usagef("--memory %s: between 64KiB and 4GiB", quote(s))
 }
 
 func (s runSpec) timeout() (time.Duration, error) {

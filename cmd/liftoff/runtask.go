@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,7 @@ type taskBuilder struct {
 	p       *process
 	session *node.Session
 	local   []cid.Cid // what was added
+	trusted bool      // the module is a file of the user's own
 }
 
 func (b *taskBuilder) build(ctx context.Context, spec runSpec) (job.Task, error) {
@@ -35,6 +37,9 @@ func (b *taskBuilder) build(ctx context.Context, spec runSpec) (job.Task, error)
 		return job.Task{}, err
 	}
 	t := job.Task{Args: spec.Args, Env: spec.Env, Det: job.Det1, Out: job.OutProfile}
+	if spec.Nondet {
+		t.Det, t.Nonce = job.DetNone, newNonce()
+	}
 	if err := b.module(ctx, spec.Module, &t); err != nil {
 		return job.Task{}, err
 	}
@@ -56,6 +61,13 @@ func (b *taskBuilder) build(ctx context.Context, spec runSpec) (job.Task, error)
 	return t, nil
 }
 
+// newNonce makes what keeps a nondet Task apart from all others.
+func newNonce() []byte {
+	nonce := make([]byte, 16)
+	rand.Read(nonce)
+	return nonce
+}
+
 // maxModule is the size, in bytes, of the largest module that is looked into.
 const maxModule = 32 << 20
 
@@ -66,6 +78,7 @@ func (b *taskBuilder) module(ctx context.Context, ref string, t *job.Task) error
 	if err != nil {
 		return err
 	}
+	b.trusted = len(b.local) > 0 && !isCAR(ref) // it is the first thing that is added
 	f, err := dag.OpenFile(ctx, b.session.Blocks, mod)
 	var notFile *dag.NotFileError
 	if errors.As(err, &notFile) {

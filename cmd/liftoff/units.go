@@ -52,6 +52,28 @@ func parseSize(s string) (uint64, error) {
 	return uint64(f), nil
 }
 
+// fuelUnits are the suffixes of an amount of fuel: in thousands, for it is counted and
+// not laid out in memory.
+var fuelUnits = map[string]float64{"k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
+
+// parseFuel reads an amount of fuel: 250000, 1e9, 5G.
+func parseFuel(s string) (uint64, error) {
+	number, unit := strings.ToLower(strings.TrimSpace(s)), 1.0
+	for suffix, of := range fuelUnits {
+		if rest, ok := strings.CutSuffix(number, suffix); ok {
+			number, unit = rest, of
+		}
+	}
+	if n, err := strconv.ParseUint(number, 10, 63); err == nil && unit == 1 && n > 0 {
+		return n, nil
+	}
+	f, err := strconv.ParseFloat(number, 64)
+	if f *= unit; err != nil || strings.ContainsAny(number, "xpinf_") || !(f >= 1) || f >= math.MaxInt64 || f != math.Trunc(f) {
+		return 0, usagef("%s is not an amount of fuel: write it as 250000, 1e9 or 5G", quote(s))
+	}
+	return uint64(f), nil
+}
+
 // size writes a number of bytes for people: 812 B, 1.5 KiB, 3.0 GiB.
 func size(n int64) string {
 	if n < 1024 {

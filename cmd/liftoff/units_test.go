@@ -25,6 +25,21 @@ func TestParseSize(t *testing.T) {
 	}
 }
 
+func TestParseFuel(t *testing.T) {
+	for s, want := range map[string]uint64{
+		"1": 1, "250000": 250_000, "9007199254740993": 9007199254740993, "1e9": 1e9, "5G": 5e9, "2k": 2000, "1.5m": 1_500_000, "3T": 3e12,
+	} {
+		if got, err := parseFuel(s); err != nil || got != want {
+			t.Errorf("%q: %d, %v; want %d", s, got, err, want)
+		}
+	}
+	for _, s := range []string{"", "0", "0k", "x", "-1", "-1k", "1e", "0x10", "1_000", "inf", "nan", "nang", "9223372036854775808", "1e19", "1.5", "G", "1kk", "5 gallons"} {
+		if got, err := parseFuel(s); err == nil {
+			t.Errorf("%q: %d, want an error", s, got)
+		}
+	}
+}
+
 func TestSize(t *testing.T) {
 	for n, want := range map[int64]string{
 		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 1<<20 - 1: "1.0 MiB", 1 << 30: "1.0 GiB", 1<<63 - 1: "8.0 EiB",

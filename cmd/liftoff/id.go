@@ -1,0 +1,34 @@
+//go:build !windows
+
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/node"
+)
+
+func idCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:  "id",
+		Usage: "print who signs this repo's receipts",
+		Description: `Prints the two names of the repo's key, which is made when it is first needed: the peer
+id, by which libp2p knows it, and the did:key, by which receipts do.`,
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("nothing", 0, 0),
+		CustomHelpTemplate: help(`$ liftoff id
+peer 12D3KooW…
+did  did:key:z6Mk…`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			id, err := s.Identity.Identity(c.Context)
+			if err != nil {
+				return err
+			}
+			out := p.lines(c.Bool("json"))
+			if err := out.put(id, "peer %s\ndid  %s", id.PeerID, id.DID); err != nil {
+				return err
+			}
+			return out.Flush()
+		}),
+	}
+}

@@ -1,0 +1,229 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+)
+
+// The exit codes that only verify has.
+const (
+	exitInvalid   = 2
+	exitMismatch  = 3
+	exitUndecided = 4
+)
+
+const verifyCodes = `EXIT CODES:
+   0    verified
+   2    the signature or the encoding is bad
+   3    mismatch: another outcome, or one of another task
+   4    it cannot be decided: something is missing, or the task is nondet
+   125  this machine or its repo is to blame
+   127  not found: a path, or a receipt that is not in the repo
+   129  the command line makes no sense
+   130  interrupted
+   141  nobody reads stdout any more
+`
+
+func verifyCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      "verify",
+		Usage:     "check a receipt",
+		ArgsUsage: "RECEIPT",
+		Description: `Checks a receipt as far as it can be checked here, and prints a line for each step: its
+name, what came of it, and why. The last line is the level that was reached:
+
+   attested     its issuer has said so
+   agreed K/N   K of the N keys with a receipt here for the task name this outcome
+   reexecuted   it was run here, with the same outcome: --reexec
+
+On a mismatch the CIDs of both outcomes are printed, and both receipts are kept.
+
+RECEIPT is a local path, or the CID of a receipt, the beginning of it, or a job's id. A
+file that ends in .car is a CAR whose root is the receipt, as liftoff receipt export
+writes it; its blocks stay until the next gc. Any other file is the receipt's block.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "reexec", Usage: "run the task here, and compare outcomes"},
+			&cli.BoolFlag{Name: "json", Usage: "print one object"},
+		},
+		Before: takes("a receipt", 1, 1),
+		CustomHelpTemplate: helpWith(`$ liftoff verify receipt.car --reexec
+encoding   verified
+signature  verified  did:key:z6Mk…
+outcome    verified  ok
+output     verified  complete
+reexec     verified
+others     skipped
+reexecuted bafyrei…`, verifyCodes),
+		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.verify(c, s) }),
+	}
+}
+
+func (p *process) verify(c *cli.Context, s *node.Session) error {
+	envelope, err := p.envelope(c.Context, s, c.Args().First())
+	if err != nil {
+		return err
+	}
+	v, err := s.VerifyReceipt(c.Context, envelope, node.VerifyOptions{Reexec: c.Bool("reexec")})
+	if err != nil {
+		return err
+	}
+	out := p.lines(c.Bool("json"))
+	if out.json != nil {
+		err = out.json.Encode(verdictReport(v))
+	} else {
+		err = out.verdict(v)
+	}
+	if err == nil {
+		err = out.Flush()
+	}
+	if err != nil {
+		return err
+	}
+	if code := verdictCodes[v.Answer]; code != 0 {
+		return exited(code)
+	}
+	return nil
+}
+
+var verdictCodes = map[node.Answer]int{
+	node.Invalid: exitInvalid, node.Mismatch: exitMismatch, node.Undecided: exitUndecided,
+}
+
+// envelope finds the bytes of the receipt that ref names: a local path, where there is
+// one, else what the repo has.
+func (p *process) envelope(ctx context.Context, s *node.Session, ref string) ([]byte, error) {
+	info, err := os.Stat(ref)
+	switch {
+	case err == nil && info.IsDir():
+		return nil, usagef("%s is a directory, not a receipt", quote(ref))
+	case err == nil && isCAR(ref):
+		return p.envelopeOfCAR(ctx, s, ref)
+	case err == nil:
+		return p.envelopeOfFile(ctx, ref)
+	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) && !isNotDir(err):
+		return nil, pathError(ref, err)
+	}
+	name, err := p.receiptNamed(ctx, s, ref)
+	if err != nil {
+		return nil, err
+	}
+	return blockOf(ctx, s, name)
+}
+
+func (p *process) envelopeOfFile(ctx context.Context, path string) ([]byte, error) {
+	f, err := p.open(ctx, path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, dag.MaxBlock+1)) // what is longer is no receipt
+	if err != nil {
+		return nil, pathError(path, err)
+	}
+	return b, nil
+}
+
+// envelopeOfCAR imports a CAR, without a pin: the session keeps its blocks as long as
+// the command needs them.
+func (p *process) envelopeOfCAR(ctx context.Context, s *node.Session, path string) ([]byte, error) {
+	roots, err := p.importCAR(ctx, s, path, true)
+	var bad *dag.CARError
+	if errors.As(err, &bad) {
+		return nil, &codeError{err, exitInvalid}
+	}
+	if err != nil {
+		return nil, err
+	}
+	if len(roots) != 1 {
+		return nil, usagef("%s has %d roots: a receipt is one", quote(path), len(roots))
+	}
+	b, err := blockOf(ctx, s, roots[0])
+	if missing := (*dag.NotFoundError)(nil); errors.As(err, &missing) {
+		err = &codeError{fmt.Errorf("%s does not hold its root: %w", quote(path), err), exitUndecided}
+	}
+	return b, err
+}
+
+func blockOf(ctx context.Context, s *node.Session, c cid.Cid) ([]byte, error) {
+	b, err := dag.Load(ctx, s.Blocks, c)
+	return b.Data(), err
+}
+
+// verdict writes what came of each step and the level that was reached.
+func (l lines) verdict(v node.Verdict) error {
+	for _, step := range v.Steps {
+		line := fmt.Sprintf("%-10s %-9s %s", step.Name, step.Answer, clean(step.Detail))
+		fmt.Fprintln(l, strings.TrimRight(line, " "))
+	}
+	if v.Answer == node.Mismatch {
+		fmt.Fprintf(l, "claimed    %s\n", v.Claimed)
+		if v.Found.Defined() {
+			fmt.Fprintf(l, "found      %s\n", v.Found)
+		}
+		for _, c := range v.Proof {
+			fmt.Fprintf(l, "proof      %s\n", c)
+		}
+	}
+	return l.put(nil, "%s %s", levelOf(v), v.CID)
+}
+
+func levelOf(v node.Verdict) string {
+	switch v.Level {
+	case node.Attested:
+		return "attested"
+	case node.Agreed:
+		return fmt.Sprintf("agreed %d/%d", v.Agreed, v.Keys)
+	case node.Reexecuted:
+		return "reexecuted"
+	}
+	return "unverified"
+}
+
+// verdictLine is a verdict as JSON.
+type verdictLine struct {
+	Receipt string      `json:"receipt"`
+	Answer  node.Answer `json:"answer"`
+	Level   string      `json:"level"`  // unverified, attested, agreed or reexecuted
+	Agreed  int         `json:"agreed"` // keys that name this outcome, the issuer among them
+	Keys    int         `json:"keys"`   // keys with a receipt here for the task
+	Steps   []node.Step `json:"steps"`
+	Issuer  job.DID     `json:"issuer,omitempty"`
+	Task    string      `json:"task,omitempty"`
+	Claimed string      `json:"claimed,omitempty"` // the receipt's outcome
+	Found   string      `json:"found,omitempty"`   // the other one, on a mismatch
+	Proof   []string    `json:"proof,omitempty"`   // on a mismatch, both receipts
+}
+
+func verdictReport(v node.Verdict) verdictLine {
+	level, _, _ := strings.Cut(levelOf(v), " ")
+	line := verdictLine{
+		Receipt: v.CID.String(), Answer: v.Answer, Level: level, Agreed: v.Agreed, Keys: v.Keys, Steps: v.Steps,
+		Issuer: v.Receipt.Issuer, Task: text(v.Receipt.Task), Claimed: text(v.Claimed), Found: text(v.Found),
+	}
+	for _, c := range v.Proof {
+		line.Proof = append(line.Proof, c.String())
+	}
+	return line
+}
+
+// text is a CID as a string, "" for none.
+func text(c cid.Cid) string {
+	if !c.Defined() {
+		return ""
+	}
+	return c.String()
+}
