@@ -32,6 +32,7 @@ var floors = map[string]int{
 	"runtime/wasm/meter":  3,
 	"runtime/wasm/fuel":   3,
 	"host/store":          3,
+	"host/store/ledger":   3,
 	"node/api":            3,
 	"internal/dag":        2,
 	"job":                 1,
@@ -45,6 +46,7 @@ var floors = map[string]int{
 // the parts of one package do.
 var nested = map[string]string{
 	"runtime/wasm/wasi":   "runtime/wasm",
+	"host/store/ledger":   "host/store",
 	"runtime/runtimetest": "runtime",
 	"abi/go":              "abi",
 }

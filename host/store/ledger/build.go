@@ -1,0 +1,113 @@
+package ledger
+
+import (
+	"bufio"
+	"encoding/binary"
+	"hash/crc32"
+	"os"
+)
+
+// builder writes a table: add in the order of the keys, then finish.
+type builder struct {
+	file  *os.File
+	w     *bufio.Writer
+	at    int64
+	page  []byte
+	n     uint64 // entries of page
+	first string // key of page
+	bytes int    // of the values of page
+	index []byte
+}
+
+func newBuilder(path string) (*builder, error) {
+	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return &builder{file: file, w: bufio.NewWriterSize(file, 256<<10)}, nil
+}
+
+// add takes a record's value as it is and its checksum as it was: damage stays to be
+// seen.
+func (b *builder) add(key string, r record, value []byte) error {
+	if b.n == 0 {
+		b.first = key
+	}
+	b.n++
+	op := byte(opSet)
+	if r.deleted {
+		op = opDelete
+	}
+	b.page = append(b.page, op)
+	b.page = binary.AppendUvarint(b.page, uint64(len(key)))
+	b.page = append(b.page, key...)
+	if !r.deleted {
+		b.page = binary.AppendUvarint(b.page, uint64(b.at))
+		b.page = binary.AppendUvarint(b.page, uint64(len(value)))
+		b.page = binary.BigEndian.AppendUint32(b.page, r.sum)
+		if err := b.write(value); err != nil {
+			return err
+		}
+		b.bytes += len(value)
+	}
+	if len(b.page) >= pageSize || b.bytes >= groupValues {
+		return b.endPage()
+	}
+	return nil
+}
+
+func (b *builder) write(p []byte) error {
+	n, err := b.w.Write(p)
+	b.at += int64(n)
+	return err
+}
+
+func (b *builder) endPage() error {
+	if b.n == 0 {
+		return nil
+	}
+	at := b.at
+	body := append(binary.AppendUvarint(make([]byte, 4, 16+len(b.page)), b.n), b.page...)
+	if err := b.writeSummed(body); err != nil {
+		return err
+	}
+	b.index = binary.AppendUvarint(b.index, uint64(len(b.first)))
+	b.index = append(b.index, b.first...)
+	b.index = binary.AppendUvarint(b.index, uint64(at))
+	b.index = binary.AppendUvarint(b.index, uint64(len(body)))
+	b.page, b.n, b.bytes = b.page[:0], 0, 0
+	return nil
+}
+
+// writeSummed fills in the checksum that p begins with and writes p.
+func (b *builder) writeSummed(p []byte) error {
+	binary.BigEndian.PutUint32(p, crc32.Checksum(p[4:], castagnoli))
+	return b.write(p)
+}
+
+// finish makes the table whole and durable, and closes it.
+func (b *builder) finish() error {
+	err := b.endPage()
+	at := b.at
+	index := append(make([]byte, 4), b.index...)
+	if err == nil {
+		err = b.writeSummed(index)
+	}
+	tail := append([]byte(nil), tableMagic[:]...)
+	tail = binary.BigEndian.AppendUint64(tail, uint64(at))
+	tail = binary.BigEndian.AppendUint64(tail, uint64(len(index)))
+	tail = binary.BigEndian.AppendUint32(tail, crc32.Checksum(tail, castagnoli))
+	if err == nil {
+		err = b.write(tail)
+	}
+	if err == nil {
+		err = b.w.Flush()
+	}
+	if err == nil {
+		err = b.file.Sync()
+	}
+	if e := b.file.Close(); err == nil {
+		err = e
+	}
+	return err
+}

@@ -1,0 +1,186 @@
+package ledger
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// A log begins with a header: a magic, eight random bytes, and the CRC-32C of both.
+// Then come frames, one for each batch: a magic, a checksum, the payload's length as a
+// big-endian uint32, the payload. The payload is the entries: a byte that is 1 for a
+// value and 2 for none, the key's length as a uvarint, the key, and for a value its
+// length and the value.
+//
+// The checksum is the CRC-32C of the header's random bytes, the frame's place in the
+// file, the length and the payload. So a value that looks like a frame, which a guest
+// may print, is none: nobody but this log can make one.
+const (
+	logHeader   = 16
+	frameHeader = 12
+)
+
+var (
+	logMagic   = [4]byte{'L', 'F', 'L', 1}
+	frameMagic = [4]byte{'L', 'F', 0xF5, 1}
+	castagnoli = crc32.MakeTable(crc32.Castagnoli)
+)
+
+// secret is the random bytes of a log.
+type secret [8]byte
+
+// sum is the checksum of a frame at a place, from its length on.
+func (s secret) sum(at int64, rest []byte) uint32 {
+	seed := binary.BigEndian.AppendUint64(s[:], uint64(at))
+	return crc32.Update(crc32.Checksum(seed, castagnoli), castagnoli, rest)
+}
+
+func newHeader() []byte {
+	h := make([]byte, 12, logHeader)
+	copy(h, logMagic[:])
+	rand.Read(h[4:])
+	return binary.BigEndian.AppendUint32(h, crc32.Checksum(h, castagnoli))
+}
+
+// secretOf returns the random bytes of the log b.
+func secretOf(b []byte) (secret, bool) {
+	if len(b) < logHeader || [4]byte(b) != logMagic || crc32.Checksum(b[:12], castagnoli) != binary.BigEndian.Uint32(b[12:]) {
+		return secret{}, false
+	}
+	return secret(b[4:12]), true
+}
+
+const (
+	opSet    = 1
+	opDelete = 2
+)
+
+// appendFrame appends the frame of entries, for a place in the log of s, to b.
+func appendFrame(b []byte, s secret, at int64, entries []Entry) ([]byte, error) {
+	start := len(b)
+	b = append(b, make([]byte, frameHeader)...)
+	for _, e := range entries {
+		if e.Key == "" || len(e.Key) > MaxKey {
+			return b[:start], fmt.Errorf("a ledger's key has 1 to %d bytes, this one %d", MaxKey, len(e.Key))
+		}
+		if e.Delete {
+			b = append(b, opDelete)
+		} else {
+			b = append(b, opSet)
+		}
+		b = binary.AppendUvarint(b, uint64(len(e.Key)))
+		b = append(b, e.Key...)
+		if !e.Delete {
+			b = binary.AppendUvarint(b, uint64(len(e.Value)))
+			b = append(b, e.Value...)
+		}
+		if len(b)-start-frameHeader > MaxBatch {
+			return b[:start], fmt.Errorf("a ledger's batch has at most %d bytes", MaxBatch)
+		}
+	}
+	h := b[start:]
+	copy(h, frameMagic[:])
+	binary.BigEndian.PutUint32(h[8:], uint32(len(h)-frameHeader))
+	binary.BigEndian.PutUint32(h[4:], s.sum(at, h[8:]))
+	return b, nil
+}
+
+// frameAt returns the length of the whole and sound frame at a place of the log b, or 0.
+func frameAt(b []byte, s secret, at int64) int {
+	b = b[at:]
+	if len(b) < frameHeader || [4]byte(b) != frameMagic {
+		return 0
+	}
+	n := int64(binary.BigEndian.Uint32(b[8:]))
+	if n > MaxBatch || n > int64(len(b)-frameHeader) {
+		return 0
+	}
+	b = b[:frameHeader+n]
+	if s.sum(at, b[8:]) != binary.BigEndian.Uint32(b[4:]) {
+		return 0
+	}
+	return len(b)
+}
+
+var errEntry = errors.New("a frame holds no entries")
+
+// eachEntry calls fn with the entries of a frame's payload, which they share.
+func eachEntry(p []byte, fn func(Entry)) error {
+	field := func() ([]byte, bool) {
+		n, w := binary.Uvarint(p)
+		if w <= 0 || n > uint64(len(p)-w) {
+			return nil, false
+		}
+		f := p[w : w+int(n)]
+		p = p[w+int(n):]
+		return f, true
+	}
+	for len(p) > 0 {
+		op := p[0]
+		p = p[1:]
+		key, ok := field()
+		if !ok || len(key) == 0 || len(key) > MaxKey || op != opSet && op != opDelete {
+			return errEntry
+		}
+		e := Entry{Key: string(key), Delete: op == opDelete}
+		if !e.Delete {
+			if e.Value, ok = field(); !ok {
+				return errEntry
+			}
+		}
+		fn(e)
+	}
+	return nil
+}
+
+// logFile is a log that is written to. Appends are the ledger's business to serialise.
+type logFile struct {
+	file    *os.File
+	number  uint32
+	secret  secret
+	size    int64
+	written atomic.Uint64 // appends
+
+	syncing sync.Mutex
+	clean   atomic.Uint64
+}
+
+// append writes at the end of what was written well: half a frame that an earlier call
+// has left is written over.
+func (f *logFile) append(frame []byte) error {
+	if _, err := f.file.WriteAt(frame, f.size); err != nil {
+		f.file.Truncate(f.size) // so that it takes no room on a full disk
+		return err
+	}
+	f.size += int64(len(frame))
+	f.written.Add(1)
+	return nil
+}
+
+func (f *logFile) dirty() bool { return f.written.Load() != f.clean.Load() }
+
+// sync makes what was appended durable. A log that was sealed meanwhile is durable as a
+// table.
+func (f *logFile) sync() error {
+	f.syncing.Lock()
+	defer f.syncing.Unlock()
+	n := f.written.Load()
+	if n == f.clean.Load() {
+		return nil
+	}
+	err := f.file.Sync()
+	if errors.Is(err, os.ErrClosed) {
+		err = nil
+	}
+	if err == nil {
+		f.clean.Store(n)
+	}
+	return err
+}
+
+func (f *logFile) close() error { return f.file.Close() }

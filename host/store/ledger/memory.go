@@ -1,0 +1,57 @@
+package ledger
+
+import (
+	"bytes"
+	"maps"
+	"slices"
+	"strings"
+)
+
+// record is what a key has in one place.
+type record struct {
+	deleted bool
+	size    int
+	value   []byte // in memory; nil in a table
+	table   *table // nil: in memory
+	at      int64  // where in table
+	sum     uint32 // of key and value
+}
+
+// load returns a copy of the value.
+func (r record) load(key string) ([]byte, error) {
+	if r.table != nil {
+		return r.table.value(key, r)
+	}
+	return bytes.Clone(r.value[:r.size]), nil
+}
+
+// memory is the content of a log.
+type memory struct{ entries map[string]record }
+
+func newMemory() *memory { return &memory{map[string]record{}} }
+
+func (m *memory) set(e Entry) {
+	r := record{deleted: e.Delete}
+	if !e.Delete {
+		r.size = len(e.Value)
+		r.value = append(make([]byte, 0, len(e.Value)), e.Value...)
+	}
+	m.entries[e.Key] = r
+}
+
+func (m *memory) get(key string) (record, bool) {
+	r, ok := m.entries[key]
+	return r, ok
+}
+
+// keys returns those that begin with prefix, sorted.
+func (m *memory) keys(prefix string) []string {
+	all := make([]string, 0, len(m.entries))
+	for k := range maps.Keys(m.entries) {
+		if strings.HasPrefix(k, prefix) {
+			all = append(all, k)
+		}
+	}
+	slices.Sort(all)
+	return all
+}

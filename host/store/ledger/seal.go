@@ -1,0 +1,214 @@
+package ledger
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+)
+
+// rotate begins a new log and has the full one sealed. l.mu is held, l.frozen is nil.
+func (l *Ledger) rotate() error {
+	if err := l.freeze(); err != nil {
+		return err
+	}
+	l.startSealing()
+	return nil
+}
+
+// freeze begins a new log. l.mu is held, l.frozen is nil.
+func (l *Ledger) freeze() error {
+	n := l.log.number + 1
+	log, err := newLog(l.logPath(n), n)
+	if err != nil {
+		return err
+	}
+	l.frozen = &sealing{mem: l.mem, log: l.log}
+	l.mem, l.log = newMemory(), log
+	return nil
+}
+
+// startSealing has l.frozen sealed in the background, and tables merged after it. l.mu
+// is held.
+func (l *Ledger) startSealing() {
+	l.frozen.busy = true
+	l.work.Go(func() {
+		l.merge.Lock()
+		defer l.merge.Unlock()
+		if l.seal() == nil {
+			l.mergeSimilar()
+		}
+	})
+}
+
+// seal makes a table of l.frozen. l.merge is held. When that fails, l.frozen stays and a
+// later Write tries again.
+func (l *Ledger) seal() error {
+	l.mu.Lock()
+	f := l.frozen
+	l.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	t, err := l.build(f.log.number, f.mem)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.sealed.Broadcast()
+	f.busy = false
+	if err != nil {
+		return err
+	}
+	l.tables = append(l.tables, t)
+	l.frozen = nil
+	f.log.close()
+	os.Remove(f.log.file.Name()) // if it stays, the next Open removes it
+	return nil
+}
+
+// build writes what m holds as the table of log n.
+func (l *Ledger) build(n uint32, m *memory) (*table, error) {
+	return l.writeTable(n, n, func(b *builder) error {
+		for _, key := range m.keys("") {
+			r := m.entries[key]
+			r.sum = sumOf(key, r.value)
+			if err := b.add(key, r, r.value); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// writeTable makes a table, durably, of what fill adds.
+func (l *Ledger) writeTable(lo, hi uint32, fill func(*builder) error) (*table, error) {
+	temp := filepath.Join(l.dir, tempName)
+	b, err := newBuilder(temp)
+	if err != nil {
+		return nil, err
+	}
+	err = fill(b)
+	err = errors.Join(err, b.finish())
+	path := l.tablePath(lo, hi)
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		os.Remove(temp)
+		return nil, err
+	}
+	if err := syncDir(l.dir); err != nil {
+		return nil, err
+	}
+	return openTable(path, lo, hi)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, os.ErrInvalid) {
+		return err
+	}
+	return nil
+}
+
+// mergeSimilar merges the newest tables while the older one is less than twice as large
+// as the newer: so each byte is written again as often as the ledger's size doubles, and
+// there are few tables. l.merge is held.
+func (l *Ledger) mergeSimilar() {
+	for {
+		l.mu.RLock()
+		n := len(l.tables)
+		if l.closed || n < 2 || l.tables[n-2].size >= 2*l.tables[n-1].size {
+			l.mu.RUnlock()
+			return
+		}
+		pair := l.tables[n-2:]
+		l.mu.RUnlock()
+		if l.mergeTables(pair) != nil {
+			return // they serve as they are
+		}
+	}
+}
+
+// mergeTables makes one table of neighbours. l.merge is held.
+func (l *Ledger) mergeTables(old []*table) error {
+	first, last := old[0], old[len(old)-1]
+	l.mu.RLock()
+	bottom := first == l.tables[0] // below it there is nothing for a deletion to hide
+	l.mu.RUnlock()
+	sources := make([]source, len(old))
+	for i, t := range old {
+		sources[i] = &tableSource{table: t}
+	}
+	merged, err := l.writeTable(first.lo, last.hi, func(b *builder) error {
+		return mergeSources(sources, func(e located) error {
+			if e.deleted {
+				if bottom {
+					return nil
+				}
+				return b.add(e.key, e.record, nil)
+			}
+			value := make([]byte, e.size)
+			if _, err := e.table.file.ReadAt(value, e.at); err != nil {
+				return err
+			}
+			return b.add(e.key, e.record, value)
+		})
+	})
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var tables []*table
+	for _, t := range l.tables {
+		switch {
+		case t == first:
+			tables = append(tables, merged)
+		case t.lo > first.lo && t.hi <= last.hi:
+		default:
+			tables = append(tables, t)
+		}
+	}
+	l.tables = tables
+	for _, t := range old {
+		if len(old) > 1 { // else merged has taken its place, under the same name
+			os.Remove(t.path)
+		}
+		t.release()
+	}
+	return nil
+}
+
+// Compact gives back the room of what was deleted or written over.
+func (l *Ledger) Compact() error {
+	l.merge.Lock()
+	defer l.merge.Unlock()
+	if err := l.seal(); err != nil {
+		return err
+	}
+	l.mu.Lock()
+	if l.closed {
+		l.mu.Unlock()
+		return errClosed
+	}
+	if len(l.mem.entries) > 0 {
+		if err := l.freeze(); err != nil {
+			l.mu.Unlock()
+			return err
+		}
+	}
+	l.mu.Unlock()
+	if err := l.seal(); err != nil {
+		return err
+	}
+	l.mu.RLock()
+	all := l.tables
+	l.mu.RUnlock()
+	if len(all) == 0 {
+		return nil
+	}
+	return l.mergeTables(all)
+}

@@ -1,0 +1,257 @@
+package ledger
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"os"
+	"sort"
+	"sync/atomic"
+)
+
+// A table is sorted and never changes. It is made of groups: the values of some keys,
+// one after the other, and then the page that describes them:
+//
+//	page   CRC-32C of the rest; the number of entries; the entries, of each: 1 or 2 as
+//	       in a log, the key's length and the key; and of a value: its place in the
+//	       file, its length, and the CRC-32C of key and value
+//	index  CRC-32C of the rest; of each page: the length of its first key and the key,
+//	       its place, its length
+//	tail   magic, place of the index, its length, CRC-32C of the tail so far
+//
+// Numbers are uvarints, but for the checksums and the tail, which are big-endian. Only
+// the index is kept in memory: some 60 bytes for a page of about 80 keys. A key costs one
+// read of a page, and its value another one.
+const (
+	tableTail   = 4 + 8 + 8 + 4
+	maxIndex    = 1 << 30
+	maxPage     = 1 << 20
+	pageSize    = 4 << 10 // a page that is this long is ended
+	groupValues = 1 << 20 // and so is one with so many bytes of values
+)
+
+var tableMagic = [4]byte{'L', 'F', 'T', 1}
+
+// table is an open table.
+type table struct {
+	path   string
+	lo, hi uint32 // the logs that it is made of
+	size   int64
+	file   *os.File
+	pages  []pageRef
+	refs   atomic.Int32 // the file is closed when nobody has it
+}
+
+type pageRef struct {
+	first string
+	at    int64
+	size  int
+}
+
+func (t *table) acquire() { t.refs.Add(1) }
+
+func (t *table) release() {
+	if t.refs.Add(-1) == 0 {
+		t.file.Close()
+	}
+}
+
+func (t *table) damaged(key, format string, a ...any) error {
+	return &DamageError{t.path, key, fmt.Sprintf(format, a...)}
+}
+
+// openTable opens the table at path. The caller has one reference to it.
+func openTable(path string, lo, hi uint32) (*table, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	t := &table{path: path, lo: lo, hi: hi, file: file}
+	t.acquire()
+	if err := t.readIndex(); err != nil {
+		t.release()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *table) readIndex() error {
+	info, err := t.file.Stat()
+	if err != nil {
+		return err
+	}
+	t.size = info.Size()
+	var tail [tableTail]byte
+	if t.size < tableTail {
+		return t.damaged("", "it is too short for a table")
+	}
+	if _, err := t.file.ReadAt(tail[:], t.size-tableTail); err != nil {
+		return err
+	}
+	at, n := int64(binary.BigEndian.Uint64(tail[4:])), int64(binary.BigEndian.Uint64(tail[12:]))
+	if [4]byte(tail[:4]) != tableMagic || crc32.Checksum(tail[:20], castagnoli) != binary.BigEndian.Uint32(tail[20:]) ||
+		at < 0 || n < 4 || n > maxIndex || at+n != t.size-tableTail {
+		return t.damaged("", "its tail is damaged")
+	}
+	b, err := t.checked(at, int(n))
+	if err != nil {
+		return t.damaged("", "its index is damaged")
+	}
+	d := decoder{b: b}
+	for len(d.b) > 0 && !d.bad {
+		p := pageRef{first: string(d.bytes(MaxKey)), at: int64(d.uint()), size: int(d.uint())}
+		if p.at < 0 || p.size < 4 || p.size > maxPage || p.at+int64(p.size) > at {
+			d.bad = true
+		}
+		t.pages = append(t.pages, p)
+	}
+	if d.bad {
+		return t.damaged("", "its index is damaged")
+	}
+	return nil
+}
+
+var errSum = errors.New("checksum does not match")
+
+// checked reads n bytes that begin with their checksum, and returns the rest.
+func (t *table) checked(at int64, n int) ([]byte, error) {
+	b := make([]byte, n)
+	if _, err := t.file.ReadAt(b, at); err != nil {
+		if errors.Is(err, io.EOF) {
+			return nil, errSum
+		}
+		return nil, err
+	}
+	if crc32.Checksum(b[4:], castagnoli) != binary.BigEndian.Uint32(b) {
+		return nil, errSum
+	}
+	return b[4:], nil
+}
+
+// page returns the entries of page i.
+func (t *table) page(i int) ([]located, error) {
+	var all []located
+	err := t.scan(i, func(key []byte, r record) bool {
+		all = append(all, located{key: string(key), record: r})
+		return true
+	})
+	return all, err
+}
+
+// scan calls fn with the entries of page i until it returns false.
+func (t *table) scan(i int, fn func(key []byte, r record) bool) error {
+	p := t.pages[i]
+	b, err := t.checked(p.at, p.size)
+	if errors.Is(err, errSum) {
+		return t.damaged("", "the page at byte %d is damaged", p.at)
+	}
+	if err != nil {
+		return err
+	}
+	d := decoder{b: b}
+	for n := d.uint(); n > 0; n-- {
+		r := record{table: t, deleted: d.byte() == opDelete}
+		key := d.bytes(MaxKey)
+		if !r.deleted {
+			r.at, r.size, r.sum = int64(d.uint()), int(d.uint()), d.sum()
+		}
+		if d.bad || r.at < 0 || r.size < 0 || r.size > MaxBatch {
+			return t.damaged("", "the page at byte %d makes no sense", p.at)
+		}
+		if !fn(key, r) {
+			break
+		}
+	}
+	return nil
+}
+
+// located is a record with its key.
+type located struct {
+	key string
+	record
+	damage *DamageError // in place of a record: a page that cannot be read, which began with key
+}
+
+// find returns what the table has for key.
+func (t *table) find(key string) (found record, ok bool, err error) {
+	i := sort.Search(len(t.pages), func(i int) bool { return t.pages[i].first > key }) - 1
+	if i < 0 {
+		return record{}, false, nil
+	}
+	err = t.scan(i, func(k []byte, r record) bool {
+		if string(k) < key { // no copy is made for a comparison
+			return true
+		}
+		if string(k) == key {
+			found, ok = r, true
+		}
+		return false
+	})
+	return found, ok, err
+}
+
+// value reads the value that r says.
+func (t *table) value(key string, r record) ([]byte, error) {
+	b := make([]byte, r.size)
+	if _, err := t.file.ReadAt(b, r.at); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if sumOf(key, b) != r.sum {
+		return nil, t.damaged(key, "checksum does not match at byte %d", r.at)
+	}
+	return b, nil
+}
+
+func sumOf(key string, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum([]byte(key), castagnoli), castagnoli, value)
+}
+
+// decoder reads numbers and bytes; bad stays set after the first that is not there.
+type decoder struct {
+	b   []byte
+	bad bool
+}
+
+func (d *decoder) uint() uint64 {
+	n, w := binary.Uvarint(d.b)
+	if w <= 0 {
+		d.bad = true
+		return 0
+	}
+	d.b = d.b[w:]
+	return n
+}
+
+func (d *decoder) take(n uint64) []byte {
+	if d.bad || n > uint64(len(d.b)) {
+		d.bad = true
+		return nil
+	}
+	b := d.b[:n]
+	d.b = d.b[n:]
+	return b
+}
+
+func (d *decoder) bytes(limit uint64) []byte {
+	n := d.uint()
+	if n > limit {
+		d.bad = true
+	}
+	return d.take(n)
+}
+
+func (d *decoder) byte() byte {
+	if b := d.take(1); b != nil {
+		return b[0]
+	}
+	return 0
+}
+
+func (d *decoder) sum() uint32 {
+	if b := d.take(4); b != nil {
+		return binary.BigEndian.Uint32(b)
+	}
+	return 0
+}
