@@ -61,11 +61,11 @@ func openDiskCache(dir string, most int64) (*diskCache, error) {
 }
 
 // entryKey names the compiled form of a module: layout holds wazero's version, the
-// architecture and the system, kind the runtime that it was compiled for. wazero's own
+// architecture and the system, rewriter what was done to the module before. wazero's own
 // name for the file depends on the processor's features.
-func entryKey(module, layout, kind string) string {
+func entryKey(module, layout, rewriter string) string {
 	h := blake3.New(32, nil)
-	for _, s := range []string{"liftoff compiled module", module, layout, kind} {
+	for _, s := range []string{"liftoff compiled module", module, layout, rewriter} {
 		fmt.Fprintf(h, "%d:%s,", len(s), s)
 	}
 	return hex.EncodeToString(h.Sum(nil))

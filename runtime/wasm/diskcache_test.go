@@ -383,7 +383,7 @@ func TestModulesInMemory(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	if m := ms.m[moduleKey{task.Mod, plain}]; m == nil || m.refs != 0 {
+	if m := ms.m[task.Mod]; m == nil || m.refs != 0 {
 		t.Errorf("module %+v", m)
 	}
 }

@@ -1,13 +1,13 @@
 package wasm
 
 import (
-	"context"
 	"errors"
 
 	"github.com/tetratelabs/wazero/sys"
 
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
 // ending is how a guest ended.
@@ -17,9 +17,12 @@ type ending struct {
 	fault string
 }
 
+// clean reports that the guest came to an end of its own.
+func (e ending) clean() bool { return e.state == job.OK || e.state == job.Exit }
+
 // classify tells how the guest ended from what the calls into it returned: what
 // liftoff_run answered, or wazero's error. An error is what is not the guest's.
-func (r *run) classify(code uint32, err error) (ending, error) {
+func classify(code uint32, err error) (ending, error) {
 	var quota *runtime.QuotaError
 	var exit *sys.ExitError
 	switch {
@@ -27,12 +30,12 @@ func (r *run) classify(code uint32, err error) (ending, error) {
 		return exited(code), nil
 	case errors.As(err, &quota):
 		return ending{state: job.Quota, code: quota.Code}, nil
+	case errors.Is(err, fuel.ErrOut):
+		return ending{state: job.OutOfFuel}, nil
+	case errors.Is(err, errStack):
+		return ending{state: job.Trap, code: job.TrapStack, fault: faultText(err)}, nil
 	case errors.As(err, &exit):
-		c := exit.ExitCode()
-		if stopped := c == sys.ExitCodeContextCanceled || c == sys.ExitCodeDeadlineExceeded; stopped && r.ctx.Err() != nil {
-			return ending{}, context.Cause(r.ctx)
-		}
-		return exited(c), nil
+		return exited(exit.ExitCode()), nil
 	}
 	if code, ok := trapCode(err); ok {
 		return ending{state: job.Trap, code: code, fault: faultText(err)}, nil

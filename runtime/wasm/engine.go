@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	goruntime "runtime"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -16,32 +17,18 @@ import (
 
 	"github.com/ipfs-liftoff/liftoff/abi"
 	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/wasi"
 )
 
-// kind tells the two wazero runtimes apart.
-type kind int
+// rewriterKey tells the compiled modules of one version of the rewriter from those of
+// another.
+var rewriterKey = "meter-" + strconv.Itoa(meter.Version)
 
-const (
-	plain    kind = iota // full speed; cannot be interrupted but in host calls
-	stopping             // ends when its context does, and is slower for it
-	kinds
-)
-
-var kindKeys = [kinds]string{"plain", "stopping"}
-
-// kindOf says which runtime a run under ctx needs.
-func kindOf(ctx context.Context) kind {
-	if _, ok := ctx.Deadline(); ok {
-		return stopping
-	}
-	return plain
-}
-
-// features is det0's: no threads, exceptions, tail calls, relaxed SIMD, memory64.
+// features is det1's: no threads, exceptions, tail calls, relaxed SIMD, memory64.
 const features = api.CoreFeaturesV2
 
-// engine owns wazero: its runtimes with the host modules, and its compilation cache.
+// engine owns wazero: its runtime with the host modules, and its compilation cache.
 // All of it is made at first use.
 type engine struct {
 	cfg Config
@@ -52,8 +39,8 @@ type engine struct {
 	stage     *stage
 	layout    string
 
-	mu       sync.Mutex // guards runtimes
-	runtimes [kinds]*hostRuntime
+	mu   sync.Mutex // guards host
+	host *hostRuntime
 }
 
 // hostRuntime is a wazero runtime with the host modules in it.
@@ -65,7 +52,7 @@ type hostRuntime struct {
 // openCache makes wazero's compilation cache. Without a disk there is one in memory.
 func (e *engine) openCache() {
 	e.cacheOnce.Do(func() {
-		if e.cfg.CacheDir != "" {
+		if e.cfg.CacheDir != "" && !e.cfg.interpreter {
 			if err := e.openDisk(); err == nil {
 				return
 			} else {
@@ -95,21 +82,27 @@ func (e *engine) openDisk() (err error) {
 	return nil
 }
 
-// runtime returns the wazero runtime of kind k.
-func (e *engine) runtime(ctx context.Context, k kind) (*hostRuntime, error) {
+// runtime returns the wazero runtime, of which one is enough.
+func (e *engine) runtime(ctx context.Context) (*hostRuntime, error) {
 	e.openCache()
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	if e.runtimes[k] != nil {
-		return e.runtimes[k], nil
+	if e.host != nil {
+		return e.host, nil
 	}
-	cfg := wazero.NewRuntimeConfig().
+	cfg := wazero.NewRuntimeConfig()
+	if e.cfg.interpreter {
+		cfg = wazero.NewRuntimeConfigInterpreter()
+	}
+	cfg = cfg.
 		WithCoreFeatures(features).
 		WithCompilationCache(e.cache).
-		WithCloseOnContextDone(k == stopping).
 		WithDebugInfoEnabled(false) // names of functions are kept, lines of sources are not
 	ctx = context.WithoutCancel(ctx)
 	rt := &hostRuntime{Runtime: wazero.NewRuntimeWithConfig(ctx, cfg), calls: map[string]map[string]funcType{}}
+	if err := instantiateMeter(ctx, rt); err != nil {
+		return nil, fmt.Errorf("make the host module %s: %w", meter.HostModule, err)
+	}
 	if err := instantiateHost(ctx, rt); err != nil {
 		return nil, fmt.Errorf("make the host module %s: %w", abi.Module, err)
 	}
@@ -122,7 +115,7 @@ func (e *engine) runtime(ctx context.Context, k kind) (*hostRuntime, error) {
 			rt.calls[name][fn] = funcType{string(def.ParamTypes()), string(def.ResultTypes())}
 		}
 	}
-	e.runtimes[k] = rt
+	e.host = rt
 	return rt, nil
 }
 
@@ -135,13 +128,13 @@ func (rt *hostRuntime) known(module, name string) (funcType, bool) {
 	return t, ok
 }
 
-// compile turns b, the bytes of the module named id, into native code, or takes it from
+// compile turns b, what rewrite made of the module named id, into native code, or takes it from
 // the disk. Only one call may be under way: the file that appears in the stage is its.
-func (e *engine) compile(ctx context.Context, rt *hostRuntime, k kind, id string, b []byte) (wazero.CompiledModule, error) {
+func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []byte) (wazero.CompiledModule, error) {
 	if e.disk == nil {
 		return compile(ctx, rt, b)
 	}
-	key := entryKey(id, e.layout, kindKeys[k])
+	key := entryKey(id, e.layout, rewriterKey)
 	loaded, err := e.disk.load(key, e.stage.files)
 	if err != nil {
 		e.cfg.Log.Warn("a compiled module is not usable and is made again", "module", id, "error", err)
@@ -200,11 +193,9 @@ func (e *engine) close() error {
 	var errs []error
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	for i, rt := range e.runtimes {
-		if rt != nil {
-			errs = append(errs, rt.Close(ctx))
-			e.runtimes[i] = nil
-		}
+	if e.host != nil {
+		errs = append(errs, e.host.Close(ctx))
+		e.host = nil
 	}
 	if e.cache != nil {
 		errs = append(errs, e.cache.Close(ctx))

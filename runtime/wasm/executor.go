@@ -6,8 +6,9 @@
 // fast it is and what it lacks can end a run without an Outcome, and is never seen by
 // the guest.
 //
-// A run without a deadline goes at full speed and looks at its context in host calls
-// only; one with a deadline runs in a second wazero runtime that checks at every loop.
+// Every module is rewritten before it is compiled (package meter): what it executes is
+// counted, and every slice of fuel it comes back to the host, which can end it there
+// and lets the rest of the process run.
 package wasm
 
 import (
@@ -26,6 +27,8 @@ type Config struct {
 	CacheMax  int64        // bytes of CacheDir; 1 GiB
 	MaxModule int64        // bytes of a module; 32 MiB
 	Log       *slog.Logger // nil: nothing is logged
+
+	interpreter bool // tests compare wazero's interpreter with its compiler
 }
 
 // Executor runs modules. Making one costs nothing; what it needs, it makes at the

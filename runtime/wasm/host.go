@@ -50,6 +50,7 @@ func goCall(call hostCall, n int) api.GoModuleFunc {
 	return func(ctx context.Context, mod api.Module, stack []uint64) {
 		r := ctx.Value(runKey{}).(*run)
 		r.checkCancelled()
+		r.fuel.Spend(abi.FuelCall)
 		answer, errno := call(r, mod.Memory(), stack[:n])
 		if errno != 0 {
 			answer = -int64(errno)
@@ -101,11 +102,12 @@ func guestBytes(mem api.Memory, ptr, n uint64) ([]byte, abi.Errno) {
 
 // give copies s to the guest's [ptr, ptr+room), as much as fits, and answers its whole
 // length. All of the guest's range must be its own.
-func give[T ~string | ~[]byte](mem api.Memory, s T, ptr, room uint64) (int64, abi.Errno) {
+func give[T ~string | ~[]byte](r *run, mem api.Memory, s T, ptr, room uint64) (int64, abi.Errno) {
 	b, errno := guestBytes(mem, ptr, room)
 	if errno != 0 {
 		return 0, errno
 	}
+	r.fuel.Spend(abi.FuelCopy(uint64(min(len(b), len(s)))))
 	copy(b, s)
 	return int64(len(s)), 0
 }

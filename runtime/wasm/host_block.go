@@ -15,7 +15,7 @@ func cidOf(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	return give(mem, o.cid.KeyString(), a[1], a[2])
+	return give(r, mem, o.cid.KeyString(), a[1], a[2])
 }
 
 func codecOf(r *run, _ api.Memory, a []uint64) (int64, abi.Errno) {
@@ -26,12 +26,13 @@ func codecOf(r *run, _ api.Memory, a []uint64) (int64, abi.Errno) {
 	return int64(o.cid.Type()), 0
 }
 
-// blockOf returns the block of handle h.
+// blockOf returns the block of handle h, which it pays for.
 func (r *run) blockOf(h uint64) (dag.Block, abi.Errno) {
 	o, errno := r.handles.readable(uint32(h))
 	if errno != 0 {
 		return dag.Block{}, errno
 	}
+	r.fuel.Spend(abi.FuelBlock)
 	return r.load(o.cid)
 }
 
@@ -59,7 +60,9 @@ func blockRead(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 		return 0, errno
 	}
 	data := b.Data()
-	copy(dst, data[min(off, uint64(len(data))):])
+	rest := data[min(off, uint64(len(data))):]
+	r.fuel.Spend(abi.FuelCopy(uint64(min(len(dst), len(rest)))))
+	copy(dst, rest)
 	return int64(len(data)), 0
 }
 
@@ -75,6 +78,7 @@ func blockWrite(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if len(src) > abi.MaxBlockWrite {
 		return 0, abi.TOOBIG
 	}
+	r.payWrite(src)
 	b := dag.NewBlock(codec, bytes.Clone(src))
 	links, err := dag.Links(b)
 	if err != nil {
@@ -94,6 +98,12 @@ func blockWrite(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	}
 	r.recent.add(b)
 	return int64(h), 0
+}
+
+// payWrite pays for taking b from the guest and hashing it.
+func (r *run) payWrite(b []byte) {
+	n := uint64(len(b))
+	r.fuel.Spend(abi.FuelCopy(n) + n*abi.FuelHashByte)
 }
 
 // recent keeps the last blocks that a guest used, so that reading one in small pieces,

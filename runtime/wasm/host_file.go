@@ -1,14 +1,12 @@
 package wasm
 
 import (
-	"errors"
-	"io"
-
 	"github.com/ipfs/go-cid"
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
 func fileRead(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
@@ -24,14 +22,13 @@ func fileRead(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
+	r.fuel.Spend(abi.FuelBlock)
 	f, err := r.files.open(o.cid, func() (*dag.File, error) { return dag.OpenFile(r.ctx, r.made, o.cid) })
 	if err != nil {
 		return 0, errnoOf(err)
 	}
-	if len(dst) > 0 && off < f.Size() {
-		if _, err := f.ReadAt(r.ctx, dst, off); err != nil && !errors.Is(err, io.EOF) {
-			return 0, errnoOf(err)
-		}
+	if _, err := r.fuel.ReadAt(r.ctx, f, dst, off, true); err != nil {
+		return 0, errnoOf(err)
 	}
 	return f.Size(), 0
 }
@@ -50,9 +47,12 @@ func fileWrite(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
-	if _, err := o.writer.Write(src); err != nil { // it copies src
-		end(err)
-	}
+	r.payWrite(src)
+	fuel.Steps(r.ctx, src, func(b []byte) {
+		if _, err := o.writer.Write(b); err != nil { // it copies b
+			end(err)
+		}
+	})
 	return int64(o.writer.Size()), 0
 }
 

@@ -17,15 +17,15 @@ func inputName(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if uint64(i) >= uint64(len(r.task.In)) {
 		return 0, abi.RANGE
 	}
-	return give(mem, r.task.In[i].Name, ptr, room)
+	return give(r, mem, r.task.In[i].Name, ptr, room)
 }
 
 func args(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
-	return give(mem, r.args, a[0], a[1])
+	return give(r, mem, r.args, a[0], a[1])
 }
 
 func env(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
-	return give(mem, r.environ, a[0], a[1])
+	return give(r, mem, r.environ, a[0], a[1])
 }
 
 // terminated joins words as C keeps them: each ends with a NUL.

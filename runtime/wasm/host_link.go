@@ -17,6 +17,7 @@ func kindOfBlock(r *run, _ api.Memory, a []uint64) (int64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
+	r.fuel.Spend(abi.FuelBlock)
 	k, err := dag.Kind(r.ctx, r.made, o.cid)
 	if err != nil {
 		return 0, errnoOf(err)
@@ -125,6 +126,7 @@ func resolve(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if err != nil {
 		return 0, errnoOf(err)
 	}
+	r.fuel.Spend(uint64(len(segments)) * abi.FuelBlock)
 	to, err := dag.Resolve(r.ctx, r.made, dag.Path{Root: o.cid, Segments: segments})
 	switch {
 	case err != nil:
@@ -161,6 +163,7 @@ func dirNext(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
+	r.fuel.Spend(abi.FuelEntry)
 	d, err := r.dirs.open(o.cid, func() (*dag.Dir, error) { return dag.OpenDir(r.ctx, r.made, o.cid) })
 	if err != nil {
 		return 0, errnoOf(err)
@@ -174,6 +177,7 @@ func dirNext(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	}
 	var size [4]byte
 	binary.LittleEndian.PutUint32(size[:], uint32(len(e.Name)))
+	r.fuel.Spend(abi.FuelCopy(uint64(min(len(dst), len(size)+len(e.Name)))))
 	n := copy(dst, size[:])
 	copy(dst[n:], e.Name)
 	return next, 0
@@ -184,6 +188,7 @@ func readlink(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
+	r.fuel.Spend(abi.FuelBlock)
 	target, err := dag.ReadLink(r.ctx, r.made, o.cid)
 	var not *dag.NotSymlinkError
 	if errors.As(err, &not) {
@@ -192,7 +197,7 @@ func readlink(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if err != nil {
 		return 0, errnoOf(err)
 	}
-	return give(mem, target, a[1], a[2])
+	return give(r, mem, target, a[1], a[2])
 }
 
 func closeHandle(r *run, _ api.Memory, a []uint64) (int64, abi.Errno) {

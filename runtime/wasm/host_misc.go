@@ -11,10 +11,8 @@ import (
 	"lukechampine.com/blake3"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
-
-// hashStep is how many bytes are hashed between two looks at the run's context.
-const hashStep = 1 << 20
 
 func hash(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	var h gohash.Hash
@@ -35,13 +33,9 @@ func hash(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if _, errno := guestBytes(mem, a[3], a[4]); errno != 0 {
 		return 0, errno
 	}
-	for len(src) > 0 {
-		r.checkCancelled()
-		n := min(len(src), hashStep)
-		h.Write(src[:n])
-		src = src[n:]
-	}
-	return give(mem, h.Sum(nil), a[3], a[4])
+	r.fuel.Spend(uint64(len(src)) * abi.FuelHashByte)
+	fuel.Steps(r.ctx, src, func(b []byte) { h.Write(b) })
+	return give(r, mem, h.Sum(nil), a[3], a[4])
 }
 
 // logLine writes a line to the Outcome's stderr. The level is for a later version.
@@ -50,6 +44,7 @@ func logLine(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if errno != 0 {
 		return 0, errno
 	}
+	r.payWrite(b)
 	if err := r.stderr.writeLine(b); err != nil {
 		end(err)
 	}

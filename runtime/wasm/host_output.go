@@ -43,6 +43,7 @@ func output(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	if !ok || !r.outputs.free(names) {
 		return 0, abi.INVAL
 	}
+	r.fuel.Spend(uint64(len(names)) * abi.FuelEntry)
 	if o.writer != nil {
 		if errno := r.finish(o); errno != 0 {
 			return 0, errno

@@ -34,7 +34,7 @@ const (
 // the table in docs/abi.md.
 func TestCallsAreTheABI(t *testing.T) {
 	e := shared(t)
-	rt, err := e.engine.runtime(t.Context(), plain)
+	rt, err := e.engine.runtime(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}

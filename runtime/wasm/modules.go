@@ -22,7 +22,7 @@ const (
 // module is a compiled module and what its sections say.
 type module struct {
 	*scan
-	key      moduleKey
+	cid      cid.Cid
 	compiled wazero.CompiledModule
 	runtime  *hostRuntime
 	size     int // bytes of the module
@@ -31,34 +31,28 @@ type module struct {
 	idle     *list.Element // guarded by owner.mu; nil while in use
 }
 
-type moduleKey struct {
-	cid  cid.Cid
-	kind kind
-}
-
 // modules finds compiled modules by CID: in memory, on disk, or by compiling.
 type modules struct {
 	engine *engine
 	turn   chan struct{} // holds one token: one module is compiled at a time
 
 	mu   sync.Mutex // guards the fields below
-	m    map[moduleKey]*module
+	m    map[cid.Cid]*module
 	idle *list.List // of *module, the one used last in front
 	size int        // bytes of the idle modules
 }
 
 func newModules(e *engine) *modules {
-	return &modules{engine: e, turn: make(chan struct{}, 1), m: map[moduleKey]*module{}, idle: list.New()}
+	return &modules{engine: e, turn: make(chan struct{}, 1), m: map[cid.Cid]*module{}, idle: list.New()}
 }
 
 // get returns the module of t, which release gives back. The error is a
 // *runtime.RefusedError when the module cannot run t.
 func (ms *modules) get(ctx context.Context, t job.Task, blocks dag.Blocks) (*module, error) {
-	key := moduleKey{t.Mod, kindOf(ctx)}
-	m := ms.take(key)
+	m := ms.take(t.Mod)
 	if m == nil {
 		var err error
-		if m, err = ms.make(ctx, key, t, blocks); err != nil {
+		if m, err = ms.make(ctx, t, blocks); err != nil {
 			return nil, err
 		}
 	}
@@ -69,11 +63,11 @@ func (ms *modules) get(ctx context.Context, t job.Task, blocks dag.Blocks) (*mod
 	return m, nil
 }
 
-// take returns the module of key if it is in memory.
-func (ms *modules) take(key moduleKey) *module {
+// take returns the module c if it is in memory.
+func (ms *modules) take(c cid.Cid) *module {
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	m := ms.m[key]
+	m := ms.m[c]
 	if m == nil {
 		return nil
 	}
@@ -86,10 +80,10 @@ func (ms *modules) take(key moduleKey) *module {
 	return m
 }
 
-// make reads, admits and compiles a module. What can be refused by looking at its
+// make reads, admits, rewrites and compiles a module. What can be refused by looking at its
 // sections, for this t, is refused before it waits for its turn to be compiled.
-func (ms *modules) make(ctx context.Context, key moduleKey, t job.Task, blocks dag.Blocks) (*module, error) {
-	b, err := readModule(ctx, blocks, key.cid, ms.engine.cfg.MaxModule)
+func (ms *modules) make(ctx context.Context, t job.Task, blocks dag.Blocks) (*module, error) {
+	b, err := readModule(ctx, blocks, t.Mod, ms.engine.cfg.MaxModule)
 	if err != nil {
 		return nil, err
 	}
@@ -106,10 +100,10 @@ func (ms *modules) make(ctx context.Context, key moduleKey, t job.Task, blocks d
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	if m := ms.take(key); m != nil {
+	if m := ms.take(t.Mod); m != nil {
 		return m, nil
 	}
-	rt, err := ms.engine.runtime(ctx, key.kind)
+	rt, err := ms.engine.runtime(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -119,14 +113,18 @@ func (ms *modules) make(ctx context.Context, key moduleKey, t job.Task, blocks d
 	if b, err = closeTables(b, s); err != nil {
 		return nil, err
 	}
-	c, err := ms.engine.compile(ctx, rt, key.kind, key.cid.String(), b)
+	size := len(b)
+	if b, err = rewrite(b); err != nil {
+		return nil, err
+	}
+	c, err := ms.engine.compile(ctx, rt, t.Mod.String(), b)
 	if err != nil {
 		return nil, err
 	}
-	m := &module{scan: s, key: key, compiled: c, runtime: rt, size: len(b), owner: ms, refs: 1}
+	m := &module{scan: s, cid: t.Mod, compiled: c, runtime: rt, size: size, owner: ms, refs: 1}
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
-	ms.m[key] = m
+	ms.m[t.Mod] = m
 	return m, nil
 }
 
@@ -144,7 +142,7 @@ func (m *module) release() {
 	for ms.idle.Len() > maxModules || ms.size > maxIdleSize && ms.idle.Len() > 1 {
 		old := ms.idle.Remove(ms.idle.Back()).(*module)
 		ms.size -= old.size
-		delete(ms.m, old.key)
+		delete(ms.m, old.cid)
 		_ = old.compiled.Close(context.Background()) // it never fails
 	}
 }

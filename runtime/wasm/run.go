@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -15,6 +16,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/wasi"
 )
 
@@ -28,6 +31,7 @@ type run struct {
 	task job.Task
 	lim  job.Limits
 	env  runtime.Env
+	fuel *fuel.Account
 
 	memory         *memory
 	made           *made
@@ -111,8 +115,9 @@ func (e *Executor) Run(ctx context.Context, t job.Task, lim job.Limits, env runt
 
 func newRun(ctx context.Context, id cid.Cid, t job.Task, lim job.Limits, env runtime.Env, m *module) (*run, error) {
 	lim.Pages = min(lim.Pages, job.MaxPages)
+	lim.Fuel = min(lim.Fuel, math.MaxInt64)
 	r := &run{
-		ctx: ctx, done: ctx.Done(), task: t, lim: lim, env: env,
+		ctx: ctx, done: ctx.Done(), task: t, lim: lim, env: env, fuel: fuel.New(lim.Fuel, meter.Slice),
 		memory: newMemory(lim.Pages), made: newMade(env.Blocks, lim.Out), count: printed{limit: lim.Log},
 		handles: newHandles(), files: readers[*dag.File]{close: func(f *dag.File) { f.Close() }},
 	}
@@ -133,7 +138,8 @@ func newRun(ctx context.Context, id cid.Cid, t job.Task, lim job.Limits, env run
 		Inputs: t.In, Stdin: t.Stdin, Blocks: env.Blocks, Scratch: env.Scratch,
 		Stdout: r.stdout, Stderr: r.stderr,
 		Args: append([]string{programName}, args...), Env: environ, Seed: [32]byte(id.Hash()[len(id.Hash())-32:]),
-		TmpLimit: lim.Tmp, OutLimit: lim.Out, Profile: outProfile,
+		TmpLimit: lim.Tmp, OutLimit: lim.Out, Profile: outProfile, NoOut: t.ABI == job.ABILiftoff,
+		Fuel: r.fuel, Real: t.Det == job.DetNone,
 	})
 	if err != nil {
 		r.close()
@@ -169,7 +175,19 @@ func (r *run) evaluate(m *module) (ending, error) {
 		return ending{state: job.Quota, code: job.QuotaPages}, nil
 	}
 	code, err := r.call(m)
-	return r.classify(code, err)
+	ended, err := classify(code, err)
+	if err == nil && (r.fuel.Over() || !r.payOut(ended)) {
+		ended = ending{state: job.OutOfFuel}
+	}
+	return ended, err
+}
+
+// payOut pays for the hashing of what a WASI command left in /out.
+func (r *run) payOut(ended ending) bool {
+	if r.task.ABI != job.ABIWASI || r.wasi == nil || !ended.clean() {
+		return true
+	}
+	return r.fuel.Pay(r.wasi.OutSize() * abi.FuelHashByte)
 }
 
 // call instantiates the module and calls its entry. It returns what liftoff_run did.
@@ -177,7 +195,7 @@ func (r *run) call(m *module) (code uint32, err error) {
 	ctx := experimental.WithMemoryAllocator(r.ctx, r.memory)
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(noRandom{})
 	if r.wasi != nil {
-		ctx, cfg = r.wasi.Context(ctx), r.wasi.ModuleConfig(cfg)
+		ctx = r.wasi.Context(ctx)
 	}
 	ctx = &runContext{ctx, r}
 	mod, err := r.instantiate(ctx, m, cfg)
@@ -185,7 +203,11 @@ func (r *run) call(m *module) (code uint32, err error) {
 		return 0, err
 	}
 	defer mod.Close(context.WithoutCancel(ctx))
-	if f := mod.ExportedFunction(abi.ExportInitialize); f != nil {
+	for _, name := range []string{meter.StartExport, abi.ExportInitialize} {
+		f := mod.ExportedFunction(name)
+		if f == nil {
+			continue
+		}
 		if _, err := f.Call(ctx); err != nil {
 			return 0, err
 		}
@@ -203,7 +225,8 @@ type noRandom struct{}
 
 func (noRandom) Read([]byte) (int, error) { return 0, errors.New("no randomness here") }
 
-// instantiate makes the guest's instance. Its start function, if any, runs here.
+// instantiate makes the guest's instance, which runs nothing yet, and binds its counter
+// to the account.
 func (r *run) instantiate(ctx context.Context, m *module, cfg wazero.ModuleConfig) (mod api.Module, err error) {
 	defer func() {
 		// wazero does not recover what the allocator panics with at this point.
@@ -215,7 +238,15 @@ func (r *run) instantiate(ctx context.Context, m *module, cfg wazero.ModuleConfi
 			err = perr
 		}
 	}()
-	return m.runtime.InstantiateModule(ctx, m.compiled, cfg)
+	if mod, err = m.runtime.InstantiateModule(ctx, m.compiled, cfg); err != nil {
+		return nil, err
+	}
+	g, ok := mod.ExportedGlobal(meter.FuelExport).(api.MutableGlobal)
+	if !ok {
+		return nil, errors.Join(errors.New("bug: a guest that is not metered"), mod.Close(ctx))
+	}
+	r.fuel.Bind(g)
+	return mod, nil
 }
 
 // result makes the Outcome of a guest that ended, and puts what it links to.
@@ -235,7 +266,10 @@ func (r *run) result(id cid.Cid, ended ending) (runtime.Result, error) {
 	}
 	o := job.Outcome{
 		Task: id, State: ended.state, Code: ended.code, Root: job.V1(root), Size: size,
-		Pages: r.memory.pages(), Log: r.count.used,
+		Fuel: r.fuel.Spent(), Pages: r.memory.pages(), Log: r.count.used,
+	}
+	if o.State == job.OutOfFuel {
+		o.Fuel = r.lim.Fuel
 	}
 	if r.wasi != nil {
 		o.Tmp = r.wasi.TmpPeak()
@@ -246,7 +280,7 @@ func (r *run) result(id cid.Cid, ended ending) (runtime.Result, error) {
 	if o.Stderr, err = r.stderr.finish(); err != nil {
 		return runtime.Result{}, err
 	}
-	if o.State == job.Quota {
+	if o.State == job.Quota || o.State == job.OutOfFuel {
 		o.Limits = &r.lim
 	}
 	return runtime.Result{Outcome: o, Refs: refs}, nil
@@ -254,9 +288,8 @@ func (r *run) result(id cid.Cid, ended ending) (runtime.Result, error) {
 
 // root makes what the run puts out.
 func (r *run) root(ended ending) (cid.Cid, error) {
-	clean := ended.state == job.OK || ended.state == job.Exit
 	switch {
-	case r.task.ABI == job.ABIWASI && r.wasi != nil && clean:
+	case r.task.ABI == job.ABIWASI && r.wasi != nil && ended.clean():
 		r.made.limit = 1<<64 - 1 // wasi counted /out already
 		e, err := r.wasi.FinishOut(r.ctx, r.made)
 		return e.CID, err

@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
 // printed counts what a run prints, on both streams together.
@@ -18,6 +19,7 @@ type printed struct{ used, limit uint64 }
 // stream is a guest's stdout or stderr: every byte goes to whoever follows, as it is
 // printed, and into a file that the Outcome links to.
 type stream struct {
+	ctx   context.Context // of the run, which the stream is a part of
 	name  string
 	count *printed
 	live  io.Writer // nil: nobody follows
@@ -25,7 +27,7 @@ type stream struct {
 }
 
 func newStream(ctx context.Context, name string, count *printed, live io.Writer, bs dag.Blocks) *stream {
-	return &stream{name, count, live, dag.NewFileWriter(ctx, bs, outProfile)}
+	return &stream{ctx, name, count, live, dag.NewFileWriter(ctx, bs, outProfile)}
 }
 
 // charge answers a *runtime.QuotaError, and nothing is printed, when n more bytes would
@@ -57,7 +59,20 @@ func (s *stream) writeLine(line []byte) error {
 	return err
 }
 
-func (s *stream) write(p []byte) (int, error) {
+// write passes p on in pieces, so that a guest that prints very much at once can be
+// interrupted.
+func (s *stream) write(p []byte) (n int, err error) {
+	fuel.Steps(s.ctx, p, func(b []byte) {
+		if err == nil {
+			var k int
+			k, err = s.writePiece(b)
+			n += k
+		}
+	})
+	return n, err
+}
+
+func (s *stream) writePiece(p []byte) (int, error) {
 	if n, err := s.file.Write(p); err != nil {
 		return n, fmt.Errorf("store %s: %w", s.name, err)
 	}

@@ -30,6 +30,7 @@ type Account struct {
 	slice   int64
 	granted int64
 	left    Global
+	reading payer
 }
 
 // New returns an account that may spend limit, in grants of slice.

@@ -98,7 +98,7 @@ func TestReadAt(t *testing.T) {
 		} {
 			a := New(1<<40, 100)
 			p := make([]byte, c.n)
-			n, err := a.ReadAt(t.Context(), f, p, int64(c.off))
+			n, err := a.ReadAt(t.Context(), f, p, int64(c.off), false)
 			if err != nil || n != c.copied || !bytes.Equal(p[:n], content[min(c.off, len(content)):][:n]) {
 				t.Errorf("%+v: read %d, %v", c, n, err)
 			}
@@ -115,7 +115,7 @@ func TestReadAt(t *testing.T) {
 	}
 	poor := New(2*abi.FuelBlock+leaf/abi.FuelCopyBytes, 100)
 	p := make([]byte, 2*leaf)
-	if !out(t, func() { _, _ = poor.ReadAt(t.Context(), f, p, 0) }) || p[leaf-1] == 0 || p[leaf] != 0 {
+	if !out(t, func() { _, _ = poor.ReadAt(t.Context(), f, p, 0, false) }) || p[leaf-1] == 0 || p[leaf] != 0 {
 		t.Error("a leaf that cannot be paid was read")
 	}
 }

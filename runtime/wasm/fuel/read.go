@@ -34,15 +34,19 @@ func Yield(ctx context.Context) {
 }
 
 // ReadAt reads a file as dag.File.ReadAt does, and pays for each leaf that the range
-// overlaps and for the bytes, each before it is read. At the file's end it is short,
-// without an error.
-func (a *Account) ReadAt(ctx context.Context, f *dag.File, p []byte, off int64) (int, error) {
+// overlaps and for the bytes, each before it is read. With paid the first leaf was paid
+// when the file was opened. At the file's end the read is short, without an error.
+func (a *Account) ReadAt(ctx context.Context, f *dag.File, p []byte, off int64, paid bool) (int, error) {
 	n := min(int64(len(p)), f.Size()-off)
 	if n <= 0 {
 		return 0, nil
 	}
-	w := &payer{a: a, to: p[:n]}
-	w.pay()
+	w := &a.reading // not a variable of this call: nothing is allocated
+	*w = payer{a: a, to: p[:n]}
+	defer func() { *w = payer{} }()
+	if !paid {
+		w.pay()
+	}
 	_, err := f.WriteRange(ctx, w, off, n)
 	return int(n) - len(w.to), err
 }

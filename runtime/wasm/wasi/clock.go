@@ -3,61 +3,91 @@ package wasi
 import (
 	"context"
 	"math"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
 // Epoch is what every clock reads when a run begins, in nanoseconds since 1970:
-// 2020-01-01T00:00:00Z. It is part of what "det0" names.
+// 2020-01-01T00:00:00Z. It is part of what "det1" names.
 const Epoch = 1577836800_000_000_000
 
-// tick is what reading the clock costs, in nanoseconds: two readings differ, as
-// programs expect, and a loop that waits for a time comes to its end.
-const tick = 1000
-
-// clock is the time of one run: it passes when it is read and when the guest sleeps.
-// Every clock id reads it.
-type clock struct{ now uint64 }
-
-func (c *clock) read() uint64 {
-	c.sleep(tick)
-	return c.now
+// clock is the time of one run.
+type clock interface {
+	// now reads the clock id, in nanoseconds, at most the largest int64.
+	now(id uint32) uint64
+	// sleep lets ns pass on every clock. It panics with ctx's cause when ctx is done
+	// before.
+	sleep(ctx context.Context, ns uint64)
 }
 
-// sleep lets ns pass at once. Time stops at the last moment that an int64 can tell.
-func (c *clock) sleep(ns uint64) {
-	if ns > math.MaxInt64-c.now {
-		c.now = math.MaxInt64
-		return
+// madeClock is the same on every machine: it moves 1 ns for each fuel that is spent,
+// and by as much as the guest sleeps, which takes no time. Every id reads it.
+type madeClock struct {
+	fuel  *fuel.Account
+	slept uint64
+}
+
+func (c *madeClock) now(uint32) uint64 { return later(later(Epoch, c.fuel.Spent()), c.slept) }
+
+func (c *madeClock) sleep(_ context.Context, ns uint64) { c.slept = later(c.slept, ns) }
+
+// later adds ns to a moment. Time stops at the last one that an int64 can tell.
+func later(moment, ns uint64) uint64 {
+	if moment > math.MaxInt64 || ns > math.MaxInt64-moment {
+		return math.MaxInt64
 	}
-	c.now += ns
+	return moment + ns
 }
 
-// lastClock is the highest clock id: realtime, monotonic, process and thread time.
-const lastClock = 3
+// realClock is this machine's. All clocks but the real time count from the run's start.
+type realClock struct{ start time.Time }
+
+func newRealClock() *realClock { return &realClock{time.Now()} }
+
+func (c *realClock) now(id uint32) uint64 {
+	if id == clockRealtime {
+		return uint64(time.Now().UnixNano())
+	}
+	return uint64(time.Since(c.start))
+}
+
+func (c *realClock) sleep(ctx context.Context, ns uint64) {
+	t := time.NewTimer(time.Duration(min(ns, math.MaxInt64)))
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+		panic(context.Cause(ctx))
+	}
+}
+
+// The ids of clocks: real time, monotonic, and the process's and the thread's time.
+const (
+	clockRealtime = 0
+	lastClock     = 3
+)
 
 func clockResGet(_ context.Context, _ *System, m memory, p []uint64) errno {
 	if uint32(p[0]) > lastClock {
 		return eINVAL
 	}
-	return m.put64(p[1], tick)
+	return m.put64(p[1], 1)
 }
 
 func clockTimeGet(_ context.Context, s *System, m memory, p []uint64) errno {
 	if uint32(p[0]) > lastClock {
 		return eINVAL
 	}
-	return m.put64(p[2], s.clock.read())
+	return m.put64(p[2], s.clock.now(uint32(p[0])))
 }
-
-// randomStep is how many random bytes are made between two looks at the context.
-const randomStep = 1 << 20
 
 func randomGet(ctx context.Context, s *System, m memory, p []uint64) errno {
 	b, e := m.bytes(p[0], p[1])
-	for e == eOK && len(b) > 0 {
-		checkCancelled(ctx)
-		n := min(len(b), randomStep)
-		_, _ = s.random.Read(b[:n]) // never fails
-		b = b[n:]
+	if e != eOK {
+		return e
 	}
-	return e
+	s.payCopy(len(b))
+	fuel.Steps(ctx, b, func(b []byte) { _, _ = s.random.Read(b) })
+	return eOK
 }

@@ -20,6 +20,7 @@ const (
 	eMFILE       errno = 33
 	eNAMETOOLONG errno = 37
 	eNOENT       errno = 44
+	eNOSYS       errno = 52
 	eNOTDIR      errno = 54
 	eNOTEMPTY    errno = 55
 	eNOTSUP      errno = 58

@@ -8,11 +8,15 @@ import (
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
-	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
 // ModuleName is the import module under which guests find these functions.
-const ModuleName = wasi_snapshot_preview1.ModuleName
+const ModuleName = "wasi_snapshot_preview1"
+
+// procExitName is the one function that never answers.
+const procExitName = "proc_exit"
 
 var le = binary.LittleEndian
 
@@ -24,13 +28,20 @@ const (
 	i64 = api.ValueTypeI64
 )
 
-// functions are those of our own. wazero's give the rest: arguments, environment,
-// proc_exit, sched_yield, and the two that were taken out of WASI and answer ENOSYS.
+// functions are all of WASI preview 1. Each answers an errno, but proc_exit.
 var functions = []struct {
 	name   string
 	params []api.ValueType
 	call   function
 }{
+	{"args_get", []api.ValueType{i32, i32}, argsGet},
+	{"args_sizes_get", []api.ValueType{i32, i32}, argsSizesGet},
+	{"environ_get", []api.ValueType{i32, i32}, environGet},
+	{"environ_sizes_get", []api.ValueType{i32, i32}, environSizesGet},
+	{procExitName, []api.ValueType{i32}, procExit},
+	{"proc_raise", []api.ValueType{i32}, removed},
+	{"sched_yield", nil, schedYield},
+
 	{"clock_res_get", []api.ValueType{i32, i32}, clockResGet},
 	{"clock_time_get", []api.ValueType{i32, i64, i32}, clockTimeGet},
 	{"random_get", []api.ValueType{i32, i32}, randomGet},
@@ -42,6 +53,7 @@ var functions = []struct {
 	{"fd_datasync", []api.ValueType{i32}, fdSync},
 	{"fd_fdstat_get", []api.ValueType{i32, i32}, fdFdstatGet},
 	{"fd_fdstat_set_flags", []api.ValueType{i32, i32}, fdFdstatSetFlags},
+	{"fd_fdstat_set_rights", []api.ValueType{i32, i64, i64}, removed},
 	{"fd_filestat_get", []api.ValueType{i32, i32}, fdFilestatGet},
 	{"fd_filestat_set_size", []api.ValueType{i32, i64}, fdFilestatSetSize},
 	{"fd_filestat_set_times", []api.ValueType{i32, i64, i64, i32}, fdFilestatSetTimes},
@@ -78,11 +90,14 @@ var functions = []struct {
 // imports it, and each call finds its own run's [System] in its context.
 func Instantiate(ctx context.Context, r wazero.Runtime) error {
 	b := r.NewHostModuleBuilder(ModuleName)
-	wasi_snapshot_preview1.NewFunctionExporter().ExportFunctions(b)
 	for _, f := range functions {
+		results := []api.ValueType{i32}
+		if f.name == procExitName {
+			results = nil
+		}
 		b.NewFunctionBuilder().
 			WithName(f.name).
-			WithGoModuleFunction(f.call, f.params, []api.ValueType{i32}).
+			WithGoModuleFunction(f.call, f.params, results).
 			Export(f.name)
 	}
 	if _, err := b.Instantiate(ctx); err != nil {
@@ -98,8 +113,12 @@ func (f function) Call(ctx context.Context, mod api.Module, stack []uint64) {
 		panic("wasi: the guest was not called with a System's Context")
 	}
 	checkCancelled(ctx)
+	s.fuel.Spend(abi.FuelCall)
 	stack[0] = uint64(f(ctx, s, s.memoryOf(mod), stack))
 }
+
+// payCopy pays for copying n bytes from or to the guest.
+func (s *System) payCopy(n int) { s.fuel.Spend(abi.FuelCopy(uint64(n))) }
 
 // checkCancelled ends the run when its context is done.
 func checkCancelled(ctx context.Context) {

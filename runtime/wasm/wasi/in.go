@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -15,6 +14,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
 // inputs is /in: every input once, in the Task's order, by its name or else by its
@@ -33,10 +33,11 @@ type inputs struct {
 	objects objectCache
 	found   foundCache
 	parent  *rootDir
+	fuel    *fuel.Account
 }
 
-func newInputs(bs dag.Blocks, list []job.Input, parent *rootDir) *inputs {
-	in := &inputs{blocks: bs, given: list, byName: map[string]int{}, parent: parent}
+func newInputs(bs dag.Blocks, list []job.Input, parent *rootDir, a *fuel.Account) *inputs {
+	in := &inputs{blocks: bs, given: list, byName: map[string]int{}, parent: parent, fuel: a}
 	in.objects.init()
 	for i, input := range list {
 		if input.Name != "" {
@@ -81,8 +82,11 @@ func (in *inputs) next(ctx context.Context, after uint64) (entry, bool, errno) {
 	return entry{name, hashInode(in.stat().ino, name), kind, after + 1}, e == eOK, e
 }
 
-// kind returns what c looks like.
+// kind returns what c, which is being listed, looks like.
 func (in *inputs) kind(ctx context.Context, c cid.Cid) (fileType, errno) {
+	if c.Type() == cid.DagProtobuf {
+		in.fuel.Spend(abi.FuelBlock)
+	}
 	if o := in.objects.get(c); o != nil {
 		return o.fileType(), eOK
 	}
@@ -267,7 +271,7 @@ func (f *inFile) settle(ctx context.Context) errno {
 	return e
 }
 
-func (f *inFile) readAt(ctx context.Context, p []byte, off uint64) (int, errno) {
+func (f *inFile) readAt(ctx context.Context, a *fuel.Account, p []byte, off uint64) (int, errno) {
 	if off >= f.size || len(p) == 0 {
 		return 0, eOK
 	}
@@ -280,11 +284,10 @@ func (f *inFile) readAt(ctx context.Context, p []byte, off uint64) (int, errno) 
 		if e := machine(err); e != eOK {
 			return 0, e
 		}
-		return copy(p, b.Data()[min(off, uint64(len(b.Data()))):]), eOK
+		rest := b.Data()[min(off, uint64(len(b.Data()))):]
+		a.Spend(abi.FuelBlock + abi.FuelCopy(uint64(min(len(p), len(rest)))))
+		return copy(p, rest), eOK
 	}
-	n, err := o.file.ReadAt(ctx, p, int64(off))
-	if errors.Is(err, io.EOF) {
-		err = nil
-	}
+	n, err := a.ReadAt(ctx, o.file, p, int64(off), false)
 	return n, machine(err)
 }

@@ -1,6 +1,11 @@
 package wasi
 
-import "context"
+import (
+	"context"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
+)
 
 // The functions that move bytes between descriptors and the guest's memory. They
 // copy once: from where the bytes are straight into the guest's buffer, or back.
@@ -50,7 +55,7 @@ func (s *System) readTo(ctx context.Context, m memory, d *descriptor, off, iovs,
 	}
 	var total uint64
 	e := m.buffers(iovs, count, func(b []byte) (bool, errno) {
-		n, e := f.readAt(ctx, b, off+total)
+		n, e := f.readAt(ctx, s.fuel, b, off+total)
 		total += uint64(n)
 		return n == len(b), e
 	})
@@ -82,29 +87,38 @@ func fdPread(ctx context.Context, s *System, m memory, p []uint64) errno {
 }
 
 // writeFrom writes the guest's buffers at off and returns how many bytes that were.
-func (s *System) writeFrom(m memory, d *descriptor, off, iovs, count uint64) (uint64, errno) {
+func (s *System) writeFrom(ctx context.Context, m memory, d *descriptor, off, iovs, count uint64) (uint64, errno) {
 	if d == nil || !d.write {
 		return 0, eBADF
 	}
 	var total uint64
 	e := m.buffers(iovs, count, func(b []byte) (bool, errno) {
+		var e errno
 		switch n := d.node.(type) {
 		case *stream:
+			s.payCopy(len(b))
+			s.fuel.Spend(uint64(len(b)) * abi.FuelHashByte)
 			n.write(b)
+			total += uint64(len(b))
+			return true, eOK
 		case *memFile:
-			if e := n.writeAt(b, off+total); e != eOK {
-				return false, e
-			}
-		default:
-			return false, eBADF
+			s.payCopy(len(b))
+			fuel.Steps(ctx, b, func(b []byte) {
+				if e != eOK {
+					return
+				}
+				if e = n.writeAt(b, off+total); e == eOK {
+					total += uint64(len(b))
+				}
+			})
+			return true, e
 		}
-		total += uint64(len(b))
-		return true, eOK
+		return false, eBADF
 	})
 	return total, e
 }
 
-func fdWrite(_ context.Context, s *System, m memory, p []uint64) errno {
+func fdWrite(ctx context.Context, s *System, m memory, p []uint64) errno {
 	d := s.fds.get(uint32(p[0]))
 	if d == nil {
 		return eBADF
@@ -113,7 +127,7 @@ func fdWrite(_ context.Context, s *System, m memory, p []uint64) errno {
 	if d.flags&fdAppend != 0 {
 		off = d.node.stat().size
 	}
-	n, e := s.writeFrom(m, d, off, p[1], p[2])
+	n, e := s.writeFrom(ctx, m, d, off, p[1], p[2])
 	if e != eOK {
 		return e
 	}
@@ -123,7 +137,7 @@ func fdWrite(_ context.Context, s *System, m memory, p []uint64) errno {
 	return m.put32(p[3], uint32(n))
 }
 
-func fdPwrite(_ context.Context, s *System, m memory, p []uint64) errno {
+func fdPwrite(ctx context.Context, s *System, m memory, p []uint64) errno {
 	d := s.fds.get(uint32(p[0]))
 	switch {
 	case d == nil:
@@ -134,7 +148,7 @@ func fdPwrite(_ context.Context, s *System, m memory, p []uint64) errno {
 	if _, ok := d.node.(*stream); ok {
 		return eSPIPE
 	}
-	n, e := s.writeFrom(m, d, p[3], p[1], p[2])
+	n, e := s.writeFrom(ctx, m, d, p[3], p[1], p[2])
 	if e != eOK {
 		return e
 	}
@@ -161,6 +175,8 @@ func fdReaddir(ctx context.Context, s *System, m memory, p []uint64) errno {
 	}
 	used, cookie := 0, p[3]
 	for used < len(buf) {
+		s.fuel.Spend(abi.FuelEntry)
+		checkCancelled(ctx)
 		ent, ok, e := nextEntry(ctx, dir, cookie)
 		if e != eOK {
 			return e
@@ -168,7 +184,9 @@ func fdReaddir(ctx context.Context, s *System, m memory, p []uint64) errno {
 		if !ok {
 			break
 		}
-		used += putDirent(buf[used:], ent)
+		n := putDirent(buf[used:], ent)
+		s.payCopy(n)
+		used += n
 		cookie = ent.cookie
 	}
 	return m.put32(p[4], uint32(used))

@@ -3,6 +3,8 @@ package wasi
 import (
 	"context"
 	"io"
+
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
 // fileType is WASI's filetype.
@@ -70,8 +72,9 @@ const (
 // file is a node that has bytes.
 type file interface {
 	node
-	// readAt reads into p from off: all of it, or up to the file's end.
-	readAt(ctx context.Context, p []byte, off uint64) (int, errno)
+	// readAt reads into p from off: all of it, or up to the file's end. It pays from a
+	// for what it reads.
+	readAt(ctx context.Context, a *fuel.Account, p []byte, off uint64) (int, errno)
 }
 
 // symlink is a node that stands for a path.
@@ -107,7 +110,7 @@ type noFile struct{}
 
 func (noFile) stat() stat { return stat{dev: devStdio, ino: 1, kind: typeRegular, nlink: 1} }
 
-func (noFile) readAt(context.Context, []byte, uint64) (int, errno) { return 0, eOK }
+func (noFile) readAt(context.Context, *fuel.Account, []byte, uint64) (int, errno) { return 0, eOK }
 
 // rootDir is "/": in, out and tmp, for ever.
 type rootDir struct {

@@ -3,6 +3,8 @@ package wasi
 import (
 	"context"
 	"math"
+
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
 // Layout and values of poll_oneoff.
@@ -17,18 +19,21 @@ const (
 	clockAbsolute = 1 << 0
 )
 
-// subscription is what a guest waits for. Descriptors are always ready. Deadline is
-// on the run's clock and counts for clock subscriptions alone.
+// pollStep is how many subscriptions are looked at between two looks at the context.
+const pollStep = 1 << 14
+
+// subscription is what a guest waits for. Descriptors are always ready. wait is in
+// nanoseconds and counts for clock subscriptions alone.
 type subscription struct {
 	userdata uint64
 	kind     uint8
 	fd       uint32
-	deadline uint64
+	wait     uint64
 	bad      errno // why it can never happen: reported at once
 }
 
-// pollOneoff answers at once, always: when a descriptor is asked for it is ready,
-// and when only clocks are, the run's clock jumps to the earliest deadline.
+// pollOneoff waits for nothing but the clock: when a descriptor is asked for it is
+// ready, and when only clocks are, the earliest deadline is slept for.
 func pollOneoff(ctx context.Context, s *System, m memory, p []uint64) errno {
 	n := uint64(uint32(p[2]))
 	if n == 0 {
@@ -42,23 +47,30 @@ func pollOneoff(ctx context.Context, s *System, m memory, p []uint64) errno {
 	if e != eOK {
 		return e
 	}
-	start := s.clock.now
-	earliest := uint64(math.MaxUint64)
+	s.payCopy(int(n * (subscriptionSize + eventSize)))
+	start := s.moments()
+	wait := uint64(math.MaxUint64)
 	for i := range n {
+		if i%pollStep == pollStep-1 {
+			fuel.Yield(ctx)
+		}
 		sub := s.subscription(in[i*subscriptionSize:], start)
 		if sub.kind != eventClock || sub.bad != eOK {
-			earliest = start // something is ready: no time passes
+			wait = 0 // something is ready: no time passes
 			break
 		}
-		earliest = min(earliest, sub.deadline)
+		wait = min(wait, sub.wait)
 	}
-	if earliest > start {
-		s.clock.sleep(earliest - start)
+	if wait > 0 {
+		s.clock.sleep(ctx, wait)
 	}
 	events := uint64(0)
 	for i := range n {
+		if i%pollStep == pollStep-1 {
+			fuel.Yield(ctx)
+		}
 		sub := s.subscription(in[i*subscriptionSize:], start)
-		if sub.kind == eventClock && sub.bad == eOK && sub.deadline > s.clock.now {
+		if sub.kind == eventClock && sub.bad == eOK && sub.wait > wait {
 			continue
 		}
 		sub.write(out[events*eventSize:], s.readable(sub))
@@ -67,20 +79,29 @@ func pollOneoff(ctx context.Context, s *System, m memory, p []uint64) errno {
 	return m.put32(p[3], uint32(events))
 }
 
-// subscription reads a subscription that was made at the moment now.
-func (s *System) subscription(b []byte, now uint64) subscription {
+// moments reads all clocks.
+func (s *System) moments() (now [lastClock + 1]uint64) {
+	for id := range now {
+		now[id] = s.clock.now(uint32(id))
+	}
+	return now
+}
+
+// subscription reads a subscription that was made when the clocks read now.
+func (s *System) subscription(b []byte, now [lastClock + 1]uint64) subscription {
 	sub := subscription{userdata: le.Uint64(b), kind: b[8]}
 	switch sub.kind {
 	case eventClock:
-		if le.Uint32(b[16:]) > lastClock {
+		id := le.Uint32(b[16:])
+		if id > lastClock {
 			sub.bad = eINVAL
+			break
 		}
-		until := clock{now}
-		sub.deadline = le.Uint64(b[24:])
+		until := le.Uint64(b[24:])
 		if le.Uint16(b[40:])&clockAbsolute == 0 {
-			until.sleep(sub.deadline)
-			sub.deadline = until.now
+			until = later(now[id], until)
 		}
+		sub.wait = max(until, now[id]) - now[id]
 	case eventRead, eventWrite:
 		sub.fd = le.Uint32(b[16:])
 		d := s.fds.get(sub.fd)

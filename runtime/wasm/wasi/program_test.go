@@ -101,7 +101,7 @@ func runGuestContext(ctx context.Context, t *testing.T, guest wazero.CompiledMod
 	cfg.Args = append([]string{"guest"}, args...)
 	c := newCaller(t, cfg)
 	ctx = c.s.Context(ctx)
-	mod, err := host.InstantiateModule(ctx, guest, c.s.ModuleConfig(wazero.NewModuleConfig().WithName("")))
+	mod, err := host.InstantiateModule(ctx, guest, wazero.NewModuleConfig().WithName(""))
 	o := outcome{stdout: stdout.String(), stderr: stderr.String(), s: c.s}
 	var exit *sys.ExitError
 	switch {

@@ -3,6 +3,9 @@ package wasi
 import (
 	"context"
 	"sort"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
 // maxDepth is how many directories may stand inside one another below /out or /tmp.
@@ -156,8 +159,15 @@ func (f *memFile) stat() stat {
 	return st
 }
 
-func (f *memFile) readAt(_ context.Context, p []byte, off uint64) (int, errno) {
-	return f.bytes.readAt(p, off), eOK
+func (f *memFile) readAt(ctx context.Context, a *fuel.Account, p []byte, off uint64) (int, errno) {
+	if off >= f.bytes.size {
+		return 0, eOK
+	}
+	p = p[:min(uint64(len(p)), f.bytes.size-off)]
+	a.Spend(abi.FuelCopy(uint64(len(p))))
+	n := 0
+	fuel.Steps(ctx, p, func(p []byte) { n += f.bytes.readAt(p, off+uint64(n)) })
+	return n, eOK
 }
 
 func (f *memFile) writeAt(p []byte, off uint64) errno {

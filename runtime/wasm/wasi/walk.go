@@ -6,6 +6,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
 // maxHops is how many symlinks one path may lead through.
@@ -50,7 +51,7 @@ func (s *System) walk(ctx context.Context, from directory, path string, f follow
 	if e := checkPath(path); e != eOK {
 		return place{}, e
 	}
-	w := walker{root: s.root}
+	w := walker{root: s.root, fuel: s.fuel}
 	return w.walk(ctx, from, path, f, nil)
 }
 
@@ -65,6 +66,7 @@ func (s *System) node(ctx context.Context, from directory, path string, f follow
 
 type walker struct {
 	root directory
+	fuel *fuel.Account
 	hops int
 }
 
@@ -115,6 +117,7 @@ func (w *walker) walk(ctx context.Context, from directory, path string, f follow
 // step looks p.name up in p.dir and follows it if it is a symlink to be followed. With
 // eNOTDIR for what stands before a path's last slash it returns the place all the same.
 func (w *walker) step(ctx context.Context, p place, last bool, f follow) (place, errno) {
+	w.fuel.Spend(lookupPrice(p.dir))
 	n, e := p.dir.lookup(ctx, p.name)
 	if e == eNOENT && last {
 		return p, eOK
@@ -146,4 +149,14 @@ func (w *walker) step(ctx context.Context, p place, last bool, f follow) (place,
 		return p, eNOTDIR
 	}
 	return p, eOK
+}
+
+// lookupPrice is the fuel for looking up one name in d: inputs are blocks, everything
+// else is in memory.
+func lookupPrice(d directory) uint64 {
+	switch d.(type) {
+	case *inputs, *inDir:
+		return abi.FuelBlock
+	}
+	return abi.FuelEntry
 }

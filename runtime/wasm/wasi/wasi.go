@@ -12,8 +12,10 @@
 // a *dag.NotFoundError for a block that is not to be had, the cause of the context,
 // a *runtime.QuotaError for a limit, the error of a writer or of the scratch folder.
 //
-// Arguments, environment and exit are wazero's own functions. Those on descriptors
-// and paths are not: wazero's resolve paths as text (".." before symlinks, a renamed
+// Every call is paid for before its work (package fuel), by its arguments and by what
+// the inputs are, never by what is cached.
+//
+// wazero's own functions are not used: they cost no fuel, and they resolve paths as text (".." before symlinks, a renamed
 // directory is lost to its descriptors), cut no long symlink target, refuse cookies
 // that they have passed, take any clock id but two for an error and let a guest name
 // a descriptor so high that the table for it fills the host's memory.
@@ -21,17 +23,18 @@ package wasi
 
 import (
 	"context"
+	crand "crypto/rand"
 	"errors"
 	"io"
+	"math"
 	"math/rand/v2"
-	"strings"
 
 	"github.com/ipfs/go-cid"
-	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
 // Config is the world of one run.
@@ -51,14 +54,21 @@ type Config struct {
 	TmpLimit, OutLimit uint64
 	Profile            dag.Profile // how /out becomes a directory
 	NoOut              bool        // there is no /out: the result is made another way
+	// Fuel is the run's account: what calls cost, and the clock's time. nil: nothing is
+	// bounded, and time passes as calls are made.
+	Fuel *fuel.Account
+	// Real gives the guest this machine's clock and randomness, and makes sleeping take
+	// time: it is for Tasks of the profile nondet.
+	Real bool
 }
 
 // System is what one guest's calls act on. It belongs to the goroutine that runs the
 // guest.
 type System struct {
 	cfg     Config
+	fuel    *fuel.Account
 	clock   clock
-	random  *rand.ChaCha8
+	random  io.Reader // never fails
 	fds     fdTable
 	root    *rootDir
 	inputs  *inputs
@@ -78,9 +88,16 @@ type contextKey struct{}
 // New makes the world of one run. It reads nothing but the root of Stdin; the error is
 // a *runtime.RefusedError if that is no file.
 func New(ctx context.Context, cfg Config) (*System, error) {
-	s := &System{cfg: cfg, clock: clock{Epoch}, random: rand.NewChaCha8(cfg.Seed), scratch: scratch{dir: cfg.Scratch}}
+	s := &System{cfg: cfg, fuel: cfg.Fuel, random: rand.NewChaCha8(cfg.Seed), scratch: scratch{dir: cfg.Scratch}}
+	if s.fuel == nil {
+		s.fuel = fuel.New(math.MaxInt64, math.MaxInt64)
+	}
+	s.clock = &madeClock{fuel: s.fuel}
+	if cfg.Real {
+		s.clock, s.random = newRealClock(), crand.Reader
+	}
 	s.root = &rootDir{}
-	s.inputs = newInputs(cfg.Blocks, cfg.Inputs, s.root)
+	s.inputs = newInputs(cfg.Blocks, cfg.Inputs, s.root, s.fuel)
 	stdin, err := s.inputs.stdin(ctx, cfg.Stdin)
 	if err != nil {
 		return nil, err
@@ -114,17 +131,6 @@ func (s *System) newInode() uint64 {
 	return s.inodes
 }
 
-// ModuleConfig adds what wazero's own functions answer from: arguments and
-// environment. Everything else is found through Context.
-func (s *System) ModuleConfig(c wazero.ModuleConfig) wazero.ModuleConfig {
-	c = c.WithArgs(s.cfg.Args...)
-	for _, kv := range s.cfg.Env {
-		k, v, _ := strings.Cut(kv, "=")
-		c = c.WithEnv(k, v)
-	}
-	return c
-}
-
 // Context returns the context with which the guest is instantiated and called.
 func (s *System) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, contextKey{}, s)
@@ -132,6 +138,14 @@ func (s *System) Context(ctx context.Context) context.Context {
 
 // TmpPeak returns the most that /tmp took at any time, as TmpLimit counts it.
 func (s *System) TmpPeak() uint64 { return s.tmpUse.peak }
+
+// OutSize returns what /out takes, as OutLimit counts it.
+func (s *System) OutSize() uint64 {
+	if s.out == nil {
+		return 0
+	}
+	return s.out.q.used
+}
 
 // Close gives up what the run held open; /out is gone then.
 func (s *System) Close() error {

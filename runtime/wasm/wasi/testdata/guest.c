@@ -111,7 +111,7 @@ static long long now(clockid_t id) {
 
 static void times(void) {
 	long long a = now(CLOCK_REALTIME), b = now(CLOCK_MONOTONIC);
-	CHECK(b - a == 1000);
+	CHECK(b - a == 500); // the price of a host call: this guest is not metered
 	struct timespec day = {86400, 0};
 	CHECK(nanosleep(&day, NULL) == 0);
 	CHECK(now(CLOCK_MONOTONIC) - b >= 86400LL * 1000000000LL);
