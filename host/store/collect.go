@@ -64,11 +64,18 @@ func (s *Store) Collect(ctx context.Context, now time.Time) (Collected, error) {
 		return Collected{}, fmt.Errorf("collect: nothing was removed: %w", err)
 	}
 	if len(expired) > 0 {
+		if _, err := s.dropPins(expired...); err != nil {
+			return Collected{}, fmt.Errorf("collect: %w", err)
+		}
 		if err := s.removePins(expired...); err != nil && !absent(err) {
 			return Collected{}, fmt.Errorf("collect: %w", err)
 		}
 	}
-	return s.sweep(ctx, marked)
+	done, err := s.sweep(ctx, marked)
+	if e := s.ledger.Compact(); e != nil && err == nil {
+		err = fmt.Errorf("collect: %w", e)
+	}
+	return done, err
 }
 
 // part divides pins into those in force and the others.
@@ -162,7 +169,14 @@ func (s *Store) sweep(ctx context.Context, marked keySet) (Collected, error) {
 			return nil // not ours to remove: verify names it
 		}
 		if !marked.has(e.Key) {
-			removed, err := s.held.unlessHeld(e.Key, func() error { return s.blocks.Delete(e.Key) })
+			removed, err := s.held.unlessHeld(e.Key, func() error {
+				if done.Removed == 0 {
+					if err := s.nextGeneration(); err != nil {
+						return err
+					}
+				}
+				return s.blocks.Delete(e.Key)
+			})
 			if err != nil {
 				return err
 			}

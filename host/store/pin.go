@@ -77,7 +77,8 @@ func (s *Store) AddPin(ctx context.Context, p Pin) error {
 	if err := s.writePin(p); err != nil {
 		return fmt.Errorf("keep pin %q: %w", p.Name, err)
 	}
-	return nil
+	_, err := s.dropPins(p)
+	return err
 }
 
 // RemovePin removes the pin of that name. A *PinNotFoundError says that there is none.
@@ -86,7 +87,14 @@ func (s *Store) RemovePin(name string) error {
 		return err
 	}
 	defer s.leave()
-	err := s.removePins(Pin{Name: name})
+	found, err := s.dropPins(Pin{Name: name})
+	if err != nil {
+		return err
+	}
+	err = s.removePins(Pin{Name: name})
+	if found && absent(err) {
+		return nil
+	}
 	if absent(err) {
 		return &PinNotFoundError{name}
 	}

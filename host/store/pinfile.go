@@ -83,7 +83,7 @@ func (s *Store) readPins() ([]Pin, error) {
 		}
 		pins = append(pins, p)
 	}
-	return pins, nil
+	return s.readLedgerPins(pins)
 }
 
 func (s *Store) readPin(path string) (Pin, error) {

@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 )
 
 // version is the format of the repos that this package makes and reads.
@@ -21,12 +23,12 @@ const (
 	lockFile    = "lock"
 	blocksDir   = "blocks"
 	pinsDir     = "pins"
-	jobsDir     = "jobs"
+	ledgerDir   = "ledger"
 	cacheDir    = "cache"   // what can be made again
 	scratchDir  = "scratch" // private folders of runs, gone with the process that made them
 )
 
-var repoDirs = []string{blocksDir, pinsDir, jobsDir, cacheDir, scratchDir}
+var repoDirs = []string{blocksDir, pinsDir, ledgerDir, cacheDir, scratchDir}
 
 // Open takes the repo in dir for this process, making it when dir is absent or empty.
 // The error is ErrLocked when another process owns it, a *VersionError when its format
@@ -66,7 +68,8 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 	}
 	readOnly := shared || !writable(dir)
 	if whole && !readOnly {
-		readOnly = !writable(filepath.Join(dir, blocksDir)) || !writable(filepath.Join(dir, pinsDir))
+		readOnly = !writable(filepath.Join(dir, blocksDir)) || !writable(filepath.Join(dir, pinsDir)) ||
+			!writable(filepath.Join(dir, ledgerDir))
 	}
 	if !whole && readOnly {
 		return nil, fmt.Errorf("make repo %s: the folder is read-only", dir)
@@ -84,17 +87,21 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
 	}
+	small, err := ledger.Open(filepath.Join(dir, ledgerDir), ledger.Config{ReadOnly: readOnly})
+	if err != nil {
+		blocks.Close()
+		return nil, fmt.Errorf("open repo %s: %w", dir, err)
+	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
-	return &Store{
-		dir: dir, cfg: cfg, lock: l, readOnly: readOnly, blocks: blocks,
+	s := &Store{
+		dir: dir, cfg: cfg, lock: l, readOnly: readOnly, blocks: layers{records{small}, blocks}, small: records{small}, ledger: small,
 		gate: make(chan struct{}, 1), held: newHoldings(),
-	}, nil
+	}
+	s.late.sync = s.blocks.Sync
+	return s, nil
 }
-
-// JobsDir returns the folder for the records of jobs.
-func (s *Store) JobsDir() string { return filepath.Join(s.dir, jobsDir) }
 
 // CacheDir returns the folder for what can be made again. Its owner bounds its size.
 func (s *Store) CacheDir() string { return filepath.Join(s.dir, cacheDir) }

@@ -15,7 +15,7 @@ import (
 func TestOpenMakesAPrivateRepo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "above", "repo")
 	s := open(t, dir, Config{})
-	for _, path := range []string{"", blocksDir, pinsDir, jobsDir, cacheDir, scratchDir} {
+	for _, path := range []string{"", blocksDir, pinsDir, ledgerDir, cacheDir, scratchDir} {
 		info, err := os.Stat(filepath.Join(dir, path))
 		must(t, err)
 		if !info.IsDir() || info.Mode().Perm() != 0o700 {
@@ -27,7 +27,7 @@ func TestOpenMakesAPrivateRepo(t *testing.T) {
 	if string(v) != "1\n" {
 		t.Errorf("version is %q", v)
 	}
-	if s.Dir() != dir || s.JobsDir() != filepath.Join(dir, "jobs") || s.CacheDir() != filepath.Join(dir, "cache") || s.ReadOnly() {
+	if s.Dir() != dir || s.CacheDir() != filepath.Join(dir, "cache") || s.ReadOnly() {
 		t.Errorf("%+v", s)
 	}
 	must(t, s.Close())

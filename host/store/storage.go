@@ -14,8 +14,8 @@ const maxKey = 128
 
 // storage keeps bytes under multihashes. It is the seam between what a repo promises
 // and how bytes lie on disk: it knows no CID, no pin and no session, and Store knows
-// no file of it. [files], a file per block, is the one there is; the suite in
-// storage_test.go is what another one has to pass.
+// no file of it. [files] keeps a file per block, [records] small blocks in the ledger,
+// and [layers] joins the two. The suite in storage_test.go is what each of them passes.
 //
 // All methods may be called from several goroutines. A process that is killed inside
 // any of them leaves a storage that opens, and in which each key is whole or absent.
@@ -46,6 +46,7 @@ type entry struct {
 	Key   multihash.Multihash // nil: not a block, which should not be there
 	Where string
 	Size  int64 // bytes of data, as far as can be told without reading them
+	Err   error // with a nil Key: a place in which blocks were and cannot be told any more
 }
 
 var errAbsent = errors.New("absent")

@@ -5,11 +5,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"testing"
 
 	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 )
 
 func TestFiles(t *testing.T) {
@@ -17,6 +21,27 @@ func TestFiles(t *testing.T) {
 		f, err := openFiles(dir, false)
 		must(t, err)
 		return f
+	})
+}
+
+func TestRecords(t *testing.T) {
+	testStorage(t, func(t *testing.T, dir string) storage { return openRecords(t, dir) })
+}
+
+func openRecords(t *testing.T, dir string) records {
+	l, err := ledger.Open(dir, ledger.Config{MaxLog: 20_000})
+	must(t, err)
+	return records{l}
+}
+
+func TestLayers(t *testing.T) {
+	testStorage(t, func(t *testing.T, dir string) storage {
+		small, large := filepath.Join(dir, "small"), filepath.Join(dir, "large")
+		must(t, os.MkdirAll(small, 0o700))
+		must(t, os.MkdirAll(large, 0o700))
+		f, err := openFiles(large, false)
+		must(t, err)
+		return layers{openRecords(t, small), f}
 	})
 }
 

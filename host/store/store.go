@@ -25,6 +25,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
 
+	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
@@ -44,6 +45,10 @@ type Store struct {
 	lock     *lock
 	readOnly bool
 	blocks   storage
+	small    records // the part of blocks that is in the ledger
+	ledger   *ledger.Ledger
+
+	late lateSync
 
 	life   sync.RWMutex // held for reading by every call in progress, for writing by Close
 	closed bool
@@ -137,6 +142,7 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
+	s.late.stop()
 	err := s.blocks.Close()
 	if e := s.lock.release(); err == nil {
 		err = e

@@ -44,17 +44,17 @@ func (s *Store) Verify(ctx context.Context, damaged func(Damage)) (Verified, err
 	}
 	defer s.leave()
 
-	group, ctx := errgroup.WithContext(ctx)
+	group, inner := errgroup.WithContext(ctx)
 	entries := make(chan entry)
 	verdicts := make(chan verdict)
 	group.Go(func() error {
 		defer close(entries)
-		return s.blocks.Each(ctx, func(e entry) error {
+		return s.blocks.Each(inner, func(e entry) error {
 			select {
 			case entries <- e:
 				return nil
-			case <-ctx.Done():
-				return context.Cause(ctx)
+			case <-inner.Done():
+				return context.Cause(inner)
 			}
 		})
 	})
@@ -75,7 +75,11 @@ func (s *Store) Verify(ctx context.Context, damaged func(Damage)) (Verified, err
 	for v := range verdicts {
 		sum.count(v, damaged)
 	}
-	if err := group.Wait(); err != nil {
+	err := group.Wait()
+	if err == nil {
+		err = s.verifyRecords(ctx, &sum, damaged)
+	}
+	if err != nil {
 		return sum, fmt.Errorf("verify repo %s: %w", s.dir, err)
 	}
 	return sum, nil
@@ -90,6 +94,9 @@ type verdict struct {
 
 // judge reads and hashes what e says is there.
 func (s *Store) judge(e entry) verdict {
+	if e.Err != nil {
+		return verdict{e, 0, e.Err}
+	}
 	if e.Key == nil {
 		return verdict{e, 0, errForeign}
 	}
@@ -105,8 +112,13 @@ func (sum *Verified) count(v verdict, damaged func(Damage)) {
 		return
 	}
 	d := Damage{Where: v.Where, Err: v.err}
-	if v.Key == nil {
+	if v.Key == nil && v.entry.Err == nil {
 		sum.Foreign++
+		damaged(d)
+		return
+	}
+	if v.Key == nil {
+		sum.Damaged++
 		damaged(d)
 		return
 	}

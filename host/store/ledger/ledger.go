@@ -16,6 +16,7 @@
 package ledger
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -24,14 +25,14 @@ import (
 
 // Bounds, in bytes.
 const (
-	MaxKey   = 1 << 10
+	MaxKey   = 2 << 10
 	MaxBatch = 64 << 20
 )
 
 // Config says how to open a ledger. Its zero fields are the defaults.
 type Config struct {
 	ReadOnly bool
-	MaxLog   int64 // bytes of a log that is sealed; 4 MiB
+	MaxLog   int64 // bytes of a log that is sealed; 1 MiB
 }
 
 // Entry is one change: Key has Value from now on, or none.
@@ -83,7 +84,7 @@ var errClosed = errors.New("the ledger is closed")
 // Open opens the ledger in dir, a folder that exists.
 func Open(dir string, cfg Config) (*Ledger, error) {
 	if cfg.MaxLog == 0 {
-		cfg.MaxLog = 4 << 20
+		cfg.MaxLog = 1 << 20
 	}
 	l := &Ledger{dir: dir, cfg: cfg, mem: newMemory()}
 	l.sealed = sync.NewCond(&l.mu)
@@ -163,6 +164,17 @@ func (l *Ledger) Size(key string) (int64, error) {
 	defer l.mu.RUnlock()
 	r, err := l.find(key)
 	return int64(r.size), err
+}
+
+// Recent reports whether e is what the ledger has in memory.
+func (l *Ledger) Recent(e Entry) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	r, ok := l.mem.get(e.Key)
+	if !ok && l.frozen != nil {
+		r, ok = l.frozen.mem.get(e.Key)
+	}
+	return ok && r.deleted == e.Delete && bytes.Equal(r.value, e.Value)
 }
 
 // find returns the newest record of key, or ErrAbsent. l.mu is held.

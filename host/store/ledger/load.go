@@ -171,7 +171,7 @@ func replay(b []byte, m *memory) (whole int, gap bool, err error) {
 			at += 1 + next
 			continue
 		}
-		if err := eachEntry(b[at+frameHeader:at+n], m.set); err != nil {
+		if err := eachEntry(b[at+frameHeader:at+n], m.share); err != nil {
 			return whole, gap, err
 		}
 		gap = gap || at != whole

@@ -39,6 +39,11 @@ func (m *memory) set(e Entry) {
 	m.entries[e.Key] = r
 }
 
+// share is set for a value that nobody changes.
+func (m *memory) share(e Entry) {
+	m.entries[e.Key] = record{deleted: e.Delete, size: len(e.Value), value: e.Value}
+}
+
 func (m *memory) get(key string) (record, bool) {
 	r, ok := m.entries[key]
 	return r, ok

@@ -1,0 +1,311 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// Batch is what a run leaves. It is there as a whole or not at all, whenever the process
+// is killed.
+type Batch struct {
+	Blocks  []dag.Block // those above smallBlock become files, before the rest
+	Pins    []Pin
+	Records []Record
+}
+
+// Record is some bytes under a name: the node's own notes. Collect leaves them alone.
+type Record struct {
+	Name   string // at most 1 KiB
+	Value  []byte
+	Delete bool
+}
+
+// smallBlock is the size in bytes of the largest block that goes to the ledger.
+const smallBlock = 4 << 10
+
+// Commit keeps b with one write. It does not wait for the disk: what it has returned
+// for survives a kill of the process, and is synced within syncAfter. It waits while a
+// collection is running.
+func (s *Store) Commit(ctx context.Context, b Batch) error {
+	var entries []ledger.Entry
+	for i := range b.Pins {
+		e, err := s.pinEntry(&b.Pins[i])
+		if err != nil {
+			return err
+		}
+		entries = append(entries, e)
+	}
+	for _, r := range b.Records {
+		entries = append(entries, ledger.Entry{Key: recordKey + r.Name, Value: r.Value, Delete: r.Delete})
+	}
+	if err := s.enterToWrite(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	if len(b.Pins) > 0 {
+		if err := s.passGate(ctx); err != nil {
+			return err
+		}
+		defer s.openGate()
+	}
+	for _, bl := range b.Blocks {
+		e, small, err := s.blockEntry(bl)
+		if err != nil {
+			return err
+		}
+		if small {
+			entries = append(entries, e)
+		}
+	}
+	if err := s.ledger.Write(entries...); err != nil {
+		return fmt.Errorf("keep a run's results: %w", err)
+	}
+	for _, p := range b.Pins { // one of the same name that AddPin has made
+		if err := os.Remove(s.pinPath(p.Name)); err != nil && !absent(err) {
+			return fmt.Errorf("replace pin %q: %w", p.Name, err)
+		}
+	}
+	s.late.arm()
+	return nil
+}
+
+func (s *Store) pinEntry(p *Pin) (ledger.Entry, error) {
+	if err := p.check(); err != nil {
+		return ledger.Entry{}, err
+	}
+	if p.Created.IsZero() {
+		p.Created = s.cfg.Clock()
+	}
+	p.Created = p.Created.UTC()
+	if !p.Expires.IsZero() {
+		p.Expires = p.Expires.UTC()
+	}
+	line, err := json.Marshal(p)
+	if err != nil {
+		return ledger.Entry{}, fmt.Errorf("keep pin %q: %w", p.Name, err)
+	}
+	return ledger.Entry{Key: pinKey + p.Name, Value: line}, nil
+}
+
+// blockEntry returns what the ledger needs to hold b. One that it holds already, or that
+// belongs into a file and is there now, is not small.
+func (s *Store) blockEntry(b dag.Block) (e ledger.Entry, small bool, err error) {
+	key := b.CID().Hash()
+	if _, ok := inlined(b.CID()); ok || len(b.Data()) > smallBlock || len(key) > maxKey || !b.CID().Defined() {
+		return e, false, s.put(b)
+	}
+	e = ledger.Entry{Key: blockKey + string(key), Value: b.Data()}
+	// One that is in a table is written again, which costs less than to look for it.
+	return e, !s.ledger.Recent(e), nil
+}
+
+// Commit is [Store.Commit] of blocks that stay until End.
+func (n *Session) Commit(ctx context.Context, b Batch) error {
+	for _, bl := range b.Blocks {
+		if err := n.hold(bl.CID()); err != nil {
+			return err
+		}
+	}
+	return n.store.Commit(ctx, b)
+}
+
+// Lookup returns a record's value; found is false when there is none.
+func (s *Store) Lookup(name string) (value []byte, found bool, err error) {
+	if err := s.enter(context.Background()); err != nil {
+		return nil, false, err
+	}
+	defer s.leave()
+	value, err = s.ledger.Get(recordKey + name)
+	if errors.Is(err, ledger.ErrAbsent) {
+		return nil, false, nil
+	}
+	if err != nil {
+		return nil, false, fmt.Errorf("read record %q: %w", name, err)
+	}
+	return value, true, nil
+}
+
+// Records calls fn for the records whose names begin with prefix, in the order of the
+// names, until it returns an error. fn must not call the store; value reads the value,
+// which is nil when the record has gone meanwhile.
+func (s *Store) Records(ctx context.Context, prefix string, fn func(name string, value func() ([]byte, error)) error) error {
+	if err := s.enter(ctx); err != nil {
+		return err
+	}
+	defer s.leave()
+	return s.ledger.Each(ctx, recordKey+prefix, func(i ledger.Item) error {
+		if i.Err != nil {
+			return i.Err
+		}
+		return fn(i.Key[len(recordKey):], func() ([]byte, error) {
+			b, err := s.ledger.Get(i.Key)
+			if errors.Is(err, ledger.ErrAbsent) {
+				return nil, nil
+			}
+			return b, err
+		})
+	})
+}
+
+// dropPins removes pins from the ledger, and reports whether there was one.
+func (s *Store) dropPins(pins ...Pin) (found bool, err error) {
+	var entries []ledger.Entry
+	for _, p := range pins {
+		if _, err := s.ledger.Size(pinKey + p.Name); !errors.Is(err, ledger.ErrAbsent) {
+			entries = append(entries, ledger.Entry{Key: pinKey + p.Name, Delete: true})
+		}
+	}
+	if err := s.ledger.Write(entries...); err != nil {
+		return false, fmt.Errorf("remove pins: %w", err)
+	}
+	return len(entries) > 0, nil
+}
+
+// readLedgerPins appends the ledger's pins. Damage is an error: what a pin kept that
+// cannot be read must not be lost.
+func (s *Store) readLedgerPins(pins []Pin) ([]Pin, error) {
+	lost, err := s.ledger.Damaged()
+	if err != nil {
+		return nil, fmt.Errorf("read pins: %w", err)
+	}
+	if len(lost) > 0 {
+		return nil, &PinError{lost[0], "pins that were in it may be lost; remove the file to go on without them"}
+	}
+	err = s.ledger.Each(context.Background(), pinKey, func(i ledger.Item) error {
+		if i.Err != nil {
+			return &PinError{i.Where, i.Err.Error()}
+		}
+		b, err := s.ledger.Get(i.Key)
+		if errors.Is(err, ledger.ErrAbsent) {
+			return nil
+		}
+		var p Pin
+		if err == nil {
+			err = json.Unmarshal(b, &p)
+		}
+		if err == nil {
+			err = p.check()
+		}
+		if err != nil {
+			return &PinError{i.Where, err.Error()}
+		}
+		pins = append(pins, p)
+		return nil
+	})
+	return pins, err
+}
+
+// Generation grows whenever a collection removes blocks: what was complete below a root
+// is so still if the Generation is the same.
+func (s *Store) Generation() (uint64, error) {
+	if err := s.enter(context.Background()); err != nil {
+		return 0, err
+	}
+	defer s.leave()
+	return s.generation()
+}
+
+func (s *Store) generation() (uint64, error) {
+	b, err := s.ledger.Get(generationKey)
+	if errors.Is(err, ledger.ErrAbsent) {
+		return 1, nil
+	}
+	if err == nil && len(b) != 8 {
+		err = errors.New("it has not 8 bytes")
+	}
+	if err != nil {
+		return 0, fmt.Errorf("read the repo's generation: %w", err)
+	}
+	return binary.BigEndian.Uint64(b), nil
+}
+
+func (s *Store) nextGeneration() error {
+	n, err := s.generation()
+	if err != nil {
+		return err
+	}
+	return s.ledger.Write(ledger.Entry{Key: generationKey, Value: binary.BigEndian.AppendUint64(nil, n+1)})
+}
+
+// verifyRecords reads what the ledger holds beside blocks.
+func (s *Store) verifyRecords(ctx context.Context, sum *Verified, damaged func(Damage)) error {
+	bad := func(where string, err error) {
+		sum.Damaged++
+		damaged(Damage{Where: where, Err: err})
+	}
+	lost, err := s.ledger.Damaged()
+	if err != nil {
+		return err
+	}
+	for _, path := range lost {
+		bad(path, errors.New("a part of this log was damaged, and what was written there is lost; remove the file when you know that"))
+	}
+	for _, prefix := range []string{generationKey, recordKey, pinKey} {
+		err := s.ledger.Each(ctx, prefix, func(i ledger.Item) error {
+			if i.Err != nil {
+				bad(i.Where, i.Err)
+				return nil
+			}
+			if _, err := s.ledger.Get(i.Key); err != nil && !errors.Is(err, ledger.ErrAbsent) {
+				bad(i.Where, err)
+			}
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// syncAfter is how long what was committed may wait for the disk.
+const syncAfter = time.Second
+
+// lateSync syncs once for all that was committed within syncAfter.
+type lateSync struct {
+	sync func() error
+
+	mu      sync.Mutex
+	timer   *time.Timer
+	armed   bool
+	stopped bool
+	running sync.WaitGroup
+}
+
+func (l *lateSync) arm() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.armed || l.stopped {
+		return
+	}
+	l.armed = true
+	l.running.Add(1)
+	l.timer = time.AfterFunc(syncAfter, func() {
+		defer l.running.Done()
+		l.mu.Lock()
+		l.armed = false
+		l.mu.Unlock()
+		l.sync() // who relies on it calls Sync, and is told
+	})
+}
+
+// stop waits for a sync that is running. One that has not begun is left to the system,
+// and to the next process.
+func (l *lateSync) stop() {
+	l.mu.Lock()
+	l.stopped = true
+	if l.timer != nil && l.timer.Stop() {
+		l.running.Done()
+	}
+	l.mu.Unlock()
+	l.running.Wait()
+}

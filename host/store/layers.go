@@ -1,0 +1,156 @@
+package store
+
+import (
+	"bytes"
+	"context"
+	"errors"
+
+	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
+)
+
+// What the ledger's keys begin with.
+const (
+	blockKey      = "b" // a multihash: the block's bytes
+	pinKey        = "p" // a pin's name: the Pin as JSON
+	recordKey     = "n" // a record's name: bytes of the node's
+	generationKey = "g" // a number; see Store.Generation
+)
+
+// records is a storage in the ledger.
+type records struct{ ledger *ledger.Ledger }
+
+var _ storage = records{}
+
+func (r records) Get(key multihash.Multihash) ([]byte, error) {
+	b, err := r.ledger.Get(blockKey + string(key))
+	return b, r.explain(err)
+}
+
+func (r records) Size(key multihash.Multihash) (int64, error) {
+	n, err := r.ledger.Size(blockKey + string(key))
+	return n, r.explain(err)
+}
+
+// explain turns the ledger's errors into a storage's.
+func (r records) explain(err error) error {
+	var bad *ledger.DamageError
+	switch {
+	case errors.Is(err, ledger.ErrAbsent):
+		return errAbsent
+	case errors.As(err, &bad):
+		return &badFileError{bad.File, bad.Why}
+	}
+	return err
+}
+
+func (r records) Put(key multihash.Multihash, data []byte) error {
+	if r.has(key, data) {
+		return nil
+	}
+	return r.ledger.Write(ledger.Entry{Key: blockKey + string(key), Value: data})
+}
+
+// has reports whether data is there, undamaged.
+func (r records) has(key multihash.Multihash, data []byte) bool {
+	if n, err := r.Size(key); err != nil || n != int64(len(data)) {
+		return false
+	}
+	b, err := r.Get(key)
+	return err == nil && bytes.Equal(b, data)
+}
+
+func (r records) Delete(key multihash.Multihash) error {
+	_, err := r.Size(key)
+	if errors.Is(err, errAbsent) {
+		return nil
+	}
+	return r.ledger.Write(ledger.Entry{Key: blockKey + string(key), Delete: true})
+}
+
+func (r records) Each(ctx context.Context, fn func(entry) error) error {
+	return r.ledger.Each(ctx, blockKey, func(i ledger.Item) error {
+		if i.Err != nil {
+			return fn(entry{Where: i.Where, Err: i.Err})
+		}
+		key, err := multihash.Cast([]byte(i.Key[len(blockKey):]))
+		if err != nil {
+			return fn(entry{Where: i.Where}) // nothing of ours
+		}
+		return fn(entry{Key: key, Where: i.Where, Size: i.Size})
+	})
+}
+
+func (r records) Sync() error                          { return r.ledger.Sync() }
+func (r records) Where(key multihash.Multihash) string { return r.ledger.Where(blockKey + string(key)) }
+func (r records) Close() error                         { return r.ledger.Close() }
+
+// layers is a storage of files under one in the ledger. What is put goes to the files;
+// what runs commit is in the ledger already.
+type layers struct {
+	small records
+	files *files
+}
+
+var _ storage = layers{}
+
+func (l layers) Get(key multihash.Multihash) ([]byte, error) {
+	b, err := l.small.Get(key)
+	if errors.Is(err, errAbsent) {
+		return l.files.Get(key)
+	}
+	return b, err
+}
+
+func (l layers) Size(key multihash.Multihash) (int64, error) {
+	n, err := l.small.Size(key)
+	if errors.Is(err, errAbsent) {
+		return l.files.Size(key)
+	}
+	return n, err
+}
+
+// Put heals what is damaged where that is.
+func (l layers) Put(key multihash.Multihash, data []byte) error {
+	switch b, err := l.small.Get(key); {
+	case errors.Is(err, errAbsent):
+		return l.files.Put(key, data)
+	case err == nil && bytes.Equal(b, data):
+		return nil
+	}
+	return l.small.Put(key, data)
+}
+
+func (l layers) Delete(key multihash.Multihash) error {
+	if err := l.small.Delete(key); err != nil {
+		return err
+	}
+	return l.files.Delete(key)
+}
+
+// Each tells a block that is in both twice.
+func (l layers) Each(ctx context.Context, fn func(entry) error) error {
+	if err := l.small.Each(ctx, fn); err != nil {
+		return err
+	}
+	return l.files.Each(ctx, fn)
+}
+
+// Sync makes the files durable first: a job's pin and its blocks in the ledger rely on
+// them.
+func (l layers) Sync() error {
+	if err := l.files.Sync(); err != nil {
+		return err
+	}
+	return l.small.Sync()
+}
+
+func (l layers) Where(key multihash.Multihash) string {
+	if _, err := l.small.Size(key); errors.Is(err, errAbsent) {
+		return l.files.Where(key)
+	}
+	return l.small.Where(key)
+}
+
+func (l layers) Close() error { return errors.Join(l.small.Close(), l.files.Close()) }
