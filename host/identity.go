@@ -1,0 +1,155 @@
+// Package host is what makes a repo a peer: the key that it signs with, and the keys
+// of others that it trusts. A repo has one Ed25519 key; it signs receipts and makes the
+// libp2p peer id, so that who says something and who is spoken to are the same.
+//
+// Both lie in the repo as small files that people can read. The functions do no
+// locking: they are called by the process that owns the repo.
+package host
+
+import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/multiformats/go-multibase"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// Identity is a repo's key.
+type Identity struct {
+	Key    ed25519.PrivateKey
+	DID    job.DID // "did:key:z6Mk…"
+	PeerID string  // of libp2p, "12D3KooW…"
+}
+
+// IdentityError says that the file of a key is not one.
+type IdentityError struct {
+	File string
+	Why  string
+}
+
+func (e *IdentityError) Error() string {
+	return fmt.Sprintf("the identity in %s is damaged: %s; put the right file back, or remove it to become somebody new", e.File, e.Why)
+}
+
+// The file is three lines: what it is, the did:key, and the key's seed in base64. The
+// second follows from the third, so that a change of either is seen.
+const (
+	identityFile  = "identity"
+	identityTemp  = "identity.new"
+	identityMagic = "liftoff identity 1"
+	maxIdentity   = 1 << 10
+)
+
+// LoadIdentity returns the key of the repo in dir, made and kept durably if there is
+// none. The error is an *IdentityError when the file is damaged: it is never replaced.
+func LoadIdentity(dir string) (Identity, error) {
+	path := filepath.Join(dir, identityFile)
+	id, err := readIdentity(path)
+	if !errors.Is(err, fs.ErrNotExist) {
+		return id, err
+	}
+	_, key, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		return Identity{}, fmt.Errorf("make an identity: %w", err)
+	}
+	id = identityOf(key)
+	content := fmt.Sprintf("%s\n%s\n%s\n", identityMagic, id.DID, base64.StdEncoding.EncodeToString(key.Seed()))
+	if err := replaceFile(path, filepath.Join(dir, identityTemp), []byte(content)); err != nil {
+		return Identity{}, fmt.Errorf("keep the identity: %w", err)
+	}
+	return id, nil
+}
+
+func readIdentity(path string) (Identity, error) {
+	b, err := readSmall(path, maxIdentity)
+	if err != nil {
+		return Identity{}, fmt.Errorf("read the identity: %w", err)
+	}
+	bad := func(why string) (Identity, error) { return Identity{}, &IdentityError{path, why} }
+	lines := strings.Split(string(b), "\n")
+	if len(lines) != 4 || lines[0] != identityMagic || lines[3] != "" {
+		return bad("it is not three lines that begin with " + identityMagic)
+	}
+	seed, err := base64.StdEncoding.Strict().DecodeString(lines[2])
+	if err != nil || len(seed) != ed25519.SeedSize {
+		return bad("it holds no key")
+	}
+	id := identityOf(ed25519.NewKeyFromSeed(seed))
+	if string(id.DID) != lines[1] {
+		return bad("its key is not that of the did:key in it")
+	}
+	return id, nil
+}
+
+func identityOf(key ed25519.PrivateKey) Identity {
+	pub := key.Public().(ed25519.PublicKey)
+	return Identity{Key: key, DID: job.DIDOf(pub), PeerID: PeerID(pub)}
+}
+
+// PeerID returns the libp2p peer id of a key: in base58, the identity multihash of the
+// key as libp2p's protobuf PublicKey{Type: Ed25519, Data: key}. See
+// https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md.
+func PeerID(key ed25519.PublicKey) string {
+	b := append([]byte{0x00, 36, 0x08, 0x01, 0x12, ed25519.PublicKeySize}, key...)
+	s, err := multibase.Encode(multibase.Base58BTC, b)
+	if err != nil {
+		panic(err) // base58btc is built in
+	}
+	return s[1:] // without the multibase prefix
+}
+
+// readSmall reads a file that must not be larger than limit.
+func readSmall(path string, limit int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, limit+1))
+	if err == nil && int64(len(b)) > limit {
+		err = fmt.Errorf("%s has more than %d bytes", path, limit)
+	}
+	return b, err
+}
+
+// replaceFile writes data to path, for this user alone, by way of temp, durably: after
+// a kill or a loss of power the file is the old one or the new one.
+func replaceFile(path, temp string, data []byte) error {
+	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		os.Remove(temp)
+		return err
+	}
+	d, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	d.Sync() // some file systems know no fsync of a folder
+	return nil
+}
