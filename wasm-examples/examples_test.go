@@ -27,13 +27,16 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
-var update = flag.Bool("update", false, "write the results into the want.json files")
+var (
+	update    = flag.Bool("update", false, "write the results into the want.json files")
+	committed = flag.Bool("committed", false, "run the modules of testdata alone, and build none")
+)
 
 // wanted is a want.json.
 type wanted struct {
 	ABI string `json:"abi"`
 	// Go says that the module is built here. Its bytes follow the version of Go, and
-	// with them the CIDs of Task and Outcome, so that those are not compared.
+	// with them its fuel and the CIDs of Task and Outcome, so that those are not compared.
 	Go   bool   `json:"go,omitempty"`
 	Runs []*run `json:"runs"`
 }
@@ -61,6 +64,7 @@ type result struct {
 	Stderr  []string        `json:"stderr,omitempty"`
 	Files   map[string]file `json:"files,omitempty"` // of the output, by path: "" when it is one file
 	Root    string          `json:"root"`
+	Fuel    uint64          `json:"fuel,omitempty"`
 	Outcome string          `json:"outcome,omitempty"`
 }
 
@@ -101,13 +105,16 @@ func testExample(t *testing.T, e runtime.Executor, name string) {
 	if err := json.Unmarshal(b, &w); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
+	if w.Go && *committed {
+		t.Skip("it is built by the test, and only committed modules are wanted")
+	}
 	var blocks dag.MemBlocks
 	mod := add(t, &blocks, bytes.NewReader(module(t, filepath.Dir(name), w)))
 	for _, r := range w.Runs {
 		t.Run(r.Name, func(t *testing.T) {
 			have := evaluate(t, e, &blocks, task(t, &blocks, w, r, mod))
 			if w.Go {
-				have.Outcome = ""
+				have.Outcome, have.Fuel = "", 0
 			}
 			if *update {
 				r.Want = have
@@ -199,7 +206,7 @@ func evaluate(t *testing.T, e runtime.Executor, blocks dag.Blocks, task job.Task
 		}
 	}
 	have := result{
-		State: o.State, Code: o.Code, Root: o.Root.String(), Outcome: outcomeCID(t, o).String(),
+		State: o.State, Code: o.Code, Fuel: o.Fuel, Root: o.Root.String(), Outcome: outcomeCID(t, o).String(),
 		Stdout: lines(text(t, blocks, o.Stdout)), Stderr: lines(text(t, blocks, o.Stderr)), Files: map[string]file{},
 	}
 	listFiles(t, blocks, "", o.Root, have.Files)
