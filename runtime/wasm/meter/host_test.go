@@ -39,14 +39,12 @@ func (a *account) refill(_ context.Context, _ api.Module, s []uint64) {
 	if stack < 0 {
 		panic(errStack)
 	}
-	if a.granted-fuel > a.budget {
+	spent := a.granted - fuel
+	if spent > a.budget {
 		panic(errFuel)
 	}
-	for fuel < 0 {
-		fuel += a.slice
-		a.granted += a.slice
-	}
-	s[0] = uint64(fuel)
+	a.granted = min((spent+a.slice-1)/a.slice*a.slice, a.budget)
+	s[0] = uint64(a.granted - spent)
 }
 
 func (a *account) grow(_ context.Context, _ api.Module, s []uint64) {

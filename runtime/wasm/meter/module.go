@@ -113,6 +113,7 @@ func (m *module) index() error {
 		{secMemory, m.readMemories},
 		{secGlobal, func(r *reader) { m.globals += r.count("globals") }},
 		{secStart, func(r *reader) { m.start = int64(r.u32()) }},
+		{secDataCount, func(r *reader) { r.u32() }}, // the engine compares it
 	} {
 		s := m.sections[step.id]
 		if s.content == nil {
