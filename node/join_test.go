@@ -385,6 +385,10 @@ func TestOwnerStopped(t *testing.T) {
 	if err := owner.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
+	var status syscall.WaitStatus // the signal takes its time
+	if _, err := syscall.Wait4(owner.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
+		t.Fatal(status, err)
+	}
 	cfg := config(dir)
 	cfg.Wait = 200 * time.Millisecond
 	begin := time.Now()
