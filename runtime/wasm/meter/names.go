@@ -38,8 +38,7 @@ func (w *rewriter) functionNames(content []byte) []byte {
 	entries := make([]byte, 0, len(content)+len(content)/8)
 	n, next := 0, uint64(0)
 	put := func(i uint32, name string) {
-		entries = appendU(entries, uint64(i))
-		entries = appendName(entries, name)
+		entries = appendName(appendU(entries, uint64(i)), name)
 		n++
 	}
 	ours := func() {
