@@ -1,9 +1,6 @@
 package meter
 
-import (
-	"errors"
-	"slices"
-)
+import "slices"
 
 // body analyses one function and then emits it. It is reused from function to
 // function, so that its slices are grown once.
@@ -58,16 +55,13 @@ type frame struct {
 	results  int32 // node of the first result
 }
 
-// maxBody bounds a function's bytes, so that positions fit in 32 bits.
-const maxBody = 1 << 30
-
 func (b *body) analyse(index uint32, typ funcType, src section) error {
 	b.reader = reader{b: src.content, base: src.base}
 	b.index, b.typ = index, typ
 	b.stack, b.frames, b.events, b.targets = b.stack[:0], b.frames[:0], b.events[:0], b.targets[:0]
 	b.slots, b.maxSlots, b.loops, b.splits = 0, 0, 0, 0
 	b.hasLoop, b.hasCall, b.debits, b.callsMade = false, false, 0, 0
-	b.nan.reset()
+	b.nan.reset(len(src.content))
 	if len(src.content) > maxBody {
 		return &LimitError{What: "bytes", Func: int(index), Max: maxBody}
 	}
@@ -84,8 +78,11 @@ func (b *body) analyse(index uint32, typ funcType, src section) error {
 		b.fail("bytes behind the function's end")
 	}
 	if b.err != nil {
-		if m, ok := errors.AsType[*MalformedError](b.err); ok {
-			m.Func = int(index)
+		switch err := b.err.(type) {
+		case *MalformedError:
+			err.Func = int(index)
+		case *LimitError:
+			err.Func = int(index)
 		}
 		return b.err
 	}
@@ -107,6 +104,7 @@ func (b *body) readLocals() error {
 			b.locals = append(b.locals, t)
 		}
 	}
+	b.spend(len(b.locals))
 	b.declared = b.b[min(start, b.p):b.p]
 	b.first = b.p
 	b.nodes = slices.Grow(b.nodes[:0], len(b.locals))[:len(b.locals)]
@@ -114,6 +112,21 @@ func (b *body) readLocals() error {
 		b.nodes[i] = noNode
 	}
 	return nil
+}
+
+// spend takes n steps from the work that a module of its size may make.
+func (b *body) spend(n int) {
+	if b.w.work -= n; b.w.work < 0 {
+		b.stop("values moved by blocks and calls, and locals", 0)
+	}
+}
+
+// stop ends the analysis because of a bound of this package.
+func (b *body) stop(what string, limit int) {
+	if b.err == nil {
+		b.err = &LimitError{What: what, Max: limit}
+		b.p = len(b.b)
+	}
 }
 
 // localIndex reads a local's index and returns it with its type.

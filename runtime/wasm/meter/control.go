@@ -98,6 +98,7 @@ func (b *body) callStep(code byte, at int) {
 		b.popValue()
 		b.event(evIndirect, at, 0, 0)
 	}
+	b.spend(len(t.params) + len(t.results))
 	b.popSeen(len(t.params))
 	b.pushSeen(t.results)
 }
