@@ -112,3 +112,23 @@ func TestStackGivenBack(t *testing.T) {
 		})
 	}
 }
+
+// TestEngineStack shows what the charge does not cover: the engine gives each value that
+// lives across a call a place of its own in the frame, so that a function of few locals
+// and many calls has a large one. Its overflow is an error like any other, and one that
+// the host can tell from the charge.
+func TestEngineStack(t *testing.T) {
+	// local 0 += leaf(), a thousand times, then itself
+	code := "\x01\x02\x7f" + strings.Repeat("\x10\x00\x21\x01\x20\x00\x20\x01\x6a\x21\x00", 1000) + "\x10\x01\x20\x00\x6a\x0b"
+	b := wasm(part(1, "\x01\x60\x00\x01\x7f"), part(3, "\x02\x00\x00"), part(7, "\x01\x01f\x00\x01"),
+		part(10, "\x02"+body("\x41\x07")+sized(code)))
+	e := newEngine(t, true)
+	mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{}), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = mod.ExportedFunction("f").Call(t.Context())
+	if err == nil || errors.Is(err, errStack) || !strings.HasPrefix(err.Error(), "wasm error: stack overflow") {
+		t.Fatalf("error %v", err)
+	}
+}
