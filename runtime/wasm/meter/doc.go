@@ -67,6 +67,6 @@
 // The stack limit is well inside what wazero's compiler allows for functions of ordinary
 // shape. The engine may still run out first: it gives every value that lives across a
 // call a place of its own in the frame, which a charge by locals and operands does not
-// see. An overflow that the engine itself reports ("wasm error: stack overflow") is this
+// see. An overflow that the engine itself reports ("stack overflow") is this
 // machine's fault and must leave no result.
 package meter

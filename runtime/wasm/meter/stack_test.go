@@ -128,7 +128,7 @@ func TestEngineStack(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, err = mod.ExportedFunction("f").Call(t.Context())
-	if err == nil || errors.Is(err, errStack) || !strings.HasPrefix(err.Error(), "wasm error: stack overflow") {
+	if err == nil || errors.Is(err, errStack) || !strings.HasPrefix(err.Error(), "stack overflow") {
 		t.Fatalf("error %v", err)
 	}
 }
