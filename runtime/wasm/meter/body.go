@@ -30,6 +30,8 @@ type body struct {
 	splits    int32
 	hasLoop   bool
 	hasCall   bool
+	callsRun  int    // calls since the last check, in the order of the text
+	total     uint64 // cost of all charged blocks
 	debits    uint64 // executions of debits and of calls, as the nesting suggests
 	callsMade uint64
 
@@ -60,7 +62,7 @@ func (b *body) analyse(index uint32, typ funcType, src section) error {
 	b.index, b.typ = index, typ
 	b.stack, b.frames, b.events, b.targets = b.stack[:0], b.frames[:0], b.events[:0], b.targets[:0]
 	b.slots, b.maxSlots, b.loops, b.splits = 0, 0, 0, 0
-	b.hasLoop, b.hasCall, b.debits, b.callsMade = false, false, 0, 0
+	b.hasLoop, b.hasCall, b.callsRun, b.total, b.debits, b.callsMade = false, false, 0, 0, 0, 0
 	b.nan.reset(len(src.content))
 	if len(src.content) > maxBody {
 		return &LimitError{What: "bytes", Func: int(index), Max: maxBody}
@@ -208,6 +210,7 @@ func (b *body) openBlock() {
 // closeBlock settles the cost of the open charged block.
 func (b *body) closeBlock() {
 	b.events[b.debit].arg = b.cost
+	b.total += uint64(b.cost)
 	if b.cost > 0 {
 		b.debits += b.weight()
 	}

@@ -18,7 +18,7 @@ func (b *body) control(code byte, at int) {
 		b.miscStep(at)
 		return
 	case opVector:
-		b.vectorStep(at)
+		b.vectorStep()
 		return
 	case opCall:
 		b.cost += priceCall
@@ -79,6 +79,10 @@ func (b *body) globalStep(code byte) {
 func (b *body) callStep(code byte, at int) {
 	b.hasCall = true
 	b.callsMade += b.weight()
+	if b.callsRun++; b.callsRun == callsPerCheck {
+		b.callsRun = 0
+		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evCheck})
+	}
 	var t funcType
 	if code == opCall {
 		i := b.u32()

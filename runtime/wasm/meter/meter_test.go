@@ -182,3 +182,39 @@ func TestNames(t *testing.T) {
 		t.Errorf("a broken name section breaks the module: %v", err)
 	}
 }
+
+// TestOvershoot: the way between two checks is short, in rows of calls of functions that
+// are not checked themselves, and with functions that do much in a straight line.
+func TestOvershoot(t *testing.T) {
+	line := func(cost int) string { return strings.Repeat("\x41\x00\x1a", cost/2) }
+	for name, c := range map[string]struct {
+		leaf  string
+		calls int
+	}{
+		"small leaf":      {line(256), 20_000},
+		"larger leaf":     {line(258), 20_000},
+		"leaf with loop":  {line(200) + "\x03\x40\x0b", 20_000},
+		"skipped loop":    {line(2000) + "\x02\x40\x41\x01\x0d\x00\x03\x40\x0b\x0b", 2000},
+		"early return":    {"\x41\x01\x04\x40" + line(2000) + "\x0f\x0b\x03\x40\x0b", 2000},
+		"leaf with grow":  {"\x41\x00\x40\x00\x1a" + line(250), 2000},
+		"unending blocks": {strings.Repeat("\x41\x00\x04\x40\x0b", 120), 20_000},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x02\x00\x00"), part(5, "\x01\x00\x01"), part(7, "\x01\x01f\x00\x01"),
+				part(10, "\x02"+body(c.leaf)+body(strings.Repeat("\x10\x00", c.calls))))
+			e := newEngine(t, true)
+			e.account.slice = 1000
+			mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{}), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := mod.ExportedFunction("f").Call(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			own := int64(5 * c.calls) // the row of calls is one charged block
+			if most := own + 256*260; e.account.overshoot > most {
+				t.Errorf("%d fuel without a check, at most %d", e.account.overshoot, most)
+			}
+		})
+	}
+}
