@@ -32,15 +32,18 @@ type body struct {
 	hasCall   bool
 	callsRun  int    // calls since the last check, in the order of the text
 	total     uint64 // cost of all charged blocks
+	frameUse  frameUse
 	debits    uint64 // executions of debits and of calls, as the nesting suggests
 	callsMade uint64
 
 	plan plan
 }
 
-// value is an operand: its type, and the node that its bits come from.
+// value is an operand: its type, the node that its bits come from, and the number of
+// calls made before it was pushed.
 type value struct {
 	node int32
+	born uint32
 	typ  byte
 }
 
@@ -107,6 +110,7 @@ func (b *body) readLocals() error {
 		}
 	}
 	b.spend(len(b.locals))
+	b.frameUse.reset(len(b.locals))
 	b.declared = b.b[min(start, b.p):b.p]
 	b.first = b.p
 	b.nodes = slices.Grow(b.nodes[:0], len(b.locals))[:len(b.locals)]
@@ -153,7 +157,7 @@ func (b *body) localNode(i uint32, t byte) int32 {
 }
 
 func (b *body) pushValue(t byte, node int32) {
-	b.stack = append(b.stack, value{node, t})
+	b.stack = append(b.stack, value{node, b.frameUse.calls, t})
 	b.slots++
 	if t == typeV128 {
 		b.slots++
@@ -168,11 +172,12 @@ func (b *body) popValue() value {
 	n := len(b.stack) - 1
 	if n < b.frames[len(b.frames)-1].height {
 		b.fail("operand is missing")
-		return value{noNode, typeI32}
+		return value{node: noNode, typ: typeI32}
 	}
 	v := b.stack[n]
 	b.stack = b.stack[:n]
 	b.slots -= slots(v.typ)
+	b.frameUse.pop(v.born, v.typ)
 	return v
 }
 

@@ -56,6 +56,9 @@ func (b *body) localStep(code byte) {
 	node := b.localNode(i, t)
 	if code != opLocalGet {
 		b.nan.flow(b.popValue().node, node)
+		b.frameUse.set(i)
+	} else {
+		b.frameUse.get(i, t)
 	}
 	if code != opLocalSet {
 		b.pushValue(t, node)
@@ -104,6 +107,7 @@ func (b *body) callStep(code byte, at int) {
 	}
 	b.spend(len(t.params) + len(t.results))
 	b.popSeen(len(t.params))
+	b.frameUse.calls++
 	b.pushSeen(t.results)
 }
 
@@ -182,8 +186,8 @@ func (b *body) plain(code byte, at int) {
 	case opMemoryGrow:
 		b.memoryZero()
 		b.popSeen(1)
-		b.pushValue(typeI32, noNode)
 		b.helper(at, helperKey{op: keyMemoryGrow})
+		b.pushValue(typeI32, noNode)
 	default:
 		b.fail("unknown opcode 0x%02x", code)
 	}

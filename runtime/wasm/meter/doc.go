@@ -64,9 +64,8 @@
 // leaving it gives the same back. Bulk operations and growth pay before the work, step
 // by step; a range of more than a step that is out of bounds traps unpaid.
 //
-// The stack limit is well inside what wazero's compiler allows for functions of ordinary
-// shape. The engine may still run out first: it gives every value that lives across a
-// call a place of its own in the frame, which a charge by locals and operands does not
-// see. An overflow that the engine itself reports ("stack overflow") is this
-// machine's fault and must leave no result.
+// The stack limit is well inside what wazero's compiler allows: for every shape of
+// function that was tried, the charge is met first. Should the engine run out all the
+// same, its own error ("stack overflow") is this machine's fault and must leave no result.
+// Its interpreter stops at 2,000 calls, whatever they are.
 package meter

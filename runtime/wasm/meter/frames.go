@@ -38,6 +38,7 @@ func (b *body) openFrame(code byte, at int) {
 			b.splits++
 		}
 		b.hasLoop = true
+		b.frameUse.calls++ // its check may call
 		b.loops++
 		b.event(evLoop, at, 0, aux)
 		b.openBlock()

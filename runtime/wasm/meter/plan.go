@@ -31,7 +31,7 @@ func (b *body) makePlan() *plan {
 	for i := range p.value {
 		p.value[i] = noLocal
 	}
-	slots := b.maxSlots
+	slots := b.maxSlots + b.frameUse.spills
 	for _, t := range b.locals {
 		slots++
 		if t == typeV128 {

@@ -14,7 +14,9 @@ const (
 // Stack, in bytes: what a call of a function is charged.
 const (
 	frameBase = 32
-	frameSlot = 8 // per parameter, local and operand at the greatest height; v128 counts twice
+	// frameSlot is for each parameter, each local, each operand at the greatest height,
+	// and each value that is kept in memory (see frame.go). v128 counts twice.
+	frameSlot = 8
 
 	// A small leaf is not charged and not checked: a function that calls nothing, whose
 	// frame is at most leafFrame and whose instructions, each taken once, cost at most

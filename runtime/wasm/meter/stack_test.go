@@ -23,10 +23,10 @@ func TestStack(t *testing.T) {
 	}{
 		{"bare", "\x00\x10\x00", 0, 32},
 		{"parameter", "\x00\x20\x00\x10\x00", 1, 32 + 8*2},
-		{"operands", "\x00" + strings.Repeat("\x20\x00", 50) + "\x20\x00\x10\x00" + strings.Repeat("\x1a", 50), 1, 32 + 8*52},
+		{"operands", "\x00" + strings.Repeat("\x20\x00", 50) + "\x20\x00\x10\x00" + strings.Repeat("\x1a", 50), 1, 32 + 8*(52+50)},
 		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 32 + 8*80},
-		{"locals", "\x01\xe8\x07\x7e" + useAll(1000) + "\x10\x00" + useAll(1000), 0, 32 + 8*1001},
-		{"vectors", "\x01\xc8\x01\x7b" + vectorsBefore(200) + "\x10\x00" + vectorsAfter(200), 0, 32 + 8*(400+3)},
+		{"locals", "\x01\xe8\x07\x7e" + useAll(1000) + "\x10\x00" + useAll(1000), 0, 32 + 8*(1001+1000)},
+		{"vectors", "\x01\xc8\x01\x7b" + vectorsBefore(200) + "\x10\x00" + vectorsAfter(200), 0, 32 + 8*(400+3+400)},
 		{"many locals", "\x01\xa8\xc3\x01\x7e\x10\x00", 0, 32 + 8*25000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -113,22 +113,46 @@ func TestStackGivenBack(t *testing.T) {
 	}
 }
 
-// TestEngineStack shows what the charge does not cover: the engine gives each value that
-// lives across a call a place of its own in the frame, so that a function of few locals
-// and many calls has a large one. Its overflow is an error like any other, and one that
-// the host can tell from the charge.
-func TestEngineStack(t *testing.T) {
-	// local 0 += leaf(), a thousand times, then itself
-	code := "\x01\x02\x7f" + strings.Repeat("\x10\x00\x21\x01\x20\x00\x20\x01\x6a\x21\x00", 1000) + "\x10\x01\x20\x00\x6a\x0b"
-	b := wasm(part(1, "\x01\x60\x00\x01\x7f"), part(3, "\x02\x00\x00"), part(7, "\x01\x01f\x00\x01"),
-		part(10, "\x02"+body("\x41\x07")+sized(code)))
-	e := newEngine(t, true)
-	mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{}), "")
-	if err != nil {
-		t.Fatal(err)
+// TestStackOfFewLocals: the engine gives each value that it keeps in memory a place of its
+// own in the frame, so that a long function of few locals has a large one.
+func TestStackOfFewLocals(t *testing.T) {
+	sum := func(locals, terms int) string { // many values alive at once, none across a call
+		var s strings.Builder
+		fmt.Fprintf(&s, "\x02\x01\x7f%c\x7e", locals)
+		for i := range locals {
+			fmt.Fprintf(&s, "\x41\x00\x29\x03%c\x21%c", 4*(i%30), i+1)
+		}
+		for i := range terms {
+			fmt.Fprintf(&s, "\x20%c\x20%c\x7c\x20%c\x85\x21%c", i%locals+1, (i*7+3)%locals+1, (i*11+5)%locals+1, i%locals+1)
+		}
+		for i := range locals {
+			fmt.Fprintf(&s, "\x20%c\xa7\x20\x00\x6a\x21\x00", i+1)
+		}
+		return s.String()
 	}
-	_, err = mod.ExportedFunction("f").Call(t.Context())
-	if err == nil || errors.Is(err, errStack) || !strings.HasPrefix(err.Error(), "stack overflow") {
-		t.Fatalf("error %v", err)
+	for name, code := range map[string]string{
+		"100 calls":    "\x01\x02\x7f" + strings.Repeat("\x10\x00\x21\x01\x20\x00\x20\x01\x6a\x21\x00", 100),
+		"3000 calls":   "\x01\x02\x7f" + strings.Repeat("\x10\x00\x21\x01\x20\x00\x20\x01\x6a\x21\x00", 3000),
+		"wide calls":   "\x02\x01\x7f\x02\x7e" + strings.Repeat("\x10\x00\xad\x21\x02\x20\x01\x20\x02\x7c\x21\x01", 3000),
+		"vectors":      "\x02\x01\x7f\x02\x7b" + strings.Repeat("\x10\x00\xfd\x11\x21\x02\x20\x01\x20\x02\xfd\x51\x21\x01", 3000),
+		"3000 ifs":     "\x01\x02\x7f" + strings.Repeat("\x10\x00\x04\x40\x10\x00\x21\x01\x05\x10\x00\x21\x01\x0b\x10\x00\x20\x01\x6a\x21\x00", 3000),
+		"operands":     "\x01\x02\x7f" + strings.Repeat("\x10\x00\x10\x00\x6a\x1a", 3000),
+		"16 live, 300": sum(16, 300), "16 live, 3000": sum(16, 3000),
+		"30 live, 300": sum(30, 300), "30 live, 3000": sum(30, 3000),
+		"60 live, 300": sum(60, 300), "60 live, 3000": sum(60, 3000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := wasm(part(1, "\x01\x60\x00\x01\x7f"), part(3, "\x02\x00\x00"), part(5, "\x01\x00\x01"), part(7, "\x01\x01f\x00\x01"),
+				part(10, "\x02"+body("\x41\x07")+sized(code+"\x10\x01\x20\x00\x6a\x0b")))
+			e := newEngine(t, true)
+			mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{}), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = mod.ExportedFunction("f").Call(t.Context()); !errors.Is(err, errStack) {
+				left := int64(mod.ExportedGlobal(meter.StackExport).Get())
+				t.Fatalf("the engine's stack is full with %d bytes left: %v", left, class(err))
+			}
+		})
 	}
 }

@@ -69,6 +69,7 @@ func (b *body) apply(o *operator, form canonForm) {
 		if v.typ == typeV128 {
 			b.slots--
 		}
+		b.frameUse.pop(v.born, v.typ)
 		if v.node >= 0 {
 			b.nan.seen[v.node] |= see
 			if node >= 0 {
@@ -162,8 +163,8 @@ func (b *body) miscStep(at int) {
 		return
 	case miscTableGrow:
 		b.popSeen(2)
-		b.pushValue(typeI32, noNode)
 		b.helper(at, key)
+		b.pushValue(typeI32, noNode)
 		return
 	}
 	b.popSeen(3)
@@ -175,5 +176,6 @@ func (b *body) helper(at int, key helperKey) {
 	if b.err == nil {
 		b.event(evCall, at, b.w.helperFor(&b.reader, key), 0)
 		b.callsMade += b.weight()
+		b.frameUse.calls++
 	}
 }
