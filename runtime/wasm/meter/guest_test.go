@@ -130,13 +130,3 @@ func TestSpeed(t *testing.T) {
 		t.Errorf("%.1f MiB/s", speed)
 	}
 }
-
-func BenchmarkRewrite(b *testing.B) {
-	module := goGuest(b)
-	b.SetBytes(int64(len(module)))
-	b.ReportAllocs()
-	for b.Loop() {
-		out := rewrite(b, module, meter.Options{})
-		b.ReportMetric(float64(len(out))/float64(len(module)), "size")
-	}
-}

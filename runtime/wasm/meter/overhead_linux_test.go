@@ -33,6 +33,21 @@ func threadTime(f func()) time.Duration {
 	return time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
 }
 
+// BenchmarkRewrite reports the speed of rewriting a Go program, by the CPU time of the
+// thread, and how large it becomes.
+func BenchmarkRewrite(b *testing.B) {
+	module := goGuest(b)
+	b.ReportAllocs()
+	var took time.Duration
+	for b.Loop() {
+		took += threadTime(func() {
+			out := rewrite(b, module, meter.Options{})
+			b.ReportMetric(float64(len(out))/float64(len(module)), "size")
+		})
+	}
+	b.ReportMetric(float64(len(module))*float64(b.N)/(1<<20)/took.Seconds(), "MiB/s")
+}
+
 // BenchmarkOverhead reports, for each kernel and a Go program, the CPU time of the
 // metered module over that of the plain one: the median of rounds that take turns.
 func BenchmarkOverhead(b *testing.B) {
