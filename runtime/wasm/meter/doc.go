@@ -14,8 +14,9 @@
 // The original must be valid, and only the engine can say so: code that can never run
 // is dropped here, unchecked, and types are not looked at. Yet Rewrite comes first,
 // because it holds every count against the bytes that are there, while wazero's decoder
-// allocates what a count announces: 11 GB for a module of 14 bytes. So: Rewrite; compile
-// the original for its errors (in an interpreter, which is cheap); compile the output.
+// allocates what a count announces: gigabytes for a module of 15 bytes. So: Rewrite;
+// compile the original for its errors (in an interpreter, which is cheap); compile the
+// output.
 //
 // Then the host checks Info against the Job's limits, offers two functions in a module
 // HostModule, instantiates the output with the engine's own start functions off, and

@@ -162,7 +162,7 @@ func FuzzRewrite(f *testing.F) {
 }
 
 // TestCounts: a count cannot make the rewriter allocate more than the module's size
-// allows. The engine's own decoder does, by 11 GB for this one.
+// allows. The engine's own decoder does: gigabytes for some of these.
 func TestCounts(t *testing.T) {
 	for id := range byte(13) {
 		module := wasm(part(id, "\x80\x80\x80\x80\x08"))

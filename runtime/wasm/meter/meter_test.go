@@ -93,6 +93,47 @@ func TestFuelExact(t *testing.T) {
 	})
 }
 
+// TestTrapFuel: the fuel of a run that traps is the same whatever the Job's fuel, also
+// where it is kept in a local and what is known is that of the last refill.
+func TestTrapFuel(t *testing.T) {
+	// 500,000 turns of an empty loop, then unreachable
+	b := wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(7, "\x01\x01f\x00\x00"),
+		part(10, "\x01"+sized("\x01\x01\x7f\x03\x40\x20\x00\x41\x01\x6a\x22\x00\x41\xa0\xc2\x1e\x49\x0d\x00\x0b\x00\x0b")))
+	out := rewrite(t, b, meter.Options{})
+	const all = 500_000*7 + 1
+	known := int64(-1)
+	bothEngines(t, func(t *testing.T, e *engine) {
+		for _, budget := range []int64{all, all + 5, 1 << 40} {
+			e.account = newAccount()
+			e.account.budget = budget
+			mod, err := e.start(t.Context(), out, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := mod.ExportedFunction("f").Call(t.Context()); err == nil || !strings.Contains(err.Error(), "unreachable") {
+				t.Fatalf("fuel %d: %v", budget, err)
+			}
+			spent := e.account.spent(mod)
+			if known < 0 {
+				known = spent
+			}
+			if spent != known || spent < all-meter.Slice || spent > all {
+				t.Errorf("fuel %d: %d is spent, or %d, of %d", budget, spent, known, all)
+			}
+			mod.Close(t.Context())
+		}
+		e.account = newAccount()
+		e.account.budget = all - 20
+		mod, err := e.start(t.Context(), out, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := mod.ExportedFunction("f").Call(t.Context()); !errors.Is(err, errFuel) {
+			t.Errorf("less fuel than it takes: %v", err)
+		}
+	})
+}
+
 // TestEndless: nothing runs for ever, whatever shape it has.
 func TestEndless(t *testing.T) {
 	for name, code := range map[string]string{
