@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"log/slog"
-	goruntime "runtime"
 	"sync"
 	"time"
 
@@ -101,16 +100,6 @@ func (n *Node) Close() error {
 	return err
 }
 
-// processors returns how many guests may execute at once. Go cannot take a processor
-// from a guest between two host calls, and a guest may make none for minutes: two more
-// of Go's processors than there are guests go on to serve the other processes. (The
-// garbage collector still waits for a host call of every guest.)
-var processors = sync.OnceValue(func() int {
-	n := goruntime.GOMAXPROCS(0)
-	goruntime.GOMAXPROCS(n + 2)
-	return n
-})
-
 // startRun counts a run and returns the executors; endRun is its other half.
 func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
 	n.mu.Lock()
@@ -125,7 +114,7 @@ func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
 		}
 	}
 	if n.places == nil {
-		n.places = semaphore.NewWeighted(int64(processors()))
+		n.places = semaphore.NewWeighted(int64(preparedProcess()))
 	}
 	n.runs++
 	return n.executors, nil

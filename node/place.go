@@ -16,9 +16,10 @@ const stallAfter = 50 * time.Millisecond
 // is not being read, it is lent to others: in `liftoff run a | xargs liftoff run b` the
 // first waits for the pipe, the pipe for the second, and the second for a place.
 type place struct {
-	ctx   context.Context
-	sem   *semaphore.Weighted
-	stall *time.Timer
+	ctx    context.Context
+	sem    *semaphore.Weighted
+	stall  *time.Timer
+	forget func() bool // stops abandon
 
 	mu      sync.Mutex
 	held    bool
@@ -34,7 +35,16 @@ func takePlace(ctx context.Context, sem *semaphore.Weighted) (*place, error) {
 	p := &place{ctx: ctx, sem: sem, held: true}
 	p.stall = time.AfterFunc(time.Hour, p.lend)
 	p.stall.Stop()
+	p.forget = context.AfterFunc(ctx, p.abandon)
 	return p, nil
+}
+
+// abandon gives up the place of a run that was cancelled: it ends at its next host
+// call, which may be never.
+func (p *place) abandon() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.drop()
 }
 
 func (p *place) lend() {
@@ -56,6 +66,7 @@ func (p *place) drop() {
 // leave gives the place up for good.
 func (p *place) leave() {
 	p.stall.Stop()
+	p.forget()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.writing = false

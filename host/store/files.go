@@ -256,6 +256,9 @@ func writeFile(path string, parts ...[]byte) error {
 			break
 		}
 	}
+	if err == nil {
+		startWriteback(file)
+	}
 	if e := file.Close(); err == nil {
 		err = e
 	}

@@ -82,10 +82,13 @@ func (d *DirWriter) shard(ctx context.Context, entries []dirLink, used int) (pbL
 	return putNode(ctx, d.bs, d.p, n)
 }
 
-// trimZeros cuts leading zero bytes off, as bitfields are stored.
+// trimZeros cuts leading zero bytes off, as bitfields are stored: nil when there is
+// nothing else.
 func trimZeros(b []byte) []byte {
-	for len(b) > 0 && b[0] == 0 {
-		b = b[1:]
+	for i, octet := range b {
+		if octet != 0 {
+			return b[i:]
+		}
 	}
-	return b
+	return nil
 }

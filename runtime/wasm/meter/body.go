@@ -1,9 +1,6 @@
 package meter
 
-import (
-	"errors"
-	"slices"
-)
+import "slices"
 
 // body analyses one function and then emits it. It is reused from function to
 // function, so that its slices are grown once.
@@ -33,15 +30,20 @@ type body struct {
 	splits    int32
 	hasLoop   bool
 	hasCall   bool
+	callsRun  int    // calls since the last check, in the order of the text
+	total     uint64 // cost of all charged blocks
+	frameUse  frameUse
 	debits    uint64 // executions of debits and of calls, as the nesting suggests
 	callsMade uint64
 
 	plan plan
 }
 
-// value is an operand: its type, and the node that its bits come from.
+// value is an operand: its type, the node that its bits come from, and the number of
+// calls made before it was pushed.
 type value struct {
 	node int32
+	born uint32
 	typ  byte
 }
 
@@ -58,16 +60,13 @@ type frame struct {
 	results  int32 // node of the first result
 }
 
-// maxBody bounds a function's bytes, so that positions fit in 32 bits.
-const maxBody = 1 << 30
-
 func (b *body) analyse(index uint32, typ funcType, src section) error {
 	b.reader = reader{b: src.content, base: src.base}
 	b.index, b.typ = index, typ
 	b.stack, b.frames, b.events, b.targets = b.stack[:0], b.frames[:0], b.events[:0], b.targets[:0]
 	b.slots, b.maxSlots, b.loops, b.splits = 0, 0, 0, 0
-	b.hasLoop, b.hasCall, b.debits, b.callsMade = false, false, 0, 0
-	b.nan.reset()
+	b.hasLoop, b.hasCall, b.callsRun, b.total, b.debits, b.callsMade = false, false, 0, 0, 0, 0
+	b.nan.reset(len(src.content))
 	if len(src.content) > maxBody {
 		return &LimitError{What: "bytes", Func: int(index), Max: maxBody}
 	}
@@ -84,8 +83,11 @@ func (b *body) analyse(index uint32, typ funcType, src section) error {
 		b.fail("bytes behind the function's end")
 	}
 	if b.err != nil {
-		if m, ok := errors.AsType[*MalformedError](b.err); ok {
-			m.Func = int(index)
+		switch err := b.err.(type) {
+		case *MalformedError:
+			err.Func = int(index)
+		case *LimitError:
+			err.Func = int(index)
 		}
 		return b.err
 	}
@@ -107,6 +109,8 @@ func (b *body) readLocals() error {
 			b.locals = append(b.locals, t)
 		}
 	}
+	b.spend(len(b.locals))
+	b.frameUse.reset(len(b.locals))
 	b.declared = b.b[min(start, b.p):b.p]
 	b.first = b.p
 	b.nodes = slices.Grow(b.nodes[:0], len(b.locals))[:len(b.locals)]
@@ -114,6 +118,21 @@ func (b *body) readLocals() error {
 		b.nodes[i] = noNode
 	}
 	return nil
+}
+
+// spend takes n steps from the work that a module of its size may make.
+func (b *body) spend(n int) {
+	if b.w.work -= n; b.w.work < 0 {
+		b.stop("values moved by blocks and calls, and locals", 0)
+	}
+}
+
+// stop ends the analysis because of a bound of this package.
+func (b *body) stop(what string, limit int) {
+	if b.err == nil {
+		b.err = &LimitError{What: what, Max: limit}
+		b.p = len(b.b)
+	}
 }
 
 // localIndex reads a local's index and returns it with its type.
@@ -138,7 +157,7 @@ func (b *body) localNode(i uint32, t byte) int32 {
 }
 
 func (b *body) pushValue(t byte, node int32) {
-	b.stack = append(b.stack, value{node, t})
+	b.stack = append(b.stack, value{node, b.frameUse.calls, t})
 	b.slots++
 	if t == typeV128 {
 		b.slots++
@@ -153,11 +172,12 @@ func (b *body) popValue() value {
 	n := len(b.stack) - 1
 	if n < b.frames[len(b.frames)-1].height {
 		b.fail("operand is missing")
-		return value{noNode, typeI32}
+		return value{node: noNode, typ: typeI32}
 	}
 	v := b.stack[n]
 	b.stack = b.stack[:n]
 	b.slots -= slots(v.typ)
+	b.frameUse.pop(v.born, v.typ)
 	return v
 }
 
@@ -195,6 +215,7 @@ func (b *body) openBlock() {
 // closeBlock settles the cost of the open charged block.
 func (b *body) closeBlock() {
 	b.events[b.debit].arg = b.cost
+	b.total += uint64(b.cost)
 	if b.cost > 0 {
 		b.debits += b.weight()
 	}

@@ -30,11 +30,7 @@ func (e *emitter) loopHead(bt []byte, split bool) {
 	if !split {
 		e.op(opLoop)
 		e.op(bt...)
-		e.getFuel()
-		e.i64(0)
-		e.op(opI64LtS, opIf, emptyBlock)
-		e.callSlow()
-		e.op(opEnd)
+		e.check()
 		return
 	}
 	e.op(opBlock)
@@ -45,6 +41,15 @@ func (e *emitter) loopHead(bt []byte, split bool) {
 	e.i64(0)
 	e.op(opI64LtS)
 	e.brIf(1)
+}
+
+// check appends a check of fuel where it stands.
+func (e *emitter) check() {
+	e.getFuel()
+	e.i64(0)
+	e.op(opI64LtS, opIf, emptyBlock)
+	e.callSlow()
+	e.op(opEnd)
 }
 
 // endSplit ends a split loop: the guest's own end, then the slow path.

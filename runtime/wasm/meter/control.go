@@ -18,7 +18,7 @@ func (b *body) control(code byte, at int) {
 		b.miscStep(at)
 		return
 	case opVector:
-		b.vectorStep(at)
+		b.vectorStep()
 		return
 	case opCall:
 		b.cost += priceCall
@@ -56,6 +56,9 @@ func (b *body) localStep(code byte) {
 	node := b.localNode(i, t)
 	if code != opLocalGet {
 		b.nan.flow(b.popValue().node, node)
+		b.frameUse.set(i)
+	} else {
+		b.frameUse.get(i, t)
 	}
 	if code != opLocalSet {
 		b.pushValue(t, node)
@@ -79,6 +82,10 @@ func (b *body) globalStep(code byte) {
 func (b *body) callStep(code byte, at int) {
 	b.hasCall = true
 	b.callsMade += b.weight()
+	if b.callsRun++; b.callsRun == callsPerCheck {
+		b.callsRun = 0
+		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evCheck})
+	}
 	var t funcType
 	if code == opCall {
 		i := b.u32()
@@ -98,7 +105,9 @@ func (b *body) callStep(code byte, at int) {
 		b.popValue()
 		b.event(evIndirect, at, 0, 0)
 	}
+	b.spend(len(t.params) + len(t.results))
 	b.popSeen(len(t.params))
+	b.frameUse.calls++
 	b.pushSeen(t.results)
 }
 
@@ -177,8 +186,8 @@ func (b *body) plain(code byte, at int) {
 	case opMemoryGrow:
 		b.memoryZero()
 		b.popSeen(1)
-		b.pushValue(typeI32, noNode)
 		b.helper(at, helperKey{op: keyMemoryGrow})
+		b.pushValue(typeI32, noNode)
 	default:
 		b.fail("unknown opcode 0x%02x", code)
 	}

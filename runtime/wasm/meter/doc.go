@@ -11,10 +11,16 @@
 //
 // # What the host provides
 //
-// The caller validates the original first: code that can never run is dropped here,
-// unchecked. Then it checks that Info.MinPages is within the Job's memory, offers two
-// functions in a module HostModule, instantiates the output with the engine's own
-// start functions off, and calls StartExport first if Info.Start says so.
+// The original must be valid, and only the engine can say so: code that can never run
+// is dropped here, unchecked, and types are not looked at. Yet Rewrite comes first,
+// because it holds every count against the bytes that are there, while wazero's decoder
+// allocates what a count announces: gigabytes for a module of 15 bytes. So: Rewrite;
+// compile the original for its errors (in an interpreter, which is cheap); compile the
+// output.
+//
+// Then the host checks Info against the Job's limits, offers two functions in a module
+// HostModule, instantiates the output with the engine's own start functions off, and
+// calls StartExport first if Info.Start says so.
 //
 //	refill(fuel i64, stack i64) -> fuel i64
 //	grow(pages i64)
@@ -23,15 +29,16 @@
 // It starts with nothing granted and the global at 0.
 //
 // refill is called when a counter is below zero. If stack is negative, the run is over:
-// the guest's stack is full. If granted - fuel exceeds the Job's fuel, it is over too:
-// out of fuel. If it is cancelled, likewise. The host ends a run by panicking, which
-// the engine returns as the call's error. Otherwise it grants as many Slices as make
-// fuel non-negative, yields to Go's scheduler (runtime.Gosched: a guest in native code
-// cannot be preempted, and everything in the process waits for it), and returns the
-// new value. Grants are whole Slices, whatever is left of the Job's fuel: functions
-// may keep fuel in a local between calls, so that after a trap the global is exact
-// only up to the last refill or call. Because refills come at multiples of Slice, that
-// value too is the same on every machine.
+// the guest's stack is full. If what is spent, granted - fuel, exceeds the Job's fuel, it
+// is over too: out of fuel. If it is cancelled, likewise. The host ends a run by
+// panicking, which the engine returns as the call's error. Otherwise it rounds what is
+// spent up to a multiple of Slice, or to the Job's fuel if that is less, takes this as
+// what it has granted, yields to Go's scheduler (runtime.Gosched: a guest in native code
+// cannot be preempted, and everything in the process waits for it), and returns granted
+// less spent. So fuel ends exactly where the Job's does, and refills come at multiples of
+// Slice. That matters because functions may keep fuel in a local between calls: after a
+// trap the global is exact up to the last refill or call only, and in this way no less
+// the same on every machine.
 //
 // grow is called with the size in pages that the memory is about to have, when the
 // module's own maximum allows it and it has been paid for. The host ends the run if
@@ -58,8 +65,8 @@
 // leaving it gives the same back. Bulk operations and growth pay before the work, step
 // by step; a range of more than a step that is out of bounds traps unpaid.
 //
-// The stack limit is well inside what wazero's compiler allows for functions of
-// ordinary shape. An engine may still run out first, since its frames also hold values
-// between a function's own: an overflow that the engine reports is this machine's
-// fault and must leave no result.
+// The stack limit is well inside what wazero's compiler allows: for every shape of
+// function that was tried, the charge is met first. Should the engine run out all the
+// same, its own error ("stack overflow") is this machine's fault and must leave no result.
+// Its interpreter stops at 2,000 calls, whatever they are.
 package meter

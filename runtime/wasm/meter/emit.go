@@ -44,6 +44,8 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 			e.op(opI64Sub)
 			e.setFuel()
 		}
+	case evCheck:
+		e.check()
 	case evLoop:
 		e.loopHead(src[ev.pos+1:ev.end], ev.aux == 1)
 	case evEndLoop:

@@ -28,12 +28,16 @@ func (e *MalformedError) Error() string {
 type LimitError struct {
 	What string
 	Func int // index in the module's function space, or -1
-	Max  int
+	Max  int // 0 if it depends on the module's size
 }
 
 func (e *LimitError) Error() string {
-	if e.Func >= 0 {
-		return fmt.Sprintf("function %d: more than %d %s", e.Func, e.Max, e.What)
+	msg := fmt.Sprintf("more than %d %s", e.Max, e.What)
+	if e.Max == 0 {
+		msg = "too many " + e.What
 	}
-	return fmt.Sprintf("more than %d %s", e.Max, e.What)
+	if e.Func >= 0 {
+		return fmt.Sprintf("function %d: %s", e.Func, msg)
+	}
+	return msg
 }

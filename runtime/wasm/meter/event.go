@@ -15,6 +15,7 @@ type eventKind uint8
 
 const (
 	evDebit    eventKind = iota // a charged block begins; arg: its cost
+	evCheck                     // one more check
 	evLoop                      // loop; aux: 1 if split
 	evEndLoop                   // end of a split loop
 	evSkip                      // dead code: nothing

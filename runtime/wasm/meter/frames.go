@@ -5,6 +5,9 @@ func (b *body) push(f frame) {
 	f.height = len(b.stack) - len(f.typ.params)
 	f.slots = b.slots - slotsOf(f.typ.params)
 	f.splits = b.splits
+	if len(b.frames) == maxNesting {
+		b.stop("blocks inside one another", maxNesting)
+	}
 	b.frames = append(b.frames, f)
 }
 
@@ -15,6 +18,7 @@ func (b *body) openFrame(code byte, at int) {
 	if b.err != nil {
 		return
 	}
+	b.spend(len(t.params) + len(t.results))
 	for i := range b.top(len(t.params)) {
 		v := &b.stack[len(b.stack)-len(t.params)+i]
 		b.nan.see(v.node, seenAll)
@@ -23,13 +27,7 @@ func (b *body) openFrame(code byte, at int) {
 	if b.err != nil {
 		return
 	}
-	f := frame{op: code, typ: t, results: noNode}
-	for _, r := range t.results {
-		if carriesNaN(r) {
-			f.results = b.nan.node(len(t.results))
-			break
-		}
-	}
+	f := frame{op: code, typ: t, results: b.nan.results(t.results)}
 	switch code {
 	case opLoop:
 		b.closeBlock()
@@ -40,6 +38,7 @@ func (b *body) openFrame(code byte, at int) {
 			b.splits++
 		}
 		b.hasLoop = true
+		b.frameUse.calls++ // its check may call
 		b.loops++
 		b.event(evLoop, at, 0, aux)
 		b.openBlock()
@@ -52,6 +51,7 @@ func (b *body) openFrame(code byte, at int) {
 
 // deliver notes that the topmost values reach the label's end of f.
 func (b *body) deliver(f *frame) {
+	b.spend(len(f.typ.results))
 	values := b.top(len(f.typ.results))
 	for i, v := range values {
 		to := noNode

@@ -26,27 +26,26 @@ type account struct {
 	granted       int64
 	refills       int
 	pages         int64 // limit
-	lowest        int64 // of the stack
+	overshoot     int64 // the furthest below zero that fuel has been
 }
 
 func newAccount() *account {
-	return &account{slice: meter.Slice, budget: 1 << 62, pages: 1 << 16, lowest: 1 << 62}
+	return &account{slice: meter.Slice, budget: 1 << 62, pages: 1 << 16}
 }
 
 func (a *account) refill(_ context.Context, _ api.Module, s []uint64) {
 	fuel, stack := int64(s[0]), int64(s[1])
 	a.refills++
+	a.overshoot = max(a.overshoot, -fuel)
 	if stack < 0 {
 		panic(errStack)
 	}
-	if a.granted-fuel > a.budget {
+	spent := a.granted - fuel
+	if spent > a.budget {
 		panic(errFuel)
 	}
-	for fuel < 0 {
-		fuel += a.slice
-		a.granted += a.slice
-	}
-	s[0] = uint64(fuel)
+	a.granted = min((spent+a.slice-1)/a.slice*a.slice, a.budget)
+	s[0] = uint64(a.granted - spent)
 }
 
 func (a *account) grow(_ context.Context, _ api.Module, s []uint64) {

@@ -100,17 +100,16 @@ func (w *rewriter) rewriteExports() []byte {
 			i = w.funcIndex(r, i)
 		}
 		if r.err != nil {
-			w.fail(r.err)
-			return nil
+			break
 		}
 		entries = appendName(entries, string(name))
 		entries = append(entries, kind)
 		entries = appendU(entries, uint64(i))
 	}
-	if !r.done() {
+	if r.err == nil && !r.done() {
 		r.fail("export section is longer than what it holds")
-		w.fail(r.err)
 	}
+	w.fail(r.err)
 	add := func(name string, kind byte, index uint32) {
 		n++
 		entries = appendName(entries, name)

@@ -44,6 +44,7 @@ func (b *body) branch(label uint32) uint32 {
 	f := &b.frames[target]
 	f.targeted = true
 	if f.op == opLoop {
+		b.spend(len(f.typ.params))
 		for _, v := range b.top(len(f.typ.params)) {
 			b.nan.see(v.node, seenAll)
 		}

@@ -18,9 +18,9 @@ const (
 	StartExport  = ExportPrefix + "start" // function without parameters and results
 )
 
-// Slice is the fuel that one refill grants, or a multiple of it: 0.1 to 0.3 ms of
-// work. It is part of the deterministic profile, since the fuel of a run that traps
-// is known up to the last refill.
+// Slice is the fuel between two refills: 0.1 to 0.3 ms of work. It is part of the
+// deterministic profile, since the fuel of a run that traps is known up to the last
+// refill.
 const Slice = 1 << 20
 
 // StackLimit is the stack of one run in bytes, as frames are charged.
@@ -42,6 +42,7 @@ type Info struct {
 	Functions int    // defined by the module, without imports
 	HasMemory bool   // defined or imported
 	MinPages  uint64 // of its memory, in pages of 64 KiB
+	Entries   uint64 // of all its tables together, at the start
 	Start     bool   // StartExport is to be called before anything else
 }
 
@@ -66,6 +67,9 @@ func Rewrite(module []byte, opts Options) ([]byte, Info, error) {
 	info := Info{Functions: len(m.funcs) - m.importedFuncs, Start: m.start >= 0}
 	if len(m.memories) > 0 {
 		info.HasMemory, info.MinPages = true, m.memories[0].min
+	}
+	for _, t := range m.tables {
+		info.Entries += t.min
 	}
 	return out, info, nil
 }

@@ -58,12 +58,17 @@ type table struct {
 	limits
 }
 
-// Bounds on what one function may hold. The engine's own are wider; those of the
-// rewriter exist so that its memory is bounded by the module's size.
+// Bounds on a module, so that time and memory taken here are in proportion to its size.
+// Those with a * are the limits of web browsers, which no compiler's output passes.
 const (
-	maxLocals    = 50_000
-	maxFunctions = 1 << 20
-	maxHelpers   = 10_000 // distinct bulk operations: one per segment and table used
+	maxLocals    = 50_000    // * of one function, parameters included
+	maxBody      = 7_654_321 // * bytes of one function
+	maxArity     = 1_000     // * parameters, and results, of one type
+	maxFunctions = 1_000_000 // *
+	maxNesting   = 100_000   // blocks inside one another
+	maxHelpers   = 10_000    // distinct bulk operations: one per segment and table used
+	workPerByte  = 32        // see rewriter.work
+	workAtLeast  = 1 << 20
 )
 
 func decode(b []byte) (*module, error) {
@@ -113,6 +118,7 @@ func (m *module) index() error {
 		{secMemory, m.readMemories},
 		{secGlobal, func(r *reader) { m.globals += r.count("globals") }},
 		{secStart, func(r *reader) { m.start = int64(r.u32()) }},
+		{secDataCount, func(r *reader) { r.u32() }}, // the engine compares it
 	} {
 		s := m.sections[step.id]
 		if s.content == nil {
@@ -145,6 +151,9 @@ func (m *module) readTypes(r *reader) {
 			r.fail("unknown type form 0x%02x", c)
 		}
 		t := funcType{params: r.valueTypes(), results: r.valueTypes()}
+		if r.err == nil && max(len(t.params), len(t.results)) > maxArity {
+			r.err = &LimitError{What: "parameters or results", Func: -1, Max: maxArity}
+		}
 		if r.err != nil {
 			return
 		}

@@ -1,5 +1,7 @@
 package meter
 
+import "unicode/utf8"
+
 // Subsections of the name section that are kept. Names of locals and labels are not:
 // nothing shows them.
 const (
@@ -24,7 +26,10 @@ func (w *rewriter) rewriteNames() []byte {
 		}
 		switch id {
 		case namesModule:
-			out = appendSection(out, id, content)
+			inner := &reader{b: content}
+			if name := inner.name(); inner.err == nil && inner.done() && utf8.Valid(name) {
+				out = appendSection(out, id, content)
+			}
 		case namesFunctions:
 			out = appendSection(out, id, w.functionNames(content))
 		}
@@ -38,8 +43,7 @@ func (w *rewriter) functionNames(content []byte) []byte {
 	entries := make([]byte, 0, len(content)+len(content)/8)
 	n, next := 0, uint64(0)
 	put := func(i uint32, name string) {
-		entries = appendU(entries, uint64(i))
-		entries = appendName(entries, name)
+		entries = appendName(appendU(entries, uint64(i)), name)
 		n++
 	}
 	ours := func() {
@@ -50,7 +54,7 @@ func (w *rewriter) functionNames(content []byte) []byte {
 	for range announced {
 		i := r.u32()
 		name := r.name()
-		if r.err != nil || uint64(i) < next || int64(i) >= int64(len(w.m.funcs)) {
+		if r.err != nil || !utf8.Valid(name) || uint64(i) < next || int64(i) >= int64(len(w.m.funcs)) {
 			break
 		}
 		next = uint64(i) + 1

@@ -1,5 +1,7 @@
 package meter
 
+import "slices"
+
 // A NaN has many bit patterns, and which of them arithmetic gives depends on the
 // machine. So the result of float arithmetic is put into canonical form, unless no one
 // can tell: a value that only feeds further arithmetic and comparisons need not be.
@@ -16,6 +18,7 @@ type dataflow struct {
 	seen  []uint8
 	edges []edge
 	fresh int // results that may need canonical form
+	limit int // of edges, and of nodes for the results of blocks
 
 	first, next, work []int32 // scratch of solve
 }
@@ -30,7 +33,10 @@ const (
 
 const noNode = int32(-1)
 
-func (d *dataflow) reset() {
+// reset begins a function of size bytes. Blocks and branches of many values can make
+// more of both than there are instructions: what is beyond the limit counts as seen.
+func (d *dataflow) reset(size int) {
+	d.limit = 64 + 2*size
 	d.seen = d.seen[:0]
 	d.edges = d.edges[:0]
 	d.fresh = 0
@@ -45,6 +51,14 @@ func (d *dataflow) node(n int) int32 {
 	return first
 }
 
+// results adds nodes for the results of a block, if one of them can hold a NaN.
+func (d *dataflow) results(types []byte) int32 {
+	if slices.ContainsFunc(types, carriesNaN) && len(d.seen)+len(types) <= d.limit {
+		return d.node(len(types))
+	}
+	return noNode
+}
+
 func (d *dataflow) see(node int32, how uint8) {
 	if node >= 0 {
 		d.seen[node] |= how
@@ -55,7 +69,7 @@ func (d *dataflow) flow(from, to int32) {
 	if from < 0 {
 		return
 	}
-	if to < 0 {
+	if to < 0 || len(d.edges) >= d.limit {
 		d.seen[from] = seenAll
 		return
 	}

@@ -4,7 +4,7 @@ import "math"
 
 // plan is what the analysis of a function came to: the shape of its output.
 type plan struct {
-	charged bool  // calls of it are charged stack, and checked
+	charged bool  // calls of it are charged stack, and checked: all but small leaves
 	frame   int64 // the charge, in bytes
 	split   bool  // the check at its entry is in split form
 	local   bool  // fuel is kept in a local between calls
@@ -31,7 +31,7 @@ func (b *body) makePlan() *plan {
 	for i := range p.value {
 		p.value[i] = noLocal
 	}
-	slots := b.maxSlots
+	slots := b.maxSlots + b.frameUse.spills
 	for _, t := range b.locals {
 		slots++
 		if t == typeV128 {
@@ -39,7 +39,7 @@ func (b *body) makePlan() *plan {
 		}
 	}
 	p.frame = frameBase + frameSlot*int64(slots)
-	p.charged = b.hasCall || p.frame > freeLeaf
+	p.charged = b.hasCall || p.frame > leafFrame || b.total > leafCost
 	p.split = p.charged && !b.hasLoop
 	p.local = b.hasLoop && b.debits > localBias*b.callsMade
 	p.wrapped = p.charged || p.local

@@ -14,8 +14,17 @@ const (
 // Stack, in bytes: what a call of a function is charged.
 const (
 	frameBase = 32
-	frameSlot = 8 // per parameter, local and operand at the greatest height; v128 counts twice
-	// freeLeaf is the largest frame of a function that calls nothing that stays
-	// uncharged: at most one of them is active, and StackLimit leaves it room.
-	freeLeaf = 4096
+	// frameSlot is for each parameter, each local, each operand at the greatest height,
+	// and each value that is kept in memory (see frame.go). v128 counts twice.
+	frameSlot = 8
+
+	// A small leaf is not charged and not checked: a function that calls nothing, whose
+	// frame is at most leafFrame and whose instructions, each taken once, cost at most
+	// leafCost. At most one is active, and StackLimit leaves it room; and between two
+	// checks there are no more than callsPerCheck calls.
+	leafFrame = 4096
+	leafCost  = 256
+	// callsPerCheck is the number of calls in a function's text after which there is
+	// one more check, so that a long row of calls of leaves is no way around the others.
+	callsPerCheck = 256
 )

@@ -26,6 +26,10 @@ type rewriter struct {
 	helpers   []helper
 	helperOf  map[helperKey]uint32
 
+	// work is what is left of the steps that do not come with a byte of their own: a
+	// branch of two bytes can carry a thousand values, and two bytes can declare
+	// thousands of locals.
+	work    int
 	scratch []byte // one function's output
 	err     error
 }
@@ -81,6 +85,7 @@ func (w *rewriter) rewrite(size int) ([]byte, error) {
 	if w.err != nil {
 		return nil, w.err
 	}
+	w.work = workAtLeast + workPerByte*size
 	code := w.rewriteCode(size)
 	content := map[byte][]byte{
 		secImport:    w.rewriteImports(),

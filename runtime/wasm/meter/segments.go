@@ -12,6 +12,9 @@ func (w *rewriter) constExpr(r *reader) []byte {
 			if r.err != nil {
 				return nil
 			}
+			if out == nil {
+				return r.b[start:r.p:r.p]
+			}
 			return append(out, r.b[start:r.p]...)
 		case opI32Const:
 			r.leb(5, 32, true)

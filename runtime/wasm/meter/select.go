@@ -6,6 +6,8 @@ package meter
 // allocator list it as one that only writes it (defKindOp2, useKindOp1), where the
 // integer cmove is listed right (useKindOp1Op2Reg). With all registers taken, the
 // other operand is reloaded into that very register, and the value selected is lost.
+// (wazero's issue 2534, repaired after v1.12.0 by its pull request 2535, which no release
+// holds yet.)
 //
 // So no such select is emitted. Scalars are selected as integers of the same bits;
 // vectors by a mask.

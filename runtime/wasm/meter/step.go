@@ -8,11 +8,11 @@ func (b *body) step() {
 	switch o.imm {
 	case immNone:
 		b.cost++
-		b.apply(o, at, canonFormOf(o.push))
+		b.apply(o, canonFormOf(o.push))
 	case immMemory:
 		b.cost++
 		b.memarg()
-		b.apply(o, at, 0)
+		b.apply(o, 0)
 	case immControl:
 		b.control(code, at)
 	default:
@@ -42,7 +42,7 @@ func canonFormOf(t byte) canonForm {
 }
 
 // apply pops the operands of o, notes what o can tell about them, and pushes its result.
-func (b *body) apply(o *operator, at int, form canonForm) {
+func (b *body) apply(o *operator, form canonForm) {
 	n := len(b.stack) - int(o.pop)
 	if n < b.frames[len(b.frames)-1].height {
 		b.fail("operand is missing")
@@ -69,6 +69,7 @@ func (b *body) apply(o *operator, at int, form canonForm) {
 		if v.typ == typeV128 {
 			b.slots--
 		}
+		b.frameUse.pop(v.born, v.typ)
 		if v.node >= 0 {
 			b.nan.seen[v.node] |= see
 			if node >= 0 {
@@ -97,7 +98,7 @@ func (b *body) fresh(form canonForm) int32 {
 	return node
 }
 
-func (b *body) vectorStep(at int) {
+func (b *body) vectorStep() {
 	code := b.u32()
 	if code >= uint32(len(vector)) || vector[code].imm == immUnknown {
 		b.fail("unknown vector opcode %d", code)
@@ -120,7 +121,7 @@ func (b *body) vectorStep(at int) {
 	if lanesF64(code) {
 		form = canonF64x2
 	}
-	b.apply(o, at, form)
+	b.apply(o, form)
 }
 
 func (b *body) miscStep(at int) {
@@ -131,7 +132,7 @@ func (b *body) miscStep(at int) {
 	}
 	b.cost++
 	if o := &misc[code]; o.imm == immNone {
-		b.apply(o, at, 0)
+		b.apply(o, 0)
 		return
 	}
 	key := helperKey{op: code}
@@ -162,8 +163,8 @@ func (b *body) miscStep(at int) {
 		return
 	case miscTableGrow:
 		b.popSeen(2)
-		b.pushValue(typeI32, noNode)
 		b.helper(at, key)
+		b.pushValue(typeI32, noNode)
 		return
 	}
 	b.popSeen(3)
@@ -175,5 +176,6 @@ func (b *body) helper(at int, key helperKey) {
 	if b.err == nil {
 		b.event(evCall, at, b.w.helperFor(&b.reader, key), 0)
 		b.callsMade += b.weight()
+		b.frameUse.calls++
 	}
 }

@@ -1,0 +1,377 @@
+package dag
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs/boxo/ipld/merkledag"
+	uio "github.com/ipfs/boxo/ipld/unixfs/io"
+	"github.com/ipfs/go-cid"
+	ipld "github.com/ipfs/go-ipld-format"
+	"pgregory.net/rapid"
+)
+
+// named is an entry of a directory to be.
+type named struct {
+	name string
+	node ipld.Node
+}
+
+// drawName is a name of any characters, or of bytes that are none.
+func drawName(t *rapid.T) string {
+	name := rapid.StringN(0, 30, 120).Draw(t, "name")
+	if rapid.IntRange(0, 7).Draw(t, "bytes") == 0 {
+		name = string(rapid.SliceOfN(rapid.Byte(), 1, 30).Draw(t, "name"))
+	}
+	name = strings.NewReplacer("/", "-", "\x00", "-").Replace(name)
+	if checkName(name) != nil {
+		name += "_" // "", "." and ".."
+	}
+	return name
+}
+
+// drawEntries makes up to most entries. A few names are drawn; the others, and what
+// the entries are, come from a seed.
+func drawEntries(t *rapid.T, most int) []named {
+	src := rand.New(seeded(t))
+	names := map[string]bool{}
+	for range min(most, rapid.IntRange(0, 6).Draw(t, "drawn names")) {
+		names[drawName(t)] = true
+	}
+	for range rapid.IntRange(0, most-len(names)).Draw(t, "names") {
+		names[randomName(src, 1+src.IntN(40))] = true
+	}
+	entries := make([]named, 0, len(names))
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		entries = append(entries, named{name, randomNode(t, src)})
+	}
+	src.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
+	return entries
+}
+
+// randomName makes a name of n bytes or a few more, in a mix of scripts.
+func randomName(src *rand.Rand, n int) string {
+	var b strings.Builder
+	for b.Len() < n {
+		b.WriteRune([]rune{'a' + src.Int32N(26), '0' + src.Int32N(10), 0xc0 + src.Int32N(64), 0x4e00 + src.Int32N(9000), 0x1f600 + src.Int32N(60)}[src.IntN(5)])
+	}
+	return b.String()
+}
+
+// randomNode is a raw block, or a dag-pb block that claims any number of bytes below it.
+func randomNode(t rapid.TB, src *rand.Rand) ipld.Node {
+	data := fmt.Append(nil, src.Uint64())
+	if src.IntN(2) == 0 {
+		return merkledag.NewRawNode(data)
+	}
+	n := merkledag.NodeWithData(data)
+	if src.IntN(2) == 0 {
+		if err := n.SetCidBuilder(merkledag.V1CidPrefix()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.AddRawLink("", &ipld.Link{Cid: cidA, Size: src.Uint64() >> (2 + src.IntN(60))}); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// nodeEntry is n as a directory here takes it.
+func nodeEntry(t rapid.TB, n ipld.Node) Entry {
+	size, err := n.Size()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Entry{CID: n.Cid(), TSize: size}
+}
+
+// ourDir writes a directory here, backwards: the order of adding must not matter.
+func ourDir(t rapid.TB, bs *MemBlocks, p Profile, entries []named) Entry {
+	t.Helper()
+	w := NewDirWriter(bs, p)
+	for _, e := range slices.Backward(entries) {
+		if err := (boxoDAG{bs}).Add(ctx, e.node); err != nil {
+			t.Fatal(err)
+		}
+		if err := w.Add(e.name, nodeEntry(t, e.node)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e, err := w.Finish(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
+func boxoOptions(t rapid.TB, p Profile) []uio.DirectoryOption {
+	mode := uio.SizeEstimationLinks
+	if p.ShardByBlock {
+		mode = uio.SizeEstimationBlock
+	}
+	return []uio.DirectoryOption{uio.WithCidBuilder(boxoBuilder(t, p)), uio.WithMaxHAMTFanout(p.Fanout), uio.WithSizeEstimationMode(mode)}
+}
+
+// fillBoxo adds the entries to d and its root to bs.
+func fillBoxo(t rapid.TB, bs *MemBlocks, d uio.Directory, entries []named) ipld.Node {
+	t.Helper()
+	for _, e := range entries {
+		if err := (boxoDAG{bs}).Add(ctx, e.node); err != nil {
+			t.Fatal(err)
+		}
+		if err := d.AddChild(ctx, e.name, e.node); err != nil {
+			t.Fatal(err)
+		}
+	}
+	root, err := d.GetNode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := (boxoDAG{bs}).Add(ctx, root); err != nil {
+		t.Fatal(err)
+	}
+	return root
+}
+
+// compareDir writes the directory with boxo, which decides itself when to shard, and here.
+func compareDir(t rapid.TB, p Profile, entries []named) {
+	t.Helper()
+	var got, want MemBlocks
+	d, err := uio.NewDirectory(boxoDAG{&want}, boxoOptions(t, p)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.SetHAMTShardingSize(p.ShardSize)
+	sameRoot(t, ourDir(t, &got, p, entries), fillBoxo(t, &want, d, entries))
+	sameBlocks(t, "directory", &got, &want)
+}
+
+func sameRoot(t rapid.TB, e Entry, root ipld.Node) {
+	t.Helper()
+	if want := nodeEntry(t, root); e.CID != want.CID || e.TSize != want.TSize {
+		t.Errorf("%s with %d bytes below it; boxo makes %s with %d", e.CID, e.TSize, want.CID, want.TSize)
+	}
+}
+
+// Directories whose size is that of the threshold, or a byte off.
+func TestOracleDirThreshold(t *testing.T) {
+	plain, sharded := 0, 0
+	rapid.Check(t, func(t *rapid.T) {
+		p := drawProfile(t)
+		p.Fanout = drawFanout(t)
+		entries := drawEntries(t, 150)
+		w := NewDirWriter(new(MemBlocks), p)
+		for _, e := range entries {
+			if err := w.Add(e.name, nodeEntry(t, e.node)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p.ShardSize = max(8, w.size+rapid.IntRange(-2, 2).Draw(t, "over")) // boxo asks when an entry is added: an empty one is plain
+		if w.size > p.ShardSize {
+			sharded++
+		} else {
+			plain++
+		}
+		compareDir(t, p, entries)
+	})
+	if plain == 0 || sharded == 0 {
+		t.Errorf("%d plain directories and %d sharded ones", plain, sharded)
+	}
+}
+
+func drawFanout(t *rapid.T) int {
+	return rapid.SampledFrom([]int{256, 8, 16, 64, 1024}).Draw(t, "fanout")
+}
+
+// Both profiles as they are: filled to the last byte, and a byte beyond it.
+func TestOracleDirProfiles(t *testing.T) {
+	for _, p := range []Profile{UnixFSv1, UnixFSv0} {
+		for over := range 2 {
+			t.Run(fmt.Sprintf("%s/%d", p.Name, over), func(t *testing.T) {
+				src := rand.New(rand.NewPCG(uint64(over), p.CIDVersion))
+				w := NewDirWriter(new(MemBlocks), p)
+				var entries []named
+				add := func(name string) {
+					t.Helper()
+					n := merkledag.NewRawNode(fmt.Append(nil, len(entries)))
+					if err := w.Add(name, nodeEntry(t, n)); err != nil {
+						t.Fatal(err)
+					}
+					entries = append(entries, named{name, n})
+				}
+				for w.size < p.ShardSize-700 {
+					add(fmt.Sprint(len(entries), "-", randomName(src, 50+src.IntN(300))))
+				}
+				for n := 1; n < 700 && w.size < p.ShardSize; n++ {
+					name := "last-" + strings.Repeat("z", n)
+					alone := NewDirWriter(new(MemBlocks), p)
+					empty := alone.size
+					if err := alone.Add(name, nodeEntry(t, merkledag.NewRawNode(fmt.Append(nil, len(entries))))); err != nil {
+						t.Fatal(err)
+					}
+					if w.size+alone.size-empty == p.ShardSize+over {
+						add(name)
+					}
+				}
+				if w.size != p.ShardSize+over {
+					t.Fatalf("the directory is estimated at %d bytes, want %d", w.size, p.ShardSize+over)
+				}
+				compareDir(t, p, entries)
+			})
+		}
+	}
+}
+
+// Tries of any fanout, with entries taken out again: the same set, the same blocks.
+func TestOracleHAMT(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := drawProfile(t)
+		p.Fanout, p.ShardSize = drawFanout(t), -1 // sharded even when it is empty
+		entries := drawEntries(t, 400)
+		var got, want MemBlocks
+		d, err := uio.NewHAMTDirectory(boxoDAG{&want}, 0, boxoOptions(t, p)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		root := fillBoxo(t, &want, d, entries)
+		sameRoot(t, ourDir(t, &got, p, entries), root)
+		sameBlocks(t, "HAMT", &got, &want)
+
+		gone := rapid.IntRange(0, len(entries)).Draw(t, "taken out")
+		for _, e := range entries[:gone] {
+			if err := d.RemoveChild(ctx, e.name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		root = fillBoxo(t, &want, d, nil)
+		sameRoot(t, ourDir(t, &got, p, entries[gone:]), root)
+	})
+}
+
+// Names whose hashes begin alike are many levels down.
+func TestOracleDeepHAMT(t *testing.T) {
+	names := make([]string, 1<<17)
+	for i := range names {
+		names[i] = fmt.Sprint("name-", i)
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Compare(nameHash(a), nameHash(b)) })
+	near, best := 0, ^uint64(0)
+	for i := range len(names) - 1 {
+		if apart := nameHash(names[i]) ^ nameHash(names[i+1]); apart < best {
+			near, best = i, apart
+		}
+	}
+	if best>>(64-30) != 0 {
+		t.Fatalf("the nearest hashes are %x apart", best)
+	}
+	var entries []named
+	for _, name := range names[max(0, near-20):min(len(names), near+20)] {
+		entries = append(entries, named{name, merkledag.NewRawNode([]byte(name))})
+	}
+	for _, p := range []Profile{UnixFSv1, UnixFSv0} {
+		for _, fanout := range []int{8, 256, 1024} {
+			p.Fanout, p.ShardSize = fanout, 1
+			compareDir(t, p, entries)
+		}
+	}
+}
+
+// What boxo wrote is listed and looked up here, and what was written here by boxo.
+func TestOracleReadDir(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		p := drawProfile(t)
+		p.Fanout = drawFanout(t)
+		p.ShardSize = rapid.SampledFrom([]int{1, 1 << 30}).Draw(t, "threshold")
+		entries := drawEntries(t, 200)
+		bs := new(MemBlocks)
+
+		options := boxoOptions(t, p)
+		if rapid.Bool().Draw(t, "attributes") {
+			options = append(options, uio.WithStat(os.FileMode(0o750), time.Unix(1<<33, 5)))
+		}
+		theirs, err := uio.NewDirectory(boxoDAG{bs}, options...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		theirs.SetHAMTShardingSize(p.ShardSize)
+		readHere(t, bs, fillBoxo(t, bs, theirs, entries).Cid(), entries)
+		sameLinks(t, bs)
+		readWithBoxo(t, bs, ourDir(t, bs, p, entries).CID, entries)
+	})
+}
+
+func readHere(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []named) {
+	t.Helper()
+	d, err := OpenDir(ctx, bs, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []DirEntry
+	if err := d.Each(ctx, func(e DirEntry) error { listed = append(listed, e); return nil }); err != nil {
+		t.Fatal(err)
+	}
+	sameListing(t, listed, entries)
+	for _, e := range entries {
+		want := nodeEntry(t, e.node)
+		if got, size, err := d.Lookup(ctx, e.name); err != nil || got != want.CID || size != want.TSize {
+			t.Fatalf("Lookup(%q) = %s, %d, %v; want %s, %d", e.name, got, size, err, want.CID, want.TSize)
+		}
+	}
+	var none *NoEntryError
+	if _, _, err := d.Lookup(ctx, strings.Repeat("nobody", 30)); !errors.As(err, &none) {
+		t.Fatalf("a name that is not there: %v", err)
+	}
+}
+
+func readWithBoxo(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []named) {
+	t.Helper()
+	n, err := boxoDAG{bs}.Get(ctx, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	d, err := uio.NewDirectoryFromNode(boxoDAG{bs}, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	links, err := d.Links(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var listed []DirEntry
+	for _, l := range links {
+		listed = append(listed, DirEntry{l.Name, l.Cid, l.Size})
+	}
+	sameListing(t, listed, entries)
+	for _, e := range entries {
+		if got, err := d.Find(ctx, e.name); err != nil || got.Cid() != e.node.Cid() {
+			t.Fatalf("boxo finds %v under %q, %v; want %s", got, e.name, err, e.node.Cid())
+		}
+	}
+	if _, err := d.Find(ctx, strings.Repeat("nobody", 30)); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("a name that is not there: %v", err)
+	}
+}
+
+// sameListing compares in the order of names: boxo lists shards as they come.
+func sameListing(t *rapid.T, listed []DirEntry, entries []named) {
+	t.Helper()
+	var want []DirEntry
+	for _, e := range entries {
+		n := nodeEntry(t, e.node)
+		want = append(want, DirEntry{e.name, n.CID, n.TSize})
+	}
+	byName := func(a, b DirEntry) int { return cmp.Compare(a.Name, b.Name) }
+	slices.SortFunc(listed, byName)
+	slices.SortFunc(want, byName)
+	if !slices.Equal(listed, want) {
+		t.Fatalf("%d entries are listed, or others than the %d that were added", len(listed), len(want))
+	}
+}

@@ -1,0 +1,158 @@
+package meter_test
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/tetratelabs/wazero/api"
+
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
+)
+
+// TestStack recurses without end in functions of many shapes: the charge must be met
+// before the engine's own stack is full, and be the same number of frames each time.
+func TestStack(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		code  string // locals and instructions; parameters are i32
+		count int    // of parameters
+		frame int64
+	}{
+		{"bare", "\x00\x10\x00", 0, 32},
+		{"parameter", "\x00\x20\x00\x10\x00", 1, 32 + 8*2},
+		{"operands", "\x00" + strings.Repeat("\x20\x00", 50) + "\x20\x00\x10\x00" + strings.Repeat("\x1a", 50), 1, 32 + 8*(52+50)},
+		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 32 + 8*80},
+		{"locals", "\x01\xe8\x07\x7e" + useAll(1000) + "\x10\x00" + useAll(1000), 0, 32 + 8*(1001+1000)},
+		{"vectors", "\x01\xc8\x01\x7b" + vectorsBefore(200) + "\x10\x00" + vectorsAfter(200), 0, 32 + 8*(400+3+400)},
+		{"many locals", "\x01\xa8\xc3\x01\x7e\x10\x00", 0, 32 + 8*25000},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := wasm(part(1, "\x01\x60"+string(rune(c.count))+strings.Repeat("\x7f", c.count)+"\x00"), part(3, "\x01\x00"),
+				part(5, "\x01\x00\x01"), part(7, "\x01\x01f\x00\x00"), part(10, "\x01"+sized(c.code+"\x0b")))
+			e := newEngine(t, true)
+			mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{}), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = mod.ExportedFunction("f").Call(t.Context(), make([]uint64, c.count)...)
+			if !errors.Is(err, errStack) {
+				t.Fatalf("not the charge, but the engine: %v", err)
+			}
+			left := int64(mod.ExportedGlobal(meter.StackExport).Get())
+			if want := int64(meter.StackLimit) % c.frame; left != want-c.frame {
+				t.Errorf("stack at the end %d, want %d: a frame is not %d bytes", left, want-c.frame, c.frame)
+			}
+			mod.ExportedGlobal(meter.StackExport).(api.MutableGlobal).Set(meter.StackLimit)
+		})
+	}
+}
+
+func getAll(n int) string {
+	var s []byte
+	for i := range n {
+		s = append(s, 0x20, byte(i))
+	}
+	return string(s)
+}
+
+// useAll changes each of n i64 locals, with no operand on the stack but its own.
+func useAll(n int) string {
+	var s []byte
+	for i := range n {
+		l := string(binary.AppendUvarint(nil, uint64(i)))
+		s = append(s, "\x20"+l+"\x50\xad\x21"+l...)
+	}
+	return string(s)
+}
+
+// vectorsBefore loads n v128 locals; vectorsAfter stores them.
+func vectorsBefore(n int) string {
+	var s strings.Builder
+	for i := range n {
+		fmt.Fprintf(&s, "\x41\x00\xfd\x00\x00%s\x21%s", binary.AppendUvarint(nil, uint64(i)), binary.AppendUvarint(nil, uint64(i)))
+	}
+	return s.String()
+}
+
+func vectorsAfter(n int) string {
+	var s strings.Builder
+	for i := range n {
+		fmt.Fprintf(&s, "\x41\x00\x20%s\xfd\x0b\x00%s", binary.AppendUvarint(nil, uint64(i)), binary.AppendUvarint(nil, uint64(i)))
+	}
+	return s.String()
+}
+
+// TestStackGivenBack: every way out of a function restores the counter.
+func TestStackGivenBack(t *testing.T) {
+	for name, code := range map[string]string{
+		"end":      "",
+		"return":   "\x0f",
+		"br":       "\x02\x40\x0c\x01\x0b",
+		"br_if":    "\x41\x01\x0d\x00",
+		"br_table": "\x03\x40\x41\x01\x0e\x02\x01\x01\x01\x0b",
+		"in loop":  "\x03\x40\x0f\x0b",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x02\x00\x00"), part(7, "\x01\x01f\x00\x01"),
+				part(10, "\x02"+body("")+body("\x10\x00"+code)))
+			e := newEngine(t, true)
+			mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{Stack: 1 << 20}), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := mod.ExportedFunction("f").Call(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if left := mod.ExportedGlobal(meter.StackExport).Get(); left != 1<<20 {
+				t.Errorf("%d bytes of stack are left of %d", left, 1<<20)
+			}
+		})
+	}
+}
+
+// TestStackOfFewLocals: the engine gives each value that it keeps in memory a place of its
+// own in the frame, so that a long function of few locals has a large one.
+func TestStackOfFewLocals(t *testing.T) {
+	sum := func(locals, terms int) string { // many values alive at once, none across a call
+		var s strings.Builder
+		fmt.Fprintf(&s, "\x02\x01\x7f%c\x7e", locals)
+		for i := range locals {
+			fmt.Fprintf(&s, "\x41\x00\x29\x03%c\x21%c", 4*(i%30), i+1)
+		}
+		for i := range terms {
+			fmt.Fprintf(&s, "\x20%c\x20%c\x7c\x20%c\x85\x21%c", i%locals+1, (i*7+3)%locals+1, (i*11+5)%locals+1, i%locals+1)
+		}
+		for i := range locals {
+			fmt.Fprintf(&s, "\x20%c\xa7\x20\x00\x6a\x21\x00", i+1)
+		}
+		return s.String()
+	}
+	for name, code := range map[string]string{
+		"100 calls":    "\x01\x02\x7f" + strings.Repeat("\x10\x00\x21\x01\x20\x00\x20\x01\x6a\x21\x00", 100),
+		"3000 calls":   "\x01\x02\x7f" + strings.Repeat("\x10\x00\x21\x01\x20\x00\x20\x01\x6a\x21\x00", 3000),
+		"wide calls":   "\x02\x01\x7f\x02\x7e" + strings.Repeat("\x10\x00\xad\x21\x02\x20\x01\x20\x02\x7c\x21\x01", 3000),
+		"vectors":      "\x02\x01\x7f\x02\x7b" + strings.Repeat("\x10\x00\xfd\x11\x21\x02\x20\x01\x20\x02\xfd\x51\x21\x01", 3000),
+		"3000 ifs":     "\x01\x02\x7f" + strings.Repeat("\x10\x00\x04\x40\x10\x00\x21\x01\x05\x10\x00\x21\x01\x0b\x10\x00\x20\x01\x6a\x21\x00", 3000),
+		"operands":     "\x01\x02\x7f" + strings.Repeat("\x10\x00\x10\x00\x6a\x1a", 3000),
+		"16 live, 300": sum(16, 300), "16 live, 3000": sum(16, 3000),
+		"30 live, 300": sum(30, 300), "30 live, 3000": sum(30, 3000),
+		"60 live, 300": sum(60, 300), "60 live, 3000": sum(60, 3000),
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := wasm(part(1, "\x01\x60\x00\x01\x7f"), part(3, "\x02\x00\x00"), part(5, "\x01\x00\x01"), part(7, "\x01\x01f\x00\x01"),
+				part(10, "\x02"+body("\x41\x07")+sized(code+"\x10\x01\x20\x00\x6a\x0b")))
+			e := newEngine(t, true)
+			mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{}), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = mod.ExportedFunction("f").Call(t.Context()); !errors.Is(err, errStack) {
+				left := int64(mod.ExportedGlobal(meter.StackExport).Get())
+				t.Fatalf("the engine's stack is full with %d bytes left: %v", left, class(err))
+			}
+		})
+	}
+}
