@@ -28,6 +28,8 @@ func TestMain(m *testing.M) {
 //
 //	exits CODE command…   run command, which must end with that exit code
 //	sets NAME             put the last line of stdout into the variable NAME
+//	flips FILE AT TARGET  write FILE with a bit of its byte AT turned
+//	lies OUTCOME LIE RECEIPT   write another outcome for OUTCOME's task, and a receipt for it
 func TestScripts(t *testing.T) {
 	guests, err := filepath.Abs("testdata/guests")
 	if err != nil {
@@ -46,7 +48,9 @@ func TestScripts(t *testing.T) {
 			}
 			return false, errors.New("unknown condition " + condition)
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "sets": sets},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"exits": exits, "sets": sets, "flips": flips, "lies": lies,
+		},
 	})
 }
 
@@ -98,7 +102,7 @@ func TestHelp(t *testing.T) {
 	checkHelp(t, []string{"--help"})
 	checkHelp(t, nil)
 	walk(nil, commandNames(app.Commands))
-	if seen < 28 {
+	if seen < 40 {
 		t.Errorf("the help of %d commands was looked at, there should be more", seen)
 	}
 }

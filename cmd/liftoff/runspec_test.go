@@ -7,6 +7,9 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
 func TestParseInput(t *testing.T) {
@@ -48,14 +51,45 @@ func TestSecretive(t *testing.T) {
 }
 
 func TestLimits(t *testing.T) {
-	for memory, pages := range map[string]uint64{"": 0, "64KiB": 1, "512MiB": 8192, "4GiB": 65536, "100000": 1} {
-		if got, err := (runSpec{Memory: memory}).limits(); err != nil || got.Pages != pages {
-			t.Errorf("%q: %d pages, %v; want %d", memory, got.Pages, err, pages)
+	for _, test := range []struct {
+		spec runSpec
+		want job.Limits
+	}{
+		{runSpec{}, job.Limits{}},
+		{runSpec{Memory: "64KiB"}, job.Limits{Pages: 1}},
+		{runSpec{Memory: "4GiB"}, job.Limits{Pages: 65536}},
+		{runSpec{Memory: "100000"}, job.Limits{Pages: 1}},
+		{runSpec{Fuel: "5G", Memory: "512MiB", MaxOut: "10MB"}, job.Limits{Fuel: 5e9, Pages: 8192, Out: 10e6}},
+	} {
+		if got, err := test.spec.limits(); err != nil || got != test.want {
+			t.Errorf("%+v: %+v, %v; want %+v", test.spec, got, err, test.want)
 		}
 	}
-	for _, memory := range []string{"0", "1KiB", "5GiB", "lots"} {
-		if got, err := (runSpec{Memory: memory}).limits(); err == nil {
-			t.Errorf("%q: %d pages, want an error", memory, got.Pages)
+	for _, spec := range []runSpec{
+		{Memory: "0"}, {Memory: "1KiB"}, {Memory: "5GiB"}, {Memory: "lots"}, {Fuel: "0"}, {Fuel: "lots"}, {MaxOut: "0"}, {MaxOut: "lots"},
+	} {
+		if got, err := spec.limits(); err == nil {
+			t.Errorf("%+v: %+v, want an error", spec, got)
+		}
+	}
+}
+
+// TestReadLine counts inputs whose size is known, and some whose count gave up.
+func TestReadLine(t *testing.T) {
+	for _, test := range []struct {
+		read api.Read
+		of   total
+		want string
+	}{
+		{api.Read{Blocks: 1, Bytes: 5}, total{3, 2048, true}, "1 of 3 blocks (5 B of 2.0 KiB)"},
+		{api.Read{Blocks: 1, Bytes: 5}, total{1, 5, true}, "1 of 1 block (5 B of 5 B)"},
+		{api.Read{Blocks: 1, Bytes: 5}, total{3, 2048, false}, "1 of 3 blocks or more (5 B of 2.0 KiB)"},
+		{api.Read{Blocks: 4, Bytes: 4096}, total{3, 2048, false}, "4 blocks (4.0 KiB)"},
+		{api.Read{Blocks: 2, Bytes: 4096}, total{3, 2048, false}, "2 blocks (4.0 KiB)"},
+		{api.Read{Blocks: 3, Bytes: 2048}, total{3, 2048, false}, "3 blocks (2.0 KiB)"},
+	} {
+		if got := readLine(test.read, test.of); got != test.want {
+			t.Errorf("%q, want %q", got, test.want)
 		}
 	}
 }
