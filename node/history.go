@@ -2,103 +2,145 @@ package node
 
 import (
 	"context"
-	"encoding/json"
+	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
-	"io/fs"
 	"log/slog"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
 // Bounds of the history.
 const (
-	maxJobs      = 10_000
-	maxJobRecord = 32 << 20
+	maxJobs = 10_000
+	// pruneEvery is how many jobs may be too many before the oldest are dropped.
+	pruneEvery = 512
+	// recordAfter is how long a job runs before there is a record of it: one that ends
+	// sooner is written once, and of one that is killed sooner nobody has heard.
+	recordAfter = 10 * time.Millisecond
 )
 
-// history keeps one file for each job, "<id>.json". It is for people: what a job made
-// is kept by a pin, whether its record can be read or not.
+// history keeps one record for each job. It is for people: what a job made is kept by a
+// pin, whether its record can be read or not.
 type history struct {
-	dir   string
+	store *store.Store
 	clock func() time.Time
 	log   *slog.Logger
 	ids   ids
+	ended atomic.Uint64 // jobs
 
 	mu   sync.Mutex
-	live map[string]bool // ids of this process's jobs that have not ended
+	live map[string]*liveJob // of this process, that have not ended
 }
 
-func newHistory(dir string, clock func() time.Time, log *slog.Logger) *history {
-	return &history{dir: dir, clock: clock, log: log, live: map[string]bool{}}
+// liveJob is a job that runs.
+type liveJob struct {
+	job     api.Job
+	expires time.Time
+	timer   *time.Timer // writes the record
+	over    bool        // its last record is being written
 }
 
-// record is the content of a job's file.
-type record struct {
-	Job     json.RawMessage `json:"job"` // as api.EncodeJob makes it
-	Expires time.Time       `json:"expires,omitzero"`
+func newHistory(s *store.Store, clock func() time.Time, log *slog.Logger) *history {
+	return &history{store: s, clock: clock, log: log, live: map[string]*liveJob{}}
 }
 
-// begin gives j an id and a record: from now on it is running.
-func (h *history) begin(j *api.Job, expires time.Time) error {
+// begin gives j an id: from now on it is running.
+func (h *history) begin(j *api.Job, expires time.Time) {
 	j.ID, j.State = h.ids.next(h.clock()), api.JobRunning
 	h.mu.Lock()
-	h.live[j.ID] = true
-	h.mu.Unlock()
-	if err := h.write(*j, expires); err != nil {
-		h.forget(j.ID)
-		return err
-	}
-	return nil
-}
-
-// end writes j's last record. Now and then it drops the oldest records.
-func (h *history) end(j api.Job, expires time.Time) error {
-	defer h.forget(j.ID)
-	if strings.HasSuffix(j.ID, "0") { // of 32 jobs one
-		h.prune()
-	}
-	return h.write(j, expires)
-}
-
-func (h *history) forget(id string) {
-	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.live, id)
+	id := j.ID
+	h.live[id] = &liveJob{job: *j, expires: expires, timer: time.AfterFunc(recordAfter, func() { h.recordLive(id) })}
 }
 
-func (h *history) isLive(id string) bool {
-	h.mu.Lock()
+// recordLive writes the record of a job that runs.
+func (h *history) recordLive(id string) {
+	h.mu.Lock() // until it is written: the last record must come later
 	defer h.mu.Unlock()
-	return h.live[id]
-}
-
-func (h *history) path(id string) string { return filepath.Join(h.dir, id+".json") }
-
-func (h *history) write(j api.Job, expires time.Time) error {
-	b, err := api.EncodeJob(j)
+	l := h.live[id]
+	if l == nil || l.over {
+		return
+	}
+	r, err := jobRecord(l.job, l.expires)
 	if err == nil {
-		b, err = json.Marshal(record{b, expires})
+		err = h.store.Commit(context.Background(), store.Batch{Records: []store.Record{r}})
 	}
 	if err != nil {
-		return fmt.Errorf("record job %s: %w", j.ID, err)
+		h.log.Warn("a running job is not in the history", "job", id, "error", err)
 	}
-	temp := filepath.Join(h.dir, j.ID+".new")
-	if err = os.WriteFile(temp, b, 0o600); err == nil {
-		err = os.Rename(temp, h.path(j.ID))
+}
+
+// last returns j's last record, for the caller to write before he calls end.
+func (h *history) last(j api.Job, expires time.Time) (store.Record, error) {
+	h.mu.Lock()
+	if l := h.live[j.ID]; l != nil {
+		l.over = true
+		l.timer.Stop()
 	}
+	h.mu.Unlock()
+	return jobRecord(j, expires)
+}
+
+// end forgets that a job runs. Now and then it drops the oldest records.
+func (h *history) end(id string) {
+	h.mu.Lock()
+	delete(h.live, id)
+	h.mu.Unlock()
+	if h.ended.Add(1)%pruneEvery == 0 {
+		if _, err := h.names(context.Background(), ""); err != nil {
+			h.log.Warn("old jobs are not dropped", "error", err)
+		}
+	}
+}
+
+// liveJobs returns those that run whose ids begin with prefix.
+func (h *history) liveJobs(prefix string) map[string]api.Job {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	jobs := map[string]api.Job{}
+	for id, l := range h.live {
+		if strings.HasPrefix(id, prefix) {
+			jobs[id] = l.job
+		}
+	}
+	return jobs
+}
+
+// A job's record is named "j/" and the characters of its id, each as far from the end of
+// the alphabet as the id's is from its beginning: so the newest come first. It is eight
+// bytes, when it expires in milliseconds since 1970 or 0, and what api.EncodeJob makes.
+const jobPrefix = "j/"
+
+func jobName(id string) string {
+	return jobPrefix + mirror(strings.TrimPrefix(id, idPrefix))
+}
+
+func jobID(name string) string { return idPrefix + mirror(strings.TrimPrefix(name, jobPrefix)) }
+
+// mirror is its own inverse.
+func mirror(chars string) string {
+	return strings.Map(func(r rune) rune {
+		return rune(idAlphabet[len(idAlphabet)-1-strings.IndexRune(idAlphabet, r)])
+	}, chars)
+}
+
+func jobRecord(j api.Job, expires time.Time) (store.Record, error) {
+	b, err := api.EncodeJob(j)
 	if err != nil {
-		os.Remove(temp)
-		return fmt.Errorf("record job %s: %w", j.ID, err)
+		return store.Record{}, fmt.Errorf("record job %s: %w", j.ID, err)
 	}
-	return nil
+	var ms uint64
+	if !expires.IsZero() {
+		ms = uint64(expires.UnixMilli())
+	}
+	return store.Record{Name: jobName(j.ID), Value: append(binary.BigEndian.AppendUint64(nil, ms), b...)}, nil
 }
 
 // errExpired says that a record's time is over.
@@ -106,122 +148,124 @@ var errExpired = errors.New("expired")
 
 // read reads one record. A job that says that it is running and is not one of this
 // process's was interrupted with the process that ran it.
-func (h *history) read(id string) (api.Job, error) {
-	live := h.isLive(id) // before the file is read: it may end meanwhile
-	f, err := os.Open(h.path(id))
+func (h *history) read(id string, live map[string]api.Job) (api.Job, error) {
+	b, found, err := h.store.Lookup(jobName(id))
+	if j, ok := live[id]; ok && !found && err == nil {
+		return j, nil
+	}
 	if err != nil {
 		return api.Job{}, err
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxJobRecord+1))
-	if err != nil {
-		return api.Job{}, err
+	if !found {
+		return api.Job{}, errExpired // dropped meanwhile
 	}
-	if len(b) > maxJobRecord {
-		return api.Job{}, fmt.Errorf("more than %d bytes", maxJobRecord)
+	if len(b) < 8 {
+		return api.Job{}, fmt.Errorf("it has %d bytes", len(b))
 	}
-	var r record
-	if err := json.Unmarshal(b, &r); err != nil {
-		return api.Job{}, err
-	}
-	if !r.Expires.IsZero() && !h.clock().Before(r.Expires) && !live {
+	_, running := live[id]
+	if ms := binary.BigEndian.Uint64(b); ms != 0 && h.clock().UnixMilli() >= int64(ms) && !running {
 		return api.Job{}, errExpired
 	}
-	j, err := api.DecodeJob(r.Job)
+	j, err := api.DecodeJob(b[8:])
 	if err != nil {
 		return api.Job{}, err
 	}
 	if j.ID != id {
 		return api.Job{}, fmt.Errorf("it is the record of job %q", j.ID)
 	}
-	if j.State == api.JobRunning && !live {
+	if j.State == api.JobRunning && !running {
 		j.State = api.JobFailed
 		j.Err = &api.Error{Code: api.CodeInterrupted, Message: "interrupted: the process that ran it ended", Hint: "run it again"}
 	}
 	return j, nil
 }
 
-// names returns the ids that have records, newest first.
-func (h *history) names() (ids []string, temps []string, err error) {
-	d, err := os.Open(h.dir)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read job history: %w", err)
-	}
-	defer d.Close()
-	all, err := d.Readdirnames(-1)
-	if err != nil {
-		return nil, nil, fmt.Errorf("read job history: %w", err)
-	}
-	for _, name := range all {
-		if id, ok := strings.CutSuffix(name, ".json"); ok && isID(id) {
-			ids = append(ids, id)
-		} else if id, ok := strings.CutSuffix(name, ".new"); ok && isID(id) {
-			temps = append(temps, id)
+// names returns the ids that begin with prefix and have a record, newest first. It drops
+// what is beyond maxJobs.
+func (h *history) names(ctx context.Context, prefix string) ([]string, error) {
+	var all []string
+	err := h.store.Records(ctx, jobName(prefix), func(name string, _ func() ([]byte, error)) error {
+		if chars := strings.TrimPrefix(name, jobPrefix); strings.Trim(chars, idAlphabet) == "" && isID(jobID(name)) {
+			all = append(all, jobID(name))
 		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read job history: %w", err)
 	}
-	slices.Sort(ids)
-	slices.Reverse(ids)
-	return ids, temps, nil
+	if prefix == "" && len(all) > maxJobs {
+		if err := h.drop(all[maxJobs:]); err != nil {
+			return nil, err
+		}
+		all = all[:maxJobs]
+	}
+	return all, nil
 }
 
-// prune drops what is beyond maxJobs and what killed processes left half written.
-func (h *history) prune() ([]string, error) {
-	ids, temps, err := h.names()
-	if err != nil {
-		return nil, err
+// drop removes records; in a read-only repo they stay.
+func (h *history) drop(ids []string) error {
+	if len(ids) == 0 || h.store.ReadOnly() {
+		return nil
 	}
-	for _, id := range temps {
-		if !h.isLive(id) {
-			os.Remove(filepath.Join(h.dir, id+".new"))
-		}
+	var b store.Batch
+	for _, id := range ids {
+		b.Records = append(b.Records, store.Record{Name: jobName(id), Delete: true})
 	}
-	for len(ids) > maxJobs {
-		last := ids[len(ids)-1]
-		if !h.isLive(last) {
-			os.Remove(h.path(last)) // in a read-only repo they stay
-		}
-		ids = ids[:len(ids)-1]
-	}
-	return ids, nil
+	return h.store.Commit(context.Background(), b)
 }
 
 // list returns the jobs, newest first, and drops the expired ones.
 func (h *history) list(ctx context.Context) ([]api.Job, error) {
-	ids, err := h.prune()
+	live := h.liveJobs("") // before the records are read: they may end meanwhile
+	ids, err := h.names(ctx, "")
 	if err != nil {
 		return nil, err
 	}
 	jobs := make([]api.Job, 0, len(ids))
-	for _, id := range ids {
+	var expired []string
+	for _, id := range withLive(ids, live) {
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		j, err := h.read(id)
+		j, err := h.read(id, live)
 		switch {
 		case err == nil:
 			jobs = append(jobs, j)
 		case errors.Is(err, errExpired):
-			os.Remove(h.path(id))
-		case !errors.Is(err, fs.ErrNotExist):
-			h.log.Warn("a job's record cannot be read", "file", h.path(id), "error", err)
+			expired = append(expired, id)
+		default:
+			h.log.Warn("a job's record cannot be read", "job", id, "error", err)
 		}
 	}
-	return jobs, nil
+	return jobs, h.drop(expired)
+}
+
+// withLive adds the ids of jobs that have no record yet.
+func withLive(ids []string, live map[string]api.Job) []string {
+	for id := range live {
+		if !slices.Contains(ids[:min(len(ids), 4*len(live)+64)], id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.Sort(ids)
+	slices.Reverse(ids)
+	return slices.Compact(ids)
 }
 
 // find returns the one job whose id begins with prefix, "j-" being understood.
-func (h *history) find(prefix string) (api.Job, error) {
+func (h *history) find(ctx context.Context, prefix string) (api.Job, error) {
 	if !strings.HasPrefix(prefix, idPrefix) {
 		prefix = idPrefix + prefix
 	}
 	if !isIDPrefix(prefix) || prefix == idPrefix {
 		return api.Job{}, api.Errorf(api.CodeUsage, "%q is not the beginning of a job's id", prefix)
 	}
-	ids, _, err := h.names()
+	live := h.liveJobs(prefix)
+	ids, err := h.names(ctx, prefix)
 	if err != nil {
 		return api.Job{}, err
 	}
-	ids = slices.DeleteFunc(ids, func(id string) bool { return !strings.HasPrefix(id, prefix) })
+	ids = withLive(ids, live)
 	if len(ids) > 1 {
 		return api.Job{}, &api.Error{
 			Code: api.CodeUsage, Message: fmt.Sprintf("%d jobs begin with %s", len(ids), prefix),
@@ -231,8 +275,8 @@ func (h *history) find(prefix string) (api.Job, error) {
 	if len(ids) == 0 {
 		return api.Job{}, noJob(prefix)
 	}
-	j, err := h.read(ids[0])
-	if errors.Is(err, errExpired) || errors.Is(err, fs.ErrNotExist) {
+	j, err := h.read(ids[0], live)
+	if errors.Is(err, errExpired) {
 		return api.Job{}, noJob(prefix)
 	}
 	if err != nil {

@@ -34,6 +34,8 @@ type Node struct {
 	log     *slog.Logger
 	clock   func() time.Time
 	history *history
+	self    self
+	version string // of liftoff
 
 	mu             sync.Mutex
 	places         *semaphore.Weighted // nil: not made yet. For runs that execute; first come, first served
@@ -69,7 +71,8 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		store: s, log: cfg.Log, clock: cfg.Clock,
-		history:   newHistory(s.JobsDir(), cfg.Clock, cfg.Log),
+		version: cfg.Version, self: self{store: s},
+		history:   newHistory(s, cfg.Clock, cfg.Log),
 		executors: cfg.Executors,
 	}
 	n.View = n.Begin()

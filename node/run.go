@@ -9,8 +9,8 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
-	"golang.org/x/sync/errgroup"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -28,8 +28,9 @@ const (
 )
 
 // Run implements api.Jobs. The job is in the history from here on; its Task, Outcome,
-// module, inputs and output are pinned before it is reported as done. What it reports
-// survives a loss of power. An error of one of w's writers is returned as it is.
+// Receipt, module, inputs and output are pinned before it is reported as done. What it
+// reports survives a kill of the process at once, and a loss of power after the store's
+// next sync. An error of one of w's writers is returned as it is.
 func (v *View) Run(ctx context.Context, r api.Request, w api.Watch) (api.Job, error) {
 	n := v.node
 	task, err := check(r)
@@ -39,12 +40,10 @@ func (v *View) Run(ctx context.Context, r api.Request, w api.Watch) (api.Job, er
 	if n.store.ReadOnly() {
 		return api.Job{}, apiError(ctx, &store.ReadOnlyError{Dir: n.store.Dir()})
 	}
-	executors, err := n.startRun(ctx)
+	id, err := n.self.identity()
 	if err != nil {
 		return api.Job{}, apiError(ctx, err)
 	}
-	defer n.endRun()
-
 	j := api.Job{Task: task.CID(), Labels: r.Labels, Created: n.clock().UTC()}
 	expires := time.Time{}
 	if r.Keep != api.KeepForever {
@@ -53,20 +52,22 @@ func (v *View) Run(ctx context.Context, r api.Request, w api.Watch) (api.Job, er
 			expires = j.Created.Add(api.DefaultKeep)
 		}
 	}
-	if err := n.history.begin(&j, expires); err != nil {
-		return api.Job{}, apiError(ctx, err)
-	}
-	e := evaluation{node: n, session: n.store.Begin(), r: r, task: task, expires: expires}
+	n.history.begin(&j, expires)
+	defer n.history.end(j.ID)
+	e := evaluation{node: n, session: n.store.Begin(), self: id, r: r, task: task, expires: expires}
 	defer e.session.End()
-	err = e.run(ctx, executors, w, &j)
-	j.Ended = n.clock().UTC()
-	if err != nil {
-		j.State, j.Err, j.Outcome, j.Result = api.JobFailed, api.AsError(err), cid.Undef, nil
-	} else {
-		j.State = api.JobDone
+	hit, err := e.recall(ctx, w, &j)
+	if err == nil && !hit {
+		err = e.run(ctx, w, &j)
 	}
-	if e := n.history.end(j, expires); e != nil {
-		n.log.Warn("a job's end is not in the history", "job", j.ID, "error", e)
+	if err == nil {
+		j.State, j.Ended = api.JobDone, n.clock().UTC()
+		err = apiError(ctx, e.keep(ctx, j))
+	}
+	if err != nil {
+		j.State, j.Err, j.Ended = api.JobFailed, api.AsError(err), n.clock().UTC()
+		j.Outcome, j.Result, j.Receipt, j.Cached = cid.Undef, nil, cid.Undef, false
+		e.keepFailed(j)
 	}
 	return j, err
 }
@@ -106,14 +107,22 @@ func check(r api.Request) (dag.Block, error) {
 type evaluation struct {
 	node    *Node
 	session *store.Session // keeps inputs and output until the pin does
+	self    host.Identity
 	r       api.Request
 	task    dag.Block
 	expires time.Time
+	blocks  []dag.Block    // to be committed
+	records []store.Record // the same
 }
 
 // run evaluates the Task and fills in j what came of it. Its error is an *api.Error,
 // or that of one of w's writers.
-func (e *evaluation) run(ctx context.Context, executors runtime.Executors, w api.Watch, j *api.Job) error {
+func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
+	executors, err := e.node.startRun(ctx)
+	if err != nil {
+		return apiError(ctx, err)
+	}
+	defer e.node.endRun()
 	roots := e.roots()
 	if err := e.hold(ctx, roots); err != nil {
 		return apiError(ctx, err)
@@ -122,15 +131,15 @@ func (e *evaluation) run(ctx context.Context, executors runtime.Executors, w api
 	if err != nil {
 		return e.explain(ctx, err)
 	}
-	result, err := e.execute(ctx, executor, roots, w, j)
+	asked := e.node.clock()
+	result, began, err := e.execute(ctx, executor, roots, w, j)
 	if err != nil {
 		return err
 	}
 	j.Result, j.Fault = &result.Outcome, clip(result.Fault)
 	j.Refs = result.Refs[:min(len(result.Refs), maxRefs)]
 	j.Compile, j.Run = result.Compile, result.Elapsed
-	j.Outcome, err = e.keep(ctx, j.ID, result.Outcome)
-	return apiError(ctx, err)
+	return apiError(ctx, e.attest(j, executor.Traits(), began.Sub(asked)))
 }
 
 // root is a DAG that the Task names.
@@ -176,19 +185,21 @@ func (e *evaluation) hold(ctx context.Context, roots []root) error {
 			}
 		}
 	}
-	return e.session.Put(ctx, e.task)
+	e.blocks = append(e.blocks, e.task)
+	return nil
 }
 
-// execute runs the guest when its turn has come.
-func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []root, w api.Watch, j *api.Job) (runtime.Result, error) {
+// execute runs the guest when its turn has come, and says when that was.
+func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []root, w api.Watch, j *api.Job) (runtime.Result, time.Time, error) {
 	p, err := takePlace(ctx, e.node.places)
 	if err != nil {
-		return runtime.Result{}, e.explain(ctx, err)
+		return runtime.Result{}, time.Time{}, e.explain(ctx, err)
 	}
 	defer p.leave()
+	began := e.node.clock()
 	scratch, remove, err := e.node.store.NewScratch()
 	if err != nil {
-		return runtime.Result{}, apiError(ctx, err)
+		return runtime.Result{}, began, apiError(ctx, err)
 	}
 	defer func() {
 		if err := remove(); err != nil {
@@ -204,48 +215,22 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 	for _, r := range roots[1:] {
 		inputs = append(inputs, r.cid)
 	}
-	seen := newReads(e.session, e.r.Task.Mod, inputs)
+	made := newSmallBlocks(e.session)
+	seen := newReads(made, e.r.Task.Mod, inputs)
 	result, err := x.Run(ctx, e.r.Task, e.r.Limits.OrDefault(), runtime.Env{
 		Blocks: seen, Scratch: scratch,
 		Stdout: p.writer(w.Stdout), Stderr: p.writer(w.Stderr), Progress: w.Progress,
+		Trusted: e.r.Trusted,
 	})
 	j.Read = seen.total()
 	if err == nil {
-		return result, nil
+		e.blocks = append(e.blocks, made.blocks()...)
+		return result, began, nil
 	}
 	if werr := p.writeErr(); werr != nil {
-		return runtime.Result{}, werr
+		return runtime.Result{}, began, werr
 	}
-	return runtime.Result{}, e.explain(ctx, err)
-}
-
-// keep writes the Outcome down and pins all that belongs to the job.
-func (e *evaluation) keep(ctx context.Context, id string, o job.Outcome) (cid.Cid, error) {
-	b, err := o.Encode()
-	if err != nil {
-		return cid.Undef, fmt.Errorf("the executor's outcome: %w", err)
-	}
-	outcome := dag.NewBlock(cid.DagCBOR, b)
-	if err := e.session.Put(ctx, outcome); err != nil {
-		return cid.Undef, err
-	}
-	p := store.Pin{Name: "job:" + id, Created: e.node.clock(), Expires: e.expires}
-	p.Roots = append(p.Roots, store.Root{CID: e.task.CID()}, store.Root{CID: outcome.CID()})
-	for _, c := range append([]cid.Cid{e.r.Task.Mod, o.Root, o.Stdout, o.Stderr}, e.r.Local...) {
-		if c.Defined() {
-			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
-		}
-	}
-	// Both wait for the disk, and neither needs the other to be first: nothing is
-	// reported before both are done.
-	var g errgroup.Group
-	g.Go(func() error { return e.node.store.Sync(ctx) })
-	g.Go(func() error { return e.node.store.AddPin(ctx, p) })
-	if err := g.Wait(); err != nil {
-		e.node.store.RemovePin(p.Name) // where there is none, that is as well
-		return cid.Undef, err
-	}
-	return outcome.CID(), nil
+	return runtime.Result{}, began, e.explain(ctx, err)
 }
 
 // explain turns an executor's error into an *api.Error.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	goruntime "runtime"
 	"strings"
@@ -18,6 +17,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/ipfs/go-cid"
 
+	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node"
@@ -81,7 +81,7 @@ func TestRun(t *testing.T) {
 			t.Fatalf("%v, %v", pins, err)
 		}
 		want := []api.Root{
-			{CID: j.Task}, {CID: j.Outcome},
+			{CID: j.Task}, {CID: j.Outcome}, {CID: j.Receipt},
 			{CID: mod, Recursive: true}, {CID: j.Result.Root, Recursive: true}, {CID: local, Recursive: true},
 		}
 		if d := cmp.Diff(want, pins[0].Roots, cmp.Comparer(equalCIDs)); d != "" {
@@ -389,6 +389,7 @@ func TestKilledRun(t *testing.T) {
 	a := start(t, "run", dir)
 	a.want(t, "joined true")
 	a.want(t, "waiting")
+	time.Sleep(300 * time.Millisecond) // until it has a record
 	a.Process.Kill()
 	a.Wait()
 	if left, _ := filepath.Glob(filepath.Join(dir, "scratch", "*")); len(left) != 1 {
@@ -407,41 +408,75 @@ func TestKilledRun(t *testing.T) {
 	}
 }
 
+// withStore opens the repo without a node: no process has it.
+func withStore(t testing.TB, dir string, f func(s *store.Store)) {
+	t.Helper()
+	s, err := store.Open(dir, store.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f(s)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func commit(t testing.TB, s *store.Store, records ...store.Record) {
+	t.Helper()
+	if err := s.Commit(t.Context(), store.Batch{Records: records}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// jobRecords returns the names of the jobs' records.
+func jobRecords(t testing.TB, s *store.Store) (names []string) {
+	t.Helper()
+	err := s.Records(t.Context(), "j/", func(name string, _ func() ([]byte, error)) error {
+		names = append(names, name)
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
 // Records that are no records, of whatever kind, hide no other.
 func TestDamagedHistory(t *testing.T) {
 	dir := t.TempDir()
-	s := join(t, dir)
+	s, err := node.Join(t.Context(), config(dir))
+	if err != nil {
+		t.Fatal(err)
+	}
 	mod := put(t, s, "module")
 	j, err := s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello")}, api.Watch{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	good, err := os.ReadFile(filepath.Join(dir, "jobs", j.ID+".json"))
-	if err != nil {
+	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	other := "j-" + strings.Repeat("0", 20)
-	for name, content := range map[string]string{
-		other + ".json":                          string(good), // another job's record
-		"j-" + strings.Repeat("1", 20) + ".json": "",
-		"j-" + strings.Repeat("2", 20) + ".json": `{"job":{"id":1}}`,
-		"j-" + strings.Repeat("3", 20) + ".new":  "half",
-		"notes.txt":                              "x",
-		"j-short.json":                           "{}",
-	} {
-		if err := os.WriteFile(filepath.Join(dir, "jobs", name), []byte(content), 0o600); err != nil {
+	withStore(t, dir, func(st *store.Store) {
+		good, found, err := st.Lookup(jobRecords(t, st)[0])
+		if err != nil || !found {
 			t.Fatal(err)
 		}
-	}
+		commit(t, st,
+			store.Record{Name: "j/" + strings.Repeat("v", 20), Value: good}, // another job's record
+			store.Record{Name: "j/" + strings.Repeat("u", 20)},
+			store.Record{Name: "j/" + strings.Repeat("t", 20), Value: []byte(`12345678{"id":1}`)},
+			store.Record{Name: "j/" + strings.Repeat("s", 20), Value: []byte("short")},
+			store.Record{Name: "j/short", Value: good},
+			store.Record{Name: "j/\xff", Value: good},
+		)
+	})
+	s = join(t, dir)
 	jobs, err := s.Jobs.List(t.Context())
 	if err != nil || len(jobs) != 1 || jobs[0].ID != j.ID {
 		t.Errorf("%v, %v", jobs, err)
 	}
-	if _, err := s.Jobs.Find(t.Context(), other); codeOf(err) != api.CodeFault {
+	if _, err := s.Jobs.Find(t.Context(), "j-"+strings.Repeat("0", 20)); codeOf(err) != api.CodeFault {
 		t.Errorf("find a damaged record: %v", err)
-	}
-	if exists(dir, "jobs", "j-"+strings.Repeat("3", 20)+".new") {
-		t.Error("the half-written record is still there")
 	}
 }
 
@@ -491,18 +526,31 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 
 	// The oldest go beyond 10,000, even one that is kept for ever.
-	for i := range 10_000 {
-		name := fmt.Sprintf("j-v%019d.json", i)
-		if err := os.WriteFile(filepath.Join(dir, "jobs", name), nil, 0o600); err != nil {
-			t.Fatal(err)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	withStore(t, dir, func(st *store.Store) {
+		var newer []store.Record
+		for i := range 10_000 {
+			newer = append(newer, store.Record{Name: fmt.Sprintf("j/0%019d", i)})
 		}
+		commit(t, st, newer...)
+	})
+	s, err = node.Join(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
 	}
 	if got := ids(); len(got) != 0 {
 		t.Errorf("%v", got)
 	}
-	if exists(dir, "jobs", forever.ID+".json") {
-		t.Error("the 10,001st record is still there")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
 	}
+	withStore(t, dir, func(st *store.Store) {
+		if n := len(jobRecords(t, st)); n != 10_000 {
+			t.Errorf("%d records", n)
+		}
+	})
 }
 
 func BenchmarkJoinClose(b *testing.B) {

@@ -98,9 +98,12 @@ func (v *View) Pins(ctx context.Context) ([]api.Pin, error) {
 	return pins, nil
 }
 
-// Collect implements api.Upkeep.
+// Collect implements api.Upkeep. Memos and receipts whose blocks are gone are dropped.
 func (v *View) Collect(ctx context.Context) (api.Collected, error) {
 	c, err := v.node.store.Collect(ctx, v.node.clock())
+	if err == nil {
+		err = v.node.dropGone(ctx)
+	}
 	return api.Collected{
 		Removed: c.Removed, RemovedBytes: c.RemovedBytes, Kept: c.Kept, KeptBytes: c.KeptBytes,
 	}, apiError(ctx, err)
@@ -129,6 +132,6 @@ func (v *View) List(ctx context.Context) ([]api.Job, error) {
 
 // Find implements api.Jobs.
 func (v *View) Find(ctx context.Context, prefix string) (api.Job, error) {
-	j, err := v.node.history.find(prefix)
+	j, err := v.node.history.find(ctx, prefix)
 	return j, apiError(ctx, err)
 }

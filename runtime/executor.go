@@ -36,6 +36,7 @@ type Executor interface {
 // Traits is what a scheduler needs to know of an executor.
 type Traits struct {
 	Engine        string   // "wasm"
+	Version       string   // what runs the guests, for receipts: "wazero v1.12.0"
 	ABIs          []string // the values of Task.ABI that it runs
 	Deterministic bool     // equal Tasks have equal Outcomes
 }
@@ -50,6 +51,9 @@ type Env struct {
 	// The stored copies are the executor's own. A write error ends the run.
 	Stdout, Stderr io.Writer
 	Progress       func(done, total int64) // the guest's own hint; may be nil
+	// Trusted says that the module is this machine's owner's own: it may be compiled in
+	// this process.
+	Trusted bool
 }
 
 // Result is what a run came to.

@@ -1,0 +1,101 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	goruntime "runtime"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// attest makes the Outcome and the Receipt of a run, and the memo, and enters them into
+// j and into what is to be committed. Nothing is signed for an answer from the memo: it
+// says nothing new, and j names the Receipt of the run that it comes from.
+func (e *evaluation) attest(j *api.Job, x runtime.Traits, queue time.Duration) error {
+	b, err := j.Result.Encode()
+	if err != nil {
+		return fmt.Errorf("the executor's outcome: %w", err)
+	}
+	outcome := dag.NewBlock(cid.DagCBOR, b)
+	engine := x.Version
+	if engine == "" {
+		engine = x.Engine
+	}
+	r := job.Receipt{
+		Issuer: e.self.DID, Task: e.task.CID(), Outcome: outcome.CID(), Issued: e.node.clock().UnixMilli(),
+		Meta: job.Meta{
+			Wall: max(0, j.Run.Milliseconds()), Queue: max(0, queue.Milliseconds()),
+			Arch: goruntime.GOARCH, Engine: engine, Version: e.node.version,
+		},
+	}
+	envelope, err := r.Sign(e.self.Key)
+	if err != nil {
+		return fmt.Errorf("sign the receipt: %w", err)
+	}
+	receipt := dag.NewBlock(cid.DagCBOR, envelope)
+	records, err := receiptRecords(receipt.CID(), r)
+	if err != nil {
+		return err
+	}
+	e.blocks = append(e.blocks, outcome, receipt)
+	e.records = append(e.records, records...)
+	j.Outcome, j.Receipt = outcome.CID(), receipt.CID()
+	return e.remember(j)
+}
+
+// remember enters the memo of a run into what is to be committed.
+func (e *evaluation) remember(j *api.Job) error {
+	if e.r.Task.Det == job.DetNone {
+		return nil
+	}
+	m := memo{Outcome: j.Outcome, Receipt: j.Receipt, Issuer: e.self.DID, Created: e.node.clock().UTC(), Refs: j.Refs}
+	if len(j.Refs) == 0 { // else parts of the output are the inputs', which may not be whole
+		var err error
+		if m.Whole, err = e.node.store.Generation(); err != nil {
+			return err
+		}
+	}
+	r, err := m.record(e.task.CID())
+	e.records = append(e.records, r)
+	return err
+}
+
+// keep writes down, at once, all that the job has made and what is known of it, and pins
+// all that belongs to it.
+func (e *evaluation) keep(ctx context.Context, j api.Job) error {
+	p := store.Pin{Name: "job:" + j.ID, Created: e.node.clock(), Expires: e.expires}
+	for _, c := range []cid.Cid{e.task.CID(), j.Outcome, j.Receipt} {
+		p.Roots = append(p.Roots, store.Root{CID: c})
+	}
+	o := j.Result
+	for _, c := range append([]cid.Cid{e.r.Task.Mod, o.Root, o.Stdout, o.Stderr}, e.r.Local...) {
+		if c.Defined() {
+			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
+		}
+	}
+	r, err := e.node.history.last(j, e.expires)
+	if err != nil {
+		return err
+	}
+	return e.session.Commit(ctx, store.Batch{
+		Blocks: e.blocks, Pins: []store.Pin{p}, Records: append(e.records, r),
+	})
+}
+
+// keepFailed writes down that the job has failed.
+func (e *evaluation) keepFailed(j api.Job) {
+	r, err := e.node.history.last(j, e.expires)
+	if err == nil {
+		err = e.session.Commit(context.Background(), store.Batch{Blocks: []dag.Block{e.task}, Records: []store.Record{r}})
+	}
+	if err != nil {
+		e.node.log.Warn("a job's end is not in the history", "job", j.ID, "error", err)
+	}
+}

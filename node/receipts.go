@@ -1,0 +1,166 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// A receipt is a block. Two records lead to it: "r/" and its CID as people write it,
+// with what it says; and "t/", its Task's CID as bytes, and its own CID again.
+const (
+	receiptPrefix = "r/"
+	taskPrefix    = "t/"
+)
+
+func receiptsOf(task cid.Cid) string { return taskPrefix + task.KeyString() + "/" }
+
+// receiptRecords returns the records of a receipt. Own is not in them: it is known by
+// the issuer.
+func receiptRecords(c cid.Cid, r job.Receipt) ([]store.Record, error) {
+	b, err := json.Marshal(api.ReceiptInfo{
+		CID: c, Issuer: r.Issuer, Task: r.Task, Outcome: r.Outcome,
+		Issued: time.UnixMilli(r.Issued).UTC(), Replayed: r.Meta.Replayed,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("record receipt %s: %w", c, err)
+	}
+	return []store.Record{
+		{Name: receiptPrefix + c.String(), Value: b},
+		{Name: receiptsOf(r.Task) + c.String()},
+	}, nil
+}
+
+// maxReceipt is the length in bytes of the longest envelope that is kept.
+const maxReceipt = dag.MaxBlock
+
+// Receipts implements api.Receipts.
+func (v *View) Receipts(ctx context.Context) ([]api.ReceiptInfo, error) {
+	all, err := v.node.receipts(ctx, "")
+	return all, apiError(ctx, err)
+}
+
+// receipts returns those whose CID begins with prefix, newest first.
+func (n *Node) receipts(ctx context.Context, prefix string) ([]api.ReceiptInfo, error) {
+	self, err := n.self.did()
+	if err != nil {
+		return nil, err
+	}
+	var all []api.ReceiptInfo
+	err = n.store.Records(ctx, receiptPrefix+prefix, func(name string, value func() ([]byte, error)) error {
+		b, err := value()
+		if b == nil {
+			return err
+		}
+		var r api.ReceiptInfo
+		if err := json.Unmarshal(b, &r); err != nil {
+			return fmt.Errorf("record %q: %w", name, err)
+		}
+		r.Own = r.Issuer == self
+		all = append(all, r)
+		return nil
+	})
+	slices.SortFunc(all, newerFirst)
+	return all, err
+}
+
+func newerFirst(a, b api.ReceiptInfo) int {
+	if c := b.Issued.Compare(a.Issued); c != 0 {
+		return c
+	}
+	return slices.Compare(a.CID.Bytes(), b.CID.Bytes())
+}
+
+// ReceiptsOf implements api.Receipts.
+func (v *View) ReceiptsOf(ctx context.Context, task cid.Cid) ([]api.ReceiptInfo, error) {
+	if !task.Defined() {
+		return nil, api.Errorf(api.CodeUsage, "receipts of no task")
+	}
+	var names []string
+	prefix := receiptsOf(job.V1(task))
+	err := v.node.store.Records(ctx, prefix, func(name string, _ func() ([]byte, error)) error {
+		names = append(names, name[len(prefix):])
+		return nil
+	})
+	var all []api.ReceiptInfo
+	for _, name := range names {
+		some, rerr := v.node.receipts(ctx, name)
+		if rerr != nil {
+			return nil, apiError(ctx, rerr)
+		}
+		all = append(all, some...)
+	}
+	slices.SortFunc(all, newerFirst)
+	return all, apiError(ctx, err)
+}
+
+// FindReceipt implements api.Receipts.
+func (v *View) FindReceipt(ctx context.Context, prefix string) (api.ReceiptInfo, error) {
+	if prefix == "" {
+		return api.ReceiptInfo{}, api.Errorf(api.CodeUsage, "a receipt without a name")
+	}
+	if c, err := cid.Decode(prefix); err == nil {
+		prefix = c.String() // in whatever base it was written
+	}
+	all, err := v.node.receipts(ctx, prefix)
+	switch {
+	case err != nil:
+		return api.ReceiptInfo{}, apiError(ctx, err)
+	case len(all) == 0:
+		return api.ReceiptInfo{}, &api.Error{
+			Code: api.CodeMissing, Message: fmt.Sprintf("no receipt begins with %s", prefix),
+			Hint: "`liftoff receipt ls` shows those that there are",
+		}
+	case len(all) > 1:
+		return api.ReceiptInfo{}, &api.Error{
+			Code: api.CodeUsage, Message: fmt.Sprintf("%d receipts begin with %s", len(all), prefix),
+			Hint: fmt.Sprintf("give more of it, as in %s or %s", all[0].CID, all[1].CID),
+		}
+	}
+	return all[0], nil
+}
+
+// AddReceipt implements api.Receipts. The receipt is pinned as "receipt:" and its CID.
+// When its issuer is trusted, it enters the memo.
+func (v *View) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, error) {
+	n := v.node
+	if len(envelope) > maxReceipt {
+		return cid.Undef, api.Errorf(api.CodeUsage, "a receipt of %d bytes, at most %d", len(envelope), maxReceipt)
+	}
+	r, err := job.DecodeReceipt(envelope)
+	if err != nil {
+		return cid.Undef, api.Errorf(api.CodeUsage, "%v", err)
+	}
+	b := dag.NewBlock(cid.DagCBOR, envelope)
+	name := b.CID().String()
+	if _, found, err := n.store.Lookup(receiptPrefix + name); err != nil || found {
+		if err == nil {
+			err = v.session.Put(ctx, b) // kept by the pin that it has
+		}
+		return b.CID(), apiError(ctx, err)
+	}
+	batch := store.Batch{
+		Blocks: []dag.Block{b},
+		Pins:   []store.Pin{{Name: "receipt:" + name, Created: n.clock(), Roots: []store.Root{{CID: b.CID()}}}},
+	}
+	if batch.Records, err = receiptRecords(b.CID(), r); err != nil {
+		return cid.Undef, apiError(ctx, err)
+	}
+	trust, err := n.self.trusted()
+	if err == nil && trust.Has(r.Issuer) && !r.Meta.Replayed {
+		batch.Records, err = n.believe(batch.Records, b.CID(), r.Issuer, r.Task, r.Outcome)
+	}
+	if err == nil {
+		err = v.session.Commit(ctx, batch)
+	}
+	return b.CID(), apiError(ctx, err)
+}

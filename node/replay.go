@@ -1,0 +1,57 @@
+package node
+
+import (
+	"context"
+	"io"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// printed is what a guest printed to one of its streams, and who wants to see it.
+type printed struct {
+	file cid.Cid   // cid.Undef: nothing
+	to   io.Writer // nil: nobody
+}
+
+func (p printed) write(ctx context.Context, bs dag.Blocks, w io.Writer) error {
+	if !p.file.Defined() || p.to == nil {
+		return nil
+	}
+	f, err := dag.OpenFile(ctx, bs, p.file)
+	if err == nil {
+		_, err = f.WriteTo(ctx, w)
+	}
+	return err
+}
+
+// readable reports whether all of it can be read: nothing should be shown of what
+// cannot be shown to its end.
+func (p printed) readable(ctx context.Context, bs dag.Blocks) bool {
+	return p.write(ctx, bs, io.Discard) == nil
+}
+
+// show writes it. An error of the writer is returned as it is.
+func (p printed) show(ctx context.Context, bs dag.Blocks) error {
+	w := &firstError{w: p.to}
+	err := p.write(ctx, bs, w)
+	if w.err != nil {
+		return w.err
+	}
+	return apiError(ctx, err)
+}
+
+// firstError keeps the first error of a writer.
+type firstError struct {
+	w   io.Writer
+	err error
+}
+
+func (f *firstError) Write(b []byte) (int, error) {
+	n, err := f.w.Write(b)
+	if err != nil && f.err == nil {
+		f.err = err
+	}
+	return n, err
+}
