@@ -13,10 +13,10 @@ FUZZTIME    ?= 2m
 # One cgo setting for build and test, so that they share a build cache.
 export CGO_ENABLED = 0
 
-.PHONY: help build examples run test test-all check fmt-check lint soak fuzz bench install release vuln setup clean
+.PHONY: help build examples run test test-all arm64 check fmt-check lint soak fuzz bench install release vuln setup clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 build: ## bin/liftoff
 	@$(GO) build -ldflags "$(LDFLAGS)" -o $(BIN)/liftoff ./cmd/liftoff
@@ -33,6 +33,9 @@ test: ## every test that needs Go and nothing else
 
 test-all: setup ## what needs Kubo, clang, Rust, root or gcc too
 	@GO=$(GO) BIN=$(BIN) sh .ci/test-all
+
+arm64: ## the examples on arm64, under qemu: the same Outcomes
+	@GO=$(GO) BIN=$(BIN) sh .ci/arm64
 
 setup: ## install what test-all needs, where that can be done
 	@GO=$(GO) BIN=$(BIN) sh .ci/setup
