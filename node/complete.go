@@ -1,0 +1,128 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// maxInputBlocks bounds the walk of a Task's inputs.
+const maxInputBlocks = 1 << 20
+
+// checkOutput walks the output, and hashes every block. What is missing may be a part of
+// an input that the output links to: it is, if all bytes that the run made are here.
+func (v *verification) checkOutput(ctx context.Context) error {
+	if v.result == nil {
+		v.output = Step{Answer: Skipped, Detail: "the outcome is not here"}
+		return nil
+	}
+	o := *v.result
+	lacks, _, err := v.walkOutput(ctx, outputs(o))
+	switch {
+	case err != nil && faulty(ctx, err):
+		v.output = Step{Answer: Undecided, Detail: err.Error()}
+		return nil
+	case err != nil:
+		return err
+	case !lacks.Defined():
+		v.output = Step{Answer: Verified, Detail: "complete"}
+		return nil
+	}
+	whole, err := v.madeIsHere(ctx, o)
+	if err != nil {
+		return err
+	}
+	v.output = Step{Answer: Undecided, Detail: fmt.Sprintf("lacks %s", lacks)}
+	if whole {
+		v.output = Step{Answer: Verified, Detail: fmt.Sprintf("needs input %s", lacks)}
+	}
+	return nil
+}
+
+// faulty reports whether err, of a walk, is about the data and not about the walking.
+func faulty(ctx context.Context, err error) bool {
+	var e *api.Error
+	return ctx.Err() == nil && !errors.As(err, &e) && !errors.Is(err, store.ErrClosed)
+}
+
+// madeIsHere reports whether all that the run itself made is here: what it printed, and
+// as many bytes of blocks that are no input's as the Outcome says.
+func (v *verification) madeIsHere(ctx context.Context, o job.Outcome) (bool, error) {
+	lacks, _, err := v.walkOutput(ctx, outputs(job.Outcome{Stdout: o.Stdout, Stderr: o.Stderr}))
+	if err != nil || lacks.Defined() {
+		return false, err
+	}
+	_, held, err := v.walkOutput(ctx, []cid.Cid{o.Root})
+	if err != nil {
+		return false, err
+	}
+	inputs, err := v.inputs(ctx)
+	if err != nil {
+		return false, err
+	}
+	made := uint64(0)
+	for k, n := range held {
+		if !inputs[k] {
+			made += n
+		}
+	}
+	return made >= o.Size, nil
+}
+
+// walkOutput hashes all that is below roots and here. It returns the sizes of the blocks,
+// by multihash, and the first that is not here.
+func (v *verification) walkOutput(ctx context.Context, roots []cid.Cid) (lacks cid.Cid, held map[string]uint64, err error) {
+	held = map[string]uint64{}
+	o := dag.WalkOptions{Data: true, Missing: true}
+	err = dag.Walk(ctx, v.s.Blocks, roots, o, func(b dag.Visited) error {
+		if !b.Held {
+			if !lacks.Defined() {
+				lacks = b.CID
+			}
+			return nil
+		}
+		held[key(b.CID)] = uint64(len(b.Block.Data()))
+		_, err := dag.CheckBlock(b.CID, b.Block.Data())
+		return err
+	})
+	return lacks, held, err
+}
+
+// inputs returns the blocks of the Task's inputs that are here, by multihash.
+func (v *verification) inputs(ctx context.Context) (map[string]bool, error) {
+	all := map[string]bool{}
+	b, err := v.block(ctx, v.Receipt.Task)
+	if err != nil {
+		if lack(ctx, "task", v.Receipt.Task, err) == nil {
+			return nil, err
+		}
+		return all, nil
+	}
+	t, err := job.DecodeTask(b)
+	if err != nil {
+		return all, nil
+	}
+	roots := []cid.Cid{t.Mod}
+	for _, in := range t.In {
+		roots = append(roots, in.CID)
+	}
+	if t.Stdin.Defined() {
+		roots = append(roots, t.Stdin)
+	}
+	o := dag.WalkOptions{Missing: true, MaxBlocks: maxInputBlocks}
+	err = dag.Walk(ctx, v.s.Blocks, roots, o, func(b dag.Visited) error {
+		all[key(b.CID)] = true
+		return nil
+	})
+	if ctx.Err() != nil {
+		return nil, err
+	}
+	return all, nil // as far as they can be followed
+}
