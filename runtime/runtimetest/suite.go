@@ -39,6 +39,9 @@ func Suite(t *testing.T, open func(t *testing.T) runtime.Executor) {
 		{"own memory limit", testGrowMax},
 		{"log limit", testLogs},
 		{"output limit", testBlocks},
+		{"fuel", testFuel},
+		{"out of fuel", testOutOfFuel},
+		{"stack", testStack},
 		{"timeout", testTimeout},
 		{"cancel", testCancel},
 		{"cancelled before", testCancelledBefore},
@@ -337,6 +340,47 @@ func testBlocks(t *testing.T, w *World) {
 	}
 }
 
+// testFuel runs guests with as much fuel as they need, and with one less.
+func testFuel(t *testing.T, w *World) {
+	in := w.Add(t, []byte("input"))
+	for _, name := range []string{"copy", "print", "growmax", "trap"} {
+		task := w.Task(t, Module(name), in)
+		w.Limits.Fuel = 0
+		free := w.Run(t, task).Outcome
+		w.Limits.Fuel = free.Fuel
+		if enough := w.Run(t, task).Outcome; free.Fuel == 0 || enough.State != free.State || enough.Fuel != free.Fuel {
+			t.Errorf("%s: %d fuel, %s; with that limit %d, %s", name, free.Fuel, free.State, enough.Fuel, enough.State)
+		}
+		w.Limits.Fuel = free.Fuel - 1
+		wantOutOfFuel(t, w, task)
+	}
+}
+
+func testOutOfFuel(t *testing.T, w *World) {
+	for _, name := range []string{"spin", "calls"} {
+		w.Limits.Fuel = 12_345_678
+		wantOutOfFuel(t, w, w.Task(t, Module(name)))
+	}
+}
+
+// wantOutOfFuel runs task, which needs more fuel than there is.
+func wantOutOfFuel(t *testing.T, w *World, task job.Task) {
+	t.Helper()
+	o := w.Run(t, task).Outcome
+	want(t, o, job.OutOfFuel, 0, w.EmptyDir(t))
+	if o.Fuel != w.Limits.Fuel || o.Limits == nil || *o.Limits != w.Limits.OrDefault() {
+		t.Errorf("%d fuel under %+v, want all of %+v", o.Fuel, o.Limits, w.Limits.OrDefault())
+	}
+}
+
+func testStack(t *testing.T, w *World) {
+	res := w.Run(t, w.Task(t, Module("recurse")))
+	want(t, res.Outcome, job.Trap, job.TrapStack, w.EmptyDir(t))
+	if !strings.Contains(res.Fault, "stack overflow") || !strings.Contains(res.Fault, "deeper") {
+		t.Errorf("the fault tells\n%s", res.Fault)
+	}
+}
+
 func testTimeout(t *testing.T, w *World) {
 	for _, name := range []string{"spin", "calls"} {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, runtime.ErrTimeout)
@@ -354,6 +398,11 @@ func testTimeout(t *testing.T, w *World) {
 
 func testCancel(t *testing.T, w *World) {
 	cause := errors.New("enough")
+	spinning, stop := context.WithCancelCause(t.Context())
+	time.AfterFunc(50*time.Millisecond, func() { stop(cause) })
+	if _, err := w.Executor.Run(spinning, w.Task(t, Module("spin")), w.Limits, w.Env(t)); !errors.Is(err, cause) {
+		t.Errorf("spin: error %v, want %v", err, cause)
+	}
 	ctx, cancel := context.WithCancelCause(t.Context())
 	env := w.Env(t)
 	env.Progress = func(done, total int64) { cancel(cause) }
@@ -435,7 +484,7 @@ func testRefused(t *testing.T, w *World) {
 
 func testDeterministic(t *testing.T, w *World) {
 	in := w.Add(t, bytes.Repeat([]byte{7}, 3_000_000))
-	for _, name := range []string{"copy", "trap", "print", "growmax"} {
+	for _, name := range []string{"copy", "trap", "print", "growmax", "recurse"} {
 		task := w.Task(t, Module(name), in)
 		first, err := w.Run(t, task).Outcome.Encode()
 		if err != nil {

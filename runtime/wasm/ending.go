@@ -22,7 +22,7 @@ func (e ending) clean() bool { return e.state == job.OK || e.state == job.Exit }
 
 // classify tells how the guest ended from what the calls into it returned: what
 // liftoff_run answered, or wazero's error. An error is what is not the guest's.
-func classify(code uint32, err error) (ending, error) {
+func (m *module) classify(code uint32, err error) (ending, error) {
 	var quota *runtime.QuotaError
 	var exit *sys.ExitError
 	switch {
@@ -33,12 +33,12 @@ func classify(code uint32, err error) (ending, error) {
 	case errors.Is(err, fuel.ErrOut):
 		return ending{state: job.OutOfFuel}, nil
 	case errors.Is(err, errStack):
-		return ending{state: job.Trap, code: job.TrapStack, fault: faultText(err)}, nil
+		return ending{state: job.Trap, code: job.TrapStack, fault: m.faultText(err)}, nil
 	case errors.As(err, &exit):
 		return exited(exit.ExitCode()), nil
 	}
 	if code, ok := trapCode(err); ok {
-		return ending{state: job.Trap, code: code, fault: faultText(err)}, nil
+		return ending{state: job.Trap, code: code, fault: m.faultText(err)}, nil
 	}
 	return ending{}, hostError(err)
 }

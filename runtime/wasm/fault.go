@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	goruntime "runtime"
+	"strconv"
 	"strings"
 
 	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
 // wazero keeps its traps' values to itself, so they are known by their type and text.
@@ -62,17 +64,50 @@ func innermost(err error) error {
 // maxFault bounds the text of a fault, in bytes: a guest chooses its functions' names.
 const maxFault = 16 << 10
 
-// faultText is a trap for people: what it was, and the guest's stack.
-func faultText(err error) string {
-	s := err.Error()
-	if i := strings.Index(s, "wasm error: "); i >= 0 {
-		s = s[:i] + s[i+len("wasm error: "):]
+// faultText is a trap for people: what it was, and the guest's stack, as if the module
+// had not been rewritten.
+func (m *module) faultText(err error) string {
+	var b strings.Builder
+	for i, line := range strings.Split(err.Error(), "\n") {
+		if i == 0 {
+			line = strings.TrimSuffix(strings.TrimPrefix(line, "wasm error: "), " (recovered by wazero)")
+		} else {
+			var ours bool
+			if line, ours = m.stackLine(line); ours {
+				continue
+			}
+			b.WriteByte('\n')
+		}
+		b.WriteString(line)
+		if b.Len() > maxFault {
+			return strings.ToValidUTF8(b.String()[:maxFault], "") + "…"
+		}
 	}
-	s = strings.ReplaceAll(s, "\n\t.", "\n\t") // the module has no name
-	if len(s) > maxFault {
-		s = strings.ToValidUTF8(s[:maxFault], "") + "…"
+	return b.String()
+}
+
+// addedImports is how many functions the rewriter puts behind a module's imports.
+const addedImports = 2
+
+// stackLine takes the rewriting out of a line of a stack, or answers that the whole of
+// it belongs to the metering.
+func (m *module) stackLine(line string) (_ string, ours bool) {
+	frame, ok := strings.CutPrefix(line, "\t.") // the module has no name
+	if !ok || strings.HasPrefix(frame, "..") {
+		return line, strings.HasPrefix(line, "\t"+meter.ExportPrefix)
 	}
-	return s
+	if strings.HasPrefix(frame, meter.ExportPrefix) {
+		return "", true
+	}
+	// A function without a name is shown by its index.
+	number, rest, ok := strings.Cut(strings.TrimPrefix(frame, "$"), "(")
+	if i, err := strconv.Atoi(number); ok && err == nil && frame[0] == '$' && i >= len(m.imports)+addedImports {
+		if i -= addedImports; i >= len(m.funcs) {
+			return "", true
+		}
+		frame = fmt.Sprintf("$%d(%s", i, rest)
+	}
+	return "\t" + frame, false
 }
 
 // hostError takes wazero's wrapping, with the guest's stack, off an error that one of

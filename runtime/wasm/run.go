@@ -175,7 +175,7 @@ func (r *run) evaluate(m *module) (ending, error) {
 		return ending{state: job.Quota, code: job.QuotaPages}, nil
 	}
 	code, err := r.call(m)
-	ended, err := classify(code, err)
+	ended, err := m.classify(code, err)
 	if err == nil && (r.fuel.Over() || !r.payOut(ended)) {
 		ended = ending{state: job.OutOfFuel}
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/ipfs-liftoff/liftoff/abi"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
@@ -60,9 +61,35 @@ func TestTraps(t *testing.T) {
 			if res.Outcome.State != job.Trap || res.Outcome.Code != c.code {
 				t.Errorf("%s %d, want trap %d", res.Outcome.State, res.Outcome.Code, c.code)
 			}
+			if strings.Contains(res.Fault, "meter") || strings.Contains(res.Fault, "wazero") {
+				t.Errorf("the fault shows the metering:\n%s", res.Fault)
+			}
 			if !strings.Contains(res.Fault, c.says) || strings.Contains(res.Fault, ".go:") || strings.Contains(res.Fault, "goroutine") {
 				t.Errorf("fault %q, want %q and nothing of the host", res.Fault, c.says)
 			}
 		})
+	}
+}
+
+// TestFaultText shows the stacks of guests as if they had not been rewritten, with the
+// names of functions where there are some, else their indexes.
+func TestFaultText(t *testing.T) {
+	named := func(a *assembler) []byte {
+		names := cat([]byte{1}, vec(cat([]byte{2, 1}, vec([]byte("outer")), []byte{2}, vec([]byte("inner")))))
+		return cat(a.bytes(), section(sectionCustom, cat(vec([]byte("name")), names)))
+	}
+	a := &assembler{}
+	a.imp(abi.Module, "input_count", a.typ(nil, []byte{tI64}))
+	a.memory(1)
+	a.fn("liftoff_run", a.typ(nil, []byte{tI32}), 0x10, 2)
+	a.fn("", 1, cat([]byte{0x41, 0, 0x41, 0, 0x41}, sleb(70000), []byte{0xfc, 11, 0, 0x41, 0})...)
+	for want, module := range map[string][]byte{
+		"\t$2() i32\n\t$1() i32": a.bytes(), "\tinner() i32\n\touter() i32": named(a),
+	} {
+		w := world(t)
+		res := w.Run(t, w.Task(t, module))
+		if want = "out of bounds memory access\nwasm stack trace:\n" + want; res.Fault != want {
+			t.Errorf("the fault is\n%s\nwant\n%s", res.Fault, want)
+		}
 	}
 }
