@@ -92,7 +92,7 @@ func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.Acti
 		if err != nil {
 			return err
 		}
-		s, err := node.Join(c.Context, node.Config{Dir: dir})
+		s, err := node.Join(c.Context, node.Config{Dir: dir, Version: versionName()})
 		if err != nil {
 			return err
 		}

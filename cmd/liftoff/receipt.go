@@ -28,7 +28,7 @@ this repo's key, see liftoff id; liftoff verify checks it, here or elsewhere.
 ` + receiptRefHelp,
 		CustomHelpTemplate: help(`$ liftoff receipt export bafyreif3 -o receipt.car
 $ scp receipt.car there: && ssh there liftoff verify receipt.car`),
-		Subcommands: []*cli.Command{receiptLsCommand(p), receiptShowCommand(p), receiptExportCommand(p)},
+		Subcommands: []*cli.Command{receiptLsCommand(p), receiptShowCommand(p), receiptExportCommand(p), receiptAddCommand(p)},
 	}
 }
 
@@ -50,9 +50,6 @@ func (p *process) receiptNamed(ctx context.Context, s *node.Session, ref string)
 		return p.root(ctx, s, ref)
 	}
 	info, err := s.Receipts.FindReceipt(ctx, ref)
-	if err != nil && hintOf(err) == "" {
-		err = hinted(err, "liftoff receipt ls")
-	}
 	return info.CID, err
 }
 
@@ -131,7 +128,7 @@ task     bafyrei…
 outcome  bafyrei…
 issued   2030-01-01T12:00:00Z
 took     12ms
-by       liftoff 0.1.0, wazero 1.12.0, amd64`),
+by       liftoff 0.1.0, wazero v1.12.0, amd64`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.receiptShow(c, s) }),
 	}
 }
@@ -153,8 +150,8 @@ func (p *process) receiptShow(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return hinted(usagef("%s is no receipt: %s", quote(ref), err), "liftoff receipt ls")
 	}
-	out := p.lines(c.Bool("json"))
-	if out.json != nil {
+	out := p.lines(false)
+	if c.Bool("json") {
 		text, err := dag.BlockJSON(b)
 		if err != nil {
 			return err

@@ -17,7 +17,7 @@ func trustCommand(p *process) *cli.Command {
 		Usage: "name the keys whose receipts count as runs of your own",
 		Description: `A receipt of a key that is trusted answers liftoff run as an outcome computed here would.
 Other people's receipts count for nothing until they are run again, with liftoff verify
---reexec.`,
+--reexec. Receipts of the key that are here count at once.`,
 		CustomHelpTemplate: help(`$ liftoff trust add did:key:z6Mk… --note "the build machine"
 $ liftoff trust ls
 did:key:z6Mk… 2030-01-01T12:00:00Z the build machine`),
@@ -88,7 +88,7 @@ func trustRmCommand(p *process) *cli.Command {
 		Name:               "rm",
 		Usage:              "trust keys no more",
 		ArgsUsage:          "DID…",
-		Description:        `Takes the trust back. What their receipts have answered so far stays as it is.`,
+		Description:        `Takes the trust back: their receipts answer nothing any more, and stay.`,
 		Before:             takes("a did:key", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff trust rm did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
