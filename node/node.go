@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	goruntime "runtime"
 	"sync"
 	"time"
 
@@ -117,7 +118,7 @@ func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
 		}
 	}
 	if n.places == nil {
-		n.places = semaphore.NewWeighted(int64(preparedProcess()))
+		n.places = semaphore.NewWeighted(int64(goruntime.GOMAXPROCS(0)))
 	}
 	n.runs++
 	return n.executors, nil
