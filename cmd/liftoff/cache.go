@@ -30,8 +30,8 @@ func cacheLsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "ls",
 		Usage: "list the outcomes that are known, the newest first",
-		Description: `Prints a line for each: the task, its outcome, how it ends, the fuel that it takes, since
-when it is known.`,
+		Description: `Prints a line for each: the task, its outcome, how it ends ("-" when that is not here any
+more), the fuel that it takes, since when it is known.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cache ls
@@ -47,7 +47,11 @@ bafyrei… bafyrei… exit:3 3201877 2030-01-01T12:00:00Z`),
 					m.Task.String(), m.Outcome.String(), m.Receipt.String(), string(m.Issuer),
 					string(m.State), m.Code, m.Fuel, m.Size, m.Created,
 				}
-				if err := out.put(line, "%s %s %s %d %s", m.Task, m.Outcome, ending(m.State, m.Code), m.Fuel, m.Created.UTC().Format(time.RFC3339)); err != nil {
+				how := ending(m.State, m.Code)
+				if how == "" {
+					how = "-"
+				}
+				if err := out.put(line, "%s %s %s %d %s", m.Task, m.Outcome, how, m.Fuel, m.Created.UTC().Format(time.RFC3339)); err != nil {
 					return err
 				}
 			}

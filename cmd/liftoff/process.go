@@ -120,9 +120,8 @@ func (p *process) guard(act func() error) (err error) {
 // grace is how long a command has to end in order after it was interrupted.
 const grace = time.Second
 
-// endSoon ends the process after the grace, if it is still there: a guest that runs
-// without --timeout cannot be stopped, and a write to a pipe that nobody reads neither.
-// The repo survives it.
+// endSoon ends the process after the grace, if it is still there: a write to a pipe that
+// nobody reads cannot be stopped. The repo survives it.
 func (p *process) endSoon() {
 	time.Sleep(grace)
 	p.sayInterrupted()
