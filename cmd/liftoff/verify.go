@@ -65,8 +65,8 @@ encoding   verified
 signature  verified  did:key:z6Mk…
 outcome    verified  ok
 output     verified  complete
-reexec     verified
-others     skipped
+reexec     verified  j-0d9q…
+others     verified  2 of 2 keys
 reexecuted bafyrei…`, verifyCodes),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.verify(c, s) }),
 	}
