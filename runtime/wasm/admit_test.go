@@ -93,7 +93,7 @@ func TestRefusals(t *testing.T) {
 		{"globals", wide(sectionGlobal, 100_001), "100001 items"},
 		{"locals", with(func(a *assembler) {
 			a.sections[sectionCode][0] = vec(cat([]byte{2}, u32(25_000), i32, u32(25_001), i32, []byte{0x41, 0, 0x0b}))
-		}), "function 0 has 50001 locals or more"},
+		}), `function 0 ("liftoff_run"): it has 50001 locals or more, at most 50000`},
 		{"locals that wrap", with(func(a *assembler) {
 			a.sections[sectionCode][0] = vec(cat([]byte{2}, u32(1<<32-1), i32, u32(1), i32, []byte{0x41, 0, 0x0b}))
 		}), "locals"},
@@ -101,7 +101,7 @@ func TestRefusals(t *testing.T) {
 		{"elements", cat([]byte("\x00asm\x01\x00\x00\x00"), section(sectionElement, make([]byte, maxElementBytes+2))), "element section"},
 		{"bad instruction", guest(0xff).bytes(), "not a valid module"},
 		{"stack underflow", guest(0x6a).bytes(), "not a valid module"},
-		{"atomic", guest(0x41, 0, 0xfe, 0x10, 2, 0).bytes(), "not a valid module"},
+		{"atomic", guest(0x41, 0, 0xfe, 0x10, 2, 0).bytes(), "threads are not supported"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := runtimetest.NewWorld(shared(t))

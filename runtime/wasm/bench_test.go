@@ -39,7 +39,7 @@ func benchLoop(b *testing.B, module []byte, inputs ...string) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, err := w.Executor.(*Executor).modules.get(b.Context(), task, &w.Blocks)
+	m, err := w.Executor.(*Executor).modules.get(b.Context(), task, w.Env(b))
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -102,7 +102,7 @@ func BenchmarkInstance16MiB(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m, err := w.Executor.(*Executor).modules.get(b.Context(), task, &w.Blocks)
+	m, err := w.Executor.(*Executor).modules.get(b.Context(), task, w.Env(b))
 	if err != nil {
 		b.Fatal(err)
 	}

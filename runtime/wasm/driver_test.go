@@ -58,7 +58,7 @@ func drive(t testing.TB, w *runtimetest.World, change func(*job.Task), inputs ..
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := w.Executor.(*Executor).modules.get(t.Context(), task, &w.Blocks)
+	m, err := w.Executor.(*Executor).modules.get(t.Context(), task, w.Env(t))
 	if err != nil {
 		t.Fatal(err)
 	}

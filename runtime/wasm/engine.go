@@ -90,14 +90,10 @@ func (e *engine) runtime(ctx context.Context) (*hostRuntime, error) {
 	if e.host != nil {
 		return e.host, nil
 	}
-	cfg := wazero.NewRuntimeConfig()
+	cfg := runtimeConfig(e.cache)
 	if e.cfg.interpreter {
-		cfg = wazero.NewRuntimeConfigInterpreter()
+		cfg = wazero.NewRuntimeConfigInterpreter().WithCoreFeatures(features).WithDebugInfoEnabled(false)
 	}
-	cfg = cfg.
-		WithCoreFeatures(features).
-		WithCompilationCache(e.cache).
-		WithDebugInfoEnabled(false) // names of functions are kept, lines of sources are not
 	ctx = context.WithoutCancel(ctx)
 	rt := &hostRuntime{Runtime: wazero.NewRuntimeWithConfig(ctx, cfg), calls: map[string]map[string]funcType{}}
 	if err := instantiateMeter(ctx, rt); err != nil {
@@ -119,6 +115,15 @@ func (e *engine) runtime(ctx context.Context) (*hostRuntime, error) {
 	return rt, nil
 }
 
+// runtimeConfig configures the compiler. A module is found in cache again only under
+// the same configuration.
+func runtimeConfig(cache wazero.CompilationCache) wazero.RuntimeConfig {
+	return wazero.NewRuntimeConfigCompiler().
+		WithCoreFeatures(features).
+		WithCompilationCache(cache).
+		WithDebugInfoEnabled(false) // names of functions are kept, lines of sources are not
+}
+
 // wasiModule is the name of WASI preview 1.
 const wasiModule = "wasi_snapshot_preview1"
 
@@ -129,15 +134,27 @@ func (rt *hostRuntime) known(module, name string) (funcType, bool) {
 }
 
 // compile turns b, what rewrite made of the module named id, into native code, or takes it from
-// the disk. Only one call may be under way: the file that appears in the stage is its.
-func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []byte) (wazero.CompiledModule, error) {
+// the disk. Unless it is trusted, a child does the compiling. Only one call may be under
+// way: the file that appears in the stage is its.
+func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []byte, trusted bool) (wazero.CompiledModule, error) {
+	apart := e.cfg.Compiler != nil && !trusted
 	if e.disk == nil {
+		if apart {
+			return nil, errNoStage
+		}
 		return compile(ctx, rt, b)
 	}
 	key := entryKey(id, e.layout, rewriterKey)
 	loaded, err := e.disk.load(key, e.stage.files)
 	if err != nil {
 		e.cfg.Log.Warn("a compiled module is not usable and is made again", "module", id, "error", err)
+	}
+	if apart {
+		c, err := e.compileApart(ctx, rt, key, id, loaded, b)
+		if e := e.stage.clear(); err == nil && e != nil {
+			return nil, e
+		}
+		return c, err
 	}
 	c, err := compile(ctx, rt, b)
 	if isCacheFault(err) {

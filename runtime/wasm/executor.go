@@ -27,6 +27,10 @@ type Config struct {
 	CacheMax  int64        // bytes of CacheDir; 1 GiB
 	MaxModule int64        // bytes of a module; 32 MiB
 	Log       *slog.Logger // nil: nothing is logged
+	// Compiler is the command line of a program that calls CompileChild. Modules of runs
+	// that are not Trusted are compiled by it; that takes a CacheDir. Nil: all modules are
+	// compiled in this process.
+	Compiler []string
 
 	interpreter bool // tests compare wazero's interpreter with its compiler
 }
@@ -72,7 +76,7 @@ func (e *Executor) Check(ctx context.Context, t job.Task, lim job.Limits, env ru
 	if err := t.Validate(); err != nil {
 		return err
 	}
-	m, err := e.modules.get(ctx, t, env.Blocks)
+	m, err := e.modules.get(ctx, t, env)
 	if err != nil {
 		return err
 	}

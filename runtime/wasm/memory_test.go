@@ -91,7 +91,7 @@ func TestMemoryIsFreed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := w.Executor.(*Executor).modules.get(t.Context(), task, &w.Blocks)
+		m, err := w.Executor.(*Executor).modules.get(t.Context(), task, w.Env(t))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -119,7 +119,7 @@ func TestAllocatorFails(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := w.Executor.(*Executor).modules.get(t.Context(), task, &w.Blocks)
+	m, err := w.Executor.(*Executor).modules.get(t.Context(), task, w.Env(t))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/tetratelabs/wazero"
 
-	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
 // Bounds of the compiled modules that stay in memory, those in use not counted. The
@@ -48,11 +48,11 @@ func newModules(e *engine) *modules {
 
 // get returns the module of t, which release gives back. The error is a
 // *runtime.RefusedError when the module cannot run t.
-func (ms *modules) get(ctx context.Context, t job.Task, blocks dag.Blocks) (*module, error) {
+func (ms *modules) get(ctx context.Context, t job.Task, env runtime.Env) (*module, error) {
 	m := ms.take(t.Mod)
 	if m == nil {
 		var err error
-		if m, err = ms.make(ctx, t, blocks); err != nil {
+		if m, err = ms.make(ctx, t, env); err != nil {
 			return nil, err
 		}
 	}
@@ -82,8 +82,8 @@ func (ms *modules) take(c cid.Cid) *module {
 
 // make reads, admits, rewrites and compiles a module. What can be refused by looking at its
 // sections, for this t, is refused before it waits for its turn to be compiled.
-func (ms *modules) make(ctx context.Context, t job.Task, blocks dag.Blocks) (*module, error) {
-	b, err := readModule(ctx, blocks, t.Mod, ms.engine.cfg.MaxModule)
+func (ms *modules) make(ctx context.Context, t job.Task, env runtime.Env) (*module, error) {
+	b, err := readModule(ctx, env.Blocks, t.Mod, ms.engine.cfg.MaxModule)
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +110,9 @@ func (ms *modules) make(ctx context.Context, t job.Task, blocks dag.Blocks) (*mo
 	if err := s.checkImports(rt.known); err != nil {
 		return nil, err
 	}
+	if _, err := s.checkCode(); err != nil {
+		return nil, err
+	}
 	if b, err = closeTables(b, s); err != nil {
 		return nil, err
 	}
@@ -117,7 +120,7 @@ func (ms *modules) make(ctx context.Context, t job.Task, blocks dag.Blocks) (*mo
 	if b, err = rewrite(b); err != nil {
 		return nil, err
 	}
-	c, err := ms.engine.compile(ctx, rt, t.Mod.String(), b)
+	c, err := ms.engine.compile(ctx, rt, t.Mod.String(), b, env.Trusted)
 	if err != nil {
 		return nil, err
 	}

@@ -166,7 +166,7 @@ func BenchmarkOverhead(b *testing.B) {
 	for _, p := range programs(b, w) {
 		task := w.Task(b, p.module, nil...)
 		task.ABI, task.Fn, task.Args, task.In = job.ABIWASI, "_start", p.args, p.inputs
-		ours, err := e.modules.get(b.Context(), task, &w.Blocks)
+		ours, err := e.modules.get(b.Context(), task, w.Env(b))
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -88,7 +88,7 @@ func (e *Executor) Run(ctx context.Context, t job.Task, lim job.Limits, env runt
 		return runtime.Result{}, context.Cause(ctx)
 	}
 	begin := time.Now()
-	m, err := e.modules.get(ctx, t, env.Blocks)
+	m, err := e.modules.get(ctx, t, env)
 	if err != nil {
 		return runtime.Result{}, err
 	}

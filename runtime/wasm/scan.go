@@ -17,7 +17,8 @@ import (
 const (
 	maxFunctions    = 100_000 // imported and own
 	maxLocals       = 50_000  // of one function, its parameters not counted
-	maxTableEntries = 20_000  // of all tables, beyond one entry for each function
+	maxAllLocals    = 5_000_000
+	maxTableEntries = 20_000 // of all tables, beyond one entry for each function
 	maxTables       = 100
 	maxVector       = 100_000 // types, imports, globals, exports, element and data segments, each
 	maxElementBytes = 8 << 20 // of the element section
@@ -87,6 +88,12 @@ type scan struct {
 	entries   uint64 // minimum of all tables
 	openTable bool   // a table has no maximum of its own
 	tableSec  [2]int // the table section, its id and size included, in the module's bytes
+	codeSec   []byte // what the code section holds behind its count; part of the module
+	counts    [sectionCount + 1]uint32
+	custom    []string // names of the custom sections
+	names     []byte   // what the section "name" holds, unread; part of the module
+	locals    uint64   // of all functions together
+	uses      uses     // known once checkCode was called
 }
 
 type export struct {
@@ -98,7 +105,7 @@ type export struct {
 func refuse(err error) error {
 	var r *runtime.RefusedError
 	if errors.As(err, &r) {
-		return err
+		return r
 	}
 	return runtime.Refusef("not a valid module: %v", err)
 }
@@ -128,6 +135,10 @@ func scanModule(b []byte) (*scan, error) {
 		}
 		if id == sectionTable {
 			s.tableSec = [2]int{start, len(b) - len(r.b)}
+		}
+		if id == sectionCustom {
+			s.customSection(body)
+			continue
 		}
 		if err := s.section(id, body); err != nil {
 			return nil, refuse(fmt.Errorf("section %d: %w", id, err))
@@ -171,7 +182,7 @@ func checkMagic(b []byte) error {
 }
 
 func (s *scan) section(id byte, r *reader) error {
-	if id == sectionCustom || id == sectionStart {
+	if id == sectionStart {
 		return nil
 	}
 	if id > sectionCount {
@@ -181,6 +192,7 @@ func (s *scan) section(id byte, r *reader) error {
 	if r.err != nil {
 		return r.err
 	}
+	s.counts[id] = n
 	if id != sectionCode && id != sectionFunction && n > maxVector {
 		return runtime.Refusef("section %d has %d items, at most %d", id, n, maxVector)
 	}
@@ -293,30 +305,14 @@ func (s *scan) export(r *reader) {
 	s.exports[name] = export{kind: r.byte(), index: r.u32()}
 }
 
-// code checks the bodies' declarations of locals.
-func (s *scan) code(n uint32, r *reader) error {
-	imported := uint32(len(s.imports))
-	if uint64(n)+uint64(imported) != uint64(len(s.funcs)) {
-		return fmt.Errorf("%d bodies for %d functions", n, len(s.funcs)-len(s.imports))
+// customSection keeps the name of a section that says nothing about what runs.
+func (s *scan) customSection(r *reader) {
+	name := r.name()
+	if r.err != nil {
+		return // custom sections cannot make a module wrong here; the compiler has its say
 	}
-	for i := range n {
-		body := &reader{b: r.take(r.u32())}
-		var locals uint64
-		for g := body.u32(); g > 0 && body.err == nil; g-- {
-			locals += uint64(body.u32())
-			if body.byte(); locals > maxLocals {
-				return runtime.Refusef("function %d has %d locals or more, at most %d", imported+i, locals, maxLocals)
-			}
-		}
-		if r.err == nil {
-			r.err = body.err
-		}
-		if r.err != nil {
-			return fmt.Errorf("function %d: %w", imported+i, r.err)
-		}
+	s.custom = append(s.custom, name)
+	if name == "name" {
+		s.names = r.b
 	}
-	if len(r.b) > 0 {
-		return fmt.Errorf("%d bytes too many", len(r.b))
-	}
-	return nil
 }

@@ -1,0 +1,33 @@
+package wasm
+
+import (
+	"runtime/debug"
+	"syscall"
+)
+
+// setLimits bounds what this process may take from now on: bytes of memory that it
+// writes to, and seconds of processor time, at the end of which the system kills it.
+// The collector works the harder the nearer the bound is. Go reserves far more than it
+// uses, so it is data that is bounded and not address space. macOS takes the bound of
+// memory and does not enforce it; there the processor time and the deadline remain.
+func setLimits(memory, seconds int64) error {
+	debug.SetMemoryLimit(memory * 3 / 4)
+	for _, l := range []struct {
+		which int
+		most  uint64
+	}{
+		{syscall.RLIMIT_CORE, 0},
+		{syscall.RLIMIT_DATA, uint64(memory)},
+		{syscall.RLIMIT_CPU, uint64(seconds)},
+	} {
+		var now syscall.Rlimit
+		if err := syscall.Getrlimit(l.which, &now); err != nil {
+			return err
+		}
+		most := min(l.most, uint64(now.Max))
+		if err := syscall.Setrlimit(l.which, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
