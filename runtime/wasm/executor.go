@@ -65,9 +65,15 @@ func New(_ context.Context, cfg Config) (*Executor, error) {
 // way or follow.
 func (e *Executor) Close() error { return e.engine.close() }
 
+// engineVersion is what runs the guests, for receipts. A test compares it with go.mod.
+const engineVersion = "wazero v1.12.0"
+
 // Traits implements runtime.Executor.
 func (e *Executor) Traits() runtime.Traits {
-	return runtime.Traits{Engine: "wasm", ABIs: []string{job.ABILiftoff, job.ABIWASI}, Deterministic: true}
+	return runtime.Traits{
+		Engine: "wasm", Version: engineVersion,
+		ABIs: []string{job.ABILiftoff, job.ABIWASI}, Deterministic: true,
+	}
 }
 
 // Check implements runtime.Executor: it compiles the module, so that a Run that follows

@@ -1,6 +1,8 @@
 package wasm
 
 import (
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/ipfs-liftoff/liftoff/runtime"
@@ -34,4 +36,14 @@ func TestSuiteWithDiskCache(t *testing.T) {
 func shared(t testing.TB) *Executor {
 	t.Helper()
 	return open(t, Config{})
+}
+
+func TestEngineVersion(t *testing.T) {
+	mod, err := os.ReadFile("../../go.mod")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := "github.com/tetratelabs/" + engineVersion; !strings.Contains(string(mod), want) {
+		t.Errorf("go.mod does not require %s", want)
+	}
 }
