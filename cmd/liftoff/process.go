@@ -18,6 +18,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
 // process is what a command sees of the operating system.
@@ -38,6 +39,9 @@ func newProcess(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) s
 
 // command runs the command that args name.
 func (p *process) command(ctx context.Context, args []string) error {
+	if len(args) == 2 && args[1] == compileCommand {
+		return wasm.CompileChild(ctx, p.stdin, p.stdout)
+	}
 	app := newApp(p)
 	if len(args) > 1 && args[1] == completeCommand {
 		return p.complete(app, args[2:])
@@ -92,7 +96,11 @@ func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.Acti
 		if err != nil {
 			return err
 		}
-		s, err := node.Join(c.Context, node.Config{Dir: dir, Version: versionName()})
+		compiler, err := compiler()
+		if err != nil {
+			return err
+		}
+		s, err := node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler})
 		if err != nil {
 			return err
 		}

@@ -79,27 +79,40 @@ func (b *taskBuilder) module(ctx context.Context, ref string, t *job.Task) error
 		return err
 	}
 	b.trusted = len(b.local) > 0 && !isCAR(ref) // it is the first thing that is added
-	f, err := dag.OpenFile(ctx, b.session.Blocks, mod)
-	var notFile *dag.NotFileError
-	if errors.As(err, &notFile) {
-		return runtime.Refusef("%s is %s, not a module", quote(ref), notFile.Is)
-	}
+	code, err := readModule(ctx, b.session.Blocks, ref, mod)
 	if err != nil {
 		return err
-	}
-	defer f.Close()
-	if f.Size() > maxModule {
-		return runtime.Refusef("%s has %s, and a module at most %s", quote(ref), size(f.Size()), size(maxModule))
-	}
-	code, err := io.ReadAll(f.Reader(ctx))
-	if err != nil {
-		return fmt.Errorf("read module %s: %w", quote(ref), err)
 	}
 	if t.ABI, t.Fn, err = wasm.Inspect(code); err != nil {
 		return fmt.Errorf("%s: %w", quote(ref), err)
 	}
 	t.Mod = mod
 	return nil
+}
+
+// readModule reads the module mod, which the user called ref.
+func readModule(ctx context.Context, blocks dag.Blocks, ref string, mod cid.Cid) ([]byte, error) {
+	f, err := dag.OpenFile(ctx, blocks, mod)
+	var notFile *dag.NotFileError
+	if errors.As(err, &notFile) {
+		return nil, runtime.Refusef("%s is %s, not a module", quote(ref), notFile.Is)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	if f.Size() > maxModule {
+		return nil, tooLarge(ref, f.Size())
+	}
+	code, err := io.ReadAll(f.Reader(ctx))
+	if err != nil {
+		return nil, fmt.Errorf("read module %s: %w", quote(ref), err)
+	}
+	return code, nil
+}
+
+func tooLarge(ref string, n int64) error {
+	return runtime.Refusef("%s has %s, and a module at most %s", quote(ref), size(n), size(maxModule))
 }
 
 func (b *taskBuilder) stdin(ctx context.Context, ref string) (cid.Cid, error) {
