@@ -10,8 +10,8 @@ import (
 )
 
 // makeExecutors makes the executors that every node has, and what closes them.
-func makeExecutors(ctx context.Context, cacheDir string, log *slog.Logger) (runtime.Executors, func() error, error) {
-	w, err := wasm.New(ctx, wasm.Config{CacheDir: cacheDir, Log: log})
+func makeExecutors(ctx context.Context, cacheDir string, compiler []string, log *slog.Logger) (runtime.Executors, func() error, error) {
+	w, err := wasm.New(ctx, wasm.Config{CacheDir: cacheDir, Compiler: compiler, Log: log})
 	if err != nil {
 		return nil, nil, fmt.Errorf("make the wasm executor: %w", err)
 	}

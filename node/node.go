@@ -31,12 +31,13 @@ type Config struct {
 type Node struct {
 	*View // the node's own
 
-	store   *store.Store
-	log     *slog.Logger
-	clock   func() time.Time
-	history *history
-	self    self
-	version string // of liftoff
+	store    *store.Store
+	log      *slog.Logger
+	clock    func() time.Time
+	history  *history
+	self     self
+	version  string   // of liftoff
+	compiler []string // see Config
 
 	mu             sync.Mutex
 	places         *semaphore.Weighted // nil: not made yet. For runs that execute; first come, first served
@@ -72,7 +73,7 @@ func Open(cfg Config) (*Node, error) {
 	}
 	n := &Node{
 		store: s, log: cfg.Log, clock: cfg.Clock,
-		version: cfg.Version, self: self{store: s},
+		version: cfg.Version, compiler: cfg.Compiler, self: self{store: s},
 		history:   newHistory(s, cfg.Clock, cfg.Log),
 		executors: cfg.Executors,
 	}
@@ -113,7 +114,7 @@ func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
 	}
 	if n.executors == nil {
 		var err error
-		if n.executors, n.closeExecutors, err = makeExecutors(ctx, n.store.CacheDir(), n.log); err != nil {
+		if n.executors, n.closeExecutors, err = makeExecutors(ctx, n.store.CacheDir(), n.compiler, n.log); err != nil {
 			return nil, err
 		}
 	}
