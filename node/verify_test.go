@@ -1,0 +1,328 @@
+package node_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// answers are the steps' answers in one word each.
+func answers(v node.Verdict) string {
+	var all []string
+	for _, s := range v.Steps {
+		all = append(all, s.Name+":"+string(s.Answer))
+	}
+	return strings.Join(all, " ")
+}
+
+func (p *peer) verify(envelope []byte, o node.VerifyOptions) node.Verdict {
+	p.t.Helper()
+	v, err := p.VerifyReceipt(p.t.Context(), envelope, o)
+	p.must(err)
+	return v
+}
+
+// TestVerify checks receipts of p at q, which has more or less of what belongs to them.
+func TestVerify(t *testing.T) {
+	type world struct {
+		p, q  *peer
+		task  job.Task
+		first api.Job
+		right []byte // p's receipt
+	}
+	// wrong puts an Outcome of the Task that nobody came to, and returns it.
+	wrong := func(w world, f func(*job.Outcome)) cid.Cid {
+		o := *w.first.Result
+		o.Pages = 77
+		if f != nil {
+			f(&o)
+		}
+		b, err := o.Encode()
+		w.q.must(err)
+		bl := dag.NewBlock(cid.DagCBOR, b)
+		w.q.must(w.q.Blocks.Put(w.q.t.Context(), bl))
+		return bl.CID()
+	}
+	claim := func(w world, n byte, outcome cid.Cid) []byte {
+		return stranger(w.q.t, n, job.Receipt{Task: w.first.Task, Outcome: outcome, Issued: 1})
+	}
+	all := func(w world) { w.p.give(w.q, w.first.Receipt, w.first.Outcome, w.first.Task) }
+	reexec := node.VerifyOptions{Reexec: true}
+	for _, c := range []struct {
+		name   string
+		setup  func(w world) []byte // the envelope
+		o      node.VerifyOptions
+		answer node.Answer
+		level  node.Level
+		says   string // of answers, or of a detail
+	}{
+		{"all is there", func(w world) []byte { all(w); return w.right }, node.VerifyOptions{},
+			node.Verified, node.Attested, "encoding:verified signature:verified outcome:verified output:verified reexec:skipped others:skipped"},
+		{"run again", func(w world) []byte { all(w); return w.right }, reexec,
+			node.Verified, node.Reexecuted, "reexec:verified others:verified"},
+		{"run again with nothing but task and module", func(w world) []byte {
+			w.q.must(w.q.Blocks.Put(t.Context(), must(w.p.Blocks.Get(t.Context(), w.first.Task)), must(w.p.Blocks.Get(t.Context(), w.task.Mod))))
+			return w.right
+		}, reexec, node.Verified, node.Reexecuted, "outcome:verified output:verified reexec:verified"},
+		{"nothing is there", func(w world) []byte { return w.right }, node.VerifyOptions{},
+			node.Undecided, node.Attested, "outcome:undecided output:skipped"},
+		{"no task to run", func(w world) []byte { return w.right }, reexec,
+			node.Undecided, node.Attested, "needs task"},
+		{"no module to run", func(w world) []byte {
+			w.q.must(w.q.Blocks.Put(t.Context(), must(w.p.Blocks.Get(t.Context(), w.first.Task))))
+			return w.right
+		}, reexec, node.Undecided, node.Attested, "the module is not here"},
+		{"the output is cut off", func(w world) []byte {
+			for _, b := range []cid.Cid{w.first.Task, w.first.Outcome, w.first.Result.Root, w.first.Result.Stdout} {
+				w.q.must(w.q.Blocks.Put(t.Context(), must(w.p.Blocks.Get(t.Context(), b))))
+			}
+			return w.right
+		}, node.VerifyOptions{}, node.Undecided, node.Attested, "lacks"},
+		{"a flipped bit", func(w world) []byte { return flip(w.right, []byte("counted"), 0x20) }, reexec,
+			node.Invalid, node.Unverified, "encoding:verified signature:invalid outcome:skipped"},
+		{"no receipt", func(w world) []byte { return []byte("hello") }, reexec,
+			node.Invalid, node.Unverified, "encoding:invalid signature:skipped"},
+		{"a trailing byte", func(w world) []byte { return append(bytes.Clone(w.right), 0) }, node.VerifyOptions{},
+			node.Invalid, node.Unverified, "encoding:invalid"},
+		{"an outcome of another task", func(w world) []byte {
+			all(w)
+			return claim(w, 5, wrong(w, func(o *job.Outcome) { o.Task = w.first.Outcome }))
+		}, reexec, node.Mismatch, node.Attested, "outcome:mismatch output:skipped reexec:skipped"},
+		{"what is no outcome", func(w world) []byte { all(w); return claim(w, 5, w.first.Task) }, reexec,
+			node.Mismatch, node.Attested, "outcome:mismatch"},
+		{"a liar, believed", func(w world) []byte { all(w); return claim(w, 5, wrong(w, nil)) }, node.VerifyOptions{},
+			node.Verified, node.Attested, "others:skipped"},
+		{"a liar, run again", func(w world) []byte { all(w); return claim(w, 5, wrong(w, nil)) }, reexec,
+			node.Mismatch, node.Attested, "reexec:mismatch"},
+		{"a liar, beside another key", func(w world) []byte {
+			all(w)
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), w.right))
+			return claim(w, 5, wrong(w, nil))
+		}, node.VerifyOptions{}, node.Mismatch, node.Attested, "others:mismatch"},
+		{"honest, beside a liar, run again", func(w world) []byte {
+			all(w)
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), claim(w, 5, wrong(w, nil))))
+			return w.right
+		}, reexec, node.Verified, node.Reexecuted, "others:mismatch"},
+		{"another outcome by another limit", func(w world) []byte {
+			all(w)
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), claim(w, 5, wrong(w, func(o *job.Outcome) {
+				l := job.DefaultLimits
+				l.Fuel = 9
+				o.State, o.Limits, o.Fuel = job.OutOfFuel, &l, 9
+			}))))
+			return w.right
+		}, node.VerifyOptions{}, node.Verified, node.Attested, "others:verified"},
+		{"two keys agree", func(w world) []byte {
+			all(w)
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), w.right))
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), w.right))
+			return claim(w, 5, w.first.Outcome)
+		}, node.VerifyOptions{}, node.Verified, node.Agreed, "2 of 2 keys"},
+		{"one key twice is one", func(w world) []byte {
+			all(w)
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), stranger(t, 5, job.Receipt{Task: w.first.Task, Outcome: w.first.Outcome, Issued: 2})))
+			return claim(w, 5, w.first.Outcome)
+		}, node.VerifyOptions{}, node.Verified, node.Attested, "others:skipped"},
+		{"who remembers is no witness", func(w world) []byte {
+			all(w)
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), stranger(t, 6, job.Receipt{
+				Task: w.first.Task, Outcome: w.first.Outcome, Meta: job.Meta{Replayed: true},
+			})))
+			return claim(w, 5, w.first.Outcome)
+		}, node.VerifyOptions{}, node.Verified, node.Attested, "others:skipped"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			w := world{p: newPeer(t), q: newPeer(t)}
+			w.task = w.p.printTask("hello")
+			w.first = w.p.run(api.Request{Task: w.task})
+			w.right = w.p.envelope(w.first.Receipt)
+			envelope := c.setup(w)
+			v := w.q.verify(envelope, c.o)
+			text := answers(v)
+			for _, s := range v.Steps {
+				text += "; " + s.Detail
+			}
+			if v.Answer != c.answer || v.Level != c.level || !strings.Contains(text, c.says) {
+				t.Fatalf("%s, level %d; %s", v.Answer, v.Level, text)
+			}
+			if v.CID != job.CIDOf(envelope) {
+				t.Errorf("it is about %s", v.CID)
+			}
+			if c.answer != node.Mismatch || !v.Found.Defined() {
+				return
+			}
+			// The pair is kept, and each of the two is a receipt for the Task.
+			if v.Found == v.Claimed || len(v.Proof) != 2 {
+				t.Fatalf("found %s, claimed %s, proof %v", v.Found, v.Claimed, v.Proof)
+			}
+			w.q.reopen()
+			if _, err := w.q.Upkeep.Collect(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			for i, want := range []cid.Cid{v.Claimed, v.Found} {
+				r, err := job.DecodeReceipt(w.q.envelope(v.Proof[i]))
+				if err != nil || r.Outcome != want || r.Task != w.first.Task {
+					t.Errorf("%+v, %v", r, err)
+				}
+			}
+		})
+	}
+}
+
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
+func (p *peer) must2(_ cid.Cid, err error) {
+	p.t.Helper()
+	p.must(err)
+}
+
+// flip changes a byte of the first place where what is.
+func flip(b, what []byte, with byte) []byte {
+	b = bytes.Clone(b)
+	b[bytes.Index(b, what)] ^= with
+	return b
+}
+
+// A run under nondet proves nothing by being run again.
+func TestVerifyNondet(t *testing.T) {
+	p := newPeer(t)
+	tk := p.printTask("hello")
+	tk.Det, tk.Nonce = job.DetNone, bytes.Repeat([]byte{1}, 16)
+	j := p.run(api.Request{Task: tk})
+	v := p.verify(p.envelope(j.Receipt), node.VerifyOptions{Reexec: true})
+	if v.Answer != node.Undecided || v.Level != node.Attested || p.x.runs.Load() != 1 {
+		t.Errorf("%s, %d; %s", v.Answer, v.Level, answers(v))
+	}
+}
+
+// A link into an input that is not here is no part of what the run made.
+func TestVerifyNeedsInput(t *testing.T) {
+	p, q := newPeer(t), newPeer(t)
+	in := put(t, p.Session, "an input")
+	j := p.run(api.Request{Task: p.printTask("hello", in)})
+	p.must(dag.Walk(t.Context(), p.Blocks, []cid.Cid{j.Receipt}, dag.WalkOptions{Data: true}, func(v dag.Visited) error {
+		if v.CID == in {
+			return nil
+		}
+		return q.Blocks.Put(t.Context(), v.Block)
+	}))
+	v := q.verify(p.envelope(j.Receipt), node.VerifyOptions{})
+	if v.Answer != node.Verified || v.Steps[3].Detail != "needs input "+in.String() {
+		t.Errorf("%s; %+v", v.Answer, v.Steps)
+	}
+}
+
+// TestVerifyAttached verifies through another process's socket.
+func TestVerifyAttached(t *testing.T) {
+	p, q := newPeer(t), newPeer(t)
+	j := p.run(api.Request{Task: p.printTask("hello")})
+	p.give(q, j.Receipt)
+	s, err := node.Join(t.Context(), q.config())
+	q.must(err)
+	defer s.Close()
+	v, err := s.VerifyReceipt(t.Context(), p.envelope(j.Receipt), node.VerifyOptions{Reexec: true})
+	if err != nil || v.Answer != node.Verified || v.Level != node.Reexecuted || q.x.runs.Load() != 1 {
+		t.Errorf("%+v, %v", v, err)
+	}
+	o := *j.Result
+	o.Pages = 5
+	b := dag.NewBlock(cid.DagCBOR, must(o.Encode()))
+	q.must(s.Blocks.Put(t.Context(), b))
+	v, err = s.VerifyReceipt(t.Context(), stranger(t, 5, job.Receipt{Task: j.Task, Outcome: b.CID()}), node.VerifyOptions{Reexec: true})
+	if err != nil || v.Answer != node.Mismatch || v.Found != j.Outcome || len(v.Proof) != 2 {
+		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// TestKilledRuns kills a process that runs one job after the other: each that it has
+// told is in the history, with its Receipt, and remembered.
+func TestKilledRuns(t *testing.T) {
+	dir := t.TempDir()
+	told := 0
+	for range 4 {
+		a := start(t, "runs", dir)
+		var jobs []string
+		time.AfterFunc(150*time.Millisecond, func() { a.Process.Kill() })
+		for a.lines.Scan() {
+			jobs = append(jobs, a.lines.Text())
+		}
+		a.Wait()
+		told += len(jobs)
+		s := join(t, dir)
+		for _, line := range jobs {
+			id, arg, _ := strings.Cut(line, " ")
+			j, err := s.Jobs.Find(t.Context(), id)
+			if err != nil || j.State != api.JobDone {
+				t.Fatalf("%s: %+v, %v", id, j, err)
+			}
+			if _, err := job.DecodeReceipt(must(s.Data.Get(t.Context(), j.Receipt))); err != nil {
+				t.Fatal(err)
+			}
+			again, err := s.Jobs.Run(t.Context(), api.Request{Task: numbered(put(t, s, "module"), arg)}, api.Watch{})
+			if err != nil || !again.Cached || again.Outcome != j.Outcome {
+				t.Fatalf("%s again: %+v, %v", id, again, err)
+			}
+		}
+		if v, err := s.Upkeep.Verify(t.Context(), func(d api.Damage) { t.Error(d) }); err != nil || v.Damaged > 0 {
+			t.Errorf("%+v, %v", v, err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if told < 20 {
+		t.Errorf("only %d jobs were told: nothing was tested", told)
+	}
+	t.Logf("%d jobs", told)
+}
+
+func numbered(mod cid.Cid, n string) job.Task {
+	tk := task(mod, "hello")
+	tk.Args = []string{n}
+	return tk
+}
+
+func init() {
+	// join and run one job after the other
+	acts["runs"] = func(dir string) error {
+		ctx := context.Background()
+		s, err := node.Join(ctx, config(dir))
+		if err != nil {
+			return err
+		}
+		mod := dag.NewBlock(cid.Raw, []byte("module"))
+		if err := s.Blocks.Put(ctx, mod); err != nil {
+			return err
+		}
+		out := bufio.NewWriter(os.Stdout)
+		for i := 0; ; i++ {
+			n := fmt.Sprintf("%s-%d", time.Now().Format("150405.000000"), i)
+			j, err := s.Jobs.Run(ctx, api.Request{Task: numbered(mod.CID(), n)}, api.Watch{})
+			if err != nil {
+				return err
+			}
+			fmt.Fprintln(out, j.ID, n)
+			if err := out.Flush(); err != nil {
+				return err
+			}
+		}
+	}
+}
