@@ -25,7 +25,7 @@ func newApp(p *process) *cli.App {
 		Compiled:                  epoch,
 		ExitErrHandler:            func(*cli.Context, error) {}, // process.fail does it
 		Commands: []*cli.Command{
-			runCommand(p), jobCommand(p),
+			runCommand(p), jobCommand(p), inspectCommand(p),
 			verifyCommand(p), receiptCommand(p), cacheCommand(p), trustCommand(p),
 			addCommand(p), getCommand(p), catCommand(p), lsCommand(p), statCommand(p),
 			pinCommand(p), gcCommand(p), storeCommand(p),

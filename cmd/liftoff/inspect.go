@@ -1,0 +1,148 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
+)
+
+func inspectCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      "inspect",
+		Usage:     "say what a module wants, and whether it runs here",
+		ArgsUsage: "MODULE",
+		Description: `Prints what a module is made of: imports, exports, memory, the features that it uses,
+and its size before and after the metering is added. Nothing is run. The exit code is
+that of liftoff run if it refused the module: 126, with the reason.
+
+MODULE is a local path or a CID, with a path below it where one is wanted.`,
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print one object"}},
+		Before: takes("a module", 1, 1),
+		CustomHelpTemplate: help(`$ liftoff inspect wc.wasm
+runs      yes: wasi_p1, from _start
+size      1180240 bytes, 1512310 with metering
+functions 2310
+memory    2.0 MiB at the start, 4.0 GiB at most
+features  bulk-memory, sign-extension
+import    wasi_snapshot_preview1.fd_write (i32 i32 i32 i32) -> (i32)
+export    _start () -> ()
+export    memory memory`),
+		Action: func(c *cli.Context) error {
+			ref := c.Args().First()
+			if info, err := os.Stat(ref); err == nil && info.Mode().IsRegular() && !isCAR(ref) {
+				code, err := moduleFile(ref, info)
+				if err != nil {
+					return err
+				}
+				return p.inspect(c, ref, code)
+			}
+			return p.with(func(c *cli.Context, s *node.Session) error {
+				code, err := p.moduleNamed(c.Context, s, ref)
+				if err != nil {
+					return err
+				}
+				return p.inspect(c, ref, code)
+			})(c)
+		},
+	}
+}
+
+// moduleFile reads a module from the disk.
+func moduleFile(path string, info fs.FileInfo) ([]byte, error) {
+	if info.Size() > maxModule {
+		return nil, tooLarge(path, info.Size())
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, pathError(path, err)
+	}
+	defer f.Close()
+	code, err := io.ReadAll(io.LimitReader(f, maxModule)) // it may grow meanwhile
+	if err != nil {
+		return nil, pathError(path, err)
+	}
+	return code, nil
+}
+
+// moduleNamed reads a module from the repo.
+func (p *process) moduleNamed(ctx context.Context, s *node.Session, ref string) ([]byte, error) {
+	b := taskBuilder{p: p, session: s}
+	mod, err := b.content(ctx, ref)
+	if err != nil {
+		return nil, err
+	}
+	return readModule(ctx, s.Blocks, ref, mod)
+}
+
+func (p *process) inspect(c *cli.Context, ref string, code []byte) error {
+	d, err := wasm.Describe(c.Context, code)
+	if err != nil {
+		return fmt.Errorf("inspect %s: %w", quote(ref), err)
+	}
+	out := p.lines(c.Bool("json"))
+	if out.json != nil {
+		err = out.json.Encode(d)
+	} else {
+		out.module(d)
+	}
+	if err == nil {
+		err = out.Flush()
+	}
+	if err == nil && !d.Runs {
+		err = fmt.Errorf("%s: %w", quote(ref), runtime.Refusef("%s", d.Reason))
+	}
+	return err
+}
+
+// module writes a description for people.
+func (l lines) module(d wasm.Description) {
+	row := func(key, format string, a ...any) { fmt.Fprintf(l, "%-9s %s\n", key, fmt.Sprintf(format, a...)) }
+	if d.Runs {
+		row("runs", "yes: %s, from %s", d.ABI, d.Fn)
+	} else {
+		row("runs", "no: %s", clean(d.Reason))
+	}
+	if d.Rewritten > 0 {
+		row("size", "%d bytes, %d with metering", d.Size, d.Rewritten)
+	} else {
+		row("size", "%d bytes", d.Size)
+	}
+	row("functions", "%d", d.Functions)
+	if d.Memory != nil {
+		row("memory", "%s at the start, %s at most", size(int64(d.Memory.Pages)<<16), size(int64(d.Memory.MaxPages)<<16))
+	}
+	if d.Tables.Count > 0 {
+		row("tables", "%d, of %d entries", d.Tables.Count, d.Tables.Entries)
+	}
+	if len(d.Features) > 0 {
+		row("features", "%s", strings.Join(d.Features, ", "))
+	}
+	for _, name := range d.Custom {
+		row("section", "%s", quote(name))
+	}
+	for _, i := range d.Imports {
+		unknown := ""
+		if !i.Known {
+			unknown = ", which is not known here"
+		}
+		row("import", "%s.%s %s%s", quote(i.Module), quote(i.Name), i.Type, unknown)
+	}
+	for _, e := range d.Exports {
+		what := e.Type
+		if what == "" {
+			what = e.Kind
+		}
+		row("export", "%s %s", quote(e.Name), what)
+	}
+}
