@@ -106,19 +106,6 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 // CacheDir returns the folder for what can be made again. Its owner bounds its size.
 func (s *Store) CacheDir() string { return filepath.Join(s.dir, cacheDir) }
 
-// NewScratch makes an empty private folder. The caller calls remove; what a killed
-// process leaves is removed by the next Open.
-func (s *Store) NewScratch() (path string, remove func() error, err error) {
-	if s.readOnly {
-		return "", nil, &ReadOnlyError{s.dir}
-	}
-	path, err = os.MkdirTemp(filepath.Join(s.dir, scratchDir), "run-")
-	if err != nil {
-		return "", nil, fmt.Errorf("make scratch folder: %w", err)
-	}
-	return path, func() error { return removeAll(path) }, nil
-}
-
 // inspect reports whether dir is a whole repo of this version. It is not when dir is
 // empty or when the process that was making it was killed; everything else is an error.
 func inspect(dir string) (whole bool, err error) {

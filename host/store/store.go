@@ -48,7 +48,8 @@ type Store struct {
 	small    records // the part of blocks that is in the ledger
 	ledger   *ledger.Ledger
 
-	late lateSync
+	late    lateSync
+	scratch scratch
 
 	life   sync.RWMutex // held for reading by every call in progress, for writing by Close
 	closed bool
@@ -143,6 +144,7 @@ func (s *Store) Close() error {
 	}
 	s.closed = true
 	s.late.stop()
+	s.scratch.close()
 	err := s.blocks.Close()
 	if e := s.lock.release(); err == nil {
 		err = e

@@ -1,0 +1,83 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"sync"
+)
+
+// maxSpare is how many empty folders wait for the next runs.
+const maxSpare = 16
+
+// scratch is folders that were given back empty: to make one costs more than all else
+// that is written for a small run.
+type scratch struct {
+	mu     sync.Mutex
+	spare  []string
+	closed bool
+}
+
+// NewScratch returns an empty private folder. The caller calls remove; what a killed
+// process leaves is removed by the next Open.
+func (s *Store) NewScratch() (path string, remove func() error, err error) {
+	if s.readOnly {
+		return "", nil, &ReadOnlyError{s.dir}
+	}
+	path, ok := s.scratch.take()
+	if !ok {
+		path, err = os.MkdirTemp(filepath.Join(s.dir, scratchDir), "run-")
+	}
+	if err != nil {
+		return "", nil, fmt.Errorf("make scratch folder: %w", err)
+	}
+	return path, func() error { return s.scratch.giveBack(path) }, nil
+}
+
+func (s *scratch) take() (string, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := len(s.spare)
+	if n == 0 {
+		return "", false
+	}
+	path := s.spare[n-1]
+	s.spare = s.spare[:n-1]
+	return path, true
+}
+
+// giveBack keeps a folder that is empty, and removes any other with what is in it.
+func (s *scratch) giveBack(path string) error {
+	if empty(path) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if !s.closed && len(s.spare) < maxSpare {
+			s.spare = append(s.spare, path)
+			return nil
+		}
+	}
+	return removeAll(path)
+}
+
+func empty(dir string) bool {
+	d, err := os.Open(dir)
+	if err != nil {
+		return false
+	}
+	defer d.Close()
+	_, err = d.Readdirnames(1)
+	return errors.Is(err, io.EOF)
+}
+
+// close removes the folders that wait.
+func (s *scratch) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	for _, path := range s.spare {
+		os.Remove(path) // if it stays, the next Open removes it
+	}
+	s.spare = nil
+}

@@ -1,0 +1,168 @@
+package node_test
+
+import (
+	"cmp"
+	"context"
+	goruntime "runtime"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// emptyGuest is the smallest command: one page of memory, and a _start that returns.
+const emptyGuest = "\x00asm\x01\x00\x00\x00" +
+	"\x01\x04\x01\x60\x00\x00" + // type () -> ()
+	"\x03\x02\x01\x00" +
+	"\x05\x03\x01\x00\x01" +
+	"\x07\x13\x02\x06memory\x02\x00\x06_start\x00\x00" +
+	"\x0a\x04\x01\x02\x00\x0b"
+
+// hot is a repo with real executors in which a guest has run once.
+func hot(b testing.TB) (*node.Session, cid.Cid) {
+	b.Helper()
+	s, err := node.Join(b.Context(), node.Config{Dir: b.TempDir(), Version: "bench"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { s.Abort() })
+	mod := dag.NewBlock(cid.Raw, []byte(emptyGuest))
+	if err := s.Blocks.Put(b.Context(), mod); err != nil {
+		b.Fatal(err)
+	}
+	runNumbered(b, s, mod.CID(), -1)
+	return s, mod.CID()
+}
+
+// runNumbered runs a Task that differs from all others by its argument.
+func runNumbered(b testing.TB, s *node.Session, mod cid.Cid, i int) api.Job {
+	tk := task(mod, "_start")
+	tk.Args = []string{strconv.Itoa(i)}
+	j, err := s.Jobs.Run(b.Context(), api.Request{Task: tk, Trusted: true}, api.Watch{})
+	if err != nil || j.Cached || j.Result.State != job.OK {
+		b.Errorf("%+v, %v", j, err)
+	}
+	return j
+}
+
+// BenchmarkHotRun runs an empty guest: instance, run, Outcome, signed Receipt, all kept.
+// It reports the median, and how long the executor alone took.
+func BenchmarkHotRun(b *testing.B) {
+	s, mod := hot(b)
+	var whole, compile, guest []time.Duration
+	for i := 0; b.Loop(); i++ {
+		began := time.Now()
+		j := runNumbered(b, s, mod, i)
+		whole = append(whole, time.Since(began))
+		compile, guest = append(compile, j.Compile), append(guest, j.Run)
+	}
+	b.ReportMetric(micros(median(whole)), "us/median")
+	b.ReportMetric(micros(median(compile)), "us/module")
+	b.ReportMetric(micros(median(guest)), "us/guest")
+}
+
+func median[T cmp.Ordered](all []T) T {
+	slices.Sort(all)
+	return all[len(all)/2]
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
+
+// BenchmarkMemoHit asks for the same Task again and again.
+func BenchmarkMemoHit(b *testing.B) {
+	s, mod := hot(b)
+	tk := task(mod, "_start")
+	tk.Args = []string{"-1"}
+	for b.Loop() {
+		j, err := s.Jobs.Run(b.Context(), api.Request{Task: tk}, api.Watch{})
+		if err != nil || !j.Cached {
+			b.Fatal(j, err)
+		}
+	}
+}
+
+// BenchmarkRuns runs 10,000 guests on all processors, once, and reports their rate and
+// what the heap has grown by between the first thousand and the last.
+func BenchmarkRuns(b *testing.B) {
+	const total = 10_000
+	for range b.N {
+		s, mod := hot(b)
+		heap := func() float64 {
+			goruntime.GC()
+			var m goruntime.MemStats
+			goruntime.ReadMemStats(&m)
+			return float64(m.HeapAlloc) / (1 << 20)
+		}
+		batch := func(from, to int) {
+			var group sync.WaitGroup
+			next := make(chan int)
+			for range goruntime.NumCPU() {
+				group.Go(func() {
+					for i := range next {
+						runNumbered(b, s, mod, i)
+					}
+				})
+			}
+			for i := from; i < to; i++ {
+				next <- i
+			}
+			close(next)
+			group.Wait()
+		}
+		batch(0, total/10)
+		before, began := heap(), time.Now()
+		batch(total/10, total)
+		b.ReportMetric(float64(total-total/10)/time.Since(began).Seconds(), "runs/s")
+		b.ReportMetric(heap()-before, "MiB-grown")
+	}
+}
+
+// BenchmarkParts measures what a run needs beside the executor.
+func BenchmarkParts(b *testing.B) {
+	s, mod := hot(b)
+	ctx := context.Background()
+	j := runNumbered(b, s, mod, 0)
+	b.Run("task", func(b *testing.B) {
+		tk := task(mod, "_start")
+		for b.Loop() {
+			if _, err := tk.Encode(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("outcome", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := j.Result.Encode(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("receipt", func(b *testing.B) {
+		r := job.Receipt{Task: j.Task, Outcome: j.Outcome}
+		for b.Loop() {
+			stranger(b, 1, r)
+		}
+	})
+	b.Run("record", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := api.EncodeJob(j); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+	b.Run("find", func(b *testing.B) {
+		for b.Loop() {
+			if _, err := s.Jobs.Find(ctx, j.ID); err != nil {
+				b.Fatal(err)
+			}
+		}
+	})
+}
