@@ -168,7 +168,7 @@ func (w *rewriter) steps(a *asm, o bulkOp, backward bool) {
 	a.i32(o.step)
 	a.op(opI32LtU, opSelect)
 	a.set(bulkStep)
-	w.charge(a, bulkStep, o.shift)
+	w.chargeStep(a, bulkStep, o.shift)
 
 	a.get(bulkLength)
 	a.get(bulkStep)

@@ -28,17 +28,22 @@
 // The run's fuel is what the host has granted less what the global FuelExport holds.
 // It starts with nothing granted and the global at 0.
 //
-// refill is called when a counter is below zero. If stack is negative, the run is over:
-// the guest's stack is full. If what is spent, granted - fuel, exceeds the Job's fuel, it
-// is over too: out of fuel. If it is cancelled, likewise. The host ends a run by
-// panicking, which the engine returns as the call's error. Otherwise it rounds what is
-// spent up to a multiple of Slice, or to the Job's fuel if that is less, takes this as
-// what it has granted, yields to Go's scheduler (runtime.Gosched: a guest in native code
-// cannot be preempted, and everything in the process waits for it), and returns granted
-// less spent. So fuel ends exactly where the Job's does, and refills come at multiples of
-// Slice. That matters because functions may keep fuel in a local between calls: after a
-// trap the global is exact up to the last refill or call only, and in this way no less
-// the same on every machine.
+// refill is called when a counter is below zero, and before each step of a bulk
+// operation that is longer than one. If stack is negative, the run is over: the guest's
+// stack is full. If what is spent, granted - fuel, exceeds the Job's fuel, it is over
+// too: out of fuel. If it is cancelled, likewise. The host ends a run by panicking,
+// which the engine returns as the call's error. Otherwise, if fuel is below zero, it
+// rounds what is spent up to a multiple of Slice and takes this as what it has granted.
+// It yields to Go's scheduler (runtime.Gosched: a guest in native code cannot be
+// preempted, and everything in the process waits for it), and returns granted less
+// spent.
+//
+// So refills come at multiples of Slice, whatever the Job's fuel. That matters because
+// functions may keep fuel in a local between calls: after a trap the global is exact up
+// to the last refill or call only, and in this way no less the same on every machine and
+// under every limit. A run may go on for a Slice when its fuel is gone; host functions
+// check before their work, so that nothing of this is seen, and the host looks once more
+// at the end.
 //
 // grow is called with the size in pages that the memory is about to have, when the
 // module's own maximum allows it and it has been paid for. The host ends the run if
@@ -50,8 +55,8 @@
 // FuelExport, also below zero; around every call it is up to date, and the next check
 // sees it. What cannot be paid before the work the host checks itself, as refill does.
 //
-// At the end of a run, too, granted less FuelExport may exceed the Job's fuel by the
-// length of one straight line of code: then it is out of fuel as well.
+// At the end of a run, too, granted less FuelExport may exceed the Job's fuel, by less
+// than a Slice and one straight line of code: then it is out of fuel as well.
 //
 // After a trap StackExport is not restored. The instance should not be used again; a
 // host that does sets it back to the limit.
@@ -59,8 +64,8 @@
 // # Order of charge and check
 //
 // At a check first the counters are tested, then the block is paid for, then it runs.
-// So a run ends at the first check that finds more spent than there is, wherever the
-// slices lie. A trap in the middle of a block has paid for the whole of it. Entering a
+// So a run ends at the first refill, or host function, that finds more spent than there
+// is. A trap in the middle of a block has paid for the whole of it. Entering a
 // function that calls others takes its frame from the stack before the check, and
 // leaving it gives the same back. Bulk operations and growth pay before the work, step
 // by step; a range of more than a step that is out of bounds traps unpaid.

@@ -73,9 +73,24 @@ func (w *rewriter) makeHelper(r *reader, key helperKey) (helper, bool) {
 	return w.bulk(key), true
 }
 
-// charge appends: take the local n, times 2^up or over 2^down, from the fuel, and ask
-// the host when that leaves less than nothing.
+// charge appends: take the local n, over 2^shift, from the fuel, and ask the host when
+// that leaves less than nothing.
 func (w *rewriter) charge(a *asm, n uint32, shift int) {
+	w.chargeable(a, n, shift)
+	w.pay(a)
+}
+
+// chargeStep appends charge, and asks the host whatever is left: a step takes longer
+// than its fuel says when it is the first to touch the memory.
+func (w *rewriter) chargeStep(a *asm, n uint32, shift int) {
+	w.chargeable(a, n, shift)
+	a.op(opI64Sub)
+	a.setGlobal(w.fuel)
+	a.call(w.slow)
+}
+
+// chargeable appends the fuel, and what is to be taken from it.
+func (w *rewriter) chargeable(a *asm, n uint32, shift int) {
 	a.getGlobal(w.fuel)
 	a.get(n)
 	a.op(opI64ExtendU)
@@ -83,7 +98,6 @@ func (w *rewriter) charge(a *asm, n uint32, shift int) {
 		a.i64(int64(shift))
 		a.op(opI64ShrU)
 	}
-	w.pay(a)
 }
 
 // pay appends: set the fuel to the difference on the stack, and check it.
