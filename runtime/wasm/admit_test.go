@@ -101,7 +101,7 @@ func TestRefusals(t *testing.T) {
 		{"elements", cat([]byte("\x00asm\x01\x00\x00\x00"), section(sectionElement, make([]byte, maxElementBytes+2))), "element section"},
 		{"bad instruction", guest(0xff).bytes(), "not a valid module"},
 		{"stack underflow", guest(0x6a).bytes(), "not a valid module"},
-		{"atomic", guest(0x41, 0, 0xfe, 0x10, 2, 0).bytes(), "threads are not supported"},
+		{"atomic", guest(0x41, 0, 0xfe, 0x10, 2, 0).bytes(), "instruction 0xfe (threads) is not supported"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			w := runtimetest.NewWorld(shared(t))

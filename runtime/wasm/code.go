@@ -15,6 +15,7 @@ const (
 	maxLoops    = 1_000   // loops of a function
 	maxTargets  = 20_000  // of all br_table of a function
 	maxBranches = 16_000  // blocks, loops, ifs and br_if of a function
+	maxValues   = 50_000  // that the blocks of a function take and leave
 )
 
 // body is what the instructions of one function come to.
@@ -25,12 +26,14 @@ type body struct {
 	loops    int
 	targets  int // of all br_table together
 	branches int // blocks, loops, ifs and br_if
+	values   int // parameters and results of the blocks
 }
 
 // wider keeps the larger of each figure.
 func (b *body) wider(o body) {
 	b.size, b.locals, b.nesting = max(b.size, o.size), max(b.locals, o.locals), max(b.nesting, o.nesting)
 	b.loops, b.targets, b.branches = max(b.loops, o.loops), max(b.targets, o.targets), max(b.branches, o.branches)
+	b.values = max(b.values, o.values)
 }
 
 // check compares b with the bounds.
@@ -43,6 +46,7 @@ func (b *body) check() error {
 		{"loops", b.loops, maxLoops},
 		{"br_table targets", b.targets, maxTargets},
 		{"blocks and conditional branches", b.branches, maxBranches},
+		{"parameters and results of blocks", b.values, maxValues},
 	} {
 		if c.got > c.most {
 			return &limitError{c.what, uint64(c.got), uint64(c.most)}
@@ -75,7 +79,7 @@ func (s *scan) measure(r *reader) (b body, err error) {
 		op := r.byte()
 		switch op {
 		case 0x02, 0x03, 0x04: // block, loop, if
-			s.blockType(r)
+			b.values += s.blockType(r)
 			depth++
 			b.branches++
 			b.nesting = max(b.nesting, depth-1)
@@ -117,17 +121,20 @@ func countLocals(r *reader) (n uint64, err error) {
 	return n, r.err
 }
 
-// blockType reads the type of a block: none, one value, or an index of a type.
-func (s *scan) blockType(r *reader) {
+// blockType reads the type of a block: none, one value, or an index of a type. It
+// answers how many values the block takes and leaves.
+func (s *scan) blockType(r *reader) int {
 	if len(r.b) > 0 && r.b[0]&0xc0 == 0x40 { // a negative number of one byte
 		r.byte()
-		return
+		return 1
 	}
-	if i := r.leb(33); i >= uint64(len(s.types)) && r.err == nil {
+	i := r.leb(33)
+	if i >= uint64(len(s.types)) {
 		r.fail(fmt.Errorf("a block of the unknown type %d", i))
-	} else if r.err == nil && len(s.types[i].params)+len(s.types[i].results) > 0 {
-		s.uses |= usesMultiValue
+		return 0
 	}
+	s.uses |= usesMultiValue
+	return len(s.types[i].params) + len(s.types[i].results)
 }
 
 // immediates skips what follows op.
@@ -232,5 +239,5 @@ func unknownOp(op, proposal string) error {
 	if proposal == "" {
 		return fmt.Errorf("unknown instruction %s", op)
 	}
-	return runtime.Refusef("instruction %s: %s are not supported", op, proposal)
+	return runtime.Refusef("instruction %s (%s) is not supported", op, proposal)
 }

@@ -3,6 +3,7 @@ package wasm
 import (
 	"context"
 	"os"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -22,6 +23,9 @@ func testCompiler(how string) []string { return []string{os.Args[0], childComman
 
 // childMain is the child: right, or wrong in the way that how says.
 func childMain(how string) int {
+	if name, ok := strings.CutPrefix(how, "bomb:"); ok {
+		return admitBomb(name)
+	}
 	if wrong := wrongChildren[how]; wrong != nil {
 		return wrong()
 	}

@@ -22,6 +22,10 @@ const (
 	maxTables       = 100
 	maxVector       = 100_000 // types, imports, globals, exports, element and data segments, each
 	maxElementBytes = 8 << 20 // of the element section
+	maxImports      = 1_000
+	maxName         = 4 << 10 // bytes of the name of an import or an export
+	maxSignature    = 1_000   // parameters of a type, and its results
+	maxSignatures   = 100_000 // parameters and results of all types
 )
 
 // The sections of a module.
@@ -78,6 +82,7 @@ type importedFunc struct {
 // scan is what a module's sections say.
 type scan struct {
 	types     []funcType
+	values    int      // parameters and results of all types
 	funcs     []uint32 // type index of every function, the imported ones first
 	imports   []importedFunc
 	exports   map[string]export
@@ -232,11 +237,21 @@ func (s *scan) funcType(r *reader) {
 	t := funcType{params: string(r.take(r.u32()))}
 	t.results = string(r.take(r.u32()))
 	s.types = append(s.types, t)
+	if len(t.params) > maxSignature || len(t.results) > maxSignature {
+		r.fail(runtime.Refusef("type %d has more than %d parameters or results", len(s.types)-1, maxSignature))
+	}
+	if s.values += len(t.params) + len(t.results); s.values > maxSignatures {
+		r.fail(runtime.Refusef("its types have more than %d parameters and results together", maxSignatures))
+	}
 }
 
 func (s *scan) importItem(r *reader) {
 	module, name, kind := r.name(), r.name(), r.byte()
-	if r.err != nil {
+	if checkName(r, "an import", module, name); r.err != nil {
+		return
+	}
+	if len(s.imports) == maxImports {
+		r.fail(runtime.Refusef("it has more than %d imports", maxImports))
 		return
 	}
 	if kind != kindFunc {
@@ -254,6 +269,15 @@ func (s *scan) importItem(r *reader) {
 	}
 	s.imports = append(s.imports, importedFunc{module, name, s.types[typ]})
 	s.funcs = append(s.funcs, typ)
+}
+
+// checkName refuses names that nobody could read.
+func checkName(r *reader, what string, names ...string) {
+	for _, name := range names {
+		if len(name) > maxName {
+			r.fail(runtime.Refusef("%s has a name of %d bytes, at most %d", what, len(name), maxName))
+		}
+	}
 }
 
 // limits reads the bounds of a table or a memory.
@@ -302,6 +326,7 @@ func (s *scan) memory(r *reader) {
 
 func (s *scan) export(r *reader) {
 	name := r.name()
+	checkName(r, "an export", name)
 	s.exports[name] = export{kind: r.byte(), index: r.u32()}
 }
 
