@@ -215,9 +215,12 @@ func (s *Store) Generation() (uint64, error) {
 }
 
 func (s *Store) generation() (uint64, error) {
+	if n := s.gen.Load(); n != 0 {
+		return n, nil
+	}
 	b, err := s.ledger.Get(generationKey)
 	if errors.Is(err, ledger.ErrAbsent) {
-		return 1, nil
+		b, err = []byte{0, 0, 0, 0, 0, 0, 0, 1}, nil
 	}
 	if err == nil && len(b) != 8 {
 		err = errors.New("it has not 8 bytes")
@@ -225,7 +228,8 @@ func (s *Store) generation() (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("read the repo's generation: %w", err)
 	}
-	return binary.BigEndian.Uint64(b), nil
+	s.gen.CompareAndSwap(0, binary.BigEndian.Uint64(b))
+	return s.gen.Load(), nil
 }
 
 func (s *Store) nextGeneration() error {
@@ -233,7 +237,11 @@ func (s *Store) nextGeneration() error {
 	if err != nil {
 		return err
 	}
-	return s.ledger.Write(ledger.Entry{Key: generationKey, Value: binary.BigEndian.AppendUint64(nil, n+1)})
+	err = s.ledger.Write(ledger.Entry{Key: generationKey, Value: binary.BigEndian.AppendUint64(nil, n+1)})
+	if err == nil {
+		s.gen.Store(n + 1)
+	}
+	return err
 }
 
 // verifyRecords reads what the ledger holds beside blocks.

@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -48,6 +49,7 @@ type Store struct {
 	small    records // the part of blocks that is in the ledger
 	ledger   *ledger.Ledger
 
+	gen     atomic.Uint64 // see Generation; 0: not read yet
 	late    lateSync
 	scratch scratch
 

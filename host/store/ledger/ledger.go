@@ -29,6 +29,10 @@ const (
 	MaxBatch = 64 << 20
 )
 
+// maxLogs is how many times MaxLog a log grows while an earlier one is sealed. Then Write
+// waits: the disk cannot keep up.
+const maxLogs = 16
+
 // Config says how to open a ledger. Its zero fields are the defaults.
 type Config struct {
 	ReadOnly bool
@@ -137,7 +141,7 @@ func (l *Ledger) makeRoom() error {
 		case !l.frozen.busy:
 			l.startSealing() // again: it has failed before
 		}
-		if l.log.size < 4*l.cfg.MaxLog {
+		if l.log.size < maxLogs*l.cfg.MaxLog {
 			return nil
 		}
 		l.sealed.Wait()
