@@ -93,8 +93,15 @@ func TestReadAt(t *testing.T) {
 	defer f.Close()
 	for range 2 {
 		for _, c := range []struct{ off, n, leaves, copied int }{
-			{0, 0, 0, 0}, {0, 1, 1, 1}, {leaf - 1, 1, 1, 1}, {leaf - 1, 2, 2, 2}, {leaf, leaf, 1, leaf}, {0, 4 * leaf, 3, 3 * leaf},
-			{3*leaf - 1, 10, 1, 1}, {3 * leaf, 10, 0, 0}, {1 << 40, 10, 0, 0},
+			{0, 0, 0, 0},
+			{0, 1, 1, 1},
+			{leaf - 1, 1, 1, 1},
+			{leaf - 1, 2, 2, 2},
+			{leaf, leaf, 1, leaf},
+			{0, 4 * leaf, 3, 3 * leaf},
+			{3*leaf - 1, 10, 1, 1},
+			{3 * leaf, 10, 0, 0},
+			{1 << 40, 10, 0, 0},
 		} {
 			a := New(1<<40, 100)
 			p := make([]byte, c.n)
