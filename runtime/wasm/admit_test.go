@@ -158,6 +158,12 @@ func FuzzScan(f *testing.F) {
 			}
 			return
 		}
+		if _, err := s.checkCode(); err != nil {
+			var refused *runtime.RefusedError
+			if !errors.As(err, &refused) {
+				t.Fatalf("error %v is no refusal", err)
+			}
+		}
 		if b, err = closeTables(b, s); err != nil {
 			t.Fatal(err)
 		}

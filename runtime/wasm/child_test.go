@@ -29,19 +29,23 @@ var wrongChildren = map[string]func() int{
 	"hang":    func() int { time.Sleep(time.Minute); return 0 },
 	"memory": func() int {
 		limited(256<<20, 60)
-		var all [][]byte
-		for {
-			b := make([]byte, 1<<20)
-			for i := range b {
+		for size := 1 << 20; ; size *= 2 { // each is twice what all before were
+			b := make([]byte, size)
+			for i := 0; i < size; i += 4096 {
 				b[i] = 1
 			}
-			all = append(all, b)
+			if b[0] == 0 {
+				return 0
+			}
 		}
 	},
 	"spin": func() int {
 		limited(1<<30, 1)
-		for {
+		n := 0
+		for time.Now().Year() > 0 {
+			n++
 		}
+		return n
 	},
 	// It writes a file that is no compiled module where one is awaited.
 	"forge": func() int {

@@ -46,6 +46,7 @@ func TestDescribeRefused(t *testing.T) {
 	a.fn("liftoff_run", a.typ(nil, []byte{tI32}), 0x41, 0)
 	for _, module := range [][]byte{
 		nil, []byte("hello, this is text"), a.bytes(),
+		guest(0x42, 0).bytes(), // an i64 where an i32 is wanted
 		guest(0x6a).bytes(), guest(0xff).bytes(), guest(0x12, 0).bytes(),
 		runtimetest.Module("unknown"),
 	} {

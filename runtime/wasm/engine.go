@@ -190,7 +190,7 @@ func compile(ctx context.Context, rt *hostRuntime, b []byte) (c wazero.CompiledM
 	switch {
 	case err == nil:
 		return c, nil
-	case ctx.Err() != nil:
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)): // and not what is wrong with the module
 		return nil, context.Cause(ctx)
 	case isCacheFault(err):
 		return nil, err
