@@ -62,7 +62,8 @@ bench: build examples ## every figure that the docs quote
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
 
 install: build ## into $(PREFIX)/bin
-	install -D -m 755 $(BIN)/liftoff $(DESTDIR)$(PREFIX)/bin/liftoff
+	install -d $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BIN)/liftoff $(DESTDIR)$(PREFIX)/bin/liftoff
 
 release: ## static binaries for linux amd64 and arm64, with checksums, into dist
 	@rm -rf dist && mkdir -p dist

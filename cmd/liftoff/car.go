@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"time"
 
@@ -242,6 +243,9 @@ func writeFile(target string, force bool, write func(io.Writer) error) (err erro
 	}
 	if err != nil {
 		os.Remove(temporary)
+		if inner := (*fs.PathError)(nil); errors.As(err, &inner) && inner.Path == temporary { // a name that says nothing to anybody
+			err = fmt.Errorf("write %w", pathError(target, err))
+		}
 	}
 	return err
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"syscall"
 
+	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime"
@@ -154,10 +155,16 @@ func hintOf(err error) string {
 		damaged *dag.DamagedError
 		bug     *bugError
 		notFile *dag.NotFileError
+		car     *dag.CARError
+		locked  *store.ReadOnlyError
 	)
 	switch {
 	case errors.As(err, &hint):
 		return hint.hint
+	case errors.As(err, &car): // its damage is not the repo's
+		return "get the CAR again: nothing of it is pinned"
+	case errors.As(err, &locked):
+		return "make it writable, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder"
 	case errors.As(err, &remote) && remote.Hint != "":
 		return remote.Hint
 	case errors.As(err, &notFile):

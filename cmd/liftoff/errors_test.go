@@ -12,6 +12,7 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -55,6 +56,28 @@ func TestExitCodes(t *testing.T) {
 		if quiet := test.err == nil || test.err == error(exited(3)); quiet != (stderr.Len() == 0) {
 			t.Errorf("%v: stderr %q", test.err, stderr.String())
 		}
+	}
+}
+
+func TestHints(t *testing.T) {
+	damaged := &dag.DamagedError{CID: job.CIDOf(nil)}
+	for _, test := range []struct {
+		err  error
+		hint string // the beginning of it
+	}{
+		{fmt.Errorf("read: %w", damaged), "liftoff store verify"},
+		{fmt.Errorf("import a.car: %w", &dag.CARError{Offset: 59, Err: damaged}), "get the CAR again"},
+		{fmt.Errorf("add a: %w", &store.ReadOnlyError{Dir: "/r"}), "make it writable"},
+		{hinted(&store.ReadOnlyError{Dir: "/r"}, "x"), "x"},
+		{&api.Error{Code: api.CodeFault, Message: "x", Hint: "y"}, "y"},
+		{syscall.ENOSPC, "make room"},
+	} {
+		if hint := hintOf(test.err); !strings.HasPrefix(hint, test.hint) {
+			t.Errorf("%v: hint %q, want %q", test.err, hint, test.hint)
+		}
+	}
+	if hint := hintOf(errors.New("x")); hint != "" {
+		t.Errorf("hint %q where there is none to give", hint)
 	}
 }
 

@@ -32,8 +32,13 @@ type extraction struct {
 const maxExtractDepth = 512
 
 // checkTarget refuses a target that is there already, but for an empty directory,
-// unless force is set. Commands call it before the work that makes the content.
+// unless force is set, and one in a folder that is not there. Commands call it before
+// the work that makes the content.
 func checkTarget(target string, force bool) error {
+	folder := filepath.Dir(filepath.Clean(target))
+	if _, err := os.Stat(folder); err != nil {
+		return pathError(folder, err)
+	}
 	info, err := os.Lstat(target)
 	if errors.Is(err, fs.ErrNotExist) || force {
 		return nil

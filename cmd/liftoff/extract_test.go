@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -161,6 +162,24 @@ func TestExtractDeep(t *testing.T) {
 	x := extraction{blocks: &blocks, progress: io.Discard}
 	if err := x.to(t.Context(), root, filepath.Join(dir, "target")); err == nil || !strings.Contains(err.Error(), "nested") {
 		t.Errorf("%v, want one about depth", err)
+	}
+	if got := tree(t, dir); got != "" {
+		t.Errorf("left behind:\n%s", got)
+	}
+}
+
+// TestWriteFileFails has the write of a file fail: the message names the file that the
+// user named, and nothing is left.
+func TestWriteFileFails(t *testing.T) {
+	dir := t.TempDir()
+	target := filepath.Join(dir, "out.car")
+	err := writeFile(target, false, func(w io.Writer) error {
+		w.(*os.File).Close() // as good as a full disk
+		_, err := w.Write([]byte("x"))
+		return fmt.Errorf("write CAR: %w", err)
+	})
+	if err == nil || err.Error() != "write "+target+": file already closed" {
+		t.Errorf("%v", err)
 	}
 	if got := tree(t, dir); got != "" {
 		t.Errorf("left behind:\n%s", got)

@@ -161,8 +161,12 @@ removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			for _, name := range args {
-				if err := s.Pins.Unpin(c.Context, name); err != nil {
+				err := s.Pins.Unpin(c.Context, name)
+				if err != nil && codeOf(err) == exitNotFound {
 					return hinted(err, "liftoff pin ls")
+				}
+				if err != nil {
+					return err
 				}
 			}
 			return nil

@@ -101,6 +101,11 @@ func (p *process) run(c *cli.Context, s *node.Session, spec runSpec) error {
 		w.Stdout = forTerminal(p.stdout)
 	}
 	j, err := s.Jobs.Run(c.Context, r.request, w)
+	if err != nil && r.json && j.ID != "" { // the object says what went wrong, too
+		if jerr := p.summary(c.Context, r, j); jerr != nil {
+			return jerr
+		}
+	}
 	if err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"runtime"
 	"slices"
@@ -34,7 +35,11 @@ func (p *process) runEach(c *cli.Context, r prepared) error {
 		parallel = uint(runtime.NumCPU())
 	}
 	d, err := dag.OpenDir(c.Context, r.session.Blocks, r.request.Task.In[slot].CID)
-	if err != nil {
+	var notDir *dag.NotDirError
+	switch {
+	case err != nil && !errors.As(err, &notDir):
+		return fmt.Errorf("--each %s: %w", quote(name), err)
+	case err != nil:
 		return hinted(usagef("--each %s: %s", quote(name), err), "liftoff stat %s", r.request.Task.In[slot].CID)
 	}
 	e := each{p: p, r: r, slot: slot, rows: make(chan (<-chan row), maxWaitingRows), places: make(chan struct{}, min(parallel, maxParallel))}

@@ -64,7 +64,7 @@ func TestKuboCIDs(t *testing.T) {
 	for _, p := range []Profile{UnixFSv1, UnixFSv0} {
 		k := startKubo(t, p.Name)
 		for _, s := range samples() {
-			if s.big && os.Getenv("LIFTOFF_TEST_1GIB") == "" {
+			if s.big && os.Getenv("LIFTOFF_TEST_LARGE") == "" {
 				if c, ok := old[p.Name+" "+s.name]; ok {
 					fmt.Fprintln(&golden, p.Name, s.name, c)
 				}

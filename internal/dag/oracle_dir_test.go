@@ -66,7 +66,8 @@ func randomName(src *rand.Rand, n int) string {
 	return b.String()
 }
 
-// randomNode is a raw block, or a dag-pb block that claims any number of bytes below it.
+// randomNode is a raw block, or a dag-pb block that claims up to 2^52 bytes below it:
+// boxo refuses a directory whose claims add up to more than 2^63.
 func randomNode(t rapid.TB, src *rand.Rand) ipld.Node {
 	data := fmt.Append(nil, src.Uint64())
 	if src.IntN(2) == 0 {
@@ -78,7 +79,7 @@ func randomNode(t rapid.TB, src *rand.Rand) ipld.Node {
 			t.Fatal(err)
 		}
 	}
-	if err := n.AddRawLink("", &ipld.Link{Cid: cidA, Size: src.Uint64() >> (2 + src.IntN(60))}); err != nil {
+	if err := n.AddRawLink("", &ipld.Link{Cid: cidA, Size: src.Uint64() >> (12 + src.IntN(50))}); err != nil {
 		t.Fatal(err)
 	}
 	return n

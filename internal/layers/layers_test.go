@@ -58,7 +58,7 @@ var only = []struct {
 }{
 	{"github.com/tetratelabs/wazero", []string{"runtime/wasm"}},
 	{"github.com/libp2p/", []string{"host", "node"}},
-	{"github.com/ipfs/boxo", []string{"internal/dag", "host", "host/store"}},
+	{"github.com/ipfs/boxo", []string{"host"}},
 	{"github.com/docker/", []string{"runtime/docker"}},
 	{"github.com/moby/", []string{"runtime/docker"}},
 	{"github.com/urfave/cli", []string{"cmd"}},
