@@ -167,8 +167,15 @@ func (req childRequest) blame(p *os.ProcessState, diag string) error {
 // goCrash is the exit code of a Go program that crashes.
 const goCrash = 2
 
+// isGoCrash knows the first words of a crash. A segmentation violation is among them:
+// Go may meet the limit of memory in the middle of making room.
 func isGoCrash(diag string) bool {
-	return strings.HasPrefix(diag, "panic: ") || strings.HasPrefix(diag, "fatal error: ") || strings.HasPrefix(diag, "runtime: ")
+	for _, first := range []string{"panic: ", "fatal error: ", "runtime: ", "SIGSEGV: ", "SIGBUS: ", "unexpected fault"} {
+		if strings.HasPrefix(diag, first) {
+			return true
+		}
+	}
+	return false
 }
 
 // isOutOfMemory knows Go's and the system's words for it.
@@ -207,6 +214,8 @@ func CompileChild(ctx context.Context, stdin io.Reader, stdout io.Writer) error 
 			report = childReport{Refused: refused.Reason}
 		case isOutOfMemory(err.Error()):
 			report = childReport{Refused: fmt.Sprintf("compiling it takes more than %d MiB of memory", req.Memory>>20)}
+		case errors.Is(err, errEngine):
+			report = childReport{Refused: err.Error()}
 		}
 	}
 	return json.NewEncoder(stdout).Encode(report)

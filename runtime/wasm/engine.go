@@ -176,12 +176,15 @@ func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []by
 	return c, err
 }
 
+// errEngine says that wazero panicked.
+var errEngine = errors.New("wazero failed")
+
 // compile calls wazero's compiler. A module that it does not accept is refused; one on
 // which it fails in another way must not take the process with it.
 func compile(ctx context.Context, rt *hostRuntime, b []byte) (c wazero.CompiledModule, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("compile the module: wazero failed: %v", p)
+			err = fmt.Errorf("compile the module: %w: %v", errEngine, p)
 		}
 	}()
 	// With workers wazero looks at ctx between two functions; with one it never does.
