@@ -322,8 +322,12 @@ func TestMemoRules(t *testing.T) {
 		code  int
 		det   string
 	}{
-		{job.OK, 0, job.Det1}, {job.Exit, 3, job.Det1}, {job.Trap, job.TrapStack, job.Det1},
-		{job.OutOfFuel, 0, job.Det1}, {job.Quota, job.QuotaTmp, job.Det1}, {job.OK, 0, job.DetNone},
+		{job.OK, 0, job.Det1},
+		{job.Exit, 3, job.Det1},
+		{job.Trap, job.TrapStack, job.Det1},
+		{job.OutOfFuel, 0, job.Det1},
+		{job.Quota, job.QuotaTmp, job.Det1},
+		{job.OK, 0, job.DetNone},
 	} {
 		limited := c.state == job.OutOfFuel || c.state == job.Quota
 		p := newPeer(t)

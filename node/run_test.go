@@ -81,8 +81,12 @@ func TestRun(t *testing.T) {
 			t.Fatalf("%v, %v", pins, err)
 		}
 		want := []api.Root{
-			{CID: j.Task}, {CID: j.Outcome}, {CID: j.Receipt},
-			{CID: mod, Recursive: true}, {CID: j.Result.Root, Recursive: true}, {CID: local, Recursive: true},
+			{CID: j.Task},
+			{CID: j.Outcome},
+			{CID: j.Receipt},
+			{CID: mod, Recursive: true},
+			{CID: j.Result.Root, Recursive: true},
+			{CID: local, Recursive: true},
 		}
 		if d := cmp.Diff(want, pins[0].Roots, cmp.Comparer(equalCIDs)); d != "" {
 			t.Error(d)

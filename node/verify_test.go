@@ -68,18 +68,28 @@ func TestVerify(t *testing.T) {
 		level  node.Level
 		says   string // of answers, or of a detail
 	}{
-		{"all is there", func(w world) []byte { all(w); return w.right }, node.VerifyOptions{},
-			node.Verified, node.Attested, "encoding:verified signature:verified outcome:verified output:verified reexec:skipped others:skipped"},
-		{"run again", func(w world) []byte { all(w); return w.right }, reexec,
-			node.Verified, node.Reexecuted, "reexec:verified others:verified"},
+		{
+			"all is there", func(w world) []byte { all(w); return w.right },
+			node.VerifyOptions{},
+			node.Verified, node.Attested, "encoding:verified signature:verified outcome:verified output:verified reexec:skipped others:skipped",
+		},
+		{
+			"run again", func(w world) []byte { all(w); return w.right }, reexec,
+			node.Verified, node.Reexecuted, "reexec:verified others:verified",
+		},
 		{"run again with nothing but task and module", func(w world) []byte {
 			w.q.must(w.q.Blocks.Put(t.Context(), must(w.p.Blocks.Get(t.Context(), w.first.Task)), must(w.p.Blocks.Get(t.Context(), w.task.Mod))))
 			return w.right
 		}, reexec, node.Verified, node.Reexecuted, "outcome:verified output:verified reexec:verified"},
-		{"nothing is there", func(w world) []byte { return w.right }, node.VerifyOptions{},
-			node.Undecided, node.Attested, "outcome:undecided output:skipped"},
-		{"no task to run", func(w world) []byte { return w.right }, reexec,
-			node.Undecided, node.Attested, "needs task"},
+		{
+			"nothing is there", func(w world) []byte { return w.right },
+			node.VerifyOptions{},
+			node.Undecided, node.Attested, "outcome:undecided output:skipped",
+		},
+		{
+			"no task to run", func(w world) []byte { return w.right }, reexec,
+			node.Undecided, node.Attested, "needs task",
+		},
 		{"no module to run", func(w world) []byte {
 			w.q.must(w.q.Blocks.Put(t.Context(), must(w.p.Blocks.Get(t.Context(), w.first.Task))))
 			return w.right
@@ -90,22 +100,36 @@ func TestVerify(t *testing.T) {
 			}
 			return w.right
 		}, node.VerifyOptions{}, node.Undecided, node.Attested, "lacks"},
-		{"a flipped bit", func(w world) []byte { return flip(w.right, []byte("counted"), 0x20) }, reexec,
-			node.Invalid, node.Unverified, "encoding:verified signature:invalid outcome:skipped"},
-		{"no receipt", func(w world) []byte { return []byte("hello") }, reexec,
-			node.Invalid, node.Unverified, "encoding:invalid signature:skipped"},
-		{"a trailing byte", func(w world) []byte { return append(bytes.Clone(w.right), 0) }, node.VerifyOptions{},
-			node.Invalid, node.Unverified, "encoding:invalid"},
+		{
+			"a flipped bit", func(w world) []byte { return flip(w.right, []byte("counted"), 0x20) }, reexec,
+			node.Invalid, node.Unverified, "encoding:verified signature:invalid outcome:skipped",
+		},
+		{
+			"no receipt", func(w world) []byte { return []byte("hello") }, reexec,
+			node.Invalid, node.Unverified, "encoding:invalid signature:skipped",
+		},
+		{
+			"a trailing byte", func(w world) []byte { return append(bytes.Clone(w.right), 0) },
+			node.VerifyOptions{},
+			node.Invalid, node.Unverified, "encoding:invalid",
+		},
 		{"an outcome of another task", func(w world) []byte {
 			all(w)
 			return claim(w, 5, wrong(w, func(o *job.Outcome) { o.Task = w.first.Outcome }))
 		}, reexec, node.Mismatch, node.Attested, "outcome:mismatch output:skipped reexec:skipped"},
-		{"what is no outcome", func(w world) []byte { all(w); return claim(w, 5, w.first.Task) }, reexec,
-			node.Mismatch, node.Attested, "outcome:mismatch"},
-		{"a liar, believed", func(w world) []byte { all(w); return claim(w, 5, wrong(w, nil)) }, node.VerifyOptions{},
-			node.Verified, node.Attested, "others:skipped"},
-		{"a liar, run again", func(w world) []byte { all(w); return claim(w, 5, wrong(w, nil)) }, reexec,
-			node.Mismatch, node.Attested, "reexec:mismatch"},
+		{
+			"what is no outcome", func(w world) []byte { all(w); return claim(w, 5, w.first.Task) }, reexec,
+			node.Mismatch, node.Attested, "outcome:mismatch",
+		},
+		{
+			"a liar, believed", func(w world) []byte { all(w); return claim(w, 5, wrong(w, nil)) },
+			node.VerifyOptions{},
+			node.Verified, node.Attested, "others:skipped",
+		},
+		{
+			"a liar, run again", func(w world) []byte { all(w); return claim(w, 5, wrong(w, nil)) }, reexec,
+			node.Mismatch, node.Attested, "reexec:mismatch",
+		},
 		{"a liar, beside another key", func(w world) []byte {
 			all(w)
 			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), w.right))

@@ -72,8 +72,10 @@ func encodeRequest(r Request, w Watch) ([]byte, error) {
 	if err != nil {
 		return nil, &Error{Code: CodeUsage, Message: err.Error()}
 	}
-	return json.Marshal(requestRecord{task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
-		watched{w.Stdout != nil, w.Stderr != nil, w.Progress != nil}})
+	return json.Marshal(requestRecord{
+		task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
+		watched{w.Stdout != nil, w.Stderr != nil, w.Progress != nil},
+	})
 }
 
 func decodeRequest(b []byte) (Request, watched, error) {

@@ -45,15 +45,39 @@ func TestBulkMemory(t *testing.T) {
 		f       string
 		d, s, n uint32
 	}{
-		{"fill", 0, 0x5a, 0}, {"fill", size, 1, 0}, {"fill", size + 1, 1, 0},
-		{"fill", 10, 0x5a, mib}, {"fill", 11, 0x15b, mib + 1}, {"fill", 3, 7, 3*mib + 5},
-		{"fill", 3, 7, size - 3}, {"fill", 3, 9, size - 2}, {"fill", ^uint32(0), 9, 2 * mib}, {"fill", 2 * mib, 9, ^uint32(0)},
-		{"init", 5, 7, 100}, {"init", 5, 7, 2*mib + 1}, {"init", 0, 0, 5 << 19}, {"init", 0, 1, 5 << 19},
-		{"init", 2 * mib, 0, 2*mib + 1}, {"init", 0, ^uint32(0), 2 * mib}, {"init", 0, 2 * mib, ^uint32(0)},
-		{"copy", 100, 0, 3 * mib}, {"copy", 0, 100, 3 * mib}, {"copy", 1, 0, size - 1}, {"copy", 0, 1, size - 1},
-		{"copy", 0, 0, size}, {"copy", mib, 0, 3 * mib}, {"copy", 0, mib, 3 * mib}, {"copy", 7, mib + 3, mib},
-		{"copy", 2, 0, size - 1}, {"copy", 0, 2, size - 1}, {"copy", ^uint32(0), 0, 2 * mib}, {"copy", 0, ^uint32(0), 2 * mib},
-		{"drop", 0, 0, 0}, {"init", 0, 0, 0}, {"init", 0, 0, 2 * mib}, {"init", 0, 1, 1},
+		{"fill", 0, 0x5a, 0},
+		{"fill", size, 1, 0},
+		{"fill", size + 1, 1, 0},
+		{"fill", 10, 0x5a, mib},
+		{"fill", 11, 0x15b, mib + 1},
+		{"fill", 3, 7, 3*mib + 5},
+		{"fill", 3, 7, size - 3},
+		{"fill", 3, 9, size - 2},
+		{"fill", ^uint32(0), 9, 2 * mib},
+		{"fill", 2 * mib, 9, ^uint32(0)},
+		{"init", 5, 7, 100},
+		{"init", 5, 7, 2*mib + 1},
+		{"init", 0, 0, 5 << 19},
+		{"init", 0, 1, 5 << 19},
+		{"init", 2 * mib, 0, 2*mib + 1},
+		{"init", 0, ^uint32(0), 2 * mib},
+		{"init", 0, 2 * mib, ^uint32(0)},
+		{"copy", 100, 0, 3 * mib},
+		{"copy", 0, 100, 3 * mib},
+		{"copy", 1, 0, size - 1},
+		{"copy", 0, 1, size - 1},
+		{"copy", 0, 0, size},
+		{"copy", mib, 0, 3 * mib},
+		{"copy", 0, mib, 3 * mib},
+		{"copy", 7, mib + 3, mib},
+		{"copy", 2, 0, size - 1},
+		{"copy", 0, 2, size - 1},
+		{"copy", ^uint32(0), 0, 2 * mib},
+		{"copy", 0, ^uint32(0), 2 * mib},
+		{"drop", 0, 0, 0},
+		{"init", 0, 0, 0},
+		{"init", 0, 0, 2 * mib},
+		{"init", 0, 1, 1},
 	}
 	bothEngines(t, func(t *testing.T, e *engine) {
 		original := bulkModule()
@@ -135,8 +159,13 @@ func TestMemoryGrow(t *testing.T) {
 			price int64
 			err   error
 		}{
-			{0, 1, 2, nil}, {3, 1, 3002, nil}, {7, -1, 2, nil}, {^uint32(0), -1, 2, nil}, {65536, -1, 2, nil},
-			{1, 4, 1002, nil}, {1, 0, 1002, errQuota},
+			{0, 1, 2, nil},
+			{3, 1, 3002, nil},
+			{7, -1, 2, nil},
+			{^uint32(0), -1, 2, nil},
+			{65536, -1, 2, nil},
+			{1, 4, 1002, nil},
+			{1, 0, 1002, errQuota},
 		} {
 			before := e.account.spent(mod)
 			got, err := mod.ExportedFunction("grow").Call(t.Context(), uint64(c.by))

@@ -224,8 +224,10 @@ func TestRandomModules(t *testing.T) {
 	if err != nil {
 		t.Skip("SKIPPED: wasm-opt (binaryen) is not installed: no random modules are tried")
 	}
-	features := []string{"--enable-bulk-memory", "--enable-mutable-globals", "--enable-sign-ext",
-		"--enable-nontrapping-float-to-int", "--enable-multivalue"} // with reference types it makes more than WebAssembly 2.0 has
+	features := []string{
+		"--enable-bulk-memory", "--enable-mutable-globals", "--enable-sign-ext",
+		"--enable-nontrapping-float-to-int", "--enable-multivalue",
+	} // with reference types it makes more than WebAssembly 2.0 has
 	dir := t.TempDir()
 	first := seedOf(t)
 	unsteadies := 0

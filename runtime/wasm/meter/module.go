@@ -18,8 +18,10 @@ const (
 )
 
 // order is the order in which sections may stand; custom sections stand anywhere.
-var order = []byte{secType, secImport, secFunction, secTable, secMemory, secGlobal,
-	secExport, secStart, secElement, secDataCount, secCode, secData}
+var order = []byte{
+	secType, secImport, secFunction, secTable, secMemory, secGlobal,
+	secExport, secStart, secElement, secDataCount, secCode, secData,
+}
 
 // rank is a section's place in order, counted from 1; 0 for an unknown section.
 var rank = func() (r [256]uint8) {
