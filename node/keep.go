@@ -18,7 +18,7 @@ import (
 // attest makes the Outcome and the Receipt of a run, and the memo, and enters them into
 // j and into what is to be committed. Nothing is signed for an answer from the memo: it
 // says nothing new, and j names the Receipt of the run that it comes from.
-func (e *evaluation) attest(j *api.Job, x runtime.Traits, queue time.Duration) error {
+func (e *evaluation) attest(ctx context.Context, j *api.Job, x runtime.Traits, queue time.Duration) error {
 	b, err := j.Result.Encode()
 	if err != nil {
 		return fmt.Errorf("the executor's outcome: %w", err)
@@ -47,12 +47,13 @@ func (e *evaluation) attest(j *api.Job, x runtime.Traits, queue time.Duration) e
 	e.blocks = append(e.blocks, outcome, receipt)
 	e.records = append(e.records, records...)
 	j.Outcome, j.Receipt = outcome.CID(), receipt.CID()
-	return e.remember(j)
+	return e.remember(ctx, j)
 }
 
-// remember enters the memo of a run into what is to be committed.
-func (e *evaluation) remember(j *api.Job) error {
-	if e.r.Task.Det == job.DetNone {
+// remember enters the memo of a run into what is to be committed. An Outcome that a
+// limit has made does not take the place of one that answers for other limits, too.
+func (e *evaluation) remember(ctx context.Context, j *api.Job) error {
+	if e.r.Task.Det == job.DetNone || j.Result.Limits != nil && e.knowsEnd(ctx) {
 		return nil
 	}
 	m := memo{Outcome: j.Outcome, Receipt: j.Receipt, Issuer: e.self.DID, Created: e.node.clock().UTC(), Refs: j.Refs}
@@ -65,6 +66,20 @@ func (e *evaluation) remember(j *api.Job) error {
 	r, err := m.record(e.task.CID())
 	e.records = append(e.records, r)
 	return err
+}
+
+// knowsEnd reports whether the memo of the Task is of a run that no limit has ended.
+func (e *evaluation) knowsEnd(ctx context.Context) bool {
+	m, found, err := e.node.memo(e.task.CID())
+	if err != nil || !found {
+		return false
+	}
+	b, err := e.session.Get(ctx, m.Outcome)
+	if err != nil {
+		return false
+	}
+	o, err := job.DecodeOutcome(b.Data())
+	return err == nil && o.Limits == nil
 }
 
 // keep writes down, at once, all that the job has made and what is known of it, and pins

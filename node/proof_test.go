@@ -290,6 +290,28 @@ func TestMemo(t *testing.T) {
 	}
 }
 
+// TestMemoKeepsTheEnd: a run that a limit has ended does not push out the memo of one
+// that came to its end.
+func TestMemoKeepsTheEnd(t *testing.T) {
+	p := newPeer(t)
+	p.x.run = func(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) (runtime.Result, error) {
+		r, err := result(ctx, t, env, "x")
+		r.Outcome.Fuel = 7
+		if lim.Fuel < 7 {
+			r.Outcome.State, r.Outcome.Fuel, r.Outcome.Limits = job.OutOfFuel, lim.Fuel, &lim
+		}
+		return r, err
+	}
+	tk := p.printTask("x")
+	first := p.run(api.Request{Task: tk})
+	if j := p.run(api.Request{Task: tk, Limits: job.Limits{Fuel: 6}}); j.Cached || j.Result.State != job.OutOfFuel {
+		t.Fatalf("%+v", j)
+	}
+	if j := p.run(api.Request{Task: tk}); !j.Cached || j.Outcome != first.Outcome {
+		t.Errorf("%+v", j)
+	}
+}
+
 // TestMemoRules asks for a Task again under other limits.
 func TestMemoRules(t *testing.T) {
 	base := job.Limits{Fuel: 100, Pages: 10, Out: 1000, Tmp: 50, Log: 60}

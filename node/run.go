@@ -139,7 +139,7 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 	j.Result, j.Fault = &result.Outcome, clip(result.Fault)
 	j.Refs = result.Refs[:min(len(result.Refs), maxRefs)]
 	j.Compile, j.Run = result.Compile, result.Elapsed
-	return apiError(ctx, e.attest(j, executor.Traits(), began.Sub(asked)))
+	return apiError(ctx, e.attest(ctx, j, executor.Traits(), began.Sub(asked)))
 }
 
 // root is a DAG that the Task names.
