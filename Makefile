@@ -9,6 +9,7 @@ STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOFUMPT     := mvdan.cc/gofumpt@v0.8.0
 VULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 SOAK_KILLS  ?= 500
+SOAK_MODULES ?= 20000
 FUZZTIME    ?= 2m
 # One cgo setting for build and test, so that they share a build cache.
 export CGO_ENABLED = 0
@@ -51,8 +52,9 @@ lint:
 	GOOS=windows $(GO) build -o /dev/null ./cmd/liftoff
 	$(GO) run $(STATICCHECK) ./...
 
-soak: build ## hours of kills and fuzzing; SOAK_KILLS and FUZZTIME bound it
+soak: build ## hours of kills and fuzzing; SOAK_KILLS, SOAK_MODULES and FUZZTIME bound it
 	LIFTOFF_KILLS=$(SOAK_KILLS) $(GO) test -count=1 -timeout 6h -run 'Kill' -v ./host/store ./internal/e2e
+	LIFTOFF_FUZZ_MODULES=$(SOAK_MODULES) $(GO) test -count=1 -timeout 6h -v -run 'FloatsAgree|RandomModules' ./runtime/wasm/meter
 	@$(MAKE) --no-print-directory fuzz
 
 fuzz: ## every fuzz target for FUZZTIME
