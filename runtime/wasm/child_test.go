@@ -137,6 +137,9 @@ func TestWrongChildren(t *testing.T) {
 		{"no file", false, errMiss.Error()},
 	} {
 		t.Run(c.how, func(t *testing.T) {
+			if underRace && c.how == "memory" {
+				t.Skip("SKIPPED: under the race detector memory is not limited")
+			}
 			w := openApart(t, t.TempDir()+"/cache", c.how)
 			err := check(t, t.Context(), w, runtimetest.Module("ok"), false)
 			var refused *runtime.RefusedError

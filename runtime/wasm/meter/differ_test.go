@@ -78,7 +78,7 @@ func observe(t *testing.T, compiler bool, b []byte) string {
 	ctx := context.Background()
 	e := newEngine(t, compiler)
 	defer e.Close(ctx)
-	e.account.budget = 20 << 20
+	e.account.budget, e.account.pages = 20<<20, 2048
 	var log bytes.Buffer
 	stubs(t, e, b, &log)
 	mod, err := e.start(ctx, b, "")
@@ -97,7 +97,7 @@ func observe(t *testing.T, compiler bool, b []byte) string {
 	for _, name := range names {
 		f := mod.ExportedFunction(name)
 		got, err := f.Call(ctx, arguments(name, f.Definition().ParamTypes())...)
-		if errors.Is(err, errFuel) || class(err) == "stack overflow" {
+		if errors.Is(err, errFuel) || errors.Is(err, errQuota) || class(err) == "stack overflow" {
 			return log.String() + unsteady
 		}
 		fmt.Fprintf(&log, "%s: %x %s\n", name, steady(got, f.Definition().ResultTypes()), class(err))
