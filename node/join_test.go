@@ -150,7 +150,7 @@ func TestGuestKilled(t *testing.T) {
 	if err := owner.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(begin); d > time.Second {
+	if d := time.Since(begin); d > 10*time.Second {
 		t.Errorf("the owner stayed for %v", d)
 	}
 	next := join(t, dir)
@@ -176,7 +176,7 @@ func TestAbort(t *testing.T) {
 	if err := <-left; err != nil {
 		t.Fatal(err)
 	}
-	if d := time.Since(begin); d > time.Second {
+	if d := time.Since(begin); d > 10*time.Second {
 		t.Errorf("it took %v", d)
 	}
 	contains(t, guest.line(), "fault: the process that held the repo ended")
@@ -206,7 +206,7 @@ func TestOwnerKilled(t *testing.T) {
 		}
 		contains(t, line, "error fault: the process that held the repo ended")
 	}
-	if d := time.Since(killed); d > time.Second {
+	if d := time.Since(killed); d > 10*time.Second {
 		t.Errorf("the guests needed %v to see it", d)
 	}
 	next := join(t, dir)

@@ -153,7 +153,7 @@ func TestCompileIsInterrupted(t *testing.T) {
 	if !errors.Is(err, runtime.ErrTimeout) {
 		t.Errorf("error %v, want %v", err, runtime.ErrTimeout)
 	}
-	if took := time.Since(begin); took > 3*time.Second {
+	if took := time.Since(begin); took > 20*time.Second {
 		t.Errorf("it took %v", took)
 	}
 }

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/imports/wasi_snapshot_preview1"
@@ -113,20 +112,10 @@ func TestGoProgram(t *testing.T) {
 	t.Logf("%d fuel", got.fuel)
 }
 
-// TestSpeed holds rewriting to the least of its speeds. The bound is far below what
-// BenchmarkRewrite shows, for machines that are busy with other things.
-func TestSpeed(t *testing.T) {
+// TestSize: a rewritten Go program has grown by two fifths at most.
+func TestSize(t *testing.T) {
 	b := goGuest(t)
-	best := time.Hour
-	for range 5 {
-		start := time.Now()
-		out := rewrite(t, b, meter.Options{})
-		best = min(best, time.Since(start))
-		if len(out) > len(b)*14/10 {
-			t.Fatalf("%d bytes became %d", len(b), len(out))
-		}
-	}
-	if speed := float64(len(b)) / (1 << 20) / best.Seconds(); speed < 10 {
-		t.Errorf("%.1f MiB/s", speed)
+	if out := rewrite(t, b, meter.Options{}); len(out) > len(b)*14/10 {
+		t.Errorf("%d bytes became %d", len(b), len(out))
 	}
 }
