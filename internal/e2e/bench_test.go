@@ -147,8 +147,8 @@ func BenchmarkBaseline(b *testing.B) {
 	})
 }
 
-// BenchmarkStart is `liftoff version` and second runs: the C guest beside it, the Go
-// guest beside `wazero run -cachedir`.
+// BenchmarkStart is `liftoff version`; second runs of the C guest, from the memo and
+// not, beside it; and second runs of the Go guest beside `wazero run -cachedir`.
 func BenchmarkStart(b *testing.B) {
 	wazero := buildWazero(b)
 	r := newRepo(b)
@@ -164,8 +164,9 @@ func BenchmarkStart(b *testing.B) {
 	cache := b.TempDir()
 	commands := map[string]func() *exec.Cmd{
 		"version":   func() *exec.Cmd { return r.command(ctx, "version") },
-		"run-c":     func() *exec.Cmd { return r.command(ctx, "run", cGuest, "--input", small) },
-		"run-go":    func() *exec.Cmd { return r.command(ctx, "run", goWasm) },
+		"memo":      func() *exec.Cmd { return r.command(ctx, "run", cGuest, "--input", small) },
+		"run-c":     func() *exec.Cmd { return r.command(ctx, "run", "--no-cache", cGuest, "--input", small) },
+		"run-go":    func() *exec.Cmd { return r.command(ctx, "run", "--no-cache", goWasm) },
 		"wazero-go": func() *exec.Cmd { return exec.Command(wazero, "run", "-cachedir", cache, goWasm) },
 	}
 	got := map[string]series{}
@@ -178,6 +179,7 @@ func BenchmarkStart(b *testing.B) {
 		}
 	}
 	got["version"].report(b, "version-ms")
+	got["memo"].minus(got["version"]).report(b, "memo-minus-version-ms")
 	got["run-c"].minus(got["version"]).report(b, "run-c-minus-version-ms")
 	got["run-go"].report(b, "run-go-ms")
 	got["run-go"].over(got["wazero-go"]).report(b, "run-go/wazero")
@@ -193,7 +195,7 @@ func BenchmarkHash(b *testing.B) {
 	root := r.run("add", "--quiet", filepath.Join(dir, "0"))
 	cache := b.TempDir()
 	var ours, plain, ratio series
-	run := func() *exec.Cmd { return r.command(context.Background(), "run", cGuest, "--input", root) }
+	run := func() *exec.Cmd { return r.command(context.Background(), "run", "--no-cache", cGuest, "--input", root) }
 	base := func() *exec.Cmd {
 		return exec.Command(wazero, "run", "-cachedir", cache, "-mount", dir+":/in", cGuest)
 	}
@@ -227,8 +229,8 @@ func BenchmarkMemory(b *testing.B) {
 	}
 	var all, base series
 	for b.Loop() {
-		all = append(all, spend(b, r.command(context.Background(), "run", cGuest, "--input", bigRoot)).maxRSS)
-		base = append(base, spend(b, r.command(context.Background(), "run", cGuest, "--input", smallRoot)).maxRSS)
+		all = append(all, spend(b, r.command(context.Background(), "run", "--no-cache", cGuest, "--input", bigRoot)).maxRSS)
+		base = append(base, spend(b, r.command(context.Background(), "run", "--no-cache", cGuest, "--input", smallRoot)).maxRSS)
 	}
 	all.report(b, "MiB")
 	all.minus(base).report(b, "MiB-beyond-empty")
