@@ -29,19 +29,66 @@ func runOK(t testing.TB, w *runtimetest.World, module []byte) {
 	}
 }
 
-// entries are the folders of the cache's entries.
+// entries are the folders of the cache's compiled modules.
 func entries(t testing.TB, dir string) (paths []string) {
+	t.Helper()
+	compiled, _ := allEntries(t, dir)
+	return compiled
+}
+
+// allEntries are the folders of the compiled and of the rewritten modules.
+func allEntries(t testing.TB, dir string) (compiled, rewritten []string) {
 	t.Helper()
 	des, err := os.ReadDir(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, de := range des {
-		if !strings.HasPrefix(de.Name(), stagePrefix) {
-			paths = append(paths, filepath.Join(dir, de.Name()))
+		path := filepath.Join(dir, de.Name())
+		if strings.HasPrefix(de.Name(), stagePrefix) {
+			continue
+		}
+		if _, err := os.Lstat(filepath.Join(path, rewrittenName)); err == nil {
+			rewritten = append(rewritten, path)
+		} else {
+			compiled = append(compiled, path)
 		}
 	}
-	return paths
+	return compiled, rewritten
+}
+
+// TestRewrittenIsKept: the second process takes the rewritten module as it is, and notices
+// one that is not what the first has written.
+func TestRewrittenIsKept(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "cache")
+	w, _ := cached(t, dir, 0)
+	runOK(t, w, runtimetest.Module("ok"))
+	_, kept := allEntries(t, dir)
+	if len(kept) != 1 {
+		t.Fatalf("kept %v", kept)
+	}
+	file := filepath.Join(kept[0], rewrittenName)
+	before := inode(t, file)
+	second, log := cached(t, dir, 0)
+	runOK(t, second, runtimetest.Module("ok"))
+	if !os.SameFile(before, inode(t, file)) || log.Len() > 0 {
+		t.Errorf("it was made again: %s", log)
+	}
+
+	b, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	forged := bytes.Clone(b)
+	forged[len(b)-1] ^= 1
+	if err := os.WriteFile(file, forged, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	third, log := cached(t, dir, 0)
+	runOK(t, third, runtimetest.Module("ok"))
+	if again, err := os.ReadFile(file); err != nil || !bytes.Equal(again, b) || !strings.Contains(log.String(), "made again") {
+		t.Errorf("the forgery was not noticed: %v %s", err, log)
+	}
 }
 
 // code is the path of wazero's file in an entry.
@@ -217,12 +264,15 @@ func TestCacheBound(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	w, _ := cached(t, dir, 0)
 	runOK(t, w, distinct(0))
-	oldest := entries(t, dir)[0]
-	size := dirSize(oldest)
+	compiled, rewritten := allEntries(t, dir)
+	oldest := compiled[0]
+	size := dirSize(oldest) + dirSize(rewritten[0])
 	w, _ = cached(t, dir, 3*size+size/2)
 	past := time.Now().Add(-time.Hour)
-	if err := os.Chtimes(oldest, past, past); err != nil {
-		t.Fatal(err)
+	for _, e := range []string{oldest, rewritten[0]} {
+		if err := os.Chtimes(e, past, past); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for n := byte(1); n < 10; n++ {
 		runOK(t, w, distinct(n))

@@ -110,25 +110,39 @@ func (ms *modules) make(ctx context.Context, t job.Task, env runtime.Env) (*modu
 	if err := s.checkImports(rt.known); err != nil {
 		return nil, err
 	}
-	if _, err := s.checkCode(); err != nil {
-		return nil, err
+	id, size := t.Mod.String(), len(b)
+	metered := ms.engine.rewritten(id)
+	kept := metered != nil
+	if !kept {
+		if metered, err = meterModule(b, s); err != nil {
+			return nil, err
+		}
 	}
-	if b, err = closeTables(b, s); err != nil {
-		return nil, err
-	}
-	size := len(b)
-	if b, err = rewrite(b); err != nil {
-		return nil, err
-	}
-	c, err := ms.engine.compile(ctx, rt, t.Mod.String(), b, env.Trusted)
+	c, err := ms.engine.compile(ctx, rt, id, metered, env.Trusted)
 	if err != nil {
 		return nil, err
+	}
+	if !kept {
+		ms.engine.keepRewritten(id, metered)
 	}
 	m := &module{scan: s, cid: t.Mod, compiled: c, runtime: rt, size: size, owner: ms, refs: 1}
 	ms.mu.Lock()
 	defer ms.mu.Unlock()
 	ms.m[t.Mod] = m
 	return m, nil
+}
+
+// meterModule looks through the code of b, whose sections s describes, and returns it
+// with bounded tables and metered.
+func meterModule(b []byte, s *scan) ([]byte, error) {
+	if _, err := s.checkCode(); err != nil {
+		return nil, err
+	}
+	b, err := closeTables(b, s)
+	if err != nil {
+		return nil, err
+	}
+	return rewrite(b)
 }
 
 // release ends the use of m. The modules used longest ago are forgotten when too many

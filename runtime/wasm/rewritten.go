@@ -1,0 +1,94 @@
+package wasm
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// A module that was admitted, rewritten and compiled once is kept as rewritten, too:
+// wazero asks for the bytes with the compiled form, and looking through the code again
+// and rewriting it takes as long as loading it. It is an entry of the cache as the
+// compiled form is, and as authentic.
+
+// admission is part of the key: it changes with every change of what is admitted.
+const admission = 1
+
+// rewrittenName is the file of such an entry.
+var rewrittenName = strings.Repeat("0", 64)
+
+func rewrittenKey(module string) string {
+	return entryKey(module, "rewritten, admission "+strconv.Itoa(admission), rewriterKey)
+}
+
+// rewritten returns the module named id as it was rewritten before; nil when it is not kept.
+func (e *engine) rewritten(id string) []byte {
+	if e.disk == nil {
+		return nil
+	}
+	b, err := e.disk.read(rewrittenKey(id))
+	if err != nil {
+		e.cfg.Log.Warn("a rewritten module is not usable and is made again", "module", id, "error", err)
+	}
+	return b
+}
+
+// keepRewritten keeps b, the rewritten form of the module named id.
+func (e *engine) keepRewritten(id string, b []byte) {
+	if e.disk == nil {
+		return
+	}
+	if err := e.disk.write(rewrittenKey(id), b); err != nil {
+		e.cfg.Log.Warn("a rewritten module cannot be kept", "module", id, "error", err)
+	}
+}
+
+// read returns the bytes of key; nil when there are none. An entry that is not
+// authentic is removed.
+func (c *diskCache) read(key string) ([]byte, error) {
+	entry := filepath.Join(c.dir, key)
+	name, err := c.verify(key, entry)
+	var b []byte
+	if err == nil {
+		b, err = os.ReadFile(filepath.Join(entry, name))
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, errors.Join(err, c.remove(entry))
+	}
+	return b, nil
+}
+
+// write makes b the entry of key, unless there is one, then keeps the cache within its
+// bounds.
+func (c *diskCache) write(key string, b []byte) error {
+	tmp, err := os.MkdirTemp(c.dir, newDir)
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	path := filepath.Join(tmp, rewrittenName)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		return err
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	mac, err := c.sealer.seal(key+"/"+rewrittenName, f)
+	if err := errors.Join(err, f.Close()); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(tmp, macName), mac, 0o600); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp, filepath.Join(c.dir, key)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return c.evict(key)
+}
