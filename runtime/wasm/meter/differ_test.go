@@ -34,14 +34,22 @@ func modules(t *testing.T, small int) int {
 	return n
 }
 
-// seedOf is the first seed: another one each time that many modules are asked for.
+// seedOf is the first seed: 1, or what LIFTOFF_FUZZ_SEED says, which may be "random".
 func seedOf(t *testing.T) uint64 {
-	if os.Getenv("LIFTOFF_FUZZ_MODULES") == "" {
+	switch v := os.Getenv("LIFTOFF_FUZZ_SEED"); v {
+	case "":
 		return 1
+	case "random":
+		seed := rand.Uint64() >> 16
+		t.Logf("first seed %d", seed)
+		return seed
+	default:
+		seed, err := strconv.ParseUint(v, 10, 64)
+		if err != nil {
+			t.Fatalf("LIFTOFF_FUZZ_SEED: %v", err)
+		}
+		return seed
 	}
-	seed := rand.Uint64() >> 16
-	t.Logf("first seed %d", seed)
-	return seed
 }
 
 // TestFloatsAgree: whatever a module does with NaNs, rewritten it does the same under
