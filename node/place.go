@@ -39,8 +39,8 @@ func takePlace(ctx context.Context, sem *semaphore.Weighted) (*place, error) {
 	return p, nil
 }
 
-// abandon gives up the place of a run that was cancelled: it ends at its next host
-// call, which may be never.
+// abandon gives up the place of a run that was cancelled: others need not wait until it
+// has ended.
 func (p *place) abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
