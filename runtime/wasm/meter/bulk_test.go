@@ -118,24 +118,24 @@ func TestBulkMemory(t *testing.T) {
 // TestBulkRefills looks at the host's view of a long operation: it is asked between steps.
 func TestBulkRefills(t *testing.T) {
 	e := newEngine(t, true)
-	e.account.slice = 1 << 17 // the price of a step
+	e.account.slice = 1 << 15 // the price of a step
 	mod, err := e.start(t.Context(), rewrite(t, bulkModule(), meter.Options{}), "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := mod.ExportedFunction("fill").Call(t.Context(), 0, 1, 4<<20); err != nil {
+	if _, err := mod.ExportedFunction("fill").Call(t.Context(), 0, 1, 1<<20); err != nil {
 		t.Fatal(err)
 	}
 	if e.account.refills != 4 {
 		t.Errorf("%d refills in 4 steps", e.account.refills)
 	}
-	e.account.budget = 6 << 17
-	_, err = mod.ExportedFunction("fill").Call(t.Context(), 0, 2, 4<<20)
+	e.account.budget = 6 << 15
+	_, err = mod.ExportedFunction("fill").Call(t.Context(), 0, 2, 1<<20)
 	if !errors.Is(err, errFuel) {
 		t.Fatalf("fill beyond the fuel: %v", err)
 	}
 	first, _ := mod.Memory().ReadByte(0)
-	last, _ := mod.Memory().ReadByte(4<<20 - 1)
+	last, _ := mod.Memory().ReadByte(1<<20 - 1)
 	if first != 2 || last != 1 {
 		t.Errorf("first byte %d, last byte %d: not stopped on the way", first, last)
 	}

@@ -18,7 +18,7 @@ func (b *body) control(code byte, at int) {
 		b.miscStep(at)
 		return
 	case opVector:
-		b.vectorStep()
+		b.vectorStep(at)
 		return
 	case opCall:
 		b.cost += priceCall
@@ -120,8 +120,6 @@ func (b *body) tableIndex() byte {
 	return b.w.m.tables[i].typ
 }
 
-// selectStep replaces selects of floats and vectors: the engine's are not right on
-// every machine. See select.go.
 func (b *body) selectStep(code byte, at int) {
 	t := byte(0)
 	if code == opSelectTyped {
@@ -138,7 +136,7 @@ func (b *body) selectStep(code byte, at int) {
 	node := noNode
 	if carriesNaN(t) {
 		node = b.nan.node(1)
-		b.event(evSelect, at, 0, t)
+		b.safe(safeSelect(t), at)
 	}
 	b.nan.flow(x.node, node)
 	b.nan.flow(y.node, node)

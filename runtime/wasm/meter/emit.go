@@ -82,8 +82,8 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 		if e.canon(ev) {
 			e.canonical(ev.aux)
 		}
-	case evSelect:
-		e.selectFloat(ev.aux)
+	case evSafe:
+		e.emitSafe(ev.aux, src[ev.pos:ev.end])
 	case evEnd:
 		e.epilogue()
 	}
@@ -139,7 +139,7 @@ func (e *emitter) callSlow() {
 }
 
 // canonical makes the value on the stack canonical. Scalars branch over the rare case:
-// the engine's float select is not right (see select.go), and >= with itself is one
+// the engine's float select is not right (see safe.go), and >= with itself is one
 // flag test on amd64 where == would be two.
 func (e *emitter) canonical(form canonForm) {
 	t := e.value[form]

@@ -27,7 +27,7 @@ const (
 	evIndirect                  // call_indirect, copied
 	evRefFunc                   // arg: function
 	evCanon                     // canonical form of the value on top; arg: node, aux: canonForm
-	evSelect                    // select of floats; aux: type
+	evSafe                      // aux: safeForm
 	evEnd                       // the function's own end
 )
 

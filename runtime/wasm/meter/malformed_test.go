@@ -124,7 +124,7 @@ func TestOutOfReach(t *testing.T) {
 // that is rewritten in the same way each time. (That no valid module is refused is for
 // the official tests to show.)
 func FuzzRewrite(f *testing.F) {
-	for _, name := range []string{"float-select-1.wasm", "tables.wasm"} {
+	for _, name := range []string{"faults/select-1.wasm", "tables.wasm"} {
 		b, err := os.ReadFile("testdata/" + name)
 		if err != nil {
 			f.Fatal(err)

@@ -12,7 +12,7 @@ import "slices"
 // looked at, or if it flows into one that is seen. Locals are one node each, whatever
 // the order of gets and sets: too much may be canonical, never too little.
 //
-// Vectors are seen in two ways, for an f64 lane that is read as two f32 lanes shows
+// Values are seen in two ways, for an f64 lane that is read as two f32 lanes shows
 // its bits, and the other way round.
 type dataflow struct {
 	seen  []uint8

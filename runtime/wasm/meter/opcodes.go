@@ -23,7 +23,7 @@ const (
 	useNumber             // reads scalar floats as numbers: a NaN is a NaN
 	useF32x4              // reads f32 lanes as numbers
 	useF64x2              // reads f64 lanes as numbers
-	usePass               // moves scalar bits to its result
+	usePass               // moves bits to its result, whole lanes of either width
 	usePassF32            // moves f32 lanes to its result
 	usePassF64            // moves f64 lanes to its result
 )
@@ -35,6 +35,7 @@ type operator struct {
 	push  byte // value type of the result, 0 for none
 	use   use
 	fresh bool // the result may be a NaN that the engine's hardware chose
+	safe  safeForm
 }
 
 // core, misc (prefix 0xfc) and vector (prefix 0xfd) are indexed by opcode.
@@ -86,9 +87,12 @@ const (
 	opI32Add            = 0x6a
 	opI32Sub            = 0x6b
 	opI32Mul            = 0x6c
+	opI32And            = 0x71
+	opI32Or             = 0x72
 	opI64Add            = 0x7c
 	opI64Sub            = 0x7d
 	opI64Mul            = 0x7e
+	opI64And            = 0x83
 	opI64Or             = 0x84
 	opI64Shl            = 0x86
 	opI64ShrU           = 0x88
@@ -116,11 +120,16 @@ const (
 	miscTableSize  = 16
 	miscTableFill  = 17
 
-	vectorConst      = 12
-	vectorI32x4Splat = 17
-	vectorF32x4Eq    = 65
-	vectorF64x2Eq    = 71
-	vectorBitselect  = 82
+	vectorConst        = 12
+	vectorShuffle      = 13
+	vectorI32x4Splat   = 17
+	vectorI64x2Replace = 30
+	vectorF32x4Eq      = 65
+	vectorF64x2Eq      = 71
+	vectorAnd          = 78
+	vectorAndNot       = 79
+	vectorOr           = 80
+	vectorBitselect    = 82
 )
 
 // row describes the opcodes first to last: sig is operands ">" result, in the
@@ -131,6 +140,7 @@ type row struct {
 	imm         immediate
 	use         use
 	fresh       bool
+	safe        safeForm
 }
 
 func typeOf(letter byte) byte {
@@ -151,7 +161,7 @@ func typeOf(letter byte) byte {
 
 func fill(table []operator, rows []row) {
 	for _, r := range rows {
-		o := operator{imm: r.imm, use: r.use, fresh: r.fresh}
+		o := operator{imm: r.imm, use: r.use, fresh: r.fresh, safe: r.safe}
 		for i := range len(r.sig) {
 			if r.sig[i] == '>' {
 				o.pop = uint8(i)

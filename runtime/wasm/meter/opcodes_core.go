@@ -28,19 +28,21 @@ var coreRows = []row{
 	{first: 0x51, last: 0x5a, sig: "II>i", imm: immNone},
 	{first: 0x5b, last: 0x60, sig: "ff>i", imm: immNone, use: useNumber},
 	{first: 0x61, last: 0x66, sig: "FF>i", imm: immNone, use: useNumber},
-	{first: 0x67, last: 0x69, sig: "i>i", imm: immNone},
+	{first: 0x67, last: 0x68, sig: "i>i", imm: immNone, safe: safeI32}, // clz ctz
+	{first: 0x69, last: 0x69, sig: "i>i", imm: immNone},
 	{first: 0x6a, last: 0x78, sig: "ii>i", imm: immNone},
-	{first: 0x79, last: 0x7b, sig: "I>I", imm: immNone},
+	{first: 0x79, last: 0x7a, sig: "I>I", imm: immNone, safe: safeI64}, // clz ctz
+	{first: 0x7b, last: 0x7b, sig: "I>I", imm: immNone},
 	{first: 0x7c, last: 0x8a, sig: "II>I", imm: immNone},
 
 	{first: 0x8b, last: 0x8c, sig: "f>f", imm: immNone, use: usePass},                // abs neg
 	{first: 0x8d, last: 0x91, sig: "f>f", imm: immNone, use: useNumber, fresh: true}, // ceil floor trunc nearest sqrt
 	{first: 0x92, last: 0x97, sig: "ff>f", imm: immNone, use: useNumber, fresh: true},
-	{first: 0x98, last: 0x98, sig: "ff>f", imm: immNone}, // copysign sees the sign of a NaN
+	{first: 0x98, last: 0x98, sig: "ff>f", imm: immNone, safe: safeCopysign32}, // copysign sees the sign of a NaN
 	{first: 0x99, last: 0x9a, sig: "F>F", imm: immNone, use: usePass},
 	{first: 0x9b, last: 0x9f, sig: "F>F", imm: immNone, use: useNumber, fresh: true},
 	{first: 0xa0, last: 0xa5, sig: "FF>F", imm: immNone, use: useNumber, fresh: true},
-	{first: 0xa6, last: 0xa6, sig: "FF>F", imm: immNone},
+	{first: 0xa6, last: 0xa6, sig: "FF>F", imm: immNone, safe: safeCopysign64},
 
 	{first: 0xa7, last: 0xa7, sig: "I>i", imm: immNone},
 	{first: 0xa8, last: 0xa9, sig: "f>i", imm: immNone, use: useNumber},
@@ -49,10 +51,12 @@ var coreRows = []row{
 	{first: 0xae, last: 0xaf, sig: "f>I", imm: immNone, use: useNumber},
 	{first: 0xb0, last: 0xb1, sig: "F>I", imm: immNone, use: useNumber},
 	{first: 0xb2, last: 0xb3, sig: "i>f", imm: immNone},
-	{first: 0xb4, last: 0xb5, sig: "I>f", imm: immNone},
+	{first: 0xb4, last: 0xb4, sig: "I>f", imm: immNone},
+	{first: 0xb5, last: 0xb5, sig: "I>f", imm: immNone, safe: safeI64},               // convert_i64_u
 	{first: 0xb6, last: 0xb6, sig: "F>f", imm: immNone, use: useNumber, fresh: true}, // demote
 	{first: 0xb7, last: 0xb8, sig: "i>F", imm: immNone},
-	{first: 0xb9, last: 0xba, sig: "I>F", imm: immNone},
+	{first: 0xb9, last: 0xb9, sig: "I>F", imm: immNone},
+	{first: 0xba, last: 0xba, sig: "I>F", imm: immNone, safe: safeI64},               // convert_i64_u
 	{first: 0xbb, last: 0xbb, sig: "f>F", imm: immNone, use: useNumber, fresh: true}, // promote
 	{first: 0xbc, last: 0xbc, sig: "f>i", imm: immNone},
 	{first: 0xbd, last: 0xbd, sig: "F>I", imm: immNone},

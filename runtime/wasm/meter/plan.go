@@ -14,8 +14,8 @@ type plan struct {
 	value [4]uint32 // scratch locals by canonForm; noLocal if unused
 	added []byte    // types of the added locals
 
-	// Scratch locals of selects: the condition, the second operand. noLocal if unused.
-	cond, pick32, pick64 uint32
+	// Scratch locals of safe forms by scratchIndex; noLocal if unused.
+	scratch [10]uint32
 }
 
 const noLocal = math.MaxUint32
@@ -27,9 +27,12 @@ const localBias = 3
 // makePlan decides. All of it depends on the function's source alone.
 func (b *body) makePlan() *plan {
 	p := &b.plan
-	*p = plan{added: p.added[:0], fuel: noLocal, cond: noLocal, pick32: noLocal, pick64: noLocal}
+	*p = plan{added: p.added[:0], fuel: noLocal}
 	for i := range p.value {
 		p.value[i] = noLocal
+	}
+	for i := range p.scratch {
+		p.scratch[i] = noLocal
 	}
 	slots := b.maxSlots + b.frameUse.spills
 	for _, t := range b.locals {
@@ -52,8 +55,8 @@ func (b *body) makePlan() *plan {
 			if b.canon(e) && p.value[e.aux] == noLocal {
 				p.value[e.aux] = b.addLocal(scratchType[e.aux])
 			}
-		case evSelect:
-			b.planSelect(e.aux)
+		case evSafe:
+			b.planSafe(e.aux)
 		}
 	}
 	return p
@@ -70,7 +73,7 @@ func (b *body) addLocal(t byte) uint32 {
 // canon reports whether the value of an evCanon must be made canonical.
 func (b *body) canon(e *event) bool {
 	how := uint8(seenF32)
-	if e.aux == canonF64x2 {
+	if e.aux == canonF64 || e.aux == canonF64x2 {
 		how = seenF64
 	}
 	return b.nan.seen[e.arg]&how != 0

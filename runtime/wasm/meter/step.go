@@ -8,6 +8,7 @@ func (b *body) step() {
 	switch o.imm {
 	case immNone:
 		b.cost++
+		b.safe(o.safe, at)
 		b.apply(o, canonFormOf(o.push))
 	case immMemory:
 		b.cost++
@@ -98,7 +99,7 @@ func (b *body) fresh(form canonForm) int32 {
 	return node
 }
 
-func (b *body) vectorStep() {
+func (b *body) vectorStep(at int) {
 	code := b.u32()
 	if code >= uint32(len(vector)) || vector[code].imm == immUnknown {
 		b.fail("unknown vector opcode %d", code)
@@ -115,13 +116,35 @@ func (b *body) vectorStep() {
 	case immLane:
 		b.byte()
 	case immBytes16:
-		b.take(16)
+		if lanes := b.take(16); code == vectorShuffle {
+			o = &operator{pop: o.pop, push: o.push, use: shuffleUse(lanes)}
+		}
 	}
+	b.safe(o.safe, at)
 	form := canonF32x4
 	if lanesF64(code) {
 		form = canonF64x2
 	}
 	b.apply(o, form)
+}
+
+// shuffleUse tells a shuffle of whole lanes, which shows nothing of their bits.
+func shuffleUse(lanes []byte) use {
+	whole := func(width int) bool {
+		for i, lane := range lanes {
+			if i%width == 0 && int(lane)%width != 0 || i%width != 0 && lane != lanes[i-1]+1 {
+				return false
+			}
+		}
+		return true
+	}
+	switch {
+	case whole(8):
+		return usePass
+	case whole(4):
+		return usePassF32
+	}
+	return useSees
 }
 
 func (b *body) miscStep(at int) {

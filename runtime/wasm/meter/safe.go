@@ -1,0 +1,191 @@
+package meter
+
+// wazero 1.12's compiler gives wrong results for some instructions on amd64, when all
+// registers are taken. So these are emitted in forms that it gets right. Each form is
+// for a fault of one of three kinds; the first is wazero's issue 2534, repaired after
+// v1.12.0 by its pull request 2535, which no release holds yet.
+//
+// An instruction that writes a register and keeps what was in it is listed as one that
+// only writes it, so that the register allocator may put another value there: xmmCMov,
+// which is select of f32, f64 and v128, and the movsd of f64x2.replace_lane 0.
+//
+// An instruction becomes several that change a register in place, and an operand is
+// first used after that. If the operand was spilled it is loaded then, and where it
+// is wanted in that very register, the register is spilled for it: by a store that
+// stands behind the place where it was set, not behind the change. So copysign forgets
+// that it took the sign, bitselect the bits. The same may happen to operands that
+// were at hand and had to go again: i64x2.mul, min and max of vectors, i8x16.popcnt,
+// conversion from u64.
+//
+// An instruction becomes a branch of which one side loads a spilled operand, or gives
+// away its register, and both sides are taken to have done so: conversion from u64, and
+// clz and ctz on processors without BMI.
+//
+// Operands that were made just before are in registers, and wanted nowhere else. So
+// where there is no better form, an operand is made anew: by an "or" with itself or 0.
+
+// safeForm is how an instruction is emitted instead of as it stands.
+type safeForm = byte
+
+const (
+	safeAsIs       safeForm = iota
+	safeSelectF32           // by way of integers
+	safeSelectF64           //
+	safeSelectV128          // by a mask
+	safeCopysign32          // by way of integers
+	safeCopysign64          //
+	safeBitselect           // (x & c) | (y &^ c)
+	safeLane                // f64x2.replace_lane: of i64
+	safeI32                 // one new operand before the instruction
+	safeI64                 //
+	safeV128                //
+	safeV128x2              // two
+)
+
+// safeLocals are the types of the scratch locals that a form takes.
+var safeLocals = [...]string{
+	safeSelectF32:  "\x7f\x7f",
+	safeSelectF64:  "\x7f\x7e",
+	safeSelectV128: "\x7b\x7b",
+	safeCopysign32: "\x7f",
+	safeCopysign64: "\x7e",
+	safeBitselect:  "\x7b\x7b",
+	safeV128:       "\x7b",
+	safeV128x2:     "\x7b\x7b",
+}
+
+// safe notes that the instruction from at, whose end has been reached, takes the form.
+func (b *body) safe(form safeForm, at int) {
+	switch form {
+	case safeAsIs:
+	case safeI32, safeI64, safeV128, safeV128x2: // stands before the instruction
+		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evSafe, aux: form})
+	default:
+		b.event(evSafe, at, 0, form)
+	}
+}
+
+func safeSelect(t byte) safeForm {
+	switch t {
+	case typeF32:
+		return safeSelectF32
+	case typeF64:
+		return safeSelectF64
+	case typeV128:
+		return safeSelectV128
+	}
+	return safeAsIs
+}
+
+// planSafe reserves the scratch locals of a form: one local serves all that need the
+// first of its type, another those that need a second.
+func (b *body) planSafe(form safeForm) {
+	if int(form) >= len(safeLocals) {
+		return
+	}
+	var used [256]byte
+	for _, t := range []byte(safeLocals[form]) {
+		i := scratchIndex(t, used[t])
+		used[t]++
+		if b.plan.scratch[i] == noLocal {
+			b.plan.scratch[i] = b.addLocal(t)
+		}
+	}
+}
+
+// scratchIndex is the place in plan.scratch of the nth local of type t.
+func scratchIndex(t, n byte) int { return int(typeI32-t)*2 + int(n) }
+
+func (e *emitter) scratchLocal(t, n byte) uint32 { return e.scratch[scratchIndex(t, n)] }
+
+// emitSafe stands for the instruction whose source is src, or before it.
+func (e *emitter) emitSafe(form safeForm, src []byte) {
+	switch form {
+	case safeSelectF32:
+		e.selectAs(e.scratchLocal(typeI32, 1), opI32ReinterpretF32, opF32ReinterpretI32)
+	case safeSelectF64:
+		e.selectAs(e.scratchLocal(typeI64, 0), opI64ReinterpretF64, opF64ReinterpretI64)
+	case safeSelectV128:
+		e.i32(0)
+		e.op(opI32Ne)
+		e.i32(-1)
+		e.op(opI32Mul)
+		e.vectorOp(vectorI32x4Splat)
+		e.bitselect()
+	case safeCopysign32:
+		sign := e.scratchLocal(typeI32, 0)
+		e.op(opI32ReinterpretF32)
+		e.i32(-1 << 31)
+		e.op(opI32And)
+		e.set(sign)
+		e.op(opI32ReinterpretF32)
+		e.i32(1<<31 - 1)
+		e.op(opI32And)
+		e.get(sign)
+		e.op(opI32Or, opF32ReinterpretI32)
+	case safeCopysign64:
+		sign := e.scratchLocal(typeI64, 0)
+		e.op(opI64ReinterpretF64)
+		e.i64(-1 << 63)
+		e.op(opI64And)
+		e.set(sign)
+		e.op(opI64ReinterpretF64)
+		e.i64(1<<63 - 1)
+		e.op(opI64And)
+		e.get(sign)
+		e.op(opI64Or, opF64ReinterpretI64)
+	case safeBitselect:
+		e.bitselect()
+	case safeLane:
+		e.op(opI64ReinterpretF64)
+		e.vectorOp(vectorI64x2Replace)
+		e.op(src[len(src)-1])
+	case safeI32:
+		e.i32(0)
+		e.op(opI32Or)
+	case safeI64:
+		e.i64(0)
+		e.op(opI64Or)
+	case safeV128:
+		e.renew(e.scratchLocal(typeV128, 0))
+	case safeV128x2:
+		y := e.scratchLocal(typeV128, 1)
+		e.set(y)
+		e.renew(e.scratchLocal(typeV128, 0))
+		e.get(y)
+		e.get(y)
+		e.vectorOp(vectorOr)
+	}
+}
+
+// selectAs selects by way of integers: y is the local for the second operand.
+func (e *emitter) selectAs(y uint32, in, out byte) {
+	cond := e.scratchLocal(typeI32, 0)
+	e.set(cond)
+	e.op(in)
+	e.set(y)
+	e.op(in)
+	e.get(y)
+	e.get(cond)
+	e.op(opSelect, out)
+}
+
+// bitselect takes x, y and a mask from the stack.
+func (e *emitter) bitselect() {
+	mask, y := e.scratchLocal(typeV128, 0), e.scratchLocal(typeV128, 1)
+	e.set(mask)
+	e.set(y)
+	e.get(mask)
+	e.vectorOp(vectorAnd)
+	e.get(y)
+	e.get(mask)
+	e.vectorOp(vectorAndNot)
+	e.vectorOp(vectorOr)
+}
+
+// renew makes the vector on the stack a new value.
+func (e *emitter) renew(t uint32) {
+	e.tee(t)
+	e.get(t)
+	e.vectorOp(vectorOr)
+}
