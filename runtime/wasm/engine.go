@@ -47,6 +47,8 @@ type engine struct {
 type hostRuntime struct {
 	wazero.Runtime
 	calls map[string]map[string]funcType // by module and name, what a guest may import
+
+	returning sync.WaitGroup // memories of runs that have ended, on their way back
 }
 
 // openCache makes wazero's compilation cache. Without a disk there is one in memory.
@@ -214,6 +216,7 @@ func (e *engine) close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.host != nil {
+		e.host.returning.Wait()
 		errs = append(errs, e.host.Close(ctx))
 		e.host = nil
 	}

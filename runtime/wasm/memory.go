@@ -2,6 +2,7 @@ package wasm
 
 import (
 	"fmt"
+	"sync"
 
 	"github.com/tetratelabs/wazero/experimental"
 	"golang.org/x/sys/unix"
@@ -25,6 +26,8 @@ type memory struct {
 	addr  []byte // the reserved addresses, PROT_NONE past open
 	open  uint64 // bytes that can be read and written
 	peak  uint64 // bytes
+
+	returning *sync.WaitGroup // of the engine; nil: Free always waits
 }
 
 func newMemory(pages uint64) *memory { return &memory{limit: pages * pageSize} }
@@ -64,16 +67,29 @@ func (m *memory) Reallocate(size uint64) []byte {
 	return m.addr[:size:size]
 }
 
+// freeAtOnce is how large a memory may be that a run gives back before it ends. The
+// system takes 60 ms for a GiB that was touched: a run that was cancelled does not wait
+// for that. To touch it takes eight times as long, so that such memories do not pile up.
+const freeAtOnce = 64 << 20
+
 // Free gives the memory back. wazero calls it when the instance is closed, and the run
 // calls it again for an instance that never came to be.
 func (m *memory) Free() {
-	if m.addr == nil {
-		return
+	addr := m.addr
+	m.addr = nil
+	switch {
+	case addr == nil:
+	case m.returning == nil || m.open <= freeAtOnce:
+		unmap(addr)
+	default:
+		m.returning.Go(func() { unmap(addr) })
 	}
-	if err := unix.Munmap(m.addr); err != nil {
+}
+
+func unmap(addr []byte) {
+	if err := unix.Munmap(addr); err != nil {
 		panic(fmt.Errorf("bug: unmap a guest's memory: %w", err))
 	}
-	m.addr = nil
 }
 
 // pages returns the most pages that the memory ever had.

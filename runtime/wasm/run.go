@@ -121,6 +121,9 @@ func newRun(ctx context.Context, id cid.Cid, t job.Task, lim job.Limits, env run
 		memory: newMemory(lim.Pages), made: newMade(env.Blocks, lim.Out), count: printed{limit: lim.Log},
 		handles: newHandles(), files: readers[*dag.File]{close: func(f *dag.File) { f.Close() }},
 	}
+	if m.runtime != nil {
+		r.memory.returning = &m.runtime.returning
+	}
 	r.stdout = newStream(ctx, "stdout", &r.count, env.Stdout, env.Blocks)
 	r.stderr = newStream(ctx, "stderr", &r.count, env.Stderr, env.Blocks)
 	args, environ := t.Words()
