@@ -57,6 +57,9 @@ var bombs = map[string]bomb{
 	"imports":                {flood, "more than 1000 imports"},
 	"a long name":            {func() []byte { a := guest(0x41, 0); a.imp(strings.Repeat("x", 1<<20), "y", 0); return a.bytes() }, "a name of 1048576 bytes"},
 	"a size that is no size": {func() []byte { return cat(guest().bytes()[:8], []byte{1}, bytes.Repeat([]byte{0x80}, 1<<20)) }, "longer than the format allows"},
+	"most ifs in a row":      {many(0, 16_000, 0x41, 0, 0x04, 0x40, 0x0b), "compiling it takes more than"},                    // 6 s
+	"most ifs with sets":     {many(20, 15_000, 0x41, 0, 0x04, 0x40, 0x41, 1, 0x21, 0, 0x0b), "compiling it takes more than"}, // 6 s
+	"most loops":             {nested(1_000, 0x03, 0x40), ""},
 	"a br_table that ends":   {many(0, 1, 0x41, 0, 0x0e, 0xff, 0xff, 0xff, 0xff, 0x0f), "4294967295 br_table targets"},
 }
 
@@ -213,7 +216,7 @@ func TestBombs(t *testing.T) {
 			if r.Fault != "" || !strings.Contains(r.Refused, says) || says == "" && bombs[name].make != nil && r.Refused != "" || slices.Contains(files, name) && r.Refused == "" {
 				t.Errorf("refused %q, fault %q, want %q", r.Refused, r.Fault, says)
 			}
-			const most = 250 << 20 // what was measured is below 200 MiB
+			const most = 250 << 20 // what was measured is below 200 MiB, and 2 s of processor time
 			if r.Self > most || r.Compiler > most || r.Took > 20*time.Second {
 				t.Errorf("it took %v, %d MiB, the compiler %d MiB", r.Took, r.Self>>20, r.Compiler>>20)
 			}

@@ -31,8 +31,8 @@ import (
 const (
 	childMemory     = 256 << 20 // bytes, and
 	childMemoryEach = 32        // bytes for each byte
-	childTime       = 5         // seconds of processor time, and
-	childTimeEach   = 2         // seconds for each MiB
+	childTime       = 1         // seconds of processor time, and
+	childTimeEach   = 2         // seconds for each MiB, rounded up: four times what real programs take here
 	childWait       = 4         // times as long by the clock: processors are shared
 )
 
@@ -97,7 +97,7 @@ func (e *engine) runChild(ctx context.Context, b []byte) error {
 	req := childRequest{
 		Dir: e.stage.dir, Layout: e.layout, Size: size,
 		Memory:  childMemory + childMemoryEach*size,
-		Seconds: childTime + childTimeEach*(size+1<<20-1)>>20,
+		Seconds: childTime + (childTimeEach*size+1<<20-1)>>20,
 	}
 	return e.ask(ctx, req, b, childWait*time.Duration(req.Seconds)*time.Second)
 }

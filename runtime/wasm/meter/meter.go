@@ -26,7 +26,8 @@ const Slice = 1 << 20
 // StackLimit is the stack of one run in bytes, as frames are charged.
 const StackLimit = 48 << 20
 
-// TableLimit is the number of entries beyond which table.grow answers -1.
+// TableLimit is the number of entries beyond which table.grow answers -1, whatever the
+// caller of Rewrite has let pass.
 const TableLimit = 1 << 20
 
 // Options vary what is emitted. The zero value is the deterministic profile det1.
