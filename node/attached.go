@@ -24,14 +24,26 @@ var _ dag.Blocks = remoteBlocks{}
 func (r remoteBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	b, err := r.data.Get(ctx, c)
 	var e *api.Error
-	if errors.As(err, &e) && e.Code == api.CodeMissing {
+	switch {
+	case errors.As(err, &e) && e.Code == api.CodeMissing:
 		return dag.Block{}, &dag.NotFoundError{CID: c}
-	}
-	if err != nil {
+	case errors.As(err, &e) && e.Damaged:
+		return dag.Block{}, &remoteDamage{e, &dag.DamagedError{CID: c}}
+	case err != nil:
 		return dag.Block{}, err
 	}
 	return dag.CheckBlock(c, b)
 }
+
+// remoteDamage is what the owner says of a block that is damaged, with its hint, and
+// what a set of blocks says.
+type remoteDamage struct {
+	said    *api.Error
+	damaged *dag.DamagedError
+}
+
+func (d *remoteDamage) Error() string   { return d.said.Message }
+func (d *remoteDamage) Unwrap() []error { return []error{d.said, d.damaged} }
 
 func (r remoteBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) { return r.data.Has(ctx, c) }
 

@@ -48,8 +48,9 @@ func (v *verification) checkOutput(ctx context.Context) error {
 
 // faulty reports whether err, of a walk, is about the data and not about the walking.
 func faulty(ctx context.Context, err error) bool {
+	var damaged *dag.DamagedError
 	var e *api.Error
-	return ctx.Err() == nil && !errors.As(err, &e) && !errors.Is(err, store.ErrClosed)
+	return ctx.Err() == nil && (errors.As(err, &damaged) || !errors.As(err, &e) && !errors.Is(err, store.ErrClosed))
 }
 
 // madeIsHere reports whether all that the run itself made is here: what it printed, and
@@ -109,15 +110,8 @@ func (v *verification) inputs(ctx context.Context) (map[string]bool, error) {
 	if err != nil {
 		return all, nil
 	}
-	roots := []cid.Cid{t.Mod}
-	for _, in := range t.In {
-		roots = append(roots, in.CID)
-	}
-	if t.Stdin.Defined() {
-		roots = append(roots, t.Stdin)
-	}
 	o := dag.WalkOptions{Missing: true, MaxBlocks: maxInputBlocks}
-	err = dag.Walk(ctx, v.s.Blocks, roots, o, func(b dag.Visited) error {
+	err = dag.Walk(ctx, v.s.Blocks, inputRoots(t), o, func(b dag.Visited) error {
 		all[key(b.CID)] = true
 		return nil
 	})

@@ -35,7 +35,10 @@ func apiError(ctx context.Context, err error) error {
 	case errors.As(err, &missing), errors.As(err, &noPin):
 		return &api.Error{Code: api.CodeMissing, Message: err.Error()}
 	case errors.As(err, &damaged):
-		return fault("`liftoff store verify` finds all damaged blocks; adding or importing the data again repairs them")
+		return &api.Error{
+			Code: api.CodeFault, Message: err.Error(), Damaged: true,
+			Hint: "`liftoff store verify` finds all damaged blocks; adding or importing the data again repairs them",
+		}
 	case errors.As(err, &readOnly):
 		return fault("make it writable, or set LIFTOFF_PATH to another repo")
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):

@@ -151,6 +151,9 @@ func (e *evaluation) whole(ctx context.Context, m *memo, o job.Outcome) error {
 		return err
 	}
 	err = dag.Walk(ctx, e.session, roots, dag.WalkOptions{}, func(dag.Visited) error { return nil })
+	if err == nil && m.Issuer != e.self.DID {
+		m.Refs, err = e.foreignRefs(ctx, o)
+	}
 	if err != nil {
 		return err
 	}

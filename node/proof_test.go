@@ -491,10 +491,35 @@ func TestTrusted(t *testing.T) {
 		})
 	}
 	p := newPeer(t)
+	p.run(api.Request{Task: p.printTask("mine")})
+	p.must(p.Trust.Trust(t.Context(), p.did(), "me"))
+	p.must(p.Trust.Distrust(t.Context(), p.did()))
+	if j := p.run(api.Request{Task: p.printTask("mine")}); !j.Cached {
+		t.Error("a repo does not believe its own key any more")
+	}
 	for _, bad := range []string{"", "did:key:z", "did:web:x"} {
 		if err := p.Trust.Trust(t.Context(), bad, ""); codeOf(err) != api.CodeUsage {
 			t.Errorf("trust %q: %v", bad, err)
 		}
+	}
+}
+
+// TestTrustedRefs answers from a friend's Receipt with the same Refs as from one's own: the
+// parts of inputs that the output links to, whether they are whole or not.
+func TestTrustedRefs(t *testing.T) {
+	p, q := newPeer(t), newPeer(t)
+	in := put(t, p.Session, "an input")
+	tk := p.printTask("hello", in)
+	first := p.run(api.Request{Task: tk})
+	p.give(q, first.Receipt, first.Outcome, first.Task, tk.Mod)
+	q.must(q.Trust.Trust(t.Context(), p.did(), ""))
+	_, err := q.Receipts.AddReceipt(t.Context(), p.envelope(first.Receipt))
+	q.must(err)
+	for range 2 {
+		if j := q.run(api.Request{Task: tk}); !j.Cached || len(j.Refs) != 1 || j.Refs[0] != in {
+			t.Errorf("cached %v, refs %v, want %v", j.Cached, j.Refs, in)
+		}
+		q.reopen()
 	}
 }
 

@@ -96,7 +96,8 @@ func (v *View) Trust(ctx context.Context, did, note string) error {
 	return apiError(ctx, n.store.Commit(ctx, b))
 }
 
-// Distrust implements api.Trust. What the memo has from the key counts no longer.
+// Distrust implements api.Trust. What the memo has from the key counts no longer, unless
+// it is the repo's own.
 func (v *View) Distrust(ctx context.Context, did string) error {
 	n := v.node
 	if n.store.ReadOnly() {
@@ -112,6 +113,10 @@ func (v *View) Distrust(ctx context.Context, did string) error {
 	}
 	if !found {
 		return api.Errorf(api.CodeMissing, "%s is not trusted", did)
+	}
+	self, err := n.self.did()
+	if err != nil || self == job.DID(did) {
+		return apiError(ctx, err)
 	}
 	return apiError(ctx, n.dropMemos(ctx, func(m memo) bool { return m.Issuer == job.DID(did) }))
 }

@@ -250,6 +250,9 @@ func (v *verification) checkOthers(ctx context.Context) error {
 	}
 	v.others.Answer = Mismatch
 	v.others.Detail += fmt.Sprintf("; %s says %s", other.Issuer, other.Outcome)
+	if !v.o.Reexec {
+		v.others.Detail += "; --reexec tells who is right"
+	}
 	if !v.Found.Defined() {
 		v.Found, v.rival = other.Outcome, other.CID
 	}

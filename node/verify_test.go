@@ -4,8 +4,11 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -273,6 +276,46 @@ func TestVerifyAttached(t *testing.T) {
 	v, err = s.VerifyReceipt(t.Context(), stranger(t, 5, job.Receipt{Task: j.Task, Outcome: b.CID()}), node.VerifyOptions{Reexec: true})
 	if err != nil || v.Answer != node.Mismatch || v.Found != j.Outcome || len(v.Proof) != 2 {
 		t.Errorf("%+v, %v", v, err)
+	}
+}
+
+// TestVerifyDamaged verifies where the Outcome's block is damaged, as the repo's owner and
+// through its socket: nothing can be decided, which is no fault of the checking.
+func TestVerifyDamaged(t *testing.T) {
+	p, q := newPeer(t), newPeer(t)
+	j := p.run(api.Request{Task: p.printTask("hello")})
+	p.give(q, j.Outcome, j.Receipt)
+	outcome := p.envelope(j.Outcome)
+	q.must(q.Close())
+	hurt := 0
+	q.must(filepath.WalkDir(filepath.Join(q.dir, "blocks"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err == nil && bytes.HasPrefix(b, outcome) {
+			b[len(outcome)/2] ^= 1
+			hurt++
+			q.must(os.Chmod(path, 0o600))
+			err = os.WriteFile(path, b, 0o600)
+		}
+		return err
+	}))
+	if hurt != 1 {
+		t.Fatalf("%d files hold the outcome", hurt)
+	}
+	q.open()
+	s, err := node.Join(t.Context(), q.config())
+	q.must(err)
+	defer s.Close()
+	for what, s := range map[string]*node.Session{"owner": q.Session, "attached": s} {
+		v, err := s.VerifyReceipt(t.Context(), p.envelope(j.Receipt), node.VerifyOptions{})
+		if err != nil || v.Answer != node.Undecided || !strings.Contains(v.Steps[2].Detail, "damaged") {
+			t.Errorf("%s: %+v, %v", what, v, err)
+		}
+		if _, err = s.Blocks.Get(t.Context(), j.Outcome); !errors.As(err, new(*dag.DamagedError)) {
+			t.Errorf("%s: get: %v", what, err)
+		}
 	}
 }
 

@@ -50,7 +50,9 @@ name, what came of it, and why. The last line is the level that was reached:
    agreed K/N   K of the N keys with a receipt here for the task name this outcome
    reexecuted   it was run here, with the same outcome: --reexec
 
-On a mismatch the CIDs of both outcomes are printed, and both receipts are kept.
+On a mismatch the CIDs of both outcomes are printed, and both receipts are kept. Where it is
+another key that says something else, and the task was not run here, the receipt may be the
+one that is right: --reexec tells.
 
 RECEIPT is a local path, or the CID of a receipt, the beginning of it, or a job's id. A
 file that ends in .car is a CAR whose root is the receipt, as liftoff receipt export

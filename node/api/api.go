@@ -172,6 +172,8 @@ type Error struct {
 	Code    Code   `json:"code"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"` // what to do about it, a command to type where there is one
+	// Damaged says that the bytes of a block are wrong, in the repo and not on the way.
+	Damaged bool `json:"damaged,omitempty"`
 }
 
 func (e *Error) Error() string { return e.Message }

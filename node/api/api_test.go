@@ -202,9 +202,9 @@ func TestProofsCross(t *testing.T) {
 
 func TestRunFails(t *testing.T) {
 	for _, want := range []*Error{
-		{CodeRefused, "refused", "a hint"},
-		{CodeTimeout, "late", ""},
-		{CodeFault, "block x is not here", "bring it"},
+		{Code: CodeRefused, Message: "refused", Hint: "a hint"},
+		{Code: CodeTimeout, Message: "late"},
+		{Code: CodeFault, Message: "block x is damaged", Hint: "bring it", Damaged: true},
 	} {
 		m := &memory{run: func(context.Context, Request, Watch) (Job, error) {
 			return Job{ID: "j-1", State: JobFailed, Err: want}, fmt.Errorf("wrapped: %w", want)

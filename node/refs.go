@@ -1,0 +1,65 @@
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"slices"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// errWhoseBlocks says that it cannot be told which blocks of an output its run has made.
+var errWhoseBlocks = errors.New("it is not clear which blocks of the output the run has made")
+
+// foreignRefs returns the Refs of a run that was somebody else's, whose Outcome is o: a
+// Receipt does not hold them. The run has made all blocks of the output, if their sizes
+// come to the Outcome's; or all but the Task's inputs. Otherwise the Task had better run.
+func (e *evaluation) foreignRefs(ctx context.Context, o job.Outcome) ([]cid.Cid, error) {
+	refs, made, err := e.madeBelow(ctx, o.Root, nil)
+	if err != nil || made == o.Size {
+		return refs, err
+	}
+	inputs := map[string]bool{}
+	err = dag.Walk(ctx, e.session, inputRoots(e.r.Task), dag.WalkOptions{Missing: true, MaxBlocks: maxInputBlocks}, func(b dag.Visited) error {
+		inputs[key(b.CID)] = true
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if refs, made, err = e.madeBelow(ctx, o.Root, inputs); err == nil && made != o.Size {
+		err = errWhoseBlocks
+	}
+	return refs, err
+}
+
+// inputRoots returns what a Task is given, its module among it.
+func inputRoots(t job.Task) []cid.Cid {
+	roots := []cid.Cid{t.Mod}
+	for _, in := range t.In {
+		roots = append(roots, in.CID)
+	}
+	if t.Stdin.Defined() {
+		roots = append(roots, t.Stdin)
+	}
+	return roots
+}
+
+// madeBelow returns the first blocks below root that are others', sorted, and the bytes of
+// all that are not.
+func (e *evaluation) madeBelow(ctx context.Context, root cid.Cid, others map[string]bool) (refs []cid.Cid, made uint64, err error) {
+	err = dag.Walk(ctx, e.session, []cid.Cid{root}, dag.WalkOptions{Data: true}, func(b dag.Visited) error {
+		if others[key(b.CID)] {
+			refs = append(refs, b.CID)
+			return dag.SkipLinks
+		}
+		made += uint64(len(b.Block.Data()))
+		return nil
+	})
+	slices.SortFunc(refs, func(a, b cid.Cid) int { return bytes.Compare(a.Bytes(), b.Bytes()) })
+	return refs[:min(len(refs), maxRefs)], made, err
+}
