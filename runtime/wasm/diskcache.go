@@ -88,9 +88,14 @@ func (c *diskCache) load(key, dir string) (name string, err error) {
 	if err != nil {
 		return "", errors.Join(err, c.remove(entry))
 	}
-	now := time.Now()
-	_ = os.Chtimes(entry, now, now) // it was used; a cache that cannot say so is still right
+	c.use(entry)
 	return name, nil
+}
+
+// use notes that an entry was used. A cache that cannot say so is still right.
+func (c *diskCache) use(entry string) {
+	now := time.Now()
+	_ = os.Chtimes(entry, now, now)
 }
 
 // verify returns the name of the entry's file.

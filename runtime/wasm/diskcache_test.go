@@ -437,3 +437,25 @@ func TestModulesInMemory(t *testing.T) {
 		t.Errorf("module %+v", m)
 	}
 }
+
+// TestRewrittenIsUsed: what is used is not what goes first.
+func TestRewrittenIsUsed(t *testing.T) {
+	c, err := openDiskCache(t.TempDir()+"/cache", 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := rewrittenKey("bafyx")
+	if err := c.write(key, []byte("module")); err != nil {
+		t.Fatal(err)
+	}
+	entry := filepath.Join(c.dir, key)
+	long := time.Now().Add(-time.Hour)
+	if err := os.Chtimes(entry, long, long); err != nil {
+		t.Fatal(err)
+	}
+	b, err := c.read(key)
+	fi, serr := os.Stat(entry)
+	if err != nil || serr != nil || string(b) != "module" || !fi.ModTime().After(long.Add(time.Minute)) {
+		t.Errorf("%q, %v, %v, used %v", b, err, serr, fi.ModTime())
+	}
+}

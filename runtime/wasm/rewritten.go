@@ -61,6 +61,7 @@ func (c *diskCache) read(key string) ([]byte, error) {
 	if err != nil {
 		return nil, errors.Join(err, c.remove(entry))
 	}
+	c.use(entry)
 	return b, nil
 }
 
