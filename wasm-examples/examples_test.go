@@ -9,8 +9,10 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"flag"
 	"io"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,8 +30,8 @@ import (
 )
 
 var (
-	update    = flag.Bool("update", false, "write the results into the want.json files")
-	committed = flag.Bool("committed", false, "run the modules of testdata alone, and build none")
+	update = flag.Bool("update", false, "write the results into the want.json files")
+	folder = flag.String("with", "", "a folder for the modules that are built and for their Outcomes: what is there is used, and compared")
 )
 
 // wanted is a want.json.
@@ -105,15 +107,13 @@ func testExample(t *testing.T, e runtime.Executor, name string) {
 	if err := json.Unmarshal(b, &w); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
-	if w.Go && *committed {
-		t.Skip("it is built by the test, and only committed modules are wanted")
-	}
 	var blocks dag.MemBlocks
 	mod := add(t, &blocks, bytes.NewReader(module(t, filepath.Dir(name), w)))
 	for _, r := range w.Runs {
 		t.Run(r.Name, func(t *testing.T) {
 			have := evaluate(t, e, &blocks, task(t, &blocks, w, r, mod))
 			if w.Go {
+				compareWith(t, filepath.Base(filepath.Dir(name))+"-"+r.Name, have.Outcome)
 				have.Outcome, have.Fuel = "", 0
 			}
 			if *update {
@@ -142,10 +142,32 @@ func module(t *testing.T, example string, w wanted) []byte {
 	return b
 }
 
+// compareWith compares the Outcome of a module that was built with the one that another
+// process kept in the folder, or keeps it there.
+func compareWith(t *testing.T, name, outcome string) {
+	if *folder == "" {
+		return
+	}
+	path := filepath.Join(*folder, strings.ReplaceAll(name, " ", "-")+".outcome")
+	want, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		want, err = []byte(outcome), os.WriteFile(path, []byte(outcome), 0o600)
+	}
+	if err != nil || string(want) != outcome {
+		t.Errorf("outcome %s, elsewhere %s, %v", outcome, want, err)
+	}
+}
+
 // goModule builds the guest in dir as the Makefile does, so that both share Go's build
 // cache.
 func goModule(t *testing.T, dir, abi string) []byte {
 	name := filepath.Join(t.TempDir(), "guest.wasm")
+	if *folder != "" {
+		name = filepath.Join(*folder, dir+".wasm")
+		if b, err := os.ReadFile(name); err == nil {
+			return b
+		}
+	}
 	args := []string{"build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w -buildid=", "-o", name}
 	if abi == job.ABILiftoff {
 		args = append(args, "-buildmode=c-shared")
