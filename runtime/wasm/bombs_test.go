@@ -217,7 +217,7 @@ func TestBombs(t *testing.T) {
 				t.Errorf("refused %q, fault %q, want %q", r.Refused, r.Fault, says)
 			}
 			const most = 250 << 20 // what was measured is below 200 MiB, and 2 s of processor time
-			if r.Self > most || r.Compiler > most || r.Took > 20*time.Second {
+			if r.Self > most || r.Compiler > most || r.Took > time.Minute {
 				t.Errorf("it took %v, %d MiB, the compiler %d MiB", r.Took, r.Self>>20, r.Compiler>>20)
 			}
 			t.Logf("%v, %d MiB, compiler %d MiB: %s", r.Took.Round(time.Millisecond), r.Self>>20, r.Compiler>>20, r.Refused)

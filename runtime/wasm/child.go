@@ -29,11 +29,12 @@ import (
 
 // The child's allowance grows with its module, in bytes, after the rewriting.
 const (
-	childMemory     = 256 << 20 // bytes, and
-	childMemoryEach = 32        // bytes for each byte
-	childTime       = 1         // seconds of processor time, and
-	childTimeEach   = 2         // seconds for each MiB, rounded up: four times what real programs take here
-	childWait       = 4         // times as long by the clock: processors are shared
+	childMemory     = 256 << 20        // bytes, and
+	childMemoryEach = 32               // bytes for each byte
+	childTime       = 1                // seconds of processor time, and
+	childTimeEach   = 2                // seconds for each MiB, rounded up: four times what real programs take here
+	childWait       = 4                // times as long by the clock, and
+	childQueue      = 20 * time.Second // more: processors are shared
 )
 
 // childRequest is the first line that the child reads; the module follows.
@@ -99,7 +100,7 @@ func (e *engine) runChild(ctx context.Context, b []byte) error {
 		Memory:  childMemory + childMemoryEach*size,
 		Seconds: childTime + (childTimeEach*size+1<<20-1)>>20,
 	}
-	return e.ask(ctx, req, b, childWait*time.Duration(req.Seconds)*time.Second)
+	return e.ask(ctx, req, b, childQueue+childWait*time.Duration(req.Seconds)*time.Second)
 }
 
 // ask starts a child for req and b, which ends after wait at the latest.
