@@ -39,6 +39,7 @@ var floors = map[string]int{
 	"abi":                 1,
 	"abi/go":              1,
 	"internal/e2e":        6,
+	"internal/netlab":     0,
 	"internal/layers":     0,
 }
 
