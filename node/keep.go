@@ -85,7 +85,7 @@ func (e *evaluation) knowsEnd(ctx context.Context) bool {
 // keep writes down, at once, all that the job has made and what is known of it, and pins
 // all that belongs to it.
 func (e *evaluation) keep(ctx context.Context, j api.Job) error {
-	p := store.Pin{Name: "job:" + j.ID, Created: e.node.clock(), Expires: e.expires}
+	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires}
 	for _, c := range []cid.Cid{e.task.CID(), j.Outcome, j.Receipt} {
 		p.Roots = append(p.Roots, store.Root{CID: c})
 	}
@@ -95,20 +95,23 @@ func (e *evaluation) keep(ctx context.Context, j api.Job) error {
 			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
 		}
 	}
-	r, err := e.node.history.last(j, e.expires)
+	records, err := e.node.history.last(j, e.expires)
 	if err != nil {
 		return err
 	}
 	return e.session.Commit(ctx, store.Batch{
-		Blocks: e.blocks, Pins: []store.Pin{p}, Records: append(e.records, r),
+		Blocks: e.blocks, Pins: []store.Pin{p}, Records: append(e.records, records...),
 	})
 }
 
 // keepFailed writes down that the job has failed.
-func (e *evaluation) keepFailed(j api.Job) {
-	r, err := e.node.history.last(j, e.expires)
+func (e *evaluation) keepFailed(x *running, j api.Job) {
+	records, err := e.node.history.last(j, e.expires)
 	if err == nil {
-		err = e.session.Commit(context.Background(), store.Batch{Blocks: []dag.Block{e.task}, Records: []store.Record{r}})
+		err = e.session.Commit(context.Background(), store.Batch{Blocks: []dag.Block{e.task}, Records: records})
+	}
+	if err == nil && x.submitted {
+		err = e.node.store.RemovePin(jobPin(j.ID))
 	}
 	if err != nil {
 		e.node.log.Warn("a job's end is not in the history", "job", j.ID, "error", err)

@@ -1,10 +1,12 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	goruntime "runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/semaphore"
@@ -23,6 +25,7 @@ type Config struct {
 	Clock     func() time.Time  // nil: time.Now
 	Version   string            // of liftoff, for receipts
 	Compiler  []string          // the command line of a child that compiles strangers' modules; see wasm.Config
+	Grace     time.Duration     // how long jobs may run on when Serve shall end; 10 seconds
 	Executors runtime.Executors // nil: runtime/wasm, made at the first run. The caller closes its own
 }
 
@@ -38,6 +41,9 @@ type Node struct {
 	self     self
 	version  string   // of liftoff
 	compiler []string // see Config
+	grace    time.Duration
+
+	serving atomic.Pointer[service] // nil: the process ends with its clients
 
 	mu             sync.Mutex
 	places         *semaphore.Weighted // nil: not made yet. For runs that execute; first come, first served
@@ -75,7 +81,7 @@ func Open(cfg Config) (*Node, error) {
 		store: s, log: cfg.Log, clock: cfg.Clock,
 		version: cfg.Version, compiler: cfg.Compiler, self: self{store: s},
 		history:   newHistory(s, cfg.Clock, cfg.Log),
-		executors: cfg.Executors,
+		executors: cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace),
 	}
 	n.View = n.Begin()
 	return n, nil

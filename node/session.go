@@ -20,22 +20,35 @@ import (
 // open it, through the owner's socket otherwise. What a session has put or is reading
 // is safe from collection until Close.
 type Session struct {
-	Blocks   dag.Blocks
-	Data     api.Data
-	Pins     api.Pins
-	Upkeep   api.Upkeep
-	Jobs     api.Jobs
-	Receipts api.Receipts
-	Cache    api.Cache
-	Trust    api.Trust
-	Identity api.Identity
-	Owner    bool // this process owns the repo
+	Blocks     dag.Blocks
+	Data       api.Data
+	Pins       api.Pins
+	Upkeep     api.Upkeep
+	Jobs       api.Jobs
+	Receipts   api.Receipts
+	Cache      api.Cache
+	Trust      api.Trust
+	Identity   api.Identity
+	Peers      api.Peers
+	Fence      api.Fence
+	Publishing api.Publishing
+	Owner      bool // this process owns the repo
 
+	node  *Node              // nil: another process's
 	stay  context.Context    // ends when the session must not wait any more
 	abort context.CancelFunc // ends stay
 	leave func(stay context.Context) error
 	once  sync.Once
 	err   error
+}
+
+// Serve is [Node.Serve] of the owner: until ctx ends, jobs go on without their clients.
+// In an attached process it is an error.
+func (s *Session) Serve(ctx context.Context) error {
+	if s.node == nil {
+		return api.Errorf(api.CodeUsage, "another process has the repo")
+	}
+	return s.node.Serve(ctx)
 }
 
 // Close leaves the repo. An owner first waits until the commands attached to it are
@@ -59,7 +72,7 @@ func newSession(g api.Guest, blocks dag.Blocks, leave func(context.Context) erro
 	stay, abort := context.WithCancel(context.Background())
 	return &Session{
 		Blocks: blocks, Data: g, Pins: g, Upkeep: g, Jobs: g,
-		Receipts: g, Cache: g, Trust: g, Identity: g,
+		Receipts: g, Cache: g, Trust: g, Identity: g, Peers: g, Fence: g, Publishing: g,
 		stay: stay, abort: abort, leave: leave,
 	}
 }

@@ -127,6 +127,9 @@ func (v *View) Verify(ctx context.Context, damaged func(api.Damage)) (api.Verifi
 // List implements api.Jobs.
 func (v *View) List(ctx context.Context) ([]api.Job, error) {
 	jobs, err := v.node.history.list(ctx)
+	for i := range jobs {
+		jobs[i].Events, jobs[i].Placement = nil, nil
+	}
 	return jobs, apiError(ctx, err)
 }
 

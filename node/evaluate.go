@@ -1,0 +1,174 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// evaluation is one run on its way to an Outcome.
+type evaluation struct {
+	node    *Node
+	session *store.Session // keeps inputs and output until the pin does
+	self    host.Identity
+	r       api.Request
+	task    dag.Block
+	expires time.Time
+	blocks  []dag.Block    // to be committed
+	records []store.Record // the same
+}
+
+// run evaluates the Task and fills in j what came of it. Its error is an *api.Error,
+// or that of one of w's writers.
+func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
+	executors, err := e.node.startRun(ctx)
+	if err != nil {
+		return apiError(ctx, err)
+	}
+	defer e.node.endRun()
+	roots := e.roots()
+	if err := e.hold(ctx, roots); err != nil {
+		return apiError(ctx, err)
+	}
+	executor, err := executors.For(e.r.Task.ABI)
+	if err != nil {
+		return e.explain(ctx, err)
+	}
+	asked := e.node.clock()
+	result, began, err := e.execute(ctx, executor, roots, w, j)
+	if err != nil {
+		return err
+	}
+	j.Result, j.Fault = &result.Outcome, clip(result.Fault)
+	j.Refs = result.Refs[:min(len(result.Refs), maxRefs)]
+	j.Compile, j.Run = result.Compile, result.Elapsed
+	return apiError(ctx, e.attest(ctx, j, executor.Traits(), began.Sub(asked)))
+}
+
+// root is a DAG that the Task names.
+type root struct {
+	what string // for people
+	cid  cid.Cid
+}
+
+func (e *evaluation) roots() []root {
+	roots := []root{{"the module", e.r.Task.Mod}}
+	for i, in := range e.r.Task.In {
+		name := in.Name
+		if name == "" {
+			name = strconv.Itoa(i)
+		}
+		roots = append(roots, root{"input " + name, in.CID})
+	}
+	if e.r.Task.Stdin.Defined() {
+		roots = append(roots, root{"stdin", e.r.Task.Stdin})
+	}
+	return roots
+}
+
+// hold puts the Task and keeps everything that it names from collection, after a look
+// that it is here.
+func (e *evaluation) hold(ctx context.Context, roots []root) error {
+	cids := make([]cid.Cid, 0, len(roots)+len(e.r.Local))
+	for _, r := range roots {
+		cids = append(cids, r.cid)
+	}
+	if err := e.session.Protect(ctx, append(cids, e.r.Local...)...); err != nil {
+		return err
+	}
+	for _, r := range roots {
+		has, err := e.session.Has(ctx, r.cid)
+		if err != nil {
+			return err
+		}
+		if !has {
+			return &api.Error{
+				Code: api.CodeMissing, Message: fmt.Sprintf("%s is not here: %s", r.what, r.cid),
+				Hint: "bring it here with `liftoff car import FILE` or `liftoff add PATH`",
+			}
+		}
+	}
+	e.blocks = append(e.blocks, e.task)
+	return nil
+}
+
+// execute runs the guest when its turn has come, and says when that was.
+func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []root, w api.Watch, j *api.Job) (runtime.Result, time.Time, error) {
+	p, err := takePlace(ctx, e.node.places)
+	if err != nil {
+		return runtime.Result{}, time.Time{}, e.explain(ctx, err)
+	}
+	defer p.leave()
+	began := e.node.clock()
+	scratch, remove, err := e.node.store.NewScratch()
+	if err != nil {
+		return runtime.Result{}, began, apiError(ctx, err)
+	}
+	defer func() {
+		if err := remove(); err != nil {
+			e.node.log.Warn("a run's folder is not removed", "job", j.ID, "error", err)
+		}
+	}()
+	if e.r.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, e.r.Timeout, runtime.ErrTimeout)
+		defer cancel()
+	}
+	inputs := make([]cid.Cid, 0, len(roots))
+	for _, r := range roots[1:] {
+		inputs = append(inputs, r.cid)
+	}
+	made := newSmallBlocks(e.session)
+	seen := newReads(made, e.r.Task.Mod, inputs)
+	result, err := x.Run(ctx, e.r.Task, e.r.Limits.OrDefault(), runtime.Env{
+		Blocks: seen, Scratch: scratch,
+		Stdout: p.writer(w.Stdout), Stderr: p.writer(w.Stderr), Progress: w.Progress,
+		Trusted: e.r.Trusted,
+	})
+	j.Read = seen.total()
+	if err == nil {
+		e.blocks = append(e.blocks, made.blocks()...)
+		return result, began, nil
+	}
+	if werr := p.writeErr(); werr != nil {
+		return runtime.Result{}, began, werr
+	}
+	return runtime.Result{}, began, e.explain(ctx, err)
+}
+
+// explain turns an executor's error into an *api.Error.
+func (e *evaluation) explain(ctx context.Context, err error) error {
+	var refused *runtime.RefusedError
+	var missing *dag.NotFoundError
+	switch {
+	case errors.Is(err, runtime.ErrTimeout):
+		return &api.Error{
+			Code: api.CodeTimeout, Message: fmt.Sprintf("the run did not end within %v", e.r.Timeout),
+			Hint: "give it more time with --timeout",
+		}
+	case errors.As(err, &refused):
+		return api.Errorf(api.CodeRefused, "%v", refused)
+	case errors.As(err, &missing):
+		return e.explainMissing(ctx, missing.CID)
+	}
+	return apiError(ctx, err)
+}
+
+// clip shortens what a guest may have made long.
+func clip(s string) string {
+	if len(s) <= maxFault {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxFault], "") + "…"
+}
