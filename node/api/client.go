@@ -31,6 +31,10 @@ var (
 	_ Cache    = (*Client)(nil)
 	_ Trust    = (*Client)(nil)
 	_ Identity = (*Client)(nil)
+	_ Peers    = (*Client)(nil)
+	_ Fence    = (*Client)(nil)
+
+	_ Publishing = (*Client)(nil)
 )
 
 // Dial attaches to the process that listens on the socket at path. That process then
@@ -167,10 +171,10 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*http.R
 func (c *Client) explain(ctx context.Context, err error) error {
 	var e *Error
 	switch {
-	case errors.As(err, &e) && (e.Code != CodeInterrupted || ctx.Err() != nil):
+	case errors.As(err, &e) && (e.Code != CodeInterrupted || e.Message != interrupted || ctx.Err() != nil):
 		return e
 	case ctx.Err() != nil:
-		return Errorf(CodeInterrupted, "interrupted")
+		return Errorf(CodeInterrupted, interrupted)
 	}
 	return &Error{
 		Code: CodeFault, Message: "the process that held the repo ended",

@@ -132,7 +132,7 @@ func (c *Client) List(ctx context.Context) ([]Job, error) {
 }
 
 func (c *Client) Find(ctx context.Context, prefix string) (Job, error) {
-	if prefix == "" || strings.ContainsFunc(prefix, notInID) {
+	if !isJobName(prefix) {
 		return Job{}, Errorf(CodeUsage, "%q is not the beginning of a job's id", prefix)
 	}
 	var b json.RawMessage
@@ -141,6 +141,9 @@ func (c *Client) Find(ctx context.Context, prefix string) (Job, error) {
 	}
 	return DecodeJob(b)
 }
+
+// isJobName reports whether s can be an id or its beginning: what is in a path.
+func isJobName(s string) bool { return s != "" && !strings.ContainsFunc(s, notInID) }
 
 func notInID(r rune) bool { return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }
 
@@ -175,6 +178,11 @@ func (w Watch) frame(typ byte, b []byte) error {
 		_, err = w.Stdout.Write(b)
 	case typ == frameStderr && w.Stderr != nil:
 		_, err = w.Stderr.Write(b)
+	case typ == frameEvent && w.Event != nil:
+		var e Event
+		if err = json.Unmarshal(b, &e); err == nil {
+			w.Event(e)
+		}
 	case typ == frameProgress && w.Progress != nil:
 		w.Progress(int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:])))
 	}

@@ -17,6 +17,7 @@ const (
 	frameStdout   = 'o' // bytes that the guest printed, at most maxChunk
 	frameStderr   = 'e'
 	frameProgress = 'p' // done and total, two big-endian int64
+	frameEvent    = 'v' // JSON: an Event, at most maxEvent
 	frameItem     = 'i' // JSON: one of a list, at most maxJSON
 	frameEnd      = 'z' // JSON: an ending
 )
@@ -25,6 +26,7 @@ const (
 const (
 	MaxBlock    = 4 << 20 // a block
 	maxChunk    = 64 << 10
+	maxEvent    = 64 << 10
 	maxJSON     = 16 << 20
 	maxCID      = 160
 	frameHeader = 5
@@ -50,6 +52,8 @@ func readFrame(r io.Reader, buf []byte) (typ byte, payload []byte, err error) {
 		limit = maxChunk
 	case frameProgress:
 		limit = 16
+	case frameEvent:
+		limit = maxEvent
 	case frameItem, frameEnd:
 		limit = maxJSON
 	default:

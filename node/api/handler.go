@@ -25,6 +25,9 @@ type Guest interface {
 	Cache
 	Trust
 	Identity
+	Peers
+	Fence
+	Publishing
 	Close() error
 }
 
@@ -81,7 +84,11 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 		"POST /v1/verify":           verify,
 		"POST /v1/run":              run,
 		"GET /v1/jobs":              listJobs,
+		"POST /v1/jobs":             submit,
 		"GET /v1/jobs/{prefix}":     findJob,
+		"GET /v1/jobs/{id}/events":  followJob,
+		"GET /v1/jobs/{id}/logs":    jobLogs,
+		"POST /v1/jobs/{id}/cancel": cancelJob,
 		"GET /v1/receipts":          listReceipts,
 		"POST /v1/receipts":         addReceipt,
 		"GET /v1/receipts/{prefix}": findReceipt,
@@ -91,6 +98,18 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 		"PUT /v1/trust":             putTrust,
 		"DELETE /v1/trust":          deleteTrust,
 		"GET /v1/identity":          identity,
+		"GET /v1/self":              answer(Guest.Self),
+		"GET /v1/peers":             listing(Guest.Peers),
+		"POST /v1/peers":            answerTo(Guest.Connect),
+		"GET /v1/fence":             answer(Guest.Fence),
+		"POST /v1/fence":            answer(Guest.InitFence),
+		"POST /v1/fence/invite":     answerTo(Guest.Invite),
+		"POST /v1/fence/join":       answerTo(Guest.JoinFence),
+		"GET /v1/fence/members":     listing(Guest.Members),
+		"DELETE /v1/fence/members":  command(Guest.Revoke),
+		"GET /v1/published":         listing(Guest.Published),
+		"PUT /v1/published":         command(Guest.Publish),
+		"DELETE /v1/published":      command(Guest.Unpublish),
 	} {
 		h.mux.HandleFunc(pattern, h.inSession(serve))
 	}
@@ -251,6 +270,7 @@ var statusOf = map[Code]int{
 	CodeMissing: http.StatusNotFound, CodeRefused: http.StatusUnprocessableEntity,
 	CodeTimeout: http.StatusGatewayTimeout, CodeInterrupted: 499, CodeUsage: http.StatusBadRequest,
 	CodeFault: http.StatusInternalServerError, CodeClosing: http.StatusServiceUnavailable,
+	CodeDenied: http.StatusUnauthorized, CodeNobody: http.StatusConflict, CodeDisagree: http.StatusConflict,
 }
 
 func writeError(w http.ResponseWriter, err error) {

@@ -22,6 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // memory is a Guest in memory. Its run is a function of the test.
 type memory struct {
+	worker
 	mu       sync.Mutex
 	blocks   map[cid.Cid][]byte
 	puts     int // calls of Put

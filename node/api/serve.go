@@ -176,11 +176,7 @@ func findJob(w http.ResponseWriter, r *http.Request, g Guest) error {
 	if err != nil {
 		return err
 	}
-	b, err := EncodeJob(j)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, json.RawMessage(b))
+	return writeJob(w, j)
 }
 
 func collect(w http.ResponseWriter, r *http.Request, g Guest) error {
@@ -222,6 +218,9 @@ func run(w http.ResponseWriter, r *http.Request, g Guest) error {
 	}
 	if watched.Progress {
 		watch.Progress = s.setProgress
+	}
+	if watched.Event {
+		watch.Event = func(e Event) { s.event(e) } // a client that has left is seen by its context
 	}
 	j, err := g.Run(r.Context(), req, watch)
 	var b []byte

@@ -3,7 +3,9 @@ package api
 import (
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -137,6 +139,26 @@ func (s *stream) item(b []byte) error {
 	defer s.mu.Unlock()
 	s.closeFrame()
 	s.appendFrame(frameItem, b)
+	return s.wait()
+}
+
+// event adds an Event. One that is too large loses its Fields and the end of its Text.
+func (s *stream) event(e Event) error {
+	b, err := json.Marshal(e)
+	if err == nil && len(b) > maxEvent {
+		e.Fields, e.Text = nil, strings.ToValidUTF8(e.Text[:min(len(e.Text), maxEvent/16)], "")
+		b, err = json.Marshal(e)
+	}
+	if err == nil && len(b) > maxEvent {
+		err = fmt.Errorf("an event of %d bytes, at most %d", len(b), maxEvent)
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFrame()
+	s.appendFrame(frameEvent, b)
 	return s.wait()
 }
 
