@@ -42,36 +42,67 @@ const (
 // Last reports whether no event comes after one of this kind.
 func (k EventKind) Last() bool { return k == EventDone || k == EventFailed }
 
-// Placement is how it was decided where a job runs: every bid and every refusal.
+// Placement is how it was decided where a job runs: what every peer that was known
+// answered, or why it was not asked. Its JSON is that of a scheduler.Record.
 type Placement struct {
-	Bids []Bid  `json:"bids,omitempty"`
-	Why  string `json:"why,omitempty"` // a sentence on the last decision
+	Where     string  `json:"where"`
+	Attempts  int     `json:"attempts"`           // rounds of asking
+	Bids      []Bid   `json:"peers,omitempty"`    // in the order in which the peers were met
+	Omitted   int     `json:"omitted,omitempty"`  // peers beyond those
+	Skipped   []Skip  `json:"skipped,omitempty"`  // who was not asked
+	Awards    []Award `json:"awards,omitempty"`   // in order; the last of a slot decides
+	Announced int     `json:"announce,omitempty"` // how often it was
+	Ended     string  `json:"ended,omitempty"`    // a sentence; empty while it goes on
 }
 
-// Bid is one peer's answer to one attempt to place a job.
+// Bid is one peer's last answer.
 type Bid struct {
-	Peer    string        `json:"peer"` // DID
-	Self    bool          `json:"self,omitempty"`
-	Attempt int           `json:"attempt"`
-	Have    int64         `json:"have"` // bytes of the inputs that it holds
-	Missing int64         `json:"missing"`
-	Exact   bool          `json:"exact"` // both were counted to the end
-	Slots   int           `json:"slots"` // free
-	RTT     time.Duration `json:"rtt_ns,omitempty"`
-	Queue   time.Duration `json:"queue_ns"`
-	Fetch   time.Duration `json:"fetch_ns"`
-	Run     time.Duration `json:"run_ns"`
-	Score   float64       `json:"score"`             // seconds; the least wins
-	Refusal string        `json:"refusal,omitempty"` // why it would not run it
-	Awarded bool          `json:"awarded,omitempty"`
-	Lost    string        `json:"lost,omitempty"` // why it did not finish what it was awarded
+	Peer    string  `json:"peer"` // DID
+	Self    bool    `json:"self,omitempty"`
+	Holder  bool    `json:"holder,omitempty"` // it was known to hold inputs
+	Attempt int     `json:"attempt"`          // the round of this answer
+	RTT     int64   `json:"rtt_us,omitempty"`
+	Have    uint64  `json:"have"` // bytes of the inputs that it holds
+	Missing uint64  `json:"missing"`
+	Exact   bool    `json:"exact,omitempty"` // both were counted to the end
+	Queue   int64   `json:"queue_ms"`
+	Fetch   int64   `json:"fetch_ms"`
+	Run     int64   `json:"run_ms"`
+	Slots   int     `json:"slots"`                 // free
+	Factor  float64 `json:"calibration,omitempty"` // what its claim was multiplied by
+	Score   float64 `json:"score,omitempty"`       // seconds; the smallest was best
+	Code    string  `json:"code,omitempty"`        // of a refusal, or of an answer that did not come
+	Why     string  `json:"why"`                   // a sentence: what became of it
+}
+
+// Skip is why some peers were not asked.
+type Skip struct {
+	Code  string   `json:"code,omitempty"`
+	Why   string   `json:"why"`
+	Count int      `json:"count"`
+	Peers []string `json:"peers"` // DIDs of the first few
+}
+
+// Award is one award and its end.
+type Award struct {
+	Slot    int       `json:"slot"` // of the replicas, from 0
+	Attempt int       `json:"attempt"`
+	Peer    string    `json:"peer"` // DID
+	Self    bool      `json:"self,omitempty"`
+	Lease   string    `json:"lease"`
+	At      time.Time `json:"at"`
+	Claimed int64     `json:"claimed_ms"`
+	Took    int64     `json:"took_ms,omitempty"`
+	State   string    `json:"state"` // open, running, declined, lost, done or closed
+	Why     string    `json:"why,omitempty"`
+	Result  *Replica  `json:"result,omitempty"`
 }
 
 // Replica is one of several runs of one job.
 type Replica struct {
 	Peer    string  `json:"peer"` // DID
 	Outcome cid.Cid `json:"outcome"`
-	Receipt cid.Cid `json:"receipt"`
+	Receipt cid.Cid `json:"receipt,omitzero"`
 }
 
 // The values of Request.Where; any other is the DID or the peer id of one peer.
