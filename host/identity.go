@@ -12,14 +12,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/multiformats/go-multibase"
 
+	"github.com/ipfs-liftoff/liftoff/host/smallfile"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -44,7 +43,6 @@ func (e *IdentityError) Error() string {
 // second follows from the third, so that a change of either is seen.
 const (
 	identityFile  = "identity"
-	identityTemp  = "identity.new"
 	identityMagic = "liftoff identity 1"
 	maxIdentity   = 1 << 10
 )
@@ -63,14 +61,14 @@ func LoadIdentity(dir string) (Identity, error) {
 	}
 	id = identityOf(key)
 	content := fmt.Sprintf("%s\n%s\n%s\n", identityMagic, id.DID, base64.StdEncoding.EncodeToString(key.Seed()))
-	if err := replaceFile(path, filepath.Join(dir, identityTemp), []byte(content)); err != nil {
+	if err := smallfile.Replace(path, []byte(content)); err != nil {
 		return Identity{}, fmt.Errorf("keep the identity: %w", err)
 	}
 	return id, nil
 }
 
 func readIdentity(path string) (Identity, error) {
-	b, err := readSmall(path, maxIdentity)
+	b, err := smallfile.Read(path, maxIdentity)
 	if err != nil {
 		return Identity{}, fmt.Errorf("read the identity: %w", err)
 	}
@@ -105,51 +103,4 @@ func PeerID(key ed25519.PublicKey) string {
 		panic(err) // base58btc is built in
 	}
 	return s[1:] // without the multibase prefix
-}
-
-// readSmall reads a file that must not be larger than limit.
-func readSmall(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", path, limit)
-	}
-	return b, err
-}
-
-// replaceFile writes data to path, for this user alone, by way of temp, durably: after
-// a kill or a loss of power the file is the old one or the new one.
-func replaceFile(path, temp string, data []byte) error {
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		os.Remove(temp)
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	d.Sync() // some file systems know no fsync of a folder
-	return nil
 }

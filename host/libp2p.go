@@ -1,0 +1,206 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
+	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
+	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
+	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
+	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
+	ma "github.com/multiformats/go-multiaddr"
+	"github.com/pbnjay/memory"
+)
+
+// newLibp2p makes the host: TCP and QUIC, relay client, hole punching, AutoNAT; no DHT,
+// no bootstrap, no port mapping.
+func newLibp2p(cfg Config, d *door, relays autorelay.PeerSource) (host.Host, error) {
+	key, err := crypto.UnmarshalEd25519PrivateKey(cfg.Identity.Key)
+	if err != nil {
+		return nil, fmt.Errorf("the repo's key: %w", err)
+	}
+	rm, err := newResources(cfg)
+	if err != nil {
+		return nil, err
+	}
+	cm, err := connmgr.NewConnManager(cfg.MaxPeers*3/4, cfg.MaxPeers, connmgr.WithGracePeriod(time.Minute))
+	if err != nil {
+		return nil, err
+	}
+	opts := []libp2p.Option{
+		libp2p.Identity(key),
+		libp2p.UserAgent("liftoff"),
+		libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(quic.NewTransport),
+		libp2p.DefaultSecurity, libp2p.DefaultMuxers,
+		libp2p.ConnectionGater(d), libp2p.ResourceManager(resources{rm, d}), libp2p.ConnectionManager(cm),
+		libp2p.WithDialTimeout(10 * time.Second),
+		libp2p.EnableRelay(), libp2p.EnableHolePunching(), libp2p.EnableAutoNATv2(),
+	}
+	if cfg.Registerer == nil {
+		opts = append(opts, libp2p.DisableMetrics())
+	} else {
+		opts = append(opts, libp2p.PrometheusRegisterer(cfg.Registerer))
+	}
+	if cfg.NoListen {
+		opts = append(opts, libp2p.NoListenAddrs)
+	} else {
+		opts = append(opts, libp2p.ListenAddrStrings(cfg.Listen...), libp2p.EnableNATService(),
+			libp2p.EnableAutoRelayWithPeerSource(relays, autorelay.WithNumRelays(2), autorelay.WithMinCandidates(1),
+				autorelay.WithBootDelay(10*time.Second), autorelay.WithBackoff(time.Minute)))
+	}
+	if len(cfg.Announce) > 0 {
+		addrs, err := parseAddrs(cfg.Announce)
+		if err != nil {
+			return nil, fmt.Errorf("announce: %w", err)
+		}
+		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return addrs }))
+	}
+	switch {
+	case cfg.Relay || cfg.Reachability == "public":
+		opts = append(opts, libp2p.ForceReachabilityPublic())
+	case cfg.Reachability == "private":
+		opts = append(opts, libp2p.ForceReachabilityPrivate())
+	case cfg.Reachability != "":
+		return nil, fmt.Errorf("reachability is public, private or empty, not %q", cfg.Reachability)
+	}
+	if cfg.Relay {
+		opts = append(opts, libp2p.EnableRelayService(relayv2.WithACL(membersOnly{d}), relayv2.WithLimit(&relayv2.RelayLimit{
+			Duration: 10 * time.Minute, Data: 64 << 20,
+		})))
+	}
+	return libp2p.New(opts...)
+}
+
+// membersOnly lets the fence's members use this peer as a relay.
+type membersOnly struct{ door *door }
+
+func (m membersOnly) AllowReserve(id peer.ID, _ ma.Multiaddr) bool {
+	return m.door.relation(id) == Member
+}
+
+func (m membersOnly) AllowConnect(src peer.ID, _ ma.Multiaddr, dest peer.ID) bool {
+	return m.door.relation(src) == Member && m.door.relation(dest) == Member
+}
+
+// own lists the protocols of this package with how many streams of one peer and of all
+// peers may be open.
+var own = []struct {
+	id        protocol.ID
+	peer, all int
+}{
+	{greetProtocol, 4, 128}, {joinProtocol, 2, 32}, {whoProtocol, 8, 128},
+}
+
+// newResources bounds what libp2p may take: half of the machine's memory unless the
+// Config says less, and a connection for each MiB of it, but at most eight times as many
+// as are kept.
+func newResources(cfg Config) (network.ResourceManager, error) {
+	scaling := rcmgr.DefaultLimits
+	libp2p.SetDefaultServiceLimits(&scaling)
+	for _, o := range own {
+		per := rcmgr.BaseLimit{StreamsInbound: o.peer, StreamsOutbound: 4 * o.peer, Streams: 5 * o.peer, Memory: 8 << 20}
+		all := rcmgr.BaseLimit{StreamsInbound: o.all, StreamsOutbound: o.all, Streams: 2 * o.all, Memory: 64 << 20}
+		scaling.AddProtocolPeerLimit(o.id, per, rcmgr.BaseLimitIncrease{})
+		scaling.AddProtocolLimit(o.id, all, rcmgr.BaseLimitIncrease{})
+	}
+	mem := cfg.Memory
+	if mem <= 0 {
+		mem = int64(memory.TotalMemory() / 2)
+	}
+	mem = max(mem, 64<<20)
+	conns := min(max(int(mem>>20), 32), 8*cfg.MaxPeers)
+	limits := rcmgr.PartialLimitConfig{System: rcmgr.ResourceLimits{
+		Memory:       rcmgr.LimitVal64(mem),
+		ConnsInbound: rcmgr.LimitVal(conns), ConnsOutbound: rcmgr.LimitVal(conns), Conns: rcmgr.LimitVal(2 * conns),
+	}}.Build(scaling.AutoScale())
+	opts := []rcmgr.Option{
+		// Many members may stand behind one address.
+		rcmgr.WithLimitPerSubnet([]rcmgr.ConnLimitPerSubnet{{ConnCount: conns, PrefixLength: 32}},
+			[]rcmgr.ConnLimitPerSubnet{{ConnCount: conns, PrefixLength: 56}}),
+	}
+	if cfg.Registerer == nil {
+		opts = append(opts, rcmgr.WithMetricsDisabled())
+	}
+	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), opts...)
+}
+
+// guarded is the host that further protocols get.
+type guarded struct {
+	host.Host
+	p *Peer
+}
+
+// NewStream waits until the first greeting is over, so that the other side knows this
+// peer, and refuses what the door does not let out.
+func (g guarded) NewStream(ctx context.Context, id peer.ID, protos ...protocol.ID) (network.Stream, error) {
+	if err := g.p.await(ctx, id); err != nil {
+		return nil, err
+	}
+	for _, proto := range protos {
+		if err := g.p.door.admits(id, proto); err != nil {
+			return nil, fmt.Errorf("open %s to %s: %w", proto, id, err)
+		}
+	}
+	return g.Host.NewStream(ctx, id, protos...)
+}
+
+// await connects to id unless there is a connection, and waits for the first greeting.
+func (p *Peer) await(ctx context.Context, id peer.ID) error {
+	c := p.door.caller(id)
+	if c == nil {
+		if noDial, _ := network.GetNoDial(ctx); noDial {
+			return network.ErrNoConn
+		}
+		if err := p.raw.Connect(ctx, peer.AddrInfo{ID: id}); err != nil {
+			return err
+		}
+		if c = p.door.caller(id); c == nil {
+			return network.ErrNoConn
+		}
+	}
+	timer := time.NewTimer(greetTimeout)
+	defer timer.Stop()
+	select {
+	case <-c.greeted:
+	case <-timer.C:
+		return errors.New("the peer did not greet in time")
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	refused := ""
+	p.door.change(id, func(c *caller) { refused = c.refused })
+	if refused != "" {
+		return &RefusedError{ID: id, Why: refused}
+	}
+	return nil
+}
+
+// RefusedError says that another peer wants nothing to do with this one.
+type RefusedError struct {
+	ID  peer.ID
+	Why string // in its words
+}
+
+func (e *RefusedError) Error() string { return fmt.Sprintf("%s refuses this peer: %s", e.ID, e.Why) }
+
+func parseAddrs(list []string) ([]ma.Multiaddr, error) {
+	addrs := make([]ma.Multiaddr, 0, len(list))
+	for _, s := range list {
+		a, err := ma.NewMultiaddr(s)
+		if err != nil {
+			return nil, fmt.Errorf("%.80q: %w", s, err)
+		}
+		addrs = append(addrs, a)
+	}
+	return addrs, nil
+}

@@ -1,0 +1,422 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// Open makes the repo a peer. It listens where cfg says and dials nobody but members of
+// the fence that it was in touch with before.
+func Open(cfg Config) (*Peer, error) {
+	cfg = cfg.withDefaults()
+	id, err := peer.Decode(cfg.Identity.PeerID)
+	if err != nil {
+		return nil, fmt.Errorf("the repo's identity: %w", err)
+	}
+	p := &Peer{
+		cfg: cfg, id: id, fence: cfg.Fence, table: newTable(), joins: bucket{rate: 5, burst: 20}, joining: map[peer.ID]int{},
+		kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
+	}
+	p.own.changed = make(chan struct{}, 1)
+	if p.fence == nil {
+		p.fence = fence.None(cfg.Identity.Key)
+	}
+	if p.book, err = openBook(cfg.Dir); err != nil {
+		return nil, err
+	}
+	if p.door, err = newDoor(id, p.fence, cfg.Now, cfg.Policy); err != nil {
+		return nil, err
+	}
+	p.ctx, p.cancel = context.WithCancelCause(context.Background())
+	if p.raw, err = newLibp2p(cfg, p.door, p.relays); err != nil {
+		p.cancel(err)
+		return nil, fmt.Errorf("start the network: %w", err)
+	}
+	p.host = guarded{p.raw, p}
+	if err := p.begin(); err != nil {
+		p.Close()
+		return nil, err
+	}
+	return p, nil
+}
+
+func (p *Peer) begin() (err error) {
+	p.raw.SetStreamHandler(greetProtocol, p.bounded(p.answerGreeting))
+	p.raw.SetStreamHandler(joinProtocol, p.bounded(p.answerJoin))
+	p.raw.SetStreamHandler(whoProtocol, p.bounded(p.answerWho))
+	p.raw.Network().Notify(&network.NotifyBundle{
+		ConnectedF:    func(_ network.Network, c network.Conn) { p.arrived(c) },
+		DisconnectedF: func(n network.Network, c network.Conn) { p.parted(c.RemotePeer()) },
+	})
+	if p.gossip, err = newGossip(p); err != nil {
+		return err
+	}
+	p.start(p.publish)
+	p.start(p.keepUp)
+	p.start(p.tell)
+	if p.cfg.MDNS {
+		return p.startMDNS()
+	}
+	return nil
+}
+
+// Close ends every connection and returns when every goroutine has ended.
+func (p *Peer) Close() error {
+	p.mu.Lock()
+	p.closing = true
+	p.mu.Unlock()
+	p.cancel(ErrClosed)
+	var errs []error
+	if p.mdns != nil {
+		errs = append(errs, p.mdns.Close())
+	}
+	errs = append(errs, p.raw.Close())
+	p.tasks.Wait()
+	errs = append(errs, p.book.save())
+	return errors.Join(errs...)
+}
+
+// start runs f in a goroutine that Close waits for; not at all after Close.
+func (p *Peer) start(f func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.closing {
+		p.tasks.Go(f)
+	}
+}
+
+// bounded makes Close wait for a handler.
+func (p *Peer) bounded(h network.StreamHandler) network.StreamHandler {
+	return func(s network.Stream) {
+		p.mu.Lock()
+		if p.closing {
+			p.mu.Unlock()
+			s.Reset()
+			return
+		}
+		p.tasks.Add(1)
+		p.mu.Unlock()
+		defer p.tasks.Done()
+		h(s)
+	}
+}
+
+// arrived greets whom this peer has dialed, and cuts who came and does not greet in time.
+func (p *Peer) arrived(c network.Conn) {
+	id := c.RemotePeer()
+	outward := c.Stat().Direction == network.DirOutbound
+	call, isFirst := p.door.arrived(id, outward)
+	if !isFirst {
+		return
+	}
+	p.mu.Lock()
+	joining := p.joining[id] > 0
+	p.mu.Unlock()
+	if r := p.door.relation(id); r == Data {
+		call.over() // it speaks bitswap, and knows no greeting
+		p.changed()
+	} else if outward && !joining {
+		p.start(func() {
+			if err := p.meet(p.ctx, id); err != nil && p.ctx.Err() == nil {
+				p.cfg.Log.Debug("greet", "peer", id, "err", err)
+			}
+		})
+	}
+	p.wake()
+}
+
+func (p *Peer) parted(id peer.ID) {
+	if !p.connected(id) {
+		p.door.left(id)
+		p.changed()
+		p.wake()
+	}
+}
+
+// wake makes keepUp look at the connections.
+func (p *Peer) wake() {
+	select {
+	case p.kick <- struct{}{}:
+	default:
+	}
+}
+
+// changed makes tell call Config.Changed.
+func (p *Peer) changed() {
+	select {
+	case p.news <- struct{}{}:
+	default:
+	}
+}
+
+func (p *Peer) tell() {
+	for {
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-p.news:
+		}
+		if p.cfg.Changed == nil {
+			continue
+		}
+		p.cfg.Changed()
+		if !sleep(p.ctx, 100*time.Millisecond) {
+			return
+		}
+	}
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}
+
+// The pace of keepUp.
+const (
+	lookEvery   = 10 * time.Second
+	greetEvery  = time.Minute
+	saveEvery   = 5 * time.Minute
+	wantPeers   = 32 // members to be connected to, if there are as many
+	dialsAtOnce = 4
+)
+
+// keepUp dials members, repeats greetings, renews the membership, and cuts who has no
+// business here.
+func (p *Peer) keepUp() {
+	var saved time.Time
+	for {
+		p.cutNobodies(greetTimeout)
+		p.dialMembers()
+		p.greetAgain()
+		p.renewSoon()
+		now := p.cfg.Now()
+		p.table.sweep(now, p.connected)
+		if now.Sub(saved) >= saveEvery {
+			saved = now
+			if err := p.book.save(); err != nil {
+				p.cfg.Log.Warn("known peers", "err", err)
+			}
+		}
+		timer := time.NewTimer(lookEvery)
+		select {
+		case <-p.ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-p.kick:
+			timer.Stop()
+			if !sleep(p.ctx, 100*time.Millisecond) { // several come together
+				return
+			}
+		}
+	}
+}
+
+// dialMembers dials members that it is not connected to, until there are enough.
+func (p *Peer) dialMembers() {
+	have := 0
+	for id := range p.door.connected() {
+		if p.door.relation(id) == Member {
+			have++
+		}
+	}
+	if have >= wantPeers {
+		return
+	}
+	now := p.cfg.Now()
+	var wait sync.WaitGroup
+	for _, info := range p.book.due(min(dialsAtOnce, wantPeers-have), now, func(id peer.ID) bool {
+		return p.connected(id) || p.door.relation(id) != Member
+	}) {
+		wait.Go(func() {
+			ctx, cancel := context.WithTimeout(p.ctx, 2*greetTimeout)
+			defer cancel()
+			if err := p.dial(ctx, info); err != nil {
+				p.book.failed(info.ID, now)
+				p.cfg.Log.Debug("dial a member", "peer", info.ID, "err", err)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// greetAgain greets whom this peer has dialed and not greeted for a while.
+func (p *Peer) greetAgain() {
+	now := p.cfg.Now()
+	for id, c := range p.door.connected() {
+		due := c.spoke.Add(greetEvery + rand.N(greetEvery/2))
+		if c.outward && !c.spoke.IsZero() && now.After(due) && p.door.relation(id) != Data {
+			if err := p.greet(p.ctx, id); err != nil {
+				p.cfg.Log.Debug("greet again", "peer", id, "err", err)
+			}
+		}
+	}
+}
+
+// renewSoon renews the membership in its last thirty days, by itself if the fence's key
+// is here, else at an admin that is connected.
+func (p *Peer) renewSoon() {
+	now := p.cfg.Now()
+	if !p.fence.Due(now) {
+		return
+	}
+	if _, err := p.fence.Renew(p.DID(), now); err == nil {
+		return
+	}
+	for id := range p.door.connected() {
+		did, err := DIDOf(id)
+		if err != nil {
+			continue
+		}
+		if role, err := p.fence.Check(did, now); err != nil || role != job.RoleAdmin {
+			continue
+		}
+		if err := p.renew(p.ctx, id); err == nil {
+			return
+		} else {
+			p.cfg.Log.Debug("renew the membership", "admin", id, "err", err)
+		}
+	}
+}
+
+// relays offers members that carry connections to libp2p's relay client.
+func (p *Peer) relays(ctx context.Context, n int) <-chan peer.AddrInfo {
+	out := make(chan peer.AddrInfo, n)
+	defer close(out)
+	for id := range p.door.connected() {
+		if n == 0 {
+			break
+		}
+		hop, err := p.raw.Peerstore().SupportsProtocols(id, proto.ProtoIDv2Hop)
+		if err == nil && len(hop) > 0 && p.door.relation(id) == Member {
+			out <- p.raw.Peerstore().PeerInfo(id)
+			n--
+		}
+	}
+	return out
+}
+
+// startMDNS looks for members of the fence on the local network, under a name that only
+// they know to look for.
+func (p *Peer) startMDNS() error {
+	id := p.fence.ID()
+	if id == "" {
+		return nil
+	}
+	s := mdns.NewMdnsService(p.raw, mdnsName(id), found{p})
+	if err := s.Start(); err != nil {
+		return fmt.Errorf("look around on the local network: %w", err)
+	}
+	p.mdns = s
+	return nil
+}
+
+func mdnsName(id job.DID) string {
+	h := job.CIDOf([]byte("liftoff mdns " + string(id))).Hash()
+	return fmt.Sprintf("_liftoff-%x._udp", h[2:6])
+}
+
+// found takes what mDNS brings. Anybody can claim anything there: who answers at the
+// address must be a member.
+type found struct{ p *Peer }
+
+func (f found) HandlePeerFound(info peer.AddrInfo) {
+	p := f.p
+	if info.ID == p.id || p.connected(info.ID) || len(info.Addrs) == 0 {
+		return
+	}
+	info.Addrs = info.Addrs[:min(len(info.Addrs), maxKnownAddrs)]
+	p.start(func() {
+		ctx, cancel := context.WithTimeout(p.ctx, greetTimeout)
+		defer cancel()
+		p.door.tried(info.ID, func() {
+			if err := p.dial(ctx, info); err != nil {
+				p.cfg.Log.Debug("dial whom mDNS found", "peer", info.ID, "err", err)
+			}
+		})
+	})
+}
+
+// Addrs returns the multiaddrs that this peer can be dialed at, with its peer id.
+func (p *Peer) Addrs() []string {
+	list := texts(p.raw.Addrs())
+	for i := range list {
+		list[i] += "/p2p/" + p.id.String()
+	}
+	return list
+}
+
+// dialable returns the addresses that a peer has signed, or where it was dialed.
+func (p *Peer) dialable(id peer.ID) []string {
+	var addrs []ma.Multiaddr
+	for _, c := range p.raw.Network().ConnsToPeer(id) {
+		if c.Stat().Direction == network.DirOutbound && !c.Stat().Limited {
+			addrs = append(addrs, c.RemoteMultiaddr())
+		}
+	}
+	addrs = append(addrs, p.raw.Peerstore().Addrs(id)...)
+	list := texts(addrs)
+	slices.Sort(list)
+	return slices.Compact(list)
+}
+
+// SetPolicy replaces Config.Policy, and cuts who is nobody by it.
+func (p *Peer) SetPolicy(policy Policy) error {
+	if err := p.door.setPolicy(policy); err != nil {
+		return err
+	}
+	p.cutNobodies(0)
+	return nil
+}
+
+// Peers returns whom this peer is connected to, and whom it has heard of: members whose
+// address it knows, and authors of hints.
+func (p *Peer) Peers() []PeerInfo {
+	now := p.cfg.Now()
+	connected := p.door.connected()
+	ids := append(p.table.ids(), p.book.members()...)
+	for id := range connected {
+		ids = append(ids, id)
+	}
+	slices.Sort(ids)
+	ids = slices.Compact(ids)
+	all := make([]PeerInfo, 0, len(ids))
+	for _, id := range ids {
+		info := PeerInfo{ID: id, Relation: p.door.relation(id), Addrs: p.book.addrs(id)}
+		if info.Relation == Nobody || id == p.id {
+			continue
+		}
+		info.DID, _ = DIDOf(id) // a peer that may only get data may have another key
+		if info.Relation == Member {
+			info.Role, _ = p.fence.Check(info.DID, now) // it is a member
+		}
+		if c, ok := connected[id]; ok {
+			info.Connected, info.RTT, info.LastSeen = true, c.rtt, c.spoke
+			info.Relayed = p.raw.Network().Connectedness(id) == network.Limited
+			info.Addrs = p.dialable(id)
+		}
+		p.table.fill(&info, now)
+		all = append(all, info)
+	}
+	return all
+}
