@@ -35,6 +35,7 @@ type Session struct {
 	Owner      bool // this process owns the repo
 
 	node  *Node              // nil: another process's
+	far   *farBlocks         // nil: the repo is on this machine
 	stay  context.Context    // ends when the session must not wait any more
 	abort context.CancelFunc // ends stay
 	leave func(stay context.Context) error

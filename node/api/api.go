@@ -27,9 +27,19 @@ type Data interface {
 	// error, and none of the call's blocks can be relied on. What a client has put is
 	// safe from collection until the client leaves.
 	Put(ctx context.Context, bs ...Block) error
+	// Missing returns those of cs, at most MaxMissing, that are not here, in their order.
+	// Those that are here are safe from collection as if the client had put them.
+	Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error)
+	// Walk calls each for every block below root, once, parents before children and
+	// children in the order of their links: the order in which the DAG is read from end to
+	// end. CodeMissing when one is not here. It returns the error of each as it is.
+	Walk(ctx context.Context, root cid.Cid, each func(Block) error) error
 	// Sync returns when everything put before it would survive a loss of power.
 	Sync(ctx context.Context) error
 }
+
+// MaxMissing bounds a question for missing blocks.
+const MaxMissing = 4096
 
 // Block is bytes under the name that they are said to have.
 type Block struct {
@@ -120,7 +130,7 @@ type Request struct {
 	Local   []cid.Cid         // what was added for this job alone (the module, local inputs): kept with it
 	Labels  map[string]string // job history only
 	NoCache bool              // run it even if its Outcome is known, and remember the new one
-	Trusted bool              // the module is the user's own: it may be compiled without a child process
+	Trusted bool              // the module is the user's own: it may be compiled without a child process; over TCP it never is
 
 	Where    string            // WhereBest, WhereLocal, WhereNetwork, or the DID or peer id of one peer
 	Need     map[string]string // labels that a peer must have

@@ -78,6 +78,33 @@ func (b *blockBody) reader() io.Reader {
 	return io.MultiReader(rs...)
 }
 
+func (c *Client) Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error) {
+	var names []string
+	if err := c.ask(ctx, "POST", "/v1/missing", cidStrings(cs), &names); err != nil {
+		return nil, err
+	}
+	lacks := make([]cid.Cid, len(names))
+	for i, s := range names {
+		var err error
+		if lacks[i], err = cid.Decode(s); err != nil {
+			return nil, Errorf(CodeFault, "the answer of the process that holds the repo: %v", err)
+		}
+	}
+	return lacks, nil
+}
+
+// Walk hands over blocks that it does not hash, as Get does. The bytes are each's own.
+func (c *Client) Walk(ctx context.Context, root cid.Cid, each func(Block) error) error {
+	_, err := c.stream(ctx, "GET", "/v1/dags/"+root.String(), nil, func(_ byte, p []byte) error {
+		b, err := parseBlock(bytes.Clone(p))
+		if err != nil {
+			return err
+		}
+		return each(b)
+	})
+	return err
+}
+
 func (c *Client) Sync(ctx context.Context) error { return c.ask(ctx, "POST", "/v1/sync", nil, nil) }
 
 func (c *Client) Pin(ctx context.Context, p Pin) error {

@@ -18,6 +18,7 @@ const (
 	frameStderr   = 'e'
 	frameProgress = 'p' // done and total, two big-endian int64
 	frameEvent    = 'v' // JSON: an Event, at most maxEvent
+	frameBlock    = 'b' // a block: its CID, its bytes
 	frameItem     = 'i' // JSON: one of a list, at most maxJSON
 	frameEnd      = 'z' // JSON: an ending
 )
@@ -54,6 +55,8 @@ func readFrame(r io.Reader, buf []byte) (typ byte, payload []byte, err error) {
 		limit = 16
 	case frameEvent:
 		limit = maxEvent
+	case frameBlock:
+		limit = MaxBlock + maxCID
 	case frameItem, frameEnd:
 		limit = maxJSON
 	default:
@@ -99,6 +102,11 @@ func readBlock(r *bufio.Reader) (Block, error) {
 	if _, err := io.ReadFull(r, buf); err != nil {
 		return Block{}, unexpected(err)
 	}
+	return parseBlock(buf)
+}
+
+// parseBlock parts a CID and the bytes behind it, which it does not copy.
+func parseBlock(buf []byte) (Block, error) {
 	l, c, err := cid.CidFromBytes(buf)
 	if err != nil {
 		return Block{}, fmt.Errorf("block frame: %w", err)

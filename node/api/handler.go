@@ -38,6 +38,9 @@ const (
 	graceTime     = 2 * time.Second  // for a gone client's calls to end; a guest in a tight loop may take longer
 )
 
+// maxSessions bounds the clients that are attached at once.
+const maxSessions = 1024
+
 // sessionHeader names the attachment that a request belongs to.
 const sessionHeader = "Liftoff-Session"
 
@@ -72,8 +75,11 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 		sessions: map[string]*session{}, left: make(chan struct{}),
 	}
 	h.mux.HandleFunc("POST /v1/attach", h.attach)
+	h.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, "ok") })
 	for pattern, serve := range map[string]call{
 		"POST /v1/blocks":           h.putBlocks,
+		"POST /v1/missing":          missing,
+		"GET /v1/dags/{cid}":        walk,
 		"GET /v1/blocks/{cid}":      getBlock,
 		"GET /v1/blocks/{cid}/has":  hasBlock,
 		"POST /v1/sync":             syncData,
@@ -206,6 +212,9 @@ func (h *Handler) enter(ctx context.Context, cancel context.CancelFunc) (string,
 	if h.closing {
 		return "", nil, Errorf(CodeClosing, "the process that holds the repo is leaving")
 	}
+	if len(h.sessions) >= maxSessions {
+		return "", nil, Errorf(CodeFault, "%d clients are attached: too many", len(h.sessions))
+	}
 	g, err := h.begin()
 	if err != nil {
 		return "", nil, fmt.Errorf("attach: %w", err)
@@ -260,6 +269,9 @@ func (h *Handler) inSession(serve call) http.HandlerFunc {
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(s.ctx, cancel)()
+		if r.Body != http.NoBody {
+			r.Body = steady{r.Body, http.NewResponseController(w)}
+		}
 		if err := serve(w, r.WithContext(ctx), s.guest); err != nil {
 			writeError(w, err)
 		}

@@ -74,6 +74,37 @@ func (m *memory) Put(_ context.Context, bs ...Block) error {
 	return nil
 }
 
+func (m *memory) Missing(_ context.Context, cs ...cid.Cid) (lacks []cid.Cid, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range cs {
+		if _, ok := m.blocks[c]; !ok {
+			lacks = append(lacks, c)
+		}
+	}
+	return lacks, nil
+}
+
+// Walk shows root and then all other blocks.
+func (m *memory) Walk(ctx context.Context, root cid.Cid, each func(Block) error) error {
+	b, err := m.Get(ctx, root)
+	if err != nil {
+		return err
+	}
+	if err := each(Block{root, b}); err != nil {
+		return err
+	}
+	for c, b := range m.blocks {
+		if c == root {
+			continue
+		}
+		if err := each(Block{c, b}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (m *memory) Sync(context.Context) error { return nil }
 
 func (m *memory) Pin(_ context.Context, p Pin) error {

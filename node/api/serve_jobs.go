@@ -15,6 +15,7 @@ func submit(w http.ResponseWriter, r *http.Request, g Guest) error {
 	if err != nil {
 		return err
 	}
+	req.Trusted = req.Trusted && !isFar(r)
 	j, err := g.Submit(r.Context(), req)
 	if err != nil {
 		return err

@@ -133,6 +133,21 @@ func (s *stream) setProgress(done, total int64) {
 	s.wait()
 }
 
+// block adds a block.
+func (s *stream) block(b Block) error {
+	if len(b.Data) > MaxBlock || b.CID.ByteLen() > maxCID {
+		return fmt.Errorf("block %s has %d bytes, at most %d", b.CID, len(b.Data), MaxBlock)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFrame()
+	s.buf = append(s.buf, frameBlock)
+	s.buf = binary.BigEndian.AppendUint32(s.buf, uint32(b.CID.ByteLen()+len(b.Data)))
+	s.buf = append(s.buf, b.CID.Bytes()...)
+	s.buf = append(s.buf, b.Data...)
+	return s.wait()
+}
+
 // item adds one of a list: JSON of at most maxJSON bytes.
 func (s *stream) item(b []byte) error {
 	s.mu.Lock()
