@@ -16,8 +16,9 @@ type (
 	// Start begins it. Self is this node's own price by Offer; one with a Refusal
 	// means that it cannot run here.
 	Start struct {
-		Self  job.Bid
-		Peers []Candidate
+		Self     job.Bid
+		Capacity *job.Capacity // this node's own, for preferred labels; may be nil
+		Peers    []Candidate
 	}
 
 	// Candidates brings peers that were not known, or not known to hold anything, at
@@ -68,7 +69,8 @@ type (
 		Lease   Lease
 		Outcome cid.Cid
 		Receipt cid.Cid
-		Fuel    uint64 // of the Outcome: what the run cost, the same everywhere
+		Fuel    uint64        // of the Outcome: what the run cost, the same everywhere
+		Moved   time.Duration // how long the result's blocks took to come: no claim covers it
 	}
 
 	// Lost means that a runner's stream broke, or that an Attach failed. The peer is

@@ -93,7 +93,8 @@ func (r *replays) add(j job.Job, now time.Time) bool {
 	k := replay{j.Issuer, j.Nonce}
 	r.seen[k] = true
 	r.issued[j.Issuer]++
-	heap.Push(&r.byTime, timedReplay{k, time.UnixMilli(j.Expires).Add(ClockSkew)})
+	// One millisecond longer than Timely lets it pass.
+	heap.Push(&r.byTime, timedReplay{k, time.UnixMilli(j.Expires + 1).Add(ClockSkew)})
 	return true
 }
 

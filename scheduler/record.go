@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"slices"
 	"time"
 
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -47,6 +48,7 @@ type PeerRecord struct {
 const (
 	CodeUnreached = "unreached" // the Ask did not get through
 	CodeSilent    = "silent"    // no answer in the window
+	CodeUnneeded  = "unneeded"  // better bids were there before its answer
 	CodeLost      = "lost"      // it had the job and lost it
 )
 
@@ -82,3 +84,66 @@ const (
 	AwardDone     = "done"
 	AwardClosed   = "closed" // ended by the requester
 )
+
+// Bounds of the Skips of a Record.
+const (
+	maxSkips    = 64
+	maxSkipDIDs = 8
+)
+
+// Record returns what is known so far; the caller owns it.
+func (p *Placement) Record() Record {
+	r := p.rec
+	r.Peers = slices.Clone(r.Peers)
+	r.Awards = slices.Clone(r.Awards)
+	for _, q := range p.order {
+		if q.rec >= 0 {
+			continue
+		}
+		code, why := q.code, q.why
+		if why == "" {
+			why = "it was not asked: others came first"
+		}
+		r.Skipped = skip(r.Skipped, code, why, q.did)
+	}
+	return r
+}
+
+// skip adds one peer to the Skip of its reason; the last one takes what is too much.
+func skip(skips []Skip, code, why string, d job.DID) []Skip {
+	i := slices.IndexFunc(skips, func(s Skip) bool { return s.Why == why && s.Code == code })
+	switch {
+	case i >= 0:
+	case len(skips) < maxSkips-1:
+		i, skips = len(skips), append(skips, Skip{Code: code, Why: why})
+	case len(skips) == maxSkips-1:
+		i, skips = len(skips), append(skips, Skip{Why: "for other reasons"})
+	default:
+		i = maxSkips - 1
+	}
+	s := &skips[i]
+	s.Count++
+	if len(s.Peers) < maxSkipDIDs {
+		s.Peers = append(s.Peers, d)
+	}
+	return skips
+}
+
+// line writes what is known of q into its line of the record and returns the index.
+func (p *Placement) line(q *peer) int {
+	i := q.rec
+	if i < 0 {
+		if len(p.rec.Peers) >= MaxRecorded {
+			return -1
+		}
+		i = len(p.rec.Peers)
+		p.rec.Peers = append(p.rec.Peers, PeerRecord{})
+	}
+	b := q.bid
+	p.rec.Peers[i] = PeerRecord{
+		Peer: q.did, Self: q == p.self, Holder: q.holder, Attempt: q.attempt, RTT: q.rtt.Microseconds(),
+		Have: b.Have, Missing: b.Missing, Exact: b.Exact, Queue: b.Queue, Fetch: b.Fetch, Run: b.Run, Slots: b.Slots,
+		Factor: q.factor, Score: q.score, Code: q.code, Why: q.why,
+	}
+	return i
+}

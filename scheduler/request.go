@@ -23,6 +23,7 @@ type Request struct {
 	Self  job.DID // this node
 	Where string  // Anywhere, Local, OnNetwork or a did:key
 	Work  Work    // what the job asks of whoever runs it
+	Alone bool    // nobody is connected who could hear an Announce
 }
 
 // Work is what a job asks of a machine, as far as its requester knows: it goes out
@@ -42,8 +43,8 @@ type Config struct {
 	Silence  time.Duration // without a Beat for so long a runner is given up: 6 s
 	BidAge   time.Duration // an older bid is not awarded any more: 30 s
 	Backoff  time.Duration // before the second round; doubles from then: 500 ms
-	Attempts int           // rounds of asking: 5
-	Asked    int           // peers asked in one round: max(8, 4N), at most MaxAsked
+	Attempts int           // rounds of asking: 5; at most job.MaxAttempt
+	Asked    int           // peers asked in one round: max(8, 4N); at most MaxAsked
 
 	// Factor tells how much longer a peer's jobs took than it claimed, see
 	// Calibration.Factor. It is called from within Step. Nil: 1 for everybody.
@@ -54,7 +55,23 @@ type Config struct {
 const (
 	MaxWindow = 2 * time.Second
 	MaxAsked  = 256
+	MaxKnown  = 1 << 14 // peers that a Placement takes notice of
 )
+
+func (c Config) orDefault(replicas int) Config {
+	c.Window = min(orDefault(c.Window, 400*time.Millisecond), MaxWindow)
+	c.Reply = orDefault(c.Reply, 2*time.Second)
+	c.Lease = orDefault(c.Lease, 15*time.Second)
+	c.Silence = min(orDefault(c.Silence, 6*time.Second), c.Lease)
+	c.BidAge = orDefault(c.BidAge, 30*time.Second)
+	c.Backoff = orDefault(c.Backoff, 500*time.Millisecond)
+	c.Attempts = min(orDefault(c.Attempts, 5), job.MaxAttempt)
+	c.Asked = min(orDefault(c.Asked, max(8, 4*replicas)), MaxAsked)
+	if c.Factor == nil {
+		c.Factor = func(job.DID) float64 { return 1 }
+	}
+	return c
+}
 
 // Candidate is a peer that the requester knows of.
 type Candidate struct {

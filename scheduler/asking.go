@@ -1,0 +1,224 @@
+package scheduler
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// A round of asking: whom, until when, and what their answers mean.
+
+// ask begins the next round.
+func (p *Placement) ask(now time.Time) {
+	p.round++
+	p.rec.Attempts = p.round + 1
+	p.retryAt, p.callUntil = time.Time{}, time.Time{}
+	p.asking, p.asked = true, 0
+	p.askUntil = now.Add(p.cfg.Window)
+	for _, q := range p.order {
+		if q != p.self && (q.state == peerRefused || q.state == peerBid && !p.fresh(q, now)) {
+			q.state = peerKnown
+		}
+	}
+	if fits := p.eligible(); p.callFor(len(fits)) {
+		p.announce(now)
+	}
+	p.askMore(now)
+	if p.asked == 0 && p.callUntil.IsZero() {
+		p.asking = false
+	}
+}
+
+// callFor reports whether the network has to be told: fewer fits are known than needed.
+func (p *Placement) callFor(fits int) bool {
+	if p.req.Alone || p.req.Where != Anywhere && p.req.Where != OnNetwork {
+		return false
+	}
+	if p.self.state == peerBid && p.self.bid.Missing == 0 {
+		fits++
+	}
+	return fits < p.empty()
+}
+
+func (p *Placement) announce(now time.Time) {
+	p.callUntil = now.Add(p.cfg.Window)
+	p.askUntil = p.callUntil.Add(p.cfg.Window)
+	p.rec.Announce++
+	var exclude []job.DID
+	for _, q := range p.order {
+		if (q.state == peerOut || q.state == peerUnfit || q.state == peerUsed) && q != p.self && len(exclude) < job.MaxExclude {
+			exclude = append(exclude, q.did)
+		}
+	}
+	p.do(Announce{Window: p.cfg.Window, Exclude: exclude})
+	p.sayLoss("too few peers are known, so the job is announced")
+}
+
+// askMore asks those who are not asked yet, as far as the round's bound goes.
+func (p *Placement) askMore(now time.Time) {
+	room := p.cfg.Asked - p.asked
+	if room <= 0 {
+		return
+	}
+	var to []job.DID
+	for _, q := range p.choose(p.eligible(), room) {
+		q.state, q.open = peerAsked, true
+		q.attempt, q.askedAt = p.round, now
+		q.asked++
+		to = append(to, q.did)
+	}
+	if len(to) == 0 {
+		return
+	}
+	p.asked += len(to)
+	p.do(Ask{Peers: to, Attempt: p.round, Window: p.askUntil.Sub(now)})
+}
+
+// eligible lists who may be asked now.
+func (p *Placement) eligible() (fits []*peer) {
+	for _, q := range p.order {
+		if q.state == peerKnown && q != p.self {
+			fits = append(fits, q)
+		}
+	}
+	return fits
+}
+
+// choose picks at most n of fits. Holders come first, but a quarter of the places is for
+// others, so that a job can move away from holders that are all busy. Within each kind
+// those with a free slot, by their hints, come first, then those with more preferred
+// labels; the rest is chance, seeded by the job.
+func (p *Placement) choose(fits []*peer, n int) []*peer {
+	if len(fits) <= n {
+		return fits
+	}
+	p.random().Shuffle(len(fits), func(i, j int) { fits[i], fits[j] = fits[j], fits[i] })
+	slices.SortStableFunc(fits, func(a, b *peer) int {
+		return better(p.attraction(a), p.attraction(b))
+	})
+	holders := 0
+	for holders < len(fits) && fits[holders].holder {
+		holders++
+	}
+	others := min(len(fits)-holders, max(n/4, n-holders))
+	chosen := slices.Clone(fits[:n-others])
+	return append(chosen, fits[holders:holders+others]...)
+}
+
+// attraction orders whom to ask: compared place by place, the larger comes first.
+func (p *Placement) attraction(q *peer) (a [3]float64) {
+	if q.holder {
+		a[0] = 1
+	}
+	switch {
+	case q.hint > 0:
+		a[1] = 2
+	case q.hint < 0:
+		a[1] = 1
+	}
+	a[2] = met(p.req.Job, q.capacity)
+	return a
+}
+
+func better(a, b [3]float64) int { return slices.Compare(b[:], a[:]) }
+
+// random is a source of its own for each round of each job.
+func (p *Placement) random() *rand.Rand {
+	h := sha256.New()
+	h.Write(p.req.CID.Bytes())
+	h.Write(p.req.Job.Nonce[:])
+	h.Write(binary.AppendUvarint(nil, uint64(p.round)))
+	s := h.Sum(nil)
+	return rand.New(rand.NewPCG(binary.LittleEndian.Uint64(s), binary.LittleEndian.Uint64(s[8:])))
+}
+
+// answered takes a bid or a refusal of one who was asked.
+func (p *Placement) answered(ev Bid, now time.Time) {
+	q := p.peers[ev.Peer]
+	if q == nil || q.state != peerAsked {
+		return
+	}
+	q.rtt = ev.RTT
+	q.bid, q.bidAt = ev.Bid, now
+	if ev.Bid.Refuses() {
+		q.refuse(ev.Bid)
+		q.open = false
+	} else {
+		q.set(peerBid, "", "its bid was not the best")
+		q.renewed = false
+		p.price(q)
+	}
+	q.rec = p.line(q)
+}
+
+// price scores the bid of q by what its claims were worth so far.
+func (p *Placement) price(q *peer) {
+	if q != p.self {
+		q.factor = p.cfg.Factor(q.did)
+	}
+	q.score = score(q.bid, q.factor, met(p.req.Job, q.capacity))
+}
+
+func (p *Placement) unreached(ev AskFailed) {
+	q := p.peers[ev.Peer]
+	if q == nil || q.state != peerAsked {
+		return
+	}
+	q.set(peerRefused, CodeUnreached, "it could not be reached: "+cut(orDefaultText(ev.Why, "no reason is known")))
+	q.open = false
+	q.bid = job.Bid{}
+	q.rec = p.line(q)
+}
+
+// enough reports whether waiting for more answers is over: enough bids have nothing
+// missing and no queue, everyone has answered, or the window has closed.
+func (p *Placement) enough(now time.Time) bool {
+	if !now.Before(p.askUntil) {
+		return true
+	}
+	good, open := 0, 0
+	for _, q := range p.order {
+		switch {
+		case q.state == peerAsked:
+			open++
+		case q.state == peerBid && q != p.self && perfect(q.bid) && p.fresh(q, now):
+			good++
+		}
+	}
+	return good >= p.empty() || open == 0 && !now.Before(p.callUntil)
+}
+
+// perfect bids have nothing missing and no queue.
+func perfect(b job.Bid) bool { return b.Missing == 0 && b.Queue == 0 && b.Slots > 0 }
+
+// endAsking says of those who have not answered why they were not waited for.
+func (p *Placement) endAsking(now time.Time) {
+	p.asking = false
+	for _, q := range p.order {
+		if q.state != peerAsked {
+			continue
+		}
+		if now.Before(p.askUntil) {
+			q.set(peerRefused, CodeUnneeded, "its answer was not waited for: enough holders were idle")
+		} else {
+			q.set(peerRefused, CodeSilent, "it did not answer within "+round(now.Sub(q.askedAt)))
+		}
+		q.bid = job.Bid{}
+		q.rec = p.line(q)
+		p.close(q, CloseLost)
+	}
+}
+
+// empty counts the slots that need a peer.
+func (p *Placement) empty() (n int) {
+	for i := range p.slots {
+		if p.slots[i].state == slotEmpty {
+			n++
+		}
+	}
+	return n
+}
