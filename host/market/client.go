@@ -7,20 +7,22 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
-	"github.com/libp2p/go-libp2p/core/host"
+	p2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
 // Client opens conversations. Its methods may be called from several goroutines.
 type Client struct {
-	host host.Host
+	host p2phost.Host
 	cfg  Config
 }
 
 // NewClient returns the requester's side of the market on h.
-func NewClient(h host.Host, cfg Config) *Client { return &Client{h, cfg.orDefault()} }
+func NewClient(h p2phost.Host, cfg Config) *Client { return &Client{h, cfg.orDefault()} }
 
 // Ask opens a conversation with p and returns its Bid, which may be a refusal: then the
 // Conversation is nil, as it is with an error. Otherwise the caller closes it. The error
@@ -62,11 +64,11 @@ func (c *Client) open(ctx context.Context, p peer.ID, envelope, task []byte) (*C
 }
 
 func (c *Client) dial(ctx context.Context, p peer.ID) (*Conversation, error) {
-	did, err := DIDOf(p)
+	did, err := host.DIDOf(p)
 	if err != nil {
 		return nil, err
 	}
-	s, err := c.host.NewStream(ctx, p, Protocol)
+	s, err := c.host.NewStream(network.WithAllowLimitedConn(ctx, "market"), p, Protocol)
 	if err != nil {
 		return nil, err
 	}

@@ -24,7 +24,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
-	"github.com/ipfs-liftoff/liftoff/job"
 )
 
 // Protocol is the stream protocol's name.
@@ -132,12 +131,3 @@ type SilentError struct {
 }
 
 func (e *SilentError) Error() string { return fmt.Sprintf("peer %s: silent for %s", e.Peer, e.For) }
-
-// PeerOf returns the peer id of a DID: both name one key.
-func PeerOf(d job.DID) (peer.ID, error) {
-	key, err := d.Key()
-	if err != nil {
-		return "", err
-	}
-	return peerOfKey(key)
-}

@@ -8,10 +8,11 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
-	"github.com/libp2p/go-libp2p/core/host"
+	p2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -50,7 +51,7 @@ type Awarded struct {
 
 // Server is the provider's side of the market on a host.
 type Server struct {
-	host     host.Host
+	host     p2phost.Host
 	provider Provider
 	cfg      Config
 	self     job.DID
@@ -68,8 +69,8 @@ type Server struct {
 var errClosing = errors.New("this peer is shutting down")
 
 // Serve answers the market's streams on h. The caller closes the Server.
-func Serve(h host.Host, p Provider, cfg Config) (*Server, error) {
-	self, err := DIDOf(h.ID())
+func Serve(h p2phost.Host, p Provider, cfg Config) (*Server, error) {
+	self, err := host.DIDOf(h.ID())
 	if err != nil {
 		return nil, fmt.Errorf("serve the market: %w", err)
 	}
@@ -169,7 +170,7 @@ func (s *Server) signed(w *wire, envelope []byte) (job.Job, error) {
 	if err != nil {
 		return job.Job{}, invalid(err)
 	}
-	issuer, err := PeerOf(j.Issuer)
+	issuer, err := host.IDOf(j.Issuer)
 	if err != nil {
 		return job.Job{}, invalid(err)
 	}

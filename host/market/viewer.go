@@ -30,6 +30,7 @@ func (r *Run) show(ctx context.Context, w *wire, stdout, stderr uint64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	v := &viewer{w: w, run: r, cancel: cancel, logs: newLogBuffer(stdout, stderr)}
 	r.attach(v)
+	stop := context.AfterFunc(ctx, func() { w.s.Reset() }) // ends a write that waits for the peer
 	var running sync.WaitGroup
 	running.Go(func() { cancel(v.hear(ctx)) })
 	running.Go(func() { v.read(ctx) })
@@ -42,6 +43,7 @@ func (r *Run) show(ctx context.Context, w *wire, stdout, stderr uint64) error {
 	}
 	v.logs.end()
 	running.Wait()
+	stop()
 	cancel(nil)
 	var closed closedError
 	if errors.As(context.Cause(ctx), &closed) {
