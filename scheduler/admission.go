@@ -153,7 +153,7 @@ func (a *Admission) check(e *entry, now time.Time) *Decline {
 // room says whether one more job fits, and is still as good as what was bid.
 func (a *Admission) room(r Reservation, load Load) *Decline {
 	if load.Full {
-		return &Decline{Code: job.RefuseBusy, Why: fmt.Sprintf("all %s are taken and its queue is full", count(a.cfg.Slots, "slot"))}
+		return &Decline{Code: job.RefuseBusy, Why: "no slot is free and its queue is full"}
 	}
 	if n := a.of(r.Job.Issuer); n >= a.cfg.PerRequester {
 		return &Decline{Code: job.RefuseBusy, Why: fmt.Sprintf("it has %s of this requester, which is its share", count(n, "job"))}

@@ -12,25 +12,25 @@ import (
 
 // A round of asking: whom, until when, and what their answers mean.
 
-// ask begins the next round.
+// ask begins the next round. With nobody to ask it is over at once.
 func (p *Placement) ask(now time.Time) {
 	p.round++
-	p.rec.Attempts = p.round + 1
-	p.retryAt, p.callUntil = time.Time{}, time.Time{}
-	p.asking, p.asked = true, 0
+	p.retryAt, p.asked = time.Time{}, 0
 	p.askUntil = now.Add(p.cfg.Window)
 	for _, q := range p.order {
 		if q != p.self && (q.state == peerRefused || q.state == peerBid && !p.fresh(q, now)) {
 			q.state = peerKnown
 		}
 	}
-	if fits := p.eligible(); p.callFor(len(fits)) {
+	if p.callFor(len(p.eligible())) {
 		p.announce(now)
 	}
 	p.askMore(now)
 	if p.asked == 0 && p.callUntil.IsZero() {
-		p.asking = false
+		p.askUntil = time.Time{}
+		return
 	}
+	p.rec.Attempts++
 }
 
 // callFor reports whether the network has to be told: fewer fits are known than needed.
@@ -55,7 +55,7 @@ func (p *Placement) announce(now time.Time) {
 		}
 	}
 	p.do(Announce{Window: p.cfg.Window, Exclude: exclude})
-	p.sayLoss("too few peers are known, so the job is announced")
+	p.say("too few peers are known, so the job is announced")
 }
 
 // askMore asks those who are not asked yet, as far as the round's bound goes.
@@ -66,9 +66,11 @@ func (p *Placement) askMore(now time.Time) {
 	}
 	var to []job.DID
 	for _, q := range p.choose(p.eligible(), room) {
-		q.state, q.open = peerAsked, true
-		q.attempt, q.askedAt = p.round, now
+		q.set(peerAsked, "", "its answer is waited for")
+		q.open, q.attempt, q.askedAt = true, p.round, now
+		q.bid = job.Bid{}
 		q.asked++
+		q.rec = p.line(q)
 		to = append(to, q.did)
 	}
 	if len(to) == 0 {
@@ -148,7 +150,7 @@ func (p *Placement) answered(ev Bid, now time.Time) {
 		q.refuse(ev.Bid)
 		q.open = false
 	} else {
-		q.set(peerBid, "", "its bid was not the best")
+		q.set(peerBid, "", "its price was not the best")
 		q.renewed = false
 		p.price(q)
 	}
@@ -170,14 +172,15 @@ func (p *Placement) unreached(ev AskFailed) {
 	}
 	q.set(peerRefused, CodeUnreached, "it could not be reached: "+cut(orDefaultText(ev.Why, "no reason is known")))
 	q.open = false
-	q.bid = job.Bid{}
 	q.rec = p.line(q)
 }
 
 // enough reports whether waiting for more answers is over: enough bids have nothing
-// missing and no queue, everyone has answered, or the window has closed.
-func (p *Placement) enough(now time.Time) bool {
-	if !now.Before(p.askUntil) {
+// missing and no queue, everyone has answered, or the window has closed. Who has not
+// answered by then still may, until the window closes: its bid is the next in rank
+// should the award fail.
+func (p *Placement) enough() bool {
+	if p.askUntil.IsZero() {
 		return true
 	}
 	good, open := 0, 0
@@ -185,31 +188,31 @@ func (p *Placement) enough(now time.Time) bool {
 		switch {
 		case q.state == peerAsked:
 			open++
-		case q.state == peerBid && q != p.self && perfect(q.bid) && p.fresh(q, now):
+		case q.state == peerBid && q != p.self && q.open && perfect(q.bid):
 			good++
 		}
 	}
-	return good >= p.empty() || open == 0 && !now.Before(p.callUntil)
+	return good >= p.empty() || open == 0 && p.callUntil.IsZero()
 }
 
 // perfect bids have nothing missing and no queue.
 func perfect(b job.Bid) bool { return b.Missing == 0 && b.Queue == 0 && b.Slots > 0 }
 
-// endAsking says of those who have not answered why they were not waited for.
-func (p *Placement) endAsking(now time.Time) {
-	p.asking = false
+// closeWindow ends the wait for those who have not answered in time.
+func (p *Placement) closeWindow(now time.Time) {
+	if !now.Before(p.callUntil) {
+		p.callUntil = time.Time{}
+	}
+	if p.askUntil.IsZero() || now.Before(p.askUntil) {
+		return
+	}
+	p.askUntil = time.Time{}
 	for _, q := range p.order {
-		if q.state != peerAsked {
-			continue
-		}
-		if now.Before(p.askUntil) {
-			q.set(peerRefused, CodeUnneeded, "its answer was not waited for: enough holders were idle")
-		} else {
+		if q.state == peerAsked {
 			q.set(peerRefused, CodeSilent, "it did not answer within "+round(now.Sub(q.askedAt)))
+			q.rec = p.line(q)
+			p.close(q, CloseLost)
 		}
-		q.bid = job.Bid{}
-		q.rec = p.line(q)
-		p.close(q, CloseLost)
 	}
 }
 

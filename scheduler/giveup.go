@@ -87,6 +87,7 @@ func (p *Placement) who(qs []*peer) string {
 // hint is the next thing to try. It looks at the peers that came closest.
 func (p *Placement) hint() string {
 	n := map[string]int{}
+	small := 0
 	var memory uint64 // the most that a peer which is too small for the job allows
 	for _, q := range p.order {
 		if q.code == "" {
@@ -99,9 +100,9 @@ func (p *Placement) hint() string {
 				most = min(most, c.Memory)
 			}
 			memory = max(memory, most)
+			small++
 		}
 	}
-	small := n[job.RefuseLimits] + n[job.RefuseMemory]
 	switch want := memoryOf(p.req.Job); {
 	case small > 0 && memory > 0 && memory < want:
 		return fmt.Sprintf("%s would run it with --memory %s or less", count(small, "peer"), flagSize(memory))
@@ -115,6 +116,8 @@ func (p *Placement) hint() string {
 		return "ask their owner for an invitation: `liftoff fence invite` prints one"
 	case n[CodeUnreached]+n[CodeSilent] > 0:
 		return "see whether `liftoff serve` runs there and its port can be reached: `liftoff peers`"
+	case len(p.slots) > 1:
+		return "ask for fewer replicas, or start more peers: `liftoff serve`"
 	case len(p.order) == 1 && p.req.Where != Local:
 		return "join a network: `liftoff serve --join TOKEN`"
 	}

@@ -33,7 +33,7 @@ func Offer(j job.Job, w Work, s State, l Locality) job.Bid {
 		return Refuse(job.RefuseDisk, fmt.Sprintf("it lacks %s of the inputs and has room for %s", size(l.Missing), size(s.Disk)))
 	}
 	if s.Load.Full {
-		return Refuse(job.RefuseBusy, fmt.Sprintf("all %s are taken and its queue is full", count(s.Capacity.Slots, "slot")))
+		return Refuse(job.RefuseBusy, "no slot is free and its queue is full")
 	}
 	queue, fetch, run := cost(w, s, l)
 	return job.Bid{

@@ -21,13 +21,12 @@ type Placement struct {
 	slots []slot  // one for each replica
 
 	round     int       // of asking, from 0; -1 before the first
-	asking    bool      // answers are waited for
-	askUntil  time.Time // when that ends
-	callUntil time.Time // until when answers to an Announce are waited for; zero: there is none
+	askUntil  time.Time // when the round's window closes; zero: it has
+	callUntil time.Time // until when answers to an Announce are waited for; zero: not at all
 	asked     int       // peers asked in this round
 	retryAt   time.Time // when the next round begins; zero: not planned
 	wake      time.Time // the last Wake
-	lostLine  string    // about the last loss, for the next line that says how it goes on
+	loss      string    // what went wrong, for the line that says how it goes on
 
 	out   []Action // of the step that is being taken
 	ended bool
@@ -75,7 +74,7 @@ func (p *Placement) take(ev Event, now time.Time) {
 		}
 	case Candidates:
 		p.meet(ev.Peers)
-		if p.asking {
+		if now.Before(p.askUntil) && !p.enough() {
 			p.askMore(now)
 		}
 	case Bid:
@@ -109,7 +108,7 @@ func (p *Placement) start(ev Start, now time.Time) {
 	case ev.Self.Refuses():
 		p.self.refuse(ev.Self)
 	default:
-		p.self.set(peerBid, "", "another peer had a better price")
+		p.self.set(peerBid, "", "its price was not the best")
 	}
 	p.self.rec = p.line(p.self)
 	if p.wantsOne() {
@@ -132,11 +131,15 @@ func (p *Placement) advance(now time.Time) {
 	}
 	p.watch(now)
 	p.closeStale(now)
-	if p.asking && p.enough(now) {
-		p.endAsking(now)
+	p.closeWindow(now)
+	if p.round < 0 && p.empty() > 0 {
+		p.ask(now)
 	}
-	if !p.asking {
-		p.fill(now)
+	switch n := p.empty(); {
+	case n == 0:
+		p.retryAt = time.Time{}
+	case p.enough():
+		p.fill(n, now)
 	}
 	if p.ended {
 		return
@@ -151,37 +154,36 @@ func (p *Placement) advance(now time.Time) {
 	}
 }
 
-// fill gives each empty slot the best bid; when there are not enough, peers are asked
-// again.
-func (p *Placement) fill(now time.Time) {
-	for i := range p.slots {
-		s := &p.slots[i]
-		if s.state != slotEmpty {
-			continue
+// fill gives the n empty slots the best bids. When there are too few, peers are asked
+// again after a pause, unless that is no use.
+func (p *Placement) fill(n int, now time.Time) {
+	bids := 0
+	for _, q := range p.order {
+		if p.awardable(q, now) {
+			bids++
 		}
-		best := p.best(now)
-		if best == nil {
-			p.again(now)
-			return
-		}
-		p.award(s, best, now)
 	}
-}
-
-// again begins the next round, after a pause, or gives up.
-func (p *Placement) again(now time.Time) {
-	switch {
-	case p.round < 0:
-		p.ask(now)
-	case p.retryAt.IsZero():
-		if !p.hope() || p.round+1 >= p.cfg.Attempts {
-			p.giveUp(now)
-			return
+	if bids < n && p.retryAt.IsZero() && (p.round+1 >= p.cfg.Attempts || !p.hope()) {
+		p.giveUp(now)
+		return
+	}
+	for i := range p.slots {
+		if s := &p.slots[i]; s.state == slotEmpty && bids > 0 {
+			p.award(s, p.best(now), now)
+			bids--
 		}
+	}
+	switch {
+	case p.empty() == 0:
+		p.retryAt = time.Time{}
+	case p.retryAt.IsZero():
 		p.retryAt = now.Add(p.cfg.Backoff << min(p.round, 16))
-		p.sayLoss("asking again in " + round(p.retryAt.Sub(now)))
+		p.say("asking again in " + round(p.retryAt.Sub(now)))
 	case !now.Before(p.retryAt):
 		p.ask(now)
+		if p.enough() { // there was nobody to ask
+			p.fill(p.empty(), now)
+		}
 	}
 }
 
@@ -192,10 +194,8 @@ func (p *Placement) due() (at time.Time) {
 			at = t
 		}
 	}
-	if p.asking {
-		sooner(p.askUntil)
-		sooner(p.callUntil)
-	}
+	sooner(p.askUntil)
+	sooner(p.callUntil)
 	sooner(p.retryAt)
 	for i := range p.slots {
 		sooner(p.slots[i].due())
@@ -251,7 +251,7 @@ func (p *Placement) fail(code, why, hint string, now time.Time) {
 }
 
 func (p *Placement) end(why string) {
-	p.ended, p.asking = true, false
+	p.ended = true
 	p.rec.Ended = why
 	for _, q := range p.order {
 		if q.state == peerAsked {

@@ -9,12 +9,13 @@ import (
 const unknownRun = time.Second
 
 // enqueue puts e at the end of the queue; a job of larger priority then takes the
-// places of its own requester's lesser ones, so that nobody gains on others by it.
+// places of its own requester's lesser ones, so that nobody gains on others by it. It
+// passes none that needs more memory, which might wait for just that.
 func (a *Admission) enqueue(e *entry) {
 	a.waiting = append(a.waiting, e)
 	at := len(a.waiting) - 1
 	for i := at - 1; i >= 0; i-- {
-		if o := a.waiting[i]; o.Job.Issuer == e.Job.Issuer && o.Job.Priority < e.Job.Priority {
+		if o := a.waiting[i]; o.Job.Issuer == e.Job.Issuer && o.Job.Priority < e.Job.Priority && o.memory <= e.memory {
 			a.waiting[i], a.waiting[at] = e, o
 			at = i
 		}

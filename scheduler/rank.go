@@ -16,7 +16,7 @@ import (
 func (p *Placement) best(now time.Time) *peer {
 	var bids []*peer
 	for _, q := range p.order {
-		if q.state == peerBid && p.fresh(q, now) {
+		if p.awardable(q, now) {
 			p.price(q)
 			bids = append(bids, q)
 		}
@@ -32,6 +32,10 @@ func (p *Placement) best(now time.Time) *peer {
 		}
 		return bytes.Compare(lot(p.req.CID, a.did), lot(p.req.CID, b.did))
 	})
+}
+
+func (p *Placement) awardable(q *peer, now time.Time) bool {
+	return q.state == peerBid && p.fresh(q, now)
 }
 
 // fresh reports whether q's bid may still be taken. This node's own does not age.
@@ -52,7 +56,8 @@ func lot(c cid.Cid, d job.DID) []byte {
 func (p *Placement) sources(but *peer) (ds []job.DID) {
 	var holders []*peer
 	for _, q := range p.order {
-		if q != but && (q.bid.Have > 0 || q.holder) && q.code != CodeUnreached && q.code != CodeLost {
+		gone := q.code == CodeUnreached || q.code == CodeSilent || q.code == CodeLost
+		if q != but && !gone && (q.bid.Have > 0 || q.holder) {
 			holders = append(holders, q)
 		}
 	}

@@ -14,7 +14,7 @@ type Record struct {
 	Where    string        `json:"where"`              // "" for anywhere
 	Attempts int           `json:"attempts"`           // rounds of asking
 	Peers    []PeerRecord  `json:"peers,omitempty"`    // in the order in which they were met; at most MaxRecorded
-	Omitted  int           `json:"omitted,omitempty"`  // peers beyond those
+	Omitted  int           `json:"omitted,omitempty"`  // peers beyond MaxKnown: no notice was taken of them
 	Skipped  []Skip        `json:"skipped,omitempty"`  // who was not asked
 	Awards   []AwardRecord `json:"awards,omitempty"`   // in order; the last of a slot decides
 	Announce int           `json:"announce,omitempty"` // times that it was announced
@@ -48,7 +48,8 @@ type PeerRecord struct {
 const (
 	CodeUnreached = "unreached" // the Ask did not get through
 	CodeSilent    = "silent"    // no answer in the window
-	CodeUnneeded  = "unneeded"  // better bids were there before its answer
+	CodeUnneeded  = "unneeded"  // the job ended before its answer
+	CodeDeclined  = "declined"  // it bid, and declined the award
 	CodeLost      = "lost"      // it had the job and lost it
 )
 

@@ -5,8 +5,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
-
-	"github.com/ipfs-liftoff/liftoff/job"
 )
 
 // slot is the place of one replica: at most one award of it is alive.
@@ -70,7 +68,7 @@ func (p *Placement) award(s *slot, q *peer, now time.Time) {
 			Queue: millis(q.bid.Queue), Sources: p.sources(q),
 		})
 	}
-	p.sayLoss(p.whereTo(q))
+	p.say(p.whereTo(q))
 }
 
 func (p *Placement) index(s *slot) int {
@@ -114,11 +112,11 @@ func (p *Placement) whereTo(q *peer) string {
 	return who + ": " + what
 }
 
-// sayLoss writes one line about how it goes on, together with what was lost before.
-func (p *Placement) sayLoss(next string) {
-	if p.lostLine != "" {
-		next = p.lostLine + "; " + next
-		p.lostLine = ""
+// say writes one line about how it goes on, together with what went wrong before.
+func (p *Placement) say(next string) {
+	if p.loss != "" {
+		next = p.loss + "; " + next
+		p.loss = ""
 	}
 	p.note(next)
 }
@@ -169,11 +167,11 @@ func (p *Placement) declined(ev Declined, now time.Time) {
 		q.bid.Queue, q.bid.Slots = toMillis(clamp(ev.Queue)), 0
 		q.set(peerBid, "", why)
 	} else {
-		q.set(peerRefused, job.RefuseBusy, why)
+		q.set(peerRefused, CodeDeclined, why)
 		p.close(q, CloseLost)
 	}
 	q.rec = p.line(q)
-	p.lostLine = short(q.did) + " declined: " + cut(ev.Why)
+	p.loss = short(q.did) + " declined: " + cut(ev.Why)
 }
 
 func (p *Placement) beat(ev Beat, now time.Time) {
@@ -278,9 +276,9 @@ func (p *Placement) forsake(s *slot, why string, now time.Time) {
 	p.settle(s, AwardLost, why, tell, now)
 	q.set(peerOut, CodeLost, "it lost the job: "+why)
 	q.rec = p.line(q)
-	p.lostLine = "lost " + short(q.did) + " (" + why + ")"
+	p.loss = "lost " + short(q.did) + " (" + why + ")"
 	if q == p.self {
-		p.lostLine = "it could not run here (" + why + ")"
+		p.loss = "it could not run here (" + why + ")"
 	}
 }
 
