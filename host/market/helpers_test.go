@@ -67,7 +67,7 @@ type pair struct {
 func newPair(t testing.TB, cfg Config) pair {
 	t.Helper()
 	p := pair{requester: newNode(t), provider: newNode(t)}
-	p.seller = &seller{key: p.provider.key, runs: map[Lease]*Run{}, closed: make(chan Why, 16), away: make(chan struct{}, 16), renewed: make(chan struct{}, 1024)}
+	p.seller = &seller{key: p.provider.key, runs: map[Lease]*Run{}, closed: make(chan Why, 16), away: make(chan struct{}, 16), renewed: make(chan struct{}, 1)}
 	var err error
 	if p.server, err = Serve(p.provider, p.seller, cfg); err != nil {
 		t.Fatal(err)

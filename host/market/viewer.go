@@ -3,7 +3,6 @@ package market
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
@@ -166,7 +165,12 @@ func (v *viewer) tell(ctx context.Context, end *ending) error {
 	}
 	out := &chunkWriter{w: v.w}
 	if err := end.car(ctx, out); err != nil {
-		return fmt.Errorf("send the result: %w", err)
+		if out.err != nil {
+			return err
+		}
+		// It is our own fault, and there is no word for it amid a CAR: it ends too soon.
+		v.w.cfg.Logger.Warn("send a result", "peer", v.w.peer(), "err", err)
+		return v.w.s.CloseWrite()
 	}
 	return out.close()
 }
@@ -327,6 +331,7 @@ func (b *logBuffer) end() {
 type chunkWriter struct {
 	w   *wire
 	buf []byte
+	err error // of the stream
 }
 
 func (c *chunkWriter) Write(p []byte) (int, error) {
@@ -345,9 +350,9 @@ func (c *chunkWriter) Write(p []byte) (int, error) {
 }
 
 func (c *chunkWriter) flush() error {
-	err := c.w.sendChunk(c.buf)
+	c.err = c.w.sendChunk(c.buf)
 	c.buf = c.buf[:0]
-	return err
+	return c.err
 }
 
 // close sends the rest and the mark of the end.
