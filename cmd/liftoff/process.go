@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,6 +19,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
@@ -92,15 +94,7 @@ func (p *process) repo() (string, error) {
 // "liftoff cat a | liftoff add -", so that is closed first.
 func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		dir, err := p.repo()
-		if err != nil {
-			return err
-		}
-		compiler, err := compiler()
-		if err != nil {
-			return err
-		}
-		s, err := node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler})
+		s, err := p.join(c)
 		if err != nil {
 			return err
 		}
@@ -113,6 +107,43 @@ func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.Acti
 		}
 		return exited(code)
 	}
+}
+
+// join begins the session of a command: with the node that --api names, or else with the
+// repo here.
+func (p *process) join(c *cli.Context) (*node.Session, error) {
+	dir, err := p.repo()
+	if err != nil {
+		return nil, err
+	}
+	all, err := p.settle(c, dir, "")
+	if err != nil {
+		return nil, err
+	}
+	if addr := all["api"].text(); addr != "" {
+		token, err := readToken(all["token"].text())
+		if err != nil {
+			return nil, err
+		}
+		return node.Remote(c.Context, addr, token)
+	}
+	compiler, err := compiler()
+	if err != nil {
+		return nil, err
+	}
+	return node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler})
+}
+
+// readToken returns a token, which may be said as @FILE.
+func readToken(text string) (string, error) {
+	if text == "" {
+		return "", hinted(usagef("--api needs a token"), "--token @FILE, with the file api.token of the repo there; or set LIFTOFF_TOKEN")
+	}
+	name, isFile := strings.CutPrefix(text, "@")
+	if !isFile {
+		return text, nil
+	}
+	return api.ReadToken(name)
 }
 
 // guard turns a panic of act into an error, so that the repo is left in order.
