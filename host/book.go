@@ -29,10 +29,12 @@ type book struct {
 }
 
 type known struct {
-	addrs []string // multiaddrs without the peer id
-	seen  time.Time
-	next  time.Time // not to be dialed before
-	fails int
+	addrs  []string // multiaddrs without the peer id
+	signed []byte   // the same, signed by the member; nil after a restart
+	seq    uint64   // of signed
+	seen   time.Time
+	next   time.Time // not to be dialed before
+	fails  int
 }
 
 // bookEntry is a row of the file.
@@ -108,29 +110,42 @@ func (b *book) save() error {
 	return nil
 }
 
-// seen notes that a member was reached, and where it can be dialed.
+// seen notes that a member was reached at addrs; what it signed itself counts more.
 func (b *book) seen(id peer.ID, addrs []string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.entry(id)
-	if len(addrs) > 0 {
+	if k.signed == nil && len(addrs) > 0 {
 		k.addrs = addrs[:min(len(addrs), maxKnownAddrs)]
 	}
 	k.seen, k.next, k.fails, b.dirty = now, time.Time{}, 0, true
 }
 
 // learn notes addresses that the member itself has signed, and reports whether they are
-// new.
-func (b *book) learn(id peer.ID, addrs []string) bool {
+// new. A later record has the larger seq.
+func (b *book) learn(id peer.ID, addrs []string, signed []byte, seq uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.entry(id)
-	if len(addrs) == 0 || slices.Equal(k.addrs, addrs) {
+	if len(addrs) == 0 || seq <= k.seq {
 		return false
 	}
-	k.addrs = addrs[:min(len(addrs), maxKnownAddrs)]
-	k.next, k.fails, b.dirty = time.Time{}, 0, true
+	k.signed, k.seq = bytes.Clone(signed), seq
+	if slices.Equal(k.addrs, addrs) {
+		return false
+	}
+	k.addrs, k.next, k.fails, b.dirty = addrs, time.Time{}, 0, true
 	return true
+}
+
+// record returns the addresses of a member, signed by it, nil if there are none.
+func (b *book) record(id peer.ID) []byte {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if k := b.known[id]; k != nil {
+		return k.signed
+	}
+	return nil
 }
 
 // entry returns the row of id, and makes room for it by forgetting whom was not seen

@@ -47,6 +47,7 @@ type caller struct {
 	spoke   time.Time
 	rtt     time.Duration
 	outward bool // this peer dialed it
+	streams bucket
 }
 
 func (c *caller) over() { c.once.Do(func() { close(c.greeted) }) }
@@ -171,7 +172,7 @@ func (d *door) arrived(id peer.ID, outward bool) (c *caller, first bool) {
 	if c := d.callers[id]; c != nil {
 		return c, false
 	}
-	c = &caller{since: d.now(), greeted: make(chan struct{}), outward: outward}
+	c = &caller{since: d.now(), greeted: make(chan struct{}), outward: outward, streams: bucket{rate: 5, burst: 40}}
 	d.callers[id] = c
 	return c, true
 }
@@ -198,6 +199,21 @@ func (d *door) change(id peer.ID, f func(*caller)) {
 	if c := d.callers[id]; c != nil {
 		f(c)
 	}
+}
+
+// refusal returns why c refuses this peer, "" if it does not. It is known even when the
+// connection is gone.
+func (d *door) refusal(c *caller) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return c.refused
+}
+
+// within reports whether id has not yet opened too many streams of this package's
+// protocols.
+func (d *door) within(id peer.ID) bool {
+	c := d.caller(id)
+	return c != nil && c.streams.take(d.now())
 }
 
 // connected returns who is, with a copy of what is known of each.
@@ -235,15 +251,11 @@ func (d *door) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
 // is accepted.
 func (d *door) InterceptAccept(network.ConnMultiaddrs) bool { return true }
 
-// InterceptSecured cuts a peer that was revoked, and strangers beyond maxNobodies.
+// InterceptSecured cuts strangers beyond maxNobodies. A member that was revoked is one: it
+// may have been invited anew, and shows that when it greets.
 func (d *door) InterceptSecured(dir network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
 	if dir == network.DirOutbound || d.relation(id) != Nobody {
 		return true
-	}
-	if did, err := DIDOf(id); err == nil {
-		if _, err := d.fence.Check(did, d.now()); errors.Is(err, fence.ErrRevoked) && !d.reinvites() {
-			return false
-		}
 	}
 	nobodies := 0
 	for other := range d.connected() {
@@ -256,9 +268,6 @@ func (d *door) InterceptSecured(dir network.Direction, id peer.ID, _ network.Con
 
 // InterceptUpgraded is part of connmgr.ConnectionGater.
 func (d *door) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
-
-// reinvites reports whether a revoked member may come to redeem a new invitation here.
-func (d *door) reinvites() bool { return d.fence.Inviting(d.now()) }
 
 // resources is a resource manager that asks the door when a stream of a peer has named
 // its protocol, before the protocol's handler sees it.

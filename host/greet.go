@@ -41,7 +41,7 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	if err != nil {
 		return err
 	}
-	defer s.Reset()
+	defer func() { done(s, err) }()
 	s.SetDeadline(time.Now().Add(greetTimeout))
 	r := bufio.NewReader(s)
 	start := time.Now()
@@ -65,46 +65,42 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	if err := writeFrame(s, p.extras(id, items)); err != nil {
 		return err
 	}
-	if err := p.readExtras(id, r); err != nil {
-		return err
-	}
-	return s.Close()
+	return p.readExtras(id, r)
 }
 
 // answerGreeting is the other end of greet.
-func (p *Peer) answerGreeting(s network.Stream) {
+func (p *Peer) answerGreeting(s network.Stream) error {
 	id := s.Conn().RemotePeer()
-	defer s.Reset()
-	s.SetDeadline(time.Now().Add(greetTimeout))
 	r := bufio.NewReader(s)
 	items, err := readFrame(r, maxGreeting)
 	if err != nil {
-		p.cfg.Log.Debug("a greeting that cannot be read", "peer", id, "err", err)
-		return
+		return err
 	}
 	err = p.heed(id, items)
 	if p.door.relation(id) == Nobody {
 		p.cfg.Log.Info("refused a peer", "peer", id, "reason", err)
-		writeFrame(s, []item{{itemRefusal, []byte(reason(err))}})
+		defer p.raw.Network().ClosePeer(id)
+		if err := writeFrame(s, []item{{itemRefusal, []byte(reason(err))}}); err != nil {
+			return err
+		}
 		s.CloseWrite()
-		io.Copy(io.Discard, io.LimitReader(s, maxGreeting)) // so that it reads the reason first
-		p.raw.Network().ClosePeer(id)
-		return
+		_, err = io.Copy(io.Discard, io.LimitReader(s, maxGreeting)) // so that it reads the reason first
+		return err
 	}
 	if err := writeFrame(s, p.greeting()); err != nil {
-		return
+		return err
 	}
 	if err := p.readExtras(id, r); err != nil {
-		return
+		return err
 	}
 	if err := writeFrame(s, p.extras(id, items)); err != nil {
-		return
+		return err
 	}
-	s.Close()
 	if c := p.door.caller(id); c != nil {
 		c.over()
 	}
 	p.welcomed(id)
+	return nil
 }
 
 // reason makes an error a sentence that a peer may be told.
@@ -123,6 +119,9 @@ func (p *Peer) greeting() []item {
 		_, digest := p.fence.Notices()
 		items = append(items, item{itemFence, []byte(id)}, item{itemMembership, c.Membership}, item{itemDelegation, c.Delegation},
 			item{itemDigest, digest[:]})
+	}
+	if r := p.ownRecord(); r != nil {
+		items = append(items, item{itemAddrs, r})
 	}
 	if env, hint := p.ownHint(); env != nil {
 		items = append(items, item{itemCapacity, env}, item{itemHint, hint})
@@ -149,6 +148,11 @@ func (p *Peer) heed(id peer.ID, items []item) error {
 	if env := first(items, itemCapacity); env != nil {
 		p.table.capacity(did, env)
 		p.table.hint(id, first(items, itemHint), now)
+	}
+	if r := first(items, itemAddrs); r != nil {
+		if err := p.learnAddrs(r); err != nil {
+			p.cfg.Log.Debug("addresses that are not taken", "peer", id, "err", err)
+		}
 	}
 	p.changed()
 	return why

@@ -61,7 +61,10 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 	}
 	p.door.toldTo(id)
 	if _, err := p.fence.Check(p.DID(), p.cfg.Now()); own == t.Fence && err == nil {
-		return p.dial(ctx, peer.AddrInfo{ID: id, Addrs: addrs})
+		var refused *RefusedError // if it was revoked, and does not know it
+		if err := p.dial(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); !errors.As(err, &refused) {
+			return err
+		}
 	}
 	p.mu.Lock()
 	p.joining[id]++ // so that the connection does not begin with a greeting
@@ -73,6 +76,7 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 			delete(p.joining, id)
 		}
 	}()
+	p.raw.Network().ClosePeer(id) // a connection from before it was a member begins anew
 	if err := p.raw.Connect(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil {
 		return fmt.Errorf("join: dial who made the token: %w", err)
 	}
@@ -83,7 +87,10 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 	if err := p.fence.Adopt(t.Fence, c, p.cfg.Now()); err != nil {
 		return err
 	}
-	return p.meet(ctx, id)
+	if err := p.meet(ctx, id); err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	return p.lookAround()
 }
 
 // renew asks the admin id for a new membership.
@@ -95,14 +102,14 @@ func (p *Peer) renew(ctx context.Context, id peer.ID) error {
 	return p.fence.Adopt(p.fence.ID(), c, p.cfg.Now())
 }
 
-func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (fence.Credential, error) {
+func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (_ fence.Credential, err error) {
 	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
 	defer cancel()
 	s, err := p.raw.NewStream(network.WithAllowLimitedConn(ctx, "join"), id, joinProtocol)
 	if err != nil {
 		return fence.Credential{}, err
 	}
-	defer s.Reset()
+	defer func() { done(s, err) }()
 	s.SetDeadline(time.Now().Add(greetTimeout))
 	if err := writeFrame(s, ask); err != nil {
 		return fence.Credential{}, err
@@ -114,18 +121,16 @@ func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (fence
 	if why, ok := refusal(items); ok {
 		return fence.Credential{}, &RefusedError{id, why}
 	}
-	return credential(items), s.Close()
+	return credential(items), nil
 }
 
 // answerJoin is the other end. Attempts are bounded for all peers together, and a secret
 // has 128 bits.
-func (p *Peer) answerJoin(s network.Stream) {
+func (p *Peer) answerJoin(s network.Stream) error {
 	id := s.Conn().RemotePeer()
-	defer s.Reset()
-	s.SetDeadline(time.Now().Add(greetTimeout))
 	items, err := readFrame(bufio.NewReader(s), maxGreeting)
 	if err != nil {
-		return
+		return err
 	}
 	c, err := p.giveCredential(id, items)
 	answer := []item{{itemMembership, c.Membership}, {itemDelegation, c.Delegation}}
@@ -135,9 +140,7 @@ func (p *Peer) answerJoin(s network.Stream) {
 	} else {
 		p.cfg.Log.Info("gave a membership", "peer", id)
 	}
-	if writeFrame(s, answer) == nil {
-		s.Close()
-	}
+	return writeFrame(s, answer)
 }
 
 func (p *Peer) giveCredential(id peer.ID, items []item) (fence.Credential, error) {

@@ -177,10 +177,11 @@ func (p *Peer) await(ctx context.Context, id peer.ID) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	refused := ""
-	p.door.change(id, func(c *caller) { refused = c.refused })
-	if refused != "" {
-		return &RefusedError{ID: id, Why: refused}
+	if why := p.door.refusal(c); why != "" {
+		return &RefusedError{ID: id, Why: why}
+	}
+	if !p.connected(id) {
+		return network.ErrNoConn
 	}
 	return nil
 }

@@ -68,21 +68,19 @@ func (p *Peer) begin() (err error) {
 	p.start(p.publish)
 	p.start(p.keepUp)
 	p.start(p.tell)
-	if p.cfg.MDNS {
-		return p.startMDNS()
-	}
-	return nil
+	return p.lookAround()
 }
 
 // Close ends every connection and returns when every goroutine has ended.
 func (p *Peer) Close() error {
 	p.mu.Lock()
 	p.closing = true
+	around := p.mdns
 	p.mu.Unlock()
 	p.cancel(ErrClosed)
 	var errs []error
-	if p.mdns != nil {
-		errs = append(errs, p.mdns.Close())
+	if around != nil {
+		errs = append(errs, around.Close())
 	}
 	errs = append(errs, p.raw.Close())
 	p.tasks.Wait()
@@ -99,11 +97,12 @@ func (p *Peer) start(f func()) {
 	}
 }
 
-// bounded makes Close wait for a handler.
-func (p *Peer) bounded(h network.StreamHandler) network.StreamHandler {
+// bounded makes a stream handler of h: Close waits for it, it has greetTimeout, and
+// streams of who opens too many are dropped.
+func (p *Peer) bounded(h func(network.Stream) error) network.StreamHandler {
 	return func(s network.Stream) {
 		p.mu.Lock()
-		if p.closing {
+		if p.closing || !p.door.within(s.Conn().RemotePeer()) {
 			p.mu.Unlock()
 			s.Reset()
 			return
@@ -111,7 +110,22 @@ func (p *Peer) bounded(h network.StreamHandler) network.StreamHandler {
 		p.tasks.Add(1)
 		p.mu.Unlock()
 		defer p.tasks.Done()
-		h(s)
+		s.SetDeadline(time.Now().Add(greetTimeout))
+		err := h(s)
+		done(s, err)
+		if err != nil {
+			p.cfg.Log.Debug("answer a stream", "protocol", s.Protocol(), "peer", s.Conn().RemotePeer(), "err", err)
+		}
+	}
+}
+
+// done closes a stream that went well and resets another. One that was closed must not be
+// reset: what was written last might be lost.
+func done(s network.Stream, err error) {
+	if err != nil {
+		s.Reset()
+	} else {
+		s.Close()
 	}
 }
 
@@ -316,11 +330,14 @@ func (p *Peer) relays(ctx context.Context, n int) <-chan peer.AddrInfo {
 	return out
 }
 
-// startMDNS looks for members of the fence on the local network, under a name that only
-// they know to look for.
-func (p *Peer) startMDNS() error {
+// lookAround looks for members of the fence on the local network, if the Config says so,
+// under a name that only they know to look for. It is called again when the repo has
+// joined a fence.
+func (p *Peer) lookAround() error {
 	id := p.fence.ID()
-	if id == "" {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.cfg.MDNS || id == "" || p.mdns != nil || p.closing {
 		return nil
 	}
 	s := mdns.NewMdnsService(p.raw, mdnsName(id), found{p})

@@ -37,9 +37,9 @@ type Peer struct {
 	news   chan struct{}  // wakes the one that calls Config.Changed
 
 	joins bucket // attempts to get a membership here
-	mdns  io.Closer
 
 	mu      sync.Mutex
+	mdns    io.Closer // nil: it does not look around
 	own     ownCapacity
 	joining map[peer.ID]int // whom this peer wants a membership of
 	closing bool

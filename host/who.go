@@ -10,7 +10,6 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/libp2p/go-libp2p/core/peerstore"
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/libp2p/go-libp2p/core/record"
 	ma "github.com/multiformats/go-multiaddr"
@@ -51,7 +50,7 @@ func (p *Peer) lookUp(ctx context.Context, l lookup) {
 	}
 }
 
-func (p *Peer) ask(ctx context.Context, whom, about peer.ID) error {
+func (p *Peer) ask(ctx context.Context, whom, about peer.ID) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
 	defer cancel()
 	did, err := DIDOf(about)
@@ -62,7 +61,7 @@ func (p *Peer) ask(ctx context.Context, whom, about peer.ID) error {
 	if err != nil {
 		return err
 	}
-	defer s.Reset()
+	defer func() { done(s, err) }()
 	s.SetDeadline(time.Now().Add(greetTimeout))
 	if err := writeFrame(s, []item{{itemDID, []byte(did)}}); err != nil {
 		return err
@@ -71,7 +70,6 @@ func (p *Peer) ask(ctx context.Context, whom, about peer.ID) error {
 	if err != nil {
 		return err
 	}
-	s.Close()
 	p.learnRecords(items)
 	if env := first(items, itemCapacity); env != nil && p.door.gossips(p.door.relation(about)) {
 		p.table.capacity(did, env)
@@ -80,16 +78,14 @@ func (p *Peer) ask(ctx context.Context, whom, about peer.ID) error {
 	return nil
 }
 
-func (p *Peer) answerWho(s network.Stream) {
-	defer s.Reset()
-	s.SetDeadline(time.Now().Add(greetTimeout))
+func (p *Peer) answerWho(s network.Stream) error {
 	items, err := readFrame(bufio.NewReader(s), maxGreeting)
 	if err != nil {
-		return
+		return err
 	}
 	id, err := IDOf(job.DID(first(items, itemDID)))
 	if err != nil {
-		return
+		return err
 	}
 	answer := p.record(id)
 	if id == p.id {
@@ -97,9 +93,7 @@ func (p *Peer) answerWho(s network.Stream) {
 	} else if env := p.table.envelope(id); env != nil {
 		answer = append(answer, item{itemCapacity, env})
 	}
-	if writeFrame(s, answer) == nil {
-		s.Close()
-	}
+	return writeFrame(s, answer)
 }
 
 // record returns the credential and the signed addresses of a member.
@@ -114,14 +108,30 @@ func (p *Peer) record(id peer.ID) []item {
 	} else if p.door.relation(id) == Nobody {
 		return nil
 	}
-	if book, ok := peerstore.GetCertifiedAddrBook(p.raw.Peerstore()); ok {
-		if env := book.GetPeerRecord(id); env != nil {
-			if b, err := env.Marshal(); err == nil && len(b) <= maxRecord {
-				items = append(items, item{itemAddrs, b})
-			}
-		}
+	if r := p.book.record(id); r != nil {
+		items = append(items, item{itemAddrs, r})
 	}
 	return items
+}
+
+// ownRecord returns this peer's addresses, signed; nil if it listens nowhere.
+func (p *Peer) ownRecord() []byte {
+	addrs := p.raw.Addrs()
+	if len(addrs) == 0 {
+		return nil
+	}
+	rec := peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: p.id, Addrs: addrs[:min(len(addrs), maxKnownAddrs)]})
+	env, err := record.Seal(rec, p.raw.Peerstore().PrivKey(p.id))
+	if err != nil {
+		p.cfg.Log.Error("sign own addresses", "err", err)
+		return nil
+	}
+	b, err := env.Marshal()
+	if err != nil {
+		p.cfg.Log.Error("sign own addresses", "err", err)
+		return nil
+	}
+	return b
 }
 
 // records returns up to n records of members other than id, taken at random.
@@ -181,12 +191,8 @@ func (p *Peer) learnAddrs(b []byte) error {
 		return nil
 	}
 	rec.Addrs = rec.Addrs[:min(len(rec.Addrs), maxKnownAddrs)]
-	if book, ok := peerstore.GetCertifiedAddrBook(p.raw.Peerstore()); ok {
-		if _, err := book.ConsumePeerRecord(env, recordLife); err != nil {
-			return err
-		}
-	}
-	if p.book.learn(rec.PeerID, texts(rec.Addrs)) {
+	if p.book.learn(rec.PeerID, texts(rec.Addrs), b, rec.Seq) {
+		p.raw.Peerstore().AddAddrs(rec.PeerID, rec.Addrs, recordLife)
 		p.wake()
 	}
 	return nil

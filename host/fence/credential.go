@@ -24,24 +24,31 @@ func (c Credential) Equal(d Credential) bool {
 // Clocks of two machines may differ by Skew.
 const Skew = 5 * time.Minute
 
+// shown is a credential whose signatures were checked.
+type shown struct {
+	Credential
+	m job.Membership
+	d job.Membership // the delegation; zero if the fence's key issued m
+}
+
 // read checks the signatures and that each issuer may, by what is in c alone: neither
 // whether it has expired nor what was revoked.
-func (c Credential) read(fence job.DID) (m, delegation job.Membership, err error) {
-	m, err = job.DecodeMembership(c.Membership)
+func (c Credential) read(fence job.DID) (shown, error) {
+	m, err := job.DecodeMembership(c.Membership)
 	if err != nil {
-		return m, delegation, err
+		return shown{}, err
 	}
 	if m.Fence != fence {
-		return m, delegation, fmt.Errorf("a membership of another fence, %s", m.Fence)
+		return shown{}, fmt.Errorf("a membership of another fence, %s", m.Fence)
 	}
 	if m.Issuer == fence {
 		if len(c.Delegation) > 0 {
-			return m, delegation, errors.New("a delegation that nothing needs")
+			return shown{}, errors.New("a delegation that nothing needs")
 		}
-		return m, delegation, nil
+		return shown{Credential: c, m: m}, nil
 	}
-	delegation, err = readDelegation(c.Delegation, fence, m.Issuer, m.Issued)
-	return m, delegation, err
+	d, err := readDelegation(c.Delegation, fence, m.Issuer, m.Issued)
+	return shown{c, m, d}, err
 }
 
 // readDelegation checks that issuer was an admin of fence at the time at, in ms.

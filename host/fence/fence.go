@@ -31,7 +31,7 @@ type Fence struct {
 	mu      sync.RWMutex
 	id      job.DID            // "": none
 	key     ed25519.PrivateKey // the fence's; nil: held elsewhere
-	own     Credential
+	own     shown
 	roster  roster
 	invites map[string]invite // by hashOf the secret
 }
@@ -68,7 +68,7 @@ func (f *Fence) ID() job.DID {
 func (f *Fence) Own() Credential {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	return f.own
+	return f.own.Credential
 }
 
 // Init makes a new fence, whose key stays in this repo, and the repo its first admin.
@@ -104,10 +104,16 @@ func (s *state) issueOwn(now time.Time) error {
 }
 
 // issue signs a membership, by the fence's key if it is here, else by this repo's.
-func (s *state) issue(member job.DID, role job.Role, now time.Time) (Credential, error) {
+func (s *state) issue(member job.DID, role job.Role, now time.Time) (shown, error) {
+	issued := now.UnixMilli()
+	for k, n := range s.roster.notices {
+		if k.member == member {
+			issued = max(issued, n.Issued+1) // whoever revoked it may have had another clock
+		}
+	}
 	m := job.Membership{
 		Fence: s.id, Member: member, Role: role,
-		Issued: now.UnixMilli(), Expires: now.Add(MembershipLife).UnixMilli(),
+		Issued: issued, Expires: issued + job.MaxMembershipLife,
 	}
 	key := s.key
 	if key == nil {
@@ -115,16 +121,17 @@ func (s *state) issue(member job.DID, role job.Role, now time.Time) (Credential,
 	}
 	b, err := m.Sign(key)
 	if err != nil {
-		return Credential{}, err
+		return shown{}, err
 	}
 	c := Credential{Membership: b}
 	if s.key == nil {
 		c.Delegation = s.own.Membership
 	}
-	if _, err := s.roster.check(c, now); err != nil {
-		return Credential{}, fmt.Errorf("issue a membership: %w", err)
+	got, err := s.roster.check(c, now)
+	if err != nil {
+		return shown{}, fmt.Errorf("issue a membership: %w", err)
 	}
-	return c, nil
+	return got, nil
 }
 
 // admin reports why this repo cannot issue anything.
@@ -135,11 +142,10 @@ func (s *state) admin(now time.Time) error {
 	if s.key != nil {
 		return nil
 	}
-	m, err := s.roster.check(s.own, now)
-	if err != nil {
+	if err := s.roster.holds(s.own, now); err != nil {
 		return fmt.Errorf("this repo is no member of the fence: %w", err)
 	}
-	if m.Role != job.RoleAdmin {
+	if s.own.m.Role != job.RoleAdmin {
 		return errors.New("this repo is no admin of the fence")
 	}
 	return nil
@@ -153,18 +159,17 @@ func (f *Fence) Check(d job.DID, now time.Time) (job.Role, error) {
 	if f.id == "" {
 		return "", ErrNoFence
 	}
-	c, ok := f.roster.members[d]
+	s, ok := f.roster.members[d]
 	if d == f.me {
-		c, ok = f.own, len(f.own.Membership) > 0
+		s, ok = f.own, true
 	}
 	if !ok {
 		return "", fmt.Errorf("%s has not shown a membership", d)
 	}
-	m, err := f.roster.check(c, now)
-	if err != nil {
+	if err := f.roster.holds(s, now); err != nil {
 		return "", err
 	}
-	return m.Role, nil
+	return s.m.Role, nil
 }
 
 // Admit checks the credential that d shows and remembers it.
@@ -174,33 +179,32 @@ func (f *Fence) Admit(d job.DID, c Credential, now time.Time) (job.Role, error) 
 	if f.id == "" {
 		return "", ErrNoFence
 	}
-	m, err := f.roster.check(c, now)
+	old, ok := f.roster.members[d]
+	if ok && old.Equal(c) && f.roster.holds(old, now) == nil {
+		return old.m.Role, nil
+	}
+	got, err := f.roster.check(c, now)
 	if err != nil {
 		return "", err
 	}
-	if m.Member != d {
-		return "", fmt.Errorf("%s shows the membership of %s", d, m.Member)
+	if got.m.Member != d {
+		return "", fmt.Errorf("%s shows the membership of %s", d, got.m.Member)
 	}
-	if old, ok := f.roster.members[d]; ok {
-		if o, err := f.roster.check(old, now); err == nil && o.Expires >= m.Expires {
-			return m.Role, nil
-		}
+	if ok && old.m.Expires >= got.m.Expires && f.roster.holds(old, now) == nil {
+		return got.m.Role, nil
 	}
-	return m.Role, f.change(func(s *state) error { return s.remember(d, c, now) })
+	return got.m.Role, f.change(func(s *state) error { return s.remember(got, now) })
 }
 
 // remember keeps a member, in place of one that is none any more if there are many.
-func (s *state) remember(d job.DID, c Credential, now time.Time) error {
-	if _, ok := s.roster.members[d]; !ok && len(s.roster.members) >= maxMembers {
-		maps.DeleteFunc(s.roster.members, func(_ job.DID, c Credential) bool {
-			_, err := s.roster.check(c, now)
-			return err != nil
-		})
+func (s *state) remember(c shown, now time.Time) error {
+	if _, ok := s.roster.members[c.m.Member]; !ok && len(s.roster.members) >= maxMembers {
+		maps.DeleteFunc(s.roster.members, func(_ job.DID, old shown) bool { return s.roster.holds(old, now) != nil })
 		if len(s.roster.members) >= maxMembers {
 			return fmt.Errorf("the fence has %d members, at most %d", len(s.roster.members), maxMembers)
 		}
 	}
-	s.roster.members[d] = c
+	s.roster.members[c.m.Member] = c
 	return nil
 }
 
@@ -208,12 +212,8 @@ func (s *state) remember(d job.DID, c Credential, now time.Time) error {
 func (f *Fence) Credential(d job.DID, now time.Time) (Credential, bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	c, ok := f.roster.members[d]
-	if !ok {
-		return c, false
-	}
-	_, err := f.roster.check(c, now)
-	return c, err == nil
+	s, ok := f.roster.members[d]
+	return s.Credential, ok && f.roster.holds(s, now) == nil
 }
 
 // Members returns who was seen, by DID, with those that are no members any more.
@@ -222,12 +222,12 @@ func (f *Fence) Members(now time.Time) []Member {
 	defer f.mu.RUnlock()
 	all := make([]Member, 0, len(f.roster.members))
 	for _, d := range slices.Sorted(maps.Keys(f.roster.members)) {
-		m, err := f.roster.check(f.roster.members[d], now)
+		s := f.roster.members[d]
 		row := Member{
-			DID: d, Role: m.Role, Issuer: m.Issuer,
-			Issued: time.UnixMilli(m.Issued).UTC(), Expires: time.UnixMilli(m.Expires).UTC(),
+			DID: d, Role: s.m.Role, Issuer: s.m.Issuer,
+			Issued: time.UnixMilli(s.m.Issued).UTC(), Expires: time.UnixMilli(s.m.Expires).UTC(),
 		}
-		if err != nil {
+		if err := f.roster.holds(s, now); err != nil {
 			row.Why = err.Error()
 		}
 		all = append(all, row)
@@ -246,25 +246,22 @@ func (f *Fence) Adopt(id job.DID, c Credential, now time.Time) error {
 	if f.id == "" {
 		r = newRoster(id)
 	}
-	m, err := r.check(c, now)
-	if err == nil && m.Member != f.me {
-		err = fmt.Errorf("a membership of %s", m.Member)
+	own, err := r.check(c, now)
+	if err == nil && own.m.Member != f.me {
+		err = fmt.Errorf("a membership of %s", own.m.Member)
 	}
 	if err != nil {
 		return fmt.Errorf("join the fence: %w", err)
 	}
 	return f.change(func(s *state) error {
-		s.id = id
-		if s.roster.fence == "" {
-			s.roster = newRoster(id)
-		}
-		s.own, s.roster.members[s.me] = c, c
+		s.id, s.roster, s.own = id, r.clone(), own
+		s.roster.members[s.me] = own
 		return nil
 	})
 }
 
-// Leave forgets the fence: membership, members, invitations. The key of the fence, if it
-// is here, stays in its file.
+// Leave forgets the fence: membership, members, invitations. The repo that holds the
+// fence's key cannot.
 func (f *Fence) Leave() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -272,7 +269,7 @@ func (f *Fence) Leave() error {
 		return errors.New("this repo holds the key of the fence: without it nobody could renew its admins")
 	}
 	return f.change(func(s *state) error {
-		s.id, s.own, s.roster, s.invites = "", Credential{}, newRoster(""), map[string]invite{}
+		s.id, s.own, s.roster, s.invites = "", shown{}, newRoster(""), map[string]invite{}
 		return nil
 	})
 }

@@ -35,7 +35,7 @@ const (
 type state struct {
 	self, key ed25519.PrivateKey
 	me, id    job.DID
-	own       Credential
+	own       shown
 	roster    roster
 	invites   map[string]invite
 }
@@ -92,9 +92,9 @@ type fileNotice struct {
 }
 
 func (s *state) file() file {
-	out := file{Fence: s.id, Own: s.own, Members: []fileMember{}, Revoked: []fileNotice{}, Invites: s.invites}
+	out := file{Fence: s.id, Own: s.own.Credential, Members: []fileMember{}, Revoked: []fileNotice{}, Invites: s.invites}
 	for _, d := range slices.Sorted(maps.Keys(s.roster.members)) {
-		out.Members = append(out.Members, fileMember{d, s.roster.members[d]})
+		out.Members = append(out.Members, fileMember{d, s.roster.members[d].Credential})
 	}
 	for _, n := range s.roster.sorted() {
 		out.Revoked = append(out.Revoked, fileNotice{n.Member, n.Notice})
@@ -119,6 +119,7 @@ func Open(dir string, self ed25519.PrivateKey) (*Fence, error) {
 	path := filepath.Join(dir, rosterFile)
 	b, err := smallfile.Read(path, maxRoster)
 	if errors.Is(err, fs.ErrNotExist) {
+		f.key = nil // of a fence whose making was cut short
 		return f, nil
 	}
 	if err == nil {
@@ -141,27 +142,43 @@ func (f *Fence) readRoster(b []byte) error {
 		return errors.New("more after the roster")
 	}
 	if in.Fence == "" {
+		f.key = nil // of a fence whose making was cut short
 		return nil
 	}
 	if f.key != nil && didOf(f.key) != in.Fence {
 		return fmt.Errorf("the key in %s is not that of the fence %s", keyFile, in.Fence)
 	}
-	f.id, f.own, f.roster = in.Fence, in.Own, newRoster(in.Fence)
-	if m, _, err := in.Own.read(in.Fence); err != nil || m.Member != f.me {
-		return fmt.Errorf("own membership: of %q: %w", m.Member, err)
+	own, err := in.Own.read(in.Fence)
+	if err != nil {
+		return fmt.Errorf("own membership: %w", err)
 	}
+	if own.m.Member != f.me {
+		return fmt.Errorf("own membership: it is that of %s", own.m.Member)
+	}
+	f.id, f.own, f.roster = in.Fence, own, newRoster(in.Fence)
 	for _, m := range in.Members {
-		if got, _, err := m.read(in.Fence); err != nil || got.Member != m.DID {
+		got, err := m.read(in.Fence)
+		if err != nil {
 			return fmt.Errorf("member %s: %w", m.DID, err)
 		}
-		f.roster.members[m.DID] = m.Credential
+		if got.m.Member != m.DID {
+			return fmt.Errorf("member %s: it is the membership of %s", m.DID, got.m.Member)
+		}
+		f.roster.members[m.DID] = got
 	}
 	for _, n := range in.Revoked {
 		v, err := job.DecodeRevocation(n.Revocation)
-		if err != nil || v.Member != n.DID || v.Fence != in.Fence {
+		if err == nil && (v.Member != n.DID || v.Fence != in.Fence) {
+			err = fmt.Errorf("it is of %s, in %s", v.Member, v.Fence)
+		}
+		var d job.Membership
+		if err == nil && v.Issuer != in.Fence {
+			d, err = readDelegation(n.Delegation, in.Fence, v.Issuer, v.Issued)
+		}
+		if err != nil {
 			return fmt.Errorf("revocation of %s: %w", n.DID, err)
 		}
-		f.roster.notices[noticeKey{v.Member, v.Issuer}] = notice{n.Notice, v}
+		f.roster.notices[noticeKey{v.Member, v.Issuer}] = notice{n.Notice, v, d}
 	}
 	if in.Invites != nil {
 		f.invites = in.Invites

@@ -48,7 +48,7 @@ func (f *Fence) Invite(i Invitation, now time.Time) (secret [16]byte, err error)
 	if secret, err = newSecret(); err != nil {
 		return secret, fmt.Errorf("make an invitation: %w", err)
 	}
-	return secret, f.change(func(s *state) error {
+	err = f.change(func(s *state) error {
 		if err := s.admin(now); err != nil {
 			return err
 		}
@@ -62,6 +62,7 @@ func (f *Fence) Invite(i Invitation, now time.Time) (secret [16]byte, err error)
 		s.invites[hashOf(secret)] = invite{i.Role, i.Uses, now.Add(i.Expires).UTC()}
 		return nil
 	})
+	return secret, err
 }
 
 // Redeem gives member a credential for a secret, whose use is on disk before it returns.
@@ -74,28 +75,30 @@ func (f *Fence) Redeem(secret [16]byte, member job.DID, now time.Time) (c Creden
 	if !ok || now.After(i.Expires) {
 		return c, ErrInvitation
 	}
-	return c, f.change(func(s *state) error {
+	err = f.change(func(s *state) error {
 		if err := s.admin(now); err != nil {
 			return err
 		}
-		if c, err = s.issue(member, i.Role, now); err != nil {
+		got, err := s.issue(member, i.Role, now)
+		if err != nil {
 			return err
 		}
+		c = got.Credential
 		if i.Uses--; i.Uses > 0 {
 			s.invites[h] = i
 		} else {
 			delete(s.invites, h)
 		}
-		return s.remember(member, c, now)
+		return s.remember(got, now)
 	})
+	return c, err
 }
 
 // Due reports whether this repo's membership ends within RenewBefore.
 func (f *Fence) Due(now time.Time) bool {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
-	m, _, err := f.own.read(f.id)
-	return f.id != "" && err == nil && now.Add(RenewBefore).UnixMilli() >= m.Expires
+	return f.id != "" && now.Add(RenewBefore).UnixMilli() >= f.own.m.Expires
 }
 
 // Renew gives a member whose membership ends within RenewBefore a new one of the same
@@ -108,12 +111,12 @@ func (f *Fence) Renew(member job.DID, now time.Time) (c Credential, err error) {
 	if !ok {
 		return c, fmt.Errorf("%s is no member", member)
 	}
-	return c, f.change(func(s *state) error {
+	err = f.change(func(s *state) error {
 		if err := s.admin(now); err != nil {
 			return err
 		}
-		m, err := s.roster.check(old, now)
-		switch {
+		err := s.roster.holds(old, now)
+		switch m := old.m; {
 		case err != nil && (member != s.me || s.key == nil || errors.Is(err, ErrRevoked)):
 			return err
 		case now.Add(RenewBefore).UnixMilli() < m.Expires:
@@ -123,14 +126,17 @@ func (f *Fence) Renew(member job.DID, now time.Time) (c Credential, err error) {
 		case member == s.me && s.key == nil:
 			return errors.New("another admin renews this one")
 		}
-		if c, err = s.issue(member, m.Role, now); err != nil {
+		got, err := s.issue(member, old.m.Role, now)
+		if err != nil {
 			return err
 		}
+		c = got.Credential
 		if member == s.me {
-			s.own = c
+			s.own = got
 		}
-		return s.remember(member, c, now)
+		return s.remember(got, now)
 	})
+	return c, err
 }
 
 // Revoke ends the membership of a member, and, of an admin, those that it issued. It
@@ -141,18 +147,14 @@ func (f *Fence) Revoke(member job.DID, now time.Time) (all []Notice, err error) 
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return all, f.change(func(s *state) error {
+	err = f.change(func(s *state) error {
 		if err := s.admin(now); err != nil {
 			return err
 		}
 		if member == s.me {
 			return errors.New("an admin does not revoke itself")
 		}
-		admin := false
-		if c, ok := s.roster.members[member]; ok {
-			m, _, err := c.read(s.id)
-			admin = err == nil && m.Role == job.RoleAdmin
-		}
+		admin := s.roster.members[member].m.Role == job.RoleAdmin
 		if admin && s.key == nil {
 			return errors.New("only the repo that holds the fence's key revokes an admin")
 		}
@@ -172,6 +174,7 @@ func (f *Fence) Revoke(member job.DID, now time.Time) (all []Notice, err error) 
 		}
 		return nil
 	})
+	return all, err
 }
 
 func (s *state) revoke(member job.DID, now time.Time) (Notice, error) {
@@ -223,16 +226,4 @@ func (f *Fence) Notices() ([]Notice, [32]byte) {
 		all = append(all, n.Notice)
 	}
 	return all, f.roster.digest()
-}
-
-// Inviting reports whether an invitation is open here.
-func (f *Fence) Inviting(now time.Time) bool {
-	f.mu.RLock()
-	defer f.mu.RUnlock()
-	for _, i := range f.invites {
-		if now.Before(i.Expires) {
-			return true
-		}
-	}
-	return false
 }

@@ -35,37 +35,46 @@ const revocationLife = job.MaxMembershipLife*time.Millisecond + 2*Skew
 // does not depend on the order in which they were seen.
 type roster struct {
 	fence   job.DID
-	members map[job.DID]Credential
+	members map[job.DID]shown
 	notices map[noticeKey]notice
 }
 
 type noticeKey struct{ member, issuer job.DID }
 
+// notice is one whose signatures were checked.
 type notice struct {
 	Notice
 	job.Revocation
+	d job.Membership // the delegation; zero if the fence's key issued it
 }
 
 func newRoster(fence job.DID) roster {
-	return roster{fence, map[job.DID]Credential{}, map[noticeKey]notice{}}
+	return roster{fence, map[job.DID]shown{}, map[noticeKey]notice{}}
 }
 
-// check returns the membership that c proves at now. Its member is not compared with
-// anybody.
-func (r *roster) check(c Credential, now time.Time) (job.Membership, error) {
-	m, d, err := c.read(r.fence)
+// check returns what c proves at now. Its member is not compared with anybody.
+func (r *roster) check(c Credential, now time.Time) (shown, error) {
+	s, err := c.read(r.fence)
 	if err == nil {
-		err = current(m, now)
+		err = r.holds(s, now)
 	}
-	if err == nil {
-		err = r.revoked(m)
+	return s, err
+}
+
+// holds reports why s proves nothing at now.
+func (r *roster) holds(s shown, now time.Time) error {
+	if err := current(s.m, now); err != nil {
+		return err
 	}
-	if err == nil && m.Issuer != r.fence {
-		if e := r.revoked(d); e != nil {
-			err = fmt.Errorf("who issued the membership: %w", e)
+	if err := r.revoked(s.m); err != nil {
+		return err
+	}
+	if s.m.Issuer != r.fence {
+		if err := r.revoked(s.d); err != nil {
+			return fmt.Errorf("who issued the membership: %w", err)
 		}
 	}
-	return m, err
+	return nil
 }
 
 // ErrRevoked says that a member was sent away.
@@ -109,8 +118,9 @@ func (r *roster) add(n Notice, now time.Time) (bool, error) {
 	if v.Issuer == r.fence && len(n.Delegation) > 0 {
 		return false, errors.New("revocation: a delegation that nothing needs")
 	}
+	var d job.Membership
 	if v.Issuer != r.fence {
-		d, err := readDelegation(n.Delegation, r.fence, v.Issuer, v.Issued)
+		d, err = readDelegation(n.Delegation, r.fence, v.Issuer, v.Issued)
 		if err == nil {
 			err = r.revoked(d)
 		}
@@ -122,7 +132,7 @@ func (r *roster) add(n Notice, now time.Time) (bool, error) {
 	if err := r.room(k); err != nil {
 		return false, err
 	}
-	r.notices[k] = notice{n, v}
+	r.notices[k] = notice{n, v, d}
 	r.purge()
 	return true, nil
 }
@@ -143,15 +153,10 @@ func (r *roster) room(k noticeKey) error {
 	return nil
 }
 
-// purge drops what admins said that are none any more, and the members that no
-// longer are.
+// purge drops what admins said that are none any more.
 func (r *roster) purge() {
 	maps.DeleteFunc(r.notices, func(k noticeKey, n notice) bool {
-		if k.issuer == r.fence {
-			return false
-		}
-		d, err := job.DecodeMembership(n.Delegation)
-		return err != nil || r.revoked(d) != nil
+		return k.issuer != r.fence && r.revoked(n.d) != nil
 	})
 }
 
