@@ -1,6 +1,7 @@
 package scheduler
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"math/rand/v2"
@@ -17,7 +18,7 @@ func (p *Placement) ask(now time.Time) {
 	p.round++
 	p.retryAt, p.asked = time.Time{}, 0
 	p.askUntil = now.Add(p.cfg.Window)
-	for _, q := range p.order {
+	for _, q := range p.met {
 		if q != p.self && (q.state == peerRefused || q.state == peerBid && !p.fresh(q, now)) {
 			q.state = peerKnown
 		}
@@ -69,7 +70,10 @@ func (p *Placement) askMore(now time.Time) {
 		q.set(peerAsked, "", "its answer is waited for")
 		q.open, q.attempt, q.askedAt = true, p.round, now
 		q.bid = job.Bid{}
-		q.asked++
+		if !q.met {
+			q.met = true
+			p.met = append(p.met, q)
+		}
 		q.rec = p.line(q)
 		to = append(to, q.did)
 	}
@@ -99,34 +103,31 @@ func (p *Placement) choose(fits []*peer, n int) []*peer {
 		return fits
 	}
 	p.random().Shuffle(len(fits), func(i, j int) { fits[i], fits[j] = fits[j], fits[i] })
-	slices.SortStableFunc(fits, func(a, b *peer) int {
-		return better(p.attraction(a), p.attraction(b))
-	})
 	holders := 0
-	for holders < len(fits) && fits[holders].holder {
-		holders++
+	for _, q := range fits {
+		q.draw = p.attraction(q)
+		if q.holder {
+			holders++
+		}
 	}
+	slices.SortStableFunc(fits, func(a, b *peer) int { return cmp.Compare(b.draw, a.draw) })
 	others := min(len(fits)-holders, max(n/4, n-holders))
-	chosen := slices.Clone(fits[:n-others])
-	return append(chosen, fits[holders:holders+others]...)
+	return slices.Concat(fits[:n-others], fits[holders:holders+others])
 }
 
-// attraction orders whom to ask: compared place by place, the larger comes first.
-func (p *Placement) attraction(q *peer) (a [3]float64) {
+// attraction orders whom to ask, the largest first.
+func (p *Placement) attraction(q *peer) (a float64) {
 	if q.holder {
-		a[0] = 1
+		a += 8
 	}
 	switch {
 	case q.hint > 0:
-		a[1] = 2
+		a += 4
 	case q.hint < 0:
-		a[1] = 1
+		a += 2
 	}
-	a[2] = met(p.req.Job, q.capacity)
-	return a
+	return a + met(p.req.Job, q.capacity)
 }
-
-func better(a, b [3]float64) int { return slices.Compare(b[:], a[:]) }
 
 // random is a source of its own for each round of each job.
 func (p *Placement) random() *rand.Rand {
@@ -184,7 +185,7 @@ func (p *Placement) enough() bool {
 		return true
 	}
 	good, open := 0, 0
-	for _, q := range p.order {
+	for _, q := range p.met {
 		switch {
 		case q.state == peerAsked:
 			open++
@@ -207,7 +208,7 @@ func (p *Placement) closeWindow(now time.Time) {
 		return
 	}
 	p.askUntil = time.Time{}
-	for _, q := range p.order {
+	for _, q := range p.met {
 		if q.state == peerAsked {
 			q.set(peerRefused, CodeSilent, "it did not answer within "+round(now.Sub(q.askedAt)))
 			q.rec = p.line(q)

@@ -17,8 +17,9 @@ type peer struct {
 	code  string // why, of a state that is no bid
 	why   string
 
-	asked   int // rounds in which it was asked
-	attempt int // of the Job that it was asked for last
+	met     bool    // it was asked
+	draw    float64 // how much it attracts an Ask
+	attempt int     // of the Job that it was asked for last
 	askedAt time.Time
 	bid     job.Bid
 	bidAt   time.Time

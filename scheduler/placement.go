@@ -18,6 +18,7 @@ type Placement struct {
 	self  *peer // nil until Start
 	peers map[job.DID]*peer
 	order []*peer // as they were met, Self first
+	met   []*peer // those of them that were asked, and Self: most steps look at no other
 	slots []slot  // one for each replica
 
 	round     int       // of asking, from 0; -1 before the first
@@ -101,6 +102,7 @@ func (p *Placement) take(ev Event, now time.Time) {
 // runs here and nothing is sent.
 func (p *Placement) start(ev Start, now time.Time) {
 	p.self = p.known(p.req.Self)
+	p.met = append(p.met, p.self)
 	p.self.capacity = ev.Capacity
 	p.self.bid, p.self.bidAt = ev.Self, now
 	switch {
@@ -158,7 +160,7 @@ func (p *Placement) advance(now time.Time) {
 // again after a pause, unless that is no use.
 func (p *Placement) fill(n int, now time.Time) {
 	bids := 0
-	for _, q := range p.order {
+	for _, q := range p.met {
 		if p.awardable(q, now) {
 			bids++
 		}
@@ -200,7 +202,7 @@ func (p *Placement) due() (at time.Time) {
 	for i := range p.slots {
 		sooner(p.slots[i].due())
 	}
-	for _, q := range p.order {
+	for _, q := range p.met {
 		if q.open && q.state == peerBid && q != p.self {
 			sooner(q.bidAt.Add(p.cfg.BidAge))
 		}
@@ -242,7 +244,7 @@ func (p *Placement) fail(code, why, hint string, now time.Time) {
 			q.why = "its run was ended: " + why
 		}
 	}
-	for _, q := range p.order {
+	for _, q := range p.met {
 		q.taken = false
 	}
 	p.closeAll(reason)
@@ -253,27 +255,25 @@ func (p *Placement) fail(code, why, hint string, now time.Time) {
 func (p *Placement) end(why string) {
 	p.ended = true
 	p.rec.Ended = why
-	for _, q := range p.order {
+	for _, q := range p.met {
 		if q.state == peerAsked {
 			q.set(peerRefused, CodeUnneeded, "the job ended before its answer")
 			q.bid = job.Bid{}
 		}
-		if q.asked > 0 {
-			q.rec = p.line(q)
-		}
+		q.rec = p.line(q)
 	}
 }
 
 // closeAll ends every conversation that is still open.
 func (p *Placement) closeAll(why CloseReason) {
-	for _, q := range p.order {
+	for _, q := range p.met {
 		p.close(q, why)
 	}
 }
 
 // closeStale ends the conversations whose bids are too old to be taken.
 func (p *Placement) closeStale(now time.Time) {
-	for _, q := range p.order {
+	for _, q := range p.met {
 		if q.state == peerBid && q.open && !p.fresh(q, now) {
 			p.close(q, CloseLost)
 		}

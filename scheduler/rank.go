@@ -15,7 +15,7 @@ import (
 // best is the best bid that can be awarded; nil: none.
 func (p *Placement) best(now time.Time) *peer {
 	var bids []*peer
-	for _, q := range p.order {
+	for _, q := range p.met {
 		if p.awardable(q, now) {
 			p.price(q)
 			bids = append(bids, q)
