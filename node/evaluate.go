@@ -11,22 +11,43 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/host/exchange"
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// evaluation is one run on its way to an Outcome.
+// What a run is at, as beats say it.
+const (
+	phaseQueue   = "queue"
+	phaseFetch   = "fetch"
+	phaseCompile = "compile"
+	phaseRun     = "run"
+	phasePack    = "pack"
+)
+
+// evaluation is one run of a Task on this machine, on its way to an Outcome: for a
+// client, for a job that was submitted, or for another peer.
 type evaluation struct {
 	node    *Node
-	session *store.Session // keeps inputs and output until the pin does
+	session *store.Session // keeps inputs and output until a pin does
 	self    host.Identity
 	r       api.Request
 	task    dag.Block
 	expires time.Time
-	blocks  []dag.Block    // to be committed
-	records []store.Record // the same
+	slots   slots              // nil: the node's places
+	source  *exchange.Session  // nil: all must be here
+	phase   func(phase string) // told what the run is at; nil: nobody asks
+	answers answers            // what the Receipt answers
+	blocks  []dag.Block        // to be committed
+	records []store.Record     // the same
+}
+
+// answers is the award that a Receipt answers; the zero value is nobody's.
+type answers struct {
+	job   cid.Cid
+	lease []byte
 }
 
 // run evaluates the Task and fills in j what came of it. Its error is an *api.Error,
@@ -53,6 +74,7 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 	j.Result, j.Fault = &result.Outcome, clip(result.Fault)
 	j.Refs = result.Refs[:min(len(result.Refs), maxRefs)]
 	j.Compile, j.Run = result.Compile, result.Elapsed
+	j.Where = string(e.self.DID)
 	return apiError(ctx, e.attest(ctx, j, executor.Traits(), began.Sub(asked)))
 }
 
@@ -87,6 +109,10 @@ func (e *evaluation) hold(ctx context.Context, roots []root) error {
 	if err := e.session.Protect(ctx, append(cids, e.r.Local...)...); err != nil {
 		return err
 	}
+	e.blocks = append(e.blocks, e.task)
+	if e.source != nil {
+		return nil
+	}
 	for _, r := range roots {
 		has, err := e.session.Has(ctx, r.cid)
 		if err != nil {
@@ -99,13 +125,16 @@ func (e *evaluation) hold(ctx context.Context, roots []root) error {
 			}
 		}
 	}
-	e.blocks = append(e.blocks, e.task)
 	return nil
 }
 
 // execute runs the guest when its turn has come, and says when that was.
 func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []root, w api.Watch, j *api.Job) (runtime.Result, time.Time, error) {
-	p, err := takePlace(ctx, e.node.places)
+	places := e.slots
+	if places == nil {
+		places = e.node.places
+	}
+	p, err := takePlace(ctx, places)
 	if err != nil {
 		return runtime.Result{}, time.Time{}, e.explain(ctx, err)
 	}
@@ -129,14 +158,26 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 	for _, r := range roots[1:] {
 		inputs = append(inputs, r.cid)
 	}
-	made := newSmallBlocks(e.session)
+	var inputsOf dag.Blocks = e.session
+	if e.source != nil {
+		inputsOf = e.source
+	}
+	made := newSmallBlocks(inputsOf)
 	seen := newReads(made, e.r.Task.Mod, inputs)
-	result, err := x.Run(ctx, e.r.Task, e.r.Limits.OrDefault(), runtime.Env{
+	env := runtime.Env{
 		Blocks: seen, Scratch: scratch,
 		Stdout: p.writer(w.Stdout), Stderr: p.writer(w.Stderr), Progress: w.Progress,
 		Trusted: e.r.Trusted,
-	})
+	}
+	if err := e.prepare(ctx, x, env); err != nil {
+		return runtime.Result{}, began, e.explain(ctx, err)
+	}
+	result, err := x.Run(ctx, e.r.Task, e.r.Limits.OrDefault(), env)
 	j.Read = seen.total()
+	if e.source != nil {
+		f := e.source.Fetched()
+		j.Fetched = api.Read{Blocks: int(f.Blocks), Bytes: f.Bytes}
+	}
 	if err == nil {
 		e.blocks = append(e.blocks, made.blocks()...)
 		return result, began, nil
@@ -145,6 +186,26 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 		return runtime.Result{}, began, werr
 	}
 	return runtime.Result{}, began, e.explain(ctx, err)
+}
+
+// prepare gets and compiles the module before the run, if somebody wants to know how
+// far it is.
+func (e *evaluation) prepare(ctx context.Context, x runtime.Executor, env runtime.Env) error {
+	if e.phase == nil {
+		return nil
+	}
+	if e.source != nil {
+		e.phase(phaseFetch)
+		if err := dag.Walk(ctx, e.source, []cid.Cid{e.r.Task.Mod}, dag.WalkOptions{Data: true}, func(dag.Visited) error { return nil }); err != nil {
+			return err
+		}
+	}
+	e.phase(phaseCompile)
+	if err := x.Check(ctx, e.r.Task, e.r.Limits.OrDefault(), env); err != nil {
+		return err
+	}
+	e.phase(phaseRun)
+	return nil
 }
 
 // explain turns an executor's error into an *api.Error.

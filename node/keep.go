@@ -19,21 +19,48 @@ import (
 // j and into what is to be committed. Nothing is signed for an answer from the memo: it
 // says nothing new, and j names the Receipt of the run that it comes from.
 func (e *evaluation) attest(ctx context.Context, j *api.Job, x runtime.Traits, queue time.Duration) error {
+	engine := x.Version
+	if engine == "" {
+		engine = x.Engine
+	}
+	meta := job.Meta{
+		Wall: max(0, j.Run.Milliseconds()), Queue: max(0, queue.Milliseconds()),
+		Arch: goruntime.GOARCH, Engine: engine, Version: e.node.version,
+	}
+	if e.source != nil {
+		f := e.source.Fetched()
+		meta.Fetch, meta.Fetched = max(0, f.Waited.Milliseconds()), uint64(f.Bytes)
+	}
+	if err := e.sign(j, meta); err != nil {
+		return err
+	}
+	return e.remember(ctx, j)
+}
+
+// replay answers another's job from what an earlier run here came to. The Receipt says
+// that nothing ran. Of several replicas each is to run.
+func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, replicas int) (bool, error) {
+	if replicas > 1 {
+		return false, nil
+	}
+	hit, err := e.recall(ctx, w, j)
+	if err != nil || !hit {
+		return false, err
+	}
+	e.blocks = append(e.blocks, e.task)
+	return true, e.sign(j, job.Meta{Arch: goruntime.GOARCH, Version: e.node.version, Replayed: true})
+}
+
+// sign makes the Outcome and the Receipt.
+func (e *evaluation) sign(j *api.Job, meta job.Meta) error {
 	b, err := j.Result.Encode()
 	if err != nil {
 		return fmt.Errorf("the executor's outcome: %w", err)
 	}
 	outcome := dag.NewBlock(cid.DagCBOR, b)
-	engine := x.Version
-	if engine == "" {
-		engine = x.Engine
-	}
 	r := job.Receipt{
-		Issuer: e.self.DID, Task: e.task.CID(), Outcome: outcome.CID(), Issued: e.node.clock().UnixMilli(),
-		Meta: job.Meta{
-			Wall: max(0, j.Run.Milliseconds()), Queue: max(0, queue.Milliseconds()),
-			Arch: goruntime.GOARCH, Engine: engine, Version: e.node.version,
-		},
+		Job: e.answers.job, Lease: e.answers.lease, Issuer: e.self.DID, Task: e.task.CID(), Outcome: outcome.CID(),
+		Issued: e.node.clock().UnixMilli(), Meta: meta,
 	}
 	envelope, err := r.Sign(e.self.Key)
 	if err != nil {
@@ -46,8 +73,8 @@ func (e *evaluation) attest(ctx context.Context, j *api.Job, x runtime.Traits, q
 	}
 	e.blocks = append(e.blocks, outcome, receipt)
 	e.records = append(e.records, records...)
-	j.Outcome, j.Receipt = outcome.CID(), receipt.CID()
-	return e.remember(ctx, j)
+	j.Task, j.Outcome, j.Receipt = e.task.CID(), outcome.CID(), receipt.CID()
+	return nil
 }
 
 // remember enters the memo of a run into what is to be committed. An Outcome that a

@@ -11,6 +11,8 @@ import (
 
 	"golang.org/x/sync/semaphore"
 
+	"github.com/ipfs-liftoff/liftoff/host/exchange"
+	"github.com/ipfs-liftoff/liftoff/host/fence"
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime"
@@ -26,6 +28,7 @@ type Config struct {
 	Version   string            // of liftoff, for receipts
 	Compiler  []string          // the command line of a child that compiles strangers' modules; see wasm.Config
 	Grace     time.Duration     // how long jobs may run on when Serve shall end; 10 seconds
+	Network   *NetworkConfig    // makes it a peer while it serves; nil: it is none
 	Executors runtime.Executors // nil: runtime/wasm, made at the first run. The caller closes its own
 }
 
@@ -42,8 +45,18 @@ type Node struct {
 	version  string   // of liftoff
 	compiler []string // see Config
 	grace    time.Duration
+	coverage *coverage
+	fuel     fuelBook
+	network  *NetworkConfig          // nil: Serve makes it no peer
+	net      atomic.Pointer[network] // nil: it is none now
 
 	serving atomic.Pointer[service] // nil: the process ends with its clients
+
+	lazy struct {
+		sync.Mutex
+		fence     *fence.Fence        // nil: not read yet
+		published *exchange.Published // the same
+	}
 
 	mu             sync.Mutex
 	places         *semaphore.Weighted // nil: not made yet. For runs that execute; first come, first served
@@ -82,6 +95,7 @@ func Open(cfg Config) (*Node, error) {
 		version: cfg.Version, compiler: cfg.Compiler, self: self{store: s},
 		history:   newHistory(s, cfg.Clock, cfg.Log),
 		executors: cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace),
+		coverage: newCoverage(s, cfg.Clock), network: cfg.Network,
 	}
 	n.View = n.Begin()
 	return n, nil

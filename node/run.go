@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/node/request"
 )
 
 // Bounds of a Request and of what a Job's record holds.
@@ -82,24 +83,57 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 		j.State, j.Events = api.JobDone, x.look().Events
 		x.append(&j, doneEvent(j))
 		err = apiError(ctx, e.keep(ctx, j))
+		if err == nil && x.request.Publish {
+			err = n.View.Publish(ctx, j.Result.Root)
+		}
 	}
-	if err != nil && x.submitted && errors.Is(context.Cause(ctx), errLeaving) {
+	if err != nil && x.submitted && errors.Is(context.Cause(ctx), request.ErrReturning) {
 		return j, err // it is taken up by the next process that stays
+	}
+	if err != nil && len(j.Replicas) > 0 && codeIs(err, api.CodeDisagree) {
+		j.State, j.Err, j.Events = api.JobFailed, api.AsError(err), x.look().Events
+		x.append(&j, failedEvent(j))
+		if kerr := e.keepDisagreement(context.WithoutCancel(ctx), j); kerr != nil {
+			n.log.Warn("what replicas disagree about is not kept", "job", j.ID, "error", kerr)
+		}
+		x.finish(j)
+		return j, err
 	}
 	if err != nil {
 		j.State, j.Err, j.Events = api.JobFailed, api.AsError(err), x.look().Events
 		j.Outcome, j.Result, j.Receipt, j.Cached = cid.Undef, nil, cid.Undef, false
-		x.append(&j, api.Event{Kind: api.EventFailed, Text: j.Err.Message, Fields: map[string]string{"code": string(j.Err.Code)}})
+		x.append(&j, failedEvent(j))
 		e.keepFailed(x, j)
 	}
 	x.finish(j)
 	return j, err
 }
 
-// evaluate finds out what the Task comes to and fills in j.
+// evaluate finds out what the Task comes to, here or elsewhere, and fills in j.
 func (n *Node) evaluate(ctx context.Context, x *running, e *evaluation, j *api.Job) error {
+	w := n.net.Load()
+	if w == nil {
+		var leave func()
+		var err error
+		if w, leave, err = n.visit(ctx, x); err != nil {
+			return err
+		}
+		defer leave()
+	}
+	if w != nil {
+		return w.place(ctx, x, e, j)
+	}
 	x.event(api.Event{Kind: api.EventStarted, Text: "runs here"})
 	return e.run(ctx, x.output(), j)
+}
+
+func failedEvent(j api.Job) api.Event {
+	return api.Event{Kind: api.EventFailed, Text: j.Err.Message, Fields: map[string]string{"code": string(j.Err.Code)}}
+}
+
+func codeIs(err error, code api.Code) bool {
+	var e *api.Error
+	return errors.As(err, &e) && e.Code == code
 }
 
 // doneEvent says in a line what came of j.

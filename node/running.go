@@ -11,6 +11,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/node/request"
 	"github.com/ipfs-liftoff/liftoff/node/spool"
 )
 
@@ -33,7 +34,7 @@ type running struct {
 
 	mu      sync.Mutex
 	cancel  context.CancelCauseFunc // nil: it is not carried yet
-	leases  []leased                // the peers that are at it
+	leases  []request.Lease         // the peers that are at it
 	stopped error                   // why it shall end, before it was carried
 	job     api.Job                 // as others see it
 	changed chan struct{}           // closed, and replaced, at an event; nil: nobody waits

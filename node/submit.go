@@ -10,6 +10,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/node/request"
 	"github.com/ipfs-liftoff/liftoff/node/spool"
 )
 
@@ -20,16 +21,13 @@ const submissionPrefix = "s/"
 // maxSubmitted is how many submitted jobs may wait and run at once.
 const maxSubmitted = 10_000
 
-// errLeaving is the cause that ends what runs when the process does.
-var errLeaving = errors.New("the process ends")
-
 // submission is the record of a submitted job that has not ended.
 type submission struct {
-	Task    []byte      `json:"task"` // its bytes
-	Request api.Request `json:"request"`
-	Created time.Time   `json:"created"`
-	Expires time.Time   `json:"expires,omitzero"`
-	Leases  []leased    `json:"leases,omitempty"` // the peers that are at it
+	Task    []byte          `json:"task"` // its bytes
+	Request api.Request     `json:"request"`
+	Created time.Time       `json:"created"`
+	Expires time.Time       `json:"expires,omitzero"`
+	Leases  []request.Lease `json:"leases,omitempty"` // the peers that are at it
 }
 
 // submission returns x's record as it is now. x.mu is held.
@@ -185,7 +183,7 @@ func (n *Node) newSpool(r api.Request) *spool.Spool {
 }
 
 // noteLeases writes down which peers are at a submitted job.
-func (n *Node) noteLeases(x *running, leases []leased) error {
+func (n *Node) noteLeases(x *running, leases []request.Lease) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.leases = leases

@@ -55,10 +55,10 @@ var ErrReturning = errors.New("the requester comes back")
 // errClosed is the cause that ends what the Placement has closed.
 var errClosed = errors.New("closed by the requester")
 
-// Do brings the job to its end. self is this node's own price. Its error is a
+// Do brings the job to its end. start has this node's own price. Its error is a
 // *FailedError, the cause of ctx, or a fault of this machine; the Record is there with
 // every error.
-func (r *Run) Do(ctx context.Context, self job.Bid) (Ending, error) {
+func (r *Run) Do(ctx context.Context, start scheduler.Start) (Ending, error) {
 	d := &driver{
 		Run: r, placement: scheduler.NewPlacement(r.Config, r.Request), printed: printed{out: r.World.Output()},
 		events: make(chan event), over: make(chan struct{}),
@@ -67,7 +67,7 @@ func (r *Run) Do(ctx context.Context, self job.Bid) (Ending, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	d.wake = time.NewTimer(time.Hour)
 	d.wake.Stop()
-	err := d.loop(ctx, self)
+	err := d.loop(ctx, start)
 	d.wake.Stop()
 	close(d.over)
 	cancel(errClosed)
@@ -82,8 +82,7 @@ func (r *Run) Do(ctx context.Context, self job.Bid) (Ending, error) {
 	return e, err
 }
 
-func (d *driver) loop(ctx context.Context, self job.Bid) error {
-	start := scheduler.Start{Self: self}
+func (d *driver) loop(ctx context.Context, start scheduler.Start) error {
 	if d.Request.Where != scheduler.Local {
 		start.Peers = d.World.Peers(ctx)
 	}
@@ -166,7 +165,19 @@ func (d *driver) leased() {
 
 // step feeds one event to the Placement and carries out what it says.
 func (d *driver) step(ctx context.Context, ev scheduler.Event) {
+	said := api.Event{Kind: api.EventNote}
 	for _, a := range d.placement.Step(ev, d.Clock()) {
+		switch a := a.(type) {
+		case scheduler.Award:
+			said = api.Event{Kind: api.EventAwarded, Peer: string(a.Peer), Attempt: a.Attempt}
+		case scheduler.RunHere:
+			said = api.Event{Kind: api.EventStarted, Peer: string(d.Request.Self), Attempt: a.Attempt}
+		case scheduler.Note: // of an award: who got it, and why
+			said.Text = a.Text
+			d.World.Event(said)
+			said = api.Event{Kind: api.EventNote}
+			continue
+		}
 		d.act(ctx, a)
 	}
 }
@@ -192,8 +203,6 @@ func (d *driver) act(ctx context.Context, a scheduler.Action) {
 		d.wake.Reset(max(0, a.At.Sub(d.Clock())))
 	case scheduler.Calibrate:
 		d.World.Calibrate(a)
-	case scheduler.Note:
-		d.World.Event(api.Event{Kind: api.EventNote, Text: a.Text})
 	case scheduler.Finish:
 		e := &Ending{Disagree: a.Disagree}
 		for _, w := range a.Winners {
@@ -255,7 +264,6 @@ func (d *driver) announce(ctx context.Context, a scheduler.Announce) {
 func (d *driver) here(ctx context.Context, a scheduler.RunHere) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	d.runs[a.Lease] = &occupation{lease: Lease{Peer: d.Request.Self}, cancel: cancel}
-	d.World.Event(api.Event{Kind: api.EventStarted, Attempt: a.Attempt, Text: "runs here"})
 	d.tasks.Go(func() {
 		defer cancel(nil)
 		r, err := d.World.Here(ctx, a.Sources, d.printed.from())

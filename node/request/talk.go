@@ -9,6 +9,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/market"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -51,7 +52,7 @@ func (d *driver) ask(ctx context.Context, p job.DID, a scheduler.Ask) {
 }
 
 func (d *driver) askOne(ctx context.Context, p job.DID, a scheduler.Ask) (*market.Conversation, job.Bid, error) {
-	id, err := market.PeerOf(p)
+	id, err := host.IDOf(p)
 	if err != nil {
 		return nil, job.Bid{}, err
 	}
@@ -107,7 +108,7 @@ func (d *driver) award(ctx context.Context, a scheduler.Award) {
 func (d *driver) give(ctx context.Context, t *talk, a scheduler.Award, envelope []byte) {
 	var sources []peer.AddrInfo
 	for _, s := range a.Sources {
-		if id, err := market.PeerOf(s); err == nil {
+		if id, err := host.IDOf(s); err == nil {
 			sources = append(sources, d.World.AddrInfo(id))
 		}
 	}
@@ -161,6 +162,7 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 	beat := time.NewTicker(keepAlive)
 	defer beat.Stop()
 	kept := make(chan struct{})
+	began := d.Clock()
 	var r Result
 	var err error
 	go func() {
@@ -183,7 +185,9 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 		d.lost(ctx, p, l, err)
 	default:
 		t.leave(scheduler.CloseOK)
-		d.feed(event{Event: scheduler.Done{Peer: p, Lease: l, Outcome: r.Outcome, Receipt: r.Receipt, Fuel: r.Value.Fuel}, result: &r})
+		d.feed(event{Event: scheduler.Done{
+			Peer: p, Lease: l, Outcome: r.Outcome, Receipt: r.Receipt, Fuel: r.Value.Fuel, Moved: d.Clock().Sub(began),
+		}, result: &r})
 	}
 }
 
@@ -260,7 +264,7 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 }
 
 func (d *driver) reattach(ctx context.Context, l Lease) (*market.Conversation, error) {
-	id, err := market.PeerOf(l.Peer)
+	id, err := host.IDOf(l.Peer)
 	if err != nil {
 		return nil, err
 	}
