@@ -29,6 +29,7 @@ type Config struct {
 	Compiler  []string          // the command line of a child that compiles strangers' modules; see wasm.Config
 	Grace     time.Duration     // how long jobs may run on when Serve shall end; 10 seconds
 	Network   *NetworkConfig    // makes it a peer while it serves; nil: it is none
+	Ready     func()            // called once Serve takes jobs; nil: nobody waits for it
 	Executors runtime.Executors // nil: runtime/wasm, made at the first run. The caller closes its own
 }
 
@@ -47,6 +48,7 @@ type Node struct {
 	grace    time.Duration
 	coverage *coverage
 	fuel     fuelBook
+	ready    func()
 	network  *NetworkConfig          // nil: Serve makes it no peer
 	net      atomic.Pointer[network] // nil: it is none now
 
@@ -95,7 +97,7 @@ func Open(cfg Config) (*Node, error) {
 		version: cfg.Version, compiler: cfg.Compiler, self: self{store: s},
 		history:   newHistory(s, cfg.Clock, cfg.Log),
 		executors: cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace),
-		coverage: newCoverage(s, cfg.Clock), network: cfg.Network,
+		coverage: newCoverage(s, cfg.Clock), network: cfg.Network, ready: cfg.Ready,
 	}
 	n.View = n.Begin()
 	return n, nil

@@ -64,6 +64,9 @@ func (n *Node) Serve(ctx context.Context) error {
 		stop()
 		return errors.Join(fmt.Errorf("serve: %w", err), g.Wait(), closeNetwork(w))
 	}
+	if n.ready != nil {
+		n.ready()
+	}
 	g.Go(func() error {
 		<-ctx.Done()
 		s.drain(w, n.grace, end)

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,7 +33,8 @@ type process struct {
 	rest   []string // the arguments behind "--", which belong to a guest
 	dashes bool     // there was a "--"
 
-	interrupted sync.Once // the user was told
+	interrupted sync.Once    // the user was told
+	linger      atomic.Int64 // how long the end in order may take, a time.Duration; 0: grace
 }
 
 func newProcess(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *process {
@@ -162,7 +164,7 @@ const grace = time.Second
 // endSoon ends the process after the grace, if it is still there: a write to a pipe that
 // nobody reads cannot be stopped. The repo survives it.
 func (p *process) endSoon() {
-	time.Sleep(grace)
+	time.Sleep(cmp.Or(time.Duration(p.linger.Load()), grace))
 	p.sayInterrupted()
 	os.Exit(exitInterrupted)
 }
