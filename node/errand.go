@@ -83,7 +83,10 @@ func (w *network) errand(ctx context.Context, x *running, e *evaluation) (*erran
 	if err != nil {
 		return nil, apiError(ctx, err)
 	}
-	t.work = scheduler.Work{ABI: r.Task.ABI, Bytes: c.Have + c.Missing}
+	t.work = scheduler.Work{ABI: r.Task.ABI}
+	if c.Exact && c.Untold == 0 {
+		t.work.Bytes = c.Have + c.Missing
+	}
 	t.work.Fuel = w.node.fuel.estimate(r.Task.Mod, t.work.Bytes)
 	return t, nil
 }

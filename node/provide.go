@@ -109,15 +109,20 @@ func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rt
 	if err != nil {
 		return scheduler.Locality{}, err
 	}
-	missing := c.Missing
-	if k.Bytes > c.Have && (c.Lacks > 0 || !c.Exact) {
-		missing = max(missing, k.Bytes-c.Have)
+	missing, exact := c.Missing, c.Exact
+	if c.Untold > 0 || !c.Exact {
+		if k.Bytes > c.Have {
+			missing = max(missing, k.Bytes-c.Have)
+		} else if c.Untold > 0 {
+			missing, exact = max(missing, unknownSize), false
+		}
 	}
-	if missing == 0 && c.Lacks > 0 {
-		missing = 1 // of unknown size
-	}
-	return scheduler.Locality{Have: c.Have, Missing: missing, Exact: c.Exact, Depth: c.Depth, RTT: rtt}, nil
+	return scheduler.Locality{Have: c.Have, Missing: missing, Exact: exact, Depth: c.Depth, RTT: rtt}, nil
 }
+
+// unknownSize is what lacks when nobody says how much it is: enough that who holds it is
+// the better choice.
+const unknownSize = 256 << 20
 
 // Award implements market.Provider.
 func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a market.Awarded) (*market.Run, time.Duration, error) {

@@ -163,7 +163,28 @@ func (p *Placement) price(q *peer) {
 	if q != p.self {
 		q.factor = p.cfg.Factor(q.did)
 	}
-	q.score = score(q.bid, q.factor, met(p.req.Job, q.capacity))
+	q.score = score(p.informed(q.bid), q.factor, met(p.req.Job, q.capacity))
+}
+
+// informed is the bid of a peer that does not know how much it lacks, priced by what
+// another one knows of the inputs' size.
+func (p *Placement) informed(b job.Bid) job.Bid {
+	if b.Exact || b.Missing == 0 {
+		return b
+	}
+	var whole uint64
+	for _, q := range p.order {
+		if q.state == peerBid && q.bid.Exact {
+			whole = max(whole, q.bid.Have+q.bid.Missing)
+		}
+	}
+	if whole <= b.Have || whole-b.Have >= b.Missing {
+		return b
+	}
+	lacks := whole - b.Have
+	b.Fetch = int64(float64(b.Fetch) * float64(lacks) / float64(b.Missing))
+	b.Missing = lacks
+	return b
 }
 
 func (p *Placement) unreached(ev AskFailed) {
@@ -177,9 +198,10 @@ func (p *Placement) unreached(ev AskFailed) {
 }
 
 // enough reports whether waiting for more answers is over: enough bids have nothing
-// missing and no queue, everyone has answered, or the window has closed. Who has not
-// answered by then still may, until the window closes: its bid is the next in rank
-// should the award fail.
+// missing and no queue, everyone has answered, or the window has closed. The word of a
+// peer that took much longer than it claimed before is not enough. Who has not answered
+// by then still may, until the window closes: its bid is the next in rank should the
+// award fail.
 func (p *Placement) enough() bool {
 	if p.askUntil.IsZero() {
 		return true
@@ -189,7 +211,7 @@ func (p *Placement) enough() bool {
 		switch {
 		case q.state == peerAsked:
 			open++
-		case q.state == peerBid && q != p.self && q.open && perfect(q.bid):
+		case q.state == peerBid && q != p.self && q.open && perfect(q.bid) && q.factor < doubtful:
 			good++
 		}
 	}

@@ -12,6 +12,7 @@ type Coverage struct {
 	Have    uint64 // bytes of the blocks that are held
 	Missing uint64 // bytes that are not, as the blocks that link to them claim
 	Lacks   int    // blocks that are linked to and not held; what is below them is not counted
+	Untold  int    // of these, the ones of whose size nothing is known: the root is, when it is lacking
 	Depth   int    // levels of what is missing, a guess from its bytes: each is a round trip to fetch; 0: nothing is
 	Exact   bool   // false: ctx ended the walk, and Have and Missing are lower bounds
 }
@@ -23,7 +24,7 @@ func (c Coverage) Whole() bool { return c.Exact && c.Lacks == 0 }
 func (c Coverage) Add(o Coverage) Coverage {
 	return Coverage{
 		Have: addSat(c.Have, o.Have), Missing: addSat(c.Missing, o.Missing),
-		Lacks: c.Lacks + o.Lacks, Depth: max(c.Depth, o.Depth), Exact: c.Exact && o.Exact,
+		Lacks: c.Lacks + o.Lacks, Untold: c.Untold + o.Untold, Depth: max(c.Depth, o.Depth), Exact: c.Exact && o.Exact,
 	}
 }
 
@@ -54,6 +55,9 @@ func (w *cover) visit(ctx context.Context, v Visited) error {
 	switch {
 	case !v.Held:
 		w.sum.Lacks++
+		if said == 0 {
+			w.sum.Untold++
+		}
 		w.sum.Missing = addSat(w.sum.Missing, said)
 		w.sum.Depth = max(w.sum.Depth, depthOf(v.CID, said))
 	case v.Block.CID().Defined():

@@ -51,7 +51,7 @@ func TestCover(t *testing.T) {
 	}
 	bs.Delete(file.CID)
 	got, err = Cover(ctx, bs, file.CID)
-	if err != nil || got != (Coverage{Lacks: 1, Depth: 1, Exact: true}) {
+	if err != nil || got != (Coverage{Lacks: 1, Untold: 1, Depth: 1, Exact: true}) {
 		t.Errorf("without the root: %+v, %v", got, err)
 	}
 }
