@@ -10,7 +10,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
+
+	"github.com/ipfs/go-cid"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -67,6 +70,30 @@ func (s *Session) Close() error {
 func (s *Session) Abort() error {
 	s.abort()
 	return s.Close()
+}
+
+// Fetching returns the blocks of the session for one who is about to read some that may
+// not be here: then the node asks its peers for each.
+func (s *Session) Fetching() dag.Blocks { return fetching{s.Blocks, s.Data} }
+
+type fetching struct {
+	dag.Blocks
+	data api.Data
+}
+
+func (f fetching) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	b, err := f.Blocks.Get(ctx, c)
+	var missing *dag.NotFoundError
+	if !errors.As(err, &missing) {
+		return b, err
+	}
+	var e *api.Error
+	if ferr := f.data.Fetch(ctx, c); errors.As(ferr, &e) && e.Code == api.CodeMissing {
+		return dag.Block{}, err
+	} else if ferr != nil {
+		return dag.Block{}, ferr
+	}
+	return f.Blocks.Get(ctx, c)
 }
 
 func newSession(g api.Guest, blocks dag.Blocks, leave func(context.Context) error) *Session {

@@ -2,12 +2,42 @@ package node
 
 import (
 	"context"
+	"time"
 
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/ipfs-liftoff/liftoff/host/exchange"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
+
+// fetchTime bounds the search for one block.
+const fetchTime = 20 * time.Second
+
+// Fetch implements api.Data.
+func (v *View) Fetch(ctx context.Context, c cid.Cid) error {
+	has, err := v.session.Has(ctx, c)
+	if err != nil || has {
+		return apiError(ctx, err)
+	}
+	w := v.node.net.Load()
+	if w == nil {
+		return apiError(ctx, &dag.NotFoundError{CID: c})
+	}
+	var sources []peer.AddrInfo
+	for _, p := range w.peer.Peers() {
+		if p.Connected && len(sources) < maxFetchFrom {
+			sources = append(sources, w.addrInfo(p.ID))
+		}
+	}
+	s := w.exchange.Session(exchange.SessionConfig{Local: v.session, Sources: sources})
+	defer s.Close()
+	within, cancel := context.WithTimeoutCause(ctx, fetchTime, &dag.NotFoundError{CID: c})
+	defer cancel()
+	_, err = s.Get(within, c)
+	return apiError(ctx, err)
+}
 
 // Missing implements api.Data.
 func (v *View) Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error) {

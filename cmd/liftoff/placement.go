@@ -115,32 +115,28 @@ func isAbroad(e api.Event) bool {
 	return false
 }
 
-// whyThere is the sentence on the peer that ran the job, or "".
-func whyThere(j api.Job) string {
+// ranOn says on stderr which peer ran a job, unless it is this one, and what crossed the
+// wire for it.
+func (p *process) ranOn(j api.Job) {
+	if j.Remote && j.Where != "" {
+		p.say("liftoff: peer    %s%s", j.Where, heldThere(j))
+	}
+	if j.Fetched.Blocks > 0 {
+		p.say("liftoff: fetched %s (%s)", count(j.Fetched.Blocks, "block"), size(j.Fetched.Bytes))
+	}
+}
+
+// heldThere says what the peer that ran the job had of its inputs, in its own words.
+func heldThere(j api.Job) string {
 	if j.Placement == nil {
 		return ""
 	}
 	for _, b := range j.Placement.Bids {
 		if b.Peer == j.Where {
-			return b.Why
+			return fmt.Sprintf(" (held %s of %s)", size(int64(b.Have)), size(int64(b.Have+b.Missing)))
 		}
 	}
 	return ""
-}
-
-// ranOn says on stderr which peer ran a job, unless it is this one.
-func (p *process) ranOn(j api.Job) {
-	if !j.Remote || j.Where == "" {
-		return
-	}
-	line := "liftoff: peer    " + j.Where
-	if why := whyThere(j); why != "" {
-		line += ": " + clean(why)
-	}
-	p.say("%s", line)
-	if j.Fetched.Blocks > 0 {
-		p.say("liftoff: fetched %s (%s)", count(j.Fetched.Blocks, "block"), size(j.Fetched.Bytes))
-	}
 }
 
 // tellReplicas says what each peer came to, when several ran the job.

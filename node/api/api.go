@@ -27,6 +27,9 @@ type Data interface {
 	// error, and none of the call's blocks can be relied on. What a client has put is
 	// safe from collection until the client leaves.
 	Put(ctx context.Context, bs ...Block) error
+	// Fetch brings one block here from the peers that this node is connected to; one that
+	// is here already costs nothing. CodeMissing when none of them has it, or there is none.
+	Fetch(ctx context.Context, c cid.Cid) error
 	// Missing returns those of cs, at most MaxMissing, that are not here, in their order.
 	// Those that are here are safe from collection as if the client had put them.
 	Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error)

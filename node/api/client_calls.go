@@ -78,6 +78,10 @@ func (b *blockBody) reader() io.Reader {
 	return io.MultiReader(rs...)
 }
 
+func (c *Client) Fetch(ctx context.Context, id cid.Cid) error {
+	return c.ask(ctx, "POST", "/v1/blocks/"+id.String(), nil, nil)
+}
+
 func (c *Client) Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error) {
 	var names []string
 	if err := c.ask(ctx, "POST", "/v1/missing", cidStrings(cs), &names); err != nil {

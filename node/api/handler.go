@@ -78,6 +78,7 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 	h.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, "ok") })
 	for pattern, serve := range map[string]call{
 		"POST /v1/blocks":           h.putBlocks,
+		"POST /v1/blocks/{cid}":     fetchBlock,
 		"POST /v1/missing":          missing,
 		"GET /v1/dags/{cid}":        walk,
 		"GET /v1/blocks/{cid}":      getBlock,

@@ -70,8 +70,7 @@ func TestRemote(t *testing.T) {
 func TestRemoteNeedsTheToken(t *testing.T) {
 	addr := serveTCP(t, &memory{})
 	if c, err := DialRemote(t.Context(), addr, testToken+"x"); codeOf(err) != CodeDenied {
-		t.Errorf("a wrong token: %v", err)
-		c.Close()
+		t.Fatalf("a wrong token: %v, %v", c, err)
 	}
 	for _, header := range []string{"", "Bearer", "Bearer ", "Bearer " + testToken[1:], "Basic " + testToken, testToken, "bearer" + testToken} {
 		for _, path := range []string{"/v1/attach", "/v1/identity", "/health", "/", "//v1/attach"} {
@@ -193,6 +192,18 @@ func TestMissing(t *testing.T) {
 	check(t, "Missing of nothing", lacks, []cid.Cid{}, err)
 	if _, err := c.Missing(t.Context(), make([]cid.Cid, MaxMissing+1)...); codeOf(err) != CodeUsage {
 		t.Errorf("too many: %v", err)
+	}
+}
+
+func TestFetch(t *testing.T) {
+	m := &memory{}
+	_, path := serve(t, m)
+	c := dial(t, path)
+	err := c.Fetch(t.Context(), rawCID([]byte("far")))
+	b, _ := m.Get(t.Context(), rawCID([]byte("far")))
+	check(t, "Fetch", string(b), "far", err)
+	if err := c.Fetch(t.Context(), rawCID([]byte("away"))); codeOf(err) != CodeMissing {
+		t.Errorf("Fetch of what nobody has: %v", err)
 	}
 }
 

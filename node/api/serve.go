@@ -104,6 +104,18 @@ func hasBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return writeJSON(w, has)
 }
 
+func fetchBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
+	c, err := pathCID(r)
+	if err != nil {
+		return err
+	}
+	if err := g.Fetch(r.Context(), c); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
 // missing takes CIDs as strings and answers with those of them that are not here.
 func missing(w http.ResponseWriter, r *http.Request, g Guest) error {
 	var asked []string
