@@ -169,7 +169,7 @@ func (p *Peer) Announce(ctx context.Context, a job.Announce, found func(peer.ID)
 
 // announceAddrs returns as many of this peer's addresses as a message may hold.
 func (p *Peer) announceAddrs() []string {
-	all := texts(p.raw.Addrs())
+	all := texts(p.tellable())
 	all = slices.DeleteFunc(all, func(a string) bool { return len(a) > job.MaxAddr })
 	return all[:min(len(all), job.MaxAddrs)]
 }

@@ -13,14 +13,15 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 
 	"github.com/ipfs-liftoff/liftoff/host/fence"
 )
 
 // greetProtocol is the first stream of a connection, opened by who dialed: both show
 // their credentials, their capacity, and a digest of the revocations that they know. What
-// one lacks, and addresses of other members, follow. It is repeated about once a minute:
-// that keeps both up to date whatever gossip has lost, and measures the round trip.
+// one lacks, and addresses of other members, follow. It is repeated about once a minute,
+// which keeps both up to date whatever gossip has lost.
 //
 //	dialer    greeting ->
 //	          <- greeting, or a refusal
@@ -44,7 +45,6 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	defer func() { done(s, err) }()
 	s.SetDeadline(time.Now().Add(greetTimeout))
 	r := bufio.NewReader(s)
-	start := time.Now()
 	if err := writeFrame(s, p.greeting()); err != nil {
 		return err
 	}
@@ -52,13 +52,12 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	if err != nil {
 		return err
 	}
-	rtt := time.Since(start)
 	if why, ok := refusal(items); ok {
 		p.door.change(id, func(c *caller) { c.refused = why })
 		return &RefusedError{id, why}
 	}
 	credErr := p.heed(id, items)
-	p.door.change(id, func(c *caller) { c.refused, c.rtt = "", rtt })
+	p.door.change(id, func(c *caller) { c.refused = "" })
 	if p.door.relation(id) == Nobody {
 		return fmt.Errorf("it is no peer of ours: %w", credErr)
 	}
@@ -215,6 +214,24 @@ func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
 	}
 	p.learnRecords(items)
 	return nil
+}
+
+// measure takes the round trip to id.
+func (p *Peer) measure(id peer.ID) {
+	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(network.WithNoDial(p.ctx, "ping"), "ping"), greetTimeout)
+	pings := ping.Ping(ctx, p.raw, id) // notes it in the peerstore, too
+	var best time.Duration
+	for range 2 { // the first also negotiates
+		if r := <-pings; r.Error == nil && (best == 0 || r.RTT < best) {
+			best = r.RTT
+		}
+	}
+	cancel()
+	for range pings { // until its goroutine has ended
+	}
+	if best > 0 {
+		p.door.change(id, func(c *caller) { c.rtt = best })
+	}
 }
 
 // printable replaces what could confuse a terminal.

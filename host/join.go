@@ -26,12 +26,7 @@ const joinProtocol protocol.ID = "/liftoff/join/1"
 // Invite makes an invitation and returns the token, one line, that lets a machine join by
 // it. Only this peer can redeem it, so it must be up when that happens.
 func (p *Peer) Invite(i fence.Invitation) (fence.Token, error) {
-	var addrs []string
-	for _, a := range p.raw.Addrs() {
-		if len(addrs) < maxTokenAddrs {
-			addrs = append(addrs, a.String())
-		}
-	}
+	addrs := texts(p.tellable())
 	if len(addrs) == 0 {
 		return fence.Token{}, errors.New("invite: this peer listens nowhere, so nobody could join by it")
 	}
@@ -39,7 +34,7 @@ func (p *Peer) Invite(i fence.Invitation) (fence.Token, error) {
 	if err != nil {
 		return fence.Token{}, fmt.Errorf("invite: %w", err)
 	}
-	return fence.Token{Fence: p.fence.ID(), Peer: p.DID(), Secret: secret, Addrs: addrs}, nil
+	return fence.Token{Fence: p.fence.ID(), Peer: p.DID(), Secret: secret, Addrs: addrs[:min(len(addrs), maxTokenAddrs)]}, nil
 }
 
 const maxTokenAddrs = 8
@@ -242,5 +237,8 @@ func (p *Peer) welcomed(id peer.ID) {
 		p.raw.ConnManager().TagPeer(id, "liftoff", 50)
 		p.book.seen(id, p.dialable(id), p.cfg.Now())
 	}
-	p.changed()
+	p.start(func() {
+		p.measure(id)
+		p.changed()
+	})
 }

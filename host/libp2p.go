@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/libp2p/go-libp2p"
@@ -54,16 +55,21 @@ func newLibp2p(cfg Config, d *door, relays autorelay.PeerSource) (host.Host, err
 	if cfg.NoListen {
 		opts = append(opts, libp2p.NoListenAddrs)
 	} else {
-		opts = append(opts, libp2p.ListenAddrStrings(cfg.Listen...), libp2p.EnableNATService(),
+		opts = append(opts, libp2p.ListenAddrStrings(cfg.Listen...),
 			libp2p.EnableAutoRelayWithPeerSource(relays, autorelay.WithNumRelays(2), autorelay.WithMinCandidates(1),
-				autorelay.WithBootDelay(10*time.Second), autorelay.WithBackoff(time.Minute)))
+				autorelay.WithBootDelay(2*time.Second), autorelay.WithMinInterval(5*time.Second), autorelay.WithBackoff(time.Minute)))
+	}
+	if !cfg.NoListen && cfg.Reachability != "private" {
+		opts = append(opts, libp2p.EnableNATService())
 	}
 	if len(cfg.Announce) > 0 {
 		addrs, err := parseAddrs(cfg.Announce)
 		if err != nil {
 			return nil, fmt.Errorf("announce: %w", err)
 		}
-		opts = append(opts, libp2p.AddrsFactory(func([]ma.Multiaddr) []ma.Multiaddr { return addrs }))
+		opts = append(opts, libp2p.AddrsFactory(func(own []ma.Multiaddr) []ma.Multiaddr {
+			return slices.Concat(addrs, slices.DeleteFunc(slices.Clone(own), func(a ma.Multiaddr) bool { return !isRelayed(a) }))
+		}))
 	}
 	switch {
 	case cfg.Relay || cfg.Reachability == "public":
@@ -74,11 +80,17 @@ func newLibp2p(cfg Config, d *door, relays autorelay.PeerSource) (host.Host, err
 		return nil, fmt.Errorf("reachability is public, private or empty, not %q", cfg.Reachability)
 	}
 	if cfg.Relay {
-		opts = append(opts, libp2p.EnableRelayService(relayv2.WithACL(membersOnly{d}), relayv2.WithLimit(&relayv2.RelayLimit{
-			Duration: 10 * time.Minute, Data: 64 << 20,
-		})))
+		res := relayv2.DefaultResources()
+		res.Limit = &relayv2.RelayLimit{Duration: 10 * time.Minute, Data: 64 << 20}
+		res.MaxReservationsPerIP, res.MaxReservationsPerASN = res.MaxReservations, res.MaxReservations // members, whatever network they are in
+		opts = append(opts, libp2p.EnableRelayService(relayv2.WithACL(membersOnly{d}), relayv2.WithResources(res)))
 	}
 	return libp2p.New(opts...)
+}
+
+func isRelayed(a ma.Multiaddr) bool {
+	_, err := a.ValueForProtocol(ma.P_CIRCUIT)
+	return err == nil
 }
 
 // membersOnly lets the fence's members use this peer as a relay.
@@ -141,7 +153,8 @@ type guarded struct {
 }
 
 // NewStream waits until the first greeting is over, so that the other side knows this
-// peer, and refuses what the door does not let out.
+// peer, and refuses what the door does not let out. It takes a relayed connection if there
+// is no other.
 func (g guarded) NewStream(ctx context.Context, id peer.ID, protos ...protocol.ID) (network.Stream, error) {
 	if err := g.p.await(ctx, id); err != nil {
 		return nil, err
@@ -151,7 +164,7 @@ func (g guarded) NewStream(ctx context.Context, id peer.ID, protos ...protocol.I
 			return nil, fmt.Errorf("open %s to %s: %w", proto, id, err)
 		}
 	}
-	return g.Host.NewStream(ctx, id, protos...)
+	return g.Host.NewStream(network.WithAllowLimitedConn(ctx, "no other way"), id, protos...)
 }
 
 // await connects to id unless there is a connection, and waits for the first greeting.

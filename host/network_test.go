@@ -52,6 +52,9 @@ func openPeer(t *testing.T, dir string, change func(*Config)) *Peer {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if err := p.SetCapacity(capacityOf(2)); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(func() {
 		if err := p.Close(); err != nil {
 			t.Errorf("close: %v", err)
@@ -124,15 +127,11 @@ func capacityOf(slots int) job.Capacity {
 func TestJoin(t *testing.T) {
 	peers := newFence(t, 3, nil)
 	admin, a, b := peers[0], peers[1], peers[2]
-	for _, p := range peers {
-		if err := p.SetCapacity(capacityOf(2)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	// a and b learn of each other at the admin, and connect.
 	eventually(t, "all are connected to all", func() bool {
 		return infoOf(a, b).Connected && infoOf(b, a).Connected && infoOf(admin, a).Connected
 	})
+	eventually(t, "the round trip is measured", func() bool { return infoOf(a, admin).RTT > 0 && infoOf(admin, a).RTT > 0 })
 	i := infoOf(a, admin)
 	if i.Relation != Member || i.Role != job.RoleAdmin || i.DID != admin.DID() || i.RTT <= 0 || i.LastSeen.IsZero() {
 		t.Errorf("%+v", i)
@@ -154,21 +153,14 @@ func TestJoin(t *testing.T) {
 	})
 }
 
-// TestRestart closes all peers of a fence and opens them again: they find each other
-// without a token.
+// TestRestart closes a member and opens it again: it finds the others without a token.
 func TestRestart(t *testing.T) {
-	dirs := []string{t.TempDir(), t.TempDir()}
-	port := func(c *Config) {}
-	admin := openPeer(t, dirs[0], port)
-	if err := admin.fence.Init(admin.cfg.Now()); err != nil {
-		t.Fatal(err)
-	}
-	p := openPeer(t, dirs[1], nil)
-	joinBy(t, p, admin, fence.Invitation{})
+	peers := newFence(t, 2, nil)
+	admin, p := peers[0], peers[1]
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
-	again := openPeer(t, dirs[1], nil)
+	again := openPeer(t, p.cfg.Dir, nil)
 	eventually(t, "it connects again", func() bool { return infoOf(again, admin).Connected && infoOf(admin, again).Connected })
 	if again.Fence().ID() != admin.Fence().ID() {
 		t.Error("it belongs to another fence")
@@ -375,11 +367,6 @@ func TestAnnounce(t *testing.T) {
 			return a.Need["no"] == ""
 		}
 	})
-	for _, p := range peers {
-		if err := p.SetCapacity(capacityOf(1)); err != nil {
-			t.Fatal(err)
-		}
-	}
 	requester, excluded := peers[1], peers[3]
 	a := job.Announce{Task: cidOf("task"), ABI: job.ABIWASI, Window: 2000, Exclude: []job.DID{excluded.DID()}}
 	var answered []peer.ID

@@ -14,6 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/discovery/mdns"
 	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 
 	"github.com/ipfs-liftoff/liftoff/host/fence"
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -283,6 +284,7 @@ func (p *Peer) greetAgain() {
 			if err := p.greet(p.ctx, id); err != nil {
 				p.cfg.Log.Debug("greet again", "peer", id, "err", err)
 			}
+			p.measure(id)
 		}
 	}
 }
@@ -372,6 +374,17 @@ func (f found) HandlePeerFound(info peer.AddrInfo) {
 			}
 		})
 	})
+}
+
+// tellable returns the addresses that others are told: those of this machine's loopback
+// only if there are no others.
+func (p *Peer) tellable() []ma.Multiaddr {
+	all := p.raw.Addrs()
+	far := slices.DeleteFunc(slices.Clone(all), manet.IsIPLoopback)
+	if len(far) > 0 {
+		return far
+	}
+	return all
 }
 
 // Addrs returns the multiaddrs that this peer can be dialed at, with its peer id.

@@ -69,7 +69,7 @@ type PeerInfo struct {
 	Addrs     []string // multiaddrs, without the peer id
 	Connected bool
 	Relayed   bool          // all its connections run over a relay
-	RTT       time.Duration // of the last exchange of greetings; 0: unknown
+	RTT       time.Duration // the last that was measured, about once a minute; 0: unknown
 	Relation  Relation
 	Role      job.Role      // of a member
 	Capacity  *job.Capacity // nil: unknown; not to be changed

@@ -116,7 +116,7 @@ func (p *Peer) record(id peer.ID) []item {
 
 // ownRecord returns this peer's addresses, signed; nil if it listens nowhere.
 func (p *Peer) ownRecord() []byte {
-	addrs := p.raw.Addrs()
+	addrs := p.tellable()
 	if len(addrs) == 0 {
 		return nil
 	}
