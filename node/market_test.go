@@ -19,6 +19,9 @@ func TestJobGoesToItsData(t *testing.T) {
 		t.Fatalf("%v\n%s", err, texts(events))
 	}
 	t.Log("\n" + texts(events))
+	for _, b := range j.Placement.Bids {
+		t.Logf("%+v", b)
+	}
 	if j.Where != holder.did || !j.Remote || j.State != api.JobDone {
 		t.Errorf("it ran at %s: %+v", j.Where, j)
 	}

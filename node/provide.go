@@ -102,27 +102,42 @@ func (w *network) rtt(p peer.ID) time.Duration {
 	return w.peer.Libp2p().Peerstore().LatencyEWMA(p)
 }
 
-// locality measures what is held of a Task's module and inputs. What its requester says
-// of their size counts for what is not held and of whose size nothing is known here.
+// locality measures what is held of a Task's module and inputs. When the requester says
+// how much they are together, that tells how much is missing; what nobody knows the size
+// of is taken to be of a usual one.
 func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rtt time.Duration) (scheduler.Locality, error) {
-	c, err := w.node.coverage.of(ctx, taskRoots(t)...)
+	roots := taskRoots(t)
+	all, err := w.node.coverage.of(ctx, roots...)
 	if err != nil {
 		return scheduler.Locality{}, err
 	}
-	missing, exact := c.Missing, c.Exact
-	if c.Untold > 0 || !c.Exact {
-		if k.Bytes > c.Have {
-			missing = max(missing, k.Bytes-c.Have)
-		} else if c.Untold > 0 {
-			missing, exact = max(missing, unknownSize), false
+	l := scheduler.Locality{Have: all.Have, Missing: all.Missing, Exact: all.Exact, Depth: all.Depth, RTT: rtt}
+	switch {
+	case all.Untold == 0 && all.Exact:
+	case k.Bytes > all.Have:
+		l.Missing = max(all.Missing, k.Bytes-all.Have)
+	case all.Untold > 0:
+		l.Exact = false
+		mod, err := w.node.coverage.of(ctx, roots[0])
+		if err != nil {
+			return scheduler.Locality{}, err
+		}
+		if mod.Untold > 0 {
+			l.Missing += usualModule
+		}
+		if all.Untold > mod.Untold {
+			l.Missing += usualInput
 		}
 	}
-	return scheduler.Locality{Have: c.Have, Missing: missing, Exact: exact, Depth: c.Depth, RTT: rtt}, nil
+	return l, nil
 }
 
-// unknownSize is what lacks when nobody says how much it is: enough that who holds it is
-// the better choice.
-const unknownSize = 256 << 20
+// What lacks when nobody says how much it is, in bytes. Of inputs it is enough that who
+// holds them is the better choice, with or without the module.
+const (
+	usualModule = 2 << 20
+	usualInput  = 256 << 20
+)
 
 // Award implements market.Provider.
 func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a market.Awarded) (*market.Run, time.Duration, error) {
