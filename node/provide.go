@@ -125,9 +125,7 @@ func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rt
 		if mod.Untold > 0 {
 			l.Missing += usualModule
 		}
-		if all.Untold > mod.Untold {
-			l.Missing += usualInput
-		}
+		l.Missing += usualInput * uint64(min(all.Untold-mod.Untold, job.MaxInputs))
 	}
 	return l, nil
 }
