@@ -197,29 +197,45 @@ func (x *award) deliver(ctx context.Context, j api.Job) error {
 	if err != nil {
 		return err
 	}
+	car, err := x.car(ctx, j)
+	if err != nil {
+		return err
+	}
 	x.mu.Lock()
 	x.ended = true
 	x.mu.Unlock()
 	x.retired = time.AfterFunc(x.retention(), x.discard)
-	x.run.Done(receipt.Data(), outcome.Data(), x.car(j))
+	x.run.Done(receipt.Data(), outcome.Data(), car)
 	return nil
 }
 
 // car returns what writes the result: what the run has made, and neither its inputs nor
-// the parts of them that the output links to.
-func (x *award) car(j api.Job) func(context.Context, io.Writer) error {
-	skip := map[cid.Cid]bool{x.envelope: true}
-	for _, c := range append(taskRoots(x.task), j.Refs...) {
-		skip[c] = true
+// the parts of them that the output links to. What was printed is whole, though it may be
+// what was read.
+func (x *award) car(ctx context.Context, j api.Job) (func(context.Context, io.Writer) error, error) {
+	taken := map[cid.Cid]bool{j.Outcome: true, j.Receipt: true, j.Task: true}
+	take := func(roots []cid.Cid, skip func(cid.Cid) bool) error {
+		return dag.Walk(ctx, x.session, roots, dag.WalkOptions{Skip: skip}, func(v dag.Visited) error {
+			taken[v.CID] = true
+			return nil
+		})
 	}
-	for _, c := range []cid.Cid{j.Outcome, j.Receipt, j.Task} {
-		delete(skip, c)
+	refs := make(map[cid.Cid]bool, len(j.Refs))
+	for _, c := range j.Refs {
+		refs[c] = true
+	}
+	err := take([]cid.Cid{j.Result.Root}, func(c cid.Cid) bool { return refs[c] })
+	if err == nil {
+		err = take(outputs(job.Outcome{Stdout: j.Result.Stdout, Stderr: j.Result.Stderr}), nil)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("gather the result: %w", err)
 	}
 	return func(ctx context.Context, w io.Writer) error {
 		return dag.WriteCAR(ctx, w, x.session, []cid.Cid{j.Outcome, j.Receipt}, dag.CAROptions{
-			Skip: func(c cid.Cid) bool { return skip[c] },
+			Skip: func(c cid.Cid) bool { return !taken[c] },
 		})
-	}
+	}, nil
 }
 
 // fail says why nothing came of it.
