@@ -40,6 +40,9 @@ $ liftoff job logs -f $(liftoff run --detach train.wasm)`),
 			if j.State == api.JobRunning {
 				return hinted(notFound(errors.New("the job has not ended")), "liftoff job logs -f %s", j.ID)
 			}
+			if j.Result == nil && j.Err != nil && c.Bool("follow") {
+				return j.Err
+			}
 			if j.Result == nil {
 				return hinted(notFound(errNoOutcome), "liftoff job describe %s", j.ID)
 			}

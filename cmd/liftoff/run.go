@@ -294,7 +294,7 @@ func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
 	if j.Receipt.Defined() {
 		p.say("liftoff: receipt %s", j.Receipt)
 	}
-	if j.Cached || len(inputRoots(r.request.Task)) == 0 {
+	if j.Cached || j.Remote || len(inputRoots(r.request.Task)) == 0 {
 		return nil
 	}
 	p.say("liftoff: read    %s", readLine(j.Read, inputTotal(ctx, r.session, r.request.Task)))
