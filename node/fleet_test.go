@@ -117,7 +117,7 @@ func connectAll(t testing.TB, all []*member) {
 func addFile(t testing.TB, m *member, size int) cid.Cid {
 	t.Helper()
 	data := make([]byte, size)
-	r := rand.NewChaCha8([32]byte{byte(size)})
+	r := rand.NewChaCha8([32]byte(fmt.Appendf(nil, "%032d", size)))
 	r.Read(data)
 	p := dag.UnixFSv1
 	p.ChunkSize = 64 << 10

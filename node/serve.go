@@ -60,7 +60,7 @@ func (n *Node) Serve(ctx context.Context) error {
 		g.Go(func() error { return w.keepConnected(loops) })
 		g.Go(func() error { return w.quota.keep(loops) })
 	}
-	if err := n.resume(ctx, s); err != nil {
+	if err := n.resume(ctx, s); err != nil && ctx.Err() == nil {
 		stop()
 		return errors.Join(fmt.Errorf("serve: %w", err), g.Wait(), closeNetwork(w))
 	}
