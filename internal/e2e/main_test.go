@@ -21,6 +21,7 @@ var (
 	upperWasm string // a WASI guest: stdin in upper case to stdout
 	spinWasm  string // a WASI guest: prints "spinning", then spins
 	copyWasm  string // a WASI guest: copies /in/0 to /out/copy
+	workWasm  string // a WASI guest: counts for a while, prints what it counted
 )
 
 func TestMain(m *testing.M) { os.Exit(build(m)) }
@@ -37,7 +38,7 @@ func build(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	for name, out := range map[string]*string{"upper": &upperWasm, "spin": &spinWasm, "copy": &copyWasm} {
+	for name, out := range map[string]*string{"upper": &upperWasm, "spin": &spinWasm, "copy": &copyWasm, "work": &workWasm} {
 		*out = filepath.Join(dir, name+".wasm")
 		if err := gobuild(*out, []string{"GOOS=wasip1", "GOARCH=wasm"}, "./testdata/"+name); err != nil {
 			fmt.Fprintln(os.Stderr, err)
