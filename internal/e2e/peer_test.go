@@ -144,16 +144,13 @@ func (p *peer) tryStart(join string) error {
 	}
 	ended := make(chan struct{})
 	p.mu.Lock()
+	first := p.cmd == nil
 	p.cmd, p.log, p.ended = cmd, log, ended
 	p.mu.Unlock()
 	go func() { cmd.Wait(); close(ended) }()
 	p.t.Cleanup(p.kill)
-	prefix := ""
-	if join == "" && p.token == "" {
-		prefix = "liftoff serve --join "
-	}
-	if prefix != "" {
-		token, err := out.waitFor(prefix, ended, 20*time.Second)
+	if join == "" && first { // it makes a fence and says how to join it
+		token, err := out.waitFor("liftoff serve --join ", ended, 20*time.Second)
 		if err != nil {
 			return fmt.Errorf("peer %s: %w\n%s", p.name, err, log)
 		}
@@ -233,7 +230,6 @@ func join(t testing.TB, peers []*peer) {
 	if len(peers) > 2 {
 		token = peers[0].run("fence", "invite", "--uses", fmt.Sprint(len(peers)))
 	}
-	token = strings.TrimPrefix(token, "liftoff serve --join ")
 	for _, p := range peers[1:] {
 		p.start(token)
 	}
