@@ -94,24 +94,28 @@ func (p *Placement) eligible() (fits []*peer) {
 	return fits
 }
 
-// choose picks at most n of fits. Holders come first, but a quarter of the places is for
-// others, so that a job can move away from holders that are all busy. Within each kind
-// those with a free slot, by their hints, come first, then those with more preferred
-// labels; the rest is chance, seeded by the job.
+// choose picks at most n of fits. Holders come first, those with a free slot, by their
+// hints, before the others; but unless free ones take all places, a quarter of them is
+// for peers that hold nothing, so that a job can move away from holders that are all
+// busy. Preferred labels come next; the rest is chance, seeded by the job.
 func (p *Placement) choose(fits []*peer, n int) []*peer {
 	if len(fits) <= n {
 		return fits
 	}
 	p.random().Shuffle(len(fits), func(i, j int) { fits[i], fits[j] = fits[j], fits[i] })
-	holders := 0
+	holders, free := 0, 0
 	for _, q := range fits {
 		q.draw = p.attraction(q)
 		if q.holder {
 			holders++
+			if q.hint > 0 {
+				free++
+			}
 		}
 	}
 	slices.SortStableFunc(fits, func(a, b *peer) int { return cmp.Compare(b.draw, a.draw) })
-	others := min(len(fits)-holders, max(n/4, n-holders))
+	others := max(min(n/4, n-free), n-holders, 0)
+	others = min(others, len(fits)-holders)
 	return slices.Concat(fits[:n-others], fits[holders:holders+others])
 }
 

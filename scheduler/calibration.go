@@ -30,12 +30,15 @@ const (
 	noise = 100 * time.Millisecond
 )
 
-// Factor is what a claim of peer is multiplied by; 1 for one that is not known.
+// Factor is what a claim of peer is multiplied by: 1 for one that is not known, and for
+// one that is about right. Honest claims are guesses about queues, and what they miss
+// by must not drive jobs away from their data.
 func (c *Calibration) Factor(peer job.DID) float64 {
-	if f, ok := c.peers[peer]; ok {
-		return f.value
+	f, ok := c.peers[peer]
+	if !ok || f.value > 1/doubtful && f.value < doubtful {
+		return 1
 	}
-	return 1
+	return f.value
 }
 
 // Observe takes one finished job into account.

@@ -34,6 +34,9 @@ const (
 	// preferred is what meeting every preferred label is worth: a fifth of the time.
 	preferred = 0.8
 
+	// doubtful is the calibration of a peer whose word alone ends no asking.
+	doubtful = 1.5
+
 	// maxTime bounds every time of a bid: a day is never, and sums do not overflow.
 	maxTime = 24 * time.Hour
 )

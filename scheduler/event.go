@@ -59,7 +59,7 @@ type (
 	Beat struct {
 		Peer  job.DID
 		Lease Lease
-		Phase string // "queue", "fetch", "compile", "run" or "pack"
+		Phase string // PhaseQueue or another
 	}
 
 	// Done is a checked Outcome: its blocks and the Receipt are held here. Ok, exit,
@@ -89,6 +89,10 @@ type (
 	// Cancel ends the Placement: every runner is closed.
 	Cancel struct{ Why string }
 )
+
+// PhaseQueue is the phase of a Beat of a runner that has no slot yet. The other phases,
+// "fetch", "compile", "run" and "pack", are for people.
+const PhaseQueue = "queue"
 
 func (Start) event()      {}
 func (Candidates) event() {}

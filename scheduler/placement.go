@@ -101,6 +101,8 @@ func (p *Placement) take(ev Event, now time.Time) {
 // start scores this node first: nothing missing and a free slot means that the job
 // runs here and nothing is sent.
 func (p *Placement) start(ev Start, now time.Time) {
+	p.peers = make(map[job.DID]*peer, len(ev.Peers)+2)
+	p.order = make([]*peer, 0, len(ev.Peers)+2)
 	p.self = p.known(p.req.Self)
 	p.met = append(p.met, p.self)
 	p.self.capacity = ev.Capacity

@@ -76,7 +76,7 @@ func (r *requester) play(c command) error {
 	case "decline":
 		r.step(c, Declined{Peer: d, Lease: lease, Why: c.str("why"), Queue: c.time("queue")})
 	case "beat":
-		r.step(c, Beat{Peer: d, Lease: lease, Phase: "run"})
+		r.step(c, Beat{Peer: d, Lease: lease, Phase: orDefaultText(c.str("phase"), "run")})
 	case "done":
 		o := named(c.str("outcome"))
 		r.names[o] = c.value["outcome"]

@@ -182,6 +182,19 @@ func (p *Placement) beat(ev Beat, now time.Time) {
 	s.deadline = now.Add(p.cfg.Silence)
 	s.attachAt, s.trying = time.Time{}, false
 	p.rec.Awards[s.award].Why = ""
+	p.punctual(s, ev.Phase, now)
+}
+
+// punctual takes the job away from a runner that waits for a slot long after it had
+// said it would start: nothing is lost by that but the waiting. A job that runs is never
+// taken away for being slow, since how slow it should be is a guess.
+func (p *Placement) punctual(s *slot, phase string, now time.Time) {
+	said, waited := millis(s.peer.bid.Queue), now.Sub(s.accepted)
+	if phase != PhaseQueue || waited <= maxFactor*said+time.Second {
+		return
+	}
+	p.do(Calibrate{Peer: s.peer.did, Claimed: said, Actual: waited})
+	p.forsake(s, "it was to start in "+round(said)+" and still waits for a slot after "+round(waited), now)
 }
 
 func (p *Placement) done(ev Done, now time.Time) {
