@@ -103,13 +103,16 @@ func (t *errand) run(ctx context.Context) (*request.Run, scheduler.Start, error)
 		return nil, scheduler.Start{}, err
 	}
 	s := w.state(t.job, w.cfg.Ceiling)
-	s.Closing = false // its own jobs are not others'
+	s.Closing, s.Load.Full = false, false // its own jobs always find a place in its queue
 	l, err := w.locality(ctx, t.work, t.x.request.Task, 0)
 	if err != nil {
 		return nil, scheduler.Start{}, err
 	}
 	bid := scheduler.Offer(t.job, t.work, s, l)
 	bid.Job = job.CIDOf(envelope)
+	if where != scheduler.Local && (bid.Refuses() || bid.Missing > 0 || where != scheduler.Anywhere || t.job.Replicas > 1) {
+		w.awaitMembers(ctx)
+	}
 	cfg := w.cfg.Placement
 	cfg.Factor = w.factor
 	return &request.Run{

@@ -65,22 +65,41 @@ func (n *Node) lacks(ctx context.Context, x *running) (bool, error) {
 	return c.Lacks > 0, err
 }
 
+// awaitMembers waits until a peer is connected if there are others in the fence: one that
+// has just been started is about to reach them.
+func (w *network) awaitMembers(ctx context.Context) {
+	if members := w.peer.Fence().Members(w.node.clock()); len(members) > 1 || len(w.cfg.Connect) > 0 {
+		w.awaitPeers(ctx, visitTime)
+	}
+}
+
 // awaitPeers waits until a peer is connected, or for some time.
 func (w *network) awaitPeers(ctx context.Context, most time.Duration) {
 	ctx, cancel := context.WithTimeoutCause(ctx, most, errors.New("nobody was reached"))
 	defer cancel()
+	if w.anyPeer() {
+		return
+	}
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
-	for {
-		for _, p := range w.peer.Peers() {
-			if p.Connected {
-				return
-			}
-		}
+	for !w.anyPeer() {
 		select {
 		case <-ctx.Done():
 			return
 		case <-t.C:
 		}
 	}
+}
+
+// anyPeer reports whether somebody is connected and was admitted.
+func (w *network) anyPeer() bool {
+	if len(w.peer.Libp2p().Network().Peers()) == 0 {
+		return false
+	}
+	for _, p := range w.peer.Peers() {
+		if p.Connected {
+			return true
+		}
+	}
+	return false
 }
