@@ -62,6 +62,7 @@ func frame(items ...item) []byte {
 // TestBadGreetings sends what no peer would, as a stranger: nothing of it makes anybody
 // of it, nor hurts the peer.
 func TestBadGreetings(t *testing.T) {
+	t.Parallel()
 	peers := newFence(t, 2, nil)
 	admin, member := peers[0], peers[1]
 	c := member.fence.Own()
@@ -102,6 +103,7 @@ func TestBadGreetings(t *testing.T) {
 
 // TestTooManyStreams opens greetings without end: the rest are dropped unread.
 func TestTooManyStreams(t *testing.T) {
+	t.Parallel()
 	admin := newFence(t, 1, nil)[0]
 	stranger := newPeer(t, nil)
 	dialRaw(t, stranger, admin)
@@ -127,6 +129,7 @@ func TestTooManyStreams(t *testing.T) {
 // TestBadGossip lets a member send what is invalid: none of it is taken, and after a few
 // it is not listened to.
 func TestBadGossip(t *testing.T) {
+	t.Parallel()
 	peers := newFence(t, 3, nil)
 	victim, attacker, other := peers[0], peers[1], peers[2]
 	eventually(t, "hints arrive", func() bool {
@@ -178,6 +181,7 @@ func TestBadGossip(t *testing.T) {
 
 // TestHintFlood sends valid hints faster than anybody may: few are taken.
 func TestHintFlood(t *testing.T) {
+	t.Parallel()
 	peers := newFence(t, 2, nil)
 	victim, attacker := peers[0], peers[1]
 	eventually(t, "the first hint arrives", func() bool {
@@ -201,6 +205,7 @@ func TestHintFlood(t *testing.T) {
 
 // TestReplays hands over again what was valid once.
 func TestReplays(t *testing.T) {
+	t.Parallel()
 	p := newFence(t, 1, nil)[0]
 	author, err := peer.Decode(newPeer(t, nil).cfg.Identity.PeerID)
 	if err != nil {
@@ -241,6 +246,7 @@ func TestReplays(t *testing.T) {
 // TestRecordsOfOthers checks that nobody says where somebody else is, or what somebody
 // else has.
 func TestRecordsOfOthers(t *testing.T) {
+	t.Parallel()
 	peers := newFence(t, 3, nil)
 	victim, liar, other := peers[0], peers[1], peers[2]
 	eventually(t, "addresses are known", func() bool { return victim.book.record(other.id) != nil && victim.book.record(liar.id) != nil })
@@ -287,6 +293,7 @@ func TestRecordsOfOthers(t *testing.T) {
 // TestStreamToRefuser shows what a further protocol sees of a peer that wants nothing to
 // do with this one.
 func TestStreamToRefuser(t *testing.T) {
+	t.Parallel()
 	admin := newFence(t, 1, nil)[0]
 	user := newPeer(t, nil)
 	user.door.toldTo(admin.id)

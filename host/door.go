@@ -34,7 +34,7 @@ type door struct {
 	dids    map[job.DID]bool
 	ids     map[peer.ID]bool
 	dialed  map[peer.ID]bool    // whom the owner told this peer to connect to
-	trying  map[peer.ID]int     // who may turn out to be a member
+	trying  map[peer.ID]bool    // who may turn out to be a member
 	callers map[peer.ID]*caller // who is connected
 }
 
@@ -56,10 +56,11 @@ func (c *caller) over() { c.once.Do(func() { close(c.greeted) }) }
 const (
 	greetTimeout = 10 * time.Second
 	maxNobodies  = 64 // connected at once without being anybody yet
+	maxTrying    = 8
 )
 
 func newDoor(self peer.ID, f *fence.Fence, now func() time.Time, policy Policy) (*door, error) {
-	d := &door{fence: f, self: self, now: now, dialed: map[peer.ID]bool{}, trying: map[peer.ID]int{}, callers: map[peer.ID]*caller{}}
+	d := &door{fence: f, self: self, now: now, dialed: map[peer.ID]bool{}, trying: map[peer.ID]bool{}, callers: map[peer.ID]*caller{}}
 	return d, d.setPolicy(policy)
 }
 
@@ -149,20 +150,22 @@ func (d *door) toldTo(id peer.ID) {
 	d.dialed[id] = true
 }
 
-// tried lets id be dialed while f runs: nothing more is allowed to it than to anybody
-// who has just come.
-func (d *door) tried(id peer.ID, f func()) {
+// try lets id be dialed until tried is called, and reports whether that is new and not
+// too much: nothing more is allowed to it than to anybody who has just come.
+func (d *door) try(id peer.ID) bool {
 	d.mu.Lock()
-	d.trying[id]++
-	d.mu.Unlock()
-	defer func() {
-		d.mu.Lock()
-		defer d.mu.Unlock()
-		if d.trying[id]--; d.trying[id] == 0 {
-			delete(d.trying, id)
-		}
-	}()
-	f()
+	defer d.mu.Unlock()
+	if d.trying[id] || len(d.trying) >= maxTrying {
+		return false
+	}
+	d.trying[id] = true
+	return true
+}
+
+func (d *door) tried(id peer.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.trying, id)
 }
 
 // arrived notes a connection. first reports that there was none to that peer before.
@@ -241,7 +244,7 @@ func (d *door) InterceptPeerDial(id peer.ID) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.callers[id] != nil || d.trying[id] > 0
+	return d.callers[id] != nil || d.trying[id]
 }
 
 // InterceptAddrDial is part of connmgr.ConnectionGater.

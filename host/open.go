@@ -68,6 +68,7 @@ func (p *Peer) begin() (err error) {
 	}
 	p.start(p.publish)
 	p.start(p.keepUp)
+	p.start(p.keepDialing)
 	p.start(p.tell)
 	return p.lookAround()
 }
@@ -162,7 +163,7 @@ func (p *Peer) parted(id peer.ID) {
 	}
 }
 
-// wake makes keepUp look at the connections.
+// wake makes keepDialing look whom to dial.
 func (p *Peer) wake() {
 	select {
 	case p.kick <- struct{}{}:
@@ -206,22 +207,20 @@ func sleep(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// The pace of keepUp.
+// The pace of keepUp and keepDialing.
 const (
-	lookEvery   = 10 * time.Second
+	lookEvery   = 5 * time.Second
 	greetEvery  = time.Minute
 	saveEvery   = 5 * time.Minute
 	wantPeers   = 32 // members to be connected to, if there are as many
 	dialsAtOnce = 4
 )
 
-// keepUp dials members, repeats greetings, renews the membership, and cuts who has no
-// business here.
+// keepUp repeats greetings, renews the membership, and cuts who has no business here.
 func (p *Peer) keepUp() {
-	var saved time.Time
-	for {
+	saved := p.cfg.Now()
+	for sleep(p.ctx, lookEvery) {
 		p.cutNobodies(greetTimeout)
-		p.dialMembers()
 		p.greetAgain()
 		p.renewSoon()
 		now := p.cfg.Now()
@@ -232,6 +231,13 @@ func (p *Peer) keepUp() {
 				p.cfg.Log.Warn("known peers", "err", err)
 			}
 		}
+	}
+}
+
+// keepDialing dials members that it is not connected to, until there are enough.
+func (p *Peer) keepDialing() {
+	for {
+		p.dialMembers()
 		timer := time.NewTimer(lookEvery)
 		select {
 		case <-p.ctx.Done():
@@ -247,7 +253,6 @@ func (p *Peer) keepUp() {
 	}
 }
 
-// dialMembers dials members that it is not connected to, until there are enough.
 func (p *Peer) dialMembers() {
 	have := 0
 	for id := range p.door.connected() {
@@ -280,12 +285,15 @@ func (p *Peer) greetAgain() {
 	now := p.cfg.Now()
 	for id, c := range p.door.connected() {
 		due := c.spoke.Add(greetEvery + rand.N(greetEvery/2))
-		if c.outward && !c.spoke.IsZero() && now.After(due) && p.door.relation(id) != Data {
+		if !c.outward || c.spoke.IsZero() || now.Before(due) || p.door.relation(id) == Data {
+			continue
+		}
+		p.start(func() {
 			if err := p.greet(p.ctx, id); err != nil {
 				p.cfg.Log.Debug("greet again", "peer", id, "err", err)
 			}
 			p.measure(id)
-		}
+		})
 	}
 }
 
@@ -355,24 +363,27 @@ func mdnsName(id job.DID) string {
 	return fmt.Sprintf("_liftoff-%x._udp", h[2:6])
 }
 
-// found takes what mDNS brings. Anybody can claim anything there: who answers at the
-// address must be a member.
+// found takes what mDNS brings. Anybody can claim anything there: only addresses of local
+// networks are dialed, a few at once, and who answers must be a member.
 type found struct{ p *Peer }
 
 func (f found) HandlePeerFound(info peer.AddrInfo) {
 	p := f.p
+	info.Addrs = slices.DeleteFunc(info.Addrs, func(a ma.Multiaddr) bool { return manet.IsPublicAddr(a) })
 	if info.ID == p.id || p.connected(info.ID) || len(info.Addrs) == 0 {
 		return
 	}
 	info.Addrs = info.Addrs[:min(len(info.Addrs), maxKnownAddrs)]
+	if !p.door.try(info.ID) {
+		return
+	}
 	p.start(func() {
+		defer p.door.tried(info.ID)
 		ctx, cancel := context.WithTimeout(p.ctx, greetTimeout)
 		defer cancel()
-		p.door.tried(info.ID, func() {
-			if err := p.dial(ctx, info); err != nil {
-				p.cfg.Log.Debug("dial whom mDNS found", "peer", info.ID, "err", err)
-			}
-		})
+		if err := p.dial(ctx, info); err != nil {
+			p.cfg.Log.Debug("dial whom mDNS found", "peer", info.ID, "err", err)
+		}
 	})
 }
 

@@ -16,6 +16,7 @@ import (
 // TestRelay lets a member that cannot be dialed be reached over one that carries
 // connections, and nobody else use that one.
 func TestRelay(t *testing.T) {
+	t.Parallel()
 	relay := newPeer(t, func(c *Config) { c.Relay = true })
 	if err := relay.fence.Init(relay.cfg.Now()); err != nil {
 		t.Fatal(err)
@@ -62,6 +63,7 @@ func TestRelay(t *testing.T) {
 
 // TestMDNS lets two members find each other on the local network, without any address.
 func TestMDNS(t *testing.T) {
+	t.Parallel()
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		t.Fatal(err)
