@@ -147,6 +147,7 @@ func (x *award) evaluate(ctx context.Context) error {
 	if err == nil && !replay {
 		err = e.run(ctx, watch, &j)
 	}
+	n.figures.ran(j, err)
 	if err != nil {
 		return err
 	}

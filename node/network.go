@@ -104,7 +104,7 @@ func (w *network) begin(ctx context.Context) error {
 	if err := w.provider.recover(ctx); err != nil {
 		return err
 	}
-	if w.server, err = market.Serve(h, w.provider, w.cfg.Market); err != nil {
+	if w.server, err = market.Serve(h, counted{w.provider, n.figures}, w.cfg.Market); err != nil {
 		return err
 	}
 	if err := w.peer.SetCapacity(w.capacity); err != nil {

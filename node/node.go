@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/ipfs-liftoff/liftoff/host/exchange"
@@ -20,17 +21,18 @@ import (
 
 // Config says how to open or join a repo. Its zero fields are the defaults.
 type Config struct {
-	Dir       string            // the repo; made if it is not there
-	Wait      time.Duration     // how long Join tries; 10 seconds
-	Verify    bool              // hash every block that is read
-	Log       *slog.Logger      // nil: nothing is logged
-	Clock     func() time.Time  // nil: time.Now
-	Version   string            // of liftoff, for receipts
-	Compiler  []string          // the command line of a child that compiles strangers' modules; see wasm.Config
-	Grace     time.Duration     // how long jobs may run on when Serve shall end; 10 seconds
-	Network   *NetworkConfig    // makes it a peer while it serves; nil: it is none
-	Ready     func()            // called once Serve takes jobs; nil: nobody waits for it
-	Executors runtime.Executors // nil: runtime/wasm, made at the first run. The caller closes its own
+	Dir       string                // the repo; made if it is not there
+	Wait      time.Duration         // how long Join tries; 10 seconds
+	Verify    bool                  // hash every block that is read
+	Log       *slog.Logger          // nil: nothing is logged
+	Clock     func() time.Time      // nil: time.Now
+	Version   string                // of liftoff, for receipts
+	Compiler  []string              // the command line of a child that compiles strangers' modules; see wasm.Config
+	Grace     time.Duration         // how long jobs may run on when Serve shall end; 10 seconds
+	Network   *NetworkConfig        // makes it a peer while it serves; nil: it is none
+	Figures   prometheus.Registerer // of what the node counts; nil: nothing is counted
+	Ready     func()                // called once Serve takes jobs; nil: nobody waits for it
+	Executors runtime.Executors     // nil: runtime/wasm, made at the first run. The caller closes its own
 }
 
 // Node is a repo that this process owns, with the means to run jobs over it. It meets
@@ -49,6 +51,7 @@ type Node struct {
 	coverage *coverage
 	fuel     fuelBook
 	ready    func()
+	figures  *figures                // nil: nothing is counted
 	network  *NetworkConfig          // nil: Serve makes it no peer
 	net      atomic.Pointer[network] // nil: it is none now
 
@@ -98,6 +101,10 @@ func Open(cfg Config) (*Node, error) {
 		history:   newHistory(s, cfg.Clock, cfg.Log),
 		executors: cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace),
 		coverage: newCoverage(s, cfg.Clock), network: cfg.Network, ready: cfg.Ready,
+	}
+	if n.figures, err = newFigures(cfg.Figures, n); err != nil {
+		s.Close()
+		return nil, err
 	}
 	n.View = n.Begin()
 	return n, nil

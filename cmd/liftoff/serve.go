@@ -99,7 +99,7 @@ func (p *process) newDaemon(dir string, s settings) (*daemon, error) {
 	var once sync.Once
 	d.config = node.Config{
 		Dir: dir, Version: versionName(), Compiler: compiler, Log: d.log, Grace: d.grace,
-		Network: network, Ready: func() { once.Do(func() { close(d.ready) }) },
+		Network: network, Figures: d.registry, Ready: func() { once.Do(func() { close(d.ready) }) },
 	}
 	return d, nil
 }
@@ -186,9 +186,16 @@ func (d *daemon) serve(ctx context.Context, s *node.Session) error {
 			return nil
 		}
 	})
+	defer context.AfterFunc(ctx, func() { d.notify("STOPPING=1") })()
 	err := g.Wait()
 	d.log.Info("stopped")
 	return err
+}
+
+func (d *daemon) notify(state string) {
+	if err := d.p.notify(state); err != nil {
+		d.log.Warn(err.Error())
+	}
 }
 
 func (d *daemon) listenAPI(ctx context.Context, s *node.Session, g *errgroup.Group, addr string) error {
@@ -223,6 +230,7 @@ func (d *daemon) greet(ctx context.Context, s *node.Session) error {
 	if err != nil {
 		return err
 	}
+	d.notify("READY=1")
 	d.log.Info("up", "did", self.DID, "peer", self.PeerID, "listen", self.Addrs)
 	f, err := s.Fence.Fence(ctx)
 	var e *api.Error
