@@ -161,7 +161,7 @@ func TestFailover(t *testing.T) {
 	hanging.gets = func(cid.Cid) { <-t.Context().Done() }
 	newSource(t, b, hanging)
 	newSource(t, c, there)
-	x := newExchange(t, d, Config{Blocks: here, Stall: 200 * time.Millisecond})
+	x := newExchange(t, d, Config{Blocks: here, Stall: 2 * time.Second})
 	s := newSession(t, x, here, b, a, c)
 	var once sync.Once
 	n := atomic.Int64{}
@@ -222,10 +222,13 @@ func TestIdle(t *testing.T) {
 // TestRandomAccess touches 1 % of a large file here and there, and 1 % in one piece: at
 // most 2 % of its bytes cross.
 func TestRandomAccess(t *testing.T) {
-	const size = 256 << 20
+	const size = 100 << 20
 	there := new(dag.MemBlocks)
 	data := noise(size, 4)
-	for _, p := range []dag.Profile{dag.UnixFSv1, {Name: "256 KiB", CIDVersion: 1, ChunkSize: 256 << 10, RawLeaves: true, FileWidth: 174}} {
+	for _, p := range []dag.Profile{
+		{Name: "100 KiB", CIDVersion: 1, ChunkSize: 100 << 10, RawLeaves: true, FileWidth: 174},
+		{Name: "64 KiB", CIDVersion: 1, ChunkSize: 64 << 10, RawLeaves: true, FileWidth: 1024},
+	} {
 		root := addFile(t, there, data, p)
 		a, b := newHost(t), newHost(t)
 		newSource(t, a, there)

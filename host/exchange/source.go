@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"sync"
 	"time"
 
@@ -197,6 +198,9 @@ func (l *link) next() []cid.Cid {
 func (l *link) stalled(now time.Time) bool {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
+	if len(l.checks) == cap(l.checks) { // it is this end that is slow
+		l.moved = now
+	}
 	return len(l.waiting) > 0 && now.Sub(l.moved) > l.s.x.cfg.Stall
 }
 
@@ -335,7 +339,7 @@ func (l *link) end(err error) {
 	l.src.liar = l.src.liar || errors.As(err, &lie)
 	again := errors.Is(err, errIdle)
 	if !again {
-		l.src.failed = err.Error()
+		l.src.failed = strings.Join(strings.Fields(err.Error()), " ") // libp2p's have many lines
 		l.src.streak = min(l.src.streak+1, 6)
 		// A stream may break because the connection did: a new one is tried at once.
 		again = l.src.streak == 1 && !l.src.liar && !errors.Is(err, errStalled)
