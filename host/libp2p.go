@@ -104,13 +104,15 @@ func (m membersOnly) AllowConnect(src peer.ID, _ ma.Multiaddr, dest peer.ID) boo
 	return m.door.relation(src) == Member && m.door.relation(dest) == Member
 }
 
-// own lists the protocols of this package with how many streams of one peer and of all
-// peers may be open.
-var own = []struct {
+// streamLimits lists liftoff's protocols with how many streams of one peer and of all
+// peers may come in at once. A conversation of the market is open while its job runs; a QUIC
+// connection of libp2p has 256 streams, and a further one waits.
+var streamLimits = []struct {
 	id        protocol.ID
 	peer, all int
 }{
 	{greetProtocol, 4, 128}, {joinProtocol, 2, 32}, {whoProtocol, 8, 128},
+	{"/liftoff/market/1", 256, 4096}, {"/liftoff/blocks/1", 128, 1024},
 }
 
 // newResources bounds what libp2p may take: half of the machine's memory unless the
@@ -119,11 +121,12 @@ var own = []struct {
 func newResources(cfg Config) (network.ResourceManager, error) {
 	scaling := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaling)
-	for _, o := range own {
-		per := rcmgr.BaseLimit{StreamsInbound: o.peer, StreamsOutbound: 4 * o.peer, Streams: 5 * o.peer, Memory: 8 << 20}
-		all := rcmgr.BaseLimit{StreamsInbound: o.all, StreamsOutbound: o.all, Streams: 2 * o.all, Memory: 64 << 20}
-		scaling.AddProtocolPeerLimit(o.id, per, rcmgr.BaseLimitIncrease{})
-		scaling.AddProtocolLimit(o.id, all, rcmgr.BaseLimitIncrease{})
+	for _, l := range streamLimits {
+		out := 4 * l.peer // its own asks and greetings of many at once are not attacks
+		per := rcmgr.BaseLimit{StreamsInbound: l.peer, StreamsOutbound: out, Streams: l.peer + out, Memory: 32 << 20}
+		all := rcmgr.BaseLimit{StreamsInbound: l.all, StreamsOutbound: l.all, Streams: 2 * l.all, Memory: 128 << 20}
+		scaling.AddProtocolPeerLimit(l.id, per, rcmgr.BaseLimitIncrease{})
+		scaling.AddProtocolLimit(l.id, all, rcmgr.BaseLimitIncrease{})
 	}
 	mem := cfg.Memory
 	if mem <= 0 {
@@ -131,10 +134,14 @@ func newResources(cfg Config) (network.ResourceManager, error) {
 	}
 	mem = max(mem, 64<<20)
 	conns := min(max(int(mem>>20), 32), 8*cfg.MaxPeers)
-	limits := rcmgr.PartialLimitConfig{System: rcmgr.ResourceLimits{
-		Memory:       rcmgr.LimitVal64(mem),
-		ConnsInbound: rcmgr.LimitVal(conns), ConnsOutbound: rcmgr.LimitVal(conns), Conns: rcmgr.LimitVal(2 * conns),
-	}}.Build(scaling.AutoScale())
+	limits := rcmgr.PartialLimitConfig{
+		System: rcmgr.ResourceLimits{
+			Memory:       rcmgr.LimitVal64(mem),
+			ConnsInbound: rcmgr.LimitVal(conns), ConnsOutbound: rcmgr.LimitVal(conns), Conns: rcmgr.LimitVal(2 * conns),
+			StreamsInbound: 8192, StreamsOutbound: 8192, Streams: 16384,
+		},
+		PeerDefault: rcmgr.ResourceLimits{StreamsInbound: 1024, StreamsOutbound: 2048, Streams: 3072},
+	}.Build(scaling.AutoScale())
 	opts := []rcmgr.Option{
 		// Many members may stand behind one address.
 		rcmgr.WithLimitPerSubnet([]rcmgr.ConnLimitPerSubnet{{ConnCount: conns, PrefixLength: 32}},
