@@ -18,6 +18,26 @@ type ran struct {
 		CID string `json:"cid"`
 	} `json:"outcome"`
 	Output string `json:"output"`
+	Events []struct {
+		At   time.Time `json:"at"`
+		Kind string    `json:"kind"`
+	} `json:"events"`
+}
+
+// at returns when the first event of a kind was; zero when there was none.
+func (r ran) at(kind string) time.Time {
+	for _, e := range r.Events {
+		if e.Kind == kind {
+			return e.At
+		}
+	}
+	return time.Time{}
+}
+
+// describe returns a job with its events.
+func describe(t testing.TB, p *peer, id string) ran {
+	t.Helper()
+	return decodeRan(t, p.try(nil, "job", "describe", "--json", id))
 }
 
 func decodeRan(t testing.TB, got result) (r ran) {
