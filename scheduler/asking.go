@@ -202,10 +202,9 @@ func (p *Placement) unreached(ev AskFailed) {
 }
 
 // enough reports whether waiting for more answers is over: enough bids have nothing
-// missing and no queue, everyone has answered, or the window has closed. The word of a
-// peer that took much longer than it claimed before is not enough. Who has not answered
-// by then still may, until the window closes: its bid is the next in rank should the
-// award fail.
+// missing and no queue, everyone has answered, or the window has closed. Who has not
+// answered by then still may, until the window closes: its bid is the next in rank
+// should the award fail.
 func (p *Placement) enough() bool {
 	if p.askUntil.IsZero() {
 		return true
@@ -215,11 +214,18 @@ func (p *Placement) enough() bool {
 		switch {
 		case q.state == peerAsked:
 			open++
-		case q.state == peerBid && q != p.self && q.open && perfect(q.bid) && q.factor < doubtful:
+		case q.state == peerBid && q != p.self && q.open && perfect(q.bid) && p.credible(q):
 			good++
 		}
 	}
 	return good >= p.empty() || open == 0 && p.callUntil.IsZero()
+}
+
+// credible reports whether the word of q alone may end the asking: it kept its claims so
+// far, and if it claims to hold inputs it is not the only one who says so, unless
+// nobody is said to hold any.
+func (p *Placement) credible(q *peer) bool {
+	return q.factor < doubtful && (q.holder || q.bid.Have == 0 || !p.holders)
 }
 
 // perfect bids have nothing missing and no queue.

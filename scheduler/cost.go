@@ -35,7 +35,7 @@ const (
 	preferred = 0.8
 
 	// doubtful is the calibration of a peer whose word alone ends no asking.
-	doubtful = 1.5
+	doubtful = 2
 
 	// maxTime bounds every time of a bid: a day is never, and sums do not overflow.
 	maxTime = 24 * time.Hour

@@ -93,6 +93,7 @@ func (p *Placement) meet(cs []Candidate) {
 			continue
 		}
 		q.holder = q.holder || c.Holder
+		p.holders = p.holders || c.Holder
 		q.hint = c.Slots
 		if c.Capacity == nil || q.capacity != nil {
 			continue

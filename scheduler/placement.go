@@ -21,6 +21,8 @@ type Placement struct {
 	met   []*peer // those of them that were asked, and Self: most steps look at no other
 	slots []slot  // one for each replica
 
+	holders bool // somebody is said to hold inputs
+
 	round     int       // of asking, from 0; -1 before the first
 	askUntil  time.Time // when the round's window closes; zero: it has
 	callUntil time.Time // until when answers to an Announce are waited for; zero: not at all

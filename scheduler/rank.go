@@ -30,6 +30,12 @@ func (p *Placement) best(now time.Time) *peer {
 		if c := cmp.Compare(a.bid.Missing, b.bid.Missing); c != 0 {
 			return c
 		}
+		if a.holder != b.holder { // others say, too, that it holds what it claims
+			if a.holder {
+				return -1
+			}
+			return 1
+		}
 		return bytes.Compare(lot(p.req.CID, a.did), lot(p.req.CID, b.did))
 	})
 }

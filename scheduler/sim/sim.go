@@ -65,7 +65,7 @@ type Result struct {
 	Mean, P95    float64 // from submission to the result
 	Award        float64 // median from submission to the award
 	Award95      float64
-	Possible     int // jobs at whose submission a holder of all inputs had a free slot
+	Possible     int // jobs at whose submission an honest holder of all inputs had a free slot
 	Local        int // of those, the ones that ran at a holder
 	LocalAll     int // of all
 	Lost         int // awards that were lost to a crash, or to silence

@@ -60,7 +60,7 @@ type task struct {
 	guess     uint64 // what its requester expects
 	from      *node
 	submitted time.Time
-	possible  bool // a holder was idle when it was submitted
+	possible  bool // an honest holder was idle when it was submitted
 	awarded   time.Time
 	asked     bool // it was awarded at least once
 	local     bool // where it runs, the data is
@@ -175,7 +175,7 @@ func (w *world) newTask(i int) *task {
 	t.data = min(t.data, len(w.data)-1)
 	t.guess = uint64(w.lognormal(float64(t.fuel), 0.2))
 	for n := range w.data[t.data].truly {
-		t.possible = t.possible || n.up && n.idle()
+		t.possible = t.possible || n.up && !n.liar && n.idle()
 	}
 	return t
 }
