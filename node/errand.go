@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	mrand "math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -23,11 +24,12 @@ import (
 // errand is one of this node's jobs on its way through the market: what package request
 // needs of the node.
 type errand struct {
-	w    *network
-	x    *running
-	e    *evaluation // of the job; a run here has its own
-	job  job.Job     // without audience; each attempt has its own nonce
-	work scheduler.Work
+	w      *network
+	x      *running
+	e      *evaluation // of the job; a run here has its own
+	job    job.Job     // without audience; each attempt has its own nonce
+	work   scheduler.Work
+	placed func() // called when peers are not asked any more; nil: none are
 
 	mu      sync.Mutex
 	here    *evaluation // of the run here that came to its end
@@ -58,13 +60,75 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 	if r, ok := t.resume(ctx, run); ok {
 		return t.finish(j, request.Ending{Results: []request.Result{r}})
 	}
-	ending, err := run.Do(ctx, start)
-	j.Placement = placement(ending.Record)
-	j.Attempts = len(ending.Record.Awards)
-	if err != nil {
-		return t.explain(ctx, err)
+	for began := w.node.clock(); ; {
+		ending, err := t.do(ctx, run, start)
+		j.Placement = placement(ending.Record)
+		j.Attempts += len(ending.Record.Awards)
+		if err == nil {
+			return t.finish(j, ending)
+		}
+		if !t.patient(err, ending.Record, began) {
+			return t.explain(ctx, err)
+		}
+		x.event(api.Event{Kind: api.EventWaiting, Text: "no peer can take it now: it waits"})
+		if err := wait(ctx, waitBusy/2+mrand.N(waitBusy)); err != nil {
+			return apiError(ctx, err)
+		}
+		if run, start, err = t.run(ctx); err != nil {
+			return apiError(ctx, err)
+		}
 	}
-	return t.finish(j, ending)
+}
+
+// Waiting for peers.
+const (
+	waitBusy   = 2 * time.Second  // between two placements of a job for which all were busy
+	waitSilent = 30 * time.Second // for peers that do not answer, in all
+	maxPlacing = 32               // jobs for which peers are being asked at once
+)
+
+// do places the job, and lets others be placed as soon as it is with a peer.
+func (t *errand) do(ctx context.Context, run *request.Run, start scheduler.Start) (request.Ending, error) {
+	if start.Self.Refuses() || start.Self.Missing > 0 || run.Request.Where != scheduler.Anywhere {
+		if err := t.w.placing.Acquire(ctx, 1); err != nil {
+			return request.Ending{}, context.Cause(ctx)
+		}
+		t.placed = sync.OnceFunc(func() { t.w.placing.Release(1) })
+		defer t.placed()
+	}
+	return run.Do(ctx, start)
+}
+
+// patient reports whether a job that nobody took should be offered again later: who is
+// busy will not be for ever, and who does not answer may only be overloaded.
+func (t *errand) patient(err error, r scheduler.Record, began time.Time) bool {
+	var f *request.FailedError
+	if !errors.As(err, &f) || f.Code != scheduler.CodeNoPeer && f.Code != scheduler.CodeExhausted {
+		return false
+	}
+	for _, p := range r.Peers {
+		switch p.Code {
+		case job.RefuseBusy, job.RefuseRate:
+			return true
+		case scheduler.CodeSilent, scheduler.CodeUnreached:
+			oneOnly := r.Where != scheduler.Anywhere && r.Where != scheduler.OnNetwork
+			if !oneOnly && t.w.node.clock().Sub(began) < waitSilent && t.w.anyPeer() {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func wait(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 func (w *network) errand(ctx context.Context, x *running, e *evaluation) (*errand, error) {
@@ -78,13 +142,12 @@ func (w *network) errand(ctx context.Context, x *running, e *evaluation) (*erran
 			Priority: r.Priority, Need: r.Need, Prefer: r.Prefer,
 		},
 	}
-	rand.Read(t.job.Nonce[:])
 	c, err := w.node.coverage.of(ctx, taskRoots(r.Task)...)
 	if err != nil {
 		return nil, apiError(ctx, err)
 	}
 	t.work = scheduler.Work{ABI: r.Task.ABI}
-	if c.Exact && c.Untold == 0 {
+	if c.Untold == 0 {
 		t.work.Bytes = c.Have + c.Missing
 	}
 	t.work.Fuel = w.node.fuel.estimate(r.Task.Mod, t.work.Bytes)
@@ -94,6 +157,10 @@ func (w *network) errand(ctx context.Context, x *running, e *evaluation) (*erran
 // run prepares the Placement and this node's own price.
 func (t *errand) run(ctx context.Context) (*request.Run, scheduler.Start, error) {
 	w := t.w
+	t.mu.Lock()
+	rand.Read(t.job.Nonce[:]) // a peer takes the award of a nonce once
+	clear(t.nonces)
+	t.mu.Unlock()
 	envelope, err := t.job.Sign(w.self.Key)
 	if err != nil {
 		return nil, scheduler.Start{}, api.Errorf(api.CodeUsage, "%v", err)
@@ -344,7 +411,12 @@ func (w *network) factor(d job.DID) float64 {
 }
 
 // Event implements request.World.
-func (t *errand) Event(e api.Event) { t.x.event(e) }
+func (t *errand) Event(e api.Event) {
+	if t.placed != nil && (e.Kind == api.EventAwarded || e.Kind == api.EventStarted) {
+		t.placed()
+	}
+	t.x.event(e)
+}
 
 // Output implements request.World.
 func (t *errand) Output() request.Output {

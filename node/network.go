@@ -10,6 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/exchange"
@@ -33,6 +34,7 @@ type network struct {
 	provider *provider
 	book     *book
 	quota    *quota
+	placing  *semaphore.Weighted // places for jobs for which peers are being asked
 	capacity job.Capacity
 	busier   chan struct{} // of capacity one: what is free has changed
 	closing  atomic.Bool   // it takes no more jobs of others
@@ -46,7 +48,7 @@ func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, err
 	if err := cfg.check(); err != nil {
 		return nil, api.Errorf(api.CodeUsage, "%v", err)
 	}
-	w := &network{node: n, cfg: cfg.withDefaults(), busier: make(chan struct{}, 1)}
+	w := &network{node: n, cfg: cfg.withDefaults(), busier: make(chan struct{}, 1), placing: semaphore.NewWeighted(maxPlacing)}
 	var err error
 	if w.self, err = n.self.identity(); err != nil {
 		return nil, err

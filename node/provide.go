@@ -122,10 +122,12 @@ func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rt
 		if err != nil {
 			return scheduler.Locality{}, err
 		}
+		guess := usualInput * uint64(min(all.Untold-mod.Untold, job.MaxInputs))
 		if mod.Untold > 0 {
-			l.Missing += usualModule
+			guess += usualModule
 		}
-		l.Missing += usualInput * uint64(min(all.Untold-mod.Untold, job.MaxInputs))
+		// A guess makes it dear, and is no reason to refuse.
+		l.Missing += min(guess, w.quota.room()-min(w.quota.room(), l.Missing))
 	}
 	return l, nil
 }
