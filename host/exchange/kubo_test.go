@@ -181,6 +181,9 @@ func TestFromKubo(t *testing.T) {
 		if n := s.Fetched().Bytes; n > 2<<20 {
 			t.Errorf("%d bytes were fetched for 100", n)
 		}
+		if held, err := session().Has(t.Context(), root); !held || err != nil {
+			t.Errorf("it is there: %v, %v", held, err)
+		}
 	})
 	t.Run("not there", func(t *testing.T) {
 		_, err := session().Get(t.Context(), randomBlock(10).CID())

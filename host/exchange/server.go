@@ -74,7 +74,7 @@ func (x *Exchange) serve(s network.Stream) {
 	})
 	err := v.answerAll(ctx, requests)
 	if err == nil && ctx.Err() == nil {
-		s.CloseWrite()
+		s.Close()
 	} else {
 		cancel(err)
 		s.Reset()

@@ -151,35 +151,56 @@ func (s *Session) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 }
 
 // Has reports whether Get would find c: whether it is here, or a source says that it
-// has it.
+// has it. Over bitswap that is known when the block is here.
 func (s *Session) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	held, err := s.local.Has(ctx, c)
 	if held || err != nil {
 		return held, err
 	}
+	held, deaf, err := s.askAll(ctx, c)
+	if held || err != nil || !deaf || s.x.bitswap == nil {
+		return held, err
+	}
+	_, err = s.Get(ctx, c)
+	var missing *dag.NotFoundError
+	if errors.As(err, &missing) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// askAll asks all sources at once whether they have c; deaf says that some of them do
+// not speak the own protocol.
+func (s *Session) askAll(ctx context.Context, c cid.Cid) (held, deaf bool, err error) {
 	s.mu.Lock()
 	sources := s.sources // only appended to
 	s.mu.Unlock()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	found := make(chan bool, len(sources))
+	type answer struct {
+		held []bool
+		err  error
+	}
+	answers := make(chan answer, len(sources))
+	asking, enough := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer enough()
 	for _, src := range sources {
-		go func() {
-			held, err := s.x.Have(ctx, src.info, []cid.Cid{c})
-			found <- err == nil && held[0]
-		}()
+		running.Go(func() {
+			held, err := s.x.Have(asking, src.info, []cid.Cid{c})
+			answers <- answer{held, err}
+		})
 	}
 	for range sources {
-		select {
-		case yes := <-found:
-			if yes {
-				return true, nil
-			}
-		case <-ctx.Done():
-			return false, context.Cause(ctx)
+		a := <-answers
+		deaf = deaf || errors.Is(a.err, errNotSpoken)
+		if a.err == nil && a.held[0] {
+			return true, deaf, nil
 		}
 	}
-	return false, nil
+	if ctx.Err() != nil {
+		return false, deaf, context.Cause(ctx)
+	}
+	return false, deaf, nil
 }
 
 // Put puts blocks here.

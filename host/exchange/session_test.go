@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
@@ -265,6 +266,29 @@ func TestRandomAccess(t *testing.T) {
 			if n := s.Fetched().Bytes; n > size/50 {
 				t.Errorf("%s, %s: %d bytes of %d crossed, %.1f %%", p.Name, name, n, size, float64(n)*100/size)
 			}
+		}
+	}
+}
+
+// TestManySessions has one after the other: libp2p's limits show what is not let go.
+func TestManySessions(t *testing.T) {
+	there := new(dag.MemBlocks)
+	block := randomBlock(100)
+	put(t, there, block)
+	a, b := newHost(t), newHost(t)
+	newSource(t, a, there)
+	x := newExchange(t, b, Config{Blocks: new(dag.MemBlocks), Idle: time.Millisecond})
+	for i := range 400 {
+		s := x.Session(SessionConfig{Local: new(dag.MemBlocks), Sources: []peer.AddrInfo{infoOf(a)}})
+		if _, err := s.Get(t.Context(), block.CID()); err != nil {
+			t.Fatalf("after %d: %v", i, err)
+		}
+		if i%2 == 0 {
+			time.Sleep(time.Millisecond)
+		}
+		s.Close()
+		if _, err := x.Have(t.Context(), infoOf(a), []cid.Cid{block.CID()}); err != nil {
+			t.Fatalf("after %d: %v", i, err)
 		}
 	}
 }

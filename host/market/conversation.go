@@ -189,8 +189,7 @@ func (c *Conversation) close(why Why) error {
 		c.w.s.Reset()
 		return fmt.Errorf("close conversation with peer %s: %w", c.w.peer(), err)
 	}
-	c.w.s.CloseRead()
-	if err := c.w.s.CloseWrite(); err != nil {
+	if err := c.w.s.Close(); err != nil {
 		return fmt.Errorf("close conversation with peer %s: %w", c.w.peer(), err)
 	}
 	return nil

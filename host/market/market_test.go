@@ -397,3 +397,32 @@ func TestServerClose(t *testing.T) {
 	}
 	c.Close(Lost)
 }
+
+// TestManyConversations has one after the other: libp2p's limits show what is not let go.
+func TestManyConversations(t *testing.T) {
+	p := newPair(t, Config{})
+	w := newWork(t, nil)
+	ask := w.ask(t, p.requester)
+	for i := range 600 {
+		p.seller.refuse = job.Bid{}
+		if i%3 == 0 {
+			p.seller.refuse = job.Bid{Refusal: "no", Code: job.RefuseBusy}
+		}
+		c, _, err := p.client.Ask(t.Context(), p.provider.ID(), ask)
+		if err != nil {
+			t.Fatalf("after %d: %v", i, err)
+		}
+		if c == nil {
+			continue
+		}
+		if i%3 == 1 {
+			if _, err := c.Award(t.Context(), w.award(t, p.requester, p.provider.did)); err != nil {
+				t.Fatalf("after %d: %v", i, err)
+			}
+		}
+		c.Close(Lost)
+		if i%3 == 1 {
+			soon(t, p.seller.closed, "close")
+		}
+	}
+}
