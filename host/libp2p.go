@@ -30,12 +30,24 @@ func newLibp2p(cfg Config, d *door, relays autorelay.PeerSource) (host.Host, err
 	if err != nil {
 		return nil, fmt.Errorf("the repo's key: %w", err)
 	}
+	listen, err := parseAddrs(cfg.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	announce, err := parseAddrs(cfg.Announce)
+	if err != nil {
+		return nil, fmt.Errorf("announce: %w", err)
+	}
+	if cfg.Reachability != "" && cfg.Reachability != "public" && cfg.Reachability != "private" {
+		return nil, fmt.Errorf("reachability is public, private or empty, not %q", cfg.Reachability)
+	}
 	rm, err := newResources(cfg)
 	if err != nil {
 		return nil, err
 	}
 	cm, err := connmgr.NewConnManager(cfg.MaxPeers*3/4, cfg.MaxPeers, connmgr.WithGracePeriod(time.Minute))
 	if err != nil {
+		rm.Close()
 		return nil, err
 	}
 	opts := []libp2p.Option{
@@ -46,29 +58,23 @@ func newLibp2p(cfg Config, d *door, relays autorelay.PeerSource) (host.Host, err
 		libp2p.ConnectionGater(d), libp2p.ResourceManager(resources{rm, d}), libp2p.ConnectionManager(cm),
 		libp2p.WithDialTimeout(10 * time.Second),
 		libp2p.EnableRelay(), libp2p.EnableHolePunching(), libp2p.EnableAutoNATv2(),
+		libp2p.NoListenAddrs, // listens below: a libp2p that cannot start leaves goroutines behind
 	}
 	if cfg.Registerer == nil {
 		opts = append(opts, libp2p.DisableMetrics())
 	} else {
 		opts = append(opts, libp2p.PrometheusRegisterer(cfg.Registerer))
 	}
-	if cfg.NoListen {
-		opts = append(opts, libp2p.NoListenAddrs)
-	} else {
-		opts = append(opts, libp2p.ListenAddrStrings(cfg.Listen...),
-			libp2p.EnableAutoRelayWithPeerSource(relays, autorelay.WithNumRelays(2), autorelay.WithMinCandidates(1),
-				autorelay.WithBootDelay(2*time.Second), autorelay.WithMinInterval(5*time.Second), autorelay.WithBackoff(time.Minute)))
+	if !cfg.NoListen {
+		opts = append(opts, libp2p.EnableAutoRelayWithPeerSource(relays, autorelay.WithNumRelays(2), autorelay.WithMinCandidates(1),
+			autorelay.WithBootDelay(2*time.Second), autorelay.WithMinInterval(5*time.Second), autorelay.WithBackoff(time.Minute)))
 	}
 	if !cfg.NoListen && cfg.Reachability != "private" {
 		opts = append(opts, libp2p.EnableNATService())
 	}
-	if len(cfg.Announce) > 0 {
-		addrs, err := parseAddrs(cfg.Announce)
-		if err != nil {
-			return nil, fmt.Errorf("announce: %w", err)
-		}
+	if len(announce) > 0 {
 		opts = append(opts, libp2p.AddrsFactory(func(own []ma.Multiaddr) []ma.Multiaddr {
-			return slices.Concat(addrs, slices.DeleteFunc(slices.Clone(own), func(a ma.Multiaddr) bool { return !isRelayed(a) }))
+			return slices.Concat(announce, slices.DeleteFunc(slices.Clone(own), func(a ma.Multiaddr) bool { return !isRelayed(a) }))
 		}))
 	}
 	switch {
@@ -76,8 +82,6 @@ func newLibp2p(cfg Config, d *door, relays autorelay.PeerSource) (host.Host, err
 		opts = append(opts, libp2p.ForceReachabilityPublic())
 	case cfg.Reachability == "private":
 		opts = append(opts, libp2p.ForceReachabilityPrivate())
-	case cfg.Reachability != "":
-		return nil, fmt.Errorf("reachability is public, private or empty, not %q", cfg.Reachability)
 	}
 	if cfg.Relay {
 		res := relayv2.DefaultResources()
@@ -85,7 +89,29 @@ func newLibp2p(cfg Config, d *door, relays autorelay.PeerSource) (host.Host, err
 		res.MaxReservationsPerIP, res.MaxReservationsPerASN = res.MaxReservations, res.MaxReservations // members, whatever network they are in
 		opts = append(opts, libp2p.EnableRelayService(relayv2.WithACL(membersOnly{d}), relayv2.WithResources(res)))
 	}
-	return libp2p.New(opts...)
+	h, err := libp2p.New(opts...)
+	if err != nil {
+		cm.Close()
+		rm.Close()
+		return nil, err
+	}
+	if err := listenOn(h.Network(), listen); err != nil {
+		h.Close()
+		return nil, err
+	}
+	return h, nil
+}
+
+// listenOn listens on every address. Libp2p is content with one of them; a machine may
+// have no IPv6.
+func listenOn(n network.Network, addrs []ma.Multiaddr) error {
+	for _, a := range addrs {
+		first, _ := ma.SplitFirst(a)
+		if err := n.Listen(a); err != nil && (first == nil || first.Protocol().Code != ma.P_IP6) {
+			return fmt.Errorf("listen on %s: %w", a, err)
+		}
+	}
+	return nil
 }
 
 func isRelayed(a ma.Multiaddr) bool {
