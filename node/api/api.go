@@ -182,6 +182,10 @@ type Job struct {
 	Replicas  []Replica  `json:"replicas,omitempty"` // when more than one run was asked for
 	Placement *Placement `json:"placement,omitempty"`
 	Events    []Event    `json:"events,omitempty"` // the last MaxEvents
+
+	// Of a job that failed, what it had printed; otherwise the Outcome says.
+	Stdout cid.Cid `json:"stdout,omitzero"`
+	Stderr cid.Cid `json:"stderr,omitzero"`
 }
 
 // The states of a Job.

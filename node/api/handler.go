@@ -76,7 +76,15 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 	}
 	h.mux.HandleFunc("POST /v1/attach", h.attach)
 	h.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, "ok") })
-	for pattern, serve := range map[string]call{
+	for pattern, serve := range h.calls() {
+		h.mux.HandleFunc(pattern, h.inSession(serve))
+	}
+	return h
+}
+
+// calls are the requests that a client can make: docs/api.md has a line for each.
+func (h *Handler) calls() map[string]call {
+	return map[string]call{
 		"POST /v1/blocks":           h.putBlocks,
 		"POST /v1/blocks/{cid}":     fetchBlock,
 		"POST /v1/missing":          missing,
@@ -117,10 +125,7 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 		"GET /v1/published":         listing(Guest.Published),
 		"PUT /v1/published":         command(Guest.Publish),
 		"DELETE /v1/published":      command(Guest.Unpublish),
-	} {
-		h.mux.HandleFunc(pattern, h.inSession(serve))
 	}
-	return h
 }
 
 // Server returns an http.Server for h with the limits that h counts on.
@@ -253,11 +258,24 @@ func (h *Handler) leave(id string, s *session) {
 // answer, so it returns none once it has begun to answer.
 type call func(w http.ResponseWriter, r *http.Request, g Guest) error
 
-// inSession lets a request in if it names a session, and ties it to that.
+// inSession lets a request in if it names a session, and ties it to that; one that names
+// none has a session of its own, which ends with it.
 func (h *Handler) inSession(serve call) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(sessionHeader)
+		if id == "" {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			own, s, err := h.enter(ctx, cancel)
+			if err != nil {
+				writeError(w, err)
+				return
+			}
+			defer h.leave(own, s)
+			id = own
+		}
 		h.mu.Lock()
-		s := h.sessions[r.Header.Get(sessionHeader)]
+		s := h.sessions[id]
 		if s == nil || s.ended {
 			h.mu.Unlock()
 			writeError(w, Errorf(CodeUsage, "the request belongs to no attached client"))
