@@ -18,7 +18,8 @@ const (
 	maxPublished = 16 << 20
 )
 
-// lookAgain is how long a block that was not here is taken to be still away.
+// A block that was not here is taken to be still away for lookAgain, or longer: looking
+// takes at most a tenth of the time.
 const lookAgain = time.Second
 
 // reach is the set of blocks that lie under some roots, found by walking what is here.
@@ -31,12 +32,12 @@ type reach struct {
 	max  int
 	gate chan struct{} // held by whoever looks or changes; of capacity one, so that waiting ends with a ctx
 
-	seed   maphash.Seed
-	keys   map[uint64]struct{}  // of multihashes
-	inner  map[uint64]struct{}  // of CIDs with possible links: walked, or away
-	away   map[cid.Cid]struct{} // those that are not walked yet
-	looked time.Time            // when away was last tried
-	full   bool
+	seed  maphash.Seed
+	keys  map[uint64]struct{}  // of multihashes
+	inner map[uint64]struct{}  // of CIDs with possible links: walked, or away
+	away  map[cid.Cid]struct{} // those that are not walked yet
+	again time.Time            // when away is tried again
+	full  bool
 }
 
 func newReach(limit int, roots ...cid.Cid) *reach {
@@ -46,7 +47,7 @@ func newReach(limit int, roots ...cid.Cid) *reach {
 }
 
 func (r *reach) reset(roots []cid.Cid) {
-	r.seed, r.full, r.looked = maphash.MakeSeed(), false, time.Time{}
+	r.seed, r.full, r.again = maphash.MakeSeed(), false, time.Time{}
 	r.keys, r.inner, r.away = map[uint64]struct{}{}, map[uint64]struct{}{}, map[cid.Cid]struct{}{}
 	for _, c := range roots {
 		r.note(c)
@@ -108,7 +109,7 @@ func (r *reach) has(ctx context.Context, bs dag.Blocks, c cid.Cid) bool {
 	if _, ok := r.keys[k]; ok {
 		return true
 	}
-	if len(r.away) == 0 || time.Since(r.looked) < lookAgain || r.walk(ctx, bs) != nil {
+	if len(r.away) == 0 || time.Now().Before(r.again) || r.walk(ctx, bs) != nil {
 		return false
 	}
 	_, ok := r.keys[k]
@@ -117,6 +118,7 @@ func (r *reach) has(ctx context.Context, bs dag.Blocks, c cid.Cid) bool {
 
 // walk follows what is away and has come, as far as ctx lets it; the rest stays away.
 func (r *reach) walk(ctx context.Context, bs dag.Blocks) error {
+	begun := time.Now()
 	todo := make([]cid.Cid, 0, len(r.away))
 	for c := range r.away {
 		todo = append(todo, c)
@@ -138,7 +140,8 @@ func (r *reach) walk(ctx context.Context, bs dag.Blocks) error {
 			}
 		}
 	}
-	r.looked = time.Now()
+	now := time.Now()
+	r.again = now.Add(max(lookAgain, 9*now.Sub(begun)))
 	return nil
 }
 

@@ -235,6 +235,14 @@ func TestHostileProvider(t *testing.T) {
 				}
 			}
 		}},
+		{"endless beats", "too many beats", func(t *testing.T, _ node, s network.Stream, _ []byte) {
+			go io.Copy(io.Discard, s)
+			for range 200_000 {
+				if _, err := s.Write(frameOf(t, &beatFrame{})); err != nil {
+					return
+				}
+			}
+		}},
 		{"somebody else's receipt", "who was not asked", func(t *testing.T, p node, s network.Stream, e []byte) {
 			m := make(t, stranger, e, func(*job.Receipt, *job.Outcome) {})
 			s.Write(frameOf(t, &doneFrame{m.receipt, m.outcome}))

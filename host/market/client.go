@@ -152,7 +152,7 @@ func (c *Client) attach(ctx context.Context, p peer.ID, a Attach) (*Conversation
 	switch m := m.(type) {
 	case nil:
 	case *acceptFrame:
-		conv.running = true
+		conv.running, conv.began = true, time.Now()
 		return conv, nil
 	case *failedFrame:
 		err = &FailedError{m.code, m.why, m.final}

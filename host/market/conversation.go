@@ -29,6 +29,8 @@ type Conversation struct {
 	job     cid.Cid // of the awarded envelope
 	lease   Lease
 	running bool
+	began   time.Time // when running became true
+	beats   int
 	printed [2]uint64 // bytes of stdout and stderr so far
 	done    *Done
 
@@ -74,7 +76,7 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 	switch m := m.(type) {
 	case *acceptFrame:
 		c.job, c.lease, c.running = job.CIDOf(a.Job), a.Lease, true
-		c.limits = j.Limits.OrDefault()
+		c.limits, c.began = j.Limits.OrDefault(), time.Now()
 		return duration(m.start), nil
 	case *declineFrame:
 		return 0, &DeclinedError{m.why, duration(m.queue)}
@@ -83,6 +85,12 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 	}
 	return 0, c.w.unexpected(m, "where the answer to an award should be")
 }
+
+// More signs of life than maxBeats and one each minBeat are a flood.
+const (
+	maxBeats = 1000
+	minBeat  = 10 * time.Millisecond
+)
 
 // Next waits for what comes next: a Beat, which it answers, so that the provider knows
 // that somebody is there; a Log; or Done, the last. The error is a *FailedError when the
@@ -101,6 +109,9 @@ func (c *Conversation) Next(ctx context.Context) (Event, error) {
 	}
 	switch m := m.(type) {
 	case *beatFrame:
+		if c.beats++; c.beats > maxBeats+int(time.Since(c.began)/minBeat) {
+			return nil, &ProtocolError{c.w.peer(), errors.New("too many beats")}
+		}
 		if err := c.w.send(&renewFrame{}); err != nil {
 			return nil, err
 		}
