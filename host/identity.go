@@ -1,9 +1,14 @@
-// Package host is what makes a repo a peer: the key that it signs with, and the keys
-// of others that it trusts. A repo has one Ed25519 key; it signs receipts and makes the
-// libp2p peer id, so that who says something and who is spoken to are the same.
+// Package host is what makes a repo a peer. A repo has one Ed25519 key; it signs receipts
+// and makes the libp2p peer id, so that who says something and who is spoken to are the
+// same.
 //
-// Both lie in the repo as small files that people can read. The functions do no
-// locking: they are called by the process that owns the repo.
+// Open starts the peer: a libp2p host on TCP and QUIC that knows no public network. It
+// speaks to the members of its fence, to whom its owner has listed, and to nobody else: the
+// door says who is who, below every protocol. Peers greet each other, gossip hints of what
+// they have, and find each other inside the fence; docs/protocol.md is the specification.
+//
+// What a repo keeps of this are small files that people can read. They are used by the
+// process that owns the repo.
 package host
 
 import (

@@ -137,8 +137,11 @@ var streamLimits = []struct {
 	id        protocol.ID
 	peer, all int
 }{
-	{greetProtocol, 4, 128}, {joinProtocol, 2, 32}, {whoProtocol, 8, 128},
-	{"/liftoff/market/1", 256, 4096}, {"/liftoff/blocks/1", 128, 1024},
+	{greetProtocol, 4, 128},
+	{joinProtocol, 2, 32},
+	{whoProtocol, 8, 128},
+	{"/liftoff/market/1", 256, 4096},
+	{"/liftoff/blocks/1", 128, 1024},
 }
 
 // newResources bounds what libp2p may take: half of the machine's memory unless the
