@@ -16,7 +16,8 @@ var (
 )
 
 // TestMarket is a small variant of the table. A run depends on nothing but its Config,
-// so the bounds are exact, and a change that makes placing worse is seen.
+// so its bounds are never missed by chance; they are wider than the aims, since a few seeds of
+// small markets differ more than the table.
 func TestMarket(t *testing.T) {
 	for _, peers := range []int{10, 50} {
 		rows := map[Policy]Result{}
@@ -33,7 +34,7 @@ func TestMarket(t *testing.T) {
 		if m.Mean > r.Mean/1.5 {
 			t.Errorf("%d peers: mean %.2f s, random %.2f s", peers, m.Mean, r.Mean)
 		}
-		if m.Locality() < 0.9 {
+		if m.Locality() < 0.93 {
 			t.Errorf("%d peers: locality %.3f", peers, m.Locality())
 		}
 		if n := m.Messages - m.Beats; n > 30 {
