@@ -49,7 +49,7 @@ type pair struct{ from, to int }
 // Host is a network namespace with one address in the lab.
 type Host struct {
 	Name string
-	Addr netip.Addr // 10.77.0.N; behind a router, 192.168.N.2
+	Addr netip.Addr // 45.77.0.N, which programs take for a public one; behind a router, 192.168.N.2
 
 	lab   *Lab
 	index int      // in lab.hosts; -1: behind a router
@@ -228,12 +228,12 @@ func (l *Lab) ip(args ...string) {
 }
 
 // addrOf returns the address of the host with this index, and indexOf undoes it.
-func addrOf(index int) netip.Addr { return netip.AddrFrom4([4]byte{10, 77, 0, byte(index + 1)}) }
+func addrOf(index int) netip.Addr { return netip.AddrFrom4([4]byte{45, 77, 0, byte(index + 1)}) }
 
 var errNotOurs = errors.New("not an address of the lab")
 
 func indexOf(a [4]byte) (int, error) {
-	if a[0] != 10 || a[1] != 77 || a[2] != 0 || a[3] == 0 {
+	if a[0] != 45 || a[1] != 77 || a[2] != 0 || a[3] == 0 {
 		return 0, errNotOurs
 	}
 	return int(a[3]) - 1, nil
