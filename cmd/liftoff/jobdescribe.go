@@ -92,7 +92,9 @@ func describeJob(out lines, j api.Job) {
 	if j.Cached {
 		row("cached", "the outcome was known: nothing ran")
 	}
-	row("read", "%s (%s)", count(j.Read.Blocks, "block"), size(j.Read.Bytes))
+	if !j.Remote {
+		row("read", "%s (%s)", count(j.Read.Blocks, "block"), size(j.Read.Bytes))
+	}
 	row("created", "%s", j.Created.UTC().Format(time.RFC3339))
 	if j.Fetched.Blocks > 0 {
 		row("fetched", "%s (%s)", count(j.Fetched.Blocks, "block"), size(j.Fetched.Bytes))
