@@ -67,7 +67,7 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 		if err == nil {
 			return t.finish(j, ending)
 		}
-		if !t.patient(err, ending.Record, began) {
+		if !t.patient(err, ending, began) {
 			return t.explain(ctx, err)
 		}
 		x.event(api.Event{Kind: api.EventWaiting, Text: "no peer can take it now: it waits"})
@@ -83,7 +83,7 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 // Waiting for peers.
 const (
 	waitBusy   = 2 * time.Second  // between two placements of a job for which all were busy
-	waitSilent = 30 * time.Second // for peers that do not answer, in all
+	waitSilent = 30 * time.Second // for peers that do not answer or are lost, in all
 	maxPlacing = 32               // jobs for which peers are being asked at once
 )
 
@@ -100,24 +100,25 @@ func (t *errand) do(ctx context.Context, run *request.Run, start scheduler.Start
 }
 
 // patient reports whether a job that nobody took should be offered again later: who is
-// busy will not be for ever, and who does not answer may only be overloaded.
-func (t *errand) patient(err error, r scheduler.Record, began time.Time) bool {
+// busy will not be for ever, and who does not answer, or was lost, may only be overloaded
+// or be starting again.
+func (t *errand) patient(err error, ending request.Ending, began time.Time) bool {
 	var f *request.FailedError
 	if !errors.As(err, &f) || f.Code != scheduler.CodeNoPeer && f.Code != scheduler.CodeExhausted {
 		return false
 	}
-	for _, p := range r.Peers {
+	absent := ending.Broken
+	for _, p := range ending.Record.Peers {
 		switch p.Code {
 		case job.RefuseBusy, job.RefuseRate:
 			return true
 		case scheduler.CodeSilent, scheduler.CodeUnreached:
-			oneOnly := r.Where != scheduler.Anywhere && r.Where != scheduler.OnNetwork
-			if !oneOnly && t.w.node.clock().Sub(began) < waitSilent && t.w.anyPeer() {
-				return true
-			}
+			absent = true
 		}
 	}
-	return false
+	where := ending.Record.Where
+	return absent && (where == scheduler.Anywhere || where == scheduler.OnNetwork) &&
+		t.w.node.clock().Sub(began) < waitSilent && t.w.anyPeer()
 }
 
 func wait(ctx context.Context, d time.Duration) error {

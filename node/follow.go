@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 
+	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/node/spool"
 )
@@ -66,15 +67,14 @@ func (v *View) Logs(ctx context.Context, id string, w api.Watch) error {
 		// What it printed was remembered, or is kept by now.
 	}
 	j, err := v.whole(ctx, id)
-	if err != nil || j.Result == nil {
+	if err != nil {
 		return err
 	}
-	for _, p := range []printed{{j.Result.Stdout, w.Stdout}, {j.Result.Stderr, w.Stderr}} {
-		if err := p.show(ctx, v.session); err != nil {
-			return err
-		}
+	o := job.Outcome{Stdout: j.Stdout, Stderr: j.Stderr}
+	if j.Result != nil {
+		o = *j.Result
 	}
-	return nil
+	return show(ctx, v.session, o, w.Stdout, w.Stderr)
 }
 
 // Cancel implements api.Jobs.

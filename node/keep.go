@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	goruntime "runtime"
 	"time"
@@ -131,16 +132,60 @@ func (e *evaluation) keep(ctx context.Context, j api.Job) error {
 	})
 }
 
-// keepFailed writes down that the job has failed.
-func (e *evaluation) keepFailed(x *running, j api.Job) {
-	records, err := e.node.history.last(j, e.expires)
+// keepFailed writes down that the job has failed, and keeps what it has printed.
+func (e *evaluation) keepFailed(x *running, j *api.Job) {
+	ctx := context.Background()
+	b := store.Batch{Blocks: []dag.Block{e.task}}
+	err := e.keepPrinted(ctx, x, j)
 	if err == nil {
-		err = e.session.Commit(context.Background(), store.Batch{Blocks: []dag.Block{e.task}, Records: records})
+		p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires}
+		for _, c := range outputs(job.Outcome{Stdout: j.Stdout, Stderr: j.Stderr}) {
+			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
+		}
+		switch {
+		case len(p.Roots) > 0:
+			b.Pins = []store.Pin{p}
+		case x.submitted:
+			err = e.node.store.RemovePin(jobPin(j.ID))
+		}
 	}
-	if err == nil && x.submitted {
-		err = e.node.store.RemovePin(jobPin(j.ID))
+	records, rerr := e.node.history.last(*j, e.expires)
+	if rerr == nil {
+		b.Records = records
+		rerr = e.session.Commit(ctx, b)
 	}
-	if err != nil {
+	if err := errors.Join(err, rerr); err != nil {
 		e.node.log.Warn("a job's end is not in the history", "job", j.ID, "error", err)
 	}
+}
+
+// keepPrinted makes files of what a job that failed has printed.
+func (e *evaluation) keepPrinted(ctx context.Context, x *running, j *api.Job) error {
+	if x.spool.Size() == 0 {
+		return nil
+	}
+	r, err := x.spool.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	x.spool.Stop()
+	out, errs := dag.NewFileWriter(ctx, e.session, dag.UnixFSv1), dag.NewFileWriter(ctx, e.session, dag.UnixFSv1)
+	if err := r.CopyTo(ctx, out, errs); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		w    *dag.FileWriter
+		file *cid.Cid
+	}{{out, &j.Stdout}, {errs, &j.Stderr}} {
+		if f.w.Size() == 0 {
+			continue
+		}
+		entry, err := f.w.Finish()
+		if err != nil {
+			return err
+		}
+		*f.file = entry.CID
+	}
+	return nil
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/market"
 	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/request"
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
@@ -187,7 +188,7 @@ func (p *provider) Attach(_ context.Context, from peer.ID, a market.Attach) (*ma
 	x := p.awards[a.Lease]
 	p.mu.Unlock()
 	if x == nil || x.from != from || x.envelope != a.Job {
-		return nil, &market.FailedError{Code: "unknown", Why: "it knows no such lease"}
+		return nil, &market.FailedError{Code: request.CodeUnknown, Why: "it knows no such lease"}
 	}
 	return x.run, nil
 }

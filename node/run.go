@@ -104,7 +104,7 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 		j.State, j.Err, j.Events = api.JobFailed, api.AsError(err), x.look().Events
 		j.Outcome, j.Result, j.Receipt, j.Cached = cid.Undef, nil, cid.Undef, false
 		x.append(&j, failedEvent(j))
-		e.keepFailed(x, j)
+		e.keepFailed(x, &j)
 	}
 	x.finish(j)
 	return j, err

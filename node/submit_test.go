@@ -206,6 +206,14 @@ func TestCancel(t *testing.T) {
 	if done.State != api.JobFailed || done.Err == nil || done.Err.Code != api.CodeInterrupted || kinds(events) != "submitted started failed" {
 		t.Errorf("%+v, %s", done, kinds(events))
 	}
+	// What it had printed by then is kept.
+	var stdout, stderr bytes.Buffer
+	if _, err := s.Upkeep.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Jobs.Logs(t.Context(), j.ID, api.Watch{Stdout: &stdout, Stderr: &stderr}); err != nil || stdout.String() != "begun\n" || stderr.String() != "to stderr\n" {
+		t.Errorf("%v, logs %q, %q", err, &stdout, &stderr)
+	}
 	// A run of an attached client can be cancelled by another one, too.
 	ran := make(chan error)
 	go func() {

@@ -27,6 +27,7 @@ type driver struct {
 	talks   map[job.DID]*talk               // with peers that have bid
 	runs    map[scheduler.Lease]*occupation // those that were awarded, self among them
 	results map[job.DID]Result
+	broken  bool
 	ending  *Ending
 	failed  error
 }
@@ -36,7 +37,7 @@ type event struct {
 	scheduler.Event
 	talk   *talk   // with a Bid
 	result *Result // with a Done
-	phase  *api.Event
+	broken bool  // with a Lost: the peer did not say why
 	fault  error // of this machine: it ends all
 }
 
@@ -75,7 +76,7 @@ func (r *Run) Do(ctx context.Context, start scheduler.Start) (Ending, error) {
 		t.leave(scheduler.CloseCancelled)
 	}
 	d.tasks.Wait()
-	e := Ending{Record: d.placement.Record()}
+	e := Ending{Record: d.placement.Record(), Broken: d.broken}
 	if d.ending != nil {
 		e.Results, e.Disagree = d.ending.Results, d.ending.Disagree
 	}
@@ -136,6 +137,7 @@ func (d *driver) take(ctx context.Context, e event) {
 	case scheduler.Declined:
 		d.forget(ev.Lease)
 	case scheduler.Lost:
+		d.broken = d.broken || e.broken
 		if ev.Gone || ev.Final != "" {
 			d.forget(ev.Lease)
 		}

@@ -85,6 +85,10 @@ type Lease struct {
 	Envelope []byte       `json:"envelope"` // the signed Job that was awarded
 }
 
+// CodeUnknown is the code of a peer's answer that it knows no such lease: it was
+// restarted, or has given the job up.
+const CodeUnknown = "unknown"
+
 // KeepError is a fault of this machine, and no peer's.
 type KeepError struct{ Err error }
 
@@ -104,5 +108,6 @@ func (e *FailedError) Error() string { return fmt.Sprintf("%s (%s)", e.Why, e.Co
 type Ending struct {
 	Results  []Result // one for each replica; the first is the job's
 	Disagree bool     // their Outcomes differ
+	Broken   bool     // a peer was lost that did not say why: it may be back soon
 	Record   scheduler.Record
 }

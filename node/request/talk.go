@@ -16,14 +16,26 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// talk is a conversation with one peer. Its close is the only method that several
-// goroutines call.
+// talk is a conversation with one peer, or the place of one that is being opened.
 type talk struct {
 	d       *driver
-	conv    *market.Conversation
-	awarded bool // belongs to the loop
+	awarded bool // belongs to the loop, and to the goroutine of the award
 
-	once sync.Once
+	mu   sync.Mutex
+	conv *market.Conversation // nil: not opened yet
+	left scheduler.CloseReason
+}
+
+// open gives t its conversation; false: it was left meanwhile.
+func (t *talk) open(conv *market.Conversation) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conv = conv
+	if t.left != "" {
+		conv.Close(market.Why(t.left)) //nolint:errcheck // a stream that is gone needs none
+		return false
+	}
+	return true
 }
 
 // leave says good-bye, once. A requester that is going to come back says nothing: the
@@ -32,7 +44,15 @@ func (t *talk) leave(why scheduler.CloseReason) {
 	if t.awarded && t.d.returning.Load() {
 		return
 	}
-	t.once.Do(func() { t.conv.Close(market.Why(why)) }) //nolint:errcheck // a stream that is gone needs none
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.left != "" {
+		return
+	}
+	t.left = why
+	if t.conv != nil {
+		t.conv.Close(market.Why(why)) //nolint:errcheck // a stream that is gone needs none
+	}
 }
 
 // ask asks one peer for its price.
@@ -76,33 +96,55 @@ func reason(err error) string {
 	return err.Error()
 }
 
-// award gives the job to a peer that has bid.
+// award gives the job to a peer that has bid. One that has declined, and comes into
+// question again, is asked anew: its stream has ended.
 func (d *driver) award(ctx context.Context, a scheduler.Award) {
 	t := d.talks[a.Peer]
-	if t == nil || t.awarded {
-		d.tasks.Go(func() {
-			d.feed(event{Event: scheduler.Lost{Peer: a.Peer, Lease: a.Lease, Why: "the conversation with it is over", Gone: true}})
-		})
-		return
+	delete(d.talks, a.Peer)
+	if t == nil {
+		t = &talk{d: d}
 	}
 	t.awarded = true
-	delete(d.talks, a.Peer)
-	ctx, cancel := context.WithCancelCause(ctx)
-	o := &occupation{lease: Lease{Peer: a.Peer, Lease: market.Lease(a.Lease)}, cancel: cancel, talk: t}
 	envelope, err := d.World.Sign(a.Attempt, a.Peer)
 	if err != nil {
-		cancel(nil)
 		d.failed = err
 		return
 	}
-	o.lease.Envelope = envelope
-	d.runs[a.Lease] = o
+	ctx, cancel := context.WithCancelCause(ctx)
+	d.runs[a.Lease] = &occupation{
+		lease: Lease{Peer: a.Peer, Lease: market.Lease(a.Lease), Envelope: envelope}, cancel: cancel, talk: t,
+	}
 	d.tasks.Go(func() {
 		defer cancel(nil)
 		defer t.leave(scheduler.CloseCancelled)
+		if err := d.reopen(ctx, t, a); err != nil {
+			d.lost(ctx, a.Peer, a.Lease, err)
+			return
+		}
 		d.give(ctx, t, a, envelope)
 	})
 }
+
+// reopen asks a peer again if there is no conversation with it.
+func (d *driver) reopen(ctx context.Context, t *talk, a scheduler.Award) error {
+	if t.conv != nil {
+		return nil
+	}
+	conv, bid, err := d.askOne(ctx, a.Peer, scheduler.Ask{Attempt: a.Attempt, Window: reopenTime})
+	if err != nil {
+		return err
+	}
+	if conv == nil {
+		return &market.FailedError{Code: bid.Code, Why: bid.Refusal}
+	}
+	if !t.open(conv) {
+		return errClosed
+	}
+	return nil
+}
+
+// reopenTime is how long a peer that has bid before has to do so again.
+const reopenTime = 2 * time.Second
 
 // give makes the award and hears the run to its end.
 func (d *driver) give(ctx context.Context, t *talk, a scheduler.Award, envelope []byte) {
@@ -208,16 +250,20 @@ func (d *driver) lostAfter(ctx context.Context, p job.DID, l scheduler.Lease, er
 	ev := scheduler.Lost{Peer: p, Lease: l, Why: reason(err)}
 	var failed *market.FailedError
 	var broke *market.ProtocolError
+	broken := false
 	switch {
 	case errors.As(err, &failed):
 		ev.Why, ev.Gone = failed.Why, true
+		broken = failed.Code == job.RefuseClosing || failed.Code == CodeUnknown
 		if failed.Final {
 			ev.Final = d.final(ctx, failed, ran)
 		}
 	case errors.As(err, &broke):
 		ev.Gone = true
+	default:
+		broken = true
 	}
-	d.feed(event{Event: ev})
+	d.feed(event{Event: ev, broken: broken})
 }
 
 // final is the code of a failure that no other peer would do better with, or "".
@@ -255,8 +301,10 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 			d.lost(ctx, a.Peer, a.Lease, err)
 			return
 		}
-		t.conv = conv
 		defer t.leave(scheduler.CloseCancelled)
+		if !t.open(conv) {
+			return
+		}
 		if d.feed(event{Event: scheduler.Beat{Peer: a.Peer, Lease: a.Lease}}) {
 			d.hear(ctx, t, a.Peer, a.Lease)
 		}

@@ -48,6 +48,7 @@ type Spool struct {
 	printed int64         // bytes of output
 	changed chan struct{} // closed, and replaced, when there is more; nil: nobody waits
 	over    bool          // nothing more will be written
+	ended   bool          // nor read by anybody who comes now
 	readers int
 }
 
@@ -123,19 +124,27 @@ func (s *Spool) wake() {
 	}
 }
 
-// End says that nothing more comes: readers come to their end, and the last of them
-// frees what the Spool holds.
-func (s *Spool) End() {
+// Stop says that nothing more comes: readers come to their end. What there is stays
+// until End.
+func (s *Spool) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.over = true
 	s.wake()
+}
+
+// End is Stop, and the last reader frees what the Spool holds.
+func (s *Spool) End() {
+	s.Stop()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.ended = true
 	s.free()
 }
 
 // free closes the file when nobody needs it. s.mu is held.
 func (s *Spool) free() {
-	if s.over && s.readers == 0 && s.file != nil {
+	if s.ended && s.readers == 0 && s.file != nil {
 		s.file.Close() // it has no name: it goes
 		s.file, s.size = nil, 0
 	}
@@ -165,7 +174,7 @@ type Reader struct {
 func (s *Spool) Open() (*Reader, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.over && s.size == 0 && s.printed > 0 {
+	if s.ended && s.size == 0 && s.printed > 0 {
 		return nil, ErrGone
 	}
 	s.readers++
