@@ -234,6 +234,7 @@ func (l *link) receive(st network.Stream) error {
 			select {
 			case l.checks <- struct{}{}:
 			case <-l.ctx.Done():
+				l.putBack(w)
 				return context.Cause(l.ctx)
 			}
 			l.s.running.Go(func() {
@@ -297,6 +298,13 @@ func (l *link) head() *want {
 	return w
 }
 
+// putBack undoes head, so that end finds w.
+func (l *link) putBack(w *want) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	l.waiting = append([]*want{w}, l.waiting...)
+}
+
 // check hashes what came for w.
 func (l *link) check(w *want, data []byte) {
 	b, err := dag.CheckBlock(w.cid, data)
@@ -337,7 +345,7 @@ func (l *link) end(err error) {
 	l.src.asked -= len(lost)
 	var lie *lieError
 	l.src.liar = l.src.liar || errors.As(err, &lie)
-	again := errors.Is(err, errIdle)
+	again := errors.Is(err, errIdle) || len(lost) == 0 && !l.src.liar // either end may close an unused stream
 	if !again {
 		l.src.failed = strings.Join(strings.Fields(err.Error()), " ") // libp2p's have many lines
 		l.src.streak = min(l.src.streak+1, 6)
