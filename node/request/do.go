@@ -37,8 +37,8 @@ type event struct {
 	scheduler.Event
 	talk   *talk   // with a Bid
 	result *Result // with a Done
-	broken bool  // with a Lost: the peer did not say why
-	fault  error // of this machine: it ends all
+	broken bool    // with a Lost: the peer did not say why
+	fault  error   // of this machine: it ends all
 }
 
 // occupation is what an award keeps busy.
