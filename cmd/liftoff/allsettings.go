@@ -6,8 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"strconv"
 	"strings"
+
+	"github.com/ipfs-liftoff/liftoff/host"
 )
 
 // allSettings is the list of what can be configured, in the order in which it is shown.
@@ -15,13 +18,13 @@ var allSettings = []setting{
 	{key: "api", usage: "`ADDRESS` of a node to use instead of a repo here: HOST:PORT, or https://HOST"},
 	{key: "token", secret: true, usage: "`TOKEN` of --api, or @FILE to read it from"},
 
-	{key: "serve.listen", kind: manyTexts, otherwise: "", check: isMultiaddr, usage: "`MULTIADDR` to listen on; may be repeated; TCP and QUIC on port 4017 of all interfaces when left out"},
+	{key: "serve.listen", kind: manyTexts, found: func() []string { return host.DefaultListen }, check: isMultiaddr, usage: "`MULTIADDR` to listen on; may be repeated; TCP and QUIC on port 4017 of all interfaces when left out"},
 	{key: "serve.announce", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` that others are told instead of those found; may be repeated"},
 	{key: "serve.connect", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` of a peer to stay connected to; may be repeated"},
 	{key: "serve.join", secret: true, usage: "`TOKEN` of liftoff fence invite: join that fence first"},
 	{key: "serve.compute-only", kind: yesNo, otherwise: "false", usage: "keep nothing: --disk is a cache beside running jobs"},
 	{key: "serve.store-only", kind: yesNo, otherwise: "false", usage: "run nothing for others"},
-	{key: "serve.slots", check: isCount, usage: "`N` jobs at once; one for each processor when left out"},
+	{key: "serve.slots", found: func() []string { return []string{strconv.Itoa(runtime.GOMAXPROCS(0))} }, check: isCount, usage: "`N` jobs at once; one for each processor when left out"},
 	{key: "serve.memory", check: isSize, usage: "`SIZE` of memory for all guests together; three quarters of the machine's when left out"},
 	{key: "serve.disk", otherwise: "16GiB", check: isSize, usage: "`SIZE` of what others' blocks may take; 16GiB when left out"},
 	{key: "serve.label", kind: manyTexts, check: isPair, usage: "`NAME=VALUE` that run --need and --prefer match; may be repeated"},

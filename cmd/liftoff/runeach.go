@@ -34,7 +34,7 @@ func (p *process) runEach(c *cli.Context, r prepared) error {
 	if parallel == 0 {
 		parallel = places(c.Context, r)
 	}
-	d, err := dag.OpenDir(c.Context, r.session.Blocks, r.request.Task.In[slot].CID)
+	d, err := dag.OpenDir(c.Context, r.session.Fetching(), r.request.Task.In[slot].CID)
 	var notDir *dag.NotDirError
 	switch {
 	case err != nil && !errors.As(err, &notDir):

@@ -140,12 +140,9 @@ func networkConfig(s settings) (*node.NetworkConfig, error) {
 // run is the daemon from its beginning to its end in order.
 func (d *daemon) run(ctx context.Context) error {
 	d.p.linger.Store(int64(d.grace + stopTime))
-	s, err := node.Join(ctx, d.config)
+	s, err := d.own(ctx)
 	if err != nil {
 		return err
-	}
-	if !s.Owner {
-		return errors.Join(hinted(fmt.Errorf("repo %s is in use by another process", quote(d.dir)), "end it, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder"), s.Close())
 	}
 	err = d.serve(ctx, s)
 	// Commands that are attached have the rest of the grace to end.
@@ -155,6 +152,35 @@ func (d *daemon) run(ctx context.Context) error {
 	t := time.AfterFunc(d.grace, func() { s.Abort() })
 	defer t.Stop()
 	return errors.Join(err, s.Close())
+}
+
+// ownTime is how long a serve waits for a command that has the repo to be done.
+const ownTime = 30 * time.Second
+
+// own waits until this process has the repo. Another serve has it for good.
+func (d *daemon) own(ctx context.Context) (*node.Session, error) {
+	inUse := func(by string) error {
+		return hinted(fmt.Errorf("repo %s is in use by another %s", quote(d.dir), by), "end it, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder")
+	}
+	for end := time.Now().Add(ownTime); ; {
+		s, err := node.Join(ctx, d.config)
+		if err != nil || s.Owner {
+			return s, err
+		}
+		_, alone := s.Peers.Self(ctx)
+		s.Close()
+		switch {
+		case alone == nil:
+			return nil, inUse("liftoff serve")
+		case time.Now().After(end):
+			return nil, inUse("process")
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // stopTime is how long the end may take beyond the grace.

@@ -16,7 +16,8 @@ import (
 type setting struct {
 	key       string // in the file, a dot for each level; its last part is the flag
 	kind      settingKind
-	otherwise string             // the default; "" may be none
+	otherwise string             // the default; "": none
+	found     func() []string    // the default where it depends on the machine; nil: otherwise is it
 	secret    bool               // is not shown
 	usage     string             // of the flag
 	check     func(string) error // of one value; nil: any
@@ -66,7 +67,10 @@ func (p *process) settle(c *cli.Context, dir, below string) (settings, error) {
 	all := make(settings, len(allSettings))
 	for _, s := range allSettings {
 		v := value{source: "default"}
-		if s.otherwise != "" {
+		switch {
+		case s.found != nil:
+			v.texts = s.found()
+		case s.otherwise != "":
 			v.texts = []string{s.otherwise}
 		}
 		if texts, ok := file[s.key]; ok {
