@@ -19,8 +19,8 @@ func fenceCommand(p *process) *cli.Command {
 another's jobs and give one another their blocks; nobody else is let in. A repo belongs
 to one fence at most. liftoff serve makes one when there is none.`,
 		CustomHelpTemplate: help(`$ liftoff fence invite --uses 3
-lf1…
-$ ssh there liftoff serve --join lf1…
+liftoff-join-1.…
+$ ssh there liftoff serve --join liftoff-join-1.…
 $ liftoff fence ls
 did:key:z6Mk… admin 2030-04-01T12:00:00Z self
 did:key:z6Mk… member 2030-04-01T12:00:00Z`),
@@ -51,8 +51,8 @@ func fenceInviteCommand(p *process) *cli.Command {
 		Name:  "invite",
 		Usage: "print a token that lets others join",
 		Description: `Prints a token, one line. Whoever has it becomes a member, as often as --uses says: send
-it on a way that you trust. Only an admin can invite. The token names the addresses of
-the running liftoff serve, where it is redeemed, or those of --addr.`,
+it on a way that you trust. Only an admin can invite. It is redeemed at the liftoff serve that runs on
+this repo, at the addresses that it listens on or those of --addr.`,
 		Flags: []cli.Flag{
 			&cli.UintFlag{Name: "uses", Usage: "`N` machines may join with it; 1 when left out"},
 			&cli.StringFlag{Name: "expires", Usage: "`DURATION` for which it is good; 24h when left out"},
@@ -61,7 +61,7 @@ the running liftoff serve, where it is redeemed, or those of --addr.`,
 		},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff fence invite --uses 3 --expires 7d
-lf1…`),
+liftoff-join-1.…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			i := api.Invitation{Uses: int(min(c.Uint("uses"), 1<<20)), Addrs: c.StringSlice("addr")}
 			if text := c.String("expires"); text != "" {
@@ -89,7 +89,7 @@ func fenceJoinCommand(p *process) *cli.Command {
 		ArgsUsage:   "TOKEN",
 		Description: `Redeems a token of liftoff fence invite at one of the addresses in it.`,
 		Before:      takes("a token", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff fence join lf1…
+		CustomHelpTemplate: help(`$ liftoff fence join liftoff-join-1.…
 did:key:z6Mk… member`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()

@@ -100,8 +100,8 @@ func (t *story) tell(e api.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.abroad = t.abroad || isAbroad(e)
-	if e.Kind.Last() && !t.all || !t.all && !t.abroad {
-		return // the summary says how it ended
+	if e.Kind == api.EventFailed || e.Kind == api.EventDone && !t.all || !t.all && !t.abroad {
+		return // an error or the summary says how it ended
 	}
 	t.p.say("liftoff: %s%s", t.who, clean(e.Text))
 }

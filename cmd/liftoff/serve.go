@@ -45,8 +45,8 @@ with TLS, or ssh, in front.`,
 		Flags:  flagsOf("serve"),
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff serve
-liftoff serve --join lf1…
-$ ssh there liftoff serve --join lf1… --label gpu=yes --slots 4
+liftoff serve --join liftoff-join-1.…
+$ ssh there liftoff serve --join liftoff-join-1.… --label gpu=yes --slots 4
 $ liftoff run train.wasm --input bafybeid… --need gpu=yes`),
 		Action: func(c *cli.Context) error {
 			dir, err := p.repo()
