@@ -31,6 +31,7 @@ type award struct {
 	task     job.Task
 	block    dag.Block // the Task's
 	sources  []peer.AddrInfo
+	refs     []cid.Cid // what the output links to and the run has not made
 
 	run     *market.Run
 	spool   *spool.Spool
@@ -152,6 +153,7 @@ func (x *award) evaluate(ctx context.Context) error {
 		return err
 	}
 	x.run.Beat(market.Beat{Phase: phasePack})
+	x.refs = e.refs
 	if err := x.keep(ctx, e, j); err != nil {
 		return err
 	}
@@ -221,8 +223,8 @@ func (x *award) car(ctx context.Context, j api.Job) (func(context.Context, io.Wr
 			return nil
 		})
 	}
-	refs := make(map[cid.Cid]bool, len(j.Refs))
-	for _, c := range j.Refs {
+	refs := make(map[cid.Cid]bool, len(x.refs))
+	for _, c := range x.refs {
 		refs[c] = true
 	}
 	err := take([]cid.Cid{j.Result.Root}, func(c cid.Cid) bool { return refs[c] })

@@ -39,6 +39,7 @@ type evaluation struct {
 	slots   slots              // nil: the node's places
 	source  *exchange.Session  // nil: all must be here
 	phase   func(phase string) // told what the run is at; nil: nobody asks
+	refs    []cid.Cid          // all that the output links to and the run has not made
 	answers answers            // what the Receipt answers
 	blocks  []dag.Block        // to be committed
 	records []store.Record     // the same
@@ -72,6 +73,7 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 		return err
 	}
 	j.Result, j.Fault = &result.Outcome, clip(result.Fault)
+	e.refs = result.Refs
 	j.Refs = result.Refs[:min(len(result.Refs), maxRefs)]
 	j.Compile, j.Run = result.Compile, result.Elapsed
 	j.Where = string(e.self.DID)

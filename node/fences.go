@@ -155,10 +155,25 @@ func (v *View) Revoke(ctx context.Context, did string) error {
 	return fenceError(ctx, err)
 }
 
-// enterFence redeems the Config's token, unless the repo is a member already.
+// enterFence redeems the Config's token. Of a repo that is a member already it only makes
+// it connect, and that can wait until the other end is up.
 func (w *network) enterFence(ctx context.Context) error {
 	if w.cfg.Join == "" {
 		return nil
 	}
-	return fenceError(ctx, w.join(ctx, w.cfg.Join))
+	t, err := fence.ParseToken(w.cfg.Join)
+	if err != nil {
+		return api.Errorf(api.CodeUsage, "%v", err)
+	}
+	member := false
+	if w.peer.Fence().ID() == t.Fence {
+		_, err := w.peer.Fence().Check(w.self.DID, w.node.clock())
+		member = err == nil
+	}
+	err = w.peer.Join(ctx, t)
+	if err != nil && member && ctx.Err() == nil {
+		w.node.log.Warn("who invited this peer is not reached", "peer", t.Peer, "error", err)
+		return nil
+	}
+	return fenceError(ctx, err)
 }

@@ -24,10 +24,9 @@ import (
 // member is one node of a fleet: real hosts on the loopback interface, in this process.
 type member struct {
 	*staying
-	dir  string
-	cfg  node.Config
-	did  string
-	stop func() // ends it as a kill would: nobody is told
+	dir string
+	cfg node.Config
+	did string
 }
 
 // quick is a market in which nobody waits long.

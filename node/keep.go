@@ -48,7 +48,7 @@ func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, replic
 	if err != nil || !hit {
 		return false, err
 	}
-	e.blocks = append(e.blocks, e.task)
+	e.blocks, e.refs = append(e.blocks, e.task), j.Refs
 	return true, e.sign(j, job.Meta{Arch: goruntime.GOARCH, Version: e.node.version, Replayed: true})
 }
 

@@ -129,11 +129,13 @@ func (p *provider) revive(ctx context.Context, l market.Lease, r retained, left 
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	x.spool.End()
 	close(x.kept)
-	j := api.Job{Task: r.Task, Outcome: r.Outcome, Receipt: r.Receipt, Refs: r.Refs}
-	if err := x.reload(ctx, r); err != nil {
+	o, err := x.reload(ctx, r)
+	if err != nil {
 		x.release()
 		return err
 	}
+	x.refs = r.Refs
+	j := api.Job{Task: r.Task, Outcome: r.Outcome, Receipt: r.Receipt, Result: &o}
 	p.mu.Lock()
 	p.awards[l] = x
 	p.mu.Unlock()
@@ -141,21 +143,19 @@ func (p *provider) revive(ctx context.Context, l market.Lease, r retained, left 
 }
 
 // reload reads the Task and the Outcome of a result that waits.
-func (x *award) reload(ctx context.Context, r retained) error {
-	var err error
+func (x *award) reload(ctx context.Context, r retained) (o job.Outcome, err error) {
 	if x.block, err = x.session.Get(ctx, r.Task); err != nil {
-		return err
+		return o, err
 	}
 	if x.task, err = job.DecodeTask(x.block.Data()); err != nil {
-		return err
+		return o, err
 	}
 	b, err := x.session.Get(ctx, r.Outcome)
 	if err != nil {
-		return err
+		return o, err
 	}
-	o, err := job.DecodeOutcome(b.Data())
-	if err != nil {
-		return err
+	if o, err = job.DecodeOutcome(b.Data()); err != nil {
+		return o, err
 	}
 	x.run = market.NewRun(market.RunConfig{
 		Logs: func(ctx context.Context, stdout, stderr io.Writer) error {
@@ -164,7 +164,7 @@ func (x *award) reload(ctx context.Context, r retained) error {
 		Closed: x.farewell,
 		Away:   x.abandoned,
 	})
-	return nil
+	return o, nil
 }
 
 // show writes what a run has printed, as its Outcome keeps it.

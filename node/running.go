@@ -48,13 +48,6 @@ func (x *running) look() api.Job {
 	return x.job
 }
 
-// change applies f to what others see.
-func (x *running) change(f func(j *api.Job)) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	f(&x.job)
-}
-
 // event tells all who listen. It fills in Seq and At.
 func (x *running) event(e api.Event) {
 	x.telling.Lock() // so that they are told in order
