@@ -30,7 +30,16 @@ var allSettings = []setting{
 	{key: "serve.label", kind: manyTexts, check: isPair, usage: "`NAME=VALUE` that run --need and --prefer match; may be repeated"},
 	{key: "serve.allow-did", kind: manyTexts, check: checkDID, usage: "`DID` of a node outside the fence that may send jobs; may be repeated"},
 	{key: "serve.allow-peer", kind: manyTexts, usage: "`PEERID` of an IPFS node that may get what is published, and nothing else; may be repeated"},
-	{key: "serve.open", kind: yesNo, otherwise: "false", usage: "run jobs for anybody, below the default limits"},
+	{key: "serve.open", kind: yesNo, otherwise: "false", usage: "run jobs for anybody, within --open-fuel, --open-memory and --open-output"},
+	{key: "serve.open-fuel", check: isFuel, usage: "`AMOUNT` of fuel that who is no member may ask for; --max-fuel when left out"},
+	{key: "serve.open-memory", check: isMemory, usage: "`SIZE` of memory that who is no member may ask for; --max-memory when left out"},
+	{key: "serve.open-output", check: isSize, usage: "`SIZE` of output that who is no member may ask for; --max-output when left out"},
+	{key: "serve.max-fuel", check: isFuel, usage: "`AMOUNT` of fuel that another's job may ask for; 10T when left out"},
+	{key: "serve.max-memory", check: isMemory, usage: "`SIZE` of memory that another's job may ask for; 1GiB when left out"},
+	{key: "serve.max-output", check: isSize, usage: "`SIZE` of output that another's job may ask for; 16GiB when left out"},
+	{key: "serve.max-time", otherwise: "1d", check: isDuration, usage: "`DURATION` that another's job may run; 1d when left out"},
+	{key: "serve.queue", check: isCount, usage: "`N` jobs may wait for a slot; four for each when left out"},
+	{key: "serve.per-requester", check: isCount, usage: "`N` jobs of one requester at once; all slots and half of the queue when left out"},
 	{key: "serve.mdns", kind: yesNo, otherwise: "true", usage: "find members of the fence on the local network; --mdns=false does not"},
 	{key: "serve.relay", kind: yesNo, otherwise: "false", usage: "carry connections between members that cannot reach each other"},
 	{key: "serve.reachability", check: oneOf("public", "private"), usage: "`WHAT` this machine is, public or private; found out when left out"},
@@ -58,6 +67,16 @@ func isCount(s string) error {
 
 func isSize(s string) error {
 	_, err := parseSize(s)
+	return err
+}
+
+func isFuel(s string) error {
+	_, err := parseFuel(s)
+	return err
+}
+
+func isMemory(s string) error {
+	_, err := parsePages(s)
 	return err
 }
 

@@ -224,7 +224,7 @@ func parsePages(s string) (uint64, error) {
 	if pages := bytes / page; pages >= 1 && pages <= job.MaxPages {
 		return pages, nil
 	}
-	return 0, usagef("--memory %s: between 64KiB and 4GiB", quote(s))
+	return 0, usagef("%s of memory: between 64KiB and 4GiB", quote(s))
 }
 
 func (s runSpec) timeout() (time.Duration, error) {

@@ -122,19 +122,30 @@ func networkConfig(s settings) (*node.NetworkConfig, error) {
 	for _, did := range s["serve.allow-did"].texts {
 		c.Policy.AllowDIDs = append(c.Policy.AllowDIDs, job.DID(did))
 	}
-	if text := s["serve.slots"].text(); text != "" {
-		if c.Slots, err = strconv.Atoi(text); err != nil {
-			return nil, err
-		}
+	err = errors.Join(
+		into(s, "serve.slots", &c.Slots, strconv.Atoi), into(s, "serve.queue", &c.Queue, strconv.Atoi),
+		into(s, "serve.per-requester", &c.PerRequester, strconv.Atoi),
+		into(s, "serve.memory", &c.Memory, parseSize), into(s, "serve.disk", &c.Disk, parseSize),
+		into(s, "serve.max-fuel", &c.Ceiling.Fuel, parseFuel), into(s, "serve.open-fuel", &c.OpenCeiling.Fuel, parseFuel),
+		into(s, "serve.max-memory", &c.Ceiling.Pages, parsePages), into(s, "serve.open-memory", &c.OpenCeiling.Pages, parsePages),
+		into(s, "serve.max-output", &c.Ceiling.Out, parseSize), into(s, "serve.open-output", &c.OpenCeiling.Out, parseSize),
+		into(s, "serve.max-time", &c.MaxTime, parseDuration),
+	)
+	return c, err
+}
+
+// into reads a setting that has a value.
+func into[T any](s settings, key string, to *T, parse func(string) (T, error)) error {
+	text := s[key].text()
+	if text == "" {
+		return nil
 	}
-	for key, into := range map[string]*uint64{"serve.memory": &c.Memory, "serve.disk": &c.Disk} {
-		if text := s[key].text(); text != "" {
-			if *into, err = parseSize(text); err != nil {
-				return nil, err
-			}
-		}
+	v, err := parse(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
 	}
-	return c, nil
+	*to = v
+	return nil
 }
 
 // run is the daemon from its beginning to its end in order.

@@ -155,6 +155,8 @@ func TestServeRefuses(t *testing.T) {
 		"--listen 127.0.0.1:4017":        "is not a multiaddr",
 		"--join nonsense":                "",
 		"--reachability sometimes":       "is not one of public, private",
+		"--open-fuel none":               "is not an amount of fuel",
+		"--max-memory 5GiB":              "between 64KiB and 4GiB",
 		"--memory lots":                  "is not a size",
 		"--metrics 127.0.0.1:0 --disk x": "is not a size",
 	} {
