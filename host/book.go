@@ -180,6 +180,14 @@ func (b *book) failed(id peer.ID, now time.Time) {
 	}
 }
 
+// unreached reports whether id could not be dialed, or has no address.
+func (b *book) unreached(id peer.ID) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	k := b.known[id]
+	return k == nil || k.fails > 0 || len(k.addrs) == 0
+}
+
 // due returns up to n members that may be dialed now.
 func (b *book) due(n int, now time.Time, skip func(peer.ID) bool) []peer.AddrInfo {
 	b.mu.Lock()

@@ -146,7 +146,7 @@ func (g *gossip) checkHint(_ context.Context, from peer.ID, m *pubsub.Message) p
 	if !g.authors.hint(author, now) || !g.p.table.hintOf(author, h, now) {
 		return pubsub.ValidationIgnore
 	}
-	if !g.p.table.has(author, h.Capacity) {
+	if !g.p.table.has(author, h.Capacity) || g.p.lost(author) {
 		g.want(author, h.Capacity, from)
 	}
 	g.p.changed()

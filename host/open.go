@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/libp2p/go-libp2p/core/event"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	ma "github.com/multiformats/go-multiaddr"
@@ -61,6 +62,11 @@ func (p *Peer) begin() (err error) {
 	if p.gossip, err = newGossip(p); err != nil {
 		return err
 	}
+	moves, err := p.raw.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated))
+	if err != nil {
+		return err
+	}
+	p.start(func() { p.tellMoves(moves) })
 	p.start(p.publish)
 	p.start(p.keepUp)
 	p.start(p.keepDialing)

@@ -41,7 +41,7 @@ type lookup struct {
 // lookUp asks a neighbor, and then the peer itself if it is connected.
 func (p *Peer) lookUp(ctx context.Context, l lookup) {
 	for _, whom := range []peer.ID{l.asked, l.author} {
-		if !p.connected(whom) || p.table.has(l.author, l.want) {
+		if !p.connected(whom) || p.table.has(l.author, l.want) && !p.lost(l.author) {
 			continue
 		}
 		if err := p.ask(ctx, whom, l.author); err != nil {

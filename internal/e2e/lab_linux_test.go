@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -80,22 +81,77 @@ func TestLabCut(t *testing.T) {
 }
 
 // TestLabNAT joins two peers, each behind a router that masquerades, over a member that
-// relays: a job of the one runs at the other.
+// relays: a job of the one runs at the other. Where the routers keep ports, a hole is
+// punched and the two are connected directly; where each connection gets a port of its
+// own, no hole can be, and all goes over the relay.
 func TestLabNAT(t *testing.T) {
-	lab := netlab.New(t, netlab.Link{Delay: 2 * time.Millisecond})
-	relay := labPeer(t, lab.Host("relay"), "--relay", "--store-only", "--reachability", "public")
-	a, b := labPeer(t, lab.Behind("a"), "--store-only"), labPeer(t, lab.Behind("b"))
-	relay.start("")
-	token := relay.run("fence", "invite", "--uses", "2")
-	a.start(token)
-	b.start(token)
-	eventually(t, "the two know each other", time.Minute, func() bool {
-		return strings.Count(a.run("peers"), " connected ") == 2
-	})
-	got := a.try(nil, "run", "--json", "--where", "network", workWasm, "--", "1", "nat")
-	if r := decodeRan(t, got); got.code != 0 || r.Where != b.did() {
-		t.Fatalf("exit code %d, at %q\n%s\n%s", got.code, r.Where, got.stderr, a.run("peers"))
+	for _, c := range []struct {
+		name   string
+		router func(*netlab.Lab, string) *netlab.Host
+		flags  []string
+		direct bool
+	}{
+		{"found out", (*netlab.Lab).Behind, nil, true},
+		{"told", (*netlab.Lab).Behind, []string{"--reachability", "private"}, true},
+		{"strict routers", (*netlab.Lab).BehindStrict, []string{"--reachability", "private"}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			lab := netlab.New(t, netlab.Link{Delay: 2 * time.Millisecond})
+			relay := labPeer(t, lab.Host("relay"), "--relay", "--store-only")
+			a := labPeer(t, c.router(lab, "a"), append(c.flags, "--store-only")...)
+			b := labPeer(t, c.router(lab, "b"), c.flags...)
+			relay.start("")
+			token := relay.run("fence", "invite", "--uses", "2")
+			a.start(token)
+			b.start(token)
+			began, did := time.Now(), b.did()
+			t.Cleanup(func() {
+				if t.Failed() {
+					t.Logf("relay:\n%s\n%s\na:\n%s\n%s\nb:\n%s\n%s", relay.run("peers", "--json"), relay.log,
+						a.run("peers", "--json"), a.log, b.run("peers", "--json"), b.log)
+				}
+			})
+			eventually(t, "the two are connected", time.Minute, func() bool { return seen(t, a, did).Connected })
+			t.Logf("connected after %v", time.Since(began).Round(time.Second))
+			got := a.try(nil, "run", "--json", "--where", "network", workWasm, "--", "1", "nat")
+			if r := decodeRan(t, got); got.code != 0 || r.Where != did {
+				t.Fatalf("exit code %d, at %q\n%s", got.code, r.Where, got.stderr)
+			}
+			if !c.direct {
+				if !seen(t, a, did).Relayed {
+					t.Error("a hole was punched where none can be: this lab proves nothing about relays")
+				}
+				return
+			}
+			eventually(t, "a hole is punched", 30*time.Second, func() bool {
+				i := seen(t, a, did)
+				return i.Connected && !i.Relayed
+			})
+			t.Logf("directly after %v", time.Since(began).Round(time.Second))
+		})
 	}
+}
+
+// row is what peers --json says of a peer, as far as these tests look.
+type row struct {
+	DID       string `json:"did"`
+	Connected bool   `json:"connected"`
+	Relayed   bool   `json:"relayed"`
+}
+
+// seen returns what p says of the peer did; the zero value if nothing.
+func seen(t testing.TB, p *peer, did string) row {
+	t.Helper()
+	for line := range strings.Lines(p.run("peers", "--json")) {
+		var r row
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			t.Fatal(err)
+		}
+		if r.DID == did {
+			return r
+		}
+	}
+	return row{}
 }
 
 // TestLabSparse reads a hundredth of a file that only another peer has: little more

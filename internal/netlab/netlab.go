@@ -118,6 +118,18 @@ func (l *Lab) Host(name string) *Host {
 // it first.
 func (l *Lab) Behind(name string) *Host {
 	l.t.Helper()
+	return l.behind(name)
+}
+
+// BehindStrict is Behind with a router that gives every connection another outer port, so
+// that no hole can be punched from both sides at once.
+func (l *Lab) BehindStrict(name string) *Host {
+	l.t.Helper()
+	return l.behind(name, "--random-fully")
+}
+
+func (l *Lab) behind(name string, masquerade ...string) *Host {
+	l.t.Helper()
 	router := l.Host(name + "-nat")
 	n := router.index + 1
 	h := &Host{Name: name, Addr: netip.AddrFrom4([4]byte{192, 168, byte(n), 2}), lab: l, index: -1, ns: l.name + "-" + name}
@@ -133,7 +145,7 @@ func (l *Lab) Behind(name string) *Host {
 	router.ip("link", "set", outer, "up")
 	h.ip("route", "add", "default", "via", gate)
 	router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-	router.run("iptables", "-t", "nat", "-A", "POSTROUTING", "-o", device, "-j", "MASQUERADE")
+	router.run("iptables", append([]string{"-t", "nat", "-A", "POSTROUTING", "-o", device, "-j", "MASQUERADE"}, masquerade...)...)
 	// What nobody inside asked for is dropped at the router, as homes do.
 	router.run("iptables", "-A", "FORWARD", "-i", device, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
 	router.run("iptables", "-A", "FORWARD", "-i", device, "-j", "DROP")
