@@ -171,7 +171,7 @@ func (t *errand) run(ctx context.Context) (*request.Run, scheduler.Start, error)
 		return nil, scheduler.Start{}, err
 	}
 	s := w.state(t.job, t.job.Limits.OrDefault()) // the ceiling is for others
-	s.Closing, s.Load.Full = false, false // its own jobs always find a place in its queue
+	s.Closing, s.Load.Full = false, false         // its own jobs always find a place in its queue
 	l, err := w.locality(ctx, t.work, t.x.request.Task, 0)
 	if err != nil {
 		return nil, scheduler.Start{}, err
