@@ -81,6 +81,15 @@ func (q *quota) use(ctx context.Context, t job.Task, bytes uint64) error {
 	return nil
 }
 
+// emptied takes note that the owner has collected: what others' jobs have left is gone.
+func (q *quota) emptied() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.collect == nil {
+		q.used = 0
+	}
+}
+
 // evict lets go of the inputs used longest ago until a fifth of the quota is free.
 func (q *quota) evict() {
 	q.mu.Lock()

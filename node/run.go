@@ -89,6 +89,7 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 		}
 	}
 	if err != nil && x.submitted && errors.Is(context.Cause(ctx), request.ErrReturning) {
+		x.spool.End()
 		return j, err // it is taken up by the next process that stays
 	}
 	if err != nil && len(j.Replicas) > 0 && codeIs(err, api.CodeDisagree) {

@@ -104,6 +104,9 @@ func (v *View) Collect(ctx context.Context) (api.Collected, error) {
 	if err == nil {
 		err = v.node.dropGone(ctx)
 	}
+	if w := v.node.net.Load(); w != nil && err == nil {
+		w.quota.emptied()
+	}
 	return api.Collected{
 		Removed: c.Removed, RemovedBytes: c.RemovedBytes, Kept: c.Kept, KeptBytes: c.KeptBytes,
 	}, apiError(ctx, err)

@@ -2,8 +2,8 @@
 // readers who come when they like and read as fast as they can. A writer never waits
 // for a reader, which is why a job can run on while nobody looks.
 //
-// What is little stays in memory, the rest goes to a file without a name: nothing is
-// left of it when the process ends, however it ends.
+// What came last stays in memory, the rest goes to a file without a name: nothing is left
+// of it when the process ends, however it ends.
 package spool
 
 import (
@@ -42,8 +42,9 @@ type Spool struct {
 	Max    int64 // bytes of output; 0: no bound
 
 	mu      sync.Mutex
-	mem     []byte        // chunks, as long as there is no file
-	file    *os.File      // the same
+	file    *os.File      // the first chunks; nil: all are in mem
+	base    int64         // bytes of them
+	mem     []byte        // the chunks after them: none lies in both
 	size    int64         // bytes of chunks
 	printed int64         // bytes of output
 	changed chan struct{} // closed, and replaced, when there is more; nil: nobody waits
@@ -81,39 +82,32 @@ func (s *Spool) append(stream byte, p []byte) error {
 	}
 	head := [header]byte{stream}
 	binary.BigEndian.PutUint32(head[1:], uint32(len(p)))
-	if s.file == nil && len(s.mem)+header+len(p) > inMemory {
+	if len(s.mem)+header+len(p) > inMemory {
 		if err := s.spill(); err != nil {
 			return fmt.Errorf("keep a run's output: %w", err)
 		}
 	}
-	if s.file == nil {
-		s.mem = append(append(s.mem, head[:]...), p...)
-	} else {
-		_, err := s.file.WriteAt(head[:], s.size)
-		if err == nil {
-			_, err = s.file.WriteAt(p, s.size+header)
-		}
-		if err != nil {
-			return fmt.Errorf("keep a run's output: %w", err)
-		}
-	}
+	s.mem = append(append(s.mem, head[:]...), p...)
 	s.size += header + int64(len(p))
 	s.printed += int64(len(p))
 	s.wake()
 	return nil
 }
 
-// spill moves what there is into a file. s.mu is held.
+// spill moves what is in memory into the file. s.mu is held.
 func (s *Spool) spill() error {
-	f, err := s.Create()
-	if err != nil {
+	if s.file == nil {
+		f, err := s.Create()
+		if err != nil {
+			return err
+		}
+		s.file = f
+	}
+	if _, err := s.file.WriteAt(s.mem, s.base); err != nil {
 		return err
 	}
-	if _, err := f.WriteAt(s.mem, 0); err != nil {
-		f.Close()
-		return err
-	}
-	s.file, s.mem = f, nil
+	s.base += int64(len(s.mem))
+	s.mem = s.mem[:0]
 	return nil
 }
 
@@ -146,7 +140,7 @@ func (s *Spool) End() {
 func (s *Spool) free() {
 	if s.ended && s.readers == 0 && s.file != nil {
 		s.file.Close() // it has no name: it goes
-		s.file, s.size = nil, 0
+		s.file, s.mem, s.size = nil, nil, 0
 	}
 }
 
@@ -231,12 +225,14 @@ func (r *Reader) next(ctx context.Context) (byte, []byte, error) {
 	return r.stream, p, err
 }
 
+// readAt reads a part of one chunk, which lies in memory or in the file.
 func (r *Reader) readAt(p []byte) error {
 	s := r.s
 	s.mu.Lock()
 	f := s.file
-	if f == nil {
-		copy(p, s.mem[r.off:])
+	if r.off >= s.base {
+		copy(p, s.mem[r.off-s.base:])
+		f = nil
 	}
 	s.mu.Unlock()
 	if f != nil { // it stays open as long as there is a reader
