@@ -11,10 +11,11 @@ VULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 SOAK_KILLS  ?= 500
 SOAK_MODULES ?= 20000
 FUZZTIME    ?= 2m
+SIM_SEEDS   ?= 20
 # One cgo setting for build and test, so that they share a build cache.
 export CGO_ENABLED = 0
 
-.PHONY: help build examples run test test-all arm64 check fmt-check lint soak fuzz bench install release vuln setup clean
+.PHONY: help build examples run test test-all arm64 check fmt-check lint soak fuzz bench sim install release vuln setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
@@ -62,6 +63,9 @@ fuzz: ## every fuzz target for FUZZTIME
 
 bench: build examples ## every figure that the docs quote
 	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+
+sim: ## whole markets of 10, 100 and 1,000 peers: the table of docs/scale.md; SIM_SEEDS bounds it
+	$(GO) test -count=1 -timeout 3h -run 'TestTable' -v ./scheduler/sim -full -seeds $(SIM_SEEDS)
 
 install: build ## into $(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/bin

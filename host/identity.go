@@ -1,9 +1,14 @@
-// Package host is what makes a repo a peer: the key that it signs with, and the keys
-// of others that it trusts. A repo has one Ed25519 key; it signs receipts and makes the
-// libp2p peer id, so that who says something and who is spoken to are the same.
+// Package host is what makes a repo a peer. A repo has one Ed25519 key; it signs receipts
+// and makes the libp2p peer id, so that who says something and who is spoken to are the
+// same.
 //
-// Both lie in the repo as small files that people can read. The functions do no
-// locking: they are called by the process that owns the repo.
+// Open starts the peer: a libp2p host on TCP and QUIC that knows no public network. It
+// speaks to the members of its fence, to whom its owner has listed, and to nobody else: the
+// door says who is who, below every protocol. Peers greet each other, gossip hints of what
+// they have, and find each other inside the fence; docs/protocol.md is the specification.
+//
+// What a repo keeps of this are small files that people can read. They are used by the
+// process that owns the repo.
 package host
 
 import (
@@ -12,14 +17,13 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
 	"github.com/multiformats/go-multibase"
 
+	"github.com/ipfs-liftoff/liftoff/host/smallfile"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -44,7 +48,6 @@ func (e *IdentityError) Error() string {
 // second follows from the third, so that a change of either is seen.
 const (
 	identityFile  = "identity"
-	identityTemp  = "identity.new"
 	identityMagic = "liftoff identity 1"
 	maxIdentity   = 1 << 10
 )
@@ -63,14 +66,14 @@ func LoadIdentity(dir string) (Identity, error) {
 	}
 	id = identityOf(key)
 	content := fmt.Sprintf("%s\n%s\n%s\n", identityMagic, id.DID, base64.StdEncoding.EncodeToString(key.Seed()))
-	if err := replaceFile(path, filepath.Join(dir, identityTemp), []byte(content)); err != nil {
+	if err := smallfile.Replace(path, []byte(content)); err != nil {
 		return Identity{}, fmt.Errorf("keep the identity: %w", err)
 	}
 	return id, nil
 }
 
 func readIdentity(path string) (Identity, error) {
-	b, err := readSmall(path, maxIdentity)
+	b, err := smallfile.Read(path, maxIdentity)
 	if err != nil {
 		return Identity{}, fmt.Errorf("read the identity: %w", err)
 	}
@@ -105,51 +108,4 @@ func PeerID(key ed25519.PublicKey) string {
 		panic(err) // base58btc is built in
 	}
 	return s[1:] // without the multibase prefix
-}
-
-// readSmall reads a file that must not be larger than limit.
-func readSmall(path string, limit int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, limit+1))
-	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", path, limit)
-	}
-	return b, err
-}
-
-// replaceFile writes data to path, for this user alone, by way of temp, durably: after
-// a kill or a loss of power the file is the old one or the new one.
-func replaceFile(path, temp string, data []byte) error {
-	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(temp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil {
-		err = f.Sync()
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		os.Remove(temp)
-		return err
-	}
-	d, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	d.Sync() // some file systems know no fsync of a folder
-	return nil
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"github.com/ipfs-liftoff/liftoff/host/smallfile"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -35,7 +36,6 @@ type Trust struct {
 
 const (
 	trustFile = "trust.json"
-	trustTemp = "trust.json.new"
 	maxTrust  = 4 << 20
 
 	// MaxNote is the length in bytes of the longest note.
@@ -47,7 +47,7 @@ const (
 func OpenTrust(dir string) (*Trust, error) {
 	t := &Trust{dir: dir, keys: map[job.DID]TrustedKey{}}
 	path := filepath.Join(dir, trustFile)
-	b, err := readSmall(path, maxTrust)
+	b, err := smallfile.Read(path, maxTrust)
 	if errors.Is(err, fs.ErrNotExist) {
 		return t, nil
 	}
@@ -141,7 +141,7 @@ func (t *Trust) change(f func(map[job.DID]TrustedKey)) error {
 	if len(b) >= maxTrust {
 		return fmt.Errorf("trusted keys take at most %d bytes", maxTrust)
 	}
-	if err := replaceFile(filepath.Join(t.dir, trustFile), filepath.Join(t.dir, trustTemp), append(b, '\n')); err != nil {
+	if err := smallfile.Replace(filepath.Join(t.dir, trustFile), append(b, '\n')); err != nil {
 		return fmt.Errorf("keep trusted keys: %w", err)
 	}
 	t.keys = keys

@@ -44,16 +44,8 @@ func (t Task) node() datamodel.Node {
 			}
 		}))
 		qp.MapEntry(m, "stdin", link(t.Stdin))
-		qp.MapEntry(m, "args", qp.List(int64(len(t.Args)), func(l datamodel.ListAssembler) {
-			for _, a := range t.Args {
-				qp.ListEntry(l, qp.String(a))
-			}
-		}))
-		qp.MapEntry(m, "env", qp.Map(int64(len(t.Env)), func(m datamodel.MapAssembler) {
-			for k, v := range t.Env {
-				qp.MapEntry(m, k, qp.String(v))
-			}
-		}))
+		qp.MapEntry(m, "args", stringList(t.Args))
+		qp.MapEntry(m, "env", stringMap(t.Env))
 		qp.MapEntry(m, "det", qp.String(t.Det))
 		qp.MapEntry(m, "out", qp.String(t.Out))
 		qp.MapEntry(m, "nonce", qp.Bytes(t.Nonce))
@@ -78,13 +70,7 @@ func (o Outcome) node() datamodel.Node {
 			qp.MapEntry(m, "lim", qp.Null())
 			return
 		}
-		qp.MapEntry(m, "lim", qp.Map(5, func(m datamodel.MapAssembler) {
-			qp.MapEntry(m, "fuel", qp.Int(int64(o.Limits.Fuel)))
-			qp.MapEntry(m, "pages", qp.Int(int64(o.Limits.Pages)))
-			qp.MapEntry(m, "out", qp.Int(int64(o.Limits.Out)))
-			qp.MapEntry(m, "tmp", qp.Int(int64(o.Limits.Tmp)))
-			qp.MapEntry(m, "log", qp.Int(int64(o.Limits.Log)))
-		}))
+		qp.MapEntry(m, "lim", limits(*o.Limits))
 	})
 }
 
@@ -119,13 +105,49 @@ func link(c cid.Cid) qp.Assemble {
 	return qp.Link(cidlink.Link{Cid: c})
 }
 
-func encode(n datamodel.Node) ([]byte, error) {
+func links(cids []cid.Cid) qp.Assemble {
+	return qp.List(int64(len(cids)), func(l datamodel.ListAssembler) {
+		for _, c := range cids {
+			qp.ListEntry(l, link(c))
+		}
+	})
+}
+
+func stringList[S ~string](list []S) qp.Assemble {
+	return qp.List(int64(len(list)), func(l datamodel.ListAssembler) {
+		for _, s := range list {
+			qp.ListEntry(l, qp.String(string(s)))
+		}
+	})
+}
+
+func stringMap(words map[string]string) qp.Assemble {
+	return qp.Map(int64(len(words)), func(m datamodel.MapAssembler) {
+		for k, v := range words {
+			qp.MapEntry(m, k, qp.String(v))
+		}
+	})
+}
+
+func limits(l Limits) qp.Assemble {
+	return qp.Map(5, func(m datamodel.MapAssembler) {
+		qp.MapEntry(m, "fuel", qp.Int(int64(l.Fuel)))
+		qp.MapEntry(m, "pages", qp.Int(int64(l.Pages)))
+		qp.MapEntry(m, "out", qp.Int(int64(l.Out)))
+		qp.MapEntry(m, "tmp", qp.Int(int64(l.Tmp)))
+		qp.MapEntry(m, "log", qp.Int(int64(l.Log)))
+	})
+}
+
+func encode(n datamodel.Node) ([]byte, error) { return encodeWithin(n, maxEncoding) }
+
+func encodeWithin(n datamodel.Node, limit int) ([]byte, error) {
 	var b bytes.Buffer
 	if err := dagcbor.Encode(n, &b); err != nil {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
-	if b.Len() > maxEncoding {
-		return nil, fmt.Errorf("encode: %d bytes, at most %d", b.Len(), maxEncoding)
+	if b.Len() > limit {
+		return nil, fmt.Errorf("encode: %d bytes, at most %d", b.Len(), limit)
 	}
 	return b.Bytes(), nil
 }
@@ -143,23 +165,34 @@ func same(b []byte, n datamodel.Node) error {
 }
 
 func decode(b []byte, what string, fields func(*record)) error {
-	if len(b) > maxEncoding {
-		return fmt.Errorf("decode %s: %d bytes, at most %d", what, len(b), maxEncoding)
+	return decodeWithin(b, maxEncoding, what, fields)
+}
+
+func decodeWithin(b []byte, limit int, what string, fields func(*record)) error {
+	n, err := parse(b, limit)
+	if err == nil {
+		r := &record{err: &err}
+		r = r.sub(n)
+		fields(r)
+		r.end()
 	}
-	nb := basicnode.Prototype.Any.NewBuilder()
-	opts := dagcbor.DecodeOptions{AllowLinks: true, AllocationBudget: 16 * maxEncoding, MaxDepth: 8}
-	if err := opts.Decode(nb, bytes.NewReader(b)); err != nil {
-		return fmt.Errorf("decode %s: %w", what, err)
-	}
-	var err error
-	r := &record{err: &err}
-	r = r.sub(nb.Build())
-	fields(r)
-	r.end()
 	if err != nil {
 		return fmt.Errorf("decode %s: %w", what, err)
 	}
 	return nil
+}
+
+// parse reads any DAG-CBOR value of at most limit bytes.
+func parse(b []byte, limit int) (datamodel.Node, error) {
+	if len(b) > limit {
+		return nil, fmt.Errorf("%d bytes, at most %d", len(b), limit)
+	}
+	nb := basicnode.Prototype.Any.NewBuilder()
+	opts := dagcbor.DecodeOptions{AllowLinks: true, AllocationBudget: 16 * int64(limit), MaxDepth: 8}
+	if err := opts.Decode(nb, bytes.NewReader(b)); err != nil {
+		return nil, err
+	}
+	return nb.Build(), nil
 }
 
 // record reads the fields of a map and keeps the first error. It counts them: end
@@ -245,6 +278,23 @@ func (r *record) uint(name string) uint64 {
 	return uint64(v)
 }
 
+func (r *record) int(name string) int64 {
+	return typed(r, name, r.field(name), datamodel.Node.AsInt)
+}
+
+func (r *record) bool(name string) bool {
+	return typed(r, name, r.field(name), datamodel.Node.AsBool)
+}
+
+// small reads an integer of 32 bits.
+func (r *record) small(name string) int {
+	v := r.int(name)
+	if v != int64(int32(v)) {
+		r.fail("field %q is out of range", name)
+	}
+	return int(v)
+}
+
 func (r *record) version() {
 	if v := r.uint("v"); v != Version {
 		r.fail("version %d, want %d", v, Version)
@@ -259,6 +309,15 @@ func (r *record) nodeOrNull(name string) datamodel.Node {
 }
 
 func (r *record) linkOrNull(name string) cid.Cid { return r.asLink(name, r.nodeOrNull(name)) }
+
+func (r *record) didOrNull(name string) DID {
+	n := r.nodeOrNull(name)
+	d := DID(r.asString(name, n))
+	if n != nil && d == "" {
+		r.fail("field %q is empty", name)
+	}
+	return d
+}
 
 func (r *record) list(name string, each func(datamodel.Node)) {
 	n := r.field(name)
@@ -279,6 +338,36 @@ func (r *record) list(name string, each func(datamodel.Node)) {
 	}
 }
 
+func (r *record) strs(name string) (list []string) {
+	r.list(name, func(n datamodel.Node) { list = append(list, r.asString(name, n)) })
+	return list
+}
+
+func (r *record) dids(name string) (list []DID) {
+	r.list(name, func(n datamodel.Node) { list = append(list, DID(r.asString(name, n))) })
+	return list
+}
+
+func (r *record) links(name string) (list []cid.Cid) {
+	r.list(name, func(n datamodel.Node) { list = append(list, r.asLink(name, n)) })
+	return list
+}
+
+func (r *record) limits(name string) Limits {
+	n := r.field(name)
+	if n == nil {
+		return Limits{}
+	}
+	return r.limitsOf(n)
+}
+
+func (r *record) limitsOf(n datamodel.Node) Limits {
+	l := r.sub(n)
+	defer l.end()
+	return Limits{Fuel: l.uint("fuel"), Pages: l.uint("pages"), Out: l.uint("out"), Tmp: l.uint("tmp"), Log: l.uint("log")}
+}
+
+// strMap reads a map of strings; an empty one is nil.
 func (r *record) strMap(name string) map[string]string {
 	n := r.field(name)
 	if n == nil {
@@ -286,6 +375,9 @@ func (r *record) strMap(name string) map[string]string {
 	}
 	if n.Kind() != datamodel.Kind_Map {
 		r.fail("field %q is %s", name, n.Kind())
+		return nil
+	}
+	if n.Length() == 0 {
 		return nil
 	}
 	m := make(map[string]string, n.Length())

@@ -172,11 +172,8 @@ func DecodeOutcome(b []byte) (Outcome, error) {
 		o.Stdout = r.linkOrNull("stdout")
 		o.Stderr = r.linkOrNull("stderr")
 		if n := r.nodeOrNull("lim"); n != nil {
-			l := r.sub(n)
-			o.Limits = &Limits{
-				Fuel: l.uint("fuel"), Pages: l.uint("pages"), Out: l.uint("out"), Tmp: l.uint("tmp"), Log: l.uint("log"),
-			}
-			l.end()
+			l := r.limitsOf(n)
+			o.Limits = &l
 		}
 	})
 	if err == nil {

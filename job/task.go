@@ -82,17 +82,17 @@ func (t Task) Validate() error {
 	case len(t.Nonce) > maxNonce:
 		return fmt.Errorf("task: nonce of %d bytes, at most %d", len(t.Nonce), maxNonce)
 	}
-	if err := checkLink("mod", t.Mod); err != nil {
+	if err := checkLink("task: mod", t.Mod); err != nil {
 		return err
 	}
 	if t.Stdin.Defined() {
-		if err := checkLink("stdin", t.Stdin); err != nil {
+		if err := checkLink("task: stdin", t.Stdin); err != nil {
 			return err
 		}
 	}
 	seen := make(map[string]bool, len(t.In))
 	for i, in := range t.In {
-		if err := checkLink("in["+strconv.Itoa(i)+"]", in.CID); err != nil {
+		if err := checkLink("task: in["+strconv.Itoa(i)+"]", in.CID); err != nil {
 			return err
 		}
 		if in.Name == "" {
@@ -174,14 +174,14 @@ func CheckInputName(name string) error {
 }
 
 // checkLink accepts the links that a format may hold: CIDv1, at most 160 bytes.
-func checkLink(field string, c cid.Cid) error {
+func checkLink(what string, c cid.Cid) error {
 	switch {
 	case !c.Defined():
-		return fmt.Errorf("task: %s is missing", field)
+		return fmt.Errorf("%s is missing", what)
 	case c.Version() != 1:
-		return fmt.Errorf("task: %s is not a CIDv1", field)
+		return fmt.Errorf("%s is not a CIDv1", what)
 	case c.ByteLen() > 160:
-		return fmt.Errorf("task: %s is a CID of %d bytes, at most 160", field, c.ByteLen())
+		return fmt.Errorf("%s is a CID of %d bytes, at most 160", what, c.ByteLen())
 	}
 	return nil
 }
@@ -225,7 +225,7 @@ func DecodeTask(b []byte) (Task, error) {
 			in.end()
 		})
 		t.Stdin = r.linkOrNull("stdin")
-		r.list("args", func(n datamodel.Node) { t.Args = append(t.Args, r.asString("args", n)) })
+		t.Args = r.strs("args")
 		t.Env = r.strMap("env")
 		t.Det = r.str("det")
 		t.Out = r.str("out")

@@ -166,3 +166,51 @@ func BenchmarkParts(b *testing.B) {
 		}
 	})
 }
+
+// BenchmarkDaemon submits trivial jobs to a peer that stays, through the API of its
+// socket, one after the other and 100 at once.
+func BenchmarkDaemon(b *testing.B) {
+	for _, c := range []struct {
+		name    string
+		network *node.NetworkConfig
+	}{{"alone", nil}, {"peer", &node.NetworkConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0"}}}} {
+		b.Run(c.name, func(b *testing.B) {
+			dir := b.TempDir()
+			stay(b, node.Config{Dir: dir, Network: c.network})
+			s := join(b, dir)
+			mod := dag.NewBlock(cid.Raw, []byte(emptyGuest))
+			if err := s.Blocks.Put(b.Context(), mod); err != nil {
+				b.Fatal(err)
+			}
+			runNumbered(b, s, mod.CID(), -1)
+			b.Run("one", func(b *testing.B) {
+				var took []time.Duration
+				for i := 0; b.Loop(); i++ {
+					began := time.Now()
+					runNumbered(b, s, mod.CID(), i)
+					took = append(took, time.Since(began))
+				}
+				b.ReportMetric(micros(median(took)), "us/median")
+			})
+			b.Run("100", func(b *testing.B) {
+				next := make(chan int)
+				var group sync.WaitGroup
+				for range 100 {
+					group.Go(func() {
+						for i := range next {
+							runNumbered(b, s, mod.CID(), 1e6+i)
+						}
+					})
+				}
+				began, n := time.Now(), 0
+				for b.Loop() {
+					next <- n
+					n++
+				}
+				close(next)
+				group.Wait()
+				b.ReportMetric(float64(n)/time.Since(began).Seconds(), "jobs/s")
+			})
+		})
+	}
+}

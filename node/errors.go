@@ -16,7 +16,10 @@ func apiError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
 	}
-	if ctx.Err() != nil && errors.Is(err, context.Cause(ctx)) {
+	if cause := context.Cause(ctx); ctx.Err() != nil && errors.Is(err, cause) {
+		if e := (*api.Error)(nil); errors.As(cause, &e) {
+			return e
+		}
 		return api.Errorf(api.CodeInterrupted, "interrupted")
 	}
 	var (

@@ -36,61 +36,80 @@ type history struct {
 	ended atomic.Uint64 // jobs
 
 	mu   sync.Mutex
-	live map[string]*liveJob // of this process, that have not ended
-}
-
-// liveJob is a job that runs.
-type liveJob struct {
-	job     api.Job
-	expires time.Time
-	timer   *time.Timer // writes the record
-	over    bool        // its last record is being written
+	live map[string]*running // of this process, that have not ended
 }
 
 func newHistory(s *store.Store, clock func() time.Time, log *slog.Logger) *history {
-	return &history{store: s, clock: clock, log: log, live: map[string]*liveJob{}}
+	return &history{store: s, clock: clock, log: log, live: map[string]*running{}}
 }
 
-// begin gives j an id: from now on it is running.
-func (h *history) begin(j *api.Job, expires time.Time) {
-	j.ID, j.State = h.ids.next(h.clock()), api.JobRunning
+// begin gives x an id: from now on it is running.
+func (h *history) begin(x *running) {
+	x.id = h.ids.next(h.clock())
+	x.job.ID, x.job.State = x.id, api.JobRunning
+	h.adopt(x)
+}
+
+// adopt lets x, which has an id, be one of this process's.
+func (h *history) adopt(x *running) {
+	x.timer = time.AfterFunc(recordAfter, func() { h.recordLive(x) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	id := j.ID
-	h.live[id] = &liveJob{job: *j, expires: expires, timer: time.AfterFunc(recordAfter, func() { h.recordLive(id) })}
+	h.live[x.id] = x
 }
 
-// recordLive writes the record of a job that runs.
-func (h *history) recordLive(id string) {
-	h.mu.Lock() // until it is written: the last record must come later
-	defer h.mu.Unlock()
-	l := h.live[id]
-	if l == nil || l.over {
+// recordLive writes the record of a job that runs, and again when it has more to tell.
+func (h *history) recordLive(x *running) {
+	x.mu.Lock() // until it is written: the last record must come later
+	defer x.mu.Unlock()
+	if x.over {
 		return
 	}
-	r, err := jobRecord(l.job, l.expires)
-	if err == nil {
-		err = h.store.Commit(context.Background(), store.Batch{Records: []store.Record{r}})
-	}
-	if err != nil {
-		h.log.Warn("a running job is not in the history", "job", id, "error", err)
+	if err := h.write(context.Background(), x, store.Batch{}); err != nil {
+		h.log.Warn("a running job is not in the history", "job", x.id, "error", err)
 	}
 }
 
-// last returns j's last record, for the caller to write before he calls end.
-func (h *history) last(j api.Job, expires time.Time) (store.Record, error) {
-	h.mu.Lock()
-	if l := h.live[j.ID]; l != nil {
-		l.over = true
-		l.timer.Stop()
+// write writes the record of a job that runs, and b. x.mu is held.
+func (h *history) write(ctx context.Context, x *running, b store.Batch) error {
+	r, err := jobRecord(x.job, x.expires)
+	if err != nil {
+		return err
 	}
-	h.mu.Unlock()
-	return jobRecord(j, expires)
+	b.Records = append(b.Records, r)
+	return h.store.Commit(ctx, b)
+}
+
+// last returns what is to be recorded of j in the end, for the caller to write before he
+// calls end.
+func (h *history) last(j api.Job, expires time.Time) ([]store.Record, error) {
+	r, err := jobRecord(j, expires)
+	records := []store.Record{r}
+	if x := h.running(j.ID); x != nil {
+		x.mu.Lock()
+		x.over = true
+		x.mu.Unlock()
+		x.timer.Stop()
+		if x.submitted {
+			records = append(records, store.Record{Name: submissionPrefix + x.id, Delete: true})
+		}
+	}
+	return records, err
+}
+
+// running returns the job of that id if it is one of this process's and has not ended.
+func (h *history) running(id string) *running {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.live[id]
 }
 
 // end forgets that a job runs. Now and then it drops the oldest records.
 func (h *history) end(id string) {
 	h.mu.Lock()
+	if x := h.live[id]; x != nil {
+		x.timer.Stop()
+	}
 	delete(h.live, id)
 	h.mu.Unlock()
 	if h.ended.Add(1)%pruneEvery == 0 {
@@ -101,13 +120,13 @@ func (h *history) end(id string) {
 }
 
 // liveJobs returns those that run whose ids begin with prefix.
-func (h *history) liveJobs(prefix string) map[string]api.Job {
+func (h *history) liveJobs(prefix string) map[string]*running {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	jobs := map[string]api.Job{}
-	for id, l := range h.live {
+	jobs := map[string]*running{}
+	for id, x := range h.live {
 		if strings.HasPrefix(id, prefix) {
-			jobs[id] = l.job
+			jobs[id] = x
 		}
 	}
 	return jobs
@@ -148,11 +167,24 @@ var errExpired = errors.New("expired")
 
 // read reads one record. A job that says that it is running and is not one of this
 // process's was interrupted with the process that ran it.
-func (h *history) read(id string, live map[string]api.Job) (api.Job, error) {
-	b, found, err := h.store.Lookup(jobName(id))
-	if j, ok := live[id]; ok && !found && err == nil {
-		return j, nil
+func (h *history) read(id string, live map[string]*running) (api.Job, error) {
+	if x, ok := live[id]; ok {
+		return x.look(), nil // as it is now, or was when it had just ended
 	}
+	j, err := h.recorded(id)
+	if err == nil && j.State == api.JobRunning {
+		_, submitted, serr := h.store.Lookup(submissionPrefix + id)
+		if serr != nil {
+			return api.Job{}, serr
+		}
+		interrupted(&j, submitted)
+	}
+	return j, err
+}
+
+// recorded returns what the record says.
+func (h *history) recorded(id string) (api.Job, error) {
+	b, found, err := h.store.Lookup(jobName(id))
 	if err != nil {
 		return api.Job{}, err
 	}
@@ -162,8 +194,7 @@ func (h *history) read(id string, live map[string]api.Job) (api.Job, error) {
 	if len(b) < 8 {
 		return api.Job{}, fmt.Errorf("it has %d bytes", len(b))
 	}
-	_, running := live[id]
-	if ms := binary.BigEndian.Uint64(b); ms != 0 && h.clock().UnixMilli() >= int64(ms) && !running {
+	if ms := binary.BigEndian.Uint64(b); ms != 0 && h.clock().UnixMilli() >= int64(ms) {
 		return api.Job{}, errExpired
 	}
 	j, err := api.DecodeJob(b[8:])
@@ -173,11 +204,22 @@ func (h *history) read(id string, live map[string]api.Job) (api.Job, error) {
 	if j.ID != id {
 		return api.Job{}, fmt.Errorf("it is the record of job %q", j.ID)
 	}
-	if j.State == api.JobRunning && !running {
-		j.State = api.JobFailed
-		j.Err = &api.Error{Code: api.CodeInterrupted, Message: "interrupted: the process that ran it ended", Hint: "run it again"}
-	}
 	return j, nil
+}
+
+// interrupted is what becomes of a job whose process has died. One that was submitted is
+// taken up by the next process that stays.
+func interrupted(j *api.Job, submitted bool) {
+	j.State = api.JobFailed
+	j.Err = &api.Error{Code: api.CodeInterrupted, Message: "interrupted: the process that ran it ended", Hint: "run it again"}
+	if submitted {
+		j.Err.Hint = "`liftoff serve` goes on with it"
+	}
+	last := api.Event{Kind: api.EventFailed, Text: j.Err.Message, At: j.Created, Fields: map[string]string{"code": string(j.Err.Code)}}
+	if n := len(j.Events); n > 0 {
+		last.Seq, last.At = j.Events[n-1].Seq+1, j.Events[n-1].At
+	}
+	j.Events = append(j.Events, last)
 }
 
 // names returns the ids that begin with prefix and have a record, newest first. It drops
@@ -241,7 +283,7 @@ func (h *history) list(ctx context.Context) ([]api.Job, error) {
 }
 
 // withLive adds the ids of jobs that have no record yet.
-func withLive(ids []string, live map[string]api.Job) []string {
+func withLive(ids []string, live map[string]*running) []string {
 	for id := range live {
 		if !slices.Contains(ids[:min(len(ids), 4*len(live)+64)], id) {
 			ids = append(ids, id)

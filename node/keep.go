@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	goruntime "runtime"
 	"time"
@@ -19,21 +20,48 @@ import (
 // j and into what is to be committed. Nothing is signed for an answer from the memo: it
 // says nothing new, and j names the Receipt of the run that it comes from.
 func (e *evaluation) attest(ctx context.Context, j *api.Job, x runtime.Traits, queue time.Duration) error {
+	engine := x.Version
+	if engine == "" {
+		engine = x.Engine
+	}
+	meta := job.Meta{
+		Wall: max(0, j.Run.Milliseconds()), Queue: max(0, queue.Milliseconds()),
+		Arch: goruntime.GOARCH, Engine: engine, Version: e.node.version,
+	}
+	if e.source != nil {
+		f := e.source.Fetched()
+		meta.Fetch, meta.Fetched = max(0, f.Waited.Milliseconds()), uint64(f.Bytes)
+	}
+	if err := e.sign(j, meta); err != nil {
+		return err
+	}
+	return e.remember(ctx, j)
+}
+
+// replay answers another's job from what an earlier run here came to. The Receipt says
+// that nothing ran. Of several replicas each is to run.
+func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, replicas int) (bool, error) {
+	if replicas > 1 {
+		return false, nil
+	}
+	hit, err := e.recall(ctx, w, j)
+	if err != nil || !hit {
+		return false, err
+	}
+	e.blocks, e.refs = append(e.blocks, e.task), j.Refs
+	return true, e.sign(j, job.Meta{Arch: goruntime.GOARCH, Version: e.node.version, Replayed: true})
+}
+
+// sign makes the Outcome and the Receipt.
+func (e *evaluation) sign(j *api.Job, meta job.Meta) error {
 	b, err := j.Result.Encode()
 	if err != nil {
 		return fmt.Errorf("the executor's outcome: %w", err)
 	}
 	outcome := dag.NewBlock(cid.DagCBOR, b)
-	engine := x.Version
-	if engine == "" {
-		engine = x.Engine
-	}
 	r := job.Receipt{
-		Issuer: e.self.DID, Task: e.task.CID(), Outcome: outcome.CID(), Issued: e.node.clock().UnixMilli(),
-		Meta: job.Meta{
-			Wall: max(0, j.Run.Milliseconds()), Queue: max(0, queue.Milliseconds()),
-			Arch: goruntime.GOARCH, Engine: engine, Version: e.node.version,
-		},
+		Job: e.answers.job, Lease: e.answers.lease, Issuer: e.self.DID, Task: e.task.CID(), Outcome: outcome.CID(),
+		Issued: e.node.clock().UnixMilli(), Meta: meta,
 	}
 	envelope, err := r.Sign(e.self.Key)
 	if err != nil {
@@ -46,8 +74,8 @@ func (e *evaluation) attest(ctx context.Context, j *api.Job, x runtime.Traits, q
 	}
 	e.blocks = append(e.blocks, outcome, receipt)
 	e.records = append(e.records, records...)
-	j.Outcome, j.Receipt = outcome.CID(), receipt.CID()
-	return e.remember(ctx, j)
+	j.Task, j.Outcome, j.Receipt = e.task.CID(), outcome.CID(), receipt.CID()
+	return nil
 }
 
 // remember enters the memo of a run into what is to be committed. An Outcome that a
@@ -85,7 +113,7 @@ func (e *evaluation) knowsEnd(ctx context.Context) bool {
 // keep writes down, at once, all that the job has made and what is known of it, and pins
 // all that belongs to it.
 func (e *evaluation) keep(ctx context.Context, j api.Job) error {
-	p := store.Pin{Name: "job:" + j.ID, Created: e.node.clock(), Expires: e.expires}
+	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires}
 	for _, c := range []cid.Cid{e.task.CID(), j.Outcome, j.Receipt} {
 		p.Roots = append(p.Roots, store.Root{CID: c})
 	}
@@ -95,22 +123,69 @@ func (e *evaluation) keep(ctx context.Context, j api.Job) error {
 			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
 		}
 	}
-	r, err := e.node.history.last(j, e.expires)
+	records, err := e.node.history.last(j, e.expires)
 	if err != nil {
 		return err
 	}
 	return e.session.Commit(ctx, store.Batch{
-		Blocks: e.blocks, Pins: []store.Pin{p}, Records: append(e.records, r),
+		Blocks: e.blocks, Pins: []store.Pin{p}, Records: append(e.records, records...),
 	})
 }
 
-// keepFailed writes down that the job has failed.
-func (e *evaluation) keepFailed(j api.Job) {
-	r, err := e.node.history.last(j, e.expires)
+// keepFailed writes down that the job has failed, and keeps what it has printed.
+func (e *evaluation) keepFailed(x *running, j *api.Job) {
+	ctx := context.Background()
+	b := store.Batch{Blocks: []dag.Block{e.task}}
+	err := e.keepPrinted(ctx, x, j)
 	if err == nil {
-		err = e.session.Commit(context.Background(), store.Batch{Blocks: []dag.Block{e.task}, Records: []store.Record{r}})
+		p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires}
+		for _, c := range outputs(job.Outcome{Stdout: j.Stdout, Stderr: j.Stderr}) {
+			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
+		}
+		switch {
+		case len(p.Roots) > 0:
+			b.Pins = []store.Pin{p}
+		case x.submitted:
+			err = e.node.store.RemovePin(jobPin(j.ID))
+		}
 	}
-	if err != nil {
+	records, rerr := e.node.history.last(*j, e.expires)
+	if rerr == nil {
+		b.Records = records
+		rerr = e.session.Commit(ctx, b)
+	}
+	if err := errors.Join(err, rerr); err != nil {
 		e.node.log.Warn("a job's end is not in the history", "job", j.ID, "error", err)
 	}
+}
+
+// keepPrinted makes files of what a job that failed has printed.
+func (e *evaluation) keepPrinted(ctx context.Context, x *running, j *api.Job) error {
+	if x.spool.Size() == 0 {
+		return nil
+	}
+	r, err := x.spool.Open()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	x.spool.Stop()
+	out, errs := dag.NewFileWriter(ctx, e.session, dag.UnixFSv1), dag.NewFileWriter(ctx, e.session, dag.UnixFSv1)
+	if err := r.CopyTo(ctx, out, errs); err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		w    *dag.FileWriter
+		file *cid.Cid
+	}{{out, &j.Stdout}, {errs, &j.Stderr}} {
+		if f.w.Size() == 0 {
+			continue
+		}
+		entry, err := f.w.Finish()
+		if err != nil {
+			return err
+		}
+		*f.file = entry.CID
+	}
+	return nil
 }

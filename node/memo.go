@@ -113,6 +113,9 @@ func (e *evaluation) remembered(ctx context.Context) (memo, job.Outcome, bool) {
 	if err != nil || !found {
 		return none(err)
 	}
+	if m.Issuer != e.self.DID && e.answers.job.Defined() {
+		return none(nil) // to others this node answers for itself alone
+	}
 	if m.Issuer != e.self.DID {
 		trust, err := n.self.trusted()
 		if err != nil || !trust.Has(m.Issuer) {

@@ -1,14 +1,19 @@
 package node
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	goruntime "runtime"
 	"sync"
+	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/ipfs-liftoff/liftoff/host/exchange"
+	"github.com/ipfs-liftoff/liftoff/host/fence"
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime"
@@ -16,14 +21,18 @@ import (
 
 // Config says how to open or join a repo. Its zero fields are the defaults.
 type Config struct {
-	Dir       string            // the repo; made if it is not there
-	Wait      time.Duration     // how long Join tries; 10 seconds
-	Verify    bool              // hash every block that is read
-	Log       *slog.Logger      // nil: nothing is logged
-	Clock     func() time.Time  // nil: time.Now
-	Version   string            // of liftoff, for receipts
-	Compiler  []string          // the command line of a child that compiles strangers' modules; see wasm.Config
-	Executors runtime.Executors // nil: runtime/wasm, made at the first run. The caller closes its own
+	Dir       string                // the repo; made if it is not there
+	Wait      time.Duration         // how long Join tries; 10 seconds
+	Verify    bool                  // hash every block that is read
+	Log       *slog.Logger          // nil: nothing is logged
+	Clock     func() time.Time      // nil: time.Now
+	Version   string                // of liftoff, for receipts
+	Compiler  []string              // the command line of a child that compiles strangers' modules; see wasm.Config
+	Grace     time.Duration         // how long jobs may run on when Serve shall end; 10 seconds
+	Network   *NetworkConfig        // makes it a peer while it serves; nil: it is none
+	Figures   prometheus.Registerer // of what the node counts; nil: nothing is counted
+	Ready     func()                // called once Serve takes jobs; nil: nobody waits for it
+	Executors runtime.Executors     // nil: runtime/wasm, made at the first run. The caller closes its own
 }
 
 // Node is a repo that this process owns, with the means to run jobs over it. It meets
@@ -38,6 +47,21 @@ type Node struct {
 	self     self
 	version  string   // of liftoff
 	compiler []string // see Config
+	grace    time.Duration
+	coverage *coverage
+	fuel     fuelBook
+	ready    func()
+	figures  *figures                // nil: nothing is counted
+	network  *NetworkConfig          // nil: Serve makes it no peer
+	net      atomic.Pointer[network] // nil: it is none now
+
+	serving atomic.Pointer[service] // nil: the process ends with its clients
+
+	lazy struct {
+		sync.Mutex
+		fence     *fence.Fence        // nil: not read yet
+		published *exchange.Published // the same
+	}
 
 	mu             sync.Mutex
 	places         *semaphore.Weighted // nil: not made yet. For runs that execute; first come, first served
@@ -75,7 +99,12 @@ func Open(cfg Config) (*Node, error) {
 		store: s, log: cfg.Log, clock: cfg.Clock,
 		version: cfg.Version, compiler: cfg.Compiler, self: self{store: s},
 		history:   newHistory(s, cfg.Clock, cfg.Log),
-		executors: cfg.Executors,
+		executors: cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace),
+		coverage: newCoverage(s, cfg.Clock), network: cfg.Network, ready: cfg.Ready,
+	}
+	if n.figures, err = newFigures(cfg.Figures, n); err != nil {
+		s.Close()
+		return nil, err
 	}
 	n.View = n.Begin()
 	return n, nil

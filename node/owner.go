@@ -33,7 +33,7 @@ func own(ctx context.Context, n *Node) (*Session, error) {
 		}
 	}
 	s := newSession(n.View, n.View.session, o.leave)
-	s.Owner = true
+	s.Owner, s.node = true, n
 	return s, nil
 }
 

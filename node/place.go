@@ -5,8 +5,6 @@ import (
 	"io"
 	"sync"
 	"time"
-
-	"golang.org/x/sync/semaphore"
 )
 
 // stallAfter is how long a run's output may block before the run gives up its place.
@@ -17,7 +15,7 @@ const stallAfter = 50 * time.Millisecond
 // first waits for the pipe, the pipe for the second, and the second for a place.
 type place struct {
 	ctx    context.Context
-	sem    *semaphore.Weighted
+	sem    slots
 	stall  *time.Timer
 	forget func() bool // stops abandon
 
@@ -28,9 +26,12 @@ type place struct {
 }
 
 // takePlace waits for its turn.
-func takePlace(ctx context.Context, sem *semaphore.Weighted) (*place, error) {
+func takePlace(ctx context.Context, sem slots) (*place, error) {
 	if err := sem.Acquire(ctx, 1); err != nil {
-		return nil, context.Cause(ctx)
+		if ctx.Err() != nil {
+			err = context.Cause(ctx)
+		}
+		return nil, err
 	}
 	p := &place{ctx: ctx, sem: sem, held: true}
 	p.stall = time.AfterFunc(time.Hour, p.lend)
@@ -113,7 +114,10 @@ func (w placeWriter) Write(b []byte) (int, error) {
 	p.mu.Unlock()
 	if lent {
 		if e := p.sem.Acquire(p.ctx, 1); e != nil {
-			return n, context.Cause(p.ctx)
+			if cause := context.Cause(p.ctx); cause != nil {
+				e = cause
+			}
+			return n, e
 		}
 		p.mu.Lock()
 		p.held = true

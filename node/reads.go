@@ -76,3 +76,10 @@ func (r *reads) total() api.Read {
 	defer r.mu.Unlock()
 	return r.sum
 }
+
+// Prefetch lets what fetches blocks know which ones will be wanted.
+func (r *reads) Prefetch(ctx context.Context, cids []cid.Cid) {
+	if p, ok := r.Blocks.(dag.Prefetcher); ok {
+		p.Prefetch(ctx, cids)
+	}
+}

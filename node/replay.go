@@ -48,6 +48,14 @@ type firstError struct {
 	err error
 }
 
+// orNil returns f unless it has nowhere to write to.
+func (f *firstError) orNil() io.Writer {
+	if f.w == nil {
+		return nil
+	}
+	return f
+}
+
 func (f *firstError) Write(b []byte) (int, error) {
 	n, err := f.w.Write(b)
 	if err != nil && f.err == nil {

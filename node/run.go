@@ -4,18 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
-	"time"
+	"math"
 
 	"github.com/ipfs/go-cid"
 
-	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
-	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/node/request"
 )
 
 // Bounds of a Request and of what a Job's record holds.
@@ -32,44 +29,127 @@ const (
 // reports survives a kill of the process at once, and a loss of power after the store's
 // next sync. An error of one of w's writers is returned as it is.
 func (v *View) Run(ctx context.Context, r api.Request, w api.Watch) (api.Job, error) {
-	n := v.node
-	task, err := check(r)
+	x, err := v.node.accept(ctx, r, w)
 	if err != nil {
 		return api.Job{}, err
 	}
+	return v.node.carry(ctx, x)
+}
+
+// accept makes a job of a request: from here on it is running, and carry must be called.
+func (n *Node) accept(ctx context.Context, r api.Request, w api.Watch) (*running, error) {
+	task, err := check(r)
+	if err != nil {
+		return nil, err
+	}
 	if n.store.ReadOnly() {
-		return api.Job{}, apiError(ctx, &store.ReadOnlyError{Dir: n.store.Dir()})
+		return nil, apiError(ctx, &store.ReadOnlyError{Dir: n.store.Dir()})
 	}
 	id, err := n.self.identity()
 	if err != nil {
-		return api.Job{}, apiError(ctx, err)
+		return nil, apiError(ctx, err)
 	}
 	j := api.Job{Task: task.CID(), Labels: r.Labels, Created: n.clock().UTC()}
-	expires := time.Time{}
+	x := &running{
+		request: r, task: task, self: id, session: n.store.Begin(), watch: w,
+		clock: n.clock, spool: n.newSpool(r), job: j,
+	}
 	if r.Keep != api.KeepForever {
-		expires = j.Created.Add(r.Keep)
+		x.expires = j.Created.Add(r.Keep)
 		if r.Keep == 0 {
-			expires = j.Created.Add(api.DefaultKeep)
+			x.expires = j.Created.Add(api.DefaultKeep)
 		}
 	}
-	n.history.begin(&j, expires)
-	defer n.history.end(j.ID)
-	e := evaluation{node: n, session: n.store.Begin(), self: id, r: r, task: task, expires: expires}
-	defer e.session.End()
-	hit, err := e.recall(ctx, w, &j)
+	n.history.begin(x)
+	x.event(api.Event{Kind: api.EventSubmitted, Text: "submitted as " + x.id})
+	return x, nil
+}
+
+// carry brings a job to its end, however it ends.
+func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	x.carried(cancel)
+	defer func() { n.figures.ended(x.look()) }()
+	defer n.history.end(x.id)
+	defer x.session.End()
+	j := x.look()
+	e := evaluation{node: n, session: x.session, self: x.self, r: x.request, task: x.task, expires: x.expires}
+	hit, err := e.recall(ctx, x.watch, &j)
 	if err == nil && !hit {
-		err = e.run(ctx, w, &j)
+		err = n.evaluate(ctx, x, &e, &j)
 	}
+	j.Ended = n.clock().UTC()
 	if err == nil {
-		j.State, j.Ended = api.JobDone, n.clock().UTC()
+		j.State, j.Events = api.JobDone, x.look().Events
+		x.append(&j, doneEvent(j))
 		err = apiError(ctx, e.keep(ctx, j))
+		if err == nil && x.request.Publish {
+			err = n.View.Publish(ctx, j.Result.Root)
+		}
+	}
+	if err != nil && x.submitted && errors.Is(context.Cause(ctx), request.ErrReturning) {
+		x.spool.End()
+		return j, err // it is taken up by the next process that stays
+	}
+	if err != nil && len(j.Replicas) > 0 && codeIs(err, api.CodeDisagree) {
+		j.State, j.Err, j.Events = api.JobFailed, api.AsError(err), x.look().Events
+		x.append(&j, failedEvent(j))
+		if kerr := e.keepDisagreement(context.WithoutCancel(ctx), j); kerr != nil {
+			n.log.Warn("what replicas disagree about is not kept", "job", j.ID, "error", kerr)
+		}
+		x.finish(j)
+		return j, err
 	}
 	if err != nil {
-		j.State, j.Err, j.Ended = api.JobFailed, api.AsError(err), n.clock().UTC()
+		j.State, j.Err, j.Events = api.JobFailed, api.AsError(err), x.look().Events
 		j.Outcome, j.Result, j.Receipt, j.Cached = cid.Undef, nil, cid.Undef, false
-		e.keepFailed(j)
+		x.append(&j, failedEvent(j))
+		e.keepFailed(x, &j)
 	}
+	x.finish(j)
 	return j, err
+}
+
+// evaluate finds out what the Task comes to, here or elsewhere, and fills in j.
+func (n *Node) evaluate(ctx context.Context, x *running, e *evaluation, j *api.Job) error {
+	w := n.net.Load()
+	if w == nil {
+		var leave func()
+		var err error
+		if w, leave, err = n.visit(ctx, x); err != nil {
+			return err
+		}
+		defer leave()
+	}
+	if w != nil {
+		return w.place(ctx, x, e, j)
+	}
+	x.event(api.Event{Kind: api.EventStarted, Text: "runs here"})
+	return e.run(ctx, x.output(), j)
+}
+
+func failedEvent(j api.Job) api.Event {
+	return api.Event{Kind: api.EventFailed, Text: j.Err.Message, Fields: map[string]string{"code": string(j.Err.Code)}}
+}
+
+func codeIs(err error, code api.Code) bool {
+	var e *api.Error
+	return errors.As(err, &e) && e.Code == code
+}
+
+// doneEvent says in a line what came of j.
+func doneEvent(j api.Job) api.Event {
+	text := "done"
+	switch o := j.Result; {
+	case j.Cached:
+		text = "done: the outcome was known"
+	case o.State == job.Exit:
+		text = fmt.Sprintf("done: exit code %d", o.Code)
+	case o.State != job.OK:
+		text = "done: " + string(o.State)
+	}
+	return api.Event{Kind: api.EventDone, Text: text, Peer: j.Where, Fields: map[string]string{"outcome": j.Outcome.String()}}
 }
 
 // check returns r's Task as a block, or why r makes no sense.
@@ -103,158 +183,17 @@ func check(r api.Request) (dag.Block, error) {
 	return dag.NewBlock(cid.DagCBOR, b), nil
 }
 
-// evaluation is one run on its way to an Outcome.
-type evaluation struct {
-	node    *Node
-	session *store.Session // keeps inputs and output until the pin does
-	self    host.Identity
-	r       api.Request
-	task    dag.Block
-	expires time.Time
-	blocks  []dag.Block    // to be committed
-	records []store.Record // the same
+// protected returns the roots of all that a request needs.
+func protected(r api.Request) []cid.Cid {
+	roots := []cid.Cid{r.Task.Mod}
+	for _, in := range r.Task.In {
+		roots = append(roots, in.CID)
+	}
+	if r.Task.Stdin.Defined() {
+		roots = append(roots, r.Task.Stdin)
+	}
+	return append(roots, r.Local...)
 }
 
-// run evaluates the Task and fills in j what came of it. Its error is an *api.Error,
-// or that of one of w's writers.
-func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
-	executors, err := e.node.startRun(ctx)
-	if err != nil {
-		return apiError(ctx, err)
-	}
-	defer e.node.endRun()
-	roots := e.roots()
-	if err := e.hold(ctx, roots); err != nil {
-		return apiError(ctx, err)
-	}
-	executor, err := executors.For(e.r.Task.ABI)
-	if err != nil {
-		return e.explain(ctx, err)
-	}
-	asked := e.node.clock()
-	result, began, err := e.execute(ctx, executor, roots, w, j)
-	if err != nil {
-		return err
-	}
-	j.Result, j.Fault = &result.Outcome, clip(result.Fault)
-	j.Refs = result.Refs[:min(len(result.Refs), maxRefs)]
-	j.Compile, j.Run = result.Compile, result.Elapsed
-	return apiError(ctx, e.attest(ctx, j, executor.Traits(), began.Sub(asked)))
-}
-
-// root is a DAG that the Task names.
-type root struct {
-	what string // for people
-	cid  cid.Cid
-}
-
-func (e *evaluation) roots() []root {
-	roots := []root{{"the module", e.r.Task.Mod}}
-	for i, in := range e.r.Task.In {
-		name := in.Name
-		if name == "" {
-			name = strconv.Itoa(i)
-		}
-		roots = append(roots, root{"input " + name, in.CID})
-	}
-	if e.r.Task.Stdin.Defined() {
-		roots = append(roots, root{"stdin", e.r.Task.Stdin})
-	}
-	return roots
-}
-
-// hold puts the Task and keeps everything that it names from collection, after a look
-// that it is here.
-func (e *evaluation) hold(ctx context.Context, roots []root) error {
-	cids := make([]cid.Cid, 0, len(roots)+len(e.r.Local))
-	for _, r := range roots {
-		cids = append(cids, r.cid)
-	}
-	if err := e.session.Protect(ctx, append(cids, e.r.Local...)...); err != nil {
-		return err
-	}
-	for _, r := range roots {
-		has, err := e.session.Has(ctx, r.cid)
-		if err != nil {
-			return err
-		}
-		if !has {
-			return &api.Error{
-				Code: api.CodeMissing, Message: fmt.Sprintf("%s is not here: %s", r.what, r.cid),
-				Hint: "bring it here with `liftoff car import FILE` or `liftoff add PATH`",
-			}
-		}
-	}
-	e.blocks = append(e.blocks, e.task)
-	return nil
-}
-
-// execute runs the guest when its turn has come, and says when that was.
-func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []root, w api.Watch, j *api.Job) (runtime.Result, time.Time, error) {
-	p, err := takePlace(ctx, e.node.places)
-	if err != nil {
-		return runtime.Result{}, time.Time{}, e.explain(ctx, err)
-	}
-	defer p.leave()
-	began := e.node.clock()
-	scratch, remove, err := e.node.store.NewScratch()
-	if err != nil {
-		return runtime.Result{}, began, apiError(ctx, err)
-	}
-	defer func() {
-		if err := remove(); err != nil {
-			e.node.log.Warn("a run's folder is not removed", "job", j.ID, "error", err)
-		}
-	}()
-	if e.r.Timeout > 0 {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeoutCause(ctx, e.r.Timeout, runtime.ErrTimeout)
-		defer cancel()
-	}
-	inputs := make([]cid.Cid, 0, len(roots))
-	for _, r := range roots[1:] {
-		inputs = append(inputs, r.cid)
-	}
-	made := newSmallBlocks(e.session)
-	seen := newReads(made, e.r.Task.Mod, inputs)
-	result, err := x.Run(ctx, e.r.Task, e.r.Limits.OrDefault(), runtime.Env{
-		Blocks: seen, Scratch: scratch,
-		Stdout: p.writer(w.Stdout), Stderr: p.writer(w.Stderr), Progress: w.Progress,
-		Trusted: e.r.Trusted,
-	})
-	j.Read = seen.total()
-	if err == nil {
-		e.blocks = append(e.blocks, made.blocks()...)
-		return result, began, nil
-	}
-	if werr := p.writeErr(); werr != nil {
-		return runtime.Result{}, began, werr
-	}
-	return runtime.Result{}, began, e.explain(ctx, err)
-}
-
-// explain turns an executor's error into an *api.Error.
-func (e *evaluation) explain(ctx context.Context, err error) error {
-	var refused *runtime.RefusedError
-	var missing *dag.NotFoundError
-	switch {
-	case errors.Is(err, runtime.ErrTimeout):
-		return &api.Error{
-			Code: api.CodeTimeout, Message: fmt.Sprintf("the run did not end within %v", e.r.Timeout),
-			Hint: "give it more time with --timeout",
-		}
-	case errors.As(err, &refused):
-		return api.Errorf(api.CodeRefused, "%v", refused)
-	case errors.As(err, &missing):
-		return e.explainMissing(ctx, missing.CID)
-	}
-	return apiError(ctx, err)
-}
-
-// clip shortens what a guest may have made long.
-func clip(s string) string {
-	if len(s) <= maxFault {
-		return s
-	}
-	return strings.ToValidUTF8(s[:maxFault], "") + "…"
-}
+// maxLog is the most that a guest may print under l, in bytes.
+func maxLog(l job.Limits) int64 { return int64(min(l.OrDefault().Log, math.MaxInt64)) }

@@ -10,7 +10,10 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
+
+	"github.com/ipfs/go-cid"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -20,22 +23,36 @@ import (
 // open it, through the owner's socket otherwise. What a session has put or is reading
 // is safe from collection until Close.
 type Session struct {
-	Blocks   dag.Blocks
-	Data     api.Data
-	Pins     api.Pins
-	Upkeep   api.Upkeep
-	Jobs     api.Jobs
-	Receipts api.Receipts
-	Cache    api.Cache
-	Trust    api.Trust
-	Identity api.Identity
-	Owner    bool // this process owns the repo
+	Blocks     dag.Blocks
+	Data       api.Data
+	Pins       api.Pins
+	Upkeep     api.Upkeep
+	Jobs       api.Jobs
+	Receipts   api.Receipts
+	Cache      api.Cache
+	Trust      api.Trust
+	Identity   api.Identity
+	Peers      api.Peers
+	Fence      api.Fence
+	Publishing api.Publishing
+	Owner      bool // this process owns the repo
 
+	node  *Node              // nil: another process's
+	far   *farBlocks         // nil: the repo is on this machine
 	stay  context.Context    // ends when the session must not wait any more
 	abort context.CancelFunc // ends stay
 	leave func(stay context.Context) error
 	once  sync.Once
 	err   error
+}
+
+// Serve is [Node.Serve] of the owner: until ctx ends, jobs go on without their clients.
+// In an attached process it is an error.
+func (s *Session) Serve(ctx context.Context) error {
+	if s.node == nil {
+		return api.Errorf(api.CodeUsage, "another process has the repo")
+	}
+	return s.node.Serve(ctx)
 }
 
 // Close leaves the repo. An owner first waits until the commands attached to it are
@@ -55,11 +72,35 @@ func (s *Session) Abort() error {
 	return s.Close()
 }
 
+// Fetching returns the blocks of the session for one who is about to read some that may
+// not be here: then the node asks its peers for each.
+func (s *Session) Fetching() dag.Blocks { return fetching{s.Blocks, s.Data} }
+
+type fetching struct {
+	dag.Blocks
+	data api.Data
+}
+
+func (f fetching) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	b, err := f.Blocks.Get(ctx, c)
+	var missing *dag.NotFoundError
+	if !errors.As(err, &missing) {
+		return b, err
+	}
+	var e *api.Error
+	if ferr := f.data.Fetch(ctx, c); errors.As(ferr, &e) && e.Code == api.CodeMissing {
+		return dag.Block{}, err
+	} else if ferr != nil {
+		return dag.Block{}, ferr
+	}
+	return f.Blocks.Get(ctx, c)
+}
+
 func newSession(g api.Guest, blocks dag.Blocks, leave func(context.Context) error) *Session {
 	stay, abort := context.WithCancel(context.Background())
 	return &Session{
 		Blocks: blocks, Data: g, Pins: g, Upkeep: g, Jobs: g,
-		Receipts: g, Cache: g, Trust: g, Identity: g,
+		Receipts: g, Cache: g, Trust: g, Identity: g, Peers: g, Fence: g, Publishing: g,
 		stay: stay, abort: abort, leave: leave,
 	}
 }

@@ -85,3 +85,10 @@ func (s *smallBlocks) blocks() []dag.Block {
 	defer s.mu.Unlock()
 	return s.list
 }
+
+// Prefetch lets what fetches blocks know which ones will be wanted.
+func (s *smallBlocks) Prefetch(ctx context.Context, cids []cid.Cid) {
+	if p, ok := s.Blocks.(dag.Prefetcher); ok {
+		p.Prefetch(ctx, cids)
+	}
+}

@@ -104,6 +104,9 @@ func (v *View) Collect(ctx context.Context) (api.Collected, error) {
 	if err == nil {
 		err = v.node.dropGone(ctx)
 	}
+	if w := v.node.net.Load(); w != nil && err == nil {
+		w.quota.emptied()
+	}
 	return api.Collected{
 		Removed: c.Removed, RemovedBytes: c.RemovedBytes, Kept: c.Kept, KeptBytes: c.KeptBytes,
 	}, apiError(ctx, err)
@@ -127,6 +130,9 @@ func (v *View) Verify(ctx context.Context, damaged func(api.Damage)) (api.Verifi
 // List implements api.Jobs.
 func (v *View) List(ctx context.Context) ([]api.Job, error) {
 	jobs, err := v.node.history.list(ctx)
+	for i := range jobs {
+		jobs[i].Events, jobs[i].Placement = nil, nil
+	}
 	return jobs, apiError(ctx, err)
 }
 

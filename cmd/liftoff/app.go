@@ -3,6 +3,7 @@
 package main
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -30,7 +31,8 @@ func newApp(p *process) *cli.App {
 			addCommand(p), getCommand(p), catCommand(p), lsCommand(p), statCommand(p),
 			pinCommand(p), gcCommand(p), storeCommand(p),
 			carCommand(p), blockCommand(p), dagCommand(p),
-			idCommand(p), versionCommand(p), completionCommand(p),
+			serveCommand(p), fenceCommand(p), peersCommand(p), publishCommand(p), unpublishCommand(p),
+			idCommand(p), configCommand(p), versionCommand(p), completionCommand(p),
 		},
 	}
 	prepare(app.Commands)
@@ -44,7 +46,20 @@ func prepare(cmds []*cli.Command) {
 		c.Description = indented(c.Description)
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usagef("%s", err) }
 		prepare(c.Subcommands)
+		if len(c.Subcommands) == 0 && !slices.Contains(withoutRepo, c.Name) {
+			c.Flags = append(c.Flags[:len(c.Flags):len(c.Flags)], remoteFlags...)
+		}
 	}
+}
+
+// withoutRepo are the commands that a remote node has nothing to do with.
+var withoutRepo = []string{"version", "completion", "config", "serve"}
+
+// remoteFlags are the flags of every other command. Its help does not show them: that of
+// liftoff does.
+var remoteFlags = []cli.Flag{
+	&cli.StringFlag{Name: "api", Hidden: true},
+	&cli.StringFlag{Name: "token", Hidden: true},
 }
 
 const appHelp = `liftoff runs WebAssembly over content-addressed data, with no daemon and no server.
@@ -64,8 +79,14 @@ EXAMPLE:
    bafybeid…
    $ liftoff run wc.wasm --input books=bafybeid… -- /in/books
 
+EVERYWHERE:
+   --api HOST:PORT       use the node whose API listens there; also https://HOST
+   --token TOKEN|@FILE   the token that it asks for
+
 ENVIRONMENT:
-   LIFTOFF_PATH   the folder of the repo (~/.liftoff)
+   LIFTOFF_PATH    the folder of the repo (~/.liftoff)
+   LIFTOFF_API     as --api; LIFTOFF_TOKEN as --token
+   The others are shown by liftoff config --help.
 
 ` + exitCodes
 

@@ -83,7 +83,14 @@ func (p *process) exportRoots(c *cli.Context, s *node.Session, roots []cid.Cid) 
 		}
 		options.Skip = skip
 	}
-	write := func(w io.Writer) error { return dag.WriteCAR(c.Context, w, s.Blocks, roots, options) }
+	write := func(w io.Writer) error {
+		blocks, stop := s.Blocks, func() {}
+		if len(roots) == 1 && options.Skip == nil {
+			blocks, stop = s.Reading(c.Context, roots[0])
+		}
+		defer stop()
+		return dag.WriteCAR(c.Context, w, blocks, roots, options)
+	}
 	if target := c.String("output"); target != "" {
 		return writeFile(target, c.Bool("force"), write)
 	}

@@ -5,6 +5,7 @@ package main
 import (
 	"math"
 
+	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
@@ -55,13 +56,23 @@ func (p *process) cat(c *cli.Context, s *node.Session) error {
 		if err != nil {
 			return err
 		}
-		f, err := dag.OpenFile(c.Context, s.Blocks, root)
-		if err != nil {
-			return err
-		}
-		if _, err := f.WriteRange(c.Context, p.stdout, offset, length); err != nil {
+		if err := p.catRange(c, s, root, offset, length); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (p *process) catRange(c *cli.Context, s *node.Session, root cid.Cid, offset, length int64) error {
+	blocks, stop := s.Blocks, func() {}
+	if offset == 0 && length == math.MaxInt64 {
+		blocks, stop = s.Reading(c.Context, root)
+	}
+	defer stop()
+	f, err := dag.OpenFile(c.Context, blocks, root)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteRange(c.Context, p.stdout, offset, length)
+	return err
 }

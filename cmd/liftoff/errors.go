@@ -21,6 +21,7 @@ const (
 	exitTrap        = 120
 	exitFuel        = 121
 	exitLimit       = 122
+	exitDisagree    = 123
 	exitTimeout     = 124
 	exitFault       = 125
 	exitRefused     = 126
@@ -35,8 +36,9 @@ const exitCodes = `EXIT CODES:
    120  the guest trapped                          (run)
    121  the guest ran out of fuel                  (run)
    122  the guest reached another limit            (run)
+   123  replicas came to different outcomes        (run)
    124  the time of --timeout was over             (run)
-   125  this machine, its repo or a missing or damaged block is to blame
+   125  this machine, its repo, the network or a missing or damaged block is to blame
    126  the module was refused                     (run)
    127  not found: a path, or content that is not in the repo
    129  the command line makes no sense
@@ -142,6 +144,8 @@ func codeOfAPI(code api.Code) int {
 		return exitInterrupted
 	case api.CodeUsage:
 		return exitUsage
+	case api.CodeDisagree:
+		return exitDisagree
 	}
 	return exitFault
 }

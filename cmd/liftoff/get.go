@@ -58,7 +58,9 @@ func (p *process) get(c *cli.Context, s *node.Session, ref, target string) error
 	}
 	bar := p.progress("get")
 	defer bar.Close()
-	x := extraction{blocks: s.Blocks, force: c.Bool("force"), progress: bar}
+	blocks, stop := s.Reading(c.Context, root)
+	defer stop()
+	x := extraction{blocks: blocks, force: c.Bool("force"), progress: bar}
 	if err := x.to(c.Context, root, target); err != nil {
 		return err
 	}

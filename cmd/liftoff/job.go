@@ -4,14 +4,11 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
-	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
-	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
@@ -19,13 +16,13 @@ import (
 func jobCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "job",
-		Usage: "look at past runs",
-		Description: `Every run has a job: an id, when it ran, what came of it. A job is named by its id or
-the beginning of it.`,
+		Usage: "look at runs, past and present",
+		Description: `Every run has a job: an id, when and where it ran, what came of it. A job is named by its
+id or the beginning of it.`,
 		CustomHelpTemplate: help(`$ liftoff job ls
 j-0d9q… ok 2030-01-01T12:00:00Z bafyrei…
 $ liftoff job logs j-0d9q`),
-		Subcommands: []*cli.Command{jobLsCommand(p), jobDescribeCommand(p), jobLogsCommand(p), jobGetCommand(p)},
+		Subcommands: []*cli.Command{jobLsCommand(p), jobDescribeCommand(p), jobLogsCommand(p), jobGetCommand(p), jobCancelCommand(p), jobRerunCommand(p)},
 	}
 }
 
@@ -94,133 +91,8 @@ func findJob(c *cli.Context, s *node.Session) (api.Job, error) {
 	return s.Jobs.Find(c.Context, args[0])
 }
 
-func jobDescribeCommand(p *process) *cli.Command {
-	return &cli.Command{
-		Name:        "describe",
-		Usage:       "print all that is known of a job",
-		ArgsUsage:   "ID",
-		Description: `Prints what ran, how it ended and what it read.`,
-		Flags:       []cli.Flag{jsonFlag},
-		Before:      takes("the id of a job", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff job describe j-0d9q
-job      j-0d9q…
-state    ok
-task     bafyrei…
-outcome  bafyrei…
-output   bafybei…
-receipt  bafyrei…
-fuel     3201877`),
-		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			j, err := findJob(c, s)
-			if err != nil {
-				return err
-			}
-			out := p.lines(c.Bool("json"))
-			if out.json == nil {
-				describeJob(out, j)
-				return out.Flush()
-			}
-			r, err := reportOf(j)
-			if err != nil {
-				return err
-			}
-			if b, err := dag.Load(c.Context, s.Blocks, j.Task); err == nil { // collected, perhaps
-				if r.Task.Object, err = dag.BlockJSON(b); err != nil {
-					return err
-				}
-			}
-			if err := out.json.Encode(r); err != nil {
-				return err
-			}
-			return out.Flush()
-		}),
-	}
-}
-
-func describeJob(out lines, j api.Job) {
-	row := func(key, format string, a ...any) { fmt.Fprintf(out, "%-8s %s\n", key, fmt.Sprintf(format, a...)) }
-	link := func(key string, c cid.Cid) {
-		if c.Defined() {
-			row(key, "%s", c)
-		}
-	}
-	row("job", "%s", j.ID)
-	row("state", "%s", ended(j))
-	link("task", j.Task)
-	link("outcome", j.Outcome)
-	if o := j.Result; o != nil {
-		link("output", o.Root)
-		link("stdout", o.Stdout)
-		link("stderr", o.Stderr)
-		link("receipt", j.Receipt)
-		row("fuel", "%d", o.Fuel)
-		row("memory", "%s", size(int64(o.Pages)<<16))
-	}
-	if j.Cached {
-		row("cached", "the outcome was known: nothing ran")
-	}
-	row("read", "%s (%s)", count(j.Read.Blocks, "block"), size(j.Read.Bytes))
-	row("created", "%s", j.Created.UTC().Format(time.RFC3339))
-	if !j.Ended.IsZero() {
-		row("took", "%s (compile %s, run %s)", rounded(j.Ended.Sub(j.Created)), rounded(j.Compile), rounded(j.Run))
-	}
-	for _, label := range labelsOf(j) {
-		row("label", "%s", label)
-	}
-	if j.Err != nil {
-		row("error", "%s", clean(j.Err.Message))
-	}
-	if j.Fault != "" {
-		row("fault", "%s", cleanBlock(j.Fault))
-	}
-}
-
-func rounded(d time.Duration) time.Duration {
-	if d < time.Second {
-		return d.Round(10 * time.Microsecond)
-	}
-	return d.Round(time.Millisecond)
-}
-
 // errNoOutcome says that a job has nothing to show.
 var errNoOutcome = errors.New("the job has no outcome")
-
-func jobLogsCommand(p *process) *cli.Command {
-	return &cli.Command{
-		Name:      "logs",
-		Usage:     "print what a job wrote to stdout",
-		ArgsUsage: "ID",
-		Description: `Writes the job's stored stdout, or its stderr, to stdout. On a terminal, control
-characters are made visible.`,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "stderr", Usage: "what it wrote to stderr"}},
-		Before: takes("the id of a job", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff job logs j-0d9q
-hello`),
-		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			j, err := findJob(c, s)
-			if err != nil {
-				return err
-			}
-			if j.Result == nil {
-				return hinted(notFound(errNoOutcome), "liftoff job describe %s", j.ID)
-			}
-			log := j.Result.Stdout
-			if c.Bool("stderr") {
-				log = j.Result.Stderr
-			}
-			if !log.Defined() {
-				return nil
-			}
-			f, err := dag.OpenFile(c.Context, s.Blocks, log)
-			if err != nil {
-				return err
-			}
-			defer f.Close()
-			_, err = f.WriteTo(c.Context, forTerminal(p.stdout))
-			return err
-		}),
-	}
-}
 
 func jobGetCommand(p *process) *cli.Command {
 	return &cli.Command{

@@ -28,9 +28,13 @@ func parseLine(app *cli.App, words []string) (line, error) {
 			words = append([]string{"version"}, words[1:]...)
 		}
 	}
+	everywhere, words := leading(words)
 	path, cmd, words, err := findCommand(app, words)
 	if err != nil {
 		return line{}, err
+	}
+	if len(path) > 0 {
+		words = append(everywhere, words...)
 	}
 	s, err := permute(cmd.Flags, words)
 	if err != nil {
@@ -49,6 +53,26 @@ func parseLine(app *cli.App, words []string) (line, error) {
 	}
 	ordered := append(append(path, s.flags...), "--")
 	return line{args: append(ordered, s.args...), rest: s.rest, dashes: s.dashes}, nil
+}
+
+// leading parts the flags that every command has from the words behind them.
+func leading(words []string) (flags, rest []string) {
+	rest = words
+	for len(rest) > 0 {
+		name, _, assigned := strings.Cut(strings.TrimLeft(rest[0], "-"), "=")
+		if !strings.HasPrefix(rest[0], "-") || flagNamed(remoteFlags, name) == nil {
+			break
+		}
+		n := 2
+		if assigned {
+			n = 1
+		}
+		if len(rest) < n {
+			break
+		}
+		flags, rest = append(flags, rest[:n]...), rest[n:]
+	}
+	return flags, rest
 }
 
 // guestArgsCommand is the command whose words behind "--" are not its own.

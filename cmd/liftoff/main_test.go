@@ -35,10 +35,15 @@ func TestScripts(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	docs, err := filepath.Abs("../../docs")
+	if err != nil {
+		t.Fatal(err)
+	}
 	testscript.Run(t, testscript.Params{
 		Dir:           "testdata/script",
 		UpdateScripts: *update,
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("DOCS", docs)
 			env.Setenv("LIFTOFF_PATH", filepath.Join(env.WorkDir, "repo"))
 			return os.CopyFS(filepath.Join(env.WorkDir, "guests"), os.DirFS(guests))
 		},

@@ -3,12 +3,14 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,6 +20,7 @@ import (
 	"golang.org/x/term"
 
 	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
@@ -30,7 +33,8 @@ type process struct {
 	rest   []string // the arguments behind "--", which belong to a guest
 	dashes bool     // there was a "--"
 
-	interrupted sync.Once // the user was told
+	interrupted sync.Once    // the user was told
+	linger      atomic.Int64 // how long the end in order may take, a time.Duration; 0: grace
 }
 
 func newProcess(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *process {
@@ -92,15 +96,7 @@ func (p *process) repo() (string, error) {
 // "liftoff cat a | liftoff add -", so that is closed first.
 func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
-		dir, err := p.repo()
-		if err != nil {
-			return err
-		}
-		compiler, err := compiler()
-		if err != nil {
-			return err
-		}
-		s, err := node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler})
+		s, err := p.join(c)
 		if err != nil {
 			return err
 		}
@@ -113,6 +109,43 @@ func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.Acti
 		}
 		return exited(code)
 	}
+}
+
+// join begins the session of a command: with the node that --api names, or else with the
+// repo here.
+func (p *process) join(c *cli.Context) (*node.Session, error) {
+	dir, err := p.repo()
+	if err != nil {
+		return nil, err
+	}
+	all, err := p.settle(c, dir, "")
+	if err != nil {
+		return nil, err
+	}
+	if addr := all["api"].text(); addr != "" {
+		token, err := readToken(all["token"].text())
+		if err != nil {
+			return nil, err
+		}
+		return node.Remote(c.Context, addr, token)
+	}
+	compiler, err := compiler()
+	if err != nil {
+		return nil, err
+	}
+	return node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler})
+}
+
+// readToken returns a token, which may be said as @FILE.
+func readToken(text string) (string, error) {
+	if text == "" {
+		return "", hinted(usagef("--api needs a token"), "--token @FILE, with the file api.token of the repo there; or set LIFTOFF_TOKEN")
+	}
+	name, isFile := strings.CutPrefix(text, "@")
+	if !isFile {
+		return text, nil
+	}
+	return api.ReadToken(name)
 }
 
 // guard turns a panic of act into an error, so that the repo is left in order.
@@ -131,7 +164,7 @@ const grace = time.Second
 // endSoon ends the process after the grace, if it is still there: a write to a pipe that
 // nobody reads cannot be stopped. The repo survives it.
 func (p *process) endSoon() {
-	time.Sleep(grace)
+	time.Sleep(cmp.Or(time.Duration(p.linger.Load()), grace))
 	p.sayInterrupted()
 	os.Exit(exitInterrupted)
 }

@@ -20,11 +20,15 @@ directories by name, through DAG-CBOR by key and index. OUTCOME/root is a run's 
 // resolve finds what a reference of the command line names. The error has exit code
 // 129 when the words are no reference, and 127 when they lead nowhere.
 func (p *process) resolve(ctx context.Context, s *node.Session, ref string) (dag.Resolved, error) {
+	return p.resolveIn(ctx, s.Blocks, ref)
+}
+
+func (p *process) resolveIn(ctx context.Context, blocks dag.Blocks, ref string) (dag.Resolved, error) {
 	path, err := dag.ParsePath(ref)
 	if err != nil {
 		return dag.Resolved{}, usagef("%s", err)
 	}
-	at, err := dag.Resolve(ctx, s.Blocks, path)
+	at, err := dag.Resolve(ctx, blocks, path)
 	var (
 		missing *dag.NotFoundError
 		noEntry *dag.NoEntryError
@@ -45,8 +49,8 @@ func (p *process) root(ctx context.Context, s *node.Session, ref string) (cid.Ci
 	if err != nil {
 		return cid.Undef, err
 	}
-	if at.Node != nil {
-		return cid.Undef, hinted(usagef("%s is a value inside a block, not a block", quote(ref)), "liftoff dag get %s", quote(ref))
+	if err := isBlock(at, ref); err != nil {
+		return cid.Undef, err
 	}
 	if dag.IsIdentity(at.CID) {
 		return at.CID, nil
@@ -63,4 +67,11 @@ func (p *process) root(ctx context.Context, s *node.Session, ref string) (cid.Ci
 		return cid.Undef, notFound(missing)
 	}
 	return at.CID, nil
+}
+
+func isBlock(at dag.Resolved, ref string) error {
+	if at.Node != nil {
+		return hinted(usagef("%s is a value inside a block, not a block", quote(ref)), "liftoff dag get %s", quote(ref))
+	}
+	return nil
 }

@@ -37,6 +37,14 @@ type report struct {
 	Refs    []string          `json:"refs,omitempty"` // parts of inputs that the output links to
 	Compile float64           `json:"compile_ms"`
 	Run     float64           `json:"run_ms"`
+
+	Where     string         `json:"where,omitempty"`  // DID of the peer that ran it
+	Remote    bool           `json:"remote,omitempty"` // that is another one
+	Attempts  int            `json:"attempts,omitempty"`
+	Fetched   *readReport    `json:"fetched,omitempty"` // what came from other peers
+	Replicas  []api.Replica  `json:"replicas,omitempty"`
+	Placement *api.Placement `json:"placement,omitempty"` // every bid and refusal (job describe)
+	Events    []api.Event    `json:"events,omitempty"`    // (job describe)
 }
 
 // object is a named value, with the value itself as DAG-JSON where it is known.
@@ -64,6 +72,10 @@ func reportOf(j api.Job) (report, error) {
 		Job: j.ID, State: j.State, Task: object{CID: j.Task.String()}, Fault: j.Fault, Error: j.Err, Labels: j.Labels,
 		Created: j.Created, Ended: j.Ended, Read: readReport{Blocks: j.Read.Blocks, Bytes: j.Read.Bytes},
 		Compile: milliseconds(j.Compile), Run: milliseconds(j.Run), Cached: j.Cached,
+		Where: j.Where, Remote: j.Remote, Attempts: j.Attempts, Replicas: j.Replicas,
+	}
+	if j.Fetched.Blocks > 0 {
+		r.Fetched = &readReport{Blocks: j.Fetched.Blocks, Bytes: j.Fetched.Bytes}
 	}
 	for _, c := range j.Refs {
 		r.Refs = append(r.Refs, c.String())

@@ -18,6 +18,30 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
+// runFlags are those of run.
+var runFlags = append([]cli.Flag{
+	&cli.StringSliceFlag{Name: "input", Aliases: []string{"i"}, Usage: "`[NAME=]REFERENCE` of an input: a path, a CID or a CAR file; may be repeated"},
+	&cli.StringFlag{Name: "stdin", Usage: "`REFERENCE` of what the guest reads as stdin: a path, a CID, or - for stdin itself"},
+	&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME=VALUE` in the guest's environment; may be repeated"},
+	&cli.StringFlag{Name: "fuel", Usage: "`AMOUNT` of fuel that the guest may spend, about one for each instruction: 1e9, 5G; 10T when left out"},
+	&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the most memory that the guest may have; 1GiB when left out"},
+	&cli.StringFlag{Name: "max-output", Usage: "`SIZE` of the most output that the guest may leave; 16GiB when left out"},
+	&cli.StringFlag{Name: "timeout", Usage: "end the run after `DURATION`"},
+	&cli.BoolFlag{Name: "nondet", Usage: "give the guest a real clock and real randomness; the outcome is never cached"},
+	&cli.BoolFlag{Name: "no-cache", Usage: "run it, even if the outcome is known"},
+	&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the output to `PATH`"},
+	&cli.StringFlag{Name: "car", Usage: "write the result as a CAR to `FILE`"},
+	&cli.BoolFlag{Name: "force", Usage: "let --output and --car write over what is there"},
+	&cli.StringSliceFlag{Name: "label", Usage: "note `NAME=VALUE` in the job's history; may be repeated"},
+	&cli.StringFlag{Name: "keep", Usage: "`DURATION` for which module, local inputs and output are kept, or forever; 30d when left out"},
+	&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the task from `FILE`, or from stdin for -"},
+	&cli.StringFlag{Name: "each", Usage: "run once for each entry of the directory input `NAME`, and print a table"},
+	&cli.UintFlag{Name: "parallel", Usage: "with --each, `N` runs at once; one for each processor and each slot of a peer when left out"},
+	&cli.BoolFlag{Name: "dry-run", Usage: "print the task and its CID, and run nothing"},
+	&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the outcome's CID alone, not the guest's stdout"},
+	&cli.BoolFlag{Name: "json", Usage: "print one object about the run, not the guest's stdout"},
+}, placementFlags...)
+
 func runCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      guestArgsCommand,
@@ -39,32 +63,17 @@ printed with its stdout and stderr, marked as cached. Every run leaves a signed 
 see liftoff verify. With --nondet the guest has a real clock and real randomness: its
 outcome says nothing of the next one, and is never cached.
 
+In a network (liftoff serve) it runs where it is done first: here, if all inputs are
+here and there is room, else at the peer that bids best, mostly one that holds the
+inputs. Then a line on stderr tells each change of its state. A peer that is lost is
+replaced; what a guest does wrong is final. --where, --need and --prefer choose; --detach
+leaves the job to the liftoff serve on this repo: see liftoff job.
+
 A task file (-f) is YAML or JSON with the keys module, inputs, args, env, stdin, nondet,
-fuel, memory, max-output, timeout, keep, labels, output and car, which mean what the
-flags mean. Flags replace them; --input, --env and --label add to them. Its paths are
-seen from the current folder.`,
-		Flags: []cli.Flag{
-			&cli.StringSliceFlag{Name: "input", Aliases: []string{"i"}, Usage: "`[NAME=]REFERENCE` of an input: a path, a CID or a CAR file; may be repeated"},
-			&cli.StringFlag{Name: "stdin", Usage: "`REFERENCE` of what the guest reads as stdin: a path, a CID, or - for stdin itself"},
-			&cli.StringSliceFlag{Name: "env", Aliases: []string{"e"}, Usage: "set `NAME=VALUE` in the guest's environment; may be repeated"},
-			&cli.StringFlag{Name: "fuel", Usage: "`AMOUNT` of fuel that the guest may spend, about one for each instruction: 1e9, 5G; 10T when left out"},
-			&cli.StringFlag{Name: "memory", Usage: "`SIZE` of the most memory that the guest may have; 1GiB when left out"},
-			&cli.StringFlag{Name: "max-output", Usage: "`SIZE` of the most output that the guest may leave; 16GiB when left out"},
-			&cli.StringFlag{Name: "timeout", Usage: "end the run after `DURATION`"},
-			&cli.BoolFlag{Name: "nondet", Usage: "give the guest a real clock and real randomness; the outcome is never cached"},
-			&cli.BoolFlag{Name: "no-cache", Usage: "run it, even if the outcome is known"},
-			&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the output to `PATH`"},
-			&cli.StringFlag{Name: "car", Usage: "write the result as a CAR to `FILE`"},
-			&cli.BoolFlag{Name: "force", Usage: "let --output and --car write over what is there"},
-			&cli.StringSliceFlag{Name: "label", Usage: "note `NAME=VALUE` in the job's history; may be repeated"},
-			&cli.StringFlag{Name: "keep", Usage: "`DURATION` for which module, local inputs and output are kept, or forever; 30d when left out"},
-			&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the task from `FILE`, or from stdin for -"},
-			&cli.StringFlag{Name: "each", Usage: "run once for each entry of the directory input `NAME`, and print a table"},
-			&cli.UintFlag{Name: "parallel", Usage: "with --each, `N` runs at once; one for each processor when left out"},
-			&cli.BoolFlag{Name: "dry-run", Usage: "print the task and its CID, and run nothing"},
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the outcome's CID alone, not the guest's stdout"},
-			&cli.BoolFlag{Name: "json", Usage: "print one object about the run, not the guest's stdout"},
-		},
+fuel, memory, max-output, timeout, keep, labels, output, car, where, need, prefer,
+replicas and publish, which mean what the flags mean. Flags replace them; --input, --env,
+--label, --need and --prefer add to them. Its paths are seen from the current folder.`,
+		Flags:  runFlags,
 		Before: takes("a module", 0, 1),
 		CustomHelpTemplate: help(`$ liftoff run wc.wasm --input text=book.txt -- /in/text
   1290  21333 124000 /in/text
@@ -74,7 +83,9 @@ liftoff: fuel    3201877
 liftoff: receipt bafyrei…
 liftoff: read    1 of 1 block (121.1 KiB of 121.1 KiB)
 $ liftoff run grep.wasm --input src=bafybeid… --timeout 1m --output found -- TODO /in/src
-$ liftoff run resize.wasm --input pic=photos/ --each pic --parallel 4`),
+$ liftoff run resize.wasm --input pic=photos/ --each pic --parallel 4
+$ liftoff run train.wasm --input bafybeid… --need gpu=yes --detach
+j-0d9q…`),
 		Action: func(c *cli.Context) error {
 			spec, err := p.readSpec(c)
 			if err != nil {
@@ -96,21 +107,49 @@ func (p *process) run(c *cli.Context, s *node.Session, spec runSpec) error {
 	case c.IsSet("each"):
 		return p.runEach(c, r)
 	}
-	w := api.Watch{Stderr: forTerminal(p.stderr)}
+	if r.detach {
+		return p.submit(c.Context, r)
+	}
+	return p.evaluate(c.Context, r)
+}
+
+// submit leaves the job to the process that stays.
+func (p *process) submit(ctx context.Context, r prepared) error {
+	j, err := r.session.Jobs.Submit(ctx, r.request)
+	if err != nil {
+		return err
+	}
+	if r.json {
+		report, err := reportOf(j)
+		if err != nil {
+			return err
+		}
+		return json.NewEncoder(p.stdout).Encode(report)
+	}
+	if !r.quiet {
+		p.say("liftoff: hint: liftoff job logs -f %s", j.ID)
+	}
+	return p.lines(false).line(j.ID)
+}
+
+// evaluate runs the job and tells what came of it.
+func (p *process) evaluate(ctx context.Context, r prepared) error {
+	w := api.Watch{Stderr: forTerminal(p.stderr), Event: (&story{p: p, all: r.verbose}).tell}
 	if !r.quiet && !r.json {
 		w.Stdout = forTerminal(p.stdout)
 	}
-	j, err := s.Jobs.Run(c.Context, r.request, w)
+	j, err := r.session.Jobs.Run(ctx, r.request, w)
 	if err != nil && r.json && j.ID != "" { // the object says what went wrong, too
-		if jerr := p.summary(c.Context, r, j); jerr != nil {
+		if jerr := p.summary(ctx, r, j); jerr != nil {
 			return jerr
 		}
 	}
 	if err != nil {
+		p.tellReplicas(j)
 		return err
 	}
-	undelivered := r.deliver(c.Context, j) // the outcome is there all the same
-	if err := p.summary(c.Context, r, j); err != nil {
+	undelivered := r.deliver(ctx, j) // the outcome is there all the same
+	if err := p.summary(ctx, r, j); err != nil {
 		return err
 	}
 	if undelivered != nil {
@@ -126,17 +165,44 @@ type prepared struct {
 	output, car string
 	force       bool
 	quiet, json bool
+	detach      bool
+	verbose     bool
 }
 
 // prepareRun checks all that can be checked without running and makes the request.
 func (p *process) prepareRun(c *cli.Context, s *node.Session, spec runSpec) (prepared, error) {
+	r, err := prepareHow(c, s, spec)
+	if err != nil {
+		return r, err
+	}
+	r.request.NoCache = c.Bool("no-cache")
+	if names := spec.secretive(); len(names) > 0 {
+		p.warn("the environment is part of the task, and whoever sees the task can read %s", strings.Join(names, ", "))
+	}
+	b := taskBuilder{p: p, session: s}
+	if r.request.Task, err = b.build(c.Context, spec); err != nil {
+		return r, err
+	}
+	r.request.Local, r.request.Trusted = b.local, b.trusted
+	return r, nil
+}
+
+// prepareHow makes all of a request but its Task and what belongs to that.
+func prepareHow(c *cli.Context, s *node.Session, spec runSpec) (prepared, error) {
 	r := prepared{
 		session: s, output: spec.Output, car: spec.CAR, force: c.Bool("force"), quiet: c.Bool("quiet"), json: c.Bool("json"),
+		detach: c.Bool("detach"), verbose: c.Bool("verbose"),
 	}
 	if r.quiet && r.json {
 		return r, usagef("--quiet and --json exclude each other")
 	}
+	if r.detach && (r.output != "" || r.car != "" || c.IsSet("each")) {
+		return r, usagef("--detach does not wait for a result: --output, --car and --each do")
+	}
 	if err := r.checkTargets(); err != nil {
+		return r, err
+	}
+	if err := spec.placementSpec.apply(&r.request); err != nil {
 		return r, err
 	}
 	var err error
@@ -149,15 +215,7 @@ func (p *process) prepareRun(c *cli.Context, s *node.Session, spec runSpec) (pre
 	if r.request.Keep, err = parseKeep(spec.Keep); err != nil {
 		return r, err
 	}
-	r.request.Labels, r.request.NoCache = spec.Labels, c.Bool("no-cache")
-	if names := spec.secretive(); len(names) > 0 {
-		p.warn("the environment is part of the task, and whoever sees the task can read %s", strings.Join(names, ", "))
-	}
-	b := taskBuilder{p: p, session: s}
-	if r.request.Task, err = b.build(c.Context, spec); err != nil {
-		return r, err
-	}
-	r.request.Local, r.request.Trusted = b.local, b.trusted
+	r.request.Labels = spec.Labels
 	return r, nil
 }
 
@@ -193,7 +251,9 @@ func (p *process) dryRun(t job.Task) error {
 // deliver writes what the user wants as files.
 func (r prepared) deliver(ctx context.Context, j api.Job) error {
 	if r.output != "" {
-		x := extraction{blocks: r.session.Blocks, force: r.force, progress: io.Discard}
+		blocks, stop := r.session.Reading(ctx, j.Result.Root)
+		defer stop()
+		x := extraction{blocks: blocks, force: r.force, progress: io.Discard}
 		if err := x.to(ctx, j.Result.Root, r.output); err != nil {
 			return fmt.Errorf("write the output: %w", err)
 		}
@@ -228,11 +288,13 @@ func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
 	} else {
 		p.say("liftoff: output  %s, to have it: liftoff get %s", j.Result.Root, j.Result.Root)
 	}
+	p.ranOn(j)
+	p.tellReplicas(j)
 	p.say("liftoff: fuel    %d", j.Result.Fuel)
 	if j.Receipt.Defined() {
 		p.say("liftoff: receipt %s", j.Receipt)
 	}
-	if j.Cached || len(inputRoots(r.request.Task)) == 0 {
+	if j.Cached || j.Remote || len(inputRoots(r.request.Task)) == 0 {
 		return nil
 	}
 	p.say("liftoff: read    %s", readLine(j.Read, inputTotal(ctx, r.session, r.request.Task)))

@@ -32,9 +32,9 @@ func (p *process) runEach(c *cli.Context, r prepared) error {
 	}
 	parallel := c.Uint("parallel")
 	if parallel == 0 {
-		parallel = uint(runtime.NumCPU())
+		parallel = places(c.Context, r)
 	}
-	d, err := dag.OpenDir(c.Context, r.session.Blocks, r.request.Task.In[slot].CID)
+	d, err := dag.OpenDir(c.Context, r.session.Fetching(), r.request.Task.In[slot].CID)
 	var notDir *dag.NotDirError
 	switch {
 	case err != nil && !errors.As(err, &notDir):
@@ -44,6 +44,25 @@ func (p *process) runEach(c *cli.Context, r prepared) error {
 	}
 	e := each{p: p, r: r, slot: slot, rows: make(chan (<-chan row), maxWaitingRows), places: make(chan struct{}, min(parallel, maxParallel))}
 	return e.run(c.Context, d)
+}
+
+// places is how many runs can go on at once: one for each slot of the peers that may take
+// them and of this machine.
+func places(ctx context.Context, r prepared) uint {
+	n := runtime.NumCPU()
+	if r.request.Where == api.WhereLocal {
+		return uint(n)
+	}
+	peers, err := r.session.Peers.Peers(ctx)
+	if err != nil { // there is no network
+		return uint(n)
+	}
+	for _, peer := range peers {
+		if peer.Capacity != nil {
+			n += peer.Capacity.Slots
+		}
+	}
+	return uint(min(n, maxParallel))
 }
 
 // each runs the Tasks of one directory, several at a time.
@@ -115,7 +134,11 @@ func (e each) start(ctx context.Context, entry dag.DirEntry) error {
 	}
 	go func() {
 		defer func() { <-e.places }()
-		j, err := e.r.session.Jobs.Run(ctx, e.request(entry.CID), api.Watch{})
+		var w api.Watch
+		if e.r.verbose {
+			w.Event = (&story{p: e.p, who: quote(entry.Name) + ": ", all: true}).tell
+		}
+		j, err := e.r.session.Jobs.Run(ctx, e.request(entry.CID), w)
 		done <- row{entry.Name, j, err}
 	}()
 	return nil
@@ -175,7 +198,7 @@ func codeOfRow(r row) int {
 }
 
 // severity orders our own exit codes, the worst first; a guest's stand behind them.
-var severity = []int{exitInterrupted, exitUsage, exitFault, exitNotFound, exitRefused, exitTimeout, exitLimit, exitFuel, exitTrap}
+var severity = []int{exitInterrupted, exitUsage, exitDisagree, exitFault, exitNotFound, exitRefused, exitTimeout, exitLimit, exitFuel, exitTrap}
 
 // worse returns the worse of two exit codes.
 func worse(a, b int) int {

@@ -33,6 +33,8 @@ type runSpec struct {
 	Labels  map[string]string `yaml:"labels"`
 	Output  string            `yaml:"output"`
 	CAR     string            `yaml:"car"`
+
+	placementSpec `yaml:",inline"`
 }
 
 // maxTaskFile bounds a task file, in bytes.
@@ -58,6 +60,25 @@ func (p *process) readSpec(c *cli.Context) (runSpec, error) {
 	if p.dashes {
 		s.Args = p.rest
 	}
+	if c.IsSet("nondet") {
+		s.Nondet = c.Bool("nondet")
+	}
+	s.Inputs = append(s.Inputs, c.StringSlice("input")...)
+	var err error
+	if s.Env, err = addPairs(s.Env, "env", c.StringSlice("env")); err != nil {
+		return runSpec{}, err
+	}
+	if err := s.readFlags(c); err != nil {
+		return runSpec{}, err
+	}
+	if s.Stdin == "-" && c.String("file") == "-" {
+		return runSpec{}, usagef("the task file and the guest's stdin cannot both be stdin")
+	}
+	return s, nil
+}
+
+// readFlags lets the flags that run and job rerun have replace what the file says.
+func (s *runSpec) readFlags(c *cli.Context) (err error) {
 	for flag, field := range map[string]*string{
 		"stdin": &s.Stdin, "fuel": &s.Fuel, "memory": &s.Memory, "max-output": &s.MaxOut, "timeout": &s.Timeout,
 		"keep": &s.Keep, "output": &s.Output, "car": &s.CAR,
@@ -66,19 +87,10 @@ func (p *process) readSpec(c *cli.Context) (runSpec, error) {
 			*field = c.String(flag)
 		}
 	}
-	if c.IsSet("nondet") {
-		s.Nondet = c.Bool("nondet")
+	if s.Labels, err = addPairs(s.Labels, "label", c.StringSlice("label")); err != nil {
+		return err
 	}
-	if s.Stdin == "-" && c.String("file") == "-" {
-		return runSpec{}, usagef("the task file and the guest's stdin cannot both be stdin")
-	}
-	s.Inputs = append(s.Inputs, c.StringSlice("input")...)
-	var err error
-	if s.Env, err = addPairs(s.Env, "env", c.StringSlice("env")); err != nil {
-		return runSpec{}, err
-	}
-	s.Labels, err = addPairs(s.Labels, "label", c.StringSlice("label"))
-	return s, err
+	return s.placementSpec.readFlags(c)
 }
 
 // readTaskFile reads a runSpec as YAML, of which JSON is a part. A key that it does
@@ -212,7 +224,7 @@ func parsePages(s string) (uint64, error) {
 	if pages := bytes / page; pages >= 1 && pages <= job.MaxPages {
 		return pages, nil
 	}
-	return 0, usagef("--memory %s: between 64KiB and 4GiB", quote(s))
+	return 0, usagef("%s of memory: between 64KiB and 4GiB", quote(s))
 }
 
 func (s runSpec) timeout() (time.Duration, error) {

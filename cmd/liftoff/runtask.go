@@ -79,7 +79,7 @@ func (b *taskBuilder) module(ctx context.Context, ref string, t *job.Task) error
 		return err
 	}
 	b.trusted = len(b.local) > 0 && !isCAR(ref) // it is the first thing that is added
-	code, err := readModule(ctx, b.session.Blocks, ref, mod)
+	code, err := readModule(ctx, b.session.Fetching(), ref, mod)
 	if err != nil {
 		return err
 	}
@@ -96,6 +96,10 @@ func readModule(ctx context.Context, blocks dag.Blocks, ref string, mod cid.Cid)
 	var notFile *dag.NotFileError
 	if errors.As(err, &notFile) {
 		return nil, runtime.Refusef("%s is %s, not a module", quote(ref), notFile.Is)
+	}
+	var missing *dag.NotFoundError
+	if errors.As(err, &missing) && missing.CID == mod {
+		return nil, notFound(err)
 	}
 	if err != nil {
 		return nil, err
@@ -129,7 +133,11 @@ func (b *taskBuilder) stdin(ctx context.Context, ref string) (cid.Cid, error) {
 	if err != nil {
 		return cid.Undef, err
 	}
-	kind, err := dag.Kind(ctx, b.session.Blocks, c)
+	kind, err := dag.Kind(ctx, b.session.Fetching(), c)
+	var missing *dag.NotFoundError
+	if errors.As(err, &missing) {
+		return c, nil // the run will find it, or say that it has not
+	}
 	if err != nil {
 		return cid.Undef, err
 	}
@@ -145,7 +153,8 @@ func (b *taskBuilder) keep(c cid.Cid) cid.Cid {
 	return c
 }
 
-// content finds what ref names: a local path, where there is one, else a CID.
+// content finds what ref names: a local path, where there is one, else a CID. Its block
+// need not be here.
 func (b *taskBuilder) content(ctx context.Context, ref string) (cid.Cid, error) {
 	info, err := os.Stat(ref)
 	switch {
@@ -154,12 +163,15 @@ func (b *taskBuilder) content(ctx context.Context, ref string) (cid.Cid, error) 
 	case !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, fs.ErrInvalid) && !isNotDir(err):
 		return cid.Undef, pathError(ref, err)
 	}
-	c, rerr := b.p.root(ctx, b.session, ref)
-	var usage *usageError
-	if errors.As(rerr, &usage) {
+	if _, err := dag.ParsePath(ref); err != nil {
 		return cid.Undef, hinted(notFound(fmt.Errorf("%s is neither a path that exists nor a CID", quote(ref))), "ls -l %s", quote(filepath.Dir(ref)))
 	}
-	return job.V1(c), rerr
+	// What it names may be at peers alone: the run will find it, or say that it has not.
+	at, err := b.p.resolveIn(ctx, b.session.Fetching(), ref)
+	if err == nil {
+		err = isBlock(at, ref)
+	}
+	return job.V1(at.CID), err
 }
 
 // fromDisk adds a local path, or imports it if it is a CAR.

@@ -69,6 +69,7 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 	if err := s.ledger.Write(entries...); err != nil {
 		return fmt.Errorf("keep a run's results: %w", err)
 	}
+	s.puts.Add(uint64(len(b.Blocks)))
 	for _, p := range b.Pins { // one of the same name that AddPin has made
 		if err := os.Remove(s.pinPath(p.Name)); err != nil && !absent(err) {
 			return fmt.Errorf("replace pin %q: %w", p.Name, err)

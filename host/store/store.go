@@ -50,6 +50,7 @@ type Store struct {
 	ledger   *ledger.Ledger
 
 	gen     atomic.Uint64 // see Generation; 0: not read yet
+	puts    atomic.Uint64 // see Puts
 	late    lateSync
 	scratch scratch
 
@@ -234,8 +235,13 @@ func (s *Store) put(b dag.Block) error {
 	if err := s.blocks.Put(c.Hash(), b.Data()); err != nil {
 		return named(c, "keep", err)
 	}
+	s.puts.Add(1)
 	return nil
 }
+
+// Puts grows with every block that is put: what this process found missing below a root
+// is missing still if Puts and the [Store.Generation] are the same.
+func (s *Store) Puts() uint64 { return s.puts.Load() }
 
 // inlined returns the bytes that an identity CID carries in itself.
 func inlined(c cid.Cid) ([]byte, bool) {

@@ -17,10 +17,13 @@ import (
 
 // What TestMain builds, once for all tests.
 var (
-	liftoff   string // the binary
-	upperWasm string // a WASI guest: stdin in upper case to stdout
-	spinWasm  string // a WASI guest: prints "spinning", then spins
-	copyWasm  string // a WASI guest: copies /in/0 to /out/copy
+	liftoff    string // the binary
+	upperWasm  string // a WASI guest: stdin in upper case to stdout
+	spinWasm   string // a WASI guest: prints "spinning", then spins
+	copyWasm   string // a WASI guest: copies /in/0 to /out/copy
+	workWasm   string // a WASI guest: counts for a while, prints what it counted
+	hashWasm   string // a WASI guest: reads /in/0 from begin to end
+	sparseWasm string // a WASI guest: reads parts of /in/0
 )
 
 func TestMain(m *testing.M) { os.Exit(build(m)) }
@@ -37,7 +40,7 @@ func build(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
 	}
-	for name, out := range map[string]*string{"upper": &upperWasm, "spin": &spinWasm, "copy": &copyWasm} {
+	for name, out := range map[string]*string{"upper": &upperWasm, "spin": &spinWasm, "copy": &copyWasm, "work": &workWasm, "hash": &hashWasm, "sparse": &sparseWasm} {
 		*out = filepath.Join(dir, name+".wasm")
 		if err := gobuild(*out, []string{"GOOS=wasip1", "GOARCH=wasm"}, "./testdata/"+name); err != nil {
 			fmt.Fprintln(os.Stderr, err)

@@ -33,12 +33,15 @@ var floors = map[string]int{
 	"runtime/wasm/fuel":   3,
 	"host/store":          3,
 	"host/store/ledger":   3,
+	"host/fence":          3,
+	"host/smallfile":      2,
 	"node/api":            3,
 	"internal/dag":        2,
 	"job":                 1,
 	"abi":                 1,
 	"abi/go":              1,
 	"internal/e2e":        6,
+	"internal/netlab":     0,
 	"internal/layers":     0,
 }
 
@@ -47,6 +50,8 @@ var floors = map[string]int{
 var nested = map[string]string{
 	"runtime/wasm/wasi":   "runtime/wasm",
 	"host/store/ledger":   "host/store",
+	"host/fence":          "host",
+	"host/smallfile":      "host",
 	"runtime/runtimetest": "runtime",
 	"abi/go":              "abi",
 }

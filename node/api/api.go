@@ -27,9 +27,22 @@ type Data interface {
 	// error, and none of the call's blocks can be relied on. What a client has put is
 	// safe from collection until the client leaves.
 	Put(ctx context.Context, bs ...Block) error
+	// Fetch brings one block here from the peers that this node is connected to; one that
+	// is here already costs nothing. CodeMissing when none of them has it, or there is none.
+	Fetch(ctx context.Context, c cid.Cid) error
+	// Missing returns those of cs, at most MaxMissing, that are not here, in their order.
+	// Those that are here are safe from collection as if the client had put them.
+	Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error)
+	// Walk calls each for every block below root, once, parents before children and
+	// children in the order of their links: the order in which the DAG is read from end to
+	// end. CodeMissing when one is not here. It returns the error of each as it is.
+	Walk(ctx context.Context, root cid.Cid, each func(Block) error) error
 	// Sync returns when everything put before it would survive a loss of power.
 	Sync(ctx context.Context) error
 }
+
+// MaxMissing bounds a question for missing blocks.
+const MaxMissing = 4096
 
 // Block is bytes under the name that they are said to have.
 type Block struct {
@@ -87,13 +100,28 @@ type Verified struct {
 	Damaged int   `json:"damaged"`
 }
 
-// Jobs runs Tasks and remembers them.
+// Jobs runs Tasks and remembers them. An id is a whole one: Find makes one of its
+// beginning.
 type Jobs interface {
-	// Run evaluates r.Task here and returns when it is done. Cancelling ctx ends the
-	// run. The guest's faults are in the Job's Outcome; an error means there is none.
+	// Run evaluates r.Task, here or at the peer where it is done first, and returns when
+	// it is done. Cancelling ctx ends the run. The guest's faults are in the Job's
+	// Outcome; an error means there is none.
 	Run(ctx context.Context, r Request, w Watch) (Job, error)
-	List(ctx context.Context) ([]Job, error)              // newest first
+	// Submit begins what Run does and returns the running Job at once. The job outlives
+	// ctx and the client: CodeUsage when this process is not one that stays.
+	Submit(ctx context.Context, r Request) (Job, error)
+	List(ctx context.Context) ([]Job, error)              // newest first, without Events and Placement
 	Find(ctx context.Context, prefix string) (Job, error) // CodeMissing, or CodeUsage when several match
+	// Follow calls each for the job's events with a Seq of from and more, those that have
+	// been and then those that come, until the last one or an error of each. Of a slow
+	// caller the job takes no notice.
+	Follow(ctx context.Context, id string, from int, each func(Event) error) error
+	// Logs writes to w what the guest has printed so far and then what it prints, until
+	// the job ends; of w, Stdout and Stderr count. Of a slow caller the job takes no
+	// notice: what it has no room to keep for him is left out, and a line says how much.
+	Logs(ctx context.Context, id string, w Watch) error
+	// Cancel ends a running job with CodeInterrupted; of one that has ended it is CodeUsage.
+	Cancel(ctx context.Context, id string) error
 }
 
 // Request is a Task and how to run it.
@@ -105,7 +133,14 @@ type Request struct {
 	Local   []cid.Cid         // what was added for this job alone (the module, local inputs): kept with it
 	Labels  map[string]string // job history only
 	NoCache bool              // run it even if its Outcome is known, and remember the new one
-	Trusted bool              // the module is the user's own: it may be compiled without a child process
+	Trusted bool              // the module is the user's own: it may be compiled without a child process; over TCP it never is
+
+	Where    string            // WhereBest, WhereLocal, WhereNetwork, or the DID or peer id of one peer
+	Need     map[string]string // labels that a peer must have
+	Prefer   map[string]string // labels that decide between peers that are equally good
+	Replicas int               // run it so often, each at another peer, and compare; zero: once
+	Priority int               // among this requester's own jobs, higher ones first
+	Publish  bool              // publish the output when it is there
 }
 
 // How long a job's module, local inputs and output are kept.
@@ -118,6 +153,7 @@ const (
 type Watch struct {
 	Stdout, Stderr io.Writer // an error from Write ends the run with it
 	Progress       func(done, total int64)
+	Event          func(Event) // called in order, never twice at once
 }
 
 // Job is the record of one run.
@@ -138,6 +174,18 @@ type Job struct {
 	Refs    []cid.Cid         `json:"refs,omitempty"` // parts of inputs that the output links to
 	Compile time.Duration     `json:"compile_ns"`
 	Run     time.Duration     `json:"run_ns"`
+
+	Where     string     `json:"where,omitempty"`    // DID of the peer that ran it; "" while there is none
+	Remote    bool       `json:"remote,omitempty"`   // that is not this node
+	Attempts  int        `json:"attempts,omitempty"` // how often it was awarded
+	Fetched   Read       `json:"fetched,omitzero"`   // of Read, what came from other peers
+	Replicas  []Replica  `json:"replicas,omitempty"` // when more than one run was asked for
+	Placement *Placement `json:"placement,omitempty"`
+	Events    []Event    `json:"events,omitempty"` // the last MaxEvents
+
+	// Of a job that failed, what it had printed; otherwise the Outcome says.
+	Stdout cid.Cid `json:"stdout,omitzero"`
+	Stderr cid.Cid `json:"stderr,omitzero"`
 }
 
 // The states of a Job.
@@ -165,6 +213,9 @@ const (
 	CodeUsage       Code = "usage"       // the request makes no sense
 	CodeFault       Code = "fault"       // this machine, its disk or its owner failed
 	CodeClosing     Code = "closing"     // the owner is leaving: attach again, or become the owner
+	CodeDenied      Code = "denied"      // the token is wrong, or the fence does not allow it
+	CodeNobody      Code = "nobody"      // no peer can or will run the job
+	CodeDisagree    Code = "disagree"    // replicas of a job came to different Outcomes
 )
 
 // Error is an error that crosses the API.
@@ -183,6 +234,10 @@ func Errorf(code Code, format string, a ...any) *Error {
 	return &Error{Code: code, Message: fmt.Sprintf(format, a...)}
 }
 
+// interrupted is what the end of a call's context is called; a job that somebody else
+// cancels ends with CodeInterrupted, too, and another message.
+const interrupted = "interrupted"
+
 // AsError returns the *Error that err is or wraps. Any other error becomes one of
 // CodeInterrupted when it comes of a cancelled context, and of CodeFault otherwise.
 func AsError(err error) *Error {
@@ -193,7 +248,7 @@ func AsError(err error) *Error {
 	case errors.As(err, &e):
 		return e
 	case errors.Is(err, context.Canceled):
-		return Errorf(CodeInterrupted, "interrupted")
+		return Errorf(CodeInterrupted, interrupted)
 	}
 	return &Error{Code: CodeFault, Message: err.Error()}
 }

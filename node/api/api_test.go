@@ -460,3 +460,20 @@ func TestAsError(t *testing.T) {
 		t.Errorf("%s", b)
 	}
 }
+
+// A request that names no session has one for itself.
+func TestRequestWithoutSession(t *testing.T) {
+	m := &memory{}
+	h, path := serve(t, m)
+	answer := talk(t, path, "GET /v1/identity HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+	if !strings.HasPrefix(answer, "HTTP/1.1 200 ") || !strings.Contains(answer, `"did":"did:key:z"`) {
+		t.Errorf("%q", answer)
+	}
+	if m.mu.Lock(); m.closed != 1 {
+		t.Errorf("its guest was closed %d times", m.closed)
+	}
+	m.mu.Unlock()
+	if n := h.count(); n != 0 {
+		t.Errorf("%d sessions are left", n)
+	}
+}

@@ -11,11 +11,16 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
+	"time"
 )
 
-// Client offers, over a socket, what the process at its other end has.
+// Client offers, over a socket or a TCP connection, what the process at its other end
+// has.
 type Client struct {
 	http    *http.Client
+	base    string // scheme and host of every URL
+	token   string // "" on a socket
 	pid     int
 	session string
 	leave   context.CancelFunc // ends the attach request
@@ -31,22 +36,48 @@ var (
 	_ Cache    = (*Client)(nil)
 	_ Trust    = (*Client)(nil)
 	_ Identity = (*Client)(nil)
+	_ Peers    = (*Client)(nil)
+	_ Fence    = (*Client)(nil)
+
+	_ Publishing = (*Client)(nil)
 )
 
 // Dial attaches to the process that listens on the socket at path. That process then
 // stays until Close. When it is about to leave, the error is an *Error of CodeClosing;
 // when nobody listens there, what the system says.
 func Dial(ctx context.Context, path string) (*Client, error) {
-	life, leave := context.WithCancel(context.Background())
-	c := &Client{
-		http: &http.Client{Transport: &http.Transport{
-			DialContext:        func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, path) },
-			DisableCompression: true,
-			MaxIdleConns:       16, MaxIdleConnsPerHost: 16,
-			ReadBufferSize: 64 << 10, WriteBufferSize: 64 << 10,
-		}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }},
-		leave: leave, gone: make(chan struct{}),
+	return join(ctx, &Client{base: "http://liftoff"}, func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, path) })
+}
+
+// DialRemote attaches to the node whose API listens at addr: host and port, or an
+// http or https URL without a path. The token goes in the clear over http.
+func DialRemote(ctx context.Context, addr, token string) (*Client, error) {
+	if err := checkToken(token); err != nil {
+		return nil, err
 	}
+	if !strings.Contains(addr, "://") {
+		addr = "http://" + addr
+	}
+	u, err := url.Parse(addr)
+	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" {
+		return nil, Errorf(CodeUsage, "%q is not the address of an API: give HOST:PORT or https://HOST", addr)
+	}
+	d := net.Dialer{Timeout: dialTimeout}
+	return join(ctx, &Client{base: u.Scheme + "://" + u.Host, token: token}, d.DialContext)
+}
+
+const dialTimeout = 10 * time.Second
+
+func join(ctx context.Context, c *Client, connect func(ctx context.Context, network, addr string) (net.Conn, error)) (*Client, error) {
+	life, leave := context.WithCancel(context.Background())
+	c.http = &http.Client{Transport: &http.Transport{
+		DialContext:        connect,
+		DisableCompression: true,
+		MaxIdleConns:       16, MaxIdleConnsPerHost: 16,
+		TLSHandshakeTimeout: dialTimeout,
+		ReadBufferSize:      64 << 10, WriteBufferSize: 64 << 10,
+	}, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	c.leave, c.gone = leave, make(chan struct{})
 	stop := context.AfterFunc(ctx, leave)
 	lines, body, err := c.attach(life)
 	if !stop() && err == nil {
@@ -109,7 +140,7 @@ func (c *Client) Close() error {
 // send sends a request and returns its answer when that is a good one; the error is an
 // *Error when the other end sent one. body may be nil, []byte or a *blockBody.
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://liftoff"+path, nil)
+	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -126,6 +157,9 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	}
 	if c.session != "" {
 		req.Header.Set(sessionHeader, c.session)
+	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
@@ -167,15 +201,16 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*http.R
 func (c *Client) explain(ctx context.Context, err error) error {
 	var e *Error
 	switch {
-	case errors.As(err, &e) && (e.Code != CodeInterrupted || ctx.Err() != nil):
+	case errors.As(err, &e) && (e.Code != CodeInterrupted || e.Message != interrupted || ctx.Err() != nil):
 		return e
 	case ctx.Err() != nil:
-		return Errorf(CodeInterrupted, "interrupted")
+		return Errorf(CodeInterrupted, interrupted)
 	}
-	return &Error{
-		Code: CodeFault, Message: "the process that held the repo ended",
-		Hint: "run the command again",
+	message := "the process that held the repo ended"
+	if c.token != "" {
+		message = "the connection to " + c.base + " broke: " + err.Error()
 	}
+	return &Error{Code: CodeFault, Message: message, Hint: "run the command again"}
 }
 
 // ask sends v as JSON, unless it is nil, and decodes the answer into out, unless that

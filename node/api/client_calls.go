@@ -78,6 +78,37 @@ func (b *blockBody) reader() io.Reader {
 	return io.MultiReader(rs...)
 }
 
+func (c *Client) Fetch(ctx context.Context, id cid.Cid) error {
+	return c.ask(ctx, "POST", "/v1/blocks/"+id.String(), nil, nil)
+}
+
+func (c *Client) Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error) {
+	var names []string
+	if err := c.ask(ctx, "POST", "/v1/missing", cidStrings(cs), &names); err != nil {
+		return nil, err
+	}
+	lacks := make([]cid.Cid, len(names))
+	for i, s := range names {
+		var err error
+		if lacks[i], err = cid.Decode(s); err != nil {
+			return nil, Errorf(CodeFault, "the answer of the process that holds the repo: %v", err)
+		}
+	}
+	return lacks, nil
+}
+
+// Walk hands over blocks that it does not hash, as Get does. The bytes are each's own.
+func (c *Client) Walk(ctx context.Context, root cid.Cid, each func(Block) error) error {
+	_, err := c.stream(ctx, "GET", "/v1/dags/"+root.String(), nil, func(_ byte, p []byte) error {
+		b, err := parseBlock(bytes.Clone(p))
+		if err != nil {
+			return err
+		}
+		return each(b)
+	})
+	return err
+}
+
 func (c *Client) Sync(ctx context.Context) error { return c.ask(ctx, "POST", "/v1/sync", nil, nil) }
 
 func (c *Client) Pin(ctx context.Context, p Pin) error {
@@ -132,7 +163,7 @@ func (c *Client) List(ctx context.Context) ([]Job, error) {
 }
 
 func (c *Client) Find(ctx context.Context, prefix string) (Job, error) {
-	if prefix == "" || strings.ContainsFunc(prefix, notInID) {
+	if !isJobName(prefix) {
 		return Job{}, Errorf(CodeUsage, "%q is not the beginning of a job's id", prefix)
 	}
 	var b json.RawMessage
@@ -141,6 +172,9 @@ func (c *Client) Find(ctx context.Context, prefix string) (Job, error) {
 	}
 	return DecodeJob(b)
 }
+
+// isJobName reports whether s can be an id or its beginning: what is in a path.
+func isJobName(s string) bool { return s != "" && !strings.ContainsFunc(s, notInID) }
 
 func notInID(r rune) bool { return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }
 
@@ -175,6 +209,11 @@ func (w Watch) frame(typ byte, b []byte) error {
 		_, err = w.Stdout.Write(b)
 	case typ == frameStderr && w.Stderr != nil:
 		_, err = w.Stderr.Write(b)
+	case typ == frameEvent && w.Event != nil:
+		var e Event
+		if err = json.Unmarshal(b, &e); err == nil {
+			w.Event(e)
+		}
 	case typ == frameProgress && w.Progress != nil:
 		w.Progress(int64(binary.BigEndian.Uint64(b)), int64(binary.BigEndian.Uint64(b[8:])))
 	}

@@ -17,6 +17,8 @@ const (
 	frameStdout   = 'o' // bytes that the guest printed, at most maxChunk
 	frameStderr   = 'e'
 	frameProgress = 'p' // done and total, two big-endian int64
+	frameEvent    = 'v' // JSON: an Event, at most maxEvent
+	frameBlock    = 'b' // a block: its CID, its bytes
 	frameItem     = 'i' // JSON: one of a list, at most maxJSON
 	frameEnd      = 'z' // JSON: an ending
 )
@@ -25,6 +27,7 @@ const (
 const (
 	MaxBlock    = 4 << 20 // a block
 	maxChunk    = 64 << 10
+	maxEvent    = 64 << 10
 	maxJSON     = 16 << 20
 	maxCID      = 160
 	frameHeader = 5
@@ -50,6 +53,10 @@ func readFrame(r io.Reader, buf []byte) (typ byte, payload []byte, err error) {
 		limit = maxChunk
 	case frameProgress:
 		limit = 16
+	case frameEvent:
+		limit = maxEvent
+	case frameBlock:
+		limit = MaxBlock + maxCID
 	case frameItem, frameEnd:
 		limit = maxJSON
 	default:
@@ -95,6 +102,11 @@ func readBlock(r *bufio.Reader) (Block, error) {
 	if _, err := io.ReadFull(r, buf); err != nil {
 		return Block{}, unexpected(err)
 	}
+	return parseBlock(buf)
+}
+
+// parseBlock parts a CID and the bytes behind it, which it does not copy.
+func parseBlock(buf []byte) (Block, error) {
 	l, c, err := cid.CidFromBytes(buf)
 	if err != nil {
 		return Block{}, fmt.Errorf("block frame: %w", err)

@@ -25,6 +25,9 @@ type Guest interface {
 	Cache
 	Trust
 	Identity
+	Peers
+	Fence
+	Publishing
 	Close() error
 }
 
@@ -34,6 +37,9 @@ const (
 	heartbeat     = 10 * time.Second // between two bytes to an attached client
 	graceTime     = 2 * time.Second  // for a gone client's calls to end; a guest in a tight loop may take longer
 )
+
+// maxSessions bounds the clients that are attached at once.
+const maxSessions = 1024
 
 // sessionHeader names the attachment that a request belongs to.
 const sessionHeader = "Liftoff-Session"
@@ -69,8 +75,20 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 		sessions: map[string]*session{}, left: make(chan struct{}),
 	}
 	h.mux.HandleFunc("POST /v1/attach", h.attach)
-	for pattern, serve := range map[string]call{
+	h.mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, "ok") })
+	for pattern, serve := range h.calls() {
+		h.mux.HandleFunc(pattern, h.inSession(serve))
+	}
+	return h
+}
+
+// calls are the requests that a client can make: docs/api.md has a line for each.
+func (h *Handler) calls() map[string]call {
+	return map[string]call{
 		"POST /v1/blocks":           h.putBlocks,
+		"POST /v1/blocks/{cid}":     fetchBlock,
+		"POST /v1/missing":          missing,
+		"GET /v1/dags/{cid}":        walk,
 		"GET /v1/blocks/{cid}":      getBlock,
 		"GET /v1/blocks/{cid}/has":  hasBlock,
 		"POST /v1/sync":             syncData,
@@ -81,7 +99,11 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 		"POST /v1/verify":           verify,
 		"POST /v1/run":              run,
 		"GET /v1/jobs":              listJobs,
+		"POST /v1/jobs":             submit,
 		"GET /v1/jobs/{prefix}":     findJob,
+		"GET /v1/jobs/{id}/events":  followJob,
+		"GET /v1/jobs/{id}/logs":    jobLogs,
+		"POST /v1/jobs/{id}/cancel": cancelJob,
 		"GET /v1/receipts":          listReceipts,
 		"POST /v1/receipts":         addReceipt,
 		"GET /v1/receipts/{prefix}": findReceipt,
@@ -91,10 +113,19 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 		"PUT /v1/trust":             putTrust,
 		"DELETE /v1/trust":          deleteTrust,
 		"GET /v1/identity":          identity,
-	} {
-		h.mux.HandleFunc(pattern, h.inSession(serve))
+		"GET /v1/self":              answer(Guest.Self),
+		"GET /v1/peers":             listing(Guest.Peers),
+		"POST /v1/peers":            answerTo(Guest.Connect),
+		"GET /v1/fence":             answer(Guest.Fence),
+		"POST /v1/fence":            answer(Guest.InitFence),
+		"POST /v1/fence/invite":     answerTo(Guest.Invite),
+		"POST /v1/fence/join":       answerTo(Guest.JoinFence),
+		"GET /v1/fence/members":     listing(Guest.Members),
+		"DELETE /v1/fence/members":  command(Guest.Revoke),
+		"GET /v1/published":         listing(Guest.Published),
+		"PUT /v1/published":         command(Guest.Publish),
+		"DELETE /v1/published":      command(Guest.Unpublish),
 	}
-	return h
 }
 
 // Server returns an http.Server for h with the limits that h counts on.
@@ -187,6 +218,9 @@ func (h *Handler) enter(ctx context.Context, cancel context.CancelFunc) (string,
 	if h.closing {
 		return "", nil, Errorf(CodeClosing, "the process that holds the repo is leaving")
 	}
+	if len(h.sessions) >= maxSessions {
+		return "", nil, Errorf(CodeFault, "%d clients are attached: too many", len(h.sessions))
+	}
 	g, err := h.begin()
 	if err != nil {
 		return "", nil, fmt.Errorf("attach: %w", err)
@@ -224,11 +258,24 @@ func (h *Handler) leave(id string, s *session) {
 // answer, so it returns none once it has begun to answer.
 type call func(w http.ResponseWriter, r *http.Request, g Guest) error
 
-// inSession lets a request in if it names a session, and ties it to that.
+// inSession lets a request in if it names a session, and ties it to that; one that names
+// none has a session of its own, which ends with it.
 func (h *Handler) inSession(serve call) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		id := r.Header.Get(sessionHeader)
+		if id == "" {
+			ctx, cancel := context.WithCancel(r.Context())
+			defer cancel()
+			own, s, err := h.enter(ctx, cancel)
+			if err != nil {
+				writeError(w, err)
+				return
+			}
+			defer h.leave(own, s)
+			id = own
+		}
 		h.mu.Lock()
-		s := h.sessions[r.Header.Get(sessionHeader)]
+		s := h.sessions[id]
 		if s == nil || s.ended {
 			h.mu.Unlock()
 			writeError(w, Errorf(CodeUsage, "the request belongs to no attached client"))
@@ -241,6 +288,9 @@ func (h *Handler) inSession(serve call) http.HandlerFunc {
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
 		defer context.AfterFunc(s.ctx, cancel)()
+		if r.Body != http.NoBody {
+			r.Body = steady{r.Body, http.NewResponseController(w)}
+		}
 		if err := serve(w, r.WithContext(ctx), s.guest); err != nil {
 			writeError(w, err)
 		}
@@ -251,6 +301,7 @@ var statusOf = map[Code]int{
 	CodeMissing: http.StatusNotFound, CodeRefused: http.StatusUnprocessableEntity,
 	CodeTimeout: http.StatusGatewayTimeout, CodeInterrupted: 499, CodeUsage: http.StatusBadRequest,
 	CodeFault: http.StatusInternalServerError, CodeClosing: http.StatusServiceUnavailable,
+	CodeDenied: http.StatusUnauthorized, CodeNobody: http.StatusConflict, CodeDisagree: http.StatusConflict,
 }
 
 func writeError(w http.ResponseWriter, err error) {

@@ -29,7 +29,7 @@ func TestHostileRequests(t *testing.T) {
 	for name, c := range map[string]struct{ request, status string }{
 		"garbage":             {"\x00\x01\x02\r\n\r\n", "400"},
 		"endless header":      {"GET / HTTP/1.1\r\nHost: x\r\nA: " + strings.Repeat("a", 1<<20), "431"},
-		"no session":          {"GET /v1/pins HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", "400"},
+		"no session of its":   {"GET /v1/pins HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + sessionHeader + ": \x01\r\n\r\n", "400"},
 		"another's session":   {"GET /v1/pins HTTP/1.1\r\nHost: x\r\nConnection: close\r\n" + sessionHeader + ": AAAA\r\n\r\n", "400"},
 		"unknown path":        {send("GET", "/v2/pins", ""), "404"},
 		"wrong method":        {send("DELETE", "/v1/blocks", ""), "405"},

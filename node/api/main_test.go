@@ -22,6 +22,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // memory is a Guest in memory. Its run is a function of the test.
 type memory struct {
+	worker
 	mu       sync.Mutex
 	blocks   map[cid.Cid][]byte
 	puts     int // calls of Put
@@ -70,6 +71,45 @@ func (m *memory) Put(_ context.Context, bs ...Block) error {
 		m.blocks[b.CID] = b.Data
 	}
 	m.most = max(m.most, size)
+	return nil
+}
+
+// Fetch finds a block that is the word "far".
+func (m *memory) Fetch(_ context.Context, c cid.Cid) error {
+	if far := []byte("far"); c == rawCID(far) {
+		return m.Put(context.Background(), Block{c, far})
+	}
+	return Errorf(CodeMissing, "nobody has %s", c)
+}
+
+func (m *memory) Missing(_ context.Context, cs ...cid.Cid) (lacks []cid.Cid, err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range cs {
+		if _, ok := m.blocks[c]; !ok {
+			lacks = append(lacks, c)
+		}
+	}
+	return lacks, nil
+}
+
+// Walk shows root and then all other blocks.
+func (m *memory) Walk(ctx context.Context, root cid.Cid, each func(Block) error) error {
+	b, err := m.Get(ctx, root)
+	if err != nil {
+		return err
+	}
+	if err := each(Block{root, b}); err != nil {
+		return err
+	}
+	for c, b := range m.blocks {
+		if c == root {
+			continue
+		}
+		if err := each(Block{c, b}); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -57,7 +57,8 @@ type requestRecord struct {
 	Labels  map[string]string `json:"labels,omitempty"`
 	NoCache bool              `json:"no_cache,omitempty"`
 	Trusted bool              `json:"trusted,omitempty"`
-	Watch   watched           `json:"watch"`
+	placed
+	Watch watched `json:"watch"`
 }
 
 // watched says which parts of a Watch the client has.
@@ -65,6 +66,7 @@ type watched struct {
 	Stdout   bool `json:"stdout,omitempty"`
 	Stderr   bool `json:"stderr,omitempty"`
 	Progress bool `json:"progress,omitempty"`
+	Event    bool `json:"event,omitempty"`
 }
 
 func encodeRequest(r Request, w Watch) ([]byte, error) {
@@ -74,7 +76,8 @@ func encodeRequest(r Request, w Watch) ([]byte, error) {
 	}
 	return json.Marshal(requestRecord{
 		task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
-		watched{w.Stdout != nil, w.Stderr != nil, w.Progress != nil},
+		placed{r.Where, r.Need, r.Prefer, r.Replicas, r.Priority, r.Publish},
+		watched{w.Stdout != nil, w.Stderr != nil, w.Progress != nil, w.Event != nil},
 	})
 }
 
@@ -87,7 +90,10 @@ func decodeRequest(b []byte) (Request, watched, error) {
 	if err != nil {
 		return Request{}, watched{}, &Error{Code: CodeUsage, Message: err.Error()}
 	}
-	return Request{task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted}, r.Watch, nil
+	return Request{
+		task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
+		r.Where, r.Need, r.Prefer, r.Replicas, r.Priority, r.Publish,
+	}, r.Watch, nil
 }
 
 // decodeJSON reads one JSON value with no unknown field and nothing after it.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 
 	"github.com/ipfs/go-cid"
 )
@@ -103,6 +104,59 @@ func hasBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return writeJSON(w, has)
 }
 
+func fetchBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
+	c, err := pathCID(r)
+	if err != nil {
+		return err
+	}
+	if err := g.Fetch(r.Context(), c); err != nil {
+		return err
+	}
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+// missing takes CIDs as strings and answers with those of them that are not here.
+func missing(w http.ResponseWriter, r *http.Request, g Guest) error {
+	var asked []string
+	if err := readJSON(w, r, &asked); err != nil {
+		return err
+	}
+	if len(asked) > MaxMissing {
+		return Errorf(CodeUsage, "%d CIDs, at most %d", len(asked), MaxMissing)
+	}
+	cs := make([]cid.Cid, len(asked))
+	for i, s := range asked {
+		var err error
+		if cs[i], err = cid.Decode(s); err != nil {
+			return Errorf(CodeUsage, "bad CID: %v", err)
+		}
+	}
+	lacks, err := g.Missing(r.Context(), cs...)
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, cidStrings(lacks))
+}
+
+func cidStrings(cs []cid.Cid) []string {
+	out := make([]string, len(cs))
+	for i, c := range cs {
+		out[i] = c.String()
+	}
+	return out
+}
+
+func walk(w http.ResponseWriter, r *http.Request, g Guest) error {
+	c, err := pathCID(r)
+	if err != nil {
+		return err
+	}
+	s := newStream(w)
+	s.end(nil, g.Walk(r.Context(), c, s.block))
+	return nil
+}
+
 func syncData(w http.ResponseWriter, r *http.Request, g Guest) error {
 	if err := g.Sync(r.Context()); err != nil {
 		return err
@@ -176,11 +230,7 @@ func findJob(w http.ResponseWriter, r *http.Request, g Guest) error {
 	if err != nil {
 		return err
 	}
-	b, err := EncodeJob(j)
-	if err != nil {
-		return err
-	}
-	return writeJSON(w, json.RawMessage(b))
+	return writeJob(w, j)
 }
 
 func collect(w http.ResponseWriter, r *http.Request, g Guest) error {
@@ -212,6 +262,7 @@ func run(w http.ResponseWriter, r *http.Request, g Guest) error {
 	if err != nil {
 		return err
 	}
+	req.Trusted = req.Trusted && !isFar(r)
 	s := newStream(w)
 	var watch Watch
 	if watched.Stdout {
@@ -223,7 +274,12 @@ func run(w http.ResponseWriter, r *http.Request, g Guest) error {
 	if watched.Progress {
 		watch.Progress = s.setProgress
 	}
+	told := func() {}
+	if watched.Event {
+		watch.Event, told = eventually(s)
+	}
 	j, err := g.Run(r.Context(), req, watch)
+	told()
 	var b []byte
 	if j.ID != "" {
 		var jerr error
@@ -232,4 +288,38 @@ func run(w http.ResponseWriter, r *http.Request, g Guest) error {
 	}
 	s.end(b, err)
 	return nil
+}
+
+// eventually returns what sends events without ever waiting for the client: he who does
+// not read holds up the guest's output alone. Those that find no room are left out.
+// told waits until the others are written; what is sent later is not.
+func eventually(s *stream) (send func(Event), told func()) {
+	var mu sync.Mutex
+	over := false
+	queue, done := make(chan Event, MaxEvents), make(chan struct{})
+	go func() {
+		defer close(done)
+		for e := range queue {
+			s.event(e) // a client that has left is seen by its context
+		}
+	}()
+	send = func(e Event) {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return
+		}
+		select {
+		case queue <- e:
+		default:
+		}
+	}
+	told = func() {
+		mu.Lock()
+		over = true
+		close(queue)
+		mu.Unlock()
+		<-done
+	}
+	return send, told
 }

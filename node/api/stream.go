@@ -3,7 +3,9 @@ package api
 import (
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -131,12 +133,47 @@ func (s *stream) setProgress(done, total int64) {
 	s.wait()
 }
 
+// block adds a block.
+func (s *stream) block(b Block) error {
+	if len(b.Data) > MaxBlock || b.CID.ByteLen() > maxCID {
+		return fmt.Errorf("block %s has %d bytes, at most %d", b.CID, len(b.Data), MaxBlock)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFrame()
+	s.buf = append(s.buf, frameBlock)
+	s.buf = binary.BigEndian.AppendUint32(s.buf, uint32(b.CID.ByteLen()+len(b.Data)))
+	s.buf = append(s.buf, b.CID.Bytes()...)
+	s.buf = append(s.buf, b.Data...)
+	return s.wait()
+}
+
 // item adds one of a list: JSON of at most maxJSON bytes.
 func (s *stream) item(b []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closeFrame()
 	s.appendFrame(frameItem, b)
+	return s.wait()
+}
+
+// event adds an Event. One that is too large loses its Fields and the end of its Text.
+func (s *stream) event(e Event) error {
+	b, err := json.Marshal(e)
+	if err == nil && len(b) > maxEvent {
+		e.Fields, e.Text = nil, strings.ToValidUTF8(e.Text[:min(len(e.Text), maxEvent/16)], "")
+		b, err = json.Marshal(e)
+	}
+	if err == nil && len(b) > maxEvent {
+		err = fmt.Errorf("an event of %d bytes, at most %d", len(b), maxEvent)
+	}
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closeFrame()
+	s.appendFrame(frameEvent, b)
 	return s.wait()
 }
 

@@ -1,0 +1,105 @@
+//go:build !windows
+
+package main
+
+import (
+	"errors"
+
+	"github.com/ipfs/go-cid"
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+func jobLogsCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      "logs",
+		Usage:     "print what a job wrote to stdout",
+		ArgsUsage: "ID",
+		Description: `Writes the job's stored stdout, or its stderr, to stdout. Of a job that runs, --follow
+writes what there is and then what comes, until it ends; its exit code is then that of
+the job. On a terminal, control characters are made visible.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "stderr", Usage: "what it wrote to stderr"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "wait for the job to end, and show what it writes until then"},
+		},
+		Before: takes("the id of a job", 1, 1),
+		CustomHelpTemplate: help(`$ liftoff job logs j-0d9q
+hello
+$ liftoff job logs -f $(liftoff run --detach train.wasm)`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			j, err := findJob(c, s)
+			if err != nil {
+				return err
+			}
+			if c.Bool("follow") && j.State == api.JobRunning {
+				return p.followLogs(c, s, j.ID)
+			}
+			if j.State == api.JobRunning {
+				return hinted(notFound(errors.New("the job has not ended")), "liftoff job logs -f %s", j.ID)
+			}
+			if j.Result == nil && j.Err != nil && c.Bool("follow") {
+				return j.Err
+			}
+			if j.Result == nil {
+				return hinted(notFound(errNoOutcome), "liftoff job describe %s", j.ID)
+			}
+			log := j.Result.Stdout
+			if c.Bool("stderr") {
+				log = j.Result.Stderr
+			}
+			if err := p.writeLog(c, s, log); err != nil || !c.Bool("follow") {
+				return err
+			}
+			return exitOf(j)
+		}),
+	}
+}
+
+// followLogs writes what a running job writes. It ends as the job does.
+func (p *process) followLogs(c *cli.Context, s *node.Session, id string) error {
+	var w api.Watch
+	if out := forTerminal(p.stdout); c.Bool("stderr") {
+		w.Stderr = out
+	} else {
+		w.Stdout = out
+	}
+	if err := s.Jobs.Logs(c.Context, id, w); err != nil {
+		return err
+	}
+	return p.endOf(c, s, id)
+}
+
+// endOf waits for a job's end and returns what run would have.
+func (p *process) endOf(c *cli.Context, s *node.Session, id string) error {
+	if err := s.Jobs.Follow(c.Context, id, 0, func(api.Event) error { return nil }); err != nil {
+		return err
+	}
+	j, err := s.Jobs.Find(c.Context, id)
+	switch {
+	case err != nil:
+		return err
+	case j.Result != nil:
+		return exitOf(j)
+	case j.Err != nil:
+		return j.Err
+	}
+	return hinted(notFound(errNoOutcome), "liftoff job describe %s", id)
+}
+
+func (p *process) writeLog(c *cli.Context, s *node.Session, log cid.Cid) error {
+	if !log.Defined() {
+		return nil
+	}
+	blocks, stop := s.Reading(c.Context, log)
+	defer stop()
+	f, err := dag.OpenFile(c.Context, blocks, log)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	_, err = f.WriteTo(c.Context, forTerminal(p.stdout))
+	return err
+}

@@ -1,0 +1,84 @@
+//go:build !windows
+
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+func peersCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:  "peers",
+		Usage: "list the other nodes, and what they can run",
+		Description: `Prints a line for each peer of the running liftoff serve: its did:key, its role, whether
+it is connected, relayed or only heard of, the time to it and back, its free slots of
+all, its free memory, its engines, and its labels; "-" where that is not known.`,
+		Flags: []cli.Flag{
+			&cli.BoolFlag{Name: "self", Usage: "this node alone, and its addresses behind the rest"},
+			jsonFlag,
+		},
+		Before: takes("nothing", 0, 0),
+		CustomHelpTemplate: help(`$ liftoff peers
+did:key:z6Mk… member connected 1.2ms 3/4 11.2 GiB liftoff_v1,wasi_p1 zone=garage`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			var peers []api.Peer
+			var err error
+			if c.Bool("self") {
+				peers = make([]api.Peer, 1)
+				peers[0], err = s.Peers.Self(c.Context)
+			} else {
+				peers, err = s.Peers.Peers(c.Context)
+			}
+			if err != nil {
+				return err
+			}
+			out := p.lines(c.Bool("json"))
+			for _, peer := range peers {
+				line := peerLine(peer)
+				if c.Bool("self") {
+					line += " " + strings.Join(peer.Addrs, " ")
+				}
+				if err := out.put(peer, "%s", clean(line)); err != nil {
+					return err
+				}
+			}
+			return out.Flush()
+		}),
+	}
+}
+
+func peerLine(p api.Peer) string {
+	state := "heard"
+	switch {
+	case p.Relayed:
+		state = "relayed"
+	case p.Connected:
+		state = "connected"
+	case p.Role == "self":
+		state = "here"
+	}
+	rtt, slots, memory, engines, labels := "-", "-", "-", "-", ""
+	if p.RTT > 0 {
+		rtt = p.RTT.Round(10 * time.Microsecond).String()
+	}
+	if c := p.Capacity; c != nil {
+		slots = fmt.Sprintf("%d/%d", c.FreeSlots, c.Slots)
+		memory = size(c.FreeMemory)
+		if len(c.Engines) > 0 {
+			engines = strings.Join(c.Engines, ",")
+		}
+		for _, k := range slices.Sorted(maps.Keys(c.Labels)) {
+			labels += " " + quote(k+"="+c.Labels[k])
+		}
+	}
+	return fmt.Sprintf("%s %s %s %s %s %s %s%s", p.DID, p.Role, state, rtt, slots, memory, engines, labels)
+}

@@ -1,0 +1,74 @@
+//go:build !windows
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+func told(t *testing.T, all bool, events ...api.Event) string {
+	t.Helper()
+	var stderr bytes.Buffer
+	s := &story{p: newProcess(strings.NewReader(""), io.Discard, &stderr, func(string) string { return "" }), all: all}
+	for _, e := range events {
+		s.tell(e)
+	}
+	return stderr.String()
+}
+
+// A run that stays here is quiet; from the moment that others take part, each change is a
+// line, harmless to a terminal.
+func TestStory(t *testing.T) {
+	here := []api.Event{
+		{Kind: api.EventSubmitted, Text: "submitted"}, {Kind: api.EventNote, Text: "runs here: holds all"},
+		{Kind: api.EventStarted, Text: "runs here"}, {Kind: api.EventDone, Text: "done"},
+	}
+	if got := told(t, false, here...); got != "" {
+		t.Errorf("a local run tells %q", got)
+	}
+	if got, want := told(t, true, here...), "liftoff: submitted\nliftoff: runs here: holds all\nliftoff: runs here\nliftoff: done\n"; got != want {
+		t.Errorf("--verbose tells %q, want %q", got, want)
+	}
+	abroad := []api.Event{
+		{Kind: api.EventSubmitted, Text: "submitted"}, {Kind: api.EventAsked, Text: "asks 1 peer"},
+		{Kind: api.EventNote, Text: "goes to \x1b[31mz6Mk\nx"}, {Kind: api.EventFailed, Text: "failed"},
+	}
+	if got, want := told(t, false, abroad...), "liftoff: asks 1 peer\nliftoff: goes to \ufffd[31mz6Mk\\nx\n"; got != want {
+		t.Errorf("tells %q, want %q", got, want)
+	}
+}
+
+func TestPlacementApply(t *testing.T) {
+	const did = "did:key:z6MkhsuQa1KPYfYqRWYs6dKnVxTnnx9PzNhcgyXr4c27GVDB"
+	for where, good := range map[string]bool{
+		"": true, "local": true, "network": true, did: true, "12D3KooWabc": true,
+		"here": false, "did:key:z": false, "did:web:x": false, "z6Mk": false, "LOCAL": false,
+	} {
+		var r api.Request
+		err := placementSpec{Where: where}.apply(&r)
+		var usage *usageError
+		if good && (err != nil || r.Where != where) || !good && !errors.As(err, &usage) {
+			t.Errorf("where %q: %v", where, err)
+		}
+	}
+	for _, bad := range []placementSpec{{Replicas: -1}, {Replicas: api.MaxReplicas + 1}, {Where: "local", Replicas: 2}} {
+		if err := bad.apply(new(api.Request)); codeOf(err) != exitUsage {
+			t.Errorf("%+v: %v", bad, err)
+		}
+	}
+	spec := placementSpec{Need: map[string]string{"a": "b"}, Prefer: map[string]string{"c": "d"}, Replicas: 3, Publish: true}
+	var r api.Request
+	err := spec.apply(&r)
+	want := api.Request{Need: spec.Need, Prefer: spec.Prefer, Replicas: 3, Publish: true}
+	if d := cmp.Diff(want.Need, r.Need) + cmp.Diff(want.Prefer, r.Prefer); err != nil || d != "" || r.Replicas != 3 || !r.Publish {
+		t.Errorf("%v, %+v\n%s", err, r, d)
+	}
+}

@@ -1,0 +1,291 @@
+//go:build !windows
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/urfave/cli/v2"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+func serveCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:  "serve",
+		Usage: "make this repo a peer that stays",
+		Description: `Runs until it is interrupted: takes jobs of this machine's users and of the other members
+of its fence, and gives them its blocks. Commands on the same repo go through it. It dials
+the peers that it was told of and members of its fence, and nobody else.
+
+Once it is up it prints the line that makes another machine join, if this one may invite:
+the first time it makes a fence of its own. All else goes to stderr as a log.
+
+SIGTERM or SIGINT ends it in order: it takes no more jobs, those that run have --grace to
+end, and what is left is handed back or taken up by the next serve. A second signal ends
+it at once: the repo survives that.
+
+Every flag is a setting: it can stand in config.yaml or in the environment as well, see
+liftoff config. The API on TCP (--api) is for those who have the token in the file
+api.token of the repo; it is not encrypted: on a network that is not yours, put a proxy
+with TLS, or ssh, in front.`,
+		Flags:  flagsOf("serve"),
+		Before: takes("nothing", 0, 0),
+		CustomHelpTemplate: help(`$ liftoff serve
+liftoff serve --join liftoff-join-1.…
+$ ssh there liftoff serve --join liftoff-join-1.… --label gpu=yes --slots 4
+$ liftoff run train.wasm --input bafybeid… --need gpu=yes`),
+		Action: func(c *cli.Context) error {
+			dir, err := p.repo()
+			if err != nil {
+				return err
+			}
+			all, err := p.settle(c, dir, "serve")
+			if err != nil {
+				return err
+			}
+			d, err := p.newDaemon(dir, all)
+			if err != nil {
+				return err
+			}
+			return d.run(c.Context)
+		},
+	}
+}
+
+// daemon is a liftoff serve.
+type daemon struct {
+	p        *process
+	dir      string
+	settings settings
+	log      *slog.Logger
+	config   node.Config
+	grace    time.Duration
+	registry *prometheus.Registry
+	ready    chan struct{} // closed when it takes jobs
+}
+
+func (p *process) newDaemon(dir string, s settings) (*daemon, error) {
+	compiler, err := compiler()
+	if err != nil {
+		return nil, err
+	}
+	d := &daemon{p: p, dir: dir, settings: s, registry: prometheus.NewRegistry(), ready: make(chan struct{})}
+	d.log = newLogger(p.stderr, s["serve.log-format"].text(), s["serve.log-level"].text())
+	if d.grace, err = parseDuration(s["serve.grace"].text()); err != nil {
+		return nil, err
+	}
+	network, err := networkConfig(s)
+	if err != nil {
+		return nil, err
+	}
+	network.Registerer = d.registry
+	if s["serve.pprof"].yes() && s["serve.metrics"].text() == "" {
+		return nil, usagef("--pprof is served where --metrics says")
+	}
+	var once sync.Once
+	d.config = node.Config{
+		Dir: dir, Version: versionName(), Compiler: compiler, Log: d.log, Grace: d.grace,
+		Network: network, Figures: d.registry, Ready: func() { once.Do(func() { close(d.ready) }) },
+	}
+	return d, nil
+}
+
+// networkConfig makes of settings what the node understands.
+func networkConfig(s settings) (*node.NetworkConfig, error) {
+	labels, err := addPairs(nil, "label", s["serve.label"].texts)
+	if err != nil {
+		return nil, err
+	}
+	c := &node.NetworkConfig{
+		Listen: s["serve.listen"].texts, Announce: s["serve.announce"].texts, Connect: s["serve.connect"].texts,
+		Join: s["serve.join"].text(), MDNS: s["serve.mdns"].yes(), Relay: s["serve.relay"].yes(),
+		Reachability: s["serve.reachability"].text(),
+		ComputeOnly:  s["serve.compute-only"].yes(), StoreOnly: s["serve.store-only"].yes(),
+		Labels: labels,
+		Policy: host.Policy{AllowPeers: s["serve.allow-peer"].texts, Open: s["serve.open"].yes()},
+	}
+	c.Bitswap = len(c.Policy.AllowPeers) > 0 // whom it is spoken with
+	for _, did := range s["serve.allow-did"].texts {
+		c.Policy.AllowDIDs = append(c.Policy.AllowDIDs, job.DID(did))
+	}
+	err = errors.Join(
+		into(s, "serve.slots", &c.Slots, strconv.Atoi), into(s, "serve.queue", &c.Queue, strconv.Atoi),
+		into(s, "serve.per-requester", &c.PerRequester, strconv.Atoi),
+		into(s, "serve.memory", &c.Memory, parseSize), into(s, "serve.disk", &c.Disk, parseSize),
+		into(s, "serve.max-fuel", &c.Ceiling.Fuel, parseFuel), into(s, "serve.open-fuel", &c.OpenCeiling.Fuel, parseFuel),
+		into(s, "serve.max-memory", &c.Ceiling.Pages, parsePages), into(s, "serve.open-memory", &c.OpenCeiling.Pages, parsePages),
+		into(s, "serve.max-output", &c.Ceiling.Out, parseSize), into(s, "serve.open-output", &c.OpenCeiling.Out, parseSize),
+		into(s, "serve.max-time", &c.MaxTime, parseDuration),
+	)
+	return c, err
+}
+
+// into reads a setting that has a value.
+func into[T any](s settings, key string, to *T, parse func(string) (T, error)) error {
+	text := s[key].text()
+	if text == "" {
+		return nil
+	}
+	v, err := parse(text)
+	if err != nil {
+		return fmt.Errorf("%s: %w", key, err)
+	}
+	*to = v
+	return nil
+}
+
+// run is the daemon from its beginning to its end in order.
+func (d *daemon) run(ctx context.Context) error {
+	d.p.linger.Store(int64(d.grace + stopTime))
+	s, err := d.own(ctx)
+	if err != nil {
+		return err
+	}
+	err = d.serve(ctx, s)
+	// Commands that are attached have the rest of the grace to end.
+	if ctx.Err() == nil {
+		return errors.Join(err, s.Abort())
+	}
+	t := time.AfterFunc(d.grace, func() { s.Abort() })
+	defer t.Stop()
+	return errors.Join(err, s.Close())
+}
+
+// ownTime is how long a serve waits for a command that has the repo to be done.
+const ownTime = 30 * time.Second
+
+// own waits until this process has the repo. Another serve has it for good.
+func (d *daemon) own(ctx context.Context) (*node.Session, error) {
+	inUse := func(by string) error {
+		return hinted(fmt.Errorf("repo %s is in use by another %s", quote(d.dir), by), "end it, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder")
+	}
+	for end := time.Now().Add(ownTime); ; {
+		s, err := node.Join(ctx, d.config)
+		if err != nil || s.Owner {
+			return s, err
+		}
+		_, alone := s.Peers.Self(ctx)
+		s.Close()
+		switch {
+		case alone == nil:
+			return nil, inUse("liftoff serve")
+		case time.Now().After(end):
+			return nil, inUse("process")
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+}
+
+// stopTime is how long the end may take beyond the grace.
+const stopTime = 10 * time.Second
+
+// serve runs all that listens, until ctx ends or one of them fails.
+func (d *daemon) serve(ctx context.Context, s *node.Session) error {
+	g, ctx := errgroup.WithContext(ctx)
+	d.log.Info("starting", "repo", d.dir, "version", versionName())
+	if addr := d.settings["serve.metrics"].text(); addr != "" {
+		l, err := net.Listen("tcp", addr)
+		if err != nil {
+			return fmt.Errorf("listen for --metrics: %w", err)
+		}
+		d.log.Info("metrics", "url", "http://"+l.Addr().String()+"/metrics")
+		g.Go(func() error { return d.serveMetrics(ctx, s, l) })
+	}
+	if addr := d.settings["serve.api"].text(); addr != "" {
+		if err := d.listenAPI(ctx, s, g, addr); err != nil {
+			return err
+		}
+	}
+	g.Go(func() error { return s.Serve(ctx) })
+	g.Go(func() error {
+		select {
+		case <-d.ready:
+			return d.greet(ctx, s)
+		case <-ctx.Done():
+			return nil
+		}
+	})
+	defer context.AfterFunc(ctx, func() { d.notify("STOPPING=1") })()
+	err := g.Wait()
+	d.log.Info("stopped")
+	return err
+}
+
+func (d *daemon) notify(state string) {
+	if err := d.p.notify(state); err != nil {
+		d.log.Warn(err.Error())
+	}
+}
+
+func (d *daemon) listenAPI(ctx context.Context, s *node.Session, g *errgroup.Group, addr string) error {
+	file := filepath.Join(d.dir, "api.token")
+	token, err := api.MakeToken(file)
+	if err != nil {
+		return err
+	}
+	l, err := api.ListenTCP(addr)
+	if err != nil {
+		return err
+	}
+	d.log.Info("API", "address", l.Addr().String(), "token_file", file)
+	if ip := net.ParseIP(hostOf(l.Addr().String())); ip != nil && !ip.IsLoopback() {
+		d.log.Warn("the API on TCP is not encrypted: whoever reads the network reads the token", "address", l.Addr().String())
+	}
+	g.Go(func() error { return s.ServeAPI(ctx, l, token) })
+	return nil
+}
+
+func hostOf(hostPort string) string {
+	h, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		return hostPort
+	}
+	return h
+}
+
+// greet says that the peer is up, and how another machine joins it.
+func (d *daemon) greet(ctx context.Context, s *node.Session) error {
+	self, err := s.Peers.Self(ctx)
+	if err != nil {
+		return err
+	}
+	d.notify("READY=1")
+	d.log.Info("up", "did", self.DID, "peer", self.PeerID, "listen", self.Addrs)
+	f, err := s.Fence.Fence(ctx)
+	var e *api.Error
+	if errors.As(err, &e) && e.Code == api.CodeMissing {
+		f, err = s.Fence.InitFence(ctx)
+		d.log.Info("made a fence", "did", f.DID)
+	}
+	if err != nil {
+		return err
+	}
+	d.log.Info("fence", "did", f.DID, "role", f.Role)
+	if f.Role != api.RoleAdmin {
+		return nil
+	}
+	token, err := s.Fence.Invite(ctx, api.Invitation{})
+	if err != nil {
+		d.log.Warn("no invitation", "error", err)
+		return nil
+	}
+	return d.p.lines(false).line("liftoff serve --join " + token)
+}

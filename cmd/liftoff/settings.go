@@ -1,0 +1,149 @@
+//go:build !windows
+
+package main
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+
+	"github.com/urfave/cli/v2"
+)
+
+// setting is one thing that can be configured. What is in force comes from the last of
+// these that says anything: the default, the file config.yaml in the repo, the
+// environment, a flag.
+type setting struct {
+	key       string // in the file, a dot for each level; its last part is the flag
+	kind      settingKind
+	otherwise string             // the default; "": none
+	found     func() []string    // the default where it depends on the machine; nil: otherwise is it
+	secret    bool               // is not shown
+	usage     string             // of the flag
+	check     func(string) error // of one value; nil: any
+}
+
+type settingKind int
+
+const (
+	oneText settingKind = iota
+	manyTexts
+	yesNo
+)
+
+// flag is the setting's flag, without its dashes.
+func (s setting) flag() string { return s.key[strings.LastIndexByte(s.key, '.')+1:] }
+
+// env is the setting's variable in the environment.
+func (s setting) env() string {
+	return "LIFTOFF_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(s.key))
+}
+
+// value is what a setting is, and whence.
+type value struct {
+	texts  []string // of a yesNo: "true" or "false"; none: nothing was said, and there is no default
+	source string
+}
+
+func (v value) text() string {
+	if len(v.texts) == 0 {
+		return ""
+	}
+	return v.texts[0]
+}
+
+func (v value) yes() bool { return v.text() == "true" }
+
+// settings are all values in force, by key.
+type settings map[string]value
+
+// settle finds what is in force in the repo at dir. The flags of the command are those of
+// the settings below a key, of the topmost ones for "".
+func (p *process) settle(c *cli.Context, dir, below string) (settings, error) {
+	file, err := readSettings(filepath.Join(dir, settingsFile))
+	if err != nil {
+		return nil, err
+	}
+	all := make(settings, len(allSettings))
+	for _, s := range allSettings {
+		v := value{source: "default"}
+		switch {
+		case s.found != nil:
+			v.texts = s.found()
+		case s.otherwise != "":
+			v.texts = []string{s.otherwise}
+		}
+		if texts, ok := file[s.key]; ok {
+			v = value{texts, settingsFile}
+		}
+		if text := p.getenv(s.env()); text != "" {
+			v = value{[]string{text}, s.env()}
+			if s.kind == manyTexts {
+				v.texts = strings.Split(text, ",")
+			}
+		}
+		if s.isBelow(below) && c.IsSet(s.flag()) {
+			v = value{s.flagTexts(c), "--" + s.flag()}
+		}
+		if err := s.checkAll(v); err != nil {
+			return nil, err
+		}
+		all[s.key] = v
+	}
+	return all, nil
+}
+
+// isBelow reports whether the setting's key is one level below another one.
+func (s setting) isBelow(key string) bool {
+	above, _, found := strings.Cut(s.key, "."+s.flag())
+	return found && above == key || !found && key == ""
+}
+
+func (s setting) flagTexts(c *cli.Context) []string {
+	switch s.kind {
+	case manyTexts:
+		return c.StringSlice(s.flag())
+	case yesNo:
+		return []string{fmt.Sprint(c.Bool(s.flag()))}
+	}
+	return []string{c.String(s.flag())}
+}
+
+func (s setting) checkAll(v value) error {
+	for _, text := range v.texts {
+		err := error(nil)
+		switch {
+		case s.kind == yesNo && text != "true" && text != "false":
+			err = usagef("%s is neither true nor false", quote(text))
+		case s.check != nil:
+			err = s.check(text)
+		}
+		if err != nil {
+			return usagef("%s (%s): %s", s.key, v.source, err)
+		}
+	}
+	return nil
+}
+
+// cliFlag makes the setting's flag. It has no default of its own: what is not given on
+// the command line is looked for elsewhere.
+func (s setting) cliFlag() cli.Flag {
+	switch s.kind {
+	case manyTexts:
+		return &cli.StringSliceFlag{Name: s.flag(), Usage: s.usage}
+	case yesNo:
+		return &cli.BoolFlag{Name: s.flag(), Usage: s.usage}
+	}
+	return &cli.StringFlag{Name: s.flag(), Usage: s.usage}
+}
+
+// flagsOf makes the flags of the settings below a key.
+func flagsOf(above string) []cli.Flag {
+	var flags []cli.Flag
+	for _, s := range allSettings {
+		if s.isBelow(above) {
+			flags = append(flags, s.cliFlag())
+		}
+	}
+	return flags
+}

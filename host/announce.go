@@ -1,0 +1,210 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// ownCapacity is what this peer says of its own, under Peer.mu.
+type ownCapacity struct {
+	record   job.Capacity
+	envelope []byte // nil: nothing was said yet
+	cid      cid.Cid
+	slots    int
+	memory   int // bucket
+	queue    int // bucket
+	seq      uint64
+	changed  chan struct{} // wakes publish
+}
+
+// The pace of hints.
+const (
+	hintEvery  = 30 * time.Second // +-20 %
+	hintAtMost = 5 * time.Second
+)
+
+// SetCapacity says what this peer can do; c's issuer, number and time are set. Until it
+// was called nothing is gossiped.
+func (p *Peer) SetCapacity(c job.Capacity) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c.Seq, c.Issued = p.nextSeq(), p.cfg.Now().UnixMilli()
+	env, err := c.Sign(p.cfg.Identity.Key)
+	if err != nil {
+		return fmt.Errorf("set the capacity: %w", err)
+	}
+	if p.own.envelope == nil {
+		p.own.slots, p.own.memory = c.Slots, job.Bucket(c.Memory)
+	}
+	c.Issuer = p.DID()
+	p.own.record, p.own.envelope, p.own.cid = c, env, job.CIDOf(env)
+	p.own.wake()
+	return nil
+}
+
+// SetState says what is free now: slots, bytes of memory, and the time until a slot is
+// free. It may be called as often as something changes.
+func (p *Peer) SetState(slots int, memory uint64, queue time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	m, q := job.Bucket(memory), job.Bucket(uint64(max(queue.Milliseconds(), 0)))
+	slots = min(max(slots, 0), job.MaxSlots)
+	if slots != p.own.slots || m != p.own.memory || q != p.own.queue {
+		p.own.slots, p.own.memory, p.own.queue = slots, m, q
+		p.own.wake()
+	}
+}
+
+func (o *ownCapacity) wake() {
+	select {
+	case o.changed <- struct{}{}:
+	default:
+	}
+}
+
+// nextSeq returns a number larger than any before, over restarts too. The caller holds
+// the lock.
+func (p *Peer) nextSeq() uint64 {
+	p.own.seq = max(uint64(p.cfg.Now().UnixMilli()), p.own.seq+1)
+	return p.own.seq
+}
+
+// ownHint returns the capacity's envelope and a new hint; nil if there is none.
+func (p *Peer) ownHint() (envelope, hint []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.own.envelope == nil {
+		return nil, nil
+	}
+	hint, err := p.hintNow().Encode()
+	if err != nil {
+		p.cfg.Log.Error("own hint", "err", err)
+		return nil, nil
+	}
+	return p.own.envelope, hint
+}
+
+func (p *Peer) hintNow() job.Hint {
+	return job.Hint{Capacity: p.own.cid, Seq: p.nextSeq(), Slots: p.own.slots, Memory: p.own.memory, Queue: p.own.queue}
+}
+
+// publish gossips hints: when something changed, but at most one per hintAtMost, else
+// every hintEvery.
+func (p *Peer) publish() {
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	var last time.Time
+	for {
+		changed := false
+		select {
+		case <-p.ctx.Done():
+			return
+		case <-p.own.changed:
+			changed = true
+		case <-timer.C:
+		}
+		if wait := hintAtMost - time.Since(last); changed && wait > 0 {
+			timer.Reset(wait)
+			continue
+		}
+		_, hint := p.ownHint()
+		if hint == nil {
+			continue
+		}
+		if err := p.gossip.capacity.Publish(p.ctx, hint); err != nil && p.ctx.Err() == nil {
+			p.cfg.Log.Debug("publish a hint", "err", err)
+		}
+		last = time.Now()
+		timer.Reset(time.Duration(float64(hintEvery) * (0.8 + 0.4*rand.Float64())))
+	}
+}
+
+// Announce gossips that a job looks for a peer, and calls found for each that answers
+// until the window is over or ctx ends. a's issuer, addresses and time are set. found is
+// called from several goroutines, and does not block. Whom it is called with can be
+// connected to: its addresses are known.
+func (p *Peer) Announce(ctx context.Context, a job.Announce, found func(peer.ID)) error {
+	a.Issued, a.Addrs = p.cfg.Now().UnixMilli(), p.announceAddrs()
+	env, err := a.Sign(p.cfg.Identity.Key)
+	if err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	key := job.CIDOf(env).KeyString()
+	g := p.gossip
+	g.mu.Lock()
+	if len(g.waiting) >= maxWaiting {
+		g.mu.Unlock()
+		return errors.New("announce: too many jobs look for a peer at once")
+	}
+	g.waiting[key] = found
+	g.mu.Unlock()
+	defer func() {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		delete(g.waiting, key)
+	}()
+	if err := g.jobs.Publish(ctx, env); err != nil {
+		return fmt.Errorf("announce: %w", err)
+	}
+	timer := time.NewTimer(time.Duration(a.Window) * time.Millisecond)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-p.ctx.Done():
+		return context.Cause(p.ctx)
+	}
+}
+
+// announceAddrs returns as many of this peer's addresses as a message may hold.
+func (p *Peer) announceAddrs() []string {
+	all := texts(p.tellable())
+	all = slices.DeleteFunc(all, func(a string) bool { return len(a) > job.MaxAddr })
+	return all[:min(len(all), job.MaxAddrs)]
+}
+
+// answer looks at what was announced, and answers if this peer would bid: with a
+// probability that lets about sixteen peers answer, however many there are.
+func (g *gossip) answer() {
+	p := g.p
+	for {
+		var a announced
+		select {
+		case <-p.ctx.Done():
+			return
+		case a = <-g.heard:
+		}
+		if p.cfg.Bids == nil || slices.Contains(a.Exclude, p.DID()) || !p.cfg.Bids(a.Announce) {
+			continue
+		}
+		if known := p.table.fresh(p.cfg.Now()); known > 16 && rand.Float64() > 16/float64(known) {
+			continue
+		}
+		p.mu.Lock()
+		answer := job.Answer{Announce: a.cid, Addrs: nil, Hint: p.hintNow()}
+		ready := p.own.envelope != nil
+		p.mu.Unlock()
+		if !ready {
+			continue
+		}
+		answer.Addrs = p.announceAddrs()
+		b, err := answer.Encode()
+		if err == nil {
+			err = g.jobs.Publish(p.ctx, b)
+		}
+		if err != nil && p.ctx.Err() == nil {
+			p.cfg.Log.Debug("answer an announce", "err", err)
+		}
+	}
+}

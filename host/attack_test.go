@@ -1,0 +1,325 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/core/record"
+
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// dialRaw connects from to p without a greeting.
+func dialRaw(t *testing.T, from, p *Peer) {
+	t.Helper()
+	from.mu.Lock()
+	from.joining[p.id]++
+	from.mu.Unlock()
+	from.door.toldTo(p.id)
+	if err := from.raw.Connect(limited(t), peer.AddrInfo{ID: p.id, Addrs: p.raw.Addrs()}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// say opens a stream, writes b and returns what comes back until it ends.
+func say(t *testing.T, from, p *Peer, proto protocol.ID, b []byte) ([]byte, error) {
+	t.Helper()
+	s, err := from.raw.NewStream(limited(t), p.id, proto)
+	if err != nil {
+		return nil, err
+	}
+	defer s.Reset()
+	s.SetDeadline(time.Now().Add(20 * time.Second))
+	if _, err := s.Write(b); err != nil {
+		return nil, err
+	}
+	s.CloseWrite()
+	return io.ReadAll(io.LimitReader(s, 1<<20))
+}
+
+func frame(items ...item) []byte {
+	var b bytes.Buffer
+	if err := writeFrame(&b, items); err != nil {
+		panic(err)
+	}
+	return b.Bytes()
+}
+
+// TestBadGreetings sends what no peer would, as a stranger: nothing of it makes anybody
+// of it, nor hurts the peer.
+func TestBadGreetings(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 2, nil)
+	admin, member := peers[0], peers[1]
+	c := member.fence.Own()
+	garbage := make([]byte, 1000)
+	rand.Read(garbage)
+	fenceItem := item{itemFence, []byte(admin.fence.ID())}
+	for name, b := range map[string][]byte{
+		"nothing":               nil,
+		"garbage":               garbage,
+		"a huge frame":          binary.AppendUvarint(nil, 1<<62),
+		"a frame over the size": append(binary.AppendUvarint(nil, maxGreeting+1), make([]byte, maxGreeting+1)...),
+		"a frame cut short":     binary.AppendUvarint(nil, 100),
+		"an item cut short":     {2, itemFence, 100},
+		"too many items":        append(binary.AppendUvarint(nil, 2*(maxItems+1)), bytes.Repeat([]byte{'?', 0}, maxItems+1)...),
+		"no credential":         frame(fenceItem),
+		"another's credential":  frame(fenceItem, item{itemMembership, c.Membership}, item{itemDelegation, c.Delegation}),
+		"a garbled credential":  frame(fenceItem, item{itemMembership, garbage}),
+	} {
+		t.Run(name, func(t *testing.T) {
+			stranger := newPeer(t, nil)
+			dialRaw(t, stranger, admin)
+			answer, err := say(t, stranger, admin, greetProtocol, b)
+			if err == nil && len(answer) > 0 {
+				items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxGreeting)
+				if _, ok := refusal(items); !ok || err != nil {
+					t.Errorf("answered with %d items, %v", len(items), err)
+				}
+			}
+			if r := admin.Relation(stranger.id); r != Nobody {
+				t.Errorf("the stranger is %q", r)
+			}
+		})
+	}
+	if admin.Relation(member.id) != Member || !admin.connected(member.id) {
+		t.Error("the member was hurt")
+	}
+}
+
+// TestTooManyStreams opens greetings without end: the rest are dropped unread.
+func TestTooManyStreams(t *testing.T) {
+	t.Parallel()
+	admin := newFence(t, 1, nil)[0]
+	stranger := newPeer(t, nil)
+	dialRaw(t, stranger, admin)
+	dropped := 0
+	for range 60 {
+		s, err := stranger.raw.NewStream(limited(t), admin.id, joinProtocol)
+		if err != nil {
+			dropped++
+			continue
+		}
+		s.SetDeadline(time.Now().Add(20 * time.Second))
+		s.Write(frame())
+		if b, err := io.ReadAll(s); err != nil || len(b) == 0 {
+			dropped++
+		}
+		s.Reset()
+	}
+	if dropped == 0 {
+		t.Error("all sixty were answered")
+	}
+}
+
+// TestBadGossip lets a member send what is invalid: none of it is taken, and after a few
+// it is not listened to.
+func TestBadGossip(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 3, nil)
+	victim, attacker, other := peers[0], peers[1], peers[2]
+	eventually(t, "hints arrive", func() bool {
+		return infoOf(victim, attacker).Hint != nil && infoOf(victim, other).Hint != nil && len(attacker.gossip.jobs.ListPeers()) == 2
+	})
+	// A hint in another's name, which it has not signed.
+	forged := job.Hint{Capacity: job.CIDOf([]byte("x")), Seq: uint64(time.Now().Add(time.Hour).UnixMilli()), Slots: 999}
+	b, err := forged.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := crypto.UnmarshalEd25519PrivateKey(attacker.cfg.Identity.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	attacker.gossip.capacity.Publish(t.Context(), b, pubsub.WithSecretKeyAndPeerId(key, other.id))
+	// An announce that another has signed.
+	theirs, err := job.Announce{Task: cidOf("t"), ABI: job.ABIWASI, Window: 100, Issued: time.Now().UnixMilli()}.Sign(other.cfg.Identity.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range [][]byte{theirs, []byte("garbage"), make([]byte, job.MaxAnnounce+1)} {
+		attacker.gossip.jobs.Publish(t.Context(), m)
+	}
+	for _, m := range [][]byte{[]byte("garbage"), make([]byte, job.MaxHint+1), theirs} {
+		attacker.gossip.capacity.Publish(t.Context(), m)
+	}
+	time.Sleep(300 * time.Millisecond) // so that what follows is heard later, if at all
+	before := infoOf(victim, attacker).Hint
+	valid := job.Hint{Capacity: before.Capacity, Seq: before.Seq + 1_000_000, Slots: 777}
+	if b, err = valid.Encode(); err != nil {
+		t.Fatal(err)
+	}
+	attacker.gossip.capacity.Publish(t.Context(), b)
+	time.Sleep(300 * time.Millisecond)
+	if i := infoOf(victim, other); i.Hint == nil || i.Hint.Slots == 999 {
+		t.Errorf("the forged hint was taken: %+v", i.Hint)
+	}
+	if i := infoOf(victim, attacker); i.Hint == nil || i.Hint.Slots == 777 {
+		t.Errorf("who sends garbage is still listened to: %+v", i.Hint)
+	}
+	// The others hear each other.
+	other.SetState(0, 0, 0)
+	eventually(t, "the others hear each other", func() bool {
+		i := infoOf(victim, other)
+		return i.Hint != nil && i.Hint.Slots == 0
+	})
+}
+
+// TestHintFlood sends valid hints faster than anybody may: few are taken.
+func TestHintFlood(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 2, nil)
+	victim, attacker := peers[0], peers[1]
+	eventually(t, "the first hint arrives", func() bool {
+		return infoOf(victim, attacker).Hint != nil && len(attacker.gossip.capacity.ListPeers()) == 1
+	})
+	base := uint64(time.Now().UnixMilli()) + 1000
+	const flood = 200
+	for i := range flood {
+		h := job.Hint{Capacity: infoOf(victim, attacker).Hint.Capacity, Seq: base + uint64(i), Slots: i}
+		b, err := h.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		attacker.gossip.capacity.Publish(t.Context(), b)
+	}
+	time.Sleep(500 * time.Millisecond)
+	if got := infoOf(victim, attacker).Hint; got == nil || got.Slots == flood-1 {
+		t.Errorf("the last of the flood was taken: %+v", got)
+	}
+}
+
+// TestReplays hands over again what was valid once.
+func TestReplays(t *testing.T) {
+	t.Parallel()
+	p := newFence(t, 1, nil)[0]
+	author, err := peer.Decode(newPeer(t, nil).cfg.Identity.PeerID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := time.Now()
+	h := job.Hint{Capacity: cidOf("c"), Seq: 5}
+	if !p.table.hintOf(author, h, now) || p.table.hintOf(author, h, now) {
+		t.Error("a replayed hint is news")
+	}
+	h.Seq--
+	if p.table.hintOf(author, h, now) {
+		t.Error("an older hint is news")
+	}
+	var a authors
+	seq := func(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
+	if !a.announce(author, seq(7), now) || a.announce(author, seq(7), now) || a.announce(author, seq(6), now) || a.announce(author, nil, now) || !a.announce(author, seq(8), now) {
+		t.Error("replayed announces are news")
+	}
+	for i := range uint64(100) {
+		a.announce(author, seq(9+i), now)
+	}
+	if a.announce(author, seq(1000), now) {
+		t.Error("a flood of announces is taken")
+	}
+	if !a.announce(author, seq(1001), now.Add(time.Minute)) {
+		t.Error("and nothing after it")
+	}
+	// The memory of authors is bounded.
+	for i := range 3 * maxAuthors {
+		a.hint(peer.ID(seq(uint64(i))), now)
+	}
+	if n := len(a.new) + len(a.old); n > 2*maxAuthors {
+		t.Errorf("%d authors are remembered", n)
+	}
+}
+
+// TestRecordsOfOthers checks that nobody says where somebody else is, or what somebody
+// else has.
+func TestRecordsOfOthers(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 3, nil)
+	victim, liar, other := peers[0], peers[1], peers[2]
+	eventually(t, "addresses are known", func() bool { return victim.book.record(other.id) != nil && victim.book.record(liar.id) != nil })
+	good := victim.book.addrs(other.id)
+	rec := peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: other.id, Addrs: []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}})
+	env, err := record.Seal(rec, liar.raw.Peerstore().PrivKey(liar.id))
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := env.Marshal()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := victim.learnAddrs(b); err == nil || !strings.Contains(err.Error(), "signed by another") {
+		t.Errorf("%v", err)
+	}
+	if err := victim.learnAddrs(make([]byte, maxRecord+1)); err == nil {
+		t.Error("a large record is taken")
+	}
+	if got := victim.book.addrs(other.id); strings.Join(got, " ") != strings.Join(good, " ") {
+		t.Errorf("%v, want %v", got, good)
+	}
+	capacity, err := capacityOf(9).Sign(liar.cfg.Identity.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	victim.table.capacity(other.DID(), capacity)
+	if i := infoOf(victim, other); i.Capacity != nil && i.Capacity.Slots == 9 {
+		t.Errorf("%+v", i.Capacity)
+	}
+	// A stranger's addresses are not taken either, though it has signed them itself.
+	stranger := newPeer(t, nil)
+	if err := victim.learnAddrs(stranger.ownRecord()); err != nil {
+		t.Error(err)
+	}
+	if victim.book.record(stranger.id) != nil {
+		t.Error("a stranger is in the book")
+	}
+	if err := victim.raw.Connect(limited(t), peer.AddrInfo{ID: stranger.id, Addrs: stranger.raw.Addrs()}); err == nil {
+		t.Error("a stranger is dialed that nobody told this peer to dial")
+	}
+}
+
+// TestStreamToRefuser shows what a further protocol sees of a peer that wants nothing to
+// do with this one.
+func TestStreamToRefuser(t *testing.T) {
+	t.Parallel()
+	admin := newFence(t, 1, nil)[0]
+	user := newPeer(t, nil)
+	user.door.toldTo(admin.id)
+	user.raw.Peerstore().AddAddrs(admin.id, admin.raw.Addrs(), time.Hour)
+	_, err := user.Libp2p().NewStream(limited(t), admin.id, "/liftoff/test/1")
+	var refused *RefusedError
+	if !errors.As(err, &refused) {
+		t.Errorf("%v", err)
+	}
+	nobody := newPeer(t, nil)
+	if _, err := user.Libp2p().NewStream(network.WithNoDial(limited(t), ""), nobody.id, "/liftoff/test/1"); !errors.Is(err, network.ErrNoConn) {
+		t.Errorf("%v", err)
+	}
+}
+
+func FuzzReadFrame(f *testing.F) {
+	f.Add(frame())
+	f.Add(frame(item{itemFence, []byte("did:key:z")}, item{itemDelegation, nil}))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		items, err := readFrame(bufio.NewReader(bytes.NewReader(b)), maxGreeting)
+		if err != nil {
+			return
+		}
+		again, err := readFrame(bufio.NewReader(bytes.NewReader(frame(items...))), maxExtras)
+		if err != nil || len(again) != len(items) {
+			t.Errorf("%d items, then %d, %v", len(items), len(again), err)
+		}
+	})
+}

@@ -1,0 +1,301 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/control"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/autonatv2"
+	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+	ma "github.com/multiformats/go-multiaddr"
+
+	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// door decides who may speak to this peer, and of what. Libp2p asks it at three places:
+// before a peer is dialed, when one has proven its key, and when a stream of one has
+// named its protocol. Who has just come may greet, redeem an invitation, and be
+// identified, for as long as a greeting may take; then it is somebody or it is cut.
+type door struct {
+	fence *fence.Fence
+	self  peer.ID
+	now   func() time.Time
+
+	mu      sync.Mutex
+	policy  Policy
+	dids    map[job.DID]bool
+	ids     map[peer.ID]bool
+	dialed  map[peer.ID]bool    // whom the owner told this peer to connect to
+	trying  map[peer.ID]bool    // who may turn out to be a member
+	callers map[peer.ID]*caller // who is connected
+}
+
+// caller is a connected peer.
+type caller struct {
+	since   time.Time
+	greeted chan struct{} // closed when the first greeting is over, however it ended
+	once    sync.Once
+	refused string // why it refuses this peer; "": it does not
+	spoke   time.Time
+	rtt     time.Duration
+	outward bool // this peer dialed it
+	streams bucket
+}
+
+func (c *caller) over() { c.once.Do(func() { close(c.greeted) }) }
+
+// Bounds of the door.
+const (
+	greetTimeout = 10 * time.Second
+	maxNobodies  = 64 // connected at once without being anybody yet
+	maxTrying    = 8
+)
+
+func newDoor(self peer.ID, f *fence.Fence, now func() time.Time, policy Policy) (*door, error) {
+	d := &door{fence: f, self: self, now: now, dialed: map[peer.ID]bool{}, trying: map[peer.ID]bool{}, callers: map[peer.ID]*caller{}}
+	return d, d.setPolicy(policy)
+}
+
+func (d *door) setPolicy(p Policy) error {
+	dids, ids := map[job.DID]bool{}, map[peer.ID]bool{}
+	for _, did := range p.AllowDIDs {
+		if _, err := did.Key(); err != nil {
+			return fmt.Errorf("allow a did: %w", err)
+		}
+		dids[did] = true
+	}
+	for _, s := range p.AllowPeers {
+		id, err := peer.Decode(s)
+		if err != nil {
+			return fmt.Errorf("allow the peer %.60q: %w", s, err)
+		}
+		ids[id] = true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.policy, d.dids, d.ids = p, dids, ids
+	return nil
+}
+
+// relation returns what id is, by the fence and the policy as they are now.
+func (d *door) relation(id peer.ID) Relation {
+	if id == d.self {
+		return Oneself
+	}
+	did, err := DIDOf(id)
+	if err == nil {
+		if _, err := d.fence.Check(did, d.now()); err == nil {
+			return Member
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case err == nil && d.dids[did]:
+		return Listed
+	case d.ids[id]:
+		return Data
+	case d.policy.Open && err == nil:
+		return Anybody
+	case d.dialed[id]:
+		return Dialed
+	}
+	return Nobody
+}
+
+// gossips reports whether a peer of relation r takes part in gossip: the fence's members
+// among themselves, or, without a fence, whoever may ask.
+func (d *door) gossips(r Relation) bool {
+	if d.fence.ID() != "" {
+		return r == Member
+	}
+	return r == Anybody || r == Listed
+}
+
+// errNobody says that a peer is not known, or not to that protocol.
+var errNobody = errors.New("not admitted")
+
+// admits reports why a peer may not speak a protocol here.
+func (d *door) admits(id peer.ID, proto protocol.ID) error {
+	switch proto {
+	case greetProtocol, joinProtocol, identify.ID, identify.IDPush, autonatv2.DialBackProtocol:
+		return nil
+	}
+	r := d.relation(id)
+	switch {
+	case r == Nobody:
+		return errNobody
+	case strings.HasPrefix(string(proto), "/meshsub/"), strings.HasPrefix(string(proto), "/floodsub/"), proto == whoProtocol:
+		if !d.gossips(r) {
+			return errNobody
+		}
+	case r == Data && proto != ping.ID && !strings.HasPrefix(string(proto), "/ipfs/bitswap"):
+		return errNobody
+	}
+	return nil
+}
+
+// toldTo makes id one that the owner told this peer to connect to.
+func (d *door) toldTo(id peer.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.dialed[id] = true
+}
+
+// try lets id be dialed until tried is called, and reports whether that is new and not
+// too much: nothing more is allowed to it than to anybody who has just come.
+func (d *door) try(id peer.ID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.trying[id] || len(d.trying) >= maxTrying {
+		return false
+	}
+	d.trying[id] = true
+	return true
+}
+
+func (d *door) tried(id peer.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.trying, id)
+}
+
+// arrived notes a connection. first reports that there was none to that peer before.
+func (d *door) arrived(id peer.ID, outward bool) (c *caller, first bool) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.callers[id]; c != nil {
+		return c, false
+	}
+	c = &caller{since: d.now(), greeted: make(chan struct{}), outward: outward, streams: bucket{rate: 5, burst: 40}}
+	d.callers[id] = c
+	return c, true
+}
+
+func (d *door) left(id peer.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.callers[id]; c != nil {
+		c.over()
+		delete(d.callers, id)
+	}
+}
+
+func (d *door) caller(id peer.ID) *caller {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.callers[id]
+}
+
+// change runs f on the caller id, if it is connected, with the door locked.
+func (d *door) change(id peer.ID, f func(*caller)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if c := d.callers[id]; c != nil {
+		f(c)
+	}
+}
+
+// refusal returns why c refuses this peer, "" if it does not. It is known even when the
+// connection is gone.
+func (d *door) refusal(c *caller) string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return c.refused
+}
+
+// within reports whether id has not yet opened too many streams of this package's
+// protocols.
+func (d *door) within(id peer.ID) bool {
+	c := d.caller(id)
+	return c != nil && c.streams.take(d.now())
+}
+
+// connected returns who is, with a copy of what is known of each.
+func (d *door) connected() map[peer.ID]callerInfo {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	all := make(map[peer.ID]callerInfo, len(d.callers))
+	for id, c := range d.callers {
+		all[id] = callerInfo{c.since, c.spoke, c.rtt, c.outward}
+	}
+	return all
+}
+
+type callerInfo struct {
+	since, spoke time.Time
+	rtt          time.Duration
+	outward      bool
+}
+
+// InterceptPeerDial lets nobody be dialed but who is known: libp2p itself, or somebody's
+// message, never chooses whom this peer speaks to.
+func (d *door) InterceptPeerDial(id peer.ID) bool {
+	if d.relation(id) != Nobody {
+		return true
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.callers[id] != nil || d.trying[id]
+}
+
+// InterceptAddrDial is part of connmgr.ConnectionGater.
+func (d *door) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
+
+// InterceptAccept is part of connmgr.ConnectionGater; the resource manager bounds what
+// is accepted.
+func (d *door) InterceptAccept(network.ConnMultiaddrs) bool { return true }
+
+// InterceptSecured cuts strangers beyond maxNobodies. A member that was revoked is one: it
+// may have been invited anew, and shows that when it greets.
+func (d *door) InterceptSecured(dir network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
+	if dir == network.DirOutbound || d.relation(id) != Nobody {
+		return true
+	}
+	nobodies := 0
+	for other := range d.connected() {
+		if d.relation(other) == Nobody {
+			nobodies++
+		}
+	}
+	return nobodies < maxNobodies
+}
+
+// InterceptUpgraded is part of connmgr.ConnectionGater.
+func (d *door) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
+
+// resources is a resource manager that asks the door when a stream of a peer has named
+// its protocol, before the protocol's handler sees it.
+type resources struct {
+	network.ResourceManager
+	door *door
+}
+
+func (r resources) OpenStream(id peer.ID, dir network.Direction) (network.StreamManagementScope, error) {
+	s, err := r.ResourceManager.OpenStream(id, dir)
+	if err != nil || dir == network.DirOutbound {
+		return s, err
+	}
+	return stream{s, id, r.door}, nil
+}
+
+type stream struct {
+	network.StreamManagementScope
+	id   peer.ID
+	door *door
+}
+
+func (s stream) SetProtocol(proto protocol.ID) error {
+	if err := s.door.admits(s.id, proto); err != nil {
+		return fmt.Errorf("%s to %s: %w", proto, s.id, err)
+	}
+	return s.StreamManagementScope.SetProtocol(proto)
+}

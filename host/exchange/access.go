@@ -1,0 +1,146 @@
+package exchange
+
+import (
+	"bytes"
+	"context"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// AccessConfig is who others are. A nil function is never true.
+type AccessConfig struct {
+	Blocks    dag.Blocks // what is here: what lies under a root is found in it
+	Published *Published // nil: nothing is
+	// Member says who gets all that is here, but for Tasks, Outcomes, Receipts and Jobs
+	// that are not published: the members of the fence.
+	Member func(peer.ID) bool
+	// Listed says who gets what is published: data-only peers and listed keys.
+	Listed func(peer.ID) bool
+}
+
+// Access decides which block a peer may have. Its methods may be called from several
+// goroutines.
+type Access struct {
+	cfg AccessConfig
+
+	mu     sync.Mutex
+	grants map[peer.ID][]*grant
+}
+
+// grant is what a peer may have because it runs a job.
+type grant struct{ below *reach }
+
+// NewAccess returns the rule that cfg describes.
+func NewAccess(cfg AccessConfig) *Access {
+	return &Access{cfg: cfg, grants: map[peer.ID][]*grant{}}
+}
+
+// verdict is what can be said of a block by its name.
+type verdict int
+
+const (
+	denied        verdict = iota
+	unlessPrivate         // allowed if its bytes are not private
+	allowed
+)
+
+// Allowed reports whether p may have the block named c, be it here or not.
+func (a *Access) Allowed(ctx context.Context, p peer.ID, c cid.Cid) bool {
+	switch a.judge(ctx, p, c) {
+	case allowed:
+		return true
+	case unlessPrivate:
+		b, err := a.cfg.Blocks.Get(ctx, c)
+		return err == nil && a.mayPass(ctx, b)
+	}
+	return false
+}
+
+// mayPass is the rest of unlessPrivate, once the bytes are known.
+func (a *Access) mayPass(ctx context.Context, b dag.Block) bool {
+	return !private(b.Data()) || a.cfg.Published.reaches(ctx, a.cfg.Blocks, b.CID())
+}
+
+func (a *Access) judge(ctx context.Context, p peer.ID, c cid.Cid) verdict {
+	if a == nil {
+		return denied
+	}
+	switch {
+	case a.cfg.Member != nil && a.cfg.Member(p):
+		return unlessPrivate
+	case a.cfg.Listed != nil && a.cfg.Listed(p) && a.cfg.Published.reaches(ctx, a.cfg.Blocks, c):
+		return allowed
+	case a.granted(ctx, p, c):
+		return allowed
+	}
+	return denied
+}
+
+// Grant lets p have what lies under roots until revoke is called: the module and the
+// inputs of a job that it runs.
+func (a *Access) Grant(p peer.ID, roots ...cid.Cid) (revoke func()) {
+	g := &grant{newReach(maxGranted, roots...)}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.grants[p] = append(a.grants[p], g)
+	return func() { a.revoke(p, g) }
+}
+
+func (a *Access) revoke(p peer.ID, g *grant) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	var rest []*grant
+	for _, o := range a.grants[p] {
+		if o != g {
+			rest = append(rest, o)
+		}
+	}
+	if len(rest) == 0 {
+		delete(a.grants, p)
+		return
+	}
+	a.grants[p] = rest
+}
+
+func (a *Access) granted(ctx context.Context, p peer.ID, c cid.Cid) bool {
+	a.mu.Lock()
+	list := a.grants[p] // never changed in place
+	a.mu.Unlock()
+	for _, g := range list {
+		if g.below.has(ctx, a.cfg.Blocks, c) {
+			return true
+		}
+	}
+	return false
+}
+
+// private reports whether b is what nobody gets unless it is published: a Task, which
+// holds somebody's arguments, an Outcome, a Receipt or a Job. It looks at the bytes,
+// because a store finds them under any codec.
+func private(b []byte) bool {
+	switch {
+	case bytes.HasPrefix(b, taskHead):
+		_, err := job.DecodeTask(b)
+		return err == nil
+	case bytes.HasPrefix(b, outcomeHead):
+		_, err := job.DecodeOutcome(b)
+		return err == nil
+	case bytes.HasPrefix(b, envelopeHead):
+		_, notReceipt := job.DecodeReceipt(b)
+		_, notJob := job.DecodeJob(b)
+		return notReceipt == nil || notJob == nil
+	}
+	return false
+}
+
+// How the canonical bytes of each begin, so that other blocks cost nothing.
+var (
+	taskHead     = []byte{0xa0 | 11}        // a map of its fields
+	outcomeHead  = []byte{0xa0 | 13}        // the same
+	envelopeHead = []byte{0x82, 0x58, 0x40} // a list of two, the first a signature
+)

@@ -1,0 +1,219 @@
+package exchange
+
+import (
+	"crypto/ed25519"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+func openStore(t testing.TB, dir string) *store.Store {
+	t.Helper()
+	s, err := store.Open(dir, store.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { s.Close() })
+	return s
+}
+
+func openPublished(t testing.TB, s *store.Store) *Published {
+	t.Helper()
+	p, err := OpenPublished(t.Context(), s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+const (
+	member, listed, runner, stranger = peer.ID("member"), peer.ID("listed"), peer.ID("runner"), peer.ID("stranger")
+)
+
+func isMember(p peer.ID) bool { return p == member }
+func isListed(p peer.ID) bool { return p == listed }
+
+// privates puts a Task, its Outcome, a Receipt and a Job, and returns their CIDs.
+func privates(t *testing.T, bs dag.Blocks, mod cid.Cid) []cid.Cid {
+	t.Helper()
+	task := job.Task{ABI: job.ABIWASI, Mod: mod, Fn: "_start", Det: job.Det1, Out: job.OutProfile, Args: []string{"--password=1234"}}
+	tb, err := task.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	o := job.Outcome{Task: job.CIDOf(tb), State: job.OK, Root: mod}
+	ob, err := o.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	rb, err := job.Receipt{Task: o.Task, Outcome: job.CIDOf(ob), Meta: job.Meta{Arch: "a", Engine: "e", Version: "v"}}.Sign(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	jb, err := job.Job{Task: o.Task, Replicas: 1, Issued: 1, Expires: 2}.Sign(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var cids []cid.Cid
+	for _, b := range [][]byte{tb, ob, rb, jb} {
+		bl := dag.NewBlock(cid.DagCBOR, b)
+		put(t, bs, bl)
+		cids = append(cids, bl.CID())
+	}
+	return cids
+}
+
+func TestAccess(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	pub := openPublished(t, s)
+	a := NewAccess(AccessConfig{Blocks: s, Published: pub, Member: isMember, Listed: isListed})
+	p := dag.UnixFSv1
+	p.ChunkSize, p.FileWidth = 1000, 10
+	public := addFile(t, s, noise(50_000, 1), p)
+	input := addFile(t, s, noise(50_000, 2), p)
+	other := addFile(t, s, noise(50_000, 3), p)
+	secret := privates(t, s, other)
+	if err := pub.Publish(t.Context(), public, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	revoke := a.Grant(runner, input)
+	check := func(who peer.ID, c cid.Cid, want bool, what string) {
+		t.Helper()
+		if got := a.Allowed(t.Context(), who, c); got != want {
+			t.Errorf("%s and %s: %v, want %v", who, what, got, want)
+		}
+	}
+	below := func(root cid.Cid, each func(cid.Cid)) {
+		n := 0
+		dag.Walk(t.Context(), s, []cid.Cid{root}, dag.WalkOptions{}, func(v dag.Visited) error {
+			n++
+			each(v.CID)
+			return nil
+		})
+		if n < 50 {
+			t.Fatalf("%d blocks", n)
+		}
+	}
+	below(public, func(c cid.Cid) {
+		check(member, c, true, "what is published")
+		check(listed, c, true, "what is published")
+		check(runner, c, false, "what is published")
+		check(stranger, c, false, "what is published")
+		raw := cid.NewCidV1(cid.Raw, c.Hash())
+		check(listed, raw, true, "what is published, under another codec")
+	})
+	below(input, func(c cid.Cid) {
+		check(member, c, true, "an input")
+		check(listed, c, false, "an input")
+		check(runner, c, true, "an input")
+		check(stranger, c, false, "an input")
+	})
+	below(other, func(c cid.Cid) {
+		check(member, c, true, "any block")
+		check(listed, c, false, "any block")
+		check(runner, c, false, "any block")
+	})
+	for i, c := range secret {
+		for _, who := range []peer.ID{member, listed, runner, stranger} {
+			check(who, c, false, []string{"a task", "an outcome", "a receipt", "a job"}[i])
+			check(who, cid.NewCidV1(cid.Raw, c.Hash()), false, "the same under another codec")
+			check(who, cid.NewCidV1(cid.DagProtobuf, c.Hash()), false, "the same under another codec")
+		}
+	}
+	revoke()
+	check(runner, input, false, "an input of a job that is over")
+	revoke()
+
+	if err := pub.Publish(t.Context(), secret[2], time.Unix(2, 0)); err != nil { // a receipt, and what it links to
+		t.Fatal(err)
+	}
+	check(member, secret[2], true, "a published receipt")
+	check(listed, secret[2], true, "a published receipt")
+	check(member, secret[1], true, "a published receipt's outcome")
+
+	if was, err := pub.Unpublish(t.Context(), public); !was || err != nil {
+		t.Error(was, err)
+	}
+	check(listed, public, false, "what was published")
+	check(listed, secret[2], true, "what still is")
+	if was, err := pub.Unpublish(t.Context(), public); was || err != nil {
+		t.Error(was, err)
+	}
+	var nobody *Access
+	if nobody.Allowed(t.Context(), member, public) {
+		t.Error("no rule allows something")
+	}
+}
+
+// TestPublishedGrows publishes a root of which a part arrives later.
+func TestPublishedGrows(t *testing.T) {
+	all := new(dag.MemBlocks)
+	p := dag.UnixFSv1
+	p.ChunkSize, p.FileWidth = 1000, 10
+	root := addFile(t, all, noise(150_000, 1), p)
+	s := openStore(t, t.TempDir())
+	pub := openPublished(t, s)
+	a := NewAccess(AccessConfig{Blocks: s, Published: pub, Listed: isListed})
+	if err := pub.Publish(t.Context(), root, time.Unix(1, 0)); err != nil {
+		t.Fatal(err)
+	}
+	var last cid.Cid
+	dag.Walk(t.Context(), all, []cid.Cid{root}, dag.WalkOptions{Data: true}, func(v dag.Visited) error {
+		put(t, s, v.Block)
+		last = v.CID
+		return nil
+	})
+	if a.Allowed(t.Context(), listed, randomBlock(10).CID()) {
+		t.Error("any block is published")
+	}
+	eventually(t, "what arrived is served", func() bool { return a.Allowed(t.Context(), listed, last) })
+}
+
+// TestPublishedStays opens a repo again.
+func TestPublishedStays(t *testing.T) {
+	dir := t.TempDir()
+	s := openStore(t, dir)
+	pub := openPublished(t, s)
+	first := addFile(t, s, noise(5000, 1), dag.UnixFSv1)
+	second := addFile(t, s, noise(5000, 2), dag.UnixFSv0)
+	for i, c := range []cid.Cid{second, first, second} {
+		if err := pub.Publish(t.Context(), c, time.Unix(int64(i+1), 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := pub.Publish(t.Context(), cid.Undef, time.Unix(1, 0)); err == nil {
+		t.Error("nothing was published")
+	}
+	s.Close()
+	s = openStore(t, dir)
+	pub = openPublished(t, s)
+	list := pub.List()
+	if len(list) != 2 || list[0].CID != second || list[1].CID != first || !list[0].Added.Equal(time.Unix(1, 0)) {
+		t.Errorf("%+v", list)
+	}
+	a := NewAccess(AccessConfig{Blocks: s, Published: pub, Listed: isListed})
+	if !a.Allowed(t.Context(), listed, first) {
+		t.Error("it is forgotten")
+	}
+}
+
+func TestReachIsBounded(t *testing.T) {
+	bs := new(dag.MemBlocks)
+	p := dag.UnixFSv1
+	p.ChunkSize, p.FileWidth = 100, 10
+	root := addFile(t, bs, noise(100_000, 1), p)
+	r := newReach(50)
+	if err := r.add(t.Context(), bs, root); err == nil {
+		t.Error("a set of 50 took more")
+	}
+	if len(r.keys) > 50 || len(r.inner) > 50 || len(r.away) > 50 {
+		t.Errorf("%d, %d and %d entries", len(r.keys), len(r.inner), len(r.away))
+	}
+}

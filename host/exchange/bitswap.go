@@ -1,0 +1,137 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"github.com/ipfs/boxo/bitswap"
+	"github.com/ipfs/boxo/bitswap/network/bsnet"
+	"github.com/ipfs/boxo/blockstore"
+	boxo "github.com/ipfs/boxo/exchange"
+	blocks "github.com/ipfs/go-block-format"
+	"github.com/ipfs/go-cid"
+	format "github.com/ipfs/go-ipld-format"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	_ "github.com/multiformats/go-multihash/register/blake2" // bitswap hashes what it receives by name
+	_ "github.com/multiformats/go-multihash/register/blake3"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// Bounds of bitswap.
+const (
+	bitswapOutstanding = 16 << 20 // bytes on their way to one peer
+	bitswapQueue       = 4096     // wants that are remembered of one peer
+	bitswapPending     = 64       // wants of ours at one peer
+)
+
+// bitswapNode speaks bitswap, with boxo: nothing is announced, nothing is looked for in
+// a DHT, and who gets what is for Access to say.
+type bitswapNode struct {
+	host host.Host
+	node *bitswap.Bitswap
+}
+
+func startBitswap(ctx context.Context, h host.Host, cfg Config) *bitswapNode {
+	net := bsnet.NewFromIpfsHost(h)
+	bs := blockView{cfg.Blocks}
+	return &bitswapNode{h, bitswap.New(ctx, net, nil, bs,
+		bitswap.MaxOutstandingBytesPerPeer(bitswapOutstanding),
+		bitswap.MaxQueuedWantlistEntriesPerPeer(bitswapQueue),
+		bitswap.MaxCidSize(160),
+		bitswap.WithPeerBlockRequestFilter(func(p peer.ID, c cid.Cid) bool { return cfg.Access.Allowed(ctx, p, c) }),
+		bitswap.WithoutDuplicatedBlockStats(),
+	)}
+}
+
+func (b *bitswapNode) close() error { return b.node.Close() }
+
+// bitswap serves a link over bitswap: its peer is connected and does not speak the own
+// protocol. Bitswap asks every connected peer that speaks it, which are the listed ones.
+func (l *link) bitswap() error {
+	x := l.s.x
+	if x.host.Network().Connectedness(l.src.info.ID) != network.Connected {
+		return errors.New("not connected")
+	}
+	session := x.bitswap.node.NewSession(l.ctx)
+	var fetching sync.WaitGroup
+	defer fetching.Wait()
+	room := make(chan struct{}, bitswapPending)
+	for {
+		l.next()
+		for w := l.head(); w != nil; w = l.head() {
+			select {
+			case room <- struct{}{}:
+			case <-l.ctx.Done():
+				l.drop(w, "the session is closed")
+				return context.Cause(l.ctx)
+			}
+			fetching.Go(func() {
+				defer func() { <-room }()
+				l.fetch(session, w)
+			})
+		}
+		select {
+		case <-l.more:
+		case <-l.ctx.Done():
+			return context.Cause(l.ctx)
+		}
+	}
+}
+
+// fetch gets one block over bitswap, which does not say that nobody has it: it is
+// given up after a while.
+func (l *link) fetch(session boxo.Fetcher, w *want) {
+	ctx, cancel := context.WithTimeout(l.ctx, l.s.x.cfg.Wait)
+	defer cancel()
+	b, err := session.GetBlock(ctx, w.cid)
+	if err != nil {
+		l.drop(w, fmt.Sprintf("bitswap: %v", err))
+		return
+	}
+	l.check(w, b.RawData())
+}
+
+// blockView is a set of blocks as bitswap wants it. It only reads: what is fetched is
+// put by the session that asked.
+type blockView struct{ bs dag.Blocks }
+
+var _ blockstore.Blockstore = blockView{}
+
+var errReadOnly = errors.New("bitswap does not write")
+
+func (v blockView) Has(ctx context.Context, c cid.Cid) (bool, error) { return v.bs.Has(ctx, c) }
+
+func (v blockView) Get(ctx context.Context, c cid.Cid) (blocks.Block, error) {
+	b, err := v.bs.Get(ctx, c)
+	if err != nil {
+		return nil, asNotFound(err)
+	}
+	return blocks.NewBlockWithCid(b.Data(), c)
+}
+
+func (v blockView) GetSize(ctx context.Context, c cid.Cid) (int, error) {
+	if z, ok := v.bs.(dag.Sizer); ok {
+		n, err := z.Size(ctx, c)
+		return int(n), asNotFound(err)
+	}
+	b, err := v.bs.Get(ctx, c)
+	return len(b.Data()), asNotFound(err)
+}
+
+func asNotFound(err error) error {
+	var missing *dag.NotFoundError
+	if errors.As(err, &missing) {
+		return format.ErrNotFound{Cid: missing.CID}
+	}
+	return err
+}
+
+func (blockView) Put(context.Context, blocks.Block) error             { return errReadOnly }
+func (blockView) PutMany(context.Context, []blocks.Block) error       { return errReadOnly }
+func (blockView) DeleteBlock(context.Context, cid.Cid) error          { return errReadOnly }
+func (blockView) AllKeysChan(context.Context) (<-chan cid.Cid, error) { return nil, errReadOnly }

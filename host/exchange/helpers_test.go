@@ -1,0 +1,127 @@
+package exchange
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"io"
+	mrand "math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"go.uber.org/goleak"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func newHost(t testing.TB) host.Host {
+	t.Helper()
+	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay(), libp2p.DisableMetrics())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { h.Close() })
+	return h
+}
+
+func infoOf(h host.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
+
+// newSource is a peer that gives everybody what bs holds.
+func newSource(t testing.TB, h host.Host, bs dag.Blocks) *Exchange {
+	t.Helper()
+	return newExchange(t, h, Config{Blocks: bs, Access: NewAccess(AccessConfig{Blocks: bs, Member: anybody})})
+}
+
+func anybody(peer.ID) bool { return true }
+
+func newExchange(t testing.TB, h host.Host, cfg Config) *Exchange {
+	t.Helper()
+	x, err := New(h, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { x.Close() })
+	return x
+}
+
+func newSession(t testing.TB, x *Exchange, local dag.Blocks, sources ...host.Host) *Session {
+	t.Helper()
+	cfg := SessionConfig{Local: local}
+	for _, h := range sources {
+		cfg.Sources = append(cfg.Sources, infoOf(h))
+	}
+	s := x.Session(cfg)
+	t.Cleanup(s.Close)
+	return s
+}
+
+// noise is n bytes that depend on seed alone.
+func noise(n int, seed byte) []byte {
+	b := make([]byte, n)
+	mrand.NewChaCha8([32]byte{seed}).Read(b)
+	return b
+}
+
+func addFile(t testing.TB, bs dag.Blocks, data []byte, p dag.Profile) cid.Cid {
+	t.Helper()
+	e, err := dag.AddFile(t.Context(), bs, bytes.NewReader(data), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e.CID
+}
+
+func readFile(t testing.TB, bs dag.Blocks, c cid.Cid) []byte {
+	t.Helper()
+	f, err := dag.OpenFile(t.Context(), bs, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var b bytes.Buffer
+	if _, err := f.WriteTo(t.Context(), &b); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+func randomBlock(n int) dag.Block {
+	b := make([]byte, n)
+	io.ReadFull(rand.Reader, b)
+	return dag.NewBlock(cid.Raw, b)
+}
+
+func put(t testing.TB, bs dag.Blocks, blocks ...dag.Block) {
+	t.Helper()
+	if err := bs.Put(t.Context(), blocks...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// counting counts the blocks that are read.
+type counting struct {
+	dag.MemBlocks
+	gets func(cid.Cid)
+}
+
+func (c *counting) Get(ctx context.Context, id cid.Cid) (dag.Block, error) {
+	if c.gets != nil {
+		c.gets(id)
+	}
+	return c.MemBlocks.Get(ctx, id)
+}
+
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}

@@ -1,0 +1,282 @@
+package exchange
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// Bounds of one served stream.
+const (
+	queuedRequests = 8 // that are read and not answered: then no more is read
+	readAhead      = 4 // blocks that are read before they can be sent
+)
+
+// counter is what was served.
+type counter struct{ blocks, bytes, refused atomic.Int64 }
+
+func (c *counter) read() Sent { return Sent{c.blocks.Load(), c.bytes.Load(), c.refused.Load()} }
+
+// enter counts a stream in, if there is room for it.
+func (x *Exchange) enter(p peer.ID) bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.closed || x.streams >= x.cfg.Streams || x.open[p] >= x.cfg.PerPeer {
+		return false
+	}
+	x.streams++
+	x.open[p]++
+	x.served.Add(1)
+	return true
+}
+
+func (x *Exchange) leave(p peer.ID) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.streams--
+	if x.open[p]--; x.open[p] == 0 {
+		delete(x.open, p)
+	}
+	x.served.Done()
+}
+
+// serve answers one stream: one goroutine reads requests, one writes answers.
+func (x *Exchange) serve(s network.Stream) {
+	p := s.Conn().RemotePeer()
+	if !x.enter(p) {
+		s.Reset()
+		return
+	}
+	defer x.leave(p)
+	ctx, cancel := context.WithCancelCause(x.ctx)
+	defer cancel(nil)
+	defer context.AfterFunc(ctx, func() { s.Reset() })()
+	v := &served{x: x, s: s, peer: p}
+	requests := make(chan request, queuedRequests)
+	var reading sync.WaitGroup
+	reading.Go(func() {
+		defer close(requests)
+		if err := v.readRequests(ctx, requests); err != nil {
+			cancel(err)
+		}
+	})
+	err := v.answerAll(ctx, requests)
+	if err == nil && ctx.Err() == nil {
+		s.Close()
+	} else {
+		cancel(err)
+		s.Reset()
+		x.cfg.Logger.Debug("serving blocks ended", "peer", p, "err", errors.Join(err, context.Cause(ctx)))
+	}
+	for range requests { // lets the reader go on to its end
+	}
+	reading.Wait()
+}
+
+// served is a stream on which blocks are served.
+type served struct {
+	x    *Exchange
+	s    network.Stream
+	peer peer.ID
+}
+
+// readRequests reads until the peer closes its side.
+func (v *served) readRequests(ctx context.Context, requests chan<- request) error {
+	r := bufio.NewReader(v.s)
+	for {
+		// All of a request comes in time, and the next one before the stream is idle.
+		v.s.SetReadDeadline(time.Now().Add(2 * v.x.cfg.Idle))
+		if _, err := r.Peek(1); err != nil {
+			if isEnd(err) {
+				return nil
+			}
+			return err
+		}
+		v.s.SetReadDeadline(time.Now().Add(v.x.cfg.Frame))
+		b, err := readFrame(r, maxRequest)
+		if err != nil {
+			return err
+		}
+		req, err := decodeRequest(b)
+		if err != nil {
+			return err
+		}
+		select {
+		case requests <- req:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}
+
+// isEnd reports whether a peer has just closed its side.
+func isEnd(err error) bool { return errors.Is(err, io.EOF) }
+
+func (v *served) answerAll(ctx context.Context, requests <-chan request) error {
+	for {
+		select {
+		case req, ok := <-requests:
+			if !ok {
+				return nil
+			}
+			if err := v.answer(ctx, req); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+func (v *served) answer(ctx context.Context, req request) error {
+	if req.op == opHave {
+		held := make([]byte, len(req.cids))
+		for i, c := range req.cids {
+			held[i] = v.has(ctx, c)
+		}
+		return v.write(appendFrame(nil, held))
+	}
+	var ahead []*loading
+	for i := range req.cids {
+		for n := i + len(ahead); n < len(req.cids) && len(ahead) <= readAhead; n++ {
+			l := v.load(ctx, req.cids[n], len(ahead) > 0)
+			if l == nil {
+				break
+			}
+			ahead = append(ahead, l)
+		}
+		l := ahead[0]
+		ahead = ahead[1:]
+		err := v.send(l)
+		l.free()
+		if err != nil {
+			for _, l := range ahead {
+				l.free()
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+// loading is a block on its way from the store.
+type loading struct {
+	done   chan struct{} // closed when status and block are set; nil: they are
+	token  chan struct{} // gets one back in free; nil: none was taken
+	status byte
+	block  dag.Block
+}
+
+// load begins to read a block: now, or in the background if early, which takes a token:
+// nil when there is none.
+func (v *served) load(ctx context.Context, c cid.Cid, early bool) *loading {
+	l := &loading{}
+	if !early {
+		l.status, l.block = v.get(ctx, c)
+		return l
+	}
+	select {
+	case v.x.ahead <- struct{}{}:
+	default:
+		return nil
+	}
+	l.token, l.done = v.x.ahead, make(chan struct{})
+	v.x.served.Add(1)
+	go func() {
+		defer v.x.served.Done()
+		defer close(l.done)
+		l.status, l.block = v.get(ctx, c)
+	}()
+	return l
+}
+
+func (l *loading) wait() {
+	if l.done != nil {
+		<-l.done
+	}
+}
+
+// free lets go of the block, after it was read.
+func (l *loading) free() {
+	l.wait()
+	if l.token != nil {
+		<-l.token
+	}
+}
+
+// get reads a block if the peer may have it.
+func (v *served) get(ctx context.Context, c cid.Cid) (byte, dag.Block) {
+	verdict := v.x.cfg.Access.judge(ctx, v.peer, c)
+	if verdict == denied {
+		v.x.sent.refused.Add(1)
+		return isRefused, dag.Block{}
+	}
+	b, err := v.x.cfg.Blocks.Get(ctx, c)
+	var missing *dag.NotFoundError
+	switch {
+	case errors.As(err, &missing):
+		return isMissing, dag.Block{}
+	case err != nil:
+		v.x.cfg.Logger.Warn("read a block for a peer", "peer", v.peer, "err", err)
+		return isMissing, dag.Block{}
+	case verdict == unlessPrivate && !v.x.cfg.Access.mayPass(ctx, b):
+		v.x.sent.refused.Add(1)
+		return isRefused, dag.Block{}
+	}
+	return isHere, b
+}
+
+// has answers for one link of a have.
+func (v *served) has(ctx context.Context, c cid.Cid) byte {
+	verdict := v.x.cfg.Access.judge(ctx, v.peer, c)
+	if verdict == denied {
+		v.x.sent.refused.Add(1)
+		return isRefused
+	}
+	if held, err := v.x.cfg.Blocks.Has(ctx, c); err != nil || !held {
+		return isMissing
+	}
+	if verdict == allowed {
+		return isHere
+	}
+	status, _ := v.get(ctx, c) // whether it is private only its bytes tell
+	return status
+}
+
+func (v *served) send(l *loading) error {
+	l.wait()
+	data := l.block.Data()
+	head := protowire.AppendVarint(make([]byte, 0, 8), uint64(1+len(data)))
+	head = append(head, l.status)
+	v.x.sent.bytes.Add(int64(len(data)))
+	if l.status == isHere {
+		v.x.sent.blocks.Add(1)
+	}
+	if len(data) < 16<<10 { // one write for what is small
+		return v.write(append(head, data...))
+	}
+	if err := v.write(head); err != nil {
+		return err
+	}
+	return v.write(data)
+}
+
+func (v *served) write(b []byte) error {
+	v.s.SetWriteDeadline(time.Now().Add(v.x.cfg.Frame))
+	if _, err := v.s.Write(b); err != nil {
+		return fmt.Errorf("send blocks: %w", err)
+	}
+	return nil
+}

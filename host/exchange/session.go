@@ -1,0 +1,415 @@
+package exchange
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// SessionConfig says where a Session looks.
+type SessionConfig struct {
+	Local   dag.Blocks      // looked in first, and what is fetched is put there: a store's session
+	Sources []peer.AddrInfo // asked for the rest, the best first
+}
+
+// Fetched is what a Session has got from its sources.
+type Fetched struct {
+	Blocks int64
+	Bytes  int64
+	Waited time.Duration // with somebody waiting for a block
+}
+
+// Session is the blocks of a job: those that are here, and those that its sources have.
+// A block that is not here is asked for once, however many want it; it is hashed and put
+// before anybody gets it. A source that gives wrong bytes is asked no more, one that is
+// silent is left for the others.
+//
+// Its methods may be called from several goroutines.
+type Session struct {
+	x     *Exchange
+	local dag.Blocks
+	ctx   context.Context // of what is fetched, until Close
+	stop  context.CancelCauseFunc
+
+	mu      sync.Mutex
+	wants   map[string]*want
+	urgent  []*want // nobody has been asked yet; somebody waits for them
+	early   []*want // the same, and nobody waits
+	sources []*source
+	fetched Fetched
+	waiting int
+	since   time.Time // when waiting became positive
+	closed  bool
+	running sync.WaitGroup
+}
+
+var (
+	_ dag.Blocks     = (*Session)(nil)
+	_ dag.Sizer      = (*Session)(nil)
+	_ dag.Prefetcher = (*Session)(nil)
+)
+
+// SourcesError says why none of the sources gave a block. It is a *dag.NotFoundError,
+// too.
+type SourcesError struct {
+	CID     cid.Cid
+	Answers []string // "12D3KooW…: not there"
+}
+
+func (e *SourcesError) Error() string {
+	if len(e.Answers) == 0 {
+		return fmt.Sprintf("block %s is not here, and there is nobody to ask for it", e.CID)
+	}
+	return fmt.Sprintf("block %s is not here; asked %s", e.CID, strings.Join(e.Answers, "; "))
+}
+
+func (e *SourcesError) Unwrap() error { return &dag.NotFoundError{CID: e.CID} }
+
+// maxEarly bounds the blocks that are read ahead and not asked for yet; more are
+// forgotten, and fetched when somebody wants them.
+const maxEarly = 1024
+
+// Session returns the blocks of a job. The caller closes it, before the Exchange.
+func (x *Exchange) Session(cfg SessionConfig) *Session {
+	s := &Session{x: x, local: cfg.Local, wants: map[string]*want{}}
+	s.ctx, s.stop = context.WithCancelCause(x.ctx)
+	s.AddSources(cfg.Sources...)
+	return s
+}
+
+// AddSources asks others, too. Those that are known, and this peer itself, are left out.
+func (s *Session) AddSources(peers ...peer.AddrInfo) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	known := map[peer.ID]bool{s.x.host.ID(): true}
+	for _, src := range s.sources {
+		known[src.info.ID] = true
+	}
+	for _, p := range peers {
+		if !known[p.ID] {
+			known[p.ID] = true
+			s.sources = append(s.sources, &source{session: s, info: p, average: firstAverage})
+		}
+	}
+}
+
+// Close gives up what is being fetched and waits for it. Every later Get that would
+// have to fetch is an error.
+func (s *Session) Close() {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.stop(errSessionClosed)
+	s.running.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, w := range s.wants {
+		s.finish(w, dag.Block{}, errSessionClosed)
+	}
+}
+
+var errSessionClosed = errors.New("the session is closed")
+
+// Fetched returns what came from the sources so far.
+func (s *Session) Fetched() Fetched {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.fetched
+	if s.waiting > 0 {
+		f.Waited += time.Since(s.since)
+	}
+	return f
+}
+
+// Get returns the block named c, fetched if it is not here. The error is a *SourcesError
+// when nobody has it.
+func (s *Session) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	b, err := s.local.Get(ctx, c)
+	var missing *dag.NotFoundError
+	if !errors.As(err, &missing) {
+		return b, err
+	}
+	w, err := s.want(c)
+	if err != nil {
+		return dag.Block{}, err
+	}
+	defer s.unwait(w)
+	select {
+	case <-w.done:
+		return w.block, w.err
+	case <-ctx.Done():
+		return dag.Block{}, context.Cause(ctx)
+	}
+}
+
+// Has reports whether Get would find c: whether it is here, or a source says that it
+// has it. Over bitswap that is known when the block is here.
+func (s *Session) Has(ctx context.Context, c cid.Cid) (bool, error) {
+	held, err := s.local.Has(ctx, c)
+	if held || err != nil {
+		return held, err
+	}
+	held, deaf, err := s.askAll(ctx, c)
+	if held || err != nil || !deaf || s.x.bitswap == nil {
+		return held, err
+	}
+	_, err = s.Get(ctx, c)
+	var missing *dag.NotFoundError
+	if errors.As(err, &missing) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// askAll asks all sources at once whether they have c; deaf says that some of them do
+// not speak the own protocol.
+func (s *Session) askAll(ctx context.Context, c cid.Cid) (held, deaf bool, err error) {
+	s.mu.Lock()
+	sources := s.sources // only appended to
+	s.mu.Unlock()
+	type answer struct {
+		held []bool
+		err  error
+	}
+	answers := make(chan answer, len(sources))
+	asking, enough := context.WithCancel(ctx)
+	var running sync.WaitGroup
+	defer running.Wait()
+	defer enough()
+	for _, src := range sources {
+		running.Go(func() {
+			held, err := s.x.Have(asking, src.info, []cid.Cid{c})
+			answers <- answer{held, err}
+		})
+	}
+	for range sources {
+		a := <-answers
+		deaf = deaf || errors.Is(a.err, errNotSpoken)
+		if a.err == nil && a.held[0] {
+			return true, deaf, nil
+		}
+	}
+	if ctx.Err() != nil {
+		return false, deaf, context.Cause(ctx)
+	}
+	return false, deaf, nil
+}
+
+// Put puts blocks here.
+func (s *Session) Put(ctx context.Context, bs ...dag.Block) error { return s.local.Put(ctx, bs...) }
+
+// Size returns the size of a block that is here; of another it is a *dag.NotFoundError.
+func (s *Session) Size(ctx context.Context, c cid.Cid) (int64, error) {
+	if z, ok := s.local.(dag.Sizer); ok {
+		return z.Size(ctx, c)
+	}
+	b, err := s.local.Get(ctx, c)
+	return int64(len(b.Data())), err
+}
+
+// Prefetch asks for blocks that will be wanted soon, in their order, and returns at
+// once. Those that are here, and those that nobody has, are forgotten.
+func (s *Session) Prefetch(ctx context.Context, cids []cid.Cid) {
+	for _, c := range cids {
+		if dag.IsIdentity(c) {
+			continue
+		}
+		s.mu.Lock()
+		_, asked := s.wants[c.KeyString()]
+		s.mu.Unlock()
+		if asked {
+			continue
+		}
+		if held, err := s.local.Has(ctx, c); held || err != nil {
+			continue
+		}
+		s.mu.Lock()
+		if _, asked := s.wants[c.KeyString()]; !asked && !s.closed && len(s.early) < maxEarly {
+			w := newWant(c)
+			s.wants[c.KeyString()] = w
+			s.early = append(s.early, w)
+		}
+		s.mu.Unlock()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.dispatch()
+}
+
+// want is a block that is being fetched.
+type want struct {
+	cid     cid.Cid
+	done    chan struct{} // closed when block or err is set
+	block   dag.Block
+	err     error
+	waiters int
+	tried   map[*source]string // who was asked in vain, and what came of it
+}
+
+func newWant(c cid.Cid) *want {
+	return &want{cid: c, done: make(chan struct{}), tried: map[*source]string{}}
+}
+
+// want joins who waits for c, and asks for it if nobody has.
+func (s *Session) want(c cid.Cid) (*want, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errSessionClosed
+	}
+	w, asked := s.wants[c.KeyString()]
+	if !asked {
+		w = newWant(c)
+		s.wants[c.KeyString()] = w
+		s.urgent = append(s.urgent, w)
+	} else if i := indexOf(s.early, w); i >= 0 {
+		s.early = append(s.early[:i], s.early[i+1:]...)
+		s.urgent = append(s.urgent, w)
+	}
+	w.waiters++
+	if s.waiting++; s.waiting == 1 {
+		s.since = time.Now()
+	}
+	s.dispatch()
+	return w, nil
+}
+
+func (s *Session) unwait(w *want) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	w.waiters--
+	if s.waiting--; s.waiting == 0 {
+		s.fetched.Waited += time.Since(s.since)
+	}
+}
+
+func indexOf(list []*want, w *want) int {
+	for i, o := range list {
+		if o == w {
+			return i
+		}
+	}
+	return -1
+}
+
+// dispatch hands wants to sources that have room. s.mu is held.
+func (s *Session) dispatch() {
+	if s.closed {
+		return // Close ends all wants
+	}
+	s.urgent = s.assign(s.urgent, true)
+	s.early = s.assign(s.early, false)
+}
+
+// assign returns those that wait on. s.mu is held.
+func (s *Session) assign(list []*want, urgent bool) []*want {
+	var rest []*want
+	for i, w := range list {
+		best, later := s.choose(w, urgent)
+		switch {
+		case best != nil:
+			best.take(w)
+		case later && !urgent: // no source has room: none has for the others
+			return append(rest, list[i:]...)
+		case later:
+			rest = append(rest, w)
+		default:
+			s.finish(w, dag.Block{}, s.notFound(w))
+		}
+	}
+	return rest
+}
+
+// choose returns the source that shall be asked for w, the least busy; nil with later
+// true when one may be asked that has no room now. s.mu is held.
+func (s *Session) choose(w *want, urgent bool) (best *source, later bool) {
+	now := time.Now()
+	for _, src := range s.sources {
+		if _, tried := w.tried[src]; tried {
+			continue
+		}
+		if why := src.unfit(now); why != "" {
+			w.tried[src] = why
+			continue
+		}
+		if !src.room(urgent) {
+			later = true
+			continue
+		}
+		if best == nil || src.pending() < best.pending() {
+			best = src
+		}
+	}
+	return best, later
+}
+
+// notFound says whom w was asked of. s.mu is held.
+func (s *Session) notFound(w *want) error {
+	e := &SourcesError{CID: w.cid}
+	for _, src := range s.sources {
+		if why, ok := w.tried[src]; ok {
+			e.Answers = append(e.Answers, fmt.Sprintf("%s: %s", src.info.ID, why))
+		}
+	}
+	return e
+}
+
+// finish ends w for all who wait. s.mu is held.
+func (s *Session) finish(w *want, b dag.Block, err error) {
+	if s.wants[w.cid.KeyString()] != w {
+		return
+	}
+	delete(s.wants, w.cid.KeyString())
+	w.block, w.err = b, err
+	close(w.done)
+}
+
+// arrived keeps a block that was checked.
+func (s *Session) arrived(src *source, w *want, b dag.Block) {
+	err := s.local.Put(s.ctx, b)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.finish(w, dag.Block{}, fmt.Errorf("keep what was fetched: %w", err))
+	} else {
+		s.fetched.Blocks++
+		s.fetched.Bytes += int64(len(b.Data()))
+		s.finish(w, b, nil)
+	}
+	s.dispatch()
+}
+
+// refused takes note that src does not give ws, and asks others.
+func (s *Session) refused(src *source, why string, ws ...*want) {
+	s.mu.Lock()
+	for _, w := range ws {
+		w.tried[src] = why
+	}
+	s.mu.Unlock()
+	s.requeue(ws...)
+}
+
+// requeue asks anew, before all others.
+func (s *Session) requeue(ws ...*want) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var urgent, early []*want
+	for _, w := range ws {
+		if w.waiters > 0 {
+			urgent = append(urgent, w)
+		} else {
+			early = append(early, w)
+		}
+	}
+	s.urgent = append(urgent, s.urgent...)
+	s.early = append(early, s.early...)
+	s.dispatch()
+}

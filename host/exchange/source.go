@@ -1,0 +1,428 @@
+package exchange
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/multiformats/go-multistream"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// firstAverage is what a block is taken to weigh before one came, in bytes.
+const firstAverage = 256 << 10
+
+// Bounds of what is asked of one source and not answered, in blocks.
+const (
+	minPending = 4
+	maxPending = 512
+	urgentRoom = 64 // more than that for blocks that somebody waits for
+)
+
+// source is a peer that a Session asks. Its fields are guarded by the session's mutex.
+type source struct {
+	session *Session
+	info    peer.AddrInfo
+
+	link    *link // open stream; nil: none
+	asked   int   // wants that it has and has not answered
+	average int64 // bytes of a block, of those that came lately
+	liar    bool
+	failed  string    // why the stream broke last
+	until   time.Time // not asked before
+	streak  int       // failures in a row
+}
+
+// unfit says why src is not asked now, or "".
+func (src *source) unfit(now time.Time) string {
+	if src.liar || now.Before(src.until) {
+		return src.failed
+	}
+	return ""
+}
+
+// room reports whether src may be asked for one more block.
+func (src *source) room(urgent bool) bool {
+	n := int(min(max(src.session.x.cfg.Window/src.average, minPending), maxPending))
+	if urgent {
+		n += urgentRoom
+	}
+	return src.asked < n
+}
+
+func (src *source) pending() int { return src.asked }
+
+// take asks src for w.
+func (src *source) take(w *want) {
+	src.asked++
+	if src.link == nil {
+		src.link = newLink(src)
+		src.session.running.Go(src.link.run)
+	}
+	src.link.queue = append(src.link.queue, w)
+	select {
+	case src.link.more <- struct{}{}:
+	default:
+	}
+}
+
+// link is a stream to a source: one goroutine asks, one receives.
+type link struct {
+	src    *source
+	s      *Session
+	ctx    context.Context
+	cancel context.CancelCauseFunc
+	more   chan struct{} // of capacity one: queue has grown
+
+	// Guarded by the session's mutex.
+	queue   []*want   // to ask for
+	waiting []*want   // asked for, in the order of the answers
+	moved   time.Time // when an answer came last, or waiting became not empty
+
+	checks chan struct{} // a token for each block that is being hashed
+}
+
+func newLink(src *source) *link {
+	l := &link{src: src, s: src.session, more: make(chan struct{}, 1), checks: make(chan struct{}, 4)}
+	l.ctx, l.cancel = context.WithCancelCause(src.session.ctx)
+	return l
+}
+
+// errIdle ends a link that nobody needs.
+var errIdle = errors.New("idle")
+
+// errStalled says that a source answers nothing.
+var errStalled = errors.New("silent")
+
+// lieError says that a source gave something else than it was asked for.
+type lieError struct{ err error }
+
+func (e *lieError) Error() string { return e.err.Error() }
+func (e *lieError) Unwrap() error { return e.err }
+
+// run serves the link to its end, and hands what it did not get to other sources.
+func (l *link) run() {
+	err := l.converse()
+	l.cancel(err)
+	l.end(err)
+}
+
+func (l *link) converse() error {
+	x := l.s.x
+	ctx, cancel := context.WithTimeout(l.ctx, x.cfg.Dial)
+	st, err := x.dial(ctx, l.src.info)
+	cancel()
+	if errors.Is(err, errNotSpoken) && x.bitswap != nil {
+		return l.bitswap()
+	}
+	if err != nil {
+		return err
+	}
+	defer st.Reset()
+	defer context.AfterFunc(l.ctx, func() { st.Reset() })()
+	var running sync.WaitGroup
+	running.Go(func() { l.cancel(l.receive(st)) })
+	err = l.ask(st)
+	l.cancel(err)
+	st.Reset()
+	running.Wait()
+	return context.Cause(l.ctx)
+}
+
+// ask sends what is queued, and watches over the answers.
+func (l *link) ask(st network.Stream) error {
+	cfg := l.s.x.cfg
+	idle := time.NewTimer(cfg.Idle)
+	defer idle.Stop()
+	watch := time.NewTicker(max(cfg.Stall/4, time.Millisecond))
+	defer watch.Stop()
+	for {
+		cids := l.next()
+		if len(cids) > 0 {
+			b, err := request{opWant, cids}.encode()
+			if err != nil {
+				return err
+			}
+			st.SetWriteDeadline(time.Now().Add(cfg.Stall))
+			if _, err := st.Write(appendFrame(nil, b)); err != nil {
+				return fmt.Errorf("ask: %w", err)
+			}
+			idle.Reset(cfg.Idle)
+			continue
+		}
+		select {
+		case <-l.more:
+		case <-idle.C:
+			if l.release() {
+				return errIdle
+			}
+			idle.Reset(cfg.Idle)
+		case now := <-watch.C:
+			if l.stalled(now) {
+				return fmt.Errorf("%w for %s", errStalled, cfg.Stall)
+			}
+		case <-l.ctx.Done():
+			return context.Cause(l.ctx)
+		}
+	}
+}
+
+// next takes what the next request asks for.
+func (l *link) next() []cid.Cid {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	n := min(len(l.queue), maxCIDs/2)
+	if n > 0 && len(l.waiting) == 0 {
+		l.moved = time.Now()
+	}
+	cids := make([]cid.Cid, n)
+	for i, w := range l.queue[:n] {
+		cids[i] = w.cid
+	}
+	l.waiting = append(l.waiting, l.queue[:n]...)
+	l.queue = l.queue[n:]
+	return cids
+}
+
+// stalled reports whether answers are due and none has come for too long.
+func (l *link) stalled(now time.Time) bool {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	if len(l.checks) == cap(l.checks) { // it is this end that is slow
+		l.moved = now
+	}
+	return len(l.waiting) > 0 && now.Sub(l.moved) > l.s.x.cfg.Stall
+}
+
+// release parts the link from its source, unless it is needed.
+func (l *link) release() bool {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	if len(l.queue)+len(l.waiting) > 0 {
+		return false
+	}
+	if l.src.link == l {
+		l.src.link = nil
+	}
+	return true
+}
+
+// receive reads answers, and hashes them a few at a time.
+func (l *link) receive(st network.Stream) error {
+	r := bufio.NewReaderSize(&progress{st, l}, 64<<10)
+	for {
+		b, err := l.answer(st, r)
+		if err != nil {
+			return err
+		}
+		w := l.head()
+		if w == nil {
+			return &lieError{errors.New("it sent something that nobody asked for")}
+		}
+		switch b[0] {
+		case isHere:
+			select {
+			case l.checks <- struct{}{}:
+			case <-l.ctx.Done():
+				l.putBack(w)
+				return context.Cause(l.ctx)
+			}
+			l.s.running.Go(func() {
+				defer func() { <-l.checks }()
+				l.check(w, b[1:])
+			})
+		case isMissing:
+			l.drop(w, "not there")
+		case isRefused:
+			l.drop(w, "refused")
+		default:
+			l.drop(w, "it broke the rules")
+			return &lieError{fmt.Errorf("an answer of kind %d", b[0])}
+		}
+	}
+}
+
+// answer reads one frame. What is asked for must begin in time, which ask watches; what
+// has begun must be whole in time.
+func (l *link) answer(st network.Stream, r *bufio.Reader) ([]byte, error) {
+	st.SetReadDeadline(time.Time{})
+	if _, err := r.Peek(1); err != nil {
+		return nil, fmt.Errorf("receive: %w", noEOF(err))
+	}
+	st.SetReadDeadline(time.Now().Add(l.s.x.cfg.Frame))
+	b, err := readFrame(r, maxAnswer)
+	if err != nil {
+		return nil, fmt.Errorf("receive: %w", err)
+	}
+	if b[0] != isHere && len(b) > 1 {
+		return nil, &lieError{errors.New("a refusal with something behind it")}
+	}
+	return b, nil
+}
+
+// progress takes note of every byte that comes.
+type progress struct {
+	r io.Reader
+	l *link
+}
+
+func (p *progress) Read(b []byte) (int, error) {
+	n, err := p.r.Read(b)
+	if n > 0 {
+		p.l.s.mu.Lock()
+		p.l.moved = time.Now()
+		p.l.s.mu.Unlock()
+	}
+	return n, err
+}
+
+// head takes the want that the next answer is for.
+func (l *link) head() *want {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	if len(l.waiting) == 0 {
+		return nil
+	}
+	w := l.waiting[0]
+	l.waiting = l.waiting[1:]
+	return w
+}
+
+// putBack undoes head, so that end finds w.
+func (l *link) putBack(w *want) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	l.waiting = append([]*want{w}, l.waiting...)
+}
+
+// check hashes what came for w.
+func (l *link) check(w *want, data []byte) {
+	b, err := dag.CheckBlock(w.cid, data)
+	if err != nil {
+		l.cancel(&lieError{err})
+		l.drop(w, "it gave something else")
+		return
+	}
+	l.settle(int64(len(data)))
+	l.s.arrived(l.src, w, b)
+}
+
+// settle counts an answer, of n bytes if it is a block.
+func (l *link) settle(n int64) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	l.src.asked--
+	if n > 0 {
+		l.src.average = max(1, (7*l.src.average+n)/8)
+	}
+	l.src.streak = 0
+}
+
+func (l *link) drop(w *want, why string) {
+	l.settle(0)
+	l.s.refused(l.src, why, w)
+}
+
+// end parts the link from its source after err, and gives its wants to others.
+func (l *link) end(err error) {
+	s := l.s
+	s.mu.Lock()
+	lost := append(l.waiting, l.queue...)
+	l.waiting, l.queue = nil, nil
+	if l.src.link == l {
+		l.src.link = nil
+	}
+	l.src.asked -= len(lost)
+	var lie *lieError
+	l.src.liar = l.src.liar || errors.As(err, &lie)
+	again := errors.Is(err, errIdle) || len(lost) == 0 && !l.src.liar // either end may close an unused stream
+	if !again {
+		l.src.failed = strings.Join(strings.Fields(err.Error()), " ") // libp2p's have many lines
+		l.src.streak = min(l.src.streak+1, 6)
+		// A stream may break because the connection did: a new one is tried at once.
+		again = l.src.streak == 1 && !l.src.liar && !errors.Is(err, errStalled)
+		if !again {
+			l.src.until = time.Now().Add(time.Second << l.src.streak)
+		}
+	}
+	why := l.src.failed
+	s.mu.Unlock()
+	if again {
+		s.requeue(lost...)
+	} else {
+		s.refused(l.src, why, lost...)
+	}
+}
+
+// errNotSpoken says that a peer does not speak the own protocol.
+var errNotSpoken = errors.New("it does not speak " + string(Protocol))
+
+// dial opens a stream to p.
+func (x *Exchange) dial(ctx context.Context, p peer.AddrInfo) (network.Stream, error) {
+	if x.host.Network().Connectedness(p.ID) != network.Connected && len(p.Addrs) > 0 {
+		if err := x.host.Connect(ctx, p); err != nil {
+			return nil, fmt.Errorf("connect: %w", err)
+		}
+	}
+	st, err := x.host.NewStream(ctx, p.ID, Protocol)
+	if errors.Is(err, multistream.ErrNotSupported[protocol.ID]{}) {
+		return nil, errNotSpoken
+	}
+	if err != nil {
+		return nil, fmt.Errorf("open a stream: %w", err)
+	}
+	return st, nil
+}
+
+// Have asks p which of at most 1,024 blocks it has, and would give. It connects if it
+// must; the caller bounds it by ctx.
+func (x *Exchange) Have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([]bool, error) {
+	held, err := x.have(ctx, p, cids)
+	if err != nil {
+		return nil, fmt.Errorf("ask peer %s what it has: %w", p.ID, err)
+	}
+	return held, nil
+}
+
+func (x *Exchange) have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([]bool, error) {
+	if len(cids) == 0 || len(cids) > maxCIDs {
+		return nil, fmt.Errorf("%d blocks, want 1 to %d", len(cids), maxCIDs)
+	}
+	ctx, cancel := context.WithTimeout(ctx, x.cfg.Dial)
+	defer cancel()
+	st, err := x.dial(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	defer st.Reset()
+	defer context.AfterFunc(ctx, func() { st.Reset() })()
+	b, err := request{opHave, cids}.encode()
+	if err != nil {
+		return nil, err
+	}
+	if _, err := st.Write(appendFrame(nil, b)); err != nil {
+		return nil, err
+	}
+	answer, err := readFrame(bufio.NewReader(st), maxCIDs)
+	if err != nil {
+		return nil, err
+	}
+	if len(answer) != len(cids) {
+		return nil, fmt.Errorf("%d answers for %d blocks", len(answer), len(cids))
+	}
+	held := make([]bool, len(cids))
+	for i, a := range answer {
+		held[i] = a == isHere
+	}
+	return held, nil
+}

@@ -1,0 +1,223 @@
+package fence
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/ipfs-liftoff/liftoff/host/smallfile"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// The folder has a key, if the fence was made here, of three lines like the repo's
+// identity, and the rest as JSON.
+const (
+	keyFile  = "key"
+	keyMagic = "liftoff fence 1"
+	maxKey   = 1 << 10
+
+	rosterFile = "roster.json"
+	maxRoster  = 16 << 20
+)
+
+// state is what a change works on: a copy, which becomes the Fence's own when it is on
+// disk.
+type state struct {
+	self, key ed25519.PrivateKey
+	me, id    job.DID
+	own       shown
+	roster    roster
+	invites   map[string]invite
+}
+
+func (r roster) clone() roster {
+	return roster{r.fence, maps.Clone(r.members), maps.Clone(r.notices)}
+}
+
+// change applies do, writes the file, and takes the result over if both went well. The
+// caller holds the lock.
+func (f *Fence) change(do func(*state) error) error {
+	if f.dir == "" {
+		return errors.New("this repo keeps no fence")
+	}
+	s := state{f.self, f.key, f.me, f.id, f.own, f.roster.clone(), maps.Clone(f.invites)}
+	if err := do(&s); err != nil {
+		return err
+	}
+	b, err := json.MarshalIndent(s.file(), "", "\t")
+	if err != nil {
+		return err
+	}
+	if len(b) >= maxRoster {
+		return fmt.Errorf("the fence's roster takes at most %d bytes", maxRoster)
+	}
+	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+		return fmt.Errorf("keep the fence: %w", err)
+	}
+	if err := smallfile.Replace(filepath.Join(f.dir, rosterFile), append(b, '\n')); err != nil {
+		return fmt.Errorf("keep the fence: %w", err)
+	}
+	f.key, f.id, f.own, f.roster, f.invites = s.key, s.id, s.own, s.roster, s.invites
+	return nil
+}
+
+// file is the form of the roster on disk. DIDs and times stand beside the envelopes for
+// people; what is read are the envelopes.
+type file struct {
+	Fence   job.DID           `json:"fence"`
+	Own     Credential        `json:"own"`
+	Members []fileMember      `json:"members"`
+	Revoked []fileNotice      `json:"revoked"`
+	Invites map[string]invite `json:"invitations"` // by the SHA-256 of the secret
+}
+
+type fileMember struct {
+	DID job.DID `json:"did"`
+	Credential
+}
+
+type fileNotice struct {
+	DID job.DID `json:"did"`
+	Notice
+}
+
+func (s *state) file() file {
+	out := file{Fence: s.id, Own: s.own.Credential, Members: []fileMember{}, Revoked: []fileNotice{}, Invites: s.invites}
+	for _, d := range slices.Sorted(maps.Keys(s.roster.members)) {
+		out.Members = append(out.Members, fileMember{d, s.roster.members[d].Credential})
+	}
+	for _, n := range s.roster.sorted() {
+		out.Revoked = append(out.Revoked, fileNotice{n.Member, n.Notice})
+	}
+	return out
+}
+
+// None returns an empty Fence that keeps nothing on disk, for a repo that neither has a
+// fence nor may join one.
+func None(self ed25519.PrivateKey) *Fence {
+	return &Fence{self: self, me: didOf(self), roster: newRoster(""), invites: map[string]invite{}}
+}
+
+// Open reads what the folder dir knows of a fence, if it is there, for the repo whose
+// key is self. A damaged file is an error: who was revoked is never forgotten silently.
+func Open(dir string, self ed25519.PrivateKey) (*Fence, error) {
+	f := None(self)
+	f.dir = dir
+	if err := f.readKey(); err != nil {
+		return nil, fmt.Errorf("read the fence's key: %w", err)
+	}
+	path := filepath.Join(dir, rosterFile)
+	b, err := smallfile.Read(path, maxRoster)
+	if errors.Is(err, fs.ErrNotExist) {
+		f.key = nil // of a fence whose making was cut short
+		return f, nil
+	}
+	if err == nil {
+		err = f.readRoster(b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%s does not describe a fence: %w", path, err)
+	}
+	return f, nil
+}
+
+func (f *Fence) readRoster(b []byte) error {
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	var in file
+	if err := d.Decode(&in); err != nil {
+		return err
+	}
+	if _, err := d.Token(); err != io.EOF {
+		return errors.New("more after the roster")
+	}
+	if in.Fence == "" {
+		f.key = nil // of a fence whose making was cut short
+		return nil
+	}
+	if f.key != nil && didOf(f.key) != in.Fence {
+		return fmt.Errorf("the key in %s is not that of the fence %s", keyFile, in.Fence)
+	}
+	own, err := in.Own.read(in.Fence)
+	if err != nil {
+		return fmt.Errorf("own membership: %w", err)
+	}
+	if own.m.Member != f.me {
+		return fmt.Errorf("own membership: it is that of %s", own.m.Member)
+	}
+	f.id, f.own, f.roster = in.Fence, own, newRoster(in.Fence)
+	for _, m := range in.Members {
+		got, err := m.read(in.Fence)
+		if err != nil {
+			return fmt.Errorf("member %s: %w", m.DID, err)
+		}
+		if got.m.Member != m.DID {
+			return fmt.Errorf("member %s: it is the membership of %s", m.DID, got.m.Member)
+		}
+		f.roster.members[m.DID] = got
+	}
+	for _, n := range in.Revoked {
+		v, err := job.DecodeRevocation(n.Revocation)
+		if err == nil && (v.Member != n.DID || v.Fence != in.Fence) {
+			err = fmt.Errorf("it is of %s, in %s", v.Member, v.Fence)
+		}
+		var d job.Membership
+		if err == nil && v.Issuer != in.Fence {
+			d, err = readDelegation(n.Delegation, in.Fence, v.Issuer, v.Issued)
+		}
+		if err != nil {
+			return fmt.Errorf("revocation of %s: %w", n.DID, err)
+		}
+		f.roster.notices[noticeKey{v.Member, v.Issuer}] = notice{n.Notice, v, d}
+	}
+	if in.Invites != nil {
+		f.invites = in.Invites
+	}
+	return nil
+}
+
+func (f *Fence) keepKey(key ed25519.PrivateKey) error {
+	content := fmt.Sprintf("%s\n%s\n%s\n", keyMagic, didOf(key), base64.StdEncoding.EncodeToString(key.Seed()))
+	err := os.MkdirAll(f.dir, 0o700)
+	if err == nil {
+		err = smallfile.Replace(filepath.Join(f.dir, keyFile), []byte(content))
+	}
+	if err != nil {
+		return fmt.Errorf("keep the fence's key: %w", err)
+	}
+	return nil
+}
+
+func (f *Fence) readKey() error {
+	b, err := smallfile.Read(filepath.Join(f.dir, keyFile), maxKey)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	lines := strings.Split(string(b), "\n")
+	if len(lines) != 4 || lines[0] != keyMagic || lines[3] != "" {
+		return errors.New("it is not three lines that begin with " + keyMagic)
+	}
+	seed, err := base64.StdEncoding.Strict().DecodeString(lines[2])
+	if err != nil || len(seed) != ed25519.SeedSize {
+		return errors.New("it holds no key")
+	}
+	key := ed25519.NewKeyFromSeed(seed)
+	if string(didOf(key)) != lines[1] {
+		return errors.New("its key is not that of the did:key in it")
+	}
+	f.key = key
+	return nil
+}

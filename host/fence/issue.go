@@ -1,0 +1,229 @@
+package fence
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// Invitation says whom a token lets in.
+type Invitation struct {
+	Role    job.Role      // "": RoleMember; RoleAdmin needs the fence's key
+	Uses    int           // how many may join by it; 0: one
+	Expires time.Duration // from now; 0: DefaultInvitation
+}
+
+// invite is an invitation that was made here.
+type invite struct {
+	Role    job.Role  `json:"role"`
+	Uses    int       `json:"uses"` // left
+	Expires time.Time `json:"expires"`
+}
+
+// ErrInvitation says that a secret opens nothing: it was never given out, was used up,
+// or came too late. Which of them is not told.
+var ErrInvitation = errors.New("the invitation is unknown, used up or expired")
+
+const maxUses = 10_000
+
+// Invite makes an invitation and returns its secret, of which only a hash is kept.
+func (f *Fence) Invite(i Invitation, now time.Time) (secret [16]byte, err error) {
+	if i.Role == "" {
+		i.Role = job.RoleMember
+	}
+	if i.Uses == 0 {
+		i.Uses = 1
+	}
+	if i.Expires == 0 {
+		i.Expires = DefaultInvitation
+	}
+	if i.Uses < 0 || i.Uses > maxUses || i.Expires < 0 || i.Expires > MembershipLife {
+		return secret, fmt.Errorf("an invitation has 1 to %d uses and lasts at most %s", maxUses, MembershipLife)
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if secret, err = newSecret(); err != nil {
+		return secret, fmt.Errorf("make an invitation: %w", err)
+	}
+	err = f.change(func(s *state) error {
+		if err := s.admin(now); err != nil {
+			return err
+		}
+		if i.Role == job.RoleAdmin && s.key == nil {
+			return errors.New("only the repo that holds the fence's key can invite an admin")
+		}
+		maps.DeleteFunc(s.invites, func(_ string, i invite) bool { return now.After(i.Expires) })
+		if len(s.invites) >= maxInvites {
+			return fmt.Errorf("%d invitations are open, at most %d", len(s.invites), maxInvites)
+		}
+		s.invites[hashOf(secret)] = invite{i.Role, i.Uses, now.Add(i.Expires).UTC()}
+		return nil
+	})
+	return secret, err
+}
+
+// Redeem gives member a credential for a secret, whose use is on disk before it returns.
+// The error is ErrInvitation for any secret that opens nothing.
+func (f *Fence) Redeem(secret [16]byte, member job.DID, now time.Time) (c Credential, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	h := hashOf(secret)
+	i, ok := f.invites[h]
+	if !ok || now.After(i.Expires) {
+		return c, ErrInvitation
+	}
+	err = f.change(func(s *state) error {
+		if err := s.admin(now); err != nil {
+			return err
+		}
+		got, err := s.issue(member, i.Role, now)
+		if err != nil {
+			return err
+		}
+		c = got.Credential
+		if i.Uses--; i.Uses > 0 {
+			s.invites[h] = i
+		} else {
+			delete(s.invites, h)
+		}
+		return s.remember(got, now)
+	})
+	return c, err
+}
+
+// Due reports whether this repo's membership ends within RenewBefore.
+func (f *Fence) Due(now time.Time) bool {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.id != "" && now.Add(RenewBefore).UnixMilli() >= f.own.m.Expires
+}
+
+// Renew gives a member whose membership ends within RenewBefore a new one of the same
+// role. Admins are renewed by the fence's key alone. The repo that holds the fence's key
+// renews itself by it.
+func (f *Fence) Renew(member job.DID, now time.Time) (c Credential, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	old, ok := f.roster.members[member]
+	if !ok {
+		return c, fmt.Errorf("%s is no member", member)
+	}
+	err = f.change(func(s *state) error {
+		if err := s.admin(now); err != nil {
+			return err
+		}
+		err := s.roster.holds(old, now)
+		switch m := old.m; {
+		case err != nil && (member != s.me || s.key == nil || errors.Is(err, ErrRevoked)):
+			return err
+		case now.Add(RenewBefore).UnixMilli() < m.Expires:
+			return fmt.Errorf("the membership lasts until %s: renew it in its last 30 days", time.UnixMilli(m.Expires).UTC().Format(time.DateOnly))
+		case m.Role == job.RoleAdmin && s.key == nil:
+			return errors.New("only the repo that holds the fence's key renews an admin")
+		case member == s.me && s.key == nil:
+			return errors.New("another admin renews this one")
+		}
+		got, err := s.issue(member, old.m.Role, now)
+		if err != nil {
+			return err
+		}
+		c = got.Credential
+		if member == s.me {
+			s.own = got
+		}
+		return s.remember(got, now)
+	})
+	return c, err
+}
+
+// Revoke ends the membership of a member, and, of an admin, those that it issued. It
+// returns what is to be told to the others. Who was revoked can be invited again.
+func (f *Fence) Revoke(member job.DID, now time.Time) (all []Notice, err error) {
+	if _, err := member.Key(); err != nil {
+		return nil, err
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	err = f.change(func(s *state) error {
+		if err := s.admin(now); err != nil {
+			return err
+		}
+		if member == s.me {
+			return errors.New("an admin does not revoke itself")
+		}
+		admin := s.roster.members[member].m.Role == job.RoleAdmin
+		if admin && s.key == nil {
+			return errors.New("only the repo that holds the fence's key revokes an admin")
+		}
+		// What a revoked admin has revoked would be void: it stays, in the fence's name.
+		inherited := []job.DID{}
+		for k := range s.roster.notices {
+			if admin && k.issuer == member {
+				inherited = append(inherited, k.member)
+			}
+		}
+		for _, d := range append(inherited, member) {
+			n, err := s.revoke(d, now)
+			if err != nil {
+				return err
+			}
+			all = append(all, n)
+		}
+		return nil
+	})
+	return all, err
+}
+
+func (s *state) revoke(member job.DID, now time.Time) (Notice, error) {
+	key, delegation := s.key, []byte(nil)
+	if key == nil {
+		key, delegation = s.self, s.own.Membership
+	}
+	v := job.Revocation{Fence: s.id, Member: member, Seq: uint64(now.UnixMilli()), Issued: now.UnixMilli()}
+	for _, n := range s.roster.notices {
+		if n.Issuer == didOf(key) && n.Seq >= v.Seq {
+			v.Seq = n.Seq + 1
+		}
+	}
+	b, err := v.Sign(key)
+	if err != nil {
+		return Notice{}, err
+	}
+	n := Notice{b, delegation}
+	if _, err := s.roster.add(n, now); err != nil {
+		return Notice{}, err
+	}
+	return n, nil
+}
+
+// Heed takes in a revocation that a peer passed on. It reports whether it says anything
+// new, and so is to be passed on.
+func (f *Fence) Heed(n Notice, now time.Time) (fresh bool, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.id == "" {
+		return false, ErrNoFence
+	}
+	r := f.roster.clone()
+	if fresh, err = r.add(n, now); !fresh || err != nil {
+		return false, err
+	}
+	return true, f.change(func(s *state) error {
+		s.roster = r
+		return nil
+	})
+}
+
+// Notices returns the revocations that hold, and a digest that is equal for equal ones.
+func (f *Fence) Notices() ([]Notice, [32]byte) {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	all := make([]Notice, 0, len(f.roster.notices))
+	for _, n := range f.roster.sorted() {
+		all = append(all, n.Notice)
+	}
+	return all, f.roster.digest()
+}

@@ -1,0 +1,186 @@
+package fence
+
+import (
+	"bytes"
+	"cmp"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// Notice is a revocation as it travels: the envelope of a job.Revocation, and, if an
+// admin issued it, the envelope of the admin's membership.
+type Notice struct {
+	Revocation []byte
+	Delegation []byte // empty if the fence's key issued Revocation
+}
+
+// Bounds of what is remembered of others, so that no admin can fill a disk.
+const (
+	maxMembers   = 4096
+	maxNotices   = 1024
+	maxPerIssuer = 512
+)
+
+// revocationLife is how long a revocation is kept: then every membership that it ended
+// has expired.
+const revocationLife = job.MaxMembershipLife*time.Millisecond + 2*Skew
+
+// roster is the members and revocations of one fence that were seen. What it comes to
+// does not depend on the order in which they were seen.
+type roster struct {
+	fence   job.DID
+	members map[job.DID]shown
+	notices map[noticeKey]notice
+}
+
+type noticeKey struct{ member, issuer job.DID }
+
+// notice is one whose signatures were checked.
+type notice struct {
+	Notice
+	job.Revocation
+	d job.Membership // the delegation; zero if the fence's key issued it
+}
+
+func newRoster(fence job.DID) roster {
+	return roster{fence, map[job.DID]shown{}, map[noticeKey]notice{}}
+}
+
+// check returns what c proves at now. Its member is not compared with anybody.
+func (r *roster) check(c Credential, now time.Time) (shown, error) {
+	s, err := c.read(r.fence)
+	if err == nil {
+		err = r.holds(s, now)
+	}
+	return s, err
+}
+
+// holds reports why s proves nothing at now.
+func (r *roster) holds(s shown, now time.Time) error {
+	if err := current(s.m, now); err != nil {
+		return err
+	}
+	if err := r.revoked(s.m); err != nil {
+		return err
+	}
+	if s.m.Issuer != r.fence {
+		if err := r.revoked(s.d); err != nil {
+			return fmt.Errorf("who issued the membership: %w", err)
+		}
+	}
+	return nil
+}
+
+// ErrRevoked says that a member was sent away.
+var ErrRevoked = errors.New("the membership was revoked")
+
+// revoked reports whether m was.
+func (r *roster) revoked(m job.Membership) error {
+	if n, ok := r.notices[noticeKey{m.Member, r.fence}]; ok && n.Issued >= m.Issued {
+		return ErrRevoked
+	}
+	if m.Role == job.RoleAdmin {
+		return nil // only the fence's key revokes an admin
+	}
+	for k, n := range r.notices {
+		if k.member == m.Member && n.Issued >= m.Issued {
+			return ErrRevoked
+		}
+	}
+	return nil
+}
+
+// add takes a notice in and reports whether it says anything new. One whose work is done
+// is no error.
+func (r *roster) add(n Notice, now time.Time) (bool, error) {
+	v, err := job.DecodeRevocation(n.Revocation)
+	if err != nil {
+		return false, err
+	}
+	switch {
+	case v.Fence != r.fence:
+		return false, fmt.Errorf("a revocation of another fence, %s", v.Fence)
+	case v.Issued > now.Add(Skew).UnixMilli():
+		return false, errors.New("a revocation from the future: is the clock right?")
+	case expired(v, now):
+		return false, nil
+	}
+	k := noticeKey{v.Member, v.Issuer}
+	if old, ok := r.notices[k]; ok && old.Seq >= v.Seq {
+		return false, nil
+	}
+	if v.Issuer == r.fence && len(n.Delegation) > 0 {
+		return false, errors.New("revocation: a delegation that nothing needs")
+	}
+	var d job.Membership
+	if v.Issuer != r.fence {
+		d, err = readDelegation(n.Delegation, r.fence, v.Issuer, v.Issued)
+		if err == nil {
+			err = r.revoked(d)
+		}
+		if err != nil {
+			return false, fmt.Errorf("revocation: %w", err)
+		}
+	}
+	r.expire(now)
+	if err := r.room(k); err != nil {
+		return false, err
+	}
+	r.notices[k] = notice{n, v, d}
+	r.purge()
+	return true, nil
+}
+
+func (r *roster) room(k noticeKey) error {
+	if _, ok := r.notices[k]; ok || k.issuer == r.fence {
+		return nil
+	}
+	of := 0
+	for o := range r.notices {
+		if o.issuer == k.issuer {
+			of++
+		}
+	}
+	if len(r.notices) >= maxNotices || of >= maxPerIssuer {
+		return fmt.Errorf("revocation: %s issued too many", k.issuer)
+	}
+	return nil
+}
+
+// purge drops what admins said that are none any more.
+func (r *roster) purge() {
+	maps.DeleteFunc(r.notices, func(k noticeKey, n notice) bool {
+		return k.issuer != r.fence && r.revoked(n.d) != nil
+	})
+}
+
+// expire drops what holds no more.
+func (r *roster) expire(now time.Time) {
+	maps.DeleteFunc(r.notices, func(_ noticeKey, n notice) bool { return expired(n.Revocation, now) })
+}
+
+func expired(v job.Revocation, now time.Time) bool {
+	return now.Sub(time.UnixMilli(v.Issued)) > revocationLife
+}
+
+// sorted returns the notices in an order that depends on nothing but them.
+func (r *roster) sorted() []notice {
+	return slices.SortedFunc(maps.Values(r.notices), func(a, b notice) int {
+		return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.Issuer, b.Issuer), bytes.Compare(a.Notice.Revocation, b.Notice.Revocation))
+	})
+}
+
+// digest is equal for equal notices.
+func (r *roster) digest() [32]byte {
+	h := sha256.New()
+	for _, n := range r.sorted() {
+		h.Write([]byte(job.CIDOf(n.Notice.Revocation).KeyString()))
+	}
+	return [32]byte(h.Sum(nil))
+}

@@ -1,0 +1,247 @@
+package host
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	pubsub "github.com/libp2p/go-libp2p-pubsub"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// The topics. What is gossiped binds nobody: a hint that is lost is replaced by the next,
+// and what matters is said again over a stream.
+const (
+	capacityTopic = "/liftoff/capacity/1"
+	jobsTopic     = "/liftoff/jobs/1"
+)
+
+const (
+	maxGossip   = 64 << 10 // bytes of a frame of gossipsub
+	clockSkew   = 5 * time.Minute
+	maxWaiting  = 256 // announces that wait for answers
+	maxToAnswer = 64  // announces that wait to be looked at
+)
+
+// gossip is this peer's part of gossipsub.
+type gossip struct {
+	p        *Peer
+	capacity *pubsub.Topic
+	jobs     *pubsub.Topic
+	lookups  chan lookup
+	heard    chan announced
+	authors  authors
+
+	mu      sync.Mutex
+	waiting map[string]func(peer.ID) // by the announce's CID
+}
+
+type announced struct {
+	cid cid.Cid
+	job.Announce
+}
+
+// newGossip joins the topics. What runs in the background ends with p.ctx.
+func newGossip(p *Peer) (*gossip, error) {
+	g := &gossip{
+		p: p, lookups: make(chan lookup, maxLookups), heard: make(chan announced, maxToAnswer),
+		waiting: map[string]func(peer.ID){},
+	}
+	ps, err := pubsub.NewGossipSub(p.ctx, p.host,
+		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
+		pubsub.WithMaxMessageSize(maxGossip),
+		pubsub.WithFloodPublish(false),
+		pubsub.WithPeerExchange(false),
+		pubsub.WithPeerOutboundQueueSize(64),
+		pubsub.WithValidateWorkers(1),
+		pubsub.WithValidateQueueSize(128),
+		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(capacityTopic, jobsTopic), 8)),
+		pubsub.WithPeerFilter(func(id peer.ID, _ string) bool { return p.door.gossips(p.door.relation(id)) }),
+		pubsub.WithPeerScore(scores()),
+		pubsub.WithLogger(p.cfg.Log), pubsub.WithRPCLogger(p.cfg.Log),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("start gossip: %w", err)
+	}
+	if g.capacity, err = g.join(ps, capacityTopic, g.checkHint); err != nil {
+		return nil, err
+	}
+	if g.jobs, err = g.join(ps, jobsTopic, g.checkJobs); err != nil {
+		return nil, err
+	}
+	p.start(g.lookUp)
+	p.start(g.answer)
+	return g, nil
+}
+
+// join subscribes to a topic. What is delivered was dealt with when it was validated.
+func (g *gossip) join(ps *pubsub.PubSub, name string, check pubsub.ValidatorEx) (*pubsub.Topic, error) {
+	if err := ps.RegisterTopicValidator(name, check, pubsub.WithValidatorInline(true)); err != nil {
+		return nil, fmt.Errorf("topic %s: %w", name, err)
+	}
+	t, err := ps.Join(name)
+	if err != nil {
+		return nil, fmt.Errorf("topic %s: %w", name, err)
+	}
+	sub, err := t.Subscribe(pubsub.WithBufferSize(64))
+	if err != nil {
+		return nil, fmt.Errorf("topic %s: %w", name, err)
+	}
+	g.p.start(func() {
+		defer sub.Cancel()
+		for {
+			if _, err := sub.Next(g.p.ctx); err != nil {
+				return
+			}
+		}
+	})
+	return t, nil
+}
+
+// scores says what a peer loses by sending what is invalid: after three such messages it
+// is not listened to any more, for some minutes. Rates are low, so nothing is lost by
+// being slow.
+func scores() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
+	topic := func() *pubsub.TopicScoreParams {
+		return &pubsub.TopicScoreParams{
+			SkipAtomicValidation: true, TopicWeight: 1,
+			TimeInMeshWeight: 0.01, TimeInMeshQuantum: time.Minute, TimeInMeshCap: 10,
+			InvalidMessageDeliveriesWeight: -20, InvalidMessageDeliveriesDecay: 0.97,
+		}
+	}
+	return &pubsub.PeerScoreParams{
+			SkipAtomicValidation: true,
+			Topics:               map[string]*pubsub.TopicScoreParams{capacityTopic: topic(), jobsTopic: topic()},
+			AppSpecificScore:     func(peer.ID) float64 { return 0 },
+			// Grafting too early and promises that are not kept.
+			BehaviourPenaltyWeight: -5, BehaviourPenaltyThreshold: 6, BehaviourPenaltyDecay: 0.9,
+			DecayInterval: 10 * time.Second, DecayToZero: 0.1, RetainScore: 10 * time.Minute,
+		}, &pubsub.PeerScoreThresholds{
+			GossipThreshold: -20, PublishThreshold: -80, GraylistThreshold: -160,
+		}
+}
+
+// checkHint validates a message of the capacity topic.
+func (g *gossip) checkHint(_ context.Context, from peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+	author := m.GetFrom()
+	if author == g.p.id {
+		return pubsub.ValidationAccept
+	}
+	if len(m.Data) > job.MaxHint {
+		return pubsub.ValidationReject
+	}
+	h, err := job.DecodeHint(m.Data)
+	if err != nil {
+		return pubsub.ValidationReject
+	}
+	if !g.p.door.gossips(g.p.door.relation(author)) {
+		g.want(author, h.Capacity, from)
+		return pubsub.ValidationIgnore
+	}
+	now := g.p.cfg.Now()
+	if !g.authors.hint(author, now) || !g.p.table.hintOf(author, h, now) {
+		return pubsub.ValidationIgnore
+	}
+	if !g.p.table.has(author, h.Capacity) || g.p.lost(author) {
+		g.want(author, h.Capacity, from)
+	}
+	g.p.changed()
+	return pubsub.ValidationAccept
+}
+
+// want asks for what is not known of an author, unless too much is being asked already.
+func (g *gossip) want(author peer.ID, c cid.Cid, from peer.ID) {
+	if !g.authors.question(author, g.p.cfg.Now()) {
+		return
+	}
+	select {
+	case g.lookups <- lookup{author, c, from}:
+	default: // its next hint asks again
+	}
+}
+
+func (g *gossip) lookUp() {
+	for {
+		select {
+		case <-g.p.ctx.Done():
+			return
+		case l := <-g.lookups:
+			g.p.lookUp(g.p.ctx, l)
+		}
+	}
+}
+
+// checkJobs validates a message of the jobs topic: an Announce, which is a list, or an
+// Answer, which is a map.
+func (g *gossip) checkJobs(_ context.Context, _ peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+	author := m.GetFrom()
+	if author == g.p.id {
+		return pubsub.ValidationAccept
+	}
+	if len(m.Data) == 0 || len(m.Data) > job.MaxAnnounce {
+		return pubsub.ValidationReject
+	}
+	if !g.p.door.gossips(g.p.door.relation(author)) {
+		return pubsub.ValidationIgnore
+	}
+	if m.Data[0]>>5 == 5 { // a CBOR map
+		return g.checkAnswer(author, m)
+	}
+	return g.checkAnnounce(author, m)
+}
+
+func (g *gossip) checkAnnounce(author peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+	now := g.p.cfg.Now()
+	if !g.authors.announce(author, m.GetSeqno(), now) {
+		return pubsub.ValidationIgnore
+	}
+	a, err := job.DecodeAnnounce(m.Data)
+	if err != nil {
+		return pubsub.ValidationReject
+	}
+	if id, err := IDOf(a.Issuer); err != nil || id != author {
+		return pubsub.ValidationReject
+	}
+	if _, err := parseAddrs(a.Addrs); err != nil {
+		return pubsub.ValidationReject
+	}
+	if age := now.Sub(time.UnixMilli(a.Issued)); age > clockSkew || age < -clockSkew {
+		return pubsub.ValidationIgnore
+	}
+	select {
+	case g.heard <- announced{job.CIDOf(m.Data), a}:
+	default: // there are more than can be answered
+	}
+	return pubsub.ValidationAccept
+}
+
+func (g *gossip) checkAnswer(author peer.ID, m *pubsub.Message) pubsub.ValidationResult {
+	now := g.p.cfg.Now()
+	if !g.authors.answer(author, m.GetSeqno(), now) {
+		return pubsub.ValidationIgnore
+	}
+	a, err := job.DecodeAnswer(m.Data)
+	if err != nil {
+		return pubsub.ValidationReject
+	}
+	addrs, err := parseAddrs(a.Addrs)
+	if err != nil {
+		return pubsub.ValidationReject
+	}
+	g.mu.Lock()
+	found := g.waiting[a.Announce.KeyString()]
+	g.mu.Unlock()
+	if found == nil {
+		return pubsub.ValidationAccept
+	}
+	g.p.raw.Peerstore().AddAddrs(author, addrs, recordLife)
+	g.p.table.hintOf(author, a.Hint, now)
+	g.want(author, a.Hint.Capacity, m.ReceivedFrom)
+	found(author)
+	g.p.changed()
+	return pubsub.ValidationAccept
+}

@@ -1,0 +1,245 @@
+package host
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+	"unicode"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
+
+	"github.com/ipfs-liftoff/liftoff/host/fence"
+)
+
+// greetProtocol is the first stream of a connection, opened by who dialed: both show
+// their credentials, their capacity, and a digest of the revocations that they know. What
+// one lacks, and addresses of other members, follow. It is repeated about once a minute,
+// which keeps both up to date whatever gossip has lost.
+//
+//	dialer    greeting ->
+//	          <- greeting, or a refusal
+//	          extras ->
+//	          <- extras
+const greetProtocol protocol.ID = "/liftoff/greet/1"
+
+// greet greets a connected peer. A *RefusedError says that it does not want this one.
+func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+	defer cancel()
+	defer func() {
+		if err != nil {
+			err = fmt.Errorf("greet %s: %w", id, err)
+		}
+	}()
+	s, err := p.raw.NewStream(network.WithAllowLimitedConn(network.WithNoDial(ctx, "greet"), "greet"), id, greetProtocol)
+	if err != nil {
+		return err
+	}
+	defer func() { done(s, err) }()
+	s.SetDeadline(time.Now().Add(greetTimeout))
+	r := bufio.NewReader(s)
+	if err := writeFrame(s, p.greeting()); err != nil {
+		return err
+	}
+	items, err := readFrame(r, maxGreeting)
+	if err != nil {
+		return err
+	}
+	if why, ok := refusal(items); ok {
+		p.door.change(id, func(c *caller) { c.refused = why })
+		return &RefusedError{id, why}
+	}
+	credErr := p.heed(id, items)
+	p.door.change(id, func(c *caller) { c.refused = "" })
+	if p.door.relation(id) == Nobody {
+		return fmt.Errorf("it is no peer of ours: %w", credErr)
+	}
+	if err := writeFrame(s, p.extras(id, items)); err != nil {
+		return err
+	}
+	return p.readExtras(id, r)
+}
+
+// answerGreeting is the other end of greet.
+func (p *Peer) answerGreeting(s network.Stream) error {
+	id := s.Conn().RemotePeer()
+	r := bufio.NewReader(s)
+	items, err := readFrame(r, maxGreeting)
+	if err != nil {
+		return err
+	}
+	err = p.heed(id, items)
+	if p.door.relation(id) == Nobody {
+		p.cfg.Log.Info("refused a peer", "peer", id, "reason", err)
+		defer p.raw.Network().ClosePeer(id)
+		if err := writeFrame(s, []item{{itemRefusal, []byte(reason(err))}}); err != nil {
+			return err
+		}
+		s.CloseWrite()
+		_, err = io.Copy(io.Discard, io.LimitReader(s, maxGreeting)) // so that it reads the reason first
+		return err
+	}
+	if err := writeFrame(s, p.greeting()); err != nil {
+		return err
+	}
+	if err := p.readExtras(id, r); err != nil {
+		return err
+	}
+	if err := writeFrame(s, p.extras(id, items)); err != nil {
+		return err
+	}
+	if c := p.door.caller(id); c != nil {
+		c.over()
+	}
+	p.welcomed(id)
+	return nil
+}
+
+// reason makes an error a sentence that a peer may be told.
+func reason(err error) string {
+	if err == nil {
+		return "it serves only those that its owner has listed"
+	}
+	return printable(err.Error()[:min(len(err.Error()), maxReason)])
+}
+
+// greeting is what this peer says of itself.
+func (p *Peer) greeting() []item {
+	items := []item{{itemVersion, []byte{1}}}
+	if id := p.fence.ID(); id != "" {
+		c := p.fence.Own()
+		_, digest := p.fence.Notices()
+		items = append(items, item{itemFence, []byte(id)}, item{itemMembership, c.Membership}, item{itemDelegation, c.Delegation},
+			item{itemDigest, digest[:]})
+	}
+	if r := p.ownRecord(); r != nil {
+		items = append(items, item{itemAddrs, r})
+	}
+	if env, hint := p.ownHint(); env != nil {
+		items = append(items, item{itemCapacity, env}, item{itemHint, hint})
+	}
+	return items
+}
+
+// heed takes in what a peer says of itself. The error says why it is no member; what else
+// it says is checked and dropped silently if it is wrong.
+func (p *Peer) heed(id peer.ID, items []item) error {
+	did, err := DIDOf(id)
+	if err != nil {
+		return err
+	}
+	now := p.cfg.Now()
+	p.door.change(id, func(c *caller) { c.spoke = now })
+	why := errNotMember
+	switch own := p.fence.ID(); {
+	case own == "":
+		why = nil
+	case string(first(items, itemFence)) == string(own):
+		_, why = p.fence.Admit(did, credential(items), now)
+	}
+	if env := first(items, itemCapacity); env != nil {
+		p.table.capacity(did, env)
+		p.table.hint(id, first(items, itemHint), now)
+	}
+	if r := first(items, itemAddrs); r != nil {
+		if err := p.learnAddrs(r); err != nil {
+			p.cfg.Log.Debug("addresses that are not taken", "peer", id, "err", err)
+		}
+	}
+	p.changed()
+	return why
+}
+
+var errNotMember = errors.New("it serves the members of its fence, and shows no membership")
+
+func credential(items []item) fence.Credential {
+	return fence.Credential{Membership: first(items, itemMembership), Delegation: first(items, itemDelegation)}
+}
+
+// maxRecords is how many members' addresses are passed on at a greeting.
+const maxRecords = 16
+
+// extras is what a member gets after a greeting: the revocations, if it does not know the
+// same, and addresses of members.
+func (p *Peer) extras(id peer.ID, greeting []item) []item {
+	if p.door.relation(id) != Member {
+		return nil
+	}
+	var items []item
+	notices, digest := p.fence.Notices()
+	if string(first(greeting, itemDigest)) != string(digest[:]) {
+		for _, n := range notices {
+			items = append(items, item{itemRevocation, n.Revocation}, item{itemDelegation, n.Delegation})
+		}
+	}
+	return append(items, p.records(id, maxRecords)...)
+}
+
+// readExtras reads what a peer says of others. Only a member is believed, and what it
+// says is signed by those whom it is about.
+func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
+	limit := maxGreeting
+	member := p.door.relation(id) == Member
+	if member {
+		limit = maxExtras
+	}
+	items, err := readFrame(r, limit)
+	if err != nil || !member {
+		return err
+	}
+	fresh := false
+	for i, it := range items {
+		if it.kind != itemRevocation {
+			continue
+		}
+		n := fence.Notice{Revocation: it.data}
+		if i+1 < len(items) && items[i+1].kind == itemDelegation {
+			n.Delegation = items[i+1].data
+		}
+		news, err := p.fence.Heed(n, p.cfg.Now())
+		if err != nil {
+			p.cfg.Log.Debug("a revocation that does not hold", "peer", id, "err", err)
+		}
+		fresh = fresh || news
+	}
+	if fresh {
+		p.afterRevocation()
+	}
+	p.learnRecords(items)
+	return nil
+}
+
+// measure takes the round trip to id.
+func (p *Peer) measure(id peer.ID) {
+	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(network.WithNoDial(p.ctx, "ping"), "ping"), greetTimeout)
+	pings := ping.Ping(ctx, p.raw, id) // notes it in the peerstore, too
+	var best time.Duration
+	for range 2 { // the first also negotiates
+		if r := <-pings; r.Error == nil && (best == 0 || r.RTT < best) {
+			best = r.RTT
+		}
+	}
+	cancel()
+	for range pings { // until its goroutine has ended
+	}
+	if best > 0 {
+		p.door.change(id, func(c *caller) { c.rtt = best })
+	}
+}
+
+// printable replaces what could confuse a terminal.
+func printable(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
+}

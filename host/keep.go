@@ -1,0 +1,157 @@
+package host
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/proto"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// The pace of keepUp and keepDialing.
+const (
+	lookEvery   = 5 * time.Second
+	greetEvery  = time.Minute
+	saveEvery   = 5 * time.Minute
+	wantPeers   = 32 // members to be connected to, if there are as many
+	dialsAtOnce = 4
+)
+
+// keepUp repeats greetings, renews the membership, and cuts who has no business here.
+func (p *Peer) keepUp() {
+	saved := p.cfg.Now()
+	for sleep(p.ctx, lookEvery) {
+		p.cutNobodies(greetTimeout)
+		p.greetAgain()
+		p.renewSoon()
+		now := p.cfg.Now()
+		p.table.sweep(now, p.connected)
+		if now.Sub(saved) >= saveEvery {
+			saved = now
+			if err := p.book.save(); err != nil {
+				p.cfg.Log.Warn("known peers", "err", err)
+			}
+		}
+	}
+}
+
+// keepDialing dials members that it is not connected to, until there are enough.
+func (p *Peer) keepDialing() {
+	for {
+		p.dialMembers()
+		timer := time.NewTimer(lookEvery)
+		select {
+		case <-p.ctx.Done():
+			timer.Stop()
+			return
+		case <-timer.C:
+		case <-p.kick:
+			timer.Stop()
+			if !sleep(p.ctx, 100*time.Millisecond) { // several come together
+				return
+			}
+		}
+	}
+}
+
+func (p *Peer) dialMembers() {
+	have := 0
+	for id := range p.door.connected() {
+		if p.door.relation(id) == Member {
+			have++
+		}
+	}
+	if have >= wantPeers {
+		return
+	}
+	now := p.cfg.Now()
+	var wait sync.WaitGroup
+	for _, info := range p.book.due(min(dialsAtOnce, wantPeers-have), now, func(id peer.ID) bool {
+		return p.connected(id) || p.door.relation(id) != Member
+	}) {
+		wait.Go(func() {
+			ctx, cancel := context.WithTimeout(p.ctx, 2*greetTimeout)
+			defer cancel()
+			if err := p.dial(ctx, info); err != nil {
+				p.book.failed(info.ID, now)
+				p.cfg.Log.Debug("dial a member", "peer", info.ID, "err", err)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// greetAgain greets whom this peer has dialed and not greeted for a while.
+func (p *Peer) greetAgain() {
+	now := p.cfg.Now()
+	for id, c := range p.door.connected() {
+		due := c.spoke.Add(greetEvery + rand.N(greetEvery/2))
+		if !c.outward || c.spoke.IsZero() || now.Before(due) || p.door.relation(id) == Data {
+			continue
+		}
+		p.start(func() {
+			if err := p.greet(p.ctx, id); err != nil {
+				p.cfg.Log.Debug("greet again", "peer", id, "err", err)
+			}
+			p.measure(id)
+		})
+	}
+}
+
+// renewSoon renews the membership in its last thirty days, by itself if the fence's key
+// is here, else at an admin that is connected.
+func (p *Peer) renewSoon() {
+	now := p.cfg.Now()
+	if !p.fence.Due(now) {
+		return
+	}
+	if _, err := p.fence.Renew(p.DID(), now); err == nil {
+		return
+	}
+	for id := range p.door.connected() {
+		did, err := DIDOf(id)
+		if err != nil {
+			continue
+		}
+		if role, err := p.fence.Check(did, now); err != nil || role != job.RoleAdmin {
+			continue
+		}
+		if err := p.renew(p.ctx, id); err == nil {
+			return
+		} else {
+			p.cfg.Log.Debug("renew the membership", "admin", id, "err", err)
+		}
+	}
+}
+
+// relays offers members that carry connections to libp2p's relay client.
+func (p *Peer) relays(ctx context.Context, n int) <-chan peer.AddrInfo {
+	out := make(chan peer.AddrInfo, n)
+	defer close(out)
+	for id := range p.door.connected() {
+		if n == 0 {
+			break
+		}
+		hop, err := p.raw.Peerstore().SupportsProtocols(id, proto.ProtoIDv2Hop)
+		if err == nil && len(hop) > 0 && p.door.relation(id) == Member {
+			out <- p.raw.Peerstore().PeerInfo(id)
+			n--
+		}
+	}
+	return out
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+		return true
+	}
+}

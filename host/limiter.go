@@ -1,0 +1,32 @@
+package host
+
+import (
+	"sync"
+	"time"
+)
+
+// bucket is a token bucket: rate per second, and at most burst at once.
+type bucket struct {
+	rate, burst float64
+
+	mu   sync.Mutex
+	have float64
+	last time.Time
+}
+
+// take reports whether there was a token, and takes it.
+func (b *bucket) take(now time.Time) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.last.IsZero() {
+		b.have = b.burst
+	} else if d := now.Sub(b.last).Seconds(); d > 0 {
+		b.have = min(b.burst, b.have+d*b.rate)
+	}
+	b.last = now
+	if b.have < 1 {
+		return false
+	}
+	b.have--
+	return true
+}

@@ -1,0 +1,142 @@
+package market
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/maphash"
+	"io"
+	"iter"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// Bounds of a result's CAR beyond the sizes that its Outcome says.
+const (
+	carSlack   = 8 << 20 // bytes: Task, Outcome, Receipt, inner nodes of little output
+	maxPending = 1 << 21 // links that are known and not followed yet
+)
+
+// Blocks returns the blocks of the result after Done, each checked against its name as
+// it comes, and against the DAG: it is the Outcome, the Receipt, the Task, or linked to
+// by a block of the output that came before. Together they have no more bytes than the
+// Outcome says. Links into the inputs are not followed by the provider, so whether
+// everything is here is for the caller to see. The iterator ends with an error or after
+// the last block; it can be ranged over once.
+func (c *Conversation) Blocks(ctx context.Context) iter.Seq2[dag.Block, error] {
+	return func(yield func(dag.Block, error) bool) {
+		if c.done == nil {
+			yield(dag.Block{}, errors.New("no blocks before Done"))
+			return
+		}
+		stopped := errors.New("stopped")
+		in := newIncoming(c)
+		_, err := dag.ReadCAR(ctx, &chunkReader{ctx: ctx, w: c.w, left: in.limit}, func(b dag.Block) error {
+			if err := in.check(b); err != nil {
+				return &ProtocolError{c.w.peer(), err}
+			}
+			if !yield(b, nil) {
+				return stopped
+			}
+			return nil
+		})
+		if err != nil && err != stopped {
+			yield(dag.Block{}, fmt.Errorf("receive the result of peer %s: %w", c.w.peer(), err))
+		}
+	}
+}
+
+// incoming is what may still come of a result.
+type incoming struct {
+	limit   int64 // bytes of the CAR
+	closed  map[cid.Cid]bool
+	seed    maphash.Seed
+	pending map[uint64]struct{} // fingerprints of CIDs, with a secret seed
+}
+
+func newIncoming(c *Conversation) *incoming {
+	o := c.done.Outcome
+	in := &incoming{seed: maphash.MakeSeed(), pending: map[uint64]struct{}{}}
+	// UnixFS around stdout and stderr, and sections around blocks, are below a 32nd.
+	payload := min(o.Size, 1<<60) + min(o.Log, 1<<60)
+	in.limit = int64(payload + payload/32 + carSlack)
+	receipt := job.CIDOf(c.done.ReceiptBytes)
+	in.closed = map[cid.Cid]bool{c.task: true, c.done.Receipt.Outcome: true, receipt: true}
+	for _, l := range []cid.Cid{c.task, c.done.Receipt.Outcome, receipt, o.Root, o.Stdout, o.Stderr} {
+		if l.Defined() {
+			in.pending[in.fingerprint(l)] = struct{}{}
+		}
+	}
+	return in
+}
+
+func (in *incoming) fingerprint(c cid.Cid) uint64 { return maphash.String(in.seed, c.KeyString()) }
+
+// check admits b and what it links to. Task, Outcome and Receipt lead to inputs and to
+// other jobs: their links were followed where they may be.
+func (in *incoming) check(b dag.Block) error {
+	f := in.fingerprint(b.CID())
+	if _, ok := in.pending[f]; !ok {
+		return fmt.Errorf("block %s does not belong to the result, or came twice", b.CID())
+	}
+	delete(in.pending, f)
+	if in.closed[b.CID()] {
+		return nil
+	}
+	links, err := dag.Links(b)
+	var unknown *dag.UnsupportedError
+	if errors.As(err, &unknown) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if len(in.pending)+len(links) > maxPending {
+		return fmt.Errorf("more than %d links that lead nowhere", maxPending)
+	}
+	for _, l := range links {
+		in.pending[in.fingerprint(l)] = struct{}{}
+	}
+	return nil
+}
+
+// chunkReader is the bytes of chunks up to the empty one.
+type chunkReader struct {
+	ctx   context.Context // of the call that reads: io.Reader has no place for it
+	w     *wire
+	left  int64
+	chunk []byte
+	ended bool
+}
+
+func (r *chunkReader) Read(p []byte) (int, error) {
+	for len(r.chunk) == 0 {
+		if r.ended {
+			return 0, io.EOF
+		}
+		if err := r.next(); err != nil {
+			return 0, err
+		}
+	}
+	n := copy(p, r.chunk)
+	r.chunk = r.chunk[n:]
+	return n, nil
+}
+
+func (r *chunkReader) next() error {
+	b, err := r.w.read(r.ctx, MaxChunk, r.w.cfg.Frame)
+	if errors.Is(err, errNoFrame) {
+		return &SilentError{r.w.peer(), r.w.cfg.Frame}
+	}
+	if err != nil {
+		return err
+	}
+	if r.left -= int64(len(b)); r.left < 0 {
+		return &ProtocolError{r.w.peer(), errors.New("more bytes than the outcome says")}
+	}
+	r.chunk, r.ended = b, len(b) == 0
+	return nil
+}

@@ -1,0 +1,164 @@
+package market
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	p2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// Client opens conversations. Its methods may be called from several goroutines.
+type Client struct {
+	host p2phost.Host
+	cfg  Config
+}
+
+// NewClient returns the requester's side of the market on h.
+func NewClient(h p2phost.Host, cfg Config) *Client { return &Client{h, cfg.orDefault()} }
+
+// Ask opens a conversation with p and returns its Bid, which may be a refusal: then the
+// Conversation is nil, as it is with an error. Otherwise the caller closes it. The error
+// is a *ProtocolError, a *SilentError, or says why p cannot be reached; ctx should end
+// with the window for bids.
+func (c *Client) Ask(ctx context.Context, p peer.ID, a Ask) (*Conversation, job.Bid, error) {
+	conv, err := c.open(ctx, p, a.Job, a.Task)
+	if err != nil {
+		return nil, job.Bid{}, fmt.Errorf("ask peer %s: %w", p, err)
+	}
+	bid, err := conv.ask(ctx, a)
+	if err != nil {
+		conv.w.s.Reset()
+		return nil, job.Bid{}, fmt.Errorf("ask peer %s: %w", p, err)
+	}
+	if bid.Refuses() {
+		conv.w.s.Close()
+		return nil, bid, nil
+	}
+	return conv, bid, nil
+}
+
+// open checks what is going to be asked and opens a stream.
+func (c *Client) open(ctx context.Context, p peer.ID, envelope, task []byte) (*Conversation, error) {
+	j, err := job.DecodeJob(envelope)
+	if err != nil {
+		return nil, err
+	}
+	if len(task) > MaxTask || job.CIDOf(task) != j.Task {
+		return nil, errors.New("the Task is not the one that the Job names")
+	}
+	conv, err := c.dial(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	conv.asked, conv.limits = j, j.Limits.OrDefault()
+	conv.task = j.Task
+	return conv, nil
+}
+
+func (c *Client) dial(ctx context.Context, p peer.ID) (*Conversation, error) {
+	did, err := host.DIDOf(p)
+	if err != nil {
+		return nil, err
+	}
+	s, err := c.host.NewStream(network.WithAllowLimitedConn(ctx, "market"), p, Protocol)
+	if err != nil {
+		return nil, err
+	}
+	return &Conversation{w: newWire(s, c.cfg), provider: did}, nil
+}
+
+func (c *Conversation) ask(ctx context.Context, a Ask) (job.Bid, error) {
+	sent := time.Now()
+	err := c.w.send(&askFrame{
+		job: a.Job, engine: a.Engine, bytes: a.Bytes, fuel: a.Fuel, output: a.Output, window: millis(a.Window),
+	})
+	if err == nil {
+		err = c.w.sendChunk(a.Task)
+	}
+	if err != nil {
+		return job.Bid{}, err
+	}
+	m, err := c.reply(ctx)
+	if err != nil {
+		return job.Bid{}, err
+	}
+	c.rtt = time.Since(sent)
+	name := job.CIDOf(a.Job)
+	switch m := m.(type) {
+	case *bidFrame:
+		bid, err := job.DecodeBid(m.bid)
+		if err != nil {
+			return job.Bid{}, &ProtocolError{c.w.peer(), err}
+		}
+		if bid.Job != name {
+			return job.Bid{}, &ProtocolError{c.w.peer(), errors.New("a bid for another job")}
+		}
+		return bid, nil
+	case *failedFrame:
+		return refusal(name, m), nil
+	}
+	return job.Bid{}, c.w.unexpected(m, "where a bid should be")
+}
+
+// refusal is a failure at the start, as a Bid.
+func refusal(j cid.Cid, m *failedFrame) job.Bid {
+	b := job.Bid{Job: j, Refusal: m.why, Code: m.code}
+	if b.Refusal == "" || b.Validate() != nil {
+		b.Refusal, b.Code = "it refuses, and its reason cannot be read", job.RefuseFault
+	}
+	return b
+}
+
+// reply reads the answer to what was sent.
+func (c *Conversation) reply(ctx context.Context) (message, error) {
+	m, err := c.w.readMessage(ctx, c.w.cfg.Reply)
+	if errors.Is(err, errNoFrame) {
+		err = &SilentError{c.w.peer(), c.w.cfg.Reply}
+	}
+	return m, err
+}
+
+// Attach takes up the conversation about an award with p again. The error is a
+// *FailedError when p does not know it any more. The caller closes the Conversation.
+func (c *Client) Attach(ctx context.Context, p peer.ID, a Attach, limits job.Limits) (*Conversation, error) {
+	conv, err := c.attach(ctx, p, a)
+	if err != nil {
+		return nil, fmt.Errorf("attach to peer %s: %w", p, err)
+	}
+	conv.limits = limits.OrDefault()
+	return conv, nil
+}
+
+func (c *Client) attach(ctx context.Context, p peer.ID, a Attach) (*Conversation, error) {
+	conv, err := c.dial(ctx, p)
+	if err != nil {
+		return nil, err
+	}
+	conv.task, conv.job, conv.lease = a.Task, a.Job, a.Lease
+	conv.printed = [2]uint64{a.Stdout, a.Stderr}
+	err = conv.w.send(&attachFrame{job: a.Job.Bytes(), lease: a.Lease, stdout: a.Stdout, stderr: a.Stderr})
+	var m message
+	if err == nil {
+		m, err = conv.reply(ctx)
+	}
+	switch m := m.(type) {
+	case nil:
+	case *acceptFrame:
+		conv.running, conv.began = true, time.Now()
+		return conv, nil
+	case *failedFrame:
+		err = &FailedError{m.code, m.why, m.final}
+	default:
+		err = conv.w.unexpected(m, "where the answer to an attach should be")
+	}
+	conv.w.s.Reset()
+	return nil, err
+}

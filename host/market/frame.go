@@ -1,0 +1,164 @@
+package market
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+	"google.golang.org/protobuf/encoding/protowire"
+)
+
+// wire is a stream of frames: a varint length and as many bytes. One goroutine reads;
+// any may write.
+type wire struct {
+	cfg Config
+	s   network.Stream
+	r   *bufio.Reader
+
+	mu sync.Mutex // held while a frame is written
+}
+
+func newWire(s network.Stream, cfg Config) *wire {
+	return &wire{cfg: cfg, s: s, r: bufio.NewReaderSize(s, 64<<10)}
+}
+
+func (w *wire) peer() peer.ID { return w.s.Conn().RemotePeer() }
+
+// errNoFrame says that no frame had begun when the wait for one was over.
+var errNoFrame = errors.New("no frame in time")
+
+// read returns the next frame, of at most limit bytes. It waits idle for its first byte,
+// and Config.Frame from there to its last, however many bytes that is: a peer that sends
+// one now and then gets no further. When ctx ends its cause is returned, and no later
+// read makes sense.
+func (w *wire) read(ctx context.Context, limit int, idle time.Duration) ([]byte, error) {
+	stop := context.AfterFunc(ctx, func() { w.s.SetReadDeadline(time.Unix(1, 0)) })
+	b, err := w.readFrame(ctx, limit, idle)
+	if !stop() && err == nil || err != nil && ctx.Err() != nil {
+		return nil, context.Cause(ctx)
+	}
+	return b, err
+}
+
+func (w *wire) readFrame(ctx context.Context, limit int, idle time.Duration) ([]byte, error) {
+	if err := w.deadline(ctx, idle); err != nil {
+		return nil, err
+	}
+	if _, err := w.r.Peek(1); err != nil {
+		if isTimeout(err) {
+			return nil, errNoFrame
+		}
+		return nil, fmt.Errorf("read frame: %w", err)
+	}
+	if err := w.deadline(ctx, w.cfg.Frame); err != nil {
+		return nil, err
+	}
+	n, err := readLength(w.r)
+	if err != nil {
+		return nil, fmt.Errorf("read frame: %w", err)
+	}
+	if n > uint64(limit) {
+		return nil, &ProtocolError{w.peer(), fmt.Errorf("a frame of %d bytes, at most %d", n, limit)}
+	}
+	b := make([]byte, n)
+	if k, err := io.ReadFull(w.r, b); err != nil {
+		return nil, fmt.Errorf("read frame: %d of %d bytes: %w", k, n, noEOF(err))
+	}
+	return b, nil
+}
+
+func (w *wire) deadline(ctx context.Context, d time.Duration) error {
+	if err := w.s.SetReadDeadline(time.Now().Add(d)); err != nil {
+		return fmt.Errorf("read frame: %w", err)
+	}
+	if ctx.Err() != nil { // its AfterFunc may have come before
+		return context.Cause(ctx)
+	}
+	return nil
+}
+
+// readMessage returns the next control frame.
+func (w *wire) readMessage(ctx context.Context, idle time.Duration) (message, error) {
+	b, err := w.read(ctx, MaxControl, idle)
+	if err != nil {
+		return nil, err
+	}
+	m, err := decode(b)
+	if err != nil {
+		return nil, &ProtocolError{w.peer(), err}
+	}
+	return m, nil
+}
+
+// unexpected is the error for a message out of its order.
+func (w *wire) unexpected(m message, where string) error {
+	return &ProtocolError{w.peer(), fmt.Errorf("message %q %s", m.name(), where)}
+}
+
+// send writes control frames.
+func (w *wire) send(ms ...message) error {
+	var frames []byte
+	for _, m := range ms {
+		b, err := encode(m)
+		if err != nil {
+			return err
+		}
+		frames = append(protowire.AppendVarint(frames, uint64(len(b))), b...)
+	}
+	return w.write(frames)
+}
+
+// sendChunk writes a frame of plain bytes; none at all end a sequence of chunks.
+func (w *wire) sendChunk(b []byte) error {
+	frame := make([]byte, 0, len(b)+protowire.SizeVarint(uint64(len(b))))
+	return w.write(append(protowire.AppendVarint(frame, uint64(len(b))), b...))
+}
+
+func (w *wire) write(frames []byte) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if err := w.s.SetWriteDeadline(time.Now().Add(w.cfg.Frame)); err != nil {
+		return fmt.Errorf("write frame: %w", err)
+	}
+	if _, err := w.s.Write(frames); err != nil {
+		return fmt.Errorf("write frame: %w", err)
+	}
+	return nil
+}
+
+// readLength reads an unsigned varint of at most 9 bytes in its shortest form.
+func readLength(r io.ByteReader) (uint64, error) {
+	var n uint64
+	for shift := 0; shift < 63; shift += 7 {
+		octet, err := r.ReadByte()
+		if err != nil {
+			return 0, noEOF(err)
+		}
+		n |= uint64(octet&0x7f) << shift
+		if octet < 0x80 {
+			if octet == 0 && shift > 0 {
+				return 0, errors.New("a length not in its shortest form")
+			}
+			return n, nil
+		}
+	}
+	return 0, errors.New("a length of more than 9 bytes")
+}
+
+func noEOF(err error) error {
+	if err == io.EOF {
+		return io.ErrUnexpectedEOF
+	}
+	return err
+}
+
+func isTimeout(err error) bool {
+	var t interface{ Timeout() bool }
+	return errors.As(err, &t) && t.Timeout()
+}

@@ -1,0 +1,295 @@
+package market
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	p2phost "github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// Provider is what runs jobs for others: the node. Its methods are called from several
+// goroutines, and only with what is well-formed: a Job that is signed by the peer at the
+// other end, the Task that it names, for an Award one with this peer as its audience.
+// Whether it has expired, was seen before, and who may ask what is theirs to say.
+type Provider interface {
+	// Admit is asked before anything of a peer is looked at: a token bucket, and
+	// whether it is closing. The error, a *FailedError, is told to the peer.
+	Admit(from peer.ID) error
+	// Ask prices a job or refuses it. It has until ctx ends. Bid.Job is set by the caller.
+	Ask(ctx context.Context, from peer.ID, r Request) job.Bid
+	// Award reserves and begins the job, or says why not: a *DeclinedError. It returns
+	// at once, with the Run that shows how it goes and the time until it starts.
+	Award(ctx context.Context, from peer.ID, r Request, a Awarded) (*Run, time.Duration, error)
+	// Attach finds the Run of an award of that peer, or says in a *FailedError that it
+	// is not known.
+	Attach(ctx context.Context, from peer.ID, a Attach) (*Run, error)
+}
+
+// Request is an Ask as a Provider sees it: checked and decoded.
+type Request struct {
+	Ask
+	Envelope cid.Cid // names Ask.Job
+	Signed   job.Job
+	Work     job.Task // what Ask.Task holds
+}
+
+// Awarded is an Award as a Provider sees it.
+type Awarded struct {
+	Award
+	Envelope cid.Cid // names Award.Job: what a Receipt answers
+	Signed   job.Job
+}
+
+// Server is the provider's side of the market on a host.
+type Server struct {
+	host     p2phost.Host
+	provider Provider
+	cfg      Config
+	self     job.DID
+
+	ctx    context.Context // of all conversations, until Close
+	cancel context.CancelCauseFunc
+
+	mu     sync.Mutex
+	open   map[peer.ID]int
+	total  int
+	closed bool
+	served sync.WaitGroup
+}
+
+var errClosing = errors.New("this peer is shutting down")
+
+// Serve answers the market's streams on h. The caller closes the Server.
+func Serve(h p2phost.Host, p Provider, cfg Config) (*Server, error) {
+	self, err := host.DIDOf(h.ID())
+	if err != nil {
+		return nil, fmt.Errorf("serve the market: %w", err)
+	}
+	s := &Server{host: h, provider: p, cfg: cfg.orDefault(), self: self, open: map[peer.ID]int{}}
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	h.SetStreamHandler(Protocol, s.serve)
+	return s, nil
+}
+
+// Close ends all conversations and waits for them. Runs that should be handed back
+// fail first, see [Run.Fail].
+func (s *Server) Close() error {
+	s.host.RemoveStreamHandler(Protocol)
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel(errClosing)
+	s.served.Wait()
+	return nil
+}
+
+// Conversations returns how many there are now.
+func (s *Server) Conversations() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.total
+}
+
+// enter counts a conversation in, if there is room for it.
+func (s *Server) enter(p peer.ID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.total >= s.cfg.Conversations || s.open[p] >= s.cfg.PerPeer {
+		return false
+	}
+	s.total++
+	s.open[p]++
+	s.served.Add(1)
+	return true
+}
+
+func (s *Server) leave(p peer.ID) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.total--
+	if s.open[p]--; s.open[p] == 0 {
+		delete(s.open, p)
+	}
+	s.served.Done()
+}
+
+func (s *Server) serve(st network.Stream) {
+	w := newWire(st, s.cfg)
+	from := w.peer()
+	if !s.enter(from) {
+		st.Reset()
+		return
+	}
+	defer s.leave(from)
+	err := s.converse(w)
+	var failed *FailedError
+	if errors.As(err, &failed) {
+		err = w.send(&failedFrame{failed.Code, clip(failed.Why), failed.Final})
+	}
+	if err != nil {
+		s.cfg.Logger.Debug("a conversation broke", "peer", from, "err", err)
+		st.Reset()
+		return
+	}
+	st.Close()
+}
+
+// converse serves one stream.
+func (s *Server) converse(w *wire) error {
+	if err := s.provider.Admit(w.peer()); err != nil {
+		return err
+	}
+	m, err := w.readMessage(s.ctx, s.cfg.Reply)
+	if err != nil {
+		return err
+	}
+	switch m := m.(type) {
+	case *askFrame:
+		return s.asked(w, m)
+	case *attachFrame:
+		return s.attached(w, m)
+	}
+	return w.unexpected(m, "at the beginning")
+}
+
+// invalid is the answer to what breaks a rule of the market and not of the protocol.
+func invalid(err error) error { return &FailedError{Code: job.RefuseInvalid, Why: err.Error()} }
+
+// signed decodes a Job and checks that it is the peer's own.
+func (s *Server) signed(w *wire, envelope []byte) (job.Job, error) {
+	j, err := job.DecodeJob(envelope)
+	if err != nil {
+		return job.Job{}, invalid(err)
+	}
+	issuer, err := host.IDOf(j.Issuer)
+	if err != nil {
+		return job.Job{}, invalid(err)
+	}
+	if issuer != w.peer() {
+		return job.Job{}, invalid(fmt.Errorf("the Job is signed by %s, and not by the peer that brings it", j.Issuer))
+	}
+	return j, nil
+}
+
+func (s *Server) asked(w *wire, m *askFrame) error {
+	r, err := s.request(w, m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Reply)
+	bid := s.provider.Ask(ctx, w.peer(), r)
+	cancel()
+	bid.Job = r.Envelope
+	bid.Refusal = clip(bid.Refusal)
+	b, err := bid.Encode()
+	if err != nil {
+		return fmt.Errorf("bid: %w", err)
+	}
+	if err := w.send(&bidFrame{b}); err != nil || bid.Refuses() {
+		return err
+	}
+	next, err := w.readMessage(s.ctx, s.cfg.Hold)
+	if err != nil {
+		return err
+	}
+	switch next := next.(type) {
+	case *awardFrame:
+		return s.awarded(w, r, next)
+	case *closeFrame:
+		return nil
+	}
+	return w.unexpected(next, "where an award should be")
+}
+
+// request reads the rest of an Ask. The Task is read only for a Job that is the peer's.
+func (s *Server) request(w *wire, m *askFrame) (Request, error) {
+	j, err := s.signed(w, m.job)
+	if err != nil {
+		return Request{}, err
+	}
+	b, err := w.read(s.ctx, MaxTask, s.cfg.Frame)
+	if err != nil {
+		return Request{}, err
+	}
+	if job.CIDOf(b) != j.Task {
+		return Request{}, invalid(errors.New("the Task is not the one that the Job names"))
+	}
+	t, err := job.DecodeTask(b)
+	if err != nil {
+		return Request{}, invalid(err)
+	}
+	return Request{
+		Ask: Ask{
+			Job: m.job, Task: b, Engine: m.engine, Bytes: m.bytes, Fuel: m.fuel, Output: m.output,
+			Window: duration(m.window),
+		},
+		Envelope: job.CIDOf(m.job), Signed: j, Work: t,
+	}, nil
+}
+
+func (s *Server) awarded(w *wire, r Request, m *awardFrame) error {
+	a, err := s.award(w, r, m)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Reply)
+	run, start, err := s.provider.Award(ctx, w.peer(), r, a)
+	cancel()
+	var declined *DeclinedError
+	if errors.As(err, &declined) {
+		return w.send(&declineFrame{clip(declined.Why), millis(declined.Queue)})
+	}
+	if err != nil {
+		return err
+	}
+	if err := w.send(&acceptFrame{millis(start)}); err != nil {
+		run.detach(nil, Gone)
+		return err
+	}
+	return run.show(s.ctx, w, 0, 0)
+}
+
+// award checks that what is awarded is what was bid for, and is for this peer.
+func (s *Server) award(w *wire, r Request, m *awardFrame) (Awarded, error) {
+	j, err := s.signed(w, m.job)
+	if err != nil {
+		return Awarded{}, err
+	}
+	if j.Audience != s.self || j.Task != r.Signed.Task {
+		return Awarded{}, invalid(errors.New("the Job is not for this peer, or not the one that it bid for"))
+	}
+	sources, err := sourcePeers(m.sources)
+	if err != nil {
+		return Awarded{}, invalid(err)
+	}
+	return Awarded{
+		Award:    Award{Job: m.job, Lease: m.lease, For: duration(m.dur), Queue: duration(m.queue), Sources: sources},
+		Envelope: job.CIDOf(m.job), Signed: j,
+	}, nil
+}
+
+func (s *Server) attached(w *wire, m *attachFrame) error {
+	j, err := cid.Cast(m.job)
+	if err != nil {
+		return invalid(err)
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Reply)
+	run, err := s.provider.Attach(ctx, w.peer(), Attach{Lease: m.lease, Stdout: m.stdout, Stderr: m.stderr, Job: j})
+	cancel()
+	if err != nil {
+		return err
+	}
+	if err := w.send(&acceptFrame{}); err != nil {
+		return err
+	}
+	return run.show(s.ctx, w, m.stdout, m.stderr)
+}

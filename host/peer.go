@@ -1,0 +1,128 @@
+package host
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/crypto"
+	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// Peer is a repo on the network. Its methods may be called from several goroutines.
+type Peer struct {
+	cfg    Config
+	id     peer.ID
+	fence  *fence.Fence // never nil: an empty one if the Config has none
+	door   *door
+	raw    host.Host // libp2p's, for what is spoken before a peer is admitted
+	host   host.Host // what others get: it waits at the door
+	table  *table
+	gossip *gossip
+	book   *book
+
+	ctx    context.Context // until Close
+	cancel context.CancelCauseFunc
+	tasks  sync.WaitGroup // every goroutine of the Peer
+	kick   chan struct{}  // wakes the goroutine that keeps up connections
+	news   chan struct{}  // wakes the one that calls Config.Changed
+
+	joins bucket // attempts to get a membership here
+
+	mu      sync.Mutex
+	mdns    io.Closer // nil: it does not look around
+	own     ownCapacity
+	joining map[peer.ID]int // whom this peer wants a membership of
+	closing bool
+}
+
+// Relation is what a peer is to this one.
+type Relation string
+
+// The relations, from the least to the most.
+const (
+	Nobody  Relation = ""        // may do nothing, and is cut
+	Data    Relation = "data"    // in Policy.AllowPeers: may get what is published
+	Dialed  Relation = "dialed"  // this peer was told to connect to it: it may answer, not ask
+	Anybody Relation = "open"    // under Policy.Open: may ask for jobs
+	Listed  Relation = "listed"  // in Policy.AllowDIDs: may ask for jobs
+	Member  Relation = "member"  // of the same fence
+	Oneself Relation = "oneself" // this very peer
+)
+
+// MayAsk reports whether a peer of relation r may ask this one to run jobs.
+func (r Relation) MayAsk() bool { return r == Anybody || r == Listed || r == Member }
+
+// PeerInfo is what is known of a peer.
+type PeerInfo struct {
+	ID        peer.ID
+	DID       job.DID
+	Addrs     []string // multiaddrs, without the peer id
+	Connected bool
+	Relayed   bool          // all its connections run over a relay
+	RTT       time.Duration // the last that was measured, about once a minute; 0: unknown
+	Relation  Relation
+	Role      job.Role      // of a member
+	Capacity  *job.Capacity // nil: unknown; not to be changed
+	Hint      *job.Hint     // nil: none in the last 100 s
+	HintAge   time.Duration // since it was received
+	LastSeen  time.Time     // when something came from it last
+}
+
+// ErrClosed is the cause when a Peer was closed.
+var ErrClosed = errors.New("the peer is closed")
+
+// ID returns the libp2p peer id.
+func (p *Peer) ID() peer.ID { return p.id }
+
+// DID returns the repo's did:key.
+func (p *Peer) DID() job.DID { return p.cfg.Identity.DID }
+
+// Fence returns what the repo knows of its fence.
+func (p *Peer) Fence() *fence.Fence { return p.fence }
+
+// Libp2p returns the libp2p host for further protocols. It is libp2p's own, but that a
+// new stream waits until the peer is admitted; a stream of a peer that is not, or not to
+// that protocol, never reaches its handler.
+func (p *Peer) Libp2p() host.Host { return p.host }
+
+// Relation returns what the peer id is to this one, now.
+func (p *Peer) Relation(id peer.ID) Relation { return p.door.relation(id) }
+
+// IDOf returns the libp2p peer id of a did:key.
+func IDOf(d job.DID) (peer.ID, error) {
+	pub, err := d.Key()
+	if err != nil {
+		return "", err
+	}
+	return peer.Decode(PeerID(pub))
+}
+
+// DIDOf returns the did:key of a libp2p peer id; one that is not of an Ed25519 key has
+// none.
+func DIDOf(id peer.ID) (job.DID, error) {
+	pub, err := id.ExtractPublicKey()
+	if err != nil || pub.Type() != crypto.Ed25519 {
+		return "", fmt.Errorf("the peer %s has no Ed25519 key", id)
+	}
+	raw, err := pub.Raw()
+	if err != nil {
+		return "", fmt.Errorf("the key of peer %s: %w", id, err)
+	}
+	return job.DIDOf(ed25519.PublicKey(raw)), nil
+}
+
+// connected reports whether there is a connection to id, be it over a relay.
+func (p *Peer) connected(id peer.ID) bool {
+	c := p.raw.Network().Connectedness(id)
+	return c == network.Connected || c == network.Limited
+}

@@ -1,0 +1,111 @@
+package host
+
+import (
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+
+	"github.com/ipfs-liftoff/liftoff/host/fence"
+)
+
+// TestRelay lets a member that cannot be dialed be reached over one that carries
+// connections, and nobody else use that one.
+func TestRelay(t *testing.T) {
+	t.Parallel()
+	relay := newPeer(t, func(c *Config) { c.Relay = true })
+	if err := relay.fence.Init(relay.cfg.Now()); err != nil {
+		t.Fatal(err)
+	}
+	hidden := newPeer(t, func(c *Config) {
+		c.Reachability = "private"
+		c.Announce = []string{"/ip4/127.0.0.1/tcp/1"} // nothing is there
+	})
+	joinBy(t, hidden, relay, fence.Invitation{})
+	far, stranger := newPeer(t, nil), newPeer(t, nil)
+	joinBy(t, far, relay, fence.Invitation{})
+	// Libp2p tells others only circuits over public addresses; here there are none.
+	circuit := relay.Addrs()[0] + "/p2p-circuit/p2p/" + hidden.id.String()
+	eventually(t, "it is reached over the relay", func() bool {
+		_, err := far.Connect(limited(t), circuit)
+		return err == nil
+	})
+	if i := infoOf(far, hidden); !i.Connected || !i.Relayed || i.Relation != Member {
+		t.Errorf("%+v", i)
+	}
+	said := make(chan string, 1)
+	hidden.Libp2p().SetStreamHandler("/liftoff/test/1", func(s network.Stream) {
+		b, _ := io.ReadAll(s)
+		said <- string(b)
+	})
+	s, err := far.Libp2p().NewStream(limited(t), hidden.id, "/liftoff/test/1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Write([]byte("hello"))
+	s.Close()
+	select {
+	case got := <-said:
+		if got != "hello" {
+			t.Errorf("%q", got)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("nothing is carried")
+	}
+	if _, err := stranger.Connect(limited(t), circuit); err == nil {
+		t.Error("a stranger is carried")
+	}
+}
+
+// TestMoved gives a peer one more address: who is connected hears of it at once.
+func TestMoved(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 2, nil)
+	eventually(t, "they are connected", func() bool { return infoOf(peers[1], peers[0]).Connected })
+	before := len(peers[1].book.addrs(peers[0].id))
+	more, err := parseAddrs([]string{"/ip4/127.0.0.1/tcp/0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := listenOn(peers[0].raw.Network(), more); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the new address is known", func() bool { return len(peers[1].book.addrs(peers[0].id)) == before+1 })
+}
+
+// TestMDNS lets two members find each other on the local network, without any address.
+func TestMDNS(t *testing.T) {
+	t.Parallel()
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	able := false
+	for _, i := range interfaces {
+		able = able || i.Flags&net.FlagMulticast != 0 && i.Flags&net.FlagUp != 0
+	}
+	if !able {
+		t.Skip("no network interface here can multicast")
+	}
+	peers := newFence(t, 2, nil)
+	dirs := []string{peers[0].cfg.Dir, peers[1].cfg.Dir}
+	for i, p := range peers {
+		if err := p.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(filepath.Join(dirs[i], bookFile)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	around := func(c *Config) { c.MDNS = true }
+	a, b := openPeer(t, dirs[0], around), openPeer(t, dirs[1], around)
+	stranger := newPeer(t, around)
+	eventually(t, "they find each other", func() bool { return infoOf(a, b).Connected && infoOf(b, a).Connected })
+	if n := len(stranger.raw.Network().Peers()); n != 0 {
+		t.Errorf("a peer without a fence found %d", n)
+	}
+}

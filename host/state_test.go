@@ -1,0 +1,184 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// TestRevokedWhileAway closes a member, revokes another meanwhile, and opens the first
+// again: it knows as soon as it has met anybody.
+func TestRevokedWhileAway(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 3, nil)
+	admin, away, gone := peers[0], peers[1], peers[2]
+	eventually(t, "they know each other", func() bool { return away.Relation(gone.id) == Member })
+	if err := away.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := admin.Revoke(gone.DID()); err != nil {
+		t.Fatal(err)
+	}
+	back := openPeer(t, away.cfg.Dir, nil)
+	eventually(t, "it has heard", func() bool { return back.Relation(gone.id) == Nobody && !back.connected(gone.id) })
+	if back.Relation(admin.id) != Member {
+		t.Error("and forgot the others")
+	}
+}
+
+// TestWho asks a neighbor for a member that this peer has never met.
+func TestWho(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 3, nil)
+	admin, asker, author := peers[0], peers[1], peers[2]
+	eventually(t, "the neighbor knows", func() bool { return infoOf(admin, author).Capacity != nil })
+	if err := author.Close(); err != nil { // so that only the neighbor can answer
+		t.Fatal(err)
+	}
+	eventually(t, "it is gone", func() bool { return !asker.connected(author.id) })
+	want := job.CIDOf(admin.table.envelope(author.id))
+	asker.table.mu.Lock()
+	delete(asker.table.rows, author.id)
+	asker.table.mu.Unlock()
+	asker.lookUp(limited(t), lookup{author.id, want, admin.id})
+	if !asker.table.has(author.id, want) {
+		t.Error("the record was not fetched")
+	}
+	if err := asker.ask(limited(t), admin.id, newPeer(t, nil).id); err != nil {
+		t.Errorf("about a stranger: %v", err)
+	}
+}
+
+func TestHintsEnd(t *testing.T) {
+	now := time.Now()
+	tab := newTable()
+	did := newPeer(t, nil).DID()
+	id, err := IDOf(did)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h := job.Hint{Capacity: cidOf("another record"), Seq: 1, Slots: 3}
+	tab.hintOf(id, h, now)
+	info := PeerInfo{ID: id}
+	if tab.fill(&info, now); info.Hint != nil {
+		t.Error("a hint holds without the record that it names")
+	}
+	if tab.fresh(now) != 1 || tab.fresh(now.Add(hintLife+1)) != 0 {
+		t.Error("a hint does not end")
+	}
+	tab.sweep(now.Add(recordRest+1), func(peer.ID) bool { return true })
+	if len(tab.rows) != 1 {
+		t.Error("who is connected is forgotten")
+	}
+	tab.sweep(now.Add(recordRest+1), func(peer.ID) bool { return false })
+	if len(tab.rows) != 0 {
+		t.Error("who is silent is remembered")
+	}
+	for i := range maxRows + 10 {
+		tab.hintOf(peer.ID(fmt.Sprint(i)), h, now)
+	}
+	if len(tab.rows) != maxRows {
+		t.Errorf("%d rows", len(tab.rows))
+	}
+}
+
+func TestBook(t *testing.T) {
+	dir := t.TempDir()
+	b, err := openBook(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, now := idOfSeed(t, 1), time.Unix(1000, 0)
+	b.seen(id, []string{"/ip4/192.0.2.1/tcp/1"}, now)
+	due := func(now time.Time) int { return len(b.due(10, now, func(peer.ID) bool { return false })) }
+	if due(now) != 1 {
+		t.Error("not due")
+	}
+	for wait := firstBackoff; wait < lastBackoff; wait *= 2 {
+		b.failed(id, now)
+		if due(now.Add(wait-1)) != 0 || due(now.Add(wait)) != 1 {
+			t.Errorf("not left alone for %s", wait)
+		}
+	}
+	if !b.learn(id, []string{"/ip4/192.0.2.2/tcp/1"}, []byte("signed"), 5) || b.learn(id, []string{"/ip4/192.0.2.3/tcp/1"}, []byte("old"), 4) {
+		t.Error("an older record counts")
+	}
+	if due(now) != 1 {
+		t.Error("not dialed at its new address")
+	}
+	if err := b.save(); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = openBook(dir); err != nil || len(b.addrs(id)) != 1 || b.addrs(id)[0] != "/ip4/192.0.2.2/tcp/1" {
+		t.Errorf("%v, %v", b.addrs(id), err)
+	}
+	for i := range maxKnown + 10 {
+		b.seen(peer.ID(fmt.Sprint(i)), []string{"/ip4/192.0.2.1/tcp/1"}, now.Add(time.Hour))
+	}
+	if len(b.known) != maxKnown || b.known[id] != nil {
+		t.Errorf("%d are known", len(b.known))
+	}
+	for _, bad := range []string{"", "{}", "[", `[{"peer":"x"}]`, `[] []`, `[{"peer":"` + id.String() + `","addrs":["x"]}]`, `[{"peer":"` + id.String() + `","why":1}]`} {
+		if err := os.WriteFile(filepath.Join(dir, bookFile), []byte(bad), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openBook(dir); err == nil {
+			t.Errorf("%q is read", bad)
+		}
+	}
+}
+
+// idOfSeed returns the peer id of a fixed key.
+func idOfSeed(t *testing.T, b byte) peer.ID {
+	t.Helper()
+	id, err := IDOf(didOf(b))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+// TestInviteNowhere refuses a token that nobody could use.
+func TestInviteNowhere(t *testing.T) {
+	p := newPeer(t, func(c *Config) { c.NoListen = true })
+	if _, err := p.Invite(fence.Invitation{}); err == nil {
+		t.Error("a peer that listens nowhere invites")
+	}
+	q := newPeer(t, nil)
+	if _, err := q.Invite(fence.Invitation{}); err == nil {
+		t.Error("a peer without a fence invites")
+	}
+}
+
+func TestOpenRefuses(t *testing.T) {
+	id, err := LoadIdentity(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// TCP ports are shared by SO_REUSEPORT, which hole punching needs; UDP's are not.
+	all := texts(newPeer(t, nil).raw.Network().ListenAddresses())
+	taken := all[slices.IndexFunc(all, func(a string) bool { return strings.Contains(a, "/udp/") })]
+	for name, cfg := range map[string]Config{
+		"a port is taken":  {Dir: t.TempDir(), Identity: id, Listen: []string{loopback[0], taken}},
+		"all are taken":    {Dir: t.TempDir(), Identity: id, Listen: []string{taken}},
+		"no identity":      {Dir: t.TempDir()},
+		"bad listen":       {Dir: t.TempDir(), Identity: id, Listen: []string{"127.0.0.1:4017"}},
+		"bad announce":     {Dir: t.TempDir(), Identity: id, Listen: loopback, Announce: []string{"example.com"}},
+		"bad reachability": {Dir: t.TempDir(), Identity: id, Listen: loopback, Reachability: "maybe"},
+		"bad policy":       {Dir: t.TempDir(), Identity: id, Listen: loopback, Policy: Policy{AllowDIDs: []job.DID{"x"}}},
+	} {
+		if p, err := Open(cfg); err == nil {
+			p.Close()
+			t.Errorf("%s: is opened", name)
+		}
+	}
+}

@@ -1,0 +1,156 @@
+package host
+
+import (
+	"bytes"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// table is what is known of the capacity of peers: the record that changes seldom, and
+// the hint that holds for hintLife after it was received, by the receiver's clock.
+type table struct {
+	mu   sync.Mutex
+	rows map[peer.ID]*row
+}
+
+type row struct {
+	cid      cid.Cid // of envelope; cid.Undef: none
+	envelope []byte
+	record   *job.Capacity
+	hint     job.Hint
+	hinted   time.Time // when hint was received; zero: never
+}
+
+const (
+	hintLife   = 100 * time.Second
+	maxRows    = 4096
+	recordRest = 10 * hintLife // a record without hints is forgotten then
+)
+
+func newTable() *table { return &table{rows: map[peer.ID]*row{}} }
+
+// capacity keeps the record of did if it is its own and newer than what is there.
+func (t *table) capacity(did job.DID, envelope []byte) {
+	id, err := IDOf(did)
+	if err != nil {
+		return
+	}
+	t.mu.Lock()
+	if r := t.rows[id]; r != nil && bytes.Equal(r.envelope, envelope) {
+		t.mu.Unlock()
+		return
+	}
+	t.mu.Unlock()
+	c, err := job.DecodeCapacity(envelope)
+	if err != nil || c.Issuer != did {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.row(id)
+	if r == nil || r.record != nil && r.record.Seq >= c.Seq {
+		return
+	}
+	r.cid, r.envelope, r.record = job.CIDOf(envelope), bytes.Clone(envelope), &c
+}
+
+// hint keeps a hint that came from its author, and reports whether it is newer than what
+// is there.
+func (t *table) hint(id peer.ID, b []byte, now time.Time) bool {
+	h, err := job.DecodeHint(b)
+	return err == nil && t.hintOf(id, h, now)
+}
+
+func (t *table) hintOf(id peer.ID, h job.Hint, now time.Time) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.row(id)
+	if r == nil || !r.hinted.IsZero() && r.hint.Seq >= h.Seq {
+		return false
+	}
+	r.hint, r.hinted = h, now
+	return true
+}
+
+func (t *table) row(id peer.ID) *row {
+	r := t.rows[id]
+	if r == nil && len(t.rows) < maxRows {
+		r = &row{}
+		t.rows[id] = r
+	}
+	return r
+}
+
+// has reports whether the record c of id is here.
+func (t *table) has(id peer.ID, c cid.Cid) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.rows[id]
+	return r != nil && r.record != nil && r.cid.Equals(c)
+}
+
+func (t *table) envelope(id peer.ID) []byte {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if r := t.rows[id]; r != nil {
+		return r.envelope
+	}
+	return nil
+}
+
+// sweep forgets who has been silent, and returns how many have a fresh hint.
+func (t *table) sweep(now time.Time, connected func(peer.ID) bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for id, r := range t.rows {
+		if now.Sub(r.hinted) > recordRest && !connected(id) {
+			delete(t.rows, id)
+		}
+	}
+}
+
+// fresh returns how many peers have a hint that holds.
+func (t *table) fresh(now time.Time) int {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for _, r := range t.rows {
+		if now.Sub(r.hinted) <= hintLife {
+			n++
+		}
+	}
+	return n
+}
+
+// fill sets what the table knows in info.
+func (t *table) fill(info *PeerInfo, now time.Time) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r := t.rows[info.ID]
+	if r == nil {
+		return
+	}
+	info.Capacity = r.record
+	if r.hinted.After(info.LastSeen) {
+		info.LastSeen = r.hinted
+	}
+	if age := now.Sub(r.hinted); age <= hintLife && r.record != nil && r.hint.Capacity.Equals(r.cid) {
+		h := r.hint
+		info.Hint, info.HintAge = &h, age
+	}
+}
+
+func (t *table) ids() []peer.ID {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	list := make([]peer.ID, 0, len(t.rows))
+	for id := range t.rows {
+		list = append(list, id)
+	}
+	return list
+}

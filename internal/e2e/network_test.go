@@ -1,0 +1,144 @@
+package e2e
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+)
+
+// ran is what run --json says of a job, as far as these tests look.
+type ran struct {
+	Job     string `json:"job"`
+	State   string `json:"state"`
+	Where   string `json:"where"`
+	Remote  bool   `json:"remote"`
+	Outcome struct {
+		CID string `json:"cid"`
+	} `json:"outcome"`
+	Output string `json:"output"`
+	Events []struct {
+		At   time.Time `json:"at"`
+		Kind string    `json:"kind"`
+	} `json:"events"`
+}
+
+// at returns when the first event of a kind was; zero when there was none.
+func (r ran) at(kind string) time.Time {
+	for _, e := range r.Events {
+		if e.Kind == kind {
+			return e.At
+		}
+	}
+	return time.Time{}
+}
+
+// describe returns a job with its events.
+func describe(t testing.TB, p *peer, id string) ran {
+	t.Helper()
+	return decodeRan(t, p.try(nil, "job", "describe", "--json", id))
+}
+
+func decodeRan(t testing.TB, got result) (r ran) {
+	t.Helper()
+	for line := range strings.Lines(got.stdout) {
+		if strings.HasPrefix(line, `{"job"`) {
+			if err := json.Unmarshal([]byte(line), &r); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return r
+}
+
+// TestJobGoesToItsData: of five peers one holds the input; the job runs there.
+func TestJobGoesToItsData(t *testing.T) {
+	peers := fleet(t, 5)
+	want := peers[3].did()
+	for i, p := range []*peer{peers[0], peers[1], peers[4]} {
+		// A new input each time: who gets the output of copy holds its input.
+		input := peers[3].run("add", "--quiet", file(t, uint64(i), 8<<20))
+		got := p.try(nil, "run", "--json", copyWasm, "--input", input)
+		r := decodeRan(t, got)
+		if got.code != 0 || r.Where != want || !r.Remote {
+			t.Errorf("from %s: exit code %d, at %q, want %s\n%s", p.name, got.code, r.Where, want, got.stderr)
+		}
+		if i == 0 { // what it made came back whole; the input did not
+			if err := p.complete(r.Output); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+}
+
+// TestExecutorKilled kills the peer that runs a job: another one ends it, and the user
+// sees a line.
+func TestExecutorKilled(t *testing.T) {
+	peers := fleet(t, 4)
+	names := map[*peer]string{} // the end of a DID, as lines for people have it
+	for _, p := range peers[1:] {
+		did := p.did()
+		names[p] = ".." + did[len(did)-8:] + ":"
+	}
+	cmd := peers[0].command(t.Context(), "run", "--where", "network", workWasm, "--", "3000", "kill")
+	var stdout bytes.Buffer
+	stderr := &output{grown: make(chan struct{}, 1)}
+	cmd.Stdout, cmd.Stderr = &stdout, stderr
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	var err error
+	go func() { err = cmd.Wait(); close(ended) }()
+	var runner *peer
+	eventually(t, "the job is placed", 30*time.Second, func() bool {
+		for p, name := range names {
+			if strings.Contains(stderr.String(), "goes to z6Mk"+name) {
+				runner = p
+			}
+		}
+		return runner != nil && strings.Contains(stderr.String(), "phase run")
+	})
+	runner.kill()
+	select {
+	case <-ended:
+	case <-time.After(2 * time.Minute):
+		t.Fatalf("the job does not end\n%s", stderr)
+	}
+	if err != nil || !strings.Contains(stdout.String(), " kill\n") {
+		t.Errorf("the job came to %v and printed %q\n%s", err, &stdout, stderr)
+	}
+	if n := strings.Count(stdout.String(), " kill\n"); n != 1 {
+		t.Errorf("its last line was printed %d times", n)
+	}
+}
+
+// TestRequesterKilled kills the daemon that asked while the job runs elsewhere: when it
+// is back, so is the job.
+func TestRequesterKilled(t *testing.T) {
+	peers := fleet(t, 3)
+	id := strings.TrimSpace(peers[0].run("run", "--detach", "--where", "network", workWasm, "--", "2000", "back"))
+	eventually(t, "the job runs", 30*time.Second, func() bool {
+		return strings.Contains(peers[0].run("job", "describe", id), "phase run")
+	})
+	peers[0].kill()
+	time.Sleep(time.Second)
+	peers[0].start("")
+	eventually(t, "the job is done", time.Minute, func() bool {
+		return strings.Contains(peers[0].run("job", "describe", id), "state    ok")
+	})
+	if out := peers[0].run("job", "logs", id); !strings.Contains(out, " back") {
+		t.Errorf("its log is %q", out)
+	}
+	peers[0].run("job", "get", id, "-o", t.TempDir()+"/out")
+}
+
+// TestReplicas runs one job on three peers: they agree.
+func TestReplicas(t *testing.T) {
+	peers := fleet(t, 4)
+	got := peers[0].try(nil, "run", "--replicas", "3", "--where", "network", workWasm, "--", "1", "agree")
+	if got.code != 0 || !strings.Contains(got.stdout, " agree\n") {
+		t.Errorf("exit code %d, %q\n%s", got.code, got.stdout, got.stderr)
+	}
+}

@@ -1,0 +1,58 @@
+//go:build linux
+
+package netlab
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// device is the name of every host's TUN device.
+const device = "lab0"
+
+// openTUN makes a TUN device in a namespace and returns it; packets are IP packets
+// without a header. A device belongs to the namespace in which it was made, while its
+// file works from anywhere.
+func openTUN(ns string) (*os.File, error) {
+	type result struct {
+		file *os.File
+		err  error
+	}
+	done := make(chan result)
+	go func() {
+		// The thread changes its namespace and is not unlocked: it ends with the goroutine.
+		runtime.LockOSThread()
+		f, err := openTUNHere(ns)
+		done <- result{f, err}
+	}()
+	r := <-done
+	return r.file, r.err
+}
+
+func openTUNHere(ns string) (*os.File, error) {
+	nsFile, err := os.Open("/var/run/netns/" + ns)
+	if err != nil {
+		return nil, fmt.Errorf("open the namespace: %w", err)
+	}
+	defer nsFile.Close()
+	if err := unix.Setns(int(nsFile.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, fmt.Errorf("enter the namespace %s: %w", ns, err)
+	}
+	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|unix.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, fmt.Errorf("open /dev/net/tun: %w", err)
+	}
+	req, err := unix.NewIfreq(device)
+	if err == nil {
+		req.SetUint16(unix.IFF_TUN | unix.IFF_NO_PI)
+		err = unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
+	}
+	if err != nil {
+		unix.Close(fd)
+		return nil, fmt.Errorf("make a TUN device: %w", err)
+	}
+	return os.NewFile(uintptr(fd), "tun "+ns), nil
+}

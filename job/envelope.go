@@ -1,0 +1,134 @@
+package job
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+
+	"github.com/ipld/go-ipld-prime/datamodel"
+	"github.com/ipld/go-ipld-prime/fluent/qp"
+	"github.com/ipld/go-ipld-prime/node/basicnode"
+)
+
+// statement is what its issuer signs. It travels in an envelope of the shape of UCAN
+// 1.0, [signature, {"h": header, tag: payload}]: an Ed25519 signature over the DAG-CBOR
+// bytes of the second element. The envelope's CID names the statement.
+type statement interface {
+	form() form
+	issuer() DID
+	validate() error
+	fields(datamodel.MapAssembler) // the payload's
+}
+
+// form is what all statements of one type share.
+type form struct {
+	name string // for errors
+	tag  string // of the payload in the envelope
+	max  int    // bytes of the envelope
+}
+
+// varsigEd25519 is the Varsig v1 header for Ed25519 over DAG-CBOR: the prefix 0x34,
+// version 1, EdDSA, curve ed25519, hash sha2-512, payload dag-cbor.
+var varsigEd25519 = []byte{0x34, 0x01, 0xed, 0x01, 0xed, 0x01, 0x13, 0x71}
+
+// ErrSignature says that a signature is not its issuer's.
+var ErrSignature = errors.New("bad signature")
+
+// seal returns the envelope of s, whose issuer is key's.
+func seal(s statement, key ed25519.PrivateKey) ([]byte, error) {
+	if err := check(s); err != nil {
+		return nil, err
+	}
+	signed, err := encode(signedNode(s))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.form().name, err)
+	}
+	b, err := encodeWithin(envelopeNode(ed25519.Sign(key, signed), s), s.form().max)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", s.form().name, err)
+	}
+	return b, nil
+}
+
+// unseal reads an envelope strictly and checks its signature: the error is
+// ErrSignature when only that is wrong.
+func unseal[S statement](b []byte, read func(*record) S) (S, error) {
+	var none S
+	s, sig, err := open(b, read)
+	if err != nil {
+		return none, fmt.Errorf("decode %s: %w", none.form().name, err)
+	}
+	pub, err := s.issuer().Key()
+	if err != nil {
+		return none, err
+	}
+	signed, err := encode(signedNode(s))
+	if err != nil {
+		return none, err
+	}
+	if !ed25519.Verify(pub, signed, sig) {
+		return none, fmt.Errorf("%s of %s: %w", s.form().name, s.issuer(), ErrSignature)
+	}
+	return s, nil
+}
+
+// open reads an envelope strictly and leaves its signature to the caller.
+func open[S statement](b []byte, read func(*record) S) (s S, sig []byte, err error) {
+	n, err := parse(b, s.form().max)
+	if err != nil {
+		return s, nil, err
+	}
+	if n.Kind() != datamodel.Kind_List || n.Length() != 2 {
+		return s, nil, errors.New("not a list of signature and payload")
+	}
+	first, _ := n.LookupByIndex(0) // both are there
+	second, _ := n.LookupByIndex(1)
+	if sig, err = first.AsBytes(); err != nil || len(sig) != ed25519.SignatureSize {
+		return s, nil, errors.New("no Ed25519 signature")
+	}
+	rec := &record{err: &err}
+	rec = rec.sub(second)
+	if h := rec.bytes("h"); err == nil && !bytes.Equal(h, varsigEd25519) {
+		rec.fail("signature header %x, want %x", h, varsigEd25519)
+	}
+	if p := rec.field(s.form().tag); p != nil {
+		payload := rec.sub(p)
+		s = read(payload)
+		payload.end()
+	}
+	rec.end()
+	if err == nil {
+		err = check(s)
+	}
+	if err == nil {
+		err = same(b, envelopeNode(sig, s))
+	}
+	return s, sig, err
+}
+
+func check(s statement) error {
+	if _, err := s.issuer().Key(); err != nil {
+		return fmt.Errorf("%s: issuer: %w", s.form().name, err)
+	}
+	return s.validate()
+}
+
+func envelopeNode(sig []byte, s statement) datamodel.Node {
+	n, err := qp.BuildList(basicnode.Prototype.Any, 2, func(l datamodel.ListAssembler) {
+		qp.ListEntry(l, qp.Bytes(sig))
+		qp.ListEntry(l, qp.Node(signedNode(s)))
+	})
+	if err != nil {
+		panic(err) // basicnode takes any two values
+	}
+	return n
+}
+
+// signedNode is what the signature covers.
+func signedNode(s statement) datamodel.Node {
+	return buildMap(func(m datamodel.MapAssembler) {
+		qp.MapEntry(m, "h", qp.Bytes(varsigEd25519))
+		qp.MapEntry(m, s.form().tag, qp.Map(-1, s.fields))
+	})
+}

@@ -1,0 +1,180 @@
+package job
+
+import (
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"math"
+	"unicode/utf8"
+
+	"github.com/ipfs/go-cid"
+	"github.com/ipld/go-ipld-prime/datamodel"
+	"github.com/ipld/go-ipld-prime/fluent/qp"
+)
+
+// Job is a request to evaluate a Task: who asks, within which limits, how soon. It is
+// signed by who asks; the CID of its envelope is the Job's name.
+type Job struct {
+	Task     cid.Cid
+	Limits   Limits            // a zero field is its default
+	Issuer   DID               // who asks: the peer at the stream's other end
+	Audience DID               // who shall run it; "": nobody yet, it only asks for bids
+	Replicas int               // how many peers shall run it, 1 to MaxReplicas
+	Attempt  int               // 0 for the first; the same Task is tried again under a new Job
+	TTL      int64             // ms that the provider keeps the output; 0: until Close
+	Timeout  int64             // ms that a run may take; 0: the provider's own bound
+	Issued   int64             // ms since 1970
+	Expires  int64             // ms since 1970; bounds replay, at most MaxJobLife after Issued
+	Priority int               // -100 to 100, larger first
+	Need     map[string]string // labels that the provider must have
+	Prefer   map[string]string // labels that it had better have
+	Proofs   []cid.Cid         // UCAN delegations, empty so far
+	Nonce    [16]byte          // random: (Issuer, Nonce) is awarded at most once
+}
+
+// Bounds of a Job.
+const (
+	MaxReplicas = 64
+	MaxAttempt  = 64
+	MaxPriority = 100
+	MaxLabels   = 32
+	MaxJobLife  = 24 * 60 * 60 * 1000 // ms from Issued to Expires
+	MaxJob      = 32 << 10            // bytes of the envelope
+	maxLabel    = 128                 // bytes of a label's name or value
+)
+
+// Sign returns the Job's envelope. It sets j.Issuer to key's did:key.
+func (j Job) Sign(key ed25519.PrivateKey) ([]byte, error) {
+	j.Issuer = DIDOf(key.Public().(ed25519.PublicKey))
+	return seal(j, key)
+}
+
+// DecodeJob reads an envelope strictly and checks its signature: the error is
+// ErrSignature when only that is wrong. Whether it has expired, or was seen before, is
+// for the reader to say.
+func DecodeJob(b []byte) (Job, error) { return unseal(b, readJob) }
+
+func (j Job) form() form  { return form{name: "job", tag: "liftoff/job@1", max: MaxJob} }
+func (j Job) issuer() DID { return j.Issuer }
+
+func (j Job) fields(m datamodel.MapAssembler) {
+	qp.MapEntry(m, "task", link(j.Task))
+	qp.MapEntry(m, "lim", limits(j.Limits))
+	qp.MapEntry(m, "iss", qp.String(string(j.Issuer)))
+	qp.MapEntry(m, "aud", didOrNull(j.Audience))
+	qp.MapEntry(m, "replicas", qp.Int(int64(j.Replicas)))
+	qp.MapEntry(m, "attempt", qp.Int(int64(j.Attempt)))
+	qp.MapEntry(m, "ttl", qp.Int(j.TTL))
+	qp.MapEntry(m, "timeout", qp.Int(j.Timeout))
+	qp.MapEntry(m, "iat", qp.Int(j.Issued))
+	qp.MapEntry(m, "exp", qp.Int(j.Expires))
+	qp.MapEntry(m, "prio", qp.Int(int64(j.Priority)))
+	qp.MapEntry(m, "need", stringMap(j.Need))
+	qp.MapEntry(m, "prefer", stringMap(j.Prefer))
+	qp.MapEntry(m, "prf", links(j.Proofs))
+	qp.MapEntry(m, "nonce", qp.Bytes(j.Nonce[:]))
+}
+
+func readJob(r *record) Job {
+	j := Job{
+		Task: r.link("task"), Limits: r.limits("lim"), Issuer: DID(r.str("iss")), Audience: r.didOrNull("aud"),
+		Replicas: r.small("replicas"), Attempt: r.small("attempt"),
+		TTL: int64(r.uint("ttl")), Timeout: int64(r.uint("timeout")), Issued: int64(r.uint("iat")), Expires: int64(r.uint("exp")),
+		Priority: r.small("prio"), Need: r.strMap("need"), Prefer: r.strMap("prefer"), Proofs: r.links("prf"),
+	}
+	if n := r.bytes("nonce"); copy(j.Nonce[:], n) != len(j.Nonce) || len(n) != len(j.Nonce) {
+		r.fail("nonce of %d bytes, want %d", len(n), len(j.Nonce))
+	}
+	return j
+}
+
+func (j Job) validate() error {
+	if err := checkLink("job: task", j.Task); err != nil {
+		return err
+	}
+	if j.Audience != "" {
+		if _, err := j.Audience.Key(); err != nil {
+			return fmt.Errorf("job: audience: %w", err)
+		}
+	}
+	switch {
+	case j.Replicas < 1 || j.Replicas > MaxReplicas:
+		return fmt.Errorf("job: %d replicas, want 1 to %d", j.Replicas, MaxReplicas)
+	case j.Attempt < 0 || j.Attempt > MaxAttempt:
+		return fmt.Errorf("job: attempt %d, at most %d", j.Attempt, MaxAttempt)
+	case j.Priority < -MaxPriority || j.Priority > MaxPriority:
+		return fmt.Errorf("job: priority %d, want %d to %d", j.Priority, -MaxPriority, MaxPriority)
+	case j.TTL < 0 || j.Timeout < 0 || j.Issued < 0:
+		return errors.New("job: a negative time")
+	case j.Expires <= j.Issued || j.Expires-j.Issued > MaxJobLife:
+		return fmt.Errorf("job: expires %d ms after it was issued, want 1 to %d", j.Expires-j.Issued, MaxJobLife)
+	case len(j.Proofs) > maxProofs:
+		return fmt.Errorf("job: %d proofs, at most %d", len(j.Proofs), maxProofs)
+	}
+	for _, p := range j.Proofs {
+		if err := checkLink("job: a proof", p); err != nil {
+			return err
+		}
+	}
+	if err := checkLabels(j.Need); err != nil {
+		return fmt.Errorf("job: need: %w", err)
+	}
+	if err := checkLabels(j.Prefer); err != nil {
+		return fmt.Errorf("job: prefer: %w", err)
+	}
+	return checkLimits("job", j.Limits)
+}
+
+func checkLimits(what string, l Limits) error {
+	for _, n := range []uint64{l.Fuel, l.Pages, l.Out, l.Tmp, l.Log} {
+		if n > math.MaxInt64 {
+			return fmt.Errorf("%s: the limit %d is over 63 bits", what, n)
+		}
+	}
+	if l.Pages > MaxPages {
+		return fmt.Errorf("%s: a limit of %d pages, at most %d", what, l.Pages, MaxPages)
+	}
+	return nil
+}
+
+// checkLabels accepts at most MaxLabels short words by name.
+func checkLabels(labels map[string]string) error {
+	if len(labels) > MaxLabels {
+		return fmt.Errorf("%d labels, at most %d", len(labels), MaxLabels)
+	}
+	for k, v := range labels {
+		if k == "" {
+			return errors.New("a label has no name")
+		}
+		for _, s := range []string{k, v} {
+			if err := checkText(s, maxLabel); err != nil {
+				return fmt.Errorf("label %.40q: %w", k, err)
+			}
+		}
+	}
+	return nil
+}
+
+// checkText accepts UTF-8 of at most limit bytes without control characters, so that
+// it can be shown to people as it is.
+func checkText(s string, limit int) error {
+	if len(s) > limit {
+		return fmt.Errorf("%d bytes of text, at most %d", len(s), limit)
+	}
+	if !utf8.ValidString(s) {
+		return errors.New("text that is not UTF-8")
+	}
+	for _, c := range s {
+		if c < ' ' || c >= 0x7f && c < 0xa0 {
+			return fmt.Errorf("the control character %U in text", c)
+		}
+	}
+	return nil
+}
+
+func didOrNull(d DID) qp.Assemble {
+	if d == "" {
+		return qp.Null()
+	}
+	return qp.String(string(d))
+}

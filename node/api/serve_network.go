@@ -1,0 +1,65 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+
+	"github.com/ipfs/go-cid"
+)
+
+// answer makes a call without arguments of a method that returns one value.
+func answer[T any](ask func(g Guest, ctx context.Context) (T, error)) call {
+	return func(w http.ResponseWriter, r *http.Request, g Guest) error {
+		v, err := ask(g, r.Context())
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, v)
+	}
+}
+
+// answerTo makes a call of a method that takes one value, the request's body, and
+// returns one.
+func answerTo[A, T any](ask func(g Guest, ctx context.Context, a A) (T, error)) call {
+	return func(w http.ResponseWriter, r *http.Request, g Guest) error {
+		var a A
+		if err := readJSON(w, r, &a); err != nil {
+			return err
+		}
+		v, err := ask(g, r.Context(), a)
+		if err != nil {
+			return err
+		}
+		return writeJSON(w, v)
+	}
+}
+
+// listing makes a call of a method that returns a list.
+func listing[T any](ask func(g Guest, ctx context.Context) ([]T, error)) call {
+	return func(w http.ResponseWriter, r *http.Request, g Guest) error {
+		all, err := ask(g, r.Context())
+		if err != nil {
+			return err
+		}
+		return list(w, all, func(v T) ([]byte, error) { return json.Marshal(v) })
+	}
+}
+
+// command makes a call of a method that takes one value and returns an error alone.
+func command[A any](do func(g Guest, ctx context.Context, a A) error) call {
+	return func(w http.ResponseWriter, r *http.Request, g Guest) error {
+		var a A
+		if err := readJSON(w, r, &a); err != nil {
+			return err
+		}
+		if c, ok := any(a).(cid.Cid); ok && !c.Defined() {
+			return Errorf(CodeUsage, "no CID")
+		}
+		if err := do(g, r.Context(), a); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+}

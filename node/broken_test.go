@@ -1,0 +1,145 @@
+package node_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// gatedFleet is a requester and one other, whose guests wait at g.
+func gatedFleet(t *testing.T, g *gate, w *where) []*member {
+	return fleet(t, 2, func(i int, c *node.Config) {
+		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), g.run)}}
+		c.Network.Market.Silence = 10 * time.Second
+		c.Network.Placement.Lease = 30 * time.Second
+		c.Network.Placement.Silence = 8 * time.Second
+	})
+}
+
+// A network that is cut and healed while a job runs costs nothing: the conversation is
+// taken up again, and nothing runs twice or is shown twice.
+func TestCutAndHealed(t *testing.T) {
+	g, w := newGate(), &where{}
+	f := gatedFleet(t, g, w)
+	mod := put(t, f[0].Session, "module")
+	ran := make(chan func(), 1)
+	go func() {
+		j, events, out, err := f[0].run(t, api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork})
+		ran <- func() {
+			if err != nil || j.Where != f[1].did || w.ran["1"] != 1 || out != "begun\nended\n" || count(events, api.EventAwarded) != 1 {
+				t.Errorf("%+v, %v, ran %v, printed %q\n%s", j, err, w.ran, out, texts(events))
+			}
+		}
+	}()
+	<-g.begun
+	node.Cut(f[0].Session)
+	time.Sleep(100 * time.Millisecond)
+	node.Cut(f[1].Session)
+	close(g.open)
+	(<-ran)()
+}
+
+// A result whose requester was away is found again, though the peer that has it was
+// restarted meanwhile.
+func TestBothRestart(t *testing.T) {
+	g, w := newGate(), &where{}
+	f := gatedFleet(t, g, w)
+	mod := put(t, f[0].Session, "module")
+	j, err := f[0].Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.begun
+	f[0].leave()
+	close(g.open)
+	eventually(t, "the result waits", func() bool {
+		pins, err := f[1].Pins.Pins(t.Context())
+		return err == nil && len(pins) == 1 && strings.HasPrefix(pins[0].Name, "lease:")
+	})
+	f[1].leave()
+	provider := &member{staying: stay(t, f[1].cfg), cfg: f[1].cfg}
+	if _, err := provider.Upkeep.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	requester := &member{staying: stay(t, f[0].cfg), cfg: f[0].cfg}
+	connectAll(t, []*member{requester, provider})
+	done, events := waitFor(t, requester.Session, j.ID)
+	if done.State != api.JobDone || done.Where != f[1].did || w.ran["1"] != 1 || w.ran["0"] != 0 {
+		t.Errorf("%+v, ran %v\n%s", done, w.ran, texts(events))
+	}
+	var out strings.Builder
+	if err := requester.Jobs.Logs(t.Context(), j.ID, api.Watch{Stdout: &out}); err != nil {
+		t.Error(err)
+	}
+	eventually(t, "the result is let go", func() bool {
+		pins, err := provider.Pins.Pins(t.Context())
+		return err == nil && len(pins) == 0
+	})
+}
+
+func TestPublishing(t *testing.T) {
+	bothWays(t, func(t *testing.T, s *node.Session) {
+		ctx := t.Context()
+		c := put(t, s, "data")
+		if err := s.Publishing.Publish(ctx, c); err != nil {
+			t.Fatal(err)
+		}
+		if list, err := s.Publishing.Published(ctx); err != nil || len(list) != 1 || list[0].Root != c || list[0].At.IsZero() {
+			t.Errorf("%+v, %v", list, err)
+		}
+		absent := dag.NewBlock(cid.Raw, []byte("absent")).CID()
+		if err := s.Publishing.Publish(ctx, absent); codeOf(err) != api.CodeMissing {
+			t.Errorf("what is not here: %v", err)
+		}
+		if err := s.Publishing.Unpublish(ctx, c); err != nil {
+			t.Error(err)
+		}
+		if err := s.Publishing.Unpublish(ctx, c); codeOf(err) != api.CodeMissing {
+			t.Errorf("twice: %v", err)
+		}
+		j, err := s.Jobs.Run(ctx, api.Request{Task: task(c, "hello"), Publish: true}, api.Watch{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if list, err := s.Publishing.Published(ctx); err != nil || len(list) != 1 || list[0].Root != j.Result.Root {
+			t.Errorf("with --publish: %+v, %v", list, err)
+		}
+	})
+}
+
+// Without a network, what needs one says so.
+func TestOffline(t *testing.T) {
+	s := join(t, t.TempDir())
+	mod := put(t, s, "module")
+	for what, err := range map[string]error{
+		"peers":   second(s.Peers.Peers(t.Context())),
+		"self":    second(s.Peers.Self(t.Context())),
+		"connect": second(s.Peers.Connect(t.Context(), "/ip4/127.0.0.1/tcp/1")),
+		"invite":  second(s.Fence.Invite(t.Context(), api.Invitation{})),
+		"network": second(s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello"), Where: api.WhereNetwork}, api.Watch{})),
+	} {
+		if codeOf(err) != api.CodeUsage {
+			t.Errorf("%s: %v", what, err)
+		}
+		contains(t, hintOf(err), "liftoff serve")
+	}
+	if _, err := s.Fence.Fence(t.Context()); codeOf(err) != api.CodeMissing {
+		t.Errorf("no fence: %v", err)
+	}
+	nowhere := dag.NewBlock(cid.Raw, []byte("nowhere")).CID()
+	_, err := s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "read", nowhere)}, api.Watch{})
+	if codeOf(err) != api.CodeMissing {
+		t.Errorf("%v", err)
+	}
+	contains(t, err.Error(), nowhere.String())
+}
+
+func second[T any](_ T, err error) error { return err }

@@ -1,0 +1,111 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// Bounds of what is measured and remembered.
+const (
+	coverTime  = 50 * time.Millisecond // of all walks for one question
+	maxCovered = 4096                  // roots
+	// restFactor is how many times as long as a walk took its answer stands, even though
+	// blocks have been put since: so at most a tenth of a core walks.
+	restFactor = 10
+)
+
+// coverage answers what the store holds of a DAG, from memory when it can. A DAG that
+// was whole is so until a collection removes blocks; one that was not is measured again
+// when blocks have been put.
+type coverage struct {
+	store *store.Store
+	clock func() time.Time
+
+	mu    sync.Mutex
+	known map[string]covered // by the root's multihash and codec
+}
+
+// covered is what was measured of a root, and when.
+type covered struct {
+	dag.Coverage
+	generation, puts uint64
+	until            time.Time // it stands until then, whatever was put
+}
+
+func newCoverage(s *store.Store, clock func() time.Time) *coverage {
+	return &coverage{store: s, clock: clock, known: map[string]covered{}}
+}
+
+// of measures the DAGs below roots, which takes at most coverTime; what is not measured
+// by then is a lower bound. A root that comes twice counts once.
+func (c *coverage) of(ctx context.Context, roots ...cid.Cid) (dag.Coverage, error) {
+	sum := dag.Coverage{Exact: true}
+	var limited context.Context // made when there is something to walk
+	seen := map[cid.Cid]bool{}
+	for _, r := range roots {
+		if seen[r] {
+			continue
+		}
+		seen[r] = true
+		generation, err := c.store.Generation()
+		if err != nil {
+			return sum, err
+		}
+		k, ok := c.recall(r, generation)
+		if !ok {
+			if limited == nil {
+				var cancel context.CancelFunc
+				limited, cancel = context.WithTimeout(ctx, coverTime)
+				defer cancel()
+			}
+			if k, err = c.measure(limited, r, generation); err != nil {
+				return sum, err
+			}
+		}
+		sum = sum.Add(k.Coverage)
+	}
+	if ctx.Err() != nil {
+		return sum, context.Cause(ctx)
+	}
+	return sum, nil
+}
+
+func (c *coverage) recall(root cid.Cid, generation uint64) (covered, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	k, ok := c.known[root.KeyString()]
+	switch {
+	case !ok || k.generation != generation:
+		return covered{}, false
+	case k.Whole(), k.Exact && k.puts == c.store.Puts():
+		return k, true
+	}
+	return k, c.clock().Before(k.until)
+}
+
+func (c *coverage) measure(ctx context.Context, root cid.Cid, generation uint64) (covered, error) {
+	k := covered{generation: generation, puts: c.store.Puts()}
+	began := c.clock()
+	var err error
+	if k.Coverage, err = dag.Cover(ctx, c.store, root); err != nil {
+		return k, err
+	}
+	now := c.clock()
+	k.until = now.Add(restFactor * now.Sub(began))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.known) >= maxCovered {
+		for name := range c.known { // any: to measure again is cheap
+			delete(c.known, name)
+			break
+		}
+	}
+	c.known[root.KeyString()] = k
+	return k, nil
+}

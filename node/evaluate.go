@@ -1,0 +1,237 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/host/exchange"
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// What a run is at, as beats say it.
+const (
+	phaseQueue   = "queue"
+	phaseFetch   = "fetch"
+	phaseCompile = "compile"
+	phaseRun     = "run"
+	phasePack    = "pack"
+)
+
+// evaluation is one run of a Task on this machine, on its way to an Outcome: for a
+// client, for a job that was submitted, or for another peer.
+type evaluation struct {
+	node    *Node
+	session *store.Session // keeps inputs and output until a pin does
+	self    host.Identity
+	r       api.Request
+	task    dag.Block
+	expires time.Time
+	slots   slots              // nil: the node's places
+	source  *exchange.Session  // nil: all must be here
+	phase   func(phase string) // told what the run is at; nil: nobody asks
+	refs    []cid.Cid          // all that the output links to and the run has not made
+	answers answers            // what the Receipt answers
+	blocks  []dag.Block        // to be committed
+	records []store.Record     // the same
+}
+
+// answers is the award that a Receipt answers; the zero value is nobody's.
+type answers struct {
+	job   cid.Cid
+	lease []byte
+}
+
+// run evaluates the Task and fills in j what came of it. Its error is an *api.Error,
+// or that of one of w's writers.
+func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
+	executors, err := e.node.startRun(ctx)
+	if err != nil {
+		return apiError(ctx, err)
+	}
+	defer e.node.endRun()
+	roots := e.roots()
+	if err := e.hold(ctx, roots); err != nil {
+		return apiError(ctx, err)
+	}
+	executor, err := executors.For(e.r.Task.ABI)
+	if err != nil {
+		return e.explain(ctx, err)
+	}
+	asked := e.node.clock()
+	result, began, err := e.execute(ctx, executor, roots, w, j)
+	if err != nil {
+		return err
+	}
+	j.Result, j.Fault = &result.Outcome, clip(result.Fault)
+	e.refs = result.Refs
+	j.Refs = result.Refs[:min(len(result.Refs), maxRefs)]
+	j.Compile, j.Run = result.Compile, result.Elapsed
+	j.Where = string(e.self.DID)
+	return apiError(ctx, e.attest(ctx, j, executor.Traits(), began.Sub(asked)))
+}
+
+// root is a DAG that the Task names.
+type root struct {
+	what string // for people
+	cid  cid.Cid
+}
+
+func (e *evaluation) roots() []root {
+	roots := []root{{"the module", e.r.Task.Mod}}
+	for i, in := range e.r.Task.In {
+		name := in.Name
+		if name == "" {
+			name = strconv.Itoa(i)
+		}
+		roots = append(roots, root{"input " + name, in.CID})
+	}
+	if e.r.Task.Stdin.Defined() {
+		roots = append(roots, root{"stdin", e.r.Task.Stdin})
+	}
+	return roots
+}
+
+// hold puts the Task and keeps everything that it names from collection, after a look
+// that it is here.
+func (e *evaluation) hold(ctx context.Context, roots []root) error {
+	cids := make([]cid.Cid, 0, len(roots)+len(e.r.Local))
+	for _, r := range roots {
+		cids = append(cids, r.cid)
+	}
+	if err := e.session.Protect(ctx, append(cids, e.r.Local...)...); err != nil {
+		return err
+	}
+	e.blocks = append(e.blocks, e.task)
+	if e.source != nil {
+		return nil
+	}
+	for _, r := range roots {
+		has, err := e.session.Has(ctx, r.cid)
+		if err != nil {
+			return err
+		}
+		if !has {
+			return &api.Error{
+				Code: api.CodeMissing, Message: fmt.Sprintf("%s is not here: %s", r.what, r.cid),
+				Hint: "bring it here with `liftoff car import FILE` or `liftoff add PATH`",
+			}
+		}
+	}
+	return nil
+}
+
+// execute runs the guest when its turn has come, and says when that was.
+func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []root, w api.Watch, j *api.Job) (runtime.Result, time.Time, error) {
+	places := e.slots
+	if places == nil {
+		places = e.node.places
+	}
+	p, err := takePlace(ctx, places)
+	if err != nil {
+		return runtime.Result{}, time.Time{}, e.explain(ctx, err)
+	}
+	defer p.leave()
+	began := e.node.clock()
+	scratch, remove, err := e.node.store.NewScratch()
+	if err != nil {
+		return runtime.Result{}, began, apiError(ctx, err)
+	}
+	defer func() {
+		if err := remove(); err != nil {
+			e.node.log.Warn("a run's folder is not removed", "job", j.ID, "error", err)
+		}
+	}()
+	if e.r.Timeout > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, e.r.Timeout, runtime.ErrTimeout)
+		defer cancel()
+	}
+	inputs := make([]cid.Cid, 0, len(roots))
+	for _, r := range roots[1:] {
+		inputs = append(inputs, r.cid)
+	}
+	var inputsOf dag.Blocks = e.session
+	if e.source != nil {
+		inputsOf = e.source
+	}
+	made := newSmallBlocks(inputsOf)
+	seen := newReads(made, e.r.Task.Mod, inputs)
+	env := runtime.Env{
+		Blocks: seen, Scratch: scratch,
+		Stdout: p.writer(w.Stdout), Stderr: p.writer(w.Stderr), Progress: w.Progress,
+		Trusted: e.r.Trusted,
+	}
+	if err := e.prepare(ctx, x, env); err != nil {
+		return runtime.Result{}, began, e.explain(ctx, err)
+	}
+	result, err := x.Run(ctx, e.r.Task, e.r.Limits.OrDefault(), env)
+	j.Read = seen.total()
+	if e.source != nil {
+		f := e.source.Fetched()
+		j.Fetched = api.Read{Blocks: int(f.Blocks), Bytes: f.Bytes}
+	}
+	if err == nil {
+		e.blocks = append(e.blocks, made.blocks()...)
+		return result, began, nil
+	}
+	if werr := p.writeErr(); werr != nil {
+		return runtime.Result{}, began, werr
+	}
+	return runtime.Result{}, began, e.explain(ctx, err)
+}
+
+// prepare gets and compiles the module before the run, if somebody wants to know how
+// far it is.
+func (e *evaluation) prepare(ctx context.Context, x runtime.Executor, env runtime.Env) error {
+	if e.phase == nil {
+		return nil
+	}
+	if e.source != nil {
+		e.phase(phaseFetch)
+		if err := dag.Walk(ctx, e.source, []cid.Cid{e.r.Task.Mod}, dag.WalkOptions{Data: true}, func(dag.Visited) error { return nil }); err != nil {
+			return err
+		}
+	}
+	e.phase(phaseCompile)
+	if err := x.Check(ctx, e.r.Task, e.r.Limits.OrDefault(), env); err != nil {
+		return err
+	}
+	e.phase(phaseRun)
+	return nil
+}
+
+// explain turns an executor's error into an *api.Error.
+func (e *evaluation) explain(ctx context.Context, err error) error {
+	var refused *runtime.RefusedError
+	var missing *dag.NotFoundError
+	switch {
+	case errors.Is(err, runtime.ErrTimeout):
+		return &api.Error{
+			Code: api.CodeTimeout, Message: fmt.Sprintf("the run did not end within %v", e.r.Timeout),
+			Hint: "give it more time with --timeout",
+		}
+	case errors.As(err, &refused):
+		return api.Errorf(api.CodeRefused, "%v", refused)
+	case errors.As(err, &missing):
+		return e.explainMissing(ctx, missing.CID)
+	}
+	return apiError(ctx, err)
+}
+
+// clip shortens what a guest may have made long.
+func clip(s string) string {
+	if len(s) <= maxFault {
+		return s
+	}
+	return strings.ToValidUTF8(s[:maxFault], "") + "…"
+}

@@ -1,0 +1,279 @@
+package node_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	lpeer "github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/market"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// rogue is a member that bids the best price for every job and then does what a test
+// says. It speaks the real protocols.
+type rogue struct {
+	peer   *host.Peer
+	key    ed25519.PrivateKey
+	did    string
+	awards atomic.Int32
+	bid    job.Bid
+	run    func(r *rogue, q market.Request, a market.Awarded, run *market.Run)
+}
+
+// newRogue joins the fence of m, and is known to all of f.
+func newRogue(t *testing.T, f []*member, bid job.Bid, run func(*rogue, market.Request, market.Awarded, *market.Run)) *rogue {
+	t.Helper()
+	dir := t.TempDir()
+	id, err := host.LoadIdentity(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fe, err := fence.Open(filepath.Join(dir, "fence"), id.Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := host.Open(host.Config{Dir: dir, Identity: id, Fence: fe, Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &rogue{peer: p, key: id.Key, did: string(id.DID), bid: bid, run: run}
+	server, err := market.Serve(p.Libp2p(), r, quick)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		server.Close()
+		p.Close()
+	})
+	err = p.SetCapacity(job.Capacity{ABIs: []string{job.ABIWASI}, Slots: 100, Memory: 1 << 40, Ceiling: job.DefaultLimits, Rate: 1e12})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.SetState(100, 1<<40, 0)
+	token, err := f[0].Fence.Invite(t.Context(), api.Invitation{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	parsed, err := fence.ParseToken(token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Join(t.Context(), parsed); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range f {
+		if _, err := m.Peers.Connect(t.Context(), p.Addrs()[0]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "the rogue is known", func() bool {
+		for _, m := range f {
+			peers, err := m.Peers.Peers(t.Context())
+			known := false
+			for _, o := range peers {
+				known = known || o.DID == r.did && o.Capacity != nil
+			}
+			if err != nil || !known {
+				return false
+			}
+		}
+		return true
+	})
+	return r
+}
+
+func (r *rogue) Admit(lpeer.ID) error { return nil }
+
+func (r *rogue) Ask(context.Context, lpeer.ID, market.Request) job.Bid { return r.bid }
+
+func (r *rogue) Award(_ context.Context, _ lpeer.ID, q market.Request, a market.Awarded) (*market.Run, time.Duration, error) {
+	r.awards.Add(1)
+	run := market.NewRun(market.RunConfig{})
+	go r.run(r, q, a, run)
+	return run, 0, nil
+}
+
+func (r *rogue) Attach(context.Context, lpeer.ID, market.Attach) (*market.Run, error) {
+	return nil, &market.FailedError{Code: "unknown", Why: "no such lease"}
+}
+
+// deliver signs an Outcome and sends blocks as its result.
+func (r *rogue) deliver(q market.Request, a market.Awarded, run *market.Run, o job.Outcome, blocks ...dag.Block) {
+	b, err := o.Encode()
+	if err != nil {
+		panic(err)
+	}
+	receipt, err := job.Receipt{
+		Job: a.Envelope, Lease: a.Lease[:], Task: q.Signed.Task, Outcome: job.CIDOf(b), Issued: time.Now().UnixMilli(),
+	}.Sign(r.key)
+	if err != nil {
+		panic(err)
+	}
+	bs := new(dag.MemBlocks)
+	roots := []cid.Cid{}
+	for _, c := range append(blocks, dag.NewBlock(cid.DagCBOR, b), dag.NewBlock(cid.DagCBOR, receipt)) {
+		bs.Put(context.Background(), c)
+		roots = append(roots, c.CID())
+	}
+	run.Done(receipt, b, func(ctx context.Context, w io.Writer) error {
+		return dag.WriteCAR(ctx, w, bs, roots, dag.CAROptions{Skip: func(c cid.Cid) bool {
+			has, _ := bs.Has(ctx, c)
+			return !has
+		}})
+	})
+}
+
+// best is a price that nobody beats.
+var best = job.Bid{Have: 1 << 40, Exact: true, Slots: 100}
+
+// Whatever a peer does with what it was awarded, another one does the job, the user has
+// the honest result, and one line tells of the loss.
+func TestRogues(t *testing.T) {
+	honest := func(t *testing.T) []*member {
+		return fleet(t, 2, func(i int, c *node.Config) {
+			c.Executors = runtime.Executors{script{"hello": guests["hello"]}}
+		})
+	}
+	for name, run := range map[string]func(*rogue, market.Request, market.Awarded, *market.Run){
+		"fails": func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
+			run.Fail(market.FailedError{Code: "fault", Why: "its disk is full"})
+		},
+		"says that the module is refused": func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
+			run.Fail(market.FailedError{Code: "refused", Why: "it is no module", Final: true})
+		},
+		"says that the time is over": func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
+			run.Fail(market.FailedError{Code: "timeout", Why: "too slow", Final: true})
+		},
+		"sends another task's outcome": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+			other := dag.NewBlock(cid.Raw, []byte("other"))
+			r.deliver(q, a, run, job.Outcome{Task: other.CID(), State: job.OK, Root: other.CID(), Size: 5}, other)
+		},
+		"sends no output": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+			lost := dag.NewBlock(cid.Raw, []byte("lost"))
+			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: lost.CID(), Size: 4})
+		},
+		"sends what nobody asked for": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+			out, more := dag.NewBlock(cid.Raw, []byte("out")), dag.NewBlock(cid.Raw, make([]byte, 1<<20))
+			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3}, out, more)
+		},
+		"never ends the CAR": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+			out := dag.NewBlock(cid.Raw, []byte("out"))
+			b, _ := job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3}.Encode()
+			receipt, _ := job.Receipt{Job: a.Envelope, Lease: a.Lease[:], Task: q.Signed.Task, Outcome: job.CIDOf(b), Issued: 1}.Sign(r.key)
+			run.Done(receipt, b, func(ctx context.Context, w io.Writer) error { return fmt.Errorf("broken") })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := honest(t)
+			r := newRogue(t, f, best, run)
+			mod := put(t, f[0].Session, "module")
+			j, events, out, err := f[0].run(t, api.Request{Task: task(mod, "hello"), Where: api.WhereNetwork})
+			if err != nil || j.Where != f[1].did || out != "hello\n" || r.awards.Load() == 0 {
+				t.Errorf("%+v, %v, printed %q, %d awards\n%s", j, err, out, r.awards.Load(), texts(events))
+			}
+			if n := count(events, api.EventAwarded); n != 2 {
+				t.Errorf("%d lines about who got it, want 2:\n%s", n, texts(events))
+			}
+			if b, err := f[0].Data.Get(t.Context(), j.Result.Root); err != nil || string(b) != "hello" {
+				t.Errorf("the output: %q, %v", b, err)
+			}
+		})
+	}
+}
+
+// Who claims to hold what it does not, and is slow for it, wins less often: its word
+// counts for less.
+func TestLiarLosesCredit(t *testing.T) {
+	f := fleet(t, 2, nil)
+	r := newRogue(t, f, best, func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+		time.Sleep(700 * time.Millisecond)
+		out := dag.NewBlock(cid.Raw, []byte("hello"))
+		r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 5}, out)
+	})
+	mod := put(t, f[0].Session, "module")
+	put(t, f[1].Session, "module")
+	won := 0
+	for i := range 8 {
+		tk := task(mod, "hello")
+		tk.Args = []string{fmt.Sprint(i)}
+		j, events, _, err := f[0].run(t, api.Request{Task: tk, Where: api.WhereNetwork})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, texts(events))
+		}
+		if j.Where == r.did {
+			won++
+		} else if won > 0 {
+			return // its price was the best, and was not believed
+		}
+	}
+	t.Errorf("the liar got %d of 8 jobs", won)
+}
+
+// A flood of asks is refused before any work is done for it, and the others are served.
+func TestFloodOfAsks(t *testing.T) {
+	f := fleet(t, 2, func(i int, c *node.Config) { c.Network.AskRate, c.Network.AskBurst = 10, 20 })
+	r := newRogue(t, f, job.Bid{Code: job.RefuseBusy, Refusal: "it is a flooder"}, nil)
+	target, err := f[1].Peers.Self(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	id, err := lpeer.Decode(target.PeerID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tk := task(dag.NewBlock(cid.Raw, []byte("module")).CID(), "hello")
+	b, err := tk.Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := market.NewClient(r.peer.Libp2p(), quick)
+	var refused, bids atomic.Int32
+	var group sync.WaitGroup
+	gate := make(chan struct{}, 16)
+	for range 300 {
+		group.Go(func() {
+			gate <- struct{}{}
+			defer func() { <-gate }()
+			now := time.Now().UnixMilli()
+			envelope, err := job.Job{Task: job.CIDOf(b), Replicas: 1, Issued: now, Expires: now + 1e5}.Sign(r.key)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conv, bid, err := client.Ask(t.Context(), id, market.Ask{Job: envelope, Task: b, Engine: job.ABIWASI, Window: time.Second})
+			switch {
+			case err != nil:
+				t.Error(err)
+			case bid.Refuses():
+				refused.Add(1)
+			default:
+				bids.Add(1)
+				conv.Close(market.Cancelled)
+			}
+		})
+	}
+	mod := put(t, f[0].Session, "module")
+	j, events, _, err := f[0].run(t, api.Request{Task: task(mod, "hello"), Where: f[1].did})
+	if err != nil || j.Where != f[1].did {
+		t.Errorf("who does not flood: %+v, %v\n%s", j, err, texts(events))
+	}
+	group.Wait()
+	if bids.Load() > 100 || refused.Load() < 200 {
+		t.Errorf("%d bids and %d refusals for 300 asks at once", bids.Load(), refused.Load())
+	}
+}

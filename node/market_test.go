@@ -1,0 +1,399 @@
+package node_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// The data is on one of five peers: the job goes there, no input crosses the wire, and
+// the result comes back, checked and kept.
+func TestJobGoesToItsData(t *testing.T) {
+	f := fleet(t, 5, nil)
+	holder, asker := f[3], f[1]
+	in := addFile(t, holder, 4<<20)
+	mod := put(t, asker.Session, "module")
+	j, events, _, err := asker.run(t, api.Request{Task: task(mod, "read", in)})
+	if err != nil {
+		t.Fatalf("%v\n%s", err, texts(events))
+	}
+	if j.Where != holder.did || !j.Remote || j.State != api.JobDone || count(events, api.EventAwarded) != 1 {
+		t.Errorf("it ran at %s: %+v\n%s\n%+v", j.Where, j, texts(events), j.Placement)
+	}
+	r := receipt(t, asker, j.Receipt)
+	if r.Issuer != job.DID(holder.did) || r.Meta.Fetched > 100 || !r.Job.Defined() || len(r.Lease) != 16 { // the module is 6 bytes
+		t.Errorf("%+v", r)
+	}
+	if j.Placement == nil || len(j.Placement.Bids) != 5 {
+		t.Errorf("the record of the placement: %+v", j.Placement)
+	}
+	if has, err := asker.Data.Has(t.Context(), in); err != nil || has {
+		t.Errorf("the input has come to the requester: %v, %v", has, err)
+	}
+	if _, err := asker.Upkeep.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err := asker.Data.Get(t.Context(), j.Result.Root); err != nil || string(b) != "read" {
+		t.Errorf("the output: %q, %v", b, err)
+	}
+	found, err := asker.Jobs.Find(t.Context(), j.ID)
+	if err != nil || found.Where != holder.did || len(found.Events) != len(events) {
+		t.Errorf("%+v, %v", found, err)
+	}
+	// The holder lets go of the result when the requester has it.
+	eventually(t, "nothing is pinned for the requester", func() bool {
+		pins, err := holder.Pins.Pins(t.Context())
+		return err == nil && len(pins) == 1
+	})
+}
+
+// What is here runs here, and nobody is asked.
+func TestRunsHere(t *testing.T) {
+	f := fleet(t, 2, nil)
+	mod := put(t, f[0].Session, "module")
+	j, events, out, err := f[0].run(t, api.Request{Task: task(mod, "hello")})
+	if err != nil || j.Where != f[0].did || j.Remote || out != "hello\n" || kinds(events) != "submitted started done" {
+		t.Errorf("%+v, %v, %q\n%s", j, err, out, texts(events))
+	}
+}
+
+func TestWhere(t *testing.T) {
+	f := fleet(t, 3, func(i int, c *node.Config) { c.Network.Labels = map[string]string{"n": fmt.Sprint(i)} })
+	mod := put(t, f[0].Session, "module")
+	run := func(arg string, r api.Request) (api.Job, string, error) {
+		r.Task = task(mod, "hello")
+		r.Task.Args = []string{arg}
+		j, events, out, err := f[0].run(t, r)
+		if err == nil && out != "hello\n" {
+			t.Errorf("%s: printed %q", arg, out)
+		}
+		return j, texts(events), err
+	}
+	if j, _, err := run("network", api.Request{Where: api.WhereNetwork}); err != nil || j.Where == f[0].did {
+		t.Errorf("network: %v, %v", j.Where, err)
+	}
+	self, err := f[2].Peers.Self(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{f[2].did, self.PeerID} {
+		if j, _, err := run("at "+name, api.Request{Where: name}); err != nil || j.Where != f[2].did {
+			t.Errorf("at %s: %v, %v", name, j.Where, err)
+		}
+	}
+	if j, _, err := run("need", api.Request{Need: map[string]string{"n": "1"}}); err != nil || j.Where != f[1].did {
+		t.Errorf("need n=1: %v, %v", j.Where, err)
+	}
+	_, events, err := run("nobody", api.Request{Need: map[string]string{"gpu": "yes"}})
+	if codeOf(err) != api.CodeNobody {
+		t.Errorf("need what nobody has: %v\n%s", err, events)
+	}
+	contains(t, fmt.Sprint(err), "gpu")
+	if _, _, err := run("bad", api.Request{Where: "somewhere"}); codeOf(err) != api.CodeUsage {
+		t.Errorf("a peer that is none: %v", err)
+	}
+}
+
+// Each of two peers holds one of two inputs: one of them runs the job and fetches what it
+// lacks from the other; the requester has none of it.
+func TestTwoHalves(t *testing.T) {
+	f := fleet(t, 3, nil)
+	a, b := addFile(t, f[1], 1<<20), addFile(t, f[2], 2<<20)
+	mod := put(t, f[0].Session, "module")
+	j, events, _, err := f[0].run(t, api.Request{Task: task(mod, "read", a, b)})
+	if err != nil || j.Where == f[0].did {
+		t.Fatalf("%+v, %v\n%s", j, err, texts(events))
+	}
+	r := receipt(t, f[0], j.Receipt)
+	want := map[string]uint64{f[1].did: 2 << 20, f[2].did: 1 << 20}[j.Where]
+	if r.Meta.Fetched < want || r.Meta.Fetched > want+want/8 {
+		t.Errorf("%d bytes were fetched, want %d or a little more", r.Meta.Fetched, want)
+	}
+	if has, err := f[0].Data.Has(t.Context(), a); err != nil || has {
+		t.Errorf("an input has come to the requester: %v, %v", has, err)
+	}
+}
+
+// The one that holds the input is busy for long, the input is small: it moves.
+func TestHolderBusy(t *testing.T) {
+	g := newGate()
+	f := fleet(t, 3, func(i int, c *node.Config) {
+		c.Executors = runtime.Executors{script{"gate": g.run, "read": guests["read"]}}
+		c.Network.Slots = 1
+	})
+	holder := f[1]
+	in := addFile(t, holder, 64<<10)
+	mod := put(t, holder.Session, "module")
+	long, err := holder.Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereLocal})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.begun
+	put(t, f[0].Session, "module")
+	j, events, _, err := f[0].run(t, api.Request{Task: task(mod, "read", in)})
+	if err != nil || j.Where == holder.did {
+		t.Errorf("%+v, %v\n%s", j, err, texts(events))
+	}
+	close(g.open)
+	if done, _ := waitFor(t, holder.Session, long.ID); done.State != api.JobDone {
+		t.Errorf("%+v", done)
+	}
+}
+
+// Cancelling ends the run where it is.
+func TestCancelReachesProvider(t *testing.T) {
+	g := newGate()
+	ended := make(chan error, 1)
+	f := fleet(t, 2, func(i int, c *node.Config) {
+		c.Executors = runtime.Executors{script{"gate": func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
+			r, err := g.run(ctx, t, env)
+			ended <- err
+			return r, err
+		}}}
+	})
+	mod := put(t, f[0].Session, "module")
+	j, err := f[0].Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.begun
+	if err := f[0].Jobs.Cancel(t.Context(), j.ID); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-ended:
+		if err == nil {
+			t.Error("the guest came to its end")
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("the guest still runs")
+	}
+	done, _ := waitFor(t, f[0].Session, j.ID)
+	if done.State != api.JobFailed || done.Err.Code != api.CodeInterrupted {
+		t.Errorf("%+v", done)
+	}
+	eventually(t, "its slot is free", func() bool {
+		p, err := f[1].Peers.Self(t.Context())
+		return err == nil && p.Capacity.FreeSlots == 2
+	})
+}
+
+// A requester that comes back finds its job where it ran: nothing runs twice, and what
+// was printed meanwhile is there.
+func TestRequesterRestarts(t *testing.T) {
+	g, w := newGate(), &where{}
+	f := fleet(t, 2, func(i int, c *node.Config) {
+		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), g.run)}}
+		c.Network.Market.Silence = 10 * time.Second
+		c.Network.Placement.Lease = 30 * time.Second
+	})
+	mod := put(t, f[0].Session, "module")
+	j, err := f[0].Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.begun
+	f[0].leave()
+	close(g.open)
+	again := &member{staying: stay(t, f[0].cfg), cfg: f[0].cfg}
+	connectAll(t, []*member{again, f[1]})
+	done, events := waitFor(t, again.Session, j.ID)
+	if done.State != api.JobDone || done.Where != f[1].did || w.ran["1"] != 1 || w.ran["0"] != 0 {
+		t.Errorf("%+v, ran %v\n%s", done, w.ran, texts(events))
+	}
+	var out strings.Builder
+	if err := again.Jobs.Logs(t.Context(), j.ID, api.Watch{Stdout: &out}); err != nil {
+		t.Error(err)
+	}
+}
+
+// Replicas run at distinct peers and are compared.
+func TestReplicas(t *testing.T) {
+	f := fleet(t, 4, func(i int, c *node.Config) {
+		answer := func(text string) func(context.Context, job.Task, runtime.Env) (runtime.Result, error) {
+			return func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
+				fmt.Fprintln(env.Stdout, "working")
+				return result(ctx, t, env, text)
+			}
+		}
+		c.Executors = runtime.Executors{script{"honest": answer("42"), "odd": answer(fmt.Sprint("from ", i))}}
+	})
+	mod := put(t, f[0].Session, "module")
+	j, events, out, err := f[0].run(t, api.Request{Task: task(mod, "honest"), Replicas: 3})
+	if err != nil || len(j.Replicas) != 3 || out != "working\n" {
+		t.Fatalf("%+v, %v, printed %q\n%s", j, err, out, texts(events))
+	}
+	peers := map[string]bool{}
+	for _, r := range j.Replicas {
+		peers[r.Peer] = true
+		if r.Outcome != j.Outcome || receipt(t, f[0], r.Receipt).Issuer != job.DID(r.Peer) {
+			t.Errorf("%+v", r)
+		}
+	}
+	if len(peers) != 3 {
+		t.Errorf("they ran at %v", peers)
+	}
+	j, events, _, err = f[0].run(t, api.Request{Task: task(mod, "odd"), Replicas: 2})
+	if codeOf(err) != api.CodeDisagree || len(j.Replicas) != 2 || j.State != api.JobFailed {
+		t.Fatalf("%+v, %v\n%s", j, err, texts(events))
+	}
+	if _, err := f[0].Upkeep.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range j.Replicas {
+		contains(t, err.Error(), r.Receipt.String(), r.Peer)
+		receipt(t, f[0], r.Receipt) // it is kept
+	}
+	found, err := f[0].Jobs.Find(t.Context(), j.ID)
+	if err != nil || found.Err == nil || found.Err.Code != api.CodeDisagree || len(found.Replicas) != 2 {
+		t.Errorf("%+v, %v", found, err)
+	}
+}
+
+// A peer that only computes keeps nothing: outputs are the requester's, inputs stay
+// within a quota.
+func TestComputeOnly(t *testing.T) {
+	f := fleet(t, 2, func(i int, c *node.Config) {
+		if i == 1 {
+			c.Network.ComputeOnly, c.Network.Disk = true, 3<<20
+		}
+	})
+	mod := put(t, f[0].Session, "module")
+	var ins []cid.Cid
+	for i := range 6 {
+		ins = append(ins, addFile(t, f[0], 1<<20+i))
+	}
+	for _, in := range ins {
+		j, events, _, err := f[0].run(t, api.Request{Task: task(mod, "read", in), Where: api.WhereNetwork})
+		if err != nil || j.Where != f[1].did {
+			t.Fatalf("%+v, %v\n%s", j, err, texts(events))
+		}
+		if pins, err := f[1].Pins.Pins(t.Context()); err != nil || len(pins) != 0 {
+			t.Errorf("pins: %v, %v", pins, err)
+		}
+	}
+	held := func() (n int) {
+		for _, in := range ins {
+			if has, err := f[1].Data.Has(t.Context(), in); err == nil && has {
+				n++
+			}
+		}
+		return n
+	}
+	eventually(t, "what is over the quota is gone", func() bool { return held() <= 3 })
+}
+
+func TestStoreOnly(t *testing.T) {
+	f := fleet(t, 2, func(i int, c *node.Config) { c.Network.StoreOnly = i == 1 })
+	in := addFile(t, f[1], 1<<20)
+	mod := put(t, f[0].Session, "module")
+	j, events, _, err := f[0].run(t, api.Request{Task: task(mod, "read", in)})
+	if err != nil || j.Where != f[0].did || j.Fetched.Bytes < 1<<20 {
+		t.Errorf("%+v, %v\n%s", j, err, texts(events))
+	}
+	j, _, _, err = f[0].run(t, api.Request{Task: task(mod, "hello"), Where: api.WhereNetwork})
+	if codeOf(err) != api.CodeNobody {
+		t.Errorf("%+v, %v", j, err)
+	}
+}
+
+// A process that does not stay joins its fence for one job whose inputs are not here.
+func TestVisit(t *testing.T) {
+	f := fleet(t, 2, nil)
+	in := addFile(t, f[1], 1<<20)
+	f[0].leave()
+	s, err := node.Join(t.Context(), config(f[0].dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abort()
+	visitor := &member{staying: &staying{Session: s}}
+	mod := put(t, s, "module")
+	j, events, _, err := visitor.run(t, api.Request{Task: task(mod, "read", in)})
+	if err != nil || j.State != api.JobDone || j.Where != f[1].did {
+		t.Errorf("%+v, %v\n%s", j, err, texts(events))
+	}
+	j, events, _, err = visitor.run(t, api.Request{Task: task(mod, "hello")})
+	if err != nil || j.Remote || kinds(events) != "submitted started done" {
+		t.Errorf("a job that lacks nothing: %+v, %v\n%s", j, err, texts(events))
+	}
+	nowhere := dag.NewBlock(cid.Raw, []byte("nowhere")).CID()
+	if _, _, _, err := visitor.run(t, api.Request{Task: task(mod, "read", nowhere)}); err == nil {
+		t.Error("an input that nobody has")
+	} else {
+		contains(t, err.Error(), nowhere.String())
+	}
+}
+
+// A peer that shuts down hands back what it runs: another one does it.
+func TestHandedBack(t *testing.T) {
+	g, w := newGate(), &where{}
+	f := fleet(t, 3, func(i int, c *node.Config) {
+		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), g.run)}}
+		c.Grace = 50 * time.Millisecond
+	})
+	mod := put(t, f[0].Session, "module")
+	j, err := f[0].Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.begun
+	w.mu.Lock()
+	at := 1
+	if w.ran["2"] > 0 {
+		at = 2
+	}
+	w.mu.Unlock()
+	f[at].leave()
+	<-g.begun
+	close(g.open)
+	done, events := waitFor(t, f[0].Session, j.ID)
+	if done.State != api.JobDone || done.Where == f[at].did || count(events, api.EventAwarded) != 2 {
+		t.Errorf("%+v\n%s", done, texts(events))
+	}
+}
+
+// Many jobs from several requesters at once: each ends once, and nothing is left.
+func TestManyJobs(t *testing.T) {
+	f := fleet(t, 4, nil)
+	mods := make([]cid.Cid, len(f))
+	for i, m := range f {
+		mods[i] = put(t, m.Session, "module")
+	}
+	const each = 40
+	var group sync.WaitGroup
+	for i, m := range f {
+		for k := range each {
+			group.Go(func() {
+				tk := task(mods[i], "hello")
+				tk.Args = []string{fmt.Sprint(i, " ", k)}
+				j, events, out, err := m.run(t, api.Request{Task: tk, Where: []string{"", "network"}[k%2]})
+				if err != nil || out != "hello\n" || j.State != api.JobDone {
+					t.Errorf("%d %d: %v, %q\n%s", i, k, err, out, texts(events))
+				}
+			})
+		}
+	}
+	group.Wait()
+	for _, m := range f {
+		list, err := m.Jobs.List(t.Context())
+		if err != nil || len(list) != each {
+			t.Errorf("%d jobs, %v", len(list), err)
+		}
+		eventually(t, "all slots are free", func() bool {
+			p, err := m.Peers.Self(t.Context())
+			return err == nil && p.Capacity.FreeSlots == 2
+		})
+	}
+}

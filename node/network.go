@@ -1,0 +1,243 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	goruntime "runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-multiaddr"
+	"golang.org/x/sync/semaphore"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/host/exchange"
+	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/market"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/scheduler"
+)
+
+// network is a node as a peer: everything that it has only while it is one.
+type network struct {
+	node     *Node
+	cfg      NetworkConfig
+	self     host.Identity
+	peer     *host.Peer
+	access   *exchange.Access
+	exchange *exchange.Exchange
+	client   *market.Client
+	server   *market.Server // nil: it asks and is not asked
+	provider *provider
+	book     *book
+	quota    *quota
+	placing  *semaphore.Weighted // places for jobs for which peers are being asked
+	capacity job.Capacity
+	busier   chan struct{} // of capacity one: what is free has changed
+	closing  atomic.Bool   // it takes no more jobs of others
+
+	mu          sync.Mutex
+	calibration scheduler.Calibration
+}
+
+// openNetwork makes n a peer. The caller closes it.
+func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, error) {
+	if err := cfg.check(); err != nil {
+		return nil, api.Errorf(api.CodeUsage, "%v", err)
+	}
+	w := &network{node: n, cfg: cfg.withDefaults(), busier: make(chan struct{}, 1), placing: semaphore.NewWeighted(maxPlacing)}
+	var err error
+	if w.self, err = n.self.identity(); err != nil {
+		return nil, err
+	}
+	w.book = newBook(w.cfg.admission(), n.clock, w.changed)
+	w.quota = newQuota(n.store, w.cfg.Disk)
+	if w.cfg.ComputeOnly {
+		w.quota.collect = n.View.Collect
+	}
+	w.provider = newProvider(w)
+	if w.capacity, err = w.measure(ctx); err != nil {
+		return nil, err
+	}
+	f, err := n.fence()
+	if err != nil {
+		return nil, err
+	}
+	w.peer, err = host.Open(host.Config{
+		Dir: n.store.Dir(), Identity: w.self, Fence: f,
+		Listen: w.cfg.Listen, NoListen: w.cfg.NoListen, Announce: w.cfg.Announce, MDNS: w.cfg.MDNS,
+		Relay: w.cfg.Relay, Reachability: w.cfg.Reachability, Policy: w.cfg.Policy,
+		Bids: w.provider.bids, Log: n.log, Registerer: w.cfg.Registerer, Now: n.clock,
+	})
+	if err != nil {
+		return nil, err
+	}
+	if err := w.begin(ctx); err != nil {
+		w.close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// begin starts what is spoken over the host.
+func (w *network) begin(ctx context.Context) error {
+	n := w.node
+	published, err := n.published(ctx)
+	if err != nil {
+		return err
+	}
+	w.access = exchange.NewAccess(exchange.AccessConfig{
+		Blocks: n.store, Published: published,
+		Member: func(p peer.ID) bool { return w.peer.Relation(p) == host.Member },
+		Listed: func(p peer.ID) bool { r := w.peer.Relation(p); return r == host.Data || r == host.Listed },
+	})
+	h := w.peer.Libp2p()
+	if w.exchange, err = exchange.New(h, exchange.Config{Blocks: n.store, Access: w.access, Bitswap: w.cfg.Bitswap, Logger: n.log}); err != nil {
+		return err
+	}
+	w.cfg.Market.Logger = n.log
+	w.client = market.NewClient(h, w.cfg.Market)
+	if w.cfg.NoListen {
+		return nil
+	}
+	if err := w.provider.recover(ctx); err != nil {
+		return err
+	}
+	if w.server, err = market.Serve(h, counted{w.provider, n.figures}, w.cfg.Market); err != nil {
+		return err
+	}
+	if err := w.peer.SetCapacity(w.capacity); err != nil {
+		return fmt.Errorf("say what this peer can do: %w", err)
+	}
+	w.sayState()
+	return nil
+}
+
+// close ends every conversation and connection. What runs for others has ended before.
+func (w *network) close() error {
+	var err error
+	keep := func(e error) {
+		if err == nil {
+			err = e
+		}
+	}
+	if w.server != nil {
+		keep(w.server.Close())
+	}
+	w.provider.close()
+	if w.exchange != nil {
+		keep(w.exchange.Close())
+	}
+	keep(w.peer.Close())
+	return err
+}
+
+// measure finds out what this peer can do.
+func (w *network) measure(ctx context.Context) (job.Capacity, error) {
+	c := job.Capacity{
+		Labels: w.cfg.Labels, OS: goruntime.GOOS, Arch: goruntime.GOARCH, Version: w.node.version,
+		Slots: w.cfg.Slots, Memory: w.cfg.Memory, Disk: w.cfg.Disk, Ceiling: w.cfg.Ceiling, Stores: !w.cfg.ComputeOnly,
+	}
+	if w.cfg.StoreOnly {
+		c.Slots = 0
+		return c, nil
+	}
+	executors, err := w.node.startRun(ctx)
+	if err != nil {
+		return c, err
+	}
+	defer w.node.endRun()
+	for _, x := range executors {
+		c.ABIs = append(c.ABIs, x.Traits().ABIs...)
+	}
+	c.Rate, err = w.node.fuelRate(ctx, executors)
+	return c, err
+}
+
+// changed is called when what is free has changed.
+func (w *network) changed() {
+	select {
+	case w.busier <- struct{}{}:
+	default:
+	}
+}
+
+// sayState tells the others what is free.
+func (w *network) sayState() {
+	l := w.book.load(job.DefaultLimits.Pages * pageSize)
+	w.peer.SetState(l.Free, l.Memory, l.Queue)
+}
+
+const pageSize = 64 << 10
+
+// keepState tells the others what is free whenever it changes, until ctx ends. The host
+// sees to it that they are not told too often.
+func (w *network) keepState(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.busier:
+			w.sayState()
+		}
+	}
+}
+
+// How often peers that this node shall be connected to are dialed again.
+const redial = 30 * time.Second
+
+// keepConnected dials the peers that the owner has named, until ctx ends.
+func (w *network) keepConnected(ctx context.Context) error {
+	t := time.NewTicker(redial)
+	defer t.Stop()
+	for {
+		for _, addr := range w.cfg.Connect {
+			if err := w.connect(ctx, addr); err != nil && ctx.Err() == nil {
+				w.node.log.Warn("a peer cannot be reached", "address", addr, "error", err)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		}
+	}
+}
+
+// connect dials addr unless its peer is connected.
+func (w *network) connect(ctx context.Context, addr string) error {
+	m, err := multiaddr.NewMultiaddr(addr)
+	if err != nil {
+		return err
+	}
+	info, err := peer.AddrInfoFromP2pAddr(m)
+	if err != nil {
+		return err
+	}
+	if w.connected(info.ID) {
+		return nil
+	}
+	_, err = w.peer.Connect(ctx, addr)
+	return err
+}
+
+func (w *network) connected(id peer.ID) bool {
+	return len(w.peer.Libp2p().Network().ConnsToPeer(id)) > 0
+}
+
+// addrInfo says how p is reached.
+func (w *network) addrInfo(p peer.ID) peer.AddrInfo {
+	return w.peer.Libp2p().Peerstore().PeerInfo(p)
+}
+
+// join redeems a token.
+func (w *network) join(ctx context.Context, token string) error {
+	t, err := fence.ParseToken(token)
+	if err != nil {
+		return api.Errorf(api.CodeUsage, "%v", err)
+	}
+	return w.peer.Join(ctx, t)
+}

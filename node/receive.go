@@ -1,0 +1,195 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/host/market"
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/node/request"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+)
+
+// Keep implements request.World: it puts the blocks of a result, each of which hashes to
+// its name and belongs to it, and looks that the peer has sent all that the run made.
+func (t *errand) Keep(ctx context.Context, from job.DID, d market.Done, blocks func(yield func(dag.Block, error) bool)) (request.Result, error) {
+	s := t.e.session
+	r := request.Result{
+		Peer: from, Outcome: d.Receipt.Outcome, Receipt: dag.NewBlock(cid.DagCBOR, d.ReceiptBytes).CID(), Value: d.Outcome, Remote: true,
+	}
+	for b, err := range blocks {
+		if err != nil {
+			return r, err
+		}
+		if err := s.Put(ctx, b); err != nil {
+			return r, &request.KeepError{Err: apiError(ctx, err)}
+		}
+	}
+	err := s.Put(ctx, dag.NewBlock(cid.DagCBOR, d.ReceiptBytes), dag.NewBlock(cid.DagCBOR, d.OutcomeBytes))
+	if err != nil {
+		return r, &request.KeepError{Err: apiError(ctx, err)}
+	}
+	return r, complete(ctx, s, d.Outcome)
+}
+
+// complete returns an error unless all that a run made is here. Blocks of its output that
+// are not may be parts of inputs, if all the bytes that it says it made are here.
+func complete(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
+	lacks, _, err := walkHeld(ctx, bs, outputs(job.Outcome{Stdout: o.Stdout, Stderr: o.Stderr})...)
+	if err == nil && len(lacks) > 0 {
+		err = fmt.Errorf("what was printed lacks block %s", lacks[0])
+	}
+	if err != nil {
+		return err
+	}
+	lacks, held, err := walkHeld(ctx, bs, o.Root)
+	if err == nil && len(lacks) > 0 && held < o.Size {
+		err = fmt.Errorf("the output lacks block %s: %d of %d bytes came", lacks[0], held, o.Size)
+	}
+	return err
+}
+
+// walkHeld returns what is linked to below roots and not here, and how many bytes are.
+func walkHeld(ctx context.Context, bs dag.Blocks, roots ...cid.Cid) (lacks []cid.Cid, held uint64, err error) {
+	sizes, _ := bs.(dag.Sizer)
+	err = dag.Walk(ctx, bs, roots, dag.WalkOptions{Missing: true, Data: sizes == nil}, func(b dag.Visited) error {
+		switch {
+		case !b.Held:
+			lacks = append(lacks, b.CID)
+		case b.Block.CID().Defined():
+			held += uint64(len(b.Block.Data()))
+		default:
+			n, err := sizes.Size(ctx, b.CID)
+			held += uint64(max(0, n))
+			return err
+		}
+		return nil
+	})
+	return lacks, held, err
+}
+
+func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
+
+// finish fills in j what came of the job, and prepares what is to be kept.
+func (t *errand) finish(j *api.Job, ending request.Ending) error {
+	first := ending.Results[0]
+	t.mu.Lock()
+	here, did := t.here, t.did
+	t.mu.Unlock()
+	if here != nil && !first.Remote {
+		j.Read, j.Fetched, j.Compile, j.Run, j.Fault = did.Read, did.Fetched, did.Compile, did.Run, did.Fault
+		j.Refs = did.Refs
+	}
+	if here != nil {
+		t.e.blocks, t.e.records = append(t.e.blocks, here.blocks...), append(t.e.records, here.records...)
+	} else {
+		t.e.blocks = append(t.e.blocks, t.e.task)
+	}
+	value := first.Value
+	j.Result, j.Outcome, j.Receipt = &value, first.Outcome, first.Receipt
+	j.Where, j.Remote = string(first.Peer), first.Remote
+	for _, r := range ending.Results {
+		if len(ending.Results) > 1 {
+			j.Replicas = append(j.Replicas, api.Replica{Peer: string(r.Peer), Outcome: r.Outcome, Receipt: r.Receipt})
+		}
+		if r.Remote {
+			if err := t.learn(j, r); err != nil {
+				return err
+			}
+		}
+		t.w.node.fuel.learn(t.x.request.Task.Mod, t.work.Bytes, r.Value.Fuel)
+	}
+	if ending.Disagree {
+		return disagreement(j)
+	}
+	return nil
+}
+
+// learn takes note of what another peer's run came to: its Receipt and, if its key is
+// trusted, the memo.
+func (t *errand) learn(j *api.Job, r request.Result) error {
+	n, ctx := t.w.node, context.Background()
+	b, err := t.e.session.Get(ctx, r.Receipt)
+	if err != nil {
+		return apiError(ctx, err)
+	}
+	receipt, err := job.DecodeReceipt(b.Data())
+	if err != nil {
+		return apiError(ctx, err)
+	}
+	if r.Outcome == j.Outcome && r.Receipt == j.Receipt {
+		lacks, _, err := walkHeld(ctx, t.e.session, outputs(r.Value)...)
+		if err != nil {
+			return apiError(ctx, err)
+		}
+		j.Refs = lacks[:min(len(lacks), maxRefs)]
+		j.Run = millis(receipt.Meta.Wall)
+		j.Fetched.Bytes = int64(min(receipt.Meta.Fetched, 1<<62))
+	}
+	records, err := receiptRecords(r.Receipt, receipt)
+	if err != nil {
+		return apiError(ctx, err)
+	}
+	t.e.records = append(t.e.records, records...)
+	trust, err := n.self.trusted()
+	if err == nil && trust.Has(receipt.Issuer) && !receipt.Meta.Replayed && t.x.request.Task.Det != job.DetNone {
+		t.e.records, err = n.believe(t.e.records, r.Receipt, receipt.Issuer, receipt.Task, receipt.Outcome)
+	}
+	return apiError(ctx, err)
+}
+
+// disagreement says that replicas came to different Outcomes.
+func disagreement(j *api.Job) error {
+	first := j.Replicas[0]
+	i := slices.IndexFunc(j.Replicas, func(r api.Replica) bool { return r.Outcome != first.Outcome })
+	other := j.Replicas[max(i, 0)]
+	return &api.Error{
+		Code: api.CodeDisagree,
+		Message: fmt.Sprintf("the replicas disagree: %s says %s (receipt %s), %s says %s (receipt %s)",
+			first.Peer, first.Outcome, first.Receipt, other.Peer, other.Outcome, other.Receipt),
+		Hint: "`liftoff verify --reexec RECEIPT` tells which of them is right",
+	}
+}
+
+// refused returns why the module of a request cannot run here, or nil.
+func (n *Node) refused(ctx context.Context, executors runtime.Executors, r api.Request, bs dag.Blocks) error {
+	var refused *runtime.RefusedError
+	x, err := executors.For(r.Task.ABI)
+	if err == nil {
+		err = x.Check(ctx, r.Task, r.Limits.OrDefault(), runtime.Env{Blocks: bs, Trusted: r.Trusted})
+	}
+	if errors.As(err, &refused) {
+		return refused
+	}
+	return nil
+}
+
+// keepDisagreement keeps both sides of a job whose replicas disagree.
+func (e *evaluation) keepDisagreement(ctx context.Context, j api.Job) error {
+	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires, Roots: []store.Root{{CID: e.task.CID()}}}
+	for _, r := range j.Replicas {
+		p.Roots = append(p.Roots, store.Root{CID: r.Receipt}, store.Root{CID: r.Outcome})
+		b, err := e.session.Get(ctx, r.Outcome)
+		if err != nil {
+			continue // it is among e.blocks
+		}
+		if o, err := job.DecodeOutcome(b.Data()); err == nil {
+			for _, c := range outputs(o) {
+				p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
+			}
+		}
+	}
+	records, err := e.node.history.last(j, e.expires)
+	if err != nil {
+		return err
+	}
+	return e.session.Commit(ctx, store.Batch{Blocks: e.blocks, Pins: []store.Pin{p}, Records: append(e.records, records...)})
+}

@@ -1,0 +1,209 @@
+package node
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// Remote begins a session with the node whose API listens at addr on TCP, for whoever
+// has its token. See [api.DialRemote].
+func Remote(ctx context.Context, addr, token string) (*Session, error) {
+	c, err := api.DialRemote(ctx, addr, token)
+	if err != nil {
+		return nil, apiError(ctx, err)
+	}
+	far := &farBlocks{remoteBlocks: remoteBlocks{c}, recent: recent{held: map[cid.Cid]dag.Block{}}}
+	s := newSession(c, far, func(context.Context) error { return c.Close() })
+	s.far = far
+	return s, nil
+}
+
+// Reading returns the blocks of the session for one who is about to read all that is
+// below root, in its order: of a remote node they then come in one stream, and not by a
+// question for each. stop must be called.
+func (s *Session) Reading(ctx context.Context, root cid.Cid) (blocks dag.Blocks, stop func()) {
+	if s.far == nil {
+		return s.Blocks, func() {}
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	a := &ahead{farBlocks: s.far, coming: make(chan api.Block, aheadBlocks)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer close(a.coming)
+		// Whatever ends the stream, blocks that have not come are asked for one by one:
+		// an error is then the answer to that question.
+		a.data.Walk(ctx, root, func(b api.Block) error { //nolint:errcheck // see above
+			select {
+			case a.coming <- b:
+				return nil
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		})
+	}()
+	return a, func() { cancel(); <-done }
+}
+
+const (
+	aheadBlocks = 8        // that have come and are not asked for
+	aheadBytes  = 32 << 20 // that may go by until one that is asked for comes
+	recentBytes = 64 << 20
+	smallPut    = 16 << 10 // bytes that are sent without asking whether they are there
+)
+
+// farBlocks is the blocks of a node that is some milliseconds away: what is there is
+// not sent again, and what was sent or read of late is not asked for.
+type farBlocks struct {
+	remoteBlocks
+	recent recent
+}
+
+func (f *farBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	if b, ok := f.recent.get(c); ok {
+		return b, nil
+	}
+	b, err := f.remoteBlocks.Get(ctx, c)
+	if err == nil {
+		f.recent.add(b)
+	}
+	return b, err
+}
+
+func (f *farBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) {
+	if _, ok := f.recent.get(c); ok {
+		return true, nil
+	}
+	return f.remoteBlocks.Has(ctx, c)
+}
+
+func (f *farBlocks) Put(ctx context.Context, bs ...dag.Block) error {
+	for len(bs) > 0 {
+		part := bs[:min(len(bs), api.MaxMissing)]
+		bs = bs[len(part):]
+		if err := f.put(ctx, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *farBlocks) put(ctx context.Context, bs []dag.Block) error {
+	size, cs := 0, make([]cid.Cid, len(bs))
+	for i, b := range bs {
+		size, cs[i] = size+len(b.Data()), b.CID()
+	}
+	lacks := cs
+	if size > smallPut {
+		var err error
+		if lacks, err = f.data.Missing(ctx, cs...); err != nil {
+			return err
+		}
+	}
+	wanted := make(map[cid.Cid]bool, len(lacks))
+	for _, c := range lacks {
+		wanted[c] = true
+	}
+	var send []dag.Block
+	for _, b := range bs {
+		if wanted[b.CID()] {
+			send = append(send, b)
+			delete(wanted, b.CID())
+		}
+	}
+	if len(send) > 0 {
+		if err := f.remoteBlocks.Put(ctx, send...); err != nil {
+			return err
+		}
+	}
+	for _, b := range bs {
+		f.recent.add(b)
+	}
+	return nil
+}
+
+// recent keeps some blocks in memory, and forgets the oldest.
+type recent struct {
+	mu    sync.Mutex
+	held  map[cid.Cid]dag.Block
+	order []cid.Cid
+	bytes int
+}
+
+func (r *recent) get(c cid.Cid) (dag.Block, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	b, ok := r.held[c]
+	return b, ok
+}
+
+func (r *recent) add(b dag.Block) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, again := r.held[b.CID()]; again {
+		return
+	}
+	r.held[b.CID()] = b
+	r.order = append(r.order, b.CID())
+	r.bytes += len(b.Data())
+	for r.bytes > recentBytes {
+		oldest := r.order[0]
+		r.order = r.order[1:]
+		r.bytes -= len(r.held[oldest].Data())
+		delete(r.held, oldest)
+	}
+}
+
+// ahead is farBlocks whose next blocks are on their way.
+type ahead struct {
+	*farBlocks
+	mu     sync.Mutex
+	coming chan api.Block
+	gaveUp bool // the stream has other blocks than those that are read
+}
+
+func (a *ahead) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	if b, ok := a.recent.get(c); ok {
+		return b, nil
+	}
+	if b, ok, err := a.next(ctx, c); ok || err != nil {
+		return b, err
+	}
+	return a.farBlocks.Get(ctx, c)
+}
+
+// next takes blocks from the stream until c comes.
+func (a *ahead) next(ctx context.Context, c cid.Cid) (dag.Block, bool, error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if b, ok := a.recent.get(c); ok { // another goroutine took it
+		return b, true, nil
+	}
+	for passed := 0; !a.gaveUp; {
+		select {
+		case raw, ok := <-a.coming:
+			if !ok {
+				a.gaveUp = true
+				break
+			}
+			b, err := dag.CheckBlock(raw.CID, raw.Data)
+			if err != nil {
+				return dag.Block{}, false, err
+			}
+			a.recent.add(b)
+			if b.CID() == c {
+				return b, true, nil
+			}
+			passed += len(b.Data())
+			a.gaveUp = passed > aheadBytes
+		case <-ctx.Done():
+			return dag.Block{}, false, context.Cause(ctx)
+		}
+	}
+	return dag.Block{}, false, nil
+}

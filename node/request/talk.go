@@ -1,0 +1,328 @@
+package request
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/host/market"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/scheduler"
+)
+
+// talk is a conversation with one peer, or the place of one that is being opened.
+type talk struct {
+	d       *driver
+	awarded bool // belongs to the loop, and to the goroutine of the award
+
+	mu   sync.Mutex
+	conv *market.Conversation // nil: not opened yet
+	left scheduler.CloseReason
+}
+
+// open gives t its conversation; false: it was left meanwhile.
+func (t *talk) open(conv *market.Conversation) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.conv = conv
+	if t.left != "" {
+		conv.Close(market.Why(t.left)) //nolint:errcheck // a stream that is gone needs none
+		return false
+	}
+	return true
+}
+
+// leave says good-bye, once. A requester that is going to come back says nothing: the
+// run goes on, and waits for it.
+func (t *talk) leave(why scheduler.CloseReason) {
+	if t.awarded && t.d.returning.Load() {
+		return
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.left != "" {
+		return
+	}
+	t.left = why
+	if t.conv != nil {
+		t.conv.Close(market.Why(why)) //nolint:errcheck // a stream that is gone needs none
+	}
+}
+
+// ask asks one peer for its price.
+func (d *driver) ask(ctx context.Context, p job.DID, a scheduler.Ask) {
+	conv, bid, err := d.askOne(ctx, p, a)
+	switch {
+	case err != nil:
+		d.feed(event{Event: scheduler.AskFailed{Peer: p, Why: reason(err)}})
+	case conv == nil:
+		d.feed(event{Event: scheduler.Bid{Peer: p, Bid: bid}})
+	default:
+		t := &talk{d: d, conv: conv}
+		if !d.feed(event{Event: scheduler.Bid{Peer: p, Bid: bid, RTT: conv.RTT()}, talk: t}) {
+			t.leave(scheduler.CloseCancelled)
+		}
+	}
+}
+
+func (d *driver) askOne(ctx context.Context, p job.DID, a scheduler.Ask) (*market.Conversation, job.Bid, error) {
+	id, err := host.IDOf(p)
+	if err != nil {
+		return nil, job.Bid{}, err
+	}
+	envelope, err := d.World.Sign(a.Attempt, "")
+	if err != nil {
+		return nil, job.Bid{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, a.Window)
+	defer cancel()
+	w := d.Request.Work
+	return d.Market.Ask(ctx, id, market.Ask{
+		Job: envelope, Task: d.Task, Engine: w.ABI, Bytes: w.Bytes, Fuel: w.Fuel, Output: w.Output, Window: a.Window,
+	})
+}
+
+// reason is an error as a clause of a sentence.
+func reason(err error) string {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return "it does not answer"
+	}
+	return err.Error()
+}
+
+// award gives the job to a peer that has bid. One that has declined, and comes into
+// question again, is asked anew: its stream has ended.
+func (d *driver) award(ctx context.Context, a scheduler.Award) {
+	t := d.talks[a.Peer]
+	delete(d.talks, a.Peer)
+	if t == nil {
+		t = &talk{d: d}
+	}
+	t.awarded = true
+	envelope, err := d.World.Sign(a.Attempt, a.Peer)
+	if err != nil {
+		d.failed = err
+		return
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	d.runs[a.Lease] = &occupation{
+		lease: Lease{Peer: a.Peer, Lease: market.Lease(a.Lease), Envelope: envelope}, cancel: cancel, talk: t,
+	}
+	d.tasks.Go(func() {
+		defer cancel(nil)
+		defer t.leave(scheduler.CloseCancelled)
+		if err := d.reopen(ctx, t, a); err != nil {
+			d.lost(ctx, a.Peer, a.Lease, err)
+			return
+		}
+		d.give(ctx, t, a, envelope)
+	})
+}
+
+// reopen asks a peer again if there is no conversation with it.
+func (d *driver) reopen(ctx context.Context, t *talk, a scheduler.Award) error {
+	if t.conv != nil {
+		return nil
+	}
+	conv, bid, err := d.askOne(ctx, a.Peer, scheduler.Ask{Attempt: a.Attempt, Window: reopenTime})
+	if err != nil {
+		return err
+	}
+	if conv == nil {
+		return &market.FailedError{Code: bid.Code, Why: bid.Refusal}
+	}
+	if !t.open(conv) {
+		return errClosed
+	}
+	return nil
+}
+
+// reopenTime is how long a peer that has bid before has to do so again.
+const reopenTime = 2 * time.Second
+
+// give makes the award and hears the run to its end.
+func (d *driver) give(ctx context.Context, t *talk, a scheduler.Award, envelope []byte) {
+	var sources []peer.AddrInfo
+	for _, s := range a.Sources {
+		if id, err := host.IDOf(s); err == nil {
+			sources = append(sources, d.World.AddrInfo(id))
+		}
+	}
+	accepted, err := t.conv.Award(ctx, market.Award{
+		Job: envelope, Lease: market.Lease(a.Lease), For: a.LeaseFor, Queue: a.Queue, Sources: sources,
+	})
+	var declined *market.DeclinedError
+	switch {
+	case errors.As(err, &declined):
+		d.feed(event{Event: scheduler.Declined{Peer: a.Peer, Lease: a.Lease, Why: declined.Why, Queue: declined.Queue}})
+	case err != nil:
+		d.lost(ctx, a.Peer, a.Lease, err)
+	default:
+		if d.feed(event{Event: scheduler.Accepted{Peer: a.Peer, Lease: a.Lease, Start: accepted.Start}}) {
+			d.hear(ctx, t, a.Peer, a.Lease)
+		}
+	}
+}
+
+// hear reads the run to its end.
+func (d *driver) hear(ctx context.Context, t *talk, p job.DID, l scheduler.Lease) {
+	began := d.Clock()
+	for {
+		e, err := t.conv.Next(ctx)
+		if err != nil {
+			d.lostAfter(ctx, p, l, err, d.Clock().Sub(began))
+			return
+		}
+		switch e := e.(type) {
+		case market.Beat:
+			if e.Total > 0 && d.printed.out.Progress != nil {
+				d.printed.out.Progress(int64(e.Done), int64(e.Total))
+			}
+			if !d.feed(event{Event: scheduler.Beat{Peer: p, Lease: l, Phase: e.Phase}}) {
+				return
+			}
+		case market.Log:
+			if err := d.printed.add(e.Stream, e.Offset, e.Data); err != nil {
+				d.feed(event{fault: err})
+				return
+			}
+		case market.Done:
+			d.done(ctx, t, p, l, e)
+			return
+		}
+	}
+}
+
+// done keeps what a run has left.
+func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease, e market.Done) {
+	beat := time.NewTicker(keepAlive)
+	defer beat.Stop()
+	kept := make(chan struct{})
+	began := d.Clock()
+	var r Result
+	var err error
+	go func() {
+		defer close(kept)
+		r, err = d.World.Keep(ctx, p, e, t.conv.Blocks(ctx))
+	}()
+	for waiting := true; waiting; {
+		select {
+		case <-kept:
+			waiting = false
+		case <-beat.C: // what arrives is a sign of life
+			d.feed(event{Event: scheduler.Beat{Peer: p, Lease: l, Phase: "pack"}})
+		}
+	}
+	var fault *KeepError
+	switch {
+	case errors.As(err, &fault):
+		d.feed(event{fault: fault.Err})
+	case err != nil:
+		d.lost(ctx, p, l, err)
+	default:
+		t.leave(scheduler.CloseOK)
+		d.feed(event{Event: scheduler.Done{
+			Peer: p, Lease: l, Outcome: r.Outcome, Receipt: r.Receipt, Fuel: r.Value.Fuel, Moved: d.Clock().Sub(began),
+		}, result: &r})
+	}
+}
+
+// keepAlive is how often a result that is being received counts as a sign of life.
+const keepAlive = 2 * time.Second
+
+func (d *driver) lost(ctx context.Context, p job.DID, l scheduler.Lease, err error) {
+	d.lostAfter(ctx, p, l, err, 0)
+}
+
+// lostAfter tells that a peer has no result: it is gone for good when it says so or has
+// lied, and may be found again when only the stream broke. A peer's word that nobody
+// could do better counts only when it shows here, too.
+func (d *driver) lostAfter(ctx context.Context, p job.DID, l scheduler.Lease, err error, ran time.Duration) {
+	if errors.Is(context.Cause(ctx), errClosed) {
+		return
+	}
+	ev := scheduler.Lost{Peer: p, Lease: l, Why: reason(err)}
+	var failed *market.FailedError
+	var broke *market.ProtocolError
+	broken := false
+	switch {
+	case errors.As(err, &failed):
+		ev.Why, ev.Gone = failed.Why, true
+		broken = failed.Code == job.RefuseClosing || failed.Code == CodeUnknown
+		if failed.Final {
+			ev.Final = d.final(ctx, failed, ran)
+		}
+	case errors.As(err, &broke):
+		ev.Gone = true
+	default:
+		broken = true
+	}
+	d.feed(event{Event: ev, broken: broken})
+}
+
+// final is the code of a failure that no other peer would do better with, or "".
+func (d *driver) final(ctx context.Context, f *market.FailedError, ran time.Duration) string {
+	timeout := time.Duration(d.Request.Job.Timeout) * time.Millisecond
+	switch api.Code(f.Code) {
+	case api.CodeTimeout:
+		if timeout > 0 && ran >= timeout-timeout/10 {
+			return scheduler.CodeTimeout
+		}
+	case api.CodeRefused:
+		if d.World.Refused(ctx) != nil {
+			return f.Code
+		}
+	}
+	return ""
+}
+
+// attach takes up the conversation about a run whose stream broke.
+func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
+	o := d.runs[a.Lease]
+	if o == nil {
+		d.tasks.Go(func() {
+			d.feed(event{Event: scheduler.Lost{Peer: a.Peer, Lease: a.Lease, Why: "its lease is over", Gone: true}})
+		})
+		return
+	}
+	o.cancel(errClosed)
+	ctx, o.cancel = context.WithCancelCause(ctx)
+	t := &talk{d: d, awarded: true}
+	lease := o.lease
+	d.tasks.Go(func() {
+		conv, err := d.reattach(ctx, lease)
+		if err != nil {
+			d.lost(ctx, a.Peer, a.Lease, err)
+			return
+		}
+		defer t.leave(scheduler.CloseCancelled)
+		if !t.open(conv) {
+			return
+		}
+		if d.feed(event{Event: scheduler.Beat{Peer: a.Peer, Lease: a.Lease}}) {
+			d.hear(ctx, t, a.Peer, a.Lease)
+		}
+	})
+}
+
+func (d *driver) reattach(ctx context.Context, l Lease) (*market.Conversation, error) {
+	id, err := host.IDOf(l.Peer)
+	if err != nil {
+		return nil, err
+	}
+	stdout, stderr := d.printed.sizes()
+	task := job.CIDOf(d.Task)
+	conv, err := d.Market.Attach(ctx, id, market.Attach{
+		Lease: l.Lease, Stdout: stdout, Stderr: stderr, Task: task, Job: job.CIDOf(l.Envelope),
+	}, d.Limits)
+	if err != nil {
+		return nil, fmt.Errorf("attach: %w", err)
+	}
+	return conv, nil
+}

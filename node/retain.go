@@ -1,0 +1,178 @@
+package node
+
+import (
+	"context"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host/market"
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/node/spool"
+)
+
+// A result that waits for its requester is recorded as "l/" and its lease, so that it is
+// found again when this peer was restarted. A peer that only computes keeps none: its
+// results wait in memory and in its store, as long as it runs.
+const leasePrefix = "l/"
+
+// retained is the record of a result that waits.
+type retained struct {
+	From    string    `json:"from"` // the requester's peer id
+	Job     cid.Cid   `json:"job"`  // the awarded envelope
+	Task    cid.Cid   `json:"task"`
+	Outcome cid.Cid   `json:"outcome"`
+	Receipt cid.Cid   `json:"receipt"`
+	Refs    []cid.Cid `json:"refs,omitempty"`
+	Expires time.Time `json:"expires"`
+}
+
+func leaseRecord(l market.Lease) string { return leasePrefix + hex.EncodeToString(l[:]) }
+
+// keep commits what the run has left: blocks, memo and receipt. Unless this peer only
+// computes, the result is pinned until the requester has it.
+func (x *award) keep(ctx context.Context, e *evaluation, j api.Job) error {
+	b := store.Batch{Blocks: e.blocks, Records: e.records}
+	if !x.p.w.cfg.ComputeOnly {
+		p := store.Pin{Name: leasePin(x.lease), Created: e.node.clock(), Expires: e.expires}
+		for _, c := range []cid.Cid{j.Task, j.Outcome, j.Receipt} {
+			p.Roots = append(p.Roots, store.Root{CID: c})
+		}
+		for _, c := range outputs(*j.Result) {
+			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
+		}
+		r, err := json.Marshal(retained{x.from.String(), x.envelope, j.Task, j.Outcome, j.Receipt, j.Refs, e.expires})
+		if err != nil {
+			return fmt.Errorf("record a result: %w", err)
+		}
+		b.Pins = []store.Pin{p}
+		b.Records = append(b.Records, store.Record{Name: leaseRecord(x.lease), Value: r})
+	}
+	return x.session.Commit(ctx, b)
+}
+
+// unretain lets go of a result.
+func (n *Node) unretain(l market.Lease) error {
+	var none *store.PinNotFoundError
+	if err := n.store.RemovePin(leasePin(l)); err != nil {
+		if errors.As(err, &none) {
+			return nil
+		}
+		return err
+	}
+	return n.store.Commit(context.Background(), store.Batch{Records: []store.Record{{Name: leaseRecord(l), Delete: true}}})
+}
+
+// recover takes up the results that wait for their requesters since before this peer was
+// restarted, and forgets those whose time is over.
+func (p *provider) recover(ctx context.Context) error {
+	n := p.w.node
+	type entry struct {
+		lease market.Lease
+		r     retained
+	}
+	var all []entry
+	err := n.store.Records(ctx, leasePrefix, func(name string, value func() ([]byte, error)) error {
+		b, err := value()
+		if b == nil {
+			return err
+		}
+		var e entry
+		if k, err := hex.Decode(e.lease[:], []byte(name[len(leasePrefix):])); err != nil || k != len(e.lease) {
+			return nil // not ours
+		}
+		if err := json.Unmarshal(b, &e.r); err != nil {
+			n.log.Warn("a result that waits cannot be read", "lease", name[len(leasePrefix):], "error", err)
+			return nil
+		}
+		all = append(all, e)
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("read the results that wait: %w", err)
+	}
+	now := n.clock()
+	for _, e := range all {
+		if now.Before(e.r.Expires) {
+			err = p.revive(ctx, e.lease, e.r, e.r.Expires.Sub(now))
+		} else {
+			err = n.unretain(e.lease)
+		}
+		if err != nil {
+			n.log.Warn("a result that waits cannot be taken up", "lease", fmt.Sprintf("%x", e.lease[:]), "error", err)
+		}
+	}
+	return nil
+}
+
+// revive makes the award that a record is about.
+func (p *provider) revive(ctx context.Context, l market.Lease, r retained, left time.Duration) error {
+	from, err := peer.Decode(r.From)
+	if err != nil {
+		return err
+	}
+	n := p.w.node
+	x := &award{
+		p: p, from: from, lease: l, envelope: r.Job, spool: &spool.Spool{Create: n.unnamed}, session: n.store.Begin(),
+		signed: job.Job{TTL: max(1, left.Milliseconds())},
+		kept:   make(chan struct{}), closed: make(chan struct{}), away: make(chan struct{}),
+	}
+	x.ctx, x.cancel = context.WithCancelCause(context.Background())
+	x.spool.End()
+	close(x.kept)
+	o, err := x.reload(ctx, r)
+	if err != nil {
+		x.release()
+		return err
+	}
+	x.refs = r.Refs
+	j := api.Job{Task: r.Task, Outcome: r.Outcome, Receipt: r.Receipt, Result: &o}
+	p.mu.Lock()
+	p.awards[l] = x
+	p.mu.Unlock()
+	return x.deliver(ctx, j)
+}
+
+// reload reads the Task and the Outcome of a result that waits.
+func (x *award) reload(ctx context.Context, r retained) (o job.Outcome, err error) {
+	if x.block, err = x.session.Get(ctx, r.Task); err != nil {
+		return o, err
+	}
+	if x.task, err = job.DecodeTask(x.block.Data()); err != nil {
+		return o, err
+	}
+	b, err := x.session.Get(ctx, r.Outcome)
+	if err != nil {
+		return o, err
+	}
+	if o, err = job.DecodeOutcome(b.Data()); err != nil {
+		return o, err
+	}
+	x.run = market.NewRun(market.RunConfig{
+		Logs: func(ctx context.Context, stdout, stderr io.Writer) error {
+			return show(ctx, x.session, o, stdout, stderr)
+		},
+		Closed: x.farewell,
+		Away:   x.abandoned,
+	})
+	return o, nil
+}
+
+// show writes what a run has printed, as its Outcome keeps it.
+func show(ctx context.Context, bs dag.Blocks, o job.Outcome, stdout, stderr io.Writer) error {
+	for _, p := range []printed{{o.Stdout, stdout}, {o.Stderr, stderr}} {
+		if err := p.show(ctx, bs); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,198 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/node/request"
+	"github.com/ipfs-liftoff/liftoff/node/spool"
+)
+
+// A submitted job is recorded as "s/" and its id until it ends, with all that is needed
+// to go on with it: whatever happens to the process, the job ends once.
+const submissionPrefix = "s/"
+
+// maxSubmitted is how many submitted jobs may wait and run at once.
+const maxSubmitted = 10_000
+
+// submission is the record of a submitted job that has not ended.
+type submission struct {
+	Task    []byte          `json:"task"` // its bytes
+	Request api.Request     `json:"request"`
+	Created time.Time       `json:"created"`
+	Expires time.Time       `json:"expires,omitzero"`
+	Leases  []request.Lease `json:"leases,omitempty"` // the peers that are at it
+}
+
+// submission returns x's record as it is now. x.mu is held.
+func (x *running) submission() (store.Record, error) {
+	s := submission{Task: x.task.Data(), Request: x.request, Created: x.job.Created, Expires: x.expires, Leases: x.leases}
+	s.Request.Task = job.Task{}
+	b, err := json.Marshal(s)
+	if err != nil {
+		return store.Record{}, fmt.Errorf("record job %s: %w", x.id, err)
+	}
+	return store.Record{Name: submissionPrefix + x.id, Value: b}, nil
+}
+
+// Submit implements api.Jobs. What the Task names is kept from collection from here on,
+// whether the client stays or not.
+func (v *View) Submit(ctx context.Context, r api.Request) (api.Job, error) {
+	n := v.node
+	s := n.serving.Load()
+	if s == nil {
+		return api.Job{}, &api.Error{
+			Code: api.CodeUsage, Message: "a job that goes on without its client needs a process that stays",
+			Hint: "start one with `liftoff serve`",
+		}
+	}
+	x, err := n.accept(ctx, r, api.Watch{})
+	if err != nil {
+		return api.Job{}, err
+	}
+	x.submitted = true
+	if err := n.admit(ctx, s, x); err != nil {
+		n.history.end(x.id)
+		x.session.End()
+		return api.Job{}, apiError(ctx, err)
+	}
+	return x.look(), nil
+}
+
+// admit records a submitted job and begins it.
+func (n *Node) admit(ctx context.Context, s *service, x *running) error {
+	if err := x.session.Protect(ctx, protected(x.request)...); err != nil {
+		return err
+	}
+	if err := n.keepSubmitted(ctx, x); err != nil {
+		return err
+	}
+	if !s.begin(func(life context.Context) { n.carry(life, x) }) { //nolint:errcheck // it is in the record
+		err := n.store.Commit(context.WithoutCancel(ctx), store.Batch{Records: []store.Record{
+			{Name: submissionPrefix + x.id, Delete: true}, {Name: jobName(x.id), Delete: true},
+		}})
+		if err == nil {
+			err = n.store.RemovePin(jobPin(x.id))
+		}
+		return errors.Join(&api.Error{
+			Code: api.CodeClosing, Message: "the process takes no more jobs", Hint: "submit it again later",
+		}, err)
+	}
+	return nil
+}
+
+// keepSubmitted writes down a submitted job, and pins all that it needs under the name
+// under which its result will be kept.
+func (n *Node) keepSubmitted(ctx context.Context, x *running) error {
+	p := store.Pin{Name: jobPin(x.id), Created: x.job.Created}
+	for _, c := range protected(x.request) {
+		p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	r, err := x.submission()
+	if err != nil {
+		return err
+	}
+	return n.history.write(ctx, x, store.Batch{Pins: []store.Pin{p}, Records: []store.Record{r}})
+}
+
+// jobPin is the name of the pin under which a job keeps what belongs to it.
+func jobPin(id string) string { return "job:" + id }
+
+// resume goes on with the submitted jobs of a process that has ended.
+func (n *Node) resume(ctx context.Context, s *service) error {
+	var all []*running
+	type entry struct {
+		id string
+		b  []byte
+	}
+	var entries []entry
+	err := n.store.Records(ctx, submissionPrefix, func(name string, value func() ([]byte, error)) error {
+		b, err := value()
+		if b != nil {
+			entries = append(entries, entry{name[len(submissionPrefix):], b})
+		}
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("read submitted jobs: %w", err)
+	}
+	for _, e := range entries {
+		x, err := n.revive(ctx, e.id, e.b)
+		if err != nil {
+			n.log.Warn("a submitted job cannot be taken up", "job", e.id, "error", err)
+			continue
+		}
+		all = append(all, x)
+	}
+	for _, x := range all {
+		x.event(api.Event{Kind: api.EventNote, Text: "taken up again: the process that had it ended"})
+		if !s.begin(func(life context.Context) { n.carry(life, x) }) { //nolint:errcheck // it is in the record
+			n.history.end(x.id)
+			x.session.End()
+		}
+	}
+	return nil
+}
+
+// revive makes the job that a record is about.
+func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error) {
+	var s submission
+	if err := json.Unmarshal(b, &s); err != nil {
+		return nil, err
+	}
+	t, err := job.DecodeTask(s.Task)
+	if err != nil {
+		return nil, err
+	}
+	self, err := n.self.identity()
+	if err != nil {
+		return nil, err
+	}
+	s.Request.Task = t
+	j := api.Job{ID: id, State: api.JobRunning, Created: s.Created, Labels: s.Request.Labels}
+	if old, err := n.history.recorded(id); err == nil {
+		j.Events, j.Attempts = old.Events, old.Attempts
+	}
+	x := &running{
+		id: id, request: s.Request, self: self, session: n.store.Begin(), submitted: true, expires: s.Expires,
+		clock: n.clock, spool: n.newSpool(s.Request), job: j, leases: s.Leases,
+	}
+	if x.task, err = check(s.Request); err == nil {
+		x.job.Task = x.task.CID()
+		err = x.session.Protect(ctx, protected(s.Request)...)
+	}
+	if err != nil {
+		x.session.End()
+		return nil, err
+	}
+	n.history.adopt(x)
+	return x, nil
+}
+
+// newSpool returns a place for what the guest of a request prints.
+func (n *Node) newSpool(r api.Request) *spool.Spool {
+	return &spool.Spool{Create: n.unnamed, Max: maxLog(r.Limits)}
+}
+
+// noteLeases writes down which peers are at a submitted job.
+func (n *Node) noteLeases(x *running, leases []request.Lease) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.leases = leases
+	if !x.submitted || x.over {
+		return nil
+	}
+	r, err := x.submission()
+	if err != nil {
+		return err
+	}
+	return n.history.write(context.Background(), x, store.Batch{Records: []store.Record{r}})
+}

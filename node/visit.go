@@ -1,0 +1,105 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// visitTime is how long a peer for the time of one job waits until it is connected.
+const visitTime = 5 * time.Second
+
+// visit makes the node a peer for the time of one job, when it needs others for it and
+// the repo belongs to a fence: it dials its members and lets nobody in. It returns nil
+// when the job needs nobody.
+func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) {
+	none := func() {}
+	r := x.request
+	lacks, err := n.lacks(ctx, x)
+	if err != nil {
+		return nil, none, apiError(ctx, err)
+	}
+	if r.Where == api.WhereLocal && r.Replicas <= 1 || r.Where == api.WhereBest && r.Replicas <= 1 && !lacks {
+		return nil, none, nil
+	}
+	f, err := n.fence()
+	if err != nil {
+		return nil, none, apiError(ctx, err)
+	}
+	if f.ID() == "" {
+		if r.Where == api.WhereBest && r.Replicas <= 1 {
+			return nil, none, nil // the run will say what is missing
+		}
+		return nil, none, offline()
+	}
+	w, err := openNetwork(ctx, n, NetworkConfig{NoListen: true})
+	if err != nil {
+		return nil, none, apiError(ctx, err)
+	}
+	leave := func() {
+		if err := w.close(); err != nil {
+			n.log.Warn("the network was not left well", "error", err)
+		}
+	}
+	x.event(api.Event{Kind: api.EventNote, Text: "joins its fence for this job: not all of its inputs are here"})
+	w.awaitPeers(ctx, visitTime)
+	return w, leave, nil
+}
+
+// lacks reports whether something that the Task names is not here.
+func (n *Node) lacks(ctx context.Context, x *running) (bool, error) {
+	if x.request.Where == api.WhereBest && x.request.Replicas <= 1 {
+		for _, c := range taskRoots(x.request.Task) {
+			has, err := n.store.Has(ctx, c)
+			if err != nil || !has {
+				return true, err
+			}
+		}
+		if f, err := n.fence(); err != nil || f.ID() == "" {
+			return false, err // nobody could be asked for what is below
+		}
+	}
+	c, err := n.coverage.of(ctx, taskRoots(x.request.Task)...)
+	return c.Lacks > 0, err
+}
+
+// awaitMembers waits until a peer is connected if there are others in the fence: one that
+// has just been started is about to reach them.
+func (w *network) awaitMembers(ctx context.Context) {
+	if members := w.peer.Fence().Members(w.node.clock()); len(members) > 1 || len(w.cfg.Connect) > 0 {
+		w.awaitPeers(ctx, visitTime)
+	}
+}
+
+// awaitPeers waits until a peer is connected, or for some time.
+func (w *network) awaitPeers(ctx context.Context, most time.Duration) {
+	ctx, cancel := context.WithTimeoutCause(ctx, most, errors.New("nobody was reached"))
+	defer cancel()
+	if w.anyPeer() {
+		return
+	}
+	t := time.NewTicker(20 * time.Millisecond)
+	defer t.Stop()
+	for !w.anyPeer() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-t.C:
+		}
+	}
+}
+
+// anyPeer reports whether somebody is connected and was admitted.
+func (w *network) anyPeer() bool {
+	if len(w.peer.Libp2p().Network().Peers()) == 0 {
+		return false
+	}
+	for _, p := range w.peer.Peers() {
+		if p.Connected {
+			return true
+		}
+	}
+	return false
+}

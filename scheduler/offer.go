@@ -1,0 +1,105 @@
+package scheduler
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// State is a provider at the moment of an Ask.
+type State struct {
+	Capacity  job.Capacity
+	Load      Load
+	Disk      uint64 // free bytes for blocks of others
+	Bandwidth uint64 // bytes per second that come in; zero: DefaultBandwidth
+	Uplink    uint64 // bytes per second that go out; zero: DefaultBandwidth
+	Closing   bool   // it ends its jobs and takes no more
+}
+
+// Offer is a provider's answer to an Ask: its price, or its refusal with the reason as
+// a sentence. It looks only at what it is given, so it can be called first with a zero
+// Locality: a refusal for another reason than disk spares measuring what is held.
+// The caller sets Bid.Job.
+func Offer(j job.Job, w Work, s State, l Locality) job.Bid {
+	if s.Closing {
+		return Refuse(job.RefuseClosing, "it is shutting down")
+	}
+	if code, why := unfit(j, w, s.Capacity); code != "" {
+		return Refuse(code, why)
+	}
+	if l.Missing > s.Disk {
+		return Refuse(job.RefuseDisk, fmt.Sprintf("it lacks %s of the inputs and has room for %s", size(l.Missing), size(s.Disk)))
+	}
+	if s.Load.Full {
+		return Refuse(job.RefuseBusy, "no slot is free and its queue is full")
+	}
+	queue, fetch, run := cost(w, s, l)
+	return job.Bid{
+		Have: l.Have, Missing: l.Missing, Exact: l.Exact, Slots: s.Load.Free,
+		Queue: toMillis(queue), Fetch: toMillis(fetch), Run: toMillis(run),
+	}
+}
+
+// Refuse is a Bid that refuses. why is a sentence about the peer, without a full stop.
+func Refuse(code, why string) job.Bid {
+	return job.Bid{Code: code, Refusal: cut(why)}
+}
+
+// unfit says why a peer of capacity c can never run j, however idle it is: a code of
+// job.Bid and a sentence, or "". The requester asks it of the record that it knows,
+// the provider of itself.
+func unfit(j job.Job, w Work, c job.Capacity) (code, why string) {
+	if len(c.ABIs) == 0 {
+		return job.RefuseRole, "it only stores"
+	}
+	if !slices.Contains(c.ABIs, w.ABI) {
+		return job.RefuseEngine, fmt.Sprintf("it runs %s, not %s", strings.Join(c.ABIs, ", "), w.ABI)
+	}
+	for _, k := range sortedKeys(j.Need) {
+		switch have, ok := c.Labels[k]; {
+		case !ok:
+			return job.RefuseLabels, fmt.Sprintf("it has no label %s, %s=%s is needed", k, k, j.Need[k])
+		case have != j.Need[k]:
+			return job.RefuseLabels, fmt.Sprintf("its label is %s=%s, %s=%s is needed", k, have, k, j.Need[k])
+		}
+	}
+	want, most := j.Limits.OrDefault(), c.Ceiling.OrDefault()
+	for _, l := range []struct {
+		what       string
+		want, most uint64
+		show       func(uint64) string
+	}{
+		{"fuel", want.Fuel, most.Fuel, number},
+		{"memory", want.Pages * pageSize, most.Pages * pageSize, size},
+		{"output", want.Out, most.Out, size},
+		{"scratch space", want.Tmp, most.Tmp, size},
+		{"logs", want.Log, most.Log, size},
+	} {
+		if l.want > l.most {
+			return job.RefuseLimits, fmt.Sprintf("it allows %s of %s, the job may use %s", l.show(l.most), l.what, l.show(l.want))
+		}
+	}
+	if need := want.Pages * pageSize; c.Memory > 0 && need > c.Memory {
+		return job.RefuseMemory, fmt.Sprintf("it has %s of memory for jobs, the job may use %s", size(c.Memory), size(need))
+	}
+	return "", ""
+}
+
+// met is the share of j's preferred labels that c has.
+func met(j job.Job, c *job.Capacity) float64 {
+	if len(j.Prefer) == 0 || c == nil {
+		return 0
+	}
+	n := 0
+	for k, v := range j.Prefer {
+		if have, ok := c.Labels[k]; ok && have == v {
+			n++
+		}
+	}
+	return float64(n) / float64(len(j.Prefer))
+}
+
+// pageSize is WebAssembly's.
+const pageSize = 64 << 10

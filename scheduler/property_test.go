@@ -1,0 +1,478 @@
+package scheduler
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/ipfs/go-cid"
+	"pgregory.net/rapid"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// witness watches a Placement from outside: it keeps by the actions alone what must
+// hold whatever the peers say, in whatever order.
+type witness struct {
+	t        *rapid.T
+	p        *Placement
+	now      time.Time
+	wake     time.Time
+	replicas int
+	asked    int // at most so many in a round
+	round    int
+	inRound  int
+	known    map[job.DID]bool
+	open     map[job.DID]bool  // conversations
+	waiting  map[job.DID]bool  // those without an answer yet
+	living   map[Lease]job.DID // awards whose lease lives
+	accepted map[Lease]bool
+	results  map[job.DID]cid.Cid
+	ended    Action
+	awards   int
+}
+
+func (w *witness) step(ev Event) {
+	w.before(ev)
+	for _, a := range w.p.Step(ev, w.now) {
+		if w.ended != nil {
+			w.t.Fatalf("%#v after the end", a)
+		}
+		w.do(a)
+	}
+	if n := len(w.living) + len(w.results); n > w.replicas {
+		w.t.Fatalf("%d awards for %d replicas", n, w.replicas)
+	}
+	if (w.ended != nil) != w.p.Ended() {
+		w.t.Fatalf("ended: %v and %v", w.ended, w.p.Ended())
+	}
+}
+
+// before takes what an event itself ends.
+func (w *witness) before(ev Event) {
+	switch ev := ev.(type) {
+	case Bid:
+		if w.waiting[ev.Peer] && ev.Bid.Refuses() {
+			delete(w.open, ev.Peer)
+		}
+		delete(w.waiting, ev.Peer)
+	case AskFailed:
+		if w.waiting[ev.Peer] {
+			delete(w.open, ev.Peer)
+		}
+		delete(w.waiting, ev.Peer)
+	case Accepted:
+		if w.living[ev.Lease] == ev.Peer {
+			w.accepted[ev.Lease] = true
+		}
+	case Declined:
+		if w.living[ev.Lease] == ev.Peer && ev.Peer != "self" && !w.accepted[ev.Lease] {
+			delete(w.living, ev.Lease)
+		}
+	case Lost:
+		if w.living[ev.Lease] == ev.Peer && ev.Peer == "self" {
+			delete(w.living, ev.Lease)
+		}
+	case Done:
+		if w.living[ev.Lease] == ev.Peer && w.accepted[ev.Lease] && ev.Outcome.Defined() {
+			delete(w.living, ev.Lease)
+			w.results[ev.Peer] = ev.Outcome
+		}
+	}
+}
+
+func (w *witness) do(a Action) {
+	switch a := a.(type) {
+	case Ask:
+		if a.Attempt != w.round {
+			w.round, w.inRound = a.Attempt, 0
+		}
+		if w.inRound += len(a.Peers); w.inRound > w.asked {
+			w.t.Fatalf("%d asked in round %d, at most %d", w.inRound, w.round, w.asked)
+		}
+		for _, d := range a.Peers {
+			if d == "self" || !w.known[d] || w.open[d] {
+				w.t.Fatalf("ask %s", d)
+			}
+			w.open[d], w.waiting[d] = true, true
+		}
+	case Award:
+		if !w.open[a.Peer] {
+			w.t.Fatalf("award without a conversation: %s", a.Peer)
+		}
+		w.award(a.Peer, a.Lease)
+	case RunHere:
+		w.award("self", a.Lease)
+		w.accepted[a.Lease] = true
+	case Attach:
+		if w.living[a.Lease] != a.Peer {
+			w.t.Fatalf("attach to a lease of nobody")
+		}
+	case Close:
+		if a.Lease == (Lease{}) && !w.open[a.Peer] {
+			w.t.Fatalf("close %s, which is not open", a.Peer)
+		}
+		delete(w.open, a.Peer)
+		delete(w.waiting, a.Peer)
+		delete(w.living, a.Lease)
+	case Wake:
+		if a.At.Before(w.now) {
+			w.t.Fatalf("wake in the past")
+		}
+		w.wake = a.At
+	case Finish, Fail:
+		w.ended = a
+	}
+}
+
+func (w *witness) award(d job.DID, l Lease) {
+	for old, other := range w.living {
+		if old == l || other == d {
+			w.t.Fatalf("%s is awarded twice", d)
+		}
+	}
+	if _, ok := w.results[d]; ok {
+		w.t.Fatalf("%s has given its result already", d)
+	}
+	w.living[l] = d
+	w.awards++
+}
+
+// drawBid makes up a bid, honest or not.
+func drawBid(t *rapid.T) job.Bid {
+	if rapid.IntRange(0, 3).Draw(t, "refuses") == 0 {
+		return Refuse(rapid.SampledFrom([]string{job.RefuseBusy, job.RefuseLabels, "new-code"}).Draw(t, "code"), "it does not want to")
+	}
+	ms := rapid.SampledFrom([]int64{0, 0, 1, 1000, 1 << 62})
+	return job.Bid{
+		Have: 1 << 20, Missing: rapid.SampledFrom([]uint64{0, 1, 1 << 62}).Draw(t, "missing"),
+		Queue: ms.Draw(t, "queue"), Fetch: ms.Draw(t, "fetch"), Run: ms.Draw(t, "run"), Slots: rapid.IntRange(0, 2).Draw(t, "slots"),
+	}
+}
+
+func drawCandidates(t *rapid.T, from, most int) (cs []Candidate) {
+	for i := range rapid.IntRange(0, most).Draw(t, "peers") {
+		c := Candidate{Peer: job.DID(fmt.Sprint("p", from+i)), Holder: rapid.Bool().Draw(t, "holder"), Slots: rapid.IntRange(-1, 1).Draw(t, "free")}
+		switch rapid.IntRange(0, 4).Draw(t, "capacity") {
+		case 0:
+			c.Capacity = &job.Capacity{}
+		case 1:
+			c.Capacity = &job.Capacity{ABIs: []string{job.ABIWASI}}
+		}
+		cs = append(cs, c)
+	}
+	return cs
+}
+
+// TestPlacementKeepsItsWord lets peers say anything at any time.
+func TestPlacementKeepsItsWord(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		replicas := rapid.IntRange(1, 3).Draw(t, "replicas")
+		asked := rapid.SampledFrom([]int{0, 2}).Draw(t, "asked")
+		where := rapid.SampledFrom([]string{Anywhere, Anywhere, Local, OnNetwork, "p1"}).Draw(t, "where")
+		w := &witness{
+			t: t, now: epoch, replicas: replicas, asked: orDefault(asked, max(8, 4*replicas)),
+			known: map[job.DID]bool{"p1": where == "p1"}, open: map[job.DID]bool{}, waiting: map[job.DID]bool{}, living: map[Lease]job.DID{}, accepted: map[Lease]bool{},
+			results: map[job.DID]cid.Cid{},
+			p: NewPlacement(Config{Asked: asked}, Request{
+				Job: job.Job{Replicas: replicas, Timeout: 1000}, CID: named("x"), Self: "self", Where: where, Work: Work{ABI: job.ABIWASI},
+				Alone: rapid.Bool().Draw(t, "alone"),
+			}),
+		}
+		known := drawCandidates(t, 0, 12)
+		for _, c := range known {
+			w.known[c.Peer] = true
+		}
+		w.step(Start{Self: drawBid(t), Peers: known})
+		for range rapid.IntRange(0, 60).Draw(t, "events") {
+			w.random()
+		}
+		w.drain()
+		w.check()
+	})
+}
+
+// random lets one thing happen; it favours what makes sense.
+func (w *witness) random() {
+	t := w.t
+	d := job.DID(fmt.Sprint("p", rapid.IntRange(0, 15).Draw(t, "who")))
+	var l Lease
+	if ls := sortedLeases(w.living); len(ls) > 0 && rapid.IntRange(0, 5).Draw(t, "right") > 0 {
+		l = rapid.SampledFrom(ls).Draw(t, "lease")
+		d = w.living[l]
+	}
+	switch rapid.IntRange(0, 11).Draw(t, "what") {
+	case 0, 1, 2:
+		if open := sortedDIDs(w.open); len(open) > 0 {
+			d = rapid.SampledFrom(open).Draw(t, "bidder")
+		}
+		w.step(Bid{Peer: d, Bid: drawBid(t)})
+	case 3:
+		w.step(AskFailed{Peer: d, Why: "it is gone"})
+	case 4, 5:
+		w.step(Accepted{Peer: d, Lease: l})
+	case 6:
+		w.step(Declined{Peer: d, Lease: l, Why: "no", Queue: time.Duration(rapid.IntRange(0, 1).Draw(t, "later")) * time.Second})
+	case 7:
+		w.step(Beat{Peer: d, Lease: l})
+	case 8:
+		w.step(Done{Peer: d, Lease: l, Outcome: named(rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "outcome")), Fuel: 1 << 40})
+	case 9:
+		w.step(Lost{Peer: d, Lease: l, Why: "it broke", Gone: rapid.Bool().Draw(t, "gone")})
+	case 10:
+		cs := drawCandidates(t, rapid.IntRange(0, 12).Draw(t, "from"), 3)
+		for _, c := range cs {
+			w.known[c.Peer] = w.known[c.Peer] || w.ended == nil
+		}
+		w.step(Candidates{cs})
+	case 11:
+		w.pass(time.Duration(rapid.IntRange(0, 20_000).Draw(t, "ms")) * time.Millisecond)
+	}
+}
+
+// pass lets time go by, with the Ticks that were asked for.
+func (w *witness) pass(d time.Duration) {
+	end := w.now.Add(d)
+	for !w.wake.IsZero() && !w.wake.After(end) && w.ended == nil {
+		w.now, w.wake = w.wake, time.Time{}
+		w.step(Tick{})
+	}
+	w.now = end
+}
+
+// drain lets everybody be silent but this node: it must come to an end by itself.
+func (w *witness) drain() {
+	for n := 0; w.ended == nil; n++ {
+		if n > 500 {
+			w.t.Fatalf("it does not end: %+v", w.p.Record())
+		}
+		for _, l := range sortedLeases(w.living) {
+			if w.living[l] == "self" {
+				w.step(Done{Peer: "self", Lease: l, Outcome: named("x")})
+			}
+		}
+		if w.ended == nil && w.wake.IsZero() {
+			w.t.Fatalf("it waits for nothing: %+v", w.p.Record())
+		}
+		if w.ended == nil {
+			w.now, w.wake = w.wake, time.Time{}
+			w.step(Tick{})
+		}
+	}
+}
+
+func (w *witness) check() {
+	t := w.t
+	if len(w.living) > 0 {
+		t.Fatalf("leases live on: %v", w.living)
+	}
+	for d := range w.open {
+		t.Fatalf("the conversation with %s was not closed", d)
+	}
+	if f, ok := w.ended.(Finish); ok {
+		if len(f.Winners) != w.replicas || len(w.results) != w.replicas {
+			t.Fatalf("%d winners, %d results", len(f.Winners), len(w.results))
+		}
+		differ := false
+		for _, r := range f.Winners {
+			differ = differ || w.results[r.Peer] != f.Outcome
+		}
+		if differ != f.Disagree {
+			t.Fatalf("disagree is %v of %v", f.Disagree, w.results)
+		}
+	}
+	if f, ok := w.ended.(Fail); ok && (f.Why == "" || f.Code == "") {
+		t.Fatalf("fails without a reason: %+v", f)
+	}
+	r := w.p.Record()
+	explained := len(r.Peers)
+	for _, p := range r.Peers {
+		if p.Why == "" {
+			t.Fatalf("nothing is said of %s", p.Peer)
+		}
+	}
+	for _, s := range r.Skipped {
+		explained += s.Count
+		if s.Why == "" {
+			t.Fatalf("nothing is said of %v", s.Peers)
+		}
+	}
+	if want := len(w.p.peers); explained != want {
+		t.Fatalf("%d of %d peers are explained", explained, want)
+	}
+	for d, known := range w.known {
+		if known && w.p.peers[d] == nil {
+			t.Fatalf("%s was forgotten", d)
+		}
+	}
+	if len(r.Awards) != w.awards {
+		t.Fatalf("%d awards in the record, %d were made", len(r.Awards), w.awards)
+	}
+	for _, a := range r.Awards {
+		if a.State == AwardOpen || a.State == AwardRunning {
+			t.Fatalf("the award of %s is %s after the end", a.Peer, a.State)
+		}
+	}
+	b, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var back Record
+	if err := json.Unmarshal(b, &back); err != nil {
+		t.Fatal(err)
+	}
+	again, err := json.Marshal(back)
+	if err != nil || string(again) != string(b) {
+		t.Fatalf("the record does not survive JSON: %v\n%s", err, cmp.Diff(string(b), string(again)))
+	}
+}
+
+// TestTheBestBidWins compares an award with the definition of the best.
+func TestTheBestBidWins(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(1, 8).Draw(t, "peers")
+		var cs []Candidate
+		bids := map[job.DID]job.Bid{}
+		factors := map[job.DID]float64{}
+		for i := range n {
+			d := job.DID(fmt.Sprint("p", i))
+			cs = append(cs, Candidate{Peer: d})
+			bids[d] = job.Bid{Missing: rapid.Uint64Range(1, 9).Draw(t, "missing"), Fetch: rapid.Int64Range(0, 400).Draw(t, "fetch"), Slots: 1}
+			factors[d] = rapid.SampledFrom([]float64{0.5, 1, 8}).Draw(t, "factor")
+		}
+		award := func(order []Candidate) job.DID {
+			p := NewPlacement(Config{Factor: func(d job.DID) float64 { return factors[d] }}, Request{Job: job.Job{Replicas: 1}, CID: named("x"), Self: "self", Where: OnNetwork})
+			p.Step(Start{Peers: order}, epoch)
+			for _, c := range order {
+				for _, a := range p.Step(Bid{Peer: c.Peer, Bid: bids[c.Peer]}, epoch) {
+					if a, ok := a.(Award); ok {
+						return a.Peer
+					}
+				}
+			}
+			t.Fatalf("nobody was awarded")
+			return ""
+		}
+		got := award(cs)
+		least := 1e9
+		for d, b := range bids {
+			least = min(least, score(b, factors[d], 0))
+		}
+		mine := score(bids[got], factors[got], 0)
+		if mine > least*tie {
+			t.Fatalf("%s costs %f, the least is %f", got, mine, least)
+		}
+		for d, b := range bids {
+			if score(b, factors[d], 0) <= least*tie && b.Missing < bids[got].Missing {
+				t.Fatalf("%s lacks more than %s, at about the same price", got, d)
+			}
+		}
+		slices.Reverse(cs)
+		if again := award(cs); again != got {
+			t.Fatalf("%s, and %s in another order", got, again)
+		}
+	})
+}
+
+// TestAdmissionIsNeverExceeded books at random.
+func TestAdmissionIsNeverExceeded(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		cfg := AdmissionConfig{
+			Slots: rapid.IntRange(1, 3).Draw(t, "slots"), Queue: rapid.IntRange(-1, 4).Draw(t, "queue"),
+			Memory: rapid.SampledFrom([]uint64{0, 4 << 20}).Draw(t, "memory"), PerRequester: rapid.IntRange(0, 4).Draw(t, "share"),
+		}
+		a := NewAdmission(cfg)
+		now := epoch
+		book := map[Lease]bool{} // true: it has a slot
+		seen := map[[17]byte]time.Time{}
+		started := func(ls []Lease) {
+			for _, l := range ls {
+				if slot, ok := book[l]; !ok || slot {
+					t.Fatalf("%s is started and has %v, %v", l, slot, ok)
+				}
+				book[l] = true
+			}
+		}
+		for range rapid.IntRange(1, 80).Draw(t, "steps") {
+			var l Lease
+			l[0] = byte(rapid.IntRange(0, 12).Draw(t, "lease"))
+			switch rapid.IntRange(0, 5).Draw(t, "what") {
+			case 0, 1, 2:
+				r := Reservation{
+					Lease: l, For: 15 * time.Second, Queue: time.Hour, Own: rapid.IntRange(0, 5).Draw(t, "own") == 0,
+					Job: job.Job{
+						Issuer: job.DID(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "issuer")), Priority: rapid.IntRange(-1, 1).Draw(t, "priority"),
+						Limits: job.Limits{Pages: uint64(rapid.IntRange(1, 70).Draw(t, "pages"))}, Issued: now.UnixMilli(), Expires: now.Add(time.Second).UnixMilli(),
+					},
+				}
+				r.Job.Nonce[0] = byte(rapid.IntRange(0, 30).Draw(t, "nonce"))
+				key := [17]byte{byte(r.Job.Issuer[0]), r.Job.Nonce[0]}
+				_, had := book[l]
+				g, err := a.Accept(r, now)
+				if err != nil {
+					break
+				}
+				if had {
+					t.Fatalf("%s was accepted twice", l)
+				}
+				if !r.Own {
+					if until, ok := seen[key]; ok && !now.After(until) {
+						t.Fatalf("a replay was accepted")
+					}
+					seen[key] = now.Add(time.Second + ClockSkew)
+				}
+				book[l] = g.Started
+			case 3:
+				delete(book, l)
+				started(a.Release(l, now))
+			case 4:
+				if _, ok := book[l]; a.Renew(l, now) != ok {
+					t.Fatalf("renew %s: %v", l, !ok)
+				}
+			case 5:
+				now = now.Add(time.Duration(rapid.IntRange(0, 400).Draw(t, "s")) * time.Second)
+				ended, begun := a.Expire(now)
+				for _, l := range ended {
+					delete(book, l)
+				}
+				started(begun)
+			}
+			running := 0
+			for _, slot := range book {
+				if slot {
+					running++
+				}
+			}
+			if running != a.Running() || len(book)-running != a.Waiting() || len(a.leases) != len(book) {
+				t.Fatalf("%d running, %d waiting; the book says %d, %d", running, len(book)-running, a.Running(), a.Waiting())
+			}
+			if running > cfg.Slots || cfg.Memory > 0 && a.memory > cfg.Memory {
+				t.Fatalf("%d of %d slots, %d bytes", running, cfg.Slots, a.memory)
+			}
+			if a.Waiting() > 0 && a.fits(a.waiting[0].memory) {
+				t.Fatalf("a slot is free and a job waits")
+			}
+		}
+	})
+}
+
+func sortedLeases(m map[Lease]job.DID) (ls []Lease) {
+	for l := range m {
+		ls = append(ls, l)
+	}
+	slices.SortFunc(ls, func(a, b Lease) int { return slices.Compare(a[:], b[:]) })
+	return ls
+}
+
+func sortedDIDs(m map[job.DID]bool) (ds []job.DID) {
+	for d, ok := range m {
+		if ok {
+			ds = append(ds, d)
+		}
+	}
+	slices.Sort(ds)
+	return ds
+}
