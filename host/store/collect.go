@@ -75,6 +75,11 @@ func (s *Store) Collect(ctx context.Context, now time.Time) (Collected, error) {
 	if e := s.ledger.Compact(); e != nil && err == nil {
 		err = fmt.Errorf("collect: %w", e)
 	}
+	if g, ok := s.layers.large.(segments); ok && err == nil && ctx.Err() == nil {
+		if _, err = g.s.Compact(ctx); err != nil {
+			err = fmt.Errorf("collect: give back room: %w", err)
+		}
+	}
 	return done, err
 }
 

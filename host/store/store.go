@@ -45,7 +45,8 @@ type Store struct {
 	cfg      Config
 	lock     *lock
 	readOnly bool
-	blocks   storage
+	blocks   storage // layers, but in tests
+	layers   layers
 	small    records // the part of blocks that is in the ledger
 	ledger   *ledger.Ledger
 

@@ -33,6 +33,7 @@ var floors = map[string]int{
 	"runtime/wasm/fuel":   3,
 	"host/store":          3,
 	"host/store/ledger":   3,
+	"host/store/segment":  3,
 	"node/api":            3,
 	"internal/dag":        2,
 	"job":                 1,
@@ -47,6 +48,7 @@ var floors = map[string]int{
 var nested = map[string]string{
 	"runtime/wasm/wasi":   "runtime/wasm",
 	"host/store/ledger":   "host/store",
+	"host/store/segment":  "host/store",
 	"runtime/runtimetest": "runtime",
 	"abi/go":              "abi",
 }
