@@ -124,12 +124,12 @@ func (l layers) Get(key multihash.Multihash) (b []byte, err error) {
 	return b, err
 }
 
-func (l layers) ReadAt(key multihash.Multihash, p []byte, off int64) (n int, err error) {
+func (l layers) ReadPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
 	err = l.find(func(s storage) (err error) {
-		n, err = readPart(s, key, p, off)
+		n, size, err = readPart(s, key, p, off)
 		return err
 	})
-	return n, err
+	return n, size, err
 }
 
 func (l layers) Size(key multihash.Multihash) (n int64, err error) {

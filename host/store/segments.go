@@ -36,9 +36,9 @@ func (g segments) Get(key multihash.Multihash) ([]byte, error) {
 	return b, g.explain(err)
 }
 
-func (g segments) ReadAt(key multihash.Multihash, b []byte, off int64) (int, error) {
-	n, err := g.s.ReadAt(key, b, off)
-	return n, g.explain(err)
+func (g segments) ReadPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
+	n, size, err = g.s.ReadPart(key, p, off)
+	return n, size, g.explain(err)
 }
 
 func (g segments) Size(key multihash.Multihash) (int64, error) {

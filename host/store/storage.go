@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -45,21 +44,21 @@ type storage interface {
 
 // partReader is what a storage may offer besides.
 type partReader interface {
-	// ReadAt copies the bytes of key from off into p and returns how many: fewer than there is room
-	// for only at their end, with io.EOF. Otherwise it is like Get.
-	ReadAt(key multihash.Multihash, p []byte, off int64) (int, error)
+	// ReadPart copies the bytes of key from off into p and returns how many, and how many bytes
+	// key has. Otherwise it is like Get; what is read whole is checked.
+	ReadPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error)
 }
 
 // readPart reads a part of a block from any storage.
-func readPart(s storage, key multihash.Multihash, p []byte, off int64) (int, error) {
+func readPart(s storage, key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
 	if r, ok := s.(partReader); ok {
-		return r.ReadAt(key, p, off)
+		return r.ReadPart(key, p, off)
 	}
 	b, err := s.Get(key)
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return bytes.NewReader(b).ReadAt(p, off)
+	return copyPart(p, b, off)
 }
 
 // entry is one thing that a storage holds.

@@ -64,9 +64,8 @@ func readFirst(r io.Reader, size int) ([]byte, error) {
 	}
 }
 
-// readChunk reads up to size bytes; fewer mean that r has ended.
-func readChunk(r io.Reader, size int) ([]byte, error) {
-	chunk := make([]byte, size)
+// readChunk fills chunk; fewer bytes mean that r has ended.
+func readChunk(r io.Reader, chunk []byte) ([]byte, error) {
 	n, err := io.ReadFull(r, chunk)
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		err = nil
@@ -89,6 +88,10 @@ const maxHashers = 16
 
 func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profile) (Entry, error) {
 	workers := min(runtime.GOMAXPROCS(0), maxHashers)
+	var spare chan []byte // chunks that are stored and may be used again
+	if copies(bs) {
+		spare = make(chan []byte, 3*workers+2)
+	}
 	g, gctx := errgroup.WithContext(ctx)
 	work := make(chan *pending)
 	order := make(chan *pending, 2*workers) // bounds the chunks in memory
@@ -104,10 +107,10 @@ func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profi
 	g.Go(func() error {
 		defer close(work)
 		defer close(order)
-		return feed(gctx, first, r, p.ChunkSize, work, order)
+		return feed(gctx, first, r, p.ChunkSize, work, order, spare)
 	})
 	tree := fileTree{p: p}
-	g.Go(func() error { return collect(gctx, bs, &tree, order) })
+	g.Go(func() error { return collect(gctx, bs, &tree, order, spare) })
 	if err := g.Wait(); err != nil {
 		return Entry{}, err
 	}
@@ -115,7 +118,7 @@ func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profi
 }
 
 // feed cuts r into chunks and sends each to be hashed and, in order, to be collected.
-func feed(ctx context.Context, chunk []byte, r io.Reader, size int, work, order chan<- *pending) error {
+func feed(ctx context.Context, chunk []byte, r io.Reader, size int, work, order chan<- *pending, spare <-chan []byte) error {
 	for len(chunk) > 0 {
 		l := &pending{chunk: chunk, done: make(chan struct{})}
 		for _, ch := range []chan<- *pending{order, work} {
@@ -128,8 +131,13 @@ func feed(ctx context.Context, chunk []byte, r io.Reader, size int, work, order 
 		if len(chunk) < size {
 			return nil
 		}
+		select {
+		case chunk = <-spare:
+		default:
+			chunk = make([]byte, size)
+		}
 		var err error
-		if chunk, err = readChunk(r, size); err != nil {
+		if chunk, err = readChunk(r, chunk); err != nil {
 			return err
 		}
 	}
@@ -137,7 +145,7 @@ func feed(ctx context.Context, chunk []byte, r io.Reader, size int, work, order 
 }
 
 // collect puts the leaves in order and builds the tree over them.
-func collect(ctx context.Context, bs Blocks, tree *fileTree, order <-chan *pending) error {
+func collect(ctx context.Context, bs Blocks, tree *fileTree, order <-chan *pending, spare chan<- []byte) error {
 	for {
 		select {
 		case l, ok := <-order:
@@ -154,6 +162,12 @@ func collect(ctx context.Context, bs Blocks, tree *fileTree, order <-chan *pendi
 			}
 			if err := bs.Put(ctx, l.block); err != nil {
 				return fmt.Errorf("store a leaf: %w", err)
+			}
+			if cap(l.chunk) == tree.p.ChunkSize {
+				select {
+				case spare <- l.chunk[:tree.p.ChunkSize]:
+				default: // nobody may use it again
+				}
 			}
 			if err := tree.add(ctx, bs, l.child); err != nil {
 				return err

@@ -26,24 +26,23 @@ func (s *Store) Size(mh multihash.Multihash) (int64, error) {
 	return int64(p.size), err
 }
 
-// ReadAt copies the bytes of key from off into p and returns how many: fewer than there
-// is room for only at the block's end, with io.EOF. A block that is read in parts is read and
-// checked whole when this process first comes to it; after that a part costs no more than itself.
-func (s *Store) ReadAt(mh multihash.Multihash, b []byte, off int64) (n int, err error) {
+// ReadPart copies the bytes of key from off into b and returns how many, and the size of the block: fewer
+// than there is room for only at the block's end. A block that is read in parts is read and checked whole
+// when this process first comes to it; after that a part costs no more than itself.
+func (s *Store) ReadPart(mh multihash.Multihash, b []byte, off int64) (n int, size int64, err error) {
+	if off < 0 {
+		return 0, 0, fmt.Errorf("read a block from byte %d", off)
+	}
 	err = s.at(mh, func(p place) error {
-		size := int64(p.size)
+		size = int64(p.size)
+		n = int(min(int64(len(b)), max(0, size-off)))
 		switch {
-		case off < 0:
-			return fmt.Errorf("read a block from byte %d", off)
-		case off == 0 && int64(len(b)) >= size:
-			n = int(size)
+		case off == 0 && int64(n) == size:
 			_, err := s.read(p, mh, b[:n])
 			return err
-		case off >= size:
+		case n == 0:
 			return nil
-		}
-		n = int(min(int64(len(b)), size-off))
-		if s.checked.has(p) {
+		case s.checked.has(p):
 			return s.readRaw(p, b[:n], off)
 		}
 		buf := getBuffer(int(size))
@@ -56,12 +55,9 @@ func (s *Store) ReadAt(mh multihash.Multihash, b []byte, off int64) (n int, err 
 		return err
 	})
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	if n < len(b) {
-		return n, io.EOF
-	}
-	return n, nil
+	return n, size, nil
 }
 
 // at calls fn with the place of key. When the segment has been written anew meanwhile, it
