@@ -24,7 +24,7 @@ func overlap(ctx context.Context, w io.Writer, produce func(ctx context.Context,
 			select {
 			case buf := <-free:
 				b, err := fill(buf[:0])
-				if len(b) > 0 {
+				if err == nil {
 					full <- b // there is room: there are no more buffers than that
 				}
 				return err

@@ -66,7 +66,10 @@ func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n i
 		if err == nil && (uint64(size) != want || n != len(p)) {
 			err = formatErrorf(at.cid, "it claims %d bytes for its part %s, which has %d", want, c, size)
 		}
-		return p, err == nil, err
+		if err != nil {
+			return nil, false, err
+		}
+		return p, true, nil
 	}
 }
 
@@ -76,9 +79,12 @@ func (f *File) stream(ctx context.Context, w io.Writer, off, end int64) (int64, 
 		for at := off; at < end; {
 			err := emit(func(buf []byte) ([]byte, error) {
 				b, err := f.leafAt(ctx, buf[:cap(buf)], uint64(at))
+				if err != nil {
+					return nil, err
+				}
 				b = b[:min(int64(len(b)), end-at)]
 				at += int64(len(b))
-				return b, err
+				return b, nil
 			})
 			if err != nil {
 				return err
@@ -94,6 +100,8 @@ func (f *File) leafAt(ctx context.Context, buf []byte, off uint64) ([]byte, erro
 	if ok || err != nil {
 		return b, err
 	}
-	b, err = f.bytesAt(ctx, off)
-	return append(buf[:0], b...), err
+	if b, err = f.bytesAt(ctx, off); err != nil {
+		return nil, err
+	}
+	return append(buf[:0], b...), nil
 }
