@@ -101,6 +101,9 @@ func (s *Store) readRaw(p place, b []byte, off int64) error {
 		return err
 	}
 	defer h.release()
+	if len(b) == 0 {
+		return nil
+	}
 	if _, err := h.ReadAt(b, p.at+off); err != nil {
 		if errors.Is(err, io.EOF) {
 			return &DamageError{s.segmentPath(p.seg), fmt.Sprintf("it ends before byte %d", p.at+int64(p.size))}

@@ -150,10 +150,13 @@ func (s *Store) loadSegment(n uint32, last bool) error {
 	if s.end.at > from && s.writes.Load() == 0 {
 		s.writes.Store(1) // by a process that may not have synced it
 	}
-	if s.end.at > from && !s.cfg.ReadOnly {
+	if s.cfg.ReadOnly {
+		return nil
+	}
+	if s.end.at > from || last {
 		s.unsafe = append(s.unsafe, h.acquire())
 	}
-	if !last || s.cfg.ReadOnly {
+	if !last {
 		return nil
 	}
 	return s.resume(h, size)

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"io"
 	"runtime"
+	"slices"
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
@@ -15,11 +16,12 @@ import (
 
 // found is a section that a scan came upon.
 type found struct {
-	mh   multihash.Multihash
-	at   int64 // of its bytes
-	size int
-	sum  uint32
-	bad  bool // its bytes do not hash to its name
+	mh    multihash.Multihash
+	begin int64
+	at    int64 // of its bytes
+	size  int
+	sum   uint32
+	bad   bool // its bytes do not hash to its name
 }
 
 // scanWindow is how many bytes are read and hashed together.
@@ -47,12 +49,29 @@ func scanSections(f File, from, size int64, fn func(found) error) error {
 			from = next
 			continue
 		}
-		for _, one := range list {
+		bad := -1
+		for i, one := range list {
 			if err := fn(one); err != nil {
 				return err
 			}
+			if one.bad {
+				bad = i
+				break
+			}
 		}
-		from += int64(used)
+		if bad < 0 {
+			from += int64(used)
+			continue
+		}
+		// Its length may be what is wrong, and the next section begin inside of it.
+		end := list[bad].at + int64(list[bad].size)
+		next, err := resync(f, list[bad].begin+1, size)
+		if err != nil {
+			return err
+		}
+		if from = end; next >= 0 {
+			from = min(next, end)
+		}
 	}
 	return nil
 }
@@ -65,7 +84,7 @@ func parseWindow(b []byte, at int64) (list []found, used int) {
 		if !ok {
 			break
 		}
-		list = append(list, found{mh: bytes.Clone(c.mh), at: at + int64(used+c.head), size: len(c.data)})
+		list = append(list, found{mh: bytes.Clone(c.mh), begin: at + int64(used), at: at + int64(used+c.head), size: len(c.data)})
 		datas = append(datas, c.data)
 		used += c.len()
 	}
@@ -103,11 +122,13 @@ var anchor = []byte{1, 0x55, 0x12, 0x20}
 // resync returns where, from a place on, the next section begins that hashes to its name, or -1. Only
 // names by sha2-256, which nearly all are, are looked for.
 func resync(f File, from, size int64) (int64, error) {
-	const window = 8 << 20
-	overlap := int64(binary.MaxVarintLen32 + len(anchor))
-	buf := make([]byte, max(0, min(window, size-from)))
+	const overlap = int64(binary.MaxVarintLen32) + 4
+	var buf []byte
+	window := int64(64 << 10)
 	for at := from; at < size; at += window - overlap {
-		b := buf[:min(int64(len(buf)), size-at)]
+		window = min(2*window, 8<<20)
+		buf = slices.Grow(buf[:0], int(min(window, size-at)))
+		b := buf[:min(window, size-at)]
 		if _, err := f.ReadAt(b, at); err != nil && err != io.EOF {
 			return 0, err
 		}
