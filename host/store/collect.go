@@ -71,7 +71,17 @@ func (s *Store) Collect(ctx context.Context, now time.Time) (Collected, error) {
 			return Collected{}, fmt.Errorf("collect: %w", err)
 		}
 	}
+	before, err := s.generation()
+	if err != nil {
+		return Collected{}, fmt.Errorf("collect: %w", err)
+	}
 	done, err := s.sweep(ctx, marked)
+	if now := s.gen.Load(); err == nil && now != before {
+		s.coverage.forget()
+		if err = s.renewCoverage(ctx, live, before, now); err != nil {
+			err = fmt.Errorf("collect: %w", err)
+		}
+	}
 	if e := s.ledger.Compact(); e != nil && err == nil {
 		err = fmt.Errorf("collect: %w", e)
 	}

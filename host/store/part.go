@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ipfs/go-cid"
@@ -30,6 +31,9 @@ func (s *Store) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n
 		return copyPart(p, b.Data(), off)
 	}
 	n, size, err = readPart(s.blocks, c.Hash(), p, off)
+	if errors.Is(err, errAbsent) {
+		n, size, err = s.outside.readPart(c.Hash(), p, off)
+	}
 	if err != nil {
 		return 0, 0, named(c, "read", err)
 	}

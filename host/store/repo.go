@@ -108,6 +108,11 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 		gate: make(chan struct{}, 1), held: newHoldings(),
 	}
 	s.late.sync = s.blocks.Sync
+	if err := s.loadAttached(); err != nil {
+		s.outside.close()
+		s.blocks.Close()
+		return nil, fmt.Errorf("open repo %s: %w", dir, err)
+	}
 	return s, nil
 }
 

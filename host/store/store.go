@@ -57,6 +57,9 @@ type Store struct {
 	life   sync.RWMutex // held for reading by every call in progress, for writing by Close
 	closed bool
 
+	outside  attachments
+	coverage coverage
+
 	gate chan struct{} // of capacity one: held by a collection, and by whoever adds a root
 	held holdings
 }
@@ -148,6 +151,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.late.stop()
 	s.scratch.close()
+	s.outside.close()
 	err := s.blocks.Close()
 	if e := s.lock.release(); err == nil {
 		err = e
@@ -189,13 +193,18 @@ func (s *Store) get(c cid.Cid) (dag.Block, error) {
 	if len(c.Hash()) > maxKey {
 		return dag.Block{}, &dag.NotFoundError{CID: c}
 	}
+	where := s.blocks.Where
 	data, err := s.blocks.Get(c.Hash())
+	if errors.Is(err, errAbsent) {
+		where = s.outside.where
+		data, err = s.outside.get(c.Hash())
+	}
 	if err != nil {
 		return dag.Block{}, named(c, "read", err)
 	}
 	if s.cfg.Verify {
 		if err := rehash(c.Hash(), data); err != nil {
-			return dag.Block{}, &dag.DamagedError{CID: c, Where: s.blocks.Where(c.Hash())}
+			return dag.Block{}, &dag.DamagedError{CID: c, Where: where(c.Hash())}
 		}
 	}
 	return dag.TrustBlock(c, data), nil
@@ -212,6 +221,9 @@ func (s *Store) size(c cid.Cid) (int64, error) {
 		return 0, &dag.NotFoundError{CID: c}
 	}
 	n, err := s.blocks.Size(c.Hash())
+	if errors.Is(err, errAbsent) {
+		n, err = s.outside.size(c.Hash())
+	}
 	if err != nil {
 		return 0, named(c, "look for", err)
 	}
@@ -235,6 +247,7 @@ func (s *Store) put(b dag.Block) error {
 	if err := s.blocks.Put(c.Hash(), b.Data()); err != nil {
 		return named(c, "keep", err)
 	}
+	s.coverage.put(c.Hash())
 	return nil
 }
 

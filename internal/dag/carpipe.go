@@ -11,9 +11,10 @@ import (
 
 // unchecked is a section of a CAR.
 type unchecked struct {
-	at   int64
+	at   int64 // of the section
 	name cid.Cid
 	data []byte
+	from int64 // where data begins
 }
 
 // carBatch is sections that are hashed together.
@@ -34,7 +35,7 @@ const (
 // carPipe hashes batches on all cores and puts them in order.
 type carPipe struct {
 	ctx   context.Context // of the one call that it belongs to
-	put   func(Block) error
+	put   func(Block, int64) error
 	next  *carBatch
 	work  chan *carBatch
 	order chan *carBatch // bounds the batches in memory
@@ -42,7 +43,7 @@ type carPipe struct {
 	err   atomic.Pointer[error]
 }
 
-func newCARPipe(ctx context.Context, put func(Block) error) *carPipe {
+func newCARPipe(ctx context.Context, put func(Block, int64) error) *carPipe {
 	workers := min(runtime.GOMAXPROCS(0), maxHashers)
 	p := &carPipe{
 		ctx: ctx, put: put, next: &carBatch{done: make(chan struct{})},
@@ -93,11 +94,11 @@ func (p *carPipe) send() {
 func (p *carPipe) collect() {
 	for b := range p.order {
 		<-b.done
-		for _, one := range b.blocks {
+		for i, one := range b.blocks {
 			if p.failed() != nil {
 				break
 			}
-			if err := p.put(one); err != nil {
+			if err := p.put(one, b.list[i].from); err != nil {
 				p.err.CompareAndSwap(nil, &err)
 			}
 		}

@@ -37,6 +37,12 @@ func (e *CARError) Unwrap() error { return e.Err }
 // cannot be told from the CAR's own: whoever imports also looks for the whole DAG.
 // Blocks are hashed on all cores while more is read.
 func ReadCAR(ctx context.Context, r io.Reader, put func(Block) error) ([]cid.Cid, error) {
+	return IndexCAR(ctx, r, func(b Block, _ int64) error { return put(b) })
+}
+
+// IndexCAR is ReadCAR for whoever wants to know, too, at which byte of the CAR a block's own bytes
+// begin.
+func IndexCAR(ctx context.Context, r io.Reader, put func(b Block, at int64) error) ([]cid.Cid, error) {
 	c := carReader{r: bufio.NewReaderSize(r, 256<<10), left: -1}
 	roots, err := c.start()
 	if err != nil {
@@ -50,7 +56,7 @@ func ReadCAR(ctx context.Context, r io.Reader, put func(Block) error) ([]cid.Cid
 		var name cid.Cid
 		var data []byte
 		if name, data, err = c.section(); err == nil {
-			p.add(unchecked{c.at, name, data})
+			p.add(unchecked{c.at, name, data, c.off - int64(len(data))})
 		}
 	}
 	if perr := p.finish(); perr != nil {
