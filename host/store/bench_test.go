@@ -6,6 +6,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
@@ -42,7 +43,7 @@ func BenchmarkPut(b *testing.B) {
 					must(b, s.blocks.Delete(block.CID().Hash()))
 				}
 				must(b, s.Sync(b.Context()))
-				_, err := s.layers.large.(segments).s.Compact(b.Context())
+				_, err := s.layers.large.(segments).s.Compact(b.Context(), segment.Half)
 				must(b, err)
 				b.StartTimer()
 			}

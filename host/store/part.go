@@ -23,6 +23,7 @@ func (s *Store) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n
 		return 0, 0, err
 	}
 	defer s.leave()
+	s.touch(c)
 	if _, ok := inlined(c); ok || s.cfg.Verify || !c.Defined() || len(c.Hash()) > maxKey {
 		b, err := s.get(c)
 		if err != nil {

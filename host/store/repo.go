@@ -96,7 +96,7 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
 	}
 	blocks := layers{small: records{small}}
-	if err := blocks.open(dir, readOnly); err != nil {
+	if err := blocks.open(dir, readOnly, segmentSize(cfg.Quota)); err != nil {
 		small.Close()
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
 	}
@@ -108,6 +108,7 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 		gate: make(chan struct{}, 1), held: newHoldings(),
 	}
 	s.late.sync = s.blocks.Sync
+	s.quota.max = cfg.Quota
 	if err := s.loadAttached(); err != nil {
 		s.outside.close()
 		s.blocks.Close()
@@ -118,7 +119,7 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 
 // open opens the parts for large blocks. A repo of version 1 that cannot be written to has files
 // alone.
-func (l *layers) open(dir string, readOnly bool) error {
+func (l *layers) open(dir string, readOnly bool, segmentSize int64) error {
 	if exists, err := isFolder(filepath.Join(dir, blocksDir)); err != nil {
 		return err
 	} else if exists {
@@ -133,7 +134,7 @@ func (l *layers) open(dir string, readOnly bool) error {
 	}
 	if err == nil {
 		var s *segment.Store
-		s, err = segment.Open(filepath.Join(dir, segmentsDir), segment.Config{ReadOnly: readOnly})
+		s, err = segment.Open(filepath.Join(dir, segmentsDir), segment.Config{ReadOnly: readOnly, MaxSegment: segmentSize})
 		l.large = segments{s}
 	}
 	if err != nil && l.old != nil {

@@ -34,6 +34,7 @@ import (
 type Config struct {
 	Verify bool             // hash every block that is read, on top of its checksum
 	Clock  func() time.Time // nil: time.Now
+	Quota  int64            // bytes that blocks may take on the disk; 0: as many as there is room for
 }
 
 // Store is an open repo. Its methods may be called from several goroutines.
@@ -59,6 +60,7 @@ type Store struct {
 
 	outside  attachments
 	coverage coverage
+	quota    quota
 
 	gate chan struct{} // of capacity one: held by a collection, and by whoever adds a root
 	held holdings
@@ -83,7 +85,15 @@ func (s *Store) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 		return dag.Block{}, err
 	}
 	defer s.leave()
+	s.touch(c)
 	return s.get(c)
+}
+
+// touch remembers that c was read, where a quota will have to know.
+func (s *Store) touch(c cid.Cid) {
+	if s.quota.max > 0 && c.Defined() {
+		s.quota.recent.touch(c.Hash())
+	}
 }
 
 // Has reports whether the block named c is here, without reading it.
@@ -120,6 +130,9 @@ func (s *Store) Put(ctx context.Context, bs ...dag.Block) error {
 	for _, b := range bs {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
+		}
+		if err := s.fits(ctx, int64(len(b.Data()))); err != nil {
+			return fmt.Errorf("keep block %s: %w", b.CID(), err)
 		}
 		if err := s.put(b); err != nil {
 			return err

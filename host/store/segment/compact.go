@@ -14,22 +14,26 @@ type Compacted struct {
 	Freed    int64 // bytes of files, less what was written anew
 }
 
+// Half is the fullness, in eighths, below which a segment is written anew when there is room.
+const Half = 4
+
 // Compact gives back room: it removes segments with nothing left in them, writes what is left of those
-// that are less than half full anew, and drops from the index what was deleted. When ctx ends it stops
-// between two blocks.
-func (s *Store) Compact(ctx context.Context) (Compacted, error) {
+// that are less than so many eighths full anew, and drops from the index what was deleted. It takes one
+// segment after the other, so that little more room is taken meanwhile. When ctx ends it stops between two
+// blocks.
+func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
 	if err := s.writable(); err != nil {
 		return Compacted{}, err
 	}
 	var done Compacted
 	live, err := s.liveBytes(ctx)
-	if err == nil && s.sealSparse(live) {
+	if err == nil && s.sealSparse(live, eighths) {
 		live, err = s.liveBytes(ctx) // of what nobody writes to any more
 	}
 	if err != nil {
 		return done, err
 	}
-	sizes, err := s.sparse(live)
+	sizes, err := s.sparse(live, eighths)
 	if err != nil {
 		return done, err
 	}
@@ -48,21 +52,31 @@ func (s *Store) Compact(ctx context.Context) (Compacted, error) {
 	if err := s.remove(dead, &done); err != nil {
 		return done, err
 	}
-	if len(sizes) > 0 {
-		moved, err := s.moveOut(ctx, sizes)
+	left, err := s.left(ctx, sizes)
+	if err != nil {
+		return done, err
+	}
+	for len(left) > 0 {
+		n := left[0].seg
+		end := slices.IndexFunc(left, func(r record) bool { return r.seg != n })
+		if end < 0 {
+			end = len(left)
+		}
+		moved, err := s.moveOut(ctx, left[:end])
 		done.Freed -= moved
-		if err == nil {
-			err = s.flushAll()
+		var bad *DamageError
+		switch {
+		case errors.Is(err, syscall.ENOSPC):
+			return done, s.punch(left, sizes)
+		case errors.As(err, &bad): // damage stays to be seen
+		case err == nil:
+			err = s.remove(map[uint32]int64{n: sizes[n]}, &done)
 		}
-		if errors.Is(err, syscall.ENOSPC) {
-			return done, s.punch(ctx, sizes)
-		}
-		if err == nil {
-			err = s.remove(sizes, &done)
-		}
-		if err != nil {
+		if err != nil && bad == nil {
 			return done, err
 		}
+		left = left[end:]
+		delete(sizes, n)
 	}
 	return done, s.mergeAll()
 }
@@ -77,6 +91,9 @@ func (s *Store) remove(segs map[uint32]int64, done *Compacted) error {
 			return err
 		}
 		s.handles.drop(n)
+		s.appending.Lock()
+		delete(s.sealed, n)
+		s.appending.Unlock()
 		done.Segments++
 		done.Freed += size
 	}
@@ -99,11 +116,50 @@ func (s *Store) liveBytes(ctx context.Context) (map[uint32]int64, error) {
 // worthSealing is the size in bytes from which an active segment with little in it is written anew.
 const worthSealing = 1 << 20
 
-// sealSparse ends the active segment if it should be written anew.
-func (s *Store) sealSparse(live map[uint32]int64) bool {
+// Used returns how many bytes the files take.
+func (s *Store) Used() (sum int64, err error) {
 	s.appending.Lock()
 	defer s.appending.Unlock()
-	if s.active == nil || s.end.at < worthSealing || 2*live[s.active.number] >= s.end.at {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return 0, errClosed
+	}
+	for _, t := range s.tables {
+		sum += int64(len(t.fences)) * (pageSize + 8)
+	}
+	if s.sealed == nil {
+		segs, _, _, err := s.list()
+		if err != nil {
+			return 0, err
+		}
+		s.sealed = map[uint32]int64{}
+		for _, n := range segs {
+			h, err := s.handles.get(n)
+			if err != nil {
+				return 0, err
+			}
+			s.sealed[n], err = h.Size()
+			h.release()
+			if err != nil {
+				return 0, err
+			}
+		}
+	}
+	if s.active != nil {
+		s.sealed[s.active.number] = s.end.at
+	}
+	for _, size := range s.sealed {
+		sum += size
+	}
+	return sum, nil
+}
+
+// sealSparse ends the active segment if it should be written anew.
+func (s *Store) sealSparse(live map[uint32]int64, eighths int64) bool {
+	s.appending.Lock()
+	defer s.appending.Unlock()
+	if s.active == nil || s.end.at < min(worthSealing, s.cfg.MaxSegment/2) || 8*live[s.active.number] >= eighths*s.end.at {
 		return false
 	}
 	s.seal()
@@ -111,7 +167,7 @@ func (s *Store) sealSparse(live map[uint32]int64) bool {
 }
 
 // sparse returns the sealed segments that are worth rewriting and their sizes.
-func (s *Store) sparse(live map[uint32]int64) (map[uint32]int64, error) {
+func (s *Store) sparse(live map[uint32]int64, eighths int64) (map[uint32]int64, error) {
 	s.appending.Lock()
 	defer s.appending.Unlock()
 	segs, _, _, err := s.list()
@@ -132,41 +188,28 @@ func (s *Store) sparse(live map[uint32]int64) (map[uint32]int64, error) {
 		if err != nil {
 			return nil, err
 		}
-		if 2*live[n] < size {
+		if 8*live[n] < eighths*size {
 			sizes[n] = size
 		}
 	}
 	return sizes, nil
 }
 
-// moveOut appends what is left in segs to the active segment, and returns how many bytes that are. A
-// segment with a damaged block stays, and is taken out of segs: damage stays to be seen.
-func (s *Store) moveOut(ctx context.Context, segs map[uint32]int64) (moved int64, err error) {
-	left, err := s.left(ctx, segs)
-	if err != nil {
-		return 0, err
-	}
+// moveOut appends what is left in a segment to the active one, durably, and returns how many bytes that
+// are.
+func (s *Store) moveOut(ctx context.Context, left []record) (moved int64, err error) {
 	buf := getBuffer(maxSection)
 	defer putBuffer(buf)
 	for _, r := range left {
 		if ctx.Err() != nil {
 			return moved, context.Cause(ctx)
 		}
-		if _, ok := segs[r.seg]; !ok {
-			continue
-		}
-		err := s.move(r, (*buf)[:r.size])
-		var bad *DamageError
-		if errors.As(err, &bad) {
-			delete(segs, r.seg)
-			continue
-		}
-		if err != nil {
+		if err := s.move(r, (*buf)[:r.size]); err != nil {
 			return moved, err
 		}
 		moved += int64(r.size)
 	}
-	return moved, nil
+	return moved, s.flushAll()
 }
 
 // left returns what is in segs, in the order of the files.
@@ -186,11 +229,7 @@ func (s *Store) left(ctx context.Context, segs map[uint32]int64) ([]record, erro
 
 // punch gives back what is not in use inside segs, on a disk that has no room to write the rest
 // anew. What is left can be read as before; the next compaction writes it anew.
-func (s *Store) punch(ctx context.Context, segs map[uint32]int64) error {
-	left, err := s.left(ctx, segs)
-	if err != nil {
-		return err
-	}
+func (s *Store) punch(left []record, segs map[uint32]int64) error {
 	for n, size := range segs {
 		f, err := s.fs.Open(s.segmentPath(n), true)
 		if err != nil {

@@ -343,7 +343,7 @@ func live(t *testing.T, d *disk, r *rand.Rand, w *world) {
 		case 3:
 			s.flushAll()
 		case 4:
-			s.Compact(t.Context())
+			s.Compact(t.Context(), Half)
 		default:
 			if s.Put(mh, data) == nil {
 				w.put[seed] = true
@@ -430,7 +430,7 @@ func TestDiskFull(t *testing.T) {
 				}
 			}
 		}
-		if _, err := s.Compact(t.Context()); err != nil {
+		if _, err := s.Compact(t.Context(), Half); err != nil {
 			t.Fatalf("seed %d: %v", seed, err)
 		}
 		mh, data := block(500, 3000)

@@ -120,6 +120,9 @@ func (s *Store) room(n int) error {
 // seal ends the active segment. s.appending is held.
 func (s *Store) seal() {
 	if s.active != nil {
+		if s.sealed != nil {
+			s.sealed[s.active.number] = s.end.at
+		}
 		s.active.release()
 		s.active = nil
 	}

@@ -63,10 +63,11 @@ type Store struct {
 	cfg Config
 	fs  FS
 
-	appending sync.Mutex // held by whoever writes to the active segment or freezes recent
-	active    *handle    // nil: the next Put begins a segment
-	end       position   // where the next section goes
-	covered   position   // what lies before it is in frozen or in a table
+	appending sync.Mutex       // held by whoever writes to the active segment or freezes recent
+	active    *handle          // nil: the next Put begins a segment
+	end       position         // where the next section goes
+	covered   position         // what lies before it is in frozen or in a table
+	sealed    map[uint32]int64 // sizes of segments, for Used; nil: nobody has asked
 	failed    atomic.Pointer[error]
 
 	mu     sync.RWMutex
@@ -138,6 +139,12 @@ func (s *Store) Where(key multihash.Multihash) string {
 func (s *Store) Place(key multihash.Multihash) (path string, at int64, err error) {
 	p, err := s.find(keyOf(key))
 	return s.segmentPath(p.seg), p.at, err
+}
+
+// Sequence returns a number that grows with the order in which blocks were put, or moved by Compact.
+func (s *Store) Sequence(key multihash.Multihash) (int64, error) {
+	p, err := s.find(keyOf(key))
+	return int64(p.seg)<<31 | p.at&(1<<31-1), err
 }
 
 // Close writes down what the next Open would else have to find out, and closes the files.

@@ -210,7 +210,7 @@ func TestCompact(t *testing.T) {
 			}
 		})
 	}
-	done, err := s.Compact(t.Context())
+	done, err := s.Compact(t.Context(), Half)
 	must(t, err)
 	cancel()
 	readers.Wait()
