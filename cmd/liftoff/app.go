@@ -28,12 +28,13 @@ func newApp(p *process) *cli.App {
 			runCommand(p), jobCommand(p), inspectCommand(p),
 			verifyCommand(p), receiptCommand(p), cacheCommand(p), trustCommand(p),
 			addCommand(p), getCommand(p), catCommand(p), lsCommand(p), statCommand(p),
-			pinCommand(p), gcCommand(p), storeCommand(p),
+			pinCommand(p), gcCommand(p), storeCommand(p), statsCommand(p), attachCommand(p), detachCommand(p),
 			carCommand(p), blockCommand(p), dagCommand(p),
 			idCommand(p), versionCommand(p), completionCommand(p),
 		},
 	}
 	prepare(app.Commands)
+	offerBlocks(app.Commands)
 	return app
 }
 
@@ -65,7 +66,8 @@ EXAMPLE:
    $ liftoff run wc.wasm --input books=bafybeid… -- /in/books
 
 ENVIRONMENT:
-   LIFTOFF_PATH   the folder of the repo (~/.liftoff)
+   LIFTOFF_PATH    the folder of the repo (~/.liftoff)
+   LIFTOFF_QUOTA   the room that blocks may take in it, as 500GiB (all there is)
 
 ` + exitCodes
 

@@ -100,11 +100,20 @@ func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.Acti
 		if err != nil {
 			return err
 		}
-		s, err := node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler})
+		quota, err := p.quota()
 		if err != nil {
 			return err
 		}
-		code := p.fail(c.Context, p.guard(func() error { return act(c, s) }))
+		s, err := node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler, Quota: quota})
+		if err != nil {
+			return err
+		}
+		code := p.fail(c.Context, p.guard(func() error {
+			if err := attachFlags(c, s); err != nil {
+				return err
+			}
+			return act(c, s)
+		}))
 		p.hangUp()
 		stop := context.AfterFunc(c.Context, func() { s.Abort() })
 		defer stop()

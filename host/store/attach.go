@@ -63,6 +63,7 @@ type kept struct {
 	Path  string    `json:"path"`
 	Roots []cid.Cid `json:"roots"`
 	Bytes int64     `json:"bytes"`
+	Look  string    `json:"look,omitempty"` // of a folder, when it was read: see lookOf
 }
 
 var errAttachKind = errors.New("what is attached is a car or a dir")
@@ -93,11 +94,16 @@ func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attac
 			return Attachment{}, fmt.Errorf("attach %s: %w", path, err)
 		}
 	}
-	s.outside.drop(kind, path)
 	s.coverage.forget()
 	a.Kept = keep
-	s.outside.list = append(s.outside.list, a)
-	if keep {
+	if i := s.outside.index(kind, path); i >= 0 { // in its place
+		a.Kept = keep || s.outside.list[i].Kept
+		s.outside.list[i].close()
+		s.outside.list[i] = a
+	} else {
+		s.outside.list = append(s.outside.list, a)
+	}
+	if a.Kept {
 		if err := s.writeAttached(); err != nil {
 			return Attachment{}, fmt.Errorf("attach %s: %w", path, err)
 		}
@@ -161,29 +167,60 @@ const (
 	rootsFile = "roots.json"
 )
 
-// openAttachment opens the index of a CAR that is there, if the CAR looks as it did. A folder is looked
-// through each time: files may have come.
+// openAttachment opens an index that is there, if what it is of looks as it did.
 func (s *Store) openAttachment(kind, path string) *attachment {
 	b, err := os.ReadFile(filepath.Join(s.attachedPath(kind, path), rootsFile))
 	var k kept
-	if kind != AttachCAR || err != nil || json.Unmarshal(b, &k) != nil || k.Kind != kind || k.Path != path {
+	if err != nil || json.Unmarshal(b, &k) != nil || k.Kind != kind || k.Path != path {
 		return nil
+	}
+	if kind == AttachDir {
+		if look, err := lookOf(path); err != nil || look != k.Look {
+			return nil
+		}
 	}
 	a, err := s.reopenAttachment(k)
 	if err != nil {
 		return nil
 	}
-	if len(a.ref.Changed()) > 0 {
+	if kind == AttachCAR && len(a.ref.Changed()) > 0 {
 		a.close()
 		return nil
 	}
 	return a
 }
 
+// lookOf sums up what a folder looks like from outside: the names, kinds, sizes and times of all that is
+// below it and not hidden.
+func lookOf(dir string) (string, error) {
+	h := sha256.New()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if path != dir && d.Name()[0] == '.' {
+			if d.IsDir() {
+				return filepath.SkipDir
+			}
+			return nil
+		}
+		info, err := d.Info()
+		if err != nil {
+			return err
+		}
+		if d.IsDir() { // its time changes with what is hidden in it, too
+			fmt.Fprintf(h, "%q dir\n", path)
+			return nil
+		}
+		fmt.Fprintf(h, "%q %v %d %d\n", path, info.Mode().Type(), info.Size(), info.ModTime().UnixNano())
+		return nil
+	})
+	return hex.EncodeToString(h.Sum(nil)), err
+}
+
 // indexAttachment reads all that is at path and makes its index.
 func (s *Store) indexAttachment(ctx context.Context, kind, path string) (*attachment, error) {
 	dir := s.attachedPath(kind, path)
-	s.outside.drop(kind, path) // its files are replaced
 	if err := makeFolder(filepath.Dir(dir)); err != nil {
 		return nil, err
 	}
@@ -196,6 +233,11 @@ func (s *Store) indexAttachment(ctx context.Context, kind, path string) (*attach
 	var rec segment.Recorder
 	k := kept{Kind: kind, Path: path}
 	var err error
+	if kind == AttachDir {
+		if k.Look, err = lookOf(path); err != nil { // before it is read: what changes meanwhile shows
+			return nil, err
+		}
+	}
 	if kind == AttachCAR {
 		k.Roots, k.Bytes, err = indexCAR(ctx, &rec, path)
 	} else {
@@ -390,7 +432,7 @@ func (s *Store) writeAttached() error {
 	list := []kept{}
 	for _, a := range s.outside.list {
 		if a.Kept {
-			list = append(list, kept{a.Kind, a.Path, a.Roots, a.Bytes})
+			list = append(list, kept{Kind: a.Kind, Path: a.Path, Roots: a.Roots, Bytes: a.Bytes})
 		}
 	}
 	b, err := json.MarshalIndent(list, "", "  ")
@@ -398,6 +440,11 @@ func (s *Store) writeAttached() error {
 		return err
 	}
 	return replaceFile(filepath.Join(s.dir, attachedFile), filepath.Join(s.dir, attachedTemp), append(b, '\n'))
+}
+
+// index returns where an attachment stands, or -1. mu is held.
+func (o *attachments) index(kind, path string) int {
+	return slices.IndexFunc(o.list, func(a *attachment) bool { return a.Kind == kind && a.Path == path })
 }
 
 // drop closes and takes out an attachment. mu is held.

@@ -164,6 +164,15 @@ func TestAttachDir(t *testing.T) {
 	if u, err := s.Stat(t.Context()); err != nil || u.Blocks != 0 {
 		t.Errorf("something was copied: %+v, %v", u, err)
 	}
+	index := filepath.Join(s.attachedPath(AttachDir, dir), "blocks.index")
+	before, err := os.Stat(index)
+	must(t, err)
+	a, err = s.Attach(t.Context(), AttachDir, dir, false)
+	must(t, err)
+	if after, err := os.Stat(index); err != nil || !os.SameFile(before, after) || !a.Kept || len(s.Attached()) != 1 {
+		t.Errorf("what looks as it did was read again: %+v, %v", a, err)
+	}
+	must(t, whole())
 	must(t, os.WriteFile(filepath.Join(dir, "b"), noise(1, 3<<20), 0o600))
 	var bad *dag.DamagedError
 	if err := whole(); !errors.As(err, &bad) || bad.Where != filepath.Join(dir, "b") {

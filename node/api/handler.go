@@ -25,6 +25,7 @@ type Guest interface {
 	Cache
 	Trust
 	Identity
+	Storage
 	Close() error
 }
 
@@ -91,6 +92,11 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 		"PUT /v1/trust":             putTrust,
 		"DELETE /v1/trust":          deleteTrust,
 		"GET /v1/identity":          identity,
+		"GET /v1/sources":           listSources,
+		"POST /v1/sources":          attachSource,
+		"DELETE /v1/sources":        detachSource,
+		"POST /v1/migrate":          migrate,
+		"POST /v1/coverage/{cid}":   cover,
 	} {
 		h.mux.HandleFunc(pattern, h.inSession(serve))
 	}
