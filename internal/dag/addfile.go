@@ -8,7 +8,10 @@ import (
 	"runtime"
 	"sync"
 
+	"github.com/ipfs/go-cid"
 	"golang.org/x/sync/errgroup"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
 // AddFile adds all that r gives as one file. Chunks are hashed on all cores and put
@@ -83,24 +86,21 @@ type pending struct {
 }
 
 // maxHashers bounds the goroutines that hash one file, and with them the chunks in
-// memory: three for each. More would outrun any disk.
+// memory: four for each. More would outrun any disk.
 const maxHashers = 16
 
 func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profile) (Entry, error) {
 	workers := min(runtime.GOMAXPROCS(0), maxHashers)
 	var spare chan []byte // chunks that are stored and may be used again
 	if copies(bs) {
-		spare = make(chan []byte, 3*workers+2)
+		spare = make(chan []byte, 4*workers+2)
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	work := make(chan *pending)
-	order := make(chan *pending, 2*workers) // bounds the chunks in memory
+	work := make(chan *pending, workers)
+	order := make(chan *pending, 3*workers) // bounds the chunks in memory
 	for range workers {
 		g.Go(func() error {
-			for l := range work {
-				l.block, l.child, l.err = p.leaf(l.chunk)
-				close(l.done)
-			}
+			hashLeaves(p, work)
 			return nil
 		})
 	}
@@ -115,6 +115,29 @@ func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profi
 		return Entry{}, err
 	}
 	return tree.finish(ctx, bs)
+}
+
+// hashLeaves hashes what comes, two leaves at once when there are two.
+func hashLeaves(p Profile, work <-chan *pending) {
+	for l := range work {
+		var m *pending // nil: none, or the end
+		if p.RawLeaves {
+			select {
+			case m = <-work:
+			default:
+			}
+		}
+		if m == nil {
+			l.block, l.child, l.err = p.leaf(l.chunk)
+			close(l.done)
+			continue
+		}
+		l.block, m.block = newBlockPair(cid.Raw, l.chunk, m.chunk)
+		for _, x := range []*pending{l, m} {
+			x.child = newChild(x.block, uint64(len(x.chunk)), abi.KindRaw)
+			close(x.done)
+		}
+	}
 }
 
 // feed cuts r into chunks and sends each to be hashed and, in order, to be collected.

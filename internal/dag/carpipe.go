@@ -64,7 +64,16 @@ func newCARPipe(ctx context.Context, put func(Block, int64) error) *carPipe {
 func (b *carBatch) check() {
 	defer close(b.done)
 	b.blocks = make([]Block, 0, len(b.list))
-	for _, u := range b.list {
+	for i := 0; i < len(b.list); i++ {
+		u := b.list[i]
+		if i+1 < len(b.list) {
+			next := b.list[i+1]
+			if x, y, ok := checkPair(u.name, next.name, u.data, next.data); ok {
+				b.blocks = append(b.blocks, x, y)
+				i++
+				continue
+			}
+		}
 		one, err := CheckBlock(u.name, u.data)
 		if err != nil {
 			b.err = &CARError{u.at, err}
