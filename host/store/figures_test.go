@@ -46,7 +46,7 @@ func BenchmarkAppend(b *testing.B) {
 func BenchmarkPutMany(b *testing.B) {
 	s := newStore(b)
 	var group sync.WaitGroup
-	var next, mu = uint64(0), sync.Mutex{}
+	next, mu := uint64(0), sync.Mutex{}
 	take := func() uint64 {
 		mu.Lock()
 		defer mu.Unlock()

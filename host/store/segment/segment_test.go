@@ -42,22 +42,6 @@ func fill(t testing.TB, s *Store, n uint64) {
 	}
 }
 
-// wantFilled looks for what fill has left.
-func wantFilled(t testing.TB, s *Store, n uint64) {
-	t.Helper()
-	for i := range n {
-		mh, data := block(i, sizeOf(i))
-		got, err := s.Get(mh)
-		if i%5 == 0 {
-			if !errors.Is(err, ErrAbsent) {
-				t.Errorf("block %d was deleted: %v", i, err)
-			}
-		} else if err != nil || !bytes.Equal(got, data) {
-			t.Errorf("block %d: %v", i, err)
-		}
-	}
-}
-
 // TestLostIndex removes or damages the index in several ways. It is made again from the segments: every
 // block that was not deleted is there, and what was deleted may be.
 func TestLostIndex(t *testing.T) {

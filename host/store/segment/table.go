@@ -97,7 +97,8 @@ func (t *table) readTail() error {
 	}
 	t.span = span{
 		u32(tail[4:]), u32(tail[8:]),
-		position{u32(tail[24:]), int64(u64(tail[28:]))}, position{u32(tail[36:]), int64(u64(tail[40:]))},
+		position{u32(tail[24:]), int64(u64(tail[28:]))},
+		position{u32(tail[36:]), int64(u64(tail[40:]))},
 	}
 	t.records = u64(tail[16:])
 	b := make([]byte, 8*pages)
