@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/internal/sha256x2"
 )
 
 // AddFile adds all that r gives as one file. Chunks are hashed on all cores and put
@@ -96,7 +97,7 @@ func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profi
 		spare = make(chan []byte, 4*workers+2)
 	}
 	g, gctx := errgroup.WithContext(ctx)
-	work := make(chan *pending, workers)
+	work := make(chan [2]*pending)
 	order := make(chan *pending, 3*workers) // bounds the chunks in memory
 	for range workers {
 		g.Go(func() error {
@@ -107,7 +108,7 @@ func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profi
 	g.Go(func() error {
 		defer close(work)
 		defer close(order)
-		return feed(gctx, first, r, p.ChunkSize, work, order, spare)
+		return feed(gctx, first, r, p, work, order, spare)
 	})
 	tree := fileTree{p: p}
 	g.Go(func() error { return collect(gctx, bs, &tree, order, spare) })
@@ -117,54 +118,71 @@ func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profi
 	return tree.finish(ctx, bs)
 }
 
-// hashLeaves hashes what comes, two leaves at once when there are two.
-func hashLeaves(p Profile, work <-chan *pending) {
-	for l := range work {
-		var m *pending // nil: none, or the end
-		if p.RawLeaves {
-			select {
-			case m = <-work:
-			default:
-			}
-		}
+// hashLeaves hashes what comes: leaves, the second of which may be nil.
+func hashLeaves(p Profile, work <-chan [2]*pending) {
+	for pair := range work {
+		l, m := pair[0], pair[1]
 		if m == nil {
 			l.block, l.child, l.err = p.leaf(l.chunk)
 			close(l.done)
 			continue
 		}
 		l.block, m.block = newBlockPair(cid.Raw, l.chunk, m.chunk)
-		for _, x := range []*pending{l, m} {
+		for _, x := range pair {
 			x.child = newChild(x.block, uint64(len(x.chunk)), abi.KindRaw)
 			close(x.done)
 		}
 	}
 }
 
-// feed cuts r into chunks and sends each to be hashed and, in order, to be collected.
-func feed(ctx context.Context, chunk []byte, r io.Reader, size int, work, order chan<- *pending, spare <-chan []byte) error {
+// feed cuts r into chunks and sends each to be collected, in order, and to be hashed: two at once where that
+// is faster.
+func feed(ctx context.Context, chunk []byte, r io.Reader, p Profile, work chan<- [2]*pending, order chan<- *pending, spare <-chan []byte) error {
+	var pair [2]*pending
 	for len(chunk) > 0 {
 		l := &pending{chunk: chunk, done: make(chan struct{})}
-		for _, ch := range []chan<- *pending{order, work} {
-			select {
-			case ch <- l:
-			case <-ctx.Done():
-				return context.Cause(ctx)
-			}
+		select {
+		case order <- l:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		if len(chunk) < size {
-			return nil
+		last := len(chunk) < p.ChunkSize
+		if !last {
+			var err error
+			if chunk, err = readChunk(r, chunkFor(p.ChunkSize, spare)); err != nil {
+				return err
+			}
+			last = len(chunk) == 0
+		}
+		if pair[0] == nil {
+			pair[0] = l
+		} else {
+			pair[1] = l
+		}
+		if pair[1] == nil && !last && p.RawLeaves && sha256x2.Fast {
+			continue
 		}
 		select {
-		case chunk = <-spare:
-		default:
-			chunk = make([]byte, size)
+		case work <- pair:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
-		var err error
-		if chunk, err = readChunk(r, chunk); err != nil {
-			return err
+		pair = [2]*pending{}
+		if last {
+			return nil
 		}
 	}
 	return nil
+}
+
+// chunkFor returns memory for a chunk.
+func chunkFor(size int, spare <-chan []byte) []byte {
+	select {
+	case chunk := <-spare:
+		return chunk
+	default:
+		return make([]byte, size)
+	}
 }
 
 // collect puts the leaves in order and builds the tree over them.
