@@ -10,14 +10,10 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"sync"
 
 	"github.com/ipfs/go-cid"
-	"github.com/multiformats/go-multihash"
 
 	"github.com/ipfs-liftoff/liftoff/host/store/segment"
-	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
 // Kinds of what can be attached.
@@ -42,12 +38,6 @@ type attachment struct {
 	Attachment
 	ref   *segment.Reference
 	nodes *segment.Store // of a folder: what is in none of its files; nil for a CAR
-}
-
-// attachments are searched in order, after all that is in the repo.
-type attachments struct {
-	mu   sync.RWMutex
-	list []*attachment
 }
 
 // attachedFile lists those that are kept, as JSON; attachedDir has a folder with an index for each.
@@ -86,23 +76,21 @@ func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attac
 		return Attachment{}, err
 	}
 	defer s.leave()
-	s.outside.mu.Lock()
-	defer s.outside.mu.Unlock()
+	s.outside.changing.Lock()
+	defer s.outside.changing.Unlock()
 	a := s.openAttachment(kind, path)
 	if a == nil {
-		if a, err = s.indexAttachment(ctx, kind, path); err != nil {
+		k, err := s.indexAttachment(ctx, kind, path)
+		if err == nil {
+			a, err = s.renewAttachment(k)
+		}
+		if err != nil {
 			return Attachment{}, fmt.Errorf("attach %s: %w", path, err)
 		}
 	}
-	s.coverage.forget()
 	a.Kept = keep
-	if i := s.outside.index(kind, path); i >= 0 { // in its place
-		a.Kept = keep || s.outside.list[i].Kept
-		s.outside.list[i].close()
-		s.outside.list[i] = a
-	} else {
-		s.outside.list = append(s.outside.list, a)
-	}
+	s.outside.put(a)
+	s.coverage.forget()
 	if a.Kept {
 		if err := s.writeAttached(); err != nil {
 			return Attachment{}, fmt.Errorf("attach %s: %w", path, err)
@@ -124,8 +112,8 @@ func (s *Store) Detach(ctx context.Context, path string) (found bool, err error)
 		return false, err
 	}
 	defer s.leave()
-	s.outside.mu.Lock()
-	defer s.outside.mu.Unlock()
+	s.outside.changing.Lock()
+	defer s.outside.changing.Unlock()
 	for _, kind := range []string{AttachCAR, AttachDir} {
 		if !s.outside.drop(kind, full) {
 			continue
@@ -161,246 +149,6 @@ func (s *Store) attachedPath(kind, path string) string {
 	return filepath.Join(s.dir, attachedDir, hex.EncodeToString(sum[:16]))
 }
 
-// What an index's folder holds beside the Reference.
-const (
-	nodesDir  = "nodes"
-	rootsFile = "roots.json"
-)
-
-// openAttachment opens an index that is there, if what it is of looks as it did.
-func (s *Store) openAttachment(kind, path string) *attachment {
-	b, err := os.ReadFile(filepath.Join(s.attachedPath(kind, path), rootsFile))
-	var k kept
-	if err != nil || json.Unmarshal(b, &k) != nil || k.Kind != kind || k.Path != path {
-		return nil
-	}
-	if kind == AttachDir {
-		if look, err := lookOf(path); err != nil || look != k.Look {
-			return nil
-		}
-	}
-	a, err := s.reopenAttachment(k)
-	if err != nil {
-		return nil
-	}
-	if kind == AttachCAR && len(a.ref.Changed()) > 0 {
-		a.close()
-		return nil
-	}
-	return a
-}
-
-// lookOf sums up what a folder looks like from outside: the names, kinds, sizes and times of all that is
-// below it and not hidden.
-func lookOf(dir string) (string, error) {
-	h := sha256.New()
-	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		if path != dir && d.Name()[0] == '.' {
-			if d.IsDir() {
-				return filepath.SkipDir
-			}
-			return nil
-		}
-		info, err := d.Info()
-		if err != nil {
-			return err
-		}
-		if d.IsDir() { // its time changes with what is hidden in it, too
-			fmt.Fprintf(h, "%q dir\n", path)
-			return nil
-		}
-		fmt.Fprintf(h, "%q %v %d %d\n", path, info.Mode().Type(), info.Size(), info.ModTime().UnixNano())
-		return nil
-	})
-	return hex.EncodeToString(h.Sum(nil)), err
-}
-
-// indexAttachment reads all that is at path and makes its index.
-func (s *Store) indexAttachment(ctx context.Context, kind, path string) (*attachment, error) {
-	dir := s.attachedPath(kind, path)
-	if err := makeFolder(filepath.Dir(dir)); err != nil {
-		return nil, err
-	}
-	if err := removeAll(dir); err != nil {
-		return nil, err
-	}
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		return nil, err
-	}
-	var rec segment.Recorder
-	k := kept{Kind: kind, Path: path}
-	var err error
-	if kind == AttachDir {
-		if k.Look, err = lookOf(path); err != nil { // before it is read: what changes meanwhile shows
-			return nil, err
-		}
-	}
-	if kind == AttachCAR {
-		k.Roots, k.Bytes, err = indexCAR(ctx, &rec, path)
-	} else {
-		k.Roots, k.Bytes, err = indexDir(ctx, &rec, path, filepath.Join(dir, nodesDir))
-	}
-	if err != nil {
-		return nil, errors.Join(err, removeAll(dir))
-	}
-	line, err := json.Marshal(k)
-	if err != nil {
-		return nil, err
-	}
-	if err := writeFile(filepath.Join(dir, rootsFile), line); err != nil {
-		return nil, err
-	}
-	if err := rec.Write(dir); err != nil {
-		return nil, err
-	}
-	return s.reopenAttachment(k)
-}
-
-// reopenAttachment opens the index of k as it is: files that have changed since are hashed when they are
-// read.
-func (s *Store) reopenAttachment(k kept) (*attachment, error) {
-	dir := s.attachedPath(k.Kind, k.Path)
-	ref, err := segment.OpenReference(dir)
-	if err != nil {
-		return nil, err
-	}
-	a := &attachment{Attachment: Attachment{Kind: k.Kind, Path: k.Path, Roots: k.Roots, Blocks: ref.Blocks(), Bytes: k.Bytes}, ref: ref}
-	if k.Kind == AttachDir {
-		if a.nodes, err = segment.Open(filepath.Join(dir, nodesDir), segment.Config{ReadOnly: true}); err != nil {
-			a.close()
-			return nil, err
-		}
-	}
-	return a, nil
-}
-
-func indexCAR(ctx context.Context, rec *segment.Recorder, path string) (roots []cid.Cid, bytes int64, err error) {
-	before, err := segment.Stat(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, 0, err
-	}
-	defer f.Close()
-	number := rec.File(before)
-	roots, err = dag.IndexCAR(ctx, f, func(b dag.Block, at int64) error {
-		bytes += int64(len(b.Data()))
-		return rec.Add(b.CID().Hash(), b.Data(), number, at)
-	})
-	if err != nil {
-		return nil, 0, err
-	}
-	if after, err := segment.Stat(path); err != nil || after != before {
-		return nil, 0, &dag.ChangedError{Path: path}
-	}
-	return roots, bytes, nil
-}
-
-// indexDir makes the DAG of a folder. Leaves are entered where they lie, and only what links to them is
-// kept, in a store of its own.
-func indexDir(ctx context.Context, rec *segment.Recorder, path, nodesPath string) (roots []cid.Cid, bytes int64, err error) {
-	if err := os.Mkdir(nodesPath, 0o700); err != nil {
-		return nil, 0, err
-	}
-	nodes, err := segment.Open(nodesPath, segment.Config{})
-	if err != nil {
-		return nil, 0, err
-	}
-	above, name := filepath.Split(path)
-	if name == "" {
-		above, name = path, "."
-	}
-	in := &dirIndex{rec: rec, nodes: nodes, above: above}
-	options := dag.TreeOptions{Profile: dag.UnixFSv1, FileBlocks: in.file}
-	entry, err := dag.AddTree(ctx, &nodeSink{in}, os.DirFS(above), name, options)
-	if err == nil {
-		err = nodes.Sync()
-	}
-	if e := nodes.Close(); err == nil {
-		err = e
-	}
-	return []cid.Cid{entry.CID}, in.bytes, err
-}
-
-// dirIndex takes the blocks of a folder that is indexed.
-type dirIndex struct {
-	rec   *segment.Recorder
-	nodes *segment.Store
-	above string
-
-	mu    sync.Mutex
-	bytes int64
-}
-
-func (d *dirIndex) count(n int) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.bytes += int64(n)
-}
-
-// nodeSink takes blocks that are in no file.
-type nodeSink struct{ d *dirIndex }
-
-func (n *nodeSink) Get(_ context.Context, c cid.Cid) (dag.Block, error) {
-	return dag.Block{}, &dag.NotFoundError{CID: c}
-}
-func (n *nodeSink) Has(context.Context, cid.Cid) (bool, error) { return false, nil }
-func (n *nodeSink) PutCopies()                                 {}
-
-func (n *nodeSink) Put(_ context.Context, bs ...dag.Block) error {
-	for _, b := range bs {
-		if err := n.d.nodes.Put(b.CID().Hash(), b.Data()); err != nil {
-			return err
-		}
-		n.d.count(len(b.Data()))
-	}
-	return nil
-}
-
-// fileSink takes the blocks of one file, leaves in their order.
-type fileSink struct {
-	nodeSink
-	number uint32
-	at     int64
-	err    error
-}
-
-func (d *dirIndex) file(name string) dag.Blocks {
-	f := &fileSink{nodeSink: nodeSink{d}}
-	now, err := segment.Stat(filepath.Join(d.above, filepath.FromSlash(name)))
-	if err != nil {
-		f.err = err
-		return f
-	}
-	f.number = d.rec.File(now)
-	return f
-}
-
-func (f *fileSink) Put(ctx context.Context, bs ...dag.Block) error {
-	if f.err != nil {
-		return f.err
-	}
-	for _, b := range bs {
-		if b.CID().Type() != cid.Raw {
-			if err := f.nodeSink.Put(ctx, b); err != nil {
-				return err
-			}
-			continue
-		}
-		if err := f.d.rec.Add(b.CID().Hash(), b.Data(), f.number, f.at); err != nil {
-			return err
-		}
-		f.at += int64(len(b.Data()))
-		f.d.count(len(b.Data()))
-	}
-	return nil
-}
-
 // loadAttached opens what is kept. What cannot be opened stays in the list, without its blocks.
 func (s *Store) loadAttached() error {
 	b, err := os.ReadFile(filepath.Join(s.dir, attachedFile))
@@ -427,9 +175,11 @@ func (s *Store) loadAttached() error {
 	return nil
 }
 
-// writeAttached writes what is kept. s.outside.mu is held.
+// writeAttached writes what is kept. s.outside.changing is held.
 func (s *Store) writeAttached() error {
 	list := []kept{}
+	s.outside.mu.RLock()
+	defer s.outside.mu.RUnlock()
 	for _, a := range s.outside.list {
 		if a.Kept {
 			list = append(list, kept{Kind: a.Kind, Path: a.Path, Roots: a.Roots, Bytes: a.Bytes})
@@ -440,110 +190,4 @@ func (s *Store) writeAttached() error {
 		return err
 	}
 	return replaceFile(filepath.Join(s.dir, attachedFile), filepath.Join(s.dir, attachedTemp), append(b, '\n'))
-}
-
-// index returns where an attachment stands, or -1. mu is held.
-func (o *attachments) index(kind, path string) int {
-	return slices.IndexFunc(o.list, func(a *attachment) bool { return a.Kind == kind && a.Path == path })
-}
-
-// drop closes and takes out an attachment. mu is held.
-func (o *attachments) drop(kind, path string) (found bool) {
-	o.list = slices.DeleteFunc(o.list, func(a *attachment) bool {
-		if a.Kind != kind || a.Path != path {
-			return false
-		}
-		a.close()
-		found = true
-		return true
-	})
-	return found
-}
-
-func (o *attachments) close() {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	for _, a := range o.list {
-		a.close()
-	}
-	o.list = nil
-}
-
-func (a *attachment) close() {
-	if a.ref != nil {
-		a.ref.Close()
-	}
-	if a.nodes != nil {
-		a.nodes.Close()
-	}
-}
-
-// find calls fn with each attachment until one has the key, sound.
-func (o *attachments) find(fn func(*attachment) error) error {
-	o.mu.RLock()
-	defer o.mu.RUnlock()
-	found := errAbsent
-	for _, a := range o.list {
-		if a.ref == nil {
-			continue
-		}
-		switch err := (segments{}).explain(fn(a)); {
-		case err == nil:
-			return nil
-		case !errors.Is(err, errAbsent):
-			found = err
-		}
-	}
-	return found
-}
-
-func (o *attachments) get(key multihash.Multihash) (b []byte, err error) {
-	err = o.find(func(a *attachment) (err error) {
-		if a.nodes != nil {
-			if b, err = a.nodes.Get(key); !errors.Is(err, segment.ErrAbsent) {
-				return err
-			}
-		}
-		b, err = a.ref.Get(key)
-		return err
-	})
-	return b, err
-}
-
-func (o *attachments) readPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
-	err = o.find(func(a *attachment) (err error) {
-		if a.nodes != nil {
-			if n, size, err = a.nodes.ReadPart(key, p, off); !errors.Is(err, segment.ErrAbsent) {
-				return err
-			}
-		}
-		n, size, err = a.ref.ReadPart(key, p, off)
-		return err
-	})
-	return n, size, err
-}
-
-func (o *attachments) size(key multihash.Multihash) (n int64, err error) {
-	err = o.find(func(a *attachment) (err error) {
-		if a.nodes != nil {
-			if n, err = a.nodes.Size(key); !errors.Is(err, segment.ErrAbsent) {
-				return err
-			}
-		}
-		n, err = a.ref.Size(key)
-		return err
-	})
-	return n, err
-}
-
-// where names the file that holds key.
-func (o *attachments) where(key multihash.Multihash) (path string) {
-	o.find(func(a *attachment) error {
-		if _, err := a.ref.Size(key); err != nil {
-			return err
-		}
-		path = a.Path
-		return nil
-	})
-	return path
 }
