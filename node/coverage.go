@@ -89,11 +89,24 @@ func (c *coverage) recall(root cid.Cid, generation uint64) (covered, bool) {
 	return k, c.clock().Before(k.until)
 }
 
+// cover asks the store, which knows of the roots that are whole; what is missing of the
+// others takes a walk, since it says how deep that lies.
+func (c *coverage) cover(ctx context.Context, root cid.Cid) (dag.Coverage, error) {
+	have, total, exact, err := c.store.Coverage(ctx, root)
+	if err == nil && exact && have == total {
+		return dag.Coverage{Have: have, Exact: true}, nil
+	}
+	if err != nil && ctx.Err() == nil {
+		return dag.Coverage{}, err
+	}
+	return dag.Cover(ctx, c.store, root)
+}
+
 func (c *coverage) measure(ctx context.Context, root cid.Cid, generation uint64) (covered, error) {
 	k := covered{generation: generation, puts: c.store.Puts()}
 	began := c.clock()
 	var err error
-	if k.Coverage, err = dag.Cover(ctx, c.store, root); err != nil {
+	if k.Coverage, err = c.cover(ctx, root); err != nil {
 		return k, err
 	}
 	now := c.clock()

@@ -28,6 +28,7 @@ func apiError(ctx context.Context, err error) error {
 		noPin    *store.PinNotFoundError
 		damaged  *dag.DamagedError
 		readOnly *store.ReadOnlyError
+		full     *store.QuotaError
 	)
 	fault := func(hint string) error {
 		return &api.Error{Code: api.CodeFault, Message: err.Error(), Hint: hint}
@@ -44,6 +45,8 @@ func apiError(ctx context.Context, err error) error {
 		}
 	case errors.As(err, &readOnly):
 		return fault("make it writable, or set LIFTOFF_PATH to another repo")
+	case errors.As(err, &full):
+		return fault("remove pins with `liftoff pin rm`, or raise LIFTOFF_QUOTA")
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return fault("free some space: `liftoff gc` removes what no pin keeps")
 	}

@@ -24,6 +24,7 @@ type Config struct {
 	Dir       string                // the repo; made if it is not there
 	Wait      time.Duration         // how long Join tries; 10 seconds
 	Verify    bool                  // hash every block that is read
+	Quota     int64                 // bytes that blocks may take on the disk; 0: as many as there is room for
 	Log       *slog.Logger          // nil: nothing is logged
 	Clock     func() time.Time      // nil: time.Now
 	Version   string                // of liftoff, for receipts
@@ -80,12 +81,13 @@ var (
 	_ api.Cache    = (*Node)(nil)
 	_ api.Trust    = (*Node)(nil)
 	_ api.Identity = (*Node)(nil)
+	_ api.Storage  = (*Node)(nil)
 )
 
 // Open opens the repo for this process alone. The error wraps store.ErrLocked when
 // another process has it: see [Join].
 func Open(cfg Config) (*Node, error) {
-	s, err := store.Open(cfg.Dir, store.Config{Verify: cfg.Verify, Clock: cfg.Clock})
+	s, err := store.Open(cfg.Dir, store.Config{Verify: cfg.Verify, Clock: cfg.Clock, Quota: cfg.Quota})
 	if err != nil {
 		return nil, err
 	}

@@ -40,6 +40,47 @@ func (r *reads) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return b, err
 }
 
+// ReadPart reads a part of a block where the set can; a block that was not read before is read
+// whole, so that it is counted, and followed if it is the module's.
+func (r *reads) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
+	parts, ok := r.Blocks.(dag.PartReader)
+	if ok && (r.known(c) || c.Type() == cid.Raw && !r.ofModule(c)) {
+		n, size, err = parts.ReadPart(ctx, c, p, off)
+		if err == nil {
+			r.countLeaf(c, size)
+		}
+		return n, size, err
+	}
+	b, err := r.Get(ctx, c)
+	if err != nil {
+		return 0, 0, err
+	}
+	return copy(p, b.Data()[min(off, int64(len(b.Data()))):]), int64(len(b.Data())), nil
+}
+
+func (r *reads) known(c cid.Cid) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.seen[key(c)]
+}
+
+func (r *reads) ofModule(c cid.Cid) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.mod[key(c)]
+}
+
+// countLeaf counts a block without links that belongs to an input.
+func (r *reads) countLeaf(c cid.Cid, size int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if k := key(c); !r.seen[k] {
+		r.seen[k] = true
+		r.sum.Blocks++
+		r.sum.Bytes += size
+	}
+}
+
 func (r *reads) count(b dag.Block) {
 	k := key(b.CID())
 	r.mu.Lock()

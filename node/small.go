@@ -45,6 +45,20 @@ func (s *smallBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return s.Blocks.Get(ctx, c)
 }
 
+// ReadPart reads a part of a block where the set can.
+func (s *smallBlocks) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
+	b, held := s.find(c)
+	if parts, ok := s.Blocks.(dag.PartReader); ok && !held {
+		return parts.ReadPart(ctx, c, p, off)
+	}
+	if !held {
+		if b, err = s.Blocks.Get(ctx, c); err != nil {
+			return 0, 0, err
+		}
+	}
+	return copy(p, b.Data()[min(off, int64(len(b.Data()))):]), int64(len(b.Data())), nil
+}
+
 func (s *smallBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	if _, ok := s.find(c); ok {
 		return true, nil

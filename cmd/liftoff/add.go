@@ -25,7 +25,8 @@ func addCommand(p *process) *cli.Command {
 		ArgsUsage: "PATH…",
 		Description: `Stores files, directories with all below them, and symlinks (as such), and pins and
 prints each: its CID, the bytes of its files, its name. "-" is stdin. A file that cannot
-be read, or that changes meanwhile, is an error, and then nothing is pinned.`,
+be read, or that changes meanwhile, is an error, and then nothing is pinned. An add that was
+interrupted can be typed again: what it had stored is not written a second time.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the CIDs alone"},
 			jsonFlag,
@@ -33,6 +34,7 @@ be read, or that changes meanwhile, is an error, and then nothing is pinned.`,
 			&cli.BoolFlag{Name: "wrap", Usage: "make one directory of all paths"},
 			&cli.StringFlag{Name: "name", Usage: "pin under `NAME`; else under the CID"},
 			&cli.BoolFlag{Name: "no-pin", Usage: "do not keep it: the next gc takes it"},
+			noSyncFlag,
 			&cli.StringFlag{Name: "profile", Value: dag.UnixFSv1.Name, Usage: "rules by which CIDs are made: `NAME` is " + dag.UnixFSv1.Name + " when left out, " + dag.UnixFSv0.Name + " for classic Qm… CIDs"},
 		},
 		Before: takes("a path", 1, unbounded),
@@ -74,7 +76,7 @@ func (p *process) add(c *cli.Context, s *node.Session) error {
 			return err
 		}
 	}
-	if err := s.Data.Sync(c.Context); err != nil {
+	if err := syncUnless(c, s); err != nil {
 		return err
 	}
 	if !c.Bool("no-pin") {
@@ -202,6 +204,17 @@ func pinAdded(c *cli.Context, s *node.Session, all []added) error {
 		}
 	}
 	return nil
+}
+
+// noSyncFlag is for those who have the data elsewhere, too.
+var noSyncFlag = &cli.BoolFlag{Name: "no-sync", Usage: "do not wait for the disk: what is printed survives a kill, and perhaps not a loss of power"}
+
+// syncUnless waits for the disk, but for --no-sync.
+func syncUnless(c *cli.Context, s *node.Session) error {
+	if c.Bool(noSyncFlag.Name) {
+		return nil
+	}
+	return s.Data.Sync(c.Context)
 }
 
 // isCAR reports whether a local path looks like a CAR file.

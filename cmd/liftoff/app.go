@@ -29,13 +29,14 @@ func newApp(p *process) *cli.App {
 			runCommand(p), jobCommand(p), inspectCommand(p),
 			verifyCommand(p), receiptCommand(p), cacheCommand(p), trustCommand(p),
 			addCommand(p), getCommand(p), catCommand(p), lsCommand(p), statCommand(p),
-			pinCommand(p), gcCommand(p), storeCommand(p),
+			pinCommand(p), gcCommand(p), storeCommand(p), statsCommand(p), attachCommand(p), detachCommand(p),
 			carCommand(p), blockCommand(p), dagCommand(p),
 			serveCommand(p), fenceCommand(p), peersCommand(p), publishCommand(p), unpublishCommand(p),
 			idCommand(p), configCommand(p), versionCommand(p), completionCommand(p),
 		},
 	}
 	prepare(app.Commands)
+	offerBlocks(app.Commands)
 	return app
 }
 
@@ -85,6 +86,7 @@ EVERYWHERE:
 
 ENVIRONMENT:
    LIFTOFF_PATH    the folder of the repo (~/.liftoff)
+   LIFTOFF_QUOTA   the room that blocks may take in it, as 500GiB (all there is)
    LIFTOFF_API     as --api; LIFTOFF_TOKEN as --token
    The others are shown by liftoff config --help.
 

@@ -67,6 +67,7 @@ var exportFlags = []cli.Flag{
 	&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
 	&cli.BoolFlag{Name: "force", Usage: "write over a file that is there"},
 	&cli.IntFlag{Name: "version", Value: 1, Usage: "`NUMBER` of the format's version: 1 (when left out) or 2"},
+	&cli.BoolFlag{Name: "verify", Usage: "hash every block that is read, on top of its checksum"},
 	&cli.BoolFlag{Name: "full", Usage: "of an outcome or a receipt, all that can be reached: module and inputs, too"},
 }
 
@@ -89,6 +90,9 @@ func (p *process) exportRoots(c *cli.Context, s *node.Session, roots []cid.Cid) 
 			blocks, stop = s.Reading(c.Context, roots[0])
 		}
 		defer stop()
+		if c.Bool("verify") {
+			blocks = hashed{blocks}
+		}
 		return dag.WriteCAR(c.Context, w, blocks, roots, options)
 	}
 	if target := c.String("output"); target != "" {
@@ -98,6 +102,17 @@ func (p *process) exportRoots(c *cli.Context, s *node.Session, roots []cid.Cid) 
 		return hinted(usagef("a CAR is nothing for a terminal"), "%s %s -o FILE.car", c.Command.HelpName, roots[0])
 	}
 	return write(p.stdout)
+}
+
+// hashed is a set of blocks that hashes what it reads.
+type hashed struct{ dag.Blocks }
+
+func (h hashed) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	b, err := h.Blocks.Get(ctx, c)
+	if err != nil {
+		return dag.Block{}, err
+	}
+	return dag.CheckBlock(c, b.Data())
 }
 
 func carImportCommand(p *process) *cli.Command {
@@ -112,6 +127,7 @@ nothing is pinned. The CAR of an outcome is whole without its module and inputs.
 			&cli.BoolFlag{Name: "partial", Usage: "take a CAR that lacks blocks"},
 			&cli.BoolFlag{Name: "no-pin", Usage: "do not keep it: the next gc takes it"},
 			&cli.StringFlag{Name: "name", Usage: "pin under `NAME`; else each root under its CID"},
+			noSyncFlag,
 			jsonFlag,
 		},
 		Before: takes("a file", 0, 1),
@@ -132,7 +148,7 @@ func (p *process) carImport(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return err
 	}
-	if err := s.Data.Sync(c.Context); err != nil {
+	if err := syncUnless(c, s); err != nil {
 		return err
 	}
 	if !c.Bool("no-pin") {

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"fmt"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -86,8 +87,9 @@ func pinLsCommand(p *process) *cli.Command {
 		Name:  "ls",
 		Usage: "list pins",
 		Description: `Prints a line for each pinned root: its CID, whether it is kept with all below it,
-until when, and the pin's name.`,
-		Flags:  []cli.Flag{jsonFlag},
+until when, and the pin's name. With --held also how many bytes below it are here, and how
+many there are ("+" when there may be more).`,
+		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "print how much of each is here"}},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff pin ls
 bafybeid… recursive never photos`),
@@ -98,7 +100,11 @@ bafybeid… recursive never photos`),
 			}
 			out := p.lines(c.Bool("json"))
 			for _, pin := range pins {
-				if err := out.pin(pin); err != nil {
+				held, err := coverages(c, s, pin)
+				if err != nil {
+					return err
+				}
+				if err := out.pin(pin, held); err != nil {
 					return err
 				}
 			}
@@ -107,20 +113,42 @@ bafybeid… recursive never photos`),
 	}
 }
 
-func (l lines) pin(pin api.Pin) error {
+// coverages returns how much of each root of a pin is here, when --held asks for it.
+func coverages(c *cli.Context, s *node.Session, pin api.Pin) ([]api.Coverage, error) {
+	if !c.Bool("held") {
+		return nil, nil
+	}
+	all := make([]api.Coverage, len(pin.Roots))
+	for i, root := range pin.Roots {
+		var err error
+		if all[i], err = s.Storage.Coverage(c.Context, root.CID); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+// pin writes a pin; held is nil or has an element for each root.
+func (l lines) pin(pin api.Pin, held []api.Coverage) error {
 	if l.json != nil {
-		return l.json.Encode(pinReport(pin))
+		return l.json.Encode(pinReport(pin, held))
 	}
 	until := "never"
 	if !pin.Expires.IsZero() {
 		until = pin.Expires.UTC().Format(time.RFC3339)
 	}
-	for _, root := range pin.Roots {
-		kind := "direct"
+	for i, root := range pin.Roots {
+		kind, much := "direct", ""
 		if root.Recursive {
 			kind = "recursive"
 		}
-		if err := l.put(nil, "%s %s %s %s", root.CID, kind, until, quote(pin.Name)); err != nil {
+		if held != nil {
+			much = fmt.Sprintf(" %d/%d", held[i].Have, held[i].Total)
+			if !held[i].Exact {
+				much += "+"
+			}
+		}
+		if err := l.put(nil, "%s %s %s%s %s", root.CID, kind, until, much, quote(pin.Name)); err != nil {
 			return err
 		}
 	}
@@ -136,14 +164,19 @@ type pinned struct {
 }
 
 type pinnedRoot struct {
-	CID       string `json:"cid"`
-	Recursive bool   `json:"recursive"`
+	CID       string        `json:"cid"`
+	Recursive bool          `json:"recursive"`
+	Held      *api.Coverage `json:"held,omitempty"`
 }
 
-func pinReport(pin api.Pin) pinned {
+func pinReport(pin api.Pin, held []api.Coverage) pinned {
 	r := pinned{Name: pin.Name, Created: pin.Created, Expires: pin.Expires}
-	for _, root := range pin.Roots {
-		r.Roots = append(r.Roots, pinnedRoot{root.CID.String(), root.Recursive})
+	for i, root := range pin.Roots {
+		one := pinnedRoot{CID: root.CID.String(), Recursive: root.Recursive}
+		if held != nil {
+			one.Held = &held[i]
+		}
+		r.Roots = append(r.Roots, one)
 	}
 	return r
 }

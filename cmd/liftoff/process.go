@@ -100,7 +100,12 @@ func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.Acti
 		if err != nil {
 			return err
 		}
-		code := p.fail(c.Context, p.guard(func() error { return act(c, s) }))
+		code := p.fail(c.Context, p.guard(func() error {
+			if err := attachFlags(c, s); err != nil {
+				return err
+			}
+			return act(c, s)
+		}))
 		p.hangUp()
 		stop := context.AfterFunc(c.Context, func() { s.Abort() })
 		defer stop()
@@ -133,7 +138,11 @@ func (p *process) join(c *cli.Context) (*node.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler})
+	quota, err := p.quota()
+	if err != nil {
+		return nil, err
+	}
+	return node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler, Quota: quota})
 }
 
 // readToken returns a token, which may be said as @FILE.

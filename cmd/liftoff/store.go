@@ -18,7 +18,7 @@ func storeCommand(p *process) *cli.Command {
 		Description: `The repo is the folder LIFTOFF_PATH, ~/.liftoff when that is not set.`,
 		CustomHelpTemplate: help(`$ liftoff store verify
 checked 2041 blocks (1.2 GiB), 0 damaged`),
-		Subcommands: []*cli.Command{storeVerifyCommand(p)},
+		Subcommands: []*cli.Command{storeVerifyCommand(p), storeMigrateCommand(p)},
 	}
 }
 

@@ -2,11 +2,11 @@ package store
 
 import (
 	"fmt"
-	"os"
 	"testing"
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
@@ -39,8 +39,12 @@ func BenchmarkPut(b *testing.B) {
 		for i := 0; b.Loop(); i++ {
 			if i > 0 && i%len(blocks) == 0 {
 				b.StopTimer()
-				must(b, os.RemoveAll(s.Dir()+"/blocks"))
-				must(b, makeEmpty(s.Dir()+"/blocks/tmp"))
+				for _, block := range blocks {
+					must(b, s.blocks.Delete(block.CID().Hash()))
+				}
+				must(b, s.Sync(b.Context()))
+				_, err := s.layers.large.(segments).s.Compact(b.Context(), segment.Half)
+				must(b, err)
 				b.StartTimer()
 			}
 			must(b, n.Put(b.Context(), blocks[i%len(blocks)]))

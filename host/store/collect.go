@@ -8,6 +8,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
@@ -51,6 +52,12 @@ func (s *Store) Collect(ctx context.Context, now time.Time) (Collected, error) {
 		return Collected{}, err
 	}
 	defer s.openGate()
+	return s.collect(ctx, now, -1)
+}
+
+// collect is Collect behind the gate. With a target that is not negative it removes what was not used for
+// longest, and only until so many bytes are left.
+func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Collected, error) {
 	s.held.begin()
 	defer s.held.end()
 
@@ -71,9 +78,33 @@ func (s *Store) Collect(ctx context.Context, now time.Time) (Collected, error) {
 			return Collected{}, fmt.Errorf("collect: %w", err)
 		}
 	}
-	done, err := s.sweep(ctx, marked)
+	before, err := s.generation()
+	if err != nil {
+		return Collected{}, fmt.Errorf("collect: %w", err)
+	}
+	var done Collected
+	if target < 0 {
+		done, err = s.sweep(ctx, marked)
+	} else {
+		done, err = s.sweepTo(ctx, marked, target)
+	}
+	if now := s.gen.Load(); err == nil && now != before {
+		s.coverage.forget()
+		if err = s.renewCoverage(ctx, live, before, now); err != nil {
+			err = fmt.Errorf("collect: %w", err)
+		}
+	}
 	if e := s.ledger.Compact(); e != nil && err == nil {
 		err = fmt.Errorf("collect: %w", e)
+	}
+	if g, ok := s.layers.large.(segments); ok && err == nil && ctx.Err() == nil {
+		eighths := int64(segment.Half)
+		if target >= 0 {
+			eighths = lowLevel
+		}
+		if _, err = g.s.Compact(ctx, eighths); err != nil {
+			err = fmt.Errorf("collect: give back room: %w", err)
+		}
 	}
 	return done, err
 }
@@ -169,14 +200,7 @@ func (s *Store) sweep(ctx context.Context, marked keySet) (Collected, error) {
 			return nil // not ours to remove: verify names it
 		}
 		if !marked.has(e.Key) {
-			removed, err := s.held.unlessHeld(e.Key, func() error {
-				if done.Removed == 0 {
-					if err := s.nextGeneration(); err != nil {
-						return err
-					}
-				}
-				return s.blocks.Delete(e.Key)
-			})
+			removed, err := s.removeUnheld(e, done.Removed == 0)
 			if err != nil {
 				return err
 			}
@@ -194,4 +218,17 @@ func (s *Store) sweep(ctx context.Context, marked keySet) (Collected, error) {
 		return done, fmt.Errorf("collect: %w", err)
 	}
 	return done, nil
+}
+
+// removeUnheld deletes e unless a session holds it. The first deletion of a collection begins a new
+// generation.
+func (s *Store) removeUnheld(e entry, first bool) (bool, error) {
+	return s.held.unlessHeld(e.Key, func() error {
+		if first {
+			if err := s.nextGeneration(); err != nil {
+				return err
+			}
+		}
+		return s.blocks.Delete(e.Key)
+	})
 }

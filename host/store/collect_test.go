@@ -120,8 +120,7 @@ func TestCollectRefusesInDoubt(t *testing.T) {
 	}
 	t.Run("damaged inner block", func(t *testing.T) {
 		s, root, inner, leaf, trash := setup(t)
-		path := s.blocks.Where(inner.CID().Hash())
-		must(t, os.WriteFile(path, []byte("garbage"), 0o600))
+		path := damageBlock(t, s, inner)
 		refused(t, s, "kept", inner.CID().String(), path, "nothing was removed")
 		wantHere(t, s, root, leaf, trash)
 		must(t, s.Put(t.Context(), inner))
@@ -141,7 +140,7 @@ func TestCollectRefusesInDoubt(t *testing.T) {
 		n := s.Begin()
 		defer n.End()
 		must(t, n.Protect(t.Context(), inner.CID()))
-		must(t, os.Truncate(s.blocks.Where(inner.CID().Hash()), 5))
+		damageBlock(t, s, inner)
 		refused(t, s, "in use", inner.CID().String())
 	})
 	t.Run("damaged pin", func(t *testing.T) {
@@ -174,7 +173,7 @@ func TestCollectPastWhatIsNotRead(t *testing.T) {
 	root := node(leaf.CID(), nonsense.CID(), unknown.CID())
 	must(t, s.Put(t.Context(), leaf, trash, nonsense, unknown, root))
 	pin(t, s, "kept", true, root)
-	must(t, os.Truncate(s.blocks.Where(leaf.CID().Hash()), 5))
+	damageBlock(t, s, leaf)
 	if done := collect(t, s); done.Removed != 1 || done.Kept != 4 {
 		t.Errorf("%+v", done)
 	}

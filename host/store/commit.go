@@ -75,6 +75,9 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 			return fmt.Errorf("replace pin %q: %w", p.Name, err)
 		}
 	}
+	for _, bl := range b.Blocks {
+		s.coverage.put(bl.CID().Hash())
+	}
 	s.late.arm()
 	return nil
 }

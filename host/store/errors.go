@@ -31,7 +31,7 @@ func (e *VersionError) Error() string {
 		return fmt.Sprintf("repo %s has format %d and this liftoff knows formats up to %d: use a newer liftoff",
 			e.Dir, e.Have, e.Want)
 	}
-	return fmt.Sprintf("repo %s has format %d and this liftoff knows format %d alone", e.Dir, e.Have, e.Want)
+	return fmt.Sprintf("repo %s has format %d, which there is not: liftoff knows 1 to %d", e.Dir, e.Have, e.Want)
 }
 
 // ForeignError says that a folder which should be a repo is something else; nothing

@@ -75,6 +75,45 @@ func newStore(t testing.TB) *Store {
 	return open(t, filepath.Join(t.TempDir(), "repo"), Config{})
 }
 
+// firstStore makes a repo of the first format, with blocks in files of their own.
+func firstStore(t testing.TB, blocks ...dag.Block) *Store {
+	t.Helper()
+	s := newStore(t)
+	must(t, s.Close())
+	must(t, os.RemoveAll(filepath.Join(s.Dir(), segmentsDir)))
+	must(t, os.WriteFile(filepath.Join(s.Dir(), versionFile), []byte("1\n"), 0o600))
+	f, err := openFiles(filepath.Join(s.Dir(), blocksDir), false)
+	must(t, err)
+	for _, b := range blocks {
+		must(t, f.Put(b.CID().Hash(), b.Data()))
+	}
+	must(t, f.Sync())
+	must(t, f.Close())
+	return open(t, s.Dir(), Config{})
+}
+
+// damageBlock flips a bit of b on the disk and returns the file.
+func damageBlock(t testing.TB, s *Store, b dag.Block) (path string) {
+	t.Helper()
+	path, at, err := s.layers.large.(segments).s.Place(b.CID().Hash())
+	must(t, err)
+	flipBit(t, path, at)
+	return path
+}
+
+func flipBit(t testing.TB, path string, at int64) {
+	t.Helper()
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	must(t, err)
+	defer f.Close()
+	b := make([]byte, 1)
+	_, err = f.ReadAt(b, at)
+	must(t, err)
+	b[0] ^= 1
+	_, err = f.WriteAt(b, at)
+	must(t, err)
+}
+
 func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {

@@ -86,71 +86,126 @@ func (r records) Sync() error                          { return r.ledger.Sync() 
 func (r records) Where(key multihash.Multihash) string { return r.ledger.Where(blockKey + string(key)) }
 func (r records) Close() error                         { return r.ledger.Close() }
 
-// layers is a storage of files under one in the ledger. What is put goes to the files;
-// what runs commit is in the ledger already.
+// layers is a storage of segments under one in the ledger. What is put goes to the
+// segments; what runs commit is in the ledger already. A repo that has not been migrated has
+// files besides, to which nothing is added.
 type layers struct {
 	small records
-	files *files
+	large storage
+	old   *files // nil: none
 }
 
-var _ storage = layers{}
+var (
+	_ storage    = layers{}
+	_ partReader = layers{}
+)
 
-func (l layers) Get(key multihash.Multihash) ([]byte, error) {
-	b, err := l.small.Get(key)
+// find calls fn with each part until one has the key. What a migration moves meanwhile is found
+// when it is looked for once more.
+func (l layers) find(fn func(storage) error) error {
+	err := fn(l.small)
 	if errors.Is(err, errAbsent) {
-		return l.files.Get(key)
+		err = fn(l.large)
 	}
+	if l.old == nil || !errors.Is(err, errAbsent) {
+		return err
+	}
+	if err = fn(l.old); errors.Is(err, errAbsent) {
+		err = fn(l.large)
+	}
+	return err
+}
+
+func (l layers) Get(key multihash.Multihash) (b []byte, err error) {
+	err = l.find(func(s storage) (err error) {
+		b, err = s.Get(key)
+		return err
+	})
 	return b, err
 }
 
-func (l layers) Size(key multihash.Multihash) (int64, error) {
-	n, err := l.small.Size(key)
-	if errors.Is(err, errAbsent) {
-		return l.files.Size(key)
-	}
+func (l layers) ReadPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
+	err = l.find(func(s storage) (err error) {
+		n, size, err = readPart(s, key, p, off)
+		return err
+	})
+	return n, size, err
+}
+
+func (l layers) Size(key multihash.Multihash) (n int64, err error) {
+	err = l.find(func(s storage) (err error) {
+		n, err = s.Size(key)
+		return err
+	})
 	return n, err
 }
 
-// Put heals what is damaged where that is.
+// Put heals what is damaged where that is. What is in a file, sound, is left there.
 func (l layers) Put(key multihash.Multihash, data []byte) error {
 	switch b, err := l.small.Get(key); {
-	case errors.Is(err, errAbsent):
-		return l.files.Put(key, data)
 	case err == nil && bytes.Equal(b, data):
 		return nil
+	case !errors.Is(err, errAbsent):
+		return l.small.Put(key, data)
 	}
-	return l.small.Put(key, data)
+	if l.old != nil {
+		if b, err := l.old.Get(key); err == nil && bytes.Equal(b, data) {
+			if _, err := l.large.Size(key); errors.Is(err, errAbsent) {
+				return l.old.sync.relyOn(l.old.Where(key))
+			}
+		}
+	}
+	return l.large.Put(key, data)
 }
 
 func (l layers) Delete(key multihash.Multihash) error {
 	if err := l.small.Delete(key); err != nil {
 		return err
 	}
-	return l.files.Delete(key)
+	if err := l.large.Delete(key); err != nil || l.old == nil {
+		return err
+	}
+	return l.old.Delete(key)
 }
 
-// Each tells a block that is in both twice.
+// Each tells a block that is in several parts several times.
 func (l layers) Each(ctx context.Context, fn func(entry) error) error {
 	if err := l.small.Each(ctx, fn); err != nil {
 		return err
 	}
-	return l.files.Each(ctx, fn)
+	if err := l.large.Each(ctx, fn); err != nil || l.old == nil {
+		return err
+	}
+	return l.old.Each(ctx, fn)
 }
 
-// Sync makes the files durable first: a job's pin and its blocks in the ledger rely on
-// them.
+// Sync makes what is large durable first: a job's pin and its blocks in the ledger rely on it.
 func (l layers) Sync() error {
-	if err := l.files.Sync(); err != nil {
+	if l.old != nil {
+		if err := l.old.Sync(); err != nil {
+			return err
+		}
+	}
+	if err := l.large.Sync(); err != nil {
 		return err
 	}
 	return l.small.Sync()
 }
 
 func (l layers) Where(key multihash.Multihash) string {
-	if _, err := l.small.Size(key); errors.Is(err, errAbsent) {
-		return l.files.Where(key)
+	if _, err := l.small.Size(key); !errors.Is(err, errAbsent) {
+		return l.small.Where(key)
 	}
-	return l.small.Where(key)
+	if _, err := l.large.Size(key); errors.Is(err, errAbsent) && l.old != nil {
+		return l.old.Where(key)
+	}
+	return l.large.Where(key)
 }
 
-func (l layers) Close() error { return errors.Join(l.small.Close(), l.files.Close()) }
+func (l layers) Close() error {
+	err := errors.Join(l.large.Close(), l.small.Close())
+	if l.old != nil {
+		err = errors.Join(err, l.old.Close())
+	}
+	return err
+}

@@ -11,24 +11,31 @@ import (
 	"time"
 
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
+	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 )
 
-// version is the format of the repos that this package makes and reads.
-const version = 1
+// version is the format of the repos that this package makes. It reads version 1, too, in
+// which each block has a file of its own, and makes version 2 of it: blocks that are put from then on
+// are in segments, and what has a file keeps it until [Store.Migrate].
+const (
+	version      = 2
+	firstVersion = 1
+)
 
 // What lies in a repo. The node's socket is there, too, while somebody owns it.
 const (
 	versionTemp = "version.tmp"
 	versionFile = "version" // the format's number and a newline, written last: with it a repo is whole
 	lockFile    = "lock"
-	blocksDir   = "blocks"
+	segmentsDir = "segments"
+	blocksDir   = "blocks" // of version 1
 	pinsDir     = "pins"
 	ledgerDir   = "ledger"
 	cacheDir    = "cache"   // what can be made again
 	scratchDir  = "scratch" // private folders of runs, gone with the process that made them
 )
 
-var repoDirs = []string{blocksDir, pinsDir, ledgerDir, cacheDir, scratchDir}
+var repoDirs = []string{segmentsDir, pinsDir, ledgerDir, cacheDir, scratchDir}
 
 // Open takes the repo in dir for this process, making it when dir is absent or empty.
 // The error is ErrLocked when another process owns it, a *VersionError when its format
@@ -62,14 +69,15 @@ func Open(dir string, cfg Config) (*Store, error) {
 
 // openLocked is Open behind the lock.
 func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
-	whole, err := inspect(dir)
+	have, err := inspect(dir)
 	if err != nil {
 		return nil, err
 	}
+	whole := have > 0
 	readOnly := shared || !writable(dir)
 	if whole && !readOnly {
-		readOnly = !writable(filepath.Join(dir, blocksDir)) || !writable(filepath.Join(dir, pinsDir)) ||
-			!writable(filepath.Join(dir, ledgerDir))
+		readOnly = !writable(filepath.Join(dir, segmentsDir)) || !writable(filepath.Join(dir, pinsDir)) ||
+			!writable(filepath.Join(dir, ledgerDir)) || !writable(filepath.Join(dir, blocksDir))
 	}
 	if !whole && readOnly {
 		return nil, fmt.Errorf("make repo %s: the folder is read-only", dir)
@@ -79,54 +87,94 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 			return nil, fmt.Errorf("open repo %s: %w", dir, err)
 		}
 	} else {
-		if err := furnish(dir, whole); err != nil {
+		if err := furnish(dir, have); err != nil {
 			return nil, fmt.Errorf("open repo %s: %w", dir, err)
 		}
 	}
-	blocks, err := openFiles(filepath.Join(dir, blocksDir), readOnly)
+	small, err := ledger.Open(filepath.Join(dir, ledgerDir), ledger.Config{ReadOnly: readOnly})
 	if err != nil {
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
 	}
-	small, err := ledger.Open(filepath.Join(dir, ledgerDir), ledger.Config{ReadOnly: readOnly})
-	if err != nil {
-		blocks.Close()
+	blocks := layers{small: records{small}}
+	if err := blocks.open(dir, readOnly, segmentSize(cfg.Quota)); err != nil {
+		small.Close()
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
 	}
 	if cfg.Clock == nil {
 		cfg.Clock = time.Now
 	}
 	s := &Store{
-		dir: dir, cfg: cfg, lock: l, readOnly: readOnly, blocks: layers{records{small}, blocks}, small: records{small}, ledger: small,
+		dir: dir, cfg: cfg, lock: l, readOnly: readOnly, blocks: blocks, layers: blocks, small: records{small}, ledger: small,
 		gate: make(chan struct{}, 1), held: newHoldings(),
 	}
 	s.late.sync = s.blocks.Sync
+	s.quota.max = cfg.Quota
+	if err := s.loadAttached(); err != nil {
+		s.outside.close()
+		s.blocks.Close()
+		return nil, fmt.Errorf("open repo %s: %w", dir, err)
+	}
 	return s, nil
+}
+
+// open opens the parts for large blocks. A repo of version 1 that cannot be written to has files
+// alone.
+func (l *layers) open(dir string, readOnly bool, segmentSize int64) error {
+	if exists, err := isFolder(filepath.Join(dir, blocksDir)); err != nil {
+		return err
+	} else if exists {
+		if l.old, err = openFiles(filepath.Join(dir, blocksDir), readOnly); err != nil {
+			return err
+		}
+	}
+	exists, err := isFolder(filepath.Join(dir, segmentsDir))
+	if err == nil && !exists && l.old != nil {
+		l.large, l.old = l.old, nil
+		return nil
+	}
+	if err == nil {
+		var s *segment.Store
+		s, err = segment.Open(filepath.Join(dir, segmentsDir), segment.Config{ReadOnly: readOnly, MaxSegment: segmentSize})
+		l.large = segments{s}
+	}
+	if err != nil && l.old != nil {
+		l.old.Close()
+	}
+	return err
+}
+
+func isFolder(path string) (bool, error) {
+	info, err := os.Stat(path)
+	if absent(err) {
+		return false, nil
+	}
+	return err == nil && info.IsDir(), err
 }
 
 // CacheDir returns the folder for what can be made again. Its owner bounds its size.
 func (s *Store) CacheDir() string { return filepath.Join(s.dir, cacheDir) }
 
-// inspect reports whether dir is a whole repo of this version. It is not when dir is
-// empty or when the process that was making it was killed; everything else is an error.
-func inspect(dir string) (whole bool, err error) {
-	have, err := readVersion(dir)
+// inspect returns the version of the repo in dir, one that is known. It is 0 when dir is empty
+// or when the process that was making the repo was killed; everything else is an error.
+func inspect(dir string) (have int, err error) {
+	have, err = readVersion(dir)
 	if absent(err) {
 		foreign := halfMade(dir)
 		if foreign == nil {
-			return false, nil
+			return 0, nil
 		}
 		// Unless another process has completed the repo between the two looks.
 		if have, err = readVersion(dir); absent(err) {
-			return false, foreign
+			return 0, foreign
 		}
 	}
 	if err != nil {
-		return false, err
+		return 0, err
 	}
-	if have != version {
-		return false, &VersionError{Dir: dir, Have: have, Want: version}
+	if have < firstVersion || have > version {
+		return 0, &VersionError{Dir: dir, Have: have, Want: version}
 	}
-	return true, nil
+	return have, nil
 }
 
 func readVersion(dir string) (int, error) {
@@ -173,22 +221,22 @@ func isFirst(dir string, e os.DirEntry) bool {
 	case e.Name() == lockFile:
 		info, err := e.Info()
 		return err == nil && info.Mode().IsRegular() && info.Size() == 0
-	case slices.Contains(repoDirs, e.Name()) && e.IsDir():
+	case (slices.Contains(repoDirs, e.Name()) || e.Name() == blocksDir) && e.IsDir():
 		inside, err := os.ReadDir(filepath.Join(dir, e.Name()))
 		return err == nil && len(inside) == 0
 	}
 	return false
 }
 
-// furnish makes the repo's folders and, for a new one, its version; it removes what
-// killed processes have left. It is called under the lock.
-func furnish(dir string, whole bool) error {
+// furnish makes the repo's folders and, for a new one or one of version 1, its version; it
+// removes what killed processes have left. It is called under the lock.
+func furnish(dir string, have int) error {
 	for _, name := range repoDirs {
 		if err := makeFolder(filepath.Join(dir, name)); err != nil {
 			return err
 		}
 	}
-	if !whole {
+	if have != version {
 		err := replaceFile(filepath.Join(dir, versionFile), filepath.Join(dir, versionTemp), fmt.Appendf(nil, "%d\n", version))
 		if err != nil {
 			return err

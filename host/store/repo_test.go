@@ -15,7 +15,7 @@ import (
 func TestOpenMakesAPrivateRepo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "above", "repo")
 	s := open(t, dir, Config{})
-	for _, path := range []string{"", blocksDir, pinsDir, ledgerDir, cacheDir, scratchDir} {
+	for _, path := range []string{"", segmentsDir, pinsDir, ledgerDir, cacheDir, scratchDir} {
 		info, err := os.Stat(filepath.Join(dir, path))
 		must(t, err)
 		if !info.IsDir() || info.Mode().Perm() != 0o700 {
@@ -24,7 +24,7 @@ func TestOpenMakesAPrivateRepo(t *testing.T) {
 	}
 	v, err := os.ReadFile(filepath.Join(dir, "version"))
 	must(t, err)
-	if string(v) != "1\n" {
+	if string(v) != "2\n" {
 		t.Errorf("version is %q", v)
 	}
 	if s.Dir() != dir || s.CacheDir() != filepath.Join(dir, "cache") || s.ReadOnly() {
@@ -40,16 +40,16 @@ func TestOpenTakesAnEmptyFolder(t *testing.T) {
 }
 
 func TestOpenRefusesAnotherVersion(t *testing.T) {
-	for _, have := range []int{0, 2, 1000} {
+	for _, have := range []int{0, 3, 1000} {
 		dir := t.TempDir()
 		must(t, os.WriteFile(filepath.Join(dir, "version"), fmt.Appendf(nil, "%d\n", have), 0o600))
 		before := tree(t, dir)
 		_, err := Open(dir, Config{})
 		var v *VersionError
-		if !errors.As(err, &v) || *v != (VersionError{dir, have, 1}) {
+		if !errors.As(err, &v) || *v != (VersionError{dir, have, 2}) {
 			t.Fatalf("version %d: %v", have, err)
 		}
-		if have > 1 {
+		if have > 2 {
 			wantErr(t, err, dir, "newer liftoff")
 		}
 		if after := tree(t, dir); !slices.Equal(before, after) {

@@ -14,8 +14,9 @@ const maxKey = 128
 
 // storage keeps bytes under multihashes. It is the seam between what a repo promises
 // and how bytes lie on disk: it knows no CID, no pin and no session, and Store knows
-// no file of it. [files] keeps a file per block, [records] small blocks in the ledger,
-// and [layers] joins the two. The suite in storage_test.go is what each of them passes.
+// no file of it. [segments] keeps blocks in a few large files, [records] small ones in the
+// ledger, [files], as repos of the first format have it, each in a file of its own; [layers]
+// joins them. The suite in storage_test.go is what each of them passes.
 //
 // All methods may be called from several goroutines. A process that is killed inside
 // any of them leaves a storage that opens, and in which each key is whole or absent.
@@ -39,6 +40,25 @@ type storage interface {
 	Where(key multihash.Multihash) string
 	// Close gives up what the storage has open. No call is in progress.
 	Close() error
+}
+
+// partReader is what a storage may offer besides.
+type partReader interface {
+	// ReadPart copies the bytes of key from off into p and returns how many, and how many bytes
+	// key has. Otherwise it is like Get; what is read whole is checked.
+	ReadPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error)
+}
+
+// readPart reads a part of a block from any storage.
+func readPart(s storage, key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
+	if r, ok := s.(partReader); ok {
+		return r.ReadPart(key, p, off)
+	}
+	b, err := s.Get(key)
+	if err != nil {
+		return 0, 0, err
+	}
+	return copyPart(p, b, off)
 }
 
 // entry is one thing that a storage holds.

@@ -14,6 +14,7 @@ import (
 	"github.com/multiformats/go-multihash"
 
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
+	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 )
 
 func TestFiles(t *testing.T) {
@@ -34,14 +35,26 @@ func openRecords(t *testing.T, dir string) records {
 	return records{l}
 }
 
+func openSegments(t *testing.T, dir string) segments {
+	s, err := segment.Open(dir, segment.Config{MaxSegment: 1 << 20})
+	must(t, err)
+	return segments{s}
+}
+
+func TestSegments(t *testing.T) {
+	testStorage(t, func(t *testing.T, dir string) storage { return openSegments(t, dir) })
+}
+
 func TestLayers(t *testing.T) {
 	testStorage(t, func(t *testing.T, dir string) storage {
-		small, large := filepath.Join(dir, "small"), filepath.Join(dir, "large")
-		must(t, os.MkdirAll(small, 0o700))
-		must(t, os.MkdirAll(large, 0o700))
-		f, err := openFiles(large, false)
+		parts := map[string]string{}
+		for _, name := range []string{"small", "large", "old"} {
+			parts[name] = filepath.Join(dir, name)
+			must(t, os.MkdirAll(parts[name], 0o700))
+		}
+		f, err := openFiles(parts["old"], false)
 		must(t, err)
-		return layers{openRecords(t, small), f}
+		return layers{openRecords(t, parts["small"]), openSegments(t, parts["large"]), f}
 	})
 }
 

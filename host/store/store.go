@@ -34,6 +34,7 @@ import (
 type Config struct {
 	Verify bool             // hash every block that is read, on top of its checksum
 	Clock  func() time.Time // nil: time.Now
+	Quota  int64            // bytes that blocks may take on the disk; 0: as many as there is room for
 }
 
 // Store is an open repo. Its methods may be called from several goroutines.
@@ -45,7 +46,8 @@ type Store struct {
 	cfg      Config
 	lock     *lock
 	readOnly bool
-	blocks   storage
+	blocks   storage // layers, but in tests
+	layers   layers
 	small    records // the part of blocks that is in the ledger
 	ledger   *ledger.Ledger
 
@@ -56,6 +58,10 @@ type Store struct {
 
 	life   sync.RWMutex // held for reading by every call in progress, for writing by Close
 	closed bool
+
+	outside  attachments
+	coverage coverage
+	quota    quota
 
 	gate chan struct{} // of capacity one: held by a collection, and by whoever adds a root
 	held holdings
@@ -80,7 +86,15 @@ func (s *Store) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 		return dag.Block{}, err
 	}
 	defer s.leave()
+	s.touch(c)
 	return s.get(c)
+}
+
+// touch remembers that c was read, where a quota will have to know.
+func (s *Store) touch(c cid.Cid) {
+	if s.quota.max > 0 && c.Defined() {
+		s.quota.recent.touch(c.Hash())
+	}
 }
 
 // Has reports whether the block named c is here, without reading it.
@@ -118,6 +132,9 @@ func (s *Store) Put(ctx context.Context, bs ...dag.Block) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
+		if err := s.fits(ctx, int64(len(b.Data()))); err != nil {
+			return fmt.Errorf("keep block %s: %w", b.CID(), err)
+		}
 		if err := s.put(b); err != nil {
 			return err
 		}
@@ -148,6 +165,7 @@ func (s *Store) Close() error {
 	s.closed = true
 	s.late.stop()
 	s.scratch.close()
+	s.outside.close()
 	err := s.blocks.Close()
 	if e := s.lock.release(); err == nil {
 		err = e
@@ -189,13 +207,18 @@ func (s *Store) get(c cid.Cid) (dag.Block, error) {
 	if len(c.Hash()) > maxKey {
 		return dag.Block{}, &dag.NotFoundError{CID: c}
 	}
+	where := s.blocks.Where
 	data, err := s.blocks.Get(c.Hash())
+	if errors.Is(err, errAbsent) {
+		where = s.outside.where
+		data, err = s.outside.get(c.Hash())
+	}
 	if err != nil {
 		return dag.Block{}, named(c, "read", err)
 	}
 	if s.cfg.Verify {
 		if err := rehash(c.Hash(), data); err != nil {
-			return dag.Block{}, &dag.DamagedError{CID: c, Where: s.blocks.Where(c.Hash())}
+			return dag.Block{}, &dag.DamagedError{CID: c, Where: where(c.Hash())}
 		}
 	}
 	return dag.TrustBlock(c, data), nil
@@ -212,6 +235,9 @@ func (s *Store) size(c cid.Cid) (int64, error) {
 		return 0, &dag.NotFoundError{CID: c}
 	}
 	n, err := s.blocks.Size(c.Hash())
+	if errors.Is(err, errAbsent) {
+		n, err = s.outside.size(c.Hash())
+	}
 	if err != nil {
 		return 0, named(c, "look for", err)
 	}
@@ -236,6 +262,7 @@ func (s *Store) put(b dag.Block) error {
 		return named(c, "keep", err)
 	}
 	s.puts.Add(1)
+	s.coverage.put(c.Hash())
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"slices"
 	"testing"
 
 	"github.com/ipfs/go-cid"
@@ -97,14 +98,14 @@ func TestPutRefuses(t *testing.T) {
 	if err := s.Put(ctx, raw(2, 10)); err != why {
 		t.Errorf("put after the end: %v", err)
 	}
-	if len(tree(t, s.Dir()+"/blocks")) != 2 { // blocks, tmp
-		t.Errorf("something was written: %q", tree(t, s.Dir()+"/blocks"))
+	if len(tree(t, s.Dir()+"/segments")) != 1 {
+		t.Errorf("something was written: %q", tree(t, s.Dir()+"/segments"))
 	}
 }
 
-// TestDamage does to a block's file what disks, crashes and people do. Whatever it is, the
+// TestDamageOfFiles does to a block's file what disks, crashes and people do. Whatever it is, the
 // block is never wrong data, verify names it, and putting the block again heals it.
-func TestDamage(t *testing.T) {
+func TestDamageOfFiles(t *testing.T) {
 	const size = 5000
 	good, other := raw(1, size), raw(2, size)
 	flip := func(at int) func(t *testing.T, path, _ string) {
@@ -137,8 +138,7 @@ func TestDamage(t *testing.T) {
 		"a link to a device": func(t *testing.T, path, _ string) { must(t, os.Remove(path)); must(t, os.Symlink("/dev/zero", path)) },
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStore(t)
-			must(t, s.Put(t.Context(), good, other))
+			s := firstStore(t, good, other)
 			path := s.blocks.Where(good.CID().Hash())
 			harm(t, path, s.blocks.Where(other.CID().Hash()))
 
@@ -165,11 +165,69 @@ func TestDamage(t *testing.T) {
 				t.Errorf("verify names %s", told[0].CID)
 			}
 
-			if name == "a folder" { // nothing of ours to replace
-				wantErr(t, s.Put(t.Context(), good), good.CID().String(), path)
-				return
+			must(t, s.Put(t.Context(), good, other)) // into a segment
+			wantHere(t, s, good, other)
+		})
+	}
+}
+
+// TestDamage does to the segment what disks, crashes and people do to a block in it.
+// Whatever it is, the block is never wrong data, verify names it, and putting it again heals it.
+func TestDamage(t *testing.T) {
+	const size = 5000
+	good, other := raw(1, size), raw(2, size)
+	flip := func(n int64) func(t *testing.T, path string, at int64) {
+		return func(t *testing.T, path string, at int64) { flipBit(t, path, at+n) }
+	}
+	for name, harm := range map[string]func(t *testing.T, path string, at int64){
+		"first bit":        flip(0),
+		"a bit in between": flip(size / 2),
+		"the last bit":     flip(size - 1),
+		"one byte short":   func(t *testing.T, path string, at int64) { must(t, os.Truncate(path, at+size-1)) },
+		"empty":            func(t *testing.T, path string, _ int64) { must(t, os.Truncate(path, 0)) },
+		"gone":             func(t *testing.T, path string, _ int64) { must(t, os.Remove(path)) },
+		"zeros": func(t *testing.T, path string, at int64) {
+			f, err := os.OpenFile(path, os.O_RDWR, 0)
+			must(t, err)
+			_, err = f.WriteAt(make([]byte, size), at)
+			must(t, err)
+			must(t, f.Close())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStore(t)
+			must(t, s.Put(t.Context(), other, good))
+			must(t, s.Put(t.Context(), raw(3, 2<<20))) // enough for an index
+			must(t, s.Close())
+			s = open(t, s.Dir(), Config{})
+			path, at, err := s.layers.large.(segments).s.Place(good.CID().Hash())
+			must(t, err)
+			if name == "gone" || name == "empty" { // of a segment that is not the active one
+				must(t, s.Close())
+				harm(t, path, at)
+				s = open(t, s.Dir(), Config{})
+			} else {
+				harm(t, path, at)
 			}
-			must(t, s.Put(t.Context(), good, other))
+
+			_, err = s.Get(t.Context(), good.CID())
+			var damaged *dag.DamagedError
+			if !errors.As(err, &damaged) || damaged.CID != good.CID() || damaged.Where != path {
+				t.Fatalf("get: %v, want a DamagedError", err)
+			}
+			var told []Damage
+			v, err := s.Verify(t.Context(), func(d Damage) { told = append(told, d) })
+			must(t, err)
+			if v.Damaged == 0 || v.Damaged != len(told) || !slices.ContainsFunc(told, func(d Damage) bool {
+				return d.CID.Equals(good.CID()) && d.Where == path && d.Err != nil
+			}) {
+				t.Errorf("verify: %+v, %+v", v, told)
+			}
+			must(t, s.Put(t.Context(), good, other, raw(3, 2<<20)))
+			wantHere(t, s, good, other)
+			clean(t, s)
+			must(t, s.Close())
+			s = open(t, s.Dir(), Config{})
 			wantHere(t, s, good, other)
 			clean(t, s)
 		})
@@ -200,9 +258,8 @@ func TestVerifyHashes(t *testing.T) {
 }
 
 func TestVerifyNamesWhatIsNoBlock(t *testing.T) {
-	s := newStore(t)
 	b := raw(1, 100)
-	must(t, s.Put(t.Context(), b))
+	s := firstStore(t, b)
 	path := s.blocks.Where(b.CID().Hash())
 	data, err := os.ReadFile(path)
 	must(t, err)
@@ -254,8 +311,9 @@ func TestVerifyStops(t *testing.T) {
 		t.Error(err)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
-	must(t, os.WriteFile(s.Dir()+"/blocks/AAA", nil, 0o600)) // the first entry
-	if _, err := s.Verify(ctx, func(Damage) { cancel() }); !errors.Is(err, context.Canceled) {
+	must(t, s.Put(t.Context(), dag.TrustBlock(raw(1000, 10).CID(), []byte("x"))))
+	s.blocks = &watched{storage: s.blocks, get: func(multihash.Multihash) error { cancel(); return nil }}
+	if _, err := s.Verify(ctx, func(Damage) {}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

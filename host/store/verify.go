@@ -30,6 +30,7 @@ type Verified struct {
 type Usage struct {
 	Blocks int
 	Bytes  int64 // of their data
+	Disk   int64 // what the files for large blocks take, garbage too
 }
 
 var errForeign = errors.New("it is not a block's file: move it elsewhere")
@@ -151,6 +152,9 @@ func (s *Store) Stat(ctx context.Context) (Usage, error) {
 		return nil
 	})
 	if err != nil {
+		return u, fmt.Errorf("count blocks: %w", err)
+	}
+	if u.Disk, err = s.used(); err != nil {
 		return u, fmt.Errorf("count blocks: %w", err)
 	}
 	return u, nil

@@ -31,31 +31,41 @@ func (e *CARError) Error() string { return fmt.Sprintf("bad CAR at byte %d: %v",
 func (e *CARError) Unwrap() error { return e.Err }
 
 // ReadCAR reads a CAR of version 1 or 2, checks each block against its name and gives
-// it to put, in order. It returns the roots, which need not be among the blocks. What
-// is wrong with the CAR is a *CARError; an error of put is returned as it is. An end
+// it to put, in order, from one goroutine. It returns the roots, which need not be among the
+// blocks. What is wrong with the CAR is a *CARError; an error of put is returned as it is. An end
 // that cuts a section off is an error, but in version 1 an end between two sections
 // cannot be told from the CAR's own: whoever imports also looks for the whole DAG.
+// Blocks are hashed on all cores while more is read.
 func ReadCAR(ctx context.Context, r io.Reader, put func(Block) error) ([]cid.Cid, error) {
+	return IndexCAR(ctx, r, func(b Block, _ int64) error { return put(b) })
+}
+
+// IndexCAR is ReadCAR for whoever wants to know, too, at which byte of the CAR a block's own bytes
+// begin.
+func IndexCAR(ctx context.Context, r io.Reader, put func(b Block, at int64) error) ([]cid.Cid, error) {
 	c := carReader{r: bufio.NewReaderSize(r, 256<<10), left: -1}
 	roots, err := c.start()
 	if err != nil {
 		return nil, &CARError{c.at, err}
 	}
-	for {
-		if ctx.Err() != nil {
-			return nil, context.Cause(ctx)
+	p := newCARPipe(ctx, put)
+	for err == nil {
+		if err = p.failed(); err != nil {
+			break
 		}
-		b, err := c.section()
-		if err == io.EOF {
-			return roots, nil
-		}
-		if err != nil {
-			return nil, &CARError{c.at, err}
-		}
-		if err := put(b); err != nil {
-			return nil, err
+		var name cid.Cid
+		var data []byte
+		if name, data, err = c.section(); err == nil {
+			p.add(unchecked{c.at, name, data, c.off - int64(len(data))})
 		}
 	}
+	if perr := p.finish(); perr != nil {
+		return nil, perr // of a block before the place where reading ended
+	}
+	if err != io.EOF {
+		return nil, &CARError{c.at, err}
+	}
+	return roots, nil
 }
 
 // carReader reads a CAR and knows where it is.
@@ -147,24 +157,24 @@ func headerFields(n datamodel.Node) (version int64, roots []cid.Cid, err error) 
 	return version, roots, nil
 }
 
-// section reads the next block; io.EOF is the end of the CAR.
-func (c *carReader) section() (Block, error) {
+// section reads the next block, which it does not check; io.EOF is the end of the CAR.
+func (c *carReader) section() (cid.Cid, []byte, error) {
 	c.at = c.off
 	b, err := c.frame(abi.MaxCID + MaxBlock)
 	switch {
 	case err == io.EOF && c.left > 0:
-		return Block{}, fmt.Errorf("it ends %d bytes before its payload does", c.left)
+		return cid.Undef, nil, fmt.Errorf("it ends %d bytes before its payload does", c.left)
 	case err == io.EOF && c.left == 0:
-		return Block{}, c.drain()
+		return cid.Undef, nil, c.drain()
 	}
 	if err != nil {
-		return Block{}, err
+		return cid.Undef, nil, err
 	}
 	n, name, err := cid.CidFromBytes(b)
 	if err != nil {
-		return Block{}, fmt.Errorf("section: bad CID: %w", err)
+		return cid.Undef, nil, fmt.Errorf("section: bad CID: %w", err)
 	}
-	return CheckBlock(name, b[n:])
+	return name, b[n:], nil
 }
 
 // drain reads what follows the payload of version 2, an index, so that whoever writes

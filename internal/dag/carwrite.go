@@ -46,11 +46,19 @@ func WriteCAR(ctx context.Context, w io.Writer, bs Blocks, roots []cid.Cid, o CA
 	if _, err := bw.Write(header); err != nil {
 		return fmt.Errorf("write CAR: %w", err)
 	}
-	err := Walk(ctx, bs, roots, WalkOptions{Data: true, Skip: o.Skip}, func(v Visited) error {
-		if IsIdentity(v.CID) {
-			return nil
-		}
-		return writeSection(bw, v.Block)
+	_, err := overlap(ctx, bw, func(ctx context.Context, emit func(func([]byte) ([]byte, error)) error) error {
+		parts, _ := bs.(PartReader)
+		return Walk(ctx, bs, roots, WalkOptions{Data: parts == nil, Blind: true, Skip: o.Skip}, func(v Visited) error {
+			if IsIdentity(v.CID) {
+				return nil
+			}
+			return emit(func(buf []byte) ([]byte, error) {
+				if v.Block.cid.Defined() {
+					return appendSection(buf, v.Block), nil
+				}
+				return leafSection(ctx, parts, v.CID, buf)
+			})
+		})
 	})
 	if err == nil {
 		err = bw.Flush()
@@ -59,6 +67,39 @@ func WriteCAR(ctx context.Context, w io.Writer, bs Blocks, roots []cid.Cid, o CA
 		return fmt.Errorf("write CAR: %w", err)
 	}
 	return nil
+}
+
+func appendSection(buf []byte, b Block) []byte {
+	name := b.cid.KeyString()
+	buf = protowire.AppendVarint(buf, uint64(len(name)+len(b.data)))
+	return append(append(buf, name...), b.data...)
+}
+
+// firstLeaf is the size of the leaf that a new buffer has room for, in bytes.
+const firstLeaf = 16 << 10
+
+// leafSection returns the section of block c in buf, or in a larger buffer. The bytes are read to where
+// they go; what stands before them is as long as it is known to be afterwards.
+func leafSection(ctx context.Context, parts PartReader, c cid.Cid, buf []byte) ([]byte, error) {
+	name := c.KeyString()
+	room := protowire.SizeVarint(uint64(len(name)+MaxBlock)) + len(name)
+	if cap(buf) <= room {
+		buf = make([]byte, room+firstLeaf)
+	}
+	for {
+		buf = buf[:cap(buf)]
+		n, size, err := parts.ReadPart(ctx, c, buf[room:], 0)
+		if err != nil {
+			return nil, err
+		}
+		if int64(n) == size {
+			head := append(protowire.AppendVarint(nil, uint64(len(name)+n)), name...)
+			b := buf[room-len(head) : room+n]
+			copy(b, head)
+			return b, nil
+		}
+		buf = make([]byte, room+int(size))
+	}
 }
 
 // carSize returns the bytes of all sections.
@@ -81,18 +122,6 @@ func carSize(ctx context.Context, bs Blocks, roots []cid.Cid, o CAROptions) (uin
 		return nil
 	})
 	return total, err
-}
-
-func writeSection(w *bufio.Writer, b Block) error {
-	name := b.cid.KeyString()
-	if _, err := w.Write(protowire.AppendVarint(w.AvailableBuffer(), uint64(len(name)+len(b.data)))); err != nil {
-		return err
-	}
-	if _, err := w.WriteString(name); err != nil {
-		return err
-	}
-	_, err := w.Write(b.data)
-	return err
 }
 
 // carHeader is the length and the dag-cbor of {"roots": roots, "version": 1}.

@@ -221,6 +221,12 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 		if at >= f.root.size() {
 			return total, io.EOF
 		}
+		if b, ok, err := f.readPart(ctx, p[total:], at, nil); err != nil {
+			return total, err
+		} else if ok {
+			total += len(b)
+			continue
+		}
 		bytes, err := f.bytesAt(ctx, at)
 		if err != nil {
 			return total, err
@@ -264,6 +270,9 @@ func (f *File) WriteTo(ctx context.Context, w io.Writer) (int64, error) {
 	return f.WriteRange(ctx, w, 0, f.Size())
 }
 
+// minStream is the length in bytes from which it pays to read leaves beside the writing.
+const minStream = 1 << 20
+
 // WriteRange writes the n bytes from off, or what there is of them, to w, leaf by
 // leaf without copying.
 func (f *File) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
@@ -273,6 +282,9 @@ func (f *File) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64
 	size := f.Size()
 	off = min(off, size)
 	end := off + min(n, size-off)
+	if _, ok := f.bs.(PartReader); ok && f.root.node != nil && end-off > minStream {
+		return f.stream(ctx, w, off, end)
+	}
 	for at := off; at < end; {
 		bytes, err := f.bytesAt(ctx, uint64(at))
 		if err != nil {

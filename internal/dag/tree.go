@@ -21,6 +21,9 @@ import (
 type TreeOptions struct {
 	Profile Profile
 	Hidden  bool // also what has a name that begins with a dot, below the root
+	// FileBlocks, if not nil, returns the set that takes the blocks of the file name, leaves in the order
+	// of the file; it may be called from several goroutines.
+	FileBlocks func(name string) Blocks
 	// Progress is told as files are read; calls do not overlap. It may be nil.
 	Progress func(Progress)
 }
@@ -211,7 +214,11 @@ func (a *treeAdder) file(ctx context.Context, name string) (Entry, error) {
 		return Entry{}, err
 	}
 	defer f.Close()
-	e, err := addFile(ctx, a.bs, progressReader{f, a, name}, a.o.Profile, &a.large)
+	bs := a.bs
+	if a.o.FileBlocks != nil {
+		bs = a.o.FileBlocks(name)
+	}
+	e, err := addFile(ctx, bs, progressReader{f, a, name}, a.o.Profile, &a.large)
 	if err != nil {
 		return Entry{}, err
 	}

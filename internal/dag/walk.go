@@ -22,6 +22,9 @@ type WalkOptions struct {
 	// Data asks for the bytes of every block. Without it, a block whose codec has no
 	// links is looked for and not read.
 	Data bool
+	// Blind visits a block whose codec has no links without looking for it: Held is true, and nobody
+	// knows.
+	Blind bool
 	// Missing visits blocks that are not held, instead of ending with a *NotFoundError.
 	Missing bool
 	// Skip leaves out a CID and what only it leads to, before it is looked for.
@@ -88,6 +91,9 @@ func (o WalkOptions) look(ctx context.Context, bs Blocks, c cid.Cid) (Visited, e
 	if !o.Data && !hasLinks(c.Type()) && !IsIdentity(c) {
 		if ctx.Err() != nil {
 			return Visited{}, context.Cause(ctx)
+		}
+		if o.Blind {
+			return Visited{CID: c, Held: true}, nil
 		}
 		held, err := bs.Has(ctx, c)
 		if err == nil && !held && !o.Missing {

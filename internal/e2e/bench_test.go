@@ -236,35 +236,65 @@ func BenchmarkMemory(b *testing.B) {
 	all.minus(base).report(b, "MiB-beyond-empty")
 }
 
-// BenchmarkKubo is add and cat of 1 GiB beside Kubo, 1 MiB raw leaves, no daemon.
-// LIFTOFF_TEST_KUBO names the ipfs binary.
+// BenchmarkKubo is what people do with data, beside Kubo, 1 MiB raw leaves, no daemon. Kubo does not wait for the disk:
+// nosync is liftoff not waiting either. LIFTOFF_TEST_KUBO names the ipfs binary.
 func BenchmarkKubo(b *testing.B) {
 	ipfs := os.Getenv("LIFTOFF_TEST_KUBO")
 	if ipfs == "" {
 		b.Skip("LIFTOFF_TEST_KUBO names no ipfs binary: make setup builds one")
 	}
-	file := filepath.Join(b.TempDir(), "1GiB")
+	dir := b.TempDir()
+	file, many := filepath.Join(dir, "1GiB"), filepath.Join(dir, "many")
 	writeNoise(b, file, 1<<30)
-	var add, addKubo, cat, catKubo series
+	if err := os.Mkdir(many, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(8, 8))
+	for i := range 10_000 {
+		if err := os.WriteFile(filepath.Join(many, fmt.Sprint(i)), noise(rng, 1024+rng.IntN(7*1024)), 0o644); err != nil {
+			b.Fatal(err)
+		}
+	}
+	car, out := filepath.Join(dir, "x.car"), filepath.Join(dir, "out")
+	ours, theirs := map[string]series{}, map[string]series{}
+	ctx := context.Background()
 	for b.Loop() {
 		r, k := newRepo(b), newKubo(b, ipfs)
-		add = append(add, spend(b, r.command(context.Background(), "add", "--quiet", file)).wall)
-		addKubo = append(addKubo, spend(b, k.command("add", "-Q", "--progress=false", file)).wall)
+		pair := func(name string, mine, kubo *exec.Cmd) {
+			ours[name] = append(ours[name], spend(b, mine).wall)
+			os.RemoveAll(out)
+			theirs[name] = append(theirs[name], spend(b, kubo).wall)
+			os.RemoveAll(out)
+		}
+		pair("add", r.command(ctx, "add", "--quiet", file), k.command("add", "-Q", "--progress=false", file))
 		root := r.run("add", "--quiet", file)
 		if want := k.run("add", "-Q", "--progress=false", file); root != want {
 			b.Fatalf("liftoff adds %s, Kubo %s", root, want)
 		}
-		cat = append(cat, spend(b, r.command(context.Background(), "cat", root)).wall)
-		catKubo = append(catKubo, spend(b, k.command("cat", "--progress=false", root)).wall)
+		pair("cat", r.command(ctx, "cat", root), k.command("cat", "--progress=false", root))
+		export := k.command("dag", "export", "--progress=false", root) // to the null device, as ours is to a file
+		pair("export", r.command(ctx, "car", "export", root, "-o", out), export)
+		r.run("car", "export", root, "-o", car)
+		fresh, freshKubo := newRepo(b), newKubo(b, ipfs)
+		pair("import", fresh.command(ctx, "car", "import", car), freshKubo.command("dag", "import", car))
+		os.RemoveAll(fresh.dir)
+		os.RemoveAll(freshKubo.dir)
+		os.Remove(car)
+		fresh = newRepo(b)
+		ours["add-nosync"] = append(ours["add-nosync"], spend(b, fresh.command(ctx, "add", "--quiet", "--no-sync", file)).wall)
+		theirs["add-nosync"] = append(theirs["add-nosync"], theirs["add"][len(theirs["add"])-1])
+		os.RemoveAll(fresh.dir)
+		pair("add-many", r.command(ctx, "add", "--quiet", many), k.command("add", "-r", "-Q", "--progress=false", many))
+		folder := r.run("add", "--quiet", many)
+		pair("get-many", r.command(ctx, "get", folder, "--output", out), k.command("get", "--progress=false", "-o", out, folder))
 		os.RemoveAll(r.dir)
 		os.RemoveAll(k.dir)
 	}
-	add.report(b, "add-ms")
-	addKubo.report(b, "kubo-add-ms")
-	add.over(addKubo).report(b, "add/kubo")
-	cat.report(b, "cat-ms")
-	catKubo.report(b, "kubo-cat-ms")
-	cat.over(catKubo).report(b, "cat/kubo")
+	for name := range ours {
+		ours[name].report(b, name+"-ms")
+		theirs[name].report(b, "kubo-"+name+"-ms")
+		theirs[name].over(ours[name]).report(b, "kubo/"+name)
+	}
 }
 
 // cGuest is the committed build of the C example that hashes every file below /in.

@@ -28,6 +28,7 @@ type Guest interface {
 	Peers
 	Fence
 	Publishing
+	Storage
 	Close() error
 }
 
@@ -125,6 +126,11 @@ func (h *Handler) calls() map[string]call {
 		"GET /v1/published":         listing(Guest.Published),
 		"PUT /v1/published":         command(Guest.Publish),
 		"DELETE /v1/published":      command(Guest.Unpublish),
+		"GET /v1/sources":           listSources,
+		"POST /v1/sources":          attachSource,
+		"DELETE /v1/sources":        detachSource,
+		"POST /v1/migrate":          migrate,
+		"POST /v1/coverage/{cid}":   cover,
 	}
 }
 

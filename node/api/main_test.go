@@ -260,3 +260,24 @@ func talk(t testing.TB, path, send string) string {
 func testTask() job.Task {
 	return job.Task{ABI: job.ABIWASI, Mod: rawCID([]byte("mod")), Fn: "_start", Det: job.Det1, Out: job.OutProfile}
 }
+
+func (m *memory) Sources(context.Context) ([]Source, error) {
+	return []Source{{Kind: SourceRepo, Path: "/r", Blocks: 1, Bytes: 2, Disk: 3, Kept: true}, {Kind: SourceCAR, Roots: []cid.Cid{rawCID(nil)}}}, nil
+}
+
+func (m *memory) Attach(_ context.Context, kind, path string, keep bool) (Source, error) {
+	if kind != SourceCAR {
+		return Source{}, Errorf(CodeUsage, "no")
+	}
+	return Source{Kind: kind, Path: path, Kept: keep}, nil
+}
+
+func (m *memory) Detach(_ context.Context, path string) error {
+	return Errorf(CodeMissing, "%s is not attached", path)
+}
+
+func (m *memory) Migrate(context.Context) (Migrated, error) { return Migrated{1, 2, 3}, nil }
+
+func (m *memory) Coverage(_ context.Context, c cid.Cid) (Coverage, error) {
+	return Coverage{uint64(c.ByteLen()), 7, true}, nil
+}

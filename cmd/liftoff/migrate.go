@@ -1,0 +1,47 @@
+//go:build !windows
+
+package main
+
+import (
+	"github.com/urfave/cli/v2"
+
+	"github.com/ipfs-liftoff/liftoff/node"
+)
+
+func storeMigrateCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:  "migrate",
+		Usage: "move blocks that have a file each into segments",
+		Description: `A repo of the first format has a file for each block. Such a repo works as it is: what is
+new goes to segments. This moves the rest, too. It can be interrupted and run again; damaged
+blocks stay where they are.`,
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("nothing", 0, 0),
+		CustomHelpTemplate: help(`$ liftoff store migrate
+moved 2041 blocks (1.2 GiB), left 0 damaged ones`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			did, err := s.Storage.Migrate(c.Context)
+			if err != nil {
+				return err
+			}
+			out := p.lines(c.Bool("json"))
+			if err := out.put(did, "moved %s (%s), left %d damaged ones", count(did.Blocks, "block"), size(did.Bytes), did.Damaged); err != nil {
+				return err
+			}
+			return out.Flush()
+		}),
+	}
+}
+
+// quota reads LIFTOFF_QUOTA, in bytes; 0 is none.
+func (p *process) quota() (int64, error) {
+	s := p.getenv("LIFTOFF_QUOTA")
+	if s == "" {
+		return 0, nil
+	}
+	n, err := parseSize(s)
+	if err != nil {
+		return 0, usagef("LIFTOFF_QUOTA: %s", err)
+	}
+	return int64(n), nil
+}

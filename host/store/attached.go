@@ -1,0 +1,141 @@
+package store
+
+import (
+	"errors"
+	"slices"
+	"sync"
+
+	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/host/store/segment"
+)
+
+// attachments are searched in order, after all that is in the repo.
+type attachments struct {
+	changing sync.Mutex // held by Attach and Detach, while they read for long, too
+
+	mu   sync.RWMutex
+	list []*attachment
+}
+
+// index returns where an attachment stands, or -1. mu is held.
+func (o *attachments) index(kind, path string) int {
+	return slices.IndexFunc(o.list, func(a *attachment) bool { return a.Kind == kind && a.Path == path })
+}
+
+// put adds an attachment, or puts it in the place of the one that it was made of; that stays kept if it was.
+func (o *attachments) put(a *attachment) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	i := o.index(a.Kind, a.Path)
+	if i < 0 {
+		o.list = append(o.list, a)
+		return
+	}
+	a.Kept = a.Kept || o.list[i].Kept
+	o.list[i].close()
+	o.list[i] = a
+}
+
+// drop closes and takes out an attachment.
+func (o *attachments) drop(kind, path string) (found bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.list = slices.DeleteFunc(o.list, func(a *attachment) bool {
+		if a.Kind != kind || a.Path != path {
+			return false
+		}
+		a.close()
+		found = true
+		return true
+	})
+	return found
+}
+
+func (o *attachments) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for _, a := range o.list {
+		a.close()
+	}
+	o.list = nil
+}
+
+func (a *attachment) close() {
+	if a.ref != nil {
+		a.ref.Close()
+	}
+	if a.nodes != nil {
+		a.nodes.Close()
+	}
+}
+
+// find calls fn with each attachment until one has the key, sound.
+func (o *attachments) find(fn func(*attachment) error) error {
+	o.mu.RLock()
+	defer o.mu.RUnlock()
+	found := errAbsent
+	for _, a := range o.list {
+		if a.ref == nil {
+			continue
+		}
+		switch err := (segments{}).explain(fn(a)); {
+		case err == nil:
+			return nil
+		case !errors.Is(err, errAbsent):
+			found = err
+		}
+	}
+	return found
+}
+
+func (o *attachments) get(key multihash.Multihash) (b []byte, err error) {
+	err = o.find(func(a *attachment) (err error) {
+		if a.nodes != nil {
+			if b, err = a.nodes.Get(key); !errors.Is(err, segment.ErrAbsent) {
+				return err
+			}
+		}
+		b, err = a.ref.Get(key)
+		return err
+	})
+	return b, err
+}
+
+func (o *attachments) readPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
+	err = o.find(func(a *attachment) (err error) {
+		if a.nodes != nil {
+			if n, size, err = a.nodes.ReadPart(key, p, off); !errors.Is(err, segment.ErrAbsent) {
+				return err
+			}
+		}
+		n, size, err = a.ref.ReadPart(key, p, off)
+		return err
+	})
+	return n, size, err
+}
+
+func (o *attachments) size(key multihash.Multihash) (n int64, err error) {
+	err = o.find(func(a *attachment) (err error) {
+		if a.nodes != nil {
+			if n, err = a.nodes.Size(key); !errors.Is(err, segment.ErrAbsent) {
+				return err
+			}
+		}
+		n, err = a.ref.Size(key)
+		return err
+	})
+	return n, err
+}
+
+// where names the file that holds key.
+func (o *attachments) where(key multihash.Multihash) (path string) {
+	o.find(func(a *attachment) error {
+		if _, err := a.ref.Size(key); err != nil {
+			return err
+		}
+		path = a.Path
+		return nil
+	})
+	return path
+}

@@ -1,0 +1,321 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// coverKey begins the ledger's keys for roots that were found whole: a CID. The value is the Generation in
+// which that was seen and the bytes below the root, eight bytes each. As long as nothing was removed
+// a whole root stays whole.
+const coverKey = "c"
+
+// maxCovered is how many roots that are not whole are kept up to date in memory.
+const maxCovered = 64
+
+// coverage knows what is below some roots, so that they are not walked again.
+type coverage struct {
+	partial atomic.Int32 // roots in the map: nothing is to be done for a put while there are none
+
+	mu     sync.Mutex
+	roots  map[cid.Cid]*covered
+	epoch  uint64              // grows when what was counted counts no longer
+	arrive map[uint64]struct{} // fingerprints of what is put while a root is walked; nil: none is
+	walks  int
+}
+
+// covered is a root of which not all is here.
+type covered struct {
+	have, total uint64
+	exact       bool
+	missing     map[uint64]uint32 // sizes of leaves, by fingerprint
+	closed      map[uint64]bool   // blocks with links: what is below them is not known
+	gen         uint64
+}
+
+// Coverage tells how many bytes of the distinct blocks below root are here, and how many there are. It is
+// exact unless something is missing that has links, or whose size nobody vouches for, or ctx
+// ends: then both are lower bounds, and that is no error. A root that was found whole is answered from the
+// ledger, until a collection removes something; one that is not is walked once, and kept up to date by
+// what is put.
+func (s *Store) Coverage(ctx context.Context, root cid.Cid) (have, total uint64, exact bool, err error) {
+	if err := s.enter(ctx); err != nil {
+		return 0, 0, false, err
+	}
+	defer s.leave()
+	gen, err := s.generation()
+	if err != nil {
+		return 0, 0, false, err
+	}
+	if c, ok := s.coverage.get(root, gen); ok {
+		return c.have, c.total, c.exact, nil
+	}
+	if n, ok := s.wholeBefore(root, gen); ok {
+		return n, n, true, nil
+	}
+	epoch := s.coverage.beginWalk()
+	w := coverWalk{s: s, covered: &covered{exact: true, gen: gen, missing: map[uint64]uint32{}, closed: map[uint64]bool{}}}
+	err = w.walk(ctx, root)
+	c := w.covered
+	if err != nil && ctx.Err() != nil {
+		s.coverage.endWalk(root, nil, epoch)
+		return c.have, c.total, false, nil
+	}
+	if err != nil {
+		s.coverage.endWalk(root, nil, epoch)
+		return 0, 0, false, err
+	}
+	if len(c.missing) > 0 || len(c.closed) > 0 {
+		s.coverage.endWalk(root, c, epoch)
+		return c.have, c.total, c.exact, nil
+	}
+	s.coverage.endWalk(root, nil, epoch)
+	if !w.outside && !s.readOnly {
+		value := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, gen), c.total)
+		err = s.ledger.Write(ledger.Entry{Key: coverKey + root.KeyString(), Value: value})
+	}
+	return c.have, c.total, c.exact, err
+}
+
+// wholeBefore reports whether root was whole in this generation, and how many bytes it has.
+func (s *Store) wholeBefore(root cid.Cid, gen uint64) (total uint64, ok bool) {
+	b, err := s.ledger.Get(coverKey + root.KeyString())
+	if err != nil || len(b) != 16 || binary.BigEndian.Uint64(b) != gen {
+		return 0, false
+	}
+	return binary.BigEndian.Uint64(b[8:]), true
+}
+
+// renewCoverage carries what is known of roots over into a new generation: those that a collection has
+// walked and kept are as whole as before. The others are forgotten.
+func (s *Store) renewCoverage(ctx context.Context, pins []Pin, from, to uint64) error {
+	kept := map[string]bool{}
+	for _, p := range pins {
+		for _, r := range p.Roots {
+			kept[r.CID.KeyString()] = kept[r.CID.KeyString()] || r.Recursive
+		}
+	}
+	var changes []ledger.Entry
+	err := s.ledger.Each(ctx, coverKey, func(i ledger.Item) error {
+		if i.Err != nil {
+			return nil // it is counted anew when somebody asks
+		}
+		root := i.Key[len(coverKey):]
+		total, ok := s.wholeBefore(cidOf(root), from)
+		e := ledger.Entry{Key: i.Key, Delete: true}
+		if ok && kept[root] {
+			e = ledger.Entry{Key: i.Key, Value: binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, to), total)}
+		}
+		changes = append(changes, e)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return s.ledger.Write(changes...)
+}
+
+func cidOf(key string) cid.Cid {
+	c, err := cid.Cast([]byte(key))
+	if err != nil {
+		return cid.Undef
+	}
+	return c
+}
+
+// coverWalk counts what is below a root.
+type coverWalk struct {
+	s       *Store
+	outside bool // some of it is in an attachment, which may change
+	*covered
+}
+
+func (w *coverWalk) walk(ctx context.Context, root cid.Cid) error {
+	todo := []dag.SizedLink{{CID: root}}
+	seen := map[cid.Cid]struct{}{}
+	for len(todo) > 0 {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		l := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		if _, again := seen[l.CID]; again {
+			continue
+		}
+		seen[l.CID] = struct{}{}
+		links, err := w.one(l)
+		if err != nil {
+			return err
+		}
+		todo = append(todo, links...)
+	}
+	return nil
+}
+
+// one counts a block and returns what it links to.
+func (w *coverWalk) one(l dag.SizedLink) ([]dag.SizedLink, error) {
+	if dag.IsIdentity(l.CID) {
+		return nil, nil // in its parent's bytes
+	}
+	leaf := l.CID.Type() != cid.DagProtobuf && l.CID.Type() != cid.DagCBOR
+	size, err := w.size(l.CID)
+	if errors.Is(err, errAbsent) {
+		w.lacks(l, leaf)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, named(l.CID, "look for", err)
+	}
+	w.have += uint64(size)
+	w.total += uint64(size)
+	if leaf {
+		return nil, nil
+	}
+	b, err := w.s.get(l.CID)
+	if err != nil {
+		return nil, err
+	}
+	links, err := dag.SizedLinks(b)
+	if err != nil {
+		return nil, nil // bytes that are no instance of their codec have nothing below them
+	}
+	return links, nil
+}
+
+func (w *coverWalk) size(c cid.Cid) (int64, error) {
+	if len(c.Hash()) > maxKey {
+		return 0, errAbsent
+	}
+	n, err := w.s.blocks.Size(c.Hash())
+	if errors.Is(err, errAbsent) {
+		if n, err = w.s.outside.size(c.Hash()); err == nil {
+			w.outside = true
+		}
+	}
+	return n, err
+}
+
+func (w *coverWalk) lacks(l dag.SizedLink, leaf bool) {
+	w.total += l.Size
+	w.exact = w.exact && leaf && l.Sure
+	if leaf && l.Sure {
+		w.missing[fingerprint(l.CID.Hash())] = uint32(l.Size)
+		return
+	}
+	w.closed[fingerprint(l.CID.Hash())] = true
+}
+
+// get returns what is known of root in this generation.
+func (c *coverage) get(root cid.Cid, gen uint64) (covered, bool) {
+	if c.partial.Load() == 0 {
+		return covered{}, false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	r := c.roots[root]
+	if r == nil || r.gen != gen {
+		return covered{}, false
+	}
+	return *r, true
+}
+
+// put is told of a block that is here now.
+func (c *coverage) put(key multihash.Multihash) {
+	if c.partial.Load() == 0 {
+		return
+	}
+	f := fingerprint(key)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.arrive != nil {
+		c.arrive[f] = struct{}{}
+	}
+	for root, r := range c.roots {
+		if !r.take(f) {
+			c.remove(root)
+		}
+	}
+}
+
+// take counts what has come. It is false when r has to be walked again: something has come that has links, or
+// nothing is missing any more.
+func (r *covered) take(f uint64) bool {
+	if r.closed[f] {
+		return false
+	}
+	if size, ok := r.missing[f]; ok {
+		delete(r.missing, f)
+		r.have += uint64(size)
+	}
+	return len(r.missing)+len(r.closed) > 0
+}
+
+// beginWalk has what is put from now on remembered, until endWalk.
+func (c *coverage) beginWalk() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.walks++
+	c.partial.Add(1)
+	if c.arrive == nil {
+		c.arrive = map[uint64]struct{}{}
+	}
+	return c.epoch
+}
+
+// endWalk keeps r, which may be nil, with what was put during its walk.
+func (c *coverage) endWalk(root cid.Cid, r *covered, epoch uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.walks--
+	c.partial.Add(-1)
+	for f := range c.arrive {
+		if r != nil && !r.take(f) {
+			r = nil
+		}
+	}
+	if c.walks == 0 {
+		c.arrive = nil
+	}
+	if r == nil || epoch != c.epoch {
+		return
+	}
+	if c.roots == nil {
+		c.roots = map[cid.Cid]*covered{}
+	}
+	c.remove(root)
+	for old := range c.roots {
+		if len(c.roots) < maxCovered {
+			break
+		}
+		c.remove(old)
+	}
+	c.roots[root] = r
+	c.partial.Add(1)
+}
+
+// remove forgets root. c.mu is held.
+func (c *coverage) remove(root cid.Cid) {
+	if c.roots[root] != nil {
+		delete(c.roots, root)
+		c.partial.Add(-1)
+	}
+}
+
+// forget forgets all roots that are not whole.
+func (c *coverage) forget() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epoch++
+	for root := range c.roots {
+		c.remove(root)
+	}
+}

@@ -1,0 +1,275 @@
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"sync"
+	"testing"
+
+	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/host/store/segment"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// The figures of storage that the docs quote, one benchmark each. LIFTOFF_TEST_LARGE gives those that say so
+// their whole size.
+
+func large() bool { return os.Getenv("LIFTOFF_TEST_LARGE") != "" }
+
+// BenchmarkAppend is what Put is compared with: the same bytes appended to one file.
+func BenchmarkAppend(b *testing.B) {
+	data := noise(1, 256<<10)
+	f, err := os.Create(filepath.Join(b.TempDir(), "f"))
+	must(b, err)
+	defer f.Close()
+	b.SetBytes(int64(len(data)))
+	for i := 0; b.Loop(); i++ {
+		if i%4096 == 0 {
+			must(b, f.Truncate(0))
+			_, err := f.Seek(0, 0)
+			must(b, err)
+		}
+		_, err := f.Write(data)
+		must(b, err)
+	}
+}
+
+// BenchmarkPutMany puts 300 bytes at a time from two goroutines, each of which waits for the disk after every 1,000:
+// they share the waits. The store grows to 1,000,000 blocks.
+func BenchmarkPutMany(b *testing.B) {
+	s := newStore(b)
+	var group sync.WaitGroup
+	next, mu := uint64(0), sync.Mutex{}
+	take := func() uint64 {
+		mu.Lock()
+		defer mu.Unlock()
+		next++
+		return next
+	}
+	n := uint64(b.N)
+	for range 2 {
+		group.Go(func() {
+			for i := take(); i <= n; i = take() {
+				if err := s.Put(b.Context(), small300(i)); err != nil {
+					b.Error(err)
+					return
+				}
+				if i%1000 == 0 {
+					if err := s.Sync(b.Context()); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			}
+		})
+	}
+	group.Wait()
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "blocks/s")
+}
+
+// small300 makes a block of 300 bytes.
+func small300(i uint64) dag.Block {
+	data := make([]byte, 300)
+	binary.LittleEndian.PutUint64(data, i)
+	return dag.NewBlock(cid.Raw, data)
+}
+
+// BenchmarkAmongMany gets and looks for blocks of 300 bytes among 1,000,000 (100,000 without LIFTOFF_TEST_LARGE).
+func BenchmarkAmongMany(b *testing.B) {
+	n := uint64(100_000)
+	if large() {
+		n = 1_000_000
+	}
+	s := newStore(b)
+	cids := make([]cid.Cid, n)
+	for i := range n {
+		block := small300(i)
+		must(b, s.Put(b.Context(), block))
+		cids[i] = block.CID()
+	}
+	b.Run("get", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			_, err := s.Get(b.Context(), cids[i*7919%len(cids)])
+			must(b, err)
+		}
+	})
+	b.Run("has", func(b *testing.B) {
+		for i := 0; b.Loop(); i++ {
+			_, err := s.Has(b.Context(), cids[i*7919%len(cids)])
+			must(b, err)
+		}
+	})
+	absent := small300(n + 1).CID()
+	b.Run("has-not", func(b *testing.B) {
+		for b.Loop() {
+			_, err := s.Has(b.Context(), absent)
+			must(b, err)
+		}
+	})
+}
+
+// BenchmarkRandomRead reads 4 KiB at random places of a file of 1 GiB (256 MiB without LIFTOFF_TEST_LARGE), hot.
+func BenchmarkRandomRead(b *testing.B) {
+	size := int64(256 << 20)
+	if large() {
+		size = 1 << 30
+	}
+	s := newStore(b)
+	n := s.Begin()
+	defer n.End()
+	e, err := dag.AddFile(b.Context(), n, &endless{left: size}, dag.UnixFSv1)
+	must(b, err)
+	f, err := dag.OpenFile(b.Context(), n, e.CID)
+	must(b, err)
+	p := make([]byte, 4096)
+	for at := int64(0); at < size; at += 1 << 20 { // each leaf once
+		_, err := f.ReadAt(b.Context(), p, at)
+		must(b, err)
+	}
+	r := rand.New(rand.NewPCG(1, 1))
+	for b.Loop() {
+		_, err := f.ReadAt(b.Context(), p, r.Int64N(size-4096))
+		must(b, err)
+	}
+}
+
+// endless gives bytes in which no chunk is like another.
+type endless struct{ left, at int64 }
+
+func (e *endless) Read(p []byte) (int, error) {
+	n := int(min(int64(len(p)), e.left))
+	if n == 0 {
+		return 0, io.EOF
+	}
+	for i := 0; i+8 <= n; i += 4096 {
+		binary.LittleEndian.PutUint64(p[i:], uint64(e.at))
+		e.at++
+	}
+	e.left -= int64(n)
+	return n, nil
+}
+
+// BenchmarkCoverage asks for a root of 10 GiB in leaves of 1 MiB, of which all, or every other one, is here. The leaves are
+// said to be here by an index alone.
+func BenchmarkCoverage(b *testing.B) {
+	for _, part := range []string{"whole", "half"} {
+		b.Run(part, func(b *testing.B) {
+			s := newStore(b)
+			root := fakeFile(b, s, 10<<10, part == "half")
+			if part == "whole" {
+				_, _, _, err := s.Coverage(b.Context(), root) // this one walks
+				must(b, err)
+			}
+			for b.Loop() {
+				if part == "half" {
+					s.coverage.forget() // as another process finds it
+				}
+				have, total, exact, err := s.Coverage(b.Context(), root)
+				if err != nil || !exact || (have == total) != (part == "whole") {
+					b.Fatalf("%d of %d, %v, %v", have, total, exact, err)
+				}
+			}
+		})
+	}
+}
+
+// fakeFile puts a file of so many leaves, which are small and all different.
+func fakeFile(b *testing.B, s *Store, leaves int, half bool) cid.Cid {
+	b.Helper()
+	profile := dag.UnixFSv1
+	profile.ChunkSize = 64
+	sink := &halfSink{Store: s, half: half}
+	e, err := dag.AddFile(b.Context(), sink, &counter{left: leaves}, profile)
+	must(b, err)
+	return e.CID
+}
+
+// counter gives chunks of 64 bytes.
+type counter struct{ left int }
+
+func (c *counter) Read(p []byte) (int, error) {
+	if c.left == 0 || len(p) < 64 {
+		return 0, io.EOF
+	}
+	binary.LittleEndian.PutUint64(p, uint64(c.left))
+	c.left--
+	return 64, nil
+}
+
+// halfSink loses every other leaf.
+type halfSink struct {
+	*Store
+	half bool
+	n    int
+}
+
+func (h *halfSink) Put(ctx context.Context, bs ...dag.Block) error {
+	for _, b := range bs {
+		if h.n++; h.half && b.CID().Type() == cid.Raw && h.n%2 == 0 {
+			continue
+		}
+		if err := h.Store.Put(ctx, b); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// BenchmarkOpenLarge opens a store of 100 GB of blocks of 256 KiB, as far as its index goes.
+func BenchmarkOpenLarge(b *testing.B) {
+	const blocks = 100_000_000_000 / (256 << 10)
+	dir := b.TempDir()
+	sum := make([]byte, 8)
+	must(b, segment.Synthetic(dir, blocks, 256<<10, func(i int) multihash.Multihash {
+		binary.LittleEndian.PutUint64(sum, uint64(i))
+		return dag.NewBlock(cid.Raw, sum).CID().Hash()
+	}))
+	for b.Loop() {
+		s, err := segment.Open(dir, segment.Config{})
+		must(b, err)
+		must(b, s.Close())
+	}
+	b.ReportMetric(float64(blocks), "blocks")
+}
+
+// BenchmarkAttach reads and hashes a CAR of 256 MiB (10 GiB with LIFTOFF_TEST_LARGE), and a folder of 10,000 files.
+func BenchmarkAttach(b *testing.B) {
+	b.Run("car", func(b *testing.B) {
+		size := int64(256 << 20)
+		if large() {
+			size = 10 << 30
+		}
+		from := newStore(b)
+		e, err := dag.AddFile(b.Context(), from, &endless{left: size}, dag.UnixFSv1)
+		must(b, err)
+		path := filepath.Join(b.TempDir(), "x.car")
+		f, err := os.Create(path)
+		must(b, err)
+		must(b, dag.WriteCAR(b.Context(), f, from, []cid.Cid{e.CID}, dag.CAROptions{}))
+		must(b, f.Close())
+		b.SetBytes(size)
+		for b.Loop() {
+			s := newStore(b)
+			_, err := s.Attach(b.Context(), AttachCAR, path, true)
+			must(b, err)
+		}
+	})
+	b.Run("dir", func(b *testing.B) {
+		dir := b.TempDir()
+		for i := range 10_000 {
+			must(b, os.WriteFile(filepath.Join(dir, fmt.Sprint(i)), noise(uint64(i), 1000+i%7000), 0o600))
+		}
+		for b.Loop() {
+			s := newStore(b)
+			_, err := s.Attach(b.Context(), AttachDir, dir, true)
+			must(b, err)
+		}
+	})
+}

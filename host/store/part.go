@@ -1,0 +1,63 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+var (
+	_ dag.PartReader    = (*Store)(nil)
+	_ dag.PartReader    = (*Session)(nil)
+	_ dag.CopyingPutter = (*Store)(nil)
+	_ dag.CopyingPutter = (*Session)(nil)
+)
+
+// ReadPart copies the bytes of block c from off into p; see [dag.PartReader].
+func (s *Store) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
+	if err := s.enter(ctx); err != nil {
+		return 0, 0, err
+	}
+	defer s.leave()
+	s.touch(c)
+	if _, ok := inlined(c); ok || s.cfg.Verify || !c.Defined() || len(c.Hash()) > maxKey {
+		b, err := s.get(c)
+		if err != nil {
+			return 0, 0, err
+		}
+		return copyPart(p, b.Data(), off)
+	}
+	n, size, err = readPart(s.blocks, c.Hash(), p, off)
+	if errors.Is(err, errAbsent) {
+		n, size, err = s.outside.readPart(c.Hash(), p, off)
+	}
+	if err != nil {
+		return 0, 0, named(c, "read", err)
+	}
+	return n, size, nil
+}
+
+func copyPart(p, data []byte, off int64) (n int, size int64, err error) {
+	if off < 0 {
+		return 0, 0, fmt.Errorf("read a block from byte %d", off)
+	}
+	return copy(p, data[min(off, int64(len(data))):]), int64(len(data)), nil
+}
+
+// PutCopies says that Put keeps no bytes of its blocks: they are on the disk.
+func (s *Store) PutCopies() {}
+
+// ReadPart is [Store.ReadPart] of a block that stays until End.
+func (n *Session) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (int, int64, error) {
+	if err := n.hold(c); err != nil {
+		return 0, 0, err
+	}
+	return n.store.ReadPart(ctx, c, p, off)
+}
+
+// PutCopies is [Store.PutCopies].
+func (n *Session) PutCopies() {}

@@ -1,0 +1,118 @@
+package segment
+
+import (
+	"encoding/binary"
+	"hash/crc32"
+	"path/filepath"
+	"sync"
+)
+
+// What else may be in the folder.
+const (
+	tempName    = "new"     // a table that is being written
+	rebuildName = "rebuild" // says that the index is not to be trusted
+)
+
+var pagePool = sync.Pool{New: func() any { return new([pageSize]byte) }}
+
+// builder writes a table: add in the order of the keys, then finish.
+type builder struct {
+	file    File
+	at      int64
+	buf     []byte // whole pages that are not written yet
+	page    []byte
+	n       int // records of page
+	fences  []byte
+	records uint64
+}
+
+// add appends r.
+func (b *builder) add(r record) error {
+	if b.n == 0 {
+		b.page = append(b.page[:0], make([]byte, pageHead)...)
+		b.fences = append(b.fences, r.digest[:8]...)
+	}
+	b.page = appendRecord(b.page, r)
+	b.n++
+	b.records++
+	if b.n == perPage {
+		return b.endPage()
+	}
+	return nil
+}
+
+func (b *builder) endPage() error {
+	if b.n == 0 {
+		return nil
+	}
+	b.page = append(b.page, make([]byte, pageSize-len(b.page))...)
+	binary.BigEndian.PutUint16(b.page[4:], uint16(b.n))
+	binary.BigEndian.PutUint32(b.page, crc32.Checksum(b.page[4:], castagnoli))
+	b.buf = append(b.buf, b.page...)
+	b.n = 0
+	if len(b.buf) >= 256<<10 {
+		return b.write()
+	}
+	return nil
+}
+
+func (b *builder) write() error {
+	n, err := b.file.WriteAt(b.buf, b.at)
+	b.at += int64(n)
+	b.buf = b.buf[:0]
+	return err
+}
+
+// finish makes the table whole and durable.
+func (b *builder) finish(sp span) error {
+	if err := b.endPage(); err != nil {
+		return err
+	}
+	sum := crc32.Checksum(b.fences, castagnoli)
+	b.buf = append(b.buf, b.fences...)
+	u32, u64 := binary.BigEndian.AppendUint32, binary.BigEndian.AppendUint64
+	t := append(make([]byte, 0, tailSize), tableMagic[:]...)
+	t = u32(u32(t, sp.lo), sp.hi)
+	t = u64(u32(t, uint32(len(b.fences)/8)), b.records)
+	t = u64(u32(t, sp.from.seg), uint64(sp.from.at))
+	t = u64(u32(t, sp.end.seg), uint64(sp.end.at))
+	t = u32(t, sum)
+	t = u32(t, crc32.Checksum(t, castagnoli))
+	b.buf = append(b.buf, t...)
+	if err := b.write(); err != nil {
+		return err
+	}
+	return b.file.Sync()
+}
+
+// writeTable makes a table, durably, of what fill adds.
+func (s *Store) writeTable(sp span, fill func(*builder) error) (*table, error) {
+	temp := filepath.Join(s.dir, tempName)
+	if err := s.fs.Remove(temp); err != nil && !absent(err) {
+		return nil, err
+	}
+	f, err := s.fs.Create(temp)
+	if err != nil {
+		return nil, err
+	}
+	b := &builder{file: f}
+	err = fill(b)
+	if err == nil {
+		err = b.finish(sp)
+	}
+	if e := f.Close(); err == nil {
+		err = e
+	}
+	path := s.tablePath(sp.lo, sp.hi)
+	if err == nil {
+		err = s.fs.Rename(temp, path)
+	}
+	if err != nil {
+		s.fs.Remove(temp)
+		return nil, err
+	}
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return nil, err
+	}
+	return openTable(s.fs, path)
+}

@@ -1,0 +1,202 @@
+package segment
+
+import (
+	"errors"
+	"path/filepath"
+	"slices"
+)
+
+// recent is the newest part of the index, in memory.
+type recent struct {
+	m       map[key]place
+	bytes   int64 // of the blocks in it
+	deleted int   // deletions entered
+}
+
+func newRecent() *recent { return &recent{m: map[key]place{}} }
+
+func (r *recent) set(k key, p place) {
+	r.m[k] = p
+	if p.gone {
+		r.deleted++
+		return
+	}
+	r.bytes += int64(p.size)
+}
+
+func (r *recent) full() bool { return len(r.m) >= maxRecent || r.bytes >= maxRecentBytes }
+
+// sorted returns what is there now, by key.
+func (r *recent) sorted() []record {
+	all := make([]record, 0, len(r.m))
+	for k, p := range r.m {
+		all = append(all, record{k, p})
+	}
+	slices.SortFunc(all, func(a, b record) int { return a.key.compare(b.key) })
+	return all
+}
+
+// record is an entry of the index.
+type record struct {
+	key
+	place
+}
+
+// frozen is a recent on its way to a table.
+type frozen struct {
+	*recent
+	number    uint32
+	from, end position // what it covers
+	busy      bool     // somebody is at it
+}
+
+// find returns where k is, or ErrAbsent.
+func (s *Store) find(k key) (place, error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return place{}, errClosed
+	}
+	p, ok := s.recent.m[k]
+	if !ok && s.frozen != nil {
+		p, ok = s.frozen.m[k]
+	}
+	for i := len(s.tables) - 1; i >= 0 && !ok; i-- {
+		var err error
+		if p, ok, err = s.tables[i].find(k); err != nil {
+			return place{}, s.distrust(err)
+		}
+	}
+	if !ok || p.gone {
+		return place{}, ErrAbsent
+	}
+	return p, nil
+}
+
+// distrust has the next Open make the index anew when err says that a table is damaged.
+func (s *Store) distrust(err error) error {
+	var bad *DamageError
+	if errors.As(err, &bad) && !s.cfg.ReadOnly {
+		if f, err := s.fs.Create(filepath.Join(s.dir, rebuildName)); err == nil {
+			f.Close()
+		}
+	}
+	return err
+}
+
+// maxBehind is how many times recent is larger than it should be before a Put waits for the table
+// of the one before it.
+const maxBehind = 4
+
+// awaitRoom waits while the tables are far behind. The caller holds nothing.
+func (s *Store) awaitRoom() {
+	s.mu.RLock()
+	far := s.tooMuch()
+	s.mu.RUnlock()
+	if !far {
+		return
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for s.tooMuch() && s.frozen != nil && s.frozen.busy && !s.closed { // one that fails is not waited for: rather much memory than no work
+		s.flush.Wait()
+	}
+}
+
+func (s *Store) tooMuch() bool {
+	return len(s.recent.m) >= maxBehind*maxRecent || s.recent.bytes >= maxBehind*maxRecentBytes
+}
+
+// freezeFull has a full recent made a table. s.appending and s.mu are held.
+func (s *Store) freezeFull() {
+	switch {
+	case !s.recent.full():
+	case s.frozen == nil:
+		s.freeze()
+		s.startFlush()
+	case !s.frozen.busy:
+		s.startFlush() // again: it has failed before
+	}
+}
+
+// freeze begins a new recent. s.appending and s.mu are held, s.frozen is nil.
+func (s *Store) freeze() {
+	s.flushes++
+	s.frozen = &frozen{recent: s.recent, number: s.flushes, from: s.covered, end: s.end}
+	s.covered = s.end
+	s.recent = newRecent()
+}
+
+// startFlush has s.frozen written in the background, and tables merged after it. s.mu is held.
+func (s *Store) startFlush() {
+	s.frozen.busy = true
+	s.work.Go(func() {
+		s.merging.Lock()
+		defer s.merging.Unlock()
+		if s.writeFrozen() == nil {
+			s.mergeSimilar()
+		}
+	})
+}
+
+// writeFrozen makes a table of s.frozen, after the blocks that it names. s.merging is held. When that
+// fails, s.frozen stays and a later call tries again.
+func (s *Store) writeFrozen() error {
+	s.mu.RLock()
+	f := s.frozen
+	s.mu.RUnlock()
+	if f == nil {
+		return nil
+	}
+	t, err := s.build(f)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.flush.Broadcast()
+	f.busy = false
+	if err != nil {
+		return err
+	}
+	s.tables = append(slices.Clone(s.tables), t)
+	s.frozen = nil
+	return nil
+}
+
+func (s *Store) build(f *frozen) (*table, error) {
+	if err := s.Sync(); err != nil {
+		return nil, err
+	}
+	return s.writeTable(span{f.number, f.number, f.from, f.end}, func(b *builder) error {
+		for _, r := range f.sorted() {
+			if err := b.add(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// flushAll writes all of the index to tables.
+func (s *Store) flushAll() error {
+	s.merging.Lock()
+	defer s.merging.Unlock()
+	if err := s.writeFrozen(); err != nil {
+		return err
+	}
+	s.appending.Lock()
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		s.appending.Unlock()
+		return errClosed
+	}
+	if s.frozen == nil && (len(s.recent.m) > 0 || s.covered.before(s.end)) {
+		s.freeze()
+	}
+	s.mu.Unlock()
+	s.appending.Unlock()
+	if err := s.writeFrozen(); err != nil {
+		return err
+	}
+	s.mergeSimilar()
+	return nil
+}

@@ -1,0 +1,234 @@
+package segment
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/multiformats/go-multihash"
+)
+
+// source yields records by their keys.
+type source interface {
+	// next returns the next one; ok is false at the end.
+	next() (r record, ok bool, err error)
+}
+
+type sliceSource struct{ all []record }
+
+func (s *sliceSource) next() (record, bool, error) {
+	if len(s.all) == 0 {
+		return record{}, false, nil
+	}
+	r := s.all[0]
+	s.all = s.all[1:]
+	return r, true, nil
+}
+
+// tableSource reads a table from its start, many pages at a time.
+type tableSource struct {
+	t    *table
+	page int
+	buf  []byte // pages that were read
+	left []byte // records of the present one
+}
+
+const pagesAtOnce = 64
+
+func (s *tableSource) next() (record, bool, error) {
+	for len(s.left) == 0 {
+		if s.page == len(s.t.fences) {
+			return record{}, false, nil
+		}
+		if len(s.buf) == 0 {
+			n := min(pagesAtOnce, len(s.t.fences)-s.page)
+			s.buf = make([]byte, n*pageSize)
+			if _, err := s.t.file.ReadAt(s.buf, int64(s.page)*pageSize); err != nil {
+				return record{}, false, err
+			}
+		}
+		var err error
+		if s.left, err = s.t.checkPage(s.page, s.buf[:pageSize]); err != nil {
+			return record{}, false, err
+		}
+		s.buf = s.buf[pageSize:]
+		s.page++
+	}
+	r := decodeRecord(s.left)
+	s.left = s.left[recordSize:]
+	return r, true, nil
+}
+
+// mergeSources calls fn for each key with its newest record. Of two sources the later one
+// is newer.
+func mergeSources(sources []source, fn func(record) error) error {
+	heads := make([]record, len(sources))
+	live := make([]bool, len(sources))
+	for i, s := range sources {
+		var err error
+		if heads[i], live[i], err = s.next(); err != nil {
+			return err
+		}
+	}
+	for {
+		newest := -1
+		for i := range heads {
+			if live[i] && (newest < 0 || heads[i].key.compare(heads[newest].key) <= 0) {
+				newest = i
+			}
+		}
+		if newest < 0 {
+			return nil
+		}
+		r := heads[newest]
+		for i := range heads {
+			for live[i] && heads[i].key == r.key {
+				var err error
+				if heads[i], live[i], err = sources[i].next(); err != nil {
+					return err
+				}
+			}
+		}
+		if err := fn(r); err != nil {
+			return err
+		}
+	}
+}
+
+// mergeSimilar merges the newest tables while the older one is less than twice as large as the newer:
+// so a record is written again as often as the index doubles, and there are few tables. s.merging is
+// held.
+func (s *Store) mergeSimilar() {
+	for {
+		s.mu.RLock()
+		n := len(s.tables)
+		if s.closed || n < 2 || s.tables[n-2].records >= 2*s.tables[n-1].records {
+			s.mu.RUnlock()
+			return
+		}
+		pair := s.tables[n-2:]
+		s.mu.RUnlock()
+		if s.mergeTables(pair) != nil {
+			return // they serve as they are
+		}
+	}
+}
+
+// mergeTables makes one table of neighbours. s.merging is held.
+func (s *Store) mergeTables(old []*table) error {
+	first, last := old[0], old[len(old)-1]
+	s.mu.RLock()
+	bottom := first == s.tables[0] // below it there is nothing for a deletion to hide
+	s.mu.RUnlock()
+	sources := make([]source, len(old))
+	for i, t := range old {
+		sources[i] = &tableSource{t: t}
+	}
+	merged, err := s.writeTable(span{first.lo, last.hi, first.from, last.end}, func(b *builder) error {
+		return mergeSources(sources, func(r record) error {
+			if r.gone && bottom {
+				return nil
+			}
+			return b.add(r)
+		})
+	})
+	if err != nil {
+		return s.distrust(err)
+	}
+	s.mu.Lock()
+	i := slices.Index(s.tables, first)
+	s.tables = slices.Concat(s.tables[:i], []*table{merged}, s.tables[i+len(old):])
+	s.mu.Unlock()
+	for _, t := range old {
+		if t.path != merged.path { // else merged has taken its place, under the same name
+			s.fs.Remove(t.path) // if it stays, the next Open removes it
+		}
+		t.release()
+	}
+	return nil
+}
+
+// Entry is a block as Each tells it.
+type Entry struct {
+	Key  multihash.Multihash
+	Size int64
+	File string
+}
+
+// Each calls fn for every block, and stops at its first error, which it returns. What is put or deleted
+// meanwhile may or may not be seen. fn may call every other method.
+func (s *Store) Each(ctx context.Context, fn func(Entry) error) error {
+	return s.each(ctx, func(r record) error {
+		mh, err := s.nameOf(r)
+		if err != nil {
+			return err
+		}
+		if mh == nil {
+			return nil // it went meanwhile
+		}
+		return fn(Entry{Key: mh, Size: int64(r.size), File: s.segmentPath(r.seg)})
+	})
+}
+
+// each calls fn with the record of every block.
+func (s *Store) each(ctx context.Context, fn func(record) error) error {
+	sources, release, err := s.sources()
+	if err != nil {
+		return err
+	}
+	defer release()
+	err = mergeSources(sources, func(r record) error {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		if r.gone {
+			return nil
+		}
+		return fn(r)
+	})
+	return s.distrust(err)
+}
+
+// sources returns what is there now, oldest first.
+func (s *Store) sources() ([]source, func(), error) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.closed {
+		return nil, nil, errClosed
+	}
+	tables := s.tables
+	var all []source
+	for _, t := range tables {
+		t.acquire()
+		all = append(all, &tableSource{t: t})
+	}
+	if s.frozen != nil {
+		all = append(all, &sliceSource{s.frozen.sorted()})
+	}
+	all = append(all, &sliceSource{s.recent.sorted()})
+	return all, func() {
+		for _, t := range tables {
+			t.release()
+		}
+	}, nil
+}
+
+// nameOf returns the multihash of r: one that r does not hold stands before the block's bytes. It is nil
+// when the segment is gone.
+func (s *Store) nameOf(r record) (multihash.Multihash, error) {
+	if mh, ok := r.multihash(); ok {
+		return mh, nil
+	}
+	b := make([]byte, r.kind)
+	err := s.readRaw(place{seg: r.seg, at: r.at - int64(r.kind), size: uint32(r.kind)}, b, 0)
+	if absent(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	if keyOf(b) != r.key {
+		return nil, &DamageError{s.segmentPath(r.seg), fmt.Sprintf("the name of the block at byte %d is damaged", r.at)}
+	}
+	return b, nil
+}

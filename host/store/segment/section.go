@@ -1,0 +1,111 @@
+package segment
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/binary"
+	"hash/crc32"
+
+	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// A segment is a CARv1 without roots: a header, then sections, one for each block: the
+// length of what follows as a uvarint, a CIDv1 of codec raw, the block's bytes. The codec of a block
+// is not known here; that of a CID which is asked for is nobody's business but the asker's.
+const carHeader = "\x11\xa2\x65roots\x80\x67version\x01"
+
+// maxSection bounds a section, its length included.
+const maxSection = binary.MaxVarintLen64 + 2 + MaxKey + dag.MaxBlock
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sumOf is the CRC-32C of a block's multihash and bytes together: one block's bytes under
+// another's name are as wrong as a flipped bit.
+func sumOf(mh multihash.Multihash, data []byte) uint32 {
+	return crc32.Update(crc32.Checksum(mh, castagnoli), castagnoli, data)
+}
+
+// appendHead appends what stands before a block's bytes.
+func appendHead(b []byte, mh multihash.Multihash, size int) []byte {
+	b = binary.AppendUvarint(b, uint64(2+len(mh)+size))
+	b = append(b, 1, 0x55)
+	return append(b, mh...)
+}
+
+// section is a section as it was parsed.
+type section struct {
+	mh   multihash.Multihash
+	data []byte
+	head int // bytes before data
+}
+
+func (c section) len() int { return c.head + len(c.data) }
+
+// parseSection parses the section that b begins with. need is how many bytes it has,
+// which may be more than b does: then ok is false and need is not 0.
+func parseSection(b []byte) (c section, need int, ok bool) {
+	n, w := binary.Uvarint(b)
+	if w <= 0 || n < 4 || n > maxSection || w > 1 && b[w-1] == 0 {
+		return section{}, 0, false
+	}
+	if need = w + int(n); need > len(b) {
+		return section{}, need, false
+	}
+	body := b[w:need]
+	if body[0] != 1 || body[1] != 0x55 {
+		return section{}, 0, false
+	}
+	k, mh, err := multihash.MHFromBytes(body[2:])
+	if err != nil || k > MaxKey {
+		return section{}, 0, false
+	}
+	return section{mh: mh, data: body[2+k:], head: w + 2 + k}, need, true
+}
+
+// key is a multihash in 33 bytes: the digest of a sha2-256, else the SHA-256 of the whole.
+type key struct {
+	digest [32]byte
+	kind   uint8 // 0: sha2-256; else the multihash's length
+}
+
+const sha256Prefix = "\x12\x20"
+
+func keyOf(mh multihash.Multihash) (k key) {
+	if len(mh) == 34 && string(mh[:2]) == sha256Prefix {
+		copy(k.digest[:], mh[2:])
+		return k
+	}
+	return key{sha256.Sum256(mh), uint8(min(len(mh), 255))}
+}
+
+func (k key) compare(o key) int {
+	if c := bytes.Compare(k.digest[:], o.digest[:]); c != 0 {
+		return c
+	}
+	return int(k.kind) - int(o.kind)
+}
+
+// multihash returns the multihash of k if k alone tells.
+func (k key) multihash() (multihash.Multihash, bool) {
+	if k.kind != 0 {
+		return nil, false
+	}
+	return append([]byte(sha256Prefix), k.digest[:]...), true
+}
+
+// place is where a block is.
+type place struct {
+	seg  uint32
+	at   int64 // of its bytes
+	size uint32
+	sum  uint32
+	gone bool // deleted
+}
+
+// bad makes p one whose bytes no checksum will fit: they were found not to hash to their name.
+func (p place) bad() place {
+	p.sum = ^p.sum
+	return p
+}

@@ -1,0 +1,47 @@
+package segment
+
+import (
+	"path/filepath"
+	"slices"
+
+	"github.com/multiformats/go-multihash"
+)
+
+// Synthetic makes the index of a store of n blocks of a size, whose names name gives, and segments without
+// their bytes: what a benchmark of a large store needs of it.
+func Synthetic(dir string, n, size int, name func(int) multihash.Multihash) error {
+	const perSegment = 1000
+	records := make([]record, n)
+	for i := range records {
+		at := int64(i%perSegment) * int64(size+64)
+		records[i] = record{keyOf(name(i)), place{seg: uint32(1 + i/perSegment), at: at, size: uint32(size)}}
+	}
+	last := uint32(1 + (n-1)/perSegment)
+	end := position{last, int64(perSegment) * int64(size+64)}
+	slices.SortFunc(records, func(a, b record) int { return a.key.compare(b.key) })
+	s := &Store{dir: dir, fs: osFS{}}
+	t, err := s.writeTable(span{1, 1, position{}, end}, func(b *builder) error {
+		for _, r := range records {
+			if err := b.add(r); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for seg := uint32(1); seg <= last; seg++ {
+		f, err := s.fs.Create(filepath.Join(s.segmentPath(seg)))
+		if err == nil {
+			err = f.Truncate(end.at) // a hole
+		}
+		if err == nil {
+			err = f.Close()
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return t.release()
+}

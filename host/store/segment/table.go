@@ -1,0 +1,192 @@
+package segment
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/binary"
+	"fmt"
+	"hash/crc32"
+	"io"
+	"math"
+	"sort"
+	"sync/atomic"
+)
+
+// A table is sorted by key and never changes:
+//
+//	pages   of 4,096 bytes: the CRC-32C of the rest, the number of records in two bytes, records
+//	fences  the first eight bytes of each page's first key
+//	tail    magic, the first and the last flush that it is made of, the number of pages, the number of
+//	        records, where what it covers begins and ends (segment, byte), the CRC-32C of the
+//	        fences, the CRC-32C of the tail so far
+//
+// A record is a key's digest (32 bytes) and kind (1), flags (1, bit 0: deleted), and the block's
+// segment (4), first byte (6), size (4), and CRC-32C (4). Integers are big-endian. Only fences are kept in
+// memory, some 0.1 bytes for each block: a block is found with one read of a page in each table.
+const (
+	pageSize   = 4096
+	pageHead   = 6
+	recordSize = 52
+	perPage    = (pageSize - pageHead) / recordSize
+	tailSize   = 4 + 4 + 4 + 4 + 8 + 12 + 12 + 4 + 4
+)
+
+var tableMagic = [4]byte{'L', 'F', 'X', 1}
+
+// span is what a table is made of and what it covers.
+type span struct {
+	lo, hi    uint32 // flushes
+	from, end position
+}
+
+// table is an open table.
+type table struct {
+	span
+	path    string
+	file    File
+	fences  []uint64
+	records uint64
+	refs    atomic.Int32 // the file is closed when nobody has it
+}
+
+func (t *table) acquire() { t.refs.Add(1) }
+
+func (t *table) release() error {
+	if t.refs.Add(-1) == 0 {
+		return t.file.Close()
+	}
+	return nil
+}
+
+func (t *table) damaged(format string, a ...any) error {
+	return &DamageError{t.path, fmt.Sprintf(format, a...)}
+}
+
+// openTable opens the table at path. The caller has one reference to it.
+func openTable(fs FS, path string) (*table, error) {
+	file, err := fs.Open(path, false)
+	if err != nil {
+		return nil, err
+	}
+	t := &table{path: path, file: file}
+	t.acquire()
+	if err := t.readTail(); err != nil {
+		t.release()
+		return nil, err
+	}
+	return t, nil
+}
+
+func (t *table) readTail() error {
+	size, err := t.file.Size()
+	if err != nil {
+		return err
+	}
+	var tail [tailSize]byte
+	if size < tailSize {
+		return t.damaged("it is too short for a table")
+	}
+	if _, err := t.file.ReadAt(tail[:], size-tailSize); err != nil {
+		return err
+	}
+	u32, u64 := binary.BigEndian.Uint32, binary.BigEndian.Uint64
+	pages := int64(u32(tail[12:]))
+	if [4]byte(tail[:4]) != tableMagic || u32(tail[52:]) != crc32.Checksum(tail[:52], castagnoli) ||
+		pages*(pageSize+8)+tailSize != size {
+		return t.damaged("its tail is damaged")
+	}
+	t.span = span{
+		u32(tail[4:]), u32(tail[8:]),
+		position{u32(tail[24:]), int64(u64(tail[28:]))},
+		position{u32(tail[36:]), int64(u64(tail[40:]))},
+	}
+	t.records = u64(tail[16:])
+	b := make([]byte, 8*pages)
+	if _, err := t.file.ReadAt(b, pages*pageSize); err != nil && err != io.EOF {
+		return err
+	}
+	if crc32.Checksum(b, castagnoli) != u32(tail[48:]) {
+		return t.damaged("its fences are damaged")
+	}
+	t.fences = make([]uint64, pages)
+	for i := range t.fences {
+		t.fences[i] = u64(b[8*i:])
+	}
+	return nil
+}
+
+// find returns what the table has for k.
+func (t *table) find(k key) (place, bool, error) {
+	first := binary.BigEndian.Uint64(k.digest[:])
+	i := sort.Search(len(t.fences), func(i int) bool { return t.fences[i] >= first })
+	for i = max(i-1, 0); i < len(t.fences) && t.fences[i] <= first; i++ {
+		buf := pagePool.Get().(*[pageSize]byte)
+		p, ok, err := t.findIn(i, k, buf)
+		pagePool.Put(buf)
+		if ok || err != nil {
+			return p, ok, err
+		}
+	}
+	return place{}, false, nil
+}
+
+// findIn looks in page i.
+func (t *table) findIn(i int, k key, buf *[pageSize]byte) (place, bool, error) {
+	records, err := t.page(i, buf[:])
+	if err != nil {
+		return place{}, false, err
+	}
+	n := len(records) / recordSize
+	at, ok := sort.Find(n, func(j int) int {
+		r := records[j*recordSize:]
+		if c := bytes.Compare(k.digest[:], r[:32]); c != 0 {
+			return c
+		}
+		return cmp.Compare(k.kind, r[32])
+	})
+	if !ok {
+		return place{}, false, nil
+	}
+	return decodeRecord(records[at*recordSize:]).place, true, nil
+}
+
+// page reads page i into buf and returns its records.
+func (t *table) page(i int, buf []byte) ([]byte, error) {
+	if _, err := t.file.ReadAt(buf[:pageSize], int64(i)*pageSize); err != nil && err != io.EOF {
+		return nil, err
+	}
+	return t.checkPage(i, buf[:pageSize])
+}
+
+func (t *table) checkPage(i int, b []byte) ([]byte, error) {
+	n := int(binary.BigEndian.Uint16(b[4:]))
+	if n > perPage || crc32.Checksum(b[4:], castagnoli) != binary.BigEndian.Uint32(b) {
+		return nil, t.damaged("page %d is damaged", i)
+	}
+	return b[pageHead : pageHead+n*recordSize], nil
+}
+
+func appendRecord(b []byte, r record) []byte {
+	b = append(b, r.digest[:]...)
+	flags := byte(0)
+	if r.gone {
+		flags = 1
+	}
+	b = append(b, r.kind, flags)
+	b = binary.BigEndian.AppendUint32(b, r.seg)
+	b = binary.BigEndian.AppendUint16(b, uint16(r.at>>32))
+	b = binary.BigEndian.AppendUint32(b, uint32(r.at&math.MaxUint32))
+	b = binary.BigEndian.AppendUint32(b, r.size)
+	return binary.BigEndian.AppendUint32(b, r.sum)
+}
+
+func decodeRecord(b []byte) record {
+	u32 := binary.BigEndian.Uint32
+	return record{
+		key{[32]byte(b[:32]), b[32]},
+		place{
+			gone: b[33]&1 != 0, seg: u32(b[34:]), at: int64(binary.BigEndian.Uint16(b[38:]))<<32 | int64(u32(b[40:])),
+			size: u32(b[44:]), sum: u32(b[48:]),
+		},
+	}
+}
