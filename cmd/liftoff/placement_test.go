@@ -28,8 +28,10 @@ func told(t *testing.T, all bool, events ...api.Event) string {
 // line, harmless to a terminal.
 func TestStory(t *testing.T) {
 	here := []api.Event{
-		{Kind: api.EventSubmitted, Text: "submitted"}, {Kind: api.EventNote, Text: "runs here: holds all"},
-		{Kind: api.EventStarted, Text: "runs here"}, {Kind: api.EventDone, Text: "done"},
+		{Kind: api.EventSubmitted, Text: "submitted"},
+		{Kind: api.EventNote, Text: "runs here: holds all"},
+		{Kind: api.EventStarted, Text: "runs here"},
+		{Kind: api.EventDone, Text: "done"},
 	}
 	if got := told(t, false, here...); got != "" {
 		t.Errorf("a local run tells %q", got)
@@ -38,8 +40,10 @@ func TestStory(t *testing.T) {
 		t.Errorf("--verbose tells %q, want %q", got, want)
 	}
 	abroad := []api.Event{
-		{Kind: api.EventSubmitted, Text: "submitted"}, {Kind: api.EventAsked, Text: "asks 1 peer"},
-		{Kind: api.EventNote, Text: "goes to \x1b[31mz6Mk\nx"}, {Kind: api.EventFailed, Text: "failed"},
+		{Kind: api.EventSubmitted, Text: "submitted"},
+		{Kind: api.EventAsked, Text: "asks 1 peer"},
+		{Kind: api.EventNote, Text: "goes to \x1b[31mz6Mk\nx"},
+		{Kind: api.EventFailed, Text: "failed"},
 	}
 	if got, want := told(t, false, abroad...), "liftoff: asks 1 peer\nliftoff: goes to \ufffd[31mz6Mk\\nx\n"; got != want {
 		t.Errorf("tells %q, want %q", got, want)
