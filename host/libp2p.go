@@ -203,6 +203,11 @@ func (g guarded) NewStream(ctx context.Context, id peer.ID, protos ...protocol.I
 	return g.Host.NewStream(network.WithAllowLimitedConn(ctx, "no other way"), id, protos...)
 }
 
+// Connect is content with a relayed connection.
+func (g guarded) Connect(ctx context.Context, info peer.AddrInfo) error {
+	return g.Host.Connect(network.WithAllowLimitedConn(ctx, "no other way"), info)
+}
+
 // await connects to id unless there is a connection, and waits for the first greeting.
 func (p *Peer) await(ctx context.Context, id peer.ID) error {
 	c := p.door.caller(id)

@@ -1,56 +1,123 @@
 package e2e
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
-// kubo is a repo of a real Kubo, without a daemon and without a network.
+// kubo is a repo of a real Kubo: without a network until start.
 type kubo struct {
-	t    testing.TB
-	ipfs string
-	dir  string
+	t     testing.TB
+	ipfs  string
+	dir   string
+	place place
+	id    string // libp2p peer id
+	addr  string // multiaddr with the id; "": no daemon runs
 }
 
-func newKubo(t testing.TB, ipfs string) kubo {
+// kuboProgram returns the program that LIFTOFF_TEST_KUBO names; "" if it names none.
+func kuboProgram(t testing.TB) string {
 	t.Helper()
-	k := kubo{t, ipfs, filepath.Join(t.TempDir(), "kubo")}
-	k.run("init", "--profile=test,unixfs-v1-2025")
-	k.run("config", "--json", "AutoConf.Enabled", "false")
-	k.run("config", "--json", "Bootstrap", "[]")
-	return k
-}
-
-func (k kubo) command(args ...string) *exec.Cmd {
-	cmd := exec.Command(k.ipfs, append(args, "--offline")...)
-	cmd.Env = append(os.Environ(), "IPFS_PATH="+k.dir)
-	return cmd
-}
-
-func (k kubo) run(args ...string) string {
-	k.t.Helper()
-	out, err := k.command(args...).Output()
-	if err != nil {
-		k.t.Fatalf("ipfs %s: %v", strings.Join(args, " "), err)
-	}
-	return strings.TrimSpace(string(out))
-}
-
-// TestKuboReadsOurCAR: what liftoff exports, a real Kubo imports and reads, and the
-// other way round.
-func TestKuboReadsOurCAR(t *testing.T) {
 	ipfs := os.Getenv("LIFTOFF_TEST_KUBO")
 	if ipfs == "" {
-		t.Skip("LIFTOFF_TEST_KUBO names no ipfs binary: make setup builds one")
+		return ""
 	}
 	ipfs, err := filepath.Abs(ipfs)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return ipfs
+}
+
+// needKubo is kuboProgram for tests that are nothing without one.
+func needKubo(t testing.TB) string {
+	t.Helper()
+	ipfs := kuboProgram(t)
+	if ipfs == "" {
+		t.Skip("SKIPPED: LIFTOFF_TEST_KUBO names no ipfs binary: make setup builds one")
+	}
+	return ipfs
+}
+
+func newKubo(t testing.TB, ipfs string) *kubo {
+	t.Helper()
+	k := &kubo{t: t, ipfs: ipfs, dir: filepath.Join(t.TempDir(), "kubo"), place: here{}}
+	k.run("init", "--profile=test,unixfs-v1-2025")
+	k.run("config", "--json", "AutoConf.Enabled", "false")
+	k.run("config", "--json", "Bootstrap", "[]")
+	k.id = k.run("config", "Identity.PeerID")
+	return k
+}
+
+func (k *kubo) command(args ...string) *exec.Cmd {
+	if k.addr == "" {
+		args = append(args, "--offline")
+	}
+	cmd := k.place.Command(k.ipfs, args...)
+	cmd.Env = append(os.Environ(), "IPFS_PATH="+k.dir, "IPFS_TELEMETRY=off")
+	return cmd
+}
+
+// try runs a command to its end and returns its stdout.
+func (k *kubo) try(args ...string) (string, error) {
+	cmd := k.command(args...)
+	var stderr bytes.Buffer
+	cmd.Stderr = &stderr
+	out, err := cmd.Output()
+	if err != nil {
+		err = fmt.Errorf("ipfs %s: %w\n%s", strings.Join(args, " "), err, &stderr)
+	}
+	return strings.TrimSpace(string(out)), err
+}
+
+func (k *kubo) run(args ...string) string {
+	k.t.Helper()
+	out, err := k.try(args...)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	return out
+}
+
+// start brings up a daemon at a place, which listens on ip and dials nobody by itself.
+func (k *kubo) start(at place, ip string) {
+	k.t.Helper()
+	port := 4001
+	if _, ok := at.(here); ok {
+		port = freePort(k.t)
+	}
+	addr := fmt.Sprintf("/ip4/%s/tcp/%d", ip, port)
+	for key, value := range map[string]string{
+		"DNS.Resolvers": "{}", "Routing.DelegatedRouters": "[]", "Ipns.DelegatedPublishers": "[]", "Routing.Type": `"none"`,
+		"AutoTLS.Enabled": "false", "Addresses.Gateway": "[]", "Addresses.API": `"/ip4/127.0.0.1/tcp/0"`, "Addresses.Swarm": fmt.Sprintf("[%q]", addr),
+	} {
+		k.run("config", "--json", key, value)
+	}
+	k.place, k.addr = at, addr+"/p2p/"+k.id
+	cmd := k.command("daemon")
+	log := &output{grown: make(chan struct{}, 1)}
+	cmd.Stdout, cmd.Stderr = log, log
+	if err := cmd.Start(); err != nil {
+		k.t.Fatal(err)
+	}
+	ended := make(chan struct{})
+	go func() { cmd.Wait(); close(ended) }()
+	k.t.Cleanup(func() { cmd.Process.Kill(); <-ended })
+	if _, err := log.waitFor("Daemon is ready", ended, time.Minute); err != nil {
+		k.t.Fatalf("%v\n%s", err, log)
+	}
+}
+
+// TestKuboReadsOurCAR: what liftoff exports, a real Kubo imports and reads, and the
+// other way round.
+func TestKuboReadsOurCAR(t *testing.T) {
+	ipfs := needKubo(t)
 	r, k := newRepo(t), newKubo(t, ipfs)
 	dir := tree(t, 9, 300, 50_000)
 	root := r.run("add", "--quiet", dir)

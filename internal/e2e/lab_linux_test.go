@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -117,6 +116,10 @@ func TestLabNAT(t *testing.T) {
 			if r := decodeRan(t, got); got.code != 0 || r.Where != did {
 				t.Fatalf("exit code %d, at %q\n%s", got.code, r.Where, got.stderr)
 			}
+			input := a.run("add", "--quiet", file(t, 6, 4<<20))
+			if got := a.try(nil, "run", "--where", did, hashWasm, "--input", input); got.code != 0 || !strings.HasPrefix(got.stdout, fmt.Sprint(4<<20)) {
+				t.Errorf("with an input: exit code %d, %q\n%s", got.code, got.stdout, got.stderr)
+			}
 			if !c.direct {
 				if !seen(t, a, did).Relayed {
 					t.Error("a hole was punched where none can be: this lab proves nothing about relays")
@@ -215,13 +218,22 @@ func TestLabAward(t *testing.T) {
 // beside ipfs cat between two Kubo daemons on such a link.
 func BenchmarkLabRead(b *testing.B) {
 	const size = 256 << 20
-	lab := netlab.New(b, netlab.Link{Delay: 5 * time.Millisecond})
+	lab := netlab.New(b, netlab.Link{Delay: 10 * time.Millisecond})
 	holder, reader := labPeer(b, lab.Host("holder"), "--store-only"), labPeer(b, lab.Host("reader"))
 	join(b, []*peer{holder, reader})
+	var have, want *kubo
+	if ipfs := kuboProgram(b); ipfs != "" {
+		have, want = newKubo(b, ipfs), newKubo(b, ipfs)
+		for i, k := range []*kubo{have, want} {
+			h := lab.Host(fmt.Sprint("kubo", i))
+			k.start(h, h.Addr.String())
+		}
+		want.run("swarm", "connect", have.addr)
+	} else {
+		b.Log("SKIPPED: LIFTOFF_TEST_KUBO names no ipfs to compare with")
+	}
 	var ours, theirs series
-	rounds := 3
-	kubos := newKuboPair(b, lab)
-	for i := range rounds {
+	for i := range 3 {
 		name := file(b, uint64(100+i), size)
 		input := holder.run("add", "--quiet", name)
 		began := time.Now()
@@ -229,79 +241,20 @@ func BenchmarkLabRead(b *testing.B) {
 			b.Fatal(got.stderr)
 		}
 		ours = append(ours, time.Since(began).Seconds())
-		if kubos != nil {
-			theirs = append(theirs, kubos.cat(b, name).Seconds())
+		if have == nil {
+			continue
 		}
+		root := have.run("add", "-Q", "--cid-version=1", "--raw-leaves", "--chunker=size-1048576", name)
+		cat := want.command("cat", root)
+		began = time.Now()
+		if err := cat.Run(); err != nil {
+			b.Fatal(err)
+		}
+		theirs = append(theirs, time.Since(began).Seconds())
 	}
 	ours.report(b, "liftoff-s")
-	if kubos != nil {
+	if have != nil {
 		theirs.report(b, "kubo-s")
 		theirs.over(ours).report(b, "kubo/liftoff")
 	}
-}
-
-// kuboPair is two Kubo daemons on two hosts of a lab.
-type kuboPair struct {
-	holder, reader kubo
-	at             *netlab.Host
-}
-
-// newKuboPair brings them up; nil without LIFTOFF_TEST_KUBO.
-func newKuboPair(b *testing.B, lab *netlab.Lab) *kuboPair {
-	ipfs := os.Getenv("LIFTOFF_TEST_KUBO")
-	if ipfs == "" {
-		b.Log("SKIPPED: LIFTOFF_TEST_KUBO names no ipfs to compare with")
-		return nil
-	}
-	ipfs, err := filepath.Abs(ipfs)
-	if err != nil {
-		b.Fatal(err)
-	}
-	pair := &kuboPair{}
-	var addr string
-	for i, k := range []*kubo{&pair.holder, &pair.reader} {
-		h := lab.Host(fmt.Sprint("kubo", i))
-		*k = newKubo(b, ipfs)
-		k.run("bootstrap", "rm", "--all")
-		k.run("config", "--json", "AutoConf.Enabled", "false")
-		k.run("config", "Routing.Type", "none")
-		k.run("config", "--json", "Addresses.Swarm", fmt.Sprintf(`["/ip4/%s/tcp/4001"]`, h.Addr))
-		env := k.command("daemon", "--offline=false")
-		cmd := h.Command(ipfs, "daemon")
-		cmd.Env = env.Env
-		log := &output{grown: make(chan struct{}, 1)}
-		cmd.Stdout, cmd.Stderr = log, log
-		if err := cmd.Start(); err != nil {
-			b.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() { cmd.Wait(); close(ended) }()
-		b.Cleanup(func() { cmd.Process.Kill(); <-ended })
-		if _, err := log.waitFor("Daemon is ready", ended, time.Minute); err != nil {
-			b.Fatalf("%v\n%s", err, log)
-		}
-		if i == 0 {
-			addr = fmt.Sprintf("/ip4/%s/tcp/4001/p2p/%s", h.Addr, k.run("config", "Identity.PeerID"))
-		}
-		pair.at = h
-	}
-	connect := pair.at.Command(ipfs, "swarm", "connect", addr)
-	connect.Env = pair.reader.command("id").Env
-	if out, err := connect.CombinedOutput(); err != nil {
-		b.Fatalf("%v: %s", err, out)
-	}
-	return pair
-}
-
-// cat adds a file to the one and reads it at the other.
-func (k *kuboPair) cat(b *testing.B, name string) time.Duration {
-	b.Helper()
-	root := k.holder.run("add", "-Q", "--cid-version=1", "--raw-leaves", "--chunker=size-1048576", name)
-	cmd := k.at.Command(k.reader.command("id").Path, "cat", root)
-	cmd.Env = k.reader.command("id").Env
-	began := time.Now()
-	if err := cmd.Run(); err != nil {
-		b.Fatal(err)
-	}
-	return time.Since(began)
 }
