@@ -53,12 +53,12 @@ func TestForeignTasks(t *testing.T) {
 		t.Errorf("a docker task: %v", err)
 	}
 	for says, change := range map[string]func(*Task){
-		"unknown abi":                func(t *Task) { t.ABI = "dockers" },
-		`unknown abi "x_"`:           func(t *Task) { t.ABI = "x_" },
-		`unknown abi "x_SQL"`:        func(t *Task) { t.ABI = "x_SQL" },
+		"unknown abi":               func(t *Task) { t.ABI = "dockers" },
+		`unknown abi "x_"`:          func(t *Task) { t.ABI = "x_" },
+		`unknown abi "x_SQL"`:       func(t *Task) { t.ABI = "x_SQL" },
 		`unknown abi "x_` + "a\n\"": func(t *Task) { t.ABI = "x_a\n" },
-		"nobody meters it":           func(t *Task) { t.Det, t.Nonce = Det1, nil },
-		`fn "_start"`:                func(t *Task) { t.Fn = "_start" },
+		"nobody meters it":          func(t *Task) { t.Det, t.Nonce = Det1, nil },
+		`fn "_start"`:               func(t *Task) { t.Fn = "_start" },
 	} {
 		task := dockerTask()
 		change(&task)

@@ -54,6 +54,9 @@ type Env struct {
 	// Trusted says that the module is this machine's owner's own: it may be compiled in
 	// this process.
 	Trusted bool
+	// Network says that this machine's owner lets the guest reach the network, where its
+	// engine can. Guests of WebAssembly never do.
+	Network bool
 }
 
 // Result is what a run came to.

@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"runtime/wasm":        4,
 	"runtime/plugin":      4,
 	"runtime/docker":      4,
+	"runtime/plugin/wire": 3,
 	"scheduler":           3,
 	"runtime":             3,
 	"runtime/runtimetest": 3,
@@ -48,6 +49,7 @@ var nested = map[string]string{
 	"runtime/wasm/wasi":   "runtime/wasm",
 	"host/store/ledger":   "host/store",
 	"runtime/runtimetest": "runtime",
+	"runtime/plugin/wire": "runtime/plugin",
 	"abi/go":              "abi",
 }
 
