@@ -266,3 +266,13 @@ func (w *lastWords) String() string {
 	}
 	return clean(last)
 }
+
+// Pid is the number of the program's process, or 0 when it does not run.
+func (e *Executor) Pid() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.process == nil {
+		return 0
+	}
+	return e.process.cmd.Process.Pid
+}
