@@ -294,10 +294,10 @@ func TestImages(t *testing.T) {
 	if _, err := w.Executor.Run(t.Context(), dockerTask(w.Add(t, []byte("no archive"))), w.Limits, w.Env(t)); !errors.As(err, &refused) {
 		t.Errorf("no archive: %v", err)
 	}
-	noProgram := dockertest.Image{Program: []byte("no program")}
+	noProgram := dockertest.Image{Program: guest(t), Entry: "/nothing"}
 	root = w.Add(t, dockertest.Tar(t, noProgram.Layout(t)...))
 	if _, err := w.Executor.Run(t.Context(), dockerTask(root), w.Limits, w.Env(t)); !errors.As(err, &refused) {
-		t.Errorf("an image whose program is none: %v", err)
+		t.Errorf("an image without its program: %v", err)
 	}
 	wantNothingLeft(t, e, "images")
 }

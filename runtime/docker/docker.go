@@ -41,8 +41,12 @@ type Engine struct {
 	docker *client.Client
 	user   string
 
-	reaped  sync.Mutex // guards what follows
+	reaping sync.Mutex // held while the engine is asked what is left
 	version string     // of the engine; empty: it has not been reached yet
+
+	mu   sync.Mutex
+	live map[string]bool // by Run.ID: the containers that are no leftovers
+	left bool            // a container could not be removed: the engine was away
 
 	images   images
 	removals sync.WaitGroup // of containers that have ended
@@ -80,7 +84,7 @@ func New(cfg Config) (*Engine, error) {
 		}
 		cfg.Client = c
 	}
-	return &Engine{cfg: cfg, docker: cfg.Client, user: guestUser(os.Geteuid(), os.Getegid())}, nil
+	return &Engine{cfg: cfg, docker: cfg.Client, user: guestUser(os.Geteuid(), os.Getegid()), live: map[string]bool{}}, nil
 }
 
 // nobody is whom guests are where this process is root.
@@ -112,23 +116,53 @@ func (e *Engine) Close() error {
 	return e.docker.Close()
 }
 
-// ready reaches the engine and removes what an earlier plugin of the same owner has left
-// there, once.
+// ready reaches the engine. The first time, and after a container could not be removed, it
+// removes what is left there.
 func (e *Engine) ready(ctx context.Context) (version string, err error) {
-	e.reaped.Lock()
-	defer e.reaped.Unlock()
-	if e.version != "" {
+	e.reaping.Lock()
+	defer e.reaping.Unlock()
+	if e.version != "" && !e.hasLeft(false) {
 		return e.version, nil
 	}
 	v, err := e.docker.ServerVersion(ctx, client.ServerVersionOptions{})
 	if err != nil {
 		return "", fmt.Errorf("the Docker engine does not answer: %w", err)
 	}
+	e.hasLeft(true)
 	if err := e.reap(ctx); err != nil {
+		e.setLeft()
 		return "", err
 	}
 	e.version = v.Version
 	return e.version, nil
+}
+
+// hasLeft reports whether a container could not be removed, and may forget it.
+func (e *Engine) hasLeft(forget bool) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	left := e.left
+	e.left = left && !forget
+	return left
+}
+
+func (e *Engine) setLeft() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.left = true
+}
+
+// enter says that the containers of a run are none of those that are left; the function that
+// it returns is the other half.
+func (e *Engine) enter(run string) (leave func()) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.live[run] = true
+	return func() {
+		e.mu.Lock()
+		defer e.mu.Unlock()
+		delete(e.live, run)
+	}
 }
 
 // Traits implements wire.Engine.

@@ -19,7 +19,7 @@ const (
 // removeTime bounds the removal of a container.
 const removeTime = 20 * time.Second
 
-// reap removes all containers of this owner.
+// reap removes all containers of this owner but those of runs under way.
 func (e *Engine) reap(ctx context.Context) error {
 	list, err := e.docker.ContainerList(ctx, client.ContainerListOptions{
 		All: true, Filters: client.Filters{}.Add("label", labelOwner+"="+e.cfg.Owner),
@@ -30,6 +30,12 @@ func (e *Engine) reap(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
 	for _, c := range list.Items {
+		e.mu.Lock()
+		live := e.live[c.Labels[labelRun]]
+		e.mu.Unlock()
+		if live {
+			continue
+		}
 		e.cfg.Log.Info("a container of an earlier run is removed", "container", c.ID, "run", c.Labels[labelRun])
 		g.Go(func() error { return e.remove(ctx, c.ID) })
 	}
@@ -56,7 +62,8 @@ func (e *Engine) removeNow(id string) {
 	ctx, cancel := context.WithTimeout(context.Background(), removeTime)
 	defer cancel()
 	if err := e.remove(ctx, id); err != nil {
-		e.cfg.Log.Warn("a container stays until the next start", "container", id, "error", err)
+		e.cfg.Log.Warn("a container stays until the engine answers again", "container", id, "error", err)
+		e.setLeft()
 	}
 }
 

@@ -23,6 +23,7 @@ import (
 // Run implements wire.Engine.
 func (e *Engine) Run(ctx context.Context, r wire.Run, s *wire.Stream) (wire.End, error) {
 	begin := time.Now()
+	defer e.enter(r.ID)()
 	name, im, err := e.image(ctx, r)
 	if err != nil {
 		return wire.End{}, err

@@ -69,7 +69,9 @@ func (e *Engine) Restart(program string) error {
 	if program == "" {
 		program = "dockerd"
 	}
-	os.Remove(filepath.Join(e.dir, "pid")) // of one that was killed
+	for _, of := range []string{"pid", "exec/containerd/containerd.pid"} { // of one that was killed
+		os.Remove(filepath.Join(e.dir, of)) // it would be waited for as long as nobody has reaped it
+	}
 	e.cmd = exec.Command(program, "--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"),
 		"-p", filepath.Join(e.dir, "pid"), "-H", e.Host, "--bridge", "none", "--iptables=false", "--log-level", "warn")
 	e.out.Reset()

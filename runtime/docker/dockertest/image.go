@@ -38,7 +38,8 @@ type File struct {
 
 // Image is what an archive is made of.
 type Image struct {
-	Program []byte   // /guest, the entry point
+	Program []byte   // /guest
+	Entry   string   // the entry point; empty: /guest
 	Volumes []string // that it declares
 	User    string
 	Health  bool // it has a health check that prints
@@ -58,7 +59,11 @@ func (i Image) Layout(t testing.TB) []File {
 	for _, v := range i.Volumes {
 		volumes[v] = struct{}{}
 	}
-	inner := map[string]any{"Entrypoint": []string{"/guest"}, "Volumes": volumes, "User": i.User, "Env": []string{"PATH=/"}}
+	entry := i.Entry
+	if entry == "" {
+		entry = "/guest"
+	}
+	inner := map[string]any{"Entrypoint": []string{entry}, "Volumes": volumes, "User": i.User, "Env": []string{"PATH=/"}}
 	if i.Health {
 		inner["Healthcheck"] = map[string]any{"Test": []string{"CMD", "/guest", "ok"}, "Interval": 1_000_000}
 	}
