@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"log/slog"
+	"path/filepath"
 	goruntime "runtime"
 	"sync"
 	"time"
@@ -23,7 +24,8 @@ type Config struct {
 	Clock     func() time.Time  // nil: time.Now
 	Version   string            // of liftoff, for receipts
 	Compiler  []string          // the command line of a child that compiles strangers' modules; see wasm.Config
-	Executors runtime.Executors // nil: runtime/wasm, made at the first run. The caller closes its own
+	Plugins   []string          // absolute folders in which plugins are looked for, behind the repo's own
+	Executors runtime.Executors // nil: runtime/wasm and plugins, made at the first run. The caller closes its own
 }
 
 // Node is a repo that this process owns, with the means to run jobs over it. It meets
@@ -38,6 +40,8 @@ type Node struct {
 	self     self
 	version  string   // of liftoff
 	compiler []string // see Config
+
+	pluginDirs []string
 
 	mu             sync.Mutex
 	places         *semaphore.Weighted // nil: not made yet. For runs that execute; first come, first served
@@ -56,6 +60,7 @@ var (
 	_ api.Cache    = (*Node)(nil)
 	_ api.Trust    = (*Node)(nil)
 	_ api.Identity = (*Node)(nil)
+	_ api.Plugins  = (*Node)(nil)
 )
 
 // Open opens the repo for this process alone. The error wraps store.ErrLocked when
@@ -74,8 +79,9 @@ func Open(cfg Config) (*Node, error) {
 	n := &Node{
 		store: s, log: cfg.Log, clock: cfg.Clock,
 		version: cfg.Version, compiler: cfg.Compiler, self: self{store: s},
-		history:   newHistory(s, cfg.Clock, cfg.Log),
-		executors: cfg.Executors,
+		history:    newHistory(s, cfg.Clock, cfg.Log),
+		executors:  cfg.Executors,
+		pluginDirs: append([]string{filepath.Join(s.Dir(), "plugins")}, cfg.Plugins...),
 	}
 	n.View = n.Begin()
 	return n, nil
@@ -114,7 +120,7 @@ func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
 	}
 	if n.executors == nil {
 		var err error
-		if n.executors, n.closeExecutors, err = makeExecutors(ctx, n.store.CacheDir(), n.compiler, n.log); err != nil {
+		if n.executors, n.closeExecutors, err = n.makeExecutors(ctx); err != nil {
 			return nil, err
 		}
 	}

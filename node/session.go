@@ -29,6 +29,7 @@ type Session struct {
 	Cache    api.Cache
 	Trust    api.Trust
 	Identity api.Identity
+	Plugins  api.Plugins
 	Owner    bool // this process owns the repo
 
 	stay  context.Context    // ends when the session must not wait any more
@@ -59,7 +60,7 @@ func newSession(g api.Guest, blocks dag.Blocks, leave func(context.Context) erro
 	stay, abort := context.WithCancel(context.Background())
 	return &Session{
 		Blocks: blocks, Data: g, Pins: g, Upkeep: g, Jobs: g,
-		Receipts: g, Cache: g, Trust: g, Identity: g,
+		Receipts: g, Cache: g, Trust: g, Identity: g, Plugins: g,
 		stay: stay, abort: abort, leave: leave,
 	}
 }

@@ -92,14 +92,31 @@ func Refusef(format string, a ...any) error { return &RefusedError{fmt.Sprintf(f
 // Executors finds the executor of a Task by its ABI.
 type Executors []Executor
 
+// Finder is an Executor that stands for others. It looks for the one of an ABI when that is
+// asked for; its own Traits, which name all their ABIs, may take long.
+type Finder interface {
+	// Find returns the executor that runs abi, or a *RefusedError that says why there is
+	// none.
+	Find(abi string) (Executor, error)
+}
+
 // For returns the executor that runs abi, or a *RefusedError.
 func (es Executors) For(abi string) (Executor, error) {
+	refused := Refusef("no executor here runs abi %q", abi)
 	for _, e := range es {
+		if f, ok := e.(Finder); ok {
+			x, err := f.Find(abi)
+			if err == nil {
+				return x, nil
+			}
+			refused = err
+			continue
+		}
 		for _, a := range e.Traits().ABIs {
 			if a == abi {
 				return e, nil
 			}
 		}
 	}
-	return nil, Refusef("no executor here runs abi %q", abi)
+	return nil, refused
 }

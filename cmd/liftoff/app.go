@@ -28,7 +28,7 @@ func newApp(p *process) *cli.App {
 			runCommand(p), jobCommand(p), inspectCommand(p),
 			verifyCommand(p), receiptCommand(p), cacheCommand(p), trustCommand(p),
 			addCommand(p), getCommand(p), catCommand(p), lsCommand(p), statCommand(p),
-			pinCommand(p), gcCommand(p), storeCommand(p),
+			pinCommand(p), gcCommand(p), storeCommand(p), pluginsCommand(p),
 			carCommand(p), blockCommand(p), dagCommand(p),
 			idCommand(p), versionCommand(p), completionCommand(p),
 		},

@@ -100,7 +100,7 @@ func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.Acti
 		if err != nil {
 			return err
 		}
-		s, err := node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler})
+		s, err := node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler, Plugins: p.pluginDirs()})
 		if err != nil {
 			return err
 		}

@@ -39,6 +39,11 @@ printed with its stdout and stderr, marked as cached. Every run leaves a signed 
 see liftoff verify. With --nondet the guest has a real clock and real randomness: its
 outcome says nothing of the next one, and is never cached.
 
+A module NAME://MODULE is for the plugin NAME, see liftoff plugins. docker://IMAGE runs
+a container image, named by a reference, with or without a digest, or by the path or the
+CID of an OCI archive. It finds its inputs in /in/NAME and leaves its output in /out; it
+has no network, and is always --nondet. Its fuel is nanoseconds of processor time.
+
 A task file (-f) is YAML or JSON with the keys module, inputs, args, env, stdin, nondet,
 fuel, memory, max-output, timeout, keep, labels, output and car, which mean what the
 flags mean. Flags replace them; --input, --env and --label add to them. Its paths are

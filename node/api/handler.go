@@ -25,6 +25,7 @@ type Guest interface {
 	Cache
 	Trust
 	Identity
+	Plugins
 	Close() error
 }
 
@@ -91,6 +92,8 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 		"PUT /v1/trust":             putTrust,
 		"DELETE /v1/trust":          deleteTrust,
 		"GET /v1/identity":          identity,
+		"GET /v1/plugins":           listPlugins,
+		"POST /v1/images":           resolveImage,
 	} {
 		h.mux.HandleFunc(pattern, h.inSession(serve))
 	}

@@ -52,9 +52,57 @@ type Found struct {
 	Err     error          // why it is not; nil: it is
 }
 
+var (
+	_ runtime.Executor = (*Set)(nil)
+	_ runtime.Finder   = (*Set)(nil)
+)
+
+// Traits implements runtime.Executor: the ABIs of all plugins, which are started for it.
+func (s *Set) Traits() runtime.Traits {
+	t := runtime.Traits{Engine: "plugins"}
+	for _, f := range s.List(context.Background()) {
+		for _, abi := range f.Traits.ABIs {
+			if f.Err == nil && !slices.Contains(t.ABIs, abi) {
+				t.ABIs = append(t.ABIs, abi)
+			}
+		}
+	}
+	return t
+}
+
+// Find implements runtime.Finder.
+func (s *Set) Find(abi string) (runtime.Executor, error) {
+	x, err := s.For(context.Background(), abi)
+	if err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// Check implements runtime.Executor.
+func (s *Set) Check(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) error {
+	x, err := s.For(ctx, t.ABI)
+	if err != nil {
+		return err
+	}
+	return x.Check(ctx, t, lim, env)
+}
+
+// Run implements runtime.Executor.
+func (s *Set) Run(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) (runtime.Result, error) {
+	x, err := s.For(ctx, t.ABI)
+	if err != nil {
+		return runtime.Result{}, err
+	}
+	return x.Run(ctx, t, lim, env)
+}
+
 // For returns the plugin that runs abi. The program that is named after it is asked first:
 // docker, and sql for x_sql.
 func (s *Set) For(ctx context.Context, abi string) (*Executor, error) {
+	if !job.Foreign(abi) {
+		return nil, runtime.Refusef("no executor here runs abi %q", abi)
+	}
 	first := strings.TrimPrefix(abi, job.ABIPlugin)
 	var why []error
 	if program, err := s.lookup(first); err == nil {

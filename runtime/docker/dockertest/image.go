@@ -18,7 +18,7 @@ import (
 func Guest(t testing.TB) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "guest")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "github.com/ipfs-liftoff/liftoff/runtime/docker/dockertest/guest")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w", "-o", file, "github.com/ipfs-liftoff/liftoff/runtime/docker/dockertest/testdata/guest")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOOS=linux")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("build the guest: %v\n%s", err, out)
