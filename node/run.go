@@ -113,6 +113,7 @@ type evaluation struct {
 	expires time.Time
 	blocks  []dag.Block    // to be committed
 	records []store.Record // the same
+	grant   runtime.Grant
 }
 
 // run evaluates the Task and fills in j what came of it. Its error is an *api.Error,
@@ -129,6 +130,9 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 	}
 	executor, err := executors.For(e.r.Task.ABI)
 	if err != nil {
+		return e.explain(ctx, err)
+	}
+	if e.grant, err = e.node.allowOwner(e.r.Task, e.r.Limits); err != nil {
 		return e.explain(ctx, err)
 	}
 	asked := e.node.clock()
@@ -220,7 +224,7 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 	result, err := x.Run(ctx, e.r.Task, e.r.Limits.OrDefault(), runtime.Env{
 		Blocks: seen, Scratch: scratch,
 		Stdout: p.writer(w.Stdout), Stderr: p.writer(w.Stderr), Progress: w.Progress,
-		Trusted: e.r.Trusted,
+		Trusted: e.r.Trusted, Network: e.grant.Network,
 	})
 	j.Read = seen.total()
 	if err == nil {
