@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
@@ -45,7 +46,7 @@ func (l folderLayout) has(name string) bool {
 
 func (l folderLayout) open(name string) (io.ReadCloser, int64, error) {
 	f, err := l.root.Open(name)
-	if errors.Is(err, fs.ErrNotExist) {
+	if errors.Is(err, fs.ErrNotExist) || err != nil && !filepath.IsLocal(name) {
 		return nil, 0, wire.Refusef("the archive has no %s", name)
 	}
 	if err != nil {
