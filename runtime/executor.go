@@ -95,12 +95,13 @@ type Executors []Executor
 // Finder is an Executor that stands for others. It looks for the one of an ABI when that is
 // asked for; its own Traits, which name all their ABIs, may take long.
 type Finder interface {
-	// Find returns the executor that runs abi, or a *RefusedError that says why there is
-	// none.
+	// Find returns the executor that runs abi. The error is a *RefusedError when there is
+	// none, and any other when there is one that cannot be used at the moment.
 	Find(abi string) (Executor, error)
 }
 
-// For returns the executor that runs abi, or a *RefusedError.
+// For returns the executor that runs abi, or a *RefusedError; any other error is that of a
+// Finder.
 func (es Executors) For(abi string) (Executor, error) {
 	refused := Refusef("no executor here runs abi %q", abi)
 	for _, e := range es {

@@ -133,7 +133,7 @@ func (s *Set) For(ctx context.Context, abi string) (*Executor, error) {
 	if len(why) == 0 {
 		return nil, runtime.Refusef("no executor here runs abi %q: there is no program %s%s in the repo's folder plugins or on PATH", abi, Prefix, first)
 	}
-	return nil, runtime.Refusef("no executor here runs abi %q: %v", abi, errors.Join(why...))
+	return nil, fmt.Errorf("no executor here runs abi %q: %w", abi, errors.Join(why...)) // now: the Task is not to blame
 }
 
 // unfitError says that a plugin runs other ABIs.

@@ -244,7 +244,7 @@ func TestSet(t *testing.T) {
 		t.Errorf("for %s: %v, %v", testABI, x, err)
 	}
 	var refused *runtime.RefusedError
-	if _, err := s.For(t.Context(), "x_fails"); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "no such engine") {
+	if _, err := s.For(t.Context(), "x_fails"); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "no such engine") {
 		t.Errorf("for an ABI whose plugin fails: %v", err)
 	}
 	empty := NewSet(nil, Config{})
