@@ -437,28 +437,6 @@ func TestCancelTakes(t *testing.T) {
 	}
 }
 
-// BenchmarkRun runs a container that does nothing through the plugin.
-func BenchmarkRun(b *testing.B) {
-	e := engine(b)
-	w := runtimetest.NewWorld(start(b, e, "bench"))
-	task := archiveTask(b, w, "ok")
-	w.Run(b, task)
-	for b.Loop() {
-		w.Run(b, task)
-	}
-}
-
-// BenchmarkDockerRun is the same by Docker's own client.
-func BenchmarkDockerRun(b *testing.B) {
-	e := engine(b)
-	w := runtimetest.NewWorld(start(b, e, "bench"))
-	task := archiveTask(b, w, "ok")
-	w.Run(b, task)
-	for b.Loop() {
-		dockerCLI(b, e, "run", "--rm", "--network", "none", "liftoff-oci:"+task.Mod.String(), "ok")
-	}
-}
-
 // TestInspect keeps this file honest: what a container is given is what the engine says.
 func TestInspect(t *testing.T) {
 	e := engine(t)

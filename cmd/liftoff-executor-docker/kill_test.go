@@ -122,7 +122,7 @@ func TestKills(t *testing.T) {
 
 // mortal is a node that is opened anew between runs, as after its process was killed.
 type mortal struct {
-	t            *testing.T
+	t            testing.TB
 	dir, plugins string
 
 	mu   sync.RWMutex
@@ -164,7 +164,7 @@ func (m *mortal) killPlugin() {
 }
 
 // children lists the processes that this one has started.
-func children(t *testing.T) []string {
+func children(t testing.TB) []string {
 	t.Helper()
 	tasks, err := filepath.Glob("/proc/self/task/*/children")
 	if err != nil {

@@ -278,3 +278,44 @@ func TestSourcesAreRead(t *testing.T) {
 		t.Error("the package job was not found")
 	}
 }
+
+// apart lists packages that a program does not link, however far away.
+var apart = map[string][]string{
+	"cmd/liftoff": {"runtime/docker", "runtime/docker/dockertest", "runtime/runtimetest", "internal/e2e"},
+}
+
+// TestApart follows the imports of programs: the plugin docker adds nothing to liftoff.
+func TestApart(t *testing.T) {
+	pkgs := sources(t)
+	for program, others := range apart {
+		linked := map[string]bool{}
+		link(pkgs, program, linked)
+		if !linked["node"] && program == "cmd/liftoff" {
+			t.Errorf("%s does not link node: the imports are not followed", program)
+		}
+		for _, other := range others {
+			if linked[other] {
+				t.Errorf("%s links %s", program, other)
+			}
+		}
+	}
+	linked := map[string]bool{}
+	if link(pkgs, "cmd/liftoff-executor-docker", linked); !linked["runtime/docker"] {
+		t.Error("the plugin docker does not link runtime/docker: the imports are not followed")
+	}
+}
+
+// link adds pkg and what it imports of the module.
+func link(pkgs map[string][]file, pkg string, linked map[string]bool) {
+	if linked[pkg] {
+		return
+	}
+	linked[pkg] = true
+	for _, f := range pkgs[pkg] {
+		for _, spec := range f.ast.Imports {
+			if imp, err := strconv.Unquote(spec.Path.Value); err == nil && strings.HasPrefix(imp, module+"/") {
+				link(pkgs, strings.TrimPrefix(imp, module+"/"), linked)
+			}
+		}
+	}
+}
