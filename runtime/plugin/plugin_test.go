@@ -208,7 +208,7 @@ func TestSet(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "something-else"), nil, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	s := NewSet([]string{"relative", dir, "/nonexistent", second, dir}, Config{Start: 500 * time.Millisecond, Grace: 100 * time.Millisecond})
+	s := NewSet([]string{"relative", dir, "/nonexistent", second, dir}, Config{Start: 4 * time.Second, Grace: 100 * time.Millisecond})
 	defer s.Close()
 	want := map[string]string{
 		"test": "", "other": `its name is "test"`, "greedy": `"wasi_p1"`, "idle": "0 ABIs", "old": "protocol 9",
