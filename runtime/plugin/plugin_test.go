@@ -163,6 +163,18 @@ func TestInputsAreBounded(t *testing.T) {
 	}
 }
 
+// TestHoles has a guest that leaves a file of a tebibyte of zeros, which are one block.
+func TestHoles(t *testing.T) {
+	x := open(t, "test", Config{})
+	w := runtimetest.NewWorld(x)
+	if o := w.Run(t, testTask(t, w, "sparse", "1099511627776")).Outcome; o.State != job.Quota || o.Code != job.QuotaOut {
+		t.Errorf("%s %d, %d bytes", o.State, o.Code, o.Size)
+	}
+	if o := w.Run(t, testTask(t, w, "sparse", "10000000")).Outcome; o.State != job.OK {
+		t.Errorf("%s %d", o.State, o.Code)
+	}
+}
+
 func TestStaysWithin(t *testing.T) {
 	for _, c := range []struct {
 		target string

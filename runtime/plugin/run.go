@@ -267,7 +267,7 @@ func (r *run) result(dir string) (runtime.Result, error) {
 // output enters what the guest has left into o.
 func (r *run) output(o *job.Outcome, dir string) error {
 	if o.State == job.OK || o.State == job.Exit {
-		entry, size, err := take(r.ctx, r.env.Blocks, filepath.Join(dir, outName), r.limits.Out)
+		entry, size, err := r.take(filepath.Join(dir, outName))
 		var quota *runtime.QuotaError
 		switch {
 		case errors.As(err, &quota):
@@ -282,4 +282,17 @@ func (r *run) output(o *job.Outcome, dir string) error {
 	empty, err := dag.NewDirWriter(r.env.Blocks, outProfile).Finish(r.ctx)
 	o.Root = empty.CID
 	return err
+}
+
+// take stores what is below out, if it is not too much: a file with holes says how long it is
+// before anybody reads it.
+func (r *run) take(out string) (dag.Entry, uint64, error) {
+	n, err := usage(r.ctx, out, r.limits.Out, r.executor.cfg.MaxFiles)
+	if err != nil {
+		return dag.Entry{}, 0, err
+	}
+	if n > r.limits.Out {
+		return dag.Entry{}, 0, &runtime.QuotaError{Code: job.QuotaOut}
+	}
+	return take(r.ctx, r.env.Blocks, out, r.limits.Out)
 }

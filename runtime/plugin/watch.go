@@ -52,10 +52,8 @@ func watch(ctx context.Context, dir string, lim job.Limits, maxFiles int, stop f
 	}
 }
 
-var errTooManyFiles = errors.New("the run has made too many files")
-
-// usage returns the bytes of the files below dir, or soon as it is more than most, some
-// number that is. What goes away in the meantime is no error.
+// usage returns the bytes of the files below dir, or some number above most as soon as they
+// are more, or have become too many. What goes away in the meantime is no error.
 func usage(ctx context.Context, dir string, most uint64, maxFiles int) (uint64, error) {
 	sum, files := uint64(0), 0
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
@@ -69,7 +67,8 @@ func usage(ctx context.Context, dir string, most uint64, maxFiles int) (uint64, 
 			return err
 		}
 		if files++; files > maxFiles+1 {
-			return errTooManyFiles
+			sum = most + 1
+			return fs.SkipAll
 		}
 		if files == 1 { // dir itself
 			return nil

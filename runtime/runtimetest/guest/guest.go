@@ -38,6 +38,7 @@ var verbs = map[string]func(ctx context.Context, w World) error{
 	"lines":  printLines,
 	"fill":   fill,
 	"files":  manyFiles,
+	"sparse": sparse,
 	"socket": leaveSocket,
 	"spin":   spin,
 	"memory": takeMemory,
@@ -162,6 +163,16 @@ func manyFiles(ctx context.Context, w World) error {
 		time.Sleep(100 * time.Microsecond)
 	}
 	return ctx.Err()
+}
+
+// sparse leaves a file that takes nothing and says that it has as many bytes as its argument.
+func sparse(_ context.Context, w World) error {
+	f, err := os.Create(w.path("out", "sparse"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Truncate(int64(w.number(1)))
 }
 
 func leaveSocket(_ context.Context, w World) error {
