@@ -383,12 +383,7 @@ func killPlugin(t *testing.T, x *plugin.Executor) {
 // TestEngineDies kills the engine under a run: that is a fault of the machine, and not the
 // end of the plugin.
 func TestEngineDies(t *testing.T) {
-	engine(t)
-	e, err := dockertest.Start() // one that nobody else uses
-	if err != nil {
-		t.Skipf("SKIP: no engine that may be killed: %v", err)
-	}
-	defer e.Stop()
+	e := ownEngine(t)
 	w := runtimetest.NewWorld(start(t, e, "engine dies"))
 	done := running(t, w)
 	e.Kill()

@@ -20,7 +20,6 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
-	"github.com/ipfs-liftoff/liftoff/runtime/docker/dockertest"
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin"
 )
 
@@ -46,12 +45,7 @@ const attempts = 60
 // one comes to its Outcome, and at the end there is no container, no folder of a run, and no
 // process.
 func TestKills(t *testing.T) {
-	engine(t)
-	e, err := dockertest.Start() // one that nobody else uses
-	if err != nil {
-		t.Skipf("SKIP: no engine that may be killed: %v", err)
-	}
-	defer e.Stop()
+	e := ownEngine(t)
 	t.Setenv("DOCKER_HOST", e.Host)
 	n := &mortal{t: t, dir: t.TempDir(), plugins: filepath.Dir(program(t))}
 	n.open()

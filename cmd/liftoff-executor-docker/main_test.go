@@ -37,6 +37,22 @@ func engine(t testing.TB) *dockertest.Engine {
 	return e
 }
 
+// ownEngine returns an engine that nobody else uses, so that it may be killed. It takes long to
+// start: the full tests have the time.
+func ownEngine(t *testing.T) *dockertest.Engine {
+	t.Helper()
+	engine(t)
+	if os.Getenv("LIFTOFF_TEST_DOCKER") == "" {
+		t.Skip("SKIP: an engine that may be killed, without LIFTOFF_TEST_DOCKER")
+	}
+	e, err := dockertest.Start()
+	if err != nil {
+		t.Skipf("SKIP: no engine that may be killed: %v", err)
+	}
+	t.Cleanup(e.Stop)
+	return e
+}
+
 // built is the plugin's program, built once.
 var built struct {
 	once sync.Once
