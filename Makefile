@@ -15,13 +15,23 @@ SIM_SEEDS   ?= 20
 # One cgo setting for build and test, so that they share a build cache.
 export CGO_ENABLED = 0
 
-.PHONY: help build examples run test test-all arm64 check fmt-check lint soak fuzz bench sim install release vuln setup clean
+.PHONY: help build plugins image deploy examples run test test-all arm64 check fmt-check lint soak fuzz bench sim install release vuln setup clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z0-9-]*\):.*## /\1\t/p' Makefile | expand -t 12
 
 build: ## bin/liftoff
 	@$(GO) build -ldflags "$(LDFLAGS)" -o $(BIN)/liftoff ./cmd/liftoff
+
+plugins: ## bin/liftoff-executor-docker, for PATH or the folder plugins of a repo
+	@$(GO) build -ldflags "-s -w" -o $(BIN)/liftoff-executor-docker ./cmd/liftoff-executor-docker
+
+image: build ## the image liftoff, of deploy/Dockerfile
+	@rm -rf $(BIN)/image && mkdir -p $(BIN)/image/repo && cp $(BIN)/liftoff $(BIN)/image/liftoff
+	docker build -f deploy/Dockerfile -t liftoff $(BIN)/image
+
+deploy: build ## try what deploy/ holds, as far as this machine can
+	@GO=$(GO) BIN=$(BIN) sh .ci/deploy
 
 examples: ## the example guests, into bin/wasm; missing toolchains are named and skipped
 	@$(MAKE) --no-print-directory -C wasm-examples GO=$(GO) BIN=$(BIN)/wasm
@@ -67,15 +77,17 @@ bench: build examples ## every figure that the docs quote
 sim: ## whole markets of 10, 100 and 1,000 peers: the table of docs/scale.md; SIM_SEEDS bounds it
 	$(GO) test -count=1 -timeout 3h -run 'TestTable' -v ./scheduler/sim -full -seeds $(SIM_SEEDS)
 
-install: build ## into $(PREFIX)/bin
+install: build plugins ## into $(PREFIX)/bin
 	install -d $(DESTDIR)$(PREFIX)/bin
-	install -m 755 $(BIN)/liftoff $(DESTDIR)$(PREFIX)/bin/liftoff
+	install -m 755 $(BIN)/liftoff $(BIN)/liftoff-executor-docker $(DESTDIR)$(PREFIX)/bin
 
 release: ## static binaries for linux amd64 and arm64, with checksums, into dist
 	@rm -rf dist && mkdir -p dist
 	@for arch in amd64 arm64; do \
-		echo "dist/liftoff-linux-$$arch"; \
-		GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS) -buildid=" -o dist/liftoff-linux-$$arch ./cmd/liftoff || exit 1; \
+		for program in liftoff liftoff-executor-docker; do \
+			echo "dist/$$program-linux-$$arch"; \
+			GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS) -buildid=" -o dist/$$program-linux-$$arch ./cmd/$$program || exit 1; \
+		done; \
 	done
 	@cd dist && sha256sum liftoff-* > SHA256SUMS && cat SHA256SUMS
 

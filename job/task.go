@@ -35,7 +35,7 @@ const OutProfile = "unixfs-v1-2025"
 // Task says what to compute. Its CID names the computation: everything in it is
 // part of the question, and nothing else (limits, who asks, where it runs) is.
 type Task struct {
-	ABI   string            // who speaks to the module: ABILiftoff, ABIWASI
+	ABI   string            // who speaks to the module: ABILiftoff, ABIWASI, ABIDocker or a plugin's
 	Mod   cid.Cid           // root of the module's bytes
 	Fn    string            // the export to call
 	In    []Input           // in the order in which the guest sees them
@@ -65,8 +65,6 @@ const (
 // Validate reports the first thing in t that the format does not allow.
 func (t Task) Validate() error {
 	switch {
-	case t.ABI != ABILiftoff && t.ABI != ABIWASI:
-		return fmt.Errorf("task: unknown abi %q", t.ABI)
 	case t.Det != Det1 && t.Det != DetNone:
 		return fmt.Errorf("task: unknown det %q", t.Det)
 	case t.Det == Det1 && len(t.Nonce) > 0:
@@ -81,6 +79,9 @@ func (t Task) Validate() error {
 		return fmt.Errorf("task: %d inputs, at most %d", len(t.In), MaxInputs)
 	case len(t.Nonce) > maxNonce:
 		return fmt.Errorf("task: nonce of %d bytes, at most %d", len(t.Nonce), maxNonce)
+	}
+	if err := t.validateABI(); err != nil {
+		return err
 	}
 	if err := checkLink("task: mod", t.Mod); err != nil {
 		return err

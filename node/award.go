@@ -138,7 +138,7 @@ func (x *award) evaluate(ctx context.Context) error {
 	defer source.Close()
 	e := &evaluation{
 		node: n, session: x.session, self: w.self, task: x.block, slots: reserved{}, source: source,
-		answers: answers{x.envelope, x.lease[:]}, expires: n.clock().Add(x.retention()),
+		asker: w.asker(x.from), answers: answers{x.envelope, x.lease[:]}, expires: n.clock().Add(x.retention()),
 		r:     api.Request{Task: x.task, Limits: x.signed.Limits, Timeout: x.timeout()},
 		phase: func(phase string) { x.run.Beat(market.Beat{Phase: phase, Fetched: uint64(source.Fetched().Bytes)}) },
 	}

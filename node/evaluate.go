@@ -41,6 +41,8 @@ type evaluation struct {
 	phase   func(phase string) // told what the run is at; nil: nobody asks
 	refs    []cid.Cid          // all that the output links to and the run has not made
 	answers answers            // what the Receipt answers
+	asker   runtime.Requester  // zero: the node's owner
+	grant   runtime.Grant      // what the policy lets the asker have
 	blocks  []dag.Block        // to be committed
 	records []store.Record     // the same
 }
@@ -65,6 +67,9 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 	}
 	executor, err := executors.For(e.r.Task.ABI)
 	if err != nil {
+		return e.explain(ctx, err)
+	}
+	if e.grant, err = e.node.allow(e.asker, e.r.Task, e.r.Limits); err != nil {
 		return e.explain(ctx, err)
 	}
 	asked := e.node.clock()
@@ -169,7 +174,7 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 	env := runtime.Env{
 		Blocks: seen, Scratch: scratch,
 		Stdout: p.writer(w.Stdout), Stderr: p.writer(w.Stderr), Progress: w.Progress,
-		Trusted: e.r.Trusted,
+		Trusted: e.r.Trusted, Network: e.grant.Network,
 	}
 	if err := e.prepare(ctx, x, env); err != nil {
 		return runtime.Result{}, began, e.explain(ctx, err)

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"path/filepath"
 	goruntime "runtime"
 	"sync"
 	"sync/atomic"
@@ -33,7 +34,8 @@ type Config struct {
 	Network   *NetworkConfig        // makes it a peer while it serves; nil: it is none
 	Figures   prometheus.Registerer // of what the node counts; nil: nothing is counted
 	Ready     func()                // called once Serve takes jobs; nil: nobody waits for it
-	Executors runtime.Executors     // nil: runtime/wasm, made at the first run. The caller closes its own
+	Plugins   []string              // absolute folders in which plugins are looked for, behind the repo's own
+	Executors runtime.Executors     // nil: runtime/wasm and plugins, made at the first run. The caller closes its own
 }
 
 // Node is a repo that this process owns, with the means to run jobs over it. It meets
@@ -64,6 +66,8 @@ type Node struct {
 		published *exchange.Published // the same
 	}
 
+	pluginDirs []string
+
 	mu             sync.Mutex
 	places         *semaphore.Weighted // nil: not made yet. For runs that execute; first come, first served
 	executors      runtime.Executors   // nil: not made yet
@@ -82,6 +86,7 @@ var (
 	_ api.Trust    = (*Node)(nil)
 	_ api.Identity = (*Node)(nil)
 	_ api.Storage  = (*Node)(nil)
+	_ api.Plugins  = (*Node)(nil)
 )
 
 // Open opens the repo for this process alone. The error wraps store.ErrLocked when
@@ -100,8 +105,9 @@ func Open(cfg Config) (*Node, error) {
 	n := &Node{
 		store: s, log: cfg.Log, clock: cfg.Clock,
 		version: cfg.Version, compiler: cfg.Compiler, self: self{store: s},
-		history:   newHistory(s, cfg.Clock, cfg.Log),
-		executors: cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace),
+		history:    newHistory(s, cfg.Clock, cfg.Log),
+		pluginDirs: append([]string{filepath.Join(s.Dir(), "plugins")}, cfg.Plugins...),
+		executors:  cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace),
 		coverage: newCoverage(s, cfg.Clock), network: cfg.Network, ready: cfg.Ready,
 	}
 	if n.figures, err = newFigures(cfg.Figures, n); err != nil {
@@ -145,7 +151,7 @@ func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
 	}
 	if n.executors == nil {
 		var err error
-		if n.executors, n.closeExecutors, err = makeExecutors(ctx, n.store.CacheDir(), n.compiler, n.log); err != nil {
+		if n.executors, n.closeExecutors, err = n.makeExecutors(ctx); err != nil {
 			return nil, err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/market"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/request"
+	"github.com/ipfs-liftoff/liftoff/runtime"
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
@@ -59,6 +60,9 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 	if bid := scheduler.Offer(r.Signed, w, s, scheduler.Locality{}); bid.Refuses() {
 		return bid
 	}
+	if _, err := p.w.node.allow(p.w.asker(from), r.Work, r.Signed.Limits.OrDefault()); err != nil {
+		return scheduler.Refuse(job.RefusePolicy, err.Error())
+	}
 	l, err := p.w.locality(ctx, w, r.Work, p.w.rtt(from))
 	if err != nil {
 		p.w.node.log.Warn("what is held of a job cannot be measured", "error", err)
@@ -88,6 +92,21 @@ func (w *network) state(j job.Job, ceiling job.Limits) scheduler.State {
 	return scheduler.State{
 		Capacity: c, Load: w.book.load(j.Limits.OrDefault().Pages * pageSize), Disk: w.quota.room(), Closing: w.closing.Load(),
 	}
+}
+
+// asker is a peer as the policy of executors sees it.
+func (w *network) asker(from peer.ID) runtime.Requester {
+	did, err := host.DIDOf(from)
+	if err != nil {
+		return runtime.Requester{Role: runtime.Stranger}
+	}
+	switch w.peer.Relation(from) {
+	case host.Member, host.Oneself:
+		return runtime.Requester{DID: did, Role: runtime.Member}
+	case host.Listed:
+		return runtime.Requester{DID: did, Role: runtime.Listed}
+	}
+	return runtime.Requester{DID: did, Role: runtime.Stranger}
 }
 
 // ceiling is the most that a peer may ask for.

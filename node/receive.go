@@ -159,8 +159,12 @@ func disagreement(j *api.Job) error {
 	}
 }
 
-// refused returns why the module of a request cannot run here, or nil.
+// refused returns why the module of a request can run nowhere, or nil. What is for a
+// plugin is for each peer's own to judge.
 func (n *Node) refused(ctx context.Context, executors runtime.Executors, r api.Request, bs dag.Blocks) error {
+	if job.Foreign(r.Task.ABI) {
+		return nil
+	}
 	var refused *runtime.RefusedError
 	x, err := executors.For(r.Task.ABI)
 	if err == nil {

@@ -36,6 +36,7 @@ type Session struct {
 	Fence      api.Fence
 	Publishing api.Publishing
 	Storage    api.Storage
+	Plugins    api.Plugins
 	Owner      bool // this process owns the repo
 
 	node  *Node              // nil: another process's
@@ -101,7 +102,7 @@ func newSession(g api.Guest, blocks dag.Blocks, leave func(context.Context) erro
 	stay, abort := context.WithCancel(context.Background())
 	return &Session{
 		Blocks: blocks, Data: g, Pins: g, Upkeep: g, Jobs: g,
-		Receipts: g, Cache: g, Trust: g, Identity: g, Peers: g, Fence: g, Publishing: g, Storage: g,
+		Receipts: g, Cache: g, Trust: g, Identity: g, Peers: g, Fence: g, Publishing: g, Storage: g, Plugins: g,
 		stay: stay, abort: abort, leave: leave,
 	}
 }

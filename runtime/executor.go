@@ -54,6 +54,9 @@ type Env struct {
 	// Trusted says that the module is this machine's owner's own: it may be compiled in
 	// this process.
 	Trusted bool
+	// Network says that this machine's owner lets the guest reach the network, where its
+	// engine can. Guests of WebAssembly never do.
+	Network bool
 }
 
 // Result is what a run came to.
@@ -89,14 +92,32 @@ func Refusef(format string, a ...any) error { return &RefusedError{fmt.Sprintf(f
 // Executors finds the executor of a Task by its ABI.
 type Executors []Executor
 
-// For returns the executor that runs abi, or a *RefusedError.
+// Finder is an Executor that stands for others. It looks for the one of an ABI when that is
+// asked for; its own Traits, which name all their ABIs, may take long.
+type Finder interface {
+	// Find returns the executor that runs abi. The error is a *RefusedError when there is
+	// none, and any other when there is one that cannot be used at the moment.
+	Find(abi string) (Executor, error)
+}
+
+// For returns the executor that runs abi, or a *RefusedError; any other error is that of a
+// Finder.
 func (es Executors) For(abi string) (Executor, error) {
+	refused := Refusef("no executor here runs abi %q", abi)
 	for _, e := range es {
+		if f, ok := e.(Finder); ok {
+			x, err := f.Find(abi)
+			if err == nil {
+				return x, nil
+			}
+			refused = err
+			continue
+		}
 		for _, a := range e.Traits().ABIs {
 			if a == abi {
 				return e, nil
 			}
 		}
 	}
-	return nil, Refusef("no executor here runs abi %q", abi)
+	return nil, refused
 }

@@ -142,7 +142,7 @@ func (p *process) join(c *cli.Context) (*node.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler, Quota: quota})
+	return node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler, Quota: quota, Plugins: p.pluginDirs()})
 }
 
 // readToken returns a token, which may be said as @FILE.

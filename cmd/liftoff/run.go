@@ -69,6 +69,11 @@ inputs. Then a line on stderr tells each change of its state. A peer that is los
 replaced; what a guest does wrong is final. --where, --need and --prefer choose; --detach
 leaves the job to the liftoff serve on this repo: see liftoff job.
 
+A module NAME://MODULE is for the plugin NAME, see liftoff plugins. docker://IMAGE runs
+a container image, named by a reference, with or without a digest, or by the path or the
+CID of an OCI archive. It finds its inputs in /in/NAME and leaves its output in /out; it
+has no network, and is always --nondet. Its fuel is nanoseconds of processor time.
+
 A task file (-f) is YAML or JSON with the keys module, inputs, args, env, stdin, nondet,
 fuel, memory, max-output, timeout, keep, labels, output, car, where, need, prefer,
 replicas and publish, which mean what the flags mean. Flags replace them; --input, --env,

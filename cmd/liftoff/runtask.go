@@ -40,7 +40,12 @@ func (b *taskBuilder) build(ctx context.Context, spec runSpec) (job.Task, error)
 	if spec.Nondet {
 		t.Det, t.Nonce = job.DetNone, newNonce()
 	}
-	if err := b.module(ctx, spec.Module, &t); err != nil {
+	if abi, ref, ok := foreign(spec.Module); ok {
+		err = b.foreignModule(ctx, abi, ref, &t)
+	} else {
+		err = b.module(ctx, spec.Module, &t)
+	}
+	if err != nil {
 		return job.Task{}, err
 	}
 	for _, in := range inputs {

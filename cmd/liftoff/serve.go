@@ -98,7 +98,7 @@ func (p *process) newDaemon(dir string, s settings) (*daemon, error) {
 	}
 	var once sync.Once
 	d.config = node.Config{
-		Dir: dir, Version: versionName(), Compiler: compiler, Log: d.log, Grace: d.grace,
+		Dir: dir, Version: versionName(), Compiler: compiler, Plugins: p.pluginDirs(), Log: d.log, Grace: d.grace,
 		Network: network, Figures: d.registry, Ready: func() { once.Do(func() { close(d.ready) }) },
 	}
 	return d, nil

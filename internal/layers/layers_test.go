@@ -25,6 +25,7 @@ var floors = map[string]int{
 	"runtime/wasm":        4,
 	"runtime/plugin":      4,
 	"runtime/docker":      4,
+	"runtime/plugin/wire": 3,
 	"scheduler":           3,
 	"runtime":             3,
 	"runtime/runtimetest": 3,
@@ -56,6 +57,7 @@ var nested = map[string]string{
 	"host/smallfile":      "host",
 	"host/store/segment":  "host/store",
 	"runtime/runtimetest": "runtime",
+	"runtime/plugin/wire": "runtime/plugin",
 	"abi/go":              "abi",
 }
 
@@ -282,5 +284,46 @@ func TestSourcesAreRead(t *testing.T) {
 	}
 	if len(sources(t)["job"]) == 0 {
 		t.Error("the package job was not found")
+	}
+}
+
+// apart lists packages that a program does not link, however far away.
+var apart = map[string][]string{
+	"cmd/liftoff": {"runtime/docker", "runtime/docker/dockertest", "runtime/runtimetest", "internal/e2e"},
+}
+
+// TestApart follows the imports of programs: the plugin docker adds nothing to liftoff.
+func TestApart(t *testing.T) {
+	pkgs := sources(t)
+	for program, others := range apart {
+		linked := map[string]bool{}
+		link(pkgs, program, linked)
+		if !linked["node"] && program == "cmd/liftoff" {
+			t.Errorf("%s does not link node: the imports are not followed", program)
+		}
+		for _, other := range others {
+			if linked[other] {
+				t.Errorf("%s links %s", program, other)
+			}
+		}
+	}
+	linked := map[string]bool{}
+	if link(pkgs, "cmd/liftoff-executor-docker", linked); !linked["runtime/docker"] {
+		t.Error("the plugin docker does not link runtime/docker: the imports are not followed")
+	}
+}
+
+// link adds pkg and what it imports of the module.
+func link(pkgs map[string][]file, pkg string, linked map[string]bool) {
+	if linked[pkg] {
+		return
+	}
+	linked[pkg] = true
+	for _, f := range pkgs[pkg] {
+		for _, spec := range f.ast.Imports {
+			if imp, err := strconv.Unquote(spec.Path.Value); err == nil && strings.HasPrefix(imp, module+"/") {
+				link(pkgs, strings.TrimPrefix(imp, module+"/"), linked)
+			}
+		}
 	}
 }

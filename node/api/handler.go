@@ -29,6 +29,7 @@ type Guest interface {
 	Fence
 	Publishing
 	Storage
+	Plugins
 	Close() error
 }
 
@@ -131,6 +132,8 @@ func (h *Handler) calls() map[string]call {
 		"DELETE /v1/sources":        detachSource,
 		"POST /v1/migrate":          migrate,
 		"POST /v1/coverage/{cid}":   cover,
+		"GET /v1/plugins":           listPlugins,
+		"POST /v1/images":           resolveImage,
 	}
 }
 

@@ -195,6 +195,17 @@ func (m *memory) Trusted(context.Context) ([]TrustedKey, error) { return m.trust
 
 func (m *memory) Identity(context.Context) (ID, error) { return ID{"12D3", "did:key:z"}, nil }
 
+func (m *memory) Plugins(context.Context) ([]Plugin, error) {
+	return []Plugin{{Name: "docker", Program: "/bin/p", Version: "1", ABIs: []string{"docker"}}, {Name: "b", Problem: "broken"}}, nil
+}
+
+func (m *memory) ResolveImage(_ context.Context, name, ref string) ([]byte, error) {
+	if name != "docker" {
+		return nil, Errorf(CodeRefused, "no plugin %s", name)
+	}
+	return []byte(ref), nil
+}
+
 func (m *memory) Close() error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

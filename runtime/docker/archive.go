@@ -1,0 +1,239 @@
+package docker
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"path"
+	goruntime "runtime"
+	"strings"
+
+	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
+)
+
+// Bounds of an image that comes as blocks.
+const (
+	maxJSON   = 4 << 20 // bytes of an index, a manifest or a configuration
+	maxLayers = 256
+	maxNested = 4 // indexes in indexes
+)
+
+// part is a file of an archive.
+type part struct {
+	name   string
+	digest string // "sha256:…", or "" where nothing says what it should be
+}
+
+// contents is what an archive says of its image: the parts that the engine needs.
+type contents struct {
+	config part
+	layers []part
+}
+
+// readContents finds the image of this machine's kind in an archive: an OCI image layout,
+// or what `docker save` wrote before it was one. Errors blame the archive.
+func readContents(l layout) (contents, error) {
+	if l.has("index.json") {
+		return readIndex(l, part{name: "index.json"}, 0)
+	}
+	if l.has("manifest.json") {
+		return readSaved(l)
+	}
+	return contents{}, wire.Refusef("the module is no OCI archive: it has neither index.json nor manifest.json")
+}
+
+type descriptor struct {
+	MediaType string `json:"mediaType"`
+	Digest    string `json:"digest"`
+	Platform  *struct {
+		OS           string `json:"os"`
+		Architecture string `json:"architecture"`
+	} `json:"platform"`
+}
+
+// readIndex follows the manifest for this machine.
+func readIndex(l layout, p part, depth int) (contents, error) {
+	if depth >= maxNested {
+		return contents{}, wire.Refusef("the archive's indexes are nested more than %d deep", maxNested)
+	}
+	var index struct {
+		Manifests []descriptor `json:"manifests"`
+	}
+	if err := readJSON(l, p, &index); err != nil {
+		return contents{}, err
+	}
+	for _, d := range index.Manifests {
+		if len(index.Manifests) > 1 && (d.Platform == nil || d.Platform.OS != "linux" || d.Platform.Architecture != goruntime.GOARCH) {
+			continue
+		}
+		p, err := blob(d.Digest)
+		if err != nil {
+			return contents{}, err
+		}
+		if strings.Contains(d.MediaType, "index") || strings.Contains(d.MediaType, "manifest.list") {
+			return readIndex(l, p, depth+1)
+		}
+		return readManifest(l, p)
+	}
+	return contents{}, wire.Refusef("the archive has no image for linux on %s", goruntime.GOARCH)
+}
+
+func readManifest(l layout, p part) (contents, error) {
+	var m struct {
+		Config descriptor   `json:"config"`
+		Layers []descriptor `json:"layers"`
+	}
+	if err := readJSON(l, p, &m); err != nil {
+		return contents{}, err
+	}
+	config, err := blob(m.Config.Digest)
+	if err != nil {
+		return contents{}, err
+	}
+	if len(m.Layers) > maxLayers {
+		return contents{}, wire.Refusef("the image has %d layers, at most %d", len(m.Layers), maxLayers)
+	}
+	c := contents{config: config}
+	for _, d := range m.Layers {
+		layer, err := blob(d.Digest)
+		if err != nil {
+			return contents{}, err
+		}
+		c.layers = append(c.layers, layer)
+	}
+	return c, nil
+}
+
+// readSaved reads what `docker save` wrote before version 25. The engine compares the layers
+// with the configuration.
+func readSaved(l layout) (contents, error) {
+	var saved []struct {
+		Config string   `json:"Config"`
+		Layers []string `json:"Layers"`
+	}
+	if err := readJSON(l, part{name: "manifest.json"}, &saved); err != nil {
+		return contents{}, err
+	}
+	if len(saved) != 1 || len(saved[0].Layers) > maxLayers {
+		return contents{}, wire.Refusef("the archive has %d images, want one of at most %d layers", len(saved), maxLayers)
+	}
+	c := contents{config: part{name: path.Clean(saved[0].Config)}}
+	for _, name := range saved[0].Layers {
+		c.layers = append(c.layers, part{name: path.Clean(name)})
+	}
+	return c, nil
+}
+
+// blob is the file of a digest in an OCI image layout.
+func blob(digest string) (part, error) {
+	if _, err := digestOf(digest); err != nil {
+		return part{}, err
+	}
+	return part{name: "blobs/sha256/" + strings.TrimPrefix(digest, "sha256:"), digest: digest}, nil
+}
+
+// readJSON reads a small part, and compares it with its digest.
+func readJSON(l layout, p part, v any) error {
+	b, err := readSmall(l, p)
+	if err == nil {
+		if jerr := json.Unmarshal(b, v); jerr != nil {
+			return wire.Refusef("the archive's %s: %v", p.name, jerr)
+		}
+	}
+	return err
+}
+
+func readSmall(l layout, p part) ([]byte, error) {
+	r, n, err := l.open(p.name)
+	if err != nil {
+		return nil, err
+	}
+	defer r.Close()
+	if n > maxJSON {
+		return nil, wire.Refusef("the archive's %s has %d bytes, at most %d", p.name, n, maxJSON)
+	}
+	b, err := io.ReadAll(io.LimitReader(r, maxJSON))
+	if err != nil {
+		return nil, fmt.Errorf("read the archive's %s: %w", p.name, err)
+	}
+	if sum := sha256.Sum256(b); p.digest != "" && p.digest != "sha256:"+hex.EncodeToString(sum[:]) {
+		return nil, wire.Refusef("the archive's %s is not what its name says", p.name)
+	}
+	return b, nil
+}
+
+// checkLayers reads all layers: each is what its digest says, and all of them unpacked have
+// at most limit bytes.
+func checkLayers(ctx context.Context, l layout, layers []part, limit int64) error {
+	for _, p := range layers {
+		n, err := checkLayer(ctx, l, p, limit)
+		if err != nil {
+			return err
+		}
+		limit -= n
+	}
+	return nil
+}
+
+// checkLayer returns the bytes of a layer, unpacked.
+func checkLayer(ctx context.Context, l layout, p part, limit int64) (int64, error) {
+	r, _, err := l.open(p.name)
+	if err != nil {
+		return 0, err
+	}
+	defer r.Close()
+	sum := sha256.New()
+	raw := io.TeeReader(r, sum)
+	var magic [4]byte
+	k, err := io.ReadFull(raw, magic[:])
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
+		return 0, fmt.Errorf("read the archive's %s: %w", p.name, err)
+	}
+	whole := io.MultiReader(bytes.NewReader(magic[:k]), raw)
+	unpacked := whole
+	switch {
+	case bytes.HasPrefix(magic[:k], []byte{0x1f, 0x8b}):
+		z, err := gzip.NewReader(whole)
+		if err != nil {
+			return 0, wire.Refusef("the archive's %s: %v", p.name, err)
+		}
+		unpacked = z
+	case bytes.HasPrefix(magic[:k], []byte{0x28, 0xb5, 0x2f, 0xfd}), bytes.HasPrefix(magic[:k], []byte("BZh")), bytes.HasPrefix(magic[:k], []byte("\xfd7zX")):
+		return 0, wire.Refusef("the archive's %s is packed in a way that is not read here: tar and gzip are", p.name)
+	}
+	n, err := io.Copy(io.Discard, io.LimitReader(cancelled{ctx, unpacked}, limit+1))
+	switch {
+	case ctx.Err() != nil:
+		return 0, context.Cause(ctx)
+	case err != nil:
+		return 0, wire.Refusef("the archive's %s: %v", p.name, err)
+	case n > limit:
+		return 0, wire.Refusef("the image is too large: unpacked, it has more bytes than this peer takes")
+	}
+	if _, err := io.Copy(io.Discard, whole); err != nil { // what stands behind the packed part
+		return 0, fmt.Errorf("read the archive's %s: %w", p.name, err)
+	}
+	if p.digest != "" && p.digest != "sha256:"+hex.EncodeToString(sum.Sum(nil)) {
+		return 0, wire.Refusef("the archive's %s is not what its name says", p.name)
+	}
+	return n, nil
+}
+
+// cancelled is a reader that ends with ctx.
+type cancelled struct {
+	ctx context.Context
+	r   io.Reader
+}
+
+func (c cancelled) Read(p []byte) (int, error) {
+	if c.ctx.Err() != nil {
+		return 0, context.Cause(c.ctx)
+	}
+	return c.r.Read(p)
+}

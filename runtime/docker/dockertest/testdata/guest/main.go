@@ -1,0 +1,15 @@
+// Command guest is the program of the images that tests run.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest/guest"
+)
+
+func main() {
+	os.Exit(guest.Act(context.Background(), guest.World{
+		Root: "/", Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
+	}))
+}

@@ -1,0 +1,248 @@
+// Package plugin runs Tasks in programs of their own: an [Executor] is a program named
+// liftoff-executor-NAME, started when it is first needed and spoken to as package wire
+// says. A [Set] finds such programs.
+//
+// One rule: what the program does wrong is an error of one run. It may crash, hang, flood
+// or lie; every answer is bounded before it is read and checked before it is believed, and
+// the node reads its inputs and stores its output itself. The program never sees blocks:
+// it gets folders with files.
+package plugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
+)
+
+// Config says how programs are run. Its zero fields are the defaults.
+type Config struct {
+	Owner string   // who starts plugins, 16 hex digits: what one owner leaves behind, its next plugin removes
+	Env   []string // of the programs, "K=V"; nil: this process's
+	// Folder makes an empty private folder, for a socket; nil: one below the system's
+	// temporary folder.
+	Folder   func() (path string, remove func() error, err error)
+	Start    time.Duration // how long a program may take until it has answered; 10 seconds
+	Answer   time.Duration // how long a check may take; 1 minute
+	Resolve  time.Duration // how long a reference may take to be resolved; 10 minutes
+	Grace    time.Duration // how long a cancelled run, or a program that is to end, may take; 2 seconds
+	MaxInput uint64        // bytes of a run's inputs and module together; 64 GiB
+	MaxFiles int           // files of them, and of an output; 1,000,000
+	Log      *slog.Logger  // nil: nothing is logged
+}
+
+func (c Config) orDefault() Config {
+	for _, d := range []struct {
+		have *time.Duration
+		def  time.Duration
+	}{{&c.Start, 10 * time.Second}, {&c.Answer, time.Minute}, {&c.Resolve, 10 * time.Minute}, {&c.Grace, 2 * time.Second}} {
+		if *d.have == 0 {
+			*d.have = d.def
+		}
+	}
+	if c.MaxInput == 0 {
+		c.MaxInput = 64 << 30
+	}
+	if c.MaxFiles == 0 {
+		c.MaxFiles = 1_000_000
+	}
+	if c.Folder == nil {
+		c.Folder = temporaryFolder
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return c
+}
+
+// Executor is a plugin. Its program is started at the first call that needs it, and again
+// after it has died.
+type Executor struct {
+	name    string
+	program string // absolute path
+	cfg     Config
+
+	mu      sync.Mutex // held while the program is started
+	process *process   // nil: not running
+	traits  runtime.Traits
+	closed  bool
+}
+
+var _ runtime.Executor = (*Executor)(nil)
+
+// New makes the executor of the program at an absolute path. It starts nothing.
+func New(name, program string, cfg Config) *Executor {
+	return &Executor{name: name, program: program, cfg: cfg.orDefault()}
+}
+
+// UnavailableError says why a plugin was not taken.
+type UnavailableError struct {
+	Name string
+	Err  error
+}
+
+func (e *UnavailableError) Error() string { return fmt.Sprintf("plugin %s: %v", e.Name, e.Err) }
+func (e *UnavailableError) Unwrap() error { return e.Err }
+
+// Traits implements runtime.Executor. They name no ABI if the program does not answer:
+// see Probe.
+func (e *Executor) Traits() runtime.Traits {
+	t, err := e.Probe(context.Background())
+	if err != nil {
+		return runtime.Traits{Engine: e.name}
+	}
+	return t
+}
+
+// Probe starts the program if it is not running, and returns what it says of itself, or
+// an *UnavailableError.
+func (e *Executor) Probe(ctx context.Context) (runtime.Traits, error) {
+	_, err := e.running(ctx)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.traits, err
+}
+
+// running returns the process, which it starts if there is none.
+func (e *Executor) running(ctx context.Context) (*process, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case ctx.Err() != nil:
+		return nil, context.Cause(ctx)
+	case e.closed:
+		return nil, &UnavailableError{e.name, errors.New("it is closed")}
+	case e.process != nil && e.process.usable():
+		return e.process, nil
+	case e.process != nil:
+		e.process.stop(e.cfg.Grace)
+		e.process = nil
+	}
+	p, err := start(e.program, e.cfg)
+	if err != nil {
+		return nil, &UnavailableError{e.name, err}
+	}
+	t, err := p.handshake(ctx, e.name)
+	if err != nil {
+		p.stop(0)
+		return nil, &UnavailableError{e.name, err}
+	}
+	e.process, e.traits = p, t
+	return p, nil
+}
+
+// handshake asks for the traits and checks them.
+func (p *process) handshake(ctx context.Context, name string) (runtime.Traits, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Start, fmt.Errorf("it did not answer within %v", p.cfg.Start))
+	defer cancel()
+	var t wire.Traits
+	if err := p.get(ctx, wire.PathTraits, &t); err != nil {
+		return runtime.Traits{}, p.explain(err)
+	}
+	switch {
+	case t.Protocol != wire.Version:
+		return runtime.Traits{}, fmt.Errorf("it speaks protocol %d, and this liftoff %d: update the older of them", t.Protocol, wire.Version)
+	case t.Engine != name:
+		return runtime.Traits{}, fmt.Errorf("it says that its name is %s", quote(t.Engine))
+	case len(t.ABIs) == 0 || len(t.ABIs) > 16:
+		return runtime.Traits{}, fmt.Errorf("it names %d ABIs, want 1 to 16", len(t.ABIs))
+	case t.Version == "" || len(t.Version) > 128 || quote(t.Version) != `"`+t.Version+`"`:
+		return runtime.Traits{}, fmt.Errorf("its version is %s", quote(t.Version))
+	case t.Problem != "":
+		return runtime.Traits{}, errors.New(clean(t.Problem))
+	}
+	for _, abi := range t.ABIs {
+		if !job.Foreign(abi) {
+			return runtime.Traits{}, fmt.Errorf("it wants to run ABI %s, which is no plugin's", quote(abi))
+		}
+	}
+	return runtime.Traits{Engine: t.Engine, Version: t.Version, ABIs: t.ABIs}, nil
+}
+
+// Check implements runtime.Executor.
+func (e *Executor) Check(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) error {
+	_, _, err := e.check(ctx, t, env)
+	return err
+}
+
+// check asks the program whether it could run t, and says whether it needs the module.
+func (e *Executor) check(ctx context.Context, t job.Task, env runtime.Env) (wire.Task, bool, error) {
+	if err := t.Validate(); err != nil {
+		return wire.Task{}, false, err
+	}
+	p, err := e.running(ctx)
+	if err != nil {
+		return wire.Task{}, false, err
+	}
+	if !slices.Contains(e.Traits().ABIs, t.ABI) {
+		return wire.Task{}, false, runtime.Refusef("plugin %s does not run abi %q", e.name, t.ABI)
+	}
+	wt, err := wireTask(ctx, env.Blocks, t)
+	if err != nil {
+		return wire.Task{}, false, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.Answer, fmt.Errorf("plugin %s did not answer within %v", e.name, e.cfg.Answer))
+	defer cancel()
+	var c wire.Checked
+	if err := p.post(ctx, wire.PathCheck, wt, &c); err != nil {
+		return wire.Task{}, false, e.failed(ctx, p, "check", err)
+	}
+	if c.Refused != "" {
+		return wire.Task{}, false, runtime.Refusef("%s", clean(c.Refused))
+	}
+	return wt, c.NeedModule, nil
+}
+
+// Resolve asks what ref names now. A *runtime.RefusedError says that it names nothing.
+func (e *Executor) Resolve(ctx context.Context, ref string) (job.Image, error) {
+	p, err := e.running(ctx)
+	if err != nil {
+		return job.Image{}, err
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.Resolve, fmt.Errorf("plugin %s did not answer within %v", e.name, e.cfg.Resolve))
+	defer cancel()
+	var r wire.Resolved
+	if err := p.post(ctx, wire.PathResolve, wire.Resolve{Ref: ref}, &r); err != nil {
+		return job.Image{}, e.failed(ctx, p, "resolve a reference", err)
+	}
+	if r.Refused != "" {
+		return job.Image{}, runtime.Refusef("%s", clean(r.Refused))
+	}
+	i := job.Image{Ref: ref, Digest: r.Digest}
+	if err := i.Validate(); err != nil {
+		return job.Image{}, fmt.Errorf("plugin %s: %w", e.name, err)
+	}
+	return i, nil
+}
+
+// failed says what went wrong in a call: the caller's end, or the program's fault.
+func (e *Executor) failed(ctx context.Context, p *process, doing string, err error) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return fmt.Errorf("plugin %s: %s: %w", e.name, doing, p.explain(err))
+}
+
+// Close ends the program. Runs under way end with an error.
+func (e *Executor) Close() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.closed = true
+	if e.process != nil {
+		e.process.stop(e.cfg.Grace)
+		e.process = nil
+	}
+	return nil
+}
+
+// cidText is how a CID is told to a program.
+func cidText(c cid.Cid) string { return job.V1(c).String() }

@@ -1,0 +1,126 @@
+package runtime
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+const ann = "did:key:z6MkhaXgBZDvotDkL5257faiztiGiC2QtKLGpbnnEGta2doK"
+
+func TestDefaultPolicy(t *testing.T) {
+	var p Policy
+	for _, c := range []struct {
+		role Role
+		abi  string
+		ok   bool
+	}{
+		{Owner, job.ABIWASI, true},
+		{Owner, job.ABIDocker, true},
+		{Owner, "x_sql", true},
+		{Member, job.ABIWASI, true},
+		{Member, job.ABILiftoff, true},
+		{Member, job.ABIDocker, false},
+		{Member, "x_sql", false},
+		{Listed, job.ABIWASI, true},
+		{Listed, job.ABIDocker, false},
+		{Stranger, job.ABIWASI, true},
+		{Stranger, job.ABIDocker, false},
+		{"", job.ABIDocker, false},
+	} {
+		g, err := p.Check(Requester{ann, c.role}, c.abi, job.Limits{})
+		var denied *DeniedError
+		if (err == nil) != c.ok || err != nil && !errors.As(err, &denied) || g.Network {
+			t.Errorf("%s for %q: %+v, %v", c.abi, c.role, g, err)
+		}
+		if p.Allows(Requester{ann, c.role}, c.abi) != c.ok {
+			t.Errorf("%s for %q is allowed: %v", c.abi, c.role, !c.ok)
+		}
+	}
+}
+
+func TestPolicy(t *testing.T) {
+	p, err := ParsePolicy([]byte(`{"rules": [
+		{"who": ["` + ann + `"], "engines": ["docker"], "ceiling": {"Pages": 100, "Fuel": 1000}, "network": true},
+		{"who": ["open"], "engines": ["*"], "deny": true},
+		{"who": ["member", "listed"], "engines": ["x_sql", "wasm"], "ceiling": {"Log": 10}}
+	]}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	small := job.Limits{Fuel: 1000, Pages: 100, Log: 10}
+	for _, c := range []struct {
+		who  Requester
+		abi  string
+		lim  job.Limits
+		says string // "": allowed
+	}{
+		{Requester{ann, Member}, job.ABIDocker, small, ""},
+		{Requester{ann, Stranger}, job.ABIDocker, small, ""},
+		{Requester{ann, Member}, job.ABIDocker, job.Limits{Fuel: 1000, Pages: 101}, "allows 100 pages of memory, and 101"},
+		{Requester{ann, Member}, job.ABIDocker, job.Limits{}, "fuel"}, // the defaults are more
+		{Requester{"did:key:other", Member}, job.ABIDocker, small, "does not run docker for members of its fence"},
+		{Requester{"did:key:other", Listed}, "x_sql", small, ""},
+		{Requester{"did:key:other", Listed}, job.ABIWASI, job.Limits{Log: 11}, "stdout"},
+		{Requester{"did:key:other", Stranger}, job.ABIWASI, small, "does not run wasm"},
+		{Requester{"", Owner}, job.ABIDocker, job.Limits{}, ""},
+	} {
+		g, err := p.Check(c.who, c.abi, c.lim)
+		switch {
+		case c.says == "" && err != nil:
+			t.Errorf("%v, %s: %v", c.who, c.abi, err)
+		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
+			t.Errorf("%v, %s: error %v, want one that says %q", c.who, c.abi, err, c.says)
+		}
+		if want := err == nil && c.who.DID == ann; g.Network != want {
+			t.Errorf("%v, %s: network %v", c.who, c.abi, g.Network)
+		}
+	}
+}
+
+func TestParsePolicy(t *testing.T) {
+	for text, says := range map[string]string{
+		``:                   "EOF",
+		`{"rule": []}`:       "unknown field",
+		`{"rules": []} more`: "follows",
+		`{"rules": [{"who": [], "engines": ["*"]}]}`:                                           "names nobody",
+		`{"rules": [{"who": ["member"]}]}`:                                                     "no engine",
+		`{"rules": [{"who": ["everybody"], "engines": ["*"]}]}`:                                "rule 1",
+		`{"rules": [{"who": ["did:key:x"], "engines": ["*"]}]}`:                                "did:key",
+		`{"rules": [{"who": ["open"], "engines": ["dockers"]}]}`:                               "no engine",
+		`{"rules": [{"who": ["open"], "engines": ["docker"], "deny": true, "network": true}]}`: "denies and allows",
+		`{"rules": [{"who": ["open"], "engines": ["docker"], "ceiling": {"Pages": -1}}]}`:      "policy",
+		`{"rules": [` + strings.Repeat(`{"who":["open"],"engines":["*"]},`, 10_000) + `{}]}`:   "at most",
+	} {
+		if _, err := ParsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), says) {
+			t.Errorf("%.80s: error %v, want one that says %q", text, err, says)
+		}
+	}
+}
+
+// TestPolicyIsMonotone shows that asking for less is never refused where more is allowed.
+func TestPolicyIsMonotone(t *testing.T) {
+	limits := rapid.Custom(func(t *rapid.T) job.Limits {
+		n := rapid.Uint64Range(1, 5)
+		return job.Limits{Fuel: n.Draw(t, "fuel"), Pages: n.Draw(t, "pages"), Out: n.Draw(t, "out"), Tmp: n.Draw(t, "tmp"), Log: n.Draw(t, "log")}
+	})
+	rapid.Check(t, func(t *rapid.T) {
+		p := Policy{Rules: []Rule{{Who: []string{"member"}, Engines: []string{"docker"}, Ceiling: limits.Draw(t, "ceiling")}}}
+		more, less := limits.Draw(t, "more"), limits.Draw(t, "less")
+		less = job.Limits{
+			Fuel: min(less.Fuel, more.Fuel), Pages: min(less.Pages, more.Pages), Out: min(less.Out, more.Out),
+			Tmp: min(less.Tmp, more.Tmp), Log: min(less.Log, more.Log),
+		}
+		who := Requester{Role: Member}
+		if _, err := p.Check(who, job.ABIDocker, more); err != nil {
+			return
+		}
+		if _, err := p.Check(who, job.ABIDocker, less); err != nil {
+			t.Errorf("%+v is allowed and %+v is not: %v", more, less, err)
+		}
+	})
+}
