@@ -124,6 +124,7 @@ func TestOffline(t *testing.T) {
 		"self":    second(s.Peers.Self(t.Context())),
 		"connect": second(s.Peers.Connect(t.Context(), "/ip4/127.0.0.1/tcp/1")),
 		"invite":  second(s.Fence.Invite(t.Context(), api.Invitation{})),
+		"need":    second(s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello"), Need: map[string]string{"gpu": "yes"}}, api.Watch{})),
 		"network": second(s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello"), Where: api.WhereNetwork}, api.Watch{})),
 	} {
 		if codeOf(err) != api.CodeUsage {
@@ -133,6 +134,9 @@ func TestOffline(t *testing.T) {
 	}
 	if _, err := s.Fence.Fence(t.Context()); codeOf(err) != api.CodeMissing {
 		t.Errorf("no fence: %v", err)
+	}
+	if _, err := s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello"), Replicas: 17}, api.Watch{}); codeOf(err) != api.CodeUsage {
+		t.Errorf("17 replicas: %v", err)
 	}
 	nowhere := dag.NewBlock(cid.Raw, []byte("nowhere")).CID()
 	_, err := s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "read", nowhere)}, api.Watch{})

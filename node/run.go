@@ -167,6 +167,10 @@ func check(r api.Request) (dag.Block, error) {
 		return dag.Block{}, api.Errorf(api.CodeUsage, "a memory limit of %d pages, at most %d", r.Limits.Pages, job.MaxPages)
 	case len(r.Labels) > maxLabels:
 		return dag.Block{}, api.Errorf(api.CodeUsage, "%d labels, at most %d", len(r.Labels), maxLabels)
+	case r.Replicas < 0 || r.Replicas > api.MaxReplicas:
+		return dag.Block{}, api.Errorf(api.CodeUsage, "%d replicas, at most %d", r.Replicas, api.MaxReplicas)
+	case r.Replicas > 1 && r.Task.Det == job.DetNone:
+		return dag.Block{}, api.Errorf(api.CodeUsage, "two runs of a %s task may differ: its replicas cannot be compared", job.DetNone)
 	case len(r.Local) > maxLocal:
 		return dag.Block{}, api.Errorf(api.CodeUsage, "%d local roots, at most %d", len(r.Local), maxLocal)
 	}

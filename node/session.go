@@ -6,6 +6,12 @@
 // The owner serves the API on a socket in the repo until the processes attached to it
 // are gone, and keeps all state that is not on disk; an attached process keeps none,
 // so the end of either leaves the repo as whole as it was.
+//
+// [Node.Serve] makes an owner that stays. With a [NetworkConfig] it plays two roles in
+// the market: as a requester (errand.go, receive.go, node/request) it finds out where a
+// job of its own runs best, as a provider (provide.go, award.go) it prices and runs those
+// of others. Both use one evaluation of a Task (evaluate.go) and one book of slots
+// (book.go).
 package node
 
 import (

@@ -21,7 +21,8 @@ func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) 
 	if err != nil {
 		return nil, none, apiError(ctx, err)
 	}
-	if r.Where == api.WhereLocal && r.Replicas <= 1 || r.Where == api.WhereBest && r.Replicas <= 1 && !lacks {
+	anywhere := r.Where == api.WhereBest && r.Replicas <= 1 && len(r.Need) == 0 // here, too
+	if r.Where == api.WhereLocal && r.Replicas <= 1 || anywhere && !lacks {
 		return nil, none, nil
 	}
 	f, err := n.fence()
@@ -29,7 +30,7 @@ func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) 
 		return nil, none, apiError(ctx, err)
 	}
 	if f.ID() == "" {
-		if r.Where == api.WhereBest && r.Replicas <= 1 {
+		if anywhere {
 			return nil, none, nil // the run will say what is missing
 		}
 		return nil, none, offline()
@@ -43,7 +44,11 @@ func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) 
 			n.log.Warn("the network was not left well", "error", err)
 		}
 	}
-	x.event(api.Event{Kind: api.EventNote, Text: "joins its fence for this job: not all of its inputs are here"})
+	why := "not all of its inputs are here"
+	if !anywhere {
+		why = "it shall run elsewhere"
+	}
+	x.event(api.Event{Kind: api.EventNote, Text: "joins its fence for this job: " + why})
 	w.awaitPeers(ctx, visitTime)
 	return w, leave, nil
 }
