@@ -64,7 +64,7 @@ lint:
 	$(GO) run $(STATICCHECK) ./...
 
 soak: build ## hours of kills and fuzzing; SOAK_KILLS, SOAK_MODULES and FUZZTIME bound it
-	LIFTOFF_KILLS=$(SOAK_KILLS) $(GO) test -count=1 -timeout 6h -run 'Kill' -v ./host/store ./internal/e2e
+	LIFTOFF_KILLS=$(SOAK_KILLS) $(GO) test -count=1 -timeout 6h -run 'Kill|Crashes' -v ./host/store/... ./internal/e2e
 	LIFTOFF_FUZZ_SEED=random LIFTOFF_FUZZ_MODULES=$(SOAK_MODULES) $(GO) test -count=1 -timeout 6h -v -run 'FloatsAgree|RandomModules|MutationsAgree' ./runtime/wasm/meter
 	@$(MAKE) --no-print-directory fuzz
 

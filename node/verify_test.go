@@ -288,13 +288,13 @@ func TestVerifyDamaged(t *testing.T) {
 	outcome := p.envelope(j.Outcome)
 	q.must(q.Close())
 	hurt := 0
-	q.must(filepath.WalkDir(filepath.Join(q.dir, "blocks"), func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+	q.must(filepath.WalkDir(q.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		b, err := os.ReadFile(path)
-		if err == nil && bytes.HasPrefix(b, outcome) {
-			b[len(outcome)/2] ^= 1
+		if at := bytes.Index(b, outcome); err == nil && at >= 0 {
+			b[at+len(outcome)/2] ^= 1
 			hurt++
 			q.must(os.Chmod(path, 0o600))
 			err = os.WriteFile(path, b, 0o600)

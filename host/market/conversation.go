@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/network"
 
 	"github.com/ipfs-liftoff/liftoff/job"
 )
@@ -196,11 +197,15 @@ func (c *Conversation) Close(why Why) (err error) {
 
 func (c *Conversation) close(why Why) error {
 	err := c.w.send(&closeFrame{string(why)})
+	if errors.Is(err, network.ErrReset) { // the peer has left: there is nobody to tell
+		c.w.s.Reset()
+		return nil
+	}
 	if err != nil {
 		c.w.s.Reset()
 		return fmt.Errorf("close conversation with peer %s: %w", c.w.peer(), err)
 	}
-	if err := c.w.s.Close(); err != nil {
+	if err := c.w.s.Close(); err != nil && !errors.Is(err, network.ErrReset) {
 		return fmt.Errorf("close conversation with peer %s: %w", c.w.peer(), err)
 	}
 	return nil

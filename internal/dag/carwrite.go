@@ -75,8 +75,12 @@ func appendSection(buf []byte, b Block) []byte {
 	return append(append(buf, name...), b.data...)
 }
 
-// firstLeaf is the size of the leaf that a new buffer has room for, in bytes.
-const firstLeaf = 16 << 10
+// firstLeaf is the size of the leaf that a new buffer has room for, and slack what a larger one has beyond
+// its leaf, in bytes.
+const (
+	firstLeaf = 16 << 10
+	slack     = 4 << 10
+)
 
 // leafSection returns the section of block c in buf, or in a larger buffer. The bytes are read to where
 // they go; what stands before them is as long as it is known to be afterwards.
@@ -98,7 +102,7 @@ func leafSection(ctx context.Context, parts PartReader, c cid.Cid, buf []byte) (
 			copy(b, head)
 			return b, nil
 		}
-		buf = make([]byte, room+int(size))
+		buf = make([]byte, room+int(size)+slack) // each use takes a byte or two from the front
 	}
 }
 

@@ -71,6 +71,9 @@ func listSources(w http.ResponseWriter, r *http.Request, g Guest) error {
 }
 
 func attachSource(w http.ResponseWriter, r *http.Request, g Guest) error {
+	if isFar(r) {
+		return Errorf(CodeDenied, "files of the node's machine are attached there, not over TCP")
+	}
 	var a attachment
 	if err := readJSON(w, r, &a); err != nil {
 		return err
