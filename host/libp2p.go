@@ -20,6 +20,7 @@ import (
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
+	"github.com/multiformats/go-multistream"
 	"github.com/pbnjay/memory"
 )
 
@@ -197,6 +198,9 @@ func (g guarded) NewStream(ctx context.Context, id peer.ID, protos ...protocol.I
 	}
 	for _, proto := range protos {
 		if err := g.p.door.admits(id, proto); err != nil {
+			if g.p.door.relation(id) == Data { // so that the caller takes the protocol that it is listed for
+				err = multistream.ErrNotSupported[protocol.ID]{Protos: protos}
+			}
 			return nil, fmt.Errorf("open %s to %s: %w", proto, id, err)
 		}
 	}

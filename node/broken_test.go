@@ -1,8 +1,11 @@
 package node_test
 
 import (
+	"errors"
 	"fmt"
+	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -147,3 +150,63 @@ func TestOffline(t *testing.T) {
 }
 
 func second[T any](_ T, err error) error { return err }
+
+// stuck is a writer that nobody reads from until it is let go.
+type stuck struct {
+	let  chan struct{}
+	once sync.Once
+	hit  chan struct{} // closed at the first write
+}
+
+func (s *stuck) Write(b []byte) (int, error) {
+	s.once.Do(func() { close(s.hit) })
+	<-s.let
+	return len(b), nil
+}
+
+// A user who does not read what a remote job prints does not lose it: the peer is
+// answered all the while, and the job comes to its end.
+func TestSlowReaderKeepsLease(t *testing.T) {
+	g := newGate()
+	f := fleet(t, 2, func(i int, c *node.Config) {
+		c.Executors = runtime.Executors{script{"gate": g.run}}
+		c.Network.Market.Silence = 500 * time.Millisecond
+		c.Network.Placement.Lease = time.Second
+	})
+	mod := put(t, f[0].Session, "module")
+	out := &stuck{let: make(chan struct{}), hit: make(chan struct{})}
+	type ended struct {
+		j   api.Job
+		err error
+	}
+	done := make(chan ended, 1)
+	go func() {
+		j, err := f[0].Jobs.Run(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork}, api.Watch{Stdout: out})
+		done <- ended{j, err}
+	}()
+	<-out.hit
+	time.Sleep(2 * time.Second) // longer than any silence that is allowed
+	close(g.open)
+	time.Sleep(200 * time.Millisecond)
+	close(out.let)
+	if e := <-done; e.err != nil || e.j.Where != f[1].did || e.j.Attempts != 1 {
+		t.Errorf("%+v, %v", e.j, e.err)
+	}
+}
+
+// A writer that fails ends the run, wherever that is, and its error is the run's.
+func TestRemoteWriterFails(t *testing.T) {
+	g := newGate()
+	f := fleet(t, 2, func(i int, c *node.Config) { c.Executors = runtime.Executors{script{"gate": g.run}} })
+	mod := put(t, f[0].Session, "module")
+	r, w := io.Pipe()
+	r.Close()
+	_, err := f[0].Jobs.Run(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork}, api.Watch{Stdout: w})
+	if !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%v", err)
+	}
+	eventually(t, "its slot is free", func() bool {
+		p, err := f[1].Peers.Self(t.Context())
+		return err == nil && p.Capacity.FreeSlots == 2
+	})
+}

@@ -25,6 +25,7 @@ import (
 // needs of the node.
 type errand struct {
 	w      *network
+	paced  *paced // shows an attached client what happens
 	x      *running
 	e      *evaluation // of the job; a run here has its own
 	job    job.Job     // without audience; each attempt has its own nonce
@@ -50,6 +51,12 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 		return err
 	}
 	defer t.over()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if t.paced, err = x.pace(cancel); err != nil {
+		return apiError(ctx, err)
+	}
+	defer t.paced.stop()
 	if err := e.session.Protect(ctx, protected(x.request)...); err != nil {
 		return apiError(ctx, err)
 	}
@@ -58,8 +65,18 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 		return apiError(ctx, err)
 	}
 	if r, ok := t.resume(ctx, run); ok {
-		return t.finish(j, request.Ending{Results: []request.Result{r}})
+		return errors.Join(t.finish(j, request.Ending{Results: []request.Result{r}}), t.paced.end(ctx))
 	}
+	err = t.offer(ctx, run, start, j)
+	if werr := t.paced.end(ctx); werr != nil {
+		return werr // of the client's writer: it is why the rest ended, too
+	}
+	return err
+}
+
+// offer places the job until it is done, or nobody is left who would do it.
+func (t *errand) offer(ctx context.Context, run *request.Run, start scheduler.Start, j *api.Job) error {
+	w, x := t.w, t.x
 	for began := w.node.clock(); ; {
 		ending, err := t.do(ctx, run, start)
 		j.Placement = placement(ending.Record)
@@ -421,8 +438,7 @@ func (t *errand) Event(e api.Event) {
 
 // Output implements request.World.
 func (t *errand) Output() request.Output {
-	w := t.x.output()
-	return request.Output{Stdout: w.Stdout, Stderr: w.Stderr, Progress: w.Progress}
+	return t.paced.output()
 }
 
 // resume takes up a job of a requester that was restarted, at the peer that has it.

@@ -70,6 +70,7 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	x.carried(cancel)
+	defer x.viewers.Wait()
 	defer func() { n.figures.ended(x.look()) }()
 	defer n.history.end(x.id)
 	defer x.session.End()

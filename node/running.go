@@ -30,7 +30,8 @@ type running struct {
 	spool     *spool.Spool
 	timer     *time.Timer // writes the record
 
-	telling sync.Mutex // held while watch.Event is called
+	viewers sync.WaitGroup // who show an attached client what happens
+	telling sync.Mutex     // held while watch.Event is called
 
 	mu      sync.Mutex
 	cancel  context.CancelCauseFunc // nil: it is not carried yet

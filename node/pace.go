@@ -1,0 +1,106 @@
+package node
+
+import (
+	"cmp"
+	"context"
+
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/node/request"
+)
+
+// paced shows an attached client what a job in the market says, at the client's own pace.
+// A client that reads slowly, or not at all, must hold up neither the conversations with
+// peers, whose leases live of being answered, nor the guest: all goes through the spool.
+type paced struct {
+	x        *running
+	progress chan [2]int64 // of capacity one: the latest
+	stop     context.CancelFunc
+	shown    chan error // the end of what is printed
+}
+
+// pace begins to show x. The events go on after end, to the last one. failed is called
+// with the error of one of the client's writers.
+func (x *running) pace(failed context.CancelCauseFunc) (*paced, error) {
+	p := &paced{x: x, progress: make(chan [2]int64, 1), shown: make(chan error, 1)}
+	x.telling.Lock()
+	tell := x.watch.Event
+	x.watch.Event = nil
+	from := 0
+	if events := x.look().Events; len(events) > 0 {
+		from = events[len(events)-1].Seq + 1
+	}
+	x.telling.Unlock()
+	if tell != nil {
+		x.viewers.Go(func() {
+			x.follow(context.Background(), from, func(e api.Event) error { tell(e); return nil }) //nolint:errcheck // it has none
+		})
+	}
+	r, err := x.spool.Open()
+	if err != nil {
+		return nil, err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	p.stop = stop
+	// Neither is waited for: a writer that is stuck ends when its client does.
+	if x.watch.Progress != nil {
+		go p.showProgress(ctx)
+	}
+	go func() {
+		defer r.Close()
+		out, errs := &firstError{w: x.watch.Stdout}, &firstError{w: x.watch.Stderr}
+		r.CopyTo(ctx, out.orNil(), errs.orNil()) //nolint:errcheck // of a writer's error the next line knows
+		err := cmp.Or(out.err, errs.err)
+		p.shown <- err
+		if err != nil {
+			failed(err)
+		}
+	}()
+	return p, nil
+}
+
+func (p *paced) showProgress(ctx context.Context) {
+	for {
+		select {
+		case v := <-p.progress:
+			p.x.watch.Progress(v[0], v[1])
+		case <-ctx.Done():
+			return
+		}
+	}
+}
+
+// output is where the run writes: it never waits.
+func (p *paced) output() request.Output {
+	o := request.Output{Stdout: p.x.spool.Writer(1), Stderr: p.x.spool.Writer(2)}
+	if p.x.watch.Progress != nil {
+		o.Progress = func(done, total int64) {
+			select {
+			case <-p.progress:
+			default:
+			}
+			select {
+			case p.progress <- [2]int64{done, total}:
+			default:
+			}
+		}
+	}
+	return o
+}
+
+// end returns when the client has all that was printed, or ctx ends; the error is that of
+// one of its writers.
+func (p *paced) end(ctx context.Context) error {
+	defer p.stop()
+	p.x.spool.Stop()
+	select {
+	case err := <-p.shown:
+		return err
+	case <-ctx.Done():
+	}
+	select { // it may be why ctx has ended
+	case err := <-p.shown:
+		return err
+	default:
+		return nil
+	}
+}
