@@ -25,6 +25,7 @@ type Job struct {
 	Timeout  int64             // ms that a run may take; 0: the provider's own bound
 	Issued   int64             // ms since 1970
 	Expires  int64             // ms since 1970; bounds replay, at most MaxJobLife after Issued
+	Fresh    bool              // it shall be run, and not answered from a run before
 	Priority int               // -100 to 100, larger first
 	Need     map[string]string // labels that the provider must have
 	Prefer   map[string]string // labels that it had better have
@@ -68,6 +69,7 @@ func (j Job) fields(m datamodel.MapAssembler) {
 	qp.MapEntry(m, "timeout", qp.Int(j.Timeout))
 	qp.MapEntry(m, "iat", qp.Int(j.Issued))
 	qp.MapEntry(m, "exp", qp.Int(j.Expires))
+	qp.MapEntry(m, "fresh", qp.Bool(j.Fresh))
 	qp.MapEntry(m, "prio", qp.Int(int64(j.Priority)))
 	qp.MapEntry(m, "need", stringMap(j.Need))
 	qp.MapEntry(m, "prefer", stringMap(j.Prefer))
@@ -80,7 +82,7 @@ func readJob(r *record) Job {
 		Task: r.link("task"), Limits: r.limits("lim"), Issuer: DID(r.str("iss")), Audience: r.didOrNull("aud"),
 		Replicas: r.small("replicas"), Attempt: r.small("attempt"),
 		TTL: int64(r.uint("ttl")), Timeout: int64(r.uint("timeout")), Issued: int64(r.uint("iat")), Expires: int64(r.uint("exp")),
-		Priority: r.small("prio"), Need: r.strMap("need"), Prefer: r.strMap("prefer"), Proofs: r.links("prf"),
+		Fresh: r.bool("fresh"), Priority: r.small("prio"), Need: r.strMap("need"), Prefer: r.strMap("prefer"), Proofs: r.links("prf"),
 	}
 	if n := r.bytes("nonce"); copy(j.Nonce[:], n) != len(j.Nonce) || len(n) != len(j.Nonce) {
 		r.fail("nonce of %d bytes, want %d", len(n), len(j.Nonce))
@@ -124,6 +126,10 @@ func (j Job) validate() error {
 	}
 	return checkLimits("job", j.Limits)
 }
+
+// Runs reports whether the Job is answered by a run alone: a replica that repeats what it
+// found out before would confirm nothing.
+func (j Job) Runs() bool { return j.Fresh || j.Replicas > 1 }
 
 func checkLimits(what string, l Limits) error {
 	for _, n := range []uint64{l.Fuel, l.Pages, l.Out, l.Tmp, l.Log} {

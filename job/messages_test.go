@@ -26,7 +26,7 @@ var (
 func testJob() Job {
 	return Job{
 		Task: CIDOf([]byte("task")), Audience: otherDID, Replicas: 1, Attempt: 2, TTL: 60_000, Timeout: 1000,
-		Issued: 1_700_000_000_000, Expires: 1_700_000_060_000, Priority: -1,
+		Issued: 1_700_000_000_000, Expires: 1_700_000_060_000, Fresh: true, Priority: -1,
 		Limits: Limits{Fuel: 1e9, Pages: 16384, Out: 1 << 20, Tmp: 0, Log: 1 << 16},
 		Need:   map[string]string{"arch": "amd64"}, Prefer: map[string]string{"zone": "größe"}, Nonce: [16]byte([]byte("0123456789abcdef")),
 	}

@@ -144,7 +144,7 @@ func (x *award) evaluate(ctx context.Context) error {
 	}
 	var j api.Job
 	watch := api.Watch{Stdout: x.spool.Writer(spool.Stdout), Stderr: x.spool.Writer(spool.Stderr), Progress: x.progress(source)}
-	replay, err := e.replay(ctx, watch, &j, x.signed.Replicas)
+	replay, err := e.replay(ctx, watch, &j, x.signed)
 	if err == nil && !replay {
 		err = e.run(ctx, watch, &j)
 	}

@@ -157,7 +157,7 @@ func (w *network) errand(ctx context.Context, x *running, e *evaluation) (*erran
 		job: job.Job{
 			Task: x.task.CID(), Limits: r.Limits.OrDefault(), Replicas: max(1, r.Replicas), Timeout: r.Timeout.Milliseconds(),
 			Issuer: w.self.DID, Issued: now.UnixMilli(), Expires: now.Add(jobLife).UnixMilli(),
-			Priority: r.Priority, Need: r.Need, Prefer: r.Prefer,
+			Fresh: r.NoCache, Priority: r.Priority, Need: r.Need, Prefer: r.Prefer,
 		},
 	}
 	c, err := w.node.coverage.of(ctx, taskRoots(r.Task)...)

@@ -40,8 +40,8 @@ func (e *evaluation) attest(ctx context.Context, j *api.Job, x runtime.Traits, q
 
 // replay answers another's job from what an earlier run here came to. The Receipt says
 // that nothing ran. Of several replicas each is to run.
-func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, replicas int) (bool, error) {
-	if replicas > 1 {
+func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, signed job.Job) (bool, error) {
+	if signed.Runs() {
 		return false, nil
 	}
 	hit, err := e.recall(ctx, w, j)

@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -102,6 +103,42 @@ func TestWhere(t *testing.T) {
 	contains(t, fmt.Sprint(err), "gpu")
 	if _, _, err := run("bad", api.Request{Where: "somewhere"}); codeOf(err) != api.CodeUsage {
 		t.Errorf("a peer that is none: %v", err)
+	}
+}
+
+// A peer that knows the Outcome says so, unless the job is to be run: then it runs again,
+// here and there, and so does each replica.
+func TestNoCacheElsewhere(t *testing.T) {
+	f := fleet(t, 3, nil)
+	mod := put(t, f[0].Session, "module")
+	replayed := func(r api.Request) (all []bool) {
+		t.Helper()
+		r.Task = task(mod, "hello")
+		j, events, _, err := f[0].run(t, r)
+		if err != nil || j.Cached {
+			t.Fatalf("%+v, %v\n%s", j, err, texts(events))
+		}
+		if len(j.Replicas) == 0 {
+			return []bool{receipt(t, f[0], j.Receipt).Meta.Replayed}
+		}
+		for _, r := range j.Replicas {
+			all = append(all, receipt(t, f[0], r.Receipt).Meta.Replayed)
+		}
+		return all
+	}
+	for _, step := range []struct {
+		what string
+		r    api.Request
+		want []bool
+	}{
+		{"the first", api.Request{Where: f[1].did}, []bool{false}},
+		{"the second", api.Request{Where: f[1].did}, []bool{true}},
+		{"--no-cache", api.Request{Where: f[1].did, NoCache: true}, []bool{false}},
+		{"replicas", api.Request{Where: api.WhereNetwork, Replicas: 2}, []bool{false, false}},
+	} {
+		if got := replayed(step.r); !slices.Equal(got, step.want) {
+			t.Errorf("%s: replayed %v, want %v", step.what, got, step.want)
+		}
 	}
 }
 

@@ -71,6 +71,8 @@ type (
 		Receipt cid.Cid
 		Fuel    uint64        // of the Outcome: what the run cost, the same everywhere
 		Moved   time.Duration // how long the result's blocks took to come: no claim covers it
+
+		Replayed bool // the peer answered from a run before: how fast it was says nothing
 	}
 
 	// Lost means that a runner's stream broke, or that an Attach failed. The peer is

@@ -81,7 +81,7 @@ func (p *Placement) who(qs []*peer) string {
 	case qs[0] == p.self:
 		return "this node"
 	}
-	return short(qs[0].did)
+	return Short(qs[0].did)
 }
 
 // hint is the next thing to try. It looks at the peers that came closest.

@@ -130,5 +130,5 @@ func barred(where string) string {
 	case OnNetwork:
 		return "the job is to run on another node than the requester's"
 	}
-	return "the job is to run on " + short(job.DID(where))
+	return "the job is to run on " + Short(job.DID(where))
 }

@@ -80,7 +80,7 @@ func (r *requester) play(c command) error {
 	case "done":
 		o := named(c.str("outcome"))
 		r.names[o] = c.value["outcome"]
-		r.step(c, Done{Peer: d, Lease: lease, Outcome: o, Fuel: c.bytes("fuel"), Moved: c.time("moved")})
+		r.step(c, Done{Peer: d, Lease: lease, Outcome: o, Fuel: c.bytes("fuel"), Moved: c.time("moved"), Replayed: c.str("replayed") != ""})
 	case "lost":
 		r.step(c, Lost{Peer: d, Lease: lease, Why: c.str("why"), Gone: c.is("gone"), Final: c.str("final")})
 	case "cancel":

@@ -93,7 +93,7 @@ func (p *Placement) lease(n int) (l Lease) {
 
 // whereTo is the line that says where it runs and why.
 func (p *Placement) whereTo(q *peer) string {
-	who := "goes to " + short(q.did)
+	who := "goes to " + Short(q.did)
 	if q == p.self {
 		who = "runs here"
 	}
@@ -171,7 +171,7 @@ func (p *Placement) declined(ev Declined, now time.Time) {
 		p.close(q, CloseLost)
 	}
 	q.rec = p.line(q)
-	p.loss = short(q.did) + " declined: " + cut(ev.Why)
+	p.loss = Short(q.did) + " declined: " + cut(ev.Why)
 }
 
 func (p *Placement) beat(ev Beat, now time.Time) {
@@ -210,8 +210,14 @@ func (p *Placement) done(ev Done, now time.Time) {
 	s.deadline, s.end, s.attachAt = time.Time{}, time.Time{}, time.Time{}
 	s.peer.why = "it ran the job"
 	s.peer.rec = p.line(s.peer)
-	if s.peer != p.self {
-		p.do(Calibrate{Peer: ev.Peer, Claimed: p.should(s.peer, ev.Fuel), Actual: clamp(now.Sub(s.accepted) - ev.Moved)})
+	if s.peer == p.self {
+		return
+	}
+	// That an answer from memory was quick is no merit of the claim; if it was slow, the
+	// peer is no better for having called it one.
+	claimed, actual := p.should(s.peer, ev.Fuel), clamp(now.Sub(s.accepted)-ev.Moved)
+	if !ev.Replayed || actual > claimed {
+		p.do(Calibrate{Peer: ev.Peer, Claimed: claimed, Actual: actual})
 	}
 }
 
@@ -289,7 +295,7 @@ func (p *Placement) forsake(s *slot, why string, now time.Time) {
 	p.settle(s, AwardLost, why, tell, now)
 	q.set(peerOut, CodeLost, "it lost the job: "+why)
 	q.rec = p.line(q)
-	p.loss = "lost " + short(q.did) + " (" + why + ")"
+	p.loss = "lost " + Short(q.did) + " (" + why + ")"
 	if q == p.self {
 		p.loss = "it could not run here (" + why + ")"
 	}

@@ -44,8 +44,8 @@ func cut(s string) string {
 	return strings.ToValidUTF8(s[:job.MaxRefusal-3], "") + "..."
 }
 
-// short names a peer in a line for people: the end of a did:key tells it from others.
-func short(d job.DID) string {
+// Short names a peer in a line for people: the end of a did:key tells it from others.
+func Short(d job.DID) string {
 	s := strings.TrimPrefix(string(d), "did:key:")
 	if len(s) <= 14 {
 		return s

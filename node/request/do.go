@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -46,7 +47,24 @@ type occupation struct {
 	lease  Lease
 	cancel context.CancelCauseFunc
 	talk   *talk // nil: it runs here
-	phase  string
+	phase  int // how many of the phases it has begun
+}
+
+// phases are what a peer does for a job, in order, and how people are told.
+var phases = []struct{ name, text string }{
+	{"fetch", "is fetching the module"}, {"compile", "is compiling the module"},
+	{"run", "is running it"}, {"pack", "is sending the result"},
+}
+
+// advance takes note of a phase, and reports whether it is a later one: no peer fills the
+// job's events by going back and forth.
+func (o *occupation) advance(phase string) bool {
+	i := slices.IndexFunc(phases, func(p struct{ name, text string }) bool { return p.name == phase })
+	if i < o.phase {
+		return false
+	}
+	o.phase = i + 1
+	return true
 }
 
 // ErrReturning is the cause with which a ctx ends when the requester does and will be
@@ -125,11 +143,11 @@ func (d *driver) take(ctx context.Context, e event) {
 			d.talks[ev.Peer] = e.talk
 		}
 	case scheduler.Beat:
-		if o := d.runs[ev.Lease]; o != nil && o.phase != ev.Phase {
-			o.phase = ev.Phase
-			if ev.Phase != "queue" && ev.Phase != "" {
-				d.World.Event(api.Event{Kind: api.EventPhase, Peer: string(ev.Peer), Phase: ev.Phase, Text: "phase " + ev.Phase})
-			}
+		if o := d.runs[ev.Lease]; o != nil && o.advance(ev.Phase) {
+			d.World.Event(api.Event{
+				Kind: api.EventPhase, Peer: string(ev.Peer), Phase: ev.Phase,
+				Text: scheduler.Short(ev.Peer) + " " + phases[o.phase-1].text,
+			})
 		}
 	case scheduler.Done:
 		d.results[ev.Peer] = *e.result

@@ -63,6 +63,9 @@ func (d *driver) follow(ctx context.Context, conv *market.Conversation, l Lease)
 				return Result{}, fmt.Errorf("show output: %w", err)
 			}
 		case market.Done:
+			if err := owed(d.Request.Job, e); err != nil {
+				return Result{}, err
+			}
 			r, err := d.World.Keep(ctx, l.Peer, e, conv.Blocks(ctx))
 			if err == nil {
 				t.leave("ok")

@@ -193,10 +193,22 @@ func (d *driver) hear(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 				return
 			}
 		case market.Done:
+			if err := owed(d.Request.Job, e); err != nil {
+				d.lost(ctx, p, l, err)
+				return
+			}
 			d.done(ctx, t, p, l, e)
 			return
 		}
 	}
+}
+
+// owed returns an error when a peer, asked to run the job, answers from a run before.
+func owed(j job.Job, e market.Done) error {
+	if j.Runs() && e.Receipt.Meta.Replayed {
+		return &market.ProtocolError{Err: errors.New("it answers from memory what it was to run")}
+	}
+	return nil
 }
 
 // done keeps what a run has left.
@@ -229,6 +241,7 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 		t.leave(scheduler.CloseOK)
 		d.feed(event{Event: scheduler.Done{
 			Peer: p, Lease: l, Outcome: r.Outcome, Receipt: r.Receipt, Fuel: r.Value.Fuel, Moved: d.Clock().Sub(began),
+			Replayed: e.Receipt.Meta.Replayed,
 		}, result: &r})
 	}
 }
