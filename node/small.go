@@ -47,16 +47,10 @@ func (s *smallBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 
 // ReadPart reads a part of a block where the set can.
 func (s *smallBlocks) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
-	b, held := s.find(c)
-	if parts, ok := s.Blocks.(dag.PartReader); ok && !held {
-		return parts.ReadPart(ctx, c, p, off)
+	if b, held := s.find(c); held {
+		return copy(p, b.Data()[min(off, int64(len(b.Data()))):]), int64(len(b.Data())), nil
 	}
-	if !held {
-		if b, err = s.Blocks.Get(ctx, c); err != nil {
-			return 0, 0, err
-		}
-	}
-	return copy(p, b.Data()[min(off, int64(len(b.Data()))):]), int64(len(b.Data())), nil
+	return dag.ReadPart(ctx, s.Blocks, c, p, off)
 }
 
 func (s *smallBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) {

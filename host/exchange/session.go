@@ -55,6 +55,7 @@ var (
 	_ dag.Blocks     = (*Session)(nil)
 	_ dag.Sizer      = (*Session)(nil)
 	_ dag.Prefetcher = (*Session)(nil)
+	_ dag.PartReader = (*Session)(nil)
 )
 
 // SourcesError says why none of the sources gave a block. It is a *dag.NotFoundError,
@@ -148,6 +149,20 @@ func (s *Session) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	case <-ctx.Done():
 		return dag.Block{}, context.Cause(ctx)
 	}
+}
+
+// ReadPart reads a part of a block that is here; another is fetched whole.
+func (s *Session) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
+	n, size, err = dag.ReadPart(ctx, s.local, c, p, off)
+	var missing *dag.NotFoundError
+	if !errors.As(err, &missing) {
+		return n, size, err
+	}
+	b, err := s.Get(ctx, c)
+	if err != nil {
+		return 0, 0, err
+	}
+	return copy(p, b.Data()[min(off, int64(len(b.Data()))):]), int64(len(b.Data())), nil
 }
 
 // Has reports whether Get would find c: whether it is here, or a source says that it

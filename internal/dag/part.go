@@ -3,8 +3,11 @@ package dag
 import (
 	"context"
 	"io"
+	"sync"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
 // PartReader is what a set of blocks may offer besides: bytes of a block into the caller's memory.
@@ -19,6 +22,55 @@ type PartReader interface {
 // blocks, so that whoever has put them may use the memory again.
 type CopyingPutter interface{ PutCopies() }
 
+// ReadPart is bs's ReadPart where it has one; else it reads the whole block.
+func ReadPart(ctx context.Context, bs Blocks, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
+	if parts, ok := bs.(PartReader); ok {
+		return parts.ReadPart(ctx, c, p, off)
+	}
+	b, err := bs.Get(ctx, c)
+	if err != nil {
+		return 0, 0, err
+	}
+	return copy(p, b.Data()[min(off, int64(len(b.Data()))):]), int64(len(b.Data())), nil
+}
+
+// maxPart is the longest range in bytes that is read without the leaf that it lies in.
+const maxPart = 64 << 10
+
+// partBuffers keeps buffers of maxPart bytes.
+var partBuffers = sync.Pool{New: func() any { return new([maxPart]byte) }}
+
+// wanders takes note that the bytes from off to end are being read, and reports whether that
+// is a leap to a small part of a leaf. Who goes on where the last read ended will want the
+// rest of the leaf, too.
+func (f *File) wanders(off, end int64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	leap := off != f.end
+	f.end = end
+	return leap && end-off <= maxPart
+}
+
+// writeParts writes the bytes from off to end to w as WriteRange does, without the leaves
+// around them as far as the set can. It returns how far it came before the first byte that
+// has to be read with its leaf.
+func (f *File) writeParts(ctx context.Context, w io.Writer, off, end int64) (at int64, err error) {
+	buf := partBuffers.Get().(*[maxPart]byte)
+	defer partBuffers.Put(buf)
+	for at = off; at < end; {
+		b, ok, err := f.readPart(ctx, buf[:end-at], uint64(at), nil)
+		if err != nil || !ok {
+			return at, err
+		}
+		k, err := w.Write(b)
+		at += int64(k)
+		if err != nil {
+			return at, err
+		}
+	}
+	return at, nil
+}
+
 // copies reports whether bs is a CopyingPutter.
 func copies(bs Blocks) bool {
 	_, ok := bs.(CopyingPutter)
@@ -27,7 +79,8 @@ func copies(bs Blocks) bool {
 
 // readPart reads into p what the raw leaf at offset off holds from there on, straight from the
 // set. ok is false when that cannot be done, and the leaf is to be read as a block. grow,
-// which may be nil, is asked for a larger p when the rest of the leaf does not fit.
+// which may be nil, is asked for a larger p when the rest of the leaf does not fit: by who
+// will read on behind it.
 func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n int) []byte) (b []byte, ok bool, err error) {
 	parts, can := f.bs.(PartReader)
 	if !can || f.root.node == nil {
@@ -36,9 +89,9 @@ func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n i
 	if ctx.Err() != nil {
 		return nil, false, context.Cause(ctx)
 	}
-	at := f.root
-	for {
-		if off < uint64(len(at.data)) || at.node == nil {
+	at, whole := f.root, off
+	for depth := 0; ; depth++ {
+		if off < uint64(len(at.data)) || at.node == nil || depth == abi.MaxDepth {
 			return nil, false, nil
 		}
 		i := at.node.child(off)
@@ -54,10 +107,13 @@ func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n i
 			at, off = next, off-start
 			continue
 		}
-		if IsIdentity(c) {
+		want, rel := at.node.ends[i]-start, off-start
+		if IsIdentity(c) || want > MaxBlock || f.holds(c) {
 			return nil, false, nil
 		}
-		want, rel := at.node.ends[i]-start, off-start
+		if grow != nil {
+			f.tellAhead(ctx, whole-rel, whole-rel+want)
+		}
 		if rest := want - rel; uint64(len(p)) < rest && grow != nil && rest <= MaxBlock {
 			p = grow(int(rest))
 		}
@@ -71,6 +127,13 @@ func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n i
 		}
 		return p, true, nil
 	}
+}
+
+// holds reports whether leaf c is in memory, or on its way there.
+func (f *File) holds(c cid.Cid) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.last.cid == c || f.ahead.fetches[c] != nil
 }
 
 // stream writes the bytes from off to end, which lie in several leaves, to w.

@@ -165,3 +165,67 @@ func TestStreamEnds(t *testing.T) {
 type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
+
+// TestLeapsReadParts: ranges anywhere in a file are the same bytes whether the set reads parts or
+// not; who leaps reads parts, and who reads on reads each leaf once.
+func TestLeapsReadParts(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	p := UnixFSv1
+	p.ChunkSize = 256 << 10
+	data := make([]byte, 9*p.ChunkSize+17)
+	for i := range data {
+		data[i] = byte(r.Uint32())
+	}
+	parts := &partBlocks{}
+	e, err := AddFile(t.Context(), parts, bytes.NewReader(data), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	open := func() *File {
+		f, err := OpenFile(t.Context(), parts, e.CID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { f.Close() })
+		return f
+	}
+	read := func(f *File, off, n int) {
+		t.Helper()
+		var got bytes.Buffer
+		k, err := f.WriteRange(t.Context(), &got, int64(off), int64(n))
+		off = min(off, len(data))
+		if want := data[off:min(len(data), off+n)]; err != nil || int(k) != len(want) || !bytes.Equal(got.Bytes(), want) {
+			t.Fatalf("%d bytes from %d: read %d, %v", n, off, k, err)
+		}
+	}
+	f := open()
+	for range 500 {
+		read(f, r.IntN(len(data)+100), r.IntN(maxPart+100))
+	}
+	if parts.parts < 300 {
+		t.Errorf("%d parts for 500 leaps", parts.parts)
+	}
+	parts.parts = 0
+	f = open()
+	for off := 0; off < len(data); off += 4096 {
+		read(f, off, 4096)
+	}
+	if parts.parts != 0 {
+		t.Errorf("%d parts for one who reads on", parts.parts)
+	}
+	// A leaf that is not as long as its node says is the same error, and writes nothing.
+	leaf := NewBlock(cid.Raw, make([]byte, 10))
+	if err := parts.Put(t.Context(), leaf); err != nil {
+		t.Fatal(err)
+	}
+	lie := putFS(parts, fsNode{typ: fsFile, blockSizes: []uint64{10, 20}, fileSize: 30, hasSize: true}, pbLink{cid: leaf.CID()}, pbLink{cid: leaf.CID()})
+	if f, err = OpenFile(t.Context(), parts, lie); err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	var got bytes.Buffer
+	var format *FormatError
+	if n, err := f.WriteRange(t.Context(), &got, 12, 3); n != 0 || got.Len() != 0 || !errors.As(err, &format) {
+		t.Errorf("wrote %d bytes of a leaf that lies, %v", n, err)
+	}
+}

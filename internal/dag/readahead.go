@@ -66,13 +66,39 @@ func (f *File) readAhead(ctx context.Context, p piece, i int, start uint64) {
 		f.fetchAhead(ctx, p.node.cids[k])
 	}
 	var cids []cid.Cid
-	if from, to := max(f.ahead.told, end), end+soon; far != nil && from < to {
-		cids, f.ahead.told = f.upcoming(ctx, nil, f.root, 0, from, to, 0)
+	if far != nil {
+		cids = f.untold(ctx, end, end+soon)
 	}
 	f.mu.Unlock()
 	if len(cids) > 0 {
 		far.Prefetch(ctx, cids)
 	}
+}
+
+// tellAhead is readAhead for who reads leaves as parts, the one from start to end now: it
+// fetches nothing itself, and lets a Prefetcher know.
+func (f *File) tellAhead(ctx context.Context, start, end uint64) {
+	far, ok := f.bs.(Prefetcher)
+	if !ok {
+		return
+	}
+	var cids []cid.Cid
+	f.mu.Lock()
+	if soon := f.ahead.advance(start, end, true); soon > 0 {
+		cids = f.untold(ctx, end, end+soon)
+	}
+	f.mu.Unlock()
+	if len(cids) > 0 {
+		far.Prefetch(ctx, cids)
+	}
+}
+
+// untold returns the leaves between two offsets that a Prefetcher was not told of. f.mu is held.
+func (f *File) untold(ctx context.Context, from, to uint64) (cids []cid.Cid) {
+	if from = max(f.ahead.told, from); from < to {
+		cids, f.ahead.told = f.upcoming(ctx, nil, f.root, 0, from, to, 0)
+	}
+	return cids
 }
 
 // advance takes note of the leaf that is read and returns how many of the bytes after

@@ -28,6 +28,7 @@ type File struct {
 	mu    sync.Mutex
 	nodes nodeCache
 	last  piece // the leaf that was read last
+	end   int64 // where the last WriteRange ended
 	ahead readAhead
 }
 
@@ -274,7 +275,8 @@ func (f *File) WriteTo(ctx context.Context, w io.Writer) (int64, error) {
 const minStream = 1 << 20
 
 // WriteRange writes the n bytes from off, or what there is of them, to w, leaf by
-// leaf without copying.
+// leaf. Where it leaps to a small part of a leaf that is not in memory it reads no more than
+// that part, of sets that can: see [PartReader].
 func (f *File) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
 	if off < 0 || n < 0 {
 		return 0, fmt.Errorf("read file %s: offset %d, length %d", f.root.cid, off, n)
@@ -285,7 +287,14 @@ func (f *File) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64
 	if _, ok := f.bs.(PartReader); ok && f.root.node != nil && end-off > minStream {
 		return f.stream(ctx, w, off, end)
 	}
-	for at := off; at < end; {
+	at := off
+	if f.wanders(off, end) {
+		var err error
+		if at, err = f.writeParts(ctx, w, off, end); err != nil {
+			return at - off, err
+		}
+	}
+	for at < end {
 		bytes, err := f.bytesAt(ctx, uint64(at))
 		if err != nil {
 			return at - off, err

@@ -55,6 +55,11 @@ func (m *made) Put(ctx context.Context, bs ...dag.Block) error {
 	return m.Blocks.Put(ctx, bs...)
 }
 
+// ReadPart implements dag.PartReader.
+func (m *made) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
+	return dag.ReadPart(ctx, m.Blocks, c, p, off)
+}
+
 // below walks what the run made below root: the bytes of its distinct blocks, and the
 // links from them to blocks that the run did not make, sorted, each once. Of those it
 // reads nothing.
