@@ -164,7 +164,14 @@ func (w *network) errand(ctx context.Context, x *running, e *evaluation) (*erran
 	if err != nil {
 		return nil, apiError(ctx, err)
 	}
+	mod, err := w.node.coverage.of(ctx, r.Task.Mod)
+	if err != nil {
+		return nil, apiError(ctx, err)
+	}
 	t.work = scheduler.Work{ABI: r.Task.ABI}
+	if mod.Untold == 0 && mod.Exact {
+		t.work.Module = mod.Have + mod.Missing
+	}
 	if c.Untold == 0 {
 		t.work.Bytes = c.Have + c.Missing
 	}

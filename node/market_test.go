@@ -39,6 +39,11 @@ func TestJobGoesToItsData(t *testing.T) {
 	if j.Placement == nil || len(j.Placement.Bids) != 5 {
 		t.Errorf("the record of the placement: %+v", j.Placement)
 	}
+	for _, b := range j.Placement.Bids { // the module's size is told and not guessed
+		if b.Peer == holder.did && (b.Missing != uint64(len("module")) || !b.Exact) {
+			t.Errorf("the holder's bid: %+v", b)
+		}
+	}
 	if has, err := asker.Data.Has(t.Context(), in); err != nil || has {
 		t.Errorf("the input has come to the requester: %v, %v", has, err)
 	}

@@ -55,7 +55,7 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 	if code, why := scheduler.Timely(r.Signed, p.w.node.clock()); code != "" {
 		return scheduler.Refuse(code, why)
 	}
-	w := scheduler.Work{ABI: r.Work.ABI, Bytes: r.Bytes, Fuel: r.Fuel, Output: r.Output}
+	w := scheduler.Work{ABI: r.Work.ABI, Bytes: r.Bytes, Module: r.Module, Fuel: r.Fuel, Output: r.Output}
 	s := p.w.state(r.Signed, p.w.ceiling(from))
 	if bid := scheduler.Offer(r.Signed, w, s, scheduler.Locality{}); bid.Refuses() {
 		return bid
@@ -137,15 +137,19 @@ func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rt
 	case k.Bytes > all.Have:
 		l.Missing = max(all.Missing, k.Bytes-all.Have)
 	case all.Untold > 0:
-		l.Exact = false
 		mod, err := w.node.coverage.of(ctx, roots[0])
 		if err != nil {
 			return scheduler.Locality{}, err
 		}
 		guess := usualInput * uint64(min(all.Untold-mod.Untold, job.MaxInputs))
-		if mod.Untold > 0 {
+		switch {
+		case mod.Untold == 0:
+		case k.Module > mod.Have+mod.Missing:
+			l.Missing += k.Module - mod.Have - mod.Missing
+		default:
 			guess += usualModule
 		}
+		l.Exact = all.Exact && guess == 0
 		// A guess makes it dear, and is no reason to refuse.
 		l.Missing += min(guess, w.quota.room()-min(w.quota.room(), l.Missing))
 	}

@@ -112,6 +112,8 @@ func (p *Placement) hint() string {
 		return fmt.Sprintf("%s would run it without --need; `liftoff peers` lists the labels", count(n[job.RefuseLabels], "peer"))
 	case n[job.RefuseBusy]+n[job.RefuseRate] > 0:
 		return "they are busy: try again in a while, or start another peer: `liftoff serve`"
+	case n[job.RefusePolicy] > 0 && job.Foreign(p.req.Work.ABI):
+		return "ask their owners to list this node's key, as `liftoff id` shows it, in their policy.json"
 	case n[job.RefusePolicy] > 0:
 		return "ask their owner for an invitation: `liftoff fence invite` prints one"
 	case n[CodeUnreached]+n[CodeSilent] > 0:

@@ -32,6 +32,7 @@ type Work struct {
 	ABI    string // of the Task: job.ABIWASI
 	Bytes  uint64 // of the inputs and the module together
 	Fuel   uint64 // from earlier runs of this module at this size; zero: unknown
+	Module uint64 // bytes of the module alone; zero: unknown
 	Output uint64 // bytes that are expected to come back; zero: unknown
 }
 

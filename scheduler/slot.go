@@ -105,6 +105,9 @@ func (p *Placement) whereTo(q *peer) string {
 		what = "nothing is missing"
 	default:
 		what = fmt.Sprintf("holds %s, lacks %s", size(b.Have), size(b.Missing))
+		if !b.Exact {
+			what = fmt.Sprintf("holds %s or more, lacks some %s by its guess", size(b.Have), size(b.Missing))
+		}
 	}
 	if q.bid.Queue > 0 {
 		what += ", starts in " + round(millis(q.bid.Queue))

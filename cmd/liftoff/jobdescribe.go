@@ -96,8 +96,8 @@ func describeJob(out lines, j api.Job) {
 		row("read", "%s (%s)", count(j.Read.Blocks, "block"), size(j.Read.Bytes))
 	}
 	row("created", "%s", j.Created.UTC().Format(time.RFC3339))
-	if j.Fetched.Blocks > 0 {
-		row("fetched", "%s (%s)", count(j.Fetched.Blocks, "block"), size(j.Fetched.Bytes))
+	if j.Fetched.Bytes > 0 {
+		row("fetched", "%s", fetchedThere(j.Fetched))
 	}
 	if !j.Ended.IsZero() {
 		row("took", "%s (compile %s, run %s)", rounded(j.Ended.Sub(j.Created)), rounded(j.Compile), rounded(j.Run))

@@ -121,9 +121,18 @@ func (p *process) ranOn(j api.Job) {
 	if j.Remote && j.Where != "" {
 		p.say("liftoff: peer    %s%s", j.Where, heldThere(j))
 	}
-	if j.Fetched.Blocks > 0 {
-		p.say("liftoff: fetched %s (%s)", count(j.Fetched.Blocks, "block"), size(j.Fetched.Bytes))
+	if j.Fetched.Bytes > 0 {
+		p.say("liftoff: fetched %s", fetchedThere(j.Fetched))
 	}
+}
+
+// fetchedThere says what came from elsewhere for a run. Of another peer's run, the bytes
+// alone are known.
+func fetchedThere(r api.Read) string {
+	if r.Blocks == 0 {
+		return size(r.Bytes)
+	}
+	return fmt.Sprintf("%s (%s)", count(r.Blocks, "block"), size(r.Bytes))
 }
 
 // heldThere says what the peer that ran the job had of its inputs, in its own words.

@@ -76,3 +76,21 @@ func TestPlacementApply(t *testing.T) {
 		t.Errorf("%v, %+v\n%s", err, r, d)
 	}
 }
+
+// What another peer has read is not told, and what it has fetched is so by bytes alone.
+func TestRemoteRun(t *testing.T) {
+	var stderr bytes.Buffer
+	p := newProcess(strings.NewReader(""), io.Discard, &stderr, func(string) string { return "" })
+	j := api.Job{Remote: true, Where: "did:key:z6Mk", Fetched: api.Read{Bytes: 2048}}
+	p.ranOn(j)
+	if got, want := stderr.String(), "liftoff: peer    did:key:z6Mk\nliftoff: fetched 2.0 KiB\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	r, err := reportOf(j)
+	if err != nil || r.Read != nil || r.Fetched == nil || r.Fetched.Bytes != 2048 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, err = reportOf(api.Job{}); err != nil || r.Read == nil || r.Fetched != nil {
+		t.Errorf("a run here: %+v, %v", r, err)
+	}
+}

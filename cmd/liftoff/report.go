@@ -33,7 +33,7 @@ type report struct {
 	Labels  map[string]string `json:"labels,omitempty"`
 	Created time.Time         `json:"created"`
 	Ended   time.Time         `json:"ended,omitzero"`
-	Read    readReport        `json:"read"`
+	Read    *readReport       `json:"read,omitempty"` // of its inputs; nil: another peer ran it, which does not tell
 	Refs    []string          `json:"refs,omitempty"` // parts of inputs that the output links to
 	Compile float64           `json:"compile_ms"`
 	Run     float64           `json:"run_ms"`
@@ -70,11 +70,14 @@ type total struct {
 func reportOf(j api.Job) (report, error) {
 	r := report{
 		Job: j.ID, State: j.State, Task: object{CID: j.Task.String()}, Fault: j.Fault, Error: j.Err, Labels: j.Labels,
-		Created: j.Created, Ended: j.Ended, Read: readReport{Blocks: j.Read.Blocks, Bytes: j.Read.Bytes},
+		Created: j.Created, Ended: j.Ended,
 		Compile: milliseconds(j.Compile), Run: milliseconds(j.Run), Cached: j.Cached,
 		Where: j.Where, Remote: j.Remote, Attempts: j.Attempts, Replicas: j.Replicas,
 	}
-	if j.Fetched.Blocks > 0 {
+	if !j.Remote {
+		r.Read = &readReport{Blocks: j.Read.Blocks, Bytes: j.Read.Bytes}
+	}
+	if j.Fetched.Bytes > 0 {
 		r.Fetched = &readReport{Blocks: j.Fetched.Blocks, Bytes: j.Fetched.Bytes}
 	}
 	for _, c := range j.Refs {

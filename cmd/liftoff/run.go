@@ -314,7 +314,9 @@ func (p *process) jsonSummary(t job.Task, j api.Job, of total) error {
 	if report.Task.Object, err = taskJSON(t); err != nil {
 		return err
 	}
-	report.Read.Of = &of
+	if report.Read != nil {
+		report.Read.Of = &of
+	}
 	return json.NewEncoder(p.stdout).Encode(report)
 }
 

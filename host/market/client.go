@@ -78,7 +78,7 @@ func (c *Client) dial(ctx context.Context, p peer.ID) (*Conversation, error) {
 func (c *Conversation) ask(ctx context.Context, a Ask) (job.Bid, error) {
 	sent := time.Now()
 	err := c.w.send(&askFrame{
-		job: a.Job, engine: a.Engine, bytes: a.Bytes, fuel: a.Fuel, output: a.Output, window: millis(a.Window),
+		job: a.Job, engine: a.Engine, bytes: a.Bytes, module: a.Module, fuel: a.Fuel, output: a.Output, window: millis(a.Window),
 	})
 	if err == nil {
 		err = c.w.sendChunk(a.Task)

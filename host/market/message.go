@@ -18,6 +18,7 @@ type Ask struct {
 	Engine string        // as job.Capacity names it: "wasm"
 	Bytes  uint64        // of the inputs and the module together; 0: unknown
 	Fuel   uint64        // from earlier runs of this module at this size; 0: unknown
+	Module uint64        // bytes of the module alone; 0: unknown
 	Output uint64        // bytes that are expected to come back; 0: unknown
 	Window time.Duration // a later Bid is of no use
 }
@@ -80,10 +81,10 @@ func (Done) event() {}
 // by send and receive.
 type (
 	askFrame struct {
-		job                         []byte
-		engine                      string
-		bytes, fuel, output, window uint64
-		_                           struct{}
+		job                                 []byte
+		engine                              string
+		bytes, module, fuel, output, window uint64
+		_                                   struct{}
 	}
 	bidFrame   struct{ bid []byte }
 	awardFrame struct {
@@ -147,6 +148,7 @@ func (m *askFrame) fields(c *coder) {
 	c.bytes("job", &m.job, job.MaxJob)
 	c.text("engine", &m.engine, maxWord)
 	c.uint("bytes", &m.bytes)
+	c.uint("module", &m.module)
 	c.uint("fuel", &m.fuel)
 	c.uint("output", &m.output)
 	c.uint("window", &m.window)

@@ -229,7 +229,7 @@ func (s *Server) request(w *wire, m *askFrame) (Request, error) {
 	}
 	return Request{
 		Ask: Ask{
-			Job: m.job, Task: b, Engine: m.engine, Bytes: m.bytes, Fuel: m.fuel, Output: m.output,
+			Job: m.job, Task: b, Engine: m.engine, Bytes: m.bytes, Module: m.module, Fuel: m.fuel, Output: m.output,
 			Window: duration(m.window),
 		},
 		Envelope: job.CIDOf(m.job), Signed: j, Work: t,

@@ -64,7 +64,7 @@ func TestLabCut(t *testing.T) {
 				runner = i + 1
 			}
 		}
-		return runner != 0 && strings.Contains(d, "phase run")
+		return runner != 0 && strings.Contains(d, "is running it")
 	})
 	lab.Cut(hosts[runner], true)
 	eventually(t, "the job is done by the other", 90*time.Second, func() bool {

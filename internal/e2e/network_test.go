@@ -98,7 +98,7 @@ func TestExecutorKilled(t *testing.T) {
 				runner = p
 			}
 		}
-		return runner != nil && strings.Contains(stderr.String(), "phase run")
+		return runner != nil && strings.Contains(stderr.String(), "is running it")
 	})
 	runner.kill()
 	select {
@@ -120,7 +120,7 @@ func TestRequesterKilled(t *testing.T) {
 	peers := fleet(t, 3)
 	id := strings.TrimSpace(peers[0].run("run", "--detach", "--where", "network", workWasm, "--", "2000", "back"))
 	eventually(t, "the job runs", 30*time.Second, func() bool {
-		return strings.Contains(peers[0].run("job", "describe", id), "phase run")
+		return strings.Contains(peers[0].run("job", "describe", id), "is running it")
 	})
 	peers[0].kill()
 	time.Sleep(time.Second)

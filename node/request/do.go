@@ -47,13 +47,15 @@ type occupation struct {
 	lease  Lease
 	cancel context.CancelCauseFunc
 	talk   *talk // nil: it runs here
-	phase  int // how many of the phases it has begun
+	phase  int   // how many of the phases it has begun
 }
 
 // phases are what a peer does for a job, in order, and how people are told.
 var phases = []struct{ name, text string }{
-	{"fetch", "is fetching the module"}, {"compile", "is compiling the module"},
-	{"run", "is running it"}, {"pack", "is sending the result"},
+	{"fetch", "is fetching the module"},
+	{"compile", "is compiling the module"},
+	{"run", "is running it"},
+	{"pack", "is sending the result"},
 }
 
 // advance takes note of a phase, and reports whether it is a later one: no peer fills the

@@ -84,7 +84,7 @@ func (d *driver) askOne(ctx context.Context, p job.DID, a scheduler.Ask) (*marke
 	defer cancel()
 	w := d.Request.Work
 	return d.Market.Ask(ctx, id, market.Ask{
-		Job: envelope, Task: d.Task, Engine: w.ABI, Bytes: w.Bytes, Fuel: w.Fuel, Output: w.Output, Window: a.Window,
+		Job: envelope, Task: d.Task, Engine: w.ABI, Bytes: w.Bytes, Module: w.Module, Fuel: w.Fuel, Output: w.Output, Window: a.Window,
 	})
 }
 
