@@ -218,6 +218,7 @@ func (e *evaluation) prepare(ctx context.Context, x runtime.Executor, env runtim
 // explain turns an executor's error into an *api.Error.
 func (e *evaluation) explain(ctx context.Context, err error) error {
 	var refused *runtime.RefusedError
+	var denied *runtime.DeniedError
 	var missing *dag.NotFoundError
 	switch {
 	case errors.Is(err, runtime.ErrTimeout):
@@ -227,6 +228,8 @@ func (e *evaluation) explain(ctx context.Context, err error) error {
 		}
 	case errors.As(err, &refused):
 		return api.Errorf(api.CodeRefused, "%v", refused)
+	case errors.As(err, &denied):
+		return api.Errorf(api.CodeRefused, "%s: %v", policyName, denied)
 	case errors.As(err, &missing):
 		return e.explainMissing(ctx, missing.CID)
 	}

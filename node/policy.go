@@ -55,8 +55,8 @@ func (n *Node) Allow(r runtime.Requester, abi string, lim job.Limits) (runtime.G
 	return p.Check(r, abi, lim)
 }
 
-// allow decides about a run of t for r; the zero Requester is whoever speaks to the
-// node's own socket. A guest of WebAssembly needs no policy's leave: it can do nothing.
+// allow decides as Allow does about a run of t for r; the zero Requester is whoever speaks
+// to the node's own socket. A guest of WebAssembly needs no policy's leave: it can do nothing.
 func (n *Node) allow(r runtime.Requester, t job.Task, lim job.Limits) (runtime.Grant, error) {
 	if !job.Foreign(t.ABI) {
 		return runtime.Grant{}, nil
@@ -64,10 +64,5 @@ func (n *Node) allow(r runtime.Requester, t job.Task, lim job.Limits) (runtime.G
 	if r == (runtime.Requester{}) {
 		r.Role = runtime.Owner
 	}
-	g, err := n.Allow(r, t.ABI, lim)
-	var denied *runtime.DeniedError
-	if errors.As(err, &denied) {
-		return g, runtime.Refusef("%s: %v", policyName, denied)
-	}
-	return g, err
+	return n.Allow(r, t.ABI, lim)
 }

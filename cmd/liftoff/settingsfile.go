@@ -46,7 +46,7 @@ func readSettings(path string) (map[string][]string, error) {
 		return said, nil
 	}
 	if err := gather(doc.Content[0], "", said); err != nil {
-		return nil, hinted(usagef("%s: %s", quote(path), err), "liftoff config shows all keys")
+		return nil, hinted(usagef("%s: %s", quote(path), err), "liftoff config --help")
 	}
 	return said, nil
 }

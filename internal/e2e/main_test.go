@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ipfs-liftoff/liftoff/runtime/docker/dockertest"
 )
 
 // What TestMain builds, once for all tests.
@@ -26,7 +28,11 @@ var (
 	sparseWasm string // a WASI guest: reads parts of /in/0
 )
 
-func TestMain(m *testing.M) { os.Exit(build(m)) }
+func TestMain(m *testing.M) {
+	code := build(m)
+	dockertest.StopShared()
+	os.Exit(code)
+}
 
 func build(m *testing.M) int {
 	dir, err := os.MkdirTemp("", "liftoff-e2e-")

@@ -1,0 +1,175 @@
+package e2e
+
+import (
+	"bufio"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/runtime/docker/dockertest"
+)
+
+// dockerEngine returns the Docker engine of the tests. With LIFTOFF_TEST_DOCKER set there
+// must be one; without it, tests skip where there is none.
+func dockerEngine(t testing.TB) *dockertest.Engine {
+	t.Helper()
+	e, err := dockertest.Shared()
+	if err != nil && os.Getenv("LIFTOFF_TEST_DOCKER") != "" {
+		t.Fatalf("no Docker engine: %v", err)
+	}
+	if err != nil {
+		t.Skipf("SKIP: no Docker engine: %v", err)
+	}
+	return e
+}
+
+// dockerFleet is a requester without the plugin, and two peers that have it.
+type dockerFleet struct {
+	engine                  *dockertest.Engine
+	requester, holder, idle *peer
+	image                   string // an OCI archive, a file of the requester's machine
+}
+
+func newDockerFleet(t *testing.T) *dockerFleet {
+	t.Helper()
+	e := dockerEngine(t)
+	t.Setenv("DOCKER_HOST", e.Host) // the peers' plugins inherit it
+	plugin := filepath.Join(t.TempDir(), "liftoff-executor-docker")
+	if err := gobuild(plugin, []string{"CGO_ENABLED=0"}, "../../cmd/liftoff-executor-docker"); err != nil {
+		t.Fatal(err)
+	}
+	f := &dockerFleet{engine: e, image: filepath.Join(t.TempDir(), "image.tar")}
+	tar := dockertest.Tar(t, dockertest.Image{Program: dockertest.Guest(t)}.Layout(t)...)
+	if err := os.WriteFile(f.image, tar, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	f.requester = newPeer(t, "requester", here{}, "127.0.0.1")
+	f.holder = newPeer(t, "holder", here{}, "127.0.0.1")
+	f.idle = newPeer(t, "idle", here{}, "127.0.0.1")
+	for _, p := range []*peer{f.holder, f.idle} {
+		p.run("id") // makes the repo
+		folder := filepath.Join(p.dir, "plugins")
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Link(plugin, filepath.Join(folder, filepath.Base(plugin))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	join(t, []*peer{f.requester, f.holder, f.idle})
+	return f
+}
+
+// allow lists the requester's key for Docker at both peers that have it.
+func (f *dockerFleet) allow(t *testing.T) {
+	t.Helper()
+	b, err := json.Marshal(map[string]any{"rules": []any{
+		map[string]any{"who": []string{f.requester.did()}, "engines": []string{"docker"}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*peer{f.holder, f.idle} {
+		if err := os.WriteFile(filepath.Join(p.dir, "policy.json"), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// containers lists those that a peer's plugin has started and not removed.
+func (f *dockerFleet) containers(t *testing.T, p *peer) []string {
+	t.Helper()
+	owner := sha256.Sum256([]byte(p.dir))
+	cmd := exec.Command("docker", "ps", "-aq", "--filter", "label=org.ipfs-liftoff.owner="+hex.EncodeToString(owner[:8]))
+	cmd.Env = append(os.Environ(), "DOCKER_HOST="+f.engine.Host)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v: %v\n%s", cmd.Args, err, out)
+	}
+	return strings.Fields(string(out))
+}
+
+// TestDockerInTheNetwork: a job for Docker is bid for, placed and fetched like any other,
+// once the peers' policies let its requester have it.
+func TestDockerInTheNetwork(t *testing.T) {
+	f := newDockerFleet(t)
+	text := file(t, 1, 8<<20)
+	input := f.holder.run("add", "--quiet", text)
+	args := []string{"run", "--json", "docker://" + f.image, "--input", "text=" + input}
+
+	refused := f.requester.try(nil, append(args, "--", "copy")...)
+	const reason = "it does not run docker for members of its fence"
+	if refused.code == 0 || !strings.Contains(refused.stderr, "2 peers: "+reason) || !strings.Contains(refused.stderr, "policy.json") {
+		t.Fatalf("a member that is not listed: exit code %d, want both peers' refusal\n%s", refused.code, refused.stderr)
+	}
+	id := strings.Fields(f.requester.run("job", "ls"))[0]
+	if record := f.requester.run("job", "describe", id); strings.Count(record, reason) < 2 {
+		t.Errorf("the record of the job lacks the refusals:\n%s", record)
+	}
+
+	f.allow(t)
+	var outcomes []string
+	for i := range 2 {
+		got := f.requester.try(nil, append(args, "--output", filepath.Join(t.TempDir(), "out"), "--", "copy")...)
+		r := decodeRan(t, got)
+		if got.code != 0 || r.Where != f.holder.did() || !r.Remote {
+			t.Fatalf("run %d: exit code %d, at %q, want the holder\n%s", i, got.code, r.Where, got.stderr)
+		}
+		outcomes = append(outcomes, r.Outcome.CID)
+		if i > 0 {
+			continue
+		}
+		if err := f.requester.complete(r.Output); err != nil {
+			t.Error(err)
+		}
+	}
+	if outcomes[0] == outcomes[1] {
+		t.Errorf("two runs have one outcome, %s: it was answered from memory", outcomes[0])
+	}
+
+	// Where nobody holds an input, the image still travels: the other peer runs it.
+	got := f.requester.try(nil, "run", "docker://"+f.image, "--where", f.idle.did(), "--env", "T_X=1", "--", "words", "far", "away")
+	if got.code != 0 || got.stdout != "\"far\"\n\"away\"\n\"T_X=1\"\n" {
+		t.Errorf("at the idle peer: exit code %d, %q\n%s", got.code, got.stdout, got.stderr)
+	}
+	for _, p := range []*peer{f.holder, f.idle} {
+		eventually(t, "no container is left at "+p.name, 10*time.Second, func() bool { return len(f.containers(t, p)) == 0 })
+	}
+}
+
+// TestDockerCancelled cancels a container that another peer runs.
+func TestDockerCancelled(t *testing.T) {
+	f := newDockerFleet(t)
+	f.allow(t)
+	id := f.requester.run("run", "--detach", "docker://"+f.image, "--where", f.idle.did(), "--", "spin")
+	logs := f.requester.command(t.Context(), "job", "logs", "-f", id)
+	stdout, err := logs.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := logs.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "spinning\n" {
+		t.Fatalf("the guest prints %q, %v\n%s\n%s", line, err, f.requester.run("job", "describe", id), f.idle.log)
+	}
+	if ids := f.containers(t, f.idle); len(ids) != 1 {
+		t.Errorf("containers while it runs: %v", ids)
+	}
+	began := time.Now()
+	f.requester.run("job", "cancel", id)
+	eventually(t, "the container is gone", 10*time.Second, func() bool { return len(f.containers(t, f.idle)) == 0 })
+	t.Logf("cancelled across the network: gone after %v", time.Since(began))
+	if code := exitCode(t, logs.Wait()); code == 0 {
+		t.Error("whoever followed its log was told that it ended well")
+	}
+	if got := f.requester.run("job", "describe", id); !strings.Contains(got, "state    failed") {
+		t.Errorf("what is left of it:\n%s", got)
+	}
+}
