@@ -22,6 +22,7 @@ type figures struct {
 	asks    *prometheus.CounterVec   // by answer
 	served  *prometheus.CounterVec   // by state
 	fetched prometheus.Counter
+	scrub   struct{ blocks, bytes, damaged prometheus.Counter }
 }
 
 // What figures' label "where" says.
@@ -54,7 +55,15 @@ func newFigures(r prometheus.Registerer, n *Node) (*figures, error) {
 			Name: "liftoff_fetched_bytes_total", Help: "Bytes of inputs that came from other peers for runs here.",
 		}),
 	}
-	for _, c := range []prometheus.Collector{f.jobs, f.seconds, f.asks, f.served, f.fetched, newState(n)} {
+	counter := func(name, text string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: text})
+	}
+	f.scrub.blocks = counter("liftoff_scrub_blocks_total", "Blocks that were read and hashed again in the background.")
+	f.scrub.bytes = counter("liftoff_scrub_bytes_total", "Bytes of those that were sound.")
+	f.scrub.damaged = counter("liftoff_scrub_damaged_total", "What was damaged then; the log names it.")
+	for _, c := range []prometheus.Collector{
+		f.jobs, f.seconds, f.asks, f.served, f.fetched, f.scrub.blocks, f.scrub.bytes, f.scrub.damaged, newState(n),
+	} {
 		if err := r.Register(c); err != nil {
 			return nil, err
 		}
@@ -83,6 +92,16 @@ func (f *figures) ended(j api.Job) {
 	if !j.Remote {
 		f.fetched.Add(float64(j.Fetched.Bytes))
 	}
+}
+
+// scrubbed counts a part of a scrub.
+func (f *figures) scrubbed(v store.Verified) {
+	if f == nil {
+		return
+	}
+	f.scrub.blocks.Add(float64(v.Blocks))
+	f.scrub.bytes.Add(float64(v.Bytes))
+	f.scrub.damaged.Add(float64(v.Damaged + v.Foreign))
 }
 
 // ran counts a job of another peer's.

@@ -31,6 +31,7 @@ type Config struct {
 	Version   string                // of liftoff, for receipts
 	Compiler  []string              // the command line of a child that compiles strangers' modules; see wasm.Config
 	Grace     time.Duration         // how long jobs may run on when Serve shall end; 10 seconds
+	Scrub     time.Duration         // in which Serve reads and hashes all blocks once more, again and again; 0: never
 	Network   *NetworkConfig        // makes it a peer while it serves; nil: it is none
 	Figures   prometheus.Registerer // of what the node counts; nil: nothing is counted
 	Ready     func()                // called once Serve takes jobs; nil: nobody waits for it
@@ -51,6 +52,7 @@ type Node struct {
 	version  string   // of liftoff
 	compiler []string // see Config
 	grace    time.Duration
+	period   time.Duration // of a scrub; 0: none
 	coverage *coverage
 	fuel     fuelBook
 	ready    func()
@@ -107,7 +109,7 @@ func Open(cfg Config) (*Node, error) {
 		version: cfg.Version, compiler: cfg.Compiler, self: self{store: s},
 		history:    newHistory(s, cfg.Clock, cfg.Log),
 		pluginDirs: append([]string{filepath.Join(s.Dir(), "plugins")}, cfg.Plugins...),
-		executors:  cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace),
+		executors:  cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace), period: cfg.Scrub,
 		coverage: newCoverage(s, cfg.Clock), network: cfg.Network, ready: cfg.Ready,
 	}
 	if n.figures, err = newFigures(cfg.Figures, n); err != nil {

@@ -54,6 +54,7 @@ func (n *Node) Serve(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx)) // for as long as jobs run
 	defer stop()
+	g.Go(func() error { return n.scrub(loops) })
 	if w != nil {
 		g.Go(func() error { return w.book.keep(loops) })
 		g.Go(func() error { return w.keepState(loops) })

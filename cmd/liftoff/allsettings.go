@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/ipfs-liftoff/liftoff/host"
 )
@@ -17,6 +18,7 @@ import (
 var allSettings = []setting{
 	{key: "api", usage: "`ADDRESS` of a node to use instead of a repo here: HOST:PORT, or https://HOST"},
 	{key: "token", secret: true, usage: "`TOKEN` of --api, or @FILE to read it from"},
+	{key: "quota", check: isSize, usage: "`SIZE` that all blocks in the repo may take on the disk: what is in no pin and no job goes before it is exceeded; all there is when left out"},
 
 	{key: "serve.listen", kind: manyTexts, found: func() []string { return host.DefaultListen }, check: isMultiaddr, usage: "`MULTIADDR` to listen on; may be repeated; TCP and QUIC on port 4017 of all interfaces when left out"},
 	{key: "serve.announce", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` that others are told instead of those found; may be repeated"},
@@ -26,7 +28,7 @@ var allSettings = []setting{
 	{key: "serve.store-only", kind: yesNo, otherwise: "false", usage: "run nothing for others"},
 	{key: "serve.slots", found: func() []string { return []string{strconv.Itoa(runtime.GOMAXPROCS(0))} }, check: isCount, usage: "`N` jobs at once; one for each processor when left out"},
 	{key: "serve.memory", check: isSize, usage: "`SIZE` of memory for all guests together; three quarters of the machine's when left out"},
-	{key: "serve.disk", otherwise: "16GiB", check: isSize, usage: "`SIZE` of what others' blocks may take; 16GiB when left out"},
+	{key: "serve.disk", otherwise: "16GiB", check: isSize, usage: "`SIZE` of what others' blocks may take, within the quota of the repo; 16GiB when left out"},
 	{key: "serve.label", kind: manyTexts, check: isPair, usage: "`NAME=VALUE` that run --need and --prefer match; may be repeated"},
 	{key: "serve.allow-did", kind: manyTexts, check: checkDID, usage: "`DID` of a node outside the fence that may send jobs; may be repeated"},
 	{key: "serve.allow-peer", kind: manyTexts, usage: "`PEERID` of an IPFS node that may get what is published, and nothing else; may be repeated"},
@@ -46,6 +48,7 @@ var allSettings = []setting{
 	{key: "serve.api", check: isHostPort, usage: "`HOST:PORT` where the API listens for those who have the token in api.token of the repo; nowhere when left out"},
 	{key: "serve.metrics", check: isHostPort, usage: "`HOST:PORT` for /metrics and /health; nowhere when left out"},
 	{key: "serve.pprof", kind: yesNo, otherwise: "false", usage: "serve /debug/pprof there, too"},
+	{key: "serve.scrub", otherwise: "30d", check: isScrub, usage: "`DURATION` in which all blocks are read and hashed again in the background, at 16 MiB/s at most; 30d when left out, or off"},
 	{key: "serve.grace", otherwise: "10s", check: isDuration, usage: "`DURATION` that running jobs get to end when the process shall"},
 	{key: "serve.log-format", otherwise: "text", check: oneOf("text", "json"), usage: "`FORMAT` of the log on stderr: text or json"},
 	{key: "serve.log-level", otherwise: "info", check: oneOf("debug", "info", "warn", "error"), usage: "`LEVEL` of the log: debug, info, warn or error"},
@@ -83,6 +86,19 @@ func isMemory(s string) error {
 func isDuration(s string) error {
 	_, err := parseDuration(s)
 	return err
+}
+
+func isScrub(s string) error {
+	_, err := parseScrub(s)
+	return err
+}
+
+// parseScrub reads a duration, or off, which is 0.
+func parseScrub(s string) (time.Duration, error) {
+	if s == "off" {
+		return 0, nil
+	}
+	return parseDuration(s)
 }
 
 func isPair(s string) error {

@@ -86,7 +86,7 @@ EVERYWHERE:
 
 ENVIRONMENT:
    LIFTOFF_PATH    the folder of the repo (~/.liftoff)
-   LIFTOFF_QUOTA   the room that blocks may take in it, as 500GiB (all there is)
+   LIFTOFF_QUOTA   the room that all blocks may take in it, as 500GiB (all there is)
    LIFTOFF_API     as --api; LIFTOFF_TOKEN as --token
    The others are shown by liftoff config --help.
 

@@ -22,6 +22,10 @@ is not one of them is an error. The variable of a key is LIFTOFF_ and the key in
 with _ for dots and dashes; lists have commas there. The variables win over the file, flags
 over both. Tokens are not shown.
 
+quota bounds what all blocks in the repo take, whoever put them; serve.disk, within it, what
+the blocks of other peers' jobs take. The first has no flag: it holds for every command.
+
+   quota: 500GiB
    serve:
      slots: 4
      label: {zone: garage, gpu: "no"}

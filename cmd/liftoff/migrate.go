@@ -3,6 +3,8 @@
 package main
 
 import (
+	"math"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/node"
@@ -33,15 +35,11 @@ moved 2041 blocks (1.2 GiB), left 0 damaged ones`),
 	}
 }
 
-// quota reads LIFTOFF_QUOTA, in bytes; 0 is none.
-func (p *process) quota() (int64, error) {
-	s := p.getenv("LIFTOFF_QUOTA")
-	if s == "" {
-		return 0, nil
+// quota returns the room that blocks may take, in bytes; 0 is none.
+func (s settings) quota() (int64, error) {
+	var n uint64
+	if err := into(s, "quota", &n, parseSize); err != nil {
+		return 0, err
 	}
-	n, err := parseSize(s)
-	if err != nil {
-		return 0, usagef("LIFTOFF_QUOTA: %s", err)
-	}
-	return int64(n), nil
+	return int64(min(n, math.MaxInt64)), nil
 }

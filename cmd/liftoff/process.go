@@ -138,7 +138,7 @@ func (p *process) join(c *cli.Context) (*node.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	quota, err := p.quota()
+	quota, err := all.quota()
 	if err != nil {
 		return nil, err
 	}

@@ -88,6 +88,14 @@ func (p *process) newDaemon(dir string, s settings) (*daemon, error) {
 	if d.grace, err = parseDuration(s["serve.grace"].text()); err != nil {
 		return nil, err
 	}
+	scrub, err := parseScrub(s["serve.scrub"].text())
+	if err != nil {
+		return nil, err
+	}
+	quota, err := s.quota()
+	if err != nil {
+		return nil, err
+	}
 	network, err := networkConfig(s)
 	if err != nil {
 		return nil, err
@@ -99,6 +107,7 @@ func (p *process) newDaemon(dir string, s settings) (*daemon, error) {
 	var once sync.Once
 	d.config = node.Config{
 		Dir: dir, Version: versionName(), Compiler: compiler, Plugins: p.pluginDirs(), Log: d.log, Grace: d.grace,
+		Scrub: scrub, Quota: quota,
 		Network: network, Figures: d.registry, Ready: func() { once.Do(func() { close(d.ready) }) },
 	}
 	return d, nil

@@ -172,3 +172,23 @@ func TestServeRefuses(t *testing.T) {
 		}
 	}
 }
+
+// TestServeTakesTheQuota: what bounds the repo bounds it in a daemon, too, and the scrub can be off.
+func TestServeTakesTheQuota(t *testing.T) {
+	p := newProcess(strings.NewReader(""), io.Discard, io.Discard, func(string) string { return "" })
+	all := settings{}
+	for _, s := range allSettings {
+		if s.otherwise != "" {
+			all[s.key] = value{texts: []string{s.otherwise}}
+		}
+	}
+	d, err := p.newDaemon(t.TempDir(), all)
+	if err != nil || d.config.Quota != 0 || d.config.Scrub != 30*24*time.Hour {
+		t.Fatalf("quota %d, scrub %v, %v", d.config.Quota, d.config.Scrub, err)
+	}
+	all["quota"], all["serve.scrub"] = value{texts: []string{"5GiB"}}, value{texts: []string{"off"}}
+	d, err = p.newDaemon(t.TempDir(), all)
+	if err != nil || d.config.Quota != 5<<30 || d.config.Scrub != 0 {
+		t.Errorf("quota %d, scrub %v, %v", d.config.Quota, d.config.Scrub, err)
+	}
+}

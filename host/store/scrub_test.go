@@ -1,0 +1,44 @@
+package store
+
+import (
+	"testing"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// TestScrub: the parts together see each block once and each damage once, and no faster than
+// they may.
+func TestScrub(t *testing.T) {
+	s := newStore(t)
+	const blocks, size = 500, 2000
+	var bad dag.Block
+	for i := range uint64(blocks) {
+		b := raw(i, size)
+		must(t, s.Put(t.Context(), b))
+		if i == 99 {
+			bad = b
+		}
+	}
+	damageBlock(t, s, bad)
+	var sum Verified
+	var found []Damage
+	began := time.Now()
+	const rate = blocks * size * 20 // so 50 ms
+	for part := range ScrubParts {
+		one, err := s.ScrubPart(t.Context(), part, rate, func(d Damage) { found = append(found, d) })
+		must(t, err)
+		sum.Blocks += one.Blocks
+		sum.Bytes += one.Bytes
+		sum.Damaged += one.Damaged
+	}
+	if want := (Verified{Blocks: blocks, Bytes: (blocks - 1) * size, Damaged: 1}); sum != want {
+		t.Errorf("%+v, want %+v", sum, want)
+	}
+	if len(found) != 1 || string(found[0].CID.Hash()) != string(bad.CID().Hash()) {
+		t.Errorf("%+v", found)
+	}
+	if d := time.Since(began); d < 45*time.Millisecond {
+		t.Errorf("it took %v, faster than it may", d)
+	}
+}

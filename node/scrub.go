@@ -1,0 +1,102 @@
+package node
+
+import (
+	"context"
+	"encoding/json"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+)
+
+// A node that stays reads and hashes its blocks again, part by part, so that a disk that fails
+// is noticed before the block is needed. A pass takes Config.Scrub: its parts are spread over that
+// time, and the part that is next is kept in the repo, so that a restart goes on there.
+
+const (
+	scrubRate   = 16 << 20 // bytes a second within a part
+	scrubRecord = "scrub"
+)
+
+// scrubState is how far the pass is.
+type scrubState struct {
+	Part    int       `json:"part"`  // the next
+	Began   time.Time `json:"began"` // the pass
+	Blocks  int       `json:"blocks"`
+	Bytes   int64     `json:"bytes"`
+	Damaged int       `json:"damaged"`
+}
+
+// scrub runs passes until ctx ends. What goes wrong is logged: a scrub ends no node.
+func (n *Node) scrub(ctx context.Context) error {
+	if n.period <= 0 || n.store.ReadOnly() {
+		return nil
+	}
+	st := n.scrubbed()
+	for {
+		due := st.Began.Add(time.Duration(float64(n.period) / store.ScrubParts * float64(st.Part)))
+		t := time.NewTimer(max(0, due.Sub(n.clock())))
+		select {
+		case <-t.C:
+		case <-ctx.Done():
+			t.Stop()
+			return nil
+		}
+		if err := n.scrubPart(ctx, &st); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			n.log.Error("a part of the repo could not be scrubbed", "part", st.Part, "error", err)
+		}
+		st.Part++
+		if st.Part == store.ScrubParts {
+			n.log.Info("scrubbed the repo", "blocks", st.Blocks, "bytes", st.Bytes, "damaged", st.Damaged, "took", n.clock().Sub(st.Began))
+			// A pass that was late, since the node was away or the disk is large, is not made up for.
+			st = scrubState{Began: later(st.Began.Add(n.period), n.clock())}
+		}
+		value, err := json.Marshal(st)
+		if err == nil {
+			err = n.store.Commit(ctx, store.Batch{Records: []store.Record{{Name: scrubRecord, Value: value}}})
+		}
+		if err != nil && ctx.Err() == nil {
+			n.log.Error("how far the repo is scrubbed could not be kept", "error", err)
+		}
+	}
+}
+
+// scrubbed returns how far the pass is that the process before has begun, or a new one.
+func (n *Node) scrubbed() scrubState {
+	var st scrubState
+	value, found, err := n.store.Lookup(scrubRecord)
+	if err == nil && found {
+		err = json.Unmarshal(value, &st)
+	}
+	if err != nil || !found || st.Part < 0 || st.Part >= store.ScrubParts || st.Began.IsZero() {
+		return scrubState{Began: n.clock()}
+	}
+	// What was due while the node was away is not done all at once.
+	at := time.Duration(float64(n.period) / store.ScrubParts * float64(st.Part))
+	st.Began = later(st.Began, n.clock().Add(-at))
+	return st
+}
+
+func (n *Node) scrubPart(ctx context.Context, st *scrubState) error {
+	sum, err := n.store.ScrubPart(ctx, st.Part, scrubRate, func(d store.Damage) {
+		name := "-"
+		if d.CID.Defined() {
+			name = d.CID.String()
+		}
+		n.log.Error("damaged", "block", name, "where", d.Where, "error", d.Err)
+	})
+	st.Blocks += sum.Blocks
+	st.Bytes += sum.Bytes
+	st.Damaged += sum.Damaged + sum.Foreign
+	n.figures.scrubbed(sum)
+	return err
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
