@@ -175,7 +175,9 @@ func (w *network) errand(ctx context.Context, x *running, e *evaluation) (*erran
 	if c.Untold == 0 {
 		t.work.Bytes = c.Have + c.Missing
 	}
-	t.work.Fuel = w.node.fuel.estimate(r.Task.Mod, t.work.Bytes)
+	if t.work.Fuel, err = w.node.fuelEstimate(r.Task.Mod, t.work.Bytes); err != nil {
+		return nil, apiError(ctx, err)
+	}
 	return t, nil
 }
 
@@ -203,7 +205,13 @@ func (t *errand) run(ctx context.Context) (*request.Run, scheduler.Start, error)
 	bid := scheduler.Offer(t.job, t.work, s, l)
 	bid.Job = job.CIDOf(envelope)
 	if where != scheduler.Local && (bid.Refuses() || bid.Missing > 0 || where != scheduler.Anywhere || t.job.Replicas > 1) {
-		w.awaitMembers(ctx)
+		switch where {
+		case scheduler.Anywhere, scheduler.OnNetwork:
+			w.awaitMembers(ctx)
+		case string(w.self.DID):
+		default:
+			t.reach(ctx, job.DID(where))
+		}
 	}
 	cfg := w.cfg.Placement
 	cfg.Factor = w.factor
@@ -214,6 +222,26 @@ func (t *errand) run(ctx context.Context) (*request.Run, scheduler.Start, error)
 		Config: cfg, Task: t.x.task.Data(), Limits: t.job.Limits, Market: w.client, World: t, Clock: w.node.clock,
 	}, scheduler.Start{Self: bid, Capacity: &w.capacity}, nil
 }
+
+// reach dials the one peer that may run the job, unless it is connected: the window for
+// bids is shorter than a dial may take. Whether it was of use shows when the peer is asked.
+func (t *errand) reach(ctx context.Context, to job.DID) {
+	id, err := host.IDOf(to)
+	if err != nil || t.w.connected(id) {
+		return
+	}
+	t.x.event(api.Event{
+		Kind: api.EventWaiting, Peer: string(to), Text: fmt.Sprintf("%s is not connected: it is dialed, for at most %v", scheduler.Short(to), reachTime),
+	})
+	ctx, cancel := context.WithTimeout(ctx, reachTime)
+	defer cancel()
+	if err := t.w.peer.Libp2p().Connect(ctx, t.w.addrInfo(id)); err != nil {
+		t.w.node.log.Debug("the peer that a job is for cannot be dialed", "peer", id, "error", err)
+	}
+}
+
+// reachTime is how long the one peer that may run a job is dialed.
+const reachTime = 3 * time.Second
 
 // whereOf reads Request.Where: a peer may be named by its peer id, too.
 func whereOf(s string) (string, error) {
@@ -424,9 +452,7 @@ func (t *errand) Leased(all []request.Lease) {
 
 // Calibrate implements request.World.
 func (t *errand) Calibrate(c scheduler.Calibrate) {
-	t.w.mu.Lock()
-	defer t.w.mu.Unlock()
-	t.w.calibration.Observe(c.Peer, c.Claimed, c.Actual)
+	t.w.observe(c)
 }
 
 func (w *network) factor(d job.DID) float64 {

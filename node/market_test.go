@@ -16,6 +16,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
 // The data is on one of five peers: the job goes there, no input crosses the wire, and
@@ -144,6 +145,24 @@ func TestNoCacheElsewhere(t *testing.T) {
 		if got := replayed(step.r); !slices.Equal(got, step.want) {
 			t.Errorf("%s: replayed %v, want %v", step.what, got, step.want)
 		}
+	}
+}
+
+// A peer that the user has named and that cannot be reached is not waited for long, and
+// the failure says which one it was.
+func TestNamedPeerIsGone(t *testing.T) {
+	f := fleet(t, 3, nil)
+	mod := put(t, f[0].Session, "module")
+	gone := f[2].did
+	f[2].leave()
+	began := time.Now()
+	_, events, _, err := f[0].run(t, api.Request{Task: task(mod, "hello"), Where: gone})
+	if codeOf(err) != api.CodeNobody || count(events, api.EventAsked) != 3 || count(events, api.EventWaiting) != 1 {
+		t.Errorf("%v\n%s", err, texts(events))
+	}
+	contains(t, fmt.Sprint(err), scheduler.Short(job.DID(gone))+": it could not be reached")
+	if d := time.Since(began); d > 10*time.Second {
+		t.Errorf("it took %v", d)
 	}
 }
 

@@ -265,6 +265,9 @@ func (n *Node) dropGone(ctx context.Context) error {
 	if err := n.dropMemos(ctx, func(m memo) bool { return !here(m.Outcome) || !here(m.Receipt) }); err != nil {
 		return err
 	}
+	if err := n.dropFuel(ctx, here); err != nil {
+		return err
+	}
 	all, err := n.receipts(ctx, "")
 	if err != nil {
 		return err

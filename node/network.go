@@ -18,7 +18,6 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/market"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
-	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
 // network is a node as a peer: everything that it has only while it is one.
@@ -40,7 +39,7 @@ type network struct {
 	closing  atomic.Bool   // it takes no more jobs of others
 
 	mu          sync.Mutex
-	calibration scheduler.Calibration
+	calibration credit
 }
 
 // openNetwork makes n a peer. The caller closes it.
@@ -51,6 +50,9 @@ func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, err
 	w := &network{node: n, cfg: cfg.withDefaults(), busier: make(chan struct{}, 1), placing: semaphore.NewWeighted(maxPlacing)}
 	var err error
 	if w.self, err = n.self.identity(); err != nil {
+		return nil, err
+	}
+	if err := w.loadCredit(); err != nil {
 		return nil, err
 	}
 	w.book = newBook(w.cfg.admission(), n.clock, w.changed)
@@ -128,6 +130,7 @@ func (w *network) close() error {
 		keep(w.server.Close())
 	}
 	w.provider.close()
+	keep(w.saveCredit())
 	if w.exchange != nil {
 		keep(w.exchange.Close())
 	}

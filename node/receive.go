@@ -105,7 +105,11 @@ func (t *errand) finish(j *api.Job, ending request.Ending) error {
 				return err
 			}
 		}
-		t.w.node.fuel.learn(t.x.request.Task.Mod, t.work.Bytes, r.Value.Fuel)
+		records, err := t.w.node.learnFuel(t.x.request.Task.Mod, t.work.Bytes, r.Value.Fuel)
+		if err != nil {
+			return apiError(context.Background(), err)
+		}
+		t.e.records = append(t.e.records, records...)
 	}
 	if ending.Disagree {
 		return disagreement(j)

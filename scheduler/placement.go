@@ -35,12 +35,19 @@ type Placement struct {
 	ended bool
 }
 
+// attemptsOfOne is how often a peer is asked that the user has named: nobody else can come
+// instead, and who waits wants to know soon that it cannot be reached.
+const attemptsOfOne = 3
+
 // NewPlacement prepares a Placement; a Start begins it.
 func NewPlacement(cfg Config, req Request) *Placement {
 	n := min(max(req.Job.Replicas, 1), job.MaxReplicas)
 	p := &Placement{
 		cfg: cfg.orDefault(n), req: req, rec: Record{Where: req.Where}, round: -1,
 		peers: map[job.DID]*peer{}, slots: make([]slot, n),
+	}
+	if p.wantsOne() && cfg.Attempts <= 0 {
+		p.cfg.Attempts = attemptsOfOne
 	}
 	return p
 }

@@ -44,7 +44,7 @@ type Config struct {
 	Silence  time.Duration // without a Beat for so long a runner is given up: 6 s
 	BidAge   time.Duration // an older bid is not awarded any more: 30 s
 	Backoff  time.Duration // before the second round; doubles from then: 500 ms
-	Attempts int           // rounds of asking: 5; at most job.MaxAttempt
+	Attempts int           // rounds of asking: 5, or 3 of a peer that the Request names; at most job.MaxAttempt
 	Asked    int           // peers asked in one round: max(8, 4N); at most MaxAsked
 
 	// Factor tells how much longer a peer's jobs took than it claimed, see

@@ -1,0 +1,35 @@
+package node
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/scheduler"
+)
+
+// A liar is still one after a restart, and what is stored is no way to break a start.
+func TestCreditIsKept(t *testing.T) {
+	n := &Node{store: openStore(t), clock: time.Now}
+	const liar = job.DID("did:key:z6Mkliar")
+	w := &network{node: n}
+	for range 9 {
+		w.observe(scheduler.Calibrate{Peer: liar, Claimed: time.Second, Actual: time.Minute})
+	}
+	if err := w.saveCredit(); err != nil {
+		t.Fatal(err)
+	}
+	again := &network{node: n}
+	if err := again.loadCredit(); err != nil || again.factor(liar) < 2 || again.factor(liar) != w.factor(liar) {
+		t.Errorf("%v, %v; want %v", err, again.factor(liar), w.factor(liar))
+	}
+	n.log = slog.New(slog.DiscardHandler)
+	if err := n.store.Commit(t.Context(), store.Batch{Records: []store.Record{{Name: creditRecord, Value: []byte("{")}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := again.loadCredit(); err != nil || again.factor(liar) < 2 {
+		t.Errorf("a record that cannot be read: %v", err)
+	}
+}
