@@ -25,8 +25,11 @@ func addCommand(p *process) *cli.Command {
 		ArgsUsage: "PATH…",
 		Description: `Stores files, directories with all below them, and symlinks (as such), and pins and
 prints each: its CID, the bytes of its files, its name. "-" is stdin. A file that cannot
-be read, or that changes meanwhile, is an error, and then nothing is pinned. An add that was
-interrupted can be typed again: what it had stored is not written a second time.`,
+be read, or that changes meanwhile, is an error, and then nothing is pinned.
+
+An add that was interrupted has printed and pinned nothing that it had not finished. Typed
+again it reads and hashes everything once more, and writes only the blocks that are not
+there yet. What it had stored waits until the next gc, or until a quota needs the room.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the CIDs alone"},
 			jsonFlag,

@@ -239,10 +239,10 @@ func BenchmarkOpenLarge(b *testing.B) {
 	b.ReportMetric(float64(blocks), "blocks")
 }
 
-// BenchmarkAttach reads and hashes a CAR of 256 MiB (10 GiB with LIFTOFF_TEST_LARGE), and a folder of 10,000 files.
+// BenchmarkAttach reads and hashes a CAR of 1 GiB (10 GiB with LIFTOFF_TEST_LARGE), and a folder of 10,000 files.
 func BenchmarkAttach(b *testing.B) {
 	b.Run("car", func(b *testing.B) {
-		size := int64(256 << 20)
+		size := int64(1 << 30)
 		if large() {
 			size = 10 << 30
 		}
