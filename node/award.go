@@ -42,10 +42,10 @@ type award struct {
 	closed  chan struct{} // closed when the requester has said good-bye
 	away    chan struct{} // closed when the last conversation broke after the end
 
-	once    sync.Once
-	retired *time.Timer // forgets a result that nobody comes for
+	once sync.Once
 
 	mu      sync.Mutex
+	retired *time.Timer   // forgets a result that nobody comes for
 	reader  *spool.Reader // keeps the output until the requester has it
 	ended   bool
 	left    bool // nobody listens
@@ -207,7 +207,7 @@ func (x *award) deliver(ctx context.Context, j api.Job) error {
 	x.mu.Lock()
 	x.ended = true
 	x.mu.Unlock()
-	x.retired = time.AfterFunc(x.retention(), x.discard)
+	x.retire(x.retention())
 	x.run.Done(receipt.Data(), outcome.Data(), car)
 	return nil
 }
@@ -257,12 +257,23 @@ func (x *award) fail(err error) {
 		f.Code, f.Why = string(e.Code), e.Message
 		f.Final = e.Code == api.CodeRefused || e.Code == api.CodeTimeout && x.timeout() < x.p.w.cfg.MaxTime
 	}
-	x.retired = time.AfterFunc(failedFor, x.discard)
+	x.retire(failedFor)
 	x.run.Fail(f)
 }
 
 // failedFor is how long a failure is remembered for a requester whose stream broke.
 const failedFor = time.Minute
+
+// retire discards the job after some time: however short its requester has made that, not
+// before the work at it is over.
+func (x *award) retire(after time.Duration) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.retired = time.AfterFunc(after, func() {
+		<-x.kept
+		x.discard()
+	})
+}
 
 // discard forgets the job and lets its result go.
 func (x *award) discard() {
@@ -276,9 +287,11 @@ func (x *award) discard() {
 // release lets go of what the award holds in memory.
 func (x *award) release() {
 	x.once.Do(func() {
+		x.mu.Lock()
 		if x.retired != nil {
 			x.retired.Stop()
 		}
+		x.mu.Unlock()
 		x.cancel(errClosedBy)
 		if x.reader != nil {
 			x.reader.Close()
