@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/network"
@@ -73,7 +75,7 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 	}()
 	p.raw.Network().ClosePeer(id) // a connection from before it was a member begins anew
 	if err := p.raw.Connect(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil {
-		return fmt.Errorf("join: dial who made the token: %w", err)
+		return &UnreachedError{ID: id, Addrs: t.Addrs, Err: err}
 	}
 	c, err := p.askCredential(ctx, id, []item{{itemSecret, t.Secret[:]}})
 	if err != nil {
@@ -87,6 +89,23 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 	}
 	return p.lookAround()
 }
+
+// UnreachedError says that nobody could be reached at the addresses of a token.
+type UnreachedError struct {
+	ID    peer.ID
+	Addrs []string
+	Err   error // libp2p's
+}
+
+func (e *UnreachedError) Error() string {
+	why := "no answer"
+	if errors.Is(e.Err, syscall.ECONNREFUSED) {
+		why = "connection refused"
+	}
+	return fmt.Sprintf("join: %s, who made the token, cannot be reached at %s: %s", e.ID, strings.Join(e.Addrs, ", "), why)
+}
+
+func (e *UnreachedError) Unwrap() error { return e.Err }
 
 // renew asks the admin id for a new membership.
 func (p *Peer) renew(ctx context.Context, id peer.ID) error {

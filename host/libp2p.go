@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"time"
 
@@ -20,6 +21,7 @@ import (
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
+	manet "github.com/multiformats/go-multiaddr/net"
 	"github.com/multiformats/go-multistream"
 	"github.com/pbnjay/memory"
 )
@@ -108,11 +110,37 @@ func newLibp2p(cfg Config, d *door, relays autorelay.PeerSource) (host.Host, err
 func listenOn(n network.Network, addrs []ma.Multiaddr) error {
 	for _, a := range addrs {
 		first, _ := ma.SplitFirst(a)
-		if err := n.Listen(a); err != nil && (first == nil || first.Protocol().Code != ma.P_IP6) {
+		err := vacant(a)
+		if err == nil {
+			err = n.Listen(a)
+		}
+		if err != nil && (first == nil || first.Protocol().Code != ma.P_IP6) {
 			return fmt.Errorf("listen on %s: %w", a, err)
 		}
 	}
 	return nil
+}
+
+// vacant returns an error when another process listens on a TCP address. Libp2p shares
+// ports, to dial from that on which it listens: two peers would then share one port, too,
+// and each get some of the other's connections.
+func vacant(a ma.Multiaddr) error {
+	if _, err := a.ValueForProtocol(ma.P_TCP); err != nil {
+		return nil // QUIC shares nothing
+	}
+	addr, err := manet.ToNetAddr(a)
+	if err != nil {
+		return nil // libp2p says better what is wrong with it
+	}
+	network := "tcp4"
+	if first, _ := ma.SplitFirst(a); first != nil && first.Protocol().Code == ma.P_IP6 {
+		network = "tcp6"
+	}
+	l, err := net.Listen(network, addr.String())
+	if err != nil {
+		return err
+	}
+	return l.Close()
 }
 
 func isRelayed(a ma.Multiaddr) bool {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/fence"
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -31,7 +32,17 @@ func (n *Node) fence() (*fence.Fence, error) {
 
 // fenceError turns an error of the fence into an *api.Error.
 func fenceError(ctx context.Context, err error) error {
+	var unreached *host.UnreachedError
+	var refused *host.RefusedError
 	switch {
+	case errors.As(err, &unreached):
+		return &api.Error{
+			Code: api.CodeFault, Message: err.Error(), Hint: "see whether `liftoff serve` runs there and its port can be reached",
+		}
+	case errors.As(err, &refused):
+		return &api.Error{
+			Code: api.CodeDenied, Message: err.Error(), Hint: "ask for another invitation: `liftoff fence invite` prints one there",
+		}
 	case errors.Is(err, fence.ErrNoFence):
 		return &api.Error{
 			Code: api.CodeMissing, Message: err.Error(),

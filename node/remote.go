@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"errors"
 	"sync"
 
 	"github.com/ipfs/go-cid"
@@ -15,7 +16,12 @@ import (
 func Remote(ctx context.Context, addr, token string) (*Session, error) {
 	c, err := api.DialRemote(ctx, addr, token)
 	if err != nil {
-		return nil, apiError(ctx, err)
+		err = apiError(ctx, err)
+		var e *api.Error
+		if errors.As(err, &e) && e.Code == api.CodeFault && e.Hint == "" {
+			e.Hint = "see whether `liftoff serve --api` runs there, and its port can be reached"
+		}
+		return nil, err
 	}
 	far := &farBlocks{remoteBlocks: remoteBlocks{c}, recent: recent{held: map[cid.Cid]dag.Block{}}}
 	s := newSession(c, far, func(context.Context) error { return c.Close() })

@@ -177,6 +177,8 @@ func hintOf(err error) string {
 		return "liftoff store verify"
 	case errors.As(err, &missing):
 		return "liftoff car import FILE.car, one that holds it"
+	case errors.Is(err, syscall.EADDRINUSE):
+		return "another process listens there: end it, or choose another port"
 	case errors.Is(err, syscall.ENOSPC):
 		return "make room on the disk, for example with: liftoff gc"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):

@@ -146,7 +146,7 @@ func (s *state) admin(now time.Time) error {
 		return fmt.Errorf("this repo is no member of the fence: %w", err)
 	}
 	if s.own.m.Role != job.RoleAdmin {
-		return errors.New("this repo is no admin of the fence")
+		return errors.New("this repo is no admin of the fence: `liftoff fence ls` says who is")
 	}
 	return nil
 }
