@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -171,7 +172,14 @@ func TestFlood(t *testing.T) {
 // writes what the test says.
 func liar(t *testing.T, p node, say func(s network.Stream, award []byte)) {
 	t.Helper()
+	var running sync.WaitGroup
 	p.SetStreamHandler(Protocol, func(s network.Stream) {
+		running.Add(1)
+		defer running.Done()
+		t.Cleanup(func() { // nothing that it does outlives the test
+			s.Reset()
+			running.Wait()
+		})
 		defer s.Close()
 		w := newWire(s, Config{}.orDefault())
 		m, err := w.readMessage(context.Background(), time.Second)
@@ -188,7 +196,7 @@ func liar(t *testing.T, p node, say func(s network.Stream, award []byte)) {
 			w.send(&acceptFrame{})
 			say(s, award.job)
 		}
-		w.readMessage(context.Background(), time.Second)
+		w.readMessage(t.Context(), time.Second)
 	})
 }
 
