@@ -228,6 +228,7 @@ func BenchmarkLabRead(b *testing.B) {
 			h := lab.Host(fmt.Sprint("kubo", i))
 			k.start(h, h.Addr.String())
 		}
+		want.run("swarm", "peering", "add", have.addr) // else it asks nobody at a public address
 		want.run("swarm", "connect", have.addr)
 	} else {
 		b.Log("SKIPPED: LIFTOFF_TEST_KUBO names no ipfs to compare with")

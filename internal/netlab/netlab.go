@@ -27,7 +27,7 @@ import (
 type Link struct {
 	Delay time.Duration // one way
 	Rate  int64         // bytes a second; 0: no bound
-	Loss  float64       // of packets, 0 to 1
+	Loss  float64       // of packets, 0 to 1; several of one stream may go, and get lost, as one
 	Cut   bool          // nothing passes
 }
 
@@ -107,7 +107,7 @@ func (l *Lab) Host(name string) *Host {
 	l.mu.Unlock()
 	h.ip("link", "set", "lo", "up")
 	h.ip("addr", "add", h.Addr.String()+"/16", "dev", device)
-	h.ip("link", "set", device, "up", "multicast", "on")
+	h.ip("link", "set", device, "up", "multicast", "on", "txqueuelen", "10000") // a busy test process loses nothing
 	h.ip("route", "add", "default", "dev", device)
 	l.group.Add(1)
 	go l.carry(h)
