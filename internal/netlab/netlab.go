@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -55,7 +56,12 @@ type Host struct {
 	index int      // in lab.hosts; -1: behind a router
 	ns    string   // the namespace
 	tun   *os.File // nil behind a router
+
+	strays atomic.Int64
 }
+
+// Strays is how many packets h has sent to addresses that no host of the lab has.
+func (h *Host) Strays() int64 { return h.strays.Load() }
 
 // Why says in one line what a lab needs and this machine lacks; "" when nothing.
 func Why() string {

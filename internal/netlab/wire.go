@@ -144,6 +144,8 @@ func (l *Lab) carry(h *Host) {
 		}
 		if to, err := indexOf(dst); err == nil && to < hosts && to != h.index {
 			l.wire(pair{h.index, to}).send(data)
+		} else {
+			h.strays.Add(1)
 		}
 	}
 }
