@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/host/autorelay"
 	rcmgr "github.com/libp2p/go-libp2p/p2p/host/resource-manager"
 	"github.com/libp2p/go-libp2p/p2p/net/connmgr"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 	relayv2 "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/relay"
 	quic "github.com/libp2p/go-libp2p/p2p/transport/quic"
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
@@ -59,7 +60,7 @@ func newLibp2p(cfg Config, d *door, relays autorelay.PeerSource) (host.Host, err
 		libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(quic.NewTransport),
 		libp2p.DefaultSecurity, libp2p.DefaultMuxers,
 		libp2p.ConnectionGater(d), libp2p.ResourceManager(resources{rm, d}), libp2p.ConnectionManager(cm),
-		libp2p.WithDialTimeout(10 * time.Second),
+		libp2p.WithDialTimeout(10 * time.Second), libp2p.SwarmOpts(swarm.WithDialRanker(tcpFirst)),
 		libp2p.EnableRelay(), libp2p.EnableHolePunching(), libp2p.EnableAutoNATv2(),
 		libp2p.NoListenAddrs, // listens below: a libp2p that cannot start leaves goroutines behind
 	}
@@ -141,6 +142,27 @@ func vacant(a ma.Multiaddr) error {
 		return err
 	}
 	return l.Close()
+}
+
+// tcpFirst ranks addresses as libp2p does, but those of QUIC a little later than others:
+// blocks move several times faster over the kernel's TCP, at less of a core.
+func tcpFirst(addrs []ma.Multiaddr) []network.AddrDelay {
+	const later = 250 * time.Millisecond
+	var quics, others []ma.Multiaddr
+	for _, a := range addrs {
+		if _, err := a.ValueForProtocol(ma.P_QUIC_V1); err == nil {
+			quics = append(quics, a)
+		} else {
+			others = append(others, a)
+		}
+	}
+	ranked := swarm.DefaultDialRanker(quics)
+	if len(others) > 0 {
+		for i := range ranked {
+			ranked[i].Delay += later
+		}
+	}
+	return append(swarm.DefaultDialRanker(others), ranked...)
 }
 
 func isRelayed(a ma.Multiaddr) bool {

@@ -7,6 +7,7 @@ import (
 	"hash/maphash"
 	"io"
 	"iter"
+	"time"
 
 	"github.com/ipfs/go-cid"
 
@@ -110,6 +111,7 @@ type chunkReader struct {
 	left  int64
 	chunk []byte
 	ended bool
+	heard time.Time // when the provider was last told that somebody is there
 }
 
 func (r *chunkReader) Read(p []byte) (int, error) {
@@ -126,7 +128,14 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
+// next reads a chunk. A result may take longer than the provider bears silence.
 func (r *chunkReader) next() error {
+	if now := time.Now(); now.Sub(r.heard) >= r.w.cfg.Beat {
+		if err := r.w.send(&renewFrame{}); err != nil {
+			return err
+		}
+		r.heard = now
+	}
 	b, err := r.w.read(r.ctx, MaxChunk, r.w.cfg.Frame)
 	if errors.Is(err, errNoFrame) {
 		return &SilentError{r.w.peer(), r.w.cfg.Frame}

@@ -157,6 +157,26 @@ func seen(t testing.TB, p *peer, did string) row {
 	return row{}
 }
 
+// TestLabSlow fills a slow link in both directions, with a job's input and then its
+// output: its beats come through beside them, and it is not taken for lost.
+func TestLabSlow(t *testing.T) {
+	lab := netlab.New(t, netlab.Link{Delay: 10 * time.Millisecond, Rate: 2 << 20})
+	a, b := labPeer(t, lab.Host("a"), "--store-only"), labPeer(t, lab.Host("b"))
+	join(t, []*peer{a, b})
+	input := a.run("add", "--quiet", file(t, 7, 24<<20))
+	got := a.try(nil, "run", "--json", "--where", "network", copyWasm, "--input", input)
+	r := decodeRan(t, got)
+	if got.code != 0 || r.Where != b.did() {
+		t.Fatalf("exit code %d, at %q\n%s", got.code, r.Where, got.stderr)
+	}
+	if !r.at("lost").IsZero() || strings.Contains(got.stderr, "lost") {
+		t.Errorf("it was taken for lost\n%s", got.stderr)
+	}
+	if err := a.complete(r.Output); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLabSparse reads a hundredth of a file that only another peer has: little more
 // crosses the wire.
 func TestLabSparse(t *testing.T) {
@@ -228,6 +248,7 @@ func BenchmarkLabRead(b *testing.B) {
 			h := lab.Host(fmt.Sprint("kubo", i))
 			k.start(h, h.Addr.String())
 		}
+		want.run("swarm", "peering", "add", have.addr) // else it asks nobody at a public address
 		want.run("swarm", "connect", have.addr)
 	} else {
 		b.Log("SKIPPED: LIFTOFF_TEST_KUBO names no ipfs to compare with")

@@ -171,6 +171,13 @@ func (p *peer) tryStart(join string) error {
 	}
 }
 
+// pid returns the number of the peer's process.
+func (p *peer) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.Process.Pid
+}
+
 // kill ends the process at once, children and all, as a loss of power would.
 func (p *peer) kill() { p.end(syscall.SIGKILL) }
 

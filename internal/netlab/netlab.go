@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -27,7 +28,7 @@ import (
 type Link struct {
 	Delay time.Duration // one way
 	Rate  int64         // bytes a second; 0: no bound
-	Loss  float64       // of packets, 0 to 1
+	Loss  float64       // of packets, 0 to 1; several of one stream may go, and get lost, as one
 	Cut   bool          // nothing passes
 }
 
@@ -55,7 +56,12 @@ type Host struct {
 	index int      // in lab.hosts; -1: behind a router
 	ns    string   // the namespace
 	tun   *os.File // nil behind a router
+
+	strays atomic.Int64
 }
+
+// Strays is how many packets h has sent to addresses that no host of the lab has.
+func (h *Host) Strays() int64 { return h.strays.Load() }
 
 // Why says in one line what a lab needs and this machine lacks; "" when nothing.
 func Why() string {
@@ -107,7 +113,7 @@ func (l *Lab) Host(name string) *Host {
 	l.mu.Unlock()
 	h.ip("link", "set", "lo", "up")
 	h.ip("addr", "add", h.Addr.String()+"/16", "dev", device)
-	h.ip("link", "set", device, "up", "multicast", "on")
+	h.ip("link", "set", device, "up", "multicast", "on", "txqueuelen", "10000") // a busy test process loses nothing
 	h.ip("route", "add", "default", "dev", device)
 	l.group.Add(1)
 	go l.carry(h)

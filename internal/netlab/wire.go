@@ -67,7 +67,7 @@ func (w *wire) send(data []byte) {
 		w.free = now
 	}
 	if w.link.Rate > 0 {
-		w.free = w.free.Add(time.Duration(int64(len(data)) * int64(time.Second) / w.link.Rate))
+		w.free = w.free.Add(time.Duration(int64(len(data)-vnetHeader) * int64(time.Second) / w.link.Rate))
 	}
 	select {
 	case w.queue <- packet{data, w.free.Add(w.link.Delay)}:
@@ -104,7 +104,7 @@ func (w *wire) deliver() {
 			continue
 		}
 		if _, err := w.to.tun.Write(p.data); err == nil {
-			w.bytes.Add(int64(len(p.data)))
+			w.bytes.Add(int64(len(p.data) - vnetHeader))
 		} else if errors.Is(err, os.ErrClosed) {
 			return
 		}
@@ -120,17 +120,17 @@ func (w *wire) close() {
 // device is closed. A multicast goes to everybody.
 func (l *Lab) carry(h *Host) {
 	defer l.group.Done()
-	buf := make([]byte, 64<<10)
+	buf := make([]byte, vnetHeader+(64<<10))
 	for {
 		n, err := h.tun.Read(buf)
 		if err != nil {
 			return
 		}
-		if n < 20 || buf[0]>>4 != 4 {
+		if n < vnetHeader+20 || buf[vnetHeader]>>4 != 4 {
 			continue // IPv6 chatter
 		}
 		data := append([]byte(nil), buf[:n]...)
-		dst := [4]byte(data[16:20])
+		dst := [4]byte(data[vnetHeader+16:])
 		l.mu.Lock()
 		hosts := len(l.hosts)
 		l.mu.Unlock()
@@ -144,6 +144,8 @@ func (l *Lab) carry(h *Host) {
 		}
 		if to, err := indexOf(dst); err == nil && to < hosts && to != h.index {
 			l.wire(pair{h.index, to}).send(data)
+		} else {
+			h.strays.Add(1)
 		}
 	}
 }
