@@ -61,7 +61,12 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 		return bid
 	}
 	if _, err := p.w.node.allow(p.w.asker(from), r.Work, r.Signed.Limits.OrDefault()); err != nil {
-		return scheduler.Refuse(job.RefusePolicy, err.Error())
+		var denied *runtime.DeniedError
+		if errors.As(err, &denied) {
+			return scheduler.Refuse(job.RefusePolicy, denied.Error())
+		}
+		p.w.node.log.Error("no executor but wasm's is offered to peers", "error", err)
+		return scheduler.Refuse(job.RefuseFault, "its policy cannot be read")
 	}
 	l, err := p.w.locality(ctx, w, r.Work, p.w.rtt(from))
 	if err != nil {
