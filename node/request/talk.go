@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/libp2p/go-libp2p/p2p/net/swarm"
 
 	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/market"
@@ -88,10 +89,18 @@ func (d *driver) askOne(ctx context.Context, p job.DID, a scheduler.Ask) (*marke
 	})
 }
 
-// reason is an error as a clause of a sentence.
+// reason is an error as a clause of a sentence: why nothing was heard of a peer.
 func reason(err error) string {
-	if errors.Is(err, context.DeadlineExceeded) {
+	var dial *swarm.DialError
+	switch {
+	case errors.Is(err, swarm.ErrGaterDisallowedConnection):
+		return "it is no member of the fence, and not listed here"
+	case errors.Is(err, swarm.ErrNoAddresses):
+		return "no address of it is known"
+	case errors.Is(err, context.DeadlineExceeded):
 		return "it does not answer"
+	case errors.As(err, &dial):
+		return "it answers at none of its addresses"
 	}
 	return err.Error()
 }
