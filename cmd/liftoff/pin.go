@@ -88,8 +88,9 @@ func pinLsCommand(p *process) *cli.Command {
 		Usage:     "list pins",
 		ArgsUsage: "[NAME…]",
 		Description: `Prints a line for each pinned root: its CID, whether it is kept with all below it,
-until when, and the pin's name. With names those pins alone, and code 127 when there is none of one. With --held also how many bytes below it are here, and how
-many there are ("+" when there may be more).`,
+until when, and the pin's name. With names it prints those pins alone, in their order, and
+ends with 127 when there is no such pin. With --held also how many bytes below it are here,
+and how many there are ("+" when there may be more).`,
 		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "print how much of each is here"}},
 		Before: takes("the name of a pin", 0, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin ls
