@@ -207,7 +207,11 @@ func TestKillWhileMovingPins(t *testing.T) {
 		for end := time.Now().Add(10 * time.Second); files() == 200 && time.Now().Before(end) && round%2 == 0; {
 			time.Sleep(50 * time.Microsecond)
 		}
-		time.Sleep(rand.N(2 * time.Millisecond))
+		life := rand.N(2 * time.Millisecond) // among the files, or anywhere
+		if round%2 == 1 {
+			life = rand.N(30 * time.Millisecond)
+		}
+		time.Sleep(life)
 		must(t, cmd.Process.Kill())
 		cmd.Wait()
 		stdin.Close()
