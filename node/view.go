@@ -90,12 +90,26 @@ func (v *View) Pins(ctx context.Context) ([]api.Pin, error) {
 	}
 	pins := make([]api.Pin, len(sps))
 	for i, p := range sps {
-		pins[i] = api.Pin{Name: p.Name, Created: p.Created, Expires: p.Expires, Roots: make([]api.Root, len(p.Roots))}
-		for j, r := range p.Roots {
-			pins[i].Roots[j] = api.Root(r)
-		}
+		pins[i] = apiPin(p)
 	}
 	return pins, nil
+}
+
+// FindPin implements api.Pins.
+func (v *View) FindPin(ctx context.Context, name string) (api.Pin, error) {
+	p, err := v.node.store.Pin(name)
+	if err != nil {
+		return api.Pin{}, apiError(ctx, err)
+	}
+	return apiPin(p), nil
+}
+
+func apiPin(p store.Pin) api.Pin {
+	ap := api.Pin{Name: p.Name, Created: p.Created, Expires: p.Expires, Roots: make([]api.Root, len(p.Roots))}
+	for i, r := range p.Roots {
+		ap.Roots[i] = api.Root(r)
+	}
+	return ap
 }
 
 // Collect implements api.Upkeep. Memos and receipts whose blocks are gone are dropped.

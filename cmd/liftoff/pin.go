@@ -84,17 +84,21 @@ func (p *process) pinAdd(c *cli.Context, s *node.Session) error {
 
 func pinLsCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:  "ls",
-		Usage: "list pins",
+		Name:      "ls",
+		Usage:     "list pins",
+		ArgsUsage: "[NAME…]",
 		Description: `Prints a line for each pinned root: its CID, whether it is kept with all below it,
-until when, and the pin's name. With --held also how many bytes below it are here, and how
-many there are ("+" when there may be more).`,
+until when, and the pin's name. With names it prints those pins alone, in their order, and
+ends with 127 when there is no such pin. With --held also how many bytes below it are here,
+and how many there are ("+" when there may be more).`,
 		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "print how much of each is here"}},
-		Before: takes("nothing", 0, 0),
+		Before: takes("the name of a pin", 0, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin ls
-bafybeid… recursive never photos`),
+bafybeid… recursive never photos
+$ liftoff pin ls --held photos
+bafybeid… recursive never 85210112/85210112 photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			pins, err := s.Pins.Pins(c.Context)
+			pins, err := listedPins(c, s)
 			if err != nil {
 				return err
 			}
@@ -111,6 +115,29 @@ bafybeid… recursive never photos`),
 			return out.Flush()
 		}),
 	}
+}
+
+// listedPins returns the pins that are named, or all.
+func listedPins(c *cli.Context, s *node.Session) ([]api.Pin, error) {
+	if !c.Args().Present() {
+		return s.Pins.Pins(c.Context)
+	}
+	pins := make([]api.Pin, c.NArg())
+	for i, name := range c.Args().Slice() {
+		var err error
+		if pins[i], err = s.Pins.FindPin(c.Context, name); err != nil {
+			return nil, noPin(err)
+		}
+	}
+	return pins, nil
+}
+
+// noPin tells where to look for the pin that is not there.
+func noPin(err error) error {
+	if codeOf(err) == exitNotFound {
+		return hinted(err, "liftoff pin ls")
+	}
+	return err
 }
 
 // coverages returns how much of each root of a pin is here, when --held asks for it.
@@ -194,12 +221,8 @@ removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			for _, name := range args {
-				err := s.Pins.Unpin(c.Context, name)
-				if err != nil && codeOf(err) == exitNotFound {
-					return hinted(err, "liftoff pin ls")
-				}
-				if err != nil {
-					return err
+				if err := s.Pins.Unpin(c.Context, name); err != nil {
+					return noPin(err)
 				}
 			}
 			return nil

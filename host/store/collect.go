@@ -74,9 +74,9 @@ func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Colle
 		if _, err := s.dropPins(expired...); err != nil {
 			return Collected{}, fmt.Errorf("collect: %w", err)
 		}
-		if err := s.removePins(expired...); err != nil && !absent(err) {
-			return Collected{}, fmt.Errorf("collect: %w", err)
-		}
+	}
+	if err := s.ledger.Sync(); err != nil { // a pin that was replaced must not come back without its blocks
+		return Collected{}, fmt.Errorf("collect: %w", err)
 	}
 	before, err := s.generation()
 	if err != nil {

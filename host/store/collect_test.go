@@ -12,6 +12,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
 
+	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
@@ -88,8 +89,8 @@ func TestCollectRunsOutOldPins(t *testing.T) {
 	}
 	wantGone(t, s, a)
 	wantHere(t, s, b, c)
-	if _, err := os.Stat(s.pinPath("past")); !absent(err) {
-		t.Errorf("the file of an old pin is still there")
+	if _, err := s.pin("past"); !errors.As(err, new(*PinNotFoundError)) {
+		t.Errorf("a pin that has expired is still there")
 	}
 	pins, err := s.Pins()
 	must(t, err)
@@ -145,13 +146,19 @@ func TestCollectRefusesInDoubt(t *testing.T) {
 	})
 	t.Run("damaged pin", func(t *testing.T) {
 		s, _, _, _, _ := setup(t)
-		must(t, os.Truncate(s.pinPath("kept"), 10))
-		refused(t, s, s.pinPath("kept"))
+		must(t, s.ledger.Write(ledger.Entry{Key: pinKey + "kept", Value: []byte(`{"name":"kept"}`)}))
+		refused(t, s, ledgerDir, "has no roots")
 	})
 	t.Run("damaged old pin", func(t *testing.T) {
 		s, _, _, _, _ := setup(t)
-		must(t, os.Truncate(s.pinPath("old"), 10))
-		refused(t, s, s.pinPath("old"))
+		must(t, s.ledger.Write(ledger.Entry{Key: pinKey + "old", Value: []byte(`{"name":"old"`)}))
+		refused(t, s, ledgerDir, "unexpected end")
+	})
+	t.Run("damaged pin of the old form", func(t *testing.T) {
+		s, _, _, _, _ := setup(t)
+		path := oldPin(t, s.Dir(), Pin{Name: "p", Roots: []Root{{raw(1, 1).CID(), true}}})
+		must(t, os.Truncate(path, 10))
+		refused(t, s, path)
 	})
 	t.Run("the caller left", func(t *testing.T) {
 		s, _, _, _, _ := setup(t)

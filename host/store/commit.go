@@ -3,10 +3,8 @@ package store
 import (
 	"context"
 	"encoding/binary"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -70,8 +68,8 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 		return fmt.Errorf("keep a run's results: %w", err)
 	}
 	s.puts.Add(uint64(len(b.Blocks)))
-	for _, p := range b.Pins { // one of the same name that AddPin has made
-		if err := os.Remove(s.pinPath(p.Name)); err != nil && !absent(err) {
+	for _, p := range b.Pins { // one of the old form
+		if _, err := s.oldPins.remove(p.Name); err != nil {
 			return fmt.Errorf("replace pin %q: %w", p.Name, err)
 		}
 	}
@@ -80,24 +78,6 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 	}
 	s.late.arm()
 	return nil
-}
-
-func (s *Store) pinEntry(p *Pin) (ledger.Entry, error) {
-	if err := p.check(); err != nil {
-		return ledger.Entry{}, err
-	}
-	if p.Created.IsZero() {
-		p.Created = s.cfg.Clock()
-	}
-	p.Created = p.Created.UTC()
-	if !p.Expires.IsZero() {
-		p.Expires = p.Expires.UTC()
-	}
-	line, err := json.Marshal(p)
-	if err != nil {
-		return ledger.Entry{}, fmt.Errorf("keep pin %q: %w", p.Name, err)
-	}
-	return ledger.Entry{Key: pinKey + p.Name, Value: line}, nil
 }
 
 // blockEntry returns what the ledger needs to hold b. One that it holds already, or that
@@ -160,54 +140,6 @@ func (s *Store) Records(ctx context.Context, prefix string, fn func(name string,
 	})
 }
 
-// dropPins removes pins from the ledger, and reports whether there was one.
-func (s *Store) dropPins(pins ...Pin) (found bool, err error) {
-	var entries []ledger.Entry
-	for _, p := range pins {
-		if _, err := s.ledger.Size(pinKey + p.Name); !errors.Is(err, ledger.ErrAbsent) {
-			entries = append(entries, ledger.Entry{Key: pinKey + p.Name, Delete: true})
-		}
-	}
-	if err := s.ledger.Write(entries...); err != nil {
-		return false, fmt.Errorf("remove pins: %w", err)
-	}
-	return len(entries) > 0, nil
-}
-
-// readLedgerPins appends the ledger's pins. Damage is an error: what a pin kept that
-// cannot be read must not be lost.
-func (s *Store) readLedgerPins(pins []Pin) ([]Pin, error) {
-	lost, err := s.ledger.Damaged()
-	if err != nil {
-		return nil, fmt.Errorf("read pins: %w", err)
-	}
-	if len(lost) > 0 {
-		return nil, &PinError{lost[0], "pins that were in it may be lost; remove the file to go on without them"}
-	}
-	err = s.ledger.Each(context.Background(), pinKey, func(i ledger.Item) error {
-		if i.Err != nil {
-			return &PinError{i.Where, i.Err.Error()}
-		}
-		b, err := s.ledger.Get(i.Key)
-		if errors.Is(err, ledger.ErrAbsent) {
-			return nil
-		}
-		var p Pin
-		if err == nil {
-			err = json.Unmarshal(b, &p)
-		}
-		if err == nil {
-			err = p.check()
-		}
-		if err != nil {
-			return &PinError{i.Where, err.Error()}
-		}
-		pins = append(pins, p)
-		return nil
-	})
-	return pins, err
-}
-
 // Generation grows whenever a collection removes blocks: what was complete below a root
 // is so still if the Generation is the same.
 func (s *Store) Generation() (uint64, error) {
@@ -267,8 +199,12 @@ func (s *Store) verifyRecords(ctx context.Context, sum *Verified, damaged func(D
 				bad(i.Where, i.Err)
 				return nil
 			}
-			if _, err := s.ledger.Get(i.Key); err != nil && !errors.Is(err, ledger.ErrAbsent) {
-				bad(i.Where, err)
+			value, err := i.Value()
+			if err == nil && prefix == pinKey {
+				_, err = decodePin(i.Key, value, i.Where)
+			}
+			if err != nil {
+				bad(i.Where, unnamed(err))
 			}
 			return nil
 		})
@@ -276,7 +212,21 @@ func (s *Store) verifyRecords(ctx context.Context, sum *Verified, damaged func(D
 			return err
 		}
 	}
-	return nil
+	return s.oldPins.each(func(path string, _ Pin, err error) error {
+		if err != nil {
+			bad(path, unnamed(err))
+		}
+		return nil
+	})
+}
+
+// unnamed returns what is wrong with a pin without the file, which is named already.
+func unnamed(err error) error {
+	var bad *PinError
+	if errors.As(err, &bad) {
+		return errors.New("a pin: " + bad.Why)
+	}
+	return err
 }
 
 // syncAfter is how long what was committed may wait for the disk.

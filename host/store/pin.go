@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -56,15 +55,9 @@ func (p Pin) check() error {
 // now. It waits while a collection is running. It does not look whether the roots are
 // here: hold or protect them in a session first.
 func (s *Store) AddPin(ctx context.Context, p Pin) error {
-	if err := p.check(); err != nil {
+	e, err := s.pinEntry(&p)
+	if err != nil {
 		return err
-	}
-	if p.Created.IsZero() {
-		p.Created = s.cfg.Clock()
-	}
-	p.Created = p.Created.UTC()
-	if !p.Expires.IsZero() {
-		p.Expires = p.Expires.UTC()
 	}
 	if err := s.enterToWrite(ctx); err != nil {
 		return err
@@ -73,36 +66,61 @@ func (s *Store) AddPin(ctx context.Context, p Pin) error {
 	if err := s.passGate(ctx); err != nil {
 		return err
 	}
-	defer s.openGate()
-	if err := s.writePin(p); err != nil {
+	err = s.ledger.Write(e)
+	s.openGate() // a collection syncs what it relies on, and others that add share a sync
+	if err == nil {
+		err = s.ledger.Sync()
+	}
+	if err == nil {
+		_, err = s.oldPins.remove(p.Name)
+	}
+	if err != nil {
 		return fmt.Errorf("keep pin %q: %w", p.Name, err)
 	}
-	_, err := s.dropPins(p)
-	return err
+	return nil
 }
 
-// RemovePin removes the pin of that name. A *PinNotFoundError says that there is none.
+// RemovePin removes the pin of that name, durably. A *PinNotFoundError says that there
+// is none.
 func (s *Store) RemovePin(name string) error {
 	if err := s.enterToWrite(context.Background()); err != nil {
 		return err
 	}
 	defer s.leave()
 	found, err := s.dropPins(Pin{Name: name})
+	if err == nil && found {
+		err = s.ledger.Sync()
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("remove pin %q: %w", name, err)
 	}
-	err = s.removePins(Pin{Name: name})
-	if found && absent(err) {
-		return nil
+	old, err := s.oldPins.remove(name)
+	if err != nil {
+		return fmt.Errorf("remove pin %q: %w", name, err)
 	}
-	if absent(err) {
+	if !found && !old {
 		return &PinNotFoundError{name}
 	}
-	return err
+	return nil
 }
 
-// Pins returns the pins that have not expired, by Name. A *PinError names a file that
-// cannot be read as a pin.
+// Pin returns the pin of that name, which costs the same however many there are. A
+// *PinNotFoundError says that there is none or that it has expired, a *PinError that
+// nobody can know.
+func (s *Store) Pin(name string) (Pin, error) {
+	if err := s.enter(context.Background()); err != nil {
+		return Pin{}, err
+	}
+	defer s.leave()
+	p, err := s.pin(name)
+	if err == nil && p.expired(s.cfg.Clock()) {
+		err = &PinNotFoundError{name}
+	}
+	return p, err
+}
+
+// Pins returns the pins that have not expired, by Name. A *PinError names a file in
+// which there is, or may have been, a pin that cannot be read.
 func (s *Store) Pins() ([]Pin, error) {
 	if err := s.enter(context.Background()); err != nil {
 		return nil, err
@@ -113,7 +131,5 @@ func (s *Store) Pins() ([]Pin, error) {
 	if err != nil {
 		return nil, err
 	}
-	pins = slices.DeleteFunc(pins, func(p Pin) bool { return p.expired(now) })
-	slices.SortFunc(pins, func(a, b Pin) int { return strings.Compare(a.Name, b.Name) })
-	return pins, nil
+	return slices.DeleteFunc(pins, func(p Pin) bool { return p.expired(now) }), nil
 }

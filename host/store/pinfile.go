@@ -9,90 +9,74 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
-	"sync/atomic"
 )
 
-// A pin's file is two lines: the Pin as JSON, and the SHA-256 of that line in hex. One
-// flipped bit in a CID would otherwise name another block, and the right one would be
-// collected. The file is named after the SHA-256 of the pin's name, which may hold
-// anything that a file name may not.
+// pinFiles is a folder of pins in their old form, a file each: repos that were written
+// last by an earlier liftoff have it. Nothing is added to it, and the first Open for
+// writing moves what is in it to the ledger. What it holds after that is damaged.
+//
+// A pin's file is two lines: the Pin as JSON, and the SHA-256 of that line in hex. The
+// file is named after the SHA-256 of the pin's name.
+type pinFiles struct{ dir string }
+
 const (
 	pinSuffix  = ".pin"
-	maxPinFile = 16 << 20
+	maxPinFile = maxPin + 66 // a sum and two newlines
 )
 
-// pinTemps numbers temporary files.
-var pinTemps atomic.Uint64
-
-func (s *Store) pinPath(name string) string {
-	return filepath.Join(s.dir, pinsDir, hexSum([]byte(name))+pinSuffix)
+func (f pinFiles) path(name string) string {
+	return filepath.Join(f.dir, hexSum([]byte(name))+pinSuffix)
 }
 
-func (s *Store) writePin(p Pin) error {
-	line, err := json.Marshal(p)
+// each calls fn for every file until it returns an error, which each returns. What is
+// not a pin's file is a *PinError: it may be one that was renamed.
+func (f pinFiles) each(fn func(path string, p Pin, err error) error) error {
+	list, err := os.ReadDir(f.dir)
+	if absent(err) {
+		return nil
+	}
 	if err != nil {
-		return err
+		return fmt.Errorf("read pins: %w", err)
 	}
-	data := fmt.Appendf(nil, "%s\n%s\n", line, hexSum(line))
-	if len(data) > maxPinFile {
-		return fmt.Errorf("it takes %d bytes, at most %d are kept", len(data), maxPinFile)
-	}
-	temp := filepath.Join(s.dir, pinsDir, tempDir, strconv.FormatUint(pinTemps.Add(1), 36))
-	return replaceFile(s.pinPath(p.Name), temp, data)
-}
-
-// removePins removes the files of pins. The error is fs.ErrNotExist when one of them
-// was not there; the others are gone all the same.
-func (s *Store) removePins(pins ...Pin) error {
-	var missing error
-	for _, p := range pins {
-		switch err := os.Remove(s.pinPath(p.Name)); {
-		case absent(err):
-			missing = err
-		case err != nil:
-			return fmt.Errorf("remove pin %q: %w", p.Name, err)
-		}
-	}
-	if err := fsync(filepath.Join(s.dir, pinsDir)); err != nil {
-		return fmt.Errorf("remove pins: %w", err)
-	}
-	return missing
-}
-
-// readPins returns every pin, expired ones too. What is not a pin's file is an error:
-// it may be one that was renamed, and what it keeps must not be lost.
-func (s *Store) readPins() ([]Pin, error) {
-	dir := filepath.Join(s.dir, pinsDir)
-	list, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, fmt.Errorf("read pins: %w", err)
-	}
-	var pins []Pin
 	for _, e := range list {
 		if e.Name() == tempDir || strings.HasPrefix(e.Name(), ".") { // desktops leave such files everywhere
 			continue
 		}
-		p, err := s.readPin(filepath.Join(dir, e.Name()))
+		path := filepath.Join(f.dir, e.Name())
+		p, err := f.read(path)
 		if absent(err) {
 			continue // removed meanwhile
 		}
-		if err != nil {
-			return nil, err
+		if err := fn(path, p, err); err != nil {
+			return err
 		}
-		pins = append(pins, p)
 	}
-	return s.readLedgerPins(pins)
+	return nil
 }
 
-func (s *Store) readPin(path string) (Pin, error) {
-	f, err := os.Open(path)
+// find returns the pin of that name; the error is fs.ErrNotExist when there is none.
+func (f pinFiles) find(name string) (Pin, error) { return f.read(f.path(name)) }
+
+// remove removes the file of a pin, sound or not, and reports whether there was one.
+func (f pinFiles) remove(name string) (found bool, err error) {
+	err = os.Remove(f.path(name))
+	if absent(err) {
+		return false, nil
+	}
+	if err == nil {
+		err = fsync(f.dir)
+	}
+	return true, err
+}
+
+func (f pinFiles) read(path string) (Pin, error) {
+	file, err := os.Open(path)
 	if err != nil {
 		return Pin{}, fmt.Errorf("read pin: %w", err)
 	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxPinFile+1))
+	defer file.Close()
+	b, err := io.ReadAll(io.LimitReader(file, maxPinFile+1))
 	if err != nil {
 		return Pin{}, fmt.Errorf("read pin: %w", err)
 	}
@@ -109,7 +93,7 @@ func (s *Store) readPin(path string) (Pin, error) {
 	if err := p.check(); err != nil {
 		return Pin{}, &PinError{path, err.Error()}
 	}
-	if s.pinPath(p.Name) != path {
+	if f.path(p.Name) != path {
 		return Pin{}, &PinError{path, fmt.Sprintf("it is not the file of pin %q", p.Name)}
 	}
 	return p, nil

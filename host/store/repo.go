@@ -29,13 +29,13 @@ const (
 	lockFile    = "lock"
 	segmentsDir = "segments"
 	blocksDir   = "blocks" // of version 1
-	pinsDir     = "pins"
+	pinsDir     = "pins"   // of an earlier liftoff; see pinFiles
 	ledgerDir   = "ledger"
 	cacheDir    = "cache"   // what can be made again
 	scratchDir  = "scratch" // private folders of runs, gone with the process that made them
 )
 
-var repoDirs = []string{segmentsDir, pinsDir, ledgerDir, cacheDir, scratchDir}
+var repoDirs = []string{segmentsDir, ledgerDir, cacheDir, scratchDir}
 
 // Open takes the repo in dir for this process, making it when dir is absent or empty.
 // The error is ErrLocked when another process owns it, a *VersionError when its format
@@ -107,9 +107,16 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 		dir: dir, cfg: cfg, lock: l, readOnly: readOnly, blocks: blocks, layers: blocks, small: records{small}, ledger: small,
 		gate: make(chan struct{}, 1), held: newHoldings(),
 	}
+	s.oldPins = pinFiles{filepath.Join(dir, pinsDir)}
 	s.late.sync = s.blocks.Sync
 	s.quota.max = cfg.Quota
-	if err := s.loadAttached(); err != nil {
+	if !readOnly {
+		err = s.moveOldPins()
+	}
+	if err == nil {
+		err = s.loadAttached()
+	}
+	if err != nil {
 		s.outside.close()
 		s.blocks.Close()
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
@@ -221,7 +228,7 @@ func isFirst(dir string, e os.DirEntry) bool {
 	case e.Name() == lockFile:
 		info, err := e.Info()
 		return err == nil && info.Mode().IsRegular() && info.Size() == 0
-	case (slices.Contains(repoDirs, e.Name()) || e.Name() == blocksDir) && e.IsDir():
+	case (slices.Contains(repoDirs, e.Name()) || e.Name() == blocksDir || e.Name() == pinsDir) && e.IsDir():
 		inside, err := os.ReadDir(filepath.Join(dir, e.Name()))
 		return err == nil && len(inside) == 0
 	}
@@ -242,8 +249,5 @@ func furnish(dir string, have int) error {
 			return err
 		}
 	}
-	if err := makeEmpty(filepath.Join(dir, scratchDir)); err != nil {
-		return err
-	}
-	return makeEmpty(filepath.Join(dir, pinsDir, tempDir))
+	return makeEmpty(filepath.Join(dir, scratchDir))
 }

@@ -15,7 +15,7 @@ import (
 func TestOpenMakesAPrivateRepo(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "above", "repo")
 	s := open(t, dir, Config{})
-	for _, path := range []string{"", segmentsDir, pinsDir, ledgerDir, cacheDir, scratchDir} {
+	for _, path := range []string{"", segmentsDir, ledgerDir, cacheDir, scratchDir} {
 		info, err := os.Stat(filepath.Join(dir, path))
 		must(t, err)
 		if !info.IsDir() || info.Mode().Perm() != 0o700 {

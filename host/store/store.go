@@ -50,6 +50,7 @@ type Store struct {
 	layers   layers
 	small    records // the part of blocks that is in the ledger
 	ledger   *ledger.Ledger
+	oldPins  pinFiles
 
 	gen     atomic.Uint64 // see Generation; 0: not read yet
 	puts    atomic.Uint64 // see Puts

@@ -55,6 +55,9 @@ type Pins interface {
 	Pin(ctx context.Context, p Pin) error         // replaces a pin of the same Name
 	Unpin(ctx context.Context, name string) error // CodeMissing when there is none
 	Pins(ctx context.Context) ([]Pin, error)      // by Name; expired ones are gone
+	// FindPin returns one pin, at a price that does not depend on how many there are.
+	// CodeMissing when there is none of that Name.
+	FindPin(ctx context.Context, name string) (Pin, error)
 }
 
 // Pin is a name under which roots are kept.

@@ -66,6 +66,25 @@ func TestClientIsTheGuest(t *testing.T) {
 	if pins, err := c.Pins(ctx); err != nil || !cmp.Equal(pins, []Pin{pin}, equal) {
 		t.Errorf("%+v, %v", pins, err)
 	}
+	for _, name := range []string{pin.Name, "a", "/", ".", "..", "a?name=b&x#y%2f+ ;z", "", "\xff\x00"} { // any bytes, one way or the other
+		named := Pin{Name: name, Roots: pin.Roots, Created: pin.Created}
+		if name != pin.Name {
+			if _, err := c.FindPin(ctx, name); codeOf(err) != CodeMissing {
+				t.Errorf("find %q: %v", name, err)
+			}
+			if name == "\xff\x00" { // JSON cannot carry it
+				continue
+			}
+			if err := c.Pin(ctx, named); err != nil {
+				t.Fatal(err)
+			}
+		} else {
+			named = pin
+		}
+		if got, err := c.FindPin(ctx, name); err != nil || !cmp.Equal(got, named, equal) {
+			t.Errorf("find %q: %+v, %v", name, got, err)
+		}
+	}
 	if err := c.Unpin(ctx, "none"); codeOf(err) != CodeMissing || err.Error() != `there is no pin "none"` {
 		t.Errorf("unpin: %v", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/url"
 	"strings"
 
 	"github.com/ipfs/go-cid"
@@ -128,6 +129,11 @@ func (c *Client) Pins(ctx context.Context) ([]Pin, error) {
 		return err
 	})
 	return pins, err
+}
+
+func (c *Client) FindPin(ctx context.Context, name string) (p Pin, err error) {
+	err = c.ask(ctx, "GET", "/v1/pin?name="+url.QueryEscape(name), nil, &p)
+	return p, err
 }
 
 func (c *Client) Collect(ctx context.Context) (done Collected, err error) {

@@ -97,6 +97,7 @@ func (h *Handler) calls() map[string]call {
 		"PUT /v1/pins":              putPin,
 		"DELETE /v1/pins":           deletePin,
 		"GET /v1/pins":              listPins,
+		"GET /v1/pin":               findPin,
 		"POST /v1/collect":          collect,
 		"POST /v1/verify":           verify,
 		"POST /v1/run":              run,

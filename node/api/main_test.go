@@ -132,6 +132,17 @@ func (m *memory) Pins(context.Context) ([]Pin, error) {
 	return m.pins, nil
 }
 
+func (m *memory) FindPin(_ context.Context, name string) (Pin, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, p := range m.pins {
+		if p.Name == name {
+			return p, nil
+		}
+	}
+	return Pin{}, Errorf(CodeMissing, "there is no pin %q", name)
+}
+
 func (m *memory) Collect(context.Context) (Collected, error) {
 	return Collected{Removed: 1, RemovedBytes: 2, Kept: 3, KeptBytes: 4}, nil
 }

@@ -197,6 +197,14 @@ func listPins(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return list(w, pins, func(p Pin) ([]byte, error) { return json.Marshal(p) })
 }
 
+func findPin(w http.ResponseWriter, r *http.Request, g Guest) error {
+	p, err := g.FindPin(r.Context(), r.URL.Query().Get("name"))
+	if err != nil {
+		return err
+	}
+	return writeJSON(w, p)
+}
+
 func listJobs(w http.ResponseWriter, r *http.Request, g Guest) error {
 	jobs, err := g.List(r.Context())
 	if err != nil {

@@ -13,6 +13,17 @@ type Item struct {
 	Size  int64
 	Where string
 	Err   error // a *DamageError: what was there is not known, and Key is ""
+
+	record record
+}
+
+// Value returns the value that Each came upon, which is the caller's, or a *DamageError.
+// It may be called until fn returns.
+func (i Item) Value() ([]byte, error) {
+	if i.Err != nil {
+		return nil, i.Err
+	}
+	return i.record.load(i.Key)
 }
 
 // Each calls fn for every key that begins with prefix, in their order, and stops at its
@@ -38,7 +49,7 @@ func (l *Ledger) Each(ctx context.Context, prefix string, fn func(Item) error) e
 		if e.table != nil {
 			where = e.table.path
 		}
-		return fn(Item{Key: e.key, Size: int64(e.size), Where: where})
+		return fn(Item{Key: e.key, Size: int64(e.size), Where: where, record: e.record})
 	})
 }
 
@@ -82,7 +93,6 @@ func newMemorySource(m *memory, prefix string) *memorySource {
 	s := &memorySource{make([]located, len(keys))}
 	for i, k := range keys {
 		r := m.entries[k]
-		r.value = nil // only what is there is told
 		s.all[i] = located{key: k, record: r}
 	}
 	return s
