@@ -151,9 +151,7 @@ func TestHostileReader(t *testing.T) {
 		})
 	}
 	eventually(t, "nothing is left", func() bool {
-		x.mu.Lock()
-		defer x.mu.Unlock()
-		return x.streams == 0 && len(x.open) == 0
+		return x.gate.Open() == 0
 	})
 }
 
@@ -192,9 +190,7 @@ func TestFlood(t *testing.T) {
 			}
 		}
 	}
-	x.mu.Lock()
-	n := x.open[b.ID()]
-	x.mu.Unlock()
+	n := x.gate.OpenOf(b.ID())
 	if n > 3 {
 		t.Errorf("%d streams to one peer", n)
 	}

@@ -19,13 +19,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
-	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/ipfs-liftoff/liftoff/host/gate"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
@@ -91,12 +90,8 @@ type Exchange struct {
 	ahead   chan struct{} // a token for each block that is read before it can be sent
 	bitswap *bitswapNode  // nil: not spoken
 
-	mu      sync.Mutex
-	open    map[peer.ID]int
-	streams int
-	closed  bool
-	served  sync.WaitGroup
-	sent    counter
+	gate *gate.Gate // the streams that are served
+	sent counter
 }
 
 // Sent is what was served to other peers over the own protocol.
@@ -112,8 +107,9 @@ func New(h host.Host, cfg Config) (*Exchange, error) {
 	if cfg.Blocks == nil {
 		return nil, errors.New("exchange: no blocks")
 	}
-	x := &Exchange{host: h, cfg: cfg.orDefault(), open: map[peer.ID]int{}}
+	x := &Exchange{host: h, cfg: cfg.orDefault()}
 	x.ctx, x.stop = context.WithCancelCause(context.Background())
+	x.gate = gate.New(x.cfg.Streams, x.cfg.PerPeer)
 	x.ahead = make(chan struct{}, x.cfg.Ahead)
 	if cfg.Bitswap {
 		x.bitswap = startBitswap(x.ctx, h, x.cfg)
@@ -125,11 +121,9 @@ func New(h host.Host, cfg Config) (*Exchange, error) {
 // Close ends what is served and fetched, and waits for it. Sessions are closed before.
 func (x *Exchange) Close() error {
 	x.host.RemoveStreamHandler(Protocol)
-	x.mu.Lock()
-	x.closed = true
-	x.mu.Unlock()
+	x.gate.Close()
 	x.stop(errClosed)
-	x.served.Wait()
+	x.gate.Wait()
 	if x.bitswap == nil {
 		return nil
 	}

@@ -29,37 +29,14 @@ type counter struct{ blocks, bytes, refused atomic.Int64 }
 
 func (c *counter) read() Sent { return Sent{c.blocks.Load(), c.bytes.Load(), c.refused.Load()} }
 
-// enter counts a stream in, if there is room for it.
-func (x *Exchange) enter(p peer.ID) bool {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	if x.closed || x.streams >= x.cfg.Streams || x.open[p] >= x.cfg.PerPeer {
-		return false
-	}
-	x.streams++
-	x.open[p]++
-	x.served.Add(1)
-	return true
-}
-
-func (x *Exchange) leave(p peer.ID) {
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	x.streams--
-	if x.open[p]--; x.open[p] == 0 {
-		delete(x.open, p)
-	}
-	x.served.Done()
-}
-
 // serve answers one stream: one goroutine reads requests, one writes answers.
 func (x *Exchange) serve(s network.Stream) {
 	p := s.Conn().RemotePeer()
-	if !x.enter(p) {
+	if !x.gate.Enter(p) {
 		s.Reset()
 		return
 	}
-	defer x.leave(p)
+	defer x.gate.Leave(p)
 	ctx, cancel := context.WithCancelCause(x.ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(ctx, func() { s.Reset() })()
@@ -193,12 +170,10 @@ func (v *served) load(ctx context.Context, c cid.Cid, early bool) *loading {
 		return nil
 	}
 	l.token, l.done = v.x.ahead, make(chan struct{})
-	v.x.served.Add(1)
-	go func() {
-		defer v.x.served.Done()
+	v.x.gate.Go(func() {
 		defer close(l.done)
 		l.status, l.block = v.get(ctx, c)
-	}()
+	})
 	return l
 }
 

@@ -212,11 +212,7 @@ func TestIdle(t *testing.T) {
 		if _, err := s.Get(t.Context(), bl.CID()); err != nil {
 			t.Fatal(err)
 		}
-		eventually(t, "the stream ends", func() bool {
-			src.mu.Lock()
-			defer src.mu.Unlock()
-			return src.streams == 0
-		})
+		eventually(t, "the stream ends", func() bool { return src.gate.Open() == 0 })
 	}
 }
 

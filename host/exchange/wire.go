@@ -13,6 +13,7 @@ import (
 	"github.com/ipld/go-ipld-prime/fluent/qp"
 	cidlink "github.com/ipld/go-ipld-prime/linking/cid"
 	"github.com/ipld/go-ipld-prime/node/basicnode"
+	"github.com/multiformats/go-varint"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
@@ -129,7 +130,7 @@ const maxAnswer = 1 + dag.MaxBlock
 
 // readFrame reads a frame of at most limit bytes.
 func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
-	n, err := readLength(r)
+	n, err := varint.ReadUvarint(r)
 	if err != nil {
 		return nil, err
 	}
@@ -141,29 +142,6 @@ func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
 		return nil, fmt.Errorf("%d bytes of a frame of %d: %w", k, n, noEOF(err))
 	}
 	return b, nil
-}
-
-// readLength reads an unsigned varint of at most 9 bytes in its shortest form. io.EOF is
-// an end before it.
-func readLength(r io.ByteReader) (uint64, error) {
-	var n uint64
-	for shift := 0; shift < 63; shift += 7 {
-		octet, err := r.ReadByte()
-		if err != nil {
-			if shift > 0 {
-				err = noEOF(err)
-			}
-			return 0, err
-		}
-		n |= uint64(octet&0x7f) << shift
-		if octet < 0x80 {
-			if octet == 0 && shift > 0 {
-				return 0, errors.New("a length not in its shortest form")
-			}
-			return n, nil
-		}
-	}
-	return 0, errors.New("a length of more than 9 bytes")
 }
 
 func noEOF(err error) error {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/multiformats/go-varint"
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
@@ -59,9 +60,9 @@ func (w *wire) readFrame(ctx context.Context, limit int, idle time.Duration) ([]
 	if err := w.deadline(ctx, w.cfg.Frame); err != nil {
 		return nil, err
 	}
-	n, err := readLength(w.r)
+	n, err := varint.ReadUvarint(w.r)
 	if err != nil {
-		return nil, fmt.Errorf("read frame: %w", err)
+		return nil, fmt.Errorf("read frame: %w", noEOF(err))
 	}
 	if n > uint64(limit) {
 		return nil, &ProtocolError{w.peer(), fmt.Errorf("a frame of %d bytes, at most %d", n, limit)}
@@ -130,25 +131,6 @@ func (w *wire) write(frames []byte) error {
 		return fmt.Errorf("write frame: %w", err)
 	}
 	return nil
-}
-
-// readLength reads an unsigned varint of at most 9 bytes in its shortest form.
-func readLength(r io.ByteReader) (uint64, error) {
-	var n uint64
-	for shift := 0; shift < 63; shift += 7 {
-		octet, err := r.ReadByte()
-		if err != nil {
-			return 0, noEOF(err)
-		}
-		n |= uint64(octet&0x7f) << shift
-		if octet < 0x80 {
-			if octet == 0 && shift > 0 {
-				return 0, errors.New("a length not in its shortest form")
-			}
-			return n, nil
-		}
-	}
-	return 0, errors.New("a length of more than 9 bytes")
 }
 
 func noEOF(err error) error {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -13,6 +12,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/host/gate"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -59,11 +59,7 @@ type Server struct {
 	ctx    context.Context // of all conversations, until Close
 	cancel context.CancelCauseFunc
 
-	mu     sync.Mutex
-	open   map[peer.ID]int
-	total  int
-	closed bool
-	served sync.WaitGroup
+	gate *gate.Gate // the conversations
 }
 
 var errClosing = errors.New("this peer is shutting down")
@@ -74,7 +70,8 @@ func Serve(h p2phost.Host, p Provider, cfg Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("serve the market: %w", err)
 	}
-	s := &Server{host: h, provider: p, cfg: cfg.orDefault(), self: self, open: map[peer.ID]int{}}
+	s := &Server{host: h, provider: p, cfg: cfg.orDefault(), self: self}
+	s.gate = gate.New(s.cfg.Conversations, s.cfg.PerPeer)
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	h.SetStreamHandler(Protocol, s.serve)
 	return s, nil
@@ -84,52 +81,23 @@ func Serve(h p2phost.Host, p Provider, cfg Config) (*Server, error) {
 // fail first, see [Run.Fail].
 func (s *Server) Close() error {
 	s.host.RemoveStreamHandler(Protocol)
-	s.mu.Lock()
-	s.closed = true
-	s.mu.Unlock()
+	s.gate.Close()
 	s.cancel(errClosing)
-	s.served.Wait()
+	s.gate.Wait()
 	return nil
 }
 
 // Conversations returns how many there are now.
-func (s *Server) Conversations() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.total
-}
-
-// enter counts a conversation in, if there is room for it.
-func (s *Server) enter(p peer.ID) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed || s.total >= s.cfg.Conversations || s.open[p] >= s.cfg.PerPeer {
-		return false
-	}
-	s.total++
-	s.open[p]++
-	s.served.Add(1)
-	return true
-}
-
-func (s *Server) leave(p peer.ID) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.total--
-	if s.open[p]--; s.open[p] == 0 {
-		delete(s.open, p)
-	}
-	s.served.Done()
-}
+func (s *Server) Conversations() int { return s.gate.Open() }
 
 func (s *Server) serve(st network.Stream) {
 	w := newWire(st, s.cfg)
 	from := w.peer()
-	if !s.enter(from) {
+	if !s.gate.Enter(from) {
 		st.Reset()
 		return
 	}
-	defer s.leave(from)
+	defer s.gate.Leave(from)
 	err := s.converse(w)
 	var failed *FailedError
 	if errors.As(err, &failed) {
