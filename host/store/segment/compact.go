@@ -103,11 +103,11 @@ func (s *Store) remove(segs map[uint32]int64, done *Compacted) error {
 	return nil
 }
 
-// liveBytes returns how many bytes of each segment are in use.
+// liveBytes returns how many bytes of each segment are in use: not none where an empty block is.
 func (s *Store) liveBytes(ctx context.Context) (map[uint32]int64, error) {
 	live := map[uint32]int64{}
 	err := s.each(ctx, func(r record) error {
-		live[r.seg] += int64(r.size)
+		live[r.seg] += r.section()
 		return nil
 	})
 	return live, err
@@ -207,7 +207,7 @@ func (s *Store) moveOut(ctx context.Context, left []record) (moved int64, err er
 		if err := s.move(r, (*buf)[:r.size]); err != nil {
 			return moved, err
 		}
-		moved += int64(r.size)
+		moved += r.section()
 	}
 	return moved, s.flushAll()
 }
@@ -241,11 +241,7 @@ func (s *Store) punch(left []record, segs map[uint32]int64) error {
 			if !ok || r.seg != n {
 				continue
 			}
-			name := 34
-			if r.kind != 0 {
-				name = int(r.kind)
-			}
-			begin := r.at - int64(len(appendHead(nil, make([]byte, name), int(r.size))))
+			begin := r.at + int64(r.size) - r.section()
 			err = cmp.Or(err, p.PunchHole(from, begin-from))
 			from = r.at + int64(r.size)
 		}

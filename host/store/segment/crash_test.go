@@ -440,3 +440,34 @@ func TestDiskFull(t *testing.T) {
 		s.Close()
 	}
 }
+
+// TestEmptyBlock keeps a block of no bytes that is the last one of its segment.
+func TestEmptyBlock(t *testing.T) {
+	d := newDisk(1)
+	s, err := Open("d", Config{FS: d, MaxSegment: 10_000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	empty, _ := block(0, 0)
+	if err := s.Put(empty, nil); err != nil {
+		t.Fatal(err)
+	}
+	for seed := range uint64(5) { // more than a segment
+		mh, data := block(1+seed, 5000)
+		if err := s.Put(mh, data); err != nil {
+			t.Fatal(err)
+		}
+		if seed < 4 {
+			if err := s.Delete(mh); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if done, err := s.Compact(t.Context(), Half); err != nil || done.Segments == 0 {
+		t.Fatalf("%+v, %v", done, err)
+	}
+	if got, err := s.Get(empty); err != nil || len(got) != 0 {
+		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}

@@ -42,6 +42,15 @@ type record struct {
 	place
 }
 
+// section is the length in bytes of the section that r's block stands in.
+func (r record) section() int64 {
+	name := sha256Name
+	if r.kind != 0 {
+		name = int(r.kind)
+	}
+	return int64(sectionLen(name, int(r.size)))
+}
+
 // frozen is a recent on its way to a table.
 type frozen struct {
 	*recent

@@ -7,6 +7,7 @@ import (
 	"hash/crc32"
 
 	"github.com/multiformats/go-multihash"
+	"github.com/multiformats/go-varint"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
@@ -32,6 +33,15 @@ func appendHead(b []byte, mh multihash.Multihash, size int) []byte {
 	b = binary.AppendUvarint(b, uint64(2+len(mh)+size))
 	b = append(b, 1, 0x55)
 	return append(b, mh...)
+}
+
+// sha256Name is the length of a multihash by sha2-256.
+const sha256Name = 34
+
+// sectionLen is the length of the section of a block of size bytes under a name of so many.
+func sectionLen(name, size int) int {
+	n := 2 + name + size
+	return varint.UvarintSize(uint64(n)) + n
 }
 
 // section is a section as it was parsed.
@@ -73,7 +83,7 @@ type key struct {
 const sha256Prefix = "\x12\x20"
 
 func keyOf(mh multihash.Multihash) (k key) {
-	if len(mh) == 34 && string(mh[:2]) == sha256Prefix {
+	if len(mh) == sha256Name && string(mh[:2]) == sha256Prefix {
 		copy(k.digest[:], mh[2:])
 		return k
 	}
