@@ -194,7 +194,7 @@ func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
 	if err != nil || !member {
 		return err
 	}
-	fresh := false
+	var notices []fence.Notice
 	for i, it := range items {
 		if it.kind != itemRevocation {
 			continue
@@ -203,11 +203,11 @@ func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
 		if i+1 < len(items) && items[i+1].kind == itemDelegation {
 			n.Delegation = items[i+1].data
 		}
-		news, err := p.fence.Heed(n, p.cfg.Now())
-		if err != nil {
-			p.cfg.Log.Debug("a revocation that does not hold", "peer", id, "err", err)
-		}
-		fresh = fresh || news
+		notices = append(notices, n)
+	}
+	fresh, err := p.fence.Heed(notices, p.cfg.Now())
+	if err != nil {
+		p.cfg.Log.Debug("revocations that do not hold", "peer", id, "err", err)
 	}
 	if fresh {
 		p.afterRevocation()

@@ -198,7 +198,11 @@ func (f *Fence) Admit(d job.DID, c Credential, now time.Time) (job.Role, error) 
 
 // remember keeps a member, in place of one that is none any more if there are many.
 func (s *state) remember(c shown, now time.Time) error {
-	if _, ok := s.roster.members[c.m.Member]; !ok && len(s.roster.members) >= maxMembers {
+	old, ok := s.roster.members[c.m.Member]
+	if c.by == "" {
+		c.by = old.by
+	}
+	if !ok && len(s.roster.members) >= maxMembers {
 		maps.DeleteFunc(s.roster.members, func(_ job.DID, old shown) bool { return s.roster.holds(old, now) != nil })
 		if len(s.roster.members) >= maxMembers {
 			return fmt.Errorf("the fence has %d members, at most %d", len(s.roster.members), maxMembers)
@@ -252,6 +256,11 @@ func (f *Fence) Adopt(id job.DID, c Credential, now time.Time) error {
 	}
 	if err != nil {
 		return fmt.Errorf("join the fence: %w", err)
+	}
+	if f.id == "" {
+		if err := f.forgetKey(); err != nil {
+			return fmt.Errorf("join the fence: %w", err)
+		}
 	}
 	return f.change(func(s *state) error {
 		s.id, s.roster, s.own = id, r.clone(), own

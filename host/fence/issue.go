@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -83,7 +84,7 @@ func (f *Fence) Redeem(secret [16]byte, member job.DID, now time.Time) (c Creden
 		if err != nil {
 			return err
 		}
-		c = got.Credential
+		c, got.by = got.Credential, h
 		if i.Uses--; i.Uses > 0 {
 			s.invites[h] = i
 		} else {
@@ -140,7 +141,9 @@ func (f *Fence) Renew(member job.DID, now time.Time) (c Credential, err error) {
 }
 
 // Revoke ends the membership of a member, and, of an admin, those that it issued. It
-// returns what is to be told to the others. Who was revoked can be invited again.
+// returns what is to be told to the others. Who was revoked can be invited again, but not
+// by the invitation that it came by: that lets nobody in any more, as its secret is known
+// to somebody who was sent away.
 func (f *Fence) Revoke(member job.DID, now time.Time) (all []Notice, err error) {
 	if _, err := member.Key(); err != nil {
 		return nil, err
@@ -158,15 +161,17 @@ func (f *Fence) Revoke(member job.DID, now time.Time) (all []Notice, err error) 
 		if admin && s.key == nil {
 			return errors.New("only the repo that holds the fence's key revokes an admin")
 		}
-		// What a revoked admin has revoked would be void: it stays, in the fence's name.
-		inherited := []job.DID{}
-		for k := range s.roster.notices {
+		// Whoever issued the membership may have had a clock that was ahead.
+		until := map[job.DID]int64{member: max(now.UnixMilli(), s.roster.members[member].m.Issued)}
+		for k, n := range s.roster.notices {
 			if admin && k.issuer == member {
-				inherited = append(inherited, k.member)
+				// What a revoked admin has revoked would be void: it stays, in the fence's name,
+				// and ends no more than it did: who was invited again since is a member.
+				until[k.member] = max(until[k.member], n.Issued)
 			}
 		}
-		for _, d := range append(inherited, member) {
-			n, err := s.revoke(d, now)
+		for d, issued := range until {
+			n, err := s.revoke(d, issued, now)
 			if err != nil {
 				return err
 			}
@@ -177,44 +182,84 @@ func (f *Fence) Revoke(member job.DID, now time.Time) (all []Notice, err error) 
 	return all, err
 }
 
-func (s *state) revoke(member job.DID, now time.Time) (Notice, error) {
+// revoke ends the memberships of member that were issued up to a time, in ms.
+func (s *state) revoke(member job.DID, issued int64, now time.Time) (Notice, error) {
 	key, delegation := s.key, []byte(nil)
 	if key == nil {
 		key, delegation = s.self, s.own.Membership
 	}
-	v := job.Revocation{Fence: s.id, Member: member, Seq: uint64(now.UnixMilli()), Issued: now.UnixMilli()}
+	v := job.Revocation{Fence: s.id, Member: member, Seq: uint64(now.UnixMilli()), Issued: issued}
 	for _, n := range s.roster.notices {
-		if n.Issuer == didOf(key) && n.Seq >= v.Seq {
-			v.Seq = n.Seq + 1
+		if n.Issuer != didOf(key) {
+			continue
+		}
+		v.Seq = max(v.Seq, n.Seq+1)
+		if n.Member == member {
+			v.Issued = max(v.Issued, n.Issued) // this one takes its place
 		}
 	}
 	b, err := v.Sign(key)
 	if err != nil {
 		return Notice{}, err
 	}
-	n := Notice{b, delegation}
-	if _, err := s.roster.add(n, now); err != nil {
-		return Notice{}, err
+	n, err := Notice{b, delegation}.read(s.id)
+	if err == nil {
+		_, err = s.heed(n, now)
 	}
-	return n, nil
+	return n.Notice, err
 }
 
-// Heed takes in a revocation that a peer passed on. It reports whether it says anything
-// new, and so is to be passed on.
-func (f *Fence) Heed(n Notice, now time.Time) (fresh bool, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.id == "" {
+// heed takes in a revocation, and ends the invitation that the member came by.
+func (s *state) heed(n notice, now time.Time) (fresh bool, err error) {
+	if fresh, err = s.roster.add(n, now); fresh {
+		delete(s.invites, s.roster.members[n.Member].by)
+	}
+	return fresh, err
+}
+
+// errNoNews keeps change from writing what is on disk already.
+var errNoNews = errors.New("nothing new")
+
+// Heed takes in revocations that a peer passed on. It reports whether they say anything
+// new, and so are to be passed on; the error says why some of them do not hold.
+func (f *Fence) Heed(all []Notice, now time.Time) (fresh bool, err error) {
+	id := f.ID()
+	if id == "" {
 		return false, ErrNoFence
 	}
-	r := f.roster.clone()
-	if fresh, err = r.add(n, now); !fresh || err != nil {
-		return false, err
+	var errs []error
+	read := make([]notice, 0, len(all))
+	for _, n := range all { // without the lock: signatures take time
+		if v, err := n.read(id); err != nil {
+			errs = append(errs, err)
+		} else {
+			read = append(read, v)
+		}
 	}
-	return true, f.change(func(s *state) error {
-		s.roster = r
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.id != id {
+		return false, ErrNoFence
+	}
+	read = slices.DeleteFunc(read, func(n notice) bool { return !f.roster.news(n) })
+	if len(read) == 0 {
+		return false, errors.Join(errs...)
+	}
+	err = f.change(func(s *state) error { // one write for all
+		for _, n := range read {
+			news, err := s.heed(n, now)
+			fresh = fresh || news
+			errs = append(errs, err)
+		}
+		if !fresh {
+			return errNoNews
+		}
 		return nil
 	})
+	if err == errNoNews {
+		err = nil
+	}
+	return fresh && err == nil, errors.Join(append(errs, err)...)
 }
 
 // Notices returns the revocations that hold, and a digest that is equal for equal ones.

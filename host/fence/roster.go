@@ -27,9 +27,15 @@ const (
 	maxPerIssuer = 512
 )
 
-// revocationLife is how long a revocation is kept: then every membership that it ended
-// has expired.
-const revocationLife = job.MaxMembershipLife*time.Millisecond + 2*Skew
+// revocationLife is how long a revocation is kept: then every membership that it can have
+// ended has expired. One of the fence's key may be of an admin, whose delegation lasts as
+// long as a membership, and so does what the admin's key signs on its last day.
+func revocationLife(v job.Revocation) time.Duration {
+	if v.Issuer == v.Fence {
+		return 2*(MembershipLife+Skew) + Skew
+	}
+	return MembershipLife + 2*Skew
+}
 
 // roster is the members and revocations of one fence that were seen. What it comes to
 // does not depend on the order in which they were seen.
@@ -96,43 +102,54 @@ func (r *roster) revoked(m job.Membership) error {
 	return nil
 }
 
+// read checks what n is by itself: its signature, and that its issuer may.
+func (n Notice) read(fence job.DID) (notice, error) {
+	v, err := job.DecodeRevocation(n.Revocation)
+	switch {
+	case err != nil:
+		return notice{}, err
+	case v.Fence != fence:
+		return notice{}, fmt.Errorf("a revocation of another fence, %s", v.Fence)
+	case v.Issuer == fence && len(n.Delegation) > 0:
+		return notice{}, errors.New("revocation: a delegation that nothing needs")
+	case v.Issuer == fence:
+		return notice{Notice: n, Revocation: v}, nil
+	}
+	d, err := readDelegation(n.Delegation, fence, v.Issuer, v.Issued)
+	if err != nil {
+		return notice{}, fmt.Errorf("revocation: %w", err)
+	}
+	return notice{n, v, d}, nil
+}
+
+// news reports whether n says more than what its issuer has said of the member so far: it
+// has the larger number or, if an issuer gave one twice, the larger bytes, so that all come
+// to the same.
+func (r *roster) news(n notice) bool {
+	old, ok := r.notices[noticeKey{n.Member, n.Issuer}]
+	return !ok || cmp.Or(cmp.Compare(n.Seq, old.Seq), bytes.Compare(n.Notice.Revocation, old.Notice.Revocation)) > 0
+}
+
 // add takes a notice in and reports whether it says anything new. One whose work is done
 // is no error.
-func (r *roster) add(n Notice, now time.Time) (bool, error) {
-	v, err := job.DecodeRevocation(n.Revocation)
-	if err != nil {
-		return false, err
-	}
+func (r *roster) add(n notice, now time.Time) (bool, error) {
 	switch {
-	case v.Fence != r.fence:
-		return false, fmt.Errorf("a revocation of another fence, %s", v.Fence)
-	case v.Issued > now.Add(Skew).UnixMilli():
+	case n.Issued > now.Add(Skew).UnixMilli():
 		return false, errors.New("a revocation from the future: is the clock right?")
-	case expired(v, now):
+	case expired(n.Revocation, now), !r.news(n):
 		return false, nil
 	}
-	k := noticeKey{v.Member, v.Issuer}
-	if old, ok := r.notices[k]; ok && old.Seq >= v.Seq {
-		return false, nil
-	}
-	if v.Issuer == r.fence && len(n.Delegation) > 0 {
-		return false, errors.New("revocation: a delegation that nothing needs")
-	}
-	var d job.Membership
-	if v.Issuer != r.fence {
-		d, err = readDelegation(n.Delegation, r.fence, v.Issuer, v.Issued)
-		if err == nil {
-			err = r.revoked(d)
-		}
-		if err != nil {
+	if n.Issuer != r.fence {
+		if err := r.revoked(n.d); err != nil {
 			return false, fmt.Errorf("revocation: %w", err)
 		}
 	}
 	r.expire(now)
+	k := noticeKey{n.Member, n.Issuer}
 	if err := r.room(k); err != nil {
 		return false, err
 	}
-	r.notices[k] = notice{n, v, d}
+	r.notices[k] = n
 	r.purge()
 	return true, nil
 }
@@ -166,7 +183,7 @@ func (r *roster) expire(now time.Time) {
 }
 
 func expired(v job.Revocation, now time.Time) bool {
-	return now.Sub(time.UnixMilli(v.Issued)) > revocationLife
+	return now.Sub(time.UnixMilli(v.Issued)) > revocationLife(v)
 }
 
 // sorted returns the notices in an order that depends on nothing but them.
