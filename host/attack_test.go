@@ -136,7 +136,7 @@ func TestBadGossip(t *testing.T) {
 		return infoOf(victim, attacker).Hint != nil && infoOf(victim, other).Hint != nil && len(attacker.gossip.jobs.ListPeers()) == 2
 	})
 	// A hint in another's name, which it has not signed.
-	forged := job.Hint{Capacity: job.CIDOf([]byte("x")), Seq: uint64(time.Now().Add(time.Hour).UnixMilli()), Slots: 999}
+	forged := job.Hint{Capacity: job.CIDOf([]byte("x")), Seq: uint64(time.Now().Add(time.Minute).UnixMilli()), Slots: 999}
 	b, err := forged.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -159,7 +159,7 @@ func TestBadGossip(t *testing.T) {
 	}
 	time.Sleep(300 * time.Millisecond) // so that what follows is heard later, if at all
 	before := infoOf(victim, attacker).Hint
-	valid := job.Hint{Capacity: before.Capacity, Seq: before.Seq + 1_000_000, Slots: 777}
+	valid := job.Hint{Capacity: before.Capacity, Seq: before.Seq + 60_000, Slots: 777}
 	if b, err = valid.Encode(); err != nil {
 		t.Fatal(err)
 	}
@@ -273,7 +273,7 @@ func TestRecordsOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	victim.table.capacity(other.DID(), capacity)
+	victim.table.capacity(other.DID(), capacity, time.Now())
 	if i := infoOf(victim, other); i.Capacity != nil && i.Capacity.Slots == 9 {
 		t.Errorf("%+v", i.Capacity)
 	}
