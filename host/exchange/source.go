@@ -62,6 +62,16 @@ func (src *source) room(urgent bool) bool {
 
 func (src *source) pending() int { return src.asked }
 
+// lied makes src one that is asked no more.
+func (src *source) lied(err error) {
+	if !src.liar {
+		src.liar, src.failed = true, oneLine(err)
+	}
+}
+
+// oneLine is the text of an error, of which libp2p's have many lines.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
+
 // take asks src for w.
 func (src *source) take(w *want) {
 	src.asked++
@@ -181,7 +191,7 @@ func (l *link) ask(st network.Stream) error {
 func (l *link) next() []cid.Cid {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
-	n := min(len(l.queue), maxCIDs/2)
+	n := min(len(l.queue), perRequest)
 	if n > 0 && len(l.waiting) == 0 {
 		l.moved = time.Now()
 	}
@@ -309,6 +319,9 @@ func (l *link) putBack(w *want) {
 func (l *link) check(w *want, data []byte) {
 	b, err := dag.CheckBlock(w.cid, data)
 	if err != nil {
+		l.s.mu.Lock()
+		l.src.lied(err) // now, whatever else may end the link first
+		l.s.mu.Unlock()
 		l.cancel(&lieError{err})
 		l.drop(w, "it gave something else")
 		return
@@ -343,11 +356,14 @@ func (l *link) end(err error) {
 		l.src.link = nil
 	}
 	l.src.asked -= len(lost)
-	var lie *lieError
-	l.src.liar = l.src.liar || errors.As(err, &lie)
+	if lie := (*lieError)(nil); errors.As(err, &lie) {
+		l.src.lied(lie)
+	}
 	again := errors.Is(err, errIdle) || len(lost) == 0 && !l.src.liar // either end may close an unused stream
 	if !again {
-		l.src.failed = strings.Join(strings.Fields(err.Error()), " ") // libp2p's have many lines
+		if !l.src.liar {
+			l.src.failed = oneLine(err)
+		}
 		l.src.streak = min(l.src.streak+1, 6)
 		// A stream may break because the connection did: a new one is tried at once.
 		again = l.src.streak == 1 && !l.src.liar && !errors.Is(err, errStalled)
