@@ -41,7 +41,7 @@ type state struct {
 }
 
 func (r roster) clone() roster {
-	return roster{r.fence, maps.Clone(r.members), maps.Clone(r.notices)}
+	return roster{r.fence, maps.Clone(r.members), maps.Clone(r.notices), r.ended} // which is never changed in place
 }
 
 // change applies do, writes the file, and takes the result over if both went well. The
@@ -179,6 +179,7 @@ func (f *Fence) readRoster(b []byte) error {
 		}
 		f.roster.notices[noticeKey{v.Member, v.Issuer}] = v
 	}
+	f.roster.index()
 	if in.Invites != nil {
 		f.invites = in.Invites
 	}

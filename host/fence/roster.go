@@ -43,9 +43,16 @@ type roster struct {
 	fence   job.DID
 	members map[job.DID]shown
 	notices map[noticeKey]notice
+	ended   map[job.DID]ended // what the notices come to, of each member: index makes it
 }
 
 type noticeKey struct{ member, issuer job.DID }
+
+// ended is until when the memberships of somebody have ended, in ms; -1: they have not.
+type ended struct {
+	byFence int64
+	byAny   int64 // by the fence's key or an admin
+}
 
 // notice is one whose signatures were checked.
 type notice struct {
@@ -55,7 +62,24 @@ type notice struct {
 }
 
 func newRoster(fence job.DID) roster {
-	return roster{fence, map[job.DID]shown{}, map[noticeKey]notice{}}
+	return roster{fence: fence, members: map[job.DID]shown{}, notices: map[noticeKey]notice{}}
+}
+
+// index makes ended of the notices: it is looked at for every stream and every block.
+func (r *roster) index() {
+	all := make(map[job.DID]ended, len(r.notices))
+	for k, n := range r.notices {
+		e, ok := all[k.member]
+		if !ok {
+			e = ended{-1, -1}
+		}
+		e.byAny = max(e.byAny, n.Issued)
+		if k.issuer == r.fence {
+			e.byFence = n.Issued
+		}
+		all[k.member] = e
+	}
+	r.ended = all
 }
 
 // check returns what c proves at now. Its member is not compared with anybody.
@@ -88,18 +112,14 @@ var ErrRevoked = errors.New("the membership was revoked")
 
 // revoked reports whether m was.
 func (r *roster) revoked(m job.Membership) error {
-	if n, ok := r.notices[noticeKey{m.Member, r.fence}]; ok && n.Issued >= m.Issued {
-		return ErrRevoked
+	e, ok := r.ended[m.Member]
+	if !ok || e.byAny < m.Issued {
+		return nil
 	}
-	if m.Role == job.RoleAdmin {
+	if m.Role == job.RoleAdmin && e.byFence < m.Issued {
 		return nil // only the fence's key revokes an admin
 	}
-	for k, n := range r.notices {
-		if k.member == m.Member && n.Issued >= m.Issued {
-			return ErrRevoked
-		}
-	}
-	return nil
+	return ErrRevoked
 }
 
 // read checks what n is by itself: its signature, and that its issuer may.
@@ -150,7 +170,9 @@ func (r *roster) add(n notice, now time.Time) (bool, error) {
 		return false, err
 	}
 	r.notices[k] = n
+	r.index()
 	r.purge()
+	r.index()
 	return true, nil
 }
 
