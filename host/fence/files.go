@@ -45,7 +45,7 @@ func (r roster) clone() roster {
 }
 
 // change applies do, writes the file, and takes the result over if both went well. The
-// caller holds the lock.
+// caller holds f.changing.
 func (f *Fence) change(do func(*state) error) error {
 	if f.dir == "" {
 		return errors.New("this repo keeps no fence")
@@ -67,6 +67,8 @@ func (f *Fence) change(do func(*state) error) error {
 	if err := smallfile.Replace(filepath.Join(f.dir, rosterFile), append(b, '\n')); err != nil {
 		return fmt.Errorf("keep the fence: %w", err)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.key, f.id, f.own, f.roster, f.invites = s.key, s.id, s.own, s.roster, s.invites
 	return nil
 }

@@ -44,8 +44,8 @@ func (f *Fence) Invite(i Invitation, now time.Time) (secret [16]byte, err error)
 	if i.Uses < 0 || i.Uses > maxUses || i.Expires < 0 || i.Expires > MembershipLife {
 		return secret, fmt.Errorf("an invitation has 1 to %d uses and lasts at most %s", maxUses, MembershipLife)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	if secret, err = newSecret(); err != nil {
 		return secret, fmt.Errorf("make an invitation: %w", err)
 	}
@@ -69,8 +69,8 @@ func (f *Fence) Invite(i Invitation, now time.Time) (secret [16]byte, err error)
 // Redeem gives member a credential for a secret, whose use is on disk before it returns.
 // The error is ErrInvitation for any secret that opens nothing.
 func (f *Fence) Redeem(secret [16]byte, member job.DID, now time.Time) (c Credential, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	h := hashOf(secret)
 	i, ok := f.invites[h]
 	if !ok || now.After(i.Expires) {
@@ -106,8 +106,8 @@ func (f *Fence) Due(now time.Time) bool {
 // role. Admins are renewed by the fence's key alone. The repo that holds the fence's key
 // renews itself by it.
 func (f *Fence) Renew(member job.DID, now time.Time) (c Credential, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	old, ok := f.roster.members[member]
 	if !ok {
 		return c, fmt.Errorf("%s is no member", member)
@@ -148,8 +148,8 @@ func (f *Fence) Revoke(member job.DID, now time.Time) (all []Notice, err error) 
 	if _, err := member.Key(); err != nil {
 		return nil, err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	err = f.change(func(s *state) error {
 		if err := s.admin(now); err != nil {
 			return err
@@ -236,8 +236,8 @@ func (f *Fence) Heed(all []Notice, now time.Time) (fresh bool, err error) {
 			read = append(read, v)
 		}
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	if f.id != id {
 		return false, ErrNoFence
 	}

@@ -184,3 +184,21 @@ func TestHeedMany(t *testing.T) {
 		t.Error("what is on disk is written again")
 	}
 }
+
+// TestSlowDisk looks who is a member while something is being written.
+func TestSlowDisk(t *testing.T) {
+	f := founder(t)
+	m := repoIn(t, 2, f)
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	err := f.change(func(*state) error {
+		if _, err := f.Admit(m.me, m.Own(), start); err != nil {
+			return err
+		}
+		_, err := f.Check(m.me, start)
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
