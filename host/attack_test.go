@@ -157,7 +157,7 @@ func TestBadGossip(t *testing.T) {
 	for _, m := range [][]byte{[]byte("garbage"), make([]byte, job.MaxHint+1), theirs} {
 		attacker.gossip.capacity.Publish(t.Context(), m)
 	}
-	time.Sleep(300 * time.Millisecond) // so that what follows is heard later, if at all
+	time.Sleep(time.Second) // so that what follows is heard later, if at all
 	before := infoOf(victim, attacker).Hint
 	valid := job.Hint{Capacity: before.Capacity, Seq: before.Seq + 60_000, Slots: 777}
 	if b, err = valid.Encode(); err != nil {
