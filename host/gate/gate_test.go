@@ -52,10 +52,10 @@ func TestGuests(t *testing.T) {
 		}
 	}
 	const member = peer.ID("member")
-	if !g.Enter(member) || !g.Enter(member) || g.Enter(member) {
+	if first, second, third := g.Enter(member), g.Enter(member), g.Enter(member); !first || !second || third {
 		t.Error("a member does not get what is kept for it")
 	}
-	if New(Config{Total: 1, PerPeer: 1, Guest: func(peer.ID) bool { return true }}).Enter(member) != true {
+	if !New(Config{Total: 1, PerPeer: 1, Guest: func(peer.ID) bool { return true }}).Enter(member) {
 		t.Error("a gate for one lets no guest in")
 	}
 }
