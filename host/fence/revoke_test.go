@@ -156,6 +156,36 @@ func TestInvitationOfTheRevoked(t *testing.T) {
 	}
 }
 
+// TestAnswerLost redeems a secret for one use twice: who has not got the answer gets it again,
+// nobody else does, nor it itself when it was revoked.
+func TestAnswerLost(t *testing.T) {
+	f := founder(t)
+	secret, err := f.Invite(Invitation{}, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := didOf(keyOf(20))
+	first, err := f.Redeem(secret, m, start)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err = Open(f.dir, f.self); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := f.Redeem(secret, m, start.Add(time.Minute)); err != nil || !again.Equal(first) {
+		t.Errorf("%v", err)
+	}
+	if _, err := f.Redeem(secret, didOf(keyOf(21)), start); !errors.Is(err, ErrInvitation) {
+		t.Errorf("another: %v", err)
+	}
+	if _, err := f.Revoke(m, start.Add(time.Hour)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.Redeem(secret, m, start.Add(time.Hour)); !errors.Is(err, ErrInvitation) {
+		t.Errorf("revoked: %v", err)
+	}
+}
+
 // TestHeedMany takes in what a repo gets that was away for long: with one write, and none
 // when there is nothing new.
 func TestHeedMany(t *testing.T) {
