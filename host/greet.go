@@ -2,6 +2,7 @@ package host
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -60,7 +61,7 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	credErr := p.heed(id, items)
 	p.door.change(id, func(c *caller) { c.refused = "" })
 	if p.door.relation(id) == Nobody {
-		return fmt.Errorf("it is no peer of ours: %w", credErr)
+		return fmt.Errorf("it is no peer of ours: %w", cmp.Or(credErr, errNobody))
 	}
 	if err := writeFrame(s, p.extras(id, items)); err != nil {
 		return err
