@@ -37,18 +37,40 @@ const (
 func (p *Peer) SetCapacity(c job.Capacity) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	first := p.own.envelope == nil
+	if err := p.sign(c); err != nil {
+		return fmt.Errorf("set the capacity: %w", err)
+	}
+	if first {
+		p.own.slots, p.own.memory = c.Slots, job.Bucket(c.Memory)
+	}
+	p.own.wake()
+	return nil
+}
+
+// sign makes c this peer's record. The caller holds the lock.
+func (p *Peer) sign(c job.Capacity) error {
 	c.Seq, c.Issued = p.nextSeq(), p.cfg.Now().UnixMilli()
 	env, err := c.Sign(p.cfg.Identity.Key)
 	if err != nil {
-		return fmt.Errorf("set the capacity: %w", err)
-	}
-	if p.own.envelope == nil {
-		p.own.slots, p.own.memory = c.Slots, job.Bucket(c.Memory)
+		return err
 	}
 	c.Issuer = p.DID()
 	p.own.record, p.own.envelope, p.own.cid = c, env, job.CIDOf(env)
-	p.own.wake()
 	return nil
+}
+
+// ownRecordLife is how old a record may be. One that is older, or ahead, may have got its
+// number when the clock was wrong: whoever knows one with a larger number does not take it.
+const ownRecordLife = 24 * time.Hour
+
+// freshen signs the record anew if its number is not of about now. The caller holds the lock.
+func (p *Peer) freshen() error {
+	now := p.cfg.Now()
+	if o := &p.own; o.envelope == nil || !ahead(o.record.Seq, now) && o.record.Seq >= uint64(now.Add(-ownRecordLife).UnixMilli()) {
+		return nil
+	}
+	return p.sign(p.own.record)
 }
 
 // SetState says what is free now: slots, bytes of memory, and the time until a slot is
@@ -71,10 +93,14 @@ func (o *ownCapacity) wake() {
 	}
 }
 
-// nextSeq returns a number larger than any before, over restarts too. The caller holds
-// the lock.
+// nextSeq returns a number larger than any before that others can have taken, over
+// restarts too. The caller holds the lock.
 func (p *Peer) nextSeq() uint64 {
-	p.own.seq = max(uint64(p.cfg.Now().UnixMilli()), p.own.seq+1)
+	now := p.cfg.Now()
+	if ahead(p.own.seq, now) {
+		p.own.seq = 0 // the clock was set back, and nobody took that number
+	}
+	p.own.seq = max(uint64(now.UnixMilli()), p.own.seq+1)
 	return p.own.seq
 }
 
@@ -85,7 +111,10 @@ func (p *Peer) ownHint() (envelope, hint []byte) {
 	if p.own.envelope == nil {
 		return nil, nil
 	}
-	hint, err := p.hintNow().Encode()
+	h, err := p.hintNow()
+	if err == nil {
+		hint, err = h.Encode()
+	}
 	if err != nil {
 		p.cfg.Log.Error("own hint", "err", err)
 		return nil, nil
@@ -93,8 +122,11 @@ func (p *Peer) ownHint() (envelope, hint []byte) {
 	return p.own.envelope, hint
 }
 
-func (p *Peer) hintNow() job.Hint {
-	return job.Hint{Capacity: p.own.cid, Seq: p.nextSeq(), Slots: p.own.slots, Memory: p.own.memory, Queue: p.own.queue}
+func (p *Peer) hintNow() (job.Hint, error) {
+	if err := p.freshen(); err != nil {
+		return job.Hint{}, fmt.Errorf("sign the capacity anew: %w", err)
+	}
+	return job.Hint{Capacity: p.own.cid, Seq: p.nextSeq(), Slots: p.own.slots, Memory: p.own.memory, Queue: p.own.queue}, nil
 }
 
 // publish gossips hints: when something changed, but at most one per hintAtMost, else
@@ -192,14 +224,13 @@ func (g *gossip) answer() {
 			continue
 		}
 		p.mu.Lock()
-		answer := job.Answer{Announce: a.cid, Addrs: nil, Hint: p.hintNow()}
 		ready := p.own.envelope != nil
+		hint, err := p.hintNow()
 		p.mu.Unlock()
-		if !ready {
+		if !ready || err != nil {
 			continue
 		}
-		answer.Addrs = p.announceAddrs()
-		b, err := answer.Encode()
+		b, err := job.Answer{Announce: a.cid, Addrs: p.announceAddrs(), Hint: hint}.Encode()
 		if err == nil {
 			err = g.jobs.Publish(p.ctx, b)
 		}

@@ -136,7 +136,7 @@ func TestBadGossip(t *testing.T) {
 		return infoOf(victim, attacker).Hint != nil && infoOf(victim, other).Hint != nil && len(attacker.gossip.jobs.ListPeers()) == 2
 	})
 	// A hint in another's name, which it has not signed.
-	forged := job.Hint{Capacity: job.CIDOf([]byte("x")), Seq: uint64(time.Now().Add(time.Hour).UnixMilli()), Slots: 999}
+	forged := job.Hint{Capacity: job.CIDOf([]byte("x")), Seq: uint64(time.Now().Add(time.Minute).UnixMilli()), Slots: 999}
 	b, err := forged.Encode()
 	if err != nil {
 		t.Fatal(err)
@@ -151,25 +151,32 @@ func TestBadGossip(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range [][]byte{theirs, []byte("garbage"), make([]byte, job.MaxAnnounce+1)} {
-		attacker.gossip.jobs.Publish(t.Context(), m)
+	// Until it has a mesh, what it publishes may not reach the victim: then once more, but not
+	// so often that it is for their rate that its hints are not taken.
+	listening := true
+	for round := 0; listening && round < 3; round++ {
+		for _, m := range [][]byte{theirs, []byte("garbage"), make([]byte, job.MaxAnnounce+1)} {
+			attacker.gossip.jobs.Publish(t.Context(), m)
+		}
+		for _, m := range [][]byte{[]byte("garbage"), make([]byte, job.MaxHint+1), theirs} {
+			attacker.gossip.capacity.Publish(t.Context(), m)
+		}
+		time.Sleep(300 * time.Millisecond) // so that what follows is heard later, if at all
+		before := infoOf(victim, attacker).Hint
+		valid := job.Hint{Capacity: before.Capacity, Seq: before.Seq + 60_000, Slots: 777 + round}
+		if b, err = valid.Encode(); err != nil {
+			t.Fatal(err)
+		}
+		attacker.gossip.capacity.Publish(t.Context(), b)
+		time.Sleep(500 * time.Millisecond)
+		if i := infoOf(victim, other); i.Hint == nil || i.Hint.Slots == 999 {
+			t.Errorf("the forged hint was taken: %+v", i.Hint)
+		}
+		now := infoOf(victim, attacker).Hint
+		listening = now != nil && now.Slots == valid.Slots
 	}
-	for _, m := range [][]byte{[]byte("garbage"), make([]byte, job.MaxHint+1), theirs} {
-		attacker.gossip.capacity.Publish(t.Context(), m)
-	}
-	time.Sleep(300 * time.Millisecond) // so that what follows is heard later, if at all
-	before := infoOf(victim, attacker).Hint
-	valid := job.Hint{Capacity: before.Capacity, Seq: before.Seq + 1_000_000, Slots: 777}
-	if b, err = valid.Encode(); err != nil {
-		t.Fatal(err)
-	}
-	attacker.gossip.capacity.Publish(t.Context(), b)
-	time.Sleep(300 * time.Millisecond)
-	if i := infoOf(victim, other); i.Hint == nil || i.Hint.Slots == 999 {
-		t.Errorf("the forged hint was taken: %+v", i.Hint)
-	}
-	if i := infoOf(victim, attacker); i.Hint == nil || i.Hint.Slots == 777 {
-		t.Errorf("who sends garbage is still listened to: %+v", i.Hint)
+	if listening {
+		t.Error("who sends garbage is still listened to")
 	}
 	// The others hear each other.
 	other.SetState(0, 0, 0)
@@ -273,7 +280,7 @@ func TestRecordsOfOthers(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	victim.table.capacity(other.DID(), capacity)
+	victim.table.capacity(other.DID(), capacity, time.Now())
 	if i := infoOf(victim, other); i.Capacity != nil && i.Capacity.Slots == 9 {
 		t.Errorf("%+v", i.Capacity)
 	}

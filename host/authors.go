@@ -18,6 +18,7 @@ type authors struct {
 
 type author struct {
 	hints, questions, announces, answers bucket
+	patience                             bucket // seconds of waiting for what it knows of others
 	lastAnnounce, lastAnswer             uint64 // sequence numbers of gossipsub
 }
 
@@ -37,6 +38,7 @@ func (a *authors) of(id peer.ID) *author {
 		r = &author{
 			hints: bucket{rate: 0.4, burst: 5}, questions: bucket{rate: 0.1, burst: 3},
 			announces: bucket{rate: 2, burst: 10}, answers: bucket{rate: 4, burst: 20},
+			patience: bucket{rate: 0.1, burst: 5},
 		}
 	}
 	a.new[id] = r
@@ -54,6 +56,21 @@ func (a *authors) question(id peer.ID, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	return a.of(id).questions.take(now)
+}
+
+// patient reports whether id may be asked about others: whether it has not kept this peer
+// waiting for long, lately.
+func (a *authors) patient(id peer.ID, now time.Time) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.of(id).patience.left(now) > 0
+}
+
+// waited notes how long id took to answer.
+func (a *authors) waited(id peer.ID, d time.Duration, now time.Time) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.of(id).patience.spend(d.Seconds(), now)
 }
 
 func (a *authors) announce(id peer.ID, seq []byte, now time.Time) bool {

@@ -110,7 +110,8 @@ func (b *book) save() error {
 	return nil
 }
 
-// seen notes that a member was reached at addrs; what it signed itself counts more.
+// seen notes that a member was reached at addrs; what it signed itself counts more. One that
+// goes away at once is not dialed at once.
 func (b *book) seen(id peer.ID, addrs []string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -118,7 +119,7 @@ func (b *book) seen(id peer.ID, addrs []string, now time.Time) {
 	if k.signed == nil && len(addrs) > 0 {
 		k.addrs = addrs[:min(len(addrs), maxKnownAddrs)]
 	}
-	k.seen, k.next, k.fails, b.dirty = now, time.Time{}, 0, true
+	k.seen, k.next, k.fails, b.dirty = now, now.Add(firstBackoff), 0, true
 }
 
 // learn notes addresses that the member itself has signed, and reports whether they are

@@ -47,6 +47,7 @@ type caller struct {
 	spoke   time.Time
 	rtt     time.Duration
 	outward bool // this peer dialed it
+	member  bool // it was a member when it was greeted
 	streams bucket
 }
 
@@ -225,15 +226,15 @@ func (d *door) connected() map[peer.ID]callerInfo {
 	defer d.mu.Unlock()
 	all := make(map[peer.ID]callerInfo, len(d.callers))
 	for id, c := range d.callers {
-		all[id] = callerInfo{c.since, c.spoke, c.rtt, c.outward}
+		all[id] = callerInfo{c.since, c.spoke, c.rtt, c.outward, c.member}
 	}
 	return all
 }
 
 type callerInfo struct {
-	since, spoke time.Time
-	rtt          time.Duration
-	outward      bool
+	since, spoke    time.Time
+	rtt             time.Duration
+	outward, member bool
 }
 
 // InterceptPeerDial lets nobody be dialed but who is known: libp2p itself, or somebody's

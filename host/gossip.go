@@ -155,7 +155,8 @@ func (g *gossip) checkHint(_ context.Context, from peer.ID, m *pubsub.Message) p
 
 // want asks for what is not known of an author, unless too much is being asked already.
 func (g *gossip) want(author peer.ID, c cid.Cid, from peer.ID) {
-	if !g.authors.question(author, g.p.cfg.Now()) {
+	now := g.p.cfg.Now()
+	if !g.authors.patient(from, now) || !g.authors.question(author, now) {
 		return
 	}
 	select {

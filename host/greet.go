@@ -2,10 +2,12 @@ package host
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"strings"
 	"time"
 	"unicode"
@@ -59,7 +61,7 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	credErr := p.heed(id, items)
 	p.door.change(id, func(c *caller) { c.refused = "" })
 	if p.door.relation(id) == Nobody {
-		return fmt.Errorf("it is no peer of ours: %w", credErr)
+		return fmt.Errorf("it is no peer of ours: %w", cmp.Or(credErr, errNobody))
 	}
 	if err := writeFrame(s, p.extras(id, items)); err != nil {
 		return err
@@ -77,7 +79,7 @@ func (p *Peer) answerGreeting(s network.Stream) error {
 	}
 	err = p.heed(id, items)
 	if p.door.relation(id) == Nobody {
-		p.cfg.Log.Info("refused a peer", "peer", id, "reason", err)
+		p.logRefusal("refused a peer", id, err)
 		defer p.raw.Network().ClosePeer(id)
 		if err := writeFrame(s, []item{{itemRefusal, []byte(reason(err))}}); err != nil {
 			return err
@@ -128,8 +130,9 @@ func (p *Peer) greeting() []item {
 	return items
 }
 
-// heed takes in what a peer says of itself. The error says why it is no member; what else
-// it says is checked and dropped silently if it is wrong.
+// heed takes in what a peer says of itself; of who is nobody, its credential alone. The
+// error says why it is no member; what else it says is checked and dropped silently if it
+// is wrong.
 func (p *Peer) heed(id peer.ID, items []item) error {
 	did, err := DIDOf(id)
 	if err != nil {
@@ -144,8 +147,8 @@ func (p *Peer) heed(id peer.ID, items []item) error {
 	case string(first(items, itemFence)) == string(own):
 		_, why = p.fence.Admit(did, credential(items), now)
 	}
-	if env := first(items, itemCapacity); env != nil {
-		p.table.capacity(did, env)
+	if env := first(items, itemCapacity); env != nil && p.door.relation(id) != Nobody {
+		p.table.capacity(did, env, now)
 		p.table.hint(id, first(items, itemHint), now)
 	}
 	if r := first(items, itemAddrs); r != nil {
@@ -172,14 +175,22 @@ func (p *Peer) extras(id peer.ID, greeting []item) []item {
 	if p.door.relation(id) != Member {
 		return nil
 	}
-	var items []item
+	items := p.records(id, maxRecords)
 	notices, digest := p.fence.Notices()
-	if string(first(greeting, itemDigest)) != string(digest[:]) {
-		for _, n := range notices {
-			items = append(items, item{itemRevocation, n.Revocation}, item{itemDelegation, n.Delegation})
-		}
+	if string(first(greeting, itemDigest)) == string(digest[:]) {
+		return items
 	}
-	return append(items, p.records(id, maxRecords)...)
+	// If there are more than a frame takes it is chance which: the next greeting has others.
+	rand.Shuffle(len(notices), func(i, j int) { notices[i], notices[j] = notices[j], notices[i] })
+	room := maxExtras - sizeOf(items)
+	for _, n := range notices {
+		both := []item{{itemRevocation, n.Revocation}, {itemDelegation, n.Delegation}}
+		if room -= sizeOf(both); room < 0 || len(items)+2 > maxItems {
+			break
+		}
+		items = append(items, both...)
+	}
+	return items
 }
 
 // readExtras reads what a peer says of others. Only a member is believed, and what it
@@ -194,7 +205,7 @@ func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
 	if err != nil || !member {
 		return err
 	}
-	fresh := false
+	var notices []fence.Notice
 	for i, it := range items {
 		if it.kind != itemRevocation {
 			continue
@@ -203,11 +214,11 @@ func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
 		if i+1 < len(items) && items[i+1].kind == itemDelegation {
 			n.Delegation = items[i+1].data
 		}
-		news, err := p.fence.Heed(n, p.cfg.Now())
-		if err != nil {
-			p.cfg.Log.Debug("a revocation that does not hold", "peer", id, "err", err)
-		}
-		fresh = fresh || news
+		notices = append(notices, n)
+	}
+	fresh, err := p.fence.Heed(notices, p.cfg.Now())
+	if err != nil {
+		p.cfg.Log.Debug("revocations that do not hold", "peer", id, "err", err)
 	}
 	if fresh {
 		p.afterRevocation()

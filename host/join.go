@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"syscall"
 	"time"
@@ -138,8 +139,8 @@ func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (_ fen
 	return credential(items), nil
 }
 
-// answerJoin is the other end. Attempts are bounded for all peers together, and a secret
-// has 128 bits.
+// answerJoin is the other end. A secret has 128 bits: that attempts are bounded for each
+// peer is enough, and nobody can use up those of others.
 func (p *Peer) answerJoin(s network.Stream) error {
 	id := s.Conn().RemotePeer()
 	items, err := readFrame(bufio.NewReader(s), maxGreeting)
@@ -149,7 +150,7 @@ func (p *Peer) answerJoin(s network.Stream) error {
 	c, err := p.giveCredential(id, items)
 	answer := []item{{itemMembership, c.Membership}, {itemDelegation, c.Delegation}}
 	if err != nil {
-		p.cfg.Log.Info("refused a membership", "peer", id, "reason", err)
+		p.logRefusal("refused a membership", id, err)
 		answer = []item{{itemRefusal, []byte(reason(err))}}
 	} else {
 		p.cfg.Log.Info("gave a membership", "peer", id)
@@ -162,9 +163,6 @@ func (p *Peer) giveCredential(id peer.ID, items []item) (fence.Credential, error
 	if err != nil {
 		return fence.Credential{}, err
 	}
-	if !p.joins.take(p.cfg.Now()) {
-		return fence.Credential{}, errors.New("too many want to join at once: try again later")
-	}
 	secret := first(items, itemSecret)
 	if secret == nil {
 		return p.fence.Renew(did, p.cfg.Now())
@@ -173,6 +171,16 @@ func (p *Peer) giveCredential(id peer.ID, items []item) (fence.Credential, error
 		return fence.Credential{}, fence.ErrInvitation
 	}
 	return p.fence.Redeem([16]byte(secret), did, p.cfg.Now())
+}
+
+// logRefusal logs that id was refused: for the owner, unless there are so many that
+// somebody may want to fill the log.
+func (p *Peer) logRefusal(what string, id peer.ID, why error) {
+	level := slog.LevelInfo
+	if !p.refusals.take(p.cfg.Now()) {
+		level = slog.LevelDebug
+	}
+	p.cfg.Log.Log(p.ctx, level, what, "peer", id, "reason", why)
 }
 
 // Revoke ends a membership, tells the members that are connected, and cuts the one that
@@ -197,11 +205,13 @@ func (p *Peer) afterRevocation() {
 }
 
 // cutNobodies closes the connections to peers that may do nothing here and came longer
-// ago than patience.
+// ago than patience, and to those that were members: who may still do something, because
+// the owner told this peer to connect to it, takes part in gossip no more.
 func (p *Peer) cutNobodies(patience time.Duration) {
 	now := p.cfg.Now()
 	for id, c := range p.door.connected() {
-		if now.Sub(c.since) >= patience && p.door.relation(id) == Nobody {
+		r := p.door.relation(id)
+		if r == Nobody && now.Sub(c.since) >= patience || r != Member && c.member {
 			p.raw.Network().ClosePeer(id)
 		}
 	}
@@ -253,6 +263,7 @@ func (p *Peer) meet(ctx context.Context, id peer.ID) error {
 // welcomed is called when a greeting has gone well.
 func (p *Peer) welcomed(id peer.ID) {
 	if p.door.relation(id) == Member {
+		p.door.change(id, func(c *caller) { c.member = true })
 		p.raw.ConnManager().TagPeer(id, "liftoff", 50)
 		p.book.seen(id, p.dialable(id), p.cfg.Now())
 	}

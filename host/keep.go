@@ -15,6 +15,7 @@ import (
 // The pace of keepUp and keepDialing.
 const (
 	lookEvery   = 5 * time.Second
+	renewEvery  = time.Minute
 	greetEvery  = time.Minute
 	saveEvery   = 5 * time.Minute
 	wantPeers   = 32 // members to be connected to, if there are as many
@@ -103,13 +104,17 @@ func (p *Peer) greetAgain() {
 }
 
 // renewSoon renews the membership in its last thirty days, by itself if the fence's key
-// is here, else at an admin that is connected.
+// is here, else at an admin that is connected: by chance one each time, since there may be
+// some that will not.
 func (p *Peer) renewSoon() {
 	now := p.cfg.Now()
 	if !p.fence.Due(now) {
 		return
 	}
-	if _, err := p.fence.Renew(p.DID(), now); err == nil {
+	p.mu.Lock()
+	early := now.Before(p.renewal)
+	p.mu.Unlock()
+	if _, err := p.fence.Renew(p.DID(), now); err == nil || early {
 		return
 	}
 	for id := range p.door.connected() {
@@ -120,11 +125,13 @@ func (p *Peer) renewSoon() {
 		if role, err := p.fence.Check(did, now); err != nil || role != job.RoleAdmin {
 			continue
 		}
-		if err := p.renew(p.ctx, id); err == nil {
-			return
-		} else {
+		if err := p.renew(p.ctx, id); err != nil {
+			p.mu.Lock()
+			p.renewal = now.Add(renewEvery)
+			p.mu.Unlock()
 			p.cfg.Log.Debug("renew the membership", "admin", id, "err", err)
 		}
+		return
 	}
 }
 

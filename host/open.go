@@ -25,7 +25,7 @@ func Open(cfg Config) (*Peer, error) {
 		return nil, fmt.Errorf("the repo's identity: %w", err)
 	}
 	p := &Peer{
-		cfg: cfg, id: id, fence: cfg.Fence, table: newTable(), joins: bucket{rate: 5, burst: 20}, joining: map[peer.ID]int{},
+		cfg: cfg, id: id, fence: cfg.Fence, table: newTable(), refusals: bucket{rate: 0.1, burst: 20}, joining: map[peer.ID]int{},
 		kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
 	}
 	p.own.changed = make(chan struct{}, 1)

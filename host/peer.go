@@ -36,12 +36,13 @@ type Peer struct {
 	kick   chan struct{}  // wakes the goroutine that keeps up connections
 	news   chan struct{}  // wakes the one that calls Config.Changed
 
-	joins bucket // attempts to get a membership here
+	refusals bucket // that are logged
 
 	mu      sync.Mutex
 	mdns    io.Closer // nil: it does not look around
 	own     ownCapacity
 	joining map[peer.ID]int // whom this peer wants a membership of
+	renewal time.Time       // no admin is asked for one before
 	closing bool
 }
 

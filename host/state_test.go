@@ -84,10 +84,13 @@ func TestHintsEnd(t *testing.T) {
 		t.Error("who is silent is remembered")
 	}
 	for i := range maxRows + 10 {
-		tab.hintOf(peer.ID(fmt.Sprint(i)), h, now)
+		tab.hintOf(peer.ID(fmt.Sprint(i)), h, now.Add(time.Duration(i)))
 	}
 	if len(tab.rows) != maxRows {
 		t.Errorf("%d rows", len(tab.rows))
+	}
+	if tab.rows[peer.ID("0")] != nil || tab.rows[peer.ID(fmt.Sprint(maxRows+9))] == nil {
+		t.Error("of too many, it is not who was silent longest that is forgotten")
 	}
 }
 
@@ -100,8 +103,8 @@ func TestBook(t *testing.T) {
 	id, now := idOfSeed(t, 1), time.Unix(1000, 0)
 	b.seen(id, []string{"/ip4/192.0.2.1/tcp/1"}, now)
 	due := func(now time.Time) int { return len(b.due(10, now, func(peer.ID) bool { return false })) }
-	if due(now) != 1 {
-		t.Error("not due")
+	if due(now.Add(firstBackoff-1)) != 0 || due(now.Add(firstBackoff)) != 1 {
+		t.Error("it is not due a while after it was seen")
 	}
 	for wait := firstBackoff; wait < lastBackoff; wait *= 2 {
 		b.failed(id, now)

@@ -34,8 +34,12 @@ const (
 
 func newTable() *table { return &table{rows: map[peer.ID]*row{}} }
 
+// ahead reports whether a number is beyond what a clock can have given. It is not taken:
+// who set its clock back afterwards would not be heard until that time has come.
+func ahead(seq uint64, now time.Time) bool { return seq > uint64(now.Add(clockSkew).UnixMilli()) }
+
 // capacity keeps the record of did if it is its own and newer than what is there.
-func (t *table) capacity(did job.DID, envelope []byte) {
+func (t *table) capacity(did job.DID, envelope []byte, now time.Time) {
 	id, err := IDOf(did)
 	if err != nil {
 		return
@@ -47,13 +51,13 @@ func (t *table) capacity(did job.DID, envelope []byte) {
 	}
 	t.mu.Unlock()
 	c, err := job.DecodeCapacity(envelope)
-	if err != nil || c.Issuer != did {
+	if err != nil || c.Issuer != did || ahead(c.Seq, now) {
 		return
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.row(id)
-	if r == nil || r.record != nil && r.record.Seq >= c.Seq {
+	if r.record != nil && r.record.Seq >= c.Seq {
 		return
 	}
 	r.cid, r.envelope, r.record = job.CIDOf(envelope), bytes.Clone(envelope), &c
@@ -67,22 +71,35 @@ func (t *table) hint(id peer.ID, b []byte, now time.Time) bool {
 }
 
 func (t *table) hintOf(id peer.ID, h job.Hint, now time.Time) bool {
+	if ahead(h.Seq, now) {
+		return false
+	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	r := t.row(id)
-	if r == nil || !r.hinted.IsZero() && r.hint.Seq >= h.Seq {
+	if !r.hinted.IsZero() && r.hint.Seq >= h.Seq {
 		return false
 	}
 	r.hint, r.hinted = h, now
 	return true
 }
 
+// row returns the row of id, and makes room for it by forgetting who was silent longest.
 func (t *table) row(id peer.ID) *row {
-	r := t.rows[id]
-	if r == nil && len(t.rows) < maxRows {
-		r = &row{}
-		t.rows[id] = r
+	if r := t.rows[id]; r != nil {
+		return r
 	}
+	if len(t.rows) >= maxRows {
+		var silent peer.ID
+		for other, o := range t.rows {
+			if silent == "" || o.hinted.Before(t.rows[silent].hinted) {
+				silent = other
+			}
+		}
+		delete(t.rows, silent)
+	}
+	r := &row{}
+	t.rows[id] = r
 	return r
 }
 
@@ -103,7 +120,7 @@ func (t *table) envelope(id peer.ID) []byte {
 	return nil
 }
 
-// sweep forgets who has been silent, and returns how many have a fresh hint.
+// sweep forgets who has been silent.
 func (t *table) sweep(now time.Time, connected func(peer.ID) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

@@ -29,6 +29,7 @@ const (
 	recordLife = 15 * time.Minute // of addresses that others told
 	maxRecord  = 4 << 10          // bytes of a signed peer record
 	maxLookups = 256              // waiting
+	whoTimeout = 3 * time.Second
 )
 
 // lookup is a question to ask: who is author, whose capacity is want?
@@ -38,20 +39,24 @@ type lookup struct {
 	asked  peer.ID // first asked: who passed its hint on
 }
 
-// lookUp asks a neighbor, and then the peer itself if it is connected.
+// lookUp asks a neighbor, and then the peer itself if it is connected. There is one lookup
+// at a time: who answers slowly is not asked for most of it.
 func (p *Peer) lookUp(ctx context.Context, l lookup) {
 	for _, whom := range []peer.ID{l.asked, l.author} {
-		if !p.connected(whom) || p.table.has(l.author, l.want) && !p.lost(l.author) {
+		begun := p.cfg.Now()
+		if !p.connected(whom) || p.table.has(l.author, l.want) && !p.lost(l.author) || !p.gossip.authors.patient(whom, begun) {
 			continue
 		}
 		if err := p.ask(ctx, whom, l.author); err != nil {
 			p.cfg.Log.Debug("look up a peer", "author", l.author, "at", whom, "err", err)
 		}
+		end := p.cfg.Now()
+		p.gossip.authors.waited(whom, end.Sub(begun), end)
 	}
 }
 
 func (p *Peer) ask(ctx context.Context, whom, about peer.ID) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+	ctx, cancel := context.WithTimeout(ctx, whoTimeout)
 	defer cancel()
 	did, err := DIDOf(about)
 	if err != nil {
@@ -62,7 +67,7 @@ func (p *Peer) ask(ctx context.Context, whom, about peer.ID) (err error) {
 		return err
 	}
 	defer func() { done(s, err) }()
-	s.SetDeadline(time.Now().Add(greetTimeout))
+	s.SetDeadline(time.Now().Add(whoTimeout))
 	if err := writeFrame(s, []item{{itemDID, []byte(did)}}); err != nil {
 		return err
 	}
@@ -72,7 +77,7 @@ func (p *Peer) ask(ctx context.Context, whom, about peer.ID) (err error) {
 	}
 	p.learnRecords(items)
 	if env := first(items, itemCapacity); env != nil && p.door.gossips(p.door.relation(about)) {
-		p.table.capacity(did, env)
+		p.table.capacity(did, env, p.cfg.Now())
 	}
 	p.changed()
 	return nil

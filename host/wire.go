@@ -49,6 +49,15 @@ func writeFrame(w io.Writer, items []item) error {
 	return err
 }
 
+// sizeOf returns how many bytes items take in a frame, at most.
+func sizeOf(items []item) int {
+	n := 0
+	for _, it := range items {
+		n += 1 + binary.MaxVarintLen32 + len(it.data)
+	}
+	return n
+}
+
 // readFrame reads one frame of at most limit bytes. Memory is taken as bytes arrive.
 func readFrame(r *bufio.Reader, limit int) ([]item, error) {
 	n, err := binary.ReadUvarint(r)

@@ -101,6 +101,7 @@ func (w *network) begin(ctx context.Context) error {
 		return err
 	}
 	w.cfg.Market.Logger = n.log
+	w.cfg.Market.Guest = func(p peer.ID) bool { return w.peer.Relation(p) != host.Member }
 	w.client = market.NewClient(h, w.cfg.Market)
 	if w.cfg.NoListen {
 		return nil

@@ -60,6 +60,7 @@ type Node struct {
 	network  *NetworkConfig          // nil: Serve makes it no peer
 	net      atomic.Pointer[network] // nil: it is none now
 
+	entered atomic.Bool             // Serve was called and has not returned
 	serving atomic.Pointer[service] // nil: the process ends with its clients
 
 	lazy struct {

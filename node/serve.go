@@ -31,6 +31,10 @@ type service struct {
 // that it has started have ended. Submitted jobs that have not ended by then are taken
 // up by the next Serve over the repo; other peers' jobs are handed back.
 func (n *Node) Serve(ctx context.Context) error {
+	if !n.entered.CompareAndSwap(false, true) {
+		return errors.New("serve: it serves already")
+	}
+	defer n.entered.Store(false)
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	s := &service{life: life}
@@ -46,9 +50,7 @@ func (n *Node) Serve(ctx context.Context) error {
 		n.net.Store(w)
 		defer n.net.Store(nil)
 	}
-	if !n.serving.CompareAndSwap(nil, s) {
-		return errors.New("serve: it serves already")
-	}
+	n.serving.Store(s)
 	defer n.serving.Store(nil)
 
 	g, ctx := errgroup.WithContext(ctx)

@@ -69,6 +69,18 @@ func stay(t testing.TB, cfg node.Config) *staying {
 	return &staying{s, leave}
 }
 
+// TestServeTwice calls Serve of a node that serves: it does nothing, least of all to the
+// network of the first call.
+func TestServeTwice(t *testing.T) {
+	s := stay(t, node.Config{Dir: t.TempDir(), Grace: time.Millisecond, Network: &node.NetworkConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0"}}})
+	if err := s.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), "serves already") {
+		t.Errorf("%v", err)
+	}
+	if p, err := s.Peers.Self(t.Context()); err != nil || len(p.Addrs) == 0 {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
+
 func gated(dir string, g *gate) node.Config {
 	return node.Config{Dir: dir, Grace: time.Millisecond, Executors: runtime.Executors{script{"gate": g.run, "hello": guests["hello"]}}}
 }

@@ -142,7 +142,8 @@ func fenceRevokeCommand(p *process) *cli.Command {
 		Usage:     "put members out",
 		ArgsUsage: "DID…",
 		Description: `Signs that these keys are members no more and tells all members, who cut their
-connections. It cannot be taken back; a new invitation can follow. Only an admin can.`,
+connections. It cannot be taken back; a new invitation can follow. Only an admin can. The
+token that a member has joined by lets nobody in any more.`,
 		Before:             takes("a did:key", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff fence revoke did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {

@@ -55,10 +55,22 @@ func (a *Access) Allowed(ctx context.Context, p peer.ID, c cid.Cid) bool {
 	case allowed:
 		return true
 	case unlessPrivate:
-		b, err := a.cfg.Blocks.Get(ctx, c)
-		return err == nil && a.mayPass(ctx, b)
+		may, err := a.mayPassUnread(ctx, c)
+		return err == nil && may
 	}
 	return false
+}
+
+// mayPassUnread is mayPass for a block whose bytes are not needed: mostly the first of them
+// tell. The error is a *dag.NotFoundError when it is not here.
+func (a *Access) mayPassUnread(ctx context.Context, c cid.Cid) (bool, error) {
+	var head [3]byte
+	n, _, err := dag.ReadPart(ctx, a.cfg.Blocks, c, head[:], 0)
+	if err != nil || !mayBePrivate(head[:n]) {
+		return err == nil, err
+	}
+	b, err := a.cfg.Blocks.Get(ctx, c)
+	return err == nil && a.mayPass(ctx, b), err
 }
 
 // mayPass is the rest of unlessPrivate, once the bytes are known.
@@ -144,3 +156,7 @@ var (
 	outcomeHead  = []byte{0xa0 | 13}        // the same
 	envelopeHead = []byte{0x82, 0x58, 0x40} // a list of two, the first a signature
 )
+
+func mayBePrivate(head []byte) bool {
+	return bytes.HasPrefix(head, taskHead) || bytes.HasPrefix(head, outcomeHead) || bytes.HasPrefix(head, envelopeHead)
+}

@@ -163,7 +163,7 @@ func TestFlood(t *testing.T) {
 	put(t, there, big)
 	a, b, c := newHost(t), newHost(t), newHost(t)
 	x := newExchange(t, a, Config{
-		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Member: anybody}), PerPeer: 3, Ahead: 4,
+		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Member: anybody}), PerPeer: 3, Ahead: 8,
 	})
 	wants := request{opWant, make([]cid.Cid, maxCIDs)}
 	for i := range wants.cids {
@@ -193,6 +193,9 @@ func TestFlood(t *testing.T) {
 	n := x.gate.OpenOf(b.ID())
 	if n > 3 {
 		t.Errorf("%d streams to one peer", n)
+	}
+	if n := x.ahead.OpenOf(b.ID()); n > 2 {
+		t.Errorf("%d of 8 blocks are read ahead for one peer", n)
 	}
 	if sent := x.Sent().Bytes; sent > 200<<20 {
 		t.Errorf("%d bytes for a peer that does not read", sent)

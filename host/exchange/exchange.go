@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/host"
+	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
 	"github.com/ipfs-liftoff/liftoff/host/gate"
@@ -46,7 +47,7 @@ type Config struct {
 
 	Streams int // that are served at once: 128
 	PerPeer int // of them to one peer: 16
-	Ahead   int // blocks that are read before they can be sent, in all: 64
+	Ahead   int // blocks that are read before they can be sent, a quarter of them for one peer: 64
 
 	Logger *slog.Logger // nil: silent
 }
@@ -87,11 +88,11 @@ type Exchange struct {
 	ctx  context.Context // of everything that is served, until Close
 	stop context.CancelCauseFunc
 
-	ahead   chan struct{} // a token for each block that is read before it can be sent
-	bitswap *bitswapNode  // nil: not spoken
+	bitswap *bitswapNode // nil: not spoken
 
-	gate *gate.Gate // the streams that are served
-	sent counter
+	gate  *gate.Gate // the streams that are served
+	ahead *gate.Gate // the blocks that are read before they can be sent
+	sent  counter
 }
 
 // Sent is what was served to other peers over the own protocol.
@@ -109,8 +110,12 @@ func New(h host.Host, cfg Config) (*Exchange, error) {
 	}
 	x := &Exchange{host: h, cfg: cfg.orDefault()}
 	x.ctx, x.stop = context.WithCancelCause(context.Background())
-	x.gate = gate.New(x.cfg.Streams, x.cfg.PerPeer)
-	x.ahead = make(chan struct{}, x.cfg.Ahead)
+	var guest func(peer.ID) bool
+	if cfg.Access != nil && cfg.Access.cfg.Member != nil {
+		guest = func(p peer.ID) bool { return !cfg.Access.cfg.Member(p) }
+	}
+	x.gate = gate.New(gate.Config{Total: x.cfg.Streams, PerPeer: x.cfg.PerPeer, Guest: guest})
+	x.ahead = gate.New(gate.Config{Total: x.cfg.Ahead, PerPeer: max(x.cfg.Ahead/4, 1), Guest: guest})
 	if cfg.Bitswap {
 		x.bitswap = startBitswap(x.ctx, h, x.cfg)
 	}

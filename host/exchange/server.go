@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -67,17 +68,22 @@ type served struct {
 	x    *Exchange
 	s    network.Stream
 	peer peer.ID
+	owed atomic.Int64 // requests that are read and not answered
 }
 
 // readRequests reads until the peer closes its side.
 func (v *served) readRequests(ctx context.Context, requests chan<- request) error {
 	r := bufio.NewReader(v.s)
 	for {
-		// All of a request comes in time, and the next one before the stream is idle.
+		// All of a request comes in time, and the next one before the stream is idle: while
+		// nothing was asked for that is not answered.
 		v.s.SetReadDeadline(time.Now().Add(2 * v.x.cfg.Idle))
 		if _, err := r.Peek(1); err != nil {
 			if isEnd(err) {
 				return nil
+			}
+			if isTimeout(err) && v.owed.Load() > 0 {
+				continue
 			}
 			return err
 		}
@@ -90,6 +96,7 @@ func (v *served) readRequests(ctx context.Context, requests chan<- request) erro
 		if err != nil {
 			return err
 		}
+		v.owed.Add(1)
 		select {
 		case requests <- req:
 		case <-ctx.Done():
@@ -101,6 +108,11 @@ func (v *served) readRequests(ctx context.Context, requests chan<- request) erro
 // isEnd reports whether a peer has just closed its side.
 func isEnd(err error) bool { return errors.Is(err, io.EOF) }
 
+func isTimeout(err error) bool {
+	var e net.Error
+	return errors.As(err, &e) && e.Timeout()
+}
+
 func (v *served) answerAll(ctx context.Context, requests <-chan request) error {
 	for {
 		select {
@@ -111,6 +123,7 @@ func (v *served) answerAll(ctx context.Context, requests <-chan request) error {
 			if err := v.answer(ctx, req); err != nil {
 				return err
 			}
+			v.owed.Add(-1)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -151,12 +164,12 @@ func (v *served) answer(ctx context.Context, req request) error {
 // loading is a block on its way from the store.
 type loading struct {
 	done   chan struct{} // closed when status and block are set; nil: they are
-	token  chan struct{} // gets one back in free; nil: none was taken
+	leave  func()        // gives the place back that it has taken; nil: it has none
 	status byte
 	block  dag.Block
 }
 
-// load begins to read a block: now, or in the background if early, which takes a token:
+// load begins to read a block: now, or in the background if early, which takes a place:
 // nil when there is none.
 func (v *served) load(ctx context.Context, c cid.Cid, early bool) *loading {
 	l := &loading{}
@@ -164,12 +177,10 @@ func (v *served) load(ctx context.Context, c cid.Cid, early bool) *loading {
 		l.status, l.block = v.get(ctx, c)
 		return l
 	}
-	select {
-	case v.x.ahead <- struct{}{}:
-	default:
+	if !v.x.ahead.Enter(v.peer) {
 		return nil
 	}
-	l.token, l.done = v.x.ahead, make(chan struct{})
+	l.leave, l.done = func() { v.x.ahead.Leave(v.peer) }, make(chan struct{})
 	v.x.gate.Go(func() {
 		defer close(l.done)
 		l.status, l.block = v.get(ctx, c)
@@ -186,8 +197,8 @@ func (l *loading) wait() {
 // free lets go of the block, after it was read.
 func (l *loading) free() {
 	l.wait()
-	if l.token != nil {
-		<-l.token
+	if l.leave != nil {
+		l.leave()
 	}
 }
 
@@ -204,11 +215,11 @@ func (v *served) get(ctx context.Context, c cid.Cid) (byte, dag.Block) {
 	case errors.As(err, &missing):
 		return isMissing, dag.Block{}
 	case err != nil:
-		v.x.cfg.Logger.Warn("read a block for a peer", "peer", v.peer, "err", err)
+		v.unread(ctx, c, err)
 		return isMissing, dag.Block{}
 	case verdict == unlessPrivate && !v.x.cfg.Access.mayPass(ctx, b):
 		v.x.sent.refused.Add(1)
-		return isRefused, dag.Block{}
+		return isMissing, dag.Block{} // so that who guesses what is in it does not learn that it is here
 	}
 	return isHere, b
 }
@@ -220,14 +231,28 @@ func (v *served) has(ctx context.Context, c cid.Cid) byte {
 		v.x.sent.refused.Add(1)
 		return isRefused
 	}
-	if held, err := v.x.cfg.Blocks.Has(ctx, c); err != nil || !held {
+	var held bool
+	var err error
+	if verdict == allowed {
+		held, err = v.x.cfg.Blocks.Has(ctx, c)
+	} else {
+		held, err = v.x.cfg.Access.mayPassUnread(ctx, c)
+	}
+	var missing *dag.NotFoundError
+	if err != nil && !errors.As(err, &missing) {
+		v.unread(ctx, c, err)
+	}
+	if !held {
 		return isMissing
 	}
-	if verdict == allowed {
-		return isHere
+	return isHere
+}
+
+// unread logs that a block that is here cannot be read, unless it is the stream that ended.
+func (v *served) unread(ctx context.Context, c cid.Cid, err error) {
+	if ctx.Err() == nil {
+		v.x.cfg.Logger.Warn("read a block for a peer", "peer", v.peer, "block", c, "err", err)
 	}
-	status, _ := v.get(ctx, c) // whether it is private only its bytes tell
-	return status
 }
 
 func (v *served) send(l *loading) error {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -38,6 +39,8 @@ type Session struct {
 	local dag.Blocks
 	ctx   context.Context // of what is fetched, until Close
 	stop  context.CancelCauseFunc
+
+	came atomic.Int64 // blocks that were put; changes with mu held
 
 	mu      sync.Mutex
 	wants   map[string]*want
@@ -133,21 +136,27 @@ func (s *Session) Fetched() Fetched {
 // Get returns the block named c, fetched if it is not here. The error is a *SourcesError
 // when nobody has it.
 func (s *Session) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
-	b, err := s.local.Get(ctx, c)
-	var missing *dag.NotFoundError
-	if !errors.As(err, &missing) {
-		return b, err
-	}
-	w, err := s.want(c)
-	if err != nil {
-		return dag.Block{}, err
-	}
-	defer s.unwait(w)
-	select {
-	case <-w.done:
-		return w.block, w.err
-	case <-ctx.Done():
-		return dag.Block{}, context.Cause(ctx)
+	for {
+		came := s.came.Load()
+		b, err := s.local.Get(ctx, c)
+		var missing *dag.NotFoundError
+		if !errors.As(err, &missing) {
+			return b, err
+		}
+		w, err := s.want(c, came)
+		if err != nil {
+			return dag.Block{}, err
+		}
+		if w == nil {
+			continue
+		}
+		defer s.unwait(w)
+		select {
+		case <-w.done:
+			return w.block, w.err
+		case <-ctx.Done():
+			return dag.Block{}, context.Cause(ctx)
+		}
 	}
 }
 
@@ -234,29 +243,39 @@ func (s *Session) Size(ctx context.Context, c cid.Cid) (int64, error) {
 // once. Those that are here, and those that nobody has, are forgotten.
 func (s *Session) Prefetch(ctx context.Context, cids []cid.Cid) {
 	for _, c := range cids {
-		if dag.IsIdentity(c) {
-			continue
+		for !dag.IsIdentity(c) && !s.prefetch(ctx, c) {
 		}
-		s.mu.Lock()
-		_, asked := s.wants[c.KeyString()]
-		s.mu.Unlock()
-		if asked {
-			continue
-		}
-		if held, err := s.local.Has(ctx, c); held || err != nil {
-			continue
-		}
-		s.mu.Lock()
-		if _, asked := s.wants[c.KeyString()]; !asked && !s.closed && len(s.early) < maxEarly {
-			w := newWant(c)
-			s.wants[c.KeyString()] = w
-			s.early = append(s.early, w)
-		}
-		s.mu.Unlock()
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.dispatch()
+}
+
+// prefetch queues c unless it is here or asked for. It is to be called again if it returns
+// false: something came while it looked, which may have been c.
+func (s *Session) prefetch(ctx context.Context, c cid.Cid) bool {
+	s.mu.Lock()
+	came := s.came.Load()
+	_, asked := s.wants[c.KeyString()]
+	s.mu.Unlock()
+	if asked {
+		return true
+	}
+	if held, err := s.local.Has(ctx, c); held || err != nil {
+		return true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, asked := s.wants[c.KeyString()]; asked || s.closed || len(s.early) >= maxEarly {
+		return true
+	}
+	if s.came.Load() != came {
+		return false
+	}
+	w := newWant(c)
+	s.wants[c.KeyString()] = w
+	s.early = append(s.early, w)
+	return true
 }
 
 // want is a block that is being fetched.
@@ -273,8 +292,9 @@ func newWant(c cid.Cid) *want {
 	return &want{cid: c, done: make(chan struct{}), tried: map[*source]string{}}
 }
 
-// want joins who waits for c, and asks for it if nobody has.
-func (s *Session) want(c cid.Cid) (*want, error) {
+// want joins who waits for c, and asks for it if nobody has. It returns nil if more blocks
+// came than came, and so c may be here by now.
+func (s *Session) want(c cid.Cid, came int64) (*want, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -282,6 +302,9 @@ func (s *Session) want(c cid.Cid) (*want, error) {
 	}
 	w, asked := s.wants[c.KeyString()]
 	if !asked {
+		if s.came.Load() != came {
+			return nil, nil
+		}
 		w = newWant(c)
 		s.wants[c.KeyString()] = w
 		s.urgent = append(s.urgent, w)
@@ -332,7 +355,7 @@ func (s *Session) assign(list []*want, urgent bool) []*want {
 		switch {
 		case best != nil:
 			best.take(w)
-		case later && !urgent: // no source has room: none has for the others
+		case later && !urgent && s.full():
 			return append(rest, list[i:]...)
 		case later:
 			rest = append(rest, w)
@@ -343,10 +366,22 @@ func (s *Session) assign(list []*want, urgent bool) []*want {
 	return rest
 }
 
-// choose returns the source that shall be asked for w, the least busy; nil with later
-// true when one may be asked that has no room now. s.mu is held.
+// full reports whether no source has room for what nobody waits for. s.mu is held.
+func (s *Session) full() bool {
+	for _, src := range s.sources {
+		if src.room(false) && src.unfit(time.Now()) == "" {
+			return false
+		}
+	}
+	return true
+}
+
+// choose returns the source that shall be asked for w, the one that is likely to give it
+// first; nil with later true when that one has no room now. s.mu is held.
 func (s *Session) choose(w *want, urgent bool) (best *source, later bool) {
 	now := time.Now()
+	unknown := s.bestPace()
+	var soonest time.Duration
 	for _, src := range s.sources {
 		if _, tried := w.tried[src]; tried {
 			continue
@@ -355,15 +390,25 @@ func (s *Session) choose(w *want, urgent bool) (best *source, later bool) {
 			w.tried[src] = why
 			continue
 		}
-		if !src.room(urgent) {
-			later = true
-			continue
-		}
-		if best == nil || src.pending() < best.pending() {
-			best = src
+		if wait := src.wait(now, unknown); best == nil || wait < soonest {
+			best, soonest = src, wait
 		}
 	}
-	return best, later
+	if best != nil && !best.room(urgent) {
+		return nil, true
+	}
+	return best, false
+}
+
+// bestPace returns the pace of the fastest source, as far as it is known.
+func (s *Session) bestPace() time.Duration {
+	best := time.Duration(0)
+	for _, src := range s.sources {
+		if src.pace > 0 && (best == 0 || src.pace < best) {
+			best = src.pace
+		}
+	}
+	return max(best, 1)
 }
 
 // notFound says whom w was asked of. s.mu is held.
@@ -395,6 +440,7 @@ func (s *Session) arrived(src *source, w *want, b dag.Block) {
 	if err != nil {
 		s.finish(w, dag.Block{}, fmt.Errorf("keep what was fetched: %w", err))
 	} else {
+		s.came.Add(1)
 		s.fetched.Blocks++
 		s.fetched.Bytes += int64(len(b.Data()))
 		s.finish(w, b, nil)

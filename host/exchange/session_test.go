@@ -176,6 +176,138 @@ func TestFailover(t *testing.T) {
 	}
 }
 
+// TestSlowSource reads a file that two peers have, of which one takes its time for each
+// block: it is asked for few, and not for half of them.
+func TestSlowSource(t *testing.T) {
+	there, here := new(dag.MemBlocks), new(dag.MemBlocks)
+	data := noise(16<<20, 4)
+	p := dag.UnixFSv1
+	p.ChunkSize = 64 << 10
+	root := addFile(t, there, data, p)
+	a, b, c := newHost(t), newHost(t), newHost(t)
+	slow := &counting{}
+	var asked atomic.Int64
+	slow.gets = func(cid.Cid) {
+		asked.Add(1)
+		time.Sleep(100 * time.Millisecond)
+	}
+	dag.Walk(t.Context(), there, []cid.Cid{root}, dag.WalkOptions{Data: true}, func(v dag.Visited) error {
+		put(t, &slow.MemBlocks, v.Block)
+		return nil
+	})
+	newExchange(t, a, Config{Blocks: slow, Access: NewAccess(AccessConfig{Blocks: slow, Member: anybody}), Ahead: 1})
+	newSource(t, b, there)
+	s := newSession(t, newExchange(t, c, Config{Blocks: here}), here, a, b)
+	begun := time.Now()
+	if got := readFile(t, s, root); !bytes.Equal(got, data) {
+		t.Error("the file differs")
+	}
+	n := s.Fetched().Blocks
+	t.Logf("%d of %d blocks were asked of the slow source in %s", asked.Load(), n, time.Since(begun))
+	if 8*asked.Load() > n {
+		t.Errorf("%d of %d blocks were asked of the slow source", asked.Load(), n)
+	}
+}
+
+// TestHalves reads ahead what lies half with a peer that is slow and half with another: that
+// is not kept waiting by the first.
+func TestHalves(t *testing.T) {
+	slow, fast, here := &counting{}, new(dag.MemBlocks), new(dag.MemBlocks)
+	var cids []cid.Cid
+	for i := range 400 {
+		b := randomBlock(1000)
+		cids = append(cids, b.CID())
+		if i%2 == 0 {
+			put(t, &slow.MemBlocks, b)
+		} else {
+			put(t, fast, b)
+		}
+	}
+	a, b, c := newHost(t), newHost(t), newHost(t)
+	xb := newSource(t, b, fast)
+	var served, meanwhile atomic.Int64
+	slow.gets = func(c cid.Cid) {
+		if held, _ := slow.MemBlocks.Has(t.Context(), c); !held {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+		if served.Add(1) == 100 {
+			meanwhile.Store(xb.Sent().Blocks)
+		}
+	}
+	newExchange(t, a, Config{Blocks: slow, Access: NewAccess(AccessConfig{Blocks: slow, Member: anybody}), Ahead: 1})
+	s := newSession(t, newExchange(t, c, Config{Blocks: here, Window: 8000}), here, a, b)
+	s.Prefetch(t.Context(), cids)
+	eventually(t, "all are here", func() bool { n, _ := here.Len(); return n == len(cids) })
+	if n := meanwhile.Load(); n < 190 {
+		t.Errorf("when the slow peer had given 100 blocks, the other had given %d", n)
+	}
+}
+
+// TestCameMeanwhile lets a block come just after somebody has looked for it in vain: it is
+// not asked for again.
+func TestCameMeanwhile(t *testing.T) {
+	there := new(dag.MemBlocks)
+	block := randomBlock(100)
+	put(t, there, block)
+	for name, look := range map[string]func(s *Session) error{
+		"get":      func(s *Session) error { _, err := s.Get(t.Context(), block.CID()); return err },
+		"prefetch": func(s *Session) error { s.Prefetch(t.Context(), []cid.Cid{block.CID()}); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			a, b := newHost(t), newHost(t)
+			src := newSource(t, a, there)
+			here := &late{}
+			s := newSession(t, newExchange(t, b, Config{Blocks: here}), here, a)
+			here.missed = func() {
+				if _, err := s.Get(t.Context(), block.CID()); err != nil {
+					t.Error(err)
+				}
+			}
+			if err := look(s); err != nil {
+				t.Error(err)
+			}
+			eventually(t, "nothing is on its way", func() bool {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				return len(s.wants) == 0
+			})
+			if n := src.Sent().Blocks; n != 1 {
+				t.Errorf("sent %d times", n)
+			}
+		})
+	}
+}
+
+// late calls missed after the first look that was in vain.
+type late struct {
+	dag.MemBlocks
+	missed func()
+	done   atomic.Bool
+}
+
+func (l *late) miss() {
+	if l.done.CompareAndSwap(false, true) {
+		l.missed()
+	}
+}
+
+func (l *late) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	b, err := l.MemBlocks.Get(ctx, c)
+	if err != nil {
+		l.miss()
+	}
+	return b, err
+}
+
+func (l *late) Has(ctx context.Context, c cid.Cid) (bool, error) {
+	held, err := l.MemBlocks.Has(ctx, c)
+	if !held {
+		l.miss()
+	}
+	return held, err
+}
+
 // TestCancelledGet leaves a fetch that others wait for alone.
 func TestCancelledGet(t *testing.T) {
 	there, here := &counting{}, new(dag.MemBlocks)

@@ -34,9 +34,11 @@ type source struct {
 	session *Session
 	info    peer.AddrInfo
 
-	link    *link // open stream; nil: none
-	asked   int   // wants that it has and has not answered
-	average int64 // bytes of a block, of those that came lately
+	link    *link         // open stream; nil: none
+	asked   int           // wants that it has and has not answered
+	average int64         // bytes of a block, of those that came lately
+	pace    time.Duration // between two of them; 0: none came
+	last    time.Time     // when an answer came, or asked became positive
 	liar    bool
 	failed  string    // why the stream broke last
 	until   time.Time // not asked before
@@ -51,8 +53,12 @@ func (src *source) unfit(now time.Time) string {
 	return ""
 }
 
-// room reports whether src may be asked for one more block.
+// room reports whether src may be asked for one more block. One whose pace is not known has
+// to show it before it gets much of what others could give.
 func (src *source) room(urgent bool) bool {
+	if src.pace == 0 && len(src.session.sources) > 1 {
+		return src.asked < minPending
+	}
 	n := int(min(max(src.session.x.cfg.Window/src.average, minPending), maxPending))
 	if urgent {
 		n += urgentRoom
@@ -60,11 +66,34 @@ func (src *source) room(urgent bool) bool {
 	return src.asked < n
 }
 
-func (src *source) pending() int { return src.asked }
+// wait is when one more block is to be expected of src. One of unknown pace is taken to be
+// as fast as unknown.
+func (src *source) wait(now time.Time, unknown time.Duration) time.Duration {
+	pace := src.pace
+	if pace == 0 {
+		pace = unknown
+	}
+	if src.asked > 0 {
+		pace = max(pace, now.Sub(src.last)) // it may have slowed down
+	}
+	return time.Duration(src.asked+1) * pace
+}
+
+// lied makes src one that is asked no more.
+func (src *source) lied(err error) {
+	if !src.liar {
+		src.liar, src.failed = true, oneLine(err)
+	}
+}
+
+// oneLine is the text of an error, of which libp2p's have many lines.
+func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
 // take asks src for w.
 func (src *source) take(w *want) {
-	src.asked++
+	if src.asked++; src.asked == 1 {
+		src.last = time.Now()
+	}
 	if src.link == nil {
 		src.link = newLink(src)
 		src.session.running.Go(src.link.run)
@@ -171,6 +200,7 @@ func (l *link) ask(st network.Stream) error {
 			if l.stalled(now) {
 				return fmt.Errorf("%w for %s", errStalled, cfg.Stall)
 			}
+			l.s.requeue() // what waits for a source that has become slow
 		case <-l.ctx.Done():
 			return context.Cause(l.ctx)
 		}
@@ -181,7 +211,7 @@ func (l *link) ask(st network.Stream) error {
 func (l *link) next() []cid.Cid {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
-	n := min(len(l.queue), maxCIDs/2)
+	n := min(len(l.queue), perRequest)
 	if n > 0 && len(l.waiting) == 0 {
 		l.moved = time.Now()
 	}
@@ -309,6 +339,9 @@ func (l *link) putBack(w *want) {
 func (l *link) check(w *want, data []byte) {
 	b, err := dag.CheckBlock(w.cid, data)
 	if err != nil {
+		l.s.mu.Lock()
+		l.src.lied(err) // now, whatever else may end the link first
+		l.s.mu.Unlock()
 		l.cancel(&lieError{err})
 		l.drop(w, "it gave something else")
 		return
@@ -321,11 +354,16 @@ func (l *link) check(w *want, data []byte) {
 func (l *link) settle(n int64) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
-	l.src.asked--
+	src, now := l.src, time.Now()
+	src.asked--
 	if n > 0 {
-		l.src.average = max(1, (7*l.src.average+n)/8)
+		took := max(now.Sub(src.last), 1)
+		if src.pace > 0 {
+			took = (3*src.pace + took) / 4
+		}
+		src.pace, src.average = took, max(1, (7*src.average+n)/8)
 	}
-	l.src.streak = 0
+	src.last, src.streak = now, 0
 }
 
 func (l *link) drop(w *want, why string) {
@@ -343,11 +381,14 @@ func (l *link) end(err error) {
 		l.src.link = nil
 	}
 	l.src.asked -= len(lost)
-	var lie *lieError
-	l.src.liar = l.src.liar || errors.As(err, &lie)
+	if lie := (*lieError)(nil); errors.As(err, &lie) {
+		l.src.lied(lie)
+	}
 	again := errors.Is(err, errIdle) || len(lost) == 0 && !l.src.liar // either end may close an unused stream
 	if !again {
-		l.src.failed = strings.Join(strings.Fields(err.Error()), " ") // libp2p's have many lines
+		if !l.src.liar {
+			l.src.failed = oneLine(err)
+		}
 		l.src.streak = min(l.src.streak+1, 6)
 		// A stream may break because the connection did: a new one is tried at once.
 		again = l.src.streak == 1 && !l.src.liar && !errors.Is(err, errStalled)

@@ -29,6 +29,7 @@ const (
 
 	maxRequest = 64 << 10 // bytes of a request
 	maxCIDs    = 1024     // links of one
+	perRequest = 256      // links that a session asks for at once: of the longest, too, they fit
 )
 
 // The first byte of an answer to a want, and each byte of an answer to a have.

@@ -29,6 +29,9 @@ type shown struct {
 	Credential
 	m job.Membership
 	d job.Membership // the delegation; zero if the fence's key issued m
+	// by is the invitation of this repo's that the member came by, by the hash of its
+	// secret; "": another way.
+	by string
 }
 
 // read checks the signatures and that each issuer may, by what is in c alone: neither
@@ -48,7 +51,7 @@ func (c Credential) read(fence job.DID) (shown, error) {
 		return shown{Credential: c, m: m}, nil
 	}
 	d, err := readDelegation(c.Delegation, fence, m.Issuer, m.Issued)
-	return shown{c, m, d}, err
+	return shown{Credential: c, m: m, d: d}, err
 }
 
 // readDelegation checks that issuer was an admin of fence at the time at, in ms.

@@ -28,7 +28,9 @@ type Fence struct {
 	self ed25519.PrivateKey // the repo's
 	me   job.DID
 
-	mu      sync.RWMutex
+	changing sync.Mutex // held while something changes and is written; who has it reads without mu
+
+	mu      sync.RWMutex       // never held while anything is written or verified: all look here who a peer is
 	id      job.DID            // "": none
 	key     ed25519.PrivateKey // the fence's; nil: held elsewhere
 	own     shown
@@ -74,8 +76,8 @@ func (f *Fence) Own() Credential {
 // Init makes a new fence, whose key stays in this repo, and the repo its first admin.
 // A repo belongs to at most one.
 func (f *Fence) Init(now time.Time) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	if f.id != "" {
 		return fmt.Errorf("this repo belongs to the fence %s already", f.id)
 	}
@@ -174,22 +176,33 @@ func (f *Fence) Check(d job.DID, now time.Time) (job.Role, error) {
 
 // Admit checks the credential that d shows and remembers it.
 func (f *Fence) Admit(d job.DID, c Credential, now time.Time) (job.Role, error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.id == "" {
+	f.mu.RLock()
+	id := f.id
+	known, ok := f.roster.members[d]
+	same := ok && known.Equal(c) && f.roster.holds(known, now) == nil
+	f.mu.RUnlock()
+	switch {
+	case id == "":
 		return "", ErrNoFence
+	case same:
+		return known.m.Role, nil
 	}
-	old, ok := f.roster.members[d]
-	if ok && old.Equal(c) && f.roster.holds(old, now) == nil {
-		return old.m.Role, nil
-	}
-	got, err := f.roster.check(c, now)
+	got, err := c.read(id)
 	if err != nil {
 		return "", err
 	}
 	if got.m.Member != d {
 		return "", fmt.Errorf("%s shows the membership of %s", d, got.m.Member)
 	}
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	if f.id != id {
+		return "", ErrNoFence
+	}
+	if err := f.roster.holds(got, now); err != nil {
+		return "", err
+	}
+	old, ok := f.roster.members[d]
 	if ok && old.m.Expires >= got.m.Expires && f.roster.holds(old, now) == nil {
 		return got.m.Role, nil
 	}
@@ -198,7 +211,11 @@ func (f *Fence) Admit(d job.DID, c Credential, now time.Time) (job.Role, error) 
 
 // remember keeps a member, in place of one that is none any more if there are many.
 func (s *state) remember(c shown, now time.Time) error {
-	if _, ok := s.roster.members[c.m.Member]; !ok && len(s.roster.members) >= maxMembers {
+	old, ok := s.roster.members[c.m.Member]
+	if c.by == "" {
+		c.by = old.by
+	}
+	if !ok && len(s.roster.members) >= maxMembers {
 		maps.DeleteFunc(s.roster.members, func(_ job.DID, old shown) bool { return s.roster.holds(old, now) != nil })
 		if len(s.roster.members) >= maxMembers {
 			return fmt.Errorf("the fence has %d members, at most %d", len(s.roster.members), maxMembers)
@@ -237,8 +254,8 @@ func (f *Fence) Members(now time.Time) []Member {
 
 // Adopt makes c this repo's credential: it joins the fence, or its membership is renewed.
 func (f *Fence) Adopt(id job.DID, c Credential, now time.Time) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	if f.id != "" && f.id != id {
 		return fmt.Errorf("this repo belongs to the fence %s already", f.id)
 	}
@@ -253,6 +270,11 @@ func (f *Fence) Adopt(id job.DID, c Credential, now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("join the fence: %w", err)
 	}
+	if f.id == "" {
+		if err := f.forgetKey(); err != nil {
+			return fmt.Errorf("join the fence: %w", err)
+		}
+	}
 	return f.change(func(s *state) error {
 		s.id, s.roster, s.own = id, r.clone(), own
 		s.roster.members[s.me] = own
@@ -263,8 +285,8 @@ func (f *Fence) Adopt(id job.DID, c Credential, now time.Time) error {
 // Leave forgets the fence: membership, members, invitations. The repo that holds the
 // fence's key cannot.
 func (f *Fence) Leave() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	if f.key != nil {
 		return errors.New("this repo holds the key of the fence: without it nobody could renew its admins")
 	}

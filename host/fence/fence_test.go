@@ -68,9 +68,7 @@ func meet(a, b *Fence, now time.Time) {
 	for range 2 {
 		a.Admit(b.me, b.Own(), now)
 		notices, _ := b.Notices()
-		for _, n := range notices {
-			a.Heed(n, now)
-		}
+		a.Heed(notices, now)
 		a, b = b, a
 	}
 }
@@ -266,10 +264,10 @@ func TestRevoke(t *testing.T) {
 	if err != nil || len(notices) != 1 {
 		t.Fatal(notices, err)
 	}
-	if fresh, err := a.Heed(notices[0], later); !fresh || err != nil {
+	if fresh, err := a.Heed(notices, later); !fresh || err != nil {
 		t.Errorf("%v, %v", fresh, err)
 	}
-	if fresh, err := a.Heed(notices[0], later); fresh || err != nil {
+	if fresh, err := a.Heed(notices, later); fresh || err != nil {
 		t.Errorf("replayed: %v, %v", fresh, err)
 	}
 	if _, err := a.Check(b.me, later); !errors.Is(err, ErrRevoked) {
@@ -292,7 +290,7 @@ func TestRevoke(t *testing.T) {
 		t.Errorf("invited again: %v", err)
 	}
 	// The old revocation does not hurt the new membership.
-	if fresh, _ := a.Heed(notices[0], later); fresh {
+	if fresh, _ := a.Heed(notices, later); fresh {
 		t.Error("a replayed revocation is news")
 	}
 	if _, err := a.Check(b.me, later); err != nil {
@@ -324,7 +322,7 @@ func TestForgedNotices(t *testing.T) {
 		"useless delegation":          sign(f.key, r, f.Own().Membership),
 		"garbage":                     {Revocation: []byte("garbage")},
 	} {
-		if fresh, err := a.Heed(n, start); fresh || err == nil {
+		if fresh, err := a.Heed([]Notice{n}, start); fresh || err == nil {
 			t.Errorf("%s: %v, %v", name, fresh, err)
 		}
 	}
@@ -349,7 +347,13 @@ func TestForgedNotices(t *testing.T) {
 }
 
 // heedInMemory is Heed without the disk.
-func heedInMemory(f *Fence, n Notice) (bool, error) { return f.roster.add(n, start) }
+func heedInMemory(f *Fence, n Notice) (bool, error) {
+	v, err := n.read(f.id)
+	if err != nil {
+		return false, err
+	}
+	return f.roster.add(v, start)
+}
 
 func TestRenew(t *testing.T) {
 	f := founder(t)
@@ -426,16 +430,27 @@ func TestOrder(t *testing.T) {
 	revoke(f, 21)
 	revoke(admin, 22)
 	revoke(admin, 22)
-	for _, n := range all {
-		f.Heed(n, now)
-	}
+	f.Heed(all, now)
 	revoke(f, 2)
+	twice := func(issued time.Duration) Notice { // an issuer that gives a number twice
+		b, err := job.Revocation{Fence: f.id, Member: didOf(keyOf(23)), Seq: 7, Issued: start.Add(issued).UnixMilli()}.Sign(f.key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return Notice{Revocation: b}
+	}
+	all = append(all, twice(0), twice(time.Second), twice(time.Minute))
+	f.Heed(all, now)
 	_, want := f.Notices()
 	rapid.Check(t, func(t *rapid.T) {
 		r := newRoster(f.id)
 		order := append(rapid.Permutation(all).Draw(t, "order"), rapid.SliceOfN(rapid.SampledFrom(all), 0, 10).Draw(t, "again")...)
 		for _, n := range order {
-			r.add(n, now)
+			v, err := n.read(f.id)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.add(v, now)
 		}
 		if got := r.digest(); got != want {
 			t.Fatalf("%d notices come to %x, want %x", len(r.notices), got, want)
@@ -526,6 +541,37 @@ func TestDamaged(t *testing.T) {
 	info, err := os.Stat(filepath.Join(f.dir, keyFile))
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
+	}
+}
+
+// TestKilledInInit is a repo that was killed between the two files of a new fence: it has
+// none, and can make or join one.
+func TestKilledInInit(t *testing.T) {
+	f := founder(t)
+	for name, next := range map[string]func(m *Fence) error{
+		"makes one": func(m *Fence) error { return m.Init(start) },
+		"joins one": func(m *Fence) error { join(t, m, f, "", start); return nil },
+	} {
+		t.Run(name, func(t *testing.T) {
+			m := repo(t, 2)
+			if err := m.Init(start); err != nil {
+				t.Fatal(err)
+			}
+			if err := os.Remove(filepath.Join(m.dir, rosterFile)); err != nil {
+				t.Fatal(err)
+			}
+			m, err := Open(m.dir, m.self)
+			if err != nil || m.ID() != "" {
+				t.Fatal(m, err)
+			}
+			if err := next(m); err != nil {
+				t.Fatal(err)
+			}
+			again, err := Open(m.dir, m.self)
+			if err != nil || again.ID() != m.ID() {
+				t.Errorf("it is not read again: %v", err)
+			}
+		})
 	}
 }
 

@@ -41,11 +41,11 @@ type state struct {
 }
 
 func (r roster) clone() roster {
-	return roster{r.fence, maps.Clone(r.members), maps.Clone(r.notices)}
+	return roster{r.fence, maps.Clone(r.members), maps.Clone(r.notices), r.ended} // which is never changed in place
 }
 
 // change applies do, writes the file, and takes the result over if both went well. The
-// caller holds the lock.
+// caller holds f.changing.
 func (f *Fence) change(do func(*state) error) error {
 	if f.dir == "" {
 		return errors.New("this repo keeps no fence")
@@ -61,12 +61,14 @@ func (f *Fence) change(do func(*state) error) error {
 	if len(b) >= maxRoster {
 		return fmt.Errorf("the fence's roster takes at most %d bytes", maxRoster)
 	}
-	if err := os.MkdirAll(f.dir, 0o700); err != nil {
+	if err := smallfile.MakeFolder(f.dir); err != nil {
 		return fmt.Errorf("keep the fence: %w", err)
 	}
 	if err := smallfile.Replace(filepath.Join(f.dir, rosterFile), append(b, '\n')); err != nil {
 		return fmt.Errorf("keep the fence: %w", err)
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.key, f.id, f.own, f.roster, f.invites = s.key, s.id, s.own, s.roster, s.invites
 	return nil
 }
@@ -84,6 +86,7 @@ type file struct {
 type fileMember struct {
 	DID job.DID `json:"did"`
 	Credential
+	Invitation string `json:"invitation,omitempty"` // of ours that it came by
 }
 
 type fileNotice struct {
@@ -94,7 +97,8 @@ type fileNotice struct {
 func (s *state) file() file {
 	out := file{Fence: s.id, Own: s.own.Credential, Members: []fileMember{}, Revoked: []fileNotice{}, Invites: s.invites}
 	for _, d := range slices.Sorted(maps.Keys(s.roster.members)) {
-		out.Members = append(out.Members, fileMember{d, s.roster.members[d].Credential})
+		m := s.roster.members[d]
+		out.Members = append(out.Members, fileMember{d, m.Credential, m.by})
 	}
 	for _, n := range s.roster.sorted() {
 		out.Revoked = append(out.Revoked, fileNotice{n.Member, n.Notice})
@@ -164,22 +168,20 @@ func (f *Fence) readRoster(b []byte) error {
 		if got.m.Member != m.DID {
 			return fmt.Errorf("member %s: it is the membership of %s", m.DID, got.m.Member)
 		}
+		got.by = m.Invitation
 		f.roster.members[m.DID] = got
 	}
 	for _, n := range in.Revoked {
-		v, err := job.DecodeRevocation(n.Revocation)
-		if err == nil && (v.Member != n.DID || v.Fence != in.Fence) {
-			err = fmt.Errorf("it is of %s, in %s", v.Member, v.Fence)
-		}
-		var d job.Membership
-		if err == nil && v.Issuer != in.Fence {
-			d, err = readDelegation(n.Delegation, in.Fence, v.Issuer, v.Issued)
+		v, err := n.read(in.Fence)
+		if err == nil && v.Member != n.DID {
+			err = fmt.Errorf("it is of %s", v.Member)
 		}
 		if err != nil {
 			return fmt.Errorf("revocation of %s: %w", n.DID, err)
 		}
-		f.roster.notices[noticeKey{v.Member, v.Issuer}] = notice{n.Notice, v, d}
+		f.roster.notices[noticeKey{v.Member, v.Issuer}] = v
 	}
+	f.roster.index()
 	if in.Invites != nil {
 		f.invites = in.Invites
 	}
@@ -188,7 +190,7 @@ func (f *Fence) readRoster(b []byte) error {
 
 func (f *Fence) keepKey(key ed25519.PrivateKey) error {
 	content := fmt.Sprintf("%s\n%s\n%s\n", keyMagic, didOf(key), base64.StdEncoding.EncodeToString(key.Seed()))
-	err := os.MkdirAll(f.dir, 0o700)
+	err := smallfile.MakeFolder(f.dir)
 	if err == nil {
 		err = smallfile.Replace(filepath.Join(f.dir, keyFile), []byte(content))
 	}
@@ -196,6 +198,16 @@ func (f *Fence) keepKey(key ed25519.PrivateKey) error {
 		return fmt.Errorf("keep the fence's key: %w", err)
 	}
 	return nil
+}
+
+// forgetKey removes the key of a fence whose making was cut short, so that it is not taken
+// for that of another fence.
+func (f *Fence) forgetKey() error {
+	err := os.Remove(filepath.Join(f.dir, keyFile))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 func (f *Fence) readKey() error {

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"time"
 
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -43,8 +44,8 @@ func (f *Fence) Invite(i Invitation, now time.Time) (secret [16]byte, err error)
 	if i.Uses < 0 || i.Uses > maxUses || i.Expires < 0 || i.Expires > MembershipLife {
 		return secret, fmt.Errorf("an invitation has 1 to %d uses and lasts at most %s", maxUses, MembershipLife)
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	if secret, err = newSecret(); err != nil {
 		return secret, fmt.Errorf("make an invitation: %w", err)
 	}
@@ -65,12 +66,16 @@ func (f *Fence) Invite(i Invitation, now time.Time) (secret [16]byte, err error)
 	return secret, err
 }
 
-// Redeem gives member a credential for a secret, whose use is on disk before it returns.
+// Redeem gives member a credential for a secret, whose use is on disk before it returns. Who
+// has used it gets the same credential again, as the answer may have been lost.
 // The error is ErrInvitation for any secret that opens nothing.
 func (f *Fence) Redeem(secret [16]byte, member job.DID, now time.Time) (c Credential, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	h := hashOf(secret)
+	if old, ok := f.roster.members[member]; ok && old.by == h && f.roster.holds(old, now) == nil {
+		return old.Credential, nil
+	}
 	i, ok := f.invites[h]
 	if !ok || now.After(i.Expires) {
 		return c, ErrInvitation
@@ -83,7 +88,7 @@ func (f *Fence) Redeem(secret [16]byte, member job.DID, now time.Time) (c Creden
 		if err != nil {
 			return err
 		}
-		c = got.Credential
+		c, got.by = got.Credential, h
 		if i.Uses--; i.Uses > 0 {
 			s.invites[h] = i
 		} else {
@@ -105,8 +110,8 @@ func (f *Fence) Due(now time.Time) bool {
 // role. Admins are renewed by the fence's key alone. The repo that holds the fence's key
 // renews itself by it.
 func (f *Fence) Renew(member job.DID, now time.Time) (c Credential, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	old, ok := f.roster.members[member]
 	if !ok {
 		return c, fmt.Errorf("%s is no member", member)
@@ -140,13 +145,15 @@ func (f *Fence) Renew(member job.DID, now time.Time) (c Credential, err error) {
 }
 
 // Revoke ends the membership of a member, and, of an admin, those that it issued. It
-// returns what is to be told to the others. Who was revoked can be invited again.
+// returns what is to be told to the others. Who was revoked can be invited again, but not
+// by the invitation that it came by: that lets nobody in any more, as its secret is known
+// to somebody who was sent away.
 func (f *Fence) Revoke(member job.DID, now time.Time) (all []Notice, err error) {
 	if _, err := member.Key(); err != nil {
 		return nil, err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
+	f.changing.Lock()
+	defer f.changing.Unlock()
 	err = f.change(func(s *state) error {
 		if err := s.admin(now); err != nil {
 			return err
@@ -158,15 +165,17 @@ func (f *Fence) Revoke(member job.DID, now time.Time) (all []Notice, err error) 
 		if admin && s.key == nil {
 			return errors.New("only the repo that holds the fence's key revokes an admin")
 		}
-		// What a revoked admin has revoked would be void: it stays, in the fence's name.
-		inherited := []job.DID{}
-		for k := range s.roster.notices {
+		// Whoever issued the membership may have had a clock that was ahead.
+		until := map[job.DID]int64{member: max(now.UnixMilli(), s.roster.members[member].m.Issued)}
+		for k, n := range s.roster.notices {
 			if admin && k.issuer == member {
-				inherited = append(inherited, k.member)
+				// What a revoked admin has revoked would be void: it stays, in the fence's name,
+				// and ends no more than it did: who was invited again since is a member.
+				until[k.member] = max(until[k.member], n.Issued)
 			}
 		}
-		for _, d := range append(inherited, member) {
-			n, err := s.revoke(d, now)
+		for d, issued := range until {
+			n, err := s.revoke(d, issued, now)
 			if err != nil {
 				return err
 			}
@@ -177,44 +186,84 @@ func (f *Fence) Revoke(member job.DID, now time.Time) (all []Notice, err error) 
 	return all, err
 }
 
-func (s *state) revoke(member job.DID, now time.Time) (Notice, error) {
+// revoke ends the memberships of member that were issued up to a time, in ms.
+func (s *state) revoke(member job.DID, issued int64, now time.Time) (Notice, error) {
 	key, delegation := s.key, []byte(nil)
 	if key == nil {
 		key, delegation = s.self, s.own.Membership
 	}
-	v := job.Revocation{Fence: s.id, Member: member, Seq: uint64(now.UnixMilli()), Issued: now.UnixMilli()}
+	v := job.Revocation{Fence: s.id, Member: member, Seq: uint64(now.UnixMilli()), Issued: issued}
 	for _, n := range s.roster.notices {
-		if n.Issuer == didOf(key) && n.Seq >= v.Seq {
-			v.Seq = n.Seq + 1
+		if n.Issuer != didOf(key) {
+			continue
+		}
+		v.Seq = max(v.Seq, n.Seq+1)
+		if n.Member == member {
+			v.Issued = max(v.Issued, n.Issued) // this one takes its place
 		}
 	}
 	b, err := v.Sign(key)
 	if err != nil {
 		return Notice{}, err
 	}
-	n := Notice{b, delegation}
-	if _, err := s.roster.add(n, now); err != nil {
-		return Notice{}, err
+	n, err := Notice{b, delegation}.read(s.id)
+	if err == nil {
+		_, err = s.heed(n, now)
 	}
-	return n, nil
+	return n.Notice, err
 }
 
-// Heed takes in a revocation that a peer passed on. It reports whether it says anything
-// new, and so is to be passed on.
-func (f *Fence) Heed(n Notice, now time.Time) (fresh bool, err error) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	if f.id == "" {
+// heed takes in a revocation, and ends the invitation that the member came by.
+func (s *state) heed(n notice, now time.Time) (fresh bool, err error) {
+	if fresh, err = s.roster.add(n, now); fresh {
+		delete(s.invites, s.roster.members[n.Member].by)
+	}
+	return fresh, err
+}
+
+// errNoNews keeps change from writing what is on disk already.
+var errNoNews = errors.New("nothing new")
+
+// Heed takes in revocations that a peer passed on. It reports whether they say anything
+// new, and so are to be passed on; the error says why some of them do not hold.
+func (f *Fence) Heed(all []Notice, now time.Time) (fresh bool, err error) {
+	id := f.ID()
+	if id == "" {
 		return false, ErrNoFence
 	}
-	r := f.roster.clone()
-	if fresh, err = r.add(n, now); !fresh || err != nil {
-		return false, err
+	var errs []error
+	read := make([]notice, 0, len(all))
+	for _, n := range all { // without the lock: signatures take time
+		if v, err := n.read(id); err != nil {
+			errs = append(errs, err)
+		} else {
+			read = append(read, v)
+		}
 	}
-	return true, f.change(func(s *state) error {
-		s.roster = r
+	f.changing.Lock()
+	defer f.changing.Unlock()
+	if f.id != id {
+		return false, ErrNoFence
+	}
+	read = slices.DeleteFunc(read, func(n notice) bool { return !f.roster.news(n) })
+	if len(read) == 0 {
+		return false, errors.Join(errs...)
+	}
+	err = f.change(func(s *state) error { // one write for all
+		for _, n := range read {
+			news, err := s.heed(n, now)
+			fresh = fresh || news
+			errs = append(errs, err)
+		}
+		if !fresh {
+			return errNoNews
+		}
 		return nil
 	})
+	if err == errNoNews {
+		err = nil
+	}
+	return fresh && err == nil, errors.Join(append(errs, err)...)
 }
 
 // Notices returns the revocations that hold, and a digest that is equal for equal ones.

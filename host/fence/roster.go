@@ -27,9 +27,15 @@ const (
 	maxPerIssuer = 512
 )
 
-// revocationLife is how long a revocation is kept: then every membership that it ended
-// has expired.
-const revocationLife = job.MaxMembershipLife*time.Millisecond + 2*Skew
+// revocationLife is how long a revocation is kept: then every membership that it can have
+// ended has expired. One of the fence's key may be of an admin, whose delegation lasts as
+// long as a membership, and so does what the admin's key signs on its last day.
+func revocationLife(v job.Revocation) time.Duration {
+	if v.Issuer == v.Fence {
+		return 2*(MembershipLife+Skew) + Skew
+	}
+	return MembershipLife + 2*Skew
+}
 
 // roster is the members and revocations of one fence that were seen. What it comes to
 // does not depend on the order in which they were seen.
@@ -37,9 +43,16 @@ type roster struct {
 	fence   job.DID
 	members map[job.DID]shown
 	notices map[noticeKey]notice
+	ended   map[job.DID]ended // what the notices come to, of each member: index makes it
 }
 
 type noticeKey struct{ member, issuer job.DID }
+
+// ended is until when the memberships of somebody have ended, in ms; -1: they have not.
+type ended struct {
+	byFence int64
+	byAny   int64 // by the fence's key or an admin
+}
 
 // notice is one whose signatures were checked.
 type notice struct {
@@ -49,7 +62,24 @@ type notice struct {
 }
 
 func newRoster(fence job.DID) roster {
-	return roster{fence, map[job.DID]shown{}, map[noticeKey]notice{}}
+	return roster{fence: fence, members: map[job.DID]shown{}, notices: map[noticeKey]notice{}}
+}
+
+// index makes ended of the notices: it is looked at for every stream and every block.
+func (r *roster) index() {
+	all := make(map[job.DID]ended, len(r.notices))
+	for k, n := range r.notices {
+		e, ok := all[k.member]
+		if !ok {
+			e = ended{-1, -1}
+		}
+		e.byAny = max(e.byAny, n.Issued)
+		if k.issuer == r.fence {
+			e.byFence = n.Issued
+		}
+		all[k.member] = e
+	}
+	r.ended = all
 }
 
 // check returns what c proves at now. Its member is not compared with anybody.
@@ -82,58 +112,67 @@ var ErrRevoked = errors.New("the membership was revoked")
 
 // revoked reports whether m was.
 func (r *roster) revoked(m job.Membership) error {
-	if n, ok := r.notices[noticeKey{m.Member, r.fence}]; ok && n.Issued >= m.Issued {
-		return ErrRevoked
+	e, ok := r.ended[m.Member]
+	if !ok || e.byAny < m.Issued {
+		return nil
 	}
-	if m.Role == job.RoleAdmin {
+	if m.Role == job.RoleAdmin && e.byFence < m.Issued {
 		return nil // only the fence's key revokes an admin
 	}
-	for k, n := range r.notices {
-		if k.member == m.Member && n.Issued >= m.Issued {
-			return ErrRevoked
-		}
+	return ErrRevoked
+}
+
+// read checks what n is by itself: its signature, and that its issuer may.
+func (n Notice) read(fence job.DID) (notice, error) {
+	v, err := job.DecodeRevocation(n.Revocation)
+	switch {
+	case err != nil:
+		return notice{}, err
+	case v.Fence != fence:
+		return notice{}, fmt.Errorf("a revocation of another fence, %s", v.Fence)
+	case v.Issuer == fence && len(n.Delegation) > 0:
+		return notice{}, errors.New("revocation: a delegation that nothing needs")
+	case v.Issuer == fence:
+		return notice{Notice: n, Revocation: v}, nil
 	}
-	return nil
+	d, err := readDelegation(n.Delegation, fence, v.Issuer, v.Issued)
+	if err != nil {
+		return notice{}, fmt.Errorf("revocation: %w", err)
+	}
+	return notice{n, v, d}, nil
+}
+
+// news reports whether n says more than what its issuer has said of the member so far: it
+// has the larger number or, if an issuer gave one twice, the larger bytes, so that all come
+// to the same.
+func (r *roster) news(n notice) bool {
+	old, ok := r.notices[noticeKey{n.Member, n.Issuer}]
+	return !ok || cmp.Or(cmp.Compare(n.Seq, old.Seq), bytes.Compare(n.Notice.Revocation, old.Notice.Revocation)) > 0
 }
 
 // add takes a notice in and reports whether it says anything new. One whose work is done
 // is no error.
-func (r *roster) add(n Notice, now time.Time) (bool, error) {
-	v, err := job.DecodeRevocation(n.Revocation)
-	if err != nil {
-		return false, err
-	}
+func (r *roster) add(n notice, now time.Time) (bool, error) {
 	switch {
-	case v.Fence != r.fence:
-		return false, fmt.Errorf("a revocation of another fence, %s", v.Fence)
-	case v.Issued > now.Add(Skew).UnixMilli():
+	case n.Issued > now.Add(Skew).UnixMilli():
 		return false, errors.New("a revocation from the future: is the clock right?")
-	case expired(v, now):
+	case expired(n.Revocation, now), !r.news(n):
 		return false, nil
 	}
-	k := noticeKey{v.Member, v.Issuer}
-	if old, ok := r.notices[k]; ok && old.Seq >= v.Seq {
-		return false, nil
-	}
-	if v.Issuer == r.fence && len(n.Delegation) > 0 {
-		return false, errors.New("revocation: a delegation that nothing needs")
-	}
-	var d job.Membership
-	if v.Issuer != r.fence {
-		d, err = readDelegation(n.Delegation, r.fence, v.Issuer, v.Issued)
-		if err == nil {
-			err = r.revoked(d)
-		}
-		if err != nil {
+	if n.Issuer != r.fence {
+		if err := r.revoked(n.d); err != nil {
 			return false, fmt.Errorf("revocation: %w", err)
 		}
 	}
 	r.expire(now)
+	k := noticeKey{n.Member, n.Issuer}
 	if err := r.room(k); err != nil {
 		return false, err
 	}
-	r.notices[k] = notice{n, v, d}
+	r.notices[k] = n
+	r.index()
 	r.purge()
+	r.index()
 	return true, nil
 }
 
@@ -166,7 +205,7 @@ func (r *roster) expire(now time.Time) {
 }
 
 func expired(v job.Revocation, now time.Time) bool {
-	return now.Sub(time.UnixMilli(v.Issued)) > revocationLife
+	return now.Sub(time.UnixMilli(v.Issued)) > revocationLife(v)
 }
 
 // sorted returns the notices in an order that depends on nothing but them.

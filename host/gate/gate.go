@@ -1,5 +1,7 @@
-// Package gate bounds how many streams other peers have open at once with one of this
-// peer's protocols, all together and each of them, and waits for them at the end.
+// Package gate bounds how much of something other peers take at once, all together and
+// each of them: streams of one of this peer's protocols, blocks that are read for them.
+// Some of it is kept for those that are no guests, since a guest may have many names. At
+// the end it waits for all.
 package gate
 
 import (
@@ -8,9 +10,18 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Gate counts streams in and out. Its methods may be called from several goroutines.
+// Config says how many a Gate lets in.
+type Config struct {
+	Total   int
+	PerPeer int
+	// Guest says who is left out when three quarters of Total are inside. nil: nobody.
+	Guest func(peer.ID) bool
+}
+
+// Gate counts streams, or what else it is made for, in and out. Its methods may be called
+// from several goroutines.
 type Gate struct {
-	total, perPeer int // the most that are open
+	cfg Config
 
 	mu      sync.Mutex
 	open    map[peer.ID]int
@@ -19,16 +30,18 @@ type Gate struct {
 	inside  sync.WaitGroup
 }
 
-// New returns a Gate that lets in total streams, perPeer of one peer.
-func New(total, perPeer int) *Gate {
-	return &Gate{total: total, perPeer: perPeer, open: map[peer.ID]int{}}
-}
+// New returns a Gate with nobody inside.
+func New(cfg Config) *Gate { return &Gate{cfg: cfg, open: map[peer.ID]int{}} }
 
 // Enter counts a stream of p in, if there is room for it. Then Leave must follow.
 func (g *Gate) Enter(p peer.ID) bool {
+	total := g.cfg.Total
+	if g.cfg.Guest != nil && g.cfg.Guest(p) {
+		total = max(total*3/4, 1)
+	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.closed || g.streams >= g.total || g.open[p] >= g.perPeer {
+	if g.closed || g.streams >= total || g.open[p] >= g.cfg.PerPeer {
 		return false
 	}
 	g.streams++

@@ -7,7 +7,7 @@ import (
 )
 
 func TestGate(t *testing.T) {
-	g := New(3, 2)
+	g := New(Config{Total: 3, PerPeer: 2})
 	const a, b = peer.ID("a"), peer.ID("b")
 	for i, c := range []struct {
 		p    peer.ID
@@ -35,5 +35,27 @@ func TestGate(t *testing.T) {
 	g.Leave(b)
 	if g.Wait(); !done || g.Open() != 0 {
 		t.Errorf("waited: %v, %d open", done, g.Open())
+	}
+}
+
+// TestGuests lets guests with any number of names fill what is theirs: there is room left
+// for others.
+func TestGuests(t *testing.T) {
+	const guests = 40
+	g := New(Config{Total: 8, PerPeer: 2, Guest: func(p peer.ID) bool { return len(p) == 1 }})
+	for i := range guests {
+		p := peer.ID([]byte{byte(i)})
+		for range 2 {
+			if got := g.Enter(p); got != (g.Open() <= 6 && i < 3) {
+				t.Errorf("guest %d: %v with %d open", i, got, g.Open())
+			}
+		}
+	}
+	const member = peer.ID("member")
+	if first, second, third := g.Enter(member), g.Enter(member), g.Enter(member); !first || !second || third {
+		t.Error("a member does not get what is kept for it")
+	}
+	if !New(Config{Total: 1, PerPeer: 1, Guest: func(peer.ID) bool { return true }}).Enter(member) {
+		t.Error("a gate for one lets no guest in")
 	}
 }

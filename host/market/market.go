@@ -54,6 +54,8 @@ type Config struct {
 
 	Conversations int // that a provider has at once: 1,024
 	PerPeer       int // of them with one peer: 128
+	// Guest says who leaves a quarter of the conversations to others. nil: nobody.
+	Guest func(peer.ID) bool
 
 	Logger *slog.Logger // nil: silent
 }

@@ -71,7 +71,7 @@ func Serve(h p2phost.Host, p Provider, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("serve the market: %w", err)
 	}
 	s := &Server{host: h, provider: p, cfg: cfg.orDefault(), self: self}
-	s.gate = gate.New(s.cfg.Conversations, s.cfg.PerPeer)
+	s.gate = gate.New(gate.Config{Total: s.cfg.Conversations, PerPeer: s.cfg.PerPeer, Guest: s.cfg.Guest})
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	h.SetStreamHandler(Protocol, s.serve)
 	return s, nil

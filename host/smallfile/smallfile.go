@@ -51,7 +51,24 @@ func Replace(path string, data []byte) error {
 		os.Remove(temp)
 		return err
 	}
-	d, err := os.Open(filepath.Dir(path))
+	return syncFolder(filepath.Dir(path))
+}
+
+// MakeFolder makes the folder path, for this user alone, durably, unless it is there. Its
+// parent is there.
+func MakeFolder(path string) error {
+	err := os.Mkdir(path, 0o700)
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+func syncFolder(path string) error {
+	d, err := os.Open(path)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,176 @@
+package exchange
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/ipfs/go-cid"
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// TestLiarThatHurries gives wrong bytes and breaks the stream before anybody can have
+// hashed them: it is asked no more all the same.
+func TestLiarThatHurries(t *testing.T) {
+	liar, me := newHost(t), newHost(t)
+	var asked atomic.Int64
+	wrong := noise(dag.MaxBlock, 1)
+	lie(liar, func(s network.Stream, r request) {
+		asked.Add(1)
+		s.Write(appendFrame(nil, []byte{isHere}, wrong))
+		s.CloseWrite()
+		time.Sleep(20 * time.Millisecond)
+		s.Reset()
+	})
+	here := new(dag.MemBlocks)
+	s := newSession(t, newExchange(t, me, Config{Blocks: here}), here, liar)
+	for range 10 {
+		_, err := s.Get(t.Context(), randomBlock(10).CID())
+		if err == nil || !strings.Contains(err.Error(), liar.ID().String()) {
+			t.Errorf("%v", err)
+		}
+	}
+	if n := asked.Load(); n != 1 {
+		t.Errorf("asked %d times", n)
+	}
+}
+
+// TestSlowReader takes longer for what it has asked for than a stream may be unused: it
+// gets all of it.
+func TestSlowReader(t *testing.T) {
+	there := new(dag.MemBlocks)
+	req := request{op: opWant}
+	for range 16 {
+		b := randomBlock(1 << 20)
+		put(t, there, b)
+		req.cids = append(req.cids, b.CID())
+	}
+	a, b := newHost(t), newHost(t)
+	newExchange(t, a, Config{
+		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Member: anybody}), Idle: 50 * time.Millisecond,
+	})
+	if err := b.Connect(t.Context(), infoOf(a)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.NewStream(t.Context(), a.ID(), Protocol)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Reset()
+	frame, err := req.encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Write(appendFrame(nil, frame)); err != nil {
+		t.Fatal(err)
+	}
+	r := bufio.NewReader(s)
+	for i := range req.cids {
+		if _, err := readFrame(r, maxAnswer); err != nil {
+			t.Fatalf("block %d: %v", i, err)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if _, err := r.ReadByte(); err == io.EOF || err == nil { // and then it is unused
+		t.Errorf("%v", err)
+	}
+}
+
+// TestCheapHave asks whether many blocks are there: none is read whole.
+func TestCheapHave(t *testing.T) {
+	there := &parts{}
+	var cids []cid.Cid
+	for range 50 {
+		b := dag.NewBlock(cid.Raw, append([]byte("not private"), noise(1000, 7)...))
+		put(t, there, b)
+		cids = append(cids, b.CID())
+	}
+	access := NewAccess(AccessConfig{Blocks: there, Member: anybody})
+	a, b := newHost(t), newHost(t)
+	newExchange(t, a, Config{Blocks: there, Access: access})
+	held, err := newExchange(t, b, Config{Blocks: new(dag.MemBlocks)}).Have(t.Context(), infoOf(a), append(cids, randomBlock(1).CID()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, h := range held {
+		if h != (i < len(cids)) {
+			t.Errorf("block %d: %v", i, h)
+		}
+	}
+	if !access.Allowed(t.Context(), b.ID(), cids[0]) {
+		t.Error("not allowed")
+	}
+	if n := there.whole.Load(); n != 0 {
+		t.Errorf("%d blocks were read whole", n)
+	}
+}
+
+// parts is a set of blocks that gives parts of them, and counts those that are read whole.
+type parts struct {
+	dag.MemBlocks
+	whole atomic.Int64
+}
+
+func (p *parts) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	b, err := p.MemBlocks.Get(ctx, c)
+	if err == nil {
+		p.whole.Add(1)
+	}
+	return b, err
+}
+
+func (p *parts) ReadPart(ctx context.Context, c cid.Cid, b []byte, off int64) (int, int64, error) {
+	return dag.ReadPart(ctx, &p.MemBlocks, c, b, off)
+}
+
+// TestGuess asks for what is private, and for what is not here: it cannot tell one from
+// the other.
+func TestGuess(t *testing.T) {
+	s := openStore(t, t.TempDir())
+	secret := privates(t, s, addFile(t, s, noise(10, 1), dag.UnixFSv1))
+	a, b := newHost(t), newHost(t)
+	newSource(t, a, s)
+	x := newExchange(t, b, Config{Blocks: new(dag.MemBlocks)})
+	mine := newSession(t, x, new(dag.MemBlocks), a)
+	for _, c := range append(secret, randomBlock(9).CID()) {
+		if _, err := mine.Get(t.Context(), c); err == nil || !strings.HasSuffix(err.Error(), ": not there") {
+			t.Errorf("%v", err)
+		}
+	}
+	held, err := x.Have(t.Context(), infoOf(a), secret)
+	for i, h := range held {
+		if h {
+			t.Errorf("private block %d is there", i)
+		}
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// TestRequestsFit holds the two bounds of a request together.
+func TestRequestsFit(t *testing.T) {
+	digest, err := multihash.Encode(make([]byte, abi.MaxCID-6), multihash.IDENTITY)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := request{opWant, make([]cid.Cid, perRequest)}
+	for i := range r.cids {
+		r.cids[i] = cid.NewCidV1(cid.Raw, digest)
+	}
+	b, err := r.encode()
+	if err != nil || len(b) > maxRequest || r.cids[0].ByteLen() < abi.MaxCID-2 {
+		t.Errorf("%d bytes for links of %d, %v", len(b), r.cids[0].ByteLen(), err)
+	}
+	if _, err := decodeRequest(b); err != nil {
+		t.Error(err)
+	}
+}

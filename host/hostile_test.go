@@ -1,0 +1,261 @@
+package host
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/ed25519"
+	"crypto/rand"
+	"encoding/base64"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/job"
+)
+
+// TestStrangersSayNothing lets a stranger say what it can do: nobody notes it, or strangers
+// could fill the table and keep members out of it.
+func TestStrangersSayNothing(t *testing.T) {
+	t.Parallel()
+	admin := newFence(t, 1, nil)[0]
+	stranger := newPeer(t, nil)
+	dialRaw(t, stranger, admin)
+	envelope, hint := stranger.ownHint()
+	say(t, stranger, admin, greetProtocol, frame(item{itemFence, []byte(admin.fence.ID())},
+		item{itemCapacity, envelope}, item{itemHint, hint}, item{itemAddrs, stranger.ownRecord()}))
+	eventually(t, "it is cut", func() bool { return !stranger.connected(admin.id) })
+	if slices.Contains(admin.table.ids(), stranger.id) || admin.book.record(stranger.id) != nil {
+		t.Error("what a stranger says is noted")
+	}
+}
+
+// TestClockSetBack starts a peer whose clock is wrong, and sets it right: the others do not
+// take what it numbers by the wrong clock, and take what comes after.
+func TestClockSetBack(t *testing.T) {
+	t.Parallel()
+	for name, wrong := range map[string]time.Duration{"ahead": 2 * time.Hour, "behind": -50 * 365 * 24 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			var c clock
+			p := newPeer(t, func(cfg *Config) { cfg.Now = c.now })
+			others, now := newTable(), time.Now()
+			tell := func() bool {
+				envelope, hint := p.ownHint()
+				others.capacity(p.DID(), envelope, now)
+				return others.hint(p.id, hint, now) && others.has(p.id, job.CIDOf(envelope))
+			}
+			tell() // of what it had said before, when its clock was right
+			c.advance(wrong)
+			if err := p.SetCapacity(capacityOf(1)); err != nil {
+				t.Fatal(err)
+			}
+			tell()
+			c.advance(-wrong + time.Second)
+			if !tell() {
+				t.Error("it is not heard any more")
+			}
+		})
+	}
+}
+
+// TestSlowNeighbor is a member that passes on hints of many that nobody has heard of, and
+// never answers who they are: it does not keep this peer from asking others.
+func TestSlowNeighbor(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 4, nil)
+	admin, victim, slow, author := peers[0], peers[1], peers[2], peers[3]
+	eventually(t, "they are connected", func() bool {
+		return infoOf(victim, slow).Connected && infoOf(admin, author).Capacity != nil
+	})
+	slow.raw.SetStreamHandler(whoProtocol, func(s network.Stream) {
+		<-t.Context().Done()
+		s.Reset()
+	})
+	if err := author.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it is gone", func() bool { return !victim.connected(author.id) })
+	want := job.CIDOf(admin.table.envelope(author.id))
+	victim.table.mu.Lock()
+	delete(victim.table.rows, author.id)
+	victim.table.mu.Unlock()
+	var seed [ed25519.SeedSize]byte
+	for range 2 * maxLookups {
+		rand.Read(seed[:])
+		id, err := peer.Decode(PeerID(ed25519.NewKeyFromSeed(seed[:]).Public().(ed25519.PublicKey)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		victim.gossip.want(id, cidOf("unknown"), slow.id)
+	}
+	eventually(t, "who is asked about elsewhere is found", func() bool {
+		victim.gossip.want(author.id, want, admin.id) // as its next hint does
+		return victim.table.has(author.id, want)
+	})
+}
+
+// TestGuesses lets strangers guess secrets: who has one still gets in at once.
+func TestGuesses(t *testing.T) {
+	t.Parallel()
+	admin := newFence(t, 1, nil)[0]
+	for range 3 {
+		stranger := newPeer(t, nil)
+		dialRaw(t, stranger, admin)
+		for range 15 {
+			var secret [16]byte
+			rand.Read(secret[:])
+			answer, err := say(t, stranger, admin, joinProtocol, frame(item{itemSecret, secret[:]}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxGreeting)
+			if why, ok := refusal(items); !ok || err != nil || !strings.Contains(why, "invitation") {
+				t.Fatalf("%q, %v", why, err)
+			}
+		}
+	}
+	joinBy(t, newPeer(t, nil), admin, fence.Invitation{})
+}
+
+// TestRenewalRefused is an admin in its last thirty days that is connected only to an admin
+// that cannot renew it: it does not ask again and again.
+func TestRenewalRefused(t *testing.T) {
+	t.Parallel()
+	var c clock
+	peers := newFence(t, 1, func(cfg *Config) { cfg.Now = c.now })
+	founder := peers[0]
+	var admins []*Peer
+	for range 2 {
+		p := newPeer(t, func(cfg *Config) { cfg.Now = c.now })
+		joinBy(t, p, founder, fence.Invitation{Role: job.RoleAdmin})
+		admins = append(admins, p)
+	}
+	a, b := admins[0], admins[1]
+	eventually(t, "the admins meet", func() bool { return infoOf(a, b).Connected && infoOf(b, a).Role == job.RoleAdmin })
+	if err := founder.Close(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the founder is gone", func() bool { return !a.connected(founder.id) && !b.connected(founder.id) })
+	var asked atomic.Int64
+	a.raw.SetStreamHandler(joinProtocol, func(s network.Stream) {
+		asked.Add(1)
+		a.bounded(a.answerJoin)(s)
+	})
+	c.advance(65 * 24 * time.Hour)
+	for range 20 {
+		b.renewSoon() // as keepUp does
+	}
+	if n := asked.Load(); n < 1 || n > 2 { // keepUp may be at it just then
+		t.Errorf("asked %d times", n)
+	}
+	c.advance(renewEvery)
+	b.renewSoon()
+	if n := asked.Load(); n < 2 || n > 3 {
+		t.Errorf("a minute later: %d times", n)
+	}
+}
+
+// TestGoesAwayAtOnce is a member that ends the connection after each greeting: it is not
+// dialed over and over.
+func TestGoesAwayAtOnce(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 2, nil)
+	rude, victim := peers[0], peers[1]
+	var dialed atomic.Int64
+	rude.raw.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
+		if c.RemotePeer() != victim.id || c.Stat().Direction != network.DirInbound {
+			return
+		}
+		dialed.Add(1)
+		rude.start(func() {
+			if call := rude.door.caller(victim.id); call != nil {
+				<-call.greeted
+			}
+			sleep(rude.ctx, 50*time.Millisecond) // so that the other end has heard it all
+			rude.raw.Network().ClosePeer(victim.id)
+		})
+	}})
+	rude.raw.Network().ClosePeer(victim.id)
+	time.Sleep(2 * time.Second)
+	if n := dialed.Load(); n > 2 {
+		t.Errorf("dialed %d times in two seconds", n)
+	}
+}
+
+// TestManyRevocations has more of them than one frame takes: each greeting passes on some,
+// and a few of them all.
+func TestManyRevocations(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 2, nil)
+	admin, member := peers[0], peers[1]
+	content, err := os.ReadFile(filepath.Join(admin.cfg.Dir, "fence", "key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seed, err := base64.StdEncoding.DecodeString(strings.Split(string(content), "\n")[2])
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := ed25519.NewKeyFromSeed(seed)
+	var many []fence.Notice
+	for range maxItems/2 + 100 {
+		pub, _, err := ed25519.GenerateKey(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := job.Revocation{Fence: admin.fence.ID(), Member: job.DIDOf(pub), Seq: 1, Issued: time.Now().UnixMilli()}.Sign(key)
+		if err != nil {
+			t.Fatal(err)
+		}
+		many = append(many, fence.Notice{Revocation: b})
+	}
+	if fresh, err := admin.fence.Heed(many, time.Now()); !fresh || err != nil {
+		t.Fatal(fresh, err)
+	}
+	heard := map[string]bool{}
+	for range 10 {
+		var b bytes.Buffer
+		if err := writeFrame(&b, admin.extras(member.id, nil)); err != nil {
+			t.Fatal(err)
+		}
+		items, err := readFrame(bufio.NewReader(&b), maxExtras)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, it := range items {
+			if it.kind == itemRevocation {
+				heard[string(it.data)] = true
+			}
+		}
+		if n := len(heard); n < maxItems/2-2*maxRecords {
+			t.Fatalf("%d revocations in a frame", n)
+		}
+	}
+	if len(heard) != len(many) {
+		t.Errorf("%d of %d were passed on", len(heard), len(many))
+	}
+}
+
+// TestRevokedButDialed revokes a member that the owner has told another to connect to: they
+// may still speak, but it hears no gossip.
+func TestRevokedButDialed(t *testing.T) {
+	t.Parallel()
+	peers := newFence(t, 3, nil)
+	admin, p, gone := peers[0], peers[1], peers[2]
+	if _, err := p.Connect(limited(t), gone.Addrs()[0]); err != nil {
+		t.Fatal(err)
+	}
+	hears := func() bool { return slices.Contains(p.gossip.capacity.ListPeers(), gone.id) }
+	eventually(t, "it hears gossip", hears)
+	if err := admin.Revoke(gone.DID()); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "it hears none", func() bool { return p.Relation(gone.id) == Dialed && !hears() })
+}
