@@ -30,7 +30,7 @@ const MaxKey = 128
 
 // What the index keeps in memory before it is written to a table.
 const (
-	maxRecent      = 32 << 10 // blocks
+	maxRecent = 32 << 10 // blocks
 	// maxRecentBytes is of their data: what the next Open has to read after a kill. A table waits for the disk to have
 	// what it names: small steps would make whoever puts much wait as often.
 	maxRecentBytes = 256 << 20
@@ -189,6 +189,7 @@ func (s *Store) shut() error {
 	}
 	s.unsafe = nil
 	if s.active != nil {
+		s.trickle.giveBack(s.active, s.end.at)
 		s.active.release()
 		s.active = nil
 	}
