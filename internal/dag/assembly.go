@@ -23,7 +23,8 @@ type assembly struct {
 	bs       Blocks
 	p        Profile
 	anyOrder bool          // leaves are put by whoever has hashed them
-	spare    chan []byte   // memory of chunks that were put; nil: it may not be used again
+	reuse    bool          // memory of chunks that were put may be used again
+	spare    sync.Pool     // of it, *[]byte: each core has its own back, still in its cache
 	slots    chan struct{} // one is taken for each pair that is under way
 
 	reading sync.Mutex // guards what follows
@@ -54,11 +55,8 @@ type pair struct {
 func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profile, anyOrder bool) (Entry, error) {
 	workers := min(runtime.GOMAXPROCS(0), maxHashers) + 2 // one may be reading, and one writing
 	a := &assembly{
-		bs: bs, p: p, anyOrder: anyOrder, slots: make(chan struct{}, 2*workers),
+		bs: bs, p: p, anyOrder: anyOrder, reuse: copies(bs), slots: make(chan struct{}, 2*workers),
 		first: first, r: r, tree: fileTree{p: p}, ready: map[int][]leaf{},
-	}
-	if copies(bs) {
-		a.spare = make(chan []byte, 4*workers)
 	}
 	g, gctx := errgroup.WithContext(ctx)
 	for range workers {
@@ -122,12 +120,10 @@ func (a *assembly) take(ctx context.Context) (p pair, err error) {
 
 // memory returns room for a chunk.
 func (a *assembly) memory() []byte {
-	select {
-	case b := <-a.spare:
-		return b
-	default:
-		return make([]byte, a.p.ChunkSize)
+	if b, ok := a.spare.Get().(*[]byte); ok {
+		return *b
 	}
+	return make([]byte, a.p.ChunkSize)
 }
 
 // hash makes leaves of p.
@@ -156,11 +152,9 @@ func (a *assembly) put(ctx context.Context, leaves []leaf) error {
 		if err := a.bs.Put(ctx, l.block); err != nil {
 			return fmt.Errorf("store a leaf: %w", err)
 		}
-		if cap(l.chunk) == a.p.ChunkSize {
-			select {
-			case a.spare <- l.chunk[:a.p.ChunkSize]:
-			default: // nobody may use it again
-			}
+		if a.reuse {
+			b := l.chunk[:a.p.ChunkSize]
+			a.spare.Put(&b)
 		}
 		l.chunk, l.block = nil, Block{}
 	}
