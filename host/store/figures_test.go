@@ -8,8 +8,11 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/multiformats/go-multihash"
@@ -23,23 +26,92 @@ import (
 
 func large() bool { return os.Getenv("LIFTOFF_TEST_LARGE") != "" }
 
-// BenchmarkAppend is what Put is compared with: the same bytes appended to one file.
+// BenchmarkAppend puts 256 MiB in blocks of 256 KiB beside the same bytes appended to one file, and gets them beside reading
+// that file, in turn, the one first that was second before. Each is new, and each waits for the disk at its end. Get, which
+// makes the memory that it returns, is compared with reads into new memory, and ReadPart with reads into the same.
 func BenchmarkAppend(b *testing.B) {
-	data := noise(1, 256<<10)
-	f, err := os.Create(filepath.Join(b.TempDir(), "f"))
-	must(b, err)
-	defer f.Close()
-	b.SetBytes(int64(len(data)))
-	for i := 0; b.Loop(); i++ {
-		if i%4096 == 0 {
-			must(b, f.Truncate(0))
-			_, err := f.Seek(0, 0)
-			must(b, err)
-		}
-		_, err := f.Write(data)
+	const size = 256 << 10
+	blocks := make([]dag.Block, 1024)
+	for i := range blocks {
+		blocks[i] = raw(uint64(i), size)
+	}
+	took := map[string][]float64{}
+	timed := func(name string, fn func()) {
+		start := time.Now()
+		fn()
+		took[name] = append(took[name], time.Since(start).Seconds())
+	}
+	buf := make([]byte, size)
+	var kept []byte
+	file := func() {
+		path := filepath.Join(b.TempDir(), "f")
+		f, err := os.Create(path)
 		must(b, err)
+		defer os.Remove(path)
+		defer f.Close()
+		timed("append", func() {
+			for _, block := range blocks {
+				_, err := f.Write(block.Data())
+				must(b, err)
+			}
+			must(b, f.Sync())
+		})
+		timed("read", func() {
+			for i := range blocks {
+				_, err := f.ReadAt(buf, int64(i)*size)
+				must(b, err)
+			}
+		})
+		timed("read-new", func() {
+			for i := range blocks {
+				kept = make([]byte, size)
+				_, err := f.ReadAt(kept, int64(i)*size)
+				must(b, err)
+			}
+		})
+	}
+	store := func() {
+		s := newStore(b)
+		defer os.RemoveAll(s.Dir())
+		defer s.Close()
+		timed("put", func() {
+			must(b, s.Put(b.Context(), blocks...))
+			must(b, s.Sync(b.Context()))
+		})
+		timed("get", func() {
+			for _, block := range blocks {
+				got, err := s.Get(b.Context(), block.CID())
+				must(b, err)
+				kept = got.Data()
+			}
+		})
+		timed("readpart", func() {
+			for _, block := range blocks {
+				_, _, err := s.ReadPart(b.Context(), block.CID(), buf, 0)
+				must(b, err)
+			}
+		})
+	}
+	order := []func(){file, store}
+	for b.Loop() {
+		order[0]()
+		order[1]()
+		slices.Reverse(order)
+	}
+	runtime.KeepAlive(kept)
+	for name, list := range took {
+		b.ReportMetric(median(list)*1000, name+"-ms")
+	}
+	for name, plain := range map[string]string{"put": "append", "get": "read-new", "readpart": "read"} {
+		ratios := make([]float64, len(took[name]))
+		for i := range ratios {
+			ratios[i] = took[plain][i] / took[name][i]
+		}
+		b.ReportMetric(median(ratios), plain+"/"+name)
 	}
 }
+
+func median(list []float64) float64 { return slices.Sorted(slices.Values(list))[len(list)/2] }
 
 // BenchmarkPutMany puts 300 bytes at a time from two goroutines, each of which waits for the disk after every 1,000:
 // they share the waits. The store grows to 1,000,000 blocks.

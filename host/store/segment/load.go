@@ -165,10 +165,8 @@ func (s *Store) loadSegment(n uint32, last bool) error {
 // resume makes h, the last segment, the active one. What follows its last section is what a kill has cut
 // off, or a loss of power has not kept.
 func (s *Store) resume(h *handle, size int64) error {
-	if size > s.end.at {
-		if err := h.Truncate(s.end.at); err != nil {
-			return err
-		}
+	if err := h.Truncate(min(size, s.end.at)); err != nil { // it may have room behind its end, too
+		return err
 	}
 	if size < int64(len(carHeader)) {
 		if _, err := h.WriteAt([]byte(carHeader), 0); err != nil {

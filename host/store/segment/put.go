@@ -74,7 +74,7 @@ func (s *Store) append(mh multihash.Multihash, data []byte, sum uint32) (place, 
 	}
 	s.end.at = p.at + int64(len(data))
 	s.writes.Add(1)
-	s.trickle.wrote(s.active, s.end.at)
+	s.trickle.wrote(s.active, s.end.at, s.cfg.MaxSegment)
 	return p, nil
 }
 
@@ -123,6 +123,7 @@ func (s *Store) seal() {
 		if s.sealed != nil {
 			s.sealed[s.active.number] = s.end.at
 		}
+		s.trickle.giveBack(s.active, s.end.at)
 		s.active.release()
 		s.active = nil
 	}
@@ -201,17 +202,25 @@ func (s *Store) Sync() error {
 // writeback has large writes go to the disk while more is written, so that a Sync finds
 // most of its work done.
 type writeback struct {
-	at      int64 // how far the active segment was handed over
-	busy    atomic.Bool
-	running sync.WaitGroup
+	at       int64 // how far the active segment was handed over
+	reserved int64 // how far it has room; 0: nothing is known
+	busy     atomic.Bool
+	running  sync.WaitGroup
 }
 
-const writebackStep = 8 << 20
+const (
+	writebackStep = 8 << 20
+	reserveStep   = 32 << 20
+)
 
-// wrote is told that h has been written up to end. Store.appending is held.
-func (w *writeback) wrote(h *handle, end int64) {
+// wrote is told that h, which may become limit bytes long, has been written up to end. Store.appending is held.
+func (w *writeback) wrote(h *handle, end, limit int64) {
+	if end-w.at < writebackStep {
+		return
+	}
+	w.reserve(h, end, limit)
 	f, ok := h.File.(starter)
-	if !ok || end-w.at < writebackStep || !w.busy.CompareAndSwap(false, true) {
+	if !ok || !w.busy.CompareAndSwap(false, true) {
 		return
 	}
 	from := w.at
@@ -222,6 +231,24 @@ func (w *writeback) wrote(h *handle, end int64) {
 		defer h.release()
 		f.StartWriteback(from, end-from)
 	})
+}
+
+// reserve sees to it that there is room behind end for more of what seems to be much.
+func (w *writeback) reserve(h *handle, end, limit int64) {
+	f, ok := h.File.(reserver)
+	from, to := max(end, w.reserved), min(end+reserveStep, limit)
+	if ok && w.reserved < end+writebackStep && from < to {
+		f.Reserve(from, to-from)
+		w.reserved = to
+	}
+}
+
+// giveBack gives back what h has room for behind its end.
+func (w *writeback) giveBack(h *handle, end int64) {
+	if w.reserved > end {
+		_ = h.Truncate(end) // what stays is given back when the segment is opened to be written to
+	}
+	w.reserved = 0
 }
 
 func (w *writeback) wait() { w.running.Wait() }

@@ -9,6 +9,7 @@ import (
 	"github.com/multiformats/go-multihash"
 	"github.com/multiformats/go-varint"
 
+	"github.com/ipfs-liftoff/liftoff/internal/crc32c"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
@@ -25,7 +26,7 @@ var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 // sumOf is the CRC-32C of a block's multihash and bytes together: one block's bytes under
 // another's name are as wrong as a flipped bit.
 func sumOf(mh multihash.Multihash, data []byte) uint32 {
-	return crc32.Update(crc32.Checksum(mh, castagnoli), castagnoli, data)
+	return crc32c.Update(crc32.Checksum(mh, castagnoli), data)
 }
 
 // appendHead appends what stands before a block's bytes.
