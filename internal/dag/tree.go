@@ -214,11 +214,11 @@ func (a *treeAdder) file(ctx context.Context, name string) (Entry, error) {
 		return Entry{}, err
 	}
 	defer f.Close()
-	bs := a.bs
+	bs, anyOrder := a.bs, copies(a.bs)
 	if a.o.FileBlocks != nil {
-		bs = a.o.FileBlocks(name)
+		bs, anyOrder = a.o.FileBlocks(name), false
 	}
-	e, err := addFile(ctx, bs, progressReader{f, a, name}, a.o.Profile, &a.large)
+	e, err := addFile(ctx, bs, progressReader{f, a, name}, a.o.Profile, &a.large, anyOrder)
 	if err != nil {
 		return Entry{}, err
 	}

@@ -1,0 +1,194 @@
+package dag
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"runtime"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+)
+
+// maxHashers bounds the goroutines that hash one stream, and with them what of it is in memory. More would outrun any
+// disk.
+const maxHashers = 16
+
+// assembly is a file that is being added by several goroutines. Each reads a pair of chunks, hashes it and, where the
+// set allows it, puts it, all while the bytes are in its core's cache; the leaves are brought into order afterwards.
+type assembly struct {
+	bs       Blocks
+	p        Profile
+	anyOrder bool          // leaves are put by whoever has hashed them
+	spare    chan []byte   // memory of chunks that were put; nil: it may not be used again
+	slots    chan struct{} // one is taken for each pair that is under way
+
+	reading sync.Mutex // guards what follows
+	first   []byte     // a chunk that was read already
+	r       io.Reader
+	ended   bool
+	taken   int // pairs
+
+	joining sync.Mutex // guards what follows
+	tree    fileTree
+	ready   map[int][]leaf // pairs that wait for one before them
+	joined  int            // pairs
+}
+
+// leaf is a chunk as a block.
+type leaf struct {
+	chunk []byte // nil: it was put
+	block Block
+	child child
+}
+
+// pair is two chunks that follow each other; the second is empty when the file has ended.
+type pair struct {
+	number int
+	chunks [2][]byte
+}
+
+func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profile, anyOrder bool) (Entry, error) {
+	workers := min(runtime.GOMAXPROCS(0), maxHashers) + 2 // one may be reading, and one writing
+	a := &assembly{
+		bs: bs, p: p, anyOrder: anyOrder, slots: make(chan struct{}, 2*workers),
+		first: first, r: r, tree: fileTree{p: p}, ready: map[int][]leaf{},
+	}
+	if copies(bs) {
+		a.spare = make(chan []byte, 4*workers)
+	}
+	g, gctx := errgroup.WithContext(ctx)
+	for range workers {
+		g.Go(func() error { return a.work(gctx) })
+	}
+	if err := g.Wait(); err != nil {
+		return Entry{}, err
+	}
+	return a.tree.finish(ctx, bs)
+}
+
+// work adds pair after pair until the file ends.
+func (a *assembly) work(ctx context.Context) error {
+	for {
+		select {
+		case a.slots <- struct{}{}:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+		p, err := a.take(ctx)
+		if err != nil || len(p.chunks[0]) == 0 {
+			return err
+		}
+		leaves, err := a.hash(p)
+		if err == nil && a.anyOrder {
+			err = a.put(ctx, leaves)
+		}
+		if err == nil {
+			err = a.join(ctx, p.number, leaves)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take reads the next pair, which is empty at the end.
+func (a *assembly) take(ctx context.Context) (p pair, err error) {
+	a.reading.Lock()
+	defer a.reading.Unlock()
+	p.number = a.taken
+	for i := range p.chunks {
+		if a.ended {
+			break
+		}
+		if ctx.Err() != nil {
+			return pair{}, context.Cause(ctx)
+		}
+		if a.first != nil {
+			p.chunks[i], a.first = a.first, nil
+			continue
+		}
+		if p.chunks[i], err = readChunk(a.r, a.memory()); err != nil {
+			return pair{}, err
+		}
+		a.ended = len(p.chunks[i]) < a.p.ChunkSize
+	}
+	a.taken++
+	return p, nil
+}
+
+// memory returns room for a chunk.
+func (a *assembly) memory() []byte {
+	select {
+	case b := <-a.spare:
+		return b
+	default:
+		return make([]byte, a.p.ChunkSize)
+	}
+}
+
+// hash makes leaves of p.
+func (a *assembly) hash(p pair) (leaves []leaf, err error) {
+	if x, y := p.chunks[0], p.chunks[1]; a.p.RawLeaves && len(x) == len(y) {
+		b, c := newBlockPair(cid.Raw, x, y)
+		return []leaf{{x, b, newChild(b, uint64(len(x)), abi.KindRaw)}, {y, c, newChild(c, uint64(len(y)), abi.KindRaw)}}, nil
+	}
+	for _, chunk := range p.chunks {
+		if len(chunk) == 0 {
+			break
+		}
+		l := leaf{chunk: chunk}
+		if l.block, l.child, err = a.p.leaf(chunk); err != nil {
+			return nil, err
+		}
+		leaves = append(leaves, l)
+	}
+	return leaves, nil
+}
+
+// put puts leaves, whose bytes are not used afterwards.
+func (a *assembly) put(ctx context.Context, leaves []leaf) error {
+	for i := range leaves {
+		l := &leaves[i]
+		if err := a.bs.Put(ctx, l.block); err != nil {
+			return fmt.Errorf("store a leaf: %w", err)
+		}
+		if cap(l.chunk) == a.p.ChunkSize {
+			select {
+			case a.spare <- l.chunk[:a.p.ChunkSize]:
+			default: // nobody may use it again
+			}
+		}
+		l.chunk, l.block = nil, Block{}
+	}
+	return nil
+}
+
+// join builds the tree over the leaves that are ready up to the first that is not.
+func (a *assembly) join(ctx context.Context, number int, leaves []leaf) error {
+	a.joining.Lock()
+	defer a.joining.Unlock()
+	a.ready[number] = leaves
+	for {
+		next, ok := a.ready[a.joined]
+		if !ok {
+			return nil
+		}
+		delete(a.ready, a.joined)
+		if !a.anyOrder {
+			if err := a.put(ctx, next); err != nil {
+				return err
+			}
+		}
+		for _, l := range next {
+			if err := a.tree.add(ctx, a.bs, l.child); err != nil {
+				return err
+			}
+		}
+		a.joined++
+		<-a.slots
+	}
+}
