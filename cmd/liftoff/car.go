@@ -198,11 +198,7 @@ func (p *process) importCAR(ctx context.Context, s *node.Session, name string, p
 	defer file.Close()
 	bar := p.progress("import")
 	defer bar.Close()
-	b := batch{ctx: ctx, blocks: s.Blocks}
-	roots, err := dag.ReadCAR(ctx, bar.reader(file), b.add)
-	if err == nil {
-		err = b.flush()
-	}
+	roots, err := dag.ImportCAR(ctx, bar.reader(file), s.Blocks)
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", quote(name), err)
 	}
@@ -219,35 +215,6 @@ func (p *process) importCAR(ctx context.Context, s *node.Session, name string, p
 		}
 	}
 	return roots, nil
-}
-
-// batch puts blocks several at a time.
-type batch struct {
-	ctx    context.Context // of the one call that it belongs to
-	blocks dag.Blocks
-	held   []dag.Block
-	bytes  int
-}
-
-// maxBatch is how many bytes a batch gathers.
-const maxBatch = 8 << 20
-
-func (b *batch) add(block dag.Block) error {
-	b.held = append(b.held, block)
-	b.bytes += len(block.Data())
-	if b.bytes < maxBatch && len(b.held) < 1024 {
-		return nil
-	}
-	return b.flush()
-}
-
-func (b *batch) flush() error {
-	if len(b.held) == 0 {
-		return nil
-	}
-	err := b.blocks.Put(b.ctx, b.held...)
-	b.held, b.bytes = nil, 0
-	return err
 }
 
 // writeFile makes the file target by write, under a temporary name until it is whole.

@@ -2,8 +2,11 @@ package dag
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -176,17 +179,102 @@ func TestHostileCARs(t *testing.T) {
 	}
 }
 
+// TestImportCAR: what several goroutines put from memory that they use again is what ReadCAR gives.
+func TestImportCAR(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	from := new(MemBlocks)
+	var roots []cid.Cid
+	for _, size := range []int{0, 1, 300, 70_000, 1 << 20, 1 << 20, 1 << 20, MaxBlock, 5, MaxBlock - 1, 1 << 20} {
+		for range 5 {
+			data := make([]byte, size)
+			for i := range data {
+				data[i] = byte(r.Uint32())
+			}
+			b := NewBlock(cid.Raw, data)
+			from.Put(ctx, b)
+			roots = append(roots, b.cid)
+		}
+	}
+	for i := range 3000 {
+		b := NewBlock(cid.Raw, fmt.Append(nil, "small ", i))
+		from.Put(ctx, b)
+		roots = append(roots, b.cid)
+	}
+	whole := writeCAR(t, from, CAROptions{}, roots...)
+	for name, set := range map[string]interface {
+		Blocks
+		Len() (int, int64)
+	}{"keeps": new(MemBlocks), "copies": new(partBlocks)} {
+		got, err := ImportCAR(ctx, iotest.HalfReader(bytes.NewReader(whole)), set)
+		if err != nil || !slices.Equal(got, roots) {
+			t.Fatalf("%s: %d roots, %v", name, len(got), err)
+		}
+		if n, size := from.Len(); true {
+			if m, have := set.Len(); m != n || have != size {
+				t.Errorf("%s: %d blocks of %d bytes, want %d of %d", name, m, have, n, size)
+			}
+		}
+		for _, c := range roots {
+			b, err := set.Get(ctx, c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := CheckBlock(c, b.data); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+		}
+	}
+	// Of two that are damaged the first is told, wherever the goroutines are.
+	for range 20 {
+		bad := bytes.Clone(whole)
+		bad[len(bad)/4] ^= 1
+		bad[len(bad)/2] ^= 1
+		_, want := ReadCAR(ctx, bytes.NewReader(bad), func(Block) error { return nil })
+		if _, err := ImportCAR(ctx, bytes.NewReader(bad), new(partBlocks)); want == nil || err == nil || err.Error() != want.Error() {
+			t.Fatalf("%v, want %v", err, want)
+		}
+	}
+	full := errors.New("disk full")
+	if _, err := ImportCAR(ctx, bytes.NewReader(whole), refusing{new(MemBlocks), full}); err != full {
+		t.Errorf("an error of Put: %v", err)
+	}
+	stopped, stop := context.WithCancelCause(ctx)
+	stop(full)
+	if _, err := ImportCAR(stopped, bytes.NewReader(whole), new(partBlocks)); err != full {
+		t.Errorf("a context that has ended: %v", err)
+	}
+}
+
+// refusing is a set that takes nothing.
+type refusing struct {
+	*MemBlocks
+	err error
+}
+
+func (r refusing) Put(context.Context, ...Block) error { return r.err }
+
 func FuzzReadCAR(f *testing.F) {
 	bs := new(MemBlocks)
 	root, _ := diamond(f, bs)
 	f.Add(writeCAR(f, bs, CAROptions{Version: 1}, root))
 	f.Add(writeCAR(f, bs, CAROptions{Version: 2}, root))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		_, _ = ReadCAR(ctx, bytes.NewReader(b), func(b Block) error {
+		read := new(MemBlocks)
+		roots, err := ReadCAR(ctx, bytes.NewReader(b), func(b Block) error {
 			if _, err := CheckBlock(b.CID(), b.Data()); err != nil {
 				t.Fatal(err)
 			}
-			return nil
+			return read.Put(ctx, b)
 		})
+		imported := new(partBlocks)
+		same, err2 := ImportCAR(ctx, bytes.NewReader(b), imported)
+		if fmt.Sprint(err) != fmt.Sprint(err2) || !slices.Equal(roots, same) {
+			t.Fatalf("read: %v, %v; imported: %v, %v", roots, err, same, err2)
+		}
+		for c, b := range read.m {
+			if i := imported.m[c]; !bytes.Equal(i.data, b.data) {
+				t.Fatalf("%s is imported as %x", c, i.data)
+			}
+		}
 	})
 }

@@ -2,9 +2,9 @@ package dag
 
 import (
 	"context"
+	"io"
 	"runtime"
 	"sync"
-	"sync/atomic"
 
 	"github.com/ipfs/go-cid"
 )
@@ -17,13 +17,14 @@ type unchecked struct {
 	from int64 // where data begins
 }
 
-// carBatch is sections that are hashed together.
+// carBatch is sections that follow each other and are hashed together.
 type carBatch struct {
+	number int
 	list   []unchecked
-	bytes  int
+	bytes  int // of list
 	blocks []Block
-	err    error
-	done   chan struct{} // closed when blocks, up to err, are set
+	err    error // of the section after blocks
+	at     int64 // of that section
 }
 
 // A batch ends with so many bytes or sections.
@@ -32,37 +33,105 @@ const (
 	maxCARSections = 512
 )
 
-// carPipe hashes batches on all cores and puts them in order.
+// carMemory is what a batch has room for in memory that is used again: its last section goes over the end.
+const carMemory = maxCARBatch + MaxBlock
+
+// carPipe reads a CAR with several goroutines. Each reads a batch, hashes it and puts its blocks, or hands them to
+// put in order.
 type carPipe struct {
-	ctx   context.Context // of the one call that it belongs to
-	put   func(Block, int64) error
-	next  *carBatch
-	work  chan *carBatch
-	order chan *carBatch // bounds the batches in memory
-	group sync.WaitGroup
-	err   atomic.Pointer[error]
+	put   func(Block, int64) error // in order; nil: to bs, each batch as it is ready
+	bs    Blocks
+	reuse bool          // bs has copied what it was given
+	slots chan struct{} // one is taken for each batch that is under way
+
+	reading sync.Mutex // guards what follows
+	c       *carReader
+	taken   int   // batches
+	end     error // after which nothing is read; io.EOF at the CAR's end
+
+	joining sync.Mutex // guards what follows
+	ready   map[int]*carBatch
+	joined  int   // batches
+	err     error // of the earliest section that something is wrong with
+	at      int64 // of that section
 }
 
-func newCARPipe(ctx context.Context, put func(Block, int64) error) *carPipe {
-	workers := min(runtime.GOMAXPROCS(0), maxHashers)
-	p := &carPipe{
-		ctx: ctx, put: put, next: &carBatch{done: make(chan struct{})},
-		work: make(chan *carBatch), order: make(chan *carBatch, 2*workers),
-	}
+// run reads all of the CAR behind its header.
+func (p *carPipe) run(ctx context.Context, c *carReader) error {
+	workers := min(runtime.GOMAXPROCS(0), maxHashers) + 2 // one may be reading, and one writing
+	p.c, p.slots, p.ready = c, make(chan struct{}, 2*workers), map[int]*carBatch{}
+	p.reuse = p.bs != nil && copies(p.bs)
+	var group sync.WaitGroup
 	for range workers {
-		p.group.Go(func() {
-			for b := range p.work {
-				b.check()
-			}
-		})
+		group.Go(func() { p.work(ctx) })
 	}
-	p.group.Go(p.collect)
-	return p
+	group.Wait()
+	switch {
+	case p.err != nil:
+		return p.err // of a block before the place where reading ended
+	case ctx.Err() != nil:
+		return context.Cause(ctx)
+	case p.end != io.EOF:
+		return &CARError{c.at, p.end}
+	}
+	return nil
+}
+
+func (p *carPipe) work(ctx context.Context) {
+	var memory []byte
+	for {
+		select {
+		case p.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		b := p.take(ctx, memory)
+		if b == nil {
+			<-p.slots
+			return
+		}
+		b.check()
+		if p.put == nil {
+			p.putAll(ctx, b)
+		} else {
+			p.join(ctx, b)
+		}
+		if p.reuse && memory == nil && b.bytes >= maxCARBatch { // there will be more of the kind
+			memory = make([]byte, carMemory)
+		}
+	}
+}
+
+// take reads the next batch, into memory if there is any; nil at the end, or when something is wrong.
+func (p *carPipe) take(ctx context.Context, memory []byte) *carBatch {
+	p.reading.Lock()
+	defer p.reading.Unlock()
+	b := &carBatch{number: p.taken}
+	for b.bytes < maxCARBatch && len(b.list) < maxCARSections && p.end == nil && ctx.Err() == nil && !p.failed() {
+		name, data, rest, err := p.c.section(memory)
+		if err != nil {
+			p.end = err
+			break
+		}
+		memory = rest
+		b.bytes += len(data)
+		b.list = append(b.list, unchecked{p.c.at, name, data, p.c.off - int64(len(data))})
+	}
+	if len(b.list) == 0 {
+		return nil
+	}
+	p.taken++
+	return b
+}
+
+func (p *carPipe) failed() bool {
+	p.joining.Lock()
+	defer p.joining.Unlock()
+	return p.err != nil
 }
 
 // check hashes the sections up to the first that is wrong.
 func (b *carBatch) check() {
-	defer close(b.done)
 	b.blocks = make([]Block, 0, len(b.list))
 	for i := 0; i < len(b.list); i++ {
 		u := b.list[i]
@@ -76,65 +145,46 @@ func (b *carBatch) check() {
 		}
 		one, err := CheckBlock(u.name, u.data)
 		if err != nil {
-			b.err = &CARError{u.at, err}
+			b.err, b.at = &CARError{u.at, err}, u.at
 			return
 		}
 		b.blocks = append(b.blocks, one)
 	}
 }
 
-// add takes over a section.
-func (p *carPipe) add(u unchecked) {
-	p.next.list = append(p.next.list, u)
-	p.next.bytes += len(u.data)
-	if p.next.bytes >= maxCARBatch || len(p.next.list) >= maxCARSections {
-		p.send()
+// putAll puts the blocks of b.
+func (p *carPipe) putAll(ctx context.Context, b *carBatch) {
+	defer func() { <-p.slots }()
+	if err := p.bs.Put(ctx, b.blocks...); err != nil {
+		b.err, b.at = err, b.list[0].at
+	}
+	if b.err == nil {
+		return
+	}
+	p.joining.Lock()
+	defer p.joining.Unlock()
+	if p.err == nil || b.at < p.at {
+		p.err, p.at = b.err, b.at
 	}
 }
 
-func (p *carPipe) send() {
-	b := p.next
-	p.next = &carBatch{done: make(chan struct{})}
-	p.order <- b // collect takes whatever comes, after an error too
-	p.work <- b
-}
-
-// collect puts the blocks, until something is wrong.
-func (p *carPipe) collect() {
-	for b := range p.order {
-		<-b.done
-		for i, one := range b.blocks {
-			if p.failed() != nil {
+// join hands on the blocks that are ready up to the first that are not, until something is wrong.
+func (p *carPipe) join(ctx context.Context, b *carBatch) {
+	p.joining.Lock()
+	defer p.joining.Unlock()
+	p.ready[b.number] = b
+	for next := p.ready[p.joined]; next != nil; next = p.ready[p.joined] {
+		delete(p.ready, p.joined)
+		for i, one := range next.blocks {
+			if p.err != nil || ctx.Err() != nil {
 				break
 			}
-			if err := p.put(one, b.list[i].from); err != nil {
-				p.err.CompareAndSwap(nil, &err)
-			}
+			p.err = p.put(one, next.list[i].from)
 		}
-		if b.err != nil {
-			p.err.CompareAndSwap(nil, &b.err)
+		if p.err == nil {
+			p.err = next.err
 		}
+		p.joined++
+		<-p.slots
 	}
-}
-
-// failed returns what is wrong so far.
-func (p *carPipe) failed() error {
-	if err := p.err.Load(); err != nil {
-		return *err
-	}
-	if p.ctx.Err() != nil {
-		return context.Cause(p.ctx)
-	}
-	return nil
-}
-
-// finish waits for what is under way.
-func (p *carPipe) finish() error {
-	if len(p.next.list) > 0 {
-		p.send()
-	}
-	close(p.work)
-	close(p.order)
-	p.group.Wait()
-	return p.failed()
 }

@@ -31,7 +31,7 @@ func (e *CARError) Error() string { return fmt.Sprintf("bad CAR at byte %d: %v",
 func (e *CARError) Unwrap() error { return e.Err }
 
 // ReadCAR reads a CAR of version 1 or 2, checks each block against its name and gives
-// it to put, in order, from one goroutine. It returns the roots, which need not be among the
+// it to put, in order, one at a time. It returns the roots, which need not be among the
 // blocks. What is wrong with the CAR is a *CARError; an error of put is returned as it is. An end
 // that cuts a section off is an error, but in version 1 an end between two sections
 // cannot be told from the CAR's own: whoever imports also looks for the whole DAG.
@@ -43,27 +43,23 @@ func ReadCAR(ctx context.Context, r io.Reader, put func(Block) error) ([]cid.Cid
 // IndexCAR is ReadCAR for whoever wants to know, too, at which byte of the CAR a block's own bytes
 // begin.
 func IndexCAR(ctx context.Context, r io.Reader, put func(b Block, at int64) error) ([]cid.Cid, error) {
-	c := carReader{r: bufio.NewReaderSize(r, 256<<10), left: -1}
+	return readCAR(ctx, r, &carPipe{put: put})
+}
+
+// ImportCAR is ReadCAR into bs, several blocks with each Put, from several goroutines. When something is
+// wrong, some of the blocks that follow it may have been put, too.
+func ImportCAR(ctx context.Context, r io.Reader, bs Blocks) ([]cid.Cid, error) {
+	return readCAR(ctx, r, &carPipe{bs: bs})
+}
+
+func readCAR(ctx context.Context, r io.Reader, p *carPipe) ([]cid.Cid, error) {
+	c := &carReader{r: bufio.NewReaderSize(r, 64<<10), left: -1}
 	roots, err := c.start()
 	if err != nil {
 		return nil, &CARError{c.at, err}
 	}
-	p := newCARPipe(ctx, put)
-	for err == nil {
-		if err = p.failed(); err != nil {
-			break
-		}
-		var name cid.Cid
-		var data []byte
-		if name, data, err = c.section(); err == nil {
-			p.add(unchecked{c.at, name, data, c.off - int64(len(data))})
-		}
-	}
-	if perr := p.finish(); perr != nil {
-		return nil, perr // of a block before the place where reading ended
-	}
-	if err != io.EOF {
-		return nil, &CARError{c.at, err}
+	if err := p.run(ctx, c); err != nil {
+		return nil, err
 	}
 	return roots, nil
 }
@@ -111,7 +107,7 @@ func (c *carReader) start() ([]cid.Cid, error) {
 // header reads a length and the dag-cbor header that it announces.
 func (c *carReader) header() (version int64, roots []cid.Cid, err error) {
 	c.at = c.off
-	b, err := c.frame(maxCARHeader)
+	b, _, err := c.frame(maxCARHeader, nil)
 	if err != nil {
 		return 0, nil, fmt.Errorf("header: %w", noEOF(err))
 	}
@@ -157,24 +153,25 @@ func headerFields(n datamodel.Node) (version int64, roots []cid.Cid, err error) 
 	return version, roots, nil
 }
 
-// section reads the next block, which it does not check; io.EOF is the end of the CAR.
-func (c *carReader) section() (cid.Cid, []byte, error) {
+// section reads the next block, which it does not check; io.EOF is the end of the CAR. The bytes are at
+// the start of memory, the rest of which it returns, if they fit there.
+func (c *carReader) section(memory []byte) (name cid.Cid, data, rest []byte, err error) {
 	c.at = c.off
-	b, err := c.frame(abi.MaxCID + MaxBlock)
+	b, rest, err := c.frame(abi.MaxCID+MaxBlock, memory)
 	switch {
 	case err == io.EOF && c.left > 0:
-		return cid.Undef, nil, fmt.Errorf("it ends %d bytes before its payload does", c.left)
+		err = fmt.Errorf("it ends %d bytes before its payload does", c.left)
 	case err == io.EOF && c.left == 0:
-		return cid.Undef, nil, c.drain()
+		err = c.drain()
 	}
 	if err != nil {
-		return cid.Undef, nil, err
+		return cid.Undef, nil, nil, err
 	}
 	n, name, err := cid.CidFromBytes(b)
 	if err != nil {
-		return cid.Undef, nil, fmt.Errorf("section: bad CID: %w", err)
+		return cid.Undef, nil, nil, fmt.Errorf("section: bad CID: %w", err)
 	}
-	return name, b[n:], nil
+	return name, b[n:], rest, nil
 }
 
 // drain reads what follows the payload of version 2, an index, so that whoever writes
@@ -186,28 +183,33 @@ func (c *carReader) drain() error {
 	return io.EOF
 }
 
-// frame reads a varint length and as many bytes. io.EOF is an end before the length.
-func (c *carReader) frame(limit uint64) ([]byte, error) {
+// frame reads a varint length and as many bytes, to the start of memory if they fit there. io.EOF is an
+// end before the length.
+func (c *carReader) frame(limit uint64, memory []byte) (b, rest []byte, err error) {
 	n, err := c.length()
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if n == 0 {
-		return nil, errors.New("an empty section")
+		return nil, nil, errors.New("an empty section")
 	}
 	if n > limit {
-		return nil, fmt.Errorf("a section of %d bytes is over the limit of %d", n, limit)
+		return nil, nil, fmt.Errorf("a section of %d bytes is over the limit of %d", n, limit)
 	}
 	if c.left >= 0 && int64(n) > c.left {
-		return nil, fmt.Errorf("a section of %d bytes where the payload has %d left", n, c.left)
+		return nil, nil, fmt.Errorf("a section of %d bytes where the payload has %d left", n, c.left)
 	}
-	b := make([]byte, n)
+	if uint64(len(memory)) >= n {
+		b, rest = memory[:n:n], memory[n:]
+	} else {
+		b, rest = make([]byte, n), memory
+	}
 	k, err := io.ReadFull(c.r, b)
 	c.advance(k)
 	if err != nil {
-		return nil, fmt.Errorf("it ends %d bytes into a section of %d: %w", k, n, noEOF(err))
+		return nil, nil, fmt.Errorf("it ends %d bytes into a section of %d: %w", k, n, noEOF(err))
 	}
-	return b, nil
+	return b, rest, nil
 }
 
 // length reads an unsigned varint of at most 9 bytes in its shortest form.

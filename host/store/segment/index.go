@@ -24,6 +24,9 @@ func (r *recent) set(k key, p place) {
 	r.bytes += int64(p.size)
 }
 
+// large reports whether the next Open should not have to read all of it.
+func (r *recent) large() bool { return len(r.m) > keepRecent || r.bytes > keepRecentBytes }
+
 func (r *recent) full() bool { return len(r.m) >= maxRecent || r.bytes >= maxRecentBytes }
 
 // sorted returns what is there now, by key.

@@ -31,7 +31,9 @@ const MaxKey = 128
 // What the index keeps in memory before it is written to a table.
 const (
 	maxRecent      = 32 << 10 // blocks
-	maxRecentBytes = 64 << 20 // of their data: what the next Open has to read after a kill
+	// maxRecentBytes is of their data: what the next Open has to read after a kill. A table waits for the disk to have
+	// what it names: small steps would make whoever puts much wait as often.
+	maxRecentBytes = 256 << 20
 	// keepRecent is how much of it a Close leaves for the next Open to read, in bytes and blocks.
 	keepRecentBytes = 1 << 20
 	keepRecent      = 1 << 10
@@ -67,6 +69,7 @@ type Store struct {
 	active    *handle          // nil: the next Put begins a segment
 	end       position         // where the next section goes
 	covered   position         // what lies before it is in frozen or in a table
+	inherited bool             // recent began with more than a Close should leave
 	sealed    map[uint32]int64 // sizes of segments, for Used; nil: nobody has asked
 	failed    atomic.Pointer[error]
 
@@ -115,6 +118,7 @@ func Open(dir string, cfg Config) (*Store, error) {
 		s.shut()
 		return nil, fmt.Errorf("open segments %s: %w", dir, err)
 	}
+	s.inherited = s.recent.large()
 	return s, nil
 }
 
@@ -162,13 +166,20 @@ func (s *Store) Close() error {
 	return errors.Join(err, s.shut())
 }
 
-// worthFlushing reports whether recent is more than the next Open should read.
+// worthFlushing reports whether recent is more than the next Open should read. A table needs the disk: who has put
+// much and did not call Sync is not made to wait for it, and the next store reads it and makes the table.
 func (s *Store) worthFlushing() bool {
 	s.appending.Lock()
 	defer s.appending.Unlock()
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	return !s.closed && (s.frozen != nil || s.recent.bytes > keepRecentBytes || len(s.recent.m) > keepRecent || s.recent.deleted > 0)
+	if s.closed || s.frozen == nil && !s.recent.large() && s.recent.deleted == 0 {
+		return false
+	}
+	if s.inherited || s.recent.full() || s.recent.deleted > 0 || s.frozen != nil && !s.frozen.busy {
+		return true
+	}
+	return s.synced.Load() == s.writes.Load()
 }
 
 func (s *Store) shut() error {

@@ -252,6 +252,45 @@ func TestManyTables(t *testing.T) {
 	}
 }
 
+// TestCloseWithoutSync: a store that was not told to sync leaves its index to the next one, which makes it.
+func TestCloseWithoutSync(t *testing.T) {
+	dir := t.TempDir()
+	tables := func() int {
+		names, err := filepath.Glob(filepath.Join(dir, "*.index"))
+		must(t, err)
+		return len(names)
+	}
+	s := open(t, dir, Config{})
+	const n = 8
+	for i := range uint64(n) {
+		mh, data := block(i, keepRecentBytes/2)
+		must(t, s.Put(mh, data))
+	}
+	must(t, s.Close())
+	if k := tables(); k != 0 {
+		t.Errorf("the first leaves %d tables", k)
+	}
+	s = open(t, dir, Config{})
+	for i := range uint64(n) {
+		mh, data := block(i, keepRecentBytes/2)
+		if got, err := s.Get(mh); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("block %d: %v", i, err)
+		}
+	}
+	must(t, s.Close())
+	if k := tables(); k != 1 {
+		t.Errorf("the second leaves %d tables", k)
+	}
+	s = open(t, dir, Config{})
+	mh, data := block(n, 2*keepRecentBytes)
+	must(t, s.Put(mh, data))
+	must(t, s.Sync())
+	must(t, s.Close())
+	if k := tables(); k == 0 {
+		t.Error("what was synced is in no table")
+	}
+}
+
 // TestASegmentIsACAR: go-car reads it.
 func TestASegmentIsACAR(t *testing.T) {
 	dir := t.TempDir()
