@@ -62,6 +62,7 @@ func (s series) minus(t series) series {
 type usage struct {
 	wall, cpu float64 // milliseconds
 	maxRSS    float64 // MiB
+	written   float64 // MiB, to files
 }
 
 func spend(b *testing.B, cmd *exec.Cmd) usage {
@@ -86,11 +87,11 @@ func spendOn(b *testing.B, cmd *exec.Cmd) usage {
 		b.Fatalf("%v: %v", cmd.Args, err)
 	}
 	wall := time.Since(start)
-	rss := cmd.ProcessState.SysUsage().(*syscall.Rusage).Maxrss
+	system := cmd.ProcessState.SysUsage().(*syscall.Rusage)
 	return usage{
 		wall:   float64(wall.Microseconds()) / 1000,
 		cpu:    float64((cmd.ProcessState.UserTime() + cmd.ProcessState.SystemTime()).Microseconds()) / 1000,
-		maxRSS: float64(rss) / 1024,
+		maxRSS: float64(system.Maxrss) / 1024, written: float64(system.Oublock) / 2048,
 	}
 }
 
