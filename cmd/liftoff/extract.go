@@ -11,9 +11,13 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
+	"sync"
+	"sync/atomic"
 
 	"github.com/ipfs/go-cid"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
@@ -25,7 +29,7 @@ import (
 type extraction struct {
 	blocks   dag.Blocks
 	force    bool      // write into what is there
-	progress io.Writer // is told of every byte of content
+	progress io.Writer // is told of every byte of content; from several goroutines
 }
 
 // maxExtractDepth bounds nested directories: each holds a file descriptor.
@@ -82,7 +86,7 @@ func (x extraction) to(ctx context.Context, c cid.Cid, target string) (err error
 	}
 	defer root.Close()
 	if _, err := root.Lstat(name); err == nil && kind == abi.KindDirectory && x.force {
-		return x.directory(ctx, root, name, c, 0)
+		return x.all(ctx, root, name, c, kind)
 	}
 	temporary := temporaryName(name)
 	defer func() {
@@ -94,7 +98,7 @@ func (x extraction) to(ctx context.Context, c cid.Cid, target string) (err error
 			err = fmt.Errorf("write %w", pathError(target, err))
 		}
 	}()
-	if err := x.entry(ctx, root, temporary, c, kind, 0); err != nil {
+	if err := x.all(ctx, root, temporary, c, kind); err != nil {
 		return err
 	}
 	if info, err := root.Lstat(name); err == nil && info.IsDir() { // an empty one, or Remove fails
@@ -115,13 +119,30 @@ func siblingOf(target string) string {
 	return filepath.Join(filepath.Dir(target), temporaryName(filepath.Base(target)))
 }
 
-// entry writes what c names as name, which is not there.
-func (x extraction) entry(ctx context.Context, root *os.Root, name string, c cid.Cid, kind, depth int) error {
+// all writes what c names as name, which is not there; with force, into a directory that is.
+func (x extraction) all(ctx context.Context, root *os.Root, name string, c cid.Cid, kind int) error {
+	e := extracting{extraction: x}
+	if kind != abi.KindDirectory {
+		return e.leaf(ctx, root, name, c, kind)
+	}
+	e.leaves, ctx = errgroup.WithContext(ctx)
+	e.leaves.SetLimit(1 + runtime.GOMAXPROCS(0)) // more would wait for each other in the kernel, to make files in one directory
+	e.leaves.Go(func() error { return e.directory(ctx, root, name, c, 0) })
+	return e.leaves.Wait()
+}
+
+// extracting is an extraction under way: one goroutine makes directories, others the files and symlinks in them.
+type extracting struct {
+	extraction
+	leaves *errgroup.Group
+	large  sync.Mutex // held while a file is written that is read on all cores
+}
+
+// leaf writes the file or symlink c as name, which is not there.
+func (x *extracting) leaf(ctx context.Context, root *os.Root, name string, c cid.Cid, kind int) error {
 	switch kind {
 	case abi.KindRaw, abi.KindFile:
 		return x.file(ctx, root, name, c)
-	case abi.KindDirectory:
-		return x.directory(ctx, root, name, c, depth)
 	case abi.KindSymlink:
 		target, err := dag.ReadLink(ctx, x.blocks, c)
 		if err != nil {
@@ -132,12 +153,19 @@ func (x extraction) entry(ctx context.Context, root *os.Root, name string, c cid
 	return hinted(fmt.Errorf("%s is neither a file nor a directory", c), "liftoff dag get %s", c)
 }
 
-func (x extraction) file(ctx context.Context, root *os.Root, name string, c cid.Cid) (err error) {
+// largeFile is the size in bytes above which a file is read on all cores.
+const largeFile = 1 << 20
+
+func (x *extracting) file(ctx context.Context, root *os.Root, name string, c cid.Cid) (err error) {
 	content, err := dag.OpenFile(ctx, x.blocks, c)
 	if err != nil {
 		return err
 	}
 	defer content.Close()
+	if content.Size() > largeFile {
+		x.large.Lock()
+		defer x.large.Unlock()
+	}
 	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
 	if err != nil {
 		return err
@@ -151,8 +179,31 @@ func (x extraction) file(ctx context.Context, root *os.Root, name string, c cid.
 	return err
 }
 
-// directory writes the directory c as name; with force, into one that is there.
-func (x extraction) directory(ctx context.Context, root *os.Root, name string, c cid.Cid, depth int) error {
+// folder is a directory that is written to: closed when nobody has it.
+type folder struct {
+	*os.Root
+	users atomic.Int32
+}
+
+func openFolder(root *os.Root, name string) (*folder, error) {
+	sub, err := root.OpenRoot(name)
+	if err != nil {
+		return nil, err
+	}
+	f := &folder{Root: sub}
+	f.users.Store(1)
+	return f, nil
+}
+
+func (f *folder) release() {
+	if f.users.Add(-1) == 0 {
+		f.Close()
+	}
+}
+
+// directory writes the directory c as name; with force, into one that is there. It returns when all in it has
+// been given to the goroutines that write it.
+func (x *extracting) directory(ctx context.Context, root *os.Root, name string, c cid.Cid, depth int) error {
 	if depth > maxExtractDepth {
 		return fmt.Errorf("%s: directories are nested more than %d deep", c, maxExtractDepth)
 	}
@@ -163,13 +214,14 @@ func (x extraction) directory(ctx context.Context, root *os.Root, name string, c
 	if err := root.Mkdir(name, 0o777); err != nil && !(x.force && errors.Is(err, fs.ErrExist)) {
 		return err
 	}
-	sub, err := root.OpenRoot(name)
+	sub, err := openFolder(root, name)
 	if err != nil {
 		return err
 	}
-	defer sub.Close()
+	defer sub.release()
 	seen := make(map[string]bool)
-	return d.Each(ctx, func(e dag.DirEntry) error {
+	var some handful
+	err = d.Each(ctx, func(e dag.DirEntry) error {
 		if err := checkEntryName(e.Name); err != nil {
 			return fmt.Errorf("directory %s: %w", c, err)
 		}
@@ -177,20 +229,70 @@ func (x extraction) directory(ctx context.Context, root *os.Root, name string, c
 			return fmt.Errorf("directory %s: the name %s comes twice", c, quote(e.Name))
 		}
 		seen[e.Name] = true
-		return x.child(ctx, sub, e, depth+1)
+		kind, err := dag.Kind(ctx, x.blocks, e.CID)
+		if err != nil {
+			return err
+		}
+		if kind == abi.KindDirectory {
+			return x.directory(ctx, sub.Root, e.Name, e.CID, depth+1)
+		}
+		if some.add(e, kind) {
+			x.hand(ctx, sub, some)
+			some = handful{}
+		}
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		return nil
+	})
+	x.hand(ctx, sub, some)
+	return err
+}
+
+// handful is some files and symlinks of one directory: what one goroutine writes before another one is woken.
+type handful struct {
+	entries []dag.DirEntry
+	kinds   []int
+	bytes   uint64
+}
+
+// A handful is full with either.
+const (
+	handfulFiles = 16
+	handfulBytes = 256 << 10
+)
+
+func (b *handful) add(e dag.DirEntry, kind int) (full bool) {
+	b.entries = append(b.entries, e)
+	b.kinds = append(b.kinds, kind)
+	b.bytes += min(e.TSize, handfulBytes) // a claim
+	return len(b.entries) == handfulFiles || b.bytes >= handfulBytes
+}
+
+// hand gives some to a goroutine, when one is free.
+func (x *extracting) hand(ctx context.Context, in *folder, some handful) {
+	if len(some.entries) == 0 {
+		return
+	}
+	in.users.Add(1)
+	x.leaves.Go(func() error {
+		defer in.release()
+		for i, e := range some.entries {
+			if err := x.child(ctx, in.Root, e, some.kinds[i]); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 }
 
-func (x extraction) child(ctx context.Context, root *os.Root, e dag.DirEntry, depth int) error {
-	kind, err := dag.Kind(ctx, x.blocks, e.CID)
-	if err != nil {
-		return err
-	}
-	if !x.force || kind == abi.KindDirectory {
-		return x.entry(ctx, root, e.Name, e.CID, kind, depth)
+// child writes a file or symlink of a directory; with force, in the place of what is there.
+func (x *extracting) child(ctx context.Context, root *os.Root, e dag.DirEntry, kind int) error {
+	if !x.force {
+		return x.leaf(ctx, root, e.Name, e.CID, kind)
 	}
 	temporary := temporaryName(e.Name)
-	if err := x.entry(ctx, root, temporary, e.CID, kind, depth); err != nil {
+	if err := x.leaf(ctx, root, temporary, e.CID, kind); err != nil {
 		root.Remove(temporary)
 		return err
 	}

@@ -152,6 +152,66 @@ func TestExtractBroken(t *testing.T) {
 	}
 }
 
+// TestExtractMany writes more than one goroutine takes at once: many files in nested directories, large ones
+// and symlinks among them. Then one block is missing, and nothing is left.
+func TestExtractMany(t *testing.T) {
+	var blocks dag.MemBlocks
+	var want strings.Builder
+	var root cid.Cid
+	large := strings.Repeat("0123456789abcdef", (largeFile+1000)/16)
+	for depth := range 4 {
+		var pairs []any
+		for i := range 3*handfulFiles + depth {
+			name, content := fmt.Sprintf("%03d", i), fmt.Sprintf("%d in %d", i, depth)
+			if i%20 == 10 {
+				content += large
+			}
+			pairs = append(pairs, name, file(t, &blocks, content))
+		}
+		pairs = append(pairs, "link", symlink(t, &blocks, "000"))
+		if depth > 0 {
+			pairs = append(pairs, "zz", root)
+		}
+		root = entries(t, &blocks, pairs...)
+	}
+	for at, depth := "target/", 3; depth >= 0; at, depth = at+"zz/", depth-1 {
+		fmt.Fprintln(&want, at)
+		for i := range 3*handfulFiles + depth {
+			content := fmt.Sprintf("%d in %d", i, depth)
+			if i%20 == 10 {
+				content += large
+			}
+			fmt.Fprintf(&want, "%s%03d %s\n", at, i, content)
+		}
+		fmt.Fprintf(&want, "%slink 0 in %d\n", at, depth)
+	}
+	for _, force := range []bool{false, true} {
+		dir := t.TempDir()
+		x := extraction{blocks: &blocks, force: force, progress: io.Discard}
+		times := 1
+		if force {
+			times = 2 // the second time over what is there
+		}
+		for range times {
+			if err := x.to(t.Context(), root, filepath.Join(dir, "target")); err != nil {
+				t.Fatal(err)
+			}
+			if got := tree(t, dir); got != want.String() {
+				t.Fatalf("force %v: got %d bytes:\n%.300s\nwant %d:\n%.300s", force, len(got), got, want.Len(), want.String())
+			}
+		}
+	}
+	blocks.Delete(file(t, &blocks, "31 in 1"))
+	dir := t.TempDir()
+	x := extraction{blocks: &blocks, progress: io.Discard}
+	if err := x.to(t.Context(), root, filepath.Join(dir, "target")); codeOf(err) != exitFault {
+		t.Errorf("%v, want a missing block", err)
+	}
+	if got := tree(t, dir); got != "" {
+		t.Errorf("left behind:\n%.300s", got)
+	}
+}
+
 func TestExtractDeep(t *testing.T) {
 	var blocks dag.MemBlocks
 	root := entries(t, &blocks)

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ipfs/go-cid"
 
@@ -168,8 +169,9 @@ func indexCAR(ctx context.Context, rec *segment.Recorder, path string) (roots []
 	}
 	defer f.Close()
 	number := rec.File(before)
+	var sum atomic.Int64
 	roots, err = dag.IndexCAR(ctx, f, func(b dag.Block, at int64) error {
-		bytes += int64(len(b.Data()))
+		sum.Add(int64(len(b.Data())))
 		return rec.Add(b.CID().Hash(), b.Data(), number, at)
 	})
 	if err != nil {
@@ -178,7 +180,7 @@ func indexCAR(ctx context.Context, rec *segment.Recorder, path string) (roots []
 	if after, err := segment.Stat(path); err != nil || after != before {
 		return nil, 0, &dag.ChangedError{Path: path}
 	}
-	return roots, bytes, nil
+	return roots, sum.Load(), nil
 }
 
 // indexDir makes the DAG of a folder. Leaves are entered where they lie, and only what links to them is

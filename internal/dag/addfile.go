@@ -11,19 +11,25 @@ import (
 // memory. They are put in order, but to a [CopyingPutter] as each is ready.
 func AddFile(ctx context.Context, bs Blocks, r io.Reader, p Profile) (Entry, error) {
 	var alone sync.Mutex
-	return addFile(ctx, bs, r, p, &alone, copies(bs))
+	var memory []byte
+	return addFile(ctx, bs, r, p, &alone, copies(bs), &memory)
 }
 
 // addFile adds a file; one of more than a chunk is added under large, as it takes all
-// cores and a window of chunks by itself. anyOrder has leaves put as each is ready.
-func addFile(ctx context.Context, bs Blocks, r io.Reader, p Profile, large *sync.Mutex, anyOrder bool) (Entry, error) {
-	first, err := readFirst(r, p.ChunkSize)
+// cores and a window of chunks by itself. anyOrder has leaves put as each is ready. memory
+// is what the files before it have left to be used again.
+func addFile(ctx context.Context, bs Blocks, r io.Reader, p Profile, large *sync.Mutex, anyOrder bool, memory *[]byte) (Entry, error) {
+	first, err := readFirst(r, p.ChunkSize, memory)
 	if err != nil {
 		return Entry{}, err
 	}
 	if len(first) < p.ChunkSize {
+		if !copies(bs) {
+			first = bytes.Clone(first)
+		}
 		return addSmall(ctx, bs, first, p)
 	}
+	*memory = nil // it holds the first of many chunks
 	large.Lock()
 	defer large.Unlock()
 	return addLarge(ctx, bs, first, r, p, anyOrder)
@@ -41,22 +47,23 @@ func addSmall(ctx context.Context, bs Blocks, chunk []byte, p Profile) (Entry, e
 	return Entry{CID: b.cid, Size: c.size, TSize: c.link.tsize, Kind: c.kind}, nil
 }
 
-// readFirst is readChunk for a file that may be small: it begins with a small buffer
-// and leaves none that is much larger than what it holds.
-func readFirst(r io.Reader, size int) ([]byte, error) {
-	chunk := make([]byte, min(size, 4<<10))
+// readFirst is readChunk into memory, which grows from small as long as r gives more.
+func readFirst(r io.Reader, size int, memory *[]byte) ([]byte, error) {
 	n := 0
 	for {
-		k, err := io.ReadFull(r, chunk[n:])
+		if n == len(*memory) {
+			larger := make([]byte, min(size, max(4<<10, 8*n)))
+			copy(larger, *memory)
+			*memory = larger
+		}
+		k, err := io.ReadFull(r, (*memory)[n:])
 		n += k
 		if err == io.EOF || err == io.ErrUnexpectedEOF {
-			return bytes.Clone(chunk[:n]), nil
+			err = nil
+		} else if err == nil && n < size {
+			continue
 		}
-		if err != nil || n == size {
-			return chunk[:n], err
-		}
-		chunk = append(make([]byte, 0, min(8*n, size)), chunk...)
-		chunk = chunk[:cap(chunk)]
+		return (*memory)[:n], err
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 
@@ -56,6 +57,51 @@ func TestCARRoundTrip(t *testing.T) {
 		}
 		if again := writeCAR(t, bs, CAROptions{Version: version}, root); !bytes.Equal(b, again) {
 			t.Error("the same DAG makes two CARs")
+		}
+	}
+}
+
+// TestIndexCAR finds each block where it is, with sections for several batches; and what is wrong with one of them.
+func TestIndexCAR(t *testing.T) {
+	bs := new(MemBlocks)
+	data := make([]byte, 7<<20)
+	for i := range data {
+		data[i] = byte(i * i >> 7)
+	}
+	p := UnixFSv1
+	p.ChunkSize = 4567
+	e, err := AddFile(ctx, bs, bytes.NewReader(data), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _ := bs.Len()
+	for _, version := range []int{1, 2} {
+		file := writeCAR(t, bs, CAROptions{Version: version}, e.CID)
+		var mu sync.Mutex
+		at := map[cid.Cid]int64{}
+		roots, err := IndexCAR(ctx, bytes.NewReader(file), func(b Block, from int64) error {
+			if n := int64(len(b.Data())); from < 0 || from+n > int64(len(file)) || !bytes.Equal(file[from:from+n], b.Data()) {
+				return fmt.Errorf("%s is not at byte %d", b.CID(), from)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			at[b.CID()] = from
+			return nil
+		})
+		if err != nil || !slices.Equal(roots, cids(e.CID)) || len(at) != want {
+			t.Fatalf("version %d: roots %v, %d blocks, want %d: %v", version, roots, len(at), want, err)
+		}
+		early, late := len(file)/3, 2*len(file)/3
+		file[early] ^= 1
+		file[late] ^= 1
+		var bad *CARError
+		_, err = IndexCAR(ctx, bytes.NewReader(file), func(Block, int64) error { return nil })
+		if !errors.As(err, &bad) || bad.Offset > int64(early) || bad.Offset < int64(early-p.ChunkSize-100) {
+			t.Errorf("version %d: %v, want a block before byte %d", version, err, early)
+		}
+		full := errors.New("full")
+		if _, err := IndexCAR(ctx, bytes.NewReader(file), func(Block, int64) error { return full }); err != full {
+			t.Errorf("version %d: %v, want what found said", version, err)
 		}
 	}
 }

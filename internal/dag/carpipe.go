@@ -36,12 +36,13 @@ const (
 // carMemory is what a batch has room for in memory that is used again: its last section goes over the end.
 const carMemory = maxCARBatch + MaxBlock
 
-// carPipe reads a CAR with several goroutines. Each reads a batch, hashes it and puts its blocks, or hands them to
-// put in order.
+// carPipe reads a CAR with several goroutines. Each reads a batch, hashes it and hands its blocks on: to put in order, to
+// found or bs as they are ready.
 type carPipe struct {
-	put   func(Block, int64) error // in order; nil: to bs, each batch as it is ready
+	put   func(Block) error        // these are three ways;
+	found func(Block, int64) error // two are nil
 	bs    Blocks
-	reuse bool          // bs has copied what it was given
+	reuse bool          // nobody keeps the bytes of blocks that were handed on
 	slots chan struct{} // one is taken for each batch that is under way
 
 	reading sync.Mutex // guards what follows
@@ -60,7 +61,7 @@ type carPipe struct {
 func (p *carPipe) run(ctx context.Context, c *carReader) error {
 	workers := min(runtime.GOMAXPROCS(0), maxHashers) + 2 // one may be reading, and one writing
 	p.c, p.slots, p.ready = c, make(chan struct{}, 2*workers), map[int]*carBatch{}
-	p.reuse = p.bs != nil && copies(p.bs)
+	p.reuse = p.found != nil || p.bs != nil && copies(p.bs)
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() { p.work(ctx) })
@@ -155,8 +156,17 @@ func (b *carBatch) check() {
 // putAll puts the blocks of b.
 func (p *carPipe) putAll(ctx context.Context, b *carBatch) {
 	defer func() { <-p.slots }()
-	if err := p.bs.Put(ctx, b.blocks...); err != nil {
-		b.err, b.at = err, b.list[0].at
+	if p.bs != nil {
+		if err := p.bs.Put(ctx, b.blocks...); err != nil {
+			b.err, b.at = err, b.list[0].at
+		}
+	} else {
+		for i, one := range b.blocks {
+			if err := p.found(one, b.list[i].from); err != nil {
+				b.err, b.at = err, b.list[i].at
+				break
+			}
+		}
 	}
 	if b.err == nil {
 		return
@@ -175,11 +185,11 @@ func (p *carPipe) join(ctx context.Context, b *carBatch) {
 	p.ready[b.number] = b
 	for next := p.ready[p.joined]; next != nil; next = p.ready[p.joined] {
 		delete(p.ready, p.joined)
-		for i, one := range next.blocks {
+		for _, one := range next.blocks {
 			if p.err != nil || ctx.Err() != nil {
 				break
 			}
-			p.err = p.put(one, next.list[i].from)
+			p.err = p.put(one)
 		}
 		if p.err == nil {
 			p.err = next.err

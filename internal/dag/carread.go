@@ -37,13 +37,15 @@ func (e *CARError) Unwrap() error { return e.Err }
 // cannot be told from the CAR's own: whoever imports also looks for the whole DAG.
 // Blocks are hashed on all cores while more is read.
 func ReadCAR(ctx context.Context, r io.Reader, put func(Block) error) ([]cid.Cid, error) {
-	return IndexCAR(ctx, r, func(b Block, _ int64) error { return put(b) })
+	return readCAR(ctx, r, &carPipe{put: put})
 }
 
-// IndexCAR is ReadCAR for whoever wants to know, too, at which byte of the CAR a block's own bytes
-// begin.
-func IndexCAR(ctx context.Context, r io.Reader, put func(b Block, at int64) error) ([]cid.Cid, error) {
-	return readCAR(ctx, r, &carPipe{put: put})
+// IndexCAR is ReadCAR for whoever wants to know where each block is and keeps none. It calls found with each block
+// and the byte of the CAR at which the block's own bytes begin: from several goroutines, in no order, and the bytes
+// are used again when found returns. When something is wrong, found may have been called with some
+// of the blocks that follow it, too.
+func IndexCAR(ctx context.Context, r io.Reader, found func(b Block, at int64) error) ([]cid.Cid, error) {
+	return readCAR(ctx, r, &carPipe{found: found})
 }
 
 // ImportCAR is ReadCAR into bs, several blocks with each Put, from several goroutines. When something is

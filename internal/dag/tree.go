@@ -53,12 +53,15 @@ func AddTree(ctx context.Context, bs Blocks, fsys fs.FS, name string, o TreeOpti
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(2 * runtime.GOMAXPROCS(0))
-	a := &treeAdder{bs: bs, fsys: fsys, o: o, g: g}
+	a := &treeAdder{bs: bs, fsys: fsys, o: o, files: make(chan treeFile, 64)}
+	for range 2 * runtime.GOMAXPROCS(0) {
+		g.Go(func() error { return a.work(ctx) })
+	}
 	top := &treeDir{entries: make([]Entry, 1)}
 	if err = a.add(ctx, top, 0, name, info.Mode().Type(), 0); err != nil {
 		cancel(err) // no need to read the files that are under way
 	}
+	close(a.files)
 	if gerr := g.Wait(); err == nil {
 		err = gerr
 	}
@@ -73,7 +76,8 @@ type treeAdder struct {
 	bs   Blocks
 	fsys fs.FS
 	o    TreeOptions
-	g    *errgroup.Group
+
+	files chan treeFile // that are to be added
 
 	large sync.Mutex // held while a file of more than a chunk is added
 
@@ -91,20 +95,43 @@ type treeDir struct {
 	pending atomic.Int64 // entries still to come
 }
 
+// treeFile is a file that is to be entry slot of d.
+type treeFile struct {
+	d    *treeDir
+	slot int
+	name string
+}
+
+// work adds files as they come.
+func (a *treeAdder) work(ctx context.Context) error {
+	var memory []byte
+	for f := range a.files {
+		if ctx.Err() != nil {
+			return context.Cause(ctx)
+		}
+		e, err := a.file(ctx, f.name, &memory)
+		if err != nil {
+			return fmt.Errorf("add %s: %w", f.name, err)
+		}
+		if err := a.set(ctx, f.d, f.slot, e); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (a *treeAdder) add(ctx context.Context, d *treeDir, slot int, name string, typ fs.FileMode, depth int) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
 	switch typ {
 	case 0:
-		a.g.Go(func() error {
-			e, err := a.file(ctx, name)
-			if err != nil {
-				return fmt.Errorf("add %s: %w", name, err)
-			}
-			return a.set(ctx, d, slot, e)
-		})
-		return nil
+		select {
+		case a.files <- treeFile{d, slot, name}:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	case fs.ModeSymlink:
 		e, err := a.symlink(ctx, name)
 		if err != nil {
@@ -201,7 +228,7 @@ func (a *treeAdder) symlink(ctx context.Context, name string) (Entry, error) {
 	return e, err
 }
 
-func (a *treeAdder) file(ctx context.Context, name string) (Entry, error) {
+func (a *treeAdder) file(ctx context.Context, name string, memory *[]byte) (Entry, error) {
 	before, err := lstat(a.fsys, name)
 	if err != nil {
 		return Entry{}, err
@@ -218,7 +245,7 @@ func (a *treeAdder) file(ctx context.Context, name string) (Entry, error) {
 	if a.o.FileBlocks != nil {
 		bs, anyOrder = a.o.FileBlocks(name), false
 	}
-	e, err := addFile(ctx, bs, progressReader{f, a, name}, a.o.Profile, &a.large, anyOrder)
+	e, err := addFile(ctx, bs, progressReader{f, a, name}, a.o.Profile, &a.large, anyOrder, memory)
 	if err != nil {
 		return Entry{}, err
 	}

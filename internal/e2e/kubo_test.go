@@ -45,10 +45,11 @@ func needKubo(t testing.TB) string {
 	return ipfs
 }
 
-func newKubo(t testing.TB, ipfs string) *kubo {
+// newKubo makes a repo with Kubo's own storage, or by other profiles of it.
+func newKubo(t testing.TB, ipfs string, profiles ...string) *kubo {
 	t.Helper()
 	k := &kubo{t: t, ipfs: ipfs, dir: filepath.Join(t.TempDir(), "kubo"), place: here{}}
-	k.run("init", "--profile=test,unixfs-v1-2025")
+	k.run("init", "--profile="+strings.Join(append([]string{"test", "unixfs-v1-2025"}, profiles...), ","))
 	k.run("config", "--json", "AutoConf.Enabled", "false")
 	k.run("config", "--json", "Bootstrap", "[]")
 	k.id = k.run("config", "Identity.PeerID")

@@ -24,6 +24,7 @@ type builder struct {
 	n       int // records of page
 	fences  []byte
 	records uint64
+	filter  filter
 }
 
 // add appends r.
@@ -33,6 +34,7 @@ func (b *builder) add(r record) error {
 		b.fences = append(b.fences, r.digest[:8]...)
 	}
 	b.page = appendRecord(b.page, r)
+	b.filter.add(r.key)
 	b.n++
 	b.records++
 	if b.n == perPage {
@@ -85,8 +87,8 @@ func (b *builder) finish(sp span) error {
 	return b.file.Sync()
 }
 
-// writeTable makes a table, durably, of what fill adds.
-func (s *Store) writeTable(sp span, fill func(*builder) error) (*table, error) {
+// writeTable makes a table, durably, of what fill adds: at most so many records.
+func (s *Store) writeTable(sp span, records uint64, fill func(*builder) error) (*table, error) {
 	temp := filepath.Join(s.dir, tempName)
 	if err := s.fs.Remove(temp); err != nil && !absent(err) {
 		return nil, err
@@ -95,7 +97,7 @@ func (s *Store) writeTable(sp span, fill func(*builder) error) (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &builder{file: f}
+	b := &builder{file: f, filter: newFilter(records)}
 	err = fill(b)
 	if err == nil {
 		err = b.finish(sp)
@@ -114,5 +116,9 @@ func (s *Store) writeTable(sp span, fill func(*builder) error) (*table, error) {
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return nil, err
 	}
-	return openTable(s.fs, path)
+	t, err := openTable(s.fs, path)
+	if err == nil {
+		t.filter = b.filter
+	}
+	return t, err
 }

@@ -177,7 +177,7 @@ func (s *Store) build(f *frozen) (*table, error) {
 	if err := s.Sync(); err != nil {
 		return nil, err
 	}
-	return s.writeTable(span{f.number, f.number, f.from, f.end}, func(b *builder) error {
+	return s.writeTable(span{f.number, f.number, f.from, f.end}, uint64(len(f.m)), func(b *builder) error {
 		for _, r := range f.sorted() {
 			if err := b.add(r); err != nil {
 				return err

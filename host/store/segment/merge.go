@@ -120,11 +120,12 @@ func (s *Store) mergeTables(old []*table) error {
 	s.mu.RLock()
 	bottom := first == s.tables[0] // below it there is nothing for a deletion to hide
 	s.mu.RUnlock()
-	sources := make([]source, len(old))
+	sources, records := make([]source, len(old)), uint64(0)
 	for i, t := range old {
 		sources[i] = &tableSource{t: t}
+		records += t.records
 	}
-	merged, err := s.writeTable(span{first.lo, last.hi, first.from, last.end}, func(b *builder) error {
+	merged, err := s.writeTable(span{first.lo, last.hi, first.from, last.end}, records, func(b *builder) error {
 		return mergeSources(sources, func(r record) error {
 			if r.gone && bottom {
 				return nil

@@ -23,7 +23,7 @@ func (s *Store) Put(mh multihash.Multihash, data []byte) error {
 	}
 	k, sum := keyOf(mh), sumOf(mh, data)
 	// Whoever is told that the block is kept may remove the original: look, do not assume.
-	switch same, err := s.holds(k, mh, data, sum); {
+	switch same, err := s.holds(k, data, sum); {
 	case err != nil:
 		return err
 	case same:
@@ -40,7 +40,7 @@ func (s *Store) Put(mh multihash.Multihash, data []byte) error {
 }
 
 // holds reports whether data is kept, undamaged.
-func (s *Store) holds(k key, mh multihash.Multihash, data []byte, sum uint32) (bool, error) {
+func (s *Store) holds(k key, data []byte, sum uint32) (bool, error) {
 	p, err := s.find(k)
 	if errors.Is(err, ErrAbsent) || err == nil && (p.sum != sum || int(p.size) != len(data)) {
 		return false, nil
@@ -50,8 +50,8 @@ func (s *Store) holds(k key, mh multihash.Multihash, data []byte, sum uint32) (b
 	}
 	buf := getBuffer(len(data))
 	defer putBuffer(buf)
-	old, err := s.read(p, mh, (*buf)[:len(data)])
-	return err == nil && bytes.Equal(old, data), nil
+	old := (*buf)[:len(data)]
+	return s.readRaw(p, old, 0) == nil && bytes.Equal(old, data), nil
 }
 
 // append writes a section. s.appending is held.

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,7 +73,9 @@ const (
 // Write makes a Reference in dir, an empty folder. The list of files comes last: with it the Reference is
 // whole.
 func (r *Recorder) Write(dir string) error {
-	slices.SortStableFunc(r.records, func(a, b record) int { return a.key.compare(b.key) })
+	slices.SortFunc(r.records, func(a, b record) int {
+		return cmp.Or(a.key.compare(b.key), cmp.Compare(a.seg, b.seg), cmp.Compare(a.at, b.at))
+	})
 	r.records = slices.CompactFunc(r.records, func(a, b record) bool { return a.key == b.key })
 	f, err := osFS{}.Create(filepath.Join(dir, referenceIndex))
 	if err != nil {

@@ -20,7 +20,7 @@ func Synthetic(dir string, n, size int, name func(int) multihash.Multihash) erro
 	end := position{last, int64(perSegment) * int64(size+64)}
 	slices.SortFunc(records, func(a, b record) int { return a.key.compare(b.key) })
 	s := &Store{dir: dir, fs: osFS{}}
-	t, err := s.writeTable(span{1, 1, position{}, end}, func(b *builder) error {
+	t, err := s.writeTable(span{1, 1, position{}, end}, uint64(n), func(b *builder) error {
 		for _, r := range records {
 			if err := b.add(r); err != nil {
 				return err
