@@ -316,6 +316,7 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 	o.cancel(errClosed)
 	ctx, o.cancel = context.WithCancelCause(ctx)
 	t := &talk{d: d, awarded: true}
+	o.talk = t
 	lease := o.lease
 	d.tasks.Go(func() {
 		conv, err := d.reattach(ctx, lease)
