@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ipfs/go-cid"
 )
 
 // ran is what run --json says of a job, as far as these tests look.
@@ -17,7 +19,11 @@ type ran struct {
 	Outcome struct {
 		CID string `json:"cid"`
 	} `json:"outcome"`
-	Output string `json:"output"`
+	Output   string `json:"output"`
+	Replicas []struct {
+		Peer    string  `json:"peer"`
+		Receipt cid.Cid `json:"receipt"`
+	} `json:"replicas"`
 	Events []struct {
 		At   time.Time `json:"at"`
 		Kind string    `json:"kind"`
