@@ -46,7 +46,7 @@ type caller struct {
 	refused string // why it refuses this peer; "": it does not
 	spoke   time.Time
 	rtt     time.Duration
-	outward bool // this peer dialed it
+	outward bool // this peer dialed it, be it as well
 	streams bucket
 }
 
@@ -168,16 +168,17 @@ func (d *door) tried(id peer.ID) {
 	delete(d.trying, id)
 }
 
-// arrived notes a connection. first reports that there was none to that peer before.
-func (d *door) arrived(id peer.ID, outward bool) (c *caller, first bool) {
+// arrived notes a connection.
+func (d *door) arrived(id peer.ID, outward bool) *caller {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c := d.callers[id]; c != nil {
-		return c, false
+	c := d.callers[id]
+	if c == nil {
+		c = &caller{since: d.now(), greeted: make(chan struct{}), streams: bucket{rate: 5, burst: 40}}
+		d.callers[id] = c
 	}
-	c = &caller{since: d.now(), greeted: make(chan struct{}), outward: outward, streams: bucket{rate: 5, burst: 40}}
-	d.callers[id] = c
-	return c, true
+	c.outward = c.outward || outward
+	return c
 }
 
 func (d *door) left(id peer.ID) {

@@ -510,6 +510,12 @@ func (t *errand) explain(ctx context.Context, err error) error {
 	}
 	switch f.Code {
 	case scheduler.CodeNoPeer, scheduler.CodeExhausted:
+		if who := t.w.unreached(); who != "" {
+			return &api.Error{
+				Code: api.CodeNobody, Message: f.Why + "; not reached: " + who,
+				Hint: "see whether `liftoff serve` runs there and its port can be reached",
+			}
+		}
 		return &api.Error{Code: api.CodeNobody, Message: f.Why, Hint: f.Hint}
 	case scheduler.CodeCancelled:
 		return apiError(ctx, context.Cause(ctx))

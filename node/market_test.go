@@ -467,6 +467,43 @@ func TestVisit(t *testing.T) {
 	}
 }
 
+// When nobody of the fence can be reached, such a process does not wait for long, and says
+// whom it has tried.
+func TestVisitInVain(t *testing.T) {
+	f := fleet(t, 7, nil) // more than are dialed at once
+	in := addFile(t, f[1], 1<<20)
+	var gone []string
+	for _, m := range f {
+		m.leave()
+		gone = append(gone, scheduler.Short(job.DID(m.did)))
+	}
+	s, err := node.Join(t.Context(), config(f[0].dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abort()
+	visitor := &member{staying: &staying{Session: s}}
+	mod := put(t, s, "module")
+	for _, r := range []api.Request{{Task: task(mod, "read", in)}, {Task: task(mod, "hello"), Where: api.WhereNetwork}} {
+		began := time.Now()
+		_, events, _, err := visitor.run(t, r)
+		if codeOf(err) != api.CodeNobody {
+			t.Fatalf("%v\n%s", err, texts(events))
+		}
+		if d := time.Since(began); d > 4*time.Second { // every one refuses at once
+			t.Errorf("it took %v", d)
+		}
+		contains(t, err.Error(), "not reached: ", "/ip4/127.0.0.1/tcp/", "it answers at none of its addresses", " and 2 more")
+		named := 0
+		for _, name := range gone[1:] {
+			named += strings.Count(err.Error(), name)
+		}
+		if named != 4 || !strings.Contains(texts(events), "nobody of its fence was reached") {
+			t.Errorf("%v\n%s", err, texts(events))
+		}
+	}
+}
+
 // A peer that shuts down hands back what it runs: another one does it.
 func TestHandedBack(t *testing.T) {
 	g, w := newGate(), &where{}
