@@ -182,6 +182,15 @@ func (b *book) failed(id peer.ID, now time.Time, err error) {
 	}
 }
 
+// retry lets every member be dialed now.
+func (b *book) retry() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, k := range b.known {
+		k.next, k.fails = time.Time{}, 0
+	}
+}
+
 // unreached reports whether id could not be dialed, or has no address.
 func (b *book) unreached(id peer.ID) bool {
 	b.mu.Lock()

@@ -84,6 +84,8 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 	if err := p.fence.Adopt(t.Fence, c, p.cfg.Now()); err != nil {
 		return err
 	}
+	p.book.retry() // who has refused a stranger will take a member
+	p.wake()
 	if err := p.meet(ctx, id); err != nil {
 		return fmt.Errorf("join: %w", err)
 	}

@@ -510,7 +510,7 @@ func (t *errand) explain(ctx context.Context, err error) error {
 	}
 	switch f.Code {
 	case scheduler.CodeNoPeer, scheduler.CodeExhausted:
-		if who := t.w.unreached(); who != "" && f.Code == scheduler.CodeNoPeer {
+		if who := t.w.unreached(); who != "" && (f.Code == scheduler.CodeNoPeer || t.w.cfg.NoListen) {
 			return &api.Error{
 				Code: api.CodeNobody, Message: f.Why + "; not reached: " + who,
 				Hint: "see whether `liftoff serve` runs there and its port can be reached",
