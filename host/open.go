@@ -157,8 +157,7 @@ func (p *Peer) arrived(c network.Conn) {
 }
 
 func (p *Peer) parted(id peer.ID) {
-	if !p.connected(id) {
-		p.door.left(id)
+	if p.door.left(id) {
 		p.changed()
 		p.wake()
 	}

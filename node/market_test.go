@@ -453,7 +453,7 @@ func TestVisit(t *testing.T) {
 	mod := put(t, s, "module")
 	j, events, _, err := visitor.run(t, api.Request{Task: task(mod, "read", in)})
 	if err != nil || j.State != api.JobDone || j.Where != f[1].did {
-		t.Errorf("%+v, %v\n%s", j, err, texts(events))
+		t.Errorf("it ran at %s, %v\n%s\n%+v", j.Where, err, texts(events), j.Placement)
 	}
 	j, events, _, err = visitor.run(t, api.Request{Task: task(mod, "hello")})
 	if err != nil || j.Remote || kinds(events) != "submitted started done" {

@@ -121,15 +121,15 @@ func (x *running) pin() store.Pin {
 // jobPin is the name of the pin under which a job keeps what belongs to it.
 func jobPin(id string) string { return "job:" + id }
 
-// resume goes on with the submitted jobs of a process that has ended.
-func (n *Node) resume(ctx context.Context, s *service) error {
-	var all []*running
+// takeUp makes the submitted jobs of a process that has ended this one's: from here on
+// they run, for all who look. The caller gives them to resume, or drops them.
+func (n *Node) takeUp(ctx context.Context) (all []*running, err error) {
 	type entry struct {
 		id string
 		b  []byte
 	}
 	var entries []entry
-	err := n.store.Records(ctx, submissionPrefix, func(name string, value func() ([]byte, error)) error {
+	err = n.store.Records(ctx, submissionPrefix, func(name string, value func() ([]byte, error)) error {
 		b, err := value()
 		if b != nil {
 			entries = append(entries, entry{name[len(submissionPrefix):], b})
@@ -137,7 +137,7 @@ func (n *Node) resume(ctx context.Context, s *service) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("read submitted jobs: %w", err)
+		return nil, fmt.Errorf("read submitted jobs: %w", err)
 	}
 	for _, e := range entries {
 		x, err := n.revive(ctx, e.id, e.b)
@@ -147,14 +147,25 @@ func (n *Node) resume(ctx context.Context, s *service) error {
 		}
 		all = append(all, x)
 	}
-	for _, x := range all {
+	return all, nil
+}
+
+// resume goes on with what takeUp returned.
+func (n *Node) resume(s *service, all []*running) {
+	for i, x := range all {
 		x.event(api.Event{Kind: api.EventNote, Text: "taken up again: the process that had it ended"})
 		if !s.begin(func(life context.Context) { n.carry(life, x) }) { //nolint:errcheck // it is in the record
-			n.history.end(x.id)
-			x.session.End()
+			n.drop(all[i : i+1])
 		}
 	}
-	return nil
+}
+
+// drop leaves jobs that were taken up and not begun to the next process.
+func (n *Node) drop(all []*running) {
+	for _, x := range all {
+		n.history.end(x.id)
+		x.session.End()
+	}
 }
 
 // revive makes the job that a record is about.

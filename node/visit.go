@@ -151,7 +151,7 @@ func (w *network) anyPeer() bool {
 		return false
 	}
 	for _, p := range w.peer.Peers() {
-		if p.Connected {
+		if p.Connected && !p.LastSeen.IsZero() { // it has greeted
 			return true
 		}
 	}
