@@ -257,7 +257,7 @@ func TestRecordsOfOthers(t *testing.T) {
 	peers := newFence(t, 3, nil)
 	victim, liar, other := peers[0], peers[1], peers[2]
 	eventually(t, "addresses are known", func() bool { return victim.book.record(other.id) != nil && victim.book.record(liar.id) != nil })
-	good := victim.book.addrs(other.id)
+	good := addrsIn(victim.book, other.id)
 	rec := peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: other.id, Addrs: []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}})
 	env, err := record.Seal(rec, liar.raw.Peerstore().PrivKey(liar.id))
 	if err != nil {
@@ -273,7 +273,7 @@ func TestRecordsOfOthers(t *testing.T) {
 	if err := victim.learnAddrs(make([]byte, maxRecord+1)); err == nil {
 		t.Error("a large record is taken")
 	}
-	if got := victim.book.addrs(other.id); strings.Join(got, " ") != strings.Join(good, " ") {
+	if got := addrsIn(victim.book, other.id); strings.Join(got, " ") != strings.Join(good, " ") {
 		t.Errorf("%v, want %v", got, good)
 	}
 	capacity, err := capacityOf(9).Sign(liar.cfg.Identity.Key)

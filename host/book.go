@@ -35,6 +35,7 @@ type known struct {
 	seen   time.Time
 	next   time.Time // not to be dialed before
 	fails  int
+	err    error // of the last try to dial it; nil: it was not tried, or reached
 }
 
 // bookEntry is a row of the file.
@@ -119,7 +120,7 @@ func (b *book) seen(id peer.ID, addrs []string, now time.Time) {
 	if k.signed == nil && len(addrs) > 0 {
 		k.addrs = addrs[:min(len(addrs), maxKnownAddrs)]
 	}
-	k.seen, k.next, k.fails, b.dirty = now, now.Add(firstBackoff), 0, true
+	k.seen, k.next, k.fails, k.err, b.dirty = now, now.Add(firstBackoff), 0, nil, true
 }
 
 // learn notes addresses that the member itself has signed, and reports whether they are
@@ -135,7 +136,7 @@ func (b *book) learn(id peer.ID, addrs []string, signed []byte, seq uint64) bool
 	if slices.Equal(k.addrs, addrs) {
 		return false
 	}
-	k.addrs, k.next, k.fails, b.dirty = addrs, time.Time{}, 0, true
+	k.addrs, k.next, k.fails, k.err, b.dirty = addrs, time.Time{}, 0, nil, true
 	return true
 }
 
@@ -170,14 +171,24 @@ func (b *book) entry(id peer.ID) *known {
 	return k
 }
 
-// failed notes that a member could not be dialed: it is left alone for twice as long
-// each time.
-func (b *book) failed(id peer.ID, now time.Time) {
+// failed notes that a member could not be dialed, and why: it is left alone for twice as
+// long each time.
+func (b *book) failed(id peer.ID, now time.Time, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if k := b.known[id]; k != nil {
+		k.err = err
 		k.next = now.Add(min(firstBackoff<<min(k.fails, 10), lastBackoff))
 		k.fails++
+	}
+}
+
+// retry lets every member be dialed now.
+func (b *book) retry() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, k := range b.known {
+		k.next, k.fails = time.Time{}, 0
 	}
 }
 
@@ -209,14 +220,14 @@ func (b *book) due(n int, now time.Time, skip func(peer.ID) bool) []peer.AddrInf
 	return list
 }
 
-// addrs returns what is known of where id is.
-func (b *book) addrs(id peer.ID) []string {
+// look returns where id is, as far as is known, and why it could not be dialed there.
+func (b *book) look(id peer.ID) (addrs []string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if k := b.known[id]; k != nil {
-		return slices.Clone(k.addrs)
+		return slices.Clone(k.addrs), k.err
 	}
-	return nil
+	return nil, nil
 }
 
 // members returns whom the book knows.

@@ -41,12 +41,13 @@ type door struct {
 // caller is a connected peer.
 type caller struct {
 	since   time.Time
+	conns   int           // connections to it
 	greeted chan struct{} // closed when the first greeting is over, however it ended
 	once    sync.Once
 	refused string // why it refuses this peer; "": it does not
 	spoke   time.Time
 	rtt     time.Duration
-	outward bool // this peer dialed it
+	outward bool // this peer dialed it, be it as well
 	member  bool // it was a member when it was greeted
 	streams bucket
 }
@@ -169,25 +170,35 @@ func (d *door) tried(id peer.ID) {
 	delete(d.trying, id)
 }
 
-// arrived notes a connection. first reports that there was none to that peer before.
-func (d *door) arrived(id peer.ID, outward bool) (c *caller, first bool) {
+// arrived notes a connection.
+func (d *door) arrived(id peer.ID, outward bool) *caller {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c := d.callers[id]; c != nil {
-		return c, false
+	c := d.callers[id]
+	if c == nil {
+		c = &caller{since: d.now(), greeted: make(chan struct{}), streams: bucket{rate: 5, burst: 40}}
+		d.callers[id] = c
 	}
-	c = &caller{since: d.now(), greeted: make(chan struct{}), outward: outward, streams: bucket{rate: 5, burst: 40}}
-	d.callers[id] = c
-	return c, true
+	c.conns++
+	c.outward = c.outward || outward
+	return c
 }
 
-func (d *door) left(id peer.ID) {
+// left notes the end of a connection, and reports whether it was the last. They are
+// counted: libp2p may tell of the end of one after another was made.
+func (d *door) left(id peer.ID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c := d.callers[id]; c != nil {
-		c.over()
-		delete(d.callers, id)
+	c := d.callers[id]
+	if c == nil {
+		return false
 	}
+	if c.conns--; c.conns > 0 {
+		return false
+	}
+	c.over()
+	delete(d.callers, id)
+	return true
 }
 
 func (d *door) caller(id peer.ID) *caller {

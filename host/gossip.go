@@ -3,6 +3,7 @@ package host
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -51,6 +52,7 @@ func newGossip(p *Peer) (*gossip, error) {
 		p: p, lookups: make(chan lookup, maxLookups), heard: make(chan announced, maxToAnswer),
 		waiting: map[string]func(peer.ID){},
 	}
+	log := slog.New(quiet{p.cfg.Log.Handler()})
 	ps, err := pubsub.NewGossipSub(p.ctx, p.host,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithMaxMessageSize(maxGossip),
@@ -62,7 +64,7 @@ func newGossip(p *Peer) (*gossip, error) {
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(capacityTopic, jobsTopic), 8)),
 		pubsub.WithPeerFilter(func(id peer.ID, _ string) bool { return p.door.gossips(p.door.relation(id)) }),
 		pubsub.WithPeerScore(scores()),
-		pubsub.WithLogger(p.cfg.Log), pubsub.WithRPCLogger(p.cfg.Log),
+		pubsub.WithLogger(log), pubsub.WithRPCLogger(log),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("start gossip: %w", err)

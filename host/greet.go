@@ -80,7 +80,7 @@ func (p *Peer) answerGreeting(s network.Stream) error {
 	err = p.heed(id, items)
 	if p.door.relation(id) == Nobody {
 		p.logRefusal("refused a peer", id, err)
-		defer p.raw.Network().ClosePeer(id)
+		defer s.Conn().Close() // and not another, over which it may be joining
 		if err := writeFrame(s, []item{{itemRefusal, []byte(reason(err))}}); err != nil {
 			return err
 		}

@@ -85,6 +85,8 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 	if err := p.fence.Adopt(t.Fence, c, p.cfg.Now()); err != nil {
 		return err
 	}
+	p.book.retry() // who has refused a stranger will take a member
+	p.wake()
 	if err := p.meet(ctx, id); err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
@@ -251,7 +253,11 @@ func (p *Peer) meet(ctx context.Context, id peer.ID) error {
 		c.over()
 	}
 	var refused *RefusedError
+	p.mu.Lock()
+	joining := p.joining[id] > 0
+	p.mu.Unlock()
 	switch {
+	case joining && err != nil: // a greeting from before, maybe: what joins decides
 	case p.door.relation(id) == Nobody, errors.As(err, &refused):
 		p.raw.Network().ClosePeer(id)
 	default:

@@ -4,6 +4,7 @@ import (
 	"context"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -43,7 +44,8 @@ func (p *Peer) keepUp() {
 // keepDialing dials members that it is not connected to, until there are enough.
 func (p *Peer) keepDialing() {
 	for {
-		p.dialMembers()
+		for p.dialMembers() && p.ctx.Err() == nil {
+		}
 		timer := time.NewTimer(lookEvery)
 		select {
 		case <-p.ctx.Done():
@@ -59,7 +61,9 @@ func (p *Peer) keepDialing() {
 	}
 }
 
-func (p *Peer) dialMembers() {
+// dialMembers dials a few members. isMore reports that none of them was reached, so that
+// there may be others to dial at once.
+func (p *Peer) dialMembers() (isMore bool) {
 	have := 0
 	for id := range p.door.connected() {
 		if p.door.relation(id) == Member {
@@ -67,23 +71,27 @@ func (p *Peer) dialMembers() {
 		}
 	}
 	if have >= wantPeers {
-		return
+		return false
 	}
 	now := p.cfg.Now()
 	var wait sync.WaitGroup
-	for _, info := range p.book.due(min(dialsAtOnce, wantPeers-have), now, func(id peer.ID) bool {
+	due := p.book.due(min(dialsAtOnce, wantPeers-have), now, func(id peer.ID) bool {
 		return p.connected(id) || p.door.relation(id) != Member
-	}) {
+	})
+	var failed atomic.Int64
+	for _, info := range due {
 		wait.Go(func() {
 			ctx, cancel := context.WithTimeout(p.ctx, 2*greetTimeout)
 			defer cancel()
 			if err := p.dial(ctx, info); err != nil {
-				p.book.failed(info.ID, now)
+				p.book.failed(info.ID, now, err)
+				failed.Add(1)
 				p.cfg.Log.Debug("dial a member", "peer", info.ID, "err", err)
 			}
 		})
 	}
 	wait.Wait()
+	return failed.Load() == dialsAtOnce
 }
 
 // greetAgain greets whom this peer has dialed and not greeted for a while.

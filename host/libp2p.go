@@ -262,19 +262,34 @@ func (g guarded) Connect(ctx context.Context, info peer.AddrInfo) error {
 	return g.Host.Connect(network.WithAllowLimitedConn(ctx, "no other way"), info)
 }
 
+// reached connects to id unless there is a connection. Libp2p lets others use one before
+// it has told this package of it.
+func (p *Peer) reached(ctx context.Context, id peer.ID) (*caller, error) {
+	if c := p.door.caller(id); c != nil {
+		return c, nil
+	}
+	if noDial, _ := network.GetNoDial(ctx); noDial && !p.connected(id) {
+		return nil, network.ErrNoConn
+	}
+	if err := p.raw.Connect(ctx, peer.AddrInfo{ID: id}); err != nil {
+		return nil, err
+	}
+	for p.connected(id) {
+		if c := p.door.caller(id); c != nil {
+			return c, nil
+		}
+		if !sleep(ctx, time.Millisecond) {
+			return nil, context.Cause(ctx)
+		}
+	}
+	return nil, network.ErrNoConn
+}
+
 // await connects to id unless there is a connection, and waits for the first greeting.
 func (p *Peer) await(ctx context.Context, id peer.ID) error {
-	c := p.door.caller(id)
-	if c == nil {
-		if noDial, _ := network.GetNoDial(ctx); noDial {
-			return network.ErrNoConn
-		}
-		if err := p.raw.Connect(ctx, peer.AddrInfo{ID: id}); err != nil {
-			return err
-		}
-		if c = p.door.caller(id); c == nil {
-			return network.ErrNoConn
-		}
+	c, err := p.reached(ctx, id)
+	if err != nil {
+		return err
 	}
 	timer := time.NewTimer(greetTimeout)
 	defer timer.Stop()

@@ -325,6 +325,11 @@ func TestRevoke(t *testing.T) {
 		_, err := gone.Connect(limited(t), b.Addrs()[0])
 		return errors.As(err, &refused) && strings.Contains(refused.Why, "revoked")
 	})
+	for _, p := range []*Peer{a, b} { // it tries again and again, and leaves them alone for longer each time
+		for range 8 {
+			gone.book.failed(p.id, time.Now(), errNobody)
+		}
+	}
 	joinBy(t, gone, admin, fence.Invitation{})
 	eventually(t, "it is invited again", func() bool { return infoOf(a, gone).Connected && infoOf(a, gone).Relation == Member })
 }

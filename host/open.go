@@ -132,14 +132,14 @@ func done(s network.Stream, err error) {
 	}
 }
 
-// arrived greets whom this peer has dialed, and cuts who came and does not greet in time.
+// arrived greets whom this peer has dialed. It does so on each connection: when two dial
+// each other at the same moment, each may see the other's connection first, and both would
+// wait; and what this peer takes for a second one may be the first for the other, which has
+// seen an earlier one end.
 func (p *Peer) arrived(c network.Conn) {
 	id := c.RemotePeer()
 	outward := c.Stat().Direction == network.DirOutbound
-	call, isFirst := p.door.arrived(id, outward)
-	if !isFirst {
-		return
-	}
+	call := p.door.arrived(id, outward)
 	p.mu.Lock()
 	joining := p.joining[id] > 0
 	p.mu.Unlock()
@@ -157,8 +157,7 @@ func (p *Peer) arrived(c network.Conn) {
 }
 
 func (p *Peer) parted(id peer.ID) {
-	if !p.connected(id) {
-		p.door.left(id)
+	if p.door.left(id) {
 		p.changed()
 		p.wake()
 	}
@@ -253,7 +252,8 @@ func (p *Peer) Peers() []PeerInfo {
 	ids = slices.Compact(ids)
 	all := make([]PeerInfo, 0, len(ids))
 	for _, id := range ids {
-		info := PeerInfo{ID: id, Relation: p.door.relation(id), Addrs: p.book.addrs(id)}
+		info := PeerInfo{ID: id, Relation: p.door.relation(id)}
+		info.Addrs, info.Unreached = p.book.look(id)
 		if info.Relation == Nobody || id == p.id {
 			continue
 		}
@@ -262,7 +262,7 @@ func (p *Peer) Peers() []PeerInfo {
 			info.Role, _ = p.fence.Check(info.DID, now) // it is a member
 		}
 		if c, ok := connected[id]; ok {
-			info.Connected, info.RTT, info.LastSeen = true, c.rtt, c.spoke
+			info.Connected, info.RTT, info.LastSeen, info.Unreached = true, c.rtt, c.spoke, nil
 			info.Relayed = p.raw.Network().Connectedness(id) == network.Limited
 			info.Addrs = p.dialable(id)
 		}

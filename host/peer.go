@@ -77,6 +77,7 @@ type PeerInfo struct {
 	Hint      *job.Hint     // nil: none in the last 100 s
 	HintAge   time.Duration // since it was received
 	LastSeen  time.Time     // when something came from it last
+	Unreached error         // of the last try to dial it; nil: it was not tried, or reached
 }
 
 // ErrClosed is the cause when a Peer was closed.

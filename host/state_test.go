@@ -107,7 +107,7 @@ func TestBook(t *testing.T) {
 		t.Error("it is not due a while after it was seen")
 	}
 	for wait := firstBackoff; wait < lastBackoff; wait *= 2 {
-		b.failed(id, now)
+		b.failed(id, now, ErrClosed)
 		if due(now.Add(wait-1)) != 0 || due(now.Add(wait)) != 1 {
 			t.Errorf("not left alone for %s", wait)
 		}
@@ -121,8 +121,11 @@ func TestBook(t *testing.T) {
 	if err := b.save(); err != nil {
 		t.Fatal(err)
 	}
-	if b, err = openBook(dir); err != nil || len(b.addrs(id)) != 1 || b.addrs(id)[0] != "/ip4/192.0.2.2/tcp/1" {
-		t.Errorf("%v, %v", b.addrs(id), err)
+	if b, err = openBook(dir); err != nil {
+		t.Fatal(err)
+	}
+	if got := addrsIn(b, id); len(got) != 1 || got[0] != "/ip4/192.0.2.2/tcp/1" {
+		t.Errorf("%v", got)
 	}
 	for i := range maxKnown + 10 {
 		b.seen(peer.ID(fmt.Sprint(i)), []string{"/ip4/192.0.2.1/tcp/1"}, now.Add(time.Hour))
@@ -184,4 +187,10 @@ func TestOpenRefuses(t *testing.T) {
 			t.Errorf("%s: is opened", name)
 		}
 	}
+}
+
+// addrsIn returns where a member is, as far as b knows.
+func addrsIn(b *book, id peer.ID) []string {
+	addrs, _ := b.look(id)
+	return addrs
 }

@@ -64,9 +64,7 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 	if err != nil {
 		return apiError(ctx, err)
 	}
-	if r, ok := t.resume(ctx, run); ok {
-		return errors.Join(t.finish(j, request.Ending{Results: []request.Result{r}}), t.paced.end(ctx))
-	}
+	run.Left = t.takeUp(ctx)
 	err = t.offer(ctx, run, start, j)
 	if werr := t.paced.end(ctx); werr != nil {
 		return werr // of the client's writer: it is why the rest ended, too
@@ -106,7 +104,8 @@ const (
 
 // do places the job, and lets others be placed as soon as it is with a peer.
 func (t *errand) do(ctx context.Context, run *request.Run, start scheduler.Start) (request.Ending, error) {
-	if start.Self.Refuses() || start.Self.Missing > 0 || run.Request.Where != scheduler.Anywhere {
+	isTaken := len(run.Left.Leases)+len(run.Left.Results) >= max(1, run.Request.Job.Replicas)
+	if !isTaken && (start.Self.Refuses() || start.Self.Missing > 0 || run.Request.Where != scheduler.Anywhere) {
 		if err := t.w.placing.Acquire(ctx, 1); err != nil {
 			return request.Ending{}, context.Cause(ctx)
 		}
@@ -443,9 +442,9 @@ func (t *errand) Refused(ctx context.Context) error {
 	return t.w.node.refused(ctx, executors, t.x.request, t.e.session)
 }
 
-// Leased implements request.World.
-func (t *errand) Leased(all []request.Lease) {
-	if err := t.w.node.noteLeases(t.x, all); err != nil {
+// Left implements request.World.
+func (t *errand) Left(l request.Left) {
+	if err := t.w.node.noteLeft(t.x, l); err != nil {
 		t.w.node.log.Warn("who runs a job is not written down", "job", t.x.id, "error", err)
 	}
 }
@@ -474,25 +473,26 @@ func (t *errand) Output() request.Output {
 	return t.paced.output()
 }
 
-// resume takes up a job of a requester that was restarted, at the peer that has it.
-func (t *errand) resume(ctx context.Context, run *request.Run) (request.Result, bool) {
-	leases := t.x.leases
-	if len(leases) != 1 {
-		return request.Result{}, false
+// takeUp returns what a process before has left of the job: who is at it may go on to get
+// its inputs from here, and what others came to is read again.
+func (t *errand) takeUp(ctx context.Context) (l request.Left) {
+	for _, lease := range t.x.left.Leases {
+		if err := t.grant(lease.Peer); err == nil {
+			l.Leases = append(l.Leases, lease)
+		}
 	}
-	for _, l := range leases {
-		if err := t.grant(l.Peer); err != nil {
+	for _, r := range t.x.left.Results {
+		b, err := t.e.session.Get(ctx, r.Outcome)
+		if err == nil {
+			r.Value, err = job.DecodeOutcome(b.Data())
+		}
+		if err != nil {
+			t.w.node.log.Warn("what a replica came to is not here any more", "job", t.x.id, "peer", r.Peer, "error", err)
 			continue
 		}
-		r, err := run.Resume(ctx, l)
-		if err == nil {
-			return r, true
-		}
-		if ctx.Err() == nil {
-			t.x.event(api.Event{Kind: api.EventLost, Peer: string(l.Peer), Text: "is not found again where it ran: " + err.Error()})
-		}
+		l.Results = append(l.Results, r)
 	}
-	return request.Result{}, false
+	return l
 }
 
 // explain turns the end of a Placement into an *api.Error, and leaves a writer's alone.
@@ -510,6 +510,12 @@ func (t *errand) explain(ctx context.Context, err error) error {
 	}
 	switch f.Code {
 	case scheduler.CodeNoPeer, scheduler.CodeExhausted:
+		if who := t.w.unreached(); who != "" && (f.Code == scheduler.CodeNoPeer || t.w.cfg.NoListen) {
+			return &api.Error{
+				Code: api.CodeNobody, Message: f.Why + "; not reached: " + who,
+				Hint: "see whether `liftoff serve` runs there and its port can be reached",
+			}
+		}
 		return &api.Error{Code: api.CodeNobody, Message: f.Why, Hint: f.Hint}
 	case scheduler.CodeCancelled:
 		return apiError(ctx, context.Cause(ctx))

@@ -279,6 +279,76 @@ func TestRequesterRestarts(t *testing.T) {
 	}
 }
 
+// A requester that comes back finds each of its replicas: what one had come to is kept,
+// even through a collection, and those that ran on are not begun again.
+func TestReplicasSurviveRestart(t *testing.T) {
+	g, w := newGate(), &where{}
+	quick := func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
+		fmt.Fprintln(env.Stdout, "begun")
+		fmt.Fprintln(env.Stderr, "to stderr")
+		fmt.Fprintln(env.Stdout, "ended")
+		return result(ctx, t, env, "gate "+strings.Join(t.Args, " "))
+	}
+	f := fleet(t, 4, func(i int, c *node.Config) {
+		run := g.run
+		if i == 1 {
+			run = quick
+		}
+		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), run)}}
+		c.Network.Market.Silence = 10 * time.Second
+		c.Network.Placement.Lease = 30 * time.Second
+	})
+	mod := put(t, f[0].Session, "module")
+	j, err := f[0].Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork, Replicas: 3})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.begun
+	<-g.begun
+	eventually(t, "the result of one is pinned", func() bool {
+		p, err := f[0].Pins.FindPin(t.Context(), "job:"+j.ID)
+		return err == nil && len(p.Roots) > 3
+	})
+	f[0].leave()
+	between := join(t, f[0].dir)
+	if _, err := between.Upkeep.Collect(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	between.Abort()
+	again := &member{staying: stay(t, f[0].cfg), cfg: f[0].cfg}
+	connectAll(t, append([]*member{again}, f[1:]...))
+	eventually(t, "both are found again", func() bool {
+		found, err := again.Jobs.Find(t.Context(), j.ID)
+		return err == nil && strings.Count(texts(found.Events), "found again where it ran") == 2
+	})
+	var out strings.Builder
+	logs := make(chan error, 1)
+	go func() { logs <- again.Jobs.Logs(t.Context(), j.ID, api.Watch{Stdout: &out}) }()
+	close(g.open)
+	done, events := waitFor(t, again.Session, j.ID)
+	if err := <-logs; err != nil || out.String() != "begun\nended\n" {
+		t.Errorf("its log is %q, %v", &out, err)
+	}
+	if done.State != api.JobDone || len(done.Replicas) != 3 {
+		t.Fatalf("%+v\n%s", done, texts(events))
+	}
+	for _, n := range []string{"1", "2", "3"} {
+		if w.ran[n] != 1 {
+			t.Errorf("it ran at %v\n%s", w.ran, texts(events))
+		}
+	}
+	peers := map[string]bool{}
+	for _, r := range done.Replicas {
+		peers[r.Peer] = true
+		if r.Outcome != done.Outcome || receipt(t, again, r.Receipt).Issuer != job.DID(r.Peer) {
+			t.Errorf("%+v", r)
+		}
+	}
+	if len(peers) != 3 {
+		t.Errorf("they ran at %v", peers)
+	}
+}
+
 // Replicas run at distinct peers and are compared.
 func TestReplicas(t *testing.T) {
 	f := fleet(t, 4, func(i int, c *node.Config) {
@@ -383,7 +453,7 @@ func TestVisit(t *testing.T) {
 	mod := put(t, s, "module")
 	j, events, _, err := visitor.run(t, api.Request{Task: task(mod, "read", in)})
 	if err != nil || j.State != api.JobDone || j.Where != f[1].did {
-		t.Errorf("%+v, %v\n%s", j, err, texts(events))
+		t.Errorf("it ran at %s, %v\n%s\n%+v", j.Where, err, texts(events), j.Placement)
 	}
 	j, events, _, err = visitor.run(t, api.Request{Task: task(mod, "hello")})
 	if err != nil || j.Remote || kinds(events) != "submitted started done" {
@@ -394,6 +464,43 @@ func TestVisit(t *testing.T) {
 		t.Error("an input that nobody has")
 	} else {
 		contains(t, err.Error(), nowhere.String())
+	}
+}
+
+// When nobody of the fence can be reached, such a process does not wait for long, and says
+// whom it has tried.
+func TestVisitInVain(t *testing.T) {
+	f := fleet(t, 7, nil) // more than are dialed at once
+	in := addFile(t, f[1], 1<<20)
+	var gone []string
+	for _, m := range f {
+		m.leave()
+		gone = append(gone, scheduler.Short(job.DID(m.did)))
+	}
+	s, err := node.Join(t.Context(), config(f[0].dir))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Abort()
+	visitor := &member{staying: &staying{Session: s}}
+	mod := put(t, s, "module")
+	for _, r := range []api.Request{{Task: task(mod, "read", in)}, {Task: task(mod, "hello"), Where: api.WhereNetwork}} {
+		began := time.Now()
+		_, events, _, err := visitor.run(t, r)
+		if codeOf(err) != api.CodeNobody {
+			t.Fatalf("%v\n%s", err, texts(events))
+		}
+		if d := time.Since(began); d > 4*time.Second { // every one refuses at once
+			t.Errorf("it took %v", d)
+		}
+		contains(t, err.Error(), "not reached: ", "/ip4/127.0.0.1/tcp/", "it answers at none of its addresses", " and 2 more")
+		named := 0
+		for _, name := range gone[1:] {
+			named += strings.Count(err.Error(), name)
+		}
+		if named != 4 || !strings.Contains(texts(events), "nobody of its fence was reached") {
+			t.Errorf("%v\n%s", err, texts(events))
+		}
 	}
 }
 

@@ -60,8 +60,8 @@ type Node struct {
 	network  *NetworkConfig          // nil: Serve makes it no peer
 	net      atomic.Pointer[network] // nil: it is none now
 
-	entered atomic.Bool             // Serve was called and has not returned
-	serving atomic.Pointer[service] // nil: the process ends with its clients
+	stays   atomic.Bool             // Serve is under way
+	serving atomic.Pointer[service] // nil: it takes no jobs that outlive their clients
 
 	lazy struct {
 		sync.Mutex

@@ -35,7 +35,7 @@ type running struct {
 
 	mu      sync.Mutex
 	cancel  context.CancelCauseFunc // nil: it is not carried yet
-	leases  []request.Lease         // the peers that are at it
+	left    request.Left            // what another process needs to go on with it
 	stopped error                   // why it shall end, before it was carried
 	job     api.Job                 // as others see it
 	changed chan struct{}           // closed, and replaced, at an event; nil: nobody waits

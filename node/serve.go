@@ -31,16 +31,20 @@ type service struct {
 // that it has started have ended. Submitted jobs that have not ended by then are taken
 // up by the next Serve over the repo; other peers' jobs are handed back.
 func (n *Node) Serve(ctx context.Context) error {
-	if !n.entered.CompareAndSwap(false, true) {
-		return errors.New("serve: it serves already")
-	}
-	defer n.entered.Store(false)
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
-	s := &service{life: life}
+	if !n.stays.CompareAndSwap(false, true) {
+		return errors.New("serve: it serves already")
+	}
+	defer n.stays.Store(false)
+	// Before anything that takes long: who looks at them shall see that they run.
+	taken, err := n.takeUp(ctx)
+	if err != nil {
+		return fmt.Errorf("serve: %w", err)
+	}
+	defer func() { n.drop(taken) }()
 	var w *network
 	if n.network != nil {
-		var err error
 		if w, err = openNetwork(ctx, n, *n.network); err != nil {
 			return fmt.Errorf("serve: %w", err)
 		}
@@ -50,6 +54,7 @@ func (n *Node) Serve(ctx context.Context) error {
 		n.net.Store(w)
 		defer n.net.Store(nil)
 	}
+	s := &service{life: life}
 	n.serving.Store(s)
 	defer n.serving.Store(nil)
 
@@ -63,10 +68,8 @@ func (n *Node) Serve(ctx context.Context) error {
 		g.Go(func() error { return w.keepConnected(loops) })
 		g.Go(func() error { return w.quota.keep(loops) })
 	}
-	if err := n.resume(ctx, s); err != nil && ctx.Err() == nil {
-		stop()
-		return errors.Join(fmt.Errorf("serve: %w", err), g.Wait(), closeNetwork(w))
-	}
+	n.resume(s, taken)
+	taken = nil
 	if n.ready != nil {
 		n.ready()
 	}

@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/ipfs/go-cid"
+
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -23,16 +25,16 @@ const maxSubmitted = 10_000
 
 // submission is the record of a submitted job that has not ended.
 type submission struct {
-	Task    []byte          `json:"task"` // its bytes
-	Request api.Request     `json:"request"`
-	Created time.Time       `json:"created"`
-	Expires time.Time       `json:"expires,omitzero"`
-	Leases  []request.Lease `json:"leases,omitempty"` // the peers that are at it
+	Task    []byte      `json:"task"` // its bytes
+	Request api.Request `json:"request"`
+	Created time.Time   `json:"created"`
+	Expires time.Time   `json:"expires,omitzero"`
+	request.Left
 }
 
 // submission returns x's record as it is now. x.mu is held.
 func (x *running) submission() (store.Record, error) {
-	s := submission{Task: x.task.Data(), Request: x.request, Created: x.job.Created, Expires: x.expires, Leases: x.leases}
+	s := submission{Task: x.task.Data(), Request: x.request, Created: x.job.Created, Expires: x.expires, Left: x.left}
 	s.Request.Task = job.Task{}
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -90,31 +92,44 @@ func (n *Node) admit(ctx context.Context, s *service, x *running) error {
 // keepSubmitted writes down a submitted job, and pins all that it needs under the name
 // under which its result will be kept.
 func (n *Node) keepSubmitted(ctx context.Context, x *running) error {
-	p := store.Pin{Name: jobPin(x.id), Created: x.job.Created}
-	for _, c := range protected(x.request) {
-		p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
-	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	r, err := x.submission()
 	if err != nil {
 		return err
 	}
-	return n.history.write(ctx, x, store.Batch{Pins: []store.Pin{p}, Records: []store.Record{r}})
+	return n.history.write(ctx, x, store.Batch{Pins: []store.Pin{x.pin()}, Records: []store.Record{r}})
+}
+
+// pin keeps all that a submitted job needs, and what replicas of it that have ended came
+// to. x.mu is held.
+func (x *running) pin() store.Pin {
+	p := store.Pin{Name: jobPin(x.id), Created: x.job.Created}
+	keep := func(isRecursive bool, roots ...cid.Cid) {
+		for _, c := range roots {
+			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: isRecursive})
+		}
+	}
+	keep(true, protected(x.request)...)
+	for _, r := range x.left.Results {
+		keep(false, r.Outcome, r.Receipt)
+		keep(true, outputs(r.Value)...)
+	}
+	return p
 }
 
 // jobPin is the name of the pin under which a job keeps what belongs to it.
 func jobPin(id string) string { return "job:" + id }
 
-// resume goes on with the submitted jobs of a process that has ended.
-func (n *Node) resume(ctx context.Context, s *service) error {
-	var all []*running
+// takeUp makes the submitted jobs of a process that has ended this one's: from here on
+// they run, for all who look. The caller gives them to resume, or drops them.
+func (n *Node) takeUp(ctx context.Context) (all []*running, err error) {
 	type entry struct {
 		id string
 		b  []byte
 	}
 	var entries []entry
-	err := n.store.Records(ctx, submissionPrefix, func(name string, value func() ([]byte, error)) error {
+	err = n.store.Records(ctx, submissionPrefix, func(name string, value func() ([]byte, error)) error {
 		b, err := value()
 		if b != nil {
 			entries = append(entries, entry{name[len(submissionPrefix):], b})
@@ -122,7 +137,7 @@ func (n *Node) resume(ctx context.Context, s *service) error {
 		return err
 	})
 	if err != nil {
-		return fmt.Errorf("read submitted jobs: %w", err)
+		return nil, fmt.Errorf("read submitted jobs: %w", err)
 	}
 	for _, e := range entries {
 		x, err := n.revive(ctx, e.id, e.b)
@@ -132,14 +147,25 @@ func (n *Node) resume(ctx context.Context, s *service) error {
 		}
 		all = append(all, x)
 	}
-	for _, x := range all {
+	return all, nil
+}
+
+// resume goes on with what takeUp returned.
+func (n *Node) resume(s *service, all []*running) {
+	for i, x := range all {
 		x.event(api.Event{Kind: api.EventNote, Text: "taken up again: the process that had it ended"})
 		if !s.begin(func(life context.Context) { n.carry(life, x) }) { //nolint:errcheck // it is in the record
-			n.history.end(x.id)
-			x.session.End()
+			n.drop(all[i : i+1])
 		}
 	}
-	return nil
+}
+
+// drop leaves jobs that were taken up and not begun to the next process.
+func (n *Node) drop(all []*running) {
+	for _, x := range all {
+		n.history.end(x.id)
+		x.session.End()
+	}
 }
 
 // revive makes the job that a record is about.
@@ -163,7 +189,7 @@ func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error
 	}
 	x := &running{
 		id: id, request: s.Request, self: self, session: n.store.Begin(), submitted: true, expires: s.Expires,
-		clock: n.clock, spool: n.newSpool(s.Request), job: j, leases: s.Leases,
+		clock: n.clock, spool: n.newSpool(s.Request), job: j, left: s.Left,
 	}
 	if x.task, err = check(s.Request); err == nil {
 		x.job.Task = x.task.CID()
@@ -182,11 +208,12 @@ func (n *Node) newSpool(r api.Request) *spool.Spool {
 	return &spool.Spool{Create: n.unnamed, Max: maxLog(r.Limits)}
 }
 
-// noteLeases writes down which peers are at a submitted job.
-func (n *Node) noteLeases(x *running, leases []request.Lease) error {
+// noteLeft writes down what another process would need to go on with a submitted job.
+func (n *Node) noteLeft(x *running, l request.Left) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.leases = leases
+	hasMore := len(l.Results) > len(x.left.Results)
+	x.left = l
 	if !x.submitted || x.over {
 		return nil
 	}
@@ -194,5 +221,9 @@ func (n *Node) noteLeases(x *running, leases []request.Lease) error {
 	if err != nil {
 		return err
 	}
-	return n.history.write(context.Background(), x, store.Batch{Records: []store.Record{r}})
+	b := store.Batch{Records: []store.Record{r}}
+	if hasMore {
+		b.Pins = []store.Pin{x.pin()}
+	}
+	return n.history.write(context.Background(), x, b)
 }

@@ -3,9 +3,15 @@ package node
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/node/request"
+	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
 // visitTime is how long a peer for the time of one job waits until it is connected.
@@ -50,6 +56,9 @@ func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) 
 	}
 	x.event(api.Event{Kind: api.EventNote, Text: "joins its fence for this job: " + why})
 	w.awaitPeers(ctx, visitTime)
+	if who := w.unreached(); who != "" {
+		x.event(api.Event{Kind: api.EventNote, Text: "nobody of its fence was reached: " + who})
+	}
 	return w, leave, nil
 }
 
@@ -71,23 +80,24 @@ func (n *Node) lacks(ctx context.Context, x *running) (bool, error) {
 }
 
 // awaitMembers waits until a peer is connected if there are others in the fence: one that
-// has just been started is about to reach them.
+// has just been started is about to reach them. A visit has waited already.
 func (w *network) awaitMembers(ctx context.Context) {
+	if w.cfg.NoListen {
+		return
+	}
 	if members := w.peer.Fence().Members(w.node.clock()); len(members) > 1 || len(w.cfg.Connect) > 0 {
 		w.awaitPeers(ctx, visitTime)
 	}
 }
 
-// awaitPeers waits until a peer is connected, or for some time.
+// awaitPeers waits until a peer is connected, or for some time. Who is not dialed himself
+// can stop as soon as nobody is left to dial.
 func (w *network) awaitPeers(ctx context.Context, most time.Duration) {
 	ctx, cancel := context.WithTimeoutCause(ctx, most, errors.New("nobody was reached"))
 	defer cancel()
-	if w.anyPeer() {
-		return
-	}
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
-	for !w.anyPeer() {
+	for !w.anyPeer() && !(w.cfg.NoListen && w.triedAll()) {
 		select {
 		case <-ctx.Done():
 			return
@@ -96,13 +106,52 @@ func (w *network) awaitPeers(ctx context.Context, most time.Duration) {
 	}
 }
 
+// triedAll reports whether every member whose address is known was dialed in vain.
+func (w *network) triedAll() bool {
+	return !slices.ContainsFunc(w.peer.Peers(), func(p host.PeerInfo) bool { return p.Connected || p.Unreached == nil && len(p.Addrs) > 0 })
+}
+
+// Bounds of the list of peers that were not reached.
+const (
+	maxUnreached      = 4
+	maxUnreachedAddrs = 2 // of each
+)
+
+// unreached says, when nobody is connected, which members were dialed and why in vain; ""
+// when somebody is, or there is nobody to dial.
+func (w *network) unreached() string {
+	var all []string
+	for _, p := range w.peer.Peers() {
+		switch {
+		case p.Connected:
+			return ""
+		case p.Relation != host.Member || len(p.Addrs) == 0:
+			continue
+		}
+		why := "it does not answer"
+		if p.Unreached != nil {
+			why = request.Reason(p.Unreached)
+		}
+		all = append(all, fmt.Sprintf("%s (%s: %s)", scheduler.Short(p.DID), listed(p.Addrs, maxUnreachedAddrs), why))
+	}
+	return listed(all, maxUnreached)
+}
+
+// listed joins at most n of all, and counts the rest.
+func listed(all []string, n int) string {
+	if len(all) <= n {
+		return strings.Join(all, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(all[:n], ", "), len(all)-n)
+}
+
 // anyPeer reports whether somebody is connected and was admitted.
 func (w *network) anyPeer() bool {
 	if len(w.peer.Libp2p().Network().Peers()) == 0 {
 		return false
 	}
 	for _, p := range w.peer.Peers() {
-		if p.Connected {
+		if p.Connected && !p.LastSeen.IsZero() { // it has greeted
 			return true
 		}
 	}

@@ -19,6 +19,7 @@ type (
 		Self     job.Bid
 		Capacity *job.Capacity // this node's own, for preferred labels; may be nil
 		Peers    []Candidate
+		Left     []Left // by an earlier Placement of this job: it is taken up
 	}
 
 	// Candidates brings peers that were not known, or not known to hold anything, at

@@ -107,8 +107,7 @@ func (p *Placement) take(ev Event, now time.Time) {
 	}
 }
 
-// start scores this node first: nothing missing and a free slot means that the job
-// runs here and nothing is sent.
+// start scores this node first, and takes up what was left.
 func (p *Placement) start(ev Start, now time.Time) {
 	p.peers = make(map[job.DID]*peer, len(ev.Peers)+2)
 	p.order = make([]*peer, 0, len(ev.Peers)+2)
@@ -132,9 +131,17 @@ func (p *Placement) start(ev Start, now time.Time) {
 		p.fail(CodeNoPeer, "replicas need as many peers, and only one is allowed", "leave out --where or --replicas", now)
 		return
 	}
-	if p.self.state == peerBid && perfect(ev.Self) && (len(p.req.Job.Prefer) == 0 || met(p.req.Job, ev.Capacity) == 1) {
-		p.award(&p.slots[0], p.self, now)
+	p.takeUp(ev.Left, now)
+}
+
+// stay runs the job here if that is sure to be best: nothing is missing, a slot is free,
+// and nobody has more of the preferred labels.
+func (p *Placement) stay(now time.Time) {
+	if p.self.state != peerBid || !perfect(p.self.bid) || len(p.req.Job.Prefer) > 0 && met(p.req.Job, p.self.capacity) < 1 {
+		return
 	}
+	i := slices.IndexFunc(p.slots, func(s slot) bool { return s.state == slotEmpty })
+	p.award(&p.slots[i], p.self, now)
 }
 
 // advance does what time and the last event have made due.
@@ -145,6 +152,9 @@ func (p *Placement) advance(now time.Time) {
 	p.watch(now)
 	p.closeStale(now)
 	p.closeWindow(now)
+	if p.round < 0 && p.empty() > 0 {
+		p.stay(now)
+	}
 	if p.round < 0 && p.empty() > 0 {
 		p.ask(now)
 	}
@@ -227,7 +237,7 @@ func (p *Placement) finish() {
 	for _, s := range p.slots {
 		f.Winners = append(f.Winners, s.result)
 		f.Disagree = f.Disagree || s.result.Outcome != p.slots[0].result.Outcome
-		if s.peer != p.self {
+		if s.peer != p.self && s.lease != (Lease{}) { // else its result was here before
 			p.do(Close{Peer: s.peer.did, Lease: s.lease, Why: CloseOK})
 			s.peer.open = false
 		}

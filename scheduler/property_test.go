@@ -167,6 +167,38 @@ func drawCandidates(t *rapid.T, from, most int) (cs []Candidate) {
 	return cs
 }
 
+// drawLeft makes up what an earlier Placement has left.
+func drawLeft(t *rapid.T) (all []Left) {
+	for i := range max(0, rapid.IntRange(-3, 4).Draw(t, "left")) {
+		l := Left{Peer: job.DID(rapid.SampledFrom([]string{"self", "p1", "p2", "p3", "q"}).Draw(t, "by"))}
+		if rapid.Bool().Draw(t, "ended") {
+			l.Result = Result{Peer: l.Peer, Outcome: named("x")}
+		} else {
+			l.Lease = Lease{byte(i + 1)}
+		}
+		all = append(all, l)
+	}
+	return all
+}
+
+// takesUp takes note of what the Placement has to take up: as much as there are
+// replicas, of each peer once, and no run of this node.
+func (w *witness) takesUp(all []Left) {
+	seen := map[job.DID]bool{}
+	for _, l := range all {
+		if seen[l.Peer] || len(seen) == w.replicas || l.Peer == "self" && !l.Result.Outcome.Defined() {
+			continue
+		}
+		seen[l.Peer], w.known[l.Peer] = true, l.Peer != "self"
+		w.awards++
+		if l.Result.Outcome.Defined() {
+			w.results[l.Peer] = l.Result.Outcome
+		} else {
+			w.living[l.Lease], w.accepted[l.Lease] = l.Peer, true
+		}
+	}
+}
+
 // TestPlacementKeepsItsWord lets peers say anything at any time.
 func TestPlacementKeepsItsWord(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -186,7 +218,11 @@ func TestPlacementKeepsItsWord(t *testing.T) {
 		for _, c := range known {
 			w.known[c.Peer] = true
 		}
-		w.step(Start{Self: drawBid(t), Peers: known})
+		left := drawLeft(t)
+		if replicas == 1 || where == Anywhere || where == OnNetwork { // else it fails at once
+			w.takesUp(left)
+		}
+		w.step(Start{Self: drawBid(t), Peers: known, Left: left})
 		for range rapid.IntRange(0, 60).Draw(t, "events") {
 			w.random()
 		}

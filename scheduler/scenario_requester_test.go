@@ -16,6 +16,7 @@ type requester struct {
 	now    time.Time
 	wake   time.Time
 	next   []Candidate
+	left   []Left
 	leases map[job.DID]Lease // of the newest award
 	before map[job.DID]Lease // and of the one before
 	factor map[job.DID]float64
@@ -64,7 +65,9 @@ func (r *requester) play(c command) error {
 		r.self = cc.Capacity
 	case "start":
 		b := c.bid()
-		r.step(c, Start{Self: b, Capacity: r.self, Peers: r.take()})
+		r.step(c, Start{Self: b, Capacity: r.self, Peers: r.take(), Left: r.left})
+	case "left":
+		r.left = append(r.left, r.leftBy(c, d))
 	case "meet":
 		r.step(c, Candidates{r.take()})
 	case "bid":
@@ -98,6 +101,20 @@ func (r *requester) play(c command) error {
 func (r *requester) take() (cs []Candidate) {
 	cs, r.next = r.next, nil
 	return cs
+}
+
+// leftBy is what a peer has left of the job: a run, or an outcome.
+func (r *requester) leftBy(c command, d job.DID) Left {
+	if name := c.str("outcome"); name != "" {
+		o := named(name)
+		r.names[o] = name
+		return Left{Peer: d, Result: Result{Peer: d, Outcome: o}}
+	}
+	l := Lease{byte(len(r.left) + 1)}
+	if _, ok := r.leases[d]; !ok {
+		r.leases[d] = l
+	}
+	return Left{Peer: d, Lease: l}
 }
 
 func (r *requester) candidate(c command) Candidate {

@@ -19,6 +19,7 @@ type slot struct {
 	attachAt time.Time // when to try again to attach; zero: nothing is broken
 	trying   bool      // an Attach is under way
 	accepted time.Time
+	left     bool // by an earlier Placement: nothing is known of a bid
 	result   Result
 }
 
@@ -193,7 +194,7 @@ func (p *Placement) beat(ev Beat, now time.Time) {
 // taken away for being slow, since how slow it should be is a guess.
 func (p *Placement) punctual(s *slot, phase string, now time.Time) {
 	said, waited := millis(s.peer.bid.Queue), now.Sub(s.accepted)
-	if phase != PhaseQueue || waited <= maxFactor*said+time.Second {
+	if s.left || phase != PhaseQueue || waited <= maxFactor*said+time.Second {
 		return
 	}
 	p.do(Calibrate{Peer: s.peer.did, Claimed: said, Actual: waited})
@@ -205,15 +206,8 @@ func (p *Placement) done(ev Done, now time.Time) {
 	if s == nil || s.state != slotRunning || !ev.Outcome.Defined() {
 		return
 	}
-	s.result = Result{Peer: ev.Peer, Outcome: ev.Outcome, Receipt: ev.Receipt}
-	a := &p.rec.Awards[s.award]
-	r := s.result
-	a.State, a.Why, a.Took, a.Result = AwardDone, "", now.Sub(s.at).Milliseconds(), &r
-	s.state = slotDone
-	s.deadline, s.end, s.attachAt = time.Time{}, time.Time{}, time.Time{}
-	s.peer.why = "it ran the job"
-	s.peer.rec = p.line(s.peer)
-	if s.peer == p.self {
+	p.keepResult(s, Result{Peer: ev.Peer, Outcome: ev.Outcome, Receipt: ev.Receipt}, now)
+	if s.peer == p.self || s.left {
 		return
 	}
 	// That an answer from memory was quick is no merit of the claim; if it was slow, the
@@ -271,13 +265,22 @@ func (p *Placement) watch(now time.Time) {
 		case due(s.deadline) && s.state == slotAwarded:
 			p.forsake(s, "it did not answer the award within "+round(p.cfg.Reply), now)
 		case due(s.deadline):
-			p.forsake(s, silence(p.cfg.Silence, p.rec.Awards[s.award].Why), now)
+			p.forsake(s, silence(p.silent(s), p.rec.Awards[s.award].Why), now)
 		case due(s.end):
 			p.forsake(s, "it took much longer than the job's timeout", now)
 		case due(s.attachAt):
 			p.attach(s)
 		}
 	}
+}
+
+// silent is how long nothing was heard of the runner of s, whose deadline has passed. One
+// that was left has more time until it is found.
+func (p *Placement) silent(s *slot) time.Duration {
+	if s.left && s.deadline.Equal(s.accepted.Add(searchTime)) {
+		return searchTime
+	}
+	return p.cfg.Silence
 }
 
 // silence says how a runner was lost; broke is why its stream ended, if it has.

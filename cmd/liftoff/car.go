@@ -144,7 +144,7 @@ func (p *process) carImport(c *cli.Context, s *node.Session) error {
 	if len(args) == 1 {
 		name = args[0]
 	}
-	roots, err := p.importCAR(c.Context, s, name, c.Bool("partial"))
+	roots, err := p.importCAR(c.Context, s.Blocks, name, c.Bool("partial"))
 	if err != nil {
 		return err
 	}
@@ -190,7 +190,7 @@ func pinRoots(ctx context.Context, s *node.Session, name string, roots []cid.Cid
 
 // importCAR puts the blocks of the CAR file name ("-" is stdin) and returns its roots,
 // which, unless partial, lead to no block that is not here.
-func (p *process) importCAR(ctx context.Context, s *node.Session, name string, partial bool) ([]cid.Cid, error) {
+func (p *process) importCAR(ctx context.Context, blocks dag.Blocks, name string, partial bool) ([]cid.Cid, error) {
 	file, err := p.open(ctx, name)
 	if err != nil {
 		return nil, err
@@ -198,7 +198,7 @@ func (p *process) importCAR(ctx context.Context, s *node.Session, name string, p
 	defer file.Close()
 	bar := p.progress("import")
 	defer bar.Close()
-	roots, err := dag.ImportCAR(ctx, bar.reader(file), s.Blocks)
+	roots, err := dag.ImportCAR(ctx, bar.reader(file), blocks)
 	if err != nil {
 		return nil, fmt.Errorf("import %s: %w", quote(name), err)
 	}
@@ -209,7 +209,7 @@ func (p *process) importCAR(ctx context.Context, s *node.Session, name string, p
 		if partial {
 			break
 		}
-		if err := whole(ctx, s.Blocks, root); err != nil {
+		if err := whole(ctx, blocks, root); err != nil {
 			err = fmt.Errorf("import %s: the CAR is cut off, or was never whole: %w", quote(name), err)
 			return nil, hinted(err, "liftoff car import --partial %s, to have what there is", quote(name))
 		}

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"slices"
 	"time"
 
 	"github.com/urfave/cli/v2"
@@ -143,13 +144,21 @@ func fenceRevokeCommand(p *process) *cli.Command {
 		ArgsUsage: "DID…",
 		Description: `Signs that these keys are members no more and tells all members, who cut their
 connections. It cannot be taken back; a new invitation can follow. Only an admin can. The
-token that a member has joined by lets nobody in any more.`,
+token that a member has joined by lets nobody in any more. A key that is not known as a
+member is revoked, too, with a warning: another admin may have let it in.`,
 		Before:             takes("a did:key", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff fence revoke did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			members, err := s.Fence.Members(c.Context)
+			if err != nil {
+				return err
+			}
 			for _, did := range c.Args().Slice() {
 				if err := checkDID(did); err != nil {
 					return err
+				}
+				if !slices.ContainsFunc(members, func(m api.Member) bool { return m.DID == did }) {
+					p.warn("%s is not known as a member here: revoked all the same, should another admin have let it in", did)
 				}
 				if err := s.Fence.Revoke(c.Context, did); err != nil {
 					return err

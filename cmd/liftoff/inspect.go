@@ -40,6 +40,10 @@ export    _start () -> ()
 export    memory memory`),
 		Action: func(c *cli.Context) error {
 			ref := c.Args().First()
+			if _, _, ok := foreign(ref); ok {
+				name, _, _ := strings.Cut(ref, "://")
+				return hinted(usagef("%s is for the plugin %s: only WebAssembly modules are looked into", quote(ref), name), "liftoff run --dry-run %s, to see its task", quote(ref))
+			}
 			if info, err := os.Stat(ref); err == nil && info.Mode().IsRegular() && !isCAR(ref) {
 				code, err := moduleFile(ref, info)
 				if err != nil {
@@ -77,7 +81,7 @@ func moduleFile(path string, info fs.FileInfo) ([]byte, error) {
 
 // moduleNamed reads a module from the repo.
 func (p *process) moduleNamed(ctx context.Context, s *node.Session, ref string) ([]byte, error) {
-	b := taskBuilder{p: p, session: s}
+	b := p.taskBuilder(s)
 	mod, err := b.content(ctx, ref)
 	if err != nil {
 		return nil, err

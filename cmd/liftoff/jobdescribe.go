@@ -92,7 +92,7 @@ func describeJob(out lines, j api.Job) {
 	if j.Cached {
 		row("cached", "the outcome was known: nothing ran")
 	}
-	if !j.Remote {
+	if !j.Remote && j.Result != nil {
 		row("read", "%s (%s)", count(j.Read.Blocks, "block"), size(j.Read.Bytes))
 	}
 	row("created", "%s", j.Created.UTC().Format(time.RFC3339))
@@ -151,7 +151,11 @@ func describePlacement(row func(key, format string, a ...any), p api.Placement) 
 		row("skipped", "%s: %s", count(s.Count, "peer"), clean(s.Why))
 	}
 	for _, a := range p.Awards {
-		row("award", "%s: %s %s", a.Peer, clean(a.State), clean(a.Why))
+		why := ""
+		if a.Why != "" {
+			why = ": " + clean(a.Why)
+		}
+		row("award", "%s: %s%s", a.Peer, clean(a.State), why)
 	}
 	if p.Ended != "" {
 		row("placed", "%s", clean(p.Ended))

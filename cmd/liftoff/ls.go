@@ -21,7 +21,8 @@ func lsCommand(p *process) *cli.Command {
 		ArgsUsage: "CID[/PATH]",
 		Description: `Prints a line for each entry: its CID, the size of a file in bytes ("-" for everything
 else, "?" for what is not here) and its name, which ends in "/" for a directory and in
-"@" for a symlink. A name that does not print, or begins with a quote, is quoted as a Go
+"@" for a symlink. An entry that is malformed, or cannot be read, has a "?", too; a line on
+stderr says why, and the exit code is 125 in the end. A name that does not print, or begins with a quote, is quoted as a Go
 string; --json has it as it is. A large directory is listed in the order of its hashes.
 
 ` + refHelp,
@@ -38,7 +39,7 @@ bafybeic… - src/`),
 type listed struct {
 	Name   string `json:"name"`
 	CID    string `json:"cid"`
-	Kind   string `json:"kind"` // "missing" for what is not here
+	Kind   string `json:"kind"` // "missing" for what is not here, "malformed" for what is no such thing
 	Size   *int64 `json:"size,omitempty"`
 	Target string `json:"target,omitempty"`
 }
@@ -50,10 +51,16 @@ func (p *process) ls(c *cli.Context, s *node.Session) error {
 		return err
 	}
 	out := p.lines(c.Bool("json"))
+	broken := 0
 	show := func(e dag.DirEntry) error {
 		l, err := list(c.Context, s.Blocks, e)
-		if err != nil {
+		if err != nil && c.Context.Err() != nil {
 			return err
+		}
+		if err != nil {
+			broken++
+			l.Kind, l.Size, l.Target = "malformed", nil, ""
+			p.say("liftoff: error: %s: %s", quote(e.Name), err)
 		}
 		return out.listed(l)
 	}
@@ -67,8 +74,11 @@ func (p *process) ls(c *cli.Context, s *node.Session) error {
 		if err != nil {
 			return err
 		}
-		err = d.Each(c.Context, show)
-		return errors.Join(err, out.Flush())
+		err = errors.Join(d.Each(c.Context, show), out.Flush())
+		if err == nil && broken > 0 {
+			return exited(exitFault)
+		}
+		return err
 	case "file", "symlink":
 		if err := show(dag.DirEntry{Name: path.Base(args[0]), CID: root}); err != nil {
 			return err
@@ -102,7 +112,7 @@ func (l lines) listed(e listed) error {
 		mark = "/"
 	case e.Kind == "symlink":
 		mark = "@"
-	case e.Kind == "missing":
+	case e.Kind == "missing", e.Kind == "malformed":
 		size = "?"
 	}
 	return l.put(nil, "%s %s %s%s", e.CID, size, quote(e.Name), mark)

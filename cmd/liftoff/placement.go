@@ -15,7 +15,7 @@ import (
 
 // placementFlags say where a job runs. They are those of run and job rerun.
 var placementFlags = []cli.Flag{
-	&cli.StringFlag{Name: "where", Usage: "run it `WHERE`: local, network, or the DID or peer id of one peer; where it is done first when left out"},
+	&cli.StringFlag{Name: "where", Usage: "run it at `PLACE`: local (this node), network (any other), or a DID or peer id of liftoff peers; at the best when left out"},
 	&cli.StringSliceFlag{Name: "need", Usage: "run it at a peer with the label `NAME=VALUE` alone; may be repeated"},
 	&cli.StringSliceFlag{Name: "prefer", Usage: "of peers that are equally good, take one with the label `NAME=VALUE`; may be repeated"},
 	&cli.StringFlag{Name: "replicas", Usage: "run it at `N` peers and compare the outcomes: exit code 123 when they differ"},

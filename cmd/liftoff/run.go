@@ -37,7 +37,7 @@ var runFlags = append([]cli.Flag{
 	&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the task from `FILE`, or from stdin for -"},
 	&cli.StringFlag{Name: "each", Usage: "run once for each entry of the directory input `NAME`, and print a table"},
 	&cli.UintFlag{Name: "parallel", Usage: "with --each, `N` runs at once; one for each processor and each slot of a peer when left out"},
-	&cli.BoolFlag{Name: "dry-run", Usage: "print the task and its CID, and run nothing"},
+	&cli.BoolFlag{Name: "dry-run", Usage: "print the task and its CID; run nothing, and add nothing to the repo"},
 	&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the outcome's CID alone, not the guest's stdout"},
 	&cli.BoolFlag{Name: "json", Usage: "print one object about the run, not the guest's stdout"},
 }, placementFlags...)
@@ -184,7 +184,10 @@ func (p *process) prepareRun(c *cli.Context, s *node.Session, spec runSpec) (pre
 	if names := spec.secretive(); len(names) > 0 {
 		p.warn("the environment is part of the task, and whoever sees the task can read %s", strings.Join(names, ", "))
 	}
-	b := taskBuilder{p: p, session: s}
+	b := p.taskBuilder(s)
+	if c.Bool("dry-run") {
+		b = p.dryTaskBuilder(s)
+	}
 	if r.request.Task, err = b.build(c.Context, spec); err != nil {
 		return r, err
 	}

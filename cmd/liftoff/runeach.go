@@ -166,13 +166,14 @@ func (e each) print(r row) error {
 			Entry string `json:"entry"`
 			report
 		}{Entry: r.entry}
-		if r.err != nil {
-			line.State, line.Error = api.JobFailed, api.AsError(r.err)
-		} else {
+		if r.job.ID != "" {
 			var err error
 			if line.report, err = reportOf(r.job); err != nil {
 				return err
 			}
+		}
+		if r.err != nil {
+			line.State, line.Error = api.JobFailed, api.AsError(r.err)
 		}
 		return json.NewEncoder(out).Encode(line)
 	case r.err != nil:
@@ -182,6 +183,9 @@ func (e each) print(r row) error {
 	case e.r.quiet:
 		_, err := fmt.Fprintln(out, r.job.Outcome)
 		return err
+	}
+	if r.job.Result.State != job.OK {
+		e.p.say("liftoff: hint: %s: what it printed: liftoff job logs %s", quote(r.entry), r.job.ID)
 	}
 	_, err := fmt.Fprintf(out, "%s %s %s %s\n", ended(r.job), r.job.Outcome, r.job.Result.Root, quote(r.entry))
 	return err

@@ -18,10 +18,11 @@ import (
 // foreignRef is a module for a plugin: docker://alpine, sql://query.sql.
 var foreignRef = regexp.MustCompile(`^([a-z0-9_]{1,32})://(.*)$`)
 
-// foreign takes a module for a plugin apart. ok is false for any other.
+// foreign takes a module for a plugin apart. ok is false for any other, ipfs://CID among
+// them.
 func foreign(ref string) (abi, rest string, ok bool) {
 	m := foreignRef.FindStringSubmatch(ref)
-	if m == nil {
+	if m == nil || m[1] == "ipfs" {
 		return "", "", false
 	}
 	if m[1] == job.ABIDocker {
@@ -67,7 +68,7 @@ func (b *taskBuilder) image(ctx context.Context, ref string) (cid.Cid, error) {
 		return cid.Undef, fmt.Errorf("the plugin docker: %w", err)
 	}
 	block := dag.NewBlock(cid.DagCBOR, code)
-	if err := b.session.Blocks.Put(ctx, block); err != nil {
+	if err := b.blocks.Put(ctx, block); err != nil {
 		return cid.Undef, err
 	}
 	return b.keep(block.CID()), nil

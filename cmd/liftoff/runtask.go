@@ -27,8 +27,20 @@ import (
 type taskBuilder struct {
 	p       *process
 	session *node.Session
-	local   []cid.Cid // what was added
-	trusted bool      // the module is a file of the user's own
+	blocks  dag.Blocks // what is local is added to them
+	reading dag.Blocks // the same, and what peers have
+	local   []cid.Cid  // what was added
+	trusted bool       // the module is a file of the user's own
+}
+
+func (p *process) taskBuilder(s *node.Session) *taskBuilder {
+	return &taskBuilder{p: p, session: s, blocks: s.Blocks, reading: s.Fetching()}
+}
+
+// dryTaskBuilder makes the same Task, and adds nothing to the repo.
+func (p *process) dryTaskBuilder(s *node.Session) *taskBuilder {
+	dry := newDryBlocks(s.Fetching())
+	return &taskBuilder{p: p, session: s, blocks: dry, reading: dry}
 }
 
 func (b *taskBuilder) build(ctx context.Context, spec runSpec) (job.Task, error) {
@@ -84,7 +96,7 @@ func (b *taskBuilder) module(ctx context.Context, ref string, t *job.Task) error
 		return err
 	}
 	b.trusted = len(b.local) > 0 && !isCAR(ref) // it is the first thing that is added
-	code, err := readModule(ctx, b.session.Fetching(), ref, mod)
+	code, err := readModule(ctx, b.reading, ref, mod)
 	if err != nil {
 		return err
 	}
@@ -128,7 +140,7 @@ func (b *taskBuilder) stdin(ctx context.Context, ref string) (cid.Cid, error) {
 	if ref == "-" {
 		in := b.p.input(ctx)
 		defer in.Close()
-		entry, err := dag.AddFile(ctx, b.session.Blocks, in, dag.UnixFSv1)
+		entry, err := dag.AddFile(ctx, b.blocks, in, dag.UnixFSv1)
 		if err != nil {
 			return cid.Undef, fmt.Errorf("read stdin: %w", err)
 		}
@@ -138,7 +150,7 @@ func (b *taskBuilder) stdin(ctx context.Context, ref string) (cid.Cid, error) {
 	if err != nil {
 		return cid.Undef, err
 	}
-	kind, err := dag.Kind(ctx, b.session.Fetching(), c)
+	kind, err := dag.Kind(ctx, b.reading, c)
 	var missing *dag.NotFoundError
 	if errors.As(err, &missing) {
 		return c, nil // the run will find it, or say that it has not
@@ -172,7 +184,7 @@ func (b *taskBuilder) content(ctx context.Context, ref string) (cid.Cid, error) 
 		return cid.Undef, hinted(notFound(fmt.Errorf("%s is neither a path that exists nor a CID", quote(ref))), "ls -l %s", quote(filepath.Dir(ref)))
 	}
 	// What it names may be at peers alone: the run will find it, or say that it has not.
-	at, err := b.p.resolveIn(ctx, b.session.Fetching(), ref)
+	at, err := b.p.resolveIn(ctx, b.reading, ref)
 	if err == nil {
 		err = isBlock(at, ref)
 	}
@@ -182,7 +194,7 @@ func (b *taskBuilder) content(ctx context.Context, ref string) (cid.Cid, error) 
 // fromDisk adds a local path, or imports it if it is a CAR.
 func (b *taskBuilder) fromDisk(ctx context.Context, path string, info fs.FileInfo) (cid.Cid, error) {
 	if isCAR(path) && info.Mode().IsRegular() {
-		roots, err := b.p.importCAR(ctx, b.session, path, false)
+		roots, err := b.p.importCAR(ctx, b.blocks, path, false)
 		if err != nil {
 			return cid.Undef, err
 		}
@@ -197,7 +209,7 @@ func (b *taskBuilder) fromDisk(ctx context.Context, path string, info fs.FileInf
 	}
 	bar := b.p.progress("add")
 	defer bar.Close()
-	a := adder{p: b.p, blocks: b.session.Blocks, options: dag.TreeOptions{Profile: dag.UnixFSv1}}
+	a := adder{p: b.p, blocks: b.blocks, options: dag.TreeOptions{Profile: dag.UnixFSv1}}
 	entry, err := a.one(ctx, real, bar)
 	if err != nil {
 		return cid.Undef, err

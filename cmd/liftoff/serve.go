@@ -127,6 +127,10 @@ func networkConfig(s settings) (*node.NetworkConfig, error) {
 		Labels: labels,
 		Policy: host.Policy{AllowPeers: s["serve.allow-peer"].texts, Open: s["serve.open"].yes()},
 	}
+	if c.ComputeOnly && c.StoreOnly {
+		return nil, hinted(usagef("a peer that neither computes nor stores: --compute-only and --store-only exclude each other"),
+			"leave out both for a peer that does both; `liftoff config` shows where they are set")
+	}
 	c.Bitswap = len(c.Policy.AllowPeers) > 0 // whom it is spoken with
 	for _, did := range s["serve.allow-did"].texts {
 		c.Policy.AllowDIDs = append(c.Policy.AllowDIDs, job.DID(did))

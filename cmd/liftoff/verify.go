@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/ipfs/go-cid"
@@ -17,6 +18,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
 // The exit codes that only verify has.
@@ -120,10 +122,19 @@ func (p *process) envelope(ctx context.Context, s *node.Session, ref string) ([]
 		return nil, pathError(ref, err)
 	}
 	name, err := p.receiptNamed(ctx, s, ref)
+	if isMissing(err) && (isCAR(ref) || strings.ContainsAny(ref, "./")) {
+		return nil, hinted(notFound(fmt.Errorf("there is no file %s, and no receipt of that name", quote(ref))), "ls -l %s", quote(filepath.Dir(ref)))
+	}
 	if err != nil {
 		return nil, err
 	}
 	return blockOf(ctx, s, name)
+}
+
+// isMissing reports that a name was looked for and not found, or could be no name.
+func isMissing(err error) bool {
+	var e *api.Error
+	return errors.As(err, &e) && (e.Code == api.CodeMissing || e.Code == api.CodeUsage)
 }
 
 func (p *process) envelopeOfFile(ctx context.Context, path string) ([]byte, error) {
@@ -142,7 +153,7 @@ func (p *process) envelopeOfFile(ctx context.Context, path string) ([]byte, erro
 // envelopeOfCAR imports a CAR, without a pin: the session keeps its blocks as long as
 // the command needs them.
 func (p *process) envelopeOfCAR(ctx context.Context, s *node.Session, path string) ([]byte, error) {
-	roots, err := p.importCAR(ctx, s, path, true)
+	roots, err := p.importCAR(ctx, s.Blocks, path, true)
 	var bad *dag.CARError
 	if errors.As(err, &bad) {
 		return nil, &codeError{err, exitInvalid}

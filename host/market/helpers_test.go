@@ -40,6 +40,12 @@ type node struct {
 
 func newNode(t testing.TB) node {
 	t.Helper()
+	return nodeWith(t, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
+}
+
+// nodeWith makes a node whose host has the options, too.
+func nodeWith(t testing.TB, opts ...libp2p.Option) node {
+	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -48,7 +54,7 @@ func newNode(t testing.TB) node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h, err := libp2p.New(libp2p.Identity(priv), libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay(), libp2p.DisableMetrics())
+	h, err := libp2p.New(append(opts, libp2p.Identity(priv), libp2p.DisableRelay(), libp2p.DisableMetrics())...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -66,7 +72,13 @@ type pair struct {
 
 func newPair(t testing.TB, cfg Config) pair {
 	t.Helper()
-	p := pair{requester: newNode(t), provider: newNode(t)}
+	return connected(t, newNode(t), newNode(t), cfg)
+}
+
+// connected makes a pair of two nodes.
+func connected(t testing.TB, requester, provider node, cfg Config) pair {
+	t.Helper()
+	p := pair{requester: requester, provider: provider}
 	p.seller = &seller{key: p.provider.key, runs: map[Lease]*Run{}, closed: make(chan Why, 16), away: make(chan struct{}, 16), renewed: make(chan struct{}, 1)}
 	var err error
 	if p.server, err = Serve(p.provider, p.seller, cfg); err != nil {

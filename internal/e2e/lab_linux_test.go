@@ -279,3 +279,63 @@ func BenchmarkLabRead(b *testing.B) {
 		theirs.over(ours).report(b, "kubo/liftoff")
 	}
 }
+
+// TestLabWatcherVanishes cuts off a host from which two clients watch a job over TCP, in a
+// session and without one: nobody says good-bye, and within some two minutes, a loaded
+// machine's included, what they hold at the node is free.
+func TestLabWatcherVanishes(t *testing.T) {
+	if os.Getenv("LIFTOFF_TEST_LARGE") == "" {
+		t.Skip("LIFTOFF_TEST_LARGE is not set: it takes a minute")
+	}
+	lab := netlab.New(t, netlab.Link{Delay: 2 * time.Millisecond})
+	server, client := lab.Host("server"), lab.Host("client")
+	addr := server.Addr.String() + ":4018"
+	p := labPeer(t, server, "--api", addr)
+	p.start("")
+	token, err := os.ReadFile(p.dir + "/api.token")
+	if err != nil {
+		t.Fatal(err)
+	}
+	id := strings.TrimSpace(p.run("run", "--detach", spinWasm))
+	watch := func(program string, args ...string) *output {
+		cmd := client.Command(program, args...)
+		cmd.Env = append(os.Environ(), "LIFTOFF_PATH="+t.TempDir())
+		out := &output{grown: make(chan struct{}, 1)}
+		cmd.Stdout, cmd.Stderr = out, out
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		return out
+	}
+	for _, out := range []*output{
+		watch(liftoff, "--api", addr, "--token", strings.TrimSpace(string(token)), "job", "logs", "-f", id),
+		watch("curl", "-sN", "-H", "Authorization: Bearer "+strings.TrimSpace(string(token)), "http://"+addr+"/v1/jobs/"+id+"/logs?stdout=1"),
+	} {
+		eventually(t, "the watcher sees the output", time.Minute, func() bool { return strings.Contains(out.String(), "spinning") })
+	}
+	open := func() (n int) {
+		sockets, err := server.Command("cat", "/proc/net/tcp").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range strings.Lines(string(sockets)) {
+			// The local port in hex, and a state that is not LISTEN.
+			if f := strings.Fields(line); len(f) > 3 && strings.HasSuffix(f[1], ":0FB2") && f[3] != "0A" {
+				n++
+			}
+		}
+		return n
+	}
+	if n := open(); n < 3 { // attach, its logs, and curl
+		t.Fatalf("%d connections", n)
+	}
+	lab.Cut(client, true)
+	began := time.Now()
+	eventually(t, "nothing is left of the watchers", 2*time.Minute, func() bool { return open() == 0 })
+	t.Logf("after %v", time.Since(began).Round(time.Second))
+	if got := p.run("job", "describe", id); !strings.Contains(got, "running") {
+		t.Errorf("the job does not run any more\n%s", got)
+	}
+	p.run("job", "cancel", id)
+}

@@ -29,6 +29,10 @@ var (
 )
 
 func TestMain(m *testing.M) {
+	if token := os.Getenv(liarVar); token != "" {
+		fmt.Fprintln(os.Stderr, lie(token))
+		os.Exit(1)
+	}
 	code := build(m)
 	dockertest.StopShared()
 	os.Exit(code)

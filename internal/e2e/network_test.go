@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/ipfs/go-cid"
 )
 
 // ran is what run --json says of a job, as far as these tests look.
@@ -17,7 +19,11 @@ type ran struct {
 	Outcome struct {
 		CID string `json:"cid"`
 	} `json:"outcome"`
-	Output string `json:"output"`
+	Output   string `json:"output"`
+	Replicas []struct {
+		Peer    string  `json:"peer"`
+		Receipt cid.Cid `json:"receipt"`
+	} `json:"replicas"`
 	Events []struct {
 		At   time.Time `json:"at"`
 		Kind string    `json:"kind"`
@@ -114,24 +120,39 @@ func TestExecutorKilled(t *testing.T) {
 	}
 }
 
-// TestRequesterKilled kills the daemon that asked while the job runs elsewhere: when it
-// is back, so is the job.
+// TestRequesterKilled kills the daemon that asked while a job and three replicas of
+// another run elsewhere: when it is back, so are they, and nothing is begun again.
 func TestRequesterKilled(t *testing.T) {
-	peers := fleet(t, 3)
-	id := strings.TrimSpace(peers[0].run("run", "--detach", "--where", "network", workWasm, "--", "2000", "back"))
-	eventually(t, "the job runs", 30*time.Second, func() bool {
-		return strings.Contains(peers[0].run("job", "describe", id), "is running it")
-	})
+	peers := fleet(t, 4, "--slots", "4")
+	submit := func(args ...string) string {
+		args = append([]string{"run", "--detach", "--where", "network"}, args...)
+		return strings.TrimSpace(peers[0].run(args...))
+	}
+	jobs := map[string]int{
+		submit(workWasm, "--", "2000", "back"):                    1,
+		submit("--replicas", "3", workWasm, "--", "2001", "back"): 3,
+	}
+	for id, n := range jobs {
+		eventually(t, "the job runs", time.Minute, func() bool {
+			return strings.Count(peers[0].run("job", "describe", id), "is running it") == n
+		})
+	}
 	peers[0].kill()
 	time.Sleep(time.Second)
 	peers[0].start("")
-	eventually(t, "the job is done", time.Minute, func() bool {
-		return strings.Contains(peers[0].run("job", "describe", id), "state    ok")
-	})
-	if out := peers[0].run("job", "logs", id); !strings.Contains(out, " back") {
-		t.Errorf("its log is %q", out)
+	for id, n := range jobs {
+		eventually(t, "the job is done", 2*time.Minute, func() bool {
+			return strings.Contains(peers[0].run("job", "describe", id), "state    ok")
+		})
+		text := peers[0].run("job", "describe", id)
+		if found := strings.Count(text, "found again where it ran"); found != n || strings.Count(text, "asks ") != 1 {
+			t.Errorf("%d of %d runs were found again\n%s", found, n, text)
+		}
+		if out := peers[0].run("job", "logs", id); !strings.Contains(out, " back") {
+			t.Errorf("its log is %q", out)
+		}
+		peers[0].run("job", "get", id, "-o", t.TempDir()+"/out")
 	}
-	peers[0].run("job", "get", id, "-o", t.TempDir()+"/out")
 }
 
 // TestReplicas runs one job on three peers: they agree.

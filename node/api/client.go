@@ -62,7 +62,7 @@ func DialRemote(ctx context.Context, addr, token string) (*Client, error) {
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" {
 		return nil, Errorf(CodeUsage, "%q is not the address of an API: give HOST:PORT or https://HOST", addr)
 	}
-	d := net.Dialer{Timeout: dialTimeout}
+	d := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}
 	return join(ctx, &Client{base: u.Scheme + "://" + u.Host, token: token}, d.DialContext)
 }
 

@@ -54,6 +54,7 @@ type Handler struct {
 	begin  func() (Guest, error)
 	mux    *http.ServeMux
 	bodies chan struct{} // a place for each request whose blocks are being read
+	stall  time.Duration // see stallTimeout
 
 	mu       sync.Mutex
 	closing  bool
@@ -73,7 +74,7 @@ type session struct {
 // NewHandler returns a Handler that gives each client what begin returns.
 func NewHandler(begin func() (Guest, error)) *Handler {
 	h := &Handler{
-		begin: begin, mux: http.NewServeMux(), bodies: make(chan struct{}, 8),
+		begin: begin, mux: http.NewServeMux(), bodies: make(chan struct{}, 8), stall: stallTimeout,
 		sessions: map[string]*session{}, left: make(chan struct{}),
 	}
 	h.mux.HandleFunc("POST /v1/attach", h.attach)
@@ -146,7 +147,10 @@ func (h *Handler) Server(errors *log.Logger) *http.Server {
 	}
 }
 
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	http.NewResponseController(w).SetWriteDeadline(time.Time{}) // of the request before
+	h.mux.ServeHTTP(w, r)
+}
 
 // Drain waits until no client is attached; from that moment on new ones are refused
 // with CodeClosing. When ctx ends first, it returns its cause and h goes on.
@@ -297,7 +301,11 @@ func (h *Handler) inSession(serve call) http.HandlerFunc {
 
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
-		defer context.AfterFunc(s.ctx, cancel)()
+		defer context.AfterFunc(s.ctx, func() {
+			cancel()
+			// An answer that its client does not read must not outlast the session.
+			http.NewResponseController(w).SetWriteDeadline(time.Now().Add(graceTime / 2))
+		})()
 		if r.Body != http.NoBody {
 			r.Body = steady{r.Body, http.NewResponseController(w)}
 		}

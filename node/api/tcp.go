@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"log"
@@ -15,14 +16,15 @@ import (
 const (
 	maxConns    = 512
 	idleTimeout = time.Minute
-	// stallTimeout is how long a request's body may stand still. An answer may for as
-	// long as its reader likes: he may be a pager.
+	// stallTimeout is how long a request's body may stand still, and an answer outside a
+	// session.
 	stallTimeout = time.Minute
 )
 
 // ListenTCP listens for clients at addr, host and port, for a server of [Handler.Remote].
 func ListenTCP(addr string) (net.Listener, error) {
-	l, err := net.Listen("tcp", addr)
+	config := net.ListenConfig{KeepAliveConfig: keepAlive}
+	l, err := config.Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return nil, fmt.Errorf("listen for the API: %w", err)
 	}
@@ -36,7 +38,8 @@ func (h *Handler) Remote(token string, errors *log.Logger) (*http.Server, error)
 		return nil, err
 	}
 	s := h.Server(errors)
-	s.Handler = bearer(token, h)
+	s.Handler = bearer(token, present(h.stall, h))
+	s.ConnContext = withConn
 	s.IdleTimeout = idleTimeout
 	return s, nil
 }

@@ -48,6 +48,7 @@ type occupation struct {
 	cancel context.CancelCauseFunc
 	talk   *talk // nil: it runs here
 	phase  int   // how many of the phases it has begun
+	lost   bool  // it was left by a process that has ended, and is not found yet
 }
 
 // phases are what a peer does for a job, in order, and how people are told.
@@ -88,6 +89,7 @@ func (r *Run) Do(ctx context.Context, start scheduler.Start) (Ending, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	d.wake = time.NewTimer(time.Hour)
 	d.wake.Stop()
+	start.Left = d.takeUp(r.Left)
 	err := d.loop(ctx, start)
 	d.wake.Stop()
 	close(d.over)
@@ -145,6 +147,9 @@ func (d *driver) take(ctx context.Context, e event) {
 			d.talks[ev.Peer] = e.talk
 		}
 	case scheduler.Beat:
+		if o := d.runs[ev.Lease]; o != nil {
+			d.found(o)
+		}
 		if o := d.runs[ev.Lease]; o != nil && o.advance(ev.Phase) {
 			d.World.Event(api.Event{
 				Kind: api.EventPhase, Peer: string(ev.Peer), Phase: ev.Phase,
@@ -162,7 +167,7 @@ func (d *driver) take(ctx context.Context, e event) {
 			d.forget(ev.Lease)
 		}
 	case scheduler.Accepted:
-		d.leased()
+		d.tellLeft()
 	}
 	d.step(ctx, e.Event)
 }
@@ -171,18 +176,8 @@ func (d *driver) take(ctx context.Context, e event) {
 func (d *driver) forget(l scheduler.Lease) {
 	if d.runs[l] != nil {
 		delete(d.runs, l)
-		d.leased()
+		d.tellLeft()
 	}
-}
-
-func (d *driver) leased() {
-	var all []Lease
-	for _, o := range d.runs {
-		if o.talk != nil {
-			all = append(all, o.lease)
-		}
-	}
-	d.World.Leased(all)
 }
 
 // step feeds one event to the Placement and carries out what it says.
@@ -263,7 +258,7 @@ func (d *driver) close(a scheduler.Close) {
 			o.talk.leave(a.Why)
 		}
 		delete(d.runs, a.Lease)
-		d.leased()
+		d.tellLeft()
 	}
 	if t := d.talks[a.Peer]; t != nil && (a.Lease == scheduler.Lease{} || !t.awarded) {
 		t.leave(a.Why)

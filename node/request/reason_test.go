@@ -20,7 +20,7 @@ func TestReason(t *testing.T) {
 		{fmt.Errorf("ask: %w", context.DeadlineExceeded), "it does not answer"},
 		{errors.New("something else"), "something else"},
 	} {
-		if got := reason(c.err); got != c.want {
+		if got := Reason(c.err); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)
 		}
 	}

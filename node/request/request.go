@@ -22,8 +22,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// Run is one job on its way through the market. All fields but Config, Announce, Leased
-// and Calibrate are needed.
+// Run is one job on its way through the market. All fields but Config and Left are
+// needed.
 type Run struct {
 	Request scheduler.Request
 	Config  scheduler.Config
@@ -32,6 +32,7 @@ type Run struct {
 	Market  *market.Client
 	World   World
 	Clock   func() time.Time
+	Left    Left // by a process that has ended
 }
 
 // World is what a Run needs of the node. Its methods are called from several goroutines,
@@ -52,8 +53,8 @@ type World interface {
 	Keep(ctx context.Context, from job.DID, d market.Done, blocks func(yield func(dag.Block, error) bool)) (Result, error)
 	// Refused reports whether the module, which a peer says cannot run, is refused here, too.
 	Refused(ctx context.Context) error
-	// Leased is told which peers are at the job, whenever that changes.
-	Leased([]Lease)
+	// Left is told what would be left if this process ended, whenever that changes.
+	Left(Left)
 	// Calibrate is told how long a peer took.
 	Calibrate(scheduler.Calibrate)
 	// Event is told of each change, from one goroutine.
@@ -70,11 +71,11 @@ type Output struct {
 
 // Result is what one replica came to.
 type Result struct {
-	Peer    job.DID
-	Outcome cid.Cid
-	Receipt cid.Cid
-	Value   job.Outcome
-	Remote  bool
+	Peer    job.DID     `json:"peer"`
+	Outcome cid.Cid     `json:"outcome"`
+	Receipt cid.Cid     `json:"receipt"`
+	Value   job.Outcome `json:"-"` // what Outcome names
+	Remote  bool        `json:"remote"`
 }
 
 // Lease is a peer's hold on the job: with it a requester that was restarted finds the

@@ -61,7 +61,7 @@ func (d *driver) ask(ctx context.Context, p job.DID, a scheduler.Ask) {
 	conv, bid, err := d.askOne(ctx, p, a)
 	switch {
 	case err != nil:
-		d.feed(event{Event: scheduler.AskFailed{Peer: p, Why: reason(err)}})
+		d.feed(event{Event: scheduler.AskFailed{Peer: p, Why: Reason(err)}})
 	case conv == nil:
 		d.feed(event{Event: scheduler.Bid{Peer: p, Bid: bid}})
 	default:
@@ -89,8 +89,8 @@ func (d *driver) askOne(ctx context.Context, p job.DID, a scheduler.Ask) (*marke
 	})
 }
 
-// reason is an error as a clause of a sentence: why nothing was heard of a peer.
-func reason(err error) string {
+// Reason is an error as a clause of a sentence: why nothing was heard of a peer.
+func Reason(err error) string {
 	var dial *swarm.DialError
 	switch {
 	case errors.Is(err, swarm.ErrGaterDisallowedConnection):
@@ -269,7 +269,7 @@ func (d *driver) lostAfter(ctx context.Context, p job.DID, l scheduler.Lease, er
 	if errors.Is(context.Cause(ctx), errClosed) {
 		return
 	}
-	ev := scheduler.Lost{Peer: p, Lease: l, Why: reason(err)}
+	ev := scheduler.Lost{Peer: p, Lease: l, Why: Reason(err)}
 	var failed *market.FailedError
 	var broke *market.ProtocolError
 	broken := false
@@ -316,6 +316,7 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 	o.cancel(errClosed)
 	ctx, o.cancel = context.WithCancelCause(ctx)
 	t := &talk{d: d, awarded: true}
+	o.talk = t
 	lease := o.lease
 	d.tasks.Go(func() {
 		conv, err := d.reattach(ctx, lease)

@@ -1,0 +1,63 @@
+package api
+
+import (
+	"net/http"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The kernel is told how long a client may leave unacknowledged what it was sent: outside
+// a session, and on the request that is a session's life.
+func TestAbsentTimeIsSet(t *testing.T) {
+	l, err := ListenTCP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type times struct{ absent, idle int }
+	got := make(chan times, 1)
+	next := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		raw, err := r.Context().Value(connKey{}).(*limitedConn).Conn.(syscall.Conn).SyscallConn()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		raw.Control(func(fd uintptr) {
+			var x times
+			x.absent, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+			x.idle, _ = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_KEEPIDLE)
+			got <- x
+		})
+	})
+	server := &http.Server{Handler: present(time.Minute, next), ConnContext: withConn}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		server.Serve(l)
+	}()
+	defer func() {
+		server.Close()
+		<-done
+	}()
+	tr := &http.Transport{MaxConnsPerHost: 1}
+	defer tr.CloseIdleConnections()
+	for _, c := range []struct {
+		session string
+		want    time.Duration
+	}{{"", absentTime}, {"a", 0}, {"", absentTime}} { // on one connection
+		req, _ := http.NewRequest("GET", "http://"+l.Addr().String(), nil)
+		if c.session != "" {
+			req.Header.Set(sessionHeader, c.session)
+		}
+		resp, err := tr.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if x := <-got; x.absent != int(c.want.Milliseconds()) || x.idle != int(keepAlive.Idle.Seconds()) {
+			t.Errorf("session %q: %+v", c.session, x)
+		}
+	}
+}
