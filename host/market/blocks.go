@@ -35,14 +35,20 @@ func (c *Conversation) Blocks(ctx context.Context) iter.Seq2[dag.Block, error] {
 		}
 		stopped := errors.New("stopped")
 		in := newIncoming(c)
-		_, err := dag.ReadCAR(ctx, &chunkReader{ctx: ctx, w: c.w, left: in.limit}, func(b dag.Block) error {
-			if err := in.check(b); err != nil {
-				return &ProtocolError{c.w.peer(), err}
+		reading, stop := context.WithCancelCause(ctx)
+		defer stop(nil)
+		_, err := dag.ReadCAR(ctx, &chunkReader{ctx: reading, w: c.w, left: in.limit}, func(b dag.Block) error {
+			err := in.check(b)
+			switch {
+			case err != nil:
+				err = &ProtocolError{c.w.peer(), err}
+			case !yield(b, nil):
+				err = stopped
 			}
-			if !yield(b, nil) {
-				return stopped
+			if err != nil {
+				stop(err) // what comes after it is not waited for
 			}
-			return nil
+			return err
 		})
 		if err != nil && err != stopped {
 			yield(dag.Block{}, fmt.Errorf("receive the result of peer %s: %w", c.w.peer(), err))

@@ -5,6 +5,7 @@ import (
 	"io"
 	"runtime"
 	"sync"
+	"sync/atomic"
 
 	"github.com/ipfs/go-cid"
 )
@@ -45,12 +46,13 @@ type carPipe struct {
 	reuse bool          // nobody keeps the bytes of blocks that were handed on
 	slots chan struct{} // one is taken for each batch that is under way
 
-	reading sync.Mutex // guards what follows
-	c       *carReader
-	taken   int   // batches
-	end     error // after which nothing is read; io.EOF at the CAR's end
+	turn  chan struct{} // is in the hands of who reads, and guards what follows
+	c     *carReader
+	taken int   // batches
+	end   error // after which nothing is read; io.EOF at the CAR's end
 
-	joining sync.Mutex // guards what follows
+	failed  atomic.Bool // err is set
+	joining sync.Mutex  // guards what follows
 	ready   map[int]*carBatch
 	joined  int   // batches
 	err     error // of the earliest section that something is wrong with
@@ -60,7 +62,7 @@ type carPipe struct {
 // run reads all of the CAR behind its header.
 func (p *carPipe) run(ctx context.Context, c *carReader) error {
 	workers := min(runtime.GOMAXPROCS(0), maxHashers) + 2 // one may be reading, and one writing
-	p.c, p.slots, p.ready = c, make(chan struct{}, 2*workers), map[int]*carBatch{}
+	p.c, p.slots, p.turn, p.ready = c, make(chan struct{}, 2*workers), make(chan struct{}, 1), map[int]*carBatch{}
 	p.reuse = p.found != nil || p.bs != nil && copies(p.bs)
 	var group sync.WaitGroup
 	for range workers {
@@ -105,10 +107,14 @@ func (p *carPipe) work(ctx context.Context) {
 
 // take reads the next batch, into memory if there is any; nil at the end, or when something is wrong.
 func (p *carPipe) take(ctx context.Context, memory []byte) *carBatch {
-	p.reading.Lock()
-	defer p.reading.Unlock()
+	select {
+	case p.turn <- struct{}{}:
+		defer func() { <-p.turn }()
+	case <-ctx.Done():
+		return nil
+	}
 	b := &carBatch{number: p.taken}
-	for b.bytes < maxCARBatch && len(b.list) < maxCARSections && p.end == nil && ctx.Err() == nil && !p.failed() {
+	for b.bytes < maxCARBatch && len(b.list) < maxCARSections && p.end == nil && ctx.Err() == nil && !p.failed.Load() {
 		name, data, rest, err := p.c.section(memory)
 		if err != nil {
 			p.end = err
@@ -123,12 +129,6 @@ func (p *carPipe) take(ctx context.Context, memory []byte) *carBatch {
 	}
 	p.taken++
 	return b
-}
-
-func (p *carPipe) failed() bool {
-	p.joining.Lock()
-	defer p.joining.Unlock()
-	return p.err != nil
 }
 
 // check hashes the sections up to the first that is wrong.
@@ -175,6 +175,7 @@ func (p *carPipe) putAll(ctx context.Context, b *carBatch) {
 	defer p.joining.Unlock()
 	if p.err == nil || b.at < p.at {
 		p.err, p.at = b.err, b.at
+		p.failed.Store(true)
 	}
 }
 
@@ -194,6 +195,7 @@ func (p *carPipe) join(ctx context.Context, b *carBatch) {
 		if p.err == nil {
 			p.err = next.err
 		}
+		p.failed.Store(p.err != nil)
 		p.joined++
 		<-p.slots
 	}
