@@ -44,7 +44,12 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { done(s, err) }()
+	defer func() {
+		var refused *RefusedError
+		if done(s, err); errors.As(err, &refused) || errors.Is(err, errNoPeer) {
+			s.Conn().Close() // and not another, over which it may be joining
+		}
+	}()
 	s.SetDeadline(time.Now().Add(greetTimeout))
 	r := bufio.NewReader(s)
 	if err := writeFrame(s, p.greeting()); err != nil {
@@ -61,13 +66,15 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	credErr := p.heed(id, items)
 	p.door.change(id, func(c *caller) { c.refused = "" })
 	if p.door.relation(id) == Nobody {
-		return fmt.Errorf("it is no peer of ours: %w", cmp.Or(credErr, errNobody))
+		return fmt.Errorf("%w: %w", errNoPeer, cmp.Or(credErr, errNobody))
 	}
 	if err := writeFrame(s, p.extras(id, items)); err != nil {
 		return err
 	}
 	return p.readExtras(id, r)
 }
+
+var errNoPeer = errors.New("it is no peer of ours")
 
 // answerGreeting is the other end of greet.
 func (p *Peer) answerGreeting(s network.Stream) error {

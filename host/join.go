@@ -253,14 +253,7 @@ func (p *Peer) meet(ctx context.Context, id peer.ID) error {
 		c.over()
 	}
 	var refused *RefusedError
-	p.mu.Lock()
-	joining := p.joining[id] > 0
-	p.mu.Unlock()
-	switch {
-	case joining && err != nil: // a greeting from before, maybe: what joins decides
-	case p.door.relation(id) == Nobody, errors.As(err, &refused):
-		p.raw.Network().ClosePeer(id)
-	default:
+	if p.door.relation(id) != Nobody && !errors.As(err, &refused) {
 		p.welcomed(id)
 	}
 	return err

@@ -31,18 +31,24 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 func present(stall time.Duration, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		mayStall := r.Header.Get(sessionHeader) != ""
-		if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
-			limit := absentTime
-			if mayStall {
-				limit = 0
-			}
-			setAbsentTime(c.Conn, limit) // where it cannot be set, the system's own limits hold
+		if mayStall {
+			limitAbsence(r, 0)
+		} else {
+			limitAbsence(r, absentTime)
 		}
 		if !mayStall {
 			w = &moving{w, http.NewResponseController(w), stall}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// limitAbsence says how long what is sent over the connection of a request may go without
+// an acknowledgement. Where that cannot be said, the system's own limits hold.
+func limitAbsence(r *http.Request, d time.Duration) {
+	if c, ok := r.Context().Value(connKey{}).(*limitedConn); ok {
+		setAbsentTime(c.Conn, d)
+	}
 }
 
 // moving is an answer that may not stand still.

@@ -305,6 +305,7 @@ func (h *Handler) inSession(serve call) http.HandlerFunc {
 			cancel()
 			// An answer that its client does not read must not outlast the session.
 			http.NewResponseController(w).SetWriteDeadline(time.Now().Add(graceTime / 2))
+			limitAbsence(r, graceTime)
 		})()
 		if r.Body != http.NoBody {
 			r.Body = steady{r.Body, http.NewResponseController(w)}
