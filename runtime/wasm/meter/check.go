@@ -68,13 +68,16 @@ func (e *emitter) slowPath() {
 	e.op(opEnd, opUnreachable, opEnd)
 }
 
-// prologue charges the frame and checks both counters in one test: the host tells a
-// full stack from empty fuel by their signs. The body stands in a block, which is its
-// one exit, where the stack is given back.
+// prologue takes the frame from the stack and checks both counters in one test: the host
+// tells a full stack from empty fuel by their signs.
 func (e *emitter) prologue() {
 	if e.charged {
-		e.moveStack(opI64Sub)
+		e.getGlobal(e.w.stack)
+		e.i64(e.frame)
+		e.op(opI64Sub)
+		e.set(e.left)
 	}
+	e.reload()
 	if e.wrapped {
 		e.op(opBlock)
 		e.resultType()
@@ -82,14 +85,11 @@ func (e *emitter) prologue() {
 	if e.split {
 		e.op(opLoop, emptyBlock, opBlock, emptyBlock)
 	}
-	if e.local {
-		e.reload()
-	}
 	if !e.charged {
 		return
 	}
 	e.getFuel()
-	e.getGlobal(e.w.stack)
+	e.get(e.left)
 	e.op(opI64Or)
 	e.i64(0)
 	e.op(opI64LtS)
@@ -98,29 +98,40 @@ func (e *emitter) prologue() {
 		return
 	}
 	e.op(opIf, emptyBlock)
-	e.callSlow()
+	e.entrySlow()
 	e.op(opEnd)
 }
 
-// epilogue stands in place of the function's end.
-func (e *emitter) epilogue() {
+// entrySlow asks the host at the entry, and for both counters. What is left of the stack is
+// taken from its global again, so that it need not be kept across this call.
+func (e *emitter) entrySlow() {
+	e.setStack()
+	e.callSlow()
+	e.getGlobal(e.w.stack)
+	e.set(e.left)
+}
+
+// epilogue stands in place of the function's end. Where fuel is in the global, it stays.
+func (e *emitter) epilogue(inGlobal bool) {
+	if e.split || e.wrapped {
+		if !inGlobal {
+			e.flush()
+		}
+		e.op(opReturn)
+	}
 	if e.split {
-		e.slowPath()
-	} else if e.wrapped {
+		e.op(opEnd)
+		e.entrySlow()
+		e.br(0)
+		e.op(opEnd, opUnreachable)
+	}
+	if e.wrapped {
 		e.op(opEnd)
 	}
-	e.flush()
-	if e.charged {
-		e.moveStack(opI64Add)
+	if e.wrapped || !e.split && !inGlobal {
+		e.flush()
 	}
 	e.op(opEnd)
-}
-
-func (e *emitter) moveStack(op byte) {
-	e.getGlobal(e.w.stack)
-	e.i64(e.frame)
-	e.op(op)
-	e.setGlobal(e.w.stack)
 }
 
 // resultType appends the function's results as a block type.

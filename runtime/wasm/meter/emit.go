@@ -54,6 +54,10 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 	case evDead:
 		e.op(opUnreachable)
 	case evBranch:
+		if ev.aux == opIf {
+			e.branchIf(ev.arg)
+			break
+		}
 		e.arg(ev.aux, e.label(ev.arg))
 	case evTable:
 		e.op(opBrTable)
@@ -63,18 +67,17 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 			e.asm.b = appendU(e.asm.b, uint64(e.label(l)))
 		}
 	case evReturn:
-		if e.wrapped {
-			e.br(e.label(ev.arg))
-		} else {
-			e.op(opReturn)
+		if ev.aux == 0 {
+			e.flush()
 		}
+		e.op(opReturn)
 	case evCall:
-		e.flush()
+		e.enter(ev.aux == 0, ev.arg >= e.w.slow)
 		e.call(ev.arg)
-		e.reload()
 	case evIndirect:
-		e.flush()
+		e.enter(ev.aux == 0, false)
 		e.op(src[ev.pos:ev.end]...)
+	case evReload:
 		e.reload()
 	case evRefFunc:
 		e.arg(opRefFunc, ev.arg)
@@ -85,8 +88,22 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 	case evSafe:
 		e.emitSafe(ev.aux, src[ev.pos:ev.end])
 	case evEnd:
-		e.epilogue()
+		e.epilogue(ev.aux == 1)
 	}
+}
+
+// branchIf appends: branch if the operand is not zero. An if has blocks of its own for both
+// ways; br_if often has not, and then the engine no longer joins it to the comparison
+// before it: it makes a 0 or 1 first, and compares that.
+func (e *emitter) branchIf(label uint32) {
+	e.op(opIf, emptyBlock)
+	if label&outer != 0 {
+		e.flush()
+		e.op(opReturn)
+	} else {
+		e.br(e.label(label) + 1)
+	}
+	e.op(opEnd)
 }
 
 // label is a label's final number: the split form of the entry puts two labels
@@ -115,6 +132,23 @@ func (e *emitter) setFuel() {
 	} else {
 		e.setGlobal(e.w.fuel)
 	}
+}
+
+// enter makes both counters ready for a call: fuel, unless it is in the global already,
+// and the stack, unless the call is of a helper, which does not look at it. Callees
+// leave in the global whatever they handed on to theirs.
+func (e *emitter) enter(flush, helper bool) {
+	if flush {
+		e.flush()
+	}
+	if !helper {
+		e.setStack()
+	}
+}
+
+func (e *emitter) setStack() {
+	e.get(e.left)
+	e.setGlobal(e.w.stack)
 }
 
 // flush stores fuel for others to see, reload takes it back: around each call.
@@ -146,41 +180,45 @@ func (e *emitter) canonical(form canonForm) {
 	switch form {
 	case canonF32, canonF64:
 		e.set(t)
-		e.op(opBlock, emptyBlock)
 		e.get(t)
 		e.get(t)
 		if form == canonF32 {
-			e.op(opF32Ge)
-			e.brIf(0)
+			e.op(opF32Ge, opIf, typeF32)
+			e.get(t)
+			e.op(opElse)
 			e.asm.b = binary.LittleEndian.AppendUint32(append(e.asm.b, opF32Const), nanF32)
 		} else {
-			e.op(opF64Ge)
-			e.brIf(0)
+			e.op(opF64Ge, opIf, typeF64)
+			e.get(t)
+			e.op(opElse)
 			e.asm.b = binary.LittleEndian.AppendUint64(append(e.asm.b, opF64Const), nanF64)
 		}
-		e.set(t)
 		e.op(opEnd)
-		e.get(t)
 	case canonF32x4:
-		e.canonicalLanes(t, nanF32<<32|nanF32, vectorF32x4Eq)
+		e.canonicalLanes(t, notNaNF32<<32|notNaNF32, vectorF32x4Ne)
 	case canonF64x2:
-		e.canonicalLanes(t, nanF64, vectorF64x2Eq)
+		e.canonicalLanes(t, notNaNF64, vectorF64x2Ne)
 	}
 }
 
-func (e *emitter) canonicalLanes(t uint32, nan uint64, eq uint32) {
+// canonicalLanes clears, in the lanes that are not equal to themselves, the bits that the
+// canonical NaN has not: those it has, every NaN has that arithmetic makes.
+func (e *emitter) canonicalLanes(t uint32, clear uint64, ne uint32) {
 	e.tee(t)
+	e.get(t)
+	e.get(t)
+	e.vectorOp(ne)
 	e.vectorOp(vectorConst)
-	e.asm.b = binary.LittleEndian.AppendUint64(e.asm.b, nan)
-	e.asm.b = binary.LittleEndian.AppendUint64(e.asm.b, nan)
-	e.get(t)
-	e.get(t)
-	e.vectorOp(eq)
-	e.vectorOp(vectorBitselect)
+	e.asm.b = binary.LittleEndian.AppendUint64(e.asm.b, clear)
+	e.asm.b = binary.LittleEndian.AppendUint64(e.asm.b, clear)
+	e.vectorOp(vectorAnd)
+	e.vectorOp(vectorAndNot)
 }
 
-// The canonical NaNs: positive, quiet, no payload.
+// The canonical NaNs: positive, quiet, no payload. And the bits that they have not.
 const (
-	nanF32 = 0x7fc00000
-	nanF64 = 0x7ff8000000000000
+	nanF32    = 0x7fc00000
+	nanF64    = 0x7ff8000000000000
+	notNaNF32 = 1<<32 - 1 - nanF32
+	notNaNF64 = 1<<64 - 1 - nanF64
 )

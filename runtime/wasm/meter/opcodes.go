@@ -124,8 +124,8 @@ const (
 	vectorShuffle      = 13
 	vectorI32x4Splat   = 17
 	vectorI64x2Replace = 30
-	vectorF32x4Eq      = 65
-	vectorF64x2Eq      = 71
+	vectorF32x4Ne      = 66
+	vectorF64x2Ne      = 72
 	vectorAnd          = 78
 	vectorAndNot       = 79
 	vectorOr           = 80

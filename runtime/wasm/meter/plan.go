@@ -8,9 +8,10 @@ type plan struct {
 	frame   int64 // the charge, in bytes
 	split   bool  // the check at its entry is in split form
 	local   bool  // fuel is kept in a local between calls
-	wrapped bool  // there is one exit: returns branch to it
+	wrapped bool  // the body stands in a block, where branches out of it lead
 
 	fuel  uint32    // the local that keeps fuel
+	left  uint32    // the local that holds what is left of the stack
 	value [4]uint32 // scratch locals by canonForm; noLocal if unused
 	added []byte    // types of the added locals
 
@@ -20,14 +21,10 @@ type plan struct {
 
 const noLocal = math.MaxUint32
 
-// localBias is how many times more often a function must pass a debit than a call
-// before its fuel is kept in a local: around a call it is stored and loaded again.
-const localBias = 3
-
 // makePlan decides. All of it depends on the function's source alone.
 func (b *body) makePlan() *plan {
 	p := &b.plan
-	*p = plan{added: p.added[:0], fuel: noLocal}
+	*p = plan{added: p.added[:0], fuel: noLocal, left: noLocal}
 	for i := range p.value {
 		p.value[i] = noLocal
 	}
@@ -44,10 +41,13 @@ func (b *body) makePlan() *plan {
 	p.frame = frameBase + frameSlot*int64(slots)
 	p.charged = b.hasCall || p.frame > leafFrame || b.total > leafCost
 	p.split = p.charged && !b.hasLoop
-	p.local = b.hasLoop && b.debits > localBias*b.callsMade
-	p.wrapped = p.charged || p.local
+	p.local = b.hasLoop || b.debits > 1
+	p.wrapped = b.outer && p.local
 	if p.local {
 		p.fuel = b.addLocal(typeI64)
+	}
+	if p.charged {
+		p.left = b.addLocal(typeI64)
 	}
 	for i := range b.events {
 		switch e := &b.events[i]; e.kind {
