@@ -31,6 +31,8 @@ type body struct {
 	hasCall  bool
 	outer    bool   // a br_if or br_table leads out of the function
 	called   bool   // since the last call of the open block, fuel is in the global alone
+	lower    int    // the evLower of the outermost open block, or of the last such
+	lowered  bool   // one has been chosen
 	callsRun int    // calls since the last check, in the order of the text
 	total    uint64 // cost of all charged blocks
 	debits   int    // charged blocks that cost something
@@ -73,7 +75,7 @@ func (b *body) analyse(index uint32, typ funcType, src section) error {
 	b.index, b.typ = index, typ
 	b.stack, b.frames, b.events, b.targets = b.stack[:0], b.frames[:0], b.events[:0], b.targets[:0]
 	b.slots, b.maxSlots, b.splits = 0, 0, 0
-	b.hasLoop, b.hasCall, b.outer, b.called = false, false, false, false
+	b.hasLoop, b.hasCall, b.outer, b.called, b.lowered = false, false, false, false, false
 	b.callsRun, b.total, b.debits = 0, 0, 0
 	b.nan.reset(len(src.content))
 	if len(src.content) > maxBody {
@@ -237,6 +239,12 @@ func (b *body) settle(at int) {
 		b.called = false
 		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evReload})
 	}
+}
+
+// mayLower notes a place where the frame may be taken from the stack.
+func (b *body) mayLower(at int) {
+	b.lower = len(b.events)
+	b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evLower})
 }
 
 // inGlobal is the aux of an event that can do with fuel in the global.

@@ -95,28 +95,38 @@ func (e *emitter) prologue() {
 	e.op(opI64LtS)
 	if e.split {
 		e.brIf(0)
+		e.lowerAtOnce()
 		return
 	}
 	e.op(opIf, emptyBlock)
 	e.entrySlow()
 	e.op(opEnd)
+	e.lowerAtOnce()
 }
 
-// entrySlow asks the host at the entry, and for both counters. What is left of the stack is
-// taken from its global again, so that it need not be kept across this call.
+// lowerAtOnce takes the frame from the stack at the entry where ways out that have taken
+// it could meet others that have not.
+func (e *emitter) lowerAtOnce() {
+	if e.wrapped && e.hasCall {
+		e.lowerStack()
+	}
+}
+
+// entrySlow asks the host at the entry, for both counters. What is left of the stack is
+// taken from the global again, so that it need not be kept across the call.
 func (e *emitter) entrySlow() {
-	e.setStack()
+	e.get(e.left)
+	e.setGlobal(e.w.stack)
 	e.callSlow()
 	e.getGlobal(e.w.stack)
 	e.set(e.left)
+	e.raiseStack()
 }
 
-// epilogue stands in place of the function's end. Where fuel is in the global, it stays.
+// epilogue stands in place of the function's end.
 func (e *emitter) epilogue(inGlobal bool) {
 	if e.split || e.wrapped {
-		if !inGlobal {
-			e.flush()
-		}
+		e.leave(inGlobal)
 		e.op(opReturn)
 	}
 	if e.split {
@@ -128,8 +138,11 @@ func (e *emitter) epilogue(inGlobal bool) {
 	if e.wrapped {
 		e.op(opEnd)
 	}
-	if e.wrapped || !e.split && !inGlobal {
-		e.flush()
+	switch {
+	case e.wrapped:
+		e.leave(false)
+	case !e.split:
+		e.leave(inGlobal)
 	}
 	e.op(opEnd)
 }

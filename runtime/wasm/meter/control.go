@@ -81,6 +81,12 @@ func (b *body) globalStep(code byte) {
 
 func (b *body) callStep(code byte, at int) {
 	b.hasCall = true
+	if !b.lowered {
+		if len(b.frames) == 1 {
+			b.mayLower(at)
+		}
+		b.events[b.lower].arg, b.lowered = 1, true
+	}
 	if b.callsRun++; b.callsRun == callsPerCheck {
 		b.callsRun = 0
 		b.settle(at)

@@ -104,13 +104,16 @@ func observe(t *testing.T, compiler bool, b []byte) string {
 	metered := mod.ExportedGlobal(meter.FuelExport) != nil
 	for _, name := range names {
 		f := mod.ExportedFunction(name)
-		got, err := call(ctx, mod, name, arguments(name, f.Definition().ParamTypes())...)
+		got, err := f.Call(ctx, arguments(name, f.Definition().ParamTypes())...)
 		if errors.Is(err, errFuel) || errors.Is(err, errQuota) || class(err) == "stack overflow" {
 			return log.String() + unsteady
 		}
 		fmt.Fprintf(&log, "%s: %x %s\n", name, steady(got, f.Definition().ResultTypes()), class(err))
 		if metered {
 			fmt.Fprintf(&log, "fuel %d\n", e.account.spent(mod))
+			if err != nil {
+				mod.ExportedGlobal(meter.StackExport).(api.MutableGlobal).Set(meter.StackLimit)
+			}
 		}
 	}
 	if m := mod.Memory(); m != nil && !reflect.ValueOf(m).IsNil() { // wazero's answer for none is a nil pointer

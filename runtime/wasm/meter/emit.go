@@ -7,6 +7,7 @@ type emitter struct {
 	asm
 	*body
 	*plan
+	taken bool // the frame has been taken from the stack
 }
 
 // emit appends the function's body, with its size before it.
@@ -67,16 +68,18 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 			e.asm.b = appendU(e.asm.b, uint64(e.label(l)))
 		}
 	case evReturn:
-		if ev.aux == 0 {
-			e.flush()
-		}
+		e.leave(ev.aux == 1)
 		e.op(opReturn)
 	case evCall:
-		e.enter(ev.aux == 0, ev.arg >= e.w.slow)
+		e.flush(ev.aux == 1)
 		e.call(ev.arg)
 	case evIndirect:
-		e.enter(ev.aux == 0, false)
+		e.flush(ev.aux == 1)
 		e.op(src[ev.pos:ev.end]...)
+	case evLower:
+		if ev.arg == 1 {
+			e.lowerStack()
+		}
 	case evReload:
 		e.reload()
 	case evRefFunc:
@@ -98,7 +101,7 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 func (e *emitter) branchIf(label uint32) {
 	e.op(opIf, emptyBlock)
 	if label&outer != 0 {
-		e.flush()
+		e.leave(false)
 		e.op(opReturn)
 	} else {
 		e.br(e.label(label) + 1)
@@ -134,26 +137,34 @@ func (e *emitter) setFuel() {
 	}
 }
 
-// enter makes both counters ready for a call: fuel, unless it is in the global already,
-// and the stack, unless the call is of a helper, which does not look at it. Callees
-// leave in the global whatever they handed on to theirs.
-func (e *emitter) enter(flush, helper bool) {
-	if flush {
-		e.flush()
-	}
-	if !helper {
-		e.setStack()
+// leave makes both counters what the caller expects.
+func (e *emitter) leave(inGlobal bool) {
+	e.flush(inGlobal)
+	if e.taken {
+		e.raiseStack()
 	}
 }
 
-func (e *emitter) setStack() {
-	e.get(e.left)
+// lowerStack takes the frame from the stack; callees then find what is left.
+func (e *emitter) lowerStack() {
+	if !e.taken {
+		e.taken = true
+		e.get(e.left)
+		e.setGlobal(e.w.stack)
+	}
+}
+
+func (e *emitter) raiseStack() {
+	e.getGlobal(e.w.stack)
+	e.i64(e.frame)
+	e.op(opI64Add)
 	e.setGlobal(e.w.stack)
 }
 
-// flush stores fuel for others to see, reload takes it back: around each call.
-func (e *emitter) flush() {
-	if e.local {
+// flush stores fuel for others to see, unless it is there, and reload takes it back:
+// around each call.
+func (e *emitter) flush(inGlobal bool) {
+	if e.local && !inGlobal {
 		e.get(e.fuel)
 		e.setGlobal(e.w.fuel)
 	}
@@ -167,9 +178,19 @@ func (e *emitter) reload() {
 }
 
 func (e *emitter) callSlow() {
-	e.flush()
+	for i, l := range e.keep {
+		e.get(l)
+		e.op(opI64ExtendU)
+		e.set(e.kept + uint32(i))
+	}
+	e.flush(false)
 	e.call(e.w.slow)
 	e.reload()
+	for i, l := range e.keep {
+		e.get(e.kept + uint32(i))
+		e.op(opI32WrapI64)
+		e.set(l)
+	}
 }
 
 // canonical makes the value on the stack canonical. Scalars branch over the rare case:

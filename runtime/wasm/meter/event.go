@@ -26,6 +26,7 @@ const (
 	evCall                      // arg: function; aux: 1 if fuel is in the global
 	evIndirect                  // call_indirect, copied; aux likewise
 	evReload                    // fuel is taken back from the global
+	evLower                     // the frame is taken from the stack, if arg is 1
 	evRefFunc                   // arg: function
 	evCanon                     // canonical form of the value on top; arg: node, aux: canonForm
 	evSafe                      // aux: safeForm

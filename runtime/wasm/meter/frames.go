@@ -27,6 +27,9 @@ func (b *body) openFrame(code byte, at int) {
 	if b.err != nil {
 		return
 	}
+	if len(b.frames) == 1 && !b.lowered {
+		b.mayLower(at)
+	}
 	f := frame{op: code, typ: t, results: b.nan.results(t.results)}
 	switch code {
 	case opLoop:

@@ -93,14 +93,6 @@ func newEngineWith(t testing.TB, compiler bool, features api.CoreFeatures) *engi
 	return e
 }
 
-// call calls a function of mod with all of the stack.
-func call(ctx context.Context, mod api.Module, name string, args ...uint64) ([]uint64, error) {
-	if g := mod.ExportedGlobal(meter.StackExport); g != nil {
-		g.(api.MutableGlobal).Set(meter.StackLimit)
-	}
-	return mod.ExportedFunction(name).Call(ctx, args...)
-}
-
 // start instantiates a metered module and runs its start function.
 func (e *engine) start(ctx context.Context, b []byte, name string) (api.Module, error) {
 	mod, err := e.InstantiateWithConfig(ctx, b, wazero.NewModuleConfig().WithName(name).WithStartFunctions())

@@ -10,6 +10,8 @@ type plan struct {
 	local   bool  // fuel is kept in a local between calls
 	wrapped bool  // the body stands in a block, where branches out of it lead
 
+	keep  []uint32  // locals of i32
+	kept  uint32    // the first of the locals of i64 that take their values
 	fuel  uint32    // the local that keeps fuel
 	left  uint32    // the local that holds what is left of the stack
 	value [4]uint32 // scratch locals by canonForm; noLocal if unused
@@ -24,7 +26,7 @@ const noLocal = math.MaxUint32
 // makePlan decides. All of it depends on the function's source alone.
 func (b *body) makePlan() *plan {
 	p := &b.plan
-	*p = plan{added: p.added[:0], fuel: noLocal, left: noLocal}
+	*p = plan{added: p.added[:0], keep: p.keep[:0], fuel: noLocal, left: noLocal}
 	for i := range p.value {
 		p.value[i] = noLocal
 	}
@@ -42,12 +44,15 @@ func (b *body) makePlan() *plan {
 	p.charged = b.hasCall || p.frame > leafFrame || b.total > leafCost
 	p.split = p.charged && !b.hasLoop
 	p.local = b.hasLoop || b.debits > 1
-	p.wrapped = b.outer && p.local
+	p.wrapped = b.outer && (p.local || b.hasCall)
 	if p.local {
 		p.fuel = b.addLocal(typeI64)
 	}
 	if p.charged {
 		p.left = b.addLocal(typeI64)
+	}
+	if p.charged || b.hasLoop {
+		b.planKeep()
 	}
 	for i := range b.events {
 		switch e := &b.events[i]; e.kind {
@@ -60,6 +65,25 @@ func (b *body) makePlan() *plan {
 		}
 	}
 	return p
+}
+
+func (b *body) planKeep() {
+	p := &b.plan
+	for i, t := range b.locals {
+		if t == typeI32 {
+			if len(p.keep) == 2 {
+				p.keep = p.keep[:0]
+				return
+			}
+			p.keep = append(p.keep, uint32(i))
+		}
+	}
+	for i := range p.keep {
+		local := b.addLocal(typeI64)
+		if i == 0 {
+			p.kept = local
+		}
+	}
 }
 
 // scratchType is the type of the scratch local by canonForm.

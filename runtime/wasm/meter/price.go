@@ -13,7 +13,7 @@ const (
 
 // Stack, in bytes: what a call of a function is charged.
 const (
-	frameBase = 40
+	frameBase = 32
 	// frameSlot is for each parameter, each local, each operand at the greatest height,
 	// and each value that is kept in memory (see frame.go). v128 counts twice.
 	frameSlot = 8

@@ -216,11 +216,11 @@ func (s *specRun) act(c *specCommand) string {
 			args = append(args, a.words()...)
 		}
 		var err error
-		for _, m := range s.all {
-			m.ExportedGlobal(meter.StackExport).(api.MutableGlobal).Set(meter.StackLimit)
-		}
 		got, err = mod.ExportedFunction(c.Action.Field).Call(s.t.Context(), args...)
 		if err != nil {
+			for _, m := range s.all {
+				m.ExportedGlobal(meter.StackExport).(api.MutableGlobal).Set(meter.StackLimit)
+			}
 			return class(err)
 		}
 	}

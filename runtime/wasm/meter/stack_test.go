@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/tetratelabs/wazero/api"
+
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
@@ -19,13 +21,13 @@ func TestStack(t *testing.T) {
 		count int    // of parameters
 		frame int64
 	}{
-		{"bare", "\x00\x10\x00", 0, 40},
-		{"parameter", "\x00\x20\x00\x10\x00", 1, 40 + 8*2},
-		{"operands", "\x00" + strings.Repeat("\x20\x00", 50) + "\x20\x00\x10\x00" + strings.Repeat("\x1a", 50), 1, 40 + 8*(52+50)},
-		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 40 + 8*80},
-		{"locals", "\x01\xe8\x07\x7e" + useAll(1000) + "\x10\x00" + useAll(1000), 0, 40 + 8*(1001+1000)},
-		{"vectors", "\x01\xc8\x01\x7b" + vectorsBefore(200) + "\x10\x00" + vectorsAfter(200), 0, 40 + 8*(400+3+400)},
-		{"many locals", "\x01\xa8\xc3\x01\x7e\x10\x00", 0, 40 + 8*25000},
+		{"bare", "\x00\x10\x00", 0, 32},
+		{"parameter", "\x00\x20\x00\x10\x00", 1, 32 + 8*2},
+		{"operands", "\x00" + strings.Repeat("\x20\x00", 50) + "\x20\x00\x10\x00" + strings.Repeat("\x1a", 50), 1, 32 + 8*(52+50)},
+		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 32 + 8*80},
+		{"locals", "\x01\xe8\x07\x7e" + useAll(1000) + "\x10\x00" + useAll(1000), 0, 32 + 8*(1001+1000)},
+		{"vectors", "\x01\xc8\x01\x7b" + vectorsBefore(200) + "\x10\x00" + vectorsAfter(200), 0, 32 + 8*(400+3+400)},
+		{"many locals", "\x01\xa8\xc3\x01\x7e\x10\x00", 0, 32 + 8*25000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := wasm(part(1, "\x01\x60"+string(rune(c.count))+strings.Repeat("\x7f", c.count)+"\x00"), part(3, "\x01\x00"),
@@ -43,6 +45,7 @@ func TestStack(t *testing.T) {
 			if want := int64(meter.StackLimit) % c.frame; left != want-c.frame {
 				t.Errorf("stack at the end %d, want %d: a frame is not %d bytes", left, want-c.frame, c.frame)
 			}
+			mod.ExportedGlobal(meter.StackExport).(api.MutableGlobal).Set(meter.StackLimit)
 		})
 	}
 }
@@ -82,8 +85,7 @@ func vectorsAfter(n int) string {
 	return s.String()
 }
 
-// TestStackGivenBack: whatever way out of a function is taken, its caller has as much
-// stack as before. Otherwise 100,000 calls would be too many.
+// TestStackGivenBack: every way out of a function restores the counter.
 func TestStackGivenBack(t *testing.T) {
 	for name, code := range map[string]string{
 		"end":      "",
@@ -94,16 +96,18 @@ func TestStackGivenBack(t *testing.T) {
 		"in loop":  "\x03\x40\x0f\x0b",
 	} {
 		t.Run(name, func(t *testing.T) {
-			many := "\x01\x01\x7f\x03\x40\x10\x01\x20\x00\x41\x01\x6a\x22\x00\x41\xa0\x8d\x06\x48\x0d\x00\x0b\x0b"
-			b := wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x03\x00\x00\x00"), part(7, "\x01\x01f\x00\x02"),
-				part(10, "\x03"+body("")+body("\x10\x00"+code)+sized(many)))
+			b := wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x02\x00\x00"), part(7, "\x01\x01f\x00\x01"),
+				part(10, "\x02"+body("")+body("\x10\x00"+code)))
 			e := newEngine(t, true)
-			mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{Stack: 1000}), "")
+			mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{Stack: 1 << 20}), "")
 			if err != nil {
 				t.Fatal(err)
 			}
 			if _, err := mod.ExportedFunction("f").Call(t.Context()); err != nil {
 				t.Fatal(err)
+			}
+			if left := mod.ExportedGlobal(meter.StackExport).Get(); left != 1<<20 {
+				t.Errorf("%d bytes of stack are left of %d", left, 1<<20)
 			}
 		})
 	}
