@@ -193,9 +193,9 @@ func (e *emitter) callSlow() {
 	}
 }
 
-// canonical makes the value on the stack canonical. Scalars branch over the rare case:
-// the engine's float select is not right (see safe.go), and >= with itself is one
-// flag test on amd64 where == would be two.
+// canonical makes the value on the stack canonical. Scalars branch to the rare case: the
+// engine's float select is not right (see safe.go), and >= with itself is one flag test on
+// amd64 where == would be two. Why it is an if and not a br_if, branchIf says.
 func (e *emitter) canonical(form canonForm) {
 	t := e.value[form]
 	switch form {
@@ -223,7 +223,8 @@ func (e *emitter) canonical(form canonForm) {
 }
 
 // canonicalLanes clears, in the lanes that are not equal to themselves, the bits that the
-// canonical NaN has not: those it has, every NaN has that arithmetic makes.
+// canonical NaN has not. Those it has are there: WebAssembly demands them of every NaN
+// that arithmetic makes.
 func (e *emitter) canonicalLanes(t uint32, clear uint64, ne uint32) {
 	e.tee(t)
 	e.get(t)
