@@ -241,7 +241,8 @@ func (b *body) settle(at int) {
 	}
 }
 
-// mayLower notes a place where the frame may be taken from the stack.
+// mayLower notes a place, outside of all blocks, where the frame may be taken from the
+// stack. The first call settles that it is the last place noted.
 func (b *body) mayLower(at int) {
 	b.lower = len(b.events)
 	b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evLower})

@@ -68,8 +68,8 @@ func (e *emitter) slowPath() {
 	e.op(opEnd, opUnreachable, opEnd)
 }
 
-// prologue takes the frame from the stack and checks both counters in one test: the host
-// tells a full stack from empty fuel by their signs.
+// prologue works out what the frame leaves of the stack and checks both counters in one
+// test: the host tells a full stack from empty fuel by their signs.
 func (e *emitter) prologue() {
 	if e.charged {
 		e.getGlobal(e.w.stack)

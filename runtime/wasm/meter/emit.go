@@ -145,7 +145,9 @@ func (e *emitter) leave(inGlobal bool) {
 	}
 }
 
-// lowerStack takes the frame from the stack; callees then find what is left.
+// lowerStack takes the frame from the stack; callees then find what is left. It stands
+// before the outermost block with the first call in it: in no block itself, so that all
+// that follows in the text has passed it.
 func (e *emitter) lowerStack() {
 	if !e.taken {
 		e.taken = true

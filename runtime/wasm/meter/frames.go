@@ -119,7 +119,8 @@ func (b *body) endFrame(at int) {
 		reached = reached || f.targeted || f.armLive
 	case opCall: // the function itself
 		aux := b.inGlobal()
-		if b.called = false; b.live {
+		b.called = false
+		if b.live {
 			b.closeBlock(at)
 		}
 		b.event(evEnd, at, 0, aux)
