@@ -180,9 +180,19 @@ func (e *emitter) reload() {
 }
 
 func (e *emitter) callSlow() {
+	for i, l := range e.keep {
+		e.get(l)
+		e.op(opI64ExtendU)
+		e.set(e.kept + uint32(i))
+	}
 	e.flush(false)
 	e.call(e.w.slow)
 	e.reload()
+	for i, l := range e.keep {
+		e.get(e.kept + uint32(i))
+		e.op(opI32WrapI64)
+		e.set(l)
+	}
 }
 
 // canonical makes the value on the stack canonical. Scalars branch to the rare case: the

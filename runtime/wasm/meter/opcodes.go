@@ -96,6 +96,7 @@ const (
 	opI64Or             = 0x84
 	opI64Shl            = 0x86
 	opI64ShrU           = 0x88
+	opI32WrapI64        = 0xa7
 	opI64ExtendU        = 0xad
 	opI32ReinterpretF32 = 0xbc
 	opI64ReinterpretF64 = 0xbd
