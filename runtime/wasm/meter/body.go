@@ -16,25 +16,27 @@ type body struct {
 	locals   []byte // types of parameters and locals
 	nodes    []int32
 
-	stack     []value
-	slots     int // height of stack, in slots
-	maxSlots  int
-	frames    []frame
-	live      bool
-	events    []event
-	targets   []uint32 // of br_tables: count, labels
-	nan       dataflow
-	debit     int // index in events of the open charged block
-	cost      uint32
-	loops     int // loops around
-	splits    int32
-	hasLoop   bool
-	hasCall   bool
-	callsRun  int    // calls since the last check, in the order of the text
-	total     uint64 // cost of all charged blocks
-	frameUse  frameUse
-	debits    uint64 // executions of debits and of calls, as the nesting suggests
-	callsMade uint64
+	stack    []value
+	slots    int // height of stack, in slots
+	maxSlots int
+	frames   []frame
+	live     bool
+	events   []event
+	targets  []uint32 // of br_tables: count, labels
+	nan      dataflow
+	debit    int // index in events of the open charged block
+	cost     uint32
+	splits   int32
+	hasLoop  bool
+	hasCall  bool
+	outer    bool   // a br_if or br_table leads out of the function
+	called   bool   // since the last call of the open block, fuel is in the global alone
+	lower    int    // the evLower of the outermost open block, or of the last such
+	lowered  bool   // one has been chosen
+	callsRun int    // calls since the last check, in the order of the text
+	total    uint64 // cost of all charged blocks
+	debits   int    // charged blocks that cost something
+	frameUse frameUse
 
 	plan plan
 }
@@ -60,12 +62,21 @@ type frame struct {
 	results  int32 // node of the first result
 }
 
+// bare reports whether branches to the frame's label carry no values.
+func (f *frame) bare() bool {
+	if f.op == opLoop {
+		return len(f.typ.params) == 0
+	}
+	return len(f.typ.results) == 0
+}
+
 func (b *body) analyse(index uint32, typ funcType, src section) error {
 	b.reader = reader{b: src.content, base: src.base}
 	b.index, b.typ = index, typ
 	b.stack, b.frames, b.events, b.targets = b.stack[:0], b.frames[:0], b.events[:0], b.targets[:0]
-	b.slots, b.maxSlots, b.loops, b.splits = 0, 0, 0, 0
-	b.hasLoop, b.hasCall, b.callsRun, b.total, b.debits, b.callsMade = false, false, 0, 0, 0, 0
+	b.slots, b.maxSlots, b.splits = 0, 0, 0
+	b.hasLoop, b.hasCall, b.outer, b.called, b.lowered = false, false, false, false, false
+	b.callsRun, b.total, b.debits = 0, 0, 0
 	b.nan.reset(len(src.content))
 	if len(src.content) > maxBody {
 		return &LimitError{What: "bytes", Func: int(index), Max: maxBody}
@@ -212,14 +223,35 @@ func (b *body) openBlock() {
 	b.event(evDebit, b.p, 0, 0)
 }
 
-// closeBlock settles the cost of the open charged block.
-func (b *body) closeBlock() {
+// closeBlock settles the cost of the open charged block. What ends it stands at.
+func (b *body) closeBlock(at int) {
+	b.settle(at)
 	b.events[b.debit].arg = b.cost
 	b.total += uint64(b.cost)
 	if b.cost > 0 {
-		b.debits += b.weight()
+		b.debits++
 	}
 }
 
-// weight guesses how often the present place is passed.
-func (b *body) weight() uint64 { return 1 << (3 * min(b.loops, 5)) }
+// settle takes fuel back from the global before the instruction at, if there was a call.
+func (b *body) settle(at int) {
+	if b.called {
+		b.called = false
+		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evReload})
+	}
+}
+
+// mayLower notes a place, outside of all blocks, where the frame may be taken from the
+// stack. The first call settles that it is the last place noted.
+func (b *body) mayLower(at int) {
+	b.lower = len(b.events)
+	b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evLower})
+}
+
+// inGlobal is the aux of an event that can do with fuel in the global.
+func (b *body) inGlobal() byte {
+	if b.called {
+		return 1
+	}
+	return 0
+}

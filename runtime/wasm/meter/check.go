@@ -68,13 +68,16 @@ func (e *emitter) slowPath() {
 	e.op(opEnd, opUnreachable, opEnd)
 }
 
-// prologue charges the frame and checks both counters in one test: the host tells a
-// full stack from empty fuel by their signs. The body stands in a block, which is its
-// one exit, where the stack is given back.
+// prologue works out what the frame leaves of the stack and checks both counters in one
+// test: the host tells a full stack from empty fuel by their signs.
 func (e *emitter) prologue() {
 	if e.charged {
-		e.moveStack(opI64Sub)
+		e.getGlobal(e.w.stack)
+		e.i64(e.frame)
+		e.op(opI64Sub)
+		e.set(e.left)
 	}
+	e.reload()
 	if e.wrapped {
 		e.op(opBlock)
 		e.resultType()
@@ -82,45 +85,66 @@ func (e *emitter) prologue() {
 	if e.split {
 		e.op(opLoop, emptyBlock, opBlock, emptyBlock)
 	}
-	if e.local {
-		e.reload()
-	}
 	if !e.charged {
 		return
 	}
 	e.getFuel()
-	e.getGlobal(e.w.stack)
+	e.get(e.left)
 	e.op(opI64Or)
 	e.i64(0)
 	e.op(opI64LtS)
 	if e.split {
 		e.brIf(0)
+		e.lowerAtOnce()
 		return
 	}
 	e.op(opIf, emptyBlock)
-	e.callSlow()
+	e.entrySlow()
 	e.op(opEnd)
+	e.lowerAtOnce()
+}
+
+// lowerAtOnce takes the frame from the stack at the entry where ways out that have taken
+// it could meet others that have not.
+func (e *emitter) lowerAtOnce() {
+	if e.wrapped && e.hasCall {
+		e.lowerStack()
+	}
+}
+
+// entrySlow asks the host at the entry, for both counters. What is left of the stack is
+// taken from the global again, so that it need not be kept across the call.
+func (e *emitter) entrySlow() {
+	e.get(e.left)
+	e.setGlobal(e.w.stack)
+	e.callSlow()
+	e.getGlobal(e.w.stack)
+	e.set(e.left)
+	e.raiseStack()
 }
 
 // epilogue stands in place of the function's end.
-func (e *emitter) epilogue() {
+func (e *emitter) epilogue(inGlobal bool) {
+	if e.split || e.wrapped {
+		e.leave(inGlobal)
+		e.op(opReturn)
+	}
 	if e.split {
-		e.slowPath()
-	} else if e.wrapped {
+		e.op(opEnd)
+		e.entrySlow()
+		e.br(0)
+		e.op(opEnd, opUnreachable)
+	}
+	if e.wrapped {
 		e.op(opEnd)
 	}
-	e.flush()
-	if e.charged {
-		e.moveStack(opI64Add)
+	switch {
+	case e.wrapped:
+		e.leave(false)
+	case !e.split:
+		e.leave(inGlobal)
 	}
 	e.op(opEnd)
-}
-
-func (e *emitter) moveStack(op byte) {
-	e.getGlobal(e.w.stack)
-	e.i64(e.frame)
-	e.op(op)
-	e.setGlobal(e.w.stack)
 }
 
 // resultType appends the function's results as a block type.

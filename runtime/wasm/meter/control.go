@@ -12,7 +12,7 @@ func (b *body) control(code byte, at int) {
 		b.endFrame(at)
 		return
 	case opElse:
-		b.elseFrame()
+		b.elseFrame(at)
 		return
 	case opMisc:
 		b.miscStep(at)
@@ -81,9 +81,15 @@ func (b *body) globalStep(code byte) {
 
 func (b *body) callStep(code byte, at int) {
 	b.hasCall = true
-	b.callsMade += b.weight()
+	if !b.lowered {
+		if len(b.frames) == 1 {
+			b.mayLower(at)
+		}
+		b.events[b.lower].arg, b.lowered = 1, true
+	}
 	if b.callsRun++; b.callsRun == callsPerCheck {
 		b.callsRun = 0
+		b.settle(at)
 		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evCheck})
 	}
 	var t funcType
@@ -94,7 +100,7 @@ func (b *body) callStep(code byte, at int) {
 			return
 		}
 		t = b.w.m.types[b.w.m.funcs[i]]
-		b.event(evCall, at, shifted, 0)
+		b.event(evCall, at, shifted, b.inGlobal())
 	} else {
 		i := b.w.m.typeIndex(&b.reader)
 		b.tableIndex()
@@ -103,8 +109,9 @@ func (b *body) callStep(code byte, at int) {
 		}
 		t = b.w.m.types[i]
 		b.popValue()
-		b.event(evIndirect, at, 0, 0)
+		b.event(evIndirect, at, 0, b.inGlobal())
 	}
+	b.called = true
 	b.spend(len(t.params) + len(t.results))
 	b.popSeen(len(t.params))
 	b.frameUse.calls++

@@ -39,7 +39,7 @@
 // spent.
 //
 // So refills come at multiples of Slice, whatever the Job's fuel. That matters because
-// functions may keep fuel in a local between calls: after a trap the global is exact up
+// functions keep fuel in a local between calls: after a trap the global is exact up
 // to the last refill or call only, and in this way no less the same on every machine and
 // under every limit. A run may go on for a Slice when its fuel is gone; host functions
 // check before their work, so that nothing of this is seen, and the host looks once more
@@ -65,10 +65,12 @@
 //
 // At a check first the counters are tested, then the block is paid for, then it runs.
 // So a run ends at the first refill, or host function, that finds more spent than there
-// is. A trap in the middle of a block has paid for the whole of it. Entering a
-// function that calls others takes its frame from the stack before the check, and
-// leaving it gives the same back. Bulk operations and growth pay before the work, step
-// by step; a range of more than a step that is out of bounds traps unpaid.
+// is. A trap in the middle of a block has paid for the whole of it. At
+// a function's entry the check is also whether its frame fits in what is left of the stack.
+// The frame is taken from there before the first call that may come, and given back by
+// every way out behind that: what returns without a call has written nothing. Bulk
+// operations and growth pay before the work, step by step; a range of more than a step
+// that is out of bounds traps unpaid.
 //
 // The stack limit is well inside what wazero's compiler allows: for every shape of
 // function that was tried, the charge is met first. Should the engine run out all the

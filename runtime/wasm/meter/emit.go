@@ -7,6 +7,7 @@ type emitter struct {
 	asm
 	*body
 	*plan
+	taken bool // the frame has been taken from the stack
 }
 
 // emit appends the function's body, with its size before it.
@@ -54,6 +55,10 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 	case evDead:
 		e.op(opUnreachable)
 	case evBranch:
+		if ev.aux == opIf {
+			e.branchIf(ev.arg)
+			break
+		}
 		e.arg(ev.aux, e.label(ev.arg))
 	case evTable:
 		e.op(opBrTable)
@@ -63,18 +68,19 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 			e.asm.b = appendU(e.asm.b, uint64(e.label(l)))
 		}
 	case evReturn:
-		if e.wrapped {
-			e.br(e.label(ev.arg))
-		} else {
-			e.op(opReturn)
-		}
+		e.leave(ev.aux == 1)
+		e.op(opReturn)
 	case evCall:
-		e.flush()
+		e.flush(ev.aux == 1)
 		e.call(ev.arg)
-		e.reload()
 	case evIndirect:
-		e.flush()
+		e.flush(ev.aux == 1)
 		e.op(src[ev.pos:ev.end]...)
+	case evLower:
+		if ev.arg == 1 {
+			e.lowerStack()
+		}
+	case evReload:
 		e.reload()
 	case evRefFunc:
 		e.arg(opRefFunc, ev.arg)
@@ -85,8 +91,22 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 	case evSafe:
 		e.emitSafe(ev.aux, src[ev.pos:ev.end])
 	case evEnd:
-		e.epilogue()
+		e.epilogue(ev.aux == 1)
 	}
+}
+
+// branchIf appends: branch if the operand is not zero. An if has blocks of its own for both
+// ways; br_if often has not, and then the engine no longer joins it to the comparison
+// before it: it makes a 0 or 1 first, and compares that.
+func (e *emitter) branchIf(label uint32) {
+	e.op(opIf, emptyBlock)
+	if label&outer != 0 {
+		e.leave(false)
+		e.op(opReturn)
+	} else {
+		e.br(e.label(label) + 1)
+	}
+	e.op(opEnd)
 }
 
 // label is a label's final number: the split form of the entry puts two labels
@@ -117,9 +137,36 @@ func (e *emitter) setFuel() {
 	}
 }
 
-// flush stores fuel for others to see, reload takes it back: around each call.
-func (e *emitter) flush() {
-	if e.local {
+// leave makes both counters what the caller expects.
+func (e *emitter) leave(inGlobal bool) {
+	e.flush(inGlobal)
+	if e.taken {
+		e.raiseStack()
+	}
+}
+
+// lowerStack takes the frame from the stack; callees then find what is left. It stands
+// before the outermost block with the first call in it: in no block itself, so that all
+// that follows in the text has passed it.
+func (e *emitter) lowerStack() {
+	if !e.taken {
+		e.taken = true
+		e.get(e.left)
+		e.setGlobal(e.w.stack)
+	}
+}
+
+func (e *emitter) raiseStack() {
+	e.getGlobal(e.w.stack)
+	e.i64(e.frame)
+	e.op(opI64Add)
+	e.setGlobal(e.w.stack)
+}
+
+// flush stores fuel for others to see, unless it is there, and reload takes it back:
+// around each call.
+func (e *emitter) flush(inGlobal bool) {
+	if e.local && !inGlobal {
 		e.get(e.fuel)
 		e.setGlobal(e.w.fuel)
 	}
@@ -133,54 +180,69 @@ func (e *emitter) reload() {
 }
 
 func (e *emitter) callSlow() {
-	e.flush()
+	for i, l := range e.keep {
+		e.get(l)
+		e.op(opI64ExtendU)
+		e.set(e.kept + uint32(i))
+	}
+	e.flush(false)
 	e.call(e.w.slow)
 	e.reload()
+	for i, l := range e.keep {
+		e.get(e.kept + uint32(i))
+		e.op(opI32WrapI64)
+		e.set(l)
+	}
 }
 
-// canonical makes the value on the stack canonical. Scalars branch over the rare case:
-// the engine's float select is not right (see safe.go), and >= with itself is one
-// flag test on amd64 where == would be two.
+// canonical makes the value on the stack canonical. Scalars branch to the rare case: the
+// engine's float select is not right (see safe.go), and >= with itself is one flag test on
+// amd64 where == would be two. Why it is an if and not a br_if, branchIf says.
 func (e *emitter) canonical(form canonForm) {
 	t := e.value[form]
 	switch form {
 	case canonF32, canonF64:
 		e.set(t)
-		e.op(opBlock, emptyBlock)
 		e.get(t)
 		e.get(t)
 		if form == canonF32 {
-			e.op(opF32Ge)
-			e.brIf(0)
+			e.op(opF32Ge, opIf, typeF32)
+			e.get(t)
+			e.op(opElse)
 			e.asm.b = binary.LittleEndian.AppendUint32(append(e.asm.b, opF32Const), nanF32)
 		} else {
-			e.op(opF64Ge)
-			e.brIf(0)
+			e.op(opF64Ge, opIf, typeF64)
+			e.get(t)
+			e.op(opElse)
 			e.asm.b = binary.LittleEndian.AppendUint64(append(e.asm.b, opF64Const), nanF64)
 		}
-		e.set(t)
 		e.op(opEnd)
-		e.get(t)
 	case canonF32x4:
-		e.canonicalLanes(t, nanF32<<32|nanF32, vectorF32x4Eq)
+		e.canonicalLanes(t, notNaNF32<<32|notNaNF32, vectorF32x4Ne)
 	case canonF64x2:
-		e.canonicalLanes(t, nanF64, vectorF64x2Eq)
+		e.canonicalLanes(t, notNaNF64, vectorF64x2Ne)
 	}
 }
 
-func (e *emitter) canonicalLanes(t uint32, nan uint64, eq uint32) {
+// canonicalLanes clears, in the lanes that are not equal to themselves, the bits that the
+// canonical NaN has not. Those it has are there: WebAssembly demands them of every NaN
+// that arithmetic makes.
+func (e *emitter) canonicalLanes(t uint32, clear uint64, ne uint32) {
 	e.tee(t)
+	e.get(t)
+	e.get(t)
+	e.vectorOp(ne)
 	e.vectorOp(vectorConst)
-	e.asm.b = binary.LittleEndian.AppendUint64(e.asm.b, nan)
-	e.asm.b = binary.LittleEndian.AppendUint64(e.asm.b, nan)
-	e.get(t)
-	e.get(t)
-	e.vectorOp(eq)
-	e.vectorOp(vectorBitselect)
+	e.asm.b = binary.LittleEndian.AppendUint64(e.asm.b, clear)
+	e.asm.b = binary.LittleEndian.AppendUint64(e.asm.b, clear)
+	e.vectorOp(vectorAnd)
+	e.vectorOp(vectorAndNot)
 }
 
-// The canonical NaNs: positive, quiet, no payload.
+// The canonical NaNs: positive, quiet, no payload. And the bits that they have not.
 const (
-	nanF32 = 0x7fc00000
-	nanF64 = 0x7ff8000000000000
+	nanF32    = 0x7fc00000
+	nanF64    = 0x7ff8000000000000
+	notNaNF32 = 1<<32 - 1 - nanF32
+	notNaNF64 = 1<<64 - 1 - nanF64
 )

@@ -22,13 +22,15 @@ const (
 	evDead                      // dead code behind an end: unreachable
 	evBranch                    // aux: br or br_if; arg: label, see outer
 	evTable                     // br_table; arg: index into targets
-	evReturn                    // arg: label of the function's body
-	evCall                      // arg: function
-	evIndirect                  // call_indirect, copied
+	evReturn                    // aux: 1 if fuel is in the global
+	evCall                      // arg: function; aux: 1 if fuel is in the global
+	evIndirect                  // call_indirect, copied; aux likewise
+	evReload                    // fuel is taken back from the global
+	evLower                     // the frame is taken from the stack, if arg is 1
 	evRefFunc                   // arg: function
 	evCanon                     // canonical form of the value on top; arg: node, aux: canonForm
 	evSafe                      // aux: safeForm
-	evEnd                       // the function's own end
+	evEnd                       // the function's own end; aux: 1 if fuel is in the global
 )
 
 // outer marks labels that leave the function's body.

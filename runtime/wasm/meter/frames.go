@@ -27,10 +27,13 @@ func (b *body) openFrame(code byte, at int) {
 	if b.err != nil {
 		return
 	}
+	if len(b.frames) == 1 && !b.lowered {
+		b.mayLower(at)
+	}
 	f := frame{op: code, typ: t, results: b.nan.results(t.results)}
 	switch code {
 	case opLoop:
-		b.closeBlock()
+		b.closeBlock(at)
 		f.split = len(t.params) == 0
 		aux := byte(0)
 		if f.split {
@@ -39,11 +42,10 @@ func (b *body) openFrame(code byte, at int) {
 		}
 		b.hasLoop = true
 		b.frameUse.calls++ // its check may call
-		b.loops++
 		b.event(evLoop, at, 0, aux)
 		b.openBlock()
 	case opIf:
-		b.closeBlock()
+		b.closeBlock(at)
 		b.openBlock()
 	}
 	b.push(f)
@@ -75,7 +77,7 @@ func (b *body) unwind(f *frame, types []byte, node int32) {
 	}
 }
 
-func (b *body) elseFrame() {
+func (b *body) elseFrame(at int) {
 	f := &b.frames[len(b.frames)-1]
 	if f.op != opIf {
 		b.fail("else without if")
@@ -84,7 +86,7 @@ func (b *body) elseFrame() {
 	if b.live {
 		b.atEnd(f)
 		b.deliver(f)
-		b.closeBlock()
+		b.closeBlock(at)
 	}
 	f.op, f.armLive = opElse, b.live
 	b.unwind(f, f.typ.params, noNode)
@@ -116,16 +118,18 @@ func (b *body) endFrame(at int) {
 	case opElse:
 		reached = reached || f.targeted || f.armLive
 	case opCall: // the function itself
+		aux := b.inGlobal()
+		b.called = false
 		if b.live {
-			b.closeBlock()
+			b.closeBlock(at)
 		}
-		b.event(evEnd, at, 0, 0)
+		b.event(evEnd, at, 0, aux)
 		b.frames = b.frames[:0]
 		return
 	}
 	splits := f.op == opIf || f.op == opElse || f.op == opBlock && f.targeted
 	if b.live && splits {
-		b.closeBlock()
+		b.closeBlock(at)
 	}
 	b.unwind(&f, f.typ.results, f.results)
 	b.frames = b.frames[:len(b.frames)-1]
@@ -146,7 +150,6 @@ func (b *body) endLoop(f frame, at int) {
 		b.splits--
 		b.event(evEndLoop, at, 0, 0)
 	}
-	b.loops--
 }
 
 // skip passes over dead code, up to the end or else that the enclosing frame needs.

@@ -5,31 +5,50 @@ func (b *body) jump(code byte, at int) {
 	switch code {
 	case opBr:
 		label := b.branch(b.u32())
+		if label&outer != 0 {
+			b.event(evReturn, at, 0, b.inGlobal())
+			break
+		}
+		b.settle(at)
 		b.event(evBranch, at, label, opBr)
 	case opBrIf:
+		b.settle(at)
 		b.popValue()
-		label := b.branch(b.u32())
-		b.event(evBranch, at, label, opBrIf)
-		b.closeBlock()
+		n := b.u32()
+		label := b.branch(n)
+		if b.err != nil {
+			return
+		}
+		aux := byte(opBrIf)
+		if b.frames[len(b.frames)-1-int(n)].bare() {
+			aux = opIf
+		}
+		b.outer = b.outer || label&outer != 0 && aux == opBrIf
+		b.event(evBranch, at, label, aux)
+		b.closeBlock(at)
 		b.openBlock()
 		return
 	case opBrTable:
+		b.settle(at)
 		b.popValue()
 		n := b.count("labels")
 		first := len(b.targets)
 		b.targets = append(b.targets, uint32(n))
 		for i := 0; i <= n && b.err == nil; i++ {
-			b.targets = append(b.targets, b.branch(b.u32()))
+			label := b.branch(b.u32())
+			b.outer = b.outer || label&outer != 0
+			b.targets = append(b.targets, label)
 		}
 		b.event(evTable, at, uint32(first), 0)
 	case opReturn:
-		label := b.branch(uint32(len(b.frames) - 1))
-		b.event(evReturn, at, label, 0)
+		b.branch(uint32(len(b.frames) - 1))
+		b.event(evReturn, at, 0, b.inGlobal())
 	}
+	b.called = false
 	if b.err != nil {
 		return
 	}
-	b.closeBlock()
+	b.closeBlock(at)
 	b.skip(evSkip)
 }
 

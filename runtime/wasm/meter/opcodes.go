@@ -96,6 +96,7 @@ const (
 	opI64Or             = 0x84
 	opI64Shl            = 0x86
 	opI64ShrU           = 0x88
+	opI32WrapI64        = 0xa7
 	opI64ExtendU        = 0xad
 	opI32ReinterpretF32 = 0xbc
 	opI64ReinterpretF64 = 0xbd
@@ -124,8 +125,8 @@ const (
 	vectorShuffle      = 13
 	vectorI32x4Splat   = 17
 	vectorI64x2Replace = 30
-	vectorF32x4Eq      = 65
-	vectorF64x2Eq      = 71
+	vectorF32x4Ne      = 66
+	vectorF64x2Ne      = 72
 	vectorAnd          = 78
 	vectorAndNot       = 79
 	vectorOr           = 80

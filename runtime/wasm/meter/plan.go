@@ -8,9 +8,12 @@ type plan struct {
 	frame   int64 // the charge, in bytes
 	split   bool  // the check at its entry is in split form
 	local   bool  // fuel is kept in a local between calls
-	wrapped bool  // there is one exit: returns branch to it
+	wrapped bool  // the body stands in a block, where branches out of it lead
 
+	keep  []uint32  // the locals of i32 that are kept as i64 across a refill
+	kept  uint32    // the first of the locals that take their values
 	fuel  uint32    // the local that keeps fuel
+	left  uint32    // the local that holds what is left of the stack
 	value [4]uint32 // scratch locals by canonForm; noLocal if unused
 	added []byte    // types of the added locals
 
@@ -20,14 +23,13 @@ type plan struct {
 
 const noLocal = math.MaxUint32
 
-// localBias is how many times more often a function must pass a debit than a call
-// before its fuel is kept in a local: around a call it is stored and loaded again.
-const localBias = 3
+// keepMost is the number of locals that are kept across a refill.
+const keepMost = 2
 
 // makePlan decides. All of it depends on the function's source alone.
 func (b *body) makePlan() *plan {
 	p := &b.plan
-	*p = plan{added: p.added[:0], fuel: noLocal}
+	*p = plan{added: p.added[:0], keep: p.keep[:0], fuel: noLocal, left: noLocal}
 	for i := range p.value {
 		p.value[i] = noLocal
 	}
@@ -44,10 +46,16 @@ func (b *body) makePlan() *plan {
 	p.frame = frameBase + frameSlot*int64(slots)
 	p.charged = b.hasCall || p.frame > leafFrame || b.total > leafCost
 	p.split = p.charged && !b.hasLoop
-	p.local = b.hasLoop && b.debits > localBias*b.callsMade
-	p.wrapped = p.charged || p.local
+	p.local = b.hasLoop || b.debits > 1
+	p.wrapped = b.outer && (p.local || b.hasCall)
 	if p.local {
 		p.fuel = b.addLocal(typeI64)
+	}
+	if p.charged {
+		p.left = b.addLocal(typeI64)
+	}
+	if p.charged || b.hasLoop {
+		b.planKeep()
 	}
 	for i := range b.events {
 		switch e := &b.events[i]; e.kind {
@@ -60,6 +68,31 @@ func (b *body) makePlan() *plan {
 		}
 	}
 	return p
+}
+
+// planKeep reserves locals to keep those of i32 in while the host is asked. The engine
+// gives a place in the frame to all that lives across a call, one behind the other and 4
+// bytes to an i32: then every i64 behind it lies across the 8 bytes that a processor reads
+// at once, some across two lines of its cache. Functions of Go, which have two locals of
+// i32 and any number of others, would take a tenth longer. Where there are more than two
+// they come to lie as they may.
+func (b *body) planKeep() {
+	p := &b.plan
+	for i, t := range b.locals {
+		if t == typeI32 {
+			if len(p.keep) == keepMost {
+				p.keep = p.keep[:0]
+				return
+			}
+			p.keep = append(p.keep, uint32(i))
+		}
+	}
+	for i := range p.keep {
+		local := b.addLocal(typeI64)
+		if i == 0 {
+			p.kept = local
+		}
+	}
 }
 
 // scratchType is the type of the scratch local by canonForm.

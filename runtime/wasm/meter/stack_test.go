@@ -113,6 +113,42 @@ func TestStackGivenBack(t *testing.T) {
 	}
 }
 
+// TestStackTakenLate: a frame is taken before the first call that may come, and given back
+// by those ways out alone that lie behind.
+func TestStackTakenLate(t *testing.T) {
+	for name, code := range map[string]string{
+		"return before":          "\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x41\x07",
+		"not before":             "\x41\x00\x04\x40\x41\x07\x0f\x0b\x10\x00\x41\x07",
+		"in the block":           "\x02\x40\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x0b\x41\x07",
+		"in the loop":            "\x03\x40\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x0c\x00\x0b\x41\x07",
+		"one way":                "\x41\x01\x04\x40\x10\x00\x05\x41\x07\x0f\x0b\x41\x07",
+		"the other":              "\x41\x00\x04\x40\x10\x00\x05\x41\x07\x0f\x0b\x41\x07",
+		"br_if before, a value":  "\x41\x07\x41\x01\x0d\x00\x10\x00",
+		"br_if behind, a value":  "\x10\x00\x41\x07\x41\x01\x0d\x00",
+		"br_if not taken":        "\x41\x07\x41\x00\x0d\x00\x10\x00",
+		"br_table before":        "\x02\x40\x41\x01\x45\x0d\x00\x41\x07\x41\x00\x0e\x00\x01\x0b\x10\x00\x41\x08",
+		"behind a helper's call": "\x41\x00\x40\x00\x1a\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x41\x07",
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := wasm(part(1, "\x02\x60\x00\x00\x60\x00\x01\x7f"), part(3, "\x02\x00\x01"), part(5, "\x01\x00\x01"),
+				part(7, "\x01\x01f\x00\x01"), part(10, "\x02"+body("")+body(code)))
+			bothEngines(t, func(t *testing.T, e *engine) {
+				mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{}), "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				got, err := mod.ExportedFunction("f").Call(t.Context())
+				if err != nil || got[0] != 7 {
+					t.Fatal(got, err)
+				}
+				if left := mod.ExportedGlobal(meter.StackExport).Get(); left != meter.StackLimit {
+					t.Errorf("%d bytes of stack are left of %d", left, meter.StackLimit)
+				}
+			})
+		})
+	}
+}
+
 // TestStackOfFewLocals: the engine gives each value that it keeps in memory a place of its
 // own in the frame, so that a long function of few locals has a large one.
 func TestStackOfFewLocals(t *testing.T) {

@@ -197,8 +197,8 @@ func (b *body) miscStep(at int) {
 // helper replaces the instruction from at by a call of its priced form.
 func (b *body) helper(at int, key helperKey) {
 	if b.err == nil {
-		b.event(evCall, at, b.w.helperFor(&b.reader, key), 0)
-		b.callsMade += b.weight()
+		b.event(evCall, at, b.w.helperFor(&b.reader, key), b.inGlobal())
+		b.called = true
 		b.frameUse.calls++
 	}
 }
