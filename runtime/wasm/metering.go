@@ -3,13 +3,13 @@ package wasm
 import (
 	"context"
 	"errors"
-	goruntime "runtime"
 
 	"github.com/tetratelabs/wazero"
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/runtime"
+	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
@@ -52,7 +52,7 @@ func refill(ctx context.Context, _ api.Module, stack []uint64) {
 		end(errStack)
 	}
 	left := r.fuel.Refill(int64(stack[0]))
-	goruntime.Gosched()
+	fuel.GiveWay()
 	r.checkCancelled()
 	stack[0] = uint64(left)
 }

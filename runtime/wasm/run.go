@@ -206,6 +206,8 @@ func (r *run) call(m *module) (code uint32, err error) {
 		return 0, err
 	}
 	defer mod.Close(context.WithoutCancel(ctx))
+	fuel.Enter()
+	defer fuel.Leave()
 	for _, name := range []string{meter.StartExport, abi.ExportInitialize} {
 		f := mod.ExportedFunction(name)
 		if f == nil {

@@ -3,7 +3,6 @@ package fuel
 import (
 	"context"
 	"fmt"
-	"runtime"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
@@ -27,7 +26,7 @@ func Steps(ctx context.Context, b []byte, do func([]byte)) {
 
 // Yield lets others run and panics with ctx's cause when ctx is done.
 func Yield(ctx context.Context) {
-	runtime.Gosched()
+	GiveWay()
 	if ctx.Err() != nil {
 		panic(context.Cause(ctx))
 	}

@@ -34,8 +34,8 @@
 // too: out of fuel. If it is cancelled, likewise. The host ends a run by panicking,
 // which the engine returns as the call's error. Otherwise, if fuel is below zero, it
 // rounds what is spent up to a multiple of Slice and takes this as what it has granted.
-// It yields to Go's scheduler (runtime.Gosched: a guest in native code cannot be
-// preempted, and everything in the process waits for it), and returns granted less
+// It lets others run where guests have all processors (runtime.Gosched: native code cannot
+// be preempted, and everything in the process waits for it), and returns granted less
 // spent.
 //
 // So refills come at multiples of Slice, whatever the Job's fuel. That matters because
