@@ -1,0 +1,171 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// deliver writes what the user wants as files.
+func (r prepared) deliver(ctx context.Context, j api.Job) error {
+	if r.output != "" {
+		blocks, stop := r.session.Reading(ctx, j.Result.Root)
+		defer stop()
+		x := extraction{blocks: blocks, force: r.force, progress: io.Discard}
+		if err := x.to(ctx, j.Result.Root, r.output); err != nil {
+			return fmt.Errorf("write the output: %w", err)
+		}
+	}
+	if r.car == "" {
+		return nil
+	}
+	taken := map[cid.Cid]bool{j.Outcome: true, j.Task: true}
+	if err := takeAll(ctx, r.session.Blocks, outputRoots(*j.Result), j.Refs, taken); err != nil {
+		return err
+	}
+	options := dag.CAROptions{Skip: func(c cid.Cid) bool { return !taken[c] }}
+	return writeFile(r.car, r.force, func(w io.Writer) error {
+		return dag.WriteCAR(ctx, w, r.session.Blocks, []cid.Cid{j.Outcome}, options)
+	})
+}
+
+// summary says what came of a run.
+func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
+	if r.json {
+		return p.jsonSummary(r.request.Task, j, inputTotal(ctx, r.session, r.request.Task))
+	}
+	if r.quiet {
+		p.explainEnd(j)
+		_, err := fmt.Fprintln(p.stdout, j.Outcome)
+		return err
+	}
+	p.explainEnd(j)
+	p.say("liftoff: outcome %s", outcomeLine(r.request.Task, j))
+	if isEmptyDir(ctx, r.session, j.Result.Root) {
+		p.say("liftoff: output  %s, empty", j.Result.Root)
+	} else {
+		p.say("liftoff: output  %s, to have it: liftoff get %s", j.Result.Root, j.Result.Root)
+	}
+	p.ranOn(j)
+	p.tellReplicas(j)
+	p.say("liftoff: fuel    %d", j.Result.Fuel)
+	if j.Receipt.Defined() {
+		p.say("liftoff: receipt %s", j.Receipt)
+	}
+	if j.Cached || j.Remote || len(inputRoots(r.request.Task)) == 0 {
+		return nil
+	}
+	p.say("liftoff: read    %s", readLine(j.Read, inputTotal(ctx, r.session, r.request.Task)))
+	return nil
+}
+
+func (p *process) jsonSummary(t job.Task, j api.Job, of total) error {
+	report, err := reportOf(j)
+	if err != nil {
+		return err
+	}
+	if report.Task.Object, err = taskJSON(t); err != nil {
+		return err
+	}
+	if report.Read != nil {
+		report.Read.Of = &of
+	}
+	return json.NewEncoder(p.stdout).Encode(report)
+}
+
+// outcomeLine names an outcome, how the run ended, and what to think of it.
+func outcomeLine(t job.Task, j api.Job) string {
+	line := j.Outcome.String() + " " + ended(j)
+	switch {
+	case j.Cached:
+		line += ", cached"
+	case t.Det == job.DetNone:
+		line += ", nondet: never cached"
+	}
+	return line
+}
+
+// readLine says how much of the inputs a run has read. The count of all of them may have
+// given up below what was read: then it has nothing to say.
+func readLine(r api.Read, of total) string {
+	more := ""
+	if !of.Complete {
+		more = " or more"
+		if of.Blocks <= int64(r.Blocks) || of.Bytes < r.Bytes {
+			return fmt.Sprintf("%s (%s)", count(r.Blocks, "block"), size(r.Bytes))
+		}
+	}
+	return fmt.Sprintf("%d of %s%s (%s of %s)", r.Blocks, count(int(of.Blocks), "block"), more, size(r.Bytes), size(of.Bytes))
+}
+
+func isEmptyDir(ctx context.Context, s *node.Session, c cid.Cid) bool {
+	d, err := dag.OpenDir(ctx, s.Blocks, c)
+	if err != nil {
+		return false
+	}
+	_, next, err := d.Next(ctx, 0)
+	return err == nil && next == 0
+}
+
+// explainEnd says on stderr how a guest ended that did not end well.
+func (p *process) explainEnd(j api.Job) {
+	o := j.Result
+	switch o.State {
+	case job.OK:
+	case job.Exit:
+		p.say("liftoff: the guest ended with exit code %d", o.Code)
+	case job.Trap:
+		p.say("liftoff: error: the guest trapped: %s", trapNames[o.Code])
+		if stack := strings.TrimPrefix(j.Fault, trapNames[o.Code]+"\n"); stack != "" {
+			p.say("%s", strings.TrimRight(cleanBlock(stack), "\n"))
+		}
+	case job.OutOfFuel:
+		p.say("liftoff: error: the guest ran out of fuel: it had %d", o.Limits.Fuel)
+		p.say("liftoff: hint: give it more with --fuel")
+	default:
+		p.say("liftoff: error: the guest reached a limit of the run: %s", limitText(*o))
+		switch o.Code {
+		case job.QuotaPages:
+			p.say("liftoff: hint: give it more with --memory")
+		case job.QuotaOut:
+			p.say("liftoff: hint: give it more with --max-output")
+		}
+	}
+}
+
+func limitText(o job.Outcome) string {
+	l := o.Limits
+	switch o.Code {
+	case job.QuotaPages:
+		return size(int64(l.Pages)<<16) + " of memory"
+	case job.QuotaOut:
+		return size(int64(l.Out)) + " of output"
+	case job.QuotaTmp:
+		return size(int64(l.Tmp)) + " in /tmp"
+	}
+	return size(int64(l.Log)) + " of stdout and stderr"
+}
+
+// exitOf is the exit code of a run that has an Outcome.
+func exitOf(j api.Job) error {
+	switch j.Result.State {
+	case job.OK:
+		return nil
+	case job.Exit:
+		return exited(j.Result.Code)
+	case job.Trap:
+		return exited(exitTrap)
+	case job.OutOfFuel:
+		return exited(exitFuel)
+	}
+	return exited(exitLimit)
+}

@@ -1,0 +1,176 @@
+package node
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/scheduler"
+)
+
+// Peers implements request.World.
+func (t *errand) Peers(ctx context.Context) []scheduler.Candidate {
+	var all []scheduler.Candidate
+	infos := t.w.peer.Peers()
+	for _, p := range infos {
+		if c, ok := candidate(p); ok {
+			all = append(all, c)
+		}
+	}
+	if len(all) > askAll {
+		t.markHolders(ctx, infos, all)
+	}
+	return all
+}
+
+// askAll is how many peers are all asked for a bid, which tells what they hold.
+const askAll = 8
+
+// candidate is a peer as the scheduler knows it; ok is false for one that runs no jobs.
+func candidate(p host.PeerInfo) (c scheduler.Candidate, ok bool) {
+	if p.DID == "" || p.Relation == host.Data || !p.Connected && p.Hint == nil {
+		return c, false
+	}
+	c = scheduler.Candidate{Peer: p.DID, Capacity: p.Capacity, Slots: -1}
+	if p.Hint != nil {
+		c.Slots = p.Hint.Slots
+	}
+	return c, true
+}
+
+// Bounds of the search for who holds inputs, among many peers.
+const (
+	haveTime  = 150 * time.Millisecond
+	havePeers = 64
+)
+
+// markHolders asks connected peers whether they have the roots of the inputs.
+func (t *errand) markHolders(ctx context.Context, infos []host.PeerInfo, all []scheduler.Candidate) {
+	roots := taskRoots(t.x.request.Task)[1:]
+	if len(roots) == 0 {
+		return
+	}
+	roots = roots[:min(len(roots), 16)]
+	ctx, cancel := context.WithTimeout(ctx, haveTime)
+	defer cancel()
+	var group sync.WaitGroup
+	var mu sync.Mutex
+	asked := 0
+	for _, p := range infos {
+		i := slices.IndexFunc(all, func(c scheduler.Candidate) bool { return c.Peer == p.DID })
+		if i < 0 || !p.Connected || asked == havePeers {
+			continue
+		}
+		asked++
+		group.Go(func() {
+			held, err := t.w.exchange.Have(ctx, peer.AddrInfo{ID: p.ID}, roots)
+			if err == nil && slices.Contains(held, true) {
+				mu.Lock()
+				defer mu.Unlock()
+				all[i].Holder = true
+			}
+		})
+	}
+	group.Wait()
+}
+
+// Announce implements request.World.
+func (t *errand) Announce(ctx context.Context, a scheduler.Announce, found func(scheduler.Candidate)) error {
+	r := t.x.request
+	roots := taskRoots(r.Task)
+	return t.w.peer.Announce(ctx, job.Announce{
+		Task: t.x.task.CID(), ABI: r.Task.ABI, Inputs: roots[:min(len(roots), job.MaxAnnounceLinks)], Bytes: t.work.Bytes,
+		Limits: t.job.Limits, Need: t.job.Need, Window: a.Window.Milliseconds(), Exclude: a.Exclude[:min(len(a.Exclude), job.MaxExclude)],
+	}, func(id peer.ID) {
+		if did, err := host.DIDOf(id); err == nil {
+			found(scheduler.Candidate{Peer: did, Slots: -1})
+		}
+	})
+}
+
+// AddrInfo implements request.World.
+func (t *errand) AddrInfo(p peer.ID) peer.AddrInfo { return t.w.addrInfo(p) }
+
+// sources returns how peers are reached, and after them all others that are connected.
+func (t *errand) sources(first []job.DID) []peer.AddrInfo {
+	var all []peer.AddrInfo
+	for _, d := range first {
+		if id, err := host.IDOf(d); err == nil {
+			all = append(all, t.w.addrInfo(id))
+		}
+	}
+	for _, p := range t.w.peer.Peers() {
+		if p.Connected && len(all) < maxFetchFrom && !slices.Contains(first, p.DID) {
+			all = append(all, t.w.addrInfo(p.ID))
+		}
+	}
+	return all
+}
+
+// maxFetchFrom bounds the peers that blocks are fetched from.
+const maxFetchFrom = 16
+
+// reach dials the one peer that may run the job, unless it is connected: the window for
+// bids is shorter than a dial may take. Whether it was of use shows when the peer is asked.
+func (t *errand) reach(ctx context.Context, to job.DID) {
+	id, err := host.IDOf(to)
+	if err != nil || t.w.connected(id) {
+		return
+	}
+	t.x.event(api.Event{
+		Kind: api.EventWaiting, Peer: string(to), Text: fmt.Sprintf("%s is not connected: it is dialed, for at most %v", scheduler.Short(to), reachTime),
+	})
+	ctx, cancel := context.WithTimeout(ctx, reachTime)
+	defer cancel()
+	if err := t.w.peer.Libp2p().Connect(ctx, t.w.addrInfo(id)); err != nil {
+		t.w.node.log.Debug("the peer that a job is for cannot be dialed", "peer", id, "error", err)
+	}
+}
+
+// reachTime is how long the one peer that may run a job is dialed.
+const reachTime = 3 * time.Second
+
+// whereOf reads Request.Where: a peer may be named by its peer id, too.
+func whereOf(s string) (string, error) {
+	switch s {
+	case api.WhereBest:
+		return scheduler.Anywhere, nil
+	case api.WhereLocal:
+		return scheduler.Local, nil
+	case api.WhereNetwork:
+		return scheduler.OnNetwork, nil
+	}
+	if _, err := job.DID(s).Key(); err == nil {
+		return s, nil
+	}
+	id, err := peer.Decode(s)
+	var did job.DID
+	if err == nil {
+		did, err = host.DIDOf(id)
+	}
+	if err != nil {
+		return "", &api.Error{
+			Code: api.CodeUsage, Message: fmt.Sprintf("%q is neither local nor network nor a peer", s),
+			Hint: "name a peer by its did:key or its peer id, as `liftoff peers` shows them",
+		}
+	}
+	return string(did), nil
+}
+
+// Calibrate implements request.World.
+func (t *errand) Calibrate(c scheduler.Calibrate) {
+	t.w.observe(c)
+}
+
+func (w *network) factor(d job.DID) float64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.calibration.Factor(d)
+}
