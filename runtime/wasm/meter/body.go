@@ -34,6 +34,7 @@ type body struct {
 	lower    int    // the evLower of the outermost open block, or of the last such
 	lowered  bool   // one has been chosen
 	callsRun int    // calls since the last check, in the order of the text
+	asks     int    // loops and other checks behind the entry's
 	total    uint64 // cost of all charged blocks
 	debits   int    // charged blocks that cost something
 	frameUse frameUse
@@ -76,7 +77,7 @@ func (b *body) analyse(index uint32, typ funcType, src section) error {
 	b.stack, b.frames, b.events, b.targets = b.stack[:0], b.frames[:0], b.events[:0], b.targets[:0]
 	b.slots, b.maxSlots, b.splits = 0, 0, 0
 	b.hasLoop, b.hasCall, b.outer, b.called, b.lowered = false, false, false, false, false
-	b.callsRun, b.total, b.debits = 0, 0, 0
+	b.callsRun, b.asks, b.total, b.debits = 0, 0, 0, 0
 	b.nan.reset(len(src.content))
 	if len(src.content) > maxBody {
 		return &LimitError{What: "bytes", Func: int(index), Max: maxBody}

@@ -89,6 +89,7 @@ func (b *body) callStep(code byte, at int) {
 	}
 	if b.callsRun++; b.callsRun == callsPerCheck {
 		b.callsRun = 0
+		b.asks++
 		b.settle(at)
 		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evCheck})
 	}

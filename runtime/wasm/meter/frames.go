@@ -41,6 +41,7 @@ func (b *body) openFrame(code byte, at int) {
 			b.splits++
 		}
 		b.hasLoop = true
+		b.asks++
 		b.frameUse.calls++ // its check may call
 		b.event(evLoop, at, 0, aux)
 		b.openBlock()

@@ -23,8 +23,13 @@ type plan struct {
 
 const noLocal = math.MaxUint32
 
-// keepMost is the number of locals that are kept across a refill.
-const keepMost = 2
+// keepMost is the number of locals that are kept across a refill. Each time takes keepSlots
+// of the frame for each of them: what is kept there is a value of its own, and so is the
+// local from then on, which may live across calls of the guest's.
+const (
+	keepMost  = 2
+	keepSlots = 2
+)
 
 // makePlan decides. All of it depends on the function's source alone.
 func (b *body) makePlan() *plan {
@@ -43,6 +48,8 @@ func (b *body) makePlan() *plan {
 			slots++
 		}
 	}
+	b.chooseKeep()
+	slots += keepSlots * len(p.keep) * b.asks
 	p.frame = frameBase + frameSlot*int64(slots)
 	p.charged = b.hasCall || p.frame > leafFrame || b.total > leafCost
 	p.split = p.charged && !b.hasLoop
@@ -70,13 +77,13 @@ func (b *body) makePlan() *plan {
 	return p
 }
 
-// planKeep reserves locals to keep those of i32 in while the host is asked. The engine
+// chooseKeep finds the locals of i32 that are to be kept while the host is asked. The engine
 // gives a place in the frame to all that lives across a call, one behind the other and 4
 // bytes to an i32: then every i64 behind it lies across the 8 bytes that a processor reads
 // at once, some across two lines of its cache. Functions of Go, which have two locals of
 // i32 and any number of others, would take a tenth longer. Where there are more than two
 // they come to lie as they may.
-func (b *body) planKeep() {
+func (b *body) chooseKeep() {
 	p := &b.plan
 	for i, t := range b.locals {
 		if t == typeI32 {
@@ -87,6 +94,11 @@ func (b *body) planKeep() {
 			p.keep = append(p.keep, uint32(i))
 		}
 	}
+}
+
+// planKeep reserves locals to keep them in.
+func (b *body) planKeep() {
+	p := &b.plan
 	for i := range p.keep {
 		local := b.addLocal(typeI64)
 		if i == 0 {

@@ -15,7 +15,7 @@ const (
 const (
 	frameBase = 32
 	// frameSlot is for each parameter, each local, each operand at the greatest height,
-	// and each value that is kept in memory (see frame.go). v128 counts twice.
+	// and each value that is kept in memory (see frame.go, and keepSlots). v128 counts twice.
 	frameSlot = 8
 
 	// A small leaf is not charged and not checked: a function that calls nothing, whose

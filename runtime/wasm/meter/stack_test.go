@@ -27,6 +27,10 @@ func TestStack(t *testing.T) {
 		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 32 + 8*80},
 		{"locals", "\x01\xe8\x07\x7e" + useAll(1000) + "\x10\x00" + useAll(1000), 0, 32 + 8*(1001+1000)},
 		{"vectors", "\x01\xc8\x01\x7b" + vectorsBefore(200) + "\x10\x00" + vectorsAfter(200), 0, 32 + 8*(400+3+400)},
+		// While the host is asked, locals of i32 are kept elsewhere, and come back as new values.
+		{"loops", "\x00" + strings.Repeat("\x03\x40\x0b", 100) + "\x20\x00\x20\x01\x10\x00", 2, 32 + 8*(4+4*100)},
+		{"calls in loops", "\x00" + strings.Repeat("\x03\x40\x20\x00\x20\x01\x10\x00\x0b", 100), 2, 32 + 8*(4+4*100)},
+		{"checks", "\x00" + strings.Repeat("\x20\x00\x20\x01\x10\x00", 1024), 2, 32 + 8*(4+4*4)},
 		{"many locals", "\x01\xa8\xc3\x01\x7e\x10\x00", 0, 32 + 8*25000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
