@@ -471,3 +471,32 @@ func TestEmptyBlock(t *testing.T) {
 		t.Errorf("%d bytes, %v", len(got), err)
 	}
 }
+
+// uncut is a disk on which no file can be cut.
+type uncut struct{ *disk }
+
+type uncutFile struct{ File }
+
+func (d uncut) Open(path string, write bool) (File, error) {
+	f, err := d.disk.Open(path, write)
+	return uncutFile{f}, err
+}
+
+func (uncutFile) Truncate(int64) error { return errFull }
+
+// TestOpenUncut: a store with nothing behind its last section is opened where nothing can be cut off.
+func TestOpenUncut(t *testing.T) {
+	d := newDisk(1)
+	s, err := Open("d", Config{FS: d})
+	must(t, err)
+	mh, data := block(1, 100)
+	must(t, s.Put(mh, data))
+	must(t, s.Close())
+	if s, err = Open("d", Config{FS: uncut{d}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Get(mh); err != nil || !bytes.Equal(got, data) {
+		t.Error(err)
+	}
+	must(t, s.Close())
+}
