@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/multiformats/go-multihash"
 )
@@ -499,4 +500,31 @@ func TestOpenUncut(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, s.Close())
+}
+
+// TestCloseTellsOfDeletions: when the table of deletions fails while Close comes, Close says so.
+func TestCloseTellsOfDeletions(t *testing.T) {
+	d := newDisk(1)
+	s, err := Open("d", Config{FS: d})
+	must(t, err)
+	mh, data := block(1, 100)
+	must(t, s.Put(mh, data))
+	must(t, s.flushAll())
+	must(t, s.Delete(mh))
+	s.merging.Lock() // the table has to wait
+	s.appending.Lock()
+	s.mu.Lock()
+	s.freeze()
+	s.startFlush()
+	s.mu.Unlock()
+	s.appending.Unlock()
+	mh, data = block(2, 100)
+	must(t, s.Put(mh, data)) // and is not synced
+	d.mu.Lock()
+	d.room = 0
+	d.mu.Unlock()
+	time.AfterFunc(50*time.Millisecond, s.merging.Unlock)
+	if err := s.Close(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%v, and a deletion is undone", err)
+	}
 }
