@@ -173,6 +173,9 @@ type ahead struct {
 	gaveUp bool // the stream has other blocks than those that are read
 }
 
+// ReadInOrder says that whoever reads blocks in another order than the DAG's loses the stream.
+func (a *ahead) ReadInOrder() {}
+
 func (a *ahead) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	if b, ok := a.recent.get(c); ok {
 		return b, nil

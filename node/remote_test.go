@@ -97,6 +97,9 @@ func TestReadingComesInOneStream(t *testing.T) {
 	}
 	s := &Session{far: newFar(f)}
 	blocks, stop := s.Reading(t.Context(), bs[0].CID())
+	if _, ok := blocks.(interface{ ReadInOrder() }); !ok {
+		t.Error("nobody is told to read in order")
+	}
 	for i, b := range bs {
 		if i%7 == 3 {
 			continue // a reader may leave some out

@@ -122,6 +122,7 @@ func siblingOf(target string) string {
 // all writes what c names as name, which is not there; with force, into a directory that is.
 func (x extraction) all(ctx context.Context, root *os.Root, name string, c cid.Cid, kind int) error {
 	e := extracting{extraction: x}
+	_, e.inOrder = x.blocks.(interface{ ReadInOrder() })
 	if kind != abi.KindDirectory {
 		return e.leaf(ctx, root, name, c, kind)
 	}
@@ -134,8 +135,9 @@ func (x extraction) all(ctx context.Context, root *os.Root, name string, c cid.C
 // extracting is an extraction under way: one goroutine makes directories, others the files and symlinks in them.
 type extracting struct {
 	extraction
-	leaves *errgroup.Group
-	large  sync.Mutex // held while a file is written that is read on all cores
+	leaves  *errgroup.Group
+	inOrder bool       // blocks come in the order of the DAG, and one goroutine writes all
+	large   sync.Mutex // held while a file is written that is read on all cores
 }
 
 // leaf writes the file or symlink c as name, which is not there.
@@ -236,8 +238,10 @@ func (x *extracting) directory(ctx context.Context, root *os.Root, name string, 
 		if kind == abi.KindDirectory {
 			return x.directory(ctx, sub.Root, e.Name, e.CID, depth+1)
 		}
-		if some.add(e, kind) {
-			x.hand(ctx, sub, some)
+		if some.add(e, kind) || x.inOrder {
+			if err := x.hand(ctx, sub, some); err != nil {
+				return err
+			}
 			some = handful{}
 		}
 		if ctx.Err() != nil {
@@ -245,7 +249,9 @@ func (x *extracting) directory(ctx context.Context, root *os.Root, name string, 
 		}
 		return nil
 	})
-	x.hand(ctx, sub, some)
+	if herr := x.hand(ctx, sub, some); err == nil {
+		err = herr
+	}
 	return err
 }
 
@@ -269,21 +275,29 @@ func (b *handful) add(e dag.DirEntry, kind int) (full bool) {
 	return len(b.entries) == handfulFiles || b.bytes >= handfulBytes
 }
 
-// hand gives some to a goroutine, when one is free.
-func (x *extracting) hand(ctx context.Context, in *folder, some handful) {
+// hand gives some to a goroutine, when one is free, or writes them itself where blocks come in order.
+func (x *extracting) hand(ctx context.Context, in *folder, some handful) error {
+	if x.inOrder {
+		return x.children(ctx, in.Root, some)
+	}
 	if len(some.entries) == 0 {
-		return
+		return nil
 	}
 	in.users.Add(1)
 	x.leaves.Go(func() error {
 		defer in.release()
-		for i, e := range some.entries {
-			if err := x.child(ctx, in.Root, e, some.kinds[i]); err != nil {
-				return err
-			}
-		}
-		return nil
+		return x.children(ctx, in.Root, some)
 	})
+	return nil
+}
+
+func (x *extracting) children(ctx context.Context, root *os.Root, some handful) error {
+	for i, e := range some.entries {
+		if err := x.child(ctx, root, e, some.kinds[i]); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // child writes a file or symlink of a directory; with force, in the place of what is there.

@@ -9,7 +9,9 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/ipfs/go-cid"
@@ -281,4 +283,54 @@ func tree(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+// ordered is a set whose blocks come in the order of the DAG, and the order in which they are read.
+type ordered struct {
+	dag.MemBlocks
+	mu   sync.Mutex
+	read []cid.Cid
+}
+
+func (o *ordered) ReadInOrder() {}
+
+func (o *ordered) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	o.mu.Lock()
+	o.read = append(o.read, c)
+	o.mu.Unlock()
+	return o.MemBlocks.Get(ctx, c)
+}
+
+// TestExtractInOrder reads no file before the one in front of it, where blocks come in order.
+func TestExtractInOrder(t *testing.T) {
+	var blocks ordered
+	var pairs []any
+	var files []cid.Cid
+	for i := range 4 {
+		files = append(files, file(t, &blocks.MemBlocks, strings.Repeat(string(rune('a'+i)), 3*largeFile+i)))
+		pairs = append(pairs, fmt.Sprint(i), files[i])
+	}
+	root := entries(t, &blocks.MemBlocks, pairs...)
+	x := extraction{blocks: &blocks, progress: io.Discard}
+	if err := x.to(t.Context(), root, filepath.Join(t.TempDir(), "target")); err != nil {
+		t.Fatal(err)
+	}
+	at := 0
+	for i, f := range files {
+		var below []cid.Cid
+		err := dag.Walk(t.Context(), &blocks.MemBlocks, []cid.Cid{f}, dag.WalkOptions{}, func(v dag.Visited) error {
+			below = append(below, v.CID)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		begin := at
+		for at < len(blocks.read) && (blocks.read[at] == root || slices.Contains(below, blocks.read[at])) {
+			at++
+		}
+		if at-begin < len(below) {
+			t.Fatalf("file %d: %d of %d blocks are read in a row", i, at-begin, len(below))
+		}
+	}
 }

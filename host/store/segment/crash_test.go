@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/multiformats/go-multihash"
 )
@@ -469,5 +470,61 @@ func TestEmptyBlock(t *testing.T) {
 	}
 	if got, err := s.Get(empty); err != nil || len(got) != 0 {
 		t.Errorf("%d bytes, %v", len(got), err)
+	}
+}
+
+// uncut is a disk on which no file can be cut.
+type uncut struct{ *disk }
+
+type uncutFile struct{ File }
+
+func (d uncut) Open(path string, write bool) (File, error) {
+	f, err := d.disk.Open(path, write)
+	return uncutFile{f}, err
+}
+
+func (uncutFile) Truncate(int64) error { return errFull }
+
+// TestOpenUncut: a store with nothing behind its last section is opened where nothing can be cut off.
+func TestOpenUncut(t *testing.T) {
+	d := newDisk(1)
+	s, err := Open("d", Config{FS: d})
+	must(t, err)
+	mh, data := block(1, 100)
+	must(t, s.Put(mh, data))
+	must(t, s.Close())
+	if s, err = Open("d", Config{FS: uncut{d}}); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := s.Get(mh); err != nil || !bytes.Equal(got, data) {
+		t.Error(err)
+	}
+	must(t, s.Close())
+}
+
+// TestCloseTellsOfDeletions: when the table of deletions fails while Close comes, Close says so.
+func TestCloseTellsOfDeletions(t *testing.T) {
+	d := newDisk(1)
+	s, err := Open("d", Config{FS: d})
+	must(t, err)
+	mh, data := block(1, 100)
+	must(t, s.Put(mh, data))
+	must(t, s.flushAll())
+	must(t, s.Delete(mh))
+	s.merging.Lock() // the table has to wait
+	s.appending.Lock()
+	s.mu.Lock()
+	s.freeze()
+	s.startFlush()
+	s.mu.Unlock()
+	s.appending.Unlock()
+	mh, data = block(2, 100)
+	must(t, s.Put(mh, data)) // and is not synced
+	d.mu.Lock()
+	d.room = 0
+	d.mu.Unlock()
+	time.AfterFunc(50*time.Millisecond, s.merging.Unlock)
+	if err := s.Close(); !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("%v, and a deletion is undone", err)
 	}
 }

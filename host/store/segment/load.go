@@ -163,9 +163,9 @@ func (s *Store) loadSegment(n uint32, last bool) error {
 }
 
 // resume makes h, the last segment, the active one. What follows its last section is what a kill has cut
-// off, or a loss of power has not kept.
+// off, or a loss of power has not kept. It may have room behind its end, too, which a full disk need not take back.
 func (s *Store) resume(h *handle, size int64) error {
-	if err := h.Truncate(min(size, s.end.at)); err != nil { // it may have room behind its end, too
+	if err := h.Truncate(min(size, s.end.at)); err != nil && size > s.end.at {
 		return err
 	}
 	if size < int64(len(carHeader)) {

@@ -176,7 +176,10 @@ func (s *Store) worthFlushing() bool {
 	if s.closed || s.frozen == nil && !s.recent.large() && s.recent.deleted == 0 {
 		return false
 	}
-	if s.inherited || s.recent.full() || s.recent.deleted > 0 || s.frozen != nil && !s.frozen.busy {
+	if s.inherited || s.recent.full() || s.recent.deleted > 0 {
+		return true
+	}
+	if f := s.frozen; f != nil && (!f.busy || f.deleted > 0) { // deletions are nowhere else, should it fail
 		return true
 	}
 	return s.synced.Load() == s.writes.Load()
