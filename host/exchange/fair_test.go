@@ -44,43 +44,56 @@ func TestLiarThatHurries(t *testing.T) {
 }
 
 // TestSlowReader takes longer for what it has asked for than a stream may be unused: it
-// gets all of it.
+// gets all of it, both what the other end holds until there is room on the way and what
+// was on its way when the other end closed the stream.
 func TestSlowReader(t *testing.T) {
-	there := new(dag.MemBlocks)
-	req := request{op: opWant}
-	for range 16 {
-		b := randomBlock(1 << 20)
-		put(t, there, b)
-		req.cids = append(req.cids, b.CID())
-	}
-	a, b := newHost(t), newHost(t)
-	newExchange(t, a, Config{
-		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Member: anybody}), Idle: 50 * time.Millisecond,
-	})
-	if err := b.Connect(t.Context(), infoOf(a)); err != nil {
-		t.Fatal(err)
-	}
-	s, err := b.NewStream(t.Context(), a.ID(), Protocol)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Reset()
-	frame, err := req.encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := s.Write(appendFrame(nil, frame)); err != nil {
-		t.Fatal(err)
-	}
-	r := bufio.NewReader(s)
-	for i := range req.cids {
-		if _, err := readFrame(r, maxAnswer); err != nil {
-			t.Fatalf("block %d: %v", i, err)
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
-	if _, err := r.ReadByte(); err == io.EOF || err == nil { // and then it is unused
-		t.Errorf("%v", err)
+	const idle = 50 * time.Millisecond
+	for name, c := range map[string]struct {
+		blocks, size int
+		pause, each  time.Duration // before the first block, and after each
+	}{
+		"much":   {16, 1 << 20, 0, 20 * time.Millisecond},
+		"little": {16, 1 << 10, 6 * idle, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			there := new(dag.MemBlocks)
+			req := request{op: opWant}
+			for range c.blocks {
+				b := randomBlock(c.size)
+				put(t, there, b)
+				req.cids = append(req.cids, b.CID())
+			}
+			a, b := newHost(t), newHost(t)
+			newExchange(t, a, Config{
+				Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Member: anybody}), Idle: idle,
+			})
+			if err := b.Connect(t.Context(), infoOf(a)); err != nil {
+				t.Fatal(err)
+			}
+			s, err := b.NewStream(t.Context(), a.ID(), Protocol)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Reset()
+			frame, err := req.encode()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Write(appendFrame(nil, frame)); err != nil {
+				t.Fatal(err)
+			}
+			time.Sleep(c.pause)
+			r := bufio.NewReader(s)
+			for i := range req.cids {
+				if _, err := readFrame(r, maxAnswer); err != nil {
+					t.Fatalf("block %d: %v", i, err)
+				}
+				time.Sleep(c.each)
+			}
+			if _, err := r.ReadByte(); err != io.EOF { // then it is unused
+				t.Errorf("%v", err)
+			}
+		})
 	}
 }
 

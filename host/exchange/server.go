@@ -71,20 +71,22 @@ type served struct {
 	owed atomic.Int64 // requests that are read and not answered
 }
 
-// readRequests reads until the peer closes its side.
+// readRequests reads until the peer closes its side, or asks for nothing for long: both end
+// the stream in order, so that what was sent still arrives.
 func (v *served) readRequests(ctx context.Context, requests chan<- request) error {
 	r := bufio.NewReader(v.s)
 	for {
 		// All of a request comes in time, and the next one before the stream is idle: while
 		// nothing was asked for that is not answered.
 		v.s.SetReadDeadline(time.Now().Add(2 * v.x.cfg.Idle))
-		if _, err := r.Peek(1); err != nil {
-			if isEnd(err) {
-				return nil
-			}
-			if isTimeout(err) && v.owed.Load() > 0 {
-				continue
-			}
+		_, err := r.Peek(1)
+		switch {
+		case err == nil:
+		case isTimeout(err) && v.owed.Load() > 0:
+			continue
+		case isTimeout(err), errors.Is(err, io.EOF):
+			return nil
+		default:
 			return err
 		}
 		v.s.SetReadDeadline(time.Now().Add(v.x.cfg.Frame))
@@ -104,9 +106,6 @@ func (v *served) readRequests(ctx context.Context, requests chan<- request) erro
 		}
 	}
 }
-
-// isEnd reports whether a peer has just closed its side.
-func isEnd(err error) bool { return errors.Is(err, io.EOF) }
 
 func isTimeout(err error) bool {
 	var e net.Error
