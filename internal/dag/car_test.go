@@ -194,7 +194,7 @@ func TestHostileCARs(t *testing.T) {
 		"empty":                      {nil, "header", 0},
 		"text":                       {[]byte("hello world, this is no CAR"), "header", 0},
 		"a header of 2^62 bytes":     {[]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f}, "over the limit", 0},
-		"an endless length":          {bytes.Repeat([]byte{0xff}, 20), "more than 9 bytes", 0},
+		"an endless length":          {bytes.Repeat([]byte{0xff}, 20), "larger than uint63", 0},
 		"a nested header":            {append([]byte{0x80, 0x80, 4}, bytes.Repeat([]byte{0x81}, 1<<16)...), "nested deeper", 0},
 		"no version":                 {[]byte{1, 0xa0}, "no version", 0},
 		"version 7":                  {[]byte{10, 0xa1, 0x67, 'v', 'e', 'r', 's', 'i', 'o', 'n', 7}, "version 7", 0},
@@ -204,7 +204,7 @@ func TestHostileCARs(t *testing.T) {
 		"a section that only begins": {section(50), "ends 0 bytes into a section of 50", int64(len(header))},
 		"no CID":                     {section(2, 9, 9), "bad CID", int64(len(header))},
 		"other bytes":                {section(wrong...), "damaged", int64(len(header))},
-		"a long length":              {section(0x80, 0), "shortest form", int64(len(header))},
+		"a long length":              {section(0x80, 0), "not minimally encoded", int64(len(header))},
 		"payload before header":      {v2(3, 99, header), "offset", 11},
 		"no payload":                 {v2(51, 0, header), "size", 11},
 		"payload far away":           {v2(200, 99, header), "padding", 11},
@@ -255,10 +255,9 @@ func TestImportCAR(t *testing.T) {
 		if err != nil || !slices.Equal(got, roots) {
 			t.Fatalf("%s: %d roots, %v", name, len(got), err)
 		}
-		if n, size := from.Len(); true {
-			if m, have := set.Len(); m != n || have != size {
-				t.Errorf("%s: %d blocks of %d bytes, want %d of %d", name, m, have, n, size)
-			}
+		n, size := from.Len()
+		if m, have := set.Len(); m != n || have != size {
+			t.Errorf("%s: %d blocks of %d bytes, want %d of %d", name, m, have, n, size)
 		}
 		for _, c := range roots {
 			b, err := set.Get(ctx, c)

@@ -14,6 +14,7 @@ import (
 	"github.com/ipld/go-ipld-prime/datamodel"
 	cidlink "github.com/ipld/go-ipld-prime/linking/cid"
 	"github.com/ipld/go-ipld-prime/node/basicnode"
+	"github.com/multiformats/go-varint"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
@@ -214,33 +215,25 @@ func (c *carReader) frame(limit uint64, memory []byte) (b, rest []byte, err erro
 	return b, rest, nil
 }
 
-// length reads an unsigned varint of at most 9 bytes in its shortest form.
+// length reads an unsigned varint of at most 9 bytes in its shortest form; io.EOF is an end before it.
 func (c *carReader) length() (uint64, error) {
-	var n uint64
-	for shift := 0; shift < 63; shift += 7 {
-		if c.left == 0 {
-			if shift == 0 {
-				return 0, io.EOF
-			}
-			return 0, errors.New("the payload ends inside a length")
-		}
-		octet, err := c.r.ReadByte()
-		if err != nil {
-			if shift == 0 {
-				return 0, err
-			}
-			return 0, fmt.Errorf("a length: %w", noEOF(err))
-		}
-		c.advance(1)
-		n |= uint64(octet&0x7f) << shift
-		if octet < 0x80 {
-			if octet == 0 && shift > 0 {
-				return 0, errors.New("a length not in its shortest form")
-			}
-			return n, nil
-		}
+	n, err := varint.ReadUvarint(c)
+	if err != nil && err != io.EOF {
+		return 0, fmt.Errorf("a section's length: %w", err)
 	}
-	return 0, errors.New("a length of more than 9 bytes")
+	return n, err
+}
+
+// ReadByte reads the next byte of the CAR, or of the payload in version 2.
+func (c *carReader) ReadByte() (byte, error) {
+	if c.left == 0 {
+		return 0, io.EOF
+	}
+	octet, err := c.r.ReadByte()
+	if err == nil {
+		c.advance(1)
+	}
+	return octet, err
 }
 
 func (c *carReader) advance(n int) {
