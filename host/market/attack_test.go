@@ -348,6 +348,16 @@ func TestHostileBlocks(t *testing.T) {
 			_, err := out.Write(car(t, outcome, foreign))
 			return err
 		}},
+		{"a foreign block and then silence", "does not belong", func(ctx context.Context, out io.Writer) error {
+			// Blocks are checked some MiB at a time.
+			large := dag.NewBlock(cid.Raw, make([]byte, 1<<20))
+			b := car(t, outcome, foreign, large, large, large)
+			if _, err := out.Write(b[:len(b)-10]); err != nil {
+				return err
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		}},
 		{"a block twice", "came twice", func(_ context.Context, out io.Writer) error {
 			_, err := out.Write(car(t, outcome, root, root))
 			return err
@@ -371,7 +381,7 @@ func TestHostileBlocks(t *testing.T) {
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := newPair(t, Config{})
+			p := newPair(t, Config{Frame: time.Hour}) // nobody may wait for a liar
 			p.seller.started = func(run *Run, _ Request, a Awarded) {
 				receipt, _ := w.result(p.provider.key, a)
 				run.Done(receipt, w.outcomeB, c.car)
@@ -379,14 +389,16 @@ func TestHostileBlocks(t *testing.T) {
 			conv, _ := begin(t, p, w)
 			converse(t, conv)
 			var last error
-			for b, err := range conv.Blocks(t.Context()) {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+			defer cancel()
+			for b, err := range conv.Blocks(ctx) {
 				last = err
 				if err == nil && b.CID() == foreign.CID() {
 					t.Error("a foreign block was handed on")
 				}
 			}
-			if last == nil || !strings.Contains(last.Error(), c.want) {
-				t.Errorf("%v, want %q", last, c.want)
+			if last == nil || !strings.Contains(last.Error(), c.want) || ctx.Err() != nil {
+				t.Errorf("%v, want %q; %v", last, c.want, ctx.Err())
 			}
 			conv.Close(Lost)
 			select {
