@@ -28,6 +28,7 @@ type door struct {
 	fence *fence.Fence
 	self  peer.ID
 	now   func() time.Time
+	cut   func(peer.ID) // ends the connections to a peer, soon
 
 	mu      sync.Mutex
 	policy  Policy
@@ -49,6 +50,7 @@ type caller struct {
 	rtt     time.Duration
 	outward bool // this peer dialed it, be it as well
 	member  bool // it was a member when it was greeted
+	leaving bool // it was cut for another stranger
 	streams bucket
 }
 
@@ -57,7 +59,8 @@ func (c *caller) over() { c.once.Do(func() { close(c.greeted) }) }
 // Bounds of the door.
 const (
 	greetTimeout = 10 * time.Second
-	maxNobodies  = 64 // connected at once without being anybody yet
+	maxNobodies  = 64              // connected at once without being anybody yet
+	nobodysTime  = 2 * time.Second // that one has for itself when others wait for a place
 	maxTrying    = 8
 )
 
@@ -237,15 +240,15 @@ func (d *door) connected() map[peer.ID]callerInfo {
 	defer d.mu.Unlock()
 	all := make(map[peer.ID]callerInfo, len(d.callers))
 	for id, c := range d.callers {
-		all[id] = callerInfo{c.since, c.spoke, c.rtt, c.outward, c.member}
+		all[id] = callerInfo{c.since, c.spoke, c.rtt, c.outward, c.member, c.leaving}
 	}
 	return all
 }
 
 type callerInfo struct {
-	since, spoke    time.Time
-	rtt             time.Duration
-	outward, member bool
+	since, spoke             time.Time
+	rtt                      time.Duration
+	outward, member, leaving bool
 }
 
 // InterceptPeerDial lets nobody be dialed but who is known: libp2p itself, or somebody's
@@ -266,19 +269,34 @@ func (d *door) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
 // is accepted.
 func (d *door) InterceptAccept(network.ConnMultiaddrs) bool { return true }
 
-// InterceptSecured cuts strangers beyond maxNobodies. A member that was revoked is one: it
-// may have been invited anew, and shows that when it greets.
+// InterceptSecured bounds strangers to maxNobodies: the one that came first gives way to the
+// next, or that one is cut while all are new. So who holds places and says nothing keeps
+// others out only by coming again as often as that. A member that was revoked is a stranger:
+// it may have been invited anew, and shows that when it greets.
 func (d *door) InterceptSecured(dir network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
 	if dir == network.DirOutbound || d.relation(id) != Nobody {
 		return true
 	}
-	nobodies := 0
-	for other := range d.connected() {
-		if d.relation(other) == Nobody {
-			nobodies++
+	var first peer.ID
+	nobodies, since := 0, d.now().Add(-nobodysTime)
+	for other, c := range d.connected() {
+		if c.leaving || d.relation(other) != Nobody {
+			continue
+		}
+		nobodies++
+		if c.since.Before(since) {
+			first, since = other, c.since
 		}
 	}
-	return nobodies < maxNobodies
+	if nobodies < maxNobodies {
+		return true
+	}
+	if first == "" {
+		return false
+	}
+	d.change(first, func(c *caller) { c.leaving = true })
+	d.cut(first)
+	return true
 }
 
 // InterceptUpgraded is part of connmgr.ConnectionGater.

@@ -6,6 +6,7 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -34,6 +35,43 @@ func TestStrangersSayNothing(t *testing.T) {
 	eventually(t, "it is cut", func() bool { return !stranger.connected(admin.id) })
 	if slices.Contains(admin.table.ids(), stranger.id) || admin.book.record(stranger.id) != nil {
 		t.Error("what a stranger says is noted")
+	}
+}
+
+// TestSilentStrangers fills the places of strangers: one that comes is let in as soon as the
+// others have had their time, in the place of who came first.
+func TestSilentStrangers(t *testing.T) {
+	t.Parallel()
+	admin, now := newFence(t, 1, nil)[0], time.Now()
+	var cut []peer.ID
+	d, err := newDoor(admin.id, admin.fence, func() time.Time { return now }, Policy{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.cut = func(id peer.ID) { cut = append(cut, id) }
+	knock := func(i int) bool {
+		id := peer.ID(fmt.Sprint("stranger ", i))
+		in := d.InterceptSecured(network.DirInbound, id, nil)
+		if in {
+			d.arrived(id, false)
+		}
+		return in
+	}
+	for i := range maxNobodies {
+		now = now.Add(time.Millisecond)
+		if !knock(i) {
+			t.Fatalf("stranger %d is not let in", i)
+		}
+	}
+	if knock(100) || len(cut) > 0 {
+		t.Errorf("one too many is let in, or somebody is cut at once: %v", cut)
+	}
+	now = now.Add(nobodysTime)
+	if !knock(101) || !knock(102) || !slices.Equal(cut, []peer.ID{"stranger 0", "stranger 1"}) {
+		t.Errorf("cut: %q", cut)
+	}
+	if !d.InterceptSecured(network.DirInbound, admin.id, nil) {
+		t.Error("who is somebody waits for strangers")
 	}
 }
 

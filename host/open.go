@@ -38,6 +38,7 @@ func Open(cfg Config) (*Peer, error) {
 	if p.door, err = newDoor(id, p.fence, cfg.Now, cfg.Policy); err != nil {
 		return nil, err
 	}
+	p.door.cut = func(id peer.ID) { p.start(func() { p.raw.Network().ClosePeer(id) }) }
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	if p.raw, err = newLibp2p(cfg, p.door, p.relays); err != nil {
 		p.cancel(err)
