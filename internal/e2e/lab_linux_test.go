@@ -105,9 +105,10 @@ func TestLabNAT(t *testing.T) {
 			b.start(token)
 			began, did := time.Now(), b.did()
 			t.Cleanup(func() {
-				if t.Failed() {
-					t.Logf("relay:\n%s\n%s\na:\n%s\n%s\nb:\n%s\n%s", relay.run("peers", "--json"), relay.log,
-						a.run("peers", "--json"), a.log, b.run("peers", "--json"), b.log)
+				for _, p := range []*peer{relay, a, b} {
+					if t.Failed() {
+						t.Logf("%s:\n%s\n%s", p.name, p.try(nil, "peers", "--json").stdout, p.log)
+					}
 				}
 			})
 			eventually(t, "the two are connected", time.Minute, func() bool { return seen(t, a, did).Connected })

@@ -155,6 +155,9 @@ func (l *Lab) behind(name string, masquerade ...string) *Host {
 	// What nobody inside asked for is dropped at the router, as homes do.
 	router.run("iptables", "-A", "FORWARD", "-i", device, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
 	router.run("iptables", "-A", "FORWARD", "-i", device, "-j", "DROP")
+	// And what is for the router itself: an answer would be the end of a hole that is just
+	// being punched, and the kernel would remember the packet and give the hole another port.
+	router.run("iptables", "-A", "INPUT", "-i", device, "-j", "DROP")
 	return h
 }
 
