@@ -33,11 +33,12 @@ type body struct {
 	called   bool   // since the last call of the open block, fuel is in the global alone
 	lower    int    // the evLower of the outermost open block, or of the last such
 	lowered  bool   // one has been chosen
-	callsRun int    // calls since the last check, in the order of the text
+	callsRun int    // calls since the last check, on the way with the most
 	asks     int    // loops and other checks behind the entry's
 	total    uint64 // cost of all charged blocks
 	debits   int    // charged blocks that cost something
 	frameUse frameUse
+	moves    moves
 
 	plan plan
 }
@@ -61,6 +62,10 @@ type frame struct {
 	slots    int
 	splits   int32 // split loops from the outside up to this one
 	results  int32 // node of the first result
+	calls    int   // callsRun at its label, or of an if at its beginning
+	before   int   // callsRun at its beginning
+	changes  int   // length of moves.changes at its beginning
+	debit    int   // of a loop: the charged block that begins at its head
 }
 
 // bare reports whether branches to the frame's label carry no values.
@@ -123,6 +128,7 @@ func (b *body) readLocals() error {
 	}
 	b.spend(len(b.locals))
 	b.frameUse.reset(len(b.locals))
+	b.moves.reset(len(b.locals))
 	b.declared = b.b[min(start, b.p):b.p]
 	b.first = b.p
 	b.nodes = slices.Grow(b.nodes[:0], len(b.locals))[:len(b.locals)]

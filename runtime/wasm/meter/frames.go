@@ -30,7 +30,7 @@ func (b *body) openFrame(code byte, at int) {
 	if len(b.frames) == 1 && !b.lowered {
 		b.mayLower(at)
 	}
-	f := frame{op: code, typ: t, results: b.nan.results(t.results)}
+	f := frame{op: code, typ: t, results: b.nan.results(t.results), before: b.callsRun, changes: len(b.moves.changes)}
 	switch code {
 	case opLoop:
 		b.closeBlock(at)
@@ -44,10 +44,13 @@ func (b *body) openFrame(code byte, at int) {
 		b.asks++
 		b.frameUse.calls++ // its check may call
 		b.event(evLoop, at, 0, aux)
+		b.callsRun = 0
 		b.openBlock()
+		f.debit = b.debit
 	case opIf:
 		b.closeBlock(at)
 		b.openBlock()
+		f.calls = f.before
 	}
 	b.push(f)
 }
@@ -88,10 +91,11 @@ func (b *body) elseFrame(at int) {
 		b.atEnd(f)
 		b.deliver(f)
 		b.closeBlock(at)
+		f.arrive(b.callsRun)
 	}
 	f.op, f.armLive = opElse, b.live
 	b.unwind(f, f.typ.params, noNode)
-	b.live = true
+	b.live, b.callsRun = true, f.before
 	b.openBlock()
 }
 
@@ -109,6 +113,7 @@ func (b *body) endFrame(at int) {
 	if b.live {
 		b.atEnd(&f)
 		b.deliver(&f)
+		f.arrive(b.callsRun)
 	}
 	reached := b.live
 	switch f.op {
@@ -142,7 +147,9 @@ func (b *body) endFrame(at int) {
 	case !reached:
 		b.skip(evDead)
 	case splits:
+		b.callsRun = f.calls
 		b.openBlock()
+		b.cost = movePrice(b.moved(&f) + slotsOf(f.typ.results))
 	}
 }
 
@@ -151,7 +158,27 @@ func (b *body) endLoop(f frame, at int) {
 		b.splits--
 		b.event(evEndLoop, at, 0, 0)
 	}
+	if f.targeted {
+		b.payAtHead(&f, movePrice(b.moved(&f)+slotsOf(f.typ.params)))
+	}
 }
+
+// payAtHead adds to the cost of the charged block that begins at the head of the loop f.
+func (b *body) payAtHead(f *frame, price uint32) {
+	if b.live && b.debit == f.debit {
+		b.cost += price // it is still open
+		return
+	}
+	head := &b.events[f.debit]
+	if head.arg == 0 && price > 0 {
+		b.debits++
+	}
+	head.arg += price
+	b.total += uint64(price)
+}
+
+// arrive notes a way to the frame's end, on which there were so many calls since a check.
+func (f *frame) arrive(calls int) { f.calls = max(f.calls, calls) }
 
 // skip passes over dead code, up to the end or else that the enclosing frame needs.
 // Nothing of it is emitted, so that it need not be renumbered nor priced.

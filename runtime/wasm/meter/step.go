@@ -153,7 +153,9 @@ func (b *body) miscStep(at int) {
 		b.fail("unknown opcode 0xfc %d", code)
 		return
 	}
-	b.cost++
+	if b.cost++; code == miscTableGrow {
+		b.cost += priceLeave - priceInstruction
+	}
 	if o := &misc[code]; o.imm == immNone {
 		b.apply(o, 0)
 		return
