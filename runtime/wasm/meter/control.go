@@ -59,10 +59,9 @@ func (b *body) localStep(code byte) {
 	node := b.localNode(i, t)
 	if code != opLocalGet {
 		b.nan.flow(b.popValue().node, node)
-		b.frameUse.set(i)
-		b.moves.changes = append(b.moves.changes, i)
+		b.frameUse.set(i, t)
 	} else {
-		b.frameUse.get(i, t)
+		b.frameUse.get(i, t, b.loopAt)
 	}
 	if code != opLocalSet {
 		b.pushValue(t, node)

@@ -15,7 +15,7 @@ const (
 
 // Stack, in bytes: what a call of a function is charged.
 const (
-	frameBase = 32
+	frameBase = 64
 	// frameSlot is for each parameter, each local, each operand at the greatest height,
 	// and each value that is kept in memory (see frame.go, and keepSlots). v128 counts twice.
 	frameSlot = 8

@@ -45,7 +45,7 @@ func canonFormOf(t byte) canonForm {
 // apply pops the operands of o, notes what o can tell about them, and pushes its result.
 func (b *body) apply(o *operator, form canonForm) {
 	n := len(b.stack) - int(o.pop)
-	if n < b.frames[len(b.frames)-1].height {
+	if n < int(b.frames[len(b.frames)-1].height) {
 		b.fail("operand is missing")
 		return
 	}
