@@ -1,6 +1,7 @@
 package wasm
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,6 +48,26 @@ func hashing(n uint32) []byte {
 	return a.bytes()
 }
 
+// skipping has an if in a loop that is never taken and sets n locals: in all its turns the
+// engine moves them.
+func skipping(n int) []byte {
+	load := []byte{0x41, 0, 0x28, 2, 0}
+	code := cat([]byte{0x03, 0x40}, load, []byte{0x04, 0x40})
+	for i := range n {
+		code = cat(code, load, []byte{0x21}, u32(uint32(i)))
+	}
+	code = cat(code, []byte{0x0b}, load, []byte{0x45, 0x0d, 0, 0x0b})
+	for i := range n {
+		code = cat(code, []byte{0x41, 0, 0x20}, u32(uint32(i)), []byte{0x36, 2, 0})
+	}
+	return many(uint32(n), 1, code...)()
+}
+
+// repeating spins in a row of one instruction.
+func repeating(op ...byte) []byte {
+	return many(0, 1, cat([]byte{0x03, 0x40}, bytes.Repeat(op, 1000), []byte{0x0c, 0, 0x0b})...)()
+}
+
 // spinners are guests that keep a core busy for ever, each in its own way. Bulk
 // operations and hashing take size bytes in one instruction or call.
 func spinners(size uint32) map[string][]byte {
@@ -57,6 +78,9 @@ func spinners(size uint32) map[string][]byte {
 		"memory.copy": bulk(size, 0xfc, 10, 0, 0),
 		"memory.fill": bulk(size, 0xfc, 11, 0),
 		"hash":        hashing(size),
+		"memory.grow": repeating(0x41, 0, 0x40, 0, 0x1a),
+		"ref.func":    repeating(0xd2, 0, 0x1a),
+		"moves":       skipping(3000),
 	}
 }
 

@@ -58,13 +58,16 @@ func refill(ctx context.Context, _ api.Module, stack []uint64) {
 }
 
 // grow is told to how many pages the guest's memory is about to grow, or -1 when the
-// engine refused it.
+// engine refused it. It is a turn for others, too: growing by no page takes the time of
+// many instructions, and costs as much as one.
 func grow(ctx context.Context, _ api.Module, stack []uint64) {
 	r := ctx.Value(runKey{}).(*run)
 	pages := int64(stack[0])
 	if pages < 0 {
 		end(errGrow)
 	}
+	fuel.GiveWay()
+	r.checkCancelled()
 	r.fuel.Spend(0)
 	if uint64(pages) > r.lim.Pages {
 		end(&runtime.QuotaError{Code: job.QuotaPages})

@@ -33,34 +33,42 @@ type body struct {
 	called   bool   // since the last call of the open block, fuel is in the global alone
 	lower    int    // the evLower of the outermost open block, or of the last such
 	lowered  bool   // one has been chosen
-	callsRun int    // calls since the last check, in the order of the text
+	callsRun uint16 // calls since the last check, on the way with the most
 	asks     int    // loops and other checks behind the entry's
 	total    uint64 // cost of all charged blocks
 	debits   int    // charged blocks that cost something
 	frameUse frameUse
+	meets    uint32 // so far, in all functions
+	loopAt   uint32 // start of the innermost loop
 
 	plan plan
 }
 
-// value is an operand: its type, the node that its bits come from, and the number of
-// calls made before it was pushed.
+// value is an operand: its type, the node that its bits come from, and how far the
+// function was when it was pushed.
 type value struct {
 	node int32
-	born uint32
+	born origin
 	typ  byte
 }
 
 // frame is an open block, loop, if or function body.
 type frame struct {
 	typ      funcType
+	height   int32 // of the stack below its parameters
+	slots    int32
+	splits   int32  // split loops from the outside up to this one
+	results  int32  // node of the first result
+	debit    int32  // of a loop: the charged block that begins at its head
+	changes  int32  // length of frameUse.changes at its beginning
+	start    uint32 // frameUse.made at its beginning
+	around   uint32 // of a loop: the start of the loop around it
+	before   uint16 // callsRun at its beginning
+	calls    uint16 // callsRun at its label, or of an if at its beginning
 	op       byte
 	split    bool // loop that is emitted in split form
 	targeted bool // a live branch leads to its label
 	armLive  bool // the end of the if's first arm is reached
-	height   int  // of the stack below its parameters
-	slots    int
-	splits   int32 // split loops from the outside up to this one
-	results  int32 // node of the first result
 }
 
 // bare reports whether branches to the frame's label carry no values.
@@ -77,7 +85,7 @@ func (b *body) analyse(index uint32, typ funcType, src section) error {
 	b.stack, b.frames, b.events, b.targets = b.stack[:0], b.frames[:0], b.events[:0], b.targets[:0]
 	b.slots, b.maxSlots, b.splits = 0, 0, 0
 	b.hasLoop, b.hasCall, b.outer, b.called, b.lowered = false, false, false, false, false
-	b.callsRun, b.asks, b.total, b.debits = 0, 0, 0, 0
+	b.callsRun, b.asks, b.total, b.debits, b.loopAt = 0, 0, 0, 0, 0
 	b.nan.reset(len(src.content))
 	if len(src.content) > maxBody {
 		return &LimitError{What: "bytes", Func: int(index), Max: maxBody}
@@ -122,7 +130,7 @@ func (b *body) readLocals() error {
 		}
 	}
 	b.spend(len(b.locals))
-	b.frameUse.reset(len(b.locals))
+	b.frameUse.reset(b.locals)
 	b.declared = b.b[min(start, b.p):b.p]
 	b.first = b.p
 	b.nodes = slices.Grow(b.nodes[:0], len(b.locals))[:len(b.locals)]
@@ -169,7 +177,8 @@ func (b *body) localNode(i uint32, t byte) int32 {
 }
 
 func (b *body) pushValue(t byte, node int32) {
-	b.stack = append(b.stack, value{node, b.frameUse.calls, t})
+	b.frameUse.push(len(b.stack))
+	b.stack = append(b.stack, value{node, b.frameUse.now(), t})
 	b.slots++
 	if t == typeV128 {
 		b.slots++
@@ -182,7 +191,7 @@ func (b *body) pushValue(t byte, node int32) {
 // popValue takes the topmost operand of the open frame.
 func (b *body) popValue() value {
 	n := len(b.stack) - 1
-	if n < b.frames[len(b.frames)-1].height {
+	if n < int(b.frames[len(b.frames)-1].height) {
 		b.fail("operand is missing")
 		return value{node: noNode, typ: typeI32}
 	}
@@ -210,7 +219,7 @@ func (b *body) pushSeen(types []byte) {
 // top returns the n topmost operands of the open frame.
 func (b *body) top(n int) []value {
 	at := len(b.stack) - n
-	if at < b.frames[len(b.frames)-1].height {
+	if at < int(b.frames[len(b.frames)-1].height) {
 		b.fail("operand is missing")
 		return nil
 	}

@@ -208,10 +208,10 @@ func TestTables(t *testing.T) {
 			}
 			return append(got, 0)[0]
 		}
-		if got := call("grow", meter.TableLimit-5+3, meter.TableLimit-5); got != 0 {
+		if got := call("grow", meter.TableLimit-5+2+100, meter.TableLimit-5); got != 0 {
 			t.Errorf("grow: %d", got)
 		}
-		if got := call("grow", 3, 6); int32(got) != -1 {
+		if got := call("grow", 2+100, 6); int32(got) != -1 {
 			t.Errorf("grow past the limit: %d", int32(got))
 		}
 		call("fill", 300004, 10, 77, 300000)

@@ -24,6 +24,9 @@ func (b *body) control(code byte, at int) {
 		b.cost += priceCall
 	case opCallIndirect:
 		b.cost += priceCallIndirect
+	case opRefFunc:
+		b.cost += priceLeave
+		b.countCall(at)
 	default:
 		b.cost += priceInstruction
 	}
@@ -56,9 +59,9 @@ func (b *body) localStep(code byte) {
 	node := b.localNode(i, t)
 	if code != opLocalGet {
 		b.nan.flow(b.popValue().node, node)
-		b.frameUse.set(i)
+		b.frameUse.set(i, t)
 	} else {
-		b.frameUse.get(i, t)
+		b.frameUse.get(i, t, b.loopAt)
 	}
 	if code != opLocalSet {
 		b.pushValue(t, node)
@@ -87,12 +90,7 @@ func (b *body) callStep(code byte, at int) {
 		}
 		b.events[b.lower].arg, b.lowered = 1, true
 	}
-	if b.callsRun++; b.callsRun == callsPerCheck {
-		b.callsRun = 0
-		b.asks++
-		b.settle(at)
-		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evCheck})
-	}
+	b.countCall(at)
 	var t funcType
 	if code == opCall {
 		i := b.u32()
@@ -117,6 +115,18 @@ func (b *body) callStep(code byte, at int) {
 	b.popSeen(len(t.params))
 	b.frameUse.calls++
 	b.pushSeen(t.results)
+	b.cost += movePrice(slotsOf(t.results))
+}
+
+// countCall puts a check before the call at, if on some way to it there have been as many
+// as there may be without one.
+func (b *body) countCall(at int) {
+	if b.callsRun++; b.callsRun == callsPerCheck {
+		b.callsRun = 0
+		b.asks++
+		b.settle(at)
+		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evCheck})
+	}
 }
 
 func (b *body) tableIndex() byte {

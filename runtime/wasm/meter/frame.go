@@ -1,7 +1,5 @@
 package meter
 
-import "math"
-
 // frameUse counts, for the stack charge, the values of a function that the engine has to
 // keep in memory: those that live across a call, and those that outlive so many others
 // that there is no register left. wazero gives each such value a place of its own in
@@ -10,51 +8,105 @@ import "math"
 // the guest's.
 //
 // The count follows the text: a value lives across a call if one stands between where
-// it comes from (a local is set, an operand is pushed) and where it is used. What a
-// local holds through a loop is its one slot, which is charged in any case. A loop
+// it comes from (a local is set, an operand is pushed) and where it is used. A loop
 // counts as a call, for its check may be one.
+//
+// Where ways meet (see meet.go), what a local holds is a new value, made of those that it
+// holds on each of the ways: each of them is used there, but only if the new one is used
+// in its turn. So what these would take of the frame is the new value's debt, until then.
 type frameUse struct {
-	calls  uint32 // so far
-	sets   uint32 // of locals so far
-	spills int    // slots of the values counted
-	locals []origin
+	calls   uint32 // so far
+	made    uint32 // values that take a register, so far
+	spills  int    // slots of the values counted
+	locals  []held
+	changes []change // of locals, in the order of the text; see frame.changes
 }
 
-// origin is how far the function was when a local was last set.
+// origin is how far the function was when a value was made.
 type origin struct {
-	calls, sets uint32
+	calls, made uint32
 }
 
-// counted is the origin of values that have a slot already.
-var counted = origin{math.MaxUint32, math.MaxUint32}
+// held is what a local holds.
+type held struct {
+	origin
+	debt   uint32 // slots of values that are used if this one is
+	kept   bool   // it has a slot already
+	met    bool   // it was made where ways meet
+	read   uint32 // made, when last a value was read that the innermost loop has not set
+	stamp  uint32 // serves meet
+	inside uint32 // serves meet: slots of values that were set in the frame
+}
 
-// registers is the number of locals set after which an older value is taken to have
-// lost its register: amd64 has 14 and 15 to give.
-const registers = 10
+// change notes that a local was set: its debt, with the value's own slots, if it needs them.
+type change struct {
+	local, debt uint32
+}
 
-func (f *frameUse) reset(locals int) {
-	f.calls, f.sets, f.spills = 0, 0, 0
-	f.locals = f.locals[:0]
+// registers is the number of values made after which an older one is taken to have
+// lost its register: amd64 has 14 and 15 to give. lowOperands is the number of operands
+// of which it is taken that they do not add to that.
+const (
+	registers   = 10
+	lowOperands = 4
+)
+
+func (f *frameUse) reset(locals []byte) {
+	f.calls, f.made, f.spills = 0, 1, 0
+	f.locals, f.changes = f.locals[:0], f.changes[:0]
 	for range locals {
-		f.locals = append(f.locals, counted)
+		f.locals = append(f.locals, held{kept: true}) // by the slot that is charged for the local
 	}
 }
 
-func (f *frameUse) set(local uint32) {
-	f.locals[local] = origin{f.calls, f.sets}
-	f.sets++
+func (f *frameUse) now() origin { return origin{f.calls, f.made} }
+
+// inMemory reports whether a value made at o must be kept in memory to be used now.
+func (f *frameUse) inMemory(o origin) bool {
+	return o.calls < f.calls || f.made-o.made > registers
 }
 
-func (f *frameUse) get(local uint32, t byte) {
-	if o := f.locals[local]; o.calls < f.calls || o != counted && f.sets-o.sets > registers {
-		f.spills += slots(t)
-		f.locals[local] = counted
+func (f *frameUse) set(local uint32, t byte) {
+	h := &f.locals[local]
+	f.changes = append(f.changes, change{local, f.owed(h, t)})
+	h.origin, h.debt, h.kept, h.met = f.now(), 0, false, false
+	f.made++
+}
+
+// owed is what h takes of the frame if it is used now.
+func (f *frameUse) owed(h *held, t byte) uint32 {
+	if !h.kept && f.inMemory(h.origin) {
+		return h.debt + uint32(slots(t))
+	}
+	return h.debt
+}
+
+// get notes the use of a local in a loop that began at start.
+func (f *frameUse) get(local uint32, t byte, start uint32) {
+	h := &f.locals[local]
+	if h.met || h.made < start {
+		h.read = f.made
+	}
+	if !h.kept || h.debt > 0 {
+		f.use(h, t)
 	}
 }
 
-// pop notes the use of an operand of type t that was pushed after born calls.
-func (f *frameUse) pop(born uint32, t byte) {
-	if born < f.calls {
+func (f *frameUse) use(h *held, t byte) {
+	f.spills += int(f.owed(h, t))
+	h.kept, h.debt = h.kept || f.inMemory(h.origin), 0
+}
+
+// push notes a new operand above height others.
+func (f *frameUse) push(height int) {
+	if height >= lowOperands {
+		f.made++
+	}
+}
+
+// pop notes the use of an operand of type t.
+func (f *frameUse) pop(born origin, t byte) {
+	if f.inMemory(born) {
 		f.spills += slots(t)
 	}
 }

@@ -2,8 +2,8 @@ package meter
 
 // push opens a frame whose parameters are on the stack.
 func (b *body) push(f frame) {
-	f.height = len(b.stack) - len(f.typ.params)
-	f.slots = b.slots - slotsOf(f.typ.params)
+	f.height = int32(len(b.stack) - len(f.typ.params))
+	f.slots = int32(b.slots - slotsOf(f.typ.params))
 	f.splits = b.splits
 	if len(b.frames) == maxNesting {
 		b.stop("blocks inside one another", maxNesting)
@@ -23,6 +23,11 @@ func (b *body) openFrame(code byte, at int) {
 		v := &b.stack[len(b.stack)-len(t.params)+i]
 		b.nan.see(v.node, seenAll)
 		v.node = noNode
+		if code == opLoop {
+			b.frameUse.pop(v.born, v.typ)
+			b.frameUse.spills += slots(v.typ) // what comes back to the head
+			v.born = b.frameUse.now()
+		}
 	}
 	if b.err != nil {
 		return
@@ -30,7 +35,9 @@ func (b *body) openFrame(code byte, at int) {
 	if len(b.frames) == 1 && !b.lowered {
 		b.mayLower(at)
 	}
-	f := frame{op: code, typ: t, results: b.nan.results(t.results)}
+	f := frame{op: code, typ: t, results: b.nan.results(t.results),
+		before: b.callsRun, changes: int32(len(b.frameUse.changes)), start: b.frameUse.made,
+	}
 	switch code {
 	case opLoop:
 		b.closeBlock(at)
@@ -44,10 +51,14 @@ func (b *body) openFrame(code byte, at int) {
 		b.asks++
 		b.frameUse.calls++ // its check may call
 		b.event(evLoop, at, 0, aux)
+		b.callsRun = 0
 		b.openBlock()
+		f.debit = int32(b.debit)
+		f.around, b.loopAt = b.loopAt, f.start
 	case opIf:
 		b.closeBlock(at)
 		b.openBlock()
+		f.calls = f.before
 	}
 	b.push(f)
 }
@@ -62,13 +73,15 @@ func (b *body) deliver(f *frame) {
 			to = f.results + int32(i)
 		}
 		b.nan.flow(v.node, to)
+		b.frameUse.pop(v.born, v.typ)
+		values[i].born = b.frameUse.now()
 	}
 }
 
 // unwind drops the operands of f and leaves types in their place, from node on.
 func (b *body) unwind(f *frame, types []byte, node int32) {
 	b.stack = b.stack[:f.height]
-	b.slots = f.slots
+	b.slots = int(f.slots)
 	for i, t := range types {
 		n := noNode
 		if node >= 0 {
@@ -88,17 +101,18 @@ func (b *body) elseFrame(at int) {
 		b.atEnd(f)
 		b.deliver(f)
 		b.closeBlock(at)
+		f.arrive(b.callsRun)
 	}
 	f.op, f.armLive = opElse, b.live
 	b.unwind(f, f.typ.params, noNode)
-	b.live = true
+	b.live, b.callsRun = true, f.before
 	b.openBlock()
 }
 
 // atEnd checks that nothing but f's results is on the stack.
 func (b *body) atEnd(f *frame) {
-	if len(b.stack) != f.height+len(f.typ.results) {
-		b.fail("%d values at the end of a block of %d", len(b.stack)-f.height, len(f.typ.results))
+	if len(b.stack) != int(f.height)+len(f.typ.results) {
+		b.fail("%d values at the end of a block of %d", len(b.stack)-int(f.height), len(f.typ.results))
 	}
 }
 
@@ -109,6 +123,7 @@ func (b *body) endFrame(at int) {
 	if b.live {
 		b.atEnd(&f)
 		b.deliver(&f)
+		f.arrive(b.callsRun)
 	}
 	reached := b.live
 	switch f.op {
@@ -142,7 +157,9 @@ func (b *body) endFrame(at int) {
 	case !reached:
 		b.skip(evDead)
 	case splits:
+		b.callsRun = f.calls
 		b.openBlock()
+		b.cost = movePrice(b.meet(&f) + slotsOf(f.typ.results))
 	}
 }
 
@@ -151,7 +168,28 @@ func (b *body) endLoop(f frame, at int) {
 		b.splits--
 		b.event(evEndLoop, at, 0, 0)
 	}
+	b.loopAt = f.around
+	if f.targeted {
+		b.payAtHead(&f, movePrice(b.meetAtHead(&f)+slotsOf(f.typ.params)))
+	}
 }
+
+// payAtHead adds to the cost of the charged block that begins at the head of the loop f.
+func (b *body) payAtHead(f *frame, price uint32) {
+	if b.live && b.debit == int(f.debit) {
+		b.cost += price // it is still open
+		return
+	}
+	head := &b.events[f.debit]
+	if head.arg == 0 && price > 0 {
+		b.debits++
+	}
+	head.arg += price
+	b.total += uint64(price)
+}
+
+// arrive notes a way to the frame's end, on which there were so many calls since a check.
+func (f *frame) arrive(calls uint16) { f.calls = max(f.calls, calls) }
 
 // skip passes over dead code, up to the end or else that the enclosing frame needs.
 // Nothing of it is emitted, so that it need not be renumbered nor priced.

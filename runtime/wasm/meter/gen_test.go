@@ -7,7 +7,7 @@ import (
 
 // floatModule is a random module that is all about floats: expressions over f32, f64
 // and v128 locals, loaded from memory full of NaNs of every kind, through selects,
-// blocks, branches and loops, until everything is stored again. Its export is "run".
+// blocks, branches, loops and calls, until everything is stored again. Its export is "run".
 func floatModule(seed uint64) []byte {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 7))}
 	var locals []byte
@@ -48,11 +48,18 @@ func floatModule(seed uint64) []byte {
 		binary.LittleEndian.PutUint64(data[i:], g.bits())
 	}
 	return wasm(
-		part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(5, "\x01\x00\x01"),
+		part(1, "\x06\x60\x00\x00\x60\x03\x7d\x7c\x7b\x01\x7c"+
+			"\x60\x01\x7f\x01\x7f\x60\x01\x7d\x01\x7d\x60\x01\x7c\x01\x7c\x60\x01\x7b\x01\x7b"), part(3, "\x02\x00\x01"), part(5, "\x01\x00\x01"),
 		part(7, "\x02\x03run\x00\x00\x06memory\x02\x00"),
-		part(10, "\x01"+sized(string(g.b))),
+		part(10, "\x02"+sized(string(g.b))+body(mix)),
 		part(11, "\x01\x00\x41\x00\x0b"+sized(string(data))))
 }
+
+// mix is the second function: f32, f64, v128 -> f64. oneOf are the types of loops that take
+// a value and leave one.
+const mix = "\x20\x01\x20\x00\xbb\xa0\x20\x02\xfd\x21\x01\xa5"
+
+var oneOf = map[byte]byte{'i': 2, 'f': 3, 'F': 4, 'v': 5}
 
 type generator struct {
 	*rand.Rand
@@ -103,7 +110,7 @@ func (g *generator) pick(t byte) byte {
 func (g *generator) any() byte { return "ifFv"[g.IntN(4)] }
 
 func (g *generator) statement(depth int) {
-	switch k := g.IntN(8); {
+	switch k := g.IntN(10); {
 	case k == 0 && depth > 0:
 		g.condition(depth)
 		g.b = append(g.b, 0x04, 0x40)
@@ -118,7 +125,26 @@ func (g *generator) statement(depth int) {
 		counter := byte(len(g.locals) + g.loops)
 		g.b = append(g.b, 0x03, 0x40)
 		g.statements(depth - 1)
-		g.b = append(g.b, 0x20, counter, 0x41, 1, 0x6a, 0x22, counter, 0x41, 7, 0x49, 0x0d, 0, 0x0b)
+		g.again(counter)
+	case k == 3 && depth > 0 && g.loops > 0: // with a parameter
+		g.loops--
+		t, counter := g.any(), byte(len(g.locals)+g.loops)
+		g.expr(t, 2)
+		local := g.pick(t)
+		g.b = append(g.b, 0x03, oneOf[t], 0x21, local)
+		g.statements(depth - 1)
+		g.b = append(g.b, 0x20, local)
+		g.again(counter)
+		g.b = append(g.b, 0x21, g.pick(t))
+	case k == 4 && depth > 0: // one of three ways on
+		g.b = append(g.b, 0x02, 0x40, 0x02, 0x40, 0x02, 0x40)
+		g.statements(depth - 1)
+		g.condition(depth)
+		g.b = append(g.b, 0x0e, 2, 1, 0, 2, 0x0b)
+		g.statements(depth - 1)
+		g.b = append(g.b, 0x0b)
+		g.statements(depth - 1)
+		g.b = append(g.b, 0x0b)
 	case k == 2 && depth > 0:
 		g.b = append(g.b, 0x02, 0x40)
 		g.statements(depth - 1)
@@ -131,6 +157,11 @@ func (g *generator) statement(depth int) {
 		g.expr(t, 4)
 		g.b = append(g.b, 0x21, g.pick(t))
 	}
+}
+
+// again ends a loop of seven turns.
+func (g *generator) again(counter byte) {
+	g.b = append(g.b, 0x20, counter, 0x41, 1, 0x6a, 0x22, counter, 0x41, 7, 0x49, 0x0d, 0, 0x0b)
 }
 
 func (g *generator) statements(depth int) {
@@ -182,6 +213,7 @@ var operators = map[byte][]struct{ args, code string }{
 		{"F", "\xbd\xb5"},
 		{"i", "\xbe"},
 		{"v", "\xfd\x1f\x02"},
+		{"v", "\xfd\x1f\x01"},
 	},
 	'F': {
 		{"F", "\x99"},
@@ -202,13 +234,18 @@ var operators = map[byte][]struct{ args, code string }{
 		{"i", "\xb7"},
 		{"F", "\xbd\xba"},
 		{"v", "\xfd\x21\x01"},
+		{"v", "\xfd\x21\x00"},
+		{"fFv", "\x10\x01"},
 	},
 	'v': {
 		{"f", "\xfd\x13"},
 		{"F", "\xfd\x14"},
 		{"i", "\xfd\x11"},
 		{"vf", "\xfd\x20\x03"},
+		{"vf", "\xfd\x20\x01"},
+		{"vf", "\xfd\x20\x00"},
 		{"vF", "\xfd\x22\x00"},
+		{"vF", "\xfd\x22\x01"},
 		{"vv", "\xfd\x41"},
 		{"vv", "\xfd\x49"},
 		{"v", "\xfd\x4d"},
@@ -219,6 +256,10 @@ var operators = map[byte][]struct{ args, code string }{
 		{"v", "\xfd\x5e"},
 		{"v", "\xfd\x5f"},
 		{"v", "\xfd\x67"},
+		{"v", "\xfd\x68"},
+		{"v", "\xfd\x69"},
+		{"v", "\xfd\x75"},
+		{"v", "\xfd\x7a"},
 		{"v", "\xfd\x6a"},
 		{"v", "\xfd\x74"},
 		{"v", "\xfd\x94\x01"},

@@ -69,6 +69,7 @@ func (b *body) branch(label uint32) uint32 {
 		}
 	} else {
 		b.deliver(f)
+		f.arrive(b.callsRun)
 	}
 	label += splitLabels * uint32(b.splits-f.splits)
 	if target == 0 {

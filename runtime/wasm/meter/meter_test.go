@@ -228,21 +228,31 @@ func TestNames(t *testing.T) {
 // are not checked themselves, and with functions that do much in a straight line.
 func TestOvershoot(t *testing.T) {
 	line := func(cost int) string { return strings.Repeat("\x41\x00\x1a", cost/2) }
+	rows := func(n int) string { return strings.Repeat("\x10\x00", n) }
+	over := func(before, behind string) string { return strings.Repeat(rows(255)+before+rows(1)+behind, 80) }
 	for name, c := range map[string]struct {
-		leaf  string
-		calls int
+		leaf, code string
 	}{
-		"small leaf":      {line(256), 20_000},
-		"larger leaf":     {line(258), 20_000},
-		"leaf with loop":  {line(200) + "\x03\x40\x0b", 20_000},
-		"skipped loop":    {line(2000) + "\x02\x40\x41\x01\x0d\x00\x03\x40\x0b\x0b", 2000},
-		"early return":    {"\x41\x01\x04\x40" + line(2000) + "\x0f\x0b\x03\x40\x0b", 2000},
-		"leaf with grow":  {"\x41\x00\x40\x00\x1a" + line(250), 2000},
-		"unending blocks": {strings.Repeat("\x41\x00\x04\x40\x0b", 120), 20_000},
+		"small leaf":      {line(256), rows(20_000)},
+		"larger leaf":     {line(258), rows(20_000)},
+		"leaf with loop":  {line(200) + "\x03\x40\x0b", rows(20_000)},
+		"skipped loop":    {line(2000) + "\x02\x40\x41\x01\x0d\x00\x03\x40\x0b\x0b", rows(2000)},
+		"early return":    {"\x41\x01\x04\x40" + line(2000) + "\x0f\x0b\x03\x40\x0b", rows(2000)},
+		"leaf with grow":  {"\x41\x00\x40\x00\x1a" + line(250), rows(2000)},
+		"unending blocks": {strings.Repeat("\x41\x00\x04\x40\x0b", 120), rows(20_000)},
+		// The call with the check is on no way that is taken.
+		"br_if over it": {line(256), over("\x02\x40\x41\x01\x0d\x00", "\x0b")},
+		"if over it":    {line(256), over("\x41\x00\x04\x40", "\x0b")},
+		"in the else":   {line(256), over("\x41\x01\x04\x40\x10\x00\x05", "\x0b")},
+		"in the then":   {line(256), over("\x41\x00\x04\x40", "\x05\x10\x00\x0b")},
+		"br over it":    {line(256), over("\x02\x40\x41\x01\x04\x40\x0c\x01\x0b", "\x0b")},
+		"br_table":      {line(256), over("\x02\x40\x02\x40\x41\x00\x0e\x01\x01\x00\x0b", "\x0b")},
+		"loop over it":  {line(256), over("\x02\x40\x41\x01\x0d\x00\x03\x40", "\x0b\x0b")},
+		"call_indirect": {line(256), strings.ReplaceAll(over("\x02\x40\x41\x01\x0d\x00", "\x0b"), "\x10\x00", "\x41\x00\x11\x00\x00")},
 	} {
 		t.Run(name, func(t *testing.T) {
-			b := wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x02\x00\x00"), part(5, "\x01\x00\x01"), part(7, "\x01\x01f\x00\x01"),
-				part(10, "\x02"+body(c.leaf)+body(strings.Repeat("\x10\x00", c.calls))))
+			b := wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x02\x00\x00"), part(4, "\x01\x70\x00\x01"), part(5, "\x01\x00\x01"),
+				part(7, "\x01\x01f\x00\x01"), part(9, "\x01\x00\x41\x00\x0b\x01\x00"), part(10, "\x02"+body(c.leaf)+body(c.code)))
 			e := newEngine(t, true)
 			e.account.slice = 1000
 			mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{}), "")
@@ -252,9 +262,10 @@ func TestOvershoot(t *testing.T) {
 			if _, err := mod.ExportedFunction("f").Call(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			own := int64(5 * c.calls) // the row of calls is one charged block
-			if most := own + 256*260; e.account.overshoot > most {
-				t.Errorf("%d fuel without a check, at most %d", e.account.overshoot, most)
+			spent := e.account.spent(mod)
+			own := 9 * int64(len(c.code)/2) // a row of calls is one charged block
+			if most := own + 256*260; e.account.overshoot > most || spent-e.account.granted > most {
+				t.Errorf("%d fuel without a check, %d more at the end, at most %d", e.account.overshoot, spent-e.account.granted, most)
 			}
 		})
 	}

@@ -21,7 +21,7 @@ var vectorRows = []row{
 	{first: 29, last: 29, sig: "v>I", imm: immLane},
 	{first: 30, last: 30, sig: "vI>v", imm: immLane},
 	{first: 31, last: 31, sig: "v>f", imm: immLane, use: usePassF32},
-	{first: 32, last: 32, sig: "vf>v", imm: immLane, use: usePass},
+	{first: 32, last: 32, sig: "vf>v", imm: immLane, use: usePassF32}, // cuts an f64 lane
 	{first: 33, last: 33, sig: "v>F", imm: immLane, use: usePassF64},
 	{first: 34, last: 34, sig: "vF>v", imm: immLane, use: usePass, safe: safeLane},
 	{first: 35, last: 64, sig: "vv>v", imm: immNone}, // integer comparisons

@@ -7,13 +7,15 @@ const (
 	priceInstruction  = 1
 	priceCall         = 5
 	priceCallIndirect = 9
+	priceLeave        = 100  // ref.func, and table.grow besides its entries: the engine leaves the guest's code for them
 	pricePage         = 1000 // of memory.grow, if it is valid
 	priceBytesShift   = 3    // bulk memory: 1 per 8 bytes. Tables: 1 per entry
+	freeMoves         = 32   // slots that may move for nothing where ways meet. See moves.go
 )
 
 // Stack, in bytes: what a call of a function is charged.
 const (
-	frameBase = 32
+	frameBase = 64
 	// frameSlot is for each parameter, each local, each operand at the greatest height,
 	// and each value that is kept in memory (see frame.go, and keepSlots). v128 counts twice.
 	frameSlot = 8
@@ -24,7 +26,8 @@ const (
 	// checks there are no more than callsPerCheck calls.
 	leafFrame = 4096
 	leafCost  = 256
-	// callsPerCheck is the number of calls in a function's text after which there is
-	// one more check, so that a long row of calls of leaves is no way around the others.
+	// callsPerCheck is the number of calls on any way through a function, from one check
+	// on, after which there is one more, so that a long row of calls of leaves is no way
+	// around the others. A ref.func counts as one.
 	callsPerCheck = 256
 )

@@ -21,17 +21,17 @@ func TestStack(t *testing.T) {
 		count int    // of parameters
 		frame int64
 	}{
-		{"bare", "\x00\x10\x00", 0, 32},
-		{"parameter", "\x00\x20\x00\x10\x00", 1, 32 + 8*2},
-		{"operands", "\x00" + strings.Repeat("\x20\x00", 50) + "\x20\x00\x10\x00" + strings.Repeat("\x1a", 50), 1, 32 + 8*(52+50)},
-		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 32 + 8*80},
-		{"locals", "\x01\xe8\x07\x7e" + useAll(1000) + "\x10\x00" + useAll(1000), 0, 32 + 8*(1001+1000)},
-		{"vectors", "\x01\xc8\x01\x7b" + vectorsBefore(200) + "\x10\x00" + vectorsAfter(200), 0, 32 + 8*(400+3+400)},
+		{"bare", "\x00\x10\x00", 0, 64},
+		{"parameter", "\x00\x20\x00\x10\x00", 1, 64 + 8*2},
+		{"operands", "\x00" + strings.Repeat("\x20\x00", 50) + "\x20\x00\x10\x00" + strings.Repeat("\x1a", 50), 1, 64 + 8*(52+50)},
+		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 64 + 8*(80+29)}, // all but the last operands have lost their registers,
+		{"locals", "\x01\xe8\x07\x7e" + useAll(1000) + "\x10\x00" + useAll(1000), 0, 64 + 8*(1001+1000)},
+		{"vectors", "\x01\xc8\x01\x7b" + vectorsBefore(200) + "\x10\x00" + vectorsAfter(200), 0, 64 + 8*(400+3+400)},
 		// While the host is asked, locals of i32 are kept elsewhere, and come back as new values.
-		{"loops", "\x00" + strings.Repeat("\x03\x40\x0b", 100) + "\x20\x00\x20\x01\x10\x00", 2, 32 + 8*(4+4*100)},
-		{"calls in loops", "\x00" + strings.Repeat("\x03\x40\x20\x00\x20\x01\x10\x00\x0b", 100), 2, 32 + 8*(4+4*100)},
-		{"checks", "\x00" + strings.Repeat("\x20\x00\x20\x01\x10\x00", 1024), 2, 32 + 8*(4+4*4)},
-		{"many locals", "\x01\xa8\xc3\x01\x7e\x10\x00", 0, 32 + 8*25000},
+		{"loops", "\x00" + strings.Repeat("\x03\x40\x0b", 100) + "\x20\x00\x20\x01\x10\x00", 2, 64 + 8*(4+4*100)},
+		{"calls in loops", "\x00" + strings.Repeat("\x03\x40\x20\x00\x20\x01\x10\x00\x0b", 100), 2, 64 + 8*(4+4*100)},
+		{"checks", "\x00" + strings.Repeat("\x20\x00\x20\x01\x10\x00", 1024), 2, 64 + 8*(4+4*4)},
+		{"many locals", "\x01\xa8\xc3\x01\x7e\x10\x00", 0, 64 + 8*25000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := wasm(part(1, "\x01\x60"+string(rune(c.count))+strings.Repeat("\x7f", c.count)+"\x00"), part(3, "\x01\x00"),
@@ -196,3 +196,64 @@ func TestStackOfFewLocals(t *testing.T) {
 		})
 	}
 }
+
+// TestStackOfManyValues: values without a local of their own, and those that a local holds
+// where ways meet, have places in the frame, too.
+func TestStackOfManyValues(t *testing.T) {
+	long := func(i int) string { return "\x41\x00\x29\x03" + leb(8*(i%100)) }        // loads an i64
+	vector := func(i int) string { return "\x41\x00\xfd\x00\x04" + leb(16*(i%100)) } // a v128
+	row := func(n int, f func(i int) string) string {
+		var s strings.Builder
+		for i := range n {
+			s.WriteString(f(i))
+		}
+		return s.String()
+	}
+	set := func(n, from int, load func(int) string) string {
+		return row(n, func(i int) string { return load(from+i) + "\x21" + leb(i) })
+	}
+	const (
+		leaf, recurse   = "\x10\x00", "\x10\x01"
+		ifLeaf, end     = leaf + "\x04\x40", "\x0b"
+		lane, wrap, add = "\xfd\x1b\x00", "\xa7", "\x6a"
+	)
+	for name, code := range map[string]string{
+		"ifs, i64":    "\x01\x01\x7e" + row(2000, func(i int) string { return ifLeaf + long(i) + "\x21\x00" + end }) + recurse + "\x1a\x20\x00" + wrap,
+		"ifs, v128":   "\x01\x01\x7b" + row(2000, func(i int) string { return ifLeaf + vector(i) + "\x21\x00" + end }) + recurse + "\x1a\x20\x00" + lane,
+		"ifs of many": "\x01\x64\x7b" + row(100, func(i int) string { return ifLeaf + set(100, i, vector) + end }) + recurse + row(100, func(i int) string { return "\x20" + leb(i) + lane + add }),
+		"else":        "\x01\x01\x7e" + row(2000, func(i int) string { return ifLeaf + "\x05" + long(i) + "\x21\x00" + end }) + recurse + "\x1a\x20\x00" + wrap,
+		"ways out":    "\x01\x01\x7b\x02\x40" + row(2000, func(i int) string { return vector(i) + "\x21\x00" + leaf + "\x0d\x00" }) + end + recurse + "\x20\x00" + lane + add,
+		"back":        "\x01\x01\x7b\x03\x40\x20\x00" + lane + "\x1a" + row(2000, func(i int) string { return vector(i) + "\x21\x00" + leaf + "\x0d\x00" }) + end + recurse,
+		"loops":       "\x01\x64\x7e" + row(100, func(i int) string { return "\x03\x40" + ifLeaf + set(100, i, long) + end + leaf + "\x0d\x00" + end }) + recurse + row(100, func(i int) string { return "\x20" + leb(i) + wrap + add }),
+		"results": "\x00" + recurse + row(1000, func(i int) string {
+			return "\x02\x7b" + vector(i) + leaf + "\x0d\x00\x1a" + vector(i+1) + end + leaf + "\x1a" + lane + add
+		}),
+		"operands": "\x00" + recurse + row(500, func(i int) string {
+			return row(30, func(j int) string { return long(i + j) }) + strings.Repeat("\x85", 29) + wrap + add
+		}),
+		"vectors": "\x00" + recurse + row(500, func(i int) string {
+			return row(30, func(j int) string { return vector(i + j) }) + strings.Repeat("\xfd\x51", 29) + lane + add
+		}),
+		"both": "\x01\x09\x7e" + recurse + row(500, func(i int) string {
+			return set(9, i, long) + row(9, long) + strings.Repeat("\x85", 8) + row(9, func(j int) string { return "\x20" + leb(j) + "\x85" }) + wrap + add
+		}),
+		"many checked": "\x00" + strings.Repeat(leaf+"\x1a", 3000) + recurse,
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := wasm(part(1, "\x01\x60\x00\x01\x7f"), part(3, "\x02\x00\x00"), part(5, "\x01\x00\x01"), part(7, "\x01\x01f\x00\x01"),
+				part(10, "\x02"+body("\x41\x00")+sized(code+end)))
+			e := newEngine(t, true)
+			mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{}), "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err = mod.ExportedFunction("f").Call(t.Context()); !errors.Is(err, errStack) {
+				left := int64(mod.ExportedGlobal(meter.StackExport).Get())
+				t.Fatalf("the engine's stack is full with %d bytes left: %v", left, class(err))
+			}
+		})
+	}
+}
+
+// leb is v as unsigned LEB128.
+func leb(v int) string { return string(binary.AppendUvarint(nil, uint64(v))) }

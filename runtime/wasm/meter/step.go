@@ -45,7 +45,7 @@ func canonFormOf(t byte) canonForm {
 // apply pops the operands of o, notes what o can tell about them, and pushes its result.
 func (b *body) apply(o *operator, form canonForm) {
 	n := len(b.stack) - int(o.pop)
-	if n < b.frames[len(b.frames)-1].height {
+	if n < int(b.frames[len(b.frames)-1].height) {
 		b.fail("operand is missing")
 		return
 	}
@@ -153,7 +153,9 @@ func (b *body) miscStep(at int) {
 		b.fail("unknown opcode 0xfc %d", code)
 		return
 	}
-	b.cost++
+	if b.cost++; code == miscTableGrow {
+		b.cost += priceLeave - priceInstruction
+	}
 	if o := &misc[code]; o.imm == immNone {
 		b.apply(o, 0)
 		return
