@@ -24,7 +24,7 @@ import (
 func TestJobGoesToItsData(t *testing.T) {
 	f := fleet(t, 5, nil)
 	holder, asker := f[3], f[1]
-	in := addFile(t, holder, 4<<20)
+	in := addFile(t, holder, 16<<20) // far dearer to fetch than the module over a slow machine's round trips
 	mod := put(t, asker.Session, "module")
 	j, events, _, err := asker.run(t, api.Request{Task: task(mod, "read", in)})
 	if err != nil {
@@ -120,9 +120,9 @@ func TestNoCacheElsewhere(t *testing.T) {
 	replayed := func(r api.Request) (all []bool) {
 		t.Helper()
 		r.Task = task(mod, "hello")
-		j, events, _, err := f[0].run(t, r)
-		if err != nil || j.Cached {
-			t.Fatalf("%+v, %v\n%s", j, err, texts(events))
+		j, events, out, err := f[0].run(t, r)
+		if err != nil || j.Cached || out != "hello\n" {
+			t.Fatalf("%+v, %v, printed %q\n%s", j, err, out, texts(events))
 		}
 		if len(j.Replicas) == 0 {
 			return []bool{receipt(t, f[0], j.Receipt).Meta.Replayed}
@@ -170,14 +170,14 @@ func TestNamedPeerIsGone(t *testing.T) {
 // lacks from the other; the requester has none of it.
 func TestTwoHalves(t *testing.T) {
 	f := fleet(t, 3, nil)
-	a, b := addFile(t, f[1], 1<<20), addFile(t, f[2], 2<<20)
+	a, b := addFile(t, f[1], 8<<20), addFile(t, f[2], 16<<20)
 	mod := put(t, f[0].Session, "module")
 	j, events, _, err := f[0].run(t, api.Request{Task: task(mod, "read", a, b)})
 	if err != nil || j.Where == f[0].did {
 		t.Fatalf("%+v, %v\n%s", j, err, texts(events))
 	}
 	r := receipt(t, f[0], j.Receipt)
-	want := map[string]uint64{f[1].did: 2 << 20, f[2].did: 1 << 20}[j.Where]
+	want := map[string]uint64{f[1].did: 16 << 20, f[2].did: 8 << 20}[j.Where]
 	if r.Meta.Fetched < want || r.Meta.Fetched > want+want/8 {
 		t.Errorf("%d bytes were fetched, want %d or a little more", r.Meta.Fetched, want)
 	}
@@ -451,6 +451,7 @@ func TestVisit(t *testing.T) {
 	defer s.Abort()
 	visitor := &member{staying: &staying{Session: s}}
 	mod := put(t, s, "module")
+	put(t, f[1].Session, "module") // so that nothing lacks there, however long a round trip takes
 	j, events, _, err := visitor.run(t, api.Request{Task: task(mod, "read", in)})
 	if err != nil || j.State != api.JobDone || j.Where != f[1].did {
 		t.Errorf("it ran at %s, %v\n%s\n%+v", j.Where, err, texts(events), j.Placement)
