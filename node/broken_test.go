@@ -88,6 +88,41 @@ func TestBothRestart(t *testing.T) {
 	})
 }
 
+// A job that is handed back when no other peer is there waits for one, and begins anew:
+// what its first run has printed is not shown again.
+func TestPrintsOnceOverPlacements(t *testing.T) {
+	g := newGate()
+	f := fleet(t, 3, func(i int, c *node.Config) {
+		c.Executors = runtime.Executors{script{"gate": g.run}}
+		c.Grace = 10 * time.Millisecond
+		c.Network.StoreOnly = i == 2 // somebody stays connected
+	})
+	mod := put(t, f[0].Session, "module")
+	shown := make(chan string, 100)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := f[0].Jobs.Run(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork}, api.Watch{
+			Stdout: writerFunc(func(b []byte) (int, error) { shown <- string(b); return len(b), nil }),
+		})
+		ended <- err
+	}()
+	out := <-shown
+	f[1].leave()
+	again := &member{staying: stay(t, f[1].cfg), cfg: f[1].cfg}
+	connectAll(t, []*member{again, f[0], f[2]})
+	close(g.open)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	close(shown)
+	for s := range shown {
+		out += s
+	}
+	if out != "begun\nended\n" {
+		t.Errorf("it printed %q", out)
+	}
+}
+
 func TestPublishing(t *testing.T) {
 	bothWays(t, func(t *testing.T, s *node.Session) {
 		ctx := t.Context()

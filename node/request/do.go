@@ -18,7 +18,6 @@ import (
 type driver struct {
 	*Run
 	placement *scheduler.Placement
-	printed   printed
 	events    chan event    // from the goroutines of peers
 	over      chan struct{} // closed when nobody takes events any more
 	tasks     sync.WaitGroup
@@ -82,7 +81,7 @@ var errClosed = errors.New("closed by the requester")
 // every error.
 func (r *Run) Do(ctx context.Context, start scheduler.Start) (Ending, error) {
 	d := &driver{
-		Run: r, placement: scheduler.NewPlacement(r.Config, r.Request), printed: printed{out: r.World.Output()},
+		Run: r, placement: scheduler.NewPlacement(r.Config, r.Request),
 		events: make(chan event), over: make(chan struct{}),
 		talks: map[job.DID]*talk{}, runs: map[scheduler.Lease]*occupation{}, results: map[job.DID]Result{},
 	}
@@ -283,7 +282,7 @@ func (d *driver) here(ctx context.Context, a scheduler.RunHere) {
 	d.runs[a.Lease] = &occupation{lease: Lease{Peer: d.Request.Self}, cancel: cancel}
 	d.tasks.Go(func() {
 		defer cancel(nil)
-		r, err := d.World.Here(ctx, a.Sources, d.printed.from())
+		r, err := d.World.Here(ctx, a.Sources, d.Printed.from())
 		switch {
 		case err == nil:
 			d.feed(event{Event: scheduler.Done{Peer: d.Request.Self, Lease: a.Lease, Outcome: r.Outcome, Receipt: r.Receipt, Fuel: r.Value.Fuel}, result: &r})

@@ -190,14 +190,14 @@ func (d *driver) hear(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 		}
 		switch e := e.(type) {
 		case market.Beat:
-			if e.Total > 0 && d.printed.out.Progress != nil {
-				d.printed.out.Progress(int64(e.Done), int64(e.Total))
+			if e.Total > 0 && d.Printed.out.Progress != nil {
+				d.Printed.out.Progress(int64(e.Done), int64(e.Total))
 			}
 			if !d.feed(event{Event: scheduler.Beat{Peer: p, Lease: l, Phase: e.Phase}}) {
 				return
 			}
 		case market.Log:
-			if err := d.printed.add(e.Stream, e.Offset, e.Data); err != nil {
+			if err := d.Printed.add(e.Stream, e.Offset, e.Data); err != nil {
 				d.feed(event{fault: err})
 				return
 			}
@@ -339,7 +339,7 @@ func (d *driver) reattach(ctx context.Context, l Lease) (*market.Conversation, e
 	if err != nil {
 		return nil, err
 	}
-	stdout, stderr := d.printed.sizes()
+	stdout, stderr := d.Printed.sizes()
 	task := job.CIDOf(d.Task)
 	conv, err := d.Market.Attach(ctx, id, market.Attach{
 		Lease: l.Lease, Stdout: stdout, Stderr: stderr, Task: task, Job: job.CIDOf(l.Envelope),
