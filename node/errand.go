@@ -62,7 +62,7 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 	run.Left = t.takeUp(ctx)
 	err = t.offer(ctx, run, start, j)
 	if werr := client.end(ctx); werr != nil {
-		return werr // of the client's writer: it is why the rest ended, too
+		return werr // of the client: it is why the rest ended, too
 	}
 	return err
 }
