@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -22,7 +21,7 @@ type driver struct {
 	over      chan struct{} // closed when nobody takes events any more
 	tasks     sync.WaitGroup
 	wake      *time.Timer
-	returning atomic.Bool // the ctx ended with ErrReturning
+	returning func() bool // the ctx ended with ErrReturning
 
 	talks   map[job.DID]*talk               // with peers that have bid
 	runs    map[scheduler.Lease]*occupation // those that were awarded, self among them
@@ -86,6 +85,8 @@ func (r *Run) Do(ctx context.Context, start scheduler.Start) (Ending, error) {
 		talks: map[job.DID]*talk{}, runs: map[scheduler.Lease]*occupation{}, results: map[job.DID]Result{},
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	// Who is woken by the end of ctx may be there before the loop: it asks ctx, too.
+	d.returning = func() bool { return errors.Is(context.Cause(ctx), ErrReturning) }
 	d.wake = time.NewTimer(time.Hour)
 	d.wake.Stop()
 	start.Left = d.takeUp(r.Left)
@@ -118,8 +119,7 @@ func (d *driver) loop(ctx context.Context, start scheduler.Start) error {
 			d.step(ctx, scheduler.Tick{})
 		case <-done:
 			done = nil
-			if errors.Is(context.Cause(ctx), ErrReturning) {
-				d.returning.Store(true)
+			if d.returning() {
 				return context.Cause(ctx)
 			}
 			d.step(ctx, scheduler.Cancel{Why: context.Cause(ctx).Error()})

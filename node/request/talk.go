@@ -42,7 +42,7 @@ func (t *talk) open(conv *market.Conversation) bool {
 // leave says good-bye, once. A requester that is going to come back says nothing: the
 // run goes on, and waits for it.
 func (t *talk) leave(why scheduler.CloseReason) {
-	if t.awarded && t.d.returning.Load() {
+	if t.awarded && t.d.returning() {
 		return
 	}
 	t.mu.Lock()
