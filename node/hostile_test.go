@@ -3,6 +3,7 @@ package node_test
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -224,6 +225,52 @@ func TestLiarLosesCredit(t *testing.T) {
 	t.Errorf("the liar got %d of 8 jobs", won)
 }
 
+// asks asks target for a job of the rogue's own.
+func (r *rogue) asks(ctx context.Context, target string, tk job.Task) (*market.Conversation, job.Job, job.Bid, error) {
+	id, err := lpeer.Decode(target)
+	if err != nil {
+		return nil, job.Job{}, job.Bid{}, err
+	}
+	b, err := tk.Encode()
+	if err != nil {
+		return nil, job.Job{}, job.Bid{}, err
+	}
+	now := time.Now().UnixMilli()
+	j := job.Job{Task: job.CIDOf(b), Replicas: 1, Issued: now, Expires: now + 1e5}
+	envelope, err := j.Sign(r.key)
+	if err != nil {
+		return nil, job.Job{}, job.Bid{}, err
+	}
+	conv, bid, err := market.NewClient(r.peer.Libp2p(), quick).Ask(ctx, id, market.Ask{Job: envelope, Task: b, Engine: job.ABIWASI, Window: time.Second})
+	return conv, j, bid, err
+}
+
+// Who asks for a lease of no length does not get one without an end.
+func TestLeaseOfNoLength(t *testing.T) {
+	g := newGate()
+	f := fleet(t, 1, func(i int, c *node.Config) { c.Executors = runtime.Executors{script{"gate": g.run}} })
+	r := newRogue(t, f, job.Bid{Code: job.RefuseBusy, Refusal: "it only asks"}, nil)
+	target, err := f[0].Peers.Self(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	conv, j, bid, err := r.asks(t.Context(), target.PeerID, task(put(t, f[0].Session, "module"), "gate"))
+	if err != nil || conv == nil {
+		t.Fatalf("%+v, %v", bid, err)
+	}
+	j.Audience = job.DID(f[0].did)
+	envelope, err := j.Sign(r.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = conv.Award(t.Context(), market.Award{Job: envelope, Lease: market.Lease{1}})
+	var declined *market.DeclinedError
+	if !errors.As(err, &declined) {
+		t.Errorf("%v", err)
+	}
+	conv.Close(market.Cancelled)
+}
+
 // A flood of asks is refused before any work is done for it, and the others are served.
 func TestFloodOfAsks(t *testing.T) {
 	f := fleet(t, 2, func(i int, c *node.Config) { c.Network.AskRate, c.Network.AskBurst = 10, 20 })
@@ -232,16 +279,7 @@ func TestFloodOfAsks(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	id, err := lpeer.Decode(target.PeerID)
-	if err != nil {
-		t.Fatal(err)
-	}
 	tk := task(dag.NewBlock(cid.Raw, []byte("module")).CID(), "hello")
-	b, err := tk.Encode()
-	if err != nil {
-		t.Fatal(err)
-	}
-	client := market.NewClient(r.peer.Libp2p(), quick)
 	var refused, bids atomic.Int32
 	var group sync.WaitGroup
 	gate := make(chan struct{}, 16)
@@ -249,13 +287,7 @@ func TestFloodOfAsks(t *testing.T) {
 		group.Go(func() {
 			gate <- struct{}{}
 			defer func() { <-gate }()
-			now := time.Now().UnixMilli()
-			envelope, err := job.Job{Task: job.CIDOf(b), Replicas: 1, Issued: now, Expires: now + 1e5}.Sign(r.key)
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			conv, bid, err := client.Ask(t.Context(), id, market.Ask{Job: envelope, Task: b, Engine: job.ABIWASI, Window: time.Second})
+			conv, _, bid, err := r.asks(t.Context(), target.PeerID, tk)
 			switch {
 			case err != nil:
 				t.Error(err)

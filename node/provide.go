@@ -176,6 +176,9 @@ func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a ma
 	if bid := scheduler.Offer(a.Signed, w, s, scheduler.Locality{}); bid.Refuses() {
 		return nil, 0, &market.DeclinedError{Why: bid.Refusal}
 	}
+	if a.For <= 0 { // to the book: one that does not end by itself
+		return nil, 0, &market.DeclinedError{Why: "it gives no lease of no length"}
+	}
 	x := newAward(p, from, r, a)
 	started, start, err := p.w.book.reserve(scheduler.Reservation{
 		Lease: scheduler.Lease(a.Lease), Job: a.Signed, For: a.For, Queue: a.Queue,
