@@ -5,6 +5,10 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host/market"
 )
 
 // A requester that wants its result kept for no time at all does not take it away from
@@ -26,6 +30,51 @@ func TestRetireWaitsForTheWork(t *testing.T) {
 		synctest.Wait()
 		if len(p.all()) != 0 || x.ctx.Err() == nil {
 			t.Error("it is not discarded")
+		}
+	})
+}
+
+// However many results a requester leaves waiting, a bounded number does; and no shutdown
+// ends before what is let go is.
+func TestResultsThatWaitAreBounded(t *testing.T) {
+	s := openStore(t)
+	synctest.Test(t, func(t *testing.T) {
+		p := newProvider(&network{node: &Node{store: s, clock: time.Now}})
+		add := func(n int, from peer.ID) *award {
+			x := &award{p: p, from: from, lease: market.Lease{byte(n), byte(n >> 8), from[1]}, kept: make(chan struct{}), away: make(chan struct{})}
+			x.ctx, x.cancel = context.WithCancelCause(context.Background())
+			if !p.enter(x) {
+				t.Fatalf("award %d is not entered", n)
+			}
+			time.Sleep(time.Second)
+			x.end()
+			return x
+		}
+		other := add(0, "other")
+		close(other.kept)
+		first := add(0, "one")
+		for n := range maxWaiting {
+			if n > 0 {
+				close(add(n, "one").kept)
+			}
+		}
+		if n := len(p.all()); n != maxWaiting+1 {
+			t.Errorf("%d are known", n)
+		}
+		close(add(maxWaiting, "one").kept)
+		closed := false
+		go func() {
+			p.close()
+			closed = true
+		}()
+		synctest.Wait()
+		if closed || first.ctx.Err() != nil {
+			t.Error("the first is let go while it is worked on")
+		}
+		close(first.kept)
+		synctest.Wait()
+		if !closed || p.awards[first.lease] != nil || len(p.all()) != maxWaiting+1 || p.awards[other.lease] == nil {
+			t.Errorf("closed %v, %d are known", closed, len(p.all()))
 		}
 	})
 }
