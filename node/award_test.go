@@ -2,6 +2,8 @@ package node
 
 import (
 	"context"
+	"encoding/json"
+	"log/slog"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -9,6 +11,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/ipfs-liftoff/liftoff/host/market"
+	"github.com/ipfs-liftoff/liftoff/host/store"
 )
 
 // A requester that wants its result kept for no time at all does not take it away from
@@ -77,4 +80,25 @@ func TestResultsThatWaitAreBounded(t *testing.T) {
 			t.Errorf("closed %v, %d are known", closed, len(p.all()))
 		}
 	})
+}
+
+// The record of a result that has no pin any more, since the process was killed between
+// the two, goes too.
+func TestUnretainWithoutPin(t *testing.T) {
+	s := openStore(t)
+	n := &Node{store: s, clock: time.Now, log: slog.New(slog.DiscardHandler)}
+	name := leaseRecord(market.Lease{1})
+	old, err := json.Marshal(retained{Expires: time.Now().Add(-time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Commit(t.Context(), store.Batch{Records: []store.Record{{Name: name, Value: old}}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := newProvider(&network{node: n}).recover(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, found, err := s.Lookup(name); err != nil || found {
+		t.Errorf("found %v, %v", found, err)
+	}
 }
