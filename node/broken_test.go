@@ -25,9 +25,7 @@ import (
 func gatedFleet(t *testing.T, g *gate, w *where) []*member {
 	return fleet(t, 2, func(i int, c *node.Config) {
 		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), g.run)}}
-		c.Network.Market.Silence = 10 * time.Second
 		c.Network.Placement.Lease = 30 * time.Second
-		c.Network.Placement.Silence = 8 * time.Second
 	})
 }
 

@@ -256,7 +256,6 @@ func TestRequesterRestarts(t *testing.T) {
 	g, w := newGate(), &where{}
 	f := fleet(t, 2, func(i int, c *node.Config) {
 		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), g.run)}}
-		c.Network.Market.Silence = 10 * time.Second
 		c.Network.Placement.Lease = 30 * time.Second
 	})
 	mod := put(t, f[0].Session, "module")
@@ -295,7 +294,6 @@ func TestReplicasSurviveRestart(t *testing.T) {
 			run = quick
 		}
 		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), run)}}
-		c.Network.Market.Silence = 10 * time.Second
 		c.Network.Placement.Lease = 30 * time.Second
 	})
 	mod := put(t, f[0].Session, "module")
@@ -531,6 +529,7 @@ func TestHandedBack(t *testing.T) {
 	if done.State != api.JobDone || done.Where == f[at].did || count(events, api.EventAwarded) != 2 {
 		t.Errorf("%+v\n%s", done, texts(events))
 	}
+	contains(t, texts(events), "it is shutting down") // it was told, and had not to find out
 }
 
 // Many jobs from several requesters at once: each ends once, and nothing is left.

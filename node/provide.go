@@ -293,11 +293,19 @@ func (p *provider) drain(ctx context.Context) {
 			x.cancel(errHandedBack)
 		}
 		<-ended
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+		defer cancel()
 	}
 	p.delivered(ctx)
 }
 
-// delivered waits until requesters that listen have their results, or ctx ends.
+// tellTime is how long it may take, beyond the grace, to tell requesters that they have
+// their jobs back: who is not told finds out by itself, after a while.
+const tellTime = time.Second
+
+// delivered waits until requesters that listen have their results, or know that there is
+// none, or ctx ends.
 func (p *provider) delivered(ctx context.Context) {
 	for _, x := range p.all() {
 		closed, away := x.taken()
