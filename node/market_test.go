@@ -437,18 +437,19 @@ func TestStoreOnly(t *testing.T) {
 	}
 }
 
+// visit joins dir as a process that does not stay.
+func visit(t testing.TB, dir string) *member {
+	t.Helper()
+	return &member{staying: &staying{Session: join(t, dir)}}
+}
+
 // A process that does not stay joins its fence for one job whose inputs are not here.
 func TestVisit(t *testing.T) {
 	f := fleet(t, 2, nil)
 	in := addFile(t, f[1], 1<<20)
 	f[0].leave()
-	s, err := node.Join(t.Context(), config(f[0].dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Abort()
-	visitor := &member{staying: &staying{Session: s}}
-	mod := put(t, s, "module")
+	visitor := visit(t, f[0].dir)
+	mod := put(t, visitor.Session, "module")
 	put(t, f[1].Session, "module") // so that nothing lacks there, however long a round trip takes
 	j, events, _, err := visitor.run(t, api.Request{Task: task(mod, "read", in)})
 	if err != nil || j.State != api.JobDone || j.Where != f[1].did {
@@ -476,13 +477,8 @@ func TestVisitInVain(t *testing.T) {
 		m.leave()
 		gone = append(gone, scheduler.Short(job.DID(m.did)))
 	}
-	s, err := node.Join(t.Context(), config(f[0].dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Abort()
-	visitor := &member{staying: &staying{Session: s}}
-	mod := put(t, s, "module")
+	visitor := visit(t, f[0].dir)
+	mod := put(t, visitor.Session, "module")
 	for _, r := range []api.Request{{Task: task(mod, "read", in)}, {Task: task(mod, "hello"), Where: api.WhereNetwork}} {
 		began := time.Now()
 		_, events, _, err := visitor.run(t, r)

@@ -252,6 +252,7 @@ func (d *driver) feed(e event) bool {
 // close ends a conversation, and the run that it is about.
 func (d *driver) close(a scheduler.Close) {
 	if o := d.runs[a.Lease]; o != nil {
+		d.broken = d.broken || a.Why == scheduler.CloseLost // it had said nothing: else it would be forgotten
 		o.cancel(errClosed)
 		if o.talk != nil {
 			o.talk.leave(a.Why)
