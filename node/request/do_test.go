@@ -5,9 +5,11 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p"
 	"github.com/libp2p/go-libp2p/core/crypto"
 	p2phost "github.com/libp2p/go-libp2p/core/host"
@@ -48,21 +50,32 @@ func newParty(t *testing.T) party {
 
 // runner is a market.Provider that takes every job, and none of whose runs comes to an
 // end by itself.
-type runner struct{ heard chan market.Why }
-
-func (r runner) Admit(peer.ID) error { return nil }
-
-func (r runner) Ask(context.Context, peer.ID, market.Request) job.Bid { return job.Bid{Slots: 1} }
-
-func (r runner) Award(context.Context, peer.ID, market.Request, market.Awarded) (*market.Run, time.Duration, error) {
-	return market.NewRun(market.RunConfig{
-		Closed: func(w market.Why) { r.heard <- w },
-		Away:   func() { r.heard <- market.Gone },
-	}), 0, nil
+type runner struct {
+	heard    chan market.Why
+	attached chan struct{}
+	last     atomic.Pointer[market.Run]
 }
 
-func (r runner) Attach(context.Context, peer.ID, market.Attach) (*market.Run, error) {
-	return nil, &market.FailedError{Code: CodeUnknown, Why: "no such lease"}
+func newRunner() *runner {
+	return &runner{heard: make(chan market.Why, 100), attached: make(chan struct{}, 100)}
+}
+
+func (r *runner) Admit(peer.ID) error { return nil }
+
+func (r *runner) Ask(context.Context, peer.ID, market.Request) job.Bid { return job.Bid{Slots: 1} }
+
+func (r *runner) Award(context.Context, peer.ID, market.Request, market.Awarded) (*market.Run, time.Duration, error) {
+	run := market.NewRun(market.RunConfig{
+		Closed: func(w market.Why) { r.heard <- w },
+		Away:   func() { r.heard <- market.Gone },
+	})
+	r.last.Store(run)
+	return run, 0, nil
+}
+
+func (r *runner) Attach(context.Context, peer.ID, market.Attach) (*market.Run, error) {
+	r.attached <- struct{}{}
+	return r.last.Load(), nil
 }
 
 // world is a World of one peer, that is told of each change of what would be left.
@@ -86,55 +99,95 @@ func (w world) Peers(context.Context) []scheduler.Candidate {
 func (w world) Left(l Left)     { w.left(l) }
 func (w world) Event(api.Event) {}
 
-// A requester that is going to come back does not end what runs elsewhere, however the end
-// of its ctx and what its conversations make of it come together.
-func TestReturningEndsNothing(t *testing.T) {
-	self, other := newParty(t), newParty(t)
-	r := runner{make(chan market.Why, 10)}
-	server, err := market.Serve(other, r, market.Config{})
+// pair is a requester, and a runner that it knows.
+type pair struct {
+	self, other party
+	runner      *runner
+	task        []byte
+}
+
+func newPair(t *testing.T, cfg market.Config) pair {
+	t.Helper()
+	p := pair{newParty(t), newParty(t), newRunner(), nil}
+	server, err := market.Serve(p.other, p.runner, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { server.Close() })
-	self.Peerstore().AddAddrs(other.ID(), other.Addrs(), peerstore.PermanentAddrTTL)
-	task := job.Task{
-		ABI: job.ABIWASI, Mod: dag.NewBlock(0x55, []byte("module")).CID(), Fn: "f", Det: job.Det1, Out: job.OutProfile,
-	}
-	b, err := task.Encode()
+	p.self.Peerstore().AddAddrs(p.other.ID(), p.other.Addrs(), peerstore.PermanentAddrTTL)
+	p.task, err = job.Task{
+		ABI: job.ABIWASI, Mod: dag.NewBlock(cid.Raw, []byte("module")).CID(), Fn: "f", Det: job.Det1, Out: job.OutProfile,
+	}.Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
+	return p
+}
+
+// run is a job for the runner.
+func (p pair) run(cfg market.Config, clock func() time.Time, left func(Left)) Run {
+	now := time.Now()
+	w := world{self: p.self, other: p.other, left: left, job: job.Job{
+		Task: job.CIDOf(p.task), Limits: job.DefaultLimits, Replicas: 1,
+		Issuer: p.self.did, Issued: now.UnixMilli(), Expires: now.Add(time.Hour).UnixMilli(),
+	}}
+	rand.Read(w.job.Nonce[:])
+	return Run{
+		Request: scheduler.Request{Job: w.job, CID: w.job.Task, Self: p.self.did, Where: scheduler.OnNetwork, Work: scheduler.Work{ABI: job.ABIWASI}},
+		Config:  scheduler.Config{Silence: time.Minute},
+		Task:    p.task, Limits: w.job.Limits, Market: market.NewClient(p.self, cfg), World: w, Clock: clock, Printed: NewPrinted(Output{}),
+	}
+}
+
+// A requester that is going to come back does not end what runs elsewhere, however the end
+// of its ctx and what its conversations make of it come together.
+func TestReturningEndsNothing(t *testing.T) {
+	p := newPair(t, market.Config{})
 	for range 20 {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		now := time.Now()
-		w := world{self: self, other: other, job: job.Job{
-			Task: job.CIDOf(b), Limits: job.DefaultLimits, Replicas: 1, Issuer: self.did, Issued: now.UnixMilli(), Expires: now.Add(time.Hour).UnixMilli(),
-		}}
-		rand.Read(w.job.Nonce[:])
-		w.left = func(l Left) {
-			if len(l.Leases) == 1 { // it runs: the loop writes this down while ctx ends
-				cancel(ErrReturning)
-				time.Sleep(10 * time.Millisecond)
-			}
-		}
-		slow := func() time.Time { // what is decided from then on takes a while
+		slow := func() time.Time { // what is decided from the end on takes a while
 			if ctx.Err() != nil {
 				time.Sleep(2 * time.Millisecond)
 			}
 			return time.Now()
 		}
-		run := Run{
-			Request: scheduler.Request{Job: w.job, CID: w.job.Task, Self: self.did, Where: scheduler.OnNetwork, Work: scheduler.Work{ABI: task.ABI}},
-			Task:    b, Limits: w.job.Limits, Market: market.NewClient(self, market.Config{}), World: w, Clock: slow,
-			Printed: NewPrinted(Output{}),
-		}
-		_, err := run.Do(ctx, scheduler.Start{})
-		if !errors.Is(err, ErrReturning) {
+		run := p.run(market.Config{}, slow, func(l Left) {
+			if len(l.Leases) == 1 { // it runs: the loop writes this down while ctx ends
+				cancel(ErrReturning)
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+		if _, err := run.Do(ctx, scheduler.Start{}); !errors.Is(err, ErrReturning) {
 			t.Fatal(err)
 		}
-		self.Network().ClosePeer(other.ID())
-		if why := <-r.heard; why != market.Gone {
+		p.self.Network().ClosePeer(p.other.ID())
+		if why := <-p.runner.heard; why != market.Gone {
 			t.Fatalf("the run was ended: %s", why)
 		}
+	}
+}
+
+// A conversation in which nothing is heard any more is taken up again, and the one before
+// it is left without a word: a good-bye that comes late would end the run.
+func TestSilenceEndsNothing(t *testing.T) {
+	p := newPair(t, market.Config{Beat: time.Hour})
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	run := p.run(market.Config{Silence: 50 * time.Millisecond}, time.Now, func(Left) {})
+	go func() {
+		_, err := run.Do(ctx, scheduler.Start{})
+		ended <- err
+	}()
+	for range 5 {
+		<-p.runner.attached
+	}
+	for len(p.runner.heard) > 0 {
+		if why := <-p.runner.heard; why != market.Gone {
+			t.Errorf("the run was ended: %s", why)
+		}
+	}
+	cancel()
+	if err := <-ended; err == nil {
+		t.Error("it came to an end")
 	}
 }
