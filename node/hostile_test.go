@@ -32,7 +32,8 @@ type rogue struct {
 	key    ed25519.PrivateKey
 	did    string
 	awards atomic.Int32
-	deaf   atomic.Int32 // how many of them it does not answer
+	deaf   atomic.Int32               // how many of them it does not answer
+	again  atomic.Pointer[market.Run] // what it shows who attaches; nil: nothing
 	bid    job.Bid
 	run    func(r *rogue, q market.Request, a market.Awarded, run *market.Run)
 }
@@ -114,6 +115,9 @@ func (r *rogue) Award(ctx context.Context, _ lpeer.ID, q market.Request, a marke
 }
 
 func (r *rogue) Attach(context.Context, lpeer.ID, market.Attach) (*market.Run, error) {
+	if run := r.again.Load(); run != nil {
+		return run, nil
+	}
 	return nil, &market.FailedError{Code: "unknown", Why: "no such lease"}
 }
 
@@ -170,6 +174,11 @@ func TestRogues(t *testing.T) {
 		},
 		"sends no output": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 			lost := dag.NewBlock(cid.Raw, []byte("lost"))
+			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: lost.CID(), Size: 4})
+		},
+		"sends no output, however often it is asked": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+			lost := dag.NewBlock(cid.Raw, []byte("lost"))
+			r.again.Store(run)
 			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: lost.CID(), Size: 4})
 		},
 		"sends what nobody asked for": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {

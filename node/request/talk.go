@@ -252,7 +252,7 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 	}
 	var fault *KeepError
 	switch {
-	case errors.As(err, &fault):
+	case ctx.Err() == nil && errors.As(err, &fault):
 		d.feed(event{fault: fault.Err})
 	case err != nil:
 		d.lost(ctx, t, p, l, err)
@@ -292,7 +292,7 @@ func (d *driver) lostAfter(ctx context.Context, t *talk, p job.DID, l scheduler.
 			ev.Final = d.final(ctx, failed, ran)
 		}
 	case errors.As(err, &broke):
-		ev.Gone = true
+		ev.Why, ev.Gone = broke.Err.Error(), true
 	default:
 		broken = true
 		if t != nil && ctx.Err() == nil {
