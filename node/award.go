@@ -40,16 +40,17 @@ type award struct {
 	cancel  context.CancelCauseFunc
 	kept    chan struct{} // closed when the result is committed, or there is none
 	closed  chan struct{} // closed when the requester has said good-bye
-	away    chan struct{} // closed when the last conversation broke after the end
 
 	once sync.Once
 
 	mu      sync.Mutex
 	retired *time.Timer   // forgets a result that nobody comes for
-	reader  *spool.Reader // keeps the output until the requester has it
-	ended   bool
-	left    bool // nobody listens
-	goodbye bool // the requester has said good-bye
+	reader  *spool.Reader // keeps the output until the Outcome does; nil: it does
+	printed job.Outcome   // where the output is then
+	ended   time.Time     // zero: it has not
+	heard   bool          // there is a conversation about it
+	left    bool          // it has ended, and nobody heard of it since
+	away    chan struct{} // closed when left becomes true; replaced when it becomes false
 }
 
 // Causes that end another's job.
@@ -65,7 +66,7 @@ func newAward(p *provider, from peer.ID, r market.Request, a market.Awarded) *aw
 		block:   dag.NewBlock(cid.DagCBOR, r.Task),
 		sources: append(a.Sources, p.w.addrInfo(from)),
 		spool:   &spool.Spool{Create: n.unnamed, Max: maxLog(a.Signed.Limits)},
-		kept:    make(chan struct{}), closed: make(chan struct{}), away: make(chan struct{}),
+		kept:    make(chan struct{}), closed: make(chan struct{}), away: make(chan struct{}), heard: true,
 	}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	x.reader, _ = x.spool.Open() // nothing is over yet
@@ -81,6 +82,9 @@ func newAward(p *provider, from peer.ID, r market.Request, a market.Awarded) *aw
 // logs shows all that was and will be printed.
 func (x *award) logs(ctx context.Context, stdout, stderr io.Writer) error {
 	r, err := x.spool.Open()
+	if errors.Is(err, spool.ErrGone) {
+		return show(ctx, x.session, x.printed, stdout, stderr)
+	}
 	if err != nil {
 		return err
 	}
@@ -93,25 +97,51 @@ func (x *award) expired() { x.cancel(errLeaseOver) }
 
 // farewell is called when the requester says that it is over.
 func (x *award) farewell(market.Why) {
-	x.mu.Lock()
-	x.goodbye = true
-	x.mu.Unlock()
 	close(x.closed)
 	x.cancel(errClosedBy)
-	go func() {
-		<-x.kept
-		x.discard()
-	}()
+	x.p.letGo(x)
 }
 
 // abandoned is called when the last conversation broke.
 func (x *award) abandoned() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if x.ended && !x.left {
+	x.heard = false
+	x.tellAway()
+}
+
+// end notes that there is a result, or will be none.
+func (x *award) end() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ended = x.p.w.node.clock()
+	x.tellAway()
+}
+
+// tellAway lets a shutdown go on when nobody takes the result now. x.mu is held.
+func (x *award) tellAway() {
+	if !x.ended.IsZero() && !x.heard && !x.left {
 		x.left = true
 		close(x.away)
 	}
+}
+
+// attached is called when the requester is about to hear of it again.
+func (x *award) attached() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.heard = true
+	if x.left {
+		x.left, x.away = false, make(chan struct{})
+	}
+}
+
+// taken returns what is closed when the requester has the result, and what is closed
+// when it is not there to take it.
+func (x *award) taken() (closed, away <-chan struct{}) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.closed, x.away
 }
 
 // work runs the job once it has its slot, and says what came of it.
@@ -204,12 +234,24 @@ func (x *award) deliver(ctx context.Context, j api.Job) error {
 	if err != nil {
 		return err
 	}
-	x.mu.Lock()
-	x.ended = true
-	x.mu.Unlock()
+	x.printed = *j.Result
+	x.end()
 	x.retire(x.retention())
 	x.run.Done(receipt.Data(), outcome.Data(), car)
+	x.unspool()
 	return nil
+}
+
+// unspool lets the spool's file go: however many results wait for requesters that do not
+// come, no file is open for them.
+func (x *award) unspool() {
+	x.mu.Lock()
+	r := x.reader
+	x.reader = nil
+	x.mu.Unlock()
+	if r != nil {
+		r.Close()
+	}
 }
 
 // car returns what writes the result: what the run has made, and neither its inputs nor
@@ -243,9 +285,7 @@ func (x *award) car(ctx context.Context, j api.Job) (func(context.Context, io.Wr
 
 // fail says why nothing came of it.
 func (x *award) fail(err error) {
-	x.mu.Lock()
-	x.ended = true
-	x.mu.Unlock()
+	x.end()
 	f := market.FailedError{Code: job.RefuseFault, Why: err.Error()}
 	var e *api.Error
 	switch cause := context.Cause(x.ctx); {
@@ -293,9 +333,7 @@ func (x *award) release() {
 		}
 		x.mu.Unlock()
 		x.cancel(errClosedBy)
-		if x.reader != nil {
-			x.reader.Close()
-		}
+		x.unspool()
 		if x.session != nil {
 			x.session.End()
 		}

@@ -1,9 +1,12 @@
 package node_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -12,6 +15,7 @@ import (
 	"github.com/ipfs/go-cid"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime"
@@ -21,9 +25,7 @@ import (
 func gatedFleet(t *testing.T, g *gate, w *where) []*member {
 	return fleet(t, 2, func(i int, c *node.Config) {
 		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), g.run)}}
-		c.Network.Market.Silence = 10 * time.Second
 		c.Network.Placement.Lease = 30 * time.Second
-		c.Network.Placement.Silence = 8 * time.Second
 	})
 }
 
@@ -86,6 +88,135 @@ func TestBothRestart(t *testing.T) {
 		pins, err := provider.Pins.Pins(t.Context())
 		return err == nil && len(pins) == 0
 	})
+}
+
+// A peer that shuts down does not wait for requesters that are away to get their results:
+// neither for one that left before the run's end, nor for one of before its own restart.
+func TestLeavesWithResultsThatWait(t *testing.T) {
+	g, w := newGate(), &where{}
+	f := gatedFleet(t, g, w)
+	provider := f[1]
+	provider.leave()
+	provider.cfg.Grace = time.Minute
+	restart := func() {
+		provider = &member{staying: stay(t, provider.cfg), cfg: provider.cfg, did: provider.did}
+	}
+	leave := func() {
+		left := make(chan struct{})
+		go func() {
+			defer close(left)
+			provider.leave()
+		}()
+		select {
+		case <-left:
+		case <-time.After(30 * time.Second):
+			t.Fatal("it waits for the requester")
+		}
+	}
+	restart()
+	connectAll(t, []*member{f[0], provider})
+	mod := put(t, f[0].Session, "module")
+	if _, err := f[0].Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork}); err != nil {
+		t.Fatal(err)
+	}
+	<-g.begun
+	f[0].leave()
+	close(g.open)
+	eventually(t, "the result waits", func() bool {
+		pins, err := provider.Pins.Pins(t.Context())
+		return err == nil && len(pins) == 1
+	})
+	leave()
+	restart()
+	leave()
+}
+
+// A result that waits for its requester holds no file open, however much the guest has
+// printed; all of that is there when the requester comes back.
+func TestResultThatWaitsHoldsNoFile(t *testing.T) {
+	const lines = 10_000 // more than is kept in memory
+	g, w := newGate(), &where{}
+	loud := func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
+		for range lines {
+			fmt.Fprintln(env.Stdout, "one of many lines")
+		}
+		return g.run(ctx, t, env)
+	}
+	f := fleet(t, 2, func(i int, c *node.Config) {
+		c.Executors = runtime.Executors{script{"loud": w.at(fmt.Sprint(i), loud)}}
+		c.Network.Placement.Lease = 30 * time.Second
+	})
+	mod := put(t, f[0].Session, "module")
+	j, err := f[0].Jobs.Submit(t.Context(), api.Request{Task: task(mod, "loud"), Where: api.WhereNetwork})
+	if err != nil {
+		t.Fatal(err)
+	}
+	<-g.begun
+	f[0].leave()
+	close(g.open)
+	eventually(t, "no output's file is open", func() bool {
+		pins, err := f[1].Pins.Pins(t.Context())
+		return err == nil && len(pins) == 1 && spoolFiles(t) == 0
+	})
+	again := &member{staying: stay(t, f[0].cfg), cfg: f[0].cfg}
+	connectAll(t, []*member{again, f[1]})
+	done, events := waitFor(t, again.Session, j.ID)
+	if done.State != api.JobDone || w.ran["1"] != 1 || w.ran["0"] != 0 {
+		t.Errorf("%+v, ran %v\n%s", done, w.ran, texts(events))
+	}
+	var out strings.Builder
+	if err := again.Jobs.Logs(t.Context(), j.ID, api.Watch{Stdout: &out}); err != nil {
+		t.Error(err)
+	}
+	if want := strings.Repeat("one of many lines\n", lines) + "begun\nended\n"; out.String() != want {
+		t.Errorf("%d bytes were printed, want %d", out.Len(), len(want))
+	}
+}
+
+// spoolFiles counts the files of outputs that this process has open, where the system tells.
+func spoolFiles(t *testing.T) (n int) {
+	open, _ := filepath.Glob("/proc/self/fd/*")
+	for _, fd := range open {
+		if to, err := os.Readlink(fd); err == nil && strings.Contains(to, "/output-") && strings.HasPrefix(to, os.TempDir()) {
+			n++
+		}
+	}
+	return n
+}
+
+// A job that is handed back when no other peer is there waits for one, and begins anew:
+// what its first run has printed is not shown again.
+func TestPrintsOnceOverPlacements(t *testing.T) {
+	g := newGate()
+	f := fleet(t, 3, func(i int, c *node.Config) {
+		c.Executors = runtime.Executors{script{"gate": g.run}}
+		c.Grace = 10 * time.Millisecond
+		c.Network.StoreOnly = i == 2 // somebody stays connected
+	})
+	mod := put(t, f[0].Session, "module")
+	shown := make(chan string, 100)
+	ended := make(chan error, 1)
+	go func() {
+		_, err := f[0].Jobs.Run(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork}, api.Watch{
+			Stdout: writerFunc(func(b []byte) (int, error) { shown <- string(b); return len(b), nil }),
+		})
+		ended <- err
+	}()
+	out := <-shown
+	f[1].leave()
+	again := &member{staying: stay(t, f[1].cfg), cfg: f[1].cfg}
+	connectAll(t, []*member{again, f[0], f[2]})
+	close(g.open)
+	if err := <-ended; err != nil {
+		t.Fatal(err)
+	}
+	close(shown)
+	for s := range shown {
+		out += s
+	}
+	if out != "begun\nended\n" {
+		t.Errorf("it printed %q", out)
+	}
 }
 
 func TestPublishing(t *testing.T) {

@@ -19,13 +19,13 @@ import (
 // errand is one of this node's jobs on its way through the market: what package request
 // needs of the node.
 type errand struct {
-	w      *network
-	paced  *paced // shows an attached client what happens
-	x      *running
-	e      *evaluation // of the job; a run here has its own
-	job    job.Job     // without audience; each attempt has its own nonce
-	work   scheduler.Work
-	placed func() // called when peers are not asked any more; nil: none are
+	w       *network
+	x       *running
+	e       *evaluation // of the job; a run here has its own
+	job     job.Job     // without audience; each attempt has its own nonce
+	work    scheduler.Work
+	printed *request.Printed // what an attached client is shown, over all placements
+	placed  func()           // called when peers are not asked any more; nil: none are
 
 	mu      sync.Mutex
 	here    *evaluation // of the run here that came to its end
@@ -46,10 +46,12 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 	defer t.over()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	if t.paced, err = x.pace(cancel); err != nil {
+	client, err := x.pace(cancel)
+	if err != nil {
 		return apiError(ctx, err)
 	}
-	defer t.paced.stop()
+	defer client.stop()
+	t.printed = request.NewPrinted(client.output())
 	if err := e.session.Protect(ctx, protected(x.request)...); err != nil {
 		return apiError(ctx, err)
 	}
@@ -59,8 +61,8 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 	}
 	run.Left = t.takeUp(ctx)
 	err = t.offer(ctx, run, start, j)
-	if werr := t.paced.end(ctx); werr != nil {
-		return werr // of the client's writer: it is why the rest ended, too
+	if werr := client.end(ctx); werr != nil {
+		return werr // of the client: it is why the rest ended, too
 	}
 	return err
 }
@@ -211,7 +213,7 @@ func (t *errand) run(ctx context.Context) (*request.Run, scheduler.Start, error)
 		Request: scheduler.Request{
 			Job: t.job, CID: bid.Job, Self: w.self.DID, Where: where, Work: t.work, Alone: len(w.peer.Libp2p().Network().Peers()) == 0,
 		},
-		Config: cfg, Task: t.x.task.Data(), Limits: t.job.Limits, Market: w.client, World: t, Clock: w.node.clock,
+		Config: cfg, Task: t.x.task.Data(), Limits: t.job.Limits, Market: w.client, World: t, Clock: w.node.clock, Printed: t.printed,
 	}, scheduler.Start{Self: bid, Capacity: &w.capacity}, nil
 }
 

@@ -29,10 +29,11 @@ type member struct {
 	did string
 }
 
-// quick is a market in which nobody waits long.
-var quick = market.Config{Beat: 200 * time.Millisecond, Silence: 2 * time.Second, Log: time.Millisecond}
+// quick is a market in which signs of life come often, and what was lost is tried again
+// soon. Patience is as in life: a busy machine is no reason to give a peer up.
+var quick = market.Config{Beat: 200 * time.Millisecond, Log: time.Millisecond}
 
-var quickPlacement = scheduler.Config{Window: time.Second, Silence: time.Second, Lease: 3 * time.Second, Backoff: 50 * time.Millisecond}
+var quickPlacement = scheduler.Config{Window: scheduler.MaxWindow, Backoff: 50 * time.Millisecond}
 
 // fleet starts n members of one fence, all connected; change may change a config.
 func fleet(t testing.TB, n int, change func(i int, c *node.Config)) []*member {
@@ -136,7 +137,7 @@ func (m *member) run(t testing.TB, r api.Request) (api.Job, []api.Event, string,
 	t.Helper()
 	var events []api.Event
 	var stdout bytes.Buffer
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	j, err := m.Jobs.Run(ctx, r, api.Watch{Stdout: &stdout, Event: func(e api.Event) { events = append(events, e) }})
 	return j, events, stdout.String(), err

@@ -38,7 +38,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// script is an Executor whose guests are Go functions, chosen by the Task's Fn.
+// script is an Executor whose guests are Go functions, chosen by the Task's Fn. Like every
+// Executor it keeps what they print.
 type script map[string]func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error)
 
 func (s script) Traits() runtime.Traits {
@@ -52,7 +53,35 @@ func (s script) Run(ctx context.Context, t job.Task, _ job.Limits, env runtime.E
 	if !ok {
 		return runtime.Result{}, runtime.Refusef("no export %q", t.Fn)
 	}
-	return f(ctx, t, env)
+	out, errs := dag.NewFileWriter(ctx, env.Blocks, dag.UnixFSv1), dag.NewFileWriter(ctx, env.Blocks, dag.UnixFSv1)
+	env.Stdout, env.Stderr = both(out, env.Stdout), both(errs, env.Stderr)
+	r, err := f(ctx, t, env)
+	if err != nil {
+		return r, err
+	}
+	r.Outcome.Log = uint64(out.Size() + errs.Size())
+	for _, stream := range []struct {
+		w    *dag.FileWriter
+		file *cid.Cid
+	}{{out, &r.Outcome.Stdout}, {errs, &r.Outcome.Stderr}} {
+		if stream.w.Size() == 0 {
+			continue
+		}
+		e, err := stream.w.Finish()
+		if err != nil {
+			return r, err
+		}
+		*stream.file = e.CID
+	}
+	return r, nil
+}
+
+// both writes to a and, unless it is nil, to b.
+func both(a, b io.Writer) io.Writer {
+	if b == nil {
+		return a
+	}
+	return io.MultiWriter(a, b)
 }
 
 // result puts content as the run's output and returns the Result of a run that ended well.
@@ -359,7 +388,7 @@ func (a *actor) want(t testing.TB, want string) {
 // eventually waits until ok is true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("still not: %s", what)
 		}

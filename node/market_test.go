@@ -24,7 +24,7 @@ import (
 func TestJobGoesToItsData(t *testing.T) {
 	f := fleet(t, 5, nil)
 	holder, asker := f[3], f[1]
-	in := addFile(t, holder, 4<<20)
+	in := addFile(t, holder, 16<<20) // far dearer to fetch than the module over a slow machine's round trips
 	mod := put(t, asker.Session, "module")
 	j, events, _, err := asker.run(t, api.Request{Task: task(mod, "read", in)})
 	if err != nil {
@@ -120,9 +120,9 @@ func TestNoCacheElsewhere(t *testing.T) {
 	replayed := func(r api.Request) (all []bool) {
 		t.Helper()
 		r.Task = task(mod, "hello")
-		j, events, _, err := f[0].run(t, r)
-		if err != nil || j.Cached {
-			t.Fatalf("%+v, %v\n%s", j, err, texts(events))
+		j, events, out, err := f[0].run(t, r)
+		if err != nil || j.Cached || out != "hello\n" {
+			t.Fatalf("%+v, %v, printed %q\n%s", j, err, out, texts(events))
 		}
 		if len(j.Replicas) == 0 {
 			return []bool{receipt(t, f[0], j.Receipt).Meta.Replayed}
@@ -170,14 +170,14 @@ func TestNamedPeerIsGone(t *testing.T) {
 // lacks from the other; the requester has none of it.
 func TestTwoHalves(t *testing.T) {
 	f := fleet(t, 3, nil)
-	a, b := addFile(t, f[1], 1<<20), addFile(t, f[2], 2<<20)
+	a, b := addFile(t, f[1], 8<<20), addFile(t, f[2], 16<<20)
 	mod := put(t, f[0].Session, "module")
 	j, events, _, err := f[0].run(t, api.Request{Task: task(mod, "read", a, b)})
 	if err != nil || j.Where == f[0].did {
 		t.Fatalf("%+v, %v\n%s", j, err, texts(events))
 	}
 	r := receipt(t, f[0], j.Receipt)
-	want := map[string]uint64{f[1].did: 2 << 20, f[2].did: 1 << 20}[j.Where]
+	want := map[string]uint64{f[1].did: 16 << 20, f[2].did: 8 << 20}[j.Where]
 	if r.Meta.Fetched < want || r.Meta.Fetched > want+want/8 {
 		t.Errorf("%d bytes were fetched, want %d or a little more", r.Meta.Fetched, want)
 	}
@@ -256,7 +256,6 @@ func TestRequesterRestarts(t *testing.T) {
 	g, w := newGate(), &where{}
 	f := fleet(t, 2, func(i int, c *node.Config) {
 		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), g.run)}}
-		c.Network.Market.Silence = 10 * time.Second
 		c.Network.Placement.Lease = 30 * time.Second
 	})
 	mod := put(t, f[0].Session, "module")
@@ -295,7 +294,6 @@ func TestReplicasSurviveRestart(t *testing.T) {
 			run = quick
 		}
 		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), run)}}
-		c.Network.Market.Silence = 10 * time.Second
 		c.Network.Placement.Lease = 30 * time.Second
 	})
 	mod := put(t, f[0].Session, "module")
@@ -439,18 +437,20 @@ func TestStoreOnly(t *testing.T) {
 	}
 }
 
+// visit joins dir as a process that does not stay.
+func visit(t testing.TB, dir string) *member {
+	t.Helper()
+	return &member{staying: &staying{Session: join(t, dir)}}
+}
+
 // A process that does not stay joins its fence for one job whose inputs are not here.
 func TestVisit(t *testing.T) {
 	f := fleet(t, 2, nil)
 	in := addFile(t, f[1], 1<<20)
 	f[0].leave()
-	s, err := node.Join(t.Context(), config(f[0].dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Abort()
-	visitor := &member{staying: &staying{Session: s}}
-	mod := put(t, s, "module")
+	visitor := visit(t, f[0].dir)
+	mod := put(t, visitor.Session, "module")
+	put(t, f[1].Session, "module") // so that nothing lacks there, however long a round trip takes
 	j, events, _, err := visitor.run(t, api.Request{Task: task(mod, "read", in)})
 	if err != nil || j.State != api.JobDone || j.Where != f[1].did {
 		t.Errorf("it ran at %s, %v\n%s\n%+v", j.Where, err, texts(events), j.Placement)
@@ -477,13 +477,8 @@ func TestVisitInVain(t *testing.T) {
 		m.leave()
 		gone = append(gone, scheduler.Short(job.DID(m.did)))
 	}
-	s, err := node.Join(t.Context(), config(f[0].dir))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Abort()
-	visitor := &member{staying: &staying{Session: s}}
-	mod := put(t, s, "module")
+	visitor := visit(t, f[0].dir)
+	mod := put(t, visitor.Session, "module")
 	for _, r := range []api.Request{{Task: task(mod, "read", in)}, {Task: task(mod, "hello"), Where: api.WhereNetwork}} {
 		began := time.Now()
 		_, events, _, err := visitor.run(t, r)
@@ -530,6 +525,7 @@ func TestHandedBack(t *testing.T) {
 	if done.State != api.JobDone || done.Where == f[at].did || count(events, api.EventAwarded) != 2 {
 		t.Errorf("%+v\n%s", done, texts(events))
 	}
+	contains(t, texts(events), "it is shutting down") // it was told, and had not to find out
 }
 
 // Many jobs from several requesters at once: each ends once, and nothing is left.

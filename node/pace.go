@@ -87,8 +87,8 @@ func (p *paced) output() request.Output {
 	return o
 }
 
-// end returns when the client has all that was printed, or ctx ends; the error is that of
-// one of its writers.
+// end returns when the client has all that was printed, or ctx ends before; the error is
+// that of one of its writers, or an *api.Error when somebody looks who has not all.
 func (p *paced) end(ctx context.Context) error {
 	defer p.stop()
 	p.x.spool.Stop()
@@ -101,6 +101,9 @@ func (p *paced) end(ctx context.Context) error {
 	case err := <-p.shown:
 		return err
 	default:
+	}
+	if p.x.watch.Stdout == nil && p.x.watch.Stderr == nil {
 		return nil
 	}
+	return apiError(ctx, context.Cause(ctx))
 }

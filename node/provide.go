@@ -26,6 +26,7 @@ type provider struct {
 	mu      sync.Mutex
 	awards  map[market.Lease]*award
 	working sync.WaitGroup // those that have not come to their end
+	leaving sync.WaitGroup // those that are being forgotten
 }
 
 var _ market.Provider = (*provider)(nil)
@@ -176,6 +177,9 @@ func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a ma
 	if bid := scheduler.Offer(a.Signed, w, s, scheduler.Locality{}); bid.Refuses() {
 		return nil, 0, &market.DeclinedError{Why: bid.Refusal}
 	}
+	if a.For <= 0 { // to the book: one that does not end by itself
+		return nil, 0, &market.DeclinedError{Why: "it gives no lease of no length"}
+	}
 	x := newAward(p, from, r, a)
 	started, start, err := p.w.book.reserve(scheduler.Reservation{
 		Lease: scheduler.Lease(a.Lease), Job: a.Signed, For: a.For, Queue: a.Queue,
@@ -205,9 +209,50 @@ func (p *provider) enter(x *award) bool {
 	if p.w.closing.Load() || p.awards[x.lease] != nil {
 		return false
 	}
+	if old := p.oldest(x.from); old != nil {
+		p.letGo(old)
+	}
 	p.awards[x.lease] = x
 	p.working.Add(1)
 	return true
+}
+
+// maxWaiting is how many jobs of one requester are known at most: with one more, the
+// result that has waited longest is let go.
+const maxWaiting = 256
+
+// oldest returns the result of a requester that has waited longest, if it has too many;
+// else nil. p.mu is held.
+func (p *provider) oldest(from peer.ID) (old *award) {
+	if len(p.awards) < maxWaiting {
+		return nil
+	}
+	var since time.Time
+	n := 0
+	for _, x := range p.awards {
+		if x.from != from {
+			continue
+		}
+		n++
+		x.mu.Lock()
+		ended := x.ended
+		x.mu.Unlock()
+		if !ended.IsZero() && (old == nil || ended.Before(since)) {
+			old, since = x, ended
+		}
+	}
+	if n < maxWaiting {
+		return nil
+	}
+	return old
+}
+
+// letGo forgets an award once its work is over.
+func (p *provider) letGo(x *award) {
+	p.leaving.Go(func() {
+		<-x.kept
+		x.discard()
+	})
 }
 
 // Attach implements market.Provider.
@@ -218,6 +263,7 @@ func (p *provider) Attach(_ context.Context, from peer.ID, a market.Attach) (*ma
 	if x == nil || x.from != from || x.envelope != a.Job {
 		return nil, &market.FailedError{Code: request.CodeUnknown, Why: "it knows no such lease"}
 	}
+	x.attached()
 	return x.run, nil
 }
 
@@ -232,7 +278,9 @@ func (p *provider) forget(x *award) {
 
 // drain hands back what has not ended when ctx does, and returns when nothing runs.
 func (p *provider) drain(ctx context.Context) {
+	p.mu.Lock() // from here on none is entered
 	p.w.closing.Store(true)
+	p.mu.Unlock()
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -245,16 +293,25 @@ func (p *provider) drain(ctx context.Context) {
 			x.cancel(errHandedBack)
 		}
 		<-ended
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+		defer cancel()
 	}
 	p.delivered(ctx)
 }
 
-// delivered waits until requesters that listen have their results, or ctx ends.
+// tellTime is how long it may take, beyond the grace, to tell requesters that they have
+// their jobs back: who is not told finds out by itself, after a while.
+const tellTime = time.Second
+
+// delivered waits until requesters that listen have their results, or know that there is
+// none, or ctx ends.
 func (p *provider) delivered(ctx context.Context) {
 	for _, x := range p.all() {
+		closed, away := x.taken()
 		select {
-		case <-x.closed:
-		case <-x.away:
+		case <-closed:
+		case <-away:
 		case <-ctx.Done():
 			return
 		}
@@ -271,9 +328,10 @@ func (p *provider) all() []*award {
 	return all
 }
 
-// close lets go of what the awards hold in memory. Results that wait for their
-// requesters stay pinned.
+// close lets go of what the awards hold in memory, when the conversations about them have
+// ended. Results that wait for their requesters stay pinned.
 func (p *provider) close() {
+	p.leaving.Wait()
 	for _, x := range p.all() {
 		x.release()
 	}

@@ -37,7 +37,10 @@ func (t *errand) Keep(ctx context.Context, from job.DID, d market.Done, blocks f
 	if err != nil {
 		return r, &request.KeepError{Err: apiError(ctx, err)}
 	}
-	return r, complete(ctx, s, d.Outcome)
+	if err = complete(ctx, s, d.Outcome); err != nil && ctx.Err() == nil {
+		err = &market.ProtocolError{Err: err} // it would send the same again, however often
+	}
+	return r, err
 }
 
 // complete returns an error unless all that a run made is here. Blocks of its output that

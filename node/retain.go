@@ -60,13 +60,14 @@ func (x *award) keep(ctx context.Context, e *evaluation, j api.Job) error {
 	return x.session.Commit(ctx, b)
 }
 
-// unretain lets go of a result.
+// unretain lets go of a result, if there is one.
 func (n *Node) unretain(l market.Lease) error {
 	var none *store.PinNotFoundError
-	if err := n.store.RemovePin(leasePin(l)); err != nil {
-		if errors.As(err, &none) {
-			return nil
-		}
+	if err := n.store.RemovePin(leasePin(l)); err != nil && !errors.As(err, &none) {
+		return err
+	}
+	_, found, err := n.store.Lookup(leaseRecord(l))
+	if err != nil || !found {
 		return err
 	}
 	return n.store.Commit(context.Background(), store.Batch{Records: []store.Record{{Name: leaseRecord(l), Delete: true}}})

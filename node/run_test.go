@@ -79,6 +79,8 @@ func TestRun(t *testing.T) {
 			{CID: j.Receipt},
 			{CID: mod, Recursive: true},
 			{CID: j.Result.Root, Recursive: true},
+			{CID: j.Result.Stdout, Recursive: true},
+			{CID: j.Result.Stderr, Recursive: true},
 			{CID: local, Recursive: true},
 		}
 		if d := cmp.Diff(want, pins[0].Roots, cmp.Comparer(equalCIDs)); d != "" {

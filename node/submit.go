@@ -60,33 +60,41 @@ func (v *View) Submit(ctx context.Context, r api.Request) (api.Job, error) {
 	}
 	x.submitted = true
 	if err := n.admit(ctx, s, x); err != nil {
-		n.history.end(x.id)
-		x.session.End()
 		return api.Job{}, apiError(ctx, err)
 	}
 	return x.look(), nil
 }
 
-// admit records a submitted job and begins it.
+// admit records a submitted job and begins it, or dismisses it.
 func (n *Node) admit(ctx context.Context, s *service, x *running) error {
-	if err := x.session.Protect(ctx, protected(x.request)...); err != nil {
-		return err
+	err := x.session.Protect(ctx, protected(x.request)...)
+	if err == nil {
+		err = n.keepSubmitted(ctx, x)
 	}
-	if err := n.keepSubmitted(ctx, x); err != nil {
-		return err
+	if err == nil && !s.begin(func(life context.Context) { n.carry(life, x) }) { //nolint:errcheck // it is in the record
+		err = &api.Error{Code: api.CodeClosing, Message: "the process takes no more jobs", Hint: "submit it again later"}
 	}
-	if !s.begin(func(life context.Context) { n.carry(life, x) }) { //nolint:errcheck // it is in the record
-		err := n.store.Commit(context.WithoutCancel(ctx), store.Batch{Records: []store.Record{
-			{Name: submissionPrefix + x.id, Delete: true}, {Name: jobName(x.id), Delete: true},
-		}})
-		if err == nil {
-			err = n.store.RemovePin(jobPin(x.id))
-		}
-		return errors.Join(&api.Error{
-			Code: api.CodeClosing, Message: "the process takes no more jobs", Hint: "submit it again later",
-		}, err)
+	if err != nil {
+		return errors.Join(err, n.dismiss(x))
 	}
 	return nil
+}
+
+// dismiss undoes what was done for a job that is not taken.
+func (n *Node) dismiss(x *running) error {
+	x.mu.Lock()
+	x.over = true // from here on nothing is recorded
+	x.mu.Unlock()
+	n.history.end(x.id)
+	x.session.End()
+	err := n.store.Commit(context.Background(), store.Batch{Records: []store.Record{
+		{Name: submissionPrefix + x.id, Delete: true}, {Name: jobName(x.id), Delete: true},
+	}})
+	var none *store.PinNotFoundError
+	if perr := n.store.RemovePin(jobPin(x.id)); !errors.As(perr, &none) {
+		err = errors.Join(err, perr)
+	}
+	return err
 }
 
 // keepSubmitted writes down a submitted job, and pins all that it needs under the name

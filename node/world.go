@@ -100,8 +100,3 @@ func (t *errand) Event(e api.Event) {
 	}
 	t.x.event(e)
 }
-
-// Output implements request.World.
-func (t *errand) Output() request.Output {
-	return t.paced.output()
-}

@@ -210,3 +210,9 @@ func (c *Conversation) close(why Why) error {
 	}
 	return nil
 }
+
+// Drop ends the conversation without a word, in place of Close: the run goes on, and waits
+// for an Attach.
+func (c *Conversation) Drop() {
+	c.closing.Do(func() { c.w.s.Reset() })
+}

@@ -31,31 +31,14 @@ func TestAbsentTimeIsSet(t *testing.T) {
 			got <- x
 		})
 	})
-	server := &http.Server{Handler: present(time.Minute, next), ConnContext: withConn}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		server.Serve(l)
-	}()
-	defer func() {
-		server.Close()
-		<-done
-	}()
+	serveOn(t, l, &http.Server{Handler: present(time.Minute, next), ConnContext: withConn})
 	tr := &http.Transport{MaxConnsPerHost: 1}
 	defer tr.CloseIdleConnections()
 	for _, c := range []struct {
 		session string
 		want    time.Duration
 	}{{"", absentTime}, {"a", 0}, {"", absentTime}} { // on one connection
-		req, _ := http.NewRequest("GET", "http://"+l.Addr().String(), nil)
-		if c.session != "" {
-			req.Header.Set(sessionHeader, c.session)
-		}
-		resp, err := tr.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
+		getTCP(t, tr, "http://"+l.Addr().String(), c.session)
 		if x := <-got; x.absent != int(c.want.Milliseconds()) || x.idle != int(keepAlive.Idle.Seconds()) {
 			t.Errorf("session %q: %+v", c.session, x)
 		}

@@ -34,27 +34,9 @@ func (f flood) Logs(ctx context.Context, _ string, w Watch) error {
 func floodTCP(t *testing.T, stall time.Duration) (addr string, f flood) {
 	t.Helper()
 	f = flood{&memory{}, make(chan error, 1)}
-	l, err := ListenTCP("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	h := NewHandler(func() (Guest, error) { return f, nil })
 	h.stall = stall
-	server, err := h.Remote(testToken, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		server.Serve(l)
-	}()
-	t.Cleanup(func() {
-		h.Close()
-		server.Close()
-		<-done
-	})
-	return l.Addr().String(), f
+	return serveTCP(t, h), f
 }
 
 // ask sends a request on a connection of its own, and reads nothing.
@@ -76,7 +58,8 @@ func ask(t *testing.T, addr, method, path, session string) net.Conn {
 
 // Who stops reading outside a session is cut off.
 func TestStandsStill(t *testing.T) {
-	addr, f := floodTCP(t, 200*time.Millisecond)
+	const stall = 500 * time.Millisecond
+	addr, f := floodTCP(t, stall)
 	ask(t, addr, "GET", "/v1/jobs/j-1/logs?stdout=1", "")
 	select {
 	case err := <-f.ended:
@@ -89,25 +72,21 @@ func TestStandsStill(t *testing.T) {
 	// Others on the same connection have their own time.
 	tr := &http.Transport{MaxConnsPerHost: 1}
 	defer tr.CloseIdleConnections()
-	for range 3 {
-		req, _ := http.NewRequest("GET", "http://"+addr+"/v1/identity", nil)
-		req.Header.Set("Authorization", "Bearer "+testToken)
-		resp, err := tr.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
+	for _, c := range []struct {
+		session string
+		status  int
+	}{{"", http.StatusOK}, {"gone", http.StatusBadRequest}} {
+		if status := getTCP(t, tr, "http://"+addr+"/v1/identity", c.session); status != c.status {
+			t.Errorf("session %q: status %d", c.session, status)
 		}
-		io.Copy(io.Discard, resp.Body)
-		resp.Body.Close()
-		if resp.StatusCode != 200 {
-			t.Errorf("%s", resp.Status)
-		}
-		time.Sleep(300 * time.Millisecond)
+		time.Sleep(stall + stall/4) // for the first one's to be over
 	}
 }
 
 // In a session one may stop reading for as long as one likes, and as long as it lasts.
 func TestStandsStillInSession(t *testing.T) {
-	addr, f := floodTCP(t, 50*time.Millisecond)
+	const stall = 500 * time.Millisecond
+	addr, f := floodTCP(t, stall)
 	attached := ask(t, addr, "POST", "/v1/attach", "")
 	lines := bufio.NewReader(attached)
 	session := ""
@@ -124,7 +103,7 @@ func TestStandsStillInSession(t *testing.T) {
 	select {
 	case err := <-f.ended:
 		t.Fatalf("the answer was cut off: %v", err)
-	case <-time.After(500 * time.Millisecond):
+	case <-time.After(2 * stall):
 	}
 	attached.Close()
 	select {

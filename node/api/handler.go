@@ -147,10 +147,7 @@ func (h *Handler) Server(errors *log.Logger) *http.Server {
 	}
 }
 
-func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	http.NewResponseController(w).SetWriteDeadline(time.Time{}) // of the request before
-	h.mux.ServeHTTP(w, r)
-}
+func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
 // Drain waits until no client is attached; from that moment on new ones are refused
 // with CodeClosing. When ctx ends first, it returns its cause and h goes on.
@@ -301,12 +298,19 @@ func (h *Handler) inSession(serve call) http.HandlerFunc {
 
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
-		defer context.AfterFunc(s.ctx, func() {
+		cut := make(chan struct{})
+		stop := context.AfterFunc(s.ctx, func() {
+			defer close(cut)
 			cancel()
 			// An answer that its client does not read must not outlast the session.
 			http.NewResponseController(w).SetWriteDeadline(time.Now().Add(graceTime / 2))
 			limitAbsence(r, graceTime)
-		})()
+		})
+		defer func() {
+			if !stop() {
+				<-cut // what comes next on this connection has its own time
+			}
+		}()
 		if r.Body != http.NoBody {
 			r.Body = steady{r.Body, http.NewResponseController(w)}
 		}

@@ -108,16 +108,7 @@ func TestHostileServer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := &http.Server{Handler: mux}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		server.Serve(l)
-	}()
-	defer func() {
-		server.Close()
-		<-done
-	}()
+	serveOn(t, l, &http.Server{Handler: mux})
 
 	for _, hello = range []string{"", "\n", "x\n", strings.Repeat("x", 1<<20), `{"api":2,"pid":7}` + "\n"} {
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"io"
 	"net"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -241,18 +242,58 @@ func serve(t testing.TB, m *memory) (h *Handler, path string) {
 		t.Fatal(err)
 	}
 	h = NewHandler(func() (Guest, error) { return m, nil })
-	server := h.Server(nil)
+	serveOn(t, l, h.Server(nil))
+	t.Cleanup(h.Close)
+	return h, path
+}
+
+// serveTCP serves h to those with testToken until the test ends.
+func serveTCP(t testing.TB, h *Handler) (addr string) {
+	t.Helper()
+	l, err := ListenTCP("127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server, err := h.Remote(testToken, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serveOn(t, l, server)
+	t.Cleanup(h.Close)
+	return l.Addr().String()
+}
+
+// serveOn lets server answer at l until the test ends.
+func serveOn(t testing.TB, l net.Listener, server *http.Server) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		server.Serve(l)
 	}()
 	t.Cleanup(func() {
-		h.Close()
 		server.Close()
 		<-done
 	})
-	return h, path
+}
+
+// getTCP makes a request with testToken and returns its status.
+func getTCP(t testing.TB, tr http.RoundTripper, url, session string) int {
+	t.Helper()
+	req, err := http.NewRequest("GET", url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+testToken)
+	if session != "" {
+		req.Header.Set(sessionHeader, session)
+	}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	io.Copy(io.Discard, resp.Body)
+	return resp.StatusCode
 }
 
 func dial(t testing.TB, path string) *Client {
@@ -273,7 +314,7 @@ func talk(t testing.TB, path, send string) string {
 		t.Fatal(err)
 	}
 	defer conn.Close()
-	conn.SetDeadline(time.Now().Add(5 * time.Second))
+	conn.SetDeadline(time.Now().Add(30 * time.Second))
 	io.WriteString(conn, send) // the other end may stop to read
 	b, _ := io.ReadAll(conn)
 	return string(b)

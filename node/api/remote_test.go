@@ -18,34 +18,9 @@ import (
 
 const testToken = "0123456789abcdefghij"
 
-// serveTCP serves m to those with testToken until the test ends.
-func serveTCP(t *testing.T, m *memory) (addr string) {
-	t.Helper()
-	l, err := ListenTCP("127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	h := NewHandler(func() (Guest, error) { return m, nil })
-	server, err := h.Remote(testToken, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		server.Serve(l)
-	}()
-	t.Cleanup(func() {
-		h.Close()
-		server.Close()
-		<-done
-	})
-	return l.Addr().String()
-}
-
 func TestRemote(t *testing.T) {
 	m := &memory{}
-	addr := serveTCP(t, m)
+	addr := serveTCP(t, NewHandler(func() (Guest, error) { return m, nil }))
 	c, err := DialRemote(t.Context(), addr, testToken)
 	if err != nil {
 		t.Fatal(err)
@@ -68,7 +43,7 @@ func TestRemote(t *testing.T) {
 }
 
 func TestRemoteNeedsTheToken(t *testing.T) {
-	addr := serveTCP(t, &memory{})
+	addr := serveTCP(t, NewHandler(func() (Guest, error) { return &memory{}, nil }))
 	if c, err := DialRemote(t.Context(), addr, testToken+"x"); codeOf(err) != CodeDenied {
 		t.Fatalf("a wrong token: %v, %v", c, err)
 	}

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"strings"
@@ -19,7 +20,8 @@ const (
 )
 
 // stream writes the frames of one answer. Its methods may be called from several
-// goroutines; an error of the connection stays.
+// goroutines; an error of the connection stays, and so does the end: whatever is written
+// behind it goes nowhere.
 type stream struct {
 	w     http.ResponseWriter
 	timer *time.Timer // flushes; runs while armed
@@ -29,9 +31,11 @@ type stream struct {
 	open     int // where in buf the last frame begins while it can still grow; else -1
 	progress *[16]byte
 	armed    bool
-	ended    bool
 	err      error
 }
+
+// errEnded is the error of what is written behind the end.
+var errEnded = errors.New("the answer has ended")
 
 func newStream(w http.ResponseWriter) *stream {
 	w.Header().Set("Content-Type", "application/vnd.liftoff.frames")
@@ -45,9 +49,7 @@ func (s *stream) flushLate() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.armed = false
-	if !s.ended {
-		s.flush()
-	}
+	s.flush()
 }
 
 // flush sends what there is. s.mu is held.
@@ -85,7 +87,7 @@ func (s *stream) closeFrame() {
 
 // wait flushes now when there is much, and soon when there is little. s.mu is held.
 func (s *stream) wait() error {
-	if len(s.buf) >= flushSize {
+	if len(s.buf) >= flushSize || s.err != nil {
 		s.flush()
 	} else if !s.armed {
 		s.armed = true
@@ -177,8 +179,7 @@ func (s *stream) event(e Event) error {
 	return s.wait()
 }
 
-// end writes the last frame: what the call returns, as JSON, and its error. Nothing may
-// be written after it.
+// end writes the last frame: what the call returns, as JSON, and its error.
 func (s *stream) end(value []byte, err error) {
 	e := ending{Value: value, Err: AsError(err)}
 	b, err := json.Marshal(e)
@@ -193,6 +194,6 @@ func (s *stream) end(value []byte, err error) {
 	s.settle()
 	s.appendFrame(frameEnd, b)
 	s.flush()
-	s.ended = true
+	s.err = errEnded
 	s.timer.Stop()
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -18,12 +17,11 @@ import (
 type driver struct {
 	*Run
 	placement *scheduler.Placement
-	printed   printed
 	events    chan event    // from the goroutines of peers
 	over      chan struct{} // closed when nobody takes events any more
 	tasks     sync.WaitGroup
 	wake      *time.Timer
-	returning atomic.Bool // the ctx ended with ErrReturning
+	returning func() bool // the ctx ended with ErrReturning
 
 	talks   map[job.DID]*talk               // with peers that have bid
 	runs    map[scheduler.Lease]*occupation // those that were awarded, self among them
@@ -82,11 +80,13 @@ var errClosed = errors.New("closed by the requester")
 // every error.
 func (r *Run) Do(ctx context.Context, start scheduler.Start) (Ending, error) {
 	d := &driver{
-		Run: r, placement: scheduler.NewPlacement(r.Config, r.Request), printed: printed{out: r.World.Output()},
+		Run: r, placement: scheduler.NewPlacement(r.Config, r.Request),
 		events: make(chan event), over: make(chan struct{}),
 		talks: map[job.DID]*talk{}, runs: map[scheduler.Lease]*occupation{}, results: map[job.DID]Result{},
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	// Who is woken by the end of ctx may be there before the loop: it asks ctx, too.
+	d.returning = func() bool { return errors.Is(context.Cause(ctx), ErrReturning) }
 	d.wake = time.NewTimer(time.Hour)
 	d.wake.Stop()
 	start.Left = d.takeUp(r.Left)
@@ -119,8 +119,7 @@ func (d *driver) loop(ctx context.Context, start scheduler.Start) error {
 			d.step(ctx, scheduler.Tick{})
 		case <-done:
 			done = nil
-			if errors.Is(context.Cause(ctx), ErrReturning) {
-				d.returning.Store(true)
+			if d.returning() {
 				return context.Cause(ctx)
 			}
 			d.step(ctx, scheduler.Cancel{Why: context.Cause(ctx).Error()})
@@ -253,6 +252,7 @@ func (d *driver) feed(e event) bool {
 // close ends a conversation, and the run that it is about.
 func (d *driver) close(a scheduler.Close) {
 	if o := d.runs[a.Lease]; o != nil {
+		d.broken = d.broken || a.Why == scheduler.CloseLost // it had said nothing: else it would be forgotten
 		o.cancel(errClosed)
 		if o.talk != nil {
 			o.talk.leave(a.Why)
@@ -283,7 +283,7 @@ func (d *driver) here(ctx context.Context, a scheduler.RunHere) {
 	d.runs[a.Lease] = &occupation{lease: Lease{Peer: d.Request.Self}, cancel: cancel}
 	d.tasks.Go(func() {
 		defer cancel(nil)
-		r, err := d.World.Here(ctx, a.Sources, d.printed.from())
+		r, err := d.World.Here(ctx, a.Sources, d.Printed.from())
 		switch {
 		case err == nil:
 			d.feed(event{Event: scheduler.Done{Peer: d.Request.Self, Lease: a.Lease, Outcome: r.Outcome, Receipt: r.Receipt, Fuel: r.Value.Fuel}, result: &r})

@@ -5,18 +5,21 @@ import (
 	"sync"
 )
 
-// printed lets each byte of a guest's output through once, whoever brings it: of two
+// Printed lets each byte of a guest's output through once, whoever brings it: of two
 // runs of one Task the second prints what the first did, so that what it has printed
-// already is left out.
-type printed struct {
+// already is left out. A job has one, however often it is placed.
+type Printed struct {
 	out Output
 
 	mu sync.Mutex // held while a writer is called
 	at [2]uint64  // bytes of stdout and stderr that were let through
 }
 
+// NewPrinted returns a Printed that lets through to out.
+func NewPrinted(out Output) *Printed { return &Printed{out: out} }
+
 // add takes data, which begins off bytes into a stream, 1 or 2. A gap is not shown.
-func (p *printed) add(stream byte, off uint64, data []byte) error {
+func (p *Printed) add(stream byte, off uint64, data []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	at := &p.at[stream-1]
@@ -37,14 +40,14 @@ func (p *printed) add(stream byte, off uint64, data []byte) error {
 }
 
 // sizes returns how much was let through.
-func (p *printed) sizes() (stdout, stderr uint64) {
+func (p *Printed) sizes() (stdout, stderr uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.at[0], p.at[1]
 }
 
 // from returns an Output for a run that begins anew.
-func (p *printed) from() Output {
+func (p *Printed) from() Output {
 	return Output{
 		Stdout: &stream{p: p, id: 1}, Stderr: &stream{p: p, id: 2}, Progress: p.out.Progress,
 	}
@@ -52,7 +55,7 @@ func (p *printed) from() Output {
 
 // stream is one stream of a run from its beginning.
 type stream struct {
-	p   *printed
+	p   *Printed
 	id  byte
 	off uint64
 }

@@ -16,7 +16,7 @@ func TestPrinted(t *testing.T) {
 			rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "stderr"),
 		}
 		var out, errs bytes.Buffer
-		p := &printed{out: Output{Stdout: &out, Stderr: &errs}}
+		p := NewPrinted(Output{Stdout: &out, Stderr: &errs})
 		for range rapid.IntRange(1, 4).Draw(t, "runs") {
 			run := p.from()
 			for id, w := range []interface{ Write([]byte) (int, error) }{run.Stdout, run.Stderr} {
@@ -45,7 +45,7 @@ func TestPrinted(t *testing.T) {
 // What would leave a gap is not shown, and a writer's error comes through.
 func TestPrintedGap(t *testing.T) {
 	var out bytes.Buffer
-	p := &printed{out: Output{Stdout: &out}}
+	p := NewPrinted(Output{Stdout: &out})
 	if err := p.add(1, 5, []byte("later")); err != nil || out.Len() != 0 {
 		t.Errorf("%q, %v", &out, err)
 	}

@@ -32,7 +32,8 @@ type Run struct {
 	Market  *market.Client
 	World   World
 	Clock   func() time.Time
-	Left    Left // by a process that has ended
+	Printed *Printed // takes what the guest prints
+	Left    Left     // by a process that has ended
 }
 
 // World is what a Run needs of the node. Its methods are called from several goroutines,
@@ -59,8 +60,6 @@ type World interface {
 	Calibrate(scheduler.Calibrate)
 	// Event is told of each change, from one goroutine.
 	Event(api.Event)
-	// Output is where the guest's output goes.
-	Output() Output
 }
 
 // Output takes what a guest prints. Progress may be nil.

@@ -42,7 +42,7 @@ func (t *talk) open(conv *market.Conversation) bool {
 // leave says good-bye, once. A requester that is going to come back says nothing: the
 // run goes on, and waits for it.
 func (t *talk) leave(why scheduler.CloseReason) {
-	if t.awarded && t.d.returning.Load() {
+	if t.awarded && t.d.returning() {
 		return
 	}
 	t.mu.Lock()
@@ -53,6 +53,16 @@ func (t *talk) leave(why scheduler.CloseReason) {
 	t.left = why
 	if t.conv != nil {
 		t.conv.Close(market.Why(why)) //nolint:errcheck // a stream that is gone needs none
+	}
+}
+
+// drop ends a conversation that broke, so that nothing of it comes late: the run goes on.
+func (t *talk) drop() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.left == "" {
+		t.left = scheduler.CloseLost
+		t.conv.Drop()
 	}
 }
 
@@ -127,7 +137,7 @@ func (d *driver) award(ctx context.Context, a scheduler.Award) {
 		defer cancel(nil)
 		defer t.leave(scheduler.CloseCancelled)
 		if err := d.reopen(ctx, t, a); err != nil {
-			d.lost(ctx, a.Peer, a.Lease, err)
+			d.lost(ctx, nil, a.Peer, a.Lease, err)
 			return
 		}
 		d.give(ctx, t, a, envelope)
@@ -171,7 +181,7 @@ func (d *driver) give(ctx context.Context, t *talk, a scheduler.Award, envelope 
 	case errors.As(err, &declined):
 		d.feed(event{Event: scheduler.Declined{Peer: a.Peer, Lease: a.Lease, Why: declined.Why, Queue: declined.Queue}})
 	case err != nil:
-		d.lost(ctx, a.Peer, a.Lease, err)
+		d.lost(ctx, nil, a.Peer, a.Lease, err)
 	default:
 		if d.feed(event{Event: scheduler.Accepted{Peer: a.Peer, Lease: a.Lease, Start: accepted.Start}}) {
 			d.hear(ctx, t, a.Peer, a.Lease)
@@ -185,25 +195,25 @@ func (d *driver) hear(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 	for {
 		e, err := t.conv.Next(ctx)
 		if err != nil {
-			d.lostAfter(ctx, p, l, err, d.Clock().Sub(began))
+			d.lostAfter(ctx, t, p, l, err, d.Clock().Sub(began))
 			return
 		}
 		switch e := e.(type) {
 		case market.Beat:
-			if e.Total > 0 && d.printed.out.Progress != nil {
-				d.printed.out.Progress(int64(e.Done), int64(e.Total))
+			if e.Total > 0 && d.Printed.out.Progress != nil {
+				d.Printed.out.Progress(int64(e.Done), int64(e.Total))
 			}
 			if !d.feed(event{Event: scheduler.Beat{Peer: p, Lease: l, Phase: e.Phase}}) {
 				return
 			}
 		case market.Log:
-			if err := d.printed.add(e.Stream, e.Offset, e.Data); err != nil {
+			if err := d.Printed.add(e.Stream, e.Offset, e.Data); err != nil {
 				d.feed(event{fault: err})
 				return
 			}
 		case market.Done:
 			if err := owed(d.Request.Job, e); err != nil {
-				d.lost(ctx, p, l, err)
+				d.lost(ctx, t, p, l, err)
 				return
 			}
 			d.done(ctx, t, p, l, e)
@@ -242,10 +252,10 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 	}
 	var fault *KeepError
 	switch {
-	case errors.As(err, &fault):
+	case ctx.Err() == nil && errors.As(err, &fault):
 		d.feed(event{fault: fault.Err})
 	case err != nil:
-		d.lost(ctx, p, l, err)
+		d.lost(ctx, t, p, l, err)
 	default:
 		t.leave(scheduler.CloseOK)
 		d.feed(event{Event: scheduler.Done{
@@ -258,14 +268,15 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 // keepAlive is how often a result that is being received counts as a sign of life.
 const keepAlive = 2 * time.Second
 
-func (d *driver) lost(ctx context.Context, p job.DID, l scheduler.Lease, err error) {
-	d.lostAfter(ctx, p, l, err, 0)
+func (d *driver) lost(ctx context.Context, t *talk, p job.DID, l scheduler.Lease, err error) {
+	d.lostAfter(ctx, t, p, l, err, 0)
 }
 
 // lostAfter tells that a peer has no result: it is gone for good when it says so or has
-// lied, and may be found again when only the stream broke. A peer's word that nobody
-// could do better counts only when it shows here, too.
-func (d *driver) lostAfter(ctx context.Context, p job.DID, l scheduler.Lease, err error, ran time.Duration) {
+// lied, and may be found again when only t broke, the conversation about its run; nil:
+// there was none yet. A peer's word that nobody could do better counts only when it shows
+// here, too.
+func (d *driver) lostAfter(ctx context.Context, t *talk, p job.DID, l scheduler.Lease, err error, ran time.Duration) {
 	if errors.Is(context.Cause(ctx), errClosed) {
 		return
 	}
@@ -281,9 +292,12 @@ func (d *driver) lostAfter(ctx context.Context, p job.DID, l scheduler.Lease, er
 			ev.Final = d.final(ctx, failed, ran)
 		}
 	case errors.As(err, &broke):
-		ev.Gone = true
+		ev.Why, ev.Gone = broke.Err.Error(), true
 	default:
 		broken = true
+		if t != nil && ctx.Err() == nil {
+			t.drop()
+		}
 	}
 	d.feed(event{Event: ev, broken: broken})
 }
@@ -321,7 +335,7 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 	d.tasks.Go(func() {
 		conv, err := d.reattach(ctx, lease)
 		if err != nil {
-			d.lost(ctx, a.Peer, a.Lease, err)
+			d.lost(ctx, nil, a.Peer, a.Lease, err)
 			return
 		}
 		defer t.leave(scheduler.CloseCancelled)
@@ -339,7 +353,7 @@ func (d *driver) reattach(ctx context.Context, l Lease) (*market.Conversation, e
 	if err != nil {
 		return nil, err
 	}
-	stdout, stderr := d.printed.sizes()
+	stdout, stderr := d.Printed.sizes()
 	task := job.CIDOf(d.Task)
 	conv, err := d.Market.Attach(ctx, id, market.Attach{
 		Lease: l.Lease, Stdout: stdout, Stderr: stderr, Task: task, Job: job.CIDOf(l.Envelope),
