@@ -41,7 +41,7 @@ func (b *body) makePlan() *plan {
 	for i := range p.scratch {
 		p.scratch[i] = noLocal
 	}
-	slots := b.maxSlots + b.frameUse.spills
+	slots := b.maxSlots + b.frameUse.kept()
 	for _, t := range b.locals {
 		slots++
 		if t == typeV128 {
