@@ -80,7 +80,7 @@ func spinners(size uint32) map[string][]byte {
 		"hash":        hashing(size),
 		"memory.grow": repeating(0x41, 0, 0x40, 0, 0x1a),
 		"ref.func":    repeating(0xd2, 0, 0x1a),
-		"moves":       skipping(3000),
+		"moves":       skipping(1500),
 	}
 }
 
@@ -102,6 +102,7 @@ func spin(t testing.TB, module []byte, cores, n int, deadline bool) latencies {
 	if err := w.Executor.Check(t.Context(), task, w.Limits, w.Env(t)); err != nil {
 		t.Fatal(err)
 	}
+	goruntime.GC() // of what compiling has left
 	handler := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer handler.Close()
 	defer handler.Client().CloseIdleConnections()

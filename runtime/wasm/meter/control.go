@@ -113,7 +113,7 @@ func (b *body) callStep(code byte, at int) {
 	b.called = true
 	b.spend(len(t.params) + len(t.results))
 	b.popSeen(len(t.params))
-	b.frameUse.calls++
+	b.frameUse.call(t.params, code == opCallIndirect)
 	b.pushSeen(t.results)
 	b.cost += movePrice(slotsOf(t.results))
 }

@@ -202,6 +202,10 @@ func (e *emitter) canonical(form canonForm) {
 	t := e.value[form]
 	switch form {
 	case canonF32, canonF64:
+		if e.flat {
+			e.canonicalFlat(form)
+			return
+		}
 		e.set(t)
 		e.get(t)
 		e.get(t)
@@ -221,6 +225,26 @@ func (e *emitter) canonical(form canonForm) {
 		e.canonicalLanes(t, notNaNF32<<32|notNaNF32, vectorF32x4Ne)
 	case canonF64x2:
 		e.canonicalLanes(t, notNaNF64, vectorF64x2Ne)
+	}
+}
+
+// canonicalFlat is canonical for scalars, by a select of integers.
+func (e *emitter) canonicalFlat(form canonForm) {
+	t := e.value[form]
+	e.tee(t)
+	if form == canonF32 {
+		e.op(opI32ReinterpretF32)
+		e.i32(nanF32)
+	} else {
+		e.op(opI64ReinterpretF64)
+		e.i64(nanF64)
+	}
+	e.get(t)
+	e.get(t)
+	if form == canonF32 {
+		e.op(opF32Ge, opSelect, opF32ReinterpretI32)
+	} else {
+		e.op(opF64Ge, opSelect, opF64ReinterpretI64)
 	}
 }
 

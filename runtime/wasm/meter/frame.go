@@ -18,6 +18,7 @@ type frameUse struct {
 	calls   uint32 // so far
 	made    uint32 // values that take a register, so far
 	spills  int    // slots of the values counted
+	passed  int    // bytes of the arguments of calls
 	locals  []held
 	changes []change // of locals, in the order of the text; see frame.changes
 }
@@ -52,7 +53,7 @@ const (
 )
 
 func (f *frameUse) reset(locals []byte) {
-	f.calls, f.made, f.spills = 0, 1, 0
+	f.calls, f.made, f.spills, f.passed = 0, 1, 0, 0
 	f.locals, f.changes = f.locals[:0], f.changes[:0]
 	for range locals {
 		f.locals = append(f.locals, held{kept: true}) // by the slot that is charged for the local
@@ -110,3 +111,22 @@ func (f *frameUse) pop(born origin, t byte) {
 		f.spills += slots(t)
 	}
 }
+
+// call notes a call. An argument may have been made in the register that another of them,
+// or the index of an indirect call, must be passed in, and is kept in memory then.
+func (f *frameUse) call(params []byte, indirect bool) {
+	f.calls++
+	if len(params) == 1 && !indirect {
+		return
+	}
+	for _, t := range params {
+		if t == typeI32 || t == typeF32 {
+			f.passed += 4
+		} else {
+			f.passed += 8 * slots(t)
+		}
+	}
+}
+
+// kept is the number of slots for all that the engine keeps in memory.
+func (f *frameUse) kept() int { return f.spills + (f.passed+7)/8 }

@@ -35,7 +35,8 @@ func (b *body) openFrame(code byte, at int) {
 	if len(b.frames) == 1 && !b.lowered {
 		b.mayLower(at)
 	}
-	f := frame{op: code, typ: t, results: b.nan.results(t.results),
+	f := frame{
+		op: code, typ: t, results: b.nan.results(t.results),
 		before: b.callsRun, changes: int32(len(b.frameUse.changes)), start: b.frameUse.made,
 	}
 	switch code {

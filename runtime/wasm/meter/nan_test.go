@@ -2,6 +2,8 @@ package meter_test
 
 import (
 	"encoding/binary"
+	"math"
+	"strings"
 	"testing"
 
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
@@ -38,6 +40,34 @@ func TestHalfOfANaN(t *testing.T) {
 					if v, _ := mod.Memory().ReadUint64Le(at); v != 0x3ff0000000000000 {
 						t.Errorf("at %d: %x, which holds digits of a NaN", at, v)
 					}
+				}
+			})
+		})
+	}
+}
+
+// TestManyFloats: a function may have any number of results that must be canonical, and
+// still be compiled in no time: a branch for each of these would take a minute.
+func TestManyFloats(t *testing.T) {
+	const n = 20_000
+	for name, c := range map[string]struct {
+		code string // locals and instructions
+		want uint64
+	}{
+		"f32": {"\x01\x02\x7d" + strings.Repeat("\x20\x00\x20\x00\x95\x21\x00", n) + "\x20\x00\xbc\xad", 0x7fc00000},
+		"f64": {"\x01\x02\x7c" + strings.Repeat("\x20\x00\x20\x00\xa3\x21\x00", n) + "\x20\x00\xbd", 0x7ff8000000000000},
+		"sum": {"\x01\x02\x7c" + strings.Repeat("\x20\x00\x44\x00\x00\x00\x00\x00\x00\xf0\x3f\xa0\x21\x00", n) + "\x20\x00\xbd", math.Float64bits(n)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := wasm(part(1, "\x01\x60\x00\x01\x7e"), part(3, "\x01\x00"), part(7, "\x01\x03run\x00\x00"), part(10, "\x01"+sized(c.code+"\x0b")))
+			out := rewrite(t, b, meter.Options{})
+			bothEngines(t, func(t *testing.T, e *engine) {
+				mod, err := e.start(t.Context(), out, "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got, err := mod.ExportedFunction("run").Call(t.Context()); err != nil || got[0] != c.want {
+					t.Errorf("%x, %v", got, err)
 				}
 			})
 		})

@@ -11,6 +11,7 @@ type plan struct {
 	wrapped bool  // the body stands in a block, where branches out of it lead
 
 	keep  []uint32  // the locals of i32 that are kept as i64 across a refill
+	flat  bool      // scalars are made canonical without a branch
 	kept  uint32    // the first of the locals that take their values
 	fuel  uint32    // the local that keeps fuel
 	left  uint32    // the local that holds what is left of the stack
@@ -41,7 +42,7 @@ func (b *body) makePlan() *plan {
 	for i := range p.scratch {
 		p.scratch[i] = noLocal
 	}
-	slots := b.maxSlots + b.frameUse.spills
+	slots := b.maxSlots + b.frameUse.kept()
 	for _, t := range b.locals {
 		slots++
 		if t == typeV128 {
@@ -64,18 +65,28 @@ func (b *body) makePlan() *plan {
 	if p.charged || b.hasLoop {
 		b.planKeep()
 	}
+	canons := 0
 	for i := range b.events {
 		switch e := &b.events[i]; e.kind {
 		case evCanon:
-			if b.canon(e) && p.value[e.aux] == noLocal {
+			if !b.canon(e) {
+				break
+			}
+			if canons++; p.value[e.aux] == noLocal {
 				p.value[e.aux] = b.addLocal(scratchType[e.aux])
 			}
 		case evSafe:
 			b.planSafe(e.aux)
 		}
 	}
+	p.flat = canons > branchedCanons
 	return p
 }
+
+// branchedCanons is the number of results in a function that may be made canonical by
+// branches. They are quicker, but what the engine takes to compile grows with the square of
+// their number: 32,000 took 110 s.
+const branchedCanons = 1000
 
 // chooseKeep finds the locals of i32 that are to be kept while the host is asked. The engine
 // gives a place in the frame to all that lives across a call, one behind the other and 4

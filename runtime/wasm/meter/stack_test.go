@@ -24,13 +24,13 @@ func TestStack(t *testing.T) {
 		{"bare", "\x00\x10\x00", 0, 64},
 		{"parameter", "\x00\x20\x00\x10\x00", 1, 64 + 8*2},
 		{"operands", "\x00" + strings.Repeat("\x20\x00", 50) + "\x20\x00\x10\x00" + strings.Repeat("\x1a", 50), 1, 64 + 8*(52+50)},
-		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 64 + 8*(80+29)}, // all but the last operands have lost their registers,
+		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 64 + 8*(80+29+40/2)}, // all but the last operands have lost their registers
 		{"locals", "\x01\xe8\x07\x7e" + useAll(1000) + "\x10\x00" + useAll(1000), 0, 64 + 8*(1001+1000)},
 		{"vectors", "\x01\xc8\x01\x7b" + vectorsBefore(200) + "\x10\x00" + vectorsAfter(200), 0, 64 + 8*(400+3+400)},
 		// While the host is asked, locals of i32 are kept elsewhere, and come back as new values.
-		{"loops", "\x00" + strings.Repeat("\x03\x40\x0b", 100) + "\x20\x00\x20\x01\x10\x00", 2, 64 + 8*(4+4*100)},
-		{"calls in loops", "\x00" + strings.Repeat("\x03\x40\x20\x00\x20\x01\x10\x00\x0b", 100), 2, 64 + 8*(4+4*100)},
-		{"checks", "\x00" + strings.Repeat("\x20\x00\x20\x01\x10\x00", 1024), 2, 64 + 8*(4+4*4)},
+		{"loops", "\x00" + strings.Repeat("\x03\x40\x0b", 100) + "\x20\x00\x20\x01\x10\x00", 2, 64 + 8*(4+4*100+1)},
+		{"calls in loops", "\x00" + strings.Repeat("\x03\x40\x20\x00\x20\x01\x10\x00\x0b", 100), 2, 64 + 8*(4+4*100+100)},
+		{"checks", "\x00" + strings.Repeat("\x20\x00\x20\x01\x10\x00", 1024), 2, 64 + 8*(4+4*4+1024)},
 		{"many locals", "\x01\xa8\xc3\x01\x7e\x10\x00", 0, 64 + 8*25000},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -252,6 +252,41 @@ func TestStackOfManyValues(t *testing.T) {
 				t.Fatalf("the engine's stack is full with %d bytes left: %v", left, class(err))
 			}
 		})
+	}
+}
+
+// TestStackOfArguments: what is passed to a call may need a place in the frame.
+func TestStackOfArguments(t *testing.T) {
+	for typ, args := range map[string][2]string{
+		"\x7f": {"\x41\x00\x28\x02\x00", "\x20\x00"},
+		"\x7e": {"\x41\x00\x29\x03\x00", "\x20\x00"},
+		"\x7c": {"\x41\x00\x2b\x03\x00", "\x20\x00"},
+		"\x7b": {"\x41\x00\xfd\x00\x04\x00", "\x20\x00"},
+	} {
+		for name, call := range map[string]string{
+			"loaded": strings.Repeat(args[0]+args[0]+"\x10\x00", 200),
+			"mixed":  strings.Repeat(args[0]+args[0]+"\x10\x00"+args[1]+args[1]+"\x10\x00", 100),
+			"table":  strings.Repeat(args[0]+args[0]+"\x41\x00\x28\x02\x00\x11\x00\x00", 200),
+		} {
+			t.Run(fmt.Sprintf("%x %s", typ, name), func(t *testing.T) {
+				code := "\x41\x03\x21\x02" + call + "\x03\x40" + args[1] + args[1] + "\x10\x00\x20\x02\x41\x01\x6b\x22\x02\x0d\x00\x0b" + args[1] + args[1] + "\x10\x01"
+				b := wasm(part(1, "\x01\x60\x02"+typ+typ+"\x00"), part(3, "\x02\x00\x00"), part(4, "\x01\x70\x00\x01"), part(5, "\x01\x00\x01"),
+					part(7, "\x01\x01f\x00\x01"), part(9, "\x01\x00\x41\x00\x0b\x01\x00"), part(10, "\x02"+body("")+sized("\x01\x01\x7f"+code+"\x0b")))
+				e := newEngine(t, true)
+				mod, err := e.start(t.Context(), rewrite(t, b, meter.Options{}), "")
+				if err != nil {
+					t.Fatal(err)
+				}
+				words := make([]uint64, 2)
+				if typ == "\x7b" {
+					words = make([]uint64, 4)
+				}
+				if _, err = mod.ExportedFunction("f").Call(t.Context(), words...); !errors.Is(err, errStack) {
+					left := int64(mod.ExportedGlobal(meter.StackExport).Get())
+					t.Fatalf("the engine's stack is full with %d bytes left: %v", left, class(err))
+				}
+			})
+		}
 	}
 }
 
