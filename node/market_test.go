@@ -538,10 +538,13 @@ func TestManyJobs(t *testing.T) {
 		mods[i] = put(t, m.Session, "module")
 	}
 	const each = 30
+	gate := make(chan struct{}, 24) // at once: all slots are taken, and queues are used
 	var group sync.WaitGroup
 	for i, m := range f {
 		for k := range each {
 			group.Go(func() {
+				gate <- struct{}{}
+				defer func() { <-gate }()
 				tk := task(mods[i], "hello")
 				tk.Args = []string{fmt.Sprint(i, " ", k)}
 				j, events, out, err := m.run(t, api.Request{Task: tk, Where: []string{"", "network"}[k%2]})
