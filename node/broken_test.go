@@ -301,8 +301,8 @@ func TestSlowReaderKeepsLease(t *testing.T) {
 	g := newGate()
 	f := fleet(t, 2, func(i int, c *node.Config) {
 		c.Executors = runtime.Executors{script{"gate": g.run}}
-		c.Network.Market.Silence = 500 * time.Millisecond
-		c.Network.Placement.Lease = time.Second
+		c.Network.Market.Silence = 2 * time.Second
+		c.Network.Placement.Lease = 2 * time.Second
 	})
 	mod := put(t, f[0].Session, "module")
 	out := &stuck{let: make(chan struct{}), hit: make(chan struct{})}
@@ -316,7 +316,7 @@ func TestSlowReaderKeepsLease(t *testing.T) {
 		done <- ended{j, err}
 	}()
 	<-out.hit
-	time.Sleep(2 * time.Second) // longer than any silence that is allowed
+	time.Sleep(3 * time.Second) // longer than any silence that is allowed
 	close(g.open)
 	time.Sleep(200 * time.Millisecond)
 	close(out.let)

@@ -1,5 +1,8 @@
 package node
 
+// VisitTime is how long a visit waits for peers that may still come.
+const VisitTime = visitTime
+
 // Cut closes every connection of the node that a session owns, as a broken network does.
 func Cut(s *Session) {
 	for _, c := range s.node.net.Load().peer.Libp2p().Network().Conns() {

@@ -20,7 +20,7 @@ func TestKilledRun(t *testing.T) {
 	a := start(t, "run", dir)
 	a.want(t, "joined true")
 	a.want(t, "waiting")
-	time.Sleep(300 * time.Millisecond) // until it has a record
+	time.Sleep(time.Second) // until it has a record
 	a.Process.Kill()
 	a.Wait()
 	if left, _ := filepath.Glob(filepath.Join(dir, "scratch", "*")); len(left) != 1 {

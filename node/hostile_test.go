@@ -147,6 +147,14 @@ func (r *rogue) deliver(q market.Request, a market.Awarded, run *market.Run, o j
 	})
 }
 
+// cutOff delivers a result that breaks off.
+func cutOff(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+	out := dag.NewBlock(cid.Raw, []byte("out"))
+	b, _ := job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3}.Encode()
+	receipt, _ := job.Receipt{Job: a.Envelope, Lease: a.Lease[:], Task: q.Signed.Task, Outcome: job.CIDOf(b), Issued: 1}.Sign(r.key)
+	run.Done(receipt, b, func(ctx context.Context, w io.Writer) error { return fmt.Errorf("broken") })
+}
+
 // best is a price that nobody beats.
 var best = job.Bid{Have: 1 << 40, Exact: true, Slots: 100}
 
@@ -185,11 +193,10 @@ func TestRogues(t *testing.T) {
 			out, more := dag.NewBlock(cid.Raw, []byte("out")), dag.NewBlock(cid.Raw, make([]byte, 1<<20))
 			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3}, out, more)
 		},
-		"never ends the CAR": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
-			out := dag.NewBlock(cid.Raw, []byte("out"))
-			b, _ := job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3}.Encode()
-			receipt, _ := job.Receipt{Job: a.Envelope, Lease: a.Lease[:], Task: q.Signed.Task, Outcome: job.CIDOf(b), Issued: 1}.Sign(r.key)
-			run.Done(receipt, b, func(ctx context.Context, w io.Writer) error { return fmt.Errorf("broken") })
+		"never ends the CAR": cutOff,
+		"never ends the CAR, however often it is asked": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+			r.again.Store(run)
+			cutOff(r, q, a, run)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

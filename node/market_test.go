@@ -161,7 +161,7 @@ func TestNamedPeerIsGone(t *testing.T) {
 		t.Errorf("%v\n%s", err, texts(events))
 	}
 	contains(t, fmt.Sprint(err), scheduler.Short(job.DID(gone))+": it could not be reached")
-	if d := time.Since(began); d > 10*time.Second {
+	if d := time.Since(began); d > 25*time.Second { // others are waited for for 30 s and more
 		t.Errorf("it took %v", d)
 	}
 }
@@ -485,7 +485,7 @@ func TestVisitInVain(t *testing.T) {
 		if codeOf(err) != api.CodeNobody {
 			t.Fatalf("%v\n%s", err, texts(events))
 		}
-		if d := time.Since(began); d > 4*time.Second { // every one refuses at once
+		if d := time.Since(began); d > node.VisitTime { // every one refuses at once
 			t.Errorf("it took %v", d)
 		}
 		contains(t, err.Error(), "not reached: ", "/ip4/127.0.0.1/tcp/", "it answers at none of its addresses", " and 2 more")
@@ -530,16 +530,21 @@ func TestHandedBack(t *testing.T) {
 
 // Many jobs from several requesters at once: each ends once, and nothing is left.
 func TestManyJobs(t *testing.T) {
-	f := fleet(t, 4, nil)
+	f := fleet(t, 4, func(i int, c *node.Config) {
+		c.Network.Placement.Reply, c.Network.Market.Reply = 20*time.Second, 20*time.Second // all are busy
+	})
 	mods := make([]cid.Cid, len(f))
 	for i, m := range f {
 		mods[i] = put(t, m.Session, "module")
 	}
-	const each = 40
+	const each = 30
+	gate := make(chan struct{}, 24) // at once: all slots are taken, and queues are used
 	var group sync.WaitGroup
 	for i, m := range f {
 		for k := range each {
 			group.Go(func() {
+				gate <- struct{}{}
+				defer func() { <-gate }()
 				tk := task(mods[i], "hello")
 				tk.Args = []string{fmt.Sprint(i, " ", k)}
 				j, events, out, err := m.run(t, api.Request{Task: tk, Where: []string{"", "network"}[k%2]})

@@ -39,7 +39,7 @@ func TestStalledRunsLendTheirPlaces(t *testing.T) {
 		})
 	}
 	stalled.Wait()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := s.Jobs.Run(ctx, api.Request{Task: task(mod, "hello")}, api.Watch{Stdout: io.Discard}); err != nil {
 		t.Errorf("a run beside stalled ones: %v", err)
@@ -95,7 +95,7 @@ func TestOwnerUnderLoad(t *testing.T) {
 	eventually(t, "the guests run", busy)
 	time.Sleep(300 * time.Millisecond) // to be compiled, and to loop
 	for range 5 {
-		s, err := node.Join(t.Context(), node.Config{Dir: dir, Wait: 3 * time.Second})
+		s, err := node.Join(t.Context(), node.Config{Dir: dir, Wait: 30 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +104,7 @@ func TestOwnerUnderLoad(t *testing.T) {
 		}
 		// With the collector's usual pace these would be enough to stop everything.
 		big := strings.Repeat("x", 1<<20)
-		stuck := time.AfterFunc(5*time.Second, func() { a.Process.Kill() }) // then the calls fail
+		stuck := time.AfterFunc(30*time.Second, func() { a.Process.Kill() }) // then the calls fail
 		if b, err := s.Blocks.Get(t.Context(), put(t, s, big)); err != nil || string(b.Data()) != big {
 			t.Errorf("%d bytes, %v", len(b.Data()), err)
 		}

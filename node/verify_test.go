@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -323,16 +324,15 @@ func TestVerifyDamaged(t *testing.T) {
 // told is in the history, with its Receipt, and remembered.
 func TestKilledRuns(t *testing.T) {
 	dir := t.TempDir()
-	told := 0
 	for range 4 {
 		a := start(t, "runs", dir)
 		var jobs []string
-		time.AfterFunc(150*time.Millisecond, func() { a.Process.Kill() })
 		for a.lines.Scan() {
-			jobs = append(jobs, a.lines.Text())
+			if jobs = append(jobs, a.lines.Text()); len(jobs) == 10 {
+				time.AfterFunc(rand.N(50*time.Millisecond), func() { a.Process.Kill() })
+			}
 		}
 		a.Wait()
-		told += len(jobs)
 		s := join(t, dir)
 		for _, line := range jobs {
 			id, arg, _ := strings.Cut(line, " ")
@@ -355,10 +355,6 @@ func TestKilledRuns(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if told < 20 {
-		t.Errorf("only %d jobs were told: nothing was tested", told)
-	}
-	t.Logf("%d jobs", told)
 }
 
 func numbered(mod cid.Cid, n string) job.Task {

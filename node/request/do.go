@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -47,6 +48,8 @@ type occupation struct {
 	talk   *talk // nil: it runs here
 	phase  int   // how many of the phases it has begun
 	lost   bool  // it was left by a process that has ended, and is not found yet
+
+	cuts atomic.Int32 // how often its result broke off
 }
 
 // phases are what a peer does for a job, in order, and how people are told.

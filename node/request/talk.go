@@ -20,7 +20,8 @@ import (
 // talk is a conversation with one peer, or the place of one that is being opened.
 type talk struct {
 	d       *driver
-	awarded bool // belongs to the loop, and to the goroutine of the award
+	awarded bool        // belongs to the loop, and to the goroutine of the award
+	run     *occupation // what was awarded; nil: nothing yet
 
 	mu   sync.Mutex
 	conv *market.Conversation // nil: not opened yet
@@ -130,9 +131,10 @@ func (d *driver) award(ctx context.Context, a scheduler.Award) {
 		return
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	d.runs[a.Lease] = &occupation{
+	t.run = &occupation{
 		lease: Lease{Peer: a.Peer, Lease: market.Lease(a.Lease), Envelope: envelope}, cancel: cancel, talk: t,
 	}
+	d.runs[a.Lease] = t.run
 	d.tasks.Go(func() {
 		defer cancel(nil)
 		defer t.leave(scheduler.CloseCancelled)
@@ -255,6 +257,9 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 	case ctx.Err() == nil && errors.As(err, &fault):
 		d.feed(event{fault: fault.Err})
 	case err != nil:
+		if t.run.cuts.Add(1) == maxCuts {
+			err = &market.ProtocolError{Err: fmt.Errorf("its result broke off %d times: %w", maxCuts, err)}
+		}
 		d.lost(ctx, t, p, l, err)
 	default:
 		t.leave(scheduler.CloseOK)
@@ -264,6 +269,10 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 		}, result: &r})
 	}
 }
+
+// maxCuts is how often a result may break off. A stream that does is no reason to give a
+// peer up, but one that cannot read its own blocks would go on like that for ever.
+const maxCuts = 3
 
 // keepAlive is how often a result that is being received counts as a sign of life.
 const keepAlive = 2 * time.Second
@@ -329,7 +338,7 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 	}
 	o.cancel(errClosed)
 	ctx, o.cancel = context.WithCancelCause(ctx)
-	t := &talk{d: d, awarded: true}
+	t := &talk{d: d, awarded: true, run: o}
 	o.talk = t
 	lease := o.lease
 	d.tasks.Go(func() {
