@@ -54,7 +54,7 @@ func (p *Placement) takeUp(all []Left, now time.Time) {
 		if t := p.req.Job.Timeout; t > 0 {
 			s.end = now.Add(millis(t) + patience)
 		}
-		p.attach(s)
+		p.attach(s, now)
 	}
 }
 

@@ -18,6 +18,7 @@ type slot struct {
 	end      time.Time // when a runner is late beyond all patience; zero: never
 	attachAt time.Time // when to try again to attach; zero: nothing is broken
 	trying   bool      // an Attach is under way
+	tried    time.Time // when the last one began
 	accepted time.Time
 	left     bool // by an earlier Placement: nothing is known of a bid
 	result   Result
@@ -248,12 +249,16 @@ func (p *Placement) lost(ev Lost, now time.Time) {
 		p.rec.Awards[s.award].Why = why
 	case s.attachAt.IsZero():
 		p.rec.Awards[s.award].Why = why
-		p.attach(s)
+		if next := s.tried.Add(attachPause); now.Before(next) { // it answers, and breaks off at once
+			s.attachAt = next
+		} else {
+			p.attach(s, now)
+		}
 	}
 }
 
-func (p *Placement) attach(s *slot) {
-	s.trying, s.attachAt = true, time.Time{}
+func (p *Placement) attach(s *slot, now time.Time) {
+	s.trying, s.tried, s.attachAt = true, now, time.Time{}
 	p.do(Attach{Peer: s.peer.did, Lease: s.lease})
 }
 
@@ -269,7 +274,7 @@ func (p *Placement) watch(now time.Time) {
 		case due(s.end):
 			p.forsake(s, "it took much longer than the job's timeout", now)
 		case due(s.attachAt):
-			p.attach(s)
+			p.attach(s, now)
 		}
 	}
 }
