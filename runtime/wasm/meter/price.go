@@ -10,7 +10,7 @@ const (
 	priceLeave        = 100  // ref.func, and table.grow besides its entries: the engine leaves the guest's code for them
 	pricePage         = 1000 // of memory.grow, if it is valid
 	priceBytesShift   = 3    // bulk memory: 1 per 8 bytes. Tables: 1 per entry
-	freeMoves         = 32   // slots that may move for nothing where ways meet. See moves.go
+	freeMoves         = 32   // slots that may move for nothing where ways meet. See meet.go
 )
 
 // Stack, in bytes: what a call of a function is charged.
