@@ -9,3 +9,8 @@ func Cut(s *Session) {
 		c.Close()
 	}
 }
+
+// Conns returns how many connections the node that a session owns has.
+func Conns(s *Session) int {
+	return len(s.node.net.Load().peer.Libp2p().Network().Conns())
+}

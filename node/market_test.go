@@ -467,6 +467,36 @@ func TestVisit(t *testing.T) {
 	}
 }
 
+// Jobs of such a process at the same time are those of one peer.
+func TestVisitsShareAPeer(t *testing.T) {
+	g := newGate()
+	f := fleet(t, 2, func(i int, c *node.Config) {
+		c.Executors, c.Network.Slots = runtime.Executors{script{"gate": g.run}}, 2
+	})
+	f[0].leave()
+	visitor := visit(t, f[0].dir)
+	mod := put(t, visitor.Session, "module")
+	put(t, f[1].Session, "module")
+	var jobs sync.WaitGroup
+	for _, in := range []string{"one", "another"} {
+		in := put(t, f[1].Session, in)
+		jobs.Go(func() {
+			j, events, _, err := visitor.run(t, api.Request{Task: task(mod, "gate", in), Where: api.WhereNetwork})
+			if err != nil || j.Where != f[1].did {
+				t.Errorf("it ran at %s, %v\n%s", j.Where, err, texts(events))
+			}
+		})
+	}
+	for range 2 {
+		<-g.begun
+	}
+	if n := node.Conns(f[1].Session); n != 1 {
+		t.Errorf("%d connections", n)
+	}
+	close(g.open)
+	jobs.Wait()
+}
+
 // When nobody of the fence can be reached, such a process does not wait for long, and says
 // whom it has tried.
 func TestVisitInVain(t *testing.T) {

@@ -59,6 +59,7 @@ type Node struct {
 	figures  *figures                // nil: nothing is counted
 	network  *NetworkConfig          // nil: Serve makes it no peer
 	net      atomic.Pointer[network] // nil: it is none now
+	visits   visits                  // of a process that does not stay
 
 	stays   atomic.Bool             // Serve is under way
 	serving atomic.Pointer[service] // nil: it takes no jobs that outlive their clients

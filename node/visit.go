@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/ipfs-liftoff/liftoff/host"
@@ -16,6 +17,41 @@ import (
 
 // visitTime is how long a peer for the time of one job waits until it is connected.
 const visitTime = 5 * time.Second
+
+// visits is the peer that a node is while it has jobs that visit. They share one: a key is
+// one peer's, and so are the slots of a machine.
+type visits struct {
+	mu   sync.Mutex // held while the peer is opened or closed
+	w    *network   // while there are jobs
+	jobs int        // that visit
+}
+
+// join returns the peer, which open makes for the first job. The caller leaves it.
+func (v *visits) join(open func() (*network, error)) (*network, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.jobs == 0 {
+		w, err := open()
+		if err != nil {
+			return nil, err
+		}
+		v.w = w
+	}
+	v.jobs++
+	return v.w, nil
+}
+
+// leave closes the peer behind the last job.
+func (v *visits) leave() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.jobs--; v.jobs > 0 {
+		return nil
+	}
+	w := v.w
+	v.w = nil
+	return w.close()
+}
 
 // visit makes the node a peer for the time of one job, when it needs others for it and
 // the repo belongs to a fence: it dials its members and lets nobody in. It returns nil
@@ -41,12 +77,12 @@ func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) 
 		}
 		return nil, none, offline()
 	}
-	w, err := openNetwork(ctx, n, NetworkConfig{NoListen: true})
+	w, err := n.visits.join(func() (*network, error) { return openNetwork(ctx, n, NetworkConfig{NoListen: true}) })
 	if err != nil {
 		return nil, none, apiError(ctx, err)
 	}
 	leave := func() {
-		if err := w.close(); err != nil {
+		if err := n.visits.leave(); err != nil {
 			n.log.Warn("the network was not left well", "error", err)
 		}
 	}
