@@ -69,6 +69,7 @@ func (r *runner) Award(context.Context, peer.ID, market.Request, market.Awarded)
 		Closed: func(w market.Why) { r.heard <- w },
 		Away:   func() { r.heard <- market.Gone },
 	})
+	run.Beat(market.Beat{Phase: "run"}) // it has its slot
 	r.last.Store(run)
 	return run, 0, nil
 }
@@ -178,7 +179,7 @@ func TestSilenceEndsNothing(t *testing.T) {
 		_, err := run.Do(ctx, scheduler.Start{})
 		ended <- err
 	}()
-	for range 5 {
+	for range 2 {
 		<-p.runner.attached
 	}
 	for len(p.runner.heard) > 0 {
