@@ -56,6 +56,15 @@ type caller struct {
 
 func (c *caller) over() { c.once.Do(func() { close(c.greeted) }) }
 
+func (c *caller) isOver() bool {
+	select {
+	case <-c.greeted:
+		return true
+	default:
+		return false
+	}
+}
+
 // Bounds of the door.
 const (
 	greetTimeout = 10 * time.Second
@@ -240,15 +249,15 @@ func (d *door) connected() map[peer.ID]callerInfo {
 	defer d.mu.Unlock()
 	all := make(map[peer.ID]callerInfo, len(d.callers))
 	for id, c := range d.callers {
-		all[id] = callerInfo{c.since, c.spoke, c.rtt, c.outward, c.member, c.leaving}
+		all[id] = callerInfo{c.since, c.spoke, c.rtt, c.outward, c.member, c.leaving, c.isOver()}
 	}
 	return all
 }
 
 type callerInfo struct {
-	since, spoke             time.Time
-	rtt                      time.Duration
-	outward, member, leaving bool
+	since, spoke                      time.Time
+	rtt                               time.Duration
+	outward, member, leaving, greeted bool
 }
 
 // InterceptPeerDial lets nobody be dialed but who is known: libp2p itself, or somebody's

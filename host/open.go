@@ -264,6 +264,7 @@ func (p *Peer) Peers() []PeerInfo {
 		}
 		if c, ok := connected[id]; ok {
 			info.Connected, info.RTT, info.LastSeen, info.Unreached = true, c.rtt, c.spoke, nil
+			info.Greeted = c.greeted && !c.spoke.IsZero()
 			info.Relayed = p.raw.Network().Connectedness(id) == network.Limited
 			info.Addrs = p.dialable(id)
 		}

@@ -69,6 +69,7 @@ type PeerInfo struct {
 	DID       job.DID
 	Addrs     []string // multiaddrs, without the peer id
 	Connected bool
+	Greeted   bool          // connected, and each has told the other of whom it knows
 	Relayed   bool          // all its connections run over a relay
 	RTT       time.Duration // the last that was measured, about once a minute; 0: unknown
 	Relation  Relation

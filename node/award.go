@@ -164,7 +164,7 @@ func (x *award) work(started <-chan struct{}) {
 // evaluate runs the Task and hands over what it came to.
 func (x *award) evaluate(ctx context.Context) error {
 	w, n := x.p.w, x.p.w.node
-	source := w.exchange.Session(exchange.SessionConfig{Local: x.session, Sources: x.sources})
+	source := w.exchange.Session(exchange.SessionConfig{Local: x.session, Sources: w.andConnected(x.sources)})
 	defer source.Close()
 	e := &evaluation{
 		node: n, session: x.session, self: w.self, task: x.block, slots: reserved{}, source: source,

@@ -106,16 +106,8 @@ func (t *errand) sources(first []job.DID) []peer.AddrInfo {
 			all = append(all, t.w.addrInfo(id))
 		}
 	}
-	for _, p := range t.w.peer.Peers() {
-		if p.Connected && len(all) < maxFetchFrom && !slices.Contains(first, p.DID) {
-			all = append(all, t.w.addrInfo(p.ID))
-		}
-	}
-	return all
+	return t.w.andConnected(all)
 }
-
-// maxFetchFrom bounds the peers that blocks are fetched from.
-const maxFetchFrom = 16
 
 // reach dials the one peer that may run the job, unless it is connected: the window for
 // bids is shorter than a dial may take. Whether it was of use shows when the peer is asked.

@@ -129,6 +129,7 @@ func (n *Node) Begin() *View { return &View{node: n, session: n.store.Begin()} }
 // Close gives up the repo. Runs should have ended: one that nothing can interrupt goes
 // on without a store until the process ends.
 func (n *Node) Close() error {
+	n.endVisits()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {

@@ -2,6 +2,7 @@ package node
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -15,7 +16,25 @@ import (
 // fetchTime bounds the search for one block.
 const fetchTime = 20 * time.Second
 
-// Fetch implements api.Data.
+// maxFetchFrom bounds the peers that blocks are fetched from.
+const maxFetchFrom = 16
+
+// andConnected returns the sources first, and after them all others that are connected.
+func (w *network) andConnected(first []peer.AddrInfo) []peer.AddrInfo {
+	all := slices.Clip(first)
+	for _, p := range w.peer.Peers() {
+		if !p.Connected || slices.ContainsFunc(first, func(i peer.AddrInfo) bool { return i.ID == p.ID }) {
+			continue
+		}
+		if len(all) >= maxFetchFrom {
+			break
+		}
+		all = append(all, w.addrInfo(p.ID))
+	}
+	return all
+}
+
+// Fetch implements api.Data. A process without a network visits its fence.
 func (v *View) Fetch(ctx context.Context, c cid.Cid) error {
 	has, err := v.session.Has(ctx, c)
 	if err != nil || has {
@@ -23,15 +42,21 @@ func (v *View) Fetch(ctx context.Context, c cid.Cid) error {
 	}
 	w := v.node.net.Load()
 	if w == nil {
-		return apiError(ctx, &dag.NotFoundError{CID: c})
-	}
-	var sources []peer.AddrInfo
-	for _, p := range w.peer.Peers() {
-		if p.Connected && len(sources) < maxFetchFrom {
-			sources = append(sources, w.addrInfo(p.ID))
+		f, err := v.node.fence()
+		if err != nil {
+			return apiError(ctx, err)
 		}
+		if f.ID() == "" {
+			return apiError(ctx, &dag.NotFoundError{CID: c})
+		}
+		var leave func()
+		if w, leave, err = v.node.enter(ctx); err != nil {
+			return apiError(ctx, err)
+		}
+		defer leave()
+		w.awaitPeers(ctx, visitTime)
 	}
-	s := w.exchange.Session(exchange.SessionConfig{Local: v.session, Sources: sources})
+	s := w.exchange.Session(exchange.SessionConfig{Local: v.session, Sources: w.andConnected(nil)})
 	defer s.Close()
 	within, cancel := context.WithTimeoutCause(ctx, fetchTime, &dag.NotFoundError{CID: c})
 	defer cancel()

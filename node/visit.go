@@ -18,39 +18,80 @@ import (
 // visitTime is how long a peer for the time of one job waits until it is connected.
 const visitTime = 5 * time.Second
 
-// visits is the peer that a node is while it has jobs that visit. They share one: a key is
-// one peer's, and so are the slots of a machine.
+// settleTime is how long a visit waits for more peers when it has one: who is greeted
+// first tells of others.
+const settleTime = 500 * time.Millisecond
+
+// lingerTime is how long a visit lasts when nobody needs it: the next one is often near.
+const lingerTime = 2 * time.Second
+
+// visits is the peer that a node is while something visits the fence. All that do share
+// it: a key is one peer's, and so are the slots of a machine.
 type visits struct {
-	mu   sync.Mutex // held while the peer is opened or closed
-	w    *network   // while there are jobs
-	jobs int        // that visit
+	mu    sync.Mutex // held while the peer is opened or closed
+	w     *network   // nil: there is none
+	users int
+	idle  *time.Timer // closes it; nil: it was never left
+	over  bool        // the node is about to close
 }
 
-// join returns the peer, which open makes for the first job. The caller leaves it.
-func (v *visits) join(open func() (*network, error)) (*network, error) {
+// enter makes the node a peer of its fence, or another user of the one that it is already:
+// it dials the members and lets nobody in. The caller calls leave.
+func (n *Node) enter(ctx context.Context) (w *network, leave func(), err error) {
+	v := &n.visits
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.jobs == 0 {
-		w, err := open()
-		if err != nil {
-			return nil, err
+	if v.w == nil {
+		if v.w, err = openNetwork(ctx, n, NetworkConfig{NoListen: true}); err != nil {
+			return nil, nil, err
 		}
-		v.w = w
 	}
-	v.jobs++
-	return v.w, nil
+	v.users++
+	return v.w, n.leaveVisit, nil
 }
 
-// leave closes the peer behind the last job.
-func (v *visits) leave() error {
+func (n *Node) leaveVisit() {
+	v := &n.visits
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.jobs--; v.jobs > 0 {
-		return nil
+	v.users--
+	switch {
+	case v.users > 0:
+	case v.over:
+		n.endVisit()
+	case v.idle == nil:
+		v.idle = time.AfterFunc(lingerTime, func() {
+			v.mu.Lock()
+			defer v.mu.Unlock()
+			n.endVisit()
+		})
+	default:
+		v.idle.Reset(lingerTime)
 	}
-	w := v.w
+}
+
+// endVisit closes the peer if nobody uses it. n.visits.mu is held.
+func (n *Node) endVisit() {
+	v := &n.visits
+	if v.w == nil || v.users > 0 {
+		return
+	}
+	if err := v.w.close(); err != nil {
+		n.log.Warn("the network was not left well", "error", err)
+	}
 	v.w = nil
-	return w.close()
+}
+
+// endVisits has nothing linger any more, before the node closes.
+func (n *Node) endVisits() {
+	v := &n.visits
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.over = true
+	if v.idle != nil {
+		v.idle.Stop()
+	}
+	n.endVisit()
 }
 
 // visit makes the node a peer for the time of one job, when it needs others for it and
@@ -77,14 +118,9 @@ func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) 
 		}
 		return nil, none, offline()
 	}
-	w, err := n.visits.join(func() (*network, error) { return openNetwork(ctx, n, NetworkConfig{NoListen: true}) })
+	w, leave, err := n.enter(ctx)
 	if err != nil {
 		return nil, none, apiError(ctx, err)
-	}
-	leave := func() {
-		if err := n.visits.leave(); err != nil {
-			n.log.Warn("the network was not left well", "error", err)
-		}
 	}
 	why := "not all of its inputs are here"
 	if !anywhere {
@@ -127,14 +163,25 @@ func (w *network) awaitMembers(ctx context.Context) {
 }
 
 // awaitPeers waits until a peer is connected, or for some time. Who is not dialed himself
-// can stop as soon as nobody is left to dial.
+// waits a little for those that the first one tells of, and can stop as soon as nobody is
+// left to dial.
 func (w *network) awaitPeers(ctx context.Context, most time.Duration) {
 	ctx, cancel := context.WithTimeoutCause(ctx, most, errors.New("nobody was reached"))
 	defer cancel()
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
-	for !w.anyPeer() && !(w.cfg.NoListen && w.triedAll()) {
+	var settled <-chan time.Time // nil: nobody is connected yet
+	for {
+		found := w.anyPeer()
+		switch {
+		case found && !w.cfg.NoListen, w.cfg.NoListen && w.triedAll():
+			return
+		case found && settled == nil:
+			settled = time.After(settleTime)
+		}
 		select {
+		case <-settled:
+			return
 		case <-ctx.Done():
 			return
 		case <-t.C:
@@ -142,9 +189,19 @@ func (w *network) awaitPeers(ctx context.Context, most time.Duration) {
 	}
 }
 
-// triedAll reports whether every member whose address is known was dialed in vain.
+// triedAll reports whether every member whose address is known was greeted, or dialed in
+// vain; or enough of them are.
 func (w *network) triedAll() bool {
-	return !slices.ContainsFunc(w.peer.Peers(), func(p host.PeerInfo) bool { return p.Connected || p.Unreached == nil && len(p.Addrs) > 0 })
+	greeted, pending := 0, 0
+	for _, p := range w.peer.Peers() {
+		switch {
+		case p.Greeted:
+			greeted++
+		case p.Connected, p.Unreached == nil && len(p.Addrs) > 0:
+			pending++
+		}
+	}
+	return pending == 0 || greeted >= maxFetchFrom
 }
 
 // Bounds of the list of peers that were not reached.
@@ -186,10 +243,5 @@ func (w *network) anyPeer() bool {
 	if len(w.peer.Libp2p().Network().Peers()) == 0 {
 		return false
 	}
-	for _, p := range w.peer.Peers() {
-		if p.Connected && !p.LastSeen.IsZero() { // it has greeted
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(w.peer.Peers(), func(p host.PeerInfo) bool { return p.Greeted })
 }
