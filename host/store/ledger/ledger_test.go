@@ -340,6 +340,47 @@ func TestManyAtOnce(t *testing.T) {
 	}
 }
 
+// TestCompactBesideWrites has so many wait to write that one of them begins a new log between
+// two steps of Compact: nothing is lost.
+func TestCompactBesideWrites(t *testing.T) {
+	dir := memoryDir(t)
+	defer os.RemoveAll(dir)
+	l := open(t, dir, 4000)
+	want := map[string]string{}
+	var writing, compacting sync.WaitGroup
+	done := make(chan struct{})
+	compacting.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if err := l.Compact(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+	for w := range 1000 {
+		for i := range 20 {
+			want[fmt.Sprintf("%d-%d", w, i)] = "v"
+		}
+		writing.Go(func() {
+			for i := range 20 {
+				if err := l.Write(set(fmt.Sprintf("%d-%d", w, i), "v")); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	writing.Wait()
+	close(done)
+	compacting.Wait()
+	wantAll(t, l, want)
+	must(t, l.Close())
+	wantAll(t, open(t, dir, 4000), want)
+}
+
 // TestRoom sees that what was deleted takes no room after Compact.
 func TestRoom(t *testing.T) {
 	dir := t.TempDir()

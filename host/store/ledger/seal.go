@@ -2,6 +2,7 @@ package ledger
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 )
@@ -184,24 +185,12 @@ func (l *Ledger) mergeTables(old []*table) error {
 
 // Compact gives back the room of what was deleted or written over.
 func (l *Ledger) Compact() error {
+	if l.cfg.ReadOnly {
+		return fmt.Errorf("compact ledger %s: %w", l.dir, os.ErrPermission)
+	}
 	l.merge.Lock()
 	defer l.merge.Unlock()
-	if err := l.seal(); err != nil {
-		return err
-	}
-	l.mu.Lock()
-	if l.closed {
-		l.mu.Unlock()
-		return errClosed
-	}
-	if len(l.mem.entries) > 0 {
-		if err := l.freeze(); err != nil {
-			l.mu.Unlock()
-			return err
-		}
-	}
-	l.mu.Unlock()
-	if err := l.seal(); err != nil {
+	if err := l.sealAll(); err != nil {
 		return err
 	}
 	l.mu.RLock()
@@ -211,4 +200,41 @@ func (l *Ledger) Compact() error {
 		return nil
 	}
 	return l.mergeTables(all)
+}
+
+// sealAll makes tables of all that was written before it was called. A Write may begin a new
+// log whenever l.mu is free: what is frozen then is sealed first. l.merge is held.
+func (l *Ledger) sealAll() error {
+	l.mu.RLock()
+	if l.log == nil { // closed
+		l.mu.RUnlock()
+		return errClosed
+	}
+	last := l.log.number
+	l.mu.RUnlock()
+	for {
+		frozen, err := l.freezeUpTo(last)
+		if err != nil || !frozen {
+			return err
+		}
+		if err := l.seal(); err != nil {
+			return err
+		}
+	}
+}
+
+// freezeUpTo begins a new log if the one that is written to is not above last and holds
+// anything, and reports whether something that is not above last is frozen then.
+func (l *Ledger) freezeUpTo(last uint32) (bool, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed:
+		return false, errClosed
+	case l.frozen != nil:
+		return l.frozen.log.number <= last, nil
+	case l.log.number > last || len(l.mem.entries) == 0:
+		return false, nil
+	}
+	return true, l.freeze()
 }
