@@ -18,6 +18,9 @@ func (l *Ledger) rotate() error {
 
 // freeze begins a new log. l.mu is held, l.frozen is nil.
 func (l *Ledger) freeze() error {
+	if l.frozen != nil {
+		panic("ledger: a log is frozen over another") // which would be lost
+	}
 	n := l.log.number + 1
 	log, err := newLog(l.logPath(n), n)
 	if err != nil {
