@@ -8,7 +8,7 @@ const (
 	FuelInstruction  = 1    // of a WebAssembly instruction; block, loop, else, end and nop are free
 	FuelCallDirect   = 5    // of call
 	FuelCallIndirect = 9    // of call_indirect
-	FuelLeave        = 100  // of ref.func, and of table.grow besides its entries: the engine leaves the guest's code for them
+	FuelLeave        = 100  // of table.grow besides its entries: the engine leaves the guest's code for it
 	FuelPage         = 1000 // of each page that memory.grow adds
 	FuelBulkBytes    = 8    // bytes that memory.fill, copy and init move for 1 fuel; of tables, 1 for each entry
 

@@ -42,7 +42,7 @@ func TestInstructionPrices(t *testing.T) {
 			{"if not taken", cat(zero, []byte{0x04, 0x40}, zero, []byte{0x1a, 0x0b}), 2 * abi.FuelInstruction},
 			{"call", []byte{0x10, 1}, abi.FuelCallDirect},
 			{"call_indirect", cat(zero, []byte{0x11, 1, 0}), 1 + abi.FuelCallIndirect},
-			{"ref.func", []byte{0xd2, 1, 0x1a}, abi.FuelLeave + 1},
+			{"ref.func", []byte{0xd2, 1, 0x1a}, 2 * abi.FuelInstruction},
 			{"table.grow", cat([]byte{0xd0, 0x70}, i32c(7), []byte{0xfc, 15, 0, 0x1a}), 3 + abi.FuelLeave + 7},
 			{"memory.grow", cat(i32c(3), []byte{0x40, 0, 0x1a}), 3 + 3*abi.FuelPage},
 			{"memory.grow past its maximum", cat(i32c(70000), []byte{0x40, 0, 0x1a}), 3},

@@ -24,9 +24,6 @@ func (b *body) control(code byte, at int) {
 		b.cost += priceCall
 	case opCallIndirect:
 		b.cost += priceCallIndirect
-	case opRefFunc:
-		b.cost += priceLeave
-		b.countCall(at)
 	default:
 		b.cost += priceInstruction
 	}
@@ -187,7 +184,7 @@ func (b *body) plain(code byte, at int) {
 		b.pushValue(typeI32, noNode)
 	case opRefFunc:
 		i := b.w.funcIndex(&b.reader, b.u32())
-		b.event(evRefFunc, at, i, 0)
+		b.event(evRefFunc, at, b.w.ref(i), 0)
 		b.pushValue(typeFunc, noNode)
 	case opTableGet:
 		t := b.tableIndex()

@@ -83,7 +83,8 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 	case evReload:
 		e.reload()
 	case evRefFunc:
-		e.arg(opRefFunc, ev.arg)
+		e.i32(int32(ev.arg))
+		e.arg(opTableGet, e.w.refTable())
 	case evCanon:
 		if e.canon(ev) {
 			e.canonical(ev.aux)

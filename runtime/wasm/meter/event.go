@@ -27,7 +27,7 @@ const (
 	evIndirect                  // call_indirect, copied; aux likewise
 	evReload                    // fuel is taken back from the global
 	evLower                     // the frame is taken from the stack, if arg is 1
-	evRefFunc                   // arg: function
+	evRefFunc                   // arg: where it is in rewriter.refs
 	evCanon                     // canonical form of the value on top; arg: node, aux: canonForm
 	evSafe                      // aux: safeForm
 	evEnd                       // the function's own end; aux: 1 if fuel is in the global

@@ -96,8 +96,12 @@ func (w *rewriter) rewriteExports() []byte {
 		if kind == externGlobal && int64(i) >= int64(w.m.globals) {
 			r.fail("global %d of %d", i, w.m.globals)
 		}
+		if kind == externTable && int64(i) >= int64(len(w.m.tables)) {
+			r.fail("table %d of %d", i, len(w.m.tables))
+		}
 		if kind == externFunc {
 			i = w.funcIndex(r, i)
+			w.declare(i)
 		}
 		if r.err != nil {
 			break

@@ -87,18 +87,33 @@ func TestRefused(t *testing.T) {
 // TestOutOfReach: a guest cannot name the counters, the host's functions or the
 // helpers, whose indexes follow its own, in live code, in dead code or in constants.
 func TestOutOfReach(t *testing.T) {
+	// refers is a module without tables that refers to its function, which it declares.
+	refers := func(code, exports, segments string) []byte {
+		return wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(7, exports), part(9, segments),
+			part(10, "\x01"+body("\xd2\x00\x1a"+code)))
+	}
+	const declares = "\x03\x00\x01\x00"
+	if _, _, err := meter.Rewrite(refers("", "\x00", "\x01"+declares), meter.Options{}); err != nil {
+		t.Fatal(err)
+	}
 	for name, module := range map[string][]byte{
-		"read fuel":             function("\x23\x01\x1a"),
-		"write fuel":            function("\x42\x00\x24\x01"),
-		"write stack":           function("\x42\x00\x24\x02"),
-		"call refill":           function("\x42\x00\x42\x00\x10\x01\x1a"),
-		"call slow":             function("\x10\x02"),
-		"reference to slow":     function("\xd2\x02\x1a"),
-		"export of fuel":        wasm(part(6, "\x01\x7e\x01\x42\x00\x0b"), part(7, "\x01\x01x\x03\x01")),
-		"export of refill":      wasm(part(7, "\x01\x01x\x00\x00")),
-		"fuel in a constant":    wasm(part(6, "\x01\x7e\x00\x23\x01\x0b")),
-		"element names refill":  wasm(part(1, "\x01\x60\x00\x00"), part(9, "\x01\x01\x00\x01\x01")),
-		"expression names slow": wasm(part(1, "\x01\x60\x00\x00"), part(9, "\x01\x05\x70\x01\xd2\x02\x0b")),
+		"call of references":       refers("\x41\x00\x11\x00\x00", "\x00", "\x01"+declares),
+		"read of references":       refers("\x41\x00\x25\x00\x1a", "\x00", "\x01"+declares),
+		"export of references":     refers("", "\x01\x01t\x01\x00", "\x01"+declares),
+		"elements into references": refers("", "\x00", "\x02"+declares+"\x00\x41\x00\x0b\x01\x00"),
+		"elements of references":   refers("", "\x00", "\x02"+declares+"\x02\x00\x41\x00\x0b\x00\x01\x00"),
+		"undeclared reference":     refers("", "\x00", "\x00"),
+		"read fuel":                function("\x23\x01\x1a"),
+		"write fuel":               function("\x42\x00\x24\x01"),
+		"write stack":              function("\x42\x00\x24\x02"),
+		"call refill":              function("\x42\x00\x42\x00\x10\x01\x1a"),
+		"call slow":                function("\x10\x02"),
+		"reference to slow":        function("\xd2\x02\x1a"),
+		"export of fuel":           wasm(part(6, "\x01\x7e\x01\x42\x00\x0b"), part(7, "\x01\x01x\x03\x01")),
+		"export of refill":         wasm(part(7, "\x01\x01x\x00\x00")),
+		"fuel in a constant":       wasm(part(6, "\x01\x7e\x00\x23\x01\x0b")),
+		"element names refill":     wasm(part(1, "\x01\x60\x00\x00"), part(9, "\x01\x01\x00\x01\x01")),
+		"expression names slow":    wasm(part(1, "\x01\x60\x00\x00"), part(9, "\x01\x05\x70\x01\xd2\x02\x0b")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			_, _, err := meter.Rewrite(module, meter.Options{})

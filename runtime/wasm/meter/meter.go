@@ -4,7 +4,7 @@ import "fmt"
 
 // Version names the output: it changes whenever the same module would be rewritten to
 // other bytes, and belongs into the key of every cache of them.
-const Version = 7
+const Version = 8
 
 // What the host provides and finds. See the package comment.
 const (

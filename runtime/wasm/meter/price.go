@@ -7,7 +7,7 @@ const (
 	priceInstruction  = 1
 	priceCall         = 5
 	priceCallIndirect = 9
-	priceLeave        = 100  // ref.func, and table.grow besides its entries: the engine leaves the guest's code for them
+	priceLeave        = 100  // table.grow besides its entries: the engine leaves the guest's code for it
 	pricePage         = 1000 // of memory.grow, if it is valid
 	priceBytesShift   = 3    // bulk memory: 1 per 8 bytes. Tables: 1 per entry
 	freeMoves         = 32   // slots that may move for nothing where ways meet. See meet.go
@@ -28,6 +28,6 @@ const (
 	leafCost  = 256
 	// callsPerCheck is the number of calls on any way through a function, from one check
 	// on, after which there is one more, so that a long row of calls of leaves is no way
-	// around the others. A ref.func counts as one.
+	// around the others.
 	callsPerCheck = 256
 )

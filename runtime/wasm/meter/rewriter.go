@@ -11,7 +11,7 @@ var (
 )
 
 // rewriter turns one module into its metered form. Nothing of the guest's is
-// renumbered but its functions: types, globals and helper functions are appended
+// renumbered but its functions: types, globals, a table and helper functions are appended
 // behind its own, and the two imports push the functions it defines up by two.
 type rewriter struct {
 	m    *module
@@ -26,6 +26,10 @@ type rewriter struct {
 	helpers   []helper
 	helperOf  map[helperKey]uint32
 
+	refs     []uint32          // functions that bodies refer to, by their new indexes
+	refOf    map[uint32]uint32 // where each is in refs
+	declared map[uint32]bool   // those that are mentioned outside bodies
+
 	// work is what is left of the steps that do not come with a byte of their own: a
 	// branch of two bytes can carry a thousand values, and two bytes can declare
 	// thousands of locals.
@@ -35,7 +39,7 @@ type rewriter struct {
 }
 
 func newRewriter(m *module, opts Options) *rewriter {
-	w := &rewriter{m: m, opts: opts, typeCache: map[string]uint32{}, helperOf: map[helperKey]uint32{}}
+	w := &rewriter{m: m, opts: opts, typeCache: map[string]uint32{}, helperOf: map[helperKey]uint32{}, refOf: map[uint32]uint32{}, declared: map[uint32]bool{}}
 	w.fuel, w.stack = uint32(m.globals), uint32(m.globals)+1
 	w.refill, w.grow = uint32(m.importedFuncs), uint32(m.importedFuncs)+1
 	w.slow = uint32(len(m.funcs)) + hostFuncs
@@ -90,7 +94,7 @@ func (w *rewriter) rewrite(size int) ([]byte, error) {
 	content := map[byte][]byte{
 		secImport:    w.rewriteImports(),
 		secFunction:  w.rewriteFunctions(),
-		secTable:     w.m.sections[secTable].content,
+		secTable:     w.rewriteTables(),
 		secMemory:    w.m.sections[secMemory].content,
 		secGlobal:    globals,
 		secExport:    w.rewriteExports(),
@@ -100,6 +104,7 @@ func (w *rewriter) rewrite(size int) ([]byte, error) {
 		secData:      w.checkData(),
 	}
 	content[secType] = w.rewriteTypes() // after all that may need one
+	w.checkRefs()
 	if w.err != nil {
 		return nil, w.err
 	}

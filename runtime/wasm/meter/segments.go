@@ -40,6 +40,7 @@ func (w *rewriter) constExpr(r *reader) []byte {
 			if r.err != nil {
 				return nil
 			}
+			w.declare(i)
 			out = append(out, r.b[start:at]...)
 			out = appendU(append(out, opRefFunc), uint64(i))
 			start = r.p
@@ -55,21 +56,31 @@ func (w *rewriter) constExpr(r *reader) []byte {
 // place of function indexes.
 func (w *rewriter) rewriteElements() []byte {
 	s := w.m.sections[secElement]
-	if s.content == nil {
+	if s.content == nil && len(w.refs) == 0 {
 		return nil
 	}
-	r := s.reader()
-	n := r.count("element segments")
+	r, n, added := s.reader(), 0, 0
+	if s.content != nil {
+		n = r.count("element segments")
+	}
+	if len(w.refs) > 0 {
+		added = 1
+	}
 	out := make([]byte, 0, len(s.content)+len(s.content)/4)
-	out = appendU(out, uint64(n))
+	out = appendU(out, uint64(n+added))
 	for range n {
 		flags := r.u32()
 		if flags > 7 {
 			r.fail("unknown element segment 0x%02x", flags)
 		}
 		out = appendU(out, uint64(flags))
-		if flags&3 == 2 {
-			out = appendU(out, uint64(r.u32())) // table
+		switch flags & 3 {
+		case 0:
+			if len(w.m.tables) == 0 {
+				r.fail("an element segment for table 0 of 0")
+			}
+		case 2:
+			out = appendU(out, uint64(w.tableIndex(r)))
 		}
 		if flags&1 == 0 {
 			out = append(out, w.constExpr(r)...)
@@ -83,7 +94,9 @@ func (w *rewriter) rewriteElements() []byte {
 			if flags&4 != 0 {
 				out = append(out, w.constExpr(r)...)
 			} else {
-				out = appendU(out, uint64(w.funcIndex(r, r.u32())))
+				f := w.funcIndex(r, r.u32())
+				w.declare(f)
+				out = appendU(out, uint64(f))
 			}
 		}
 		if r.err != nil {
@@ -94,7 +107,19 @@ func (w *rewriter) rewriteElements() []byte {
 		r.fail("element section is longer than what it holds")
 	}
 	w.fail(r.err)
+	if added > 0 {
+		out = w.refSegment(out)
+	}
 	return out
+}
+
+// tableIndex reads the index of one of the guest's tables.
+func (w *rewriter) tableIndex(r *reader) uint32 {
+	i := r.u32()
+	if r.err == nil && int64(i) >= int64(len(w.m.tables)) {
+		r.fail("table %d of %d", i, len(w.m.tables))
+	}
+	return i
 }
 
 // checkData reads the data section, which stays as it is.

@@ -33,7 +33,7 @@
   (func (export "fill 36") (memory.fill (i32.const 0) (i32.const 1) (i32.const 263)))
   (func (export "grow 1003") (drop (memory.grow (i32.const 1))))
   (func (export "select 8") (drop (select (f64.const 1) (f64.const 2) (i32.const 1))) (drop (f64.sqrt (f64.const -1))))
-  (func (export "ref.func 101") (drop (ref.func $leaf)))
+  (func (export "ref.func 2") (drop (ref.func $leaf)))
   (func (export "table.grow 105") (drop (table.grow 0 (ref.null func) (i32.const 2))))
   (func $wide (result i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32 i32)
     (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1) (i32.const 1))
