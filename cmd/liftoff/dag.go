@@ -3,6 +3,7 @@
 package main
 
 import (
+	"github.com/ipfs/go-cid"
 	"github.com/ipld/go-ipld-prime/datamodel"
 	"github.com/urfave/cli/v2"
 
@@ -52,8 +53,11 @@ $ liftoff dag get bafyrei…/task/args  # of its task
 // value returns what a reference names: a block's value, or one inside it.
 func (p *process) value(c *cli.Context, s *node.Session, ref string) (datamodel.Node, error) {
 	at, err := p.resolve(c.Context, s, ref)
-	if err != nil || at.Node != nil {
-		return at.Node, err
+	if err != nil {
+		return nil, err
+	}
+	if at.Value != nil {
+		return dag.Decode(dag.NewBlock(cid.DagCBOR, at.Value))
 	}
 	root, err := p.root(c.Context, s, at.CID.String())
 	if err != nil {

@@ -70,7 +70,7 @@ func (p *process) root(ctx context.Context, s *node.Session, ref string) (cid.Ci
 }
 
 func isBlock(at dag.Resolved, ref string) error {
-	if at.Node != nil {
+	if at.Value != nil {
 		return hinted(usagef("%s is a value inside a block, not a block", quote(ref)), "liftoff dag get %s", quote(ref))
 	}
 	return nil

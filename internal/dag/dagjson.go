@@ -11,6 +11,8 @@ import (
 	"github.com/ipld/go-ipld-prime/codec/dagjson"
 	"github.com/ipld/go-ipld-prime/datamodel"
 	"github.com/ipld/go-ipld-prime/node/basicnode"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
 // Decode returns the value of a block in IPLD's data model: bytes for raw, a map of
@@ -34,13 +36,18 @@ func Decode(b Block) (datamodel.Node, error) {
 			return nil, formatErrorf(b.cid, "dag-cbor: %v", err)
 		}
 		nb := basicnode.Prototype.Any.NewBuilder()
-		if err := (dagcbor.DecodeOptions{AllowLinks: true}).Decode(nb, bytes.NewReader(b.data)); err != nil {
+		if err := decodeCBOR.Decode(nb, bytes.NewReader(b.data)); err != nil {
 			return nil, formatErrorf(b.cid, "dag-cbor: %v", err)
 		}
 		return nb.Build(), nil
 	}
 	return nil, &UnsupportedError{b.cid, "codec " + codecName(b.cid.Type())}
 }
+
+// decodeCBOR builds any value that fits in a block: the limits are those of cborLinks and
+// of a block's size, and the library's own are set out of the way. An item takes at least
+// a byte of the block and at most 16 of the budget.
+var decodeCBOR = dagcbor.DecodeOptions{AllowLinks: true, AllocationBudget: 16 * MaxBlock, MaxDepth: abi.MaxDepth + 1}
 
 // WriteJSON writes a value as DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/)
 // without a newline at its end.

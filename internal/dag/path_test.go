@@ -1,7 +1,6 @@
 package dag
 
 import (
-	"bytes"
 	"errors"
 	"slices"
 	"strings"
@@ -96,20 +95,19 @@ func TestResolve(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if r, err := Resolve(ctx, bs, p); err != nil || r.CID != want || r.Node != nil {
+		if r, err := Resolve(ctx, bs, p); err != nil || r.CID != want || r.Value != nil {
 			t.Errorf("%q = %v, %v; want %s", path, r, err, want)
 		}
 	}
 	for path, want := range map[string]string{"/list/0": "1", "/text": `"x"`, "/list/1": `{"deep":{"/":"` + dir.CID.String() + `"}}`, "/null": "null"} {
 		p, _ := ParsePath(outcome.String() + path)
 		r, err := Resolve(ctx, bs, p)
-		if err != nil || r.CID != outcome || r.Node == nil {
+		if err != nil || r.CID != outcome || r.Value == nil {
 			t.Errorf("%q = %v, %v", path, r, err)
 			continue
 		}
-		var buf bytes.Buffer
-		if err := WriteJSON(&buf, r.Node); err != nil || buf.String() != want {
-			t.Errorf("%q is %s, %v; want %s", path, buf.String(), err, want)
+		if text, err := BlockJSON(NewBlock(cid.DagCBOR, r.Value)); err != nil || string(text) != want {
+			t.Errorf("%q is %s, %v; want %s", path, text, err, want)
 		}
 	}
 

@@ -4,21 +4,20 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 
 	"github.com/ipfs/go-cid"
-	"github.com/ipld/go-ipld-prime/datamodel"
-	cidlink "github.com/ipld/go-ipld-prime/linking/cid"
 )
 
-// Resolved is where a Path leads: to a block or, with Node, to a value inside one.
+// Resolved is where a Path leads: to a block or, with Value, to a value inside one.
 type Resolved struct {
-	CID  cid.Cid
-	Node datamodel.Node // nil unless the path ends inside a dag-cbor block, at no link
+	CID cid.Cid
+	// Value is the DAG-CBOR of the value, a part of the block's bytes: nil unless the
+	// path ends inside a dag-cbor block, at no link.
+	Value []byte
 }
 
 // Resolve walks p through directories, plain and sharded, and through the keys and
-// indexes of dag-cbor blocks; a link in one is followed at once. Symlinks are not
+// indexes of dag-cbor blocks, of a key that comes twice the first; a link in one is followed at once. Symlinks are not
 // followed. It reads the blocks on the way and not the one that it ends at, unless it
 // ends inside it. The error is a *NoEntryError, a *NotDirError, a *NotFoundError, a
 // *FormatError or that of bs, wrapped with the path.
@@ -52,48 +51,32 @@ func step(ctx context.Context, bs Blocks, c cid.Cid, segments []string) (Resolve
 		if err != nil {
 			return Resolved{}, 0, err
 		}
-		n, err := Decode(b)
-		if err != nil {
-			return Resolved{}, 0, err
+		if _, err := cborLinks(b.data); err != nil {
+			return Resolved{}, 0, formatErrorf(c, "dag-cbor: %v", err)
 		}
-		return stepInside(c, n, segments)
+		return stepInside(b, segments)
 	}
 	return Resolved{}, 0, &NotDirError{c, "a " + codecName(c.Type()) + " block"}
 }
 
-// stepInside walks segments through the value of block c until a link or their end.
-func stepInside(c cid.Cid, n datamodel.Node, segments []string) (Resolved, int, error) {
+// stepInside walks segments through the value of block b, which is valid dag-cbor, until
+// a link or their end.
+func stepInside(b Block, segments []string) (Resolved, int, error) {
+	item := b.data
 	for i, seg := range segments {
-		var err error
-		if n, err = lookupNode(c, n, seg); err != nil {
-			return Resolved{}, i, err
-		}
-		if n.Kind() == datamodel.Kind_Link {
-			l, err := n.AsLink()
-			if err != nil {
-				return Resolved{}, i, err
+		child, ok := cborChild(item, seg)
+		if !ok {
+			if major := item[0] >> 5; major != cborMap && major != cborArray {
+				return Resolved{}, i, &NotDirError{b.cid, "a " + cborKind(item) + " there"}
 			}
-			return Resolved{CID: l.(cidlink.Link).Cid}, i + 1, nil
+			return Resolved{}, i, &NoEntryError{b.cid.String(), seg}
 		}
+		if c, ok := cborLink(child); ok {
+			return Resolved{CID: c}, i + 1, nil
+		}
+		item = child
 	}
-	return Resolved{c, n}, len(segments), nil
-}
-
-func lookupNode(c cid.Cid, n datamodel.Node, seg string) (datamodel.Node, error) {
-	switch n.Kind() {
-	case datamodel.Kind_Map:
-		if v, err := n.LookupByString(seg); err == nil {
-			return v, nil
-		}
-		return nil, &NoEntryError{c.String(), seg}
-	case datamodel.Kind_List:
-		i, err := strconv.ParseInt(seg, 10, 64)
-		if err != nil || i < 0 || i >= n.Length() || strconv.FormatInt(i, 10) != seg {
-			return nil, &NoEntryError{c.String(), seg}
-		}
-		return n.LookupByIndex(i)
-	}
-	return nil, &NotDirError{c, "a " + n.Kind().String() + " there"}
+	return Resolved{b.cid, item}, len(segments), nil
 }
 
 // resolveError says where on p it went wrong; at is the number of segments walked.

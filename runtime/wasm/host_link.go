@@ -131,7 +131,7 @@ func resolve(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	switch {
 	case err != nil:
 		return 0, errnoOf(err)
-	case to.Node != nil: // a value inside a block has no handle
+	case to.Value != nil: // a value inside a block has no handle
 		return 0, abi.NOENT
 	case !served(to.CID):
 		return 0, abi.FORMAT
