@@ -22,17 +22,17 @@ type DirWriter struct {
 	entries []dirLink
 	size    int // as the profile estimates it
 	content uint64
-	names   map[string]bool
+	keys    map[uint64]int // the entry of each NameKey
 }
 
 type dirLink struct {
 	pbLink
-	hash uint64 // of the name; set when the directory is sharded
+	hash uint64 // of the name
 }
 
 // NewDirWriter starts a directory in bs.
 func NewDirWriter(bs Blocks, p Profile) *DirWriter {
-	d := &DirWriter{bs: bs, p: p, names: make(map[string]bool)}
+	d := &DirWriter{bs: bs, p: p, keys: make(map[uint64]int)}
 	if p.ShardByBlock {
 		d.size = len(pbNode{data: plainDirData}.encode())
 	}
@@ -42,17 +42,19 @@ func NewDirWriter(bs Blocks, p Profile) *DirWriter {
 var plainDirData = fsNode{typ: fsDirectory}.encode()
 
 // Add adds an entry. A name is 1 to 1,024 bytes without '/' and NUL, not "." or "..",
-// and each comes once.
+// and each comes once. Two names with one [Profile.NameKey] cannot be in one directory.
 func (d *DirWriter) Add(name string, e Entry) error {
 	if err := checkName(name); err != nil {
 		return err
 	}
-	if d.names[name] {
-		return fmt.Errorf("the name %q comes twice in a directory", name)
+	hash := nameHash(name)
+	key := hash >> (64 - d.p.hashBits())
+	if i, ok := d.keys[key]; ok {
+		return clash(d.entries[i].name, name)
 	}
-	d.names[name] = true
+	d.keys[key] = len(d.entries)
 	l := pbLink{cid: e.CID, name: name, tsize: e.TSize}
-	d.entries = append(d.entries, dirLink{pbLink: l})
+	d.entries = append(d.entries, dirLink{pbLink: l, hash: hash})
 	d.content += e.Size
 	if d.p.ShardByBlock {
 		d.size += linkSize(l)
@@ -60,6 +62,14 @@ func (d *DirWriter) Add(name string, e Entry) error {
 		d.size += len(name) + e.CID.ByteLen()
 	}
 	return nil
+}
+
+// clash says why two names with one key cannot be in one directory.
+func clash(a, b string) error {
+	if a == b {
+		return fmt.Errorf("the name %q comes twice in a directory", a)
+	}
+	return fmt.Errorf("the names %q and %q have the same hash: one directory cannot hold both", a, b)
 }
 
 func checkName(name string) error {
@@ -106,7 +116,7 @@ func putNode(ctx context.Context, bs Blocks, p Profile, n pbNode) (pbLink, error
 	}
 	l := pbLink{cid: b.cid, tsize: uint64(len(b.data))}
 	for _, below := range n.links {
-		l.tsize += below.tsize
+		l.tsize = addSat(l.tsize, below.tsize)
 	}
 	return l, nil
 }

@@ -20,6 +20,18 @@ const maxHashBits = 62
 
 func nameHash(name string) uint64 { return murmur3.Sum64([]byte(name)) }
 
+// NameKey returns the bits of a name's hash that its place in a sharded directory of the
+// profile depends on. Two names with one key cannot be in one directory: the trie would
+// never part them. So that no directory fails when it becomes large, a [DirWriter]
+// refuses them in a small one too.
+func (p Profile) NameKey(name string) uint64 { return nameHash(name) >> (64 - p.hashBits()) }
+
+// hashBits is how many bits of a hash the levels of a trie use.
+func (p Profile) hashBits() int { return maxHashBits / p.width() * p.width() }
+
+// width is how many bits of a hash one level uses.
+func (p Profile) width() int { return bits.Len(uint(p.Fanout)) - 1 }
+
 // slotOf returns the slot of hash in a node that stands used bits down the trie.
 func slotOf(hash uint64, used, width int) int { return int(hash << used >> (64 - width)) }
 
@@ -44,20 +56,14 @@ func hasSlotPrefix(name string, slot, n int) bool {
 }
 
 func (d *DirWriter) sharded(ctx context.Context) (pbLink, error) {
-	for i := range d.entries {
-		d.entries[i].hash = nameHash(d.entries[i].name)
-	}
 	slices.SortFunc(d.entries, func(a, b dirLink) int { return cmp.Compare(a.hash, b.hash) })
 	return d.shard(ctx, d.entries, 0)
 }
 
 // shard makes the node of entries, which share the first used bits of their hashes
-// and are sorted by them.
+// and are sorted by them. It ends: Add has seen to it that their keys differ.
 func (d *DirWriter) shard(ctx context.Context, entries []dirLink, used int) (pbLink, error) {
-	width := bits.Len(uint(d.p.Fanout)) - 1
-	if used+width > maxHashBits {
-		return pbLink{}, fmt.Errorf("the names %q and %q have nearly the same hash: no directory can hold both", entries[0].name, entries[1].name)
-	}
+	width := d.p.width()
 	field := make([]byte, d.p.Fanout/8)
 	var n pbNode
 	for len(entries) > 0 {

@@ -166,11 +166,17 @@ func (a *treeAdder) dir(ctx context.Context, parent *treeDir, slot int, name str
 	}
 	d := &treeDir{parent: parent, slot: slot, path: name}
 	types := make([]fs.FileMode, 0, len(list))
+	keys := make(map[uint64]string, len(list)) // before a file is read: DirWriter would say it when all are
 	for _, e := range list {
 		if !utf8.ValidString(e.Name()) { // a path in an fs.FS cannot hold it
 			return fmt.Errorf("add %s: the name %q in it is not UTF-8", name, e.Name())
 		}
 		if a.o.Hidden || !strings.HasPrefix(e.Name(), ".") {
+			key := a.o.Profile.NameKey(e.Name())
+			if other, ok := keys[key]; ok {
+				return fmt.Errorf("add %s: %w", name, clash(other, e.Name()))
+			}
+			keys[key] = e.Name()
 			d.names = append(d.names, e.Name())
 			types = append(types, e.Type())
 		}

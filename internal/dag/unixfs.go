@@ -58,7 +58,8 @@ const (
 )
 
 // parseFS reads a UnixFS message. Like every protobuf reader it skips fields that
-// it does not know and takes the last of a field that comes twice.
+// it does not know and takes the last of a field that comes twice. Groups, which
+// are deprecated, are malformed: how deep they nest is a limit of the library.
 func parseFS(b []byte) (fsNode, error) {
 	var n fsNode
 	haveType := false
@@ -86,6 +87,8 @@ func parseFS(b []byte) (fsNode, error) {
 			}
 		case num >= fsFieldType && num <= fsFieldFanout:
 			return fsNode{}, fmt.Errorf("UnixFS field %d has wire type %d", num, typ)
+		case typ == protowire.StartGroupType:
+			return fsNode{}, fmt.Errorf("UnixFS field %d is a group", num)
 		default:
 			k = protowire.ConsumeFieldValue(num, typ, b)
 		}

@@ -119,6 +119,9 @@ func (s *System) create(p place) (node, errno) {
 	if e != eOK {
 		return nil, e
 	}
+	if d.bars(p.name) != nil {
+		return nil, eINVAL
+	}
 	f := newMemFile(d.q, s.newInode(), &s.scratch)
 	d.add(p.name, f)
 	return f, eOK

@@ -27,6 +27,9 @@ func (s *System) vacant(ctx context.Context, from directory, path string) (*memD
 		return nil, p, e
 	}
 	d, e := memDirOf(p)
+	if e == eOK && d.bars(p.name) != nil {
+		e = eINVAL
+	}
 	return d, p, e
 }
 
@@ -39,7 +42,7 @@ func (s *System) mkdir(ctx context.Context, from directory, path string) errno {
 		return eNAMETOOLONG
 	}
 	d.q.addInode(0)
-	d.add(p.name, newMemDir(d.q, s.newInode(), d))
+	d.add(p.name, newMemDir(d.q, d.profile, s.newInode(), d))
 	return eOK
 }
 
@@ -123,6 +126,9 @@ func (s *System) rename(ctx context.Context, from directory, path string, toFrom
 		return eOK
 	}
 	moved := old.node.(memNode)
+	if c := newDir.bars(to.name); c != nil && c.node != old.node {
+		return eINVAL
+	}
 	if e := mayReplace(moved, newDir, to); e != eOK {
 		return e
 	}

@@ -3,7 +3,9 @@ package wasi
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
@@ -28,19 +30,15 @@ func (s *System) FinishOut(ctx context.Context, blocks dag.Blocks) (e dag.Entry,
 
 // addDir adds d and what is below it, files first in the order of their names.
 func addDir(ctx context.Context, bs dag.Blocks, p dag.Profile, d *memDir) (dag.Entry, error) {
-	names := make([]string, 0, len(d.names))
-	for name := range d.names {
-		names = append(names, name)
-	}
-	slices.Sort(names)
+	children := slices.SortedFunc(maps.Values(d.names), func(a, b *child) int { return strings.Compare(a.name, b.name) })
 	w := dag.NewDirWriter(bs, p)
-	for _, name := range names {
-		e, err := addNode(ctx, bs, p, d.names[name].node)
+	for _, c := range children {
+		e, err := addNode(ctx, bs, p, c.node)
 		if err == nil {
-			err = w.Add(name, e)
+			err = w.Add(c.name, e)
 		}
 		if err != nil {
-			return dag.Entry{}, fmt.Errorf("add %s: %w", name, err)
+			return dag.Entry{}, fmt.Errorf("add %s: %w", c.name, err)
 		}
 	}
 	return w.Finish(ctx)

@@ -5,6 +5,7 @@ import (
 	"sort"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
@@ -22,7 +23,8 @@ type memDir struct {
 	// when the directory becomes empty. It bounds depth without walking subtrees.
 	height  int
 	removed bool
-	names   map[string]*child
+	profile *dag.Profile      // of /out
+	names   map[uint64]*child // by key: two names with one key cannot be in one directory
 	order   []*child // by cookie; those with no node are gone
 	cookies uint64   // the last one given
 }
@@ -42,8 +44,8 @@ type memNode interface {
 	unlinked()
 }
 
-func newMemDir(q *quota, ino uint64, parent directory) *memDir {
-	return &memDir{q: q, ino: ino, parent: parent, names: map[string]*child{}, cookies: cookieDotDot}
+func newMemDir(q *quota, p *dag.Profile, ino uint64, parent directory) *memDir {
+	return &memDir{q: q, profile: p, ino: ino, parent: parent, names: map[uint64]*child{}, cookies: cookieDotDot}
 }
 
 func (d *memDir) inode() uint64 { return d.ino }
@@ -62,10 +64,18 @@ func (d *memDir) unlinked() {
 }
 
 func (d *memDir) lookup(_ context.Context, name string) (node, errno) {
-	if c := d.names[name]; c != nil {
+	if c := d.names[d.profile.NameKey(name)]; c != nil && c.name == name {
 		return c.node, eOK
 	}
 	return nil, eNOENT
+}
+
+// bars returns another name in d that name cannot stand beside, or nil.
+func (d *memDir) bars(name string) *child {
+	if c := d.names[d.profile.NameKey(name)]; c != nil && c.name != name {
+		return c
+	}
+	return nil
 }
 
 func (d *memDir) next(_ context.Context, after uint64) (entry, bool, errno) {
@@ -78,12 +88,13 @@ func (d *memDir) next(_ context.Context, after uint64) (entry, bool, errno) {
 	return entry{}, false, eOK
 }
 
-// add gives n a name that is free. For a directory there must be room: see fits.
+// add gives n a name that is free and that nothing bars. For a directory there must be
+// room: see fits.
 func (d *memDir) add(name string, n memNode) {
 	d.q.remember(len(name))
 	d.cookies++
 	c := &child{name, n, d.cookies}
-	d.names[name] = c
+	d.names[d.profile.NameKey(name)] = c
 	d.order = append(d.order, c)
 	if sub, ok := n.(*memDir); ok {
 		sub.parent = d
@@ -96,9 +107,10 @@ func (d *memDir) add(name string, n memNode) {
 
 // take removes a name that is there.
 func (d *memDir) take(name string) memNode {
-	c := d.names[name]
+	k := d.profile.NameKey(name)
+	c := d.names[k]
 	n := c.node
-	delete(d.names, name)
+	delete(d.names, k)
 	c.node = nil
 	d.q.forget(len(name))
 	switch {

@@ -104,11 +104,11 @@ func New(ctx context.Context, cfg Config) (*System, error) {
 	}
 	s.mount("in", s.inputs)
 	if !cfg.NoOut {
-		s.out = newMemDir(&quota{limit: cfg.OutLimit, code: job.QuotaOut, dev: devOut, tree: &s.tree}, s.newInode(), s.root)
+		s.out = newMemDir(&quota{limit: cfg.OutLimit, code: job.QuotaOut, dev: devOut, tree: &s.tree}, &s.cfg.Profile, s.newInode(), s.root)
 		s.mount("out", s.out)
 	}
 	s.tmpUse = &quota{limit: cfg.TmpLimit, code: job.QuotaTmp, dev: devTmp, tree: &s.tree}
-	s.tmp = newMemDir(s.tmpUse, s.newInode(), s.root)
+	s.tmp = newMemDir(s.tmpUse, &s.cfg.Profile, s.newInode(), s.root)
 	s.mount("tmp", s.tmp)
 	for _, d := range []*descriptor{
 		{node: stdin, read: true},
