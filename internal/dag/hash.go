@@ -93,10 +93,14 @@ func CheckBlock(c cid.Cid, data []byte) (Block, error) {
 
 // Load gets the block named c: one inside the CID itself (identity, at most
 // abi.MaxIdentity bytes) from there, any other from bs. Every reader of this
-// package goes through it, so none reads a block beyond [MaxBlock].
+// package goes through it, so none reads a block beyond [MaxBlock]. A CID that no block can
+// be checked against is an *UnsupportedError, whatever bs says: see [Served].
 func Load(ctx context.Context, bs Blocks, c cid.Cid) (Block, error) {
 	if IsIdentity(c) {
 		return identityBlock(c)
+	}
+	if !Served(c) {
+		return Block{}, &UnsupportedError{c, "its hash function, or a digest that is not whole,"}
 	}
 	if err := ctx.Err(); err != nil {
 		return Block{}, context.Cause(ctx)
@@ -109,6 +113,23 @@ func Load(ctx context.Context, bs Blocks, c cid.Cid) (Block, error) {
 		return Block{}, &TooBigError{c, len(b.data), MaxBlock}
 	}
 	return Block{c, b.data}, nil // under the codec that was asked for: a set may know blocks by their hashes alone
+}
+
+// Served reports whether a block that c names can be had anywhere: its hash function is one
+// that is served, with its whole digest, and the CID is at most abi.MaxCID bytes long.
+func Served(c cid.Cid) bool {
+	if !c.Defined() || c.ByteLen() > abi.MaxCID {
+		return false
+	}
+	switch p := c.Prefix(); p.MhType {
+	case hashIdentity:
+		return p.MhLength <= abi.MaxIdentity
+	case hashSHA256, hashBlake3, hashBlake2b256:
+		return p.MhLength == 32
+	case hashSHA512:
+		return p.MhLength == 64
+	}
+	return false
 }
 
 // IsIdentity reports whether c holds its block's bytes itself.

@@ -108,7 +108,7 @@ func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n i
 			continue
 		}
 		want, rel := at.node.ends[i]-start, off-start
-		if IsIdentity(c) || want > MaxBlock || f.holds(c) {
+		if IsIdentity(c) || !Served(c) || want > MaxBlock || f.holds(c) {
 			return nil, false, nil
 		}
 		if grow != nil {

@@ -20,7 +20,7 @@ const (
 // it, or a file that it is writing.
 type object struct {
 	cid    cid.Cid         // undefined while it is being written
-	entry  dag.Entry       // of a finished file: what a directory says of it
+	entry  dag.Entry       // what a directory says of it: of a finished file, and of what was attached
 	writer *dag.FileWriter // of an unfinished file; else nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 
 	"github.com/ipfs/go-cid"
-	"github.com/multiformats/go-multihash"
 	"github.com/tetratelabs/wazero/api"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
@@ -60,7 +59,7 @@ func linkAt(r *run, _ api.Memory, a []uint64) (int64, abi.Errno) {
 	if uint64(i) >= uint64(len(ls)) {
 		return 0, abi.RANGE
 	}
-	if !served(ls[i]) {
+	if !dag.Served(ls[i]) {
 		return 0, abi.CODEC
 	}
 	h, errno := r.handles.add(&object{cid: ls[i]})
@@ -79,7 +78,7 @@ func child(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 		return 0, abi.CID
 	}
 	n, c, err := cid.CidFromBytes(b)
-	if err != nil || n != len(b) || !served(c) {
+	if err != nil || n != len(b) || !dag.Served(c) {
 		return 0, abi.CID
 	}
 	ls, errno := r.linksOf(a[0], abi.NOLINK)
@@ -93,24 +92,6 @@ func child(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 		}
 	}
 	return 0, abi.NOLINK
-}
-
-// served reports that blocks named like c can be read here: the hash is one of those
-// that the ABI lists, whole, and the CID is not too long.
-func served(c cid.Cid) bool {
-	p := c.Prefix()
-	if c.ByteLen() > abi.MaxCID {
-		return false
-	}
-	switch p.MhType {
-	case multihash.IDENTITY:
-		return p.MhLength <= abi.MaxIdentity
-	case multihash.SHA2_256, multihash.BLAKE3, multihash.BLAKE2B_MIN + 31:
-		return p.MhLength == 32
-	case multihash.SHA2_512:
-		return p.MhLength == 64
-	}
-	return false
 }
 
 func resolve(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
@@ -133,7 +114,7 @@ func resolve(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 		return 0, errnoOf(err)
 	case to.Value != nil: // a value inside a block has no handle
 		return 0, abi.NOENT
-	case !served(to.CID):
+	case !dag.Served(to.CID):
 		return 0, abi.FORMAT
 	}
 	h, errno := r.handles.add(&object{cid: to.CID})

@@ -2,6 +2,8 @@ package wasm
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -19,12 +21,15 @@ type outputs struct {
 	tree tree
 }
 
-// tree is a directory of the output: each name has an object or a tree.
-type tree map[string]branch
+// tree is a directory of the output: what is under each name, by the name's key, for
+// names with one key cannot be in one directory.
+type tree map[uint64]branch
 
+// branch is an entry of a tree: an object or, when that is nil, a directory.
 type branch struct {
+	name   string
 	object *object
-	tree   tree // when object is nil
+	tree   tree
 }
 
 func output(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
@@ -49,12 +54,15 @@ func output(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 			return 0, errno
 		}
 	}
+	kept := *o // the handle may be closed
+	if errno := r.describe(&kept, names); errno != 0 {
+		return 0, errno
+	}
 	for range names { // what the host remembers, a directory for each name at most
 		if err := r.made.charge(0); err != nil {
 			end(err)
 		}
 	}
-	kept := *o // the handle may be closed
 	r.outputs.attach(names, &kept)
 	return 0, 0
 }
@@ -78,24 +86,40 @@ func outputPath(path string) ([]string, bool) {
 	return names, true
 }
 
-// free reports that an object can be attached at names: nothing is there yet, and no
-// object where a directory should be.
+// free reports that an object can be attached at names: nothing is there yet, no
+// object where a directory should be, and no other name with the key of one of them.
 func (os *outputs) free(names []string) bool {
 	if os.sole != nil || len(names) == 0 && len(os.tree) > 0 {
 		return false
 	}
 	t := os.tree
 	for i, n := range names {
-		b, ok := t[n]
+		b, ok := t[outProfile.NameKey(n)]
 		if !ok {
 			return true
 		}
-		if b.object != nil || i == len(names)-1 {
+		if b.name != n || b.object != nil || i == len(names)-1 {
 			return false
 		}
 		t = b.tree
 	}
 	return true
+}
+
+// describe fills in what the directory at the end of names says of o, which is not a file
+// that this run made: it looks into o's block. Here a malformed one is an errno; at the end
+// of the run nothing could be done about it.
+func (r *run) describe(o *object, names []string) abi.Errno {
+	if len(names) == 0 || o.entry.CID.Defined() {
+		return 0
+	}
+	r.fuel.Spend(abi.FuelBlock)
+	e, err := dag.EntryOf(r.ctx, r.made, o.cid)
+	if err != nil {
+		return errnoOf(err)
+	}
+	o.entry = e
+	return 0
 }
 
 func (os *outputs) attach(names []string, o *object) {
@@ -108,12 +132,14 @@ func (os *outputs) attach(names []string, o *object) {
 	}
 	t := os.tree
 	for _, n := range names[:len(names)-1] {
-		if t[n].tree == nil {
-			t[n] = branch{tree: tree{}}
+		k := outProfile.NameKey(n)
+		if t[k].tree == nil {
+			t[k] = branch{name: n, tree: tree{}}
 		}
-		t = t[n].tree
+		t = t[k].tree
 	}
-	t[names[len(names)-1]] = branch{object: o}
+	last := names[len(names)-1]
+	t[outProfile.NameKey(last)] = branch{name: last, object: o}
 }
 
 // root makes the directories of the output and returns its root: the sole object, or
@@ -125,30 +151,26 @@ func (os *outputs) root(ctx context.Context, bs dag.Blocks) (dag.Entry, error) {
 	return os.tree.entry(ctx, bs)
 }
 
+// entry makes the directory. It goes by the order of the names, so that a limit ends every
+// run at the same block.
 func (t tree) entry(ctx context.Context, bs dag.Blocks) (dag.Entry, error) {
+	branches := slices.SortedFunc(maps.Values(t), func(a, b branch) int { return strings.Compare(a.name, b.name) })
 	d := dag.NewDirWriter(bs, outProfile)
-	for name, b := range t { // the writer sorts
-		var e dag.Entry
-		var err error
-		if b.object == nil {
-			e, err = b.tree.entry(ctx, bs)
-		} else {
-			e, err = b.object.asEntry(ctx, bs)
-		}
+	for _, b := range branches {
+		e, err := b.entry(ctx, bs)
 		if err != nil {
 			return dag.Entry{}, err
 		}
-		if err := d.Add(name, e); err != nil {
+		if err := d.Add(b.name, e); err != nil {
 			return dag.Entry{}, err
 		}
 	}
 	return d.Finish(ctx)
 }
 
-// asEntry returns what a directory says of o.
-func (o *object) asEntry(ctx context.Context, bs dag.Blocks) (dag.Entry, error) {
-	if o.entry.CID.Defined() {
-		return o.entry, nil
+func (b branch) entry(ctx context.Context, bs dag.Blocks) (dag.Entry, error) {
+	if b.object != nil {
+		return b.object.entry, nil
 	}
-	return dag.EntryOf(ctx, bs, o.cid)
+	return b.tree.entry(ctx, bs)
 }

@@ -130,7 +130,7 @@ func TestCallPrices(t *testing.T) {
 		{"dir_next", []uint64{dirH, 0, 0, 100}, abi.FuelEntry + 1},
 		{"dir_next", []uint64{dirH, 1, 0, 100}, abi.FuelEntry}, // the end
 		{"readlink", []uint64{linkH, 0, 100}, block + 1},
-		{"output", []uint64{rawH, name, nameLen}, 2 * abi.FuelEntry},
+		{"output", []uint64{rawH, name, nameLen}, 2*abi.FuelEntry + block},
 		{"hash", []uint64{0x12, 0, 50 * kib, 55 * kib, 32}, 50*kib + 2},
 		{"hash", []uint64{0x99, 0, 50 * kib, 55 * kib, 32}, 0},
 		{"log", []uint64{0, 0, 160}, 160 + 10},
