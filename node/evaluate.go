@@ -203,7 +203,7 @@ func (e *evaluation) prepare(ctx context.Context, x runtime.Executor, env runtim
 	}
 	if e.source != nil {
 		e.phase(phaseFetch)
-		if err := dag.Walk(ctx, e.source, []cid.Cid{e.r.Task.Mod}, dag.WalkOptions{Data: true}, func(dag.Visited) error { return nil }); err != nil {
+		if err := dag.Walk(ctx, e.source, []cid.Cid{e.r.Task.Mod}, dag.WalkOptions{Data: true, Malformed: true}, func(dag.Visited) error { return nil }); err != nil {
 			return err
 		}
 	}

@@ -60,10 +60,12 @@ func complete(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
 	return err
 }
 
-// walkHeld returns what is linked to below roots and not here, and how many bytes are.
+// walkHeld returns what is linked to below roots and not here, and how many bytes are. An
+// output may hold malformed blocks of the inputs: they are content, and nothing of the
+// peer's.
 func walkHeld(ctx context.Context, bs dag.Blocks, roots ...cid.Cid) (lacks []cid.Cid, held uint64, err error) {
 	sizes, _ := bs.(dag.Sizer)
-	err = dag.Walk(ctx, bs, roots, dag.WalkOptions{Missing: true, Data: sizes == nil}, func(b dag.Visited) error {
+	err = dag.Walk(ctx, bs, roots, dag.WalkOptions{Missing: true, Malformed: true, Data: sizes == nil}, func(b dag.Visited) error {
 		switch {
 		case !b.Held:
 			lacks = append(lacks, b.CID)

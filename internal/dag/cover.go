@@ -30,12 +30,13 @@ func (c Coverage) Add(o Coverage) Coverage {
 
 // Cover measures what bs holds below root: it reads the blocks that can have links and
 // only looks for the others. The bytes of what is not held are those that its parent
-// says, a UnixFS file's block sizes or a link's claim, and so no more than a hint. When
+// says, a UnixFS file's block sizes or a link's claim, and so no more than a hint. A block
+// that is malformed has nothing below it. When
 // ctx is done before the end, Cover returns what it has, with Exact false and no error.
 func Cover(ctx context.Context, bs Blocks, root cid.Cid) (Coverage, error) {
 	w := cover{sizes: leafSizes{bs: bs}, claims: map[cid.Cid]uint64{}}
 	w.sum.Exact = true
-	err := Walk(ctx, bs, []cid.Cid{root}, WalkOptions{Missing: true}, func(v Visited) error { return w.visit(ctx, v) })
+	err := Walk(ctx, bs, []cid.Cid{root}, WalkOptions{Missing: true, Malformed: true}, func(v Visited) error { return w.visit(ctx, v) })
 	if err != nil && ctx.Err() != nil {
 		w.sum.Exact, err = false, nil
 	}

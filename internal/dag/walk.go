@@ -27,6 +27,9 @@ type WalkOptions struct {
 	Blind bool
 	// Missing visits blocks that are not held, instead of ending with a *NotFoundError.
 	Missing bool
+	// Malformed takes a block whose bytes are not what its codec says for one without links,
+	// as a codec that Links does not know, instead of ending with a *FormatError.
+	Malformed bool
 	// Skip leaves out a CID and what only it leads to, before it is looked for.
 	Skip func(cid.Cid) bool
 	// MaxBlocks is the most blocks that are visited; 0 is DefaultMaxBlocks.
@@ -84,7 +87,11 @@ func (o WalkOptions) one(ctx context.Context, bs Blocks, c cid.Cid, visit func(V
 	if !v.Block.CID().Defined() || !hasLinks(c.Type()) {
 		return nil, nil
 	}
-	return Links(v.Block)
+	links, err := Links(v.Block)
+	if malformed := (*FormatError)(nil); o.Malformed && errors.As(err, &malformed) {
+		return nil, nil
+	}
+	return links, err
 }
 
 func (o WalkOptions) look(ctx context.Context, bs Blocks, c cid.Cid) (Visited, error) {
@@ -102,6 +109,9 @@ func (o WalkOptions) look(ctx context.Context, bs Blocks, c cid.Cid) (Visited, e
 		return Visited{CID: c, Held: held}, err
 	}
 	b, err := Load(ctx, bs, c)
+	if err != nil && !Served(c) {
+		err = &NotFoundError{c} // nothing holds it
+	}
 	if missing := (*NotFoundError)(nil); o.Missing && errors.As(err, &missing) {
 		return Visited{CID: c}, nil
 	}

@@ -90,6 +90,9 @@ func TestWalkOptions(t *testing.T) {
 	if err := Walk(ctx, bs, cids(bad), WalkOptions{}, func(Visited) error { return nil }); !errors.As(err, &malformed) {
 		t.Errorf("malformed: %v", err)
 	}
+	if err := Walk(ctx, bs, cids(bad), WalkOptions{Malformed: true}, func(Visited) error { return nil }); err != nil {
+		t.Errorf("malformed, and taken: %v", err)
+	}
 	exotic := put(bs, cid.GitRaw, []byte("blob"))
 	if err := Walk(ctx, bs, cids(exotic, identityCID(5)), WalkOptions{}, func(Visited) error { return nil }); err != nil {
 		t.Errorf("an unknown codec and an identity: %v", err)
