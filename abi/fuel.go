@@ -1,6 +1,6 @@
 package abi
 
-// Fuel prices. They are part of the deterministic profile det1: a change of any is a
+// Fuel prices. They are part of the deterministic profile det2: a change of any is a
 // new profile. A price is a function of the call's arguments and of the DAG alone,
 // never of what the host did, had cached or how long it took. It is paid before the
 // work; what cannot be paid ends the run out of fuel.

@@ -57,7 +57,7 @@ func TestForeignTasks(t *testing.T) {
 		`unknown abi "x_"`:          func(t *Task) { t.ABI = "x_" },
 		`unknown abi "x_SQL"`:       func(t *Task) { t.ABI = "x_SQL" },
 		`unknown abi "x_` + "a\n\"": func(t *Task) { t.ABI = "x_a\n" },
-		"nobody meters it":          func(t *Task) { t.Det, t.Nonce = Det1, nil },
+		"nobody meters it":          func(t *Task) { t.Det, t.Nonce = Det2, nil },
 		`fn "_start"`:               func(t *Task) { t.Fn = "_start" },
 	} {
 		task := dockerTask()

@@ -4,7 +4,9 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"maps"
 	"math"
+	"slices"
 	"unicode/utf8"
 
 	"github.com/ipfs/go-cid"
@@ -148,11 +150,11 @@ func checkLabels(labels map[string]string) error {
 	if len(labels) > MaxLabels {
 		return fmt.Errorf("%d labels, at most %d", len(labels), MaxLabels)
 	}
-	for k, v := range labels {
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		if k == "" {
 			return errors.New("a label has no name")
 		}
-		for _, s := range []string{k, v} {
+		for _, s := range []string{k, labels[k]} {
 			if err := checkText(s, maxLabel); err != nil {
 				return fmt.Errorf("label %.40q: %w", k, err)
 			}

@@ -27,7 +27,7 @@ func raw(s string) cid.Cid {
 }
 
 func minTask() Task {
-	return Task{ABI: ABIWASI, Mod: raw("module"), Fn: "_start", Det: Det1, Out: OutProfile}
+	return Task{ABI: ABIWASI, Mod: raw("module"), Fn: "_start", Det: Det2, Out: OutProfile}
 }
 
 func fullTask() Task {
@@ -167,7 +167,7 @@ func TestStrict(t *testing.T) {
 		"indefinite list":    edit("\x62in\x80", "\x62in\x9f\xff"),
 		"null for list":      edit("\x62in\x80", "\x62in\xf6"),
 		"unknown abi":        edit("wasi_p1", "wasi_p2"),
-		"unknown det":        edit("det1", "det9"),
+		"unknown det":        edit("det2", "det9"),
 		"undefined for null": edit("stdin\xf6", "stdin\xf7"),
 	} {
 		t.Run(name, func(t *testing.T) {

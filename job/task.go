@@ -2,6 +2,8 @@ package job
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"sort"
 	"strconv"
 	"unicode/utf8"
@@ -22,8 +24,8 @@ const (
 // The values of Task.Det. A change of the rewriter's rules, of the fuel table, of
 // the clock or of the layout of /in is a new value.
 const (
-	// Det1: metered, and the same on every machine. The Task has no nonce.
-	Det1 = "det1"
+	// Det2: metered, and the same on every machine. The Task has no nonce.
+	Det2 = "det2"
 	// DetNone: real clock, real randomness, real sleeping. The Task has a random nonce,
 	// so that no two such runs share a name; its Outcome is never compared nor reused.
 	DetNone = "nondet"
@@ -44,7 +46,7 @@ type Task struct {
 	Env   map[string]string // the guest's whole environment
 	Det   string            // the rules of determinism
 	Out   string            // the output's DAG profile
-	Nonce []byte            // empty under Det1; random, 16 bytes, under DetNone
+	Nonce []byte            // empty under Det2; random, 16 bytes, under DetNone
 }
 
 // Input is one input of a Task. Name may be "": then its index is its only name.
@@ -65,10 +67,10 @@ const (
 // Validate reports the first thing in t that the format does not allow.
 func (t Task) Validate() error {
 	switch {
-	case t.Det != Det1 && t.Det != DetNone:
+	case t.Det != Det2 && t.Det != DetNone:
 		return fmt.Errorf("task: unknown det %q", t.Det)
-	case t.Det == Det1 && len(t.Nonce) > 0:
-		return fmt.Errorf("task: a nonce under %s: equal work has one name", Det1)
+	case t.Det == Det2 && len(t.Nonce) > 0:
+		return fmt.Errorf("task: a nonce under %s: equal work has one name", Det2)
 	case t.Det == DetNone && len(t.Nonce) == 0:
 		return fmt.Errorf("task: no nonce under %s: no two such runs are the same work", DetNone)
 	case t.Out != OutProfile:
@@ -130,7 +132,7 @@ func (t Task) validateWords() error {
 			return err
 		}
 	}
-	for k, v := range t.Env {
+	for _, k := range slices.Sorted(maps.Keys(t.Env)) {
 		if k == "" {
 			return fmt.Errorf("task: empty name in env")
 		}
@@ -139,7 +141,7 @@ func (t Task) validateWords() error {
 				return fmt.Errorf("task: '=' in the env name %q", k)
 			}
 		}
-		if err := word("env "+k, k+"="+v); err != nil {
+		if err := word("env "+k, k+"="+t.Env[k]); err != nil {
 			return err
 		}
 	}

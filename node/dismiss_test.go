@@ -23,7 +23,7 @@ func TestDismissedJobLeavesNothing(t *testing.T) {
 	if err := n.View.session.Put(t.Context(), mod); err != nil {
 		t.Fatal(err)
 	}
-	x, err := n.accept(t.Context(), api.Request{Task: job.Task{ABI: job.ABIWASI, Mod: mod.CID(), Fn: "f", Det: job.Det1, Out: job.OutProfile}}, api.Watch{})
+	x, err := n.accept(t.Context(), api.Request{Task: job.Task{ABI: job.ABIWASI, Mod: mod.CID(), Fn: "f", Det: job.Det2, Out: job.OutProfile}}, api.Watch{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -71,7 +71,7 @@ func (n *Node) measureRate(ctx context.Context, x runtime.Executor) (uint64, err
 		return 0, err
 	}
 	defer remove() //nolint:errcheck // a folder that stays is removed by the next Open
-	t := job.Task{ABI: job.ABIWASI, Mod: mod.CID(), Fn: "_start", Det: job.Det1, Out: job.OutProfile}
+	t := job.Task{ABI: job.ABIWASI, Mod: mod.CID(), Fn: "_start", Det: job.Det2, Out: job.OutProfile}
 	limits := job.Limits{Fuel: rateFuel}
 	result, err := x.Run(ctx, t, limits.OrDefault(), runtime.Env{Blocks: bs, Scratch: scratch, Trusted: true})
 	var refused *runtime.RefusedError

@@ -195,7 +195,7 @@ func put(t testing.TB, s *node.Session, data string) cid.Cid {
 }
 
 func task(mod cid.Cid, fn string, in ...cid.Cid) job.Task {
-	t := job.Task{ABI: job.ABIWASI, Mod: mod, Fn: fn, Det: job.Det1, Out: job.OutProfile}
+	t := job.Task{ABI: job.ABIWASI, Mod: mod, Fn: fn, Det: job.Det2, Out: job.OutProfile}
 	for _, c := range in {
 		t.In = append(t.In, job.Input{CID: c})
 	}

@@ -344,11 +344,11 @@ func TestMemoRules(t *testing.T) {
 		code  int
 		det   string
 	}{
-		{job.OK, 0, job.Det1},
-		{job.Exit, 3, job.Det1},
-		{job.Trap, job.TrapStack, job.Det1},
-		{job.OutOfFuel, 0, job.Det1},
-		{job.Quota, job.QuotaTmp, job.Det1},
+		{job.OK, 0, job.Det2},
+		{job.Exit, 3, job.Det2},
+		{job.Trap, job.TrapStack, job.Det2},
+		{job.OutOfFuel, 0, job.Det2},
+		{job.Quota, job.QuotaTmp, job.Det2},
 		{job.OK, 0, job.DetNone},
 	} {
 		limited := c.state == job.OutOfFuel || c.state == job.Quota

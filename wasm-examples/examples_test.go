@@ -185,7 +185,7 @@ func goModule(t *testing.T, dir, abi string) []byte {
 }
 
 func task(t *testing.T, blocks dag.Blocks, w wanted, r *run, mod cid.Cid) job.Task {
-	task := job.Task{ABI: w.ABI, Mod: mod, Fn: abi.ExportStart, Args: r.Args, Det: job.Det1, Out: job.OutProfile}
+	task := job.Task{ABI: w.ABI, Mod: mod, Fn: abi.ExportStart, Args: r.Args, Det: job.Det2, Out: job.OutProfile}
 	if w.ABI == job.ABILiftoff {
 		task.Fn = abi.ExportRun
 	}

@@ -48,7 +48,7 @@ func (b *taskBuilder) build(ctx context.Context, spec runSpec) (job.Task, error)
 	if err != nil {
 		return job.Task{}, err
 	}
-	t := job.Task{Args: spec.Args, Env: spec.Env, Det: job.Det1, Out: job.OutProfile}
+	t := job.Task{Args: spec.Args, Env: spec.Env, Det: job.Det2, Out: job.OutProfile}
 	if spec.Nondet {
 		t.Det, t.Nonce = job.DetNone, newNonce()
 	}

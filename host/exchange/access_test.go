@@ -42,7 +42,7 @@ func isListed(p peer.ID) bool { return p == listed }
 // privates puts a Task, its Outcome, a Receipt and a Job, and returns their CIDs.
 func privates(t *testing.T, bs dag.Blocks, mod cid.Cid) []cid.Cid {
 	t.Helper()
-	task := job.Task{ABI: job.ABIWASI, Mod: mod, Fn: "_start", Det: job.Det1, Out: job.OutProfile, Args: []string{"--password=1234"}}
+	task := job.Task{ABI: job.ABIWASI, Mod: mod, Fn: "_start", Det: job.Det2, Out: job.OutProfile, Args: []string{"--password=1234"}}
 	tb, err := task.Encode()
 	if err != nil {
 		t.Fatal(err)

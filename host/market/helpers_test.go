@@ -179,7 +179,7 @@ func newWork(t testing.TB, output []byte) work {
 		return bl.CID()
 	}
 	w.task = job.Task{
-		ABI: job.ABIWASI, Mod: put(cid.Raw, []byte("\x00asm")), Fn: "_start", Det: job.Det1, Out: job.OutProfile,
+		ABI: job.ABIWASI, Mod: put(cid.Raw, []byte("\x00asm")), Fn: "_start", Det: job.Det2, Out: job.OutProfile,
 		In: []job.Input{{Name: "in", CID: put(cid.Raw, []byte("an input"))}},
 	}
 	var err error

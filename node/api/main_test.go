@@ -321,7 +321,7 @@ func talk(t testing.TB, path, send string) string {
 }
 
 func testTask() job.Task {
-	return job.Task{ABI: job.ABIWASI, Mod: rawCID([]byte("mod")), Fn: "_start", Det: job.Det1, Out: job.OutProfile}
+	return job.Task{ABI: job.ABIWASI, Mod: rawCID([]byte("mod")), Fn: "_start", Det: job.Det2, Out: job.OutProfile}
 }
 
 func (m *memory) Sources(context.Context) ([]Source, error) {

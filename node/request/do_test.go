@@ -117,7 +117,7 @@ func newPair(t *testing.T, cfg market.Config) pair {
 	t.Cleanup(func() { server.Close() })
 	p.self.Peerstore().AddAddrs(p.other.ID(), p.other.Addrs(), peerstore.PermanentAddrTTL)
 	p.task, err = job.Task{
-		ABI: job.ABIWASI, Mod: dag.NewBlock(cid.Raw, []byte("module")).CID(), Fn: "f", Det: job.Det1, Out: job.OutProfile,
+		ABI: job.ABIWASI, Mod: dag.NewBlock(cid.Raw, []byte("module")).CID(), Fn: "f", Det: job.Det2, Out: job.OutProfile,
 	}.Encode()
 	if err != nil {
 		t.Fatal(err)

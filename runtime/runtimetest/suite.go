@@ -83,7 +83,7 @@ func (w *World) Add(t testing.TB, b []byte) cid.Cid {
 func (w *World) Task(t testing.TB, module []byte, inputs ...cid.Cid) job.Task {
 	t.Helper()
 	task := job.Task{
-		ABI: job.ABILiftoff, Mod: w.Add(t, module), Fn: "liftoff_run", Det: job.Det1, Out: job.OutProfile,
+		ABI: job.ABILiftoff, Mod: w.Add(t, module), Fn: "liftoff_run", Det: job.Det2, Out: job.OutProfile,
 	}
 	if bytes.Contains(module, []byte("\x06_start")) {
 		task.ABI, task.Fn = job.ABIWASI, "_start"

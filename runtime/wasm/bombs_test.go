@@ -172,7 +172,7 @@ func admitBomb(name string) int {
 		return 1
 	}
 	defer e.Close()
-	t := job.Task{ABI: job.ABILiftoff, Mod: entry.CID, Fn: "liftoff_run", Out: job.OutProfile, Det: job.Det1}
+	t := job.Task{ABI: job.ABILiftoff, Mod: entry.CID, Fn: "liftoff_run", Out: job.OutProfile, Det: job.Det2}
 	start := time.Now()
 	err = e.Check(ctx, t, job.Limits{}.OrDefault(), runtime.Env{Blocks: blocks})
 	r := bombReport{Took: time.Since(start)}

@@ -25,7 +25,7 @@ import (
 // another.
 var rewriterKey = "meter-" + strconv.Itoa(meter.Version)
 
-// features is det1's: no threads, exceptions, tail calls, relaxed SIMD, memory64.
+// features is det2's: no threads, exceptions, tail calls, relaxed SIMD, memory64.
 const features = api.CoreFeaturesV2
 
 // engine owns wazero: its runtime with the host modules, and its compilation cache.

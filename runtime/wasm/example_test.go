@@ -43,7 +43,7 @@ func Example() {
 	}
 	res, err := e.Run(ctx, job.Task{
 		ABI: abi, Fn: fn, Mod: add(module).CID, In: []job.Input{{Name: "text", CID: add("to be copied\n").CID}},
-		Det: job.Det1, Out: job.OutProfile,
+		Det: job.Det2, Out: job.OutProfile,
 	}, job.Limits{}, runtime.Env{Blocks: &blocks, Scratch: scratch})
 	if err != nil {
 		log.Fatal(err)

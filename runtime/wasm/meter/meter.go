@@ -31,7 +31,7 @@ const StackLimit = 48 << 20
 // caller of Rewrite has let pass.
 const TableLimit = 1 << 20
 
-// Options vary what is emitted. The zero value is the deterministic profile det1.
+// Options vary what is emitted. The zero value is the deterministic profile det2.
 type Options struct {
 	// Stack is the limit in bytes that guests are held to; 0 means StackLimit.
 	Stack int64

@@ -9,7 +9,7 @@ import (
 )
 
 // Epoch is what every clock reads when a run begins, in nanoseconds since 1970:
-// 2020-01-01T00:00:00Z. It is part of what "det1" names.
+// 2020-01-01T00:00:00Z. It is part of what "det2" names.
 const Epoch = 1577836800_000_000_000
 
 // clock is the time of one run.
