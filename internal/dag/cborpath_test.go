@@ -179,4 +179,3 @@ func BenchmarkResolveCBOR(b *testing.B) {
 		}
 	}
 }
-

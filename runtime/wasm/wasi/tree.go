@@ -25,8 +25,8 @@ type memDir struct {
 	removed bool
 	profile *dag.Profile      // of /out
 	names   map[uint64]*child // by key: two names with one key cannot be in one directory
-	order   []*child // by cookie; those with no node are gone
-	cookies uint64   // the last one given
+	order   []*child          // by cookie; those with no node are gone
+	cookies uint64            // the last one given
 }
 
 // child is one name in a memDir.
