@@ -11,9 +11,10 @@ type recent struct {
 	m       map[key]place
 	bytes   int64 // of the blocks in it
 	deleted int   // deletions entered
+	max     int   // blocks
 }
 
-func newRecent() *recent { return &recent{m: map[key]place{}} }
+func (s *Store) newRecent() *recent { return &recent{m: map[key]place{}, max: s.maxRecent} }
 
 func (r *recent) set(k key, p place) {
 	r.m[k] = p
@@ -27,7 +28,7 @@ func (r *recent) set(k key, p place) {
 // large reports whether the next Open should not have to read all of it.
 func (r *recent) large() bool { return len(r.m) > keepRecent || r.bytes > keepRecentBytes }
 
-func (r *recent) full() bool { return len(r.m) >= maxRecent || r.bytes >= maxRecentBytes }
+func (r *recent) full() bool { return len(r.m) >= r.max || r.bytes >= maxRecentBytes }
 
 // sorted returns what is there now, by key.
 func (r *recent) sorted() []record {
@@ -116,7 +117,7 @@ func (s *Store) awaitRoom() {
 }
 
 func (s *Store) tooMuch() bool {
-	return len(s.recent.m) >= maxBehind*maxRecent || s.recent.bytes >= maxBehind*maxRecentBytes
+	return len(s.recent.m) >= maxBehind*s.maxRecent || s.recent.bytes >= maxBehind*maxRecentBytes
 }
 
 // freezeFull has a full recent made a table. s.appending and s.mu are held.
@@ -136,7 +137,7 @@ func (s *Store) freeze() {
 	s.flushes++
 	s.frozen = &frozen{recent: s.recent, number: s.flushes, from: s.covered, end: s.end}
 	s.covered = s.end
-	s.recent = newRecent()
+	s.recent = s.newRecent()
 }
 
 // startFlush has s.frozen written in the background, and tables merged after it. s.mu is held.
@@ -165,7 +166,7 @@ func (s *Store) writeFrozen() error {
 	defer s.mu.Unlock()
 	defer s.flush.Broadcast()
 	f.busy = false
-	if err != nil {
+	if s.late = err; err != nil {
 		return err
 	}
 	s.tables = append(slices.Clone(s.tables), t)
@@ -177,7 +178,7 @@ func (s *Store) build(f *frozen) (*table, error) {
 	if err := s.Sync(); err != nil {
 		return nil, err
 	}
-	return s.writeTable(span{f.number, f.number, f.from, f.end}, uint64(len(f.m)), func(b *builder) error {
+	return s.writeTable(span{f.number, f.number, f.from, f.end}, uint64(len(f.m)), f.deleted > 0, func(b *builder) error {
 		for _, r := range f.sorted() {
 			if err := b.add(r); err != nil {
 				return err

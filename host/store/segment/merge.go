@@ -120,12 +120,15 @@ func (s *Store) mergeTables(old []*table) error {
 	s.mu.RLock()
 	bottom := first == s.tables[0] // below it there is nothing for a deletion to hide
 	s.mu.RUnlock()
-	sources, records := make([]source, len(old)), uint64(0)
-	for i, t := range old {
-		sources[i] = &tableSource{t: t}
+	records := uint64(0)
+	for _, t := range old {
 		records += t.records
 	}
-	merged, err := s.writeTable(span{first.lo, last.hi, first.from, last.end}, records, func(b *builder) error {
+	merged, err := s.writeTable(span{first.lo, last.hi, first.from, last.end}, records, false, func(b *builder) error {
+		sources := make([]source, len(old))
+		for i, t := range old {
+			sources[i] = &tableSource{t: t}
+		}
 		return mergeSources(sources, func(r record) error {
 			if r.gone && bottom {
 				return nil
@@ -173,7 +176,12 @@ func (s *Store) Each(ctx context.Context, fn func(Entry) error) error {
 
 // each calls fn with the record of every block.
 func (s *Store) each(ctx context.Context, fn func(record) error) error {
-	sources, release, err := s.sources()
+	return s.eachOf(ctx, false, fn)
+}
+
+// eachOf is each, or, of the tables alone, what a process would find after a kill of this one.
+func (s *Store) eachOf(ctx context.Context, tables bool, fn func(record) error) error {
+	sources, release, err := s.sources(tables)
 	if err != nil {
 		return err
 	}
@@ -190,8 +198,8 @@ func (s *Store) each(ctx context.Context, fn func(record) error) error {
 	return s.distrust(err)
 }
 
-// sources returns what is there now, oldest first.
-func (s *Store) sources() ([]source, func(), error) {
+// sources returns what is there now, or what is there of tables, oldest first.
+func (s *Store) sources(only bool) ([]source, func(), error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
@@ -203,10 +211,12 @@ func (s *Store) sources() ([]source, func(), error) {
 		t.acquire()
 		all = append(all, &tableSource{t: t})
 	}
-	if s.frozen != nil {
+	if s.frozen != nil && !only {
 		all = append(all, &sliceSource{s.frozen.sorted()})
 	}
-	all = append(all, &sliceSource{s.recent.sorted()})
+	if !only {
+		all = append(all, &sliceSource{s.recent.sorted()})
+	}
 	return all, func() {
 		for _, t := range tables {
 			t.release()

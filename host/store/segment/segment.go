@@ -23,6 +23,8 @@ import (
 	"sync/atomic"
 
 	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // MaxKey is the length in bytes of the longest multihash that is kept.
@@ -42,8 +44,9 @@ const (
 // Config says how to open a store. Its zero fields are the defaults.
 type Config struct {
 	ReadOnly   bool
-	MaxSegment int64 // bytes of a segment that is sealed; 256 MiB
-	FS         FS    // nil: the operating system's
+	MaxSegment int64     // bytes of a segment that is sealed; 256 MiB
+	Reserve    int64     // bytes that are kept for tables of deletions, which a full disk must not keep from being written; 0: none
+	FS         diskfs.FS // nil: the operating system's
 }
 
 // ErrAbsent says that a key has no block.
@@ -61,9 +64,12 @@ func (e *DamageError) Error() string { return fmt.Sprintf("%s: %s", e.File, e.Wh
 
 // Store is an open store. Its methods may be called from several goroutines.
 type Store struct {
-	dir string
-	cfg Config
-	fs  FS
+	dir     string
+	cfg     Config
+	reserve diskfs.Reserve // guarded by merging
+
+	maxRecent int // blocks that recent has when it is full: no more than the reserve has room for
+	fs        diskfs.FS
 
 	appending sync.Mutex       // held by whoever writes to the active segment or freezes recent
 	active    *handle          // nil: the next Put begins a segment
@@ -79,12 +85,13 @@ type Store struct {
 	tables []*table
 	closed bool
 	flush  *sync.Cond // on mu: frozen has become nil, or its table has failed
+	late   error      // why frozen is not a table yet: the last attempt
 
 	handles handles
 	checked checkedSet
 
 	work    sync.WaitGroup
-	merging sync.Mutex // held by whoever changes tables
+	merging sync.Mutex // held by whoever changes tables or the reserve
 	flushes uint32     // number of the newest table; guarded by appending
 
 	syncing sync.Mutex
@@ -109,16 +116,28 @@ func Open(dir string, cfg Config) (*Store, error) {
 		cfg.MaxSegment = 256 << 20
 	}
 	if cfg.FS == nil {
-		cfg.FS = osFS{}
+		cfg.FS = diskfs.OS{}
 	}
-	s := &Store{dir: dir, cfg: cfg, fs: cfg.FS, recent: newRecent()}
+	s := &Store{
+		dir: dir, cfg: cfg, fs: cfg.FS, reserve: diskfs.Reserve{FS: cfg.FS, Dir: dir, Size: cfg.Reserve}, maxRecent: maxRecent,
+	}
+	if cfg.Reserve > 0 {
+		s.maxRecent = max(perPage, min(maxRecent, recordsIn(cfg.Reserve)))
+	}
+	s.recent = s.newRecent()
 	s.flush = sync.NewCond(&s.mu)
-	s.handles.open = func(n uint32) (File, error) { return s.fs.Open(s.segmentPath(n), false) }
+	s.handles.open = func(n uint32) (diskfs.File, error) { return s.fs.Open(s.segmentPath(n), false) }
 	if err := s.load(); err != nil {
 		s.shut()
 		return nil, fmt.Errorf("open segments %s: %w", dir, err)
 	}
 	s.inherited = s.recent.large()
+	if !cfg.ReadOnly {
+		if err := s.reserve.Fill(); err != nil && !diskfs.Full(err) {
+			s.shut()
+			return nil, fmt.Errorf("open segments %s: %w", dir, err)
+		}
+	}
 	return s, nil
 }
 
