@@ -32,10 +32,11 @@ const (
 	pinsDir     = "pins"   // of an earlier liftoff; see pinFiles
 	ledgerDir   = "ledger"
 	cacheDir    = "cache"   // what can be made again
+	reserveDir  = "reserve" // files that take room for what must be possible on a full disk
 	scratchDir  = "scratch" // private folders of runs, gone with the process that made them
 )
 
-var repoDirs = []string{segmentsDir, ledgerDir, cacheDir, scratchDir}
+var repoDirs = []string{segmentsDir, ledgerDir, cacheDir, reserveDir, scratchDir}
 
 // Open takes the repo in dir for this process, making it when dir is absent or empty.
 // The error is ErrLocked when another process owns it, a *VersionError when its format
@@ -91,7 +92,7 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 			return nil, fmt.Errorf("open repo %s: %w", dir, err)
 		}
 	}
-	small, err := ledger.Open(filepath.Join(dir, ledgerDir), ledger.Config{ReadOnly: readOnly})
+	small, err := ledger.Open(filepath.Join(dir, ledgerDir), ledger.Config{ReadOnly: readOnly, Reserve: ledgerReserve(dir)})
 	if err != nil {
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
 	}
@@ -110,8 +111,10 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 	s.oldPins = pinFiles{filepath.Join(dir, pinsDir)}
 	s.late.sync = s.blocks.Sync
 	s.quota.max = cfg.Quota
+	s.reserve.file = smallReserve(dir)
 	if !readOnly {
 		err = s.moveOldPins()
+		s.Room() //nolint:errcheck // who writes is told
 	}
 	if err == nil {
 		err = s.loadAttached()
@@ -141,7 +144,7 @@ func (l *layers) open(dir string, readOnly bool, segmentSize int64) error {
 	}
 	if err == nil {
 		var s *segment.Store
-		s, err = segment.Open(filepath.Join(dir, segmentsDir), segment.Config{ReadOnly: readOnly, MaxSegment: segmentSize})
+		s, err = segment.Open(filepath.Join(dir, segmentsDir), segment.Config{ReadOnly: readOnly, MaxSegment: segmentSize, Reserve: segmentsReserve(dir)})
 		l.large = segments{s}
 	}
 	if err != nil && l.old != nil {

@@ -15,14 +15,9 @@ import (
 // One process at a time uses it; its methods are called one at a time.
 type Reserve struct {
 	FS   FS
-	Dir  string
-	Size int64 // bytes; 0: there is no reserve
+	Path string // on the file system of what it is turned into
+	Size int64  // bytes; 0: there is no reserve
 }
-
-// reserveName is the file's name.
-const reserveName = "reserve"
-
-func (r Reserve) path() string { return filepath.Join(r.Dir, reserveName) }
 
 // Fill makes the reserve if it is not whole. When there is no room for it the error is one of which Full is true,
 // and no part of it stays.
@@ -30,21 +25,21 @@ func (r Reserve) Fill() error {
 	if r.Size == 0 {
 		return nil
 	}
-	f, err := r.FS.Open(r.path(), false)
+	f, err := r.FS.Open(r.Path, false)
 	if err == nil {
 		size, serr := f.Size()
 		f.Close()
 		if serr == nil && size == r.Size {
 			return nil
 		}
-		err = cmp.Or(serr, r.FS.Remove(r.path()))
+		err = cmp.Or(serr, r.FS.Remove(r.Path))
 		if err != nil {
 			return err
 		}
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	if f, err = r.FS.Create(r.path()); err != nil {
+	if f, err = r.FS.Create(r.Path); err != nil {
 		return err
 	}
 	err = Allocate(f, 0, r.Size)
@@ -55,7 +50,7 @@ func (r Reserve) Fill() error {
 		err = e
 	}
 	if err != nil {
-		r.FS.Remove(r.path())
+		r.FS.Remove(r.Path)
 	}
 	return err
 }
@@ -66,10 +61,8 @@ func (r Reserve) Fill() error {
 // of it.
 func (r Reserve) Write(path, temp string, spare bool, fill func(File) (size int64, err error)) error {
 	err := r.write(path, temp, fill, r.FS.Create)
-	if Full(err) && spare && r.Size > 0 {
-		if e := r.writeReserve(path, temp, fill); e == nil || !errors.Is(e, fs.ErrNotExist) {
-			err = e
-		}
+	if Full(err) && spare && r.Size > 0 && r.FS.Rename(r.Path, temp) == nil {
+		err = r.writeReserve(path, temp, fill)
 	}
 	if err != nil {
 		return err
@@ -77,11 +70,8 @@ func (r Reserve) Write(path, temp string, spare bool, fill func(File) (size int6
 	return r.FS.SyncDir(filepath.Dir(path))
 }
 
-// writeReserve is Write over the reserve, which is as it was after an error.
+// writeReserve is Write over the reserve, which is at temp, and where it was after an error.
 func (r Reserve) writeReserve(path, temp string, fill func(File) (int64, error)) error {
-	if err := r.FS.Rename(r.path(), temp); err != nil {
-		return err
-	}
 	err := r.writeTo(path, temp, fill, func(string) (File, error) { return r.FS.Open(temp, true) })
 	if err != nil {
 		f, oerr := r.FS.Open(temp, true)
@@ -89,7 +79,7 @@ func (r Reserve) writeReserve(path, temp string, fill func(File) (int64, error))
 			oerr = f.Truncate(r.Size)
 			f.Close()
 		}
-		if oerr != nil || r.FS.Rename(temp, r.path()) != nil {
+		if oerr != nil || r.FS.Rename(temp, r.Path) != nil {
 			r.FS.Remove(temp)
 		}
 	}
@@ -130,7 +120,10 @@ func (r Reserve) writeTo(path, temp string, fill func(File) (int64, error), open
 
 // Release gives the reserve's room, and its inode, to whoever takes them first: for what cannot be written over it.
 func (r Reserve) Release() error {
-	err := r.FS.Remove(r.path())
+	if r.Size == 0 {
+		return nil
+	}
+	err := r.FS.Remove(r.Path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -44,9 +44,11 @@ const (
 // Config says how to open a store. Its zero fields are the defaults.
 type Config struct {
 	ReadOnly   bool
-	MaxSegment int64     // bytes of a segment that is sealed; 256 MiB
-	Reserve    int64     // bytes that are kept for tables of deletions, which a full disk must not keep from being written; 0: none
-	FS         diskfs.FS // nil: the operating system's
+	MaxSegment int64 // bytes of a segment that is sealed; 256 MiB
+	// Reserve is for tables of deletions, which a full disk must not keep from being written. Its FS is that of the
+	// store. Without a size there is none.
+	Reserve diskfs.Reserve
+	FS      diskfs.FS // nil: the operating system's
 }
 
 // ErrAbsent says that a key has no block.
@@ -118,11 +120,12 @@ func Open(dir string, cfg Config) (*Store, error) {
 	if cfg.FS == nil {
 		cfg.FS = diskfs.OS{}
 	}
+	cfg.Reserve.FS = cfg.FS
 	s := &Store{
-		dir: dir, cfg: cfg, fs: cfg.FS, reserve: diskfs.Reserve{FS: cfg.FS, Dir: dir, Size: cfg.Reserve}, maxRecent: maxRecent,
+		dir: dir, cfg: cfg, fs: cfg.FS, reserve: cfg.Reserve, maxRecent: maxRecent,
 	}
-	if cfg.Reserve > 0 {
-		s.maxRecent = max(perPage, min(maxRecent, recordsIn(cfg.Reserve)))
+	if cfg.Reserve.Size > 0 {
+		s.maxRecent = max(perPage, min(maxRecent, recordsIn(cfg.Reserve.Size)))
 	}
 	s.recent = s.newRecent()
 	s.flush = sync.NewCond(&s.mu)

@@ -21,7 +21,7 @@ func Synthetic(dir string, n, size int, name func(int) multihash.Multihash) erro
 	last := uint32(1 + (n-1)/perSegment)
 	end := position{last, int64(perSegment) * int64(size+64)}
 	slices.SortFunc(records, func(a, b record) int { return a.key.compare(b.key) })
-	s := &Store{dir: dir, fs: diskfs.OS{}, reserve: diskfs.Reserve{FS: diskfs.OS{}, Dir: dir}}
+	s := &Store{dir: dir, fs: diskfs.OS{}, reserve: diskfs.Reserve{FS: diskfs.OS{}}}
 	t, err := s.writeTable(span{1, 1, position{}, end}, uint64(n), false, func(b *builder) error {
 		for _, r := range records {
 			if err := b.add(r); err != nil {
