@@ -125,7 +125,8 @@ func (s *Store) giveBack(ctx context.Context, target int64) error {
 	if err := s.ledger.Sync(); err != nil { // the generation, before anything is gone for good
 		return fmt.Errorf("collect: %w", err)
 	}
-	if g, ok := s.layers.large.(segments); ok && ctx.Err() == nil {
+	g, ok := s.layers.large.(segments)
+	if ok && ctx.Err() == nil {
 		eighths := int64(segment.Half)
 		if target >= 0 {
 			eighths = lowLevel
@@ -137,7 +138,18 @@ func (s *Store) giveBack(ctx context.Context, target int64) error {
 	if err := s.ledger.Compact(); err != nil {
 		return fmt.Errorf("collect: %w", err)
 	}
-	s.Room() //nolint:errcheck // it makes the reserve whole, if that can be
+	if s.Room() == nil && !diskfs.Scarce(s.dir) || ctx.Err() != nil {
+		return nil
+	}
+	// Half a segment of what was removed is too much to keep here.
+	err := s.ledger.Punch()
+	if ok && err == nil {
+		err = g.s.Punch(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("collect: give back room: %w", err)
+	}
+	s.Room() //nolint:errcheck // it makes the reserves whole, if that can be
 	return nil
 }
 

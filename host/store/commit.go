@@ -14,7 +14,7 @@ import (
 )
 
 // Batch is what a run leaves. It is there as a whole or not at all, whenever the process
-// is killed.
+// is killed; one that only removes records may be there in part.
 type Batch struct {
 	Blocks  []dag.Block // those above smallBlock become files, before the rest
 	Pins    []Pin
@@ -72,7 +72,7 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 	}
 	write := s.ledger.Write
 	if b.removes() {
-		write = s.writeRemoval
+		write = s.writeRemovals
 	}
 	if err := write(entries...); err != nil {
 		return fmt.Errorf("keep a run's results: %w", s.noteFull(err))

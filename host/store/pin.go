@@ -93,7 +93,7 @@ func (s *Store) RemovePin(name string) error {
 	_, err := s.ledger.Size(key)
 	found := !errors.Is(err, ledger.ErrAbsent)
 	if err = nil; found {
-		err = s.writeRemoval(ledger.Entry{Key: key, Delete: true})
+		err = s.writeRemovals(ledger.Entry{Key: key, Delete: true})
 	}
 	if err == nil && found {
 		err = s.ledger.Sync()

@@ -137,32 +137,32 @@ func (s *Store) lostPins() error {
 	return nil
 }
 
-// dropStep is how many pins are dropped with one write: on a full disk a part of them is better than none.
+// dropStep is how much is removed with one write: on a full disk a part of them is better than none.
 const dropStep = 64
 
 // dropPins removes pins from the ledger.
 func (s *Store) dropPins(pins ...Pin) error {
-	for some := range slices.Chunk(pins, dropStep) {
-		var entries []ledger.Entry
-		for _, p := range some {
-			key := pinKey + p.Name
-			if _, err := s.ledger.Size(key); !errors.Is(err, ledger.ErrAbsent) {
-				entries = append(entries, ledger.Entry{Key: key, Delete: true})
-			}
+	var entries []ledger.Entry
+	for _, p := range pins {
+		key := pinKey + p.Name
+		if _, err := s.ledger.Size(key); !errors.Is(err, ledger.ErrAbsent) {
+			entries = append(entries, ledger.Entry{Key: key, Delete: true})
 		}
-		if err := s.writeRemoval(entries...); err != nil {
+	}
+	return s.writeRemovals(entries...)
+}
+
+// writeRemovals makes changes that let something be collected, for which the ledger has a reserve. When that is used
+// up the ledger is compacted, which needs a reserve of its own and gives this one back.
+func (s *Store) writeRemovals(entries ...ledger.Entry) error {
+	for some := range slices.Chunk(entries, dropStep) {
+		err := s.ledger.WriteFor(ledger.Removal, some...)
+		if diskfs.Full(err) && s.ledger.Compact() == nil {
+			err = s.ledger.WriteFor(ledger.Removal, some...)
+		}
+		if err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// writeRemoval makes changes that let something be collected, for which the ledger has a reserve. When that is used
-// up the ledger is compacted, which needs a reserve of its own and gives this one back.
-func (s *Store) writeRemoval(entries ...ledger.Entry) error {
-	err := s.ledger.WriteFor(ledger.Removal, entries...)
-	if diskfs.Full(err) && s.ledger.Compact() == nil {
-		err = s.ledger.WriteFor(ledger.Removal, entries...)
-	}
-	return err
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/host/smallfile"
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 )
@@ -24,16 +25,16 @@ const (
 
 // What lies in a repo. The node's socket is there, too, while somebody owns it.
 const (
-	versionTemp = "version.tmp"
+	versionTemp = "version.new"
 	versionFile = "version" // the format's number and a newline, written last: with it a repo is whole
 	lockFile    = "lock"
 	segmentsDir = "segments"
 	blocksDir   = "blocks" // of version 1
 	pinsDir     = "pins"   // of an earlier liftoff; see pinFiles
 	ledgerDir   = "ledger"
-	cacheDir    = "cache"   // what can be made again
-	reserveDir  = "reserve" // files that take room for what must be possible on a full disk
-	scratchDir  = "scratch" // private folders of runs, gone with the process that made them
+	cacheDir    = "cache"            // what can be made again
+	reserveDir  = smallfile.Reserves // files that take room for what must be possible on a full disk
+	scratchDir  = "scratch"          // private folders of runs, gone with the process that made them
 )
 
 var repoDirs = []string{segmentsDir, ledgerDir, cacheDir, reserveDir, scratchDir}
@@ -247,7 +248,7 @@ func furnish(dir string, have int) error {
 		}
 	}
 	if have != version {
-		err := replaceFile(filepath.Join(dir, versionFile), filepath.Join(dir, versionTemp), fmt.Appendf(nil, "%d\n", version))
+		err := smallfile.Replace(filepath.Join(dir, versionFile), fmt.Appendf(nil, "%d\n", version))
 		if err != nil {
 			return err
 		}

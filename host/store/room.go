@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"github.com/ipfs-liftoff/liftoff/host/smallfile"
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
@@ -22,11 +23,13 @@ func ledgerReserve(dir string) diskfs.Reserve { return reserveOf(dir, "ledger", 
 func segmentsReserve(dir string) diskfs.Reserve {
 	return reserveOf(dir, "segments", 32, mostSegmentsReserve)
 }
-func smallReserve(dir string) diskfs.Reserve { return reserveOf(dir, "small", 64, mostSmallReserve) }
+func smallReserve(dir string) diskfs.Reserve {
+	return reserveOf(dir, smallfile.Reserve, 64, mostSmallReserve)
+}
 
 // reserveOf is one of the repo's reserves: one part in so many of the file system, and no more than most bytes.
 func reserveOf(dir, name string, parts, most int64) diskfs.Reserve {
-	return diskfs.Reserve{FS: diskfs.OS{}, Path: filepath.Join(dir, reserveDir, name), Size: diskfs.Share(dir, parts, most)}
+	return diskfs.Reserve{FS: diskfs.OS{}, Path: filepath.Join(dir, smallfile.Reserves, name), Size: diskfs.Share(dir, parts, most)}
 }
 
 // FullError says that the disk has no room for more than what removes something.
@@ -67,10 +70,11 @@ func (s *Store) Room() error {
 		return nil
 	}
 	err := s.room()
-	if diskfs.Full(err) {
+	full := diskfs.Full(err)
+	s.reserve.full.Store(full)
+	if full {
 		err = &FullError{s.dir, err}
 	}
-	s.reserve.full.Store(err != nil)
 	return err
 }
 

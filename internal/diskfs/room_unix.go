@@ -14,3 +14,9 @@ func Share(dir string, parts, most int64) int64 {
 	page := int64(st.Bsize)
 	return max(page, min(most, int64(st.Blocks)*page/parts/page*page))
 }
+
+// Scarce reports whether less than a sixteenth of the file system that dir is on is free.
+func Scarce(dir string) bool {
+	var st unix.Statfs_t
+	return unix.Statfs(dir, &st) == nil && uint64(st.Bavail) < uint64(st.Blocks)/16
+}

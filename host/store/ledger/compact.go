@@ -72,6 +72,16 @@ type puncher interface{ PunchHole(off, n int64) error }
 // minHole is the length in bytes of the shortest hole that is made: file systems give back whole pages.
 const minHole = 4 << 10
 
+// Punch gives back the room of what Compact has no room to leave out.
+func (l *Ledger) Punch() error {
+	if l.cfg.ReadOnly {
+		return fmt.Errorf("compact ledger %s: %w", l.dir, os.ErrPermission)
+	}
+	l.merge.Lock()
+	defer l.merge.Unlock()
+	return l.punch()
+}
+
 // punch makes holes of the values in tables that a newer record has taken the place of, after those were made durable.
 // A table that is being read stays as it is: its reader may have found a value before it was deleted. It costs
 // a look for every key. l.merge is held.

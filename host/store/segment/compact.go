@@ -45,10 +45,10 @@ func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
 	if !diskfs.Full(err) && (err != nil || flushed == nil) {
 		return done, err
 	}
-	if err := s.punch(ctx); err != nil {
+	if err := s.Punch(ctx); err != nil {
 		return done, err
 	}
-	if err := s.flushAll(); err != nil {
+	if err := s.flushAll(); err != nil && !s.harmless(err) {
 		return done, err
 	}
 	for _, err := range []error{s.mergeAll(), s.fillReserve()} {
@@ -57,6 +57,14 @@ func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
 		}
 	}
 	return done, nil
+}
+
+// harmless reports whether err, of a flush, says that the disk is full and nothing is lost by it: of what was put the
+// next Open finds out, of deletions it would not.
+func (s *Store) harmless(err error) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return diskfs.Full(err) && s.recent.deleted == 0 && (s.frozen == nil || s.frozen.deleted == 0)
 }
 
 func (s *Store) fillReserve() error {

@@ -9,10 +9,13 @@ import (
 // minHole is the length in bytes of the shortest hole that is made: file systems give back whole pages.
 const minHole = 4 << 10
 
-// punch gives back what is not in use inside all segments, on a disk that has no room to write the rest anew. What is
+// Punch gives back what is not in use inside all segments, on a disk that has no room to write the rest anew. What is
 // left can be read as before; a later compaction writes it anew. What the index on the disk names, or the one in memory,
 // is in use. It costs a pass over the index, and a call for each hole.
-func (s *Store) punch(ctx context.Context) error {
+func (s *Store) Punch(ctx context.Context) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
 	s.appending.Lock()
 	segs, _, _, err := s.list()
 	end := s.end // what is appended from now on comes behind it

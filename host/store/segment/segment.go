@@ -177,7 +177,9 @@ func (s *Store) Sequence(key multihash.Multihash) (int64, error) {
 func (s *Store) Close() error {
 	var err error
 	if !s.cfg.ReadOnly && s.failure() == nil && s.worthFlushing() {
-		err = s.flushAll()
+		if err = s.flushAll(); s.harmless(err) {
+			err = nil
+		}
 	}
 	s.mu.Lock()
 	s.closed = true
