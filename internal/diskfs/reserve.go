@@ -1,7 +1,6 @@
 package diskfs
 
 import (
-	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -19,40 +18,56 @@ type Reserve struct {
 	Size int64  // bytes; 0: there is no reserve
 }
 
-// Fill makes the reserve if it is not whole. When there is no room for it the error is one of which Full is true,
-// and no part of it stays.
+// leastStep is the fewest bytes by which a reserve grows.
+const leastStep = 4 << 10
+
+// Fill makes the reserve whole. When there is no room for that it takes what there is, so that others do not, and the
+// error is one of which Full is true.
 func (r Reserve) Fill() error {
 	if r.Size == 0 {
 		return nil
 	}
-	f, err := r.FS.Open(r.Path, false)
-	if err == nil {
-		size, serr := f.Size()
-		f.Close()
-		if serr == nil && size == r.Size {
-			return nil
-		}
-		err = cmp.Or(serr, r.FS.Remove(r.Path))
-		if err != nil {
-			return err
-		}
-	} else if !errors.Is(err, fs.ErrNotExist) {
+	f, err := r.FS.Open(r.Path, true)
+	if errors.Is(err, fs.ErrNotExist) {
+		f, err = r.FS.Create(r.Path)
+	}
+	if err != nil {
 		return err
 	}
-	if f, err = r.FS.Create(r.Path); err != nil {
-		return err
-	}
-	err = Allocate(f, 0, r.Size)
-	if err == nil {
-		err = f.Truncate(r.Size) // last: a reserve of this size is whole
-	}
+	err = r.grow(f)
 	if e := f.Close(); err == nil {
 		err = e
 	}
-	if err != nil {
-		r.FS.Remove(r.Path)
-	}
 	return err
+}
+
+func (r Reserve) grow(f File) error {
+	size, err := f.Size()
+	if err != nil || size == r.Size {
+		return err
+	}
+	if size > r.Size {
+		return f.Truncate(r.Size)
+	}
+	for step := r.Size - size; size < r.Size && step >= min(leastStep, r.Size-size); {
+		step = min(step, r.Size-size)
+		e := TakeRoom(f, size, step)
+		if e == nil {
+			e = f.Truncate(size + step) // last: what the size says has room
+		}
+		switch {
+		case e == nil:
+			size += step
+		case Full(e):
+			err, step = e, step/2
+		default:
+			return e
+		}
+	}
+	if size < r.Size {
+		return errors.Join(err, f.Truncate(size))
+	}
+	return nil
 }
 
 // Write makes the file path, durably, of what fill writes from its first byte on, by way of the file temp, which
@@ -72,17 +87,25 @@ func (r Reserve) Write(path, temp string, spare bool, fill func(File) (size int6
 
 // writeReserve is Write over the reserve, which is at temp, and where it was after an error.
 func (r Reserve) writeReserve(path, temp string, fill func(File) (int64, error)) error {
-	err := r.writeTo(path, temp, fill, func(string) (File, error) { return r.FS.Open(temp, true) })
-	if err != nil {
-		f, oerr := r.FS.Open(temp, true)
-		if oerr == nil {
-			oerr = f.Truncate(r.Size)
-			f.Close()
-		}
-		if oerr != nil || r.FS.Rename(temp, r.Path) != nil {
-			r.FS.Remove(temp)
+	f, err := r.FS.Open(temp, true)
+	var size int64
+	if err == nil {
+		size, err = f.Size()
+		f.Close()
+	}
+	if err == nil {
+		if err = r.writeTo(path, temp, fill, func(string) (File, error) { return r.FS.Open(temp, true) }); err == nil {
+			return nil
 		}
 	}
+	if f, oerr := r.FS.Open(temp, true); oerr == nil {
+		oerr = f.Truncate(size) // what was added, as far as there was room
+		f.Close()
+		if oerr == nil && r.FS.Rename(temp, r.Path) == nil {
+			return err
+		}
+	}
+	r.FS.Remove(temp)
 	return err
 }
 
@@ -133,16 +156,18 @@ func (r Reserve) Release() error {
 // allocator is a File that can take room without being written to; see osFile.Allocate.
 type allocator interface{ Allocate(off, n int64) error }
 
-// Allocate sees to it that a range of f, which nothing is written to yet, has room. Where a file system cannot
-// take room ahead, zeros are written.
+// Allocate gives a range of f room without writing to it. Where the file system cannot it is errors.ErrUnsupported.
 func Allocate(f File, off, n int64) error {
-	if n <= 0 {
-		return nil
-	}
 	if a, ok := f.(allocator); ok {
-		if err := a.Allocate(off, n); !errors.Is(err, errors.ErrUnsupported) {
-			return err
-		}
+		return a.Allocate(off, n)
+	}
+	return errors.ErrUnsupported
+}
+
+// TakeRoom sees to it that a range of f, behind what is written to it, has room: it allocates it, or writes zeros.
+func TakeRoom(f File, off, n int64) error {
+	if err := Allocate(f, off, n); !errors.Is(err, errors.ErrUnsupported) {
+		return err
 	}
 	zeros := make([]byte, min(n, 64<<10))
 	for n > 0 {

@@ -17,9 +17,11 @@ func (l *Ledger) Compact() error {
 	}
 	l.merge.Lock()
 	defer l.merge.Unlock()
-	err := l.compact()
-	if diskfs.Full(err) { // a new log cannot be written over the reserve: it has room of its own
-		err = errors.Join(l.reserve.Release(), l.compact())
+	err := l.compact(false)
+	if diskfs.Full(err) && l.shrinks() {
+		if err = l.recycle(); err == nil {
+			err = l.compact(true)
+		}
 	}
 	if err == nil {
 		err = l.reserve.Fill()
@@ -36,9 +38,39 @@ func (l *Ledger) Compact() error {
 	return nil
 }
 
-// compact makes one table of all. l.merge is held.
-func (l *Ledger) compact() error {
-	if err := l.sealAll(); err != nil {
+// leastGain is how many bytes a compaction has to give back for the reserve to be used for it.
+const leastGain = 8 << 10
+
+// shrinks reports whether a compaction would give back more than it takes for good: files of their own, and pages that
+// are not full. It costs a pass over the tables' pages. l.merge is held.
+func (l *Ledger) shrinks() bool {
+	sources, release, err := l.sources("")
+	if err != nil {
+		return false
+	}
+	defer release()
+	gain := int64(-leastGain)
+	l.mu.RLock()
+	for _, t := range l.tables {
+		gain += t.size
+	}
+	for _, f := range l.logs() {
+		gain += f.size
+	}
+	l.mu.RUnlock()
+	const entry = 24 // bytes that a page has for each, the key left out
+	err = mergeSources(sources, func(e located) error {
+		if !e.deleted {
+			gain -= int64(len(e.key)+e.size) + entry
+		}
+		return nil
+	})
+	return err == nil && gain > 0
+}
+
+// compact makes one table of all, over the reserve if it has to be and spare is true. l.merge is held.
+func (l *Ledger) compact(spare bool) error {
+	if err := l.sealAll(spare); err != nil {
 		return err
 	}
 	l.mu.RLock()
@@ -47,7 +79,7 @@ func (l *Ledger) compact() error {
 	if len(all) == 0 {
 		return nil
 	}
-	return l.mergeTables(all, true)
+	return l.mergeTables(all, spare)
 }
 
 // Reserved returns nil when the room for what makes room is there, which it sees to if it can be had.

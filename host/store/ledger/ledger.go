@@ -265,7 +265,7 @@ func (l *Ledger) Sync() error {
 	}
 	l.merge.Lock()
 	defer l.merge.Unlock()
-	if e := l.sealAll(); e != nil {
+	if e := l.sealAll(true); e != nil {
 		return errors.Join(fmt.Errorf("sync the ledger's log: %w", err), e)
 	}
 	return nil

@@ -150,7 +150,7 @@ func (l *Ledger) loadLog(n uint32, last bool) error {
 	}
 	goOn := func() {
 		s, _ := secretOf(b)
-		f := &logFile{file: file, number: n, secret: s, size: int64(whole), room: int64(whole)}
+		f := &logFile{file: file, number: n, secret: s, size: int64(whole), room: int64(whole), syncDir: l.syncDir}
 		if int64(len(b)) > f.room && allZero(b[whole:]) {
 			f.room = int64(len(b)) // where room cannot be taken ahead otherwise it is zeros
 		}
@@ -192,6 +192,8 @@ func (l *Ledger) loadLog(n uint32, last bool) error {
 	}
 	return l.cfg.FS.Remove(path)
 }
+
+func (l *Ledger) syncDir() error { return l.cfg.FS.SyncDir(l.dir) }
 
 func allZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
 
@@ -245,7 +247,7 @@ func (l *Ledger) newLog(n uint32) (*logFile, error) {
 	}
 	h := newHeader()
 	s, _ := secretOf(h)
-	f := &logFile{file: file, number: n, secret: s, size: logHeader, room: logHeader}
+	f := &logFile{file: file, number: n, secret: s, size: logHeader, room: logHeader, syncDir: l.syncDir}
 	if _, err = file.WriteAt(h, 0); err == nil && l.logReserve() > 0 {
 		err = f.takeRoom(f.size + l.logReserve())
 	}

@@ -146,11 +146,13 @@ type logFile struct {
 	secret  secret
 	size    int64
 	room    int64         // Invariant: room >= size; what lies between has room on the disk
+	begun   bool          // the header is durable
 	written atomic.Uint64 // appends
 
 	syncing sync.Mutex
 	clean   atomic.Uint64
-	failed  error // of the first sync that failed
+	syncDir func() error // makes the log's name durable; nil: it is
+	failed  error        // of the first sync that failed
 	closed  bool
 }
 
@@ -163,15 +165,29 @@ func (f *logFile) takeRoom(size int64) error {
 		return nil
 	}
 	to := max(size, f.room+roomStep)
-	err := diskfs.Allocate(f.file, f.room, to-f.room)
+	err := f.takeTo(to)
 	if diskfs.Full(err) {
 		to = size
-		err = diskfs.Allocate(f.file, f.room, to-f.room)
+		err = f.takeTo(to)
 	}
 	if err == nil {
 		f.room = to
 	}
 	return err
+}
+
+func (f *logFile) takeTo(to int64) error {
+	err := diskfs.Allocate(f.file, f.room, to-f.room)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if !f.begun { // zeros without the header before them would be a damaged log
+		if err := f.file.Sync(); err != nil {
+			return err
+		}
+		f.begun = true
+	}
+	return diskfs.TakeRoom(f.file, f.room, to-f.room)
 }
 
 // append writes at the end of what was written well: half a frame that an earlier call
@@ -205,6 +221,11 @@ func (f *logFile) sync() error {
 	}
 	if f.failed == nil {
 		f.failed = f.file.Sync()
+	}
+	if f.failed == nil && f.syncDir != nil {
+		if f.failed = f.syncDir(); f.failed == nil {
+			f.syncDir = nil
+		}
 	}
 	if f.failed == nil {
 		f.clean.Store(n)

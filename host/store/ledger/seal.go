@@ -175,7 +175,7 @@ func (l *Ledger) mergeTables(old []*table, spare bool) error {
 
 // sealAll makes tables of all that was written before it was called. A Write may begin a new
 // log whenever l.mu is free: what is frozen then is sealed first. l.merge is held.
-func (l *Ledger) sealAll() error {
+func (l *Ledger) sealAll(spare bool) error {
 	l.mu.RLock()
 	if l.log == nil { // closed
 		l.mu.RUnlock()
@@ -188,7 +188,7 @@ func (l *Ledger) sealAll() error {
 		if err != nil || !frozen {
 			return err
 		}
-		if err := l.seal(true); err != nil {
+		if err := l.seal(spare); err != nil {
 			return err
 		}
 	}
