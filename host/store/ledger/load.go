@@ -111,7 +111,7 @@ func (l *Ledger) load() error {
 		if err := l.reserve.Release(); err != nil {
 			return err
 		}
-		l.log, err = l.newLog(last + 1)
+		l.log, err = l.beginLog(last + 1) // its reserve comes with the next room
 	}
 	return err
 }
@@ -240,6 +240,19 @@ func replay(b []byte, m *memory) (whole int, gap bool, err error) {
 
 // newLog makes log n, with its reserve.
 func (l *Ledger) newLog(n uint32) (*logFile, error) {
+	f, err := l.beginLog(n)
+	if err == nil && l.logReserve() > 0 {
+		if err = f.takeRoom(f.size + l.logReserve()); err != nil {
+			f.close()
+			l.cfg.FS.Remove(l.logPath(n))
+			return nil, err
+		}
+	}
+	return f, err
+}
+
+// beginLog makes log n.
+func (l *Ledger) beginLog(n uint32) (*logFile, error) {
 	path := l.logPath(n)
 	file, err := l.cfg.FS.Create(path)
 	if err != nil {
@@ -248,10 +261,7 @@ func (l *Ledger) newLog(n uint32) (*logFile, error) {
 	h := newHeader()
 	s, _ := secretOf(h)
 	f := &logFile{file: file, number: n, secret: s, size: logHeader, room: logHeader, syncDir: l.syncDir}
-	if _, err = file.WriteAt(h, 0); err == nil && l.logReserve() > 0 {
-		err = f.takeRoom(f.size + l.logReserve())
-	}
-	if err != nil {
+	if _, err = file.WriteAt(h, 0); err != nil {
 		file.Close()
 		l.cfg.FS.Remove(path)
 		return nil, err

@@ -37,7 +37,7 @@ func (l *Ledger) recycle() error {
 	}
 	l.frozen, l.older, l.mem = nil, nil, newMemory()
 	l.sealed.Broadcast()
-	return nil
+	return l.syncDir()
 }
 
 // renew makes f, which was renamed, an empty log of that number. When its header cannot be written it holds what it
