@@ -35,6 +35,12 @@ func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
 	if flushed != nil && !diskfs.Full(flushed) {
 		return Compacted{}, flushed
 	}
+	if diskfs.Full(s.fillReserve()) { // before anything is moved: what the reserve was used for takes less in one table
+		if err := s.mergeAll(); err != nil && !diskfs.Full(err) {
+			return Compacted{}, err
+		}
+		s.fillReserve() //nolint:errcheck // once more below
+	}
 	done, err := s.compact(ctx, eighths)
 	if err == nil {
 		err = s.mergeAll()
@@ -353,5 +359,5 @@ func (s *Store) mergeAll() error {
 	if len(all) < 2 {
 		return nil
 	}
-	return s.mergeTables(all)
+	return s.mergeTables(all, true) // one table takes less than several
 }
