@@ -3,12 +3,15 @@ package node
 import (
 	"context"
 	"errors"
-	"syscall"
 
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
+
+// hintFull is what to do about a full disk: both work there.
+const hintFull = "make room: `liftoff pin rm NAME` for what is not needed (`liftoff pin ls`), then `liftoff gc`"
 
 // apiError turns an error of the parts below, in a call under ctx, into an *api.Error;
 // nil stays nil.
@@ -47,8 +50,8 @@ func apiError(ctx context.Context, err error) error {
 		return fault("make it writable, or set LIFTOFF_PATH to another repo")
 	case errors.As(err, &full):
 		return fault("remove pins with `liftoff pin rm`, or raise LIFTOFF_QUOTA")
-	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
-		return fault("free some space: `liftoff gc` removes what no pin keeps")
+	case diskfs.Full(err):
+		return fault(hintFull)
 	}
 	return api.AsError(err)
 }

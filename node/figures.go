@@ -152,6 +152,7 @@ var (
 	slotsDesc     = prometheus.NewDesc("liftoff_slots", "Jobs that can run at once.", nil, nil)
 	freeSlotsDesc = prometheus.NewDesc("liftoff_slots_free", "Jobs that could begin now.", nil, nil)
 	blocksDesc    = prometheus.NewDesc("liftoff_store_blocks", "Blocks in the repo; at most some minutes old.", nil, nil)
+	fullDesc      = prometheus.NewDesc("liftoff_disk_full", "1 while the disk is full and no jobs are taken, else 0.", nil, nil)
 	bytesDesc     = prometheus.NewDesc("liftoff_store_bytes", "Bytes of the blocks in the repo; at most some minutes old.", nil, nil)
 )
 
@@ -159,7 +160,7 @@ func newState(n *Node) *state { return &state{node: n} }
 
 // Describe implements prometheus.Collector.
 func (s *state) Describe(to chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{runningDesc, peersDesc, slotsDesc, freeSlotsDesc, blocksDesc, bytesDesc} {
+	for _, d := range []*prometheus.Desc{runningDesc, peersDesc, slotsDesc, freeSlotsDesc, blocksDesc, bytesDesc, fullDesc} {
 		to <- d
 	}
 }
@@ -167,6 +168,11 @@ func (s *state) Describe(to chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (s *state) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64) { to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
+	full := 0.0
+	if s.node.store.IsFull() {
+		full = 1
+	}
+	gauge(fullDesc, full)
 	gauge(runningDesc, float64(len(s.node.history.liveJobs(""))))
 	if w := s.node.net.Load(); w != nil {
 		connected := 0

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
@@ -244,7 +245,7 @@ func (h *history) names(ctx context.Context, prefix string) ([]string, error) {
 	return all, nil
 }
 
-// drop removes records; in a read-only repo they stay.
+// drop removes records; in a read-only repo they stay, and on a full disk until there is room.
 func (h *history) drop(ids []string) error {
 	if len(ids) == 0 || h.store.ReadOnly() {
 		return nil
@@ -253,7 +254,11 @@ func (h *history) drop(ids []string) error {
 	for _, id := range ids {
 		b.Records = append(b.Records, store.Record{Name: jobName(id), Delete: true})
 	}
-	return h.store.Commit(context.Background(), b)
+	err := h.store.Commit(context.Background(), b)
+	if diskfs.Full(err) {
+		err = nil
+	}
+	return err
 }
 
 // list returns the jobs, newest first, and drops the expired ones.

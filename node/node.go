@@ -61,6 +61,7 @@ type Node struct {
 	net      atomic.Pointer[network] // nil: it is none now
 	visits   visits                  // of a process that does not stay
 
+	full    atomic.Bool             // the log says that the disk is full
 	stays   atomic.Bool             // Serve is under way
 	serving atomic.Pointer[service] // nil: it takes no jobs that outlive their clients
 

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
@@ -40,7 +41,11 @@ func own(ctx context.Context, n *Node) (*Session, error) {
 // serve opens the repo to others. Where there can be no socket (a full disk, a file
 // system without sockets) the process works on alone.
 func (o *owner) serve() error {
-	l, err := api.Listen(filepath.Join(o.node.store.Dir(), socketName))
+	path := filepath.Join(o.node.store.Dir(), socketName)
+	l, err := api.Listen(path)
+	if diskfs.Full(err) && o.node.store.ReleaseReserve() == nil { // who makes room has to come in
+		l, err = api.Listen(path)
+	}
 	if errors.Is(err, api.ErrSocketPath) {
 		return err
 	}

@@ -57,6 +57,9 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 		return scheduler.Refuse(code, why)
 	}
 	w := scheduler.Work{ABI: r.Work.ABI, Bytes: r.Bytes, Module: r.Module, Fuel: r.Fuel, Output: r.Output}
+	if p.w.node.room() != nil {
+		return scheduler.Refuse(job.RefuseDisk, whyFull)
+	}
 	s := p.w.state(r.Signed, p.w.ceiling(from))
 	if bid := scheduler.Offer(r.Signed, w, s, scheduler.Locality{}); bid.Refuses() {
 		return bid
@@ -77,9 +80,12 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 	return scheduler.Offer(r.Signed, w, s, l)
 }
 
+// whyFull is what a requester is told.
+const whyFull = "its disk is full"
+
 // bids reports whether this peer would bid for what was announced.
 func (p *provider) bids(a job.Announce) bool {
-	if p.w.closing.Load() || p.w.server == nil {
+	if p.w.closing.Load() || p.w.server == nil || p.w.node.room() != nil {
 		return false
 	}
 	j := job.Job{Limits: a.Limits, Need: a.Need, Issuer: a.Issuer}
@@ -171,6 +177,9 @@ const (
 
 // Award implements market.Provider.
 func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a market.Awarded) (*market.Run, time.Duration, error) {
+	if p.w.node.room() != nil {
+		return nil, 0, &market.DeclinedError{Why: whyFull}
+	}
 	w := scheduler.Work{ABI: r.Work.ABI, Bytes: r.Bytes}
 	s := p.w.state(a.Signed, p.w.ceiling(from))
 	s.Load = scheduler.Load{} // the book says how busy it is

@@ -45,6 +45,9 @@ func (n *Node) accept(ctx context.Context, r api.Request, w api.Watch) (*running
 	if n.store.ReadOnly() {
 		return nil, apiError(ctx, &store.ReadOnlyError{Dir: n.store.Dir()})
 	}
+	if err := n.room(); err != nil {
+		return nil, apiError(ctx, err)
+	}
 	id, err := n.self.identity()
 	if err != nil {
 		return nil, apiError(ctx, err)

@@ -37,6 +37,7 @@ func (n *Node) Serve(ctx context.Context) error {
 		return errors.New("serve: it serves already")
 	}
 	defer n.stays.Store(false)
+	_ = n.findRoom() // which logs it
 	// Before anything that takes long: who looks at them shall see that they run.
 	taken, err := n.takeUp(ctx)
 	if err != nil {
@@ -45,11 +46,17 @@ func (n *Node) Serve(ctx context.Context) error {
 	defer func() { n.drop(taken) }()
 	var w *network
 	if n.network != nil {
-		if w, err = openNetwork(ctx, n, *n.network); err != nil {
+		err := n.awaitRoom(ctx, func() error {
+			if w, err = openNetwork(ctx, n, *n.network); err != nil {
+				return err
+			}
+			if err := w.enterFence(ctx); err != nil {
+				return errors.Join(err, w.close())
+			}
+			return nil
+		})
+		if err != nil {
 			return fmt.Errorf("serve: %w", err)
-		}
-		if err := w.enterFence(ctx); err != nil {
-			return errors.Join(fmt.Errorf("serve: %w", err), w.close())
 		}
 		n.net.Store(w)
 		defer n.net.Store(nil)
@@ -62,6 +69,7 @@ func (n *Node) Serve(ctx context.Context) error {
 	loops, stop := context.WithCancel(context.WithoutCancel(ctx)) // for as long as jobs run
 	defer stop()
 	g.Go(func() error { return n.scrub(loops) })
+	g.Go(func() error { return n.watchRoom(loops) })
 	if w != nil {
 		g.Go(func() error { return w.book.keep(loops) })
 		g.Go(func() error { return w.keepState(loops) })

@@ -63,6 +63,15 @@ func (s *Session) Serve(ctx context.Context) error {
 	return s.node.Serve(ctx)
 }
 
+// Room returns nil while the disk of the owner's repo has room for what a job leaves, else an error that says that it is
+// full.
+func (s *Session) Room() error {
+	if s.node == nil {
+		return nil
+	}
+	return s.node.room()
+}
+
 // Close leaves the repo. An owner first waits until the commands attached to it are
 // done, so a command that feeds another one closes its stdout before it calls Close.
 func (s *Session) Close() error {

@@ -48,6 +48,11 @@ func (x *running) submission() (store.Record, error) {
 func (v *View) Submit(ctx context.Context, r api.Request) (api.Job, error) {
 	n := v.node
 	s := n.serving.Load()
+	if s == nil && n.stays.Load() {
+		if err := n.room(); err != nil { // which its network waits for
+			return api.Job{}, apiError(ctx, err)
+		}
+	}
 	if s == nil {
 		return api.Job{}, &api.Error{
 			Code: api.CodeUsage, Message: "a job that goes on without its client needs a process that stays",

@@ -12,6 +12,7 @@ import (
 
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
@@ -179,8 +180,8 @@ func hintOf(err error) string {
 		return "liftoff car import FILE.car, one that holds it"
 	case errors.Is(err, syscall.EADDRINUSE):
 		return "another process listens there: end it, or choose another port"
-	case errors.Is(err, syscall.ENOSPC):
-		return "make room on the disk, for example with: liftoff gc"
+	case diskfs.Full(err):
+		return "make room on the disk; on that of the repo: liftoff pin rm NAME for what is not needed, then liftoff gc"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
 		return "check who owns the path, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder"
 	case errors.As(err, &bug):

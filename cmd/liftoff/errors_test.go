@@ -71,6 +71,7 @@ func TestHints(t *testing.T) {
 		{hinted(&store.ReadOnlyError{Dir: "/r"}, "x"), "x"},
 		{&api.Error{Code: api.CodeFault, Message: "x", Hint: "y"}, "y"},
 		{syscall.ENOSPC, "make room"},
+		{syscall.EDQUOT, "make room"},
 	} {
 		if hint := hintOf(test.err); !strings.HasPrefix(hint, test.hint) {
 			t.Errorf("%v: hint %q, want %q", test.err, hint, test.hint)

@@ -47,12 +47,16 @@ func (d *daemon) serveMetrics(ctx context.Context, s *node.Session, l net.Listen
 	return nil
 }
 
-// health answers 200 once jobs are taken and while the store answers, else 503.
+// health answers 200 once jobs are taken and while the store answers and its disk is not full, else 503.
 func (d *daemon) health(w http.ResponseWriter, r *http.Request, s *node.Session) {
 	say := func(status int, text string) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 		w.WriteHeader(status)
 		io.WriteString(w, text+"\n")
+	}
+	if err := s.Room(); err != nil {
+		say(http.StatusServiceUnavailable, "the disk is full")
+		return
 	}
 	select {
 	case <-d.ready:

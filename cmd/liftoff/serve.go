@@ -288,6 +288,10 @@ func (d *daemon) greet(ctx context.Context, s *node.Session) error {
 		f, err = s.Fence.InitFence(ctx)
 		d.log.Info("made a fence", "did", f.DID)
 	}
+	if errors.As(err, &e) && e.Code == api.CodeFault && s.Room() != nil {
+		d.log.Warn("no fence yet: the disk is full", "err", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}

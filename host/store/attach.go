@@ -13,6 +13,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/ipfs-liftoff/liftoff/host/smallfile"
 	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 )
 
@@ -43,7 +44,6 @@ type attachment struct {
 // attachedFile lists those that are kept, as JSON; attachedDir has a folder with an index for each.
 const (
 	attachedFile = "attached.json"
-	attachedTemp = "attached.json.tmp"
 	attachedDir  = "attached"
 )
 
@@ -189,5 +189,5 @@ func (s *Store) writeAttached() error {
 	if err != nil {
 		return err
 	}
-	return replaceFile(filepath.Join(s.dir, attachedFile), filepath.Join(s.dir, attachedTemp), append(b, '\n'))
+	return smallfile.Replace(filepath.Join(s.dir, attachedFile), append(b, '\n'))
 }

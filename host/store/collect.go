@@ -10,6 +10,7 @@ import (
 
 	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // Collected is what a collection did.
@@ -57,6 +58,9 @@ func (s *Store) Collect(ctx context.Context, now time.Time) (Collected, error) {
 
 // collect is Collect behind the gate. With a target that is not negative it removes what was not used for
 // longest, and only until so many bytes are left.
+//
+// On a full disk it works with the reserves of the ledger and of the segments: it removes as much as they have room to
+// note, gives back the room of that, and goes on.
 func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Collected, error) {
 	s.held.begin()
 	defer s.held.end()
@@ -70,10 +74,9 @@ func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Colle
 	if err != nil {
 		return Collected{}, fmt.Errorf("collect: nothing was removed: %w", err)
 	}
-	if len(expired) > 0 {
-		if _, err := s.dropPins(expired...); err != nil {
-			return Collected{}, fmt.Errorf("collect: %w", err)
-		}
+	late := s.dropPins(expired...) // of what is not dropped now what it kept goes all the same
+	if late != nil && !diskfs.Full(late) {
+		return Collected{}, fmt.Errorf("collect: %w", late)
 	}
 	if err := s.ledger.Sync(); err != nil { // a pin that was replaced must not come back without its blocks
 		return Collected{}, fmt.Errorf("collect: %w", err)
@@ -83,30 +86,71 @@ func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Colle
 		return Collected{}, fmt.Errorf("collect: %w", err)
 	}
 	var done Collected
-	if target < 0 {
-		done, err = s.sweep(ctx, marked)
-	} else {
-		done, err = s.sweepTo(ctx, marked, target)
-	}
-	if now := s.gen.Load(); err == nil && now != before {
-		s.coverage.forget()
-		if err = s.renewCoverage(ctx, live, before, now); err != nil {
-			err = fmt.Errorf("collect: %w", err)
+	for {
+		removed := done.Removed
+		if target < 0 {
+			err = s.sweep(ctx, marked, &done)
+		} else {
+			err = s.sweepTo(ctx, marked, target, &done)
+		}
+		full := diskfs.Full(err)
+		if err != nil && !full {
+			break
+		}
+		if full && done.Removed == removed { // what was given back is not enough to note one more
+			break
+		}
+		gerr := s.giveBack(ctx, target)
+		if !full || gerr != nil && !diskfs.Full(gerr) {
+			err = gerr
+			break
 		}
 	}
-	if e := s.ledger.Compact(); e != nil && err == nil {
-		err = fmt.Errorf("collect: %w", e)
+	if now := s.gen.Load(); now != before {
+		s.coverage.forget()
+		if e := s.renewCoverage(ctx, live, before, now); e != nil && !diskfs.Full(e) && err == nil { // else they are counted again when somebody asks
+			err = fmt.Errorf("collect: %w", e)
+		}
 	}
-	if g, ok := s.layers.large.(segments); ok && err == nil && ctx.Err() == nil {
+	if late != nil && err == nil {
+		if err = s.dropPins(expired...); diskfs.Full(err) {
+			err = nil // they are expired as before
+		}
+	}
+	return done, err
+}
+
+// giveBack gives back the room of what was removed. What is large comes first: it takes nothing but its reserve.
+func (s *Store) giveBack(ctx context.Context, target int64) error {
+	if err := s.ledger.Sync(); err != nil { // the generation, before anything is gone for good
+		return fmt.Errorf("collect: %w", err)
+	}
+	g, ok := s.layers.large.(segments)
+	if ok && ctx.Err() == nil {
 		eighths := int64(segment.Half)
 		if target >= 0 {
 			eighths = lowLevel
 		}
-		if _, err = g.s.Compact(ctx, eighths); err != nil {
-			err = fmt.Errorf("collect: give back room: %w", err)
+		if _, err := g.s.Compact(ctx, eighths); err != nil {
+			return fmt.Errorf("collect: give back room: %w", err)
 		}
 	}
-	return done, err
+	if err := s.ledger.Compact(); err != nil {
+		return fmt.Errorf("collect: %w", err)
+	}
+	if s.Room() == nil && !diskfs.Scarce(s.dir) || ctx.Err() != nil {
+		return nil
+	}
+	// Half a segment of what was removed is too much to keep here.
+	err := s.ledger.Punch()
+	if ok && err == nil {
+		err = g.s.Punch(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("collect: give back room: %w", err)
+	}
+	s.Room() //nolint:errcheck // it makes the reserves whole, if that can be
+	return nil
 }
 
 // part divides pins into those in force and the others.
@@ -192,9 +236,9 @@ func (s *Store) linksOf(c cid.Cid) ([]cid.Cid, error) {
 	return links, nil
 }
 
-// sweep removes what is neither marked nor held.
-func (s *Store) sweep(ctx context.Context, marked keySet) (Collected, error) {
-	var done Collected
+// sweep removes what is neither marked nor held. It adds to what done counts as removed, and counts what is kept.
+func (s *Store) sweep(ctx context.Context, marked keySet, done *Collected) error {
+	done.Kept, done.KeptBytes = 0, 0
 	err := s.blocks.Each(ctx, func(e entry) error {
 		if e.Key == nil {
 			return nil // not ours to remove: verify names it
@@ -215,9 +259,9 @@ func (s *Store) sweep(ctx context.Context, marked keySet) (Collected, error) {
 		return nil
 	})
 	if err != nil {
-		return done, fmt.Errorf("collect: %w", err)
+		return fmt.Errorf("collect: %w", err)
 	}
-	return done, nil
+	return nil
 }
 
 // removeUnheld deletes e unless a session holds it. The first deletion of a collection begins a new

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -13,11 +14,16 @@ import (
 )
 
 // Batch is what a run leaves. It is there as a whole or not at all, whenever the process
-// is killed.
+// is killed; one that only removes records may be there in part.
 type Batch struct {
 	Blocks  []dag.Block // those above smallBlock become files, before the rest
 	Pins    []Pin
 	Records []Record
+}
+
+// removes reports whether b does nothing but remove records, for which there is room on a full disk.
+func (b Batch) removes() bool {
+	return len(b.Blocks)+len(b.Pins) == 0 && !slices.ContainsFunc(b.Records, func(r Record) bool { return !r.Delete })
 }
 
 // Record is some bytes under a name: the node's own notes. Collect leaves them alone.
@@ -64,8 +70,12 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 			entries = append(entries, e)
 		}
 	}
-	if err := s.ledger.Write(entries...); err != nil {
-		return fmt.Errorf("keep a run's results: %w", err)
+	write := s.ledger.Write
+	if b.removes() {
+		write = s.writeRemovals
+	}
+	if err := write(entries...); err != nil {
+		return fmt.Errorf("keep a run's results: %w", s.noteFull(err))
 	}
 	s.puts.Add(uint64(len(b.Blocks)))
 	for _, p := range b.Pins { // one of the old form
@@ -173,7 +183,7 @@ func (s *Store) nextGeneration() error {
 	if err != nil {
 		return err
 	}
-	err = s.ledger.Write(ledger.Entry{Key: generationKey, Value: binary.BigEndian.AppendUint64(nil, n+1)})
+	err = s.ledger.WriteFor(ledger.Collection, ledger.Entry{Key: generationKey, Value: binary.BigEndian.AppendUint64(nil, n+1)})
 	if err == nil {
 		s.gen.Store(n + 1)
 	}

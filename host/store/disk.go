@@ -61,26 +61,6 @@ func removeAll(path string) error {
 	return os.RemoveAll(path)
 }
 
-// replaceFile writes data to path by way of temp, durably: after a loss of power the
-// file is the old one or the new one.
-func replaceFile(path, temp string, data []byte) error {
-	if err := os.Remove(temp); err != nil && !absent(err) {
-		return err
-	}
-	if err := writeFile(temp, data); err != nil {
-		return err
-	}
-	err := fsync(temp)
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
-	if err != nil {
-		os.Remove(temp)
-		return err
-	}
-	return fsync(filepath.Dir(path))
-}
-
 // fsync makes a file's content, or a folder's list of names, durable. Some network
 // file systems know no fsync of a folder and keep its names durable themselves.
 func fsync(path string) error {

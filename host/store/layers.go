@@ -66,7 +66,7 @@ func (r records) Delete(key multihash.Multihash) error {
 	if errors.Is(err, errAbsent) {
 		return nil
 	}
-	return r.ledger.Write(ledger.Entry{Key: blockKey + string(key), Delete: true})
+	return r.ledger.WriteFor(ledger.Collection, ledger.Entry{Key: blockKey + string(key), Delete: true})
 }
 
 func (r records) Each(ctx context.Context, fn func(entry) error) error {
@@ -168,15 +168,18 @@ func (l layers) Delete(key multihash.Multihash) error {
 	return l.old.Delete(key)
 }
 
-// Each tells a block that is in several parts several times.
+// Each tells a block that is in several parts several times. The ledger comes last: to delete what is large takes no
+// room, and gives back more.
 func (l layers) Each(ctx context.Context, fn func(entry) error) error {
-	if err := l.small.Each(ctx, fn); err != nil {
+	if err := l.large.Each(ctx, fn); err != nil {
 		return err
 	}
-	if err := l.large.Each(ctx, fn); err != nil || l.old == nil {
-		return err
+	if l.old != nil {
+		if err := l.old.Each(ctx, fn); err != nil {
+			return err
+		}
 	}
-	return l.old.Each(ctx, fn)
+	return l.small.Each(ctx, fn)
 }
 
 // Sync makes what is large durable first: a job's pin and its blocks in the ledger rely on it.

@@ -9,6 +9,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 )
 
 // MaxPinName is the length in bytes of the longest name of a pin.
@@ -75,7 +77,7 @@ func (s *Store) AddPin(ctx context.Context, p Pin) error {
 		_, err = s.oldPins.remove(p.Name)
 	}
 	if err != nil {
-		return fmt.Errorf("keep pin %q: %w", p.Name, err)
+		return fmt.Errorf("keep pin %q: %w", p.Name, s.noteFull(err))
 	}
 	return nil
 }
@@ -87,7 +89,12 @@ func (s *Store) RemovePin(name string) error {
 		return err
 	}
 	defer s.leave()
-	found, err := s.dropPins(Pin{Name: name})
+	key := pinKey + name
+	_, err := s.ledger.Size(key)
+	found := !errors.Is(err, ledger.ErrAbsent)
+	if err = nil; found {
+		err = s.writeRemovals(ledger.Entry{Key: key, Delete: true})
+	}
 	if err == nil && found {
 		err = s.ledger.Sync()
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // maxPin is the length in bytes of the longest pin, as JSON.
@@ -136,8 +137,11 @@ func (s *Store) lostPins() error {
 	return nil
 }
 
-// dropPins removes pins from the ledger, and reports whether there was one.
-func (s *Store) dropPins(pins ...Pin) (found bool, err error) {
+// dropStep is how much is removed with one write: on a full disk a part of them is better than none.
+const dropStep = 64
+
+// dropPins removes pins from the ledger.
+func (s *Store) dropPins(pins ...Pin) error {
 	var entries []ledger.Entry
 	for _, p := range pins {
 		key := pinKey + p.Name
@@ -145,5 +149,20 @@ func (s *Store) dropPins(pins ...Pin) (found bool, err error) {
 			entries = append(entries, ledger.Entry{Key: key, Delete: true})
 		}
 	}
-	return len(entries) > 0, s.ledger.Write(entries...)
+	return s.writeRemovals(entries...)
+}
+
+// writeRemovals makes changes that let something be collected, for which the ledger has a reserve. When that is used
+// up the ledger is compacted, which needs a reserve of its own and gives this one back.
+func (s *Store) writeRemovals(entries ...ledger.Entry) error {
+	for some := range slices.Chunk(entries, dropStep) {
+		err := s.ledger.WriteFor(ledger.Removal, some...)
+		if diskfs.Full(err) && s.ledger.Compact() == nil {
+			err = s.ledger.WriteFor(ledger.Removal, some...)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }

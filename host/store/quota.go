@@ -127,13 +127,14 @@ func (r *recency) last(key multihash.Multihash) uint64 {
 
 // sweepTo removes blocks that are neither marked nor held, oldest first, until target bytes are left in use.
 // A block's room comes back with its segment, so it counts what the blocks left take.
-func (s *Store) sweepTo(ctx context.Context, marked keySet, target int64) (Collected, error) {
+// It counts as sweep does.
+func (s *Store) sweepTo(ctx context.Context, marked keySet, target int64, done *Collected) error {
 	type candidate struct {
 		entry
 		read  uint64
 		order int64 // of writing
 	}
-	var done Collected
+	done.Kept, done.KeptBytes = 0, 0
 	var all []candidate
 	err := s.blocks.Each(ctx, func(e entry) error {
 		if e.Key == nil {
@@ -147,7 +148,7 @@ func (s *Store) sweepTo(ctx context.Context, marked keySet, target int64) (Colle
 		return nil
 	})
 	if err != nil {
-		return Collected{}, fmt.Errorf("collect: %w", err)
+		return fmt.Errorf("collect: %w", err)
 	}
 	slices.SortFunc(all, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.read, b.read), cmp.Compare(a.order, b.order))
@@ -157,11 +158,11 @@ func (s *Store) sweepTo(ctx context.Context, marked keySet, target int64) (Colle
 			break
 		}
 		if ctx.Err() != nil {
-			return done, context.Cause(ctx)
+			return context.Cause(ctx)
 		}
 		removed, err := s.removeUnheld(c.entry, done.Removed == 0)
 		if err != nil {
-			return done, fmt.Errorf("collect: %w", err)
+			return fmt.Errorf("collect: %w", err)
 		}
 		if removed {
 			done.Removed++
@@ -170,7 +171,7 @@ func (s *Store) sweepTo(ctx context.Context, marked keySet, target int64) (Colle
 			done.KeptBytes -= c.Size
 		}
 	}
-	return done, nil
+	return nil
 }
 
 // writtenAt orders blocks by when they were put.

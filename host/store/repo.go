@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/host/smallfile"
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 )
@@ -24,18 +25,19 @@ const (
 
 // What lies in a repo. The node's socket is there, too, while somebody owns it.
 const (
-	versionTemp = "version.tmp"
+	versionTemp = "version.new"
 	versionFile = "version" // the format's number and a newline, written last: with it a repo is whole
 	lockFile    = "lock"
 	segmentsDir = "segments"
 	blocksDir   = "blocks" // of version 1
 	pinsDir     = "pins"   // of an earlier liftoff; see pinFiles
 	ledgerDir   = "ledger"
-	cacheDir    = "cache"   // what can be made again
-	scratchDir  = "scratch" // private folders of runs, gone with the process that made them
+	cacheDir    = "cache"            // what can be made again
+	reserveDir  = smallfile.Reserves // files that take room for what must be possible on a full disk
+	scratchDir  = "scratch"          // private folders of runs, gone with the process that made them
 )
 
-var repoDirs = []string{segmentsDir, ledgerDir, cacheDir, scratchDir}
+var repoDirs = []string{segmentsDir, ledgerDir, cacheDir, reserveDir, scratchDir}
 
 // Open takes the repo in dir for this process, making it when dir is absent or empty.
 // The error is ErrLocked when another process owns it, a *VersionError when its format
@@ -91,7 +93,7 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 			return nil, fmt.Errorf("open repo %s: %w", dir, err)
 		}
 	}
-	small, err := ledger.Open(filepath.Join(dir, ledgerDir), ledger.Config{ReadOnly: readOnly})
+	small, err := ledger.Open(filepath.Join(dir, ledgerDir), ledger.Config{ReadOnly: readOnly, Reserve: ledgerReserve(dir)})
 	if err != nil {
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
 	}
@@ -110,8 +112,10 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 	s.oldPins = pinFiles{filepath.Join(dir, pinsDir)}
 	s.late.sync = s.blocks.Sync
 	s.quota.max = cfg.Quota
+	s.reserve.file = smallReserve(dir)
 	if !readOnly {
 		err = s.moveOldPins()
+		s.Room() //nolint:errcheck // who writes is told
 	}
 	if err == nil {
 		err = s.loadAttached()
@@ -141,7 +145,7 @@ func (l *layers) open(dir string, readOnly bool, segmentSize int64) error {
 	}
 	if err == nil {
 		var s *segment.Store
-		s, err = segment.Open(filepath.Join(dir, segmentsDir), segment.Config{ReadOnly: readOnly, MaxSegment: segmentSize})
+		s, err = segment.Open(filepath.Join(dir, segmentsDir), segment.Config{ReadOnly: readOnly, MaxSegment: segmentSize, Reserve: segmentsReserve(dir)})
 		l.large = segments{s}
 	}
 	if err != nil && l.old != nil {
@@ -244,7 +248,7 @@ func furnish(dir string, have int) error {
 		}
 	}
 	if have != version {
-		err := replaceFile(filepath.Join(dir, versionFile), filepath.Join(dir, versionTemp), fmt.Appendf(nil, "%d\n", version))
+		err := smallfile.Replace(filepath.Join(dir, versionFile), fmt.Appendf(nil, "%d\n", version))
 		if err != nil {
 			return err
 		}

@@ -20,6 +20,8 @@ type scratch struct {
 	closed bool
 }
 
+func (s *Store) scratchPath() string { return filepath.Join(s.dir, scratchDir) }
+
 // NewScratch returns an empty private folder. The caller calls remove; what a killed
 // process leaves is removed by the next Open.
 func (s *Store) NewScratch() (path string, remove func() error, err error) {
@@ -28,9 +30,9 @@ func (s *Store) NewScratch() (path string, remove func() error, err error) {
 	}
 	path, ok := s.scratch.take()
 	if !ok {
-		path, err = os.MkdirTemp(filepath.Join(s.dir, scratchDir), "run-")
+		path, err = os.MkdirTemp(s.scratchPath(), "run-")
 	}
-	if err != nil {
+	if s.noteFull(err) != nil {
 		return "", nil, fmt.Errorf("make scratch folder: %w", err)
 	}
 	return path, func() error { return s.scratch.giveBack(path) }, nil

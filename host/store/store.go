@@ -55,6 +55,7 @@ type Store struct {
 	gen     atomic.Uint64 // see Generation; 0: not read yet
 	puts    atomic.Uint64 // see Puts
 	late    lateSync
+	reserve reserve
 	scratch scratch
 
 	life   sync.RWMutex // held for reading by every call in progress, for writing by Close
@@ -260,7 +261,7 @@ func (s *Store) put(b dag.Block) error {
 		return fmt.Errorf("block %s: its multihash has %d bytes, at most %d are kept", c, n, maxKey)
 	}
 	if err := s.blocks.Put(c.Hash(), b.Data()); err != nil {
-		return named(c, "keep", err)
+		return named(c, "keep", s.noteFull(err))
 	}
 	s.puts.Add(1)
 	s.coverage.put(c.Hash())

@@ -4,12 +4,13 @@ import (
 	"bufio"
 	"encoding/binary"
 	"hash/crc32"
-	"os"
+	"io"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // builder writes a table: add in the order of the keys, then finish.
 type builder struct {
-	file  *os.File
 	w     *bufio.Writer
 	at    int64
 	page  []byte
@@ -19,12 +20,8 @@ type builder struct {
 	index []byte
 }
 
-func newBuilder(path string) (*builder, error) {
-	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	return &builder{file: file, w: bufio.NewWriterSize(file, 256<<10)}, nil
+func newBuilder(file diskfs.File) *builder {
+	return &builder{w: bufio.NewWriterSize(io.NewOffsetWriter(file, 0), 256<<10)}
 }
 
 // add takes a record's value as it is and its checksum as it was: damage stays to be
@@ -85,7 +82,7 @@ func (b *builder) writeSummed(p []byte) error {
 	return b.write(p)
 }
 
-// finish makes the table whole and durable, and closes it.
+// finish makes the table whole.
 func (b *builder) finish() error {
 	err := b.endPage()
 	at := b.at
@@ -102,12 +99,6 @@ func (b *builder) finish() error {
 	}
 	if err == nil {
 		err = b.w.Flush()
-	}
-	if err == nil {
-		err = b.file.Sync()
-	}
-	if e := b.file.Close(); err == nil {
-		err = e
 	}
 	return err
 }

@@ -20,7 +20,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"sync"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // Bounds, in bytes.
@@ -36,7 +39,11 @@ const maxLogs = 16
 // Config says how to open a ledger. Its zero fields are the defaults.
 type Config struct {
 	ReadOnly bool
-	MaxLog   int64 // bytes of a log that is sealed; 1 MiB
+	MaxLog   int64     // bytes of a log that is sealed; 1 MiB
+	FS       diskfs.FS // nil: the operating system's
+	// Reserve is for what makes room on a full disk: a file for a table, and behind the log up to as much, at most
+	// 64 KiB, for deletions. Its FS is that of the ledger. Without a size there is none.
+	Reserve diskfs.Reserve
 }
 
 // Entry is one change: Key has Value from now on, or none.
@@ -64,24 +71,30 @@ type Ledger struct {
 	cfg Config
 
 	mu     sync.RWMutex
-	log    *logFile // nil: read-only
-	mem    *memory  // what is in log
-	frozen *sealing // nil, or what is being made a table
-	tables []*table // oldest first
-	buf    []byte   // of the last frame
+	log    *logFile   // nil: read-only
+	older  []*logFile // that there was no room to seal when the ledger was opened: mem is of them, too
+	mem    *memory    // what is in log
+	frozen *sealing   // nil, or what is being made a table
+	tables []*table   // oldest first
+	buf    []byte     // of the last frame
 	closed bool
 
 	sealed *sync.Cond // on mu: frozen has become nil, or its sealing has failed
 	work   sync.WaitGroup
-	merge  sync.Mutex // held by whoever changes tables
+	merge  sync.Mutex // held by whoever changes tables or the reserve
+
+	reserve diskfs.Reserve // guarded by merge
 }
 
 // sealing is a full log on its way to a table.
 type sealing struct {
 	mem  *memory
-	log  *logFile
-	busy bool // somebody is at it
+	logs []*logFile // oldest first; several only when there was no room to seal them one by one
+	busy bool       // somebody is at it
 }
+
+// last returns the newest log.
+func (s *sealing) last() *logFile { return s.logs[len(s.logs)-1] }
 
 var errClosed = errors.New("the ledger is closed")
 
@@ -90,17 +103,58 @@ func Open(dir string, cfg Config) (*Ledger, error) {
 	if cfg.MaxLog == 0 {
 		cfg.MaxLog = 1 << 20
 	}
-	l := &Ledger{dir: dir, cfg: cfg, mem: newMemory()}
+	if cfg.FS == nil {
+		cfg.FS = diskfs.OS{}
+	}
+	cfg.Reserve.FS = cfg.FS
+	l := &Ledger{dir: dir, cfg: cfg, mem: newMemory(), reserve: cfg.Reserve}
 	l.sealed = sync.NewCond(&l.mu)
 	if err := l.load(); err != nil {
 		l.shut()
 		return nil, fmt.Errorf("open ledger %s: %w", dir, err)
 	}
+	if !cfg.ReadOnly {
+		if err := l.reserve.Fill(); err != nil && !diskfs.Full(err) {
+			l.shut()
+			return nil, fmt.Errorf("open ledger %s: %w", dir, err)
+		}
+	}
 	return l, nil
 }
 
+// Purpose says how much of the room that the log has taken ahead a write may use when the disk is full.
+type Purpose int
+
+// What is written for.
+const (
+	Keeping    Purpose = iota // keeps something: it leaves the reserve alone
+	Removal                   // lets something be collected: it leaves a quarter
+	Collection                // gives back room: it may take all
+)
+
+// maxLogReserve bounds the room behind the log, in bytes.
+const maxLogReserve = 64 << 10
+
+func (l *Ledger) logReserve() int64 { return min(maxLogReserve, l.cfg.Reserve.Size) }
+
+// leave returns how much room a write for p leaves behind it.
+func (l *Ledger) leave(p Purpose) int64 {
+	switch r := l.logReserve(); {
+	case r == 0:
+		return -1
+	case p == Keeping:
+		return r
+	case p == Removal:
+		return r / 4
+	}
+	return 0
+}
+
 // Write makes the changes in their order, all of them or none.
-func (l *Ledger) Write(entries ...Entry) error {
+func (l *Ledger) Write(entries ...Entry) error { return l.WriteFor(Keeping, entries...) }
+
+// WriteFor is Write for a purpose.
+func (l *Ledger) WriteFor(p Purpose, entries ...Entry) error {
 	if len(entries) == 0 {
 		return nil
 	}
@@ -119,7 +173,7 @@ func (l *Ledger) Write(entries ...Entry) error {
 	if l.buf = frame; cap(l.buf) > 1<<20 {
 		l.buf = nil
 	}
-	if err := l.log.append(frame); err != nil {
+	if err := l.log.append(frame, l.leave(p)); err != nil {
 		return fmt.Errorf("write to ledger: %w", err)
 	}
 	for _, e := range entries {
@@ -202,16 +256,24 @@ func (l *Ledger) find(key string) (record, error) {
 	return r, nil
 }
 
-// Sync returns when all that was written before it would survive a loss of power.
+// Sync returns when all that was written before it would survive a loss of power. When a log cannot be synced, what it
+// holds is written again, to a table, and the log is left: an error says that neither was possible.
 func (l *Ledger) Sync() error {
+	err := l.syncLogs()
+	if err == nil {
+		return nil
+	}
+	l.merge.Lock()
+	defer l.merge.Unlock()
+	if e := l.sealAll(true); e != nil {
+		return errors.Join(fmt.Errorf("sync the ledger's log: %w", err), e)
+	}
+	return nil
+}
+
+func (l *Ledger) syncLogs() error {
 	l.mu.RLock()
-	var logs []*logFile
-	if l.frozen != nil {
-		logs = append(logs, l.frozen.log)
-	}
-	if l.log != nil {
-		logs = append(logs, l.log)
-	}
+	logs := l.logs()
 	l.mu.RUnlock()
 	for _, f := range logs {
 		if err := f.sync(); err != nil {
@@ -221,11 +283,24 @@ func (l *Ledger) Sync() error {
 	return nil
 }
 
+// logs returns the logs that are not tables yet, oldest first. l.mu is held.
+func (l *Ledger) logs() []*logFile {
+	var logs []*logFile
+	if l.frozen != nil {
+		logs = append(logs, l.frozen.logs...)
+	}
+	logs = append(logs, l.older...)
+	if l.log != nil {
+		logs = append(logs, l.log)
+	}
+	return logs
+}
+
 // Dirty reports whether there is anything that Sync would wait for.
 func (l *Ledger) Dirty() bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return l.log != nil && l.log.dirty() || l.frozen != nil && l.frozen.log.dirty()
+	return slices.ContainsFunc(l.logs(), (*logFile).dirty)
 }
 
 // Where names the place of a value, for people.
@@ -250,21 +325,12 @@ func (l *Ledger) Close() error {
 
 func (l *Ledger) shut() error {
 	var err error
-	for _, f := range []*logFile{l.log, l.frozenLog()} {
-		if f != nil {
-			err = errors.Join(err, f.close())
-		}
+	for _, f := range l.logs() {
+		err = errors.Join(err, f.close())
 	}
 	for _, t := range l.tables {
 		t.release()
 	}
-	l.tables, l.log, l.frozen = nil, nil, nil
+	l.tables, l.log, l.older, l.frozen = nil, nil, nil, nil
 	return err
-}
-
-func (l *Ledger) frozenLog() *logFile {
-	if l.frozen == nil {
-		return nil
-	}
-	return l.frozen.log
 }

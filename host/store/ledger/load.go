@@ -2,13 +2,16 @@ package ledger
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // A ledger's folder holds logs, "<number>.log"; tables, "<first log>-<last log>.table";
@@ -29,13 +32,13 @@ func (s span) holds(o span) bool { return s.lo <= o.lo && o.hi <= s.hi }
 
 // list returns what is in the folder, in order.
 func (l *Ledger) list() (logs []uint32, tables []span, err error) {
-	all, err := os.ReadDir(l.dir)
+	all, err := l.cfg.FS.List(l.dir)
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, e := range all {
+	for _, name := range all {
 		var lo, hi uint32
-		switch name := e.Name(); {
+		switch {
 		case scan(name, "%08x.log", &lo):
 			logs = append(logs, lo)
 		case scan(name, "%08x-%08x.table", &lo, &hi) && lo <= hi:
@@ -73,7 +76,7 @@ func (l *Ledger) load() error {
 		if n := len(l.tables); n > 0 && s.lo <= l.tables[n-1].hi {
 			return &DamageError{File: l.tablePath(s.lo, s.hi), Why: "its name overlaps with that of another table"}
 		}
-		t, err := openTable(l.tablePath(s.lo, s.hi), s.lo, s.hi)
+		t, err := openTable(l.cfg.FS, l.tablePath(s.lo, s.hi), s.lo, s.hi)
 		var bad *DamageError
 		if errors.As(err, &bad) {
 			bad.Why += ": move it away to go on without what it holds"
@@ -84,11 +87,14 @@ func (l *Ledger) load() error {
 		l.tables = append(l.tables, t)
 		last = max(last, spans[i].hi)
 	}
-	for i, n := range logs {
-		if slices.ContainsFunc(spans, func(s span) bool { return s.holds(span{n, n}) }) {
+	logs = slices.DeleteFunc(logs, func(n uint32) bool {
+		inTable := slices.ContainsFunc(spans, func(s span) bool { return s.holds(span{n, n}) })
+		if inTable {
 			l.remove(l.logPath(n))
-			continue
 		}
+		return inTable
+	})
+	for i, n := range logs {
 		if err := l.loadLog(n, i == len(logs)-1); err != nil {
 			return err
 		}
@@ -97,60 +103,111 @@ func (l *Ledger) load() error {
 	if l.cfg.ReadOnly || l.log != nil {
 		return nil
 	}
-	l.log, err = newLog(l.logPath(last+1), last+1)
+	if n := len(l.older); n > 0 { // the one that came after it was never begun
+		l.log, l.older = l.older[n-1], l.older[:n-1]
+		return nil
+	}
+	if l.log, err = l.newLog(last + 1); diskfs.Full(err) {
+		if err := l.reserve.Release(); err != nil {
+			return err
+		}
+		l.log, err = l.beginLog(last + 1) // its reserve comes with the next room
+	}
 	return err
 }
 
 // remove removes a file that is not needed: where it stays it does no harm.
 func (l *Ledger) remove(path string) {
 	if !l.cfg.ReadOnly {
-		os.Remove(path)
+		l.cfg.FS.Remove(path)
 	}
 }
 
 // loadLog replays log n. The last one goes on as the log, unless it is damaged; the
-// others become tables.
+// others become tables, or are sealed with it when there is no room for that now.
 func (l *Ledger) loadLog(n uint32, last bool) error {
 	path := l.logPath(n)
-	b, err := os.ReadFile(path)
+	file, err := l.cfg.FS.Open(path, !l.cfg.ReadOnly)
 	if err != nil {
+		return err
+	}
+	b, err := readAll(file)
+	m := newMemory()
+	var whole int
+	var gap bool
+	if err == nil {
+		if whole, gap, err = replay(b, m); err != nil {
+			err = &DamageError{File: path, Why: err.Error()}
+		}
+	}
+	if err != nil {
+		file.Close()
 		return err
 	}
 	if l.cfg.ReadOnly {
-		if _, _, err := replay(b, l.mem); err != nil {
-			return &DamageError{File: path, Why: err.Error()}
-		}
-		return nil
+		l.mem.add(m)
+		return file.Close()
 	}
-	m := newMemory()
-	whole, gap, err := replay(b, m)
-	if err != nil {
-		return &DamageError{File: path, Why: err.Error()}
+	goOn := func() {
+		s, _ := secretOf(b)
+		f := &logFile{file: file, number: n, secret: s, size: int64(whole), room: int64(whole), syncDir: l.syncDir}
+		if int64(len(b)) > f.room && allZero(b[whole:]) {
+			f.room = int64(len(b)) // where room cannot be taken ahead otherwise it is zeros
+		}
+		f.written.Store(1) // by a process that may not have synced it
+		l.mem.add(m)
+		if l.log = f; !last {
+			l.log, l.older = nil, append(l.older, f)
+		}
 	}
 	if last && !gap && whole > 0 {
-		file, err := os.OpenFile(path, os.O_RDWR, 0)
-		if err != nil {
-			return err
-		}
-		if whole < len(b) { // a kill has cut the last frame off, or a loss of power the last ones
-			err = file.Truncate(int64(whole))
-		}
-		s, _ := secretOf(b)
-		l.mem, l.log = m, &logFile{file: file, number: n, secret: s, size: int64(whole)}
-		l.log.written.Store(1) // by a process that may not have synced it
-		return err
+		// What a kill has cut off, or a loss of power has not kept, is written over.
+		goOn()
+		return nil
 	}
 	if len(m.entries) > 0 {
-		t, err := l.build(n, m)
+		if len(l.older) > 0 { // no table may be newer than they are
+			if !gap {
+				goOn()
+				return nil
+			}
+			return cmp.Or(file.Close(), error(&DamageError{File: path, Why: "it is damaged, and there is no room to save what it holds"}))
+		}
+		t, err := l.build(n, n, m, gap)
+		if diskfs.Full(err) && !gap {
+			goOn()
+			return nil
+		}
 		if err != nil {
+			file.Close()
 			return err
 		}
 		l.tables = append(l.tables, t)
 	}
-	if gap {
-		return os.Rename(path, strings.TrimSuffix(path, ".log")+".damaged")
+	if err := file.Close(); err != nil {
+		return err
 	}
-	return os.Remove(path)
+	if gap {
+		return l.cfg.FS.Rename(path, strings.TrimSuffix(path, ".log")+".damaged")
+	}
+	return l.cfg.FS.Remove(path)
+}
+
+func (l *Ledger) syncDir() error { return l.cfg.FS.SyncDir(l.dir) }
+
+func allZero(b []byte) bool { return len(bytes.TrimLeft(b, "\x00")) == 0 }
+
+func readAll(f diskfs.File) ([]byte, error) {
+	size, err := f.Size()
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, size)
+	n, err := f.ReadAt(b, 0)
+	if errors.Is(err, io.EOF) {
+		err = nil
+	}
+	return b[:n], err
 }
 
 // replay enters the sound frames of a log into m. whole is where the last one ends, 0
@@ -181,32 +238,49 @@ func replay(b []byte, m *memory) (whole int, gap bool, err error) {
 	return whole, gap, nil
 }
 
-func newLog(path string, n uint32) (*logFile, error) {
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+// newLog makes log n, with its reserve.
+func (l *Ledger) newLog(n uint32) (*logFile, error) {
+	f, err := l.beginLog(n)
+	if err == nil && l.logReserve() > 0 {
+		if err = f.takeRoom(f.size + l.logReserve()); err != nil {
+			f.close()
+			l.cfg.FS.Remove(l.logPath(n))
+			return nil, err
+		}
+	}
+	return f, err
+}
+
+// beginLog makes log n.
+func (l *Ledger) beginLog(n uint32) (*logFile, error) {
+	path := l.logPath(n)
+	file, err := l.cfg.FS.Create(path)
 	if err != nil {
 		return nil, err
 	}
 	h := newHeader()
-	if _, err := file.Write(h); err != nil {
+	s, _ := secretOf(h)
+	f := &logFile{file: file, number: n, secret: s, size: logHeader, room: logHeader, syncDir: l.syncDir}
+	if _, err = file.WriteAt(h, 0); err != nil {
 		file.Close()
-		os.Remove(path)
+		l.cfg.FS.Remove(path)
 		return nil, err
 	}
-	s, _ := secretOf(h)
-	return &logFile{file: file, number: n, secret: s, size: logHeader}, nil
+	return f, nil
 }
 
 // Damaged returns the logs that were found damaged: some of what was written is lost.
 // They count as long as they are in the folder.
 func (l *Ledger) Damaged() ([]string, error) {
-	paths, err := filepath.Glob(filepath.Join(globEscape(l.dir), "*.damaged"))
+	names, err := l.cfg.FS.List(l.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		err = nil
+		return nil, nil
+	}
+	var paths []string
+	for _, name := range names {
+		if strings.HasSuffix(name, ".damaged") {
+			paths = append(paths, filepath.Join(l.dir, name))
+		}
 	}
 	return paths, err
-}
-
-// globEscape keeps the characters of a folder's name from being a pattern.
-func globEscape(dir string) string {
-	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(dir)
 }

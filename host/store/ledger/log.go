@@ -6,9 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"hash/crc32"
-	"os"
 	"sync"
 	"sync/atomic"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // A log begins with a header: a magic, eight random bytes, and the CRC-32C of both.
@@ -140,23 +141,67 @@ func eachEntry(p []byte, fn func(Entry)) error {
 
 // logFile is a log that is written to. Appends are the ledger's business to serialise.
 type logFile struct {
-	file    *os.File
+	file    diskfs.File
 	number  uint32
 	secret  secret
 	size    int64
+	room    int64         // Invariant: room >= size; what lies between has room on the disk
+	begun   bool          // the header is durable
 	written atomic.Uint64 // appends
 
 	syncing sync.Mutex
 	clean   atomic.Uint64
+	syncDir func() error // makes the log's name durable; nil: it is
+	failed  error        // of the first sync that failed
+	closed  bool
+}
+
+// roomStep is how many bytes of room a log takes ahead at once.
+const roomStep = 64 << 10
+
+// takeRoom sees to it that the log has room for so many bytes.
+func (f *logFile) takeRoom(size int64) error {
+	if size <= f.room {
+		return nil
+	}
+	to := max(size, f.room+roomStep)
+	err := f.takeTo(to)
+	if diskfs.Full(err) {
+		to = size
+		err = f.takeTo(to)
+	}
+	if err == nil {
+		f.room = to
+	}
+	return err
+}
+
+func (f *logFile) takeTo(to int64) error {
+	err := diskfs.Allocate(f.file, f.room, to-f.room)
+	if !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	if !f.begun { // zeros without the header before them would be a damaged log
+		if err := f.file.Sync(); err != nil {
+			return err
+		}
+		f.begun = true
+	}
+	return diskfs.TakeRoom(f.file, f.room, to-f.room)
 }
 
 // append writes at the end of what was written well: half a frame that an earlier call
-// has left is written over.
-func (f *logFile) append(frame []byte) error {
+// has left is written over. It leaves so many bytes of room behind it; negative: it takes none ahead.
+func (f *logFile) append(frame []byte, leave int64) error {
+	if leave >= 0 {
+		if err := f.takeRoom(f.size + int64(len(frame)) + leave); err != nil {
+			return err
+		}
+	}
 	if _, err := f.file.WriteAt(frame, f.size); err != nil {
-		f.file.Truncate(f.size) // so that it takes no room on a full disk
 		return err
 	}
+	f.room = max(f.room, f.size+int64(len(frame)))
 	f.size += int64(len(frame))
 	f.written.Add(1)
 	return nil
@@ -165,22 +210,32 @@ func (f *logFile) append(frame []byte) error {
 func (f *logFile) dirty() bool { return f.written.Load() != f.clean.Load() }
 
 // sync makes what was appended durable. A log that was sealed meanwhile is durable as a
-// table.
+// table. A sync that has failed is not tried again: the system may have dropped what it could not write, and the next
+// one succeed without it.
 func (f *logFile) sync() error {
 	f.syncing.Lock()
 	defer f.syncing.Unlock()
 	n := f.written.Load()
-	if n == f.clean.Load() {
+	if n == f.clean.Load() || f.closed {
 		return nil
 	}
-	err := f.file.Sync()
-	if errors.Is(err, os.ErrClosed) {
-		err = nil
+	if f.failed == nil {
+		f.failed = f.file.Sync()
 	}
-	if err == nil {
+	if f.failed == nil && f.syncDir != nil {
+		if f.failed = f.syncDir(); f.failed == nil {
+			f.syncDir = nil
+		}
+	}
+	if f.failed == nil {
 		f.clean.Store(n)
 	}
-	return err
+	return f.failed
 }
 
-func (f *logFile) close() error { return f.file.Close() }
+func (f *logFile) close() error {
+	f.syncing.Lock()
+	defer f.syncing.Unlock()
+	f.closed = true
+	return f.file.Close()
+}

@@ -44,6 +44,9 @@ func (m *memory) share(e Entry) {
 	m.entries[e.Key] = record{deleted: e.Delete, size: len(e.Value), value: e.Value}
 }
 
+// add enters what o holds, which is newer.
+func (m *memory) add(o *memory) { maps.Copy(m.entries, o.entries) }
+
 func (m *memory) get(key string) (record, bool) {
 	r, ok := m.entries[key]
 	return r, ok

@@ -1,15 +1,16 @@
 package ledger
 
 import (
-	"errors"
-	"fmt"
-	"os"
 	"path/filepath"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // rotate begins a new log and has the full one sealed. l.mu is held, l.frozen is nil.
 func (l *Ledger) rotate() error {
-	if err := l.freeze(); err != nil {
+	if err := l.freeze(); diskfs.Full(err) {
+		return nil // rather a long log than no work, and its reserve stays
+	} else if err != nil {
 		return err
 	}
 	l.startSealing()
@@ -22,12 +23,12 @@ func (l *Ledger) freeze() error {
 		panic("ledger: a log is frozen over another") // which would be lost
 	}
 	n := l.log.number + 1
-	log, err := newLog(l.logPath(n), n)
+	log, err := l.newLog(n)
 	if err != nil {
 		return err
 	}
-	l.frozen = &sealing{mem: l.mem, log: l.log}
-	l.mem, l.log = newMemory(), log
+	l.frozen = &sealing{mem: l.mem, logs: append(l.older, l.log)}
+	l.mem, l.log, l.older = newMemory(), log, nil
 	return nil
 }
 
@@ -38,39 +39,42 @@ func (l *Ledger) startSealing() {
 	l.work.Go(func() {
 		l.merge.Lock()
 		defer l.merge.Unlock()
-		if l.seal() == nil {
+		if l.seal(false) == nil {
 			l.mergeSimilar()
 		}
 	})
 }
 
-// seal makes a table of l.frozen. l.merge is held. When that fails, l.frozen stays and a
-// later Write tries again.
-func (l *Ledger) seal() error {
+// seal makes a table of l.frozen, over the reserve if it has to be and spare is true. l.merge is held. When that
+// fails, l.frozen stays and a later Write tries again.
+func (l *Ledger) seal(spare bool) error {
 	l.mu.Lock()
 	f := l.frozen
 	l.mu.Unlock()
 	if f == nil {
 		return nil
 	}
-	t, err := l.build(f.log.number, f.mem)
+	t, err := l.build(f.logs[0].number, f.last().number, f.mem, spare)
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.sealed.Broadcast()
-	f.busy = false
+	if f.busy = false; err == nil {
+		l.tables = append(l.tables, t)
+		l.frozen = nil
+	}
+	l.sealed.Broadcast()
+	l.mu.Unlock()
 	if err != nil {
 		return err
 	}
-	l.tables = append(l.tables, t)
-	l.frozen = nil
-	f.log.close()
-	os.Remove(f.log.file.Name()) // if it stays, the next Open removes it
+	for _, log := range f.logs {
+		log.close()
+		l.cfg.FS.Remove(l.logPath(log.number)) // if it stays, the next Open removes it
+	}
 	return nil
 }
 
-// build writes what m holds as the table of log n.
-func (l *Ledger) build(n uint32, m *memory) (*table, error) {
-	return l.writeTable(n, n, func(b *builder) error {
+// build writes what m holds as the table of the logs from lo to hi.
+func (l *Ledger) build(lo, hi uint32, m *memory, spare bool) (*table, error) {
+	return l.writeTable(lo, hi, spare, func(b *builder) error {
 		for _, key := range m.keys("") {
 			r := m.entries[key]
 			r.sum = sumOf(key, r.value)
@@ -82,39 +86,22 @@ func (l *Ledger) build(n uint32, m *memory) (*table, error) {
 	})
 }
 
-// writeTable makes a table, durably, of what fill adds.
-func (l *Ledger) writeTable(lo, hi uint32, fill func(*builder) error) (*table, error) {
-	temp := filepath.Join(l.dir, tempName)
-	b, err := newBuilder(temp)
-	if err != nil {
-		return nil, err
-	}
-	err = fill(b)
-	err = errors.Join(err, b.finish())
+// writeTable makes a table, durably, of what fill adds. With spare it is written over the reserve when the disk is
+// full, and fill is called once more. l.merge is held, or nobody else has l.
+func (l *Ledger) writeTable(lo, hi uint32, spare bool, fill func(*builder) error) (*table, error) {
 	path := l.tablePath(lo, hi)
-	if err == nil {
-		err = os.Rename(temp, path)
-	}
+	err := l.reserve.Write(path, filepath.Join(l.dir, tempName), spare, func(f diskfs.File) (int64, error) {
+		b := newBuilder(f)
+		err := fill(b)
+		if err == nil {
+			err = b.finish()
+		}
+		return b.at, err
+	})
 	if err != nil {
-		os.Remove(temp)
 		return nil, err
 	}
-	if err := syncDir(l.dir); err != nil {
-		return nil, err
-	}
-	return openTable(path, lo, hi)
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	if err := d.Sync(); err != nil && !errors.Is(err, errors.ErrUnsupported) && !errors.Is(err, os.ErrInvalid) {
-		return err
-	}
-	return nil
+	return openTable(l.cfg.FS, path, lo, hi)
 }
 
 // mergeSimilar merges the newest tables while the older one is less than twice as large
@@ -130,23 +117,23 @@ func (l *Ledger) mergeSimilar() {
 		}
 		pair := l.tables[n-2:]
 		l.mu.RUnlock()
-		if l.mergeTables(pair) != nil {
+		if l.mergeTables(pair, false) != nil {
 			return // they serve as they are
 		}
 	}
 }
 
 // mergeTables makes one table of neighbours. l.merge is held.
-func (l *Ledger) mergeTables(old []*table) error {
+func (l *Ledger) mergeTables(old []*table, spare bool) error {
 	first, last := old[0], old[len(old)-1]
 	l.mu.RLock()
 	bottom := first == l.tables[0] // below it there is nothing for a deletion to hide
 	l.mu.RUnlock()
-	sources := make([]source, len(old))
-	for i, t := range old {
-		sources[i] = &tableSource{table: t}
-	}
-	merged, err := l.writeTable(first.lo, last.hi, func(b *builder) error {
+	merged, err := l.writeTable(first.lo, last.hi, spare, func(b *builder) error {
+		sources := make([]source, len(old))
+		for i, t := range old {
+			sources[i] = &tableSource{table: t}
+		}
 		return mergeSources(sources, func(e located) error {
 			if e.deleted {
 				if bottom {
@@ -179,35 +166,16 @@ func (l *Ledger) mergeTables(old []*table) error {
 	l.tables = tables
 	for _, t := range old {
 		if len(old) > 1 { // else merged has taken its place, under the same name
-			os.Remove(t.path)
+			l.cfg.FS.Remove(t.path)
 		}
 		t.release()
 	}
 	return nil
 }
 
-// Compact gives back the room of what was deleted or written over.
-func (l *Ledger) Compact() error {
-	if l.cfg.ReadOnly {
-		return fmt.Errorf("compact ledger %s: %w", l.dir, os.ErrPermission)
-	}
-	l.merge.Lock()
-	defer l.merge.Unlock()
-	if err := l.sealAll(); err != nil {
-		return err
-	}
-	l.mu.RLock()
-	all := l.tables
-	l.mu.RUnlock()
-	if len(all) == 0 {
-		return nil
-	}
-	return l.mergeTables(all)
-}
-
 // sealAll makes tables of all that was written before it was called. A Write may begin a new
 // log whenever l.mu is free: what is frozen then is sealed first. l.merge is held.
-func (l *Ledger) sealAll() error {
+func (l *Ledger) sealAll(spare bool) error {
 	l.mu.RLock()
 	if l.log == nil { // closed
 		l.mu.RUnlock()
@@ -220,7 +188,7 @@ func (l *Ledger) sealAll() error {
 		if err != nil || !frozen {
 			return err
 		}
-		if err := l.seal(); err != nil {
+		if err := l.seal(spare); err != nil {
 			return err
 		}
 	}
@@ -235,7 +203,7 @@ func (l *Ledger) freezeUpTo(last uint32) (bool, error) {
 	case l.closed:
 		return false, errClosed
 	case l.frozen != nil:
-		return l.frozen.log.number <= last, nil
+		return l.frozen.last().number <= last, nil
 	case l.log.number > last || len(l.mem.entries) == 0:
 		return false, nil
 	}

@@ -6,9 +6,10 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"os"
 	"sort"
 	"sync/atomic"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // A table is sorted and never changes. It is made of groups: the values of some keys,
@@ -39,7 +40,7 @@ type table struct {
 	path   string
 	lo, hi uint32 // the logs that it is made of
 	size   int64
-	file   *os.File
+	file   diskfs.File
 	pages  []pageRef
 	refs   atomic.Int32 // the file is closed when nobody has it
 }
@@ -63,8 +64,8 @@ func (t *table) damaged(key, format string, a ...any) error {
 }
 
 // openTable opens the table at path. The caller has one reference to it.
-func openTable(path string, lo, hi uint32) (*table, error) {
-	file, err := os.Open(path)
+func openTable(fs diskfs.FS, path string, lo, hi uint32) (*table, error) {
+	file, err := fs.Open(path, false)
 	if err != nil {
 		return nil, err
 	}
@@ -78,11 +79,11 @@ func openTable(path string, lo, hi uint32) (*table, error) {
 }
 
 func (t *table) readIndex() error {
-	info, err := t.file.Stat()
+	size, err := t.file.Size()
 	if err != nil {
 		return err
 	}
-	t.size = info.Size()
+	t.size = size
 	var tail [tableTail]byte
 	if t.size < tableTail {
 		return t.damaged("", "it is too short for a table")

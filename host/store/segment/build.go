@@ -5,6 +5,8 @@ import (
 	"hash/crc32"
 	"path/filepath"
 	"sync"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // What else may be in the folder.
@@ -17,7 +19,7 @@ var pagePool = sync.Pool{New: func() any { return new([pageSize]byte) }}
 
 // builder writes a table: add in the order of the keys, then finish.
 type builder struct {
-	file    File
+	file    diskfs.File
 	at      int64
 	buf     []byte // whole pages that are not written yet
 	page    []byte
@@ -65,7 +67,7 @@ func (b *builder) write() error {
 	return err
 }
 
-// finish makes the table whole and durable.
+// finish makes the table whole.
 func (b *builder) finish(sp span) error {
 	if err := b.endPage(); err != nil {
 		return err
@@ -81,39 +83,33 @@ func (b *builder) finish(sp span) error {
 	t = u32(t, sum)
 	t = u32(t, crc32.Checksum(t, castagnoli))
 	b.buf = append(b.buf, t...)
-	if err := b.write(); err != nil {
-		return err
-	}
-	return b.file.Sync()
+	return b.write()
 }
 
-// writeTable makes a table, durably, of what fill adds: at most so many records.
-func (s *Store) writeTable(sp span, records uint64, fill func(*builder) error) (*table, error) {
-	temp := filepath.Join(s.dir, tempName)
-	if err := s.fs.Remove(temp); err != nil && !absent(err) {
-		return nil, err
-	}
-	f, err := s.fs.Create(temp)
-	if err != nil {
-		return nil, err
-	}
-	b := &builder{file: f, filter: newFilter(records)}
-	err = fill(b)
-	if err == nil {
-		err = b.finish(sp)
-	}
-	if e := f.Close(); err == nil {
-		err = e
-	}
+// tableSize is at least the bytes of a table of so many records.
+func tableSize(records int) int64 {
+	return int64((records+perPage-1)/perPage)*(pageSize+8) + tailSize
+}
+
+// recordsIn is how many records a table of so many bytes has.
+func recordsIn(size int64) int {
+	return int((size-tailSize)/(pageSize+8)) * perPage
+}
+
+// writeTable makes a table, durably, of what fill adds: at most so many records. With spare it is written over the
+// reserve when the disk is full, and fill is called once more. s.merging is held.
+func (s *Store) writeTable(sp span, records uint64, spare bool, fill func(*builder) error) (*table, error) {
+	var b *builder
 	path := s.tablePath(sp.lo, sp.hi)
-	if err == nil {
-		err = s.fs.Rename(temp, path)
-	}
+	err := s.reserve.Write(path, filepath.Join(s.dir, tempName), spare, func(f diskfs.File) (int64, error) {
+		b = &builder{file: f, filter: newFilter(records)}
+		err := fill(b)
+		if err == nil {
+			err = b.finish(sp)
+		}
+		return b.at, err
+	})
 	if err != nil {
-		s.fs.Remove(temp)
-		return nil, err
-	}
-	if err := s.fs.SyncDir(s.dir); err != nil {
 		return nil, err
 	}
 	t, err := openTable(s.fs, path)

@@ -5,7 +5,8 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"syscall"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // Compacted is what a compaction did.
@@ -21,10 +22,74 @@ const Half = 4
 // that are less than so many eighths full anew, and drops from the index what was deleted. It takes one
 // segment after the other, so that little more room is taken meanwhile. When ctx ends it stops between two
 // blocks.
+//
+// A full disk does not keep it from giving back room: the table of what was deleted is written over the reserve, and
+// where there is no room to write what is left anew, holes are made of what is not in use. Only what the index on the
+// disk does not name is taken. The error says that the disk is full when not all deletions could be written down:
+// those that could have given back their room, and the caller goes on.
 func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
 	if err := s.writable(); err != nil {
 		return Compacted{}, err
 	}
+	flushed := s.flushAll() // what was deleted has to be known before its bytes go
+	if flushed != nil && !diskfs.Full(flushed) {
+		return Compacted{}, flushed
+	}
+	if diskfs.Full(s.fillReserve()) { // before anything is moved: what the reserve was used for takes less in one table
+		if err := s.mergeAll(); err != nil && !diskfs.Full(err) {
+			return Compacted{}, err
+		}
+		s.fillReserve() //nolint:errcheck // once more below
+	}
+	done, err := s.compact(ctx, eighths)
+	if err == nil {
+		err = s.mergeAll()
+	}
+	if err == nil && flushed == nil {
+		err = s.fillReserve()
+	}
+	if !diskfs.Full(err) && (err != nil || flushed == nil) {
+		return done, err
+	}
+	if err := s.Punch(ctx); err != nil {
+		return done, err
+	}
+	if err := s.flushAll(); err != nil && !s.harmless(err) {
+		return done, err
+	}
+	for _, err := range []error{s.mergeAll(), s.fillReserve()} {
+		if err != nil && !diskfs.Full(err) {
+			return done, err
+		}
+	}
+	return done, nil
+}
+
+// harmless reports whether err, of a flush, says that the disk is full and nothing is lost by it: of what was put the
+// next Open finds out, of deletions it would not.
+func (s *Store) harmless(err error) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return diskfs.Full(err) && s.recent.deleted == 0 && (s.frozen == nil || s.frozen.deleted == 0)
+}
+
+func (s *Store) fillReserve() error {
+	s.merging.Lock()
+	defer s.merging.Unlock()
+	return s.reserve.Fill()
+}
+
+// Reserved returns nil when the reserve is whole, which it makes it if there is room.
+func (s *Store) Reserved() error {
+	if s.cfg.ReadOnly {
+		return nil
+	}
+	return s.fillReserve()
+}
+
+// compact removes and writes anew whole segments. The error says that the disk is full when there is no room for what
+// is left of one.
+func (s *Store) compact(ctx context.Context, eighths int64) (Compacted, error) {
 	var done Compacted
 	live, err := s.liveBytes(ctx)
 	if err == nil && s.sealSparse(live, eighths) {
@@ -35,11 +100,6 @@ func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
 	}
 	sizes, err := s.sparse(live, eighths)
 	if err != nil {
-		return done, err
-	}
-	// What was deleted has to be known before its bytes go: a full disk is no reason, though, to keep
-	// segments with nothing in them.
-	if err := s.flushAll(); err != nil && !errors.Is(err, syscall.ENOSPC) {
 		return done, err
 	}
 	dead := map[uint32]int64{}
@@ -66,8 +126,6 @@ func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
 		done.Freed -= moved
 		var bad *DamageError
 		switch {
-		case errors.Is(err, syscall.ENOSPC):
-			return done, s.punch(left, sizes)
 		case errors.As(err, &bad): // damage stays to be seen
 		case err == nil:
 			err = s.remove(map[uint32]int64{n: sizes[n]}, &done)
@@ -78,7 +136,7 @@ func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
 		left = left[end:]
 		delete(sizes, n)
 	}
-	return done, s.mergeAll()
+	return done, nil
 }
 
 // remove removes segments in which nothing is left.
@@ -103,14 +161,49 @@ func (s *Store) remove(segs map[uint32]int64, done *Compacted) error {
 	return nil
 }
 
-// liveBytes returns how many bytes of each segment are in use: not none where an empty block is.
+// liveBytes returns how many bytes of each segment are in use: not none where an empty block is. What is named by the
+// index on the disk alone, because the deletion is in memory yet, counts too.
 func (s *Store) liveBytes(ctx context.Context) (map[uint32]int64, error) {
 	live := map[uint32]int64{}
-	err := s.each(ctx, func(r record) error {
+	err := s.eachNamed(ctx, func(r record) error {
 		live[r.seg] += r.section()
 		return nil
 	})
 	return live, err
+}
+
+// eachNamed calls fn with the record of every block, and then with what the tables say of those of which there is more
+// in memory.
+func (s *Store) eachNamed(ctx context.Context, fn func(record) error) error {
+	if err := s.each(ctx, fn); err != nil {
+		return err
+	}
+	s.mu.RLock()
+	newer := make(map[key]struct{}, len(s.recent.m))
+	for _, f := range []*recent{s.recent, s.frozenRecent()} {
+		if f != nil {
+			for k := range f.m {
+				newer[k] = struct{}{}
+			}
+		}
+	}
+	s.mu.RUnlock()
+	if len(newer) == 0 {
+		return nil
+	}
+	return s.eachOf(ctx, true, func(r record) error {
+		if _, ok := newer[r.key]; !ok {
+			return nil
+		}
+		return fn(r)
+	})
+}
+
+func (s *Store) frozenRecent() *recent {
+	if s.frozen == nil {
+		return nil
+	}
+	return s.frozen.recent
 }
 
 // worthSealing is the size in bytes from which an active segment with little in it is written anew.
@@ -227,37 +320,6 @@ func (s *Store) left(ctx context.Context, segs map[uint32]int64) ([]record, erro
 	return all, err
 }
 
-// punch gives back what is not in use inside segs, on a disk that has no room to write the rest
-// anew. What is left can be read as before; the next compaction writes it anew.
-func (s *Store) punch(left []record, segs map[uint32]int64) error {
-	for n, size := range segs {
-		f, err := s.fs.Open(s.segmentPath(n), true)
-		if err != nil {
-			return err
-		}
-		p, ok := f.(puncher)
-		from := int64(len(carHeader))
-		for _, r := range left {
-			if !ok || r.seg != n {
-				continue
-			}
-			begin := r.at + int64(r.size) - r.section()
-			err = cmp.Or(err, p.PunchHole(from, begin-from))
-			from = r.at + int64(r.size)
-		}
-		if ok {
-			err = cmp.Or(err, p.PunchHole(from, size-from))
-		}
-		if e := f.Close(); err == nil {
-			err = e
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // move appends r's block again, unless it is somewhere else by now.
 func (s *Store) move(r record, buf []byte) error {
 	mh, err := s.nameOf(r)
@@ -297,5 +359,5 @@ func (s *Store) mergeAll() error {
 	if len(all) < 2 {
 		return nil
 	}
-	return s.mergeTables(all)
+	return s.mergeTables(all, true) // one table takes less than several
 }

@@ -4,251 +4,18 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
-	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
 	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs/simdisk"
 )
-
-// disk is a file system in memory that can lose power, tear writes and fill up. What was written and
-// not synced is kept by a loss of power only where chance wants it.
-type disk struct {
-	mu    sync.Mutex
-	rand  *rand.Rand
-	names map[string]*inode
-	safe  map[string]*inode // the names that SyncDir has made durable
-	steps int               // calls that change something
-	dieAt int               // the step at which power goes; 0: never
-	room  int64             // bytes that still fit; negative: any
-	dead  bool
-}
-
-type inode struct {
-	data []byte
-	safe []byte // as it was synced last
-}
-
-var (
-	errPower = errors.New("the power is gone")
-	errFull  = &fs.PathError{Op: "write", Path: "disk", Err: syscall.ENOSPC}
-)
-
-func newDisk(seed uint64) *disk {
-	return &disk{rand: rand.New(rand.NewPCG(seed, 1)), names: map[string]*inode{}, safe: map[string]*inode{}, room: -1}
-}
-
-// step is told of a change before it is made. d.mu is held.
-func (d *disk) step() error {
-	if d.dead {
-		return errPower
-	}
-	d.steps++
-	if d.steps == d.dieAt {
-		d.dead = true
-		return errPower
-	}
-	return nil
-}
-
-// restart is what the machine finds after a kill, or after a loss of power.
-func (d *disk) restart(power bool) *disk {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	n := newDisk(d.rand.Uint64())
-	names := d.names
-	if power {
-		names = map[string]*inode{}
-		for _, from := range []map[string]*inode{d.safe, d.names} {
-			for name, i := range from {
-				_, durable := d.safe[name]
-				_, there := d.names[name]
-				if durable && there && d.safe[name] == i || d.rand.IntN(2) == 0 {
-					names[name] = i
-				}
-			}
-		}
-	}
-	for name, i := range names {
-		data := bytes.Clone(i.data)
-		if power {
-			data = d.afterPowerLoss(i)
-		}
-		n.names[name] = &inode{data, bytes.Clone(data)}
-		n.safe[name] = n.names[name]
-	}
-	return n
-}
-
-// afterPowerLoss is i with each page that was changed since it was synced as chance wants it: old, new, or
-// zeros.
-func (d *disk) afterPowerLoss(i *inode) []byte {
-	const page = 512
-	size := len(i.data)
-	if size > len(i.safe) {
-		size = len(i.safe) + d.rand.IntN(size-len(i.safe)+1)
-	}
-	out := make([]byte, size)
-	copy(out, i.safe)
-	for at := 0; at < size; at += page {
-		end := min(at+page, size)
-		if d.rand.IntN(2) == 0 {
-			copy(out[at:end], i.data[at:min(end, len(i.data))])
-		}
-	}
-	return out
-}
-
-func (d *disk) List(dir string) ([]string, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var names []string
-	for name := range d.names {
-		names = append(names, filepath.Base(name))
-	}
-	slices.Sort(names)
-	return names, nil
-}
-
-func (d *disk) Open(path string, write bool) (File, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	i := d.names[path]
-	if i == nil {
-		return nil, &fs.PathError{Op: "open", Path: path, Err: fs.ErrNotExist}
-	}
-	return &diskFile{d, i}, nil
-}
-
-func (d *disk) Create(path string) (File, error) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.step(); err != nil {
-		return nil, err
-	}
-	if d.names[path] != nil {
-		return nil, &fs.PathError{Op: "create", Path: path, Err: fs.ErrExist}
-	}
-	i := &inode{}
-	d.names[path] = i
-	return &diskFile{d, i}, nil
-}
-
-func (d *disk) Rename(from, to string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.step(); err != nil {
-		return err
-	}
-	d.names[to] = d.names[from]
-	delete(d.names, from)
-	return nil
-}
-
-func (d *disk) Remove(path string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.names[path] == nil {
-		return &fs.PathError{Op: "remove", Path: path, Err: fs.ErrNotExist}
-	}
-	if err := d.step(); err != nil {
-		return err
-	}
-	if d.room >= 0 {
-		d.room += int64(len(d.names[path].data))
-	}
-	delete(d.names, path)
-	return nil
-}
-
-func (d *disk) SyncDir(string) error {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if err := d.step(); err != nil {
-		return err
-	}
-	d.safe = map[string]*inode{}
-	for name, i := range d.names {
-		d.safe[name] = i
-	}
-	return nil
-}
-
-type diskFile struct {
-	d *disk
-	i *inode
-}
-
-func (f *diskFile) ReadAt(p []byte, off int64) (int, error) {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	return bytes.NewReader(f.i.data).ReadAt(p, off)
-}
-
-// WriteAt is torn when power goes, or the disk fills, in the middle of it.
-func (f *diskFile) WriteAt(p []byte, off int64) (int, error) {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	if f.d.dead {
-		return 0, errPower
-	}
-	err := f.d.step()
-	if err != nil {
-		p = p[:f.d.rand.IntN(len(p)+1)]
-	}
-	grow := off + int64(len(p)) - int64(len(f.i.data))
-	if f.d.room >= 0 && grow > f.d.room {
-		p = p[:max(0, int64(len(p))-grow+f.d.room)]
-		grow = off + int64(len(p)) - int64(len(f.i.data))
-		err = errFull
-	}
-	if grow > 0 && len(p) > 0 {
-		f.i.data = append(f.i.data, make([]byte, grow)...)
-		if f.d.room >= 0 {
-			f.d.room -= grow
-		}
-	}
-	return copy(f.i.data[min(off, int64(len(f.i.data))):], p), err
-}
-
-func (f *diskFile) Size() (int64, error) {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	return int64(len(f.i.data)), nil
-}
-
-func (f *diskFile) Truncate(n int64) error {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	if err := f.d.step(); err != nil {
-		return err
-	}
-	if f.d.room >= 0 {
-		f.d.room += int64(len(f.i.data)) - n
-	}
-	f.i.data = append(f.i.data[:min(n, int64(len(f.i.data)))], make([]byte, max(0, n-int64(len(f.i.data))))...)
-	return nil
-}
-
-func (f *diskFile) Sync() error {
-	f.d.mu.Lock()
-	defer f.d.mu.Unlock()
-	if err := f.d.step(); err != nil {
-		return err
-	}
-	f.i.safe = bytes.Clone(f.i.data)
-	return nil
-}
-
-func (f *diskFile) Close() error { return nil }
 
 func block(seed uint64, n int) (multihash.Multihash, []byte) {
 	r := rand.New(rand.NewPCG(seed, 99))
@@ -285,10 +52,10 @@ func TestCrashes(t *testing.T) {
 	}
 	for seed := range uint64(rounds) {
 		r := rand.New(rand.NewPCG(seed, 5))
-		d := newDisk(seed)
+		d := simdisk.New(seed)
 		w := world{map[uint64]bool{}, map[uint64]bool{}}
 		for life := range 4 {
-			d.dieAt = 1 + r.IntN(120)
+			d.DieAt(1 + r.IntN(120))
 			live(t, d, r, &w)
 			power := r.IntN(2) == 0
 			if power { // only what was synced has to be there
@@ -297,28 +64,19 @@ func TestCrashes(t *testing.T) {
 					w.put[s] = true
 				}
 			}
-			d = d.restart(power)
+			d = d.Restart(power)
 			if err := check(d, w); err != nil {
-				t.Fatalf("seed %d, life %d, power %v: %v\n%v", seed, life, power, err, d.list())
+				t.Fatalf("seed %d, life %d, power %v: %v\n%v", seed, life, power, err, d)
 			}
 		}
 	}
 }
 
-func (d *disk) list() string {
-	var lines []string
-	for name, i := range d.names {
-		lines = append(lines, fmt.Sprintf("%s %d", name, len(i.data)))
-	}
-	slices.Sort(lines)
-	return strings.Join(lines, "\n")
-}
-
 // live uses a store until the disk dies.
-func live(t *testing.T, d *disk, r *rand.Rand, w *world) {
+func live(t *testing.T, d *simdisk.Disk, r *rand.Rand, w *world) {
 	s, err := Open("d", Config{FS: d, MaxSegment: 40_000})
 	if err != nil {
-		if !errors.Is(err, errPower) {
+		if !errors.Is(err, simdisk.ErrPower) {
 			t.Fatalf("open: %v", err)
 		}
 		return
@@ -350,14 +108,14 @@ func live(t *testing.T, d *disk, r *rand.Rand, w *world) {
 				w.put[seed] = true
 			}
 		}
-		if d.dead {
+		if d.Dead() {
 			return
 		}
 	}
 }
 
 // check opens what a crash has left, twice, and reads all of it.
-func check(d *disk, w world) error {
+func check(d *simdisk.Disk, w world) error {
 	for range 2 {
 		s, err := Open("d", Config{FS: d, MaxSegment: 40_000})
 		if err != nil {
@@ -400,8 +158,8 @@ func check(d *disk, w world) error {
 // compacting gives room even when there is none for a copy.
 func TestDiskFull(t *testing.T) {
 	for seed := range uint64(50) {
-		d := newDisk(seed)
-		d.room = 100_000 + int64(seed)*1000
+		d := simdisk.New(seed)
+		d.SetRoom(100_000 + int64(seed)*1000)
 		s, err := Open("d", Config{FS: d, MaxSegment: 30_000})
 		if err != nil {
 			t.Fatal(err)
@@ -444,7 +202,7 @@ func TestDiskFull(t *testing.T) {
 
 // TestEmptyBlock keeps a block of no bytes that is the last one of its segment.
 func TestEmptyBlock(t *testing.T) {
-	d := newDisk(1)
+	d := simdisk.New(1)
 	s, err := Open("d", Config{FS: d, MaxSegment: 10_000})
 	if err != nil {
 		t.Fatal(err)
@@ -474,20 +232,20 @@ func TestEmptyBlock(t *testing.T) {
 }
 
 // uncut is a disk on which no file can be cut.
-type uncut struct{ *disk }
+type uncut struct{ *simdisk.Disk }
 
-type uncutFile struct{ File }
+type uncutFile struct{ diskfs.File }
 
-func (d uncut) Open(path string, write bool) (File, error) {
-	f, err := d.disk.Open(path, write)
+func (d uncut) Open(path string, write bool) (diskfs.File, error) {
+	f, err := d.Disk.Open(path, write)
 	return uncutFile{f}, err
 }
 
-func (uncutFile) Truncate(int64) error { return errFull }
+func (uncutFile) Truncate(int64) error { return simdisk.ErrFull }
 
 // TestOpenUncut: a store with nothing behind its last section is opened where nothing can be cut off.
 func TestOpenUncut(t *testing.T) {
-	d := newDisk(1)
+	d := simdisk.New(1)
 	s, err := Open("d", Config{FS: d})
 	must(t, err)
 	mh, data := block(1, 100)
@@ -504,7 +262,7 @@ func TestOpenUncut(t *testing.T) {
 
 // TestCloseTellsOfDeletions: when the table of deletions fails while Close comes, Close says so.
 func TestCloseTellsOfDeletions(t *testing.T) {
-	d := newDisk(1)
+	d := simdisk.New(1)
 	s, err := Open("d", Config{FS: d})
 	must(t, err)
 	mh, data := block(1, 100)
@@ -520,9 +278,7 @@ func TestCloseTellsOfDeletions(t *testing.T) {
 	s.appending.Unlock()
 	mh, data = block(2, 100)
 	must(t, s.Put(mh, data)) // and is not synced
-	d.mu.Lock()
-	d.room = 0
-	d.mu.Unlock()
+	d.SetRoom(0)
 	time.AfterFunc(50*time.Millisecond, s.merging.Unlock)
 	if err := s.Close(); !errors.Is(err, syscall.ENOSPC) {
 		t.Errorf("%v, and a deletion is undone", err)

@@ -3,6 +3,8 @@ package segment
 import (
 	"sync"
 	"sync/atomic"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // maxOpen is how many sealed segments are kept open.
@@ -10,12 +12,12 @@ const maxOpen = 128
 
 // handle is an open segment. It is closed when nobody has it.
 type handle struct {
-	File
+	diskfs.File
 	number uint32
 	refs   atomic.Int32
 }
 
-func newHandle(f File, n uint32) *handle {
+func newHandle(f diskfs.File, n uint32) *handle {
 	h := &handle{File: f, number: n}
 	h.refs.Store(1)
 	return h
@@ -34,7 +36,7 @@ func (h *handle) release() {
 
 // handles are the segments that are open for reading.
 type handles struct {
-	open func(n uint32) (File, error)
+	open func(n uint32) (diskfs.File, error)
 
 	mu sync.RWMutex
 	m  map[uint32]*handle

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"path/filepath"
 	"slices"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // recent is the newest part of the index, in memory.
@@ -11,9 +13,10 @@ type recent struct {
 	m       map[key]place
 	bytes   int64 // of the blocks in it
 	deleted int   // deletions entered
+	max     int   // blocks
 }
 
-func newRecent() *recent { return &recent{m: map[key]place{}} }
+func (s *Store) newRecent() *recent { return &recent{m: map[key]place{}, max: s.maxRecent} }
 
 func (r *recent) set(k key, p place) {
 	r.m[k] = p
@@ -27,7 +30,7 @@ func (r *recent) set(k key, p place) {
 // large reports whether the next Open should not have to read all of it.
 func (r *recent) large() bool { return len(r.m) > keepRecent || r.bytes > keepRecentBytes }
 
-func (r *recent) full() bool { return len(r.m) >= maxRecent || r.bytes >= maxRecentBytes }
+func (r *recent) full() bool { return len(r.m) >= r.max || r.bytes >= maxRecentBytes }
 
 // sorted returns what is there now, by key.
 func (r *recent) sorted() []record {
@@ -116,7 +119,7 @@ func (s *Store) awaitRoom() {
 }
 
 func (s *Store) tooMuch() bool {
-	return len(s.recent.m) >= maxBehind*maxRecent || s.recent.bytes >= maxBehind*maxRecentBytes
+	return len(s.recent.m) >= maxBehind*s.maxRecent || s.recent.bytes >= maxBehind*maxRecentBytes
 }
 
 // freezeFull has a full recent made a table. s.appending and s.mu are held.
@@ -136,7 +139,7 @@ func (s *Store) freeze() {
 	s.flushes++
 	s.frozen = &frozen{recent: s.recent, number: s.flushes, from: s.covered, end: s.end}
 	s.covered = s.end
-	s.recent = newRecent()
+	s.recent = s.newRecent()
 }
 
 // startFlush has s.frozen written in the background, and tables merged after it. s.mu is held.
@@ -160,37 +163,76 @@ func (s *Store) writeFrozen() error {
 	if f == nil {
 		return nil
 	}
-	t, err := s.build(f)
+	t, old, err := s.build(f)
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	defer s.flush.Broadcast()
 	f.busy = false
-	if err != nil {
-		return err
+	if s.late = err; err == nil {
+		s.tables = append(slices.Clone(s.tables[:len(s.tables)-len(old)]), t)
+		s.frozen = nil
 	}
-	s.tables = append(slices.Clone(s.tables), t)
-	s.frozen = nil
-	return nil
+	s.flush.Broadcast()
+	s.mu.Unlock()
+	if err == nil {
+		s.replaced(old, t)
+	}
+	return err
 }
 
-func (s *Store) build(f *frozen) (*table, error) {
+// build makes a table of f. On a full disk one of deletions is written over the reserve, and rather takes the place of
+// all tables, old, than one more page.
+func (s *Store) build(f *frozen) (t *table, old []*table, err error) {
 	if err := s.Sync(); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return s.writeTable(span{f.number, f.number, f.from, f.end}, uint64(len(f.m)), func(b *builder) error {
-		for _, r := range f.sorted() {
+	span := span{f.number, f.number, f.from, f.end}
+	all := f.sorted()
+	add := func(b *builder) error {
+		for _, r := range all {
 			if err := b.add(r); err != nil {
 				return err
 			}
 		}
 		return nil
-	})
+	}
+	t, err = s.writeTable(span, uint64(len(all)), false, add)
+	if !diskfs.Full(err) || f.deleted == 0 {
+		return t, nil, err
+	}
+	s.mu.RLock()
+	old = s.tables
+	s.mu.RUnlock()
+	if len(old) > 0 {
+		t, err = s.writeMerged(old, &sliceSource{all}, span, true)
+	}
+	if diskfs.Full(err) {
+		t, err = s.writeTable(span, uint64(len(all)), true, add)
+		old = nil
+	}
+	return t, old, err
+}
+
+// thaw adds recent to a frozen whose table has failed, when both fit into one: the reserve is for one table. s.merging is
+// held.
+func (s *Store) thaw() {
+	s.appending.Lock()
+	defer s.appending.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	f := s.frozen
+	if f == nil || s.closed || len(f.m)+len(s.recent.m) > s.maxRecent {
+		return
+	}
+	for k, p := range s.recent.m {
+		f.set(k, p)
+	}
+	f.end, s.covered, s.recent = s.end, s.end, s.newRecent()
 }
 
 // flushAll writes all of the index to tables.
 func (s *Store) flushAll() error {
 	s.merging.Lock()
 	defer s.merging.Unlock()
+	s.thaw()
 	if err := s.writeFrozen(); err != nil {
 		return err
 	}

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"path/filepath"
 	"slices"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // load opens what is there: the tables, and then what was appended after them.
@@ -169,7 +171,9 @@ func (s *Store) resume(h *handle, size int64) error {
 		return err
 	}
 	if size < int64(len(carHeader)) {
-		if _, err := h.WriteAt([]byte(carHeader), 0); err != nil {
+		if _, err := h.WriteAt([]byte(carHeader), 0); diskfs.Full(err) {
+			return nil // the next segment comes after it
+		} else if err != nil {
 			return err
 		}
 	}
@@ -193,7 +197,7 @@ func (s *Store) loadSections(h *handle, from, size int64) error {
 		}
 		s.mu.Lock()
 		s.recent.set(k, p)
-		full := s.recent.full() && !s.cfg.ReadOnly
+		full := s.recent.full() && !s.cfg.ReadOnly && s.frozen == nil
 		if full {
 			s.freeze()
 		}
@@ -212,7 +216,9 @@ func (s *Store) flushLoaded(h *handle) error {
 	s.writes.Add(1)
 	s.merging.Lock()
 	defer s.merging.Unlock()
-	if err := s.writeFrozen(); err != nil {
+	if err := s.writeFrozen(); diskfs.Full(err) {
+		return nil // rather much memory than no repo
+	} else if err != nil {
 		return err
 	}
 	s.mergeSimilar()

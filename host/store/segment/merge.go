@@ -108,45 +108,59 @@ func (s *Store) mergeSimilar() {
 		}
 		pair := s.tables[n-2:]
 		s.mu.RUnlock()
-		if s.mergeTables(pair) != nil {
+		if s.mergeTables(pair, false) != nil {
 			return // they serve as they are
 		}
 	}
 }
 
-// mergeTables makes one table of neighbours. s.merging is held.
-func (s *Store) mergeTables(old []*table) error {
-	first, last := old[0], old[len(old)-1]
+// mergeTables makes one table of neighbours, over the reserve if it has to be and spare is true. s.merging is held.
+func (s *Store) mergeTables(old []*table, spare bool) error {
+	merged, err := s.writeMerged(old, &sliceSource{}, old[len(old)-1].span, spare)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	i := slices.Index(s.tables, old[0])
+	s.tables = slices.Concat(s.tables[:i], []*table{merged}, s.tables[i+len(old):])
+	s.mu.Unlock()
+	s.replaced(old, merged)
+	return nil
+}
+
+// writeMerged writes one table of neighbours and what is newer than they are, up to last. s.merging is held.
+func (s *Store) writeMerged(old []*table, newer *sliceSource, last span, spare bool) (*table, error) {
+	first := old[0]
 	s.mu.RLock()
 	bottom := first == s.tables[0] // below it there is nothing for a deletion to hide
 	s.mu.RUnlock()
-	sources, records := make([]source, len(old)), uint64(0)
-	for i, t := range old {
-		sources[i] = &tableSource{t: t}
+	records := uint64(len(newer.all))
+	for _, t := range old {
 		records += t.records
 	}
-	merged, err := s.writeTable(span{first.lo, last.hi, first.from, last.end}, records, func(b *builder) error {
-		return mergeSources(sources, func(r record) error {
+	merged, err := s.writeTable(span{first.lo, last.hi, first.from, last.end}, records, spare, func(b *builder) error {
+		sources := make([]source, len(old), len(old)+1)
+		for i, t := range old {
+			sources[i] = &tableSource{t: t}
+		}
+		return mergeSources(append(sources, &sliceSource{newer.all}), func(r record) error {
 			if r.gone && bottom {
 				return nil
 			}
 			return b.add(r)
 		})
 	})
-	if err != nil {
-		return s.distrust(err)
-	}
-	s.mu.Lock()
-	i := slices.Index(s.tables, first)
-	s.tables = slices.Concat(s.tables[:i], []*table{merged}, s.tables[i+len(old):])
-	s.mu.Unlock()
+	return merged, s.distrust(err)
+}
+
+// replaced removes tables in whose place another is.
+func (s *Store) replaced(old []*table, by *table) {
 	for _, t := range old {
-		if t.path != merged.path { // else merged has taken its place, under the same name
+		if t.path != by.path { // else it has taken its place, under the same name
 			s.fs.Remove(t.path) // if it stays, the next Open removes it
 		}
 		t.release()
 	}
-	return nil
 }
 
 // Entry is a block as Each tells it.
@@ -173,7 +187,12 @@ func (s *Store) Each(ctx context.Context, fn func(Entry) error) error {
 
 // each calls fn with the record of every block.
 func (s *Store) each(ctx context.Context, fn func(record) error) error {
-	sources, release, err := s.sources()
+	return s.eachOf(ctx, false, fn)
+}
+
+// eachOf is each, or, of the tables alone, what a process would find after a kill of this one.
+func (s *Store) eachOf(ctx context.Context, tables bool, fn func(record) error) error {
+	sources, release, err := s.sources(tables)
 	if err != nil {
 		return err
 	}
@@ -190,8 +209,8 @@ func (s *Store) each(ctx context.Context, fn func(record) error) error {
 	return s.distrust(err)
 }
 
-// sources returns what is there now, oldest first.
-func (s *Store) sources() ([]source, func(), error) {
+// sources returns what is there now, or what is there of tables, oldest first.
+func (s *Store) sources(only bool) ([]source, func(), error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	if s.closed {
@@ -203,10 +222,12 @@ func (s *Store) sources() ([]source, func(), error) {
 		t.acquire()
 		all = append(all, &tableSource{t: t})
 	}
-	if s.frozen != nil {
+	if s.frozen != nil && !only {
 		all = append(all, &sliceSource{s.frozen.sorted()})
 	}
-	all = append(all, &sliceSource{s.recent.sorted()})
+	if !only {
+		all = append(all, &sliceSource{s.recent.sorted()})
+	}
 	return all, func() {
 		for _, t := range tables {
 			t.release()

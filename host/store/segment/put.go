@@ -10,6 +10,7 @@ import (
 	"github.com/multiformats/go-multihash"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // Put keeps data, which it does not retain, under key. When they are there already and
@@ -157,8 +158,22 @@ func (s *Store) Delete(mh multihash.Multihash) error {
 	if err != nil {
 		return err
 	}
+	if err := s.behind(); err != nil {
+		return err
+	}
 	p.gone = true
 	return s.enter(k, p)
+}
+
+// behind returns why deletions cannot be written down, when there are as many of them in memory as there should be:
+// on a full disk [Store.Compact] has to make room first. s.appending is held.
+func (s *Store) behind() error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if f := s.frozen; f != nil && !f.busy && s.recent.full() && diskfs.Full(s.late) {
+		return s.late
+	}
+	return nil
 }
 
 // Sync returns when all that was put before it would survive a loss of power. Calls that

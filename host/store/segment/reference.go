@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +16,8 @@ import (
 	"syscall"
 
 	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // Foreign is a file that is not ours, as it was when it was looked at.
@@ -77,7 +80,7 @@ func (r *Recorder) Write(dir string) error {
 		return cmp.Or(a.key.compare(b.key), cmp.Compare(a.seg, b.seg), cmp.Compare(a.at, b.at))
 	})
 	r.records = slices.CompactFunc(r.records, func(a, b record) bool { return a.key == b.key })
-	f, err := osFS{}.Create(filepath.Join(dir, referenceIndex))
+	f, err := diskfs.OS{}.Create(filepath.Join(dir, referenceIndex))
 	if err != nil {
 		return err
 	}
@@ -101,7 +104,7 @@ func (r *Recorder) Write(dir string) error {
 		return err
 	}
 	line = fmt.Appendf(line, "\n%08x\n", crc32.Checksum(line, castagnoli))
-	if f, err = (osFS{}).Create(filepath.Join(dir, referenceFiles)); err != nil {
+	if f, err = (diskfs.OS{}).Create(filepath.Join(dir, referenceFiles)); err != nil {
 		return err
 	}
 	_, err = f.WriteAt(line, 0)
@@ -112,7 +115,7 @@ func (r *Recorder) Write(dir string) error {
 		err = e
 	}
 	if err == nil {
-		err = osFS{}.SyncDir(dir)
+		err = diskfs.OS{}.SyncDir(dir)
 	}
 	return err
 }
@@ -139,16 +142,16 @@ func OpenReference(dir string) (*Reference, error) {
 	if string(sum) != fmt.Sprintf("%08x\n", crc32.Checksum(line, castagnoli)) || json.Unmarshal(line, &r.files) != nil {
 		return nil, &DamageError{path, "its checksum does not match"}
 	}
-	if r.table, err = openTable(osFS{}, filepath.Join(dir, referenceIndex)); err != nil {
+	if r.table, err = openTable(diskfs.OS{}, filepath.Join(dir, referenceIndex)); err != nil {
 		return nil, err
 	}
-	r.handles.open = func(n uint32) (File, error) {
+	r.handles.open = func(n uint32) (diskfs.File, error) {
 		// A pipe that has taken a file's place must not be waited for.
 		f, err := os.OpenFile(r.files[n].Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			return nil, err
 		}
-		return osFile{f}, nil
+		return diskfs.Wrap(f), nil
 	}
 	return r, nil
 }
@@ -233,7 +236,7 @@ func (r *Reference) open(p place) (h *handle, same bool, err error) {
 		return nil, false, r.changed(p, err)
 	}
 	f := r.files[p.seg]
-	info, err := h.File.(osFile).Stat()
+	info, err := h.File.(interface{ Stat() (fs.FileInfo, error) }).Stat()
 	if err != nil || !info.Mode().IsRegular() {
 		h.release()
 		r.handles.drop(p.seg)

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // found is a section that a scan came upon.
@@ -30,7 +31,7 @@ const scanWindow = 16 << 20
 // scanSections calls fn for the sections of a segment from a place on, in order. Every one is hashed,
 // on all cores. Where there is none it looks for the next that hashes to its name, so that what
 // was lost is only what is damaged.
-func scanSections(f File, from, size int64, fn func(found) error) error {
+func scanSections(f diskfs.File, from, size int64, fn func(found) error) error {
 	if from < int64(len(carHeader)) {
 		from = int64(len(carHeader))
 	}
@@ -121,7 +122,7 @@ var anchor = []byte{1, 0x55, 0x12, 0x20}
 
 // resync returns where, from a place on, the next section begins that hashes to its name, or -1. Only
 // names by sha2-256, which nearly all are, are looked for.
-func resync(f File, from, size int64) (int64, error) {
+func resync(f diskfs.File, from, size int64) (int64, error) {
 	const overlap = int64(binary.MaxVarintLen32) + 4
 	var buf []byte
 	window := int64(64 << 10)
@@ -148,7 +149,7 @@ func resync(f File, from, size int64) (int64, error) {
 }
 
 // sectionBefore returns where the section begins whose name stands at byte i of b, or -1.
-func sectionBefore(f File, b []byte, i int, at, size int64) (int64, error) {
+func sectionBefore(f diskfs.File, b []byte, i int, at, size int64) (int64, error) {
 	for w := 1; w <= binary.MaxVarintLen32 && w <= i; w++ {
 		begin := at + int64(i-w)
 		n, k := binary.Uvarint(b[i-w : i])

@@ -23,6 +23,8 @@ import (
 	"sync/atomic"
 
 	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // MaxKey is the length in bytes of the longest multihash that is kept.
@@ -43,7 +45,10 @@ const (
 type Config struct {
 	ReadOnly   bool
 	MaxSegment int64 // bytes of a segment that is sealed; 256 MiB
-	FS         FS    // nil: the operating system's
+	// Reserve is for tables of deletions, which a full disk must not keep from being written. Its FS is that of the
+	// store. Without a size there is none.
+	Reserve diskfs.Reserve
+	FS      diskfs.FS // nil: the operating system's
 }
 
 // ErrAbsent says that a key has no block.
@@ -61,9 +66,12 @@ func (e *DamageError) Error() string { return fmt.Sprintf("%s: %s", e.File, e.Wh
 
 // Store is an open store. Its methods may be called from several goroutines.
 type Store struct {
-	dir string
-	cfg Config
-	fs  FS
+	dir     string
+	cfg     Config
+	reserve diskfs.Reserve // guarded by merging
+
+	maxRecent int // blocks that recent has when it is full: no more than the reserve has room for
+	fs        diskfs.FS
 
 	appending sync.Mutex       // held by whoever writes to the active segment or freezes recent
 	active    *handle          // nil: the next Put begins a segment
@@ -79,12 +87,13 @@ type Store struct {
 	tables []*table
 	closed bool
 	flush  *sync.Cond // on mu: frozen has become nil, or its table has failed
+	late   error      // why frozen is not a table yet: the last attempt
 
 	handles handles
 	checked checkedSet
 
 	work    sync.WaitGroup
-	merging sync.Mutex // held by whoever changes tables
+	merging sync.Mutex // held by whoever changes tables or the reserve
 	flushes uint32     // number of the newest table; guarded by appending
 
 	syncing sync.Mutex
@@ -109,16 +118,29 @@ func Open(dir string, cfg Config) (*Store, error) {
 		cfg.MaxSegment = 256 << 20
 	}
 	if cfg.FS == nil {
-		cfg.FS = osFS{}
+		cfg.FS = diskfs.OS{}
 	}
-	s := &Store{dir: dir, cfg: cfg, fs: cfg.FS, recent: newRecent()}
+	cfg.Reserve.FS = cfg.FS
+	s := &Store{
+		dir: dir, cfg: cfg, fs: cfg.FS, reserve: cfg.Reserve, maxRecent: maxRecent,
+	}
+	if cfg.Reserve.Size > 0 {
+		s.maxRecent = max(perPage, min(maxRecent, recordsIn(cfg.Reserve.Size)))
+	}
+	s.recent = s.newRecent()
 	s.flush = sync.NewCond(&s.mu)
-	s.handles.open = func(n uint32) (File, error) { return s.fs.Open(s.segmentPath(n), false) }
+	s.handles.open = func(n uint32) (diskfs.File, error) { return s.fs.Open(s.segmentPath(n), false) }
 	if err := s.load(); err != nil {
 		s.shut()
 		return nil, fmt.Errorf("open segments %s: %w", dir, err)
 	}
 	s.inherited = s.recent.large()
+	if !cfg.ReadOnly {
+		if err := s.reserve.Fill(); err != nil && !diskfs.Full(err) {
+			s.shut()
+			return nil, fmt.Errorf("open segments %s: %w", dir, err)
+		}
+	}
 	return s, nil
 }
 
@@ -155,7 +177,9 @@ func (s *Store) Sequence(key multihash.Multihash) (int64, error) {
 func (s *Store) Close() error {
 	var err error
 	if !s.cfg.ReadOnly && s.failure() == nil && s.worthFlushing() {
-		err = s.flushAll()
+		if err = s.flushAll(); s.harmless(err) {
+			err = nil
+		}
 	}
 	s.mu.Lock()
 	s.closed = true

@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/multiformats/go-multihash"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // Synthetic makes the index of a store of n blocks of a size, whose names name gives, and segments without
@@ -19,8 +21,8 @@ func Synthetic(dir string, n, size int, name func(int) multihash.Multihash) erro
 	last := uint32(1 + (n-1)/perSegment)
 	end := position{last, int64(perSegment) * int64(size+64)}
 	slices.SortFunc(records, func(a, b record) int { return a.key.compare(b.key) })
-	s := &Store{dir: dir, fs: osFS{}}
-	t, err := s.writeTable(span{1, 1, position{}, end}, uint64(n), func(b *builder) error {
+	s := &Store{dir: dir, fs: diskfs.OS{}, reserve: diskfs.Reserve{FS: diskfs.OS{}}}
+	t, err := s.writeTable(span{1, 1, position{}, end}, uint64(n), false, func(b *builder) error {
 		for _, r := range records {
 			if err := b.add(r); err != nil {
 				return err

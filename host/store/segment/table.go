@@ -10,6 +10,8 @@ import (
 	"math"
 	"sort"
 	"sync/atomic"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // A table is sorted by key and never changes:
@@ -44,7 +46,7 @@ type span struct {
 type table struct {
 	span
 	path    string
-	file    File
+	file    diskfs.File
 	fences  []uint64
 	filter  filter // of a table that this process has made; nil of others
 	records uint64
@@ -65,7 +67,7 @@ func (t *table) damaged(format string, a ...any) error {
 }
 
 // openTable opens the table at path. The caller has one reference to it.
-func openTable(fs FS, path string) (*table, error) {
+func openTable(fs diskfs.FS, path string) (*table, error) {
 	file, err := fs.Open(path, false)
 	if err != nil {
 		return nil, err

@@ -1,14 +1,26 @@
-package segment
+package diskfs
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
 
 // Sync is fdatasync(2): the file's times need not be durable.
 func (f osFile) Sync() error {
 	for {
 		if err := unix.Fdatasync(int(f.Fd())); err != unix.EINTR {
-			return err
+			return f.named("sync", err)
 		}
 	}
+}
+
+func (f osFile) named(op string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &os.PathError{Op: op, Path: f.Name(), Err: err}
 }
 
 // StartWriteback is advice: where it is not taken, Sync does all of the work.
@@ -24,7 +36,21 @@ const leaveFree = 1 << 30
 func (f osFile) Reserve(off, n int64) {
 	var fs unix.Statfs_t
 	if unix.Fstatfs(int(f.Fd()), &fs) == nil && int64(fs.Bavail)*int64(fs.Bsize) >= leaveFree+n {
-		_ = unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, off, n)
+		_ = f.Allocate(off, n)
+	}
+}
+
+// Allocate gives a range blocks, without a change of the file's size: a later write to it cannot find the disk full.
+// Where the file system cannot it is errors.ErrUnsupported.
+func (f osFile) Allocate(off, n int64) error {
+	for {
+		switch err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, off, n); {
+		case err == unix.EINTR:
+		case err == unix.EOPNOTSUPP || err == unix.ENOSYS || err == unix.EINVAL:
+			return errors.ErrUnsupported
+		default:
+			return f.named("allocate", err)
+		}
 	}
 }
 
@@ -37,5 +63,5 @@ func (f osFile) PunchHole(off, n int64) error {
 	if err == unix.EOPNOTSUPP || err == unix.ENOSYS {
 		return nil
 	}
-	return err
+	return f.named("punch", err)
 }

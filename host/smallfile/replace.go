@@ -1,0 +1,66 @@
+package smallfile
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
+)
+
+// A repo keeps room for its small files: in a folder Reserves the file Reserve. It is for the files beside that folder,
+// and for those in folders beside it.
+const (
+	Reserves = "reserve"
+	Reserve  = "small"
+)
+
+// reserveFor returns the reserve that is for path, which may be none.
+func reserveFor(path string) diskfs.Reserve {
+	r := diskfs.Reserve{FS: diskfs.OS{}}
+	dir := filepath.Dir(path)
+	for _, dir := range []string{dir, filepath.Dir(dir)} {
+		file := filepath.Join(dir, Reserves, Reserve)
+		if info, err := os.Lstat(file); err == nil && info.Mode().IsRegular() {
+			r.Path, r.Size = file, info.Size()
+			break
+		}
+	}
+	return r
+}
+
+// Replace writes data to path, for this user alone, by way of path + ".new", durably:
+// after a kill or a loss of power the file is the old one or the new one. On a full disk it is written over the
+// repo's reserve, which the room of the old file makes whole again: a key can be revoked there.
+func Replace(path string, data []byte) error {
+	r := reserveFor(path)
+	err := r.Write(path, path+".new", true, func(f diskfs.File) (int64, error) {
+		n, err := f.WriteAt(data, 0)
+		return int64(n), err
+	})
+	if err == nil {
+		_ = r.Fill() // what stays less is made whole when there is room
+	}
+	return err
+}
+
+// MakeFolder makes the folder path, for this user alone, durably, unless it is there. Its
+// parent is there.
+func MakeFolder(path string) error {
+	err := os.Mkdir(path, 0o700)
+	if diskfs.Full(err) {
+		r := reserveFor(path)
+		if r.Release() == nil {
+			err = os.Mkdir(path, 0o700)
+			_ = r.Fill()
+		}
+	}
+	if errors.Is(err, fs.ErrExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return diskfs.OS{}.SyncDir(filepath.Dir(path))
+}

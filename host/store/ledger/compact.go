@@ -1,0 +1,188 @@
+package ledger
+
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
+)
+
+// Compact gives back the room of what was deleted or written over. A full disk is not an error: then what can be given
+// back is, from the reserve and by holes in the tables. Nothing is written but to the reserve before room is
+// there.
+func (l *Ledger) Compact() error {
+	if l.cfg.ReadOnly {
+		return fmt.Errorf("compact ledger %s: %w", l.dir, os.ErrPermission)
+	}
+	l.merge.Lock()
+	defer l.merge.Unlock()
+	err := l.compact(false)
+	if diskfs.Full(err) && l.shrinks() {
+		if err = l.recycle(); err == nil {
+			err = l.compact(true)
+		}
+	}
+	if err == nil {
+		err = l.reserve.Fill()
+	}
+	if !diskfs.Full(err) {
+		return err
+	}
+	if err := l.punch(); err != nil {
+		return err
+	}
+	if err := l.reserve.Fill(); !diskfs.Full(err) {
+		return err
+	}
+	return nil
+}
+
+// leastGain is how many bytes a compaction has to give back for the reserve to be used for it.
+const leastGain = 8 << 10
+
+// shrinks reports whether a compaction would give back more than it takes for good: files of their own, and pages that
+// are not full. It costs a pass over the tables' pages. l.merge is held.
+func (l *Ledger) shrinks() bool {
+	sources, release, err := l.sources("")
+	if err != nil {
+		return false
+	}
+	defer release()
+	gain := int64(-leastGain)
+	l.mu.RLock()
+	for _, t := range l.tables {
+		gain += t.size
+	}
+	for _, f := range l.logs() {
+		gain += f.size
+	}
+	l.mu.RUnlock()
+	const entry = 24 // bytes that a page has for each, the key left out
+	err = mergeSources(sources, func(e located) error {
+		if !e.deleted {
+			gain -= int64(len(e.key)+e.size) + entry
+		}
+		return nil
+	})
+	return err == nil && gain > 0
+}
+
+// compact makes one table of all, over the reserve if it has to be and spare is true. l.merge is held.
+func (l *Ledger) compact(spare bool) error {
+	if err := l.sealAll(spare); err != nil {
+		return err
+	}
+	l.mu.RLock()
+	all := l.tables
+	l.mu.RUnlock()
+	if len(all) == 0 {
+		return nil
+	}
+	return l.mergeTables(all, spare)
+}
+
+// Reserved returns nil when the room for what makes room is there, which it sees to if it can be had.
+func (l *Ledger) Reserved() error {
+	if l.cfg.ReadOnly {
+		return nil
+	}
+	l.merge.Lock()
+	err := l.reserve.Fill()
+	l.merge.Unlock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && l.log != nil && l.logReserve() > 0 {
+		err = l.log.takeRoom(l.log.size + l.logReserve())
+	}
+	return err
+}
+
+// puncher is a file that can give back the room of a range, which then reads as zeros.
+type puncher interface{ PunchHole(off, n int64) error }
+
+// minHole is the length in bytes of the shortest hole that is made: file systems give back whole pages.
+const minHole = 4 << 10
+
+// Punch gives back the room of what Compact has no room to leave out.
+func (l *Ledger) Punch() error {
+	if l.cfg.ReadOnly {
+		return fmt.Errorf("compact ledger %s: %w", l.dir, os.ErrPermission)
+	}
+	l.merge.Lock()
+	defer l.merge.Unlock()
+	return l.punch()
+}
+
+// punch makes holes of the values in tables that a newer record has taken the place of, after those were made durable.
+// A table that is being read stays as it is: its reader may have found a value before it was deleted. It costs
+// a look for every key. l.merge is held.
+func (l *Ledger) punch() error {
+	if err := l.syncLogs(); err != nil {
+		return err
+	}
+	l.mu.RLock()
+	tables := l.tables
+	l.mu.RUnlock()
+	for _, t := range tables {
+		if err := l.punchTable(t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+type extent struct{ from, to int64 }
+
+func (l *Ledger) punchTable(t *table) error {
+	var dead []extent
+	for i := range t.pages {
+		begun := false // the values of a group lie side by side
+		err := t.scan(i, func(key []byte, r record) bool {
+			if r.deleted || l.isNewest(string(key), r) {
+				begun = false
+				return true
+			}
+			if n := len(dead); begun && dead[n-1].to == r.at {
+				dead[n-1].to += int64(r.size)
+			} else {
+				dead = append(dead, extent{r.at, r.at + int64(r.size)})
+			}
+			begun = true
+			return true
+		})
+		var bad *DamageError
+		if err != nil && !errors.As(err, &bad) {
+			return err
+		}
+	}
+	f, err := l.cfg.FS.Open(t.path, true)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p, ok := f.(puncher)
+	if !ok || t.refs.Load() > 1 {
+		return nil
+	}
+	for _, x := range dead {
+		if x.to-x.from < minHole {
+			continue
+		}
+		if err := p.PunchHole(x.from, x.to-x.from); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// isNewest reports whether r, of a table, is what key has. When that cannot be known it is.
+func (l *Ledger) isNewest(key string, r record) bool {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	now, err := l.find(key)
+	if errors.Is(err, ErrAbsent) {
+		return false
+	}
+	return err != nil || now.table == r.table && now.at == r.at
+}

@@ -1,0 +1,83 @@
+package segment
+
+import (
+	"cmp"
+	"context"
+	"slices"
+)
+
+// minHole is the length in bytes of the shortest hole that is made: file systems give back whole pages.
+const minHole = 4 << 10
+
+// Punch gives back what is not in use inside all segments, on a disk that has no room to write the rest anew. What is
+// left can be read as before; a later compaction writes it anew. What the index on the disk names, or the one in memory,
+// is in use. It costs a pass over the index, and a call for each hole.
+func (s *Store) Punch(ctx context.Context) error {
+	if err := s.writable(); err != nil {
+		return err
+	}
+	s.appending.Lock()
+	segs, _, _, err := s.list()
+	end := s.end // what is appended from now on comes behind it
+	s.appending.Unlock()
+	if err != nil {
+		return err
+	}
+	named := map[uint32][]extent{}
+	err = s.eachNamed(ctx, func(r record) error {
+		end := r.at + int64(r.size)
+		named[r.seg] = append(named[r.seg], extent{end - r.section(), end})
+		return nil
+	})
+	for _, n := range segs {
+		if err != nil || ctx.Err() != nil {
+			return cmp.Or(err, context.Cause(ctx))
+		}
+		if n <= end.seg {
+			err = s.punchSegment(n, named[n], end)
+		}
+	}
+	return err
+}
+
+// extent is where a section begins and ends in its segment.
+type extent struct{ from, to int64 }
+
+// punchSegment makes holes between the sections of named in segment n, up to end.
+func (s *Store) punchSegment(n uint32, named []extent, end position) error {
+	f, err := s.fs.Open(s.segmentPath(n), true)
+	if absent(err) { // removed meanwhile
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	p, ok := f.(puncher)
+	if !ok {
+		return nil
+	}
+	size, err := f.Size()
+	if err != nil {
+		return err
+	}
+	if n == end.seg {
+		size = min(size, end.at)
+	}
+	slices.SortFunc(named, func(a, b extent) int { return cmp.Compare(a.from, b.from) })
+	from := int64(len(carHeader))
+	for _, x := range named {
+		if err := hole(p, from, x.from); err != nil {
+			return err
+		}
+		from = max(from, x.to)
+	}
+	return hole(p, from, size)
+}
+
+func hole(p puncher, from, to int64) error {
+	if to-from < minHole {
+		return nil
+	}
+	return p.PunchHole(from, to-from)
+}

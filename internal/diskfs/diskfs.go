@@ -1,0 +1,107 @@
+// Package diskfs is the file system as the parts of a repo use it: the interface at which tests let writes
+// tear, disks fill and power go (package simdisk), and the means to delete on a disk that has no room left.
+//
+// One rule: what makes room never needs any. What has to be written for it goes to a [Reserve].
+package diskfs
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// FS is a file system.
+type FS interface {
+	List(dir string) ([]string, error)
+	// Open opens a file that is there.
+	Open(path string, write bool) (File, error)
+	// Create makes a file that is not there.
+	Create(path string) (File, error)
+	Rename(from, to string) error
+	Remove(path string) error
+	// SyncDir makes the names in dir durable.
+	SyncDir(dir string) error
+}
+
+// File is an open file.
+type File interface {
+	ReadAt(p []byte, off int64) (int, error)
+	WriteAt(p []byte, off int64) (int, error)
+	Size() (int64, error)
+	Truncate(size int64) error
+	// Sync makes the file's bytes and its size durable.
+	Sync() error
+	Close() error
+}
+
+// Full reports whether err says that there is no room on the disk, or in what a disk quota leaves of it.
+func Full(err error) bool {
+	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
+
+// OS is the operating system's file system.
+type OS struct{}
+
+// List implements FS.
+func (OS) List(dir string) ([]string, error) {
+	list, err := os.ReadDir(dir)
+	names := make([]string, len(list))
+	for i, e := range list {
+		names[i] = e.Name()
+	}
+	return names, err
+}
+
+// Open implements FS.
+func (OS) Open(path string, write bool) (File, error) {
+	flag := os.O_RDONLY
+	if write {
+		flag = os.O_RDWR
+	}
+	f, err := os.OpenFile(path, flag, 0)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+// Create implements FS: for this user alone.
+func (OS) Create(path string) (File, error) {
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	return osFile{f}, nil
+}
+
+// Rename implements FS.
+func (OS) Rename(from, to string) error { return os.Rename(from, to) }
+
+// Remove implements FS.
+func (OS) Remove(path string) error { return os.Remove(path) }
+
+// SyncDir is fsync of a folder. Some network file systems know none, and keep names durable themselves.
+func (OS) SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.Sync(); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
+		return err
+	}
+	return nil
+}
+
+type osFile struct{ *os.File }
+
+// Wrap makes a File of an open file of the operating system.
+func Wrap(f *os.File) File { return osFile{f} }
+
+func (f osFile) Size() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
+}
