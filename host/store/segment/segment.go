@@ -81,7 +81,7 @@ type Store struct {
 	flush  *sync.Cond // on mu: frozen has become nil, or its table has failed
 
 	handles handles
-	checked checkedSet
+	pages   pageSums
 
 	work    sync.WaitGroup
 	merging sync.Mutex // held by whoever changes tables
