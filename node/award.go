@@ -164,10 +164,11 @@ func (x *award) work(started <-chan struct{}) {
 // evaluate runs the Task and hands over what it came to.
 func (x *award) evaluate(ctx context.Context) error {
 	w, n := x.p.w, x.p.w.node
-	source := w.exchange.Session(exchange.SessionConfig{Local: x.session, Sources: w.andConnected(x.sources)})
+	tracked := x.session.Track()
+	source := w.exchange.Session(exchange.SessionConfig{Local: tracked, Sources: w.andConnected(x.sources)})
 	defer source.Close()
 	e := &evaluation{
-		node: n, session: x.session, self: w.self, task: x.block, slots: reserved{}, source: source,
+		node: n, session: x.session, self: w.self, task: x.block, slots: reserved{}, source: source, tracked: tracked,
 		asker: w.asker(x.from), answers: answers{x.envelope, x.lease[:]}, expires: n.clock().Add(x.retention()),
 		r:     api.Request{Task: x.task, Limits: x.signed.Limits, Timeout: x.timeout()},
 		phase: func(phase string) { x.run.Beat(market.Beat{Phase: phase, Fetched: uint64(source.Fetched().Bytes)}) },

@@ -81,7 +81,7 @@ func (v *verification) madeIsHere(ctx context.Context, o job.Outcome) (bool, err
 // by multihash, and the first that is not here.
 func (v *verification) walkOutput(ctx context.Context, roots []cid.Cid) (lacks cid.Cid, held map[string]uint64, err error) {
 	held = map[string]uint64{}
-	o := dag.WalkOptions{Data: true, Missing: true, Malformed: true}
+	o := dag.WalkOptions{Data: true, Missing: true, Opaque: dag.IgnoreOpaque}
 	err = dag.Walk(ctx, v.s.Blocks, roots, o, func(b dag.Visited) error {
 		if !b.Held {
 			if !lacks.Defined() {
@@ -110,7 +110,7 @@ func (v *verification) inputs(ctx context.Context) (map[string]bool, error) {
 	if err != nil {
 		return all, nil
 	}
-	o := dag.WalkOptions{Missing: true, Malformed: true, MaxBlocks: maxInputBlocks}
+	o := dag.WalkOptions{Missing: true, Opaque: dag.IgnoreOpaque, MaxBlocks: maxInputBlocks}
 	err = dag.Walk(ctx, v.s.Blocks, inputRoots(t), o, func(b dag.Visited) error {
 		all[key(b.CID)] = true
 		return nil

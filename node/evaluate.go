@@ -37,7 +37,8 @@ type evaluation struct {
 	task    dag.Block
 	expires time.Time
 	slots   slots              // nil: the node's places
-	source  *exchange.Session  // nil: all must be here
+	source  *exchange.Session  // over tracked; nil: all must be here
+	tracked *store.Tracked     // what the run reads here; nil: run makes it
 	phase   func(phase string) // told what the run is at; nil: nobody asks
 	refs    []cid.Cid          // all that the output links to and the run has not made
 	answers answers            // what the Receipt answers
@@ -72,8 +73,14 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 	if e.grant, err = e.node.allow(e.asker, e.r.Task, e.r.Limits); err != nil {
 		return e.explain(ctx, err)
 	}
+	if e.tracked == nil {
+		e.tracked = e.session.Track()
+	}
 	asked := e.node.clock()
 	result, began, err := e.execute(ctx, executor, roots, w, j)
+	if err == nil {
+		err = apiError(ctx, e.tracked.Recheck(ctx)) // what is signed was made of what the Task names
+	}
 	if err != nil {
 		return err
 	}
@@ -165,7 +172,7 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 	for _, r := range roots[1:] {
 		inputs = append(inputs, r.cid)
 	}
-	var inputsOf dag.Blocks = e.session
+	var inputsOf dag.Blocks = e.tracked
 	if e.source != nil {
 		inputsOf = e.source
 	}
@@ -203,7 +210,7 @@ func (e *evaluation) prepare(ctx context.Context, x runtime.Executor, env runtim
 	}
 	if e.source != nil {
 		e.phase(phaseFetch)
-		if err := dag.Walk(ctx, e.source, []cid.Cid{e.r.Task.Mod}, dag.WalkOptions{Data: true, Malformed: true}, func(dag.Visited) error { return nil }); err != nil {
+		if err := dag.Walk(ctx, e.source, []cid.Cid{e.r.Task.Mod}, dag.WalkOptions{Data: true, Opaque: dag.IgnoreOpaque}, func(dag.Visited) error { return nil }); err != nil {
 			return err
 		}
 	}

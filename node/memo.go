@@ -153,7 +153,7 @@ func (e *evaluation) whole(ctx context.Context, m *memo, o job.Outcome) error {
 	if err != nil || now == m.Whole {
 		return err
 	}
-	err = dag.Walk(ctx, e.session, roots, dag.WalkOptions{Malformed: true}, func(dag.Visited) error { return nil })
+	err = dag.Walk(ctx, e.session, roots, dag.WalkOptions{Opaque: dag.IgnoreOpaque}, func(dag.Visited) error { return nil })
 	if err == nil && m.Issuer != e.self.DID {
 		m.Refs, err = e.foreignRefs(ctx, o)
 	}

@@ -65,7 +65,7 @@ func complete(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
 // peer's.
 func walkHeld(ctx context.Context, bs dag.Blocks, roots ...cid.Cid) (lacks []cid.Cid, held uint64, err error) {
 	sizes, _ := bs.(dag.Sizer)
-	err = dag.Walk(ctx, bs, roots, dag.WalkOptions{Missing: true, Malformed: true, Data: sizes == nil}, func(b dag.Visited) error {
+	err = dag.Walk(ctx, bs, roots, dag.WalkOptions{Missing: true, Opaque: dag.IgnoreOpaque, Data: sizes == nil}, func(b dag.Visited) error {
 		switch {
 		case !b.Held:
 			lacks = append(lacks, b.CID)

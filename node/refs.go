@@ -24,7 +24,7 @@ func (e *evaluation) foreignRefs(ctx context.Context, o job.Outcome) ([]cid.Cid,
 		return refs, err
 	}
 	inputs := map[string]bool{}
-	err = dag.Walk(ctx, e.session, inputRoots(e.r.Task), dag.WalkOptions{Missing: true, Malformed: true, MaxBlocks: maxInputBlocks}, func(b dag.Visited) error {
+	err = dag.Walk(ctx, e.session, inputRoots(e.r.Task), dag.WalkOptions{Missing: true, Opaque: dag.IgnoreOpaque, MaxBlocks: maxInputBlocks}, func(b dag.Visited) error {
 		inputs[key(b.CID)] = true
 		return nil
 	})
@@ -52,7 +52,7 @@ func inputRoots(t job.Task) []cid.Cid {
 // madeBelow returns the first blocks below root that are others', sorted, and the bytes of
 // all that are not.
 func (e *evaluation) madeBelow(ctx context.Context, root cid.Cid, others map[string]bool) (refs []cid.Cid, made uint64, err error) {
-	err = dag.Walk(ctx, e.session, []cid.Cid{root}, dag.WalkOptions{Data: true, Malformed: true}, func(b dag.Visited) error {
+	err = dag.Walk(ctx, e.session, []cid.Cid{root}, dag.WalkOptions{Data: true, Opaque: dag.IgnoreOpaque}, func(b dag.Visited) error {
 		if others[key(b.CID)] {
 			refs = append(refs, b.CID)
 			return dag.SkipLinks

@@ -61,7 +61,8 @@ func (t *errand) over() {
 // Here implements request.World. What is not here comes from peers that hold it.
 func (t *errand) Here(ctx context.Context, sources []job.DID, out request.Output) (request.Result, error) {
 	w, e := t.w, *t.e
-	source := w.exchange.Session(exchange.SessionConfig{Local: e.session, Sources: t.sources(sources)})
+	e.tracked = e.session.Track()
+	source := w.exchange.Session(exchange.SessionConfig{Local: e.tracked, Sources: t.sources(sources)})
 	defer source.Close()
 	e.source = source
 	e.slots = &ownSlot{book: w.book, job: t.job}

@@ -121,7 +121,7 @@ func takeAll(ctx context.Context, blocks dag.Blocks, roots, refs []cid.Cid, take
 	for _, c := range refs {
 		foreign[c] = true
 	}
-	options := dag.WalkOptions{Malformed: true, Skip: func(c cid.Cid) bool { return foreign[c] }}
+	options := dag.WalkOptions{Opaque: dag.IgnoreOpaque, Skip: func(c cid.Cid) bool { return foreign[c] }}
 	return dag.Walk(ctx, blocks, roots, options, func(v dag.Visited) error {
 		taken[v.CID] = true
 		return nil

@@ -89,30 +89,45 @@ func (o *attachments) find(fn func(*attachment) error) error {
 	return found
 }
 
-func (o *attachments) get(key multihash.Multihash) (b []byte, err error) {
+// get returns the bytes of key. With hashed, those of a file that others may write to are worth what their hash is, and
+// not what a checksum is; foreign reports that they are from such a file.
+func (o *attachments) get(key multihash.Multihash, hashed bool) (b []byte, foreign bool, err error) {
 	err = o.find(func(a *attachment) (err error) {
 		if a.nodes != nil {
 			if b, err = a.nodes.Get(key); !errors.Is(err, segment.ErrAbsent) {
+				foreign = false
 				return err
 			}
 		}
-		b, err = a.ref.Get(key)
+		foreign = true
+		if hashed {
+			b, err = a.ref.GetHashed(key)
+		} else {
+			b, err = a.ref.Get(key)
+		}
 		return err
 	})
-	return b, err
+	return b, foreign, err
 }
 
-func (o *attachments) readPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
+// readPart is get of a part.
+func (o *attachments) readPart(key multihash.Multihash, p []byte, off int64, hashed bool) (n int, size int64, foreign bool, err error) {
 	err = o.find(func(a *attachment) (err error) {
 		if a.nodes != nil {
 			if n, size, err = a.nodes.ReadPart(key, p, off); !errors.Is(err, segment.ErrAbsent) {
+				foreign = false
 				return err
 			}
 		}
-		n, size, err = a.ref.ReadPart(key, p, off)
+		foreign = true
+		if hashed {
+			n, size, err = a.ref.ReadPartHashed(key, p, off)
+		} else {
+			n, size, err = a.ref.ReadPart(key, p, off)
+		}
 		return err
 	})
-	return n, size, err
+	return n, size, foreign, err
 }
 
 func (o *attachments) size(key multihash.Multihash) (n int64, err error) {

@@ -47,7 +47,7 @@ func (s *Store) openAttachment(kind, path string) *attachment {
 	return a
 }
 
-// lookOf sums up what a folder looks like from outside: the names, kinds, sizes and times of all that is
+// lookOf sums up what a folder looks like from outside: names, kinds, sizes, times and inodes of all that is
 // below it and not hidden.
 func lookOf(dir string) (string, error) {
 	h := sha256.New()
@@ -69,7 +69,7 @@ func lookOf(dir string) (string, error) {
 			fmt.Fprintf(h, "%q dir\n", path)
 			return nil
 		}
-		fmt.Fprintf(h, "%q %v %d %d\n", path, info.Mode().Type(), info.Size(), info.ModTime().UnixNano())
+		fmt.Fprintf(h, "%q %v %s\n", path, info.Mode().Type(), segment.Look(info))
 		return nil
 	})
 	return hex.EncodeToString(h.Sum(nil)), err

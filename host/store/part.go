@@ -19,26 +19,33 @@ var (
 
 // ReadPart copies the bytes of block c from off into p; see [dag.PartReader].
 func (s *Store) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
+	n, size, _, err = s.readPart(ctx, c, p, off, false)
+	return n, size, err
+}
+
+// readPart is ReadPart. With hashed, the checksum of an attached block is not enough; attached reports that it was one.
+func (s *Store) readPart(ctx context.Context, c cid.Cid, p []byte, off int64, hashed bool) (n int, size int64, attached bool, err error) {
 	if err := s.enter(ctx); err != nil {
-		return 0, 0, err
+		return 0, 0, false, err
 	}
 	defer s.leave()
 	s.touch(c)
 	if _, ok := inlined(c); ok || s.cfg.Verify || !c.Defined() || len(c.Hash()) > maxKey {
-		b, err := s.get(c)
+		b, attached, err := s.getFrom(c, hashed)
 		if err != nil {
-			return 0, 0, err
+			return 0, 0, false, err
 		}
-		return copyPart(p, b.Data(), off)
+		n, size, err = copyPart(p, b.Data(), off)
+		return n, size, attached, err
 	}
 	n, size, err = readPart(s.blocks, c.Hash(), p, off)
 	if errors.Is(err, errAbsent) {
-		n, size, err = s.outside.readPart(c.Hash(), p, off)
+		n, size, attached, err = s.outside.readPart(c.Hash(), p, off, hashed)
 	}
 	if err != nil {
-		return 0, 0, named(c, "read", err)
+		return 0, 0, false, named(c, "read", err)
 	}
-	return n, size, nil
+	return n, size, attached, nil
 }
 
 func copyPart(p, data []byte, off int64) (n int, size int64, err error) {

@@ -84,12 +84,18 @@ func (s *Store) ReadOnly() bool { return s.readOnly }
 // Get returns the block named c, which is a *dag.NotFoundError when it is not here and
 // a *dag.DamagedError when its file is not what was written.
 func (s *Store) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	b, _, err := s.read(ctx, c, false)
+	return b, err
+}
+
+// read is Get. With hashed, the checksum of an attached block is not enough; attached reports that it was one.
+func (s *Store) read(ctx context.Context, c cid.Cid, hashed bool) (b dag.Block, attached bool, err error) {
 	if err := s.enter(ctx); err != nil {
-		return dag.Block{}, err
+		return dag.Block{}, false, err
 	}
 	defer s.leave()
 	s.touch(c)
-	return s.get(c)
+	return s.getFrom(c, hashed)
 }
 
 // touch remembers that c was read, where a quota will have to know.
@@ -200,30 +206,35 @@ func (s *Store) leave() { s.life.RUnlock() }
 
 // get, size and put are the calls without their beginning and end.
 func (s *Store) get(c cid.Cid) (dag.Block, error) {
+	b, _, err := s.getFrom(c, false)
+	return b, err
+}
+
+func (s *Store) getFrom(c cid.Cid, hashed bool) (b dag.Block, attached bool, err error) {
 	if !c.Defined() {
-		return dag.Block{}, errUndefined
+		return dag.Block{}, false, errUndefined
 	}
 	if data, ok := inlined(c); ok {
-		return dag.TrustBlock(c, data), nil
+		return dag.TrustBlock(c, data), false, nil
 	}
 	if len(c.Hash()) > maxKey {
-		return dag.Block{}, &dag.NotFoundError{CID: c}
+		return dag.Block{}, false, &dag.NotFoundError{CID: c}
 	}
 	where := s.blocks.Where
 	data, err := s.blocks.Get(c.Hash())
 	if errors.Is(err, errAbsent) {
 		where = s.outside.where
-		data, err = s.outside.get(c.Hash())
+		data, attached, err = s.outside.get(c.Hash(), hashed)
 	}
 	if err != nil {
-		return dag.Block{}, named(c, "read", err)
+		return dag.Block{}, false, named(c, "read", err)
 	}
 	if s.cfg.Verify {
 		if err := rehash(c.Hash(), data); err != nil {
-			return dag.Block{}, &dag.DamagedError{CID: c, Where: where(c.Hash())}
+			return dag.Block{}, false, &dag.DamagedError{CID: c, Where: where(c.Hash())}
 		}
 	}
-	return dag.TrustBlock(c, data), nil
+	return dag.TrustBlock(c, data), attached, nil
 }
 
 func (s *Store) size(c cid.Cid) (int64, error) {

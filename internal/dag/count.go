@@ -18,7 +18,8 @@ type Extent struct {
 	Blocks  int64 // distinct blocks, held or not
 	Bytes   int64 // of those that are held; leaves as Sizer, or else their parents, tell
 	Missing int64 // blocks that are linked to and not held: what they lead to is not counted
-	Exact   bool  // false: the counts are lower bounds, because ctx ended the count or blocks are missing
+	Opaque  int64 // blocks whose links cannot be read: what they lead to is not counted
+	Exact   bool  // false: the counts are lower bounds, because ctx ended the count or blocks are missing or opaque
 }
 
 // Count counts the blocks below root and their bytes, and reads only those that can
@@ -27,7 +28,12 @@ type Extent struct {
 func Count(ctx context.Context, bs Blocks, root cid.Cid) (Extent, error) {
 	e := Extent{Exact: true}
 	sizes := leafSizes{bs: bs}
-	err := Walk(ctx, bs, []cid.Cid{root}, WalkOptions{Missing: true}, func(v Visited) error {
+	opaque := func(cid.Cid, error) error {
+		e.Opaque++
+		e.Exact = false
+		return nil
+	}
+	err := Walk(ctx, bs, []cid.Cid{root}, WalkOptions{Missing: true, Opaque: opaque}, func(v Visited) error {
 		e.Blocks++
 		if !v.Held {
 			e.Missing++

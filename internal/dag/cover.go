@@ -36,7 +36,7 @@ func (c Coverage) Add(o Coverage) Coverage {
 func Cover(ctx context.Context, bs Blocks, root cid.Cid) (Coverage, error) {
 	w := cover{sizes: leafSizes{bs: bs}, claims: map[cid.Cid]uint64{}}
 	w.sum.Exact = true
-	err := Walk(ctx, bs, []cid.Cid{root}, WalkOptions{Missing: true, Malformed: true}, func(v Visited) error { return w.visit(ctx, v) })
+	err := Walk(ctx, bs, []cid.Cid{root}, WalkOptions{Missing: true, Opaque: IgnoreOpaque}, func(v Visited) error { return w.visit(ctx, v) })
 	if err != nil && ctx.Err() != nil {
 		w.sum.Exact, err = false, nil
 	}

@@ -6,13 +6,11 @@ import (
 )
 
 // Links returns the links of b in the order of its bytes, a link that stands there
-// twice two times: none for raw, those of dag-pb and of dag-cbor. The error is a
-// *FormatError for bytes that are not what the codec says and an *UnsupportedError
-// for any other codec.
+// twice two times: those of dag-pb, dag-cbor and dag-json, and none for codecs that have no
+// links, see [IsLeaf]. The error is a *FormatError for bytes that are not what the codec says
+// and an *UnsupportedError for any other codec: then b is opaque, and what it links to is not known.
 func Links(b Block) ([]cid.Cid, error) {
 	switch b.cid.Type() {
-	case cid.Raw:
-		return nil, nil
 	case cid.DagProtobuf:
 		n, err := parsePB(b.data)
 		if err != nil {
@@ -29,11 +27,36 @@ func Links(b Block) ([]cid.Cid, error) {
 			return nil, formatErrorf(b.cid, "dag-cbor: %v", err)
 		}
 		return links, nil
+	case cid.DagJSON:
+		links, err := jsonLinks(b.data)
+		if err != nil {
+			return nil, formatErrorf(b.cid, "dag-json: %v", err)
+		}
+		return links, nil
 	}
-	return nil, &UnsupportedError{b.cid, "codec " + codecName(b.cid.Type())}
+	if IsLeaf(b.cid.Type()) {
+		return nil, nil
+	}
+	return nil, unknownCodec(b.cid)
 }
 
-// hasLinks reports whether Links knows codec and finds links in it.
-func hasLinks(codec uint64) bool { return codec == cid.DagProtobuf || codec == cid.DagCBOR }
+func unknownCodec(c cid.Cid) error {
+	return &UnsupportedError{c, "codec " + codecName(c.Type())}
+}
+
+// HasLinks reports whether [Links] reads blocks of codec for their links.
+func HasLinks(codec uint64) bool {
+	return codec == cid.DagProtobuf || codec == cid.DagCBOR || codec == cid.DagJSON
+}
+
+// IsLeaf reports whether blocks of codec have no links, whatever their bytes: raw, json and cbor, which have no form for
+// one (https://ipld.io/docs/codecs/known/), and libp2p-key, a public key.
+func IsLeaf(codec uint64) bool {
+	switch multicodec.Code(codec) {
+	case multicodec.Raw, multicodec.Json, multicodec.Cbor, multicodec.Libp2pKey:
+		return true
+	}
+	return false
+}
 
 func codecName(codec uint64) string { return multicodec.Code(codec).String() }

@@ -27,11 +27,13 @@ type WalkOptions struct {
 	Blind bool
 	// Missing visits blocks that are not held, instead of ending with a *NotFoundError.
 	Missing bool
-	// Malformed takes a block whose bytes are not what its codec says for one without links,
-	// as a codec that Links does not know, instead of ending with a *FormatError.
-	Malformed bool
 	// Skip leaves out a CID and what only it leads to, before it is looked for.
 	Skip func(cid.Cid) bool
+	// Opaque is told of each block that is held and whose links cannot be read: of an unknown codec, or with bytes that
+	// are not what its codec says. The walk goes on beside what it links to. Without it the former count as blocks
+	// without links, and the latter end the walk.
+	// IgnoreOpaque is the one for a walk that is about blocks and not about what they link to.
+	Opaque func(c cid.Cid, why error) error
 	// MaxBlocks is the most blocks that are visited; 0 is DefaultMaxBlocks.
 	MaxBlocks int
 }
@@ -84,18 +86,32 @@ func (o WalkOptions) one(ctx context.Context, bs Blocks, c cid.Cid, visit func(V
 		}
 		return nil, err
 	}
-	if !v.Block.CID().Defined() || !hasLinks(c.Type()) {
+	switch {
+	case !v.Held || IsLeaf(c.Type()):
 		return nil, nil
+	case !HasLinks(c.Type()):
+		return nil, o.opaque(c, unknownCodec(c))
 	}
 	links, err := Links(v.Block)
-	if malformed := (*FormatError)(nil); o.Malformed && errors.As(err, &malformed) {
-		return nil, nil
+	var malformed *FormatError
+	if o.Opaque != nil && errors.As(err, &malformed) {
+		return nil, o.Opaque(c, err)
 	}
 	return links, err
 }
 
+// IgnoreOpaque is a WalkOptions.Opaque that takes such a block for one without links.
+func IgnoreOpaque(cid.Cid, error) error { return nil }
+
+func (o WalkOptions) opaque(c cid.Cid, why error) error {
+	if o.Opaque == nil {
+		return nil
+	}
+	return o.Opaque(c, why)
+}
+
 func (o WalkOptions) look(ctx context.Context, bs Blocks, c cid.Cid) (Visited, error) {
-	if !o.Data && !hasLinks(c.Type()) && !IsIdentity(c) {
+	if !o.Data && !HasLinks(c.Type()) && !IsIdentity(c) {
 		if ctx.Err() != nil {
 			return Visited{}, context.Cause(ctx)
 		}

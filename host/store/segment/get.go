@@ -28,7 +28,7 @@ func (s *Store) Size(mh multihash.Multihash) (int64, error) {
 
 // ReadPart copies the bytes of key from off into b and returns how many, and the size of the block: fewer
 // than there is room for only at the block's end. A block that is read in parts is read and checked whole
-// when this process first comes to it; after that a part costs no more than itself.
+// when this process first comes to it; after that a part costs the pages that it touches, each of which is checked.
 func (s *Store) ReadPart(mh multihash.Multihash, b []byte, off int64) (n int, size int64, err error) {
 	if off < 0 {
 		return 0, 0, fmt.Errorf("read a block from byte %d", off)
@@ -42,22 +42,46 @@ func (s *Store) ReadPart(mh multihash.Multihash, b []byte, off int64) (n int, si
 			return err
 		case n == 0:
 			return nil
-		case s.checked.has(p):
-			return s.readRaw(p, b[:n], off)
+		case size <= PageSize:
+			return s.readWhole(p, mh, b[:n], off)
 		}
-		buf := getBuffer(int(size))
-		defer putBuffer(buf)
-		whole, err := s.read(p, mh, (*buf)[:size])
-		if err == nil {
-			s.checked.add(p)
-			copy(b[:n], whole[off:])
+		if sums := s.pages.get(p); sums != nil {
+			return s.readPages(p, sums, b[:n], off)
 		}
-		return err
+		return s.readWhole(p, mh, b[:n], off)
 	})
 	if err != nil {
 		return 0, 0, err
 	}
 	return n, size, nil
+}
+
+// readWhole reads and checks the whole block for the part of it that b is.
+func (s *Store) readWhole(p place, mh multihash.Multihash, b []byte, off int64) error {
+	buf := getBuffer(int(p.size))
+	defer putBuffer(buf)
+	whole, err := s.read(p, mh, (*buf)[:p.size])
+	if err != nil {
+		return err
+	}
+	if int64(p.size) > PageSize {
+		s.pages.add(p, whole)
+	}
+	copy(b, whole[off:])
+	return nil
+}
+
+// readPages reads and checks the pages that b is of.
+func (s *Store) readPages(p place, sums []uint64, b []byte, off int64) error {
+	ok, err := s.pages.read(sums, int64(p.size), b, off, func(b []byte, off int64) error { return s.readRaw(p, b, off) })
+	if err == nil && !ok {
+		err = s.damaged(p)
+	}
+	return err
+}
+
+func (s *Store) damaged(p place) error {
+	return &DamageError{s.segmentPath(p.seg), fmt.Sprintf("checksum does not match at byte %d", p.at)}
 }
 
 // at calls fn with the place of key. When the segment has been written anew meanwhile, it
@@ -90,7 +114,7 @@ func (s *Store) read(p place, mh multihash.Multihash, b []byte) ([]byte, error) 
 		return nil, err
 	}
 	if sumOf(mh, b) != p.sum {
-		return nil, &DamageError{s.segmentPath(p.seg), fmt.Sprintf("checksum does not match at byte %d", p.at)}
+		return nil, s.damaged(p)
 	}
 	return b, nil
 }
@@ -111,31 +135,6 @@ func (s *Store) readRaw(p place, b []byte, off int64) error {
 		return err
 	}
 	return nil
-}
-
-// checkedSet remembers blocks that were read whole and found sound.
-type checkedSet struct {
-	mu sync.Mutex
-	m  map[position]struct{}
-}
-
-// maxChecked bounds it: 64 GiB of blocks of 1 MiB.
-const maxChecked = 64 << 10
-
-func (c *checkedSet) has(p place) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	_, ok := c.m[position{p.seg, p.at}]
-	return ok
-}
-
-func (c *checkedSet) add(p place) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.m == nil || len(c.m) >= maxChecked {
-		c.m = make(map[position]struct{})
-	}
-	c.m[position{p.seg, p.at}] = struct{}{}
 }
 
 // Buffers for blocks that are only looked at.

@@ -90,7 +90,7 @@ type Store struct {
 	late   error      // why frozen is not a table yet: the last attempt
 
 	handles handles
-	checked checkedSet
+	pages   pageSums
 
 	work    sync.WaitGroup
 	merging sync.Mutex // held by whoever changes tables or the reserve

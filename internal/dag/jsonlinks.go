@@ -1,0 +1,284 @@
+package dag
+
+import (
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"unicode/utf8"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
+)
+
+// jsonScan walks the bytes of a dag-json block without building anything, as cborScan does. It holds them to JSON
+// (RFC 8259) and finds what DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/) calls a link: a map with the one key
+// "/" and a string, which is a CID. Sorted and unique keys and the range of numbers are the writer's duty.
+type jsonScan struct {
+	b     []byte
+	off   int
+	links []cid.Cid
+}
+
+// jsonLinks returns the links of a dag-json block in the order of its bytes.
+func jsonLinks(b []byte) ([]cid.Cid, error) {
+	s := jsonScan{b: b}
+	err := s.value(0)
+	if err == nil && s.peek() >= 0 {
+		err = errors.New("something after the value")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w at byte %d", err, s.off)
+	}
+	return s.links, nil
+}
+
+var errJSON = errors.New("not JSON")
+
+// peek passes over white space and returns the byte behind it, or -1 at the end.
+func (s *jsonScan) peek() int {
+	for ; s.off < len(s.b); s.off++ {
+		switch c := s.b[s.off]; c {
+		case ' ', '\t', '\r', '\n':
+		default:
+			return int(c)
+		}
+	}
+	return -1
+}
+
+// next passes over white space and the byte c, and reports whether it was there.
+func (s *jsonScan) next(c byte) bool {
+	if s.peek() != int(c) {
+		return false
+	}
+	s.off++
+	return true
+}
+
+func (s *jsonScan) value(depth int) error {
+	if depth > abi.MaxDepth {
+		return fmt.Errorf("nested deeper than %d levels", abi.MaxDepth)
+	}
+	switch c := s.peek(); {
+	case c == '{':
+		return s.object(depth)
+	case c == '[':
+		return s.array(depth)
+	case c == '"':
+		_, err := s.text()
+		return err
+	case c == 't':
+		return s.literal("true")
+	case c == 'f':
+		return s.literal("false")
+	case c == 'n':
+		return s.literal("null")
+	case c == '-' || c >= '0' && c <= '9':
+		return s.number()
+	}
+	return errJSON
+}
+
+func (s *jsonScan) array(depth int) error {
+	s.off++
+	if s.next(']') {
+		return nil
+	}
+	for {
+		if err := s.value(depth + 1); err != nil {
+			return err
+		}
+		if s.next(']') {
+			return nil
+		}
+		if !s.next(',') {
+			return errJSON
+		}
+	}
+}
+
+// object reads a map. One whose first key is "/" may be a link or bytes.
+func (s *jsonScan) object(depth int) error {
+	s.off++
+	if s.next('}') {
+		return nil
+	}
+	for first := true; ; first = false {
+		if s.peek() != '"' {
+			return errJSON
+		}
+		key, err := s.text()
+		if err != nil {
+			return err
+		}
+		if !s.next(':') {
+			return errJSON
+		}
+		special := first && isText(key, "/")
+		at := s.peek()
+		begin, known := s.off, len(s.links)
+		if err := s.value(depth + 1); err != nil {
+			return err
+		}
+		value := s.b[begin:s.off]
+		if s.next('}') {
+			if special && at == '"' {
+				return s.link(value)
+			}
+			if special && at == '{' && len(s.links) == known {
+				return s.bytes(value)
+			}
+			return nil
+		}
+		if !s.next(',') {
+			return errJSON
+		}
+	}
+}
+
+// maxCIDText is the length in bytes of the longest link that is decoded: a CID of abi.MaxCID bytes in base 16, with its
+// quotes. To decode some bases takes the square of it.
+const maxCIDText = 2*abi.MaxCID + 3
+
+// link takes a note of a link; quoted is its CID as JSON.
+func (s *jsonScan) link(quoted []byte) error {
+	if len(quoted) > maxCIDText {
+		return fmt.Errorf("a link of %d bytes, at most %d", len(quoted), maxCIDText)
+	}
+	c, err := cid.Decode(unquote(quoted))
+	if err != nil {
+		return fmt.Errorf("bad CID: %w", err)
+	}
+	s.links = append(s.links, c)
+	return nil
+}
+
+// bytes looks at what may be bytes, {"bytes": base64}: then it has to be base64.
+func (s *jsonScan) bytes(object []byte) error {
+	in := jsonScan{b: object, off: 1}
+	if in.peek() != '"' {
+		return nil
+	}
+	key, err := in.text()
+	if err != nil || !isText(key, "bytes") || !in.next(':') || in.peek() != '"' {
+		return err
+	}
+	value, err := in.text()
+	if err != nil || !in.next('}') {
+		return err
+	}
+	data := unquote(value)
+	if _, err = base64.RawStdEncoding.DecodeString(data); err != nil {
+		_, err = base64.StdEncoding.DecodeString(data)
+	}
+	if err != nil {
+		return fmt.Errorf("bad bytes: %w", err)
+	}
+	return nil
+}
+
+// text reads a string and returns it as it stands there, with its quotes.
+func (s *jsonScan) text() ([]byte, error) {
+	begin := s.off
+	for s.off++; s.off < len(s.b); s.off++ {
+		switch c := s.b[s.off]; {
+		case c == '"':
+			s.off++
+			quoted := s.b[begin:s.off]
+			if !utf8.Valid(quoted) {
+				return nil, errors.New("a string that is not UTF-8")
+			}
+			return quoted, nil
+		case c < ' ':
+			return nil, errors.New("a control character in a string")
+		case c == '\\':
+			if err := s.escape(); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return nil, errors.New("the block ends inside a string")
+}
+
+// escape reads what follows a backslash, up to its last byte.
+func (s *jsonScan) escape() error {
+	s.off++
+	if s.off >= len(s.b) {
+		return errJSON
+	}
+	switch s.b[s.off] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return nil
+	case 'u':
+		for range 4 {
+			s.off++
+			if s.off >= len(s.b) || !isHex(s.b[s.off]) {
+				return errJSON
+			}
+		}
+		return nil
+	}
+	return errJSON
+}
+
+func isHex(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f' }
+
+// isText reports whether a quoted string says want, a short one.
+func isText(quoted []byte, want string) bool {
+	return len(quoted) <= 2+6*len(want) && unquote(quoted) == want
+}
+
+// unquote returns what a string that text has read says.
+func unquote(quoted []byte) string {
+	var v string
+	if json.Unmarshal(quoted, &v) != nil {
+		return ""
+	}
+	return v
+}
+
+func (s *jsonScan) literal(word string) error {
+	if len(s.b)-s.off < len(word) || string(s.b[s.off:s.off+len(word)]) != word {
+		return errJSON
+	}
+	s.off += len(word)
+	return nil
+}
+
+// number reads -? (0 | [1-9] digits) (. digits)? ([eE] [+-]? digits)?
+func (s *jsonScan) number() error {
+	s.skip('-')
+	if !s.skip('0') && s.digits() == 0 {
+		return errJSON
+	}
+	if s.skip('.') && s.digits() == 0 {
+		return errJSON
+	}
+	if s.skip('e') || s.skip('E') {
+		if !s.skip('+') {
+			s.skip('-')
+		}
+		if s.digits() == 0 {
+			return errJSON
+		}
+	}
+	return nil
+}
+
+func (s *jsonScan) skip(c byte) bool {
+	if s.off < len(s.b) && s.b[s.off] == c {
+		s.off++
+		return true
+	}
+	return false
+}
+
+func (s *jsonScan) digits() (n int) {
+	for s.off < len(s.b) && s.b[s.off] >= '0' && s.b[s.off] <= '9' {
+		s.off++
+		n++
+	}
+	return n
+}
