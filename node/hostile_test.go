@@ -33,8 +33,10 @@ type rogue struct {
 	did    string
 	awards atomic.Int32
 	deaf   atomic.Int32               // how many of them it does not answer
+	bend   atomic.Pointer[func(frame []byte) []byte] // what it says otherwise in the market; nil: nothing
 	again  atomic.Pointer[market.Run] // what it shows who attaches; nil: nothing
 	bid    job.Bid
+	prints func(ctx context.Context, stdout, stderr io.Writer) error // nil: nothing
 	run    func(r *rogue, q market.Request, a market.Awarded, run *market.Run)
 }
 
@@ -55,7 +57,7 @@ func newRogue(t *testing.T, f []*member, bid job.Bid, run func(*rogue, market.Re
 		t.Fatal(err)
 	}
 	r := &rogue{peer: p, key: id.Key, did: string(id.DID), bid: bid, run: run}
-	server, err := market.Serve(p.Libp2p(), r, quick)
+	server, err := market.Serve(bending{p.Libp2p(), r}, r, quick)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +111,7 @@ func (r *rogue) Award(ctx context.Context, _ lpeer.ID, q market.Request, a marke
 		<-ctx.Done()
 		return nil, 0, ctx.Err()
 	}
-	run := market.NewRun(market.RunConfig{})
+	run := market.NewRun(market.RunConfig{Logs: r.prints})
 	go r.run(r, q, a, run)
 	return run, 0, nil
 }
