@@ -397,6 +397,24 @@ func TestPrintsAndIsLost(t *testing.T) {
 	}
 }
 
+// A liar is not asked again for the job, however long that waits for another peer.
+func TestLiarIsNotAskedAgain(t *testing.T) {
+	f := honestFleet(t, 1)
+	liar, other := newRogue(t, f, best, runsHonestly), newRogue(t, f, best, runsHonestly)
+	liar.prints = says("balance 99\n", "")
+	other.busy.Store(6) // more rounds than one placement has
+	s := newScreen()
+	j, err := f[0].Jobs.Run(t.Context(), api.Request{
+		Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork, PrintAfterCheck: true,
+	}, s.watch())
+	if out, errs := s.text(); err != nil || j.Where != other.did || out != balance || errs != advice {
+		t.Errorf("%v at %s, shown: %q, %q", err, j.Where, out, errs)
+	}
+	if n := liar.awards.Load(); n != 1 {
+		t.Errorf("the liar was awarded the job %d times", n)
+	}
+}
+
 // A liar before whom another one had said the same, both lost: nothing is shown twice, and
 // somebody who said it is named.
 func TestTwoSayTheSameLie(t *testing.T) {

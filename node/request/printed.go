@@ -64,9 +64,6 @@ func (p *Printed) run(peer job.DID, own bool) *transcript {
 	return t
 }
 
-// live reports whether what t prints is shown at once. p.mu is held.
-func (p *Printed) live(t *transcript) bool { return !p.checked && (t.own || !p.policy.Own) }
-
 // check lets Finish show all that comes. p.mu is held.
 func (p *Printed) check() {
 	for i := range p.shown {

@@ -192,6 +192,25 @@ func TestPrintedNondet(t *testing.T) {
 	}
 }
 
+// While replicas run, what is shown is this node's own run, whatever the others print.
+func TestPrintedReplicas(t *testing.T) {
+	var r reader
+	p := NewPrinted(r.output(), Policy{Own: true})
+	own, peer := p.run("self", true), p.run("peer", false)
+	for _, piece := range []struct {
+		run *transcript
+		off uint64
+		say string
+	}{{peer, 0, "x"}, {own, 0, "abc"}, {peer, 1, "yz and more"}, {own, 3, "def"}} {
+		if err := piece.run.add(1, piece.off, []byte(piece.say)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.seen[0].String() != "abcdef" {
+		t.Errorf("shows %q", &r.seen[0])
+	}
+}
+
 // A run that says other things than one before it is not shown until it is known which of
 // them is right.
 func TestPrintedConflict(t *testing.T) {

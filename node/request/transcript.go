@@ -52,7 +52,7 @@ func (t *transcript) add(stream byte, off uint64, data []byte) error {
 		return nil
 	}
 	said.add(data)
-	if !p.live(t) {
+	if p.checked {
 		return nil
 	}
 	s.run, s.size = t, said.size
