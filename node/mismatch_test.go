@@ -210,6 +210,20 @@ func TestPrintsOtherwise(t *testing.T) {
 	}
 }
 
+// A client that does not look at a stream is not told of what was wrong with it.
+func TestUnseenLie(t *testing.T) {
+	f := honestFleet(t, 2)
+	r := newRogue(t, f, best, runsHonestly)
+	r.prints = says("balance 99\n", advice)
+	s := newScreen()
+	j, err := f[0].Jobs.Run(t.Context(), api.Request{
+		Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork,
+	}, api.Watch{Stderr: s.watch().Stderr})
+	if _, errs := s.text(); err != nil || errs != advice || j.Where != f[1].did || len(j.Mismatches) != 1 {
+		t.Errorf("%v, shown: %q, %+v", err, errs, j)
+	}
+}
+
 // What a liar has signed is kept as evidence and is neither a receipt nor a memo, however
 // much its key is trusted.
 func TestLiarsResultIsNotTaken(t *testing.T) {
@@ -415,8 +429,7 @@ func TestLiarIsNotAskedAgain(t *testing.T) {
 	}
 }
 
-// A liar before whom another one had said the same, both lost: nothing is shown twice, and
-// somebody who said it is named.
+// Two peers print the same lie and are lost: nothing is shown twice, and one of them is named.
 func TestTwoSayTheSameLie(t *testing.T) {
 	f := honestFleet(t, 2)
 	liar := func(r *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
@@ -433,13 +446,13 @@ func TestTwoSayTheSameLie(t *testing.T) {
 		t.Errorf("shown: %q", out)
 	}
 	if text := err.Error(); !strings.Contains(text, a.did) && !strings.Contains(text, b.did) {
-		t.Errorf("nobody is named: %s", text)
+		t.Errorf("no liar is named: %s", text)
 	}
 }
 
 // Two runs of a nondeterministic task may print different text: that of one that was lost
-// is called what it is, the next begins anew, and neither has lied.
-func TestNondetBeginsAnew(t *testing.T) {
+// is marked as not verified, the next begins again, and neither has lied.
+func TestNondetBeginsAgain(t *testing.T) {
 	f := honestFleet(t, 2)
 	shown := make(chan struct{})
 	r := newRogue(t, f, best, func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {

@@ -108,8 +108,8 @@ type Verified struct {
 type Jobs interface {
 	// Run evaluates r.Task, here or at the peer where it is done first, and returns when
 	// it is done. Cancelling ctx ends the run. The guest's faults are in the Job's
-	// Outcome; an error means there is none. With one of CodeMismatch there is: but what w
-	// was shown before is not what it says.
+	// Outcome; an error means there is none. With CodeMismatch there may be one, and
+	// what w was shown is not what it says.
 	Run(ctx context.Context, r Request, w Watch) (Job, error)
 	// Submit begins what Run does and returns the running Job at once. The job outlives
 	// ctx and the client: CodeUsage when this process is not one that stays.

@@ -68,7 +68,7 @@ func opener(bs dag.Blocks) Open {
 	return func(ctx context.Context, c cid.Cid) (*dag.File, error) { return dag.OpenFile(ctx, bs, c) }
 }
 
-// Whatever runs print, however often they begin anew and whoever lies: what is shown in
+// Whatever runs print, however often they begin again and whoever lies: what is shown in
 // the end is what the Outcome says, a reader that saw anything else is told, and no honest
 // peer is named.
 func TestPrinted(t *testing.T) {

@@ -92,7 +92,7 @@ func (t *transcript) sizes() (stdout, stderr uint64) {
 }
 
 // abandon ends the transcript of a run that has no Outcome. It reports whether something
-// of it stays shown that no Outcome will speak for: the next run's text begins anew.
+// of it stays shown that no Outcome will speak for: the next run's text begins again.
 func (t *transcript) abandon() (unproven bool) {
 	p := t.p
 	p.mu.Lock()
