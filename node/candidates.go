@@ -20,7 +20,7 @@ func (t *errand) Peers(ctx context.Context) []scheduler.Candidate {
 	var all []scheduler.Candidate
 	infos := t.w.peer.Peers()
 	for _, p := range infos {
-		if c, ok := candidate(p); ok {
+		if c, ok := candidate(p); ok && !t.isLiar(p.DID) {
 			all = append(all, c)
 		}
 	}
@@ -89,7 +89,7 @@ func (t *errand) Announce(ctx context.Context, a scheduler.Announce, found func(
 		Task: t.x.task.CID(), ABI: r.Task.ABI, Inputs: roots[:min(len(roots), job.MaxAnnounceLinks)], Bytes: t.work.Bytes,
 		Limits: t.job.Limits, Need: t.job.Need, Window: a.Window.Milliseconds(), Exclude: a.Exclude[:min(len(a.Exclude), job.MaxExclude)],
 	}, func(id peer.ID) {
-		if did, err := host.DIDOf(id); err == nil {
+		if did, err := host.DIDOf(id); err == nil && !t.isLiar(did) {
 			found(scheduler.Candidate{Peer: did, Slots: -1})
 		}
 	})

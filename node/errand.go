@@ -32,6 +32,7 @@ type errand struct {
 	did     api.Job     // what that run filled in
 	nonces  map[int][16]byte
 	granted map[job.DID]func() // what ends a peer's access to the inputs
+	liars   map[job.DID]bool   // have printed what their Outcomes do not say: they are not asked again
 }
 
 // jobLife is how long a peer may take the award of a signed Job.
@@ -51,7 +52,7 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 		return apiError(ctx, err)
 	}
 	defer client.stop()
-	t.printed = request.NewPrinted(client.output())
+	t.printed = request.NewPrinted(client.output(), x.policy())
 	if err := e.session.Protect(ctx, protected(x.request)...); err != nil {
 		return apiError(ctx, err)
 	}
@@ -75,9 +76,13 @@ func (t *errand) offer(ctx context.Context, run *request.Run, start scheduler.St
 		j.Placement = placement(ending.Record)
 		j.Attempts += len(ending.Record.Awards)
 		if err == nil {
-			return t.finish(j, ending)
+			if err := t.finish(j, ending); err != nil {
+				return err
+			}
+			return t.show(ctx, ending.Results[0])
 		}
 		if !t.patient(err, ending, began) {
+			t.tellUnproven()
 			return t.explain(ctx, err)
 		}
 		x.event(api.Event{Kind: api.EventWaiting, Text: "no peer can take it now: it waits"})
@@ -147,7 +152,7 @@ func (w *network) errand(ctx context.Context, x *running, e *evaluation) (*erran
 	r := x.request
 	now := w.node.clock()
 	t := &errand{
-		w: w, x: x, e: e, nonces: map[int][16]byte{}, granted: map[job.DID]func(){},
+		w: w, x: x, e: e, nonces: map[int][16]byte{}, granted: map[job.DID]func(){}, liars: map[job.DID]bool{},
 		job: job.Job{
 			Task: x.task.CID(), Limits: r.Limits.OrDefault(), Replicas: max(1, r.Replicas), Timeout: r.Timeout.Milliseconds(),
 			Issuer: w.self.DID, Issued: now.UnixMilli(), Expires: now.Add(jobLife).UnixMilli(),

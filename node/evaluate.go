@@ -30,22 +30,23 @@ const (
 // evaluation is one run of a Task on this machine, on its way to an Outcome: for a
 // client, for a job that was submitted, or for another peer.
 type evaluation struct {
-	node    *Node
-	session *store.Session // keeps inputs and output until a pin does
-	self    host.Identity
-	r       api.Request
-	task    dag.Block
-	expires time.Time
-	slots   slots              // nil: the node's places
-	source  *exchange.Session  // over tracked; nil: all must be here
-	tracked *store.Tracked     // what the run reads here; nil: run makes it
-	phase   func(phase string) // told what the run is at; nil: nobody asks
-	refs    []cid.Cid          // all that the output links to and the run has not made
-	answers answers            // what the Receipt answers
-	asker   runtime.Requester  // zero: the node's owner
-	grant   runtime.Grant      // what the policy lets the asker have
-	blocks  []dag.Block        // to be committed
-	records []store.Record     // the same
+	node     *Node
+	session  *store.Session // keeps inputs and output until a pin does
+	self     host.Identity
+	r        api.Request
+	task     dag.Block
+	expires  time.Time
+	slots    slots              // nil: the node's places
+	source   *exchange.Session  // over tracked; nil: all must be here
+	tracked  *store.Tracked     // what the run reads here; nil: run makes it
+	phase    func(phase string) // told what the run is at; nil: nobody asks
+	refs     []cid.Cid          // all that the output links to and the run has not made
+	answers  answers            // what the Receipt answers
+	asker    runtime.Requester  // zero: the node's owner
+	grant    runtime.Grant      // what the policy lets the asker have
+	blocks   []dag.Block        // to be committed
+	evidence []cid.Cid          // what peers have signed whose results were not taken: kept with the job
+	records  []store.Record     // the same
 }
 
 // answers is the award that a Receipt answers; the zero value is nobody's.

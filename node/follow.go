@@ -61,8 +61,11 @@ func (v *View) Logs(ctx context.Context, id string, w api.Watch) error {
 		if err != nil && !errors.Is(err, spool.ErrGone) {
 			return apiError(ctx, err)
 		}
-		if err == nil && x.spool.Size() > 0 {
-			return nil
+		if err == nil {
+			stdout, stderr := r.Misled()
+			if err := misprinted(x.look(), stdout, stderr, nil); err != nil || x.spool.Size() > 0 {
+				return err
+			}
 		}
 		// What it printed was remembered, or is kept by now.
 	}

@@ -32,9 +32,12 @@ type rogue struct {
 	key    ed25519.PrivateKey
 	did    string
 	awards atomic.Int32
-	deaf   atomic.Int32               // how many of them it does not answer
-	again  atomic.Pointer[market.Run] // what it shows who attaches; nil: nothing
+	deaf   atomic.Int32                              // how many of them it does not answer
+	bend   atomic.Pointer[func(frame []byte) []byte] // what it says otherwise in the market; nil: nothing
+	again  atomic.Pointer[market.Run]                // what it shows who attaches; nil: nothing
+	busy   atomic.Int32                              // how many asks it refuses as busy
 	bid    job.Bid
+	prints func(ctx context.Context, stdout, stderr io.Writer) error // nil: nothing
 	run    func(r *rogue, q market.Request, a market.Awarded, run *market.Run)
 }
 
@@ -55,7 +58,7 @@ func newRogue(t *testing.T, f []*member, bid job.Bid, run func(*rogue, market.Re
 		t.Fatal(err)
 	}
 	r := &rogue{peer: p, key: id.Key, did: string(id.DID), bid: bid, run: run}
-	server, err := market.Serve(p.Libp2p(), r, quick)
+	server, err := market.Serve(bending{p.Libp2p(), r}, r, quick)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,14 +105,19 @@ func newRogue(t *testing.T, f []*member, bid job.Bid, run func(*rogue, market.Re
 
 func (r *rogue) Admit(lpeer.ID) error { return nil }
 
-func (r *rogue) Ask(context.Context, lpeer.ID, market.Request) job.Bid { return r.bid }
+func (r *rogue) Ask(context.Context, lpeer.ID, market.Request) job.Bid {
+	if r.busy.Add(-1) >= 0 {
+		return job.Bid{Code: job.RefuseBusy, Refusal: "all of its slots are taken"}
+	}
+	return r.bid
+}
 
 func (r *rogue) Award(ctx context.Context, _ lpeer.ID, q market.Request, a market.Awarded) (*market.Run, time.Duration, error) {
 	if r.awards.Add(1) <= r.deaf.Load() {
 		<-ctx.Done()
 		return nil, 0, ctx.Err()
 	}
-	run := market.NewRun(market.RunConfig{})
+	run := market.NewRun(market.RunConfig{Logs: r.prints})
 	go r.run(r, q, a, run)
 	return run, 0, nil
 }
@@ -192,6 +200,14 @@ func TestRogues(t *testing.T) {
 		"sends what nobody asked for": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 			out, more := dag.NewBlock(cid.Raw, []byte("out")), dag.NewBlock(cid.Raw, make([]byte, 1<<20))
 			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3}, out, more)
+		},
+		"printed more than its outcome counts": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+			out, printed := dag.NewBlock(cid.Raw, []byte("out")), dag.NewBlock(cid.Raw, make([]byte, 1000))
+			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3, Stdout: printed.CID(), Log: 999}, out, printed)
+		},
+		"prints what is not a file": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+			out, printed := dag.NewBlock(cid.Raw, []byte("out")), dag.NewBlock(cid.DagCBOR, []byte{0xa0})
+			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3, Stdout: printed.CID(), Log: 1}, out, printed)
 		},
 		"never ends the CAR": cutOff,
 		"never ends the CAR, however often it is asked": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {

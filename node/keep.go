@@ -114,7 +114,7 @@ func (e *evaluation) knowsEnd(ctx context.Context) bool {
 // all that belongs to it.
 func (e *evaluation) keep(ctx context.Context, j api.Job) error {
 	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires}
-	for _, c := range []cid.Cid{e.task.CID(), j.Outcome, j.Receipt} {
+	for _, c := range append([]cid.Cid{e.task.CID(), j.Outcome, j.Receipt}, e.evidence...) {
 		p.Roots = append(p.Roots, store.Root{CID: c})
 	}
 	o := j.Result
@@ -139,6 +139,9 @@ func (e *evaluation) keepFailed(x *running, j *api.Job) {
 	err := e.keepPrinted(ctx, x, j)
 	if err == nil {
 		p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires}
+		for _, c := range e.evidence {
+			p.Roots = append(p.Roots, store.Root{CID: c})
+		}
 		for _, c := range outputs(job.Outcome{Stdout: j.Stdout, Stderr: j.Stderr}) {
 			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
 		}

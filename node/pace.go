@@ -49,6 +49,7 @@ func (x *running) pace(failed context.CancelCauseFunc) (*paced, error) {
 		defer r.Close()
 		out, errs := &firstError{w: x.watch.Stdout}, &firstError{w: x.watch.Stderr}
 		r.CopyTo(ctx, out.orNil(), errs.orNil()) //nolint:errcheck // of a writer's error the next line knows
+		x.misread(r.Misled())
 		err := cmp.Or(out.err, errs.err)
 		p.shown <- err
 		if err != nil {
@@ -71,7 +72,7 @@ func (p *paced) showProgress(ctx context.Context) {
 
 // output is where the run writes: it never waits.
 func (p *paced) output() request.Output {
-	o := request.Output{Stdout: p.x.spool.Writer(1), Stderr: p.x.spool.Writer(2)}
+	o := request.Output{Stdout: p.x.spool.Writer(1), Stderr: p.x.spool.Writer(2), Restart: p.x.spool.Restart}
 	if p.x.watch.Progress != nil {
 		o.Progress = func(done, total int64) {
 			select {

@@ -50,6 +50,9 @@ func complete(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
 	if err == nil && len(lacks) > 0 {
 		err = fmt.Errorf("what was printed lacks block %s", lacks[0])
 	}
+	if err == nil {
+		err = checkLog(ctx, bs, o)
+	}
 	if err != nil {
 		return err
 	}
@@ -58,6 +61,23 @@ func complete(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
 		err = fmt.Errorf("the output lacks block %s: %d of %d bytes came", lacks[0], held, o.Size)
 	}
 	return err
+}
+
+// checkLog returns an error unless stdout and stderr are files of as many bytes as o says:
+// blocks that a file repeats would make it longer than all that was sent.
+func checkLog(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
+	printed := uint64(0)
+	for _, c := range outputs(job.Outcome{Stdout: o.Stdout, Stderr: o.Stderr}) {
+		f, err := dag.OpenFile(ctx, bs, c)
+		if err != nil {
+			return err
+		}
+		printed += uint64(f.Size())
+	}
+	if printed != o.Log {
+		return fmt.Errorf("an outcome of %d bytes of log whose stdout and stderr have %d", o.Log, printed)
+	}
+	return nil
 }
 
 // walkHeld returns what is linked to below roots and not here, and how many bytes are. An
@@ -188,6 +208,9 @@ func (n *Node) refused(ctx context.Context, executors runtime.Executors, r api.R
 // keepDisagreement keeps both sides of a job whose replicas disagree.
 func (e *evaluation) keepDisagreement(ctx context.Context, j api.Job) error {
 	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires, Roots: []store.Root{{CID: e.task.CID()}}}
+	for _, c := range e.evidence {
+		p.Roots = append(p.Roots, store.Root{CID: c})
+	}
 	for _, r := range j.Replicas {
 		p.Roots = append(p.Roots, store.Root{CID: r.Receipt}, store.Root{CID: r.Outcome})
 		b, err := e.session.Get(ctx, r.Outcome)

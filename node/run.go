@@ -33,7 +33,8 @@ func (v *View) Run(ctx context.Context, r api.Request, w api.Watch) (api.Job, er
 	if err != nil {
 		return api.Job{}, err
 	}
-	return v.node.carry(ctx, x)
+	j, err := v.node.carry(ctx, x)
+	return j, x.verdict(j, err)
 }
 
 // accept makes a job of a request: from here on it is running, and carry must be called.
@@ -85,7 +86,8 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	}
 	j.Ended = n.clock().UTC()
 	if err == nil {
-		j.State, j.Events = api.JobDone, x.look().Events
+		j.State = api.JobDone
+		x.tellInto(&j)
 		x.append(&j, doneEvent(j))
 		err = apiError(ctx, e.keep(ctx, j))
 		if err == nil && x.request.Publish {
@@ -97,7 +99,8 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 		return j, err // it is taken up by the next process that stays
 	}
 	if err != nil && len(j.Replicas) > 0 && codeIs(err, api.CodeDisagree) {
-		j.State, j.Err, j.Events = api.JobFailed, api.AsError(err), x.look().Events
+		j.State, j.Err = api.JobFailed, api.AsError(err)
+		x.tellInto(&j)
 		x.append(&j, failedEvent(j))
 		if kerr := e.keepDisagreement(context.WithoutCancel(ctx), j); kerr != nil {
 			n.log.Warn("what replicas disagree about is not kept", "job", j.ID, "error", kerr)
@@ -106,7 +109,8 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 		return j, err
 	}
 	if err != nil {
-		j.State, j.Err, j.Events = api.JobFailed, api.AsError(err), x.look().Events
+		j.State, j.Err = api.JobFailed, api.AsError(err)
+		x.tellInto(&j)
 		j.Outcome, j.Result, j.Receipt, j.Cached = cid.Undef, nil, cid.Undef, false
 		x.append(&j, failedEvent(j))
 		e.keepFailed(x, &j)
@@ -130,7 +134,14 @@ func (n *Node) evaluate(ctx context.Context, x *running, e *evaluation, j *api.J
 		return w.place(ctx, x, e, j)
 	}
 	x.event(api.Event{Kind: api.EventStarted, Text: "runs here"})
-	return e.run(ctx, x.output(), j)
+	out := x.output()
+	if !x.request.PrintAfterCheck {
+		return e.run(ctx, out, j)
+	}
+	if err := e.run(ctx, api.Watch{Progress: out.Progress}, j); err != nil {
+		return err
+	}
+	return show(ctx, overlay{e.session, e.blocks}, *j.Result, out.Stdout, out.Stderr)
 }
 
 func failedEvent(j api.Job) api.Event {

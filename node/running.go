@@ -37,6 +37,7 @@ type running struct {
 	cancel  context.CancelCauseFunc // nil: it is not carried yet
 	left    request.Left            // what another process needs to go on with it
 	stopped error                   // why it shall end, before it was carried
+	misled  [2]bool                 // of stdout and stderr: the attached client was shown what is not so
 	job     api.Job                 // as others see it
 	changed chan struct{}           // closed, and replaced, at an event; nil: nobody waits
 	over    bool                    // its last record is being written, or is
@@ -47,6 +48,12 @@ func (x *running) look() api.Job {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.job
+}
+
+// tellInto fills in what has happened so far.
+func (x *running) tellInto(j *api.Job) {
+	now := x.look()
+	j.Events, j.Mismatches = now.Events, now.Mismatches
 }
 
 // event tells all who listen. It fills in Seq and At.

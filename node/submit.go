@@ -198,7 +198,7 @@ func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error
 	s.Request.Task = t
 	j := api.Job{ID: id, State: api.JobRunning, Created: s.Created, Labels: s.Request.Labels}
 	if old, err := n.history.recorded(id); err == nil {
-		j.Events, j.Attempts = old.Events, old.Attempts
+		j.Events, j.Attempts, j.Mismatches = old.Events, old.Attempts, old.Mismatches
 	}
 	x := &running{
 		id: id, request: s.Request, self: self, session: n.store.Begin(), submitted: true, expires: s.Expires,

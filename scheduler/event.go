@@ -82,6 +82,7 @@ type (
 		Peer  job.DID
 		Lease Lease
 		Why   string
+		Lied  bool   // with Gone: what it printed is not what its Outcome says; it costs credit
 		Gone  bool   // it is over there: failed by the machine, handed back, lease unknown, or a lie was caught
 		Final string // not empty: no other peer would do better (CodeTimeout); the job fails with this code
 	}

@@ -85,7 +85,7 @@ func (r *requester) play(c command) error {
 		r.names[o] = c.value["outcome"]
 		r.step(c, Done{Peer: d, Lease: lease, Outcome: o, Fuel: c.bytes("fuel"), Moved: c.time("moved"), Replayed: c.str("replayed") != ""})
 	case "lost":
-		r.step(c, Lost{Peer: d, Lease: lease, Why: c.str("why"), Gone: c.is("gone"), Final: c.str("final")})
+		r.step(c, Lost{Peer: d, Lease: lease, Why: c.str("why"), Gone: c.is("gone"), Lied: c.is("lied"), Final: c.str("final")})
 	case "cancel":
 		r.step(c, Cancel{Why: c.str("why")})
 	case "tick":

@@ -243,6 +243,10 @@ func (p *Placement) lost(ev Lost, now time.Time) {
 		p.settle(s, AwardLost, why, CloseLost, now)
 		p.fail(ev.Final, why, "", now)
 	case ev.Gone || s.state == slotAwarded || s.peer == p.self:
+		if ev.Lied {
+			claim := claimed(s.peer.bid)
+			p.do(Calibrate{Peer: s.peer.did, Claimed: claim, Actual: maxFactor * (claim + noise)})
+		}
 		p.forsake(s, why, now)
 	case s.trying:
 		s.trying, s.attachAt = false, now.Add(attachPause)

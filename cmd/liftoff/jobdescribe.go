@@ -89,6 +89,9 @@ func describeJob(out lines, j api.Job) {
 	for _, r := range j.Replicas {
 		row("replica", "%s %s %s", r.Peer, r.Outcome, text(r.Receipt))
 	}
+	for _, m := range j.Mismatches {
+		row("mismatch", "%s printed to %s what outcome %s does not say, receipt %s of %s", m.Peer, m.Stream, m.Outcome, m.Receipt, m.Issuer)
+	}
 	if j.Cached {
 		row("cached", "the outcome was known: nothing ran")
 	}

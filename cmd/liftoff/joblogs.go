@@ -20,7 +20,8 @@ func jobLogsCommand(p *process) *cli.Command {
 		ArgsUsage: "ID",
 		Description: `Writes the job's stored stdout, or its stderr, to stdout. Of a job that runs, --follow
 writes what there is and then what comes, until it ends; its exit code is then that of
-the job. On a terminal, control characters are made visible.`,
+the job, or 123 when a peer printed what the outcome does not say: see liftoff run
+--print-after-check. On a terminal, control characters are made visible.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "stderr", Usage: "what it wrote to stderr"},
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "wait for the job to end, and show what it writes until then"},

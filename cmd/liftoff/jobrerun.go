@@ -14,7 +14,7 @@ import (
 
 // rerunFlags are those of run that say how, and not what.
 var rerunFlags = []string{
-	"fuel", "memory", "max-output", "timeout", "output", "car", "force", "label", "keep", "quiet", "json",
+	"fuel", "memory", "max-output", "timeout", "output", "car", "force", "label", "keep", "quiet", "json", "print-after-check",
 }
 
 func jobRerunCommand(p *process) *cli.Command {

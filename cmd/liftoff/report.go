@@ -38,13 +38,14 @@ type report struct {
 	Compile float64           `json:"compile_ms"`
 	Run     float64           `json:"run_ms"`
 
-	Where     string         `json:"where,omitempty"`  // DID of the peer that ran it
-	Remote    bool           `json:"remote,omitempty"` // that is another one
-	Attempts  int            `json:"attempts,omitempty"`
-	Fetched   *readReport    `json:"fetched,omitempty"` // what came from other peers
-	Replicas  []api.Replica  `json:"replicas,omitempty"`
-	Placement *api.Placement `json:"placement,omitempty"` // every bid and refusal (job describe)
-	Events    []api.Event    `json:"events,omitempty"`    // (job describe)
+	Where      string         `json:"where,omitempty"`  // DID of the peer that ran it
+	Remote     bool           `json:"remote,omitempty"` // that is another one
+	Attempts   int            `json:"attempts,omitempty"`
+	Fetched    *readReport    `json:"fetched,omitempty"` // what came from other peers
+	Replicas   []api.Replica  `json:"replicas,omitempty"`
+	Mismatches []api.Mismatch `json:"mismatches,omitempty"` // peers that printed what an outcome does not say
+	Placement  *api.Placement `json:"placement,omitempty"`  // every bid and refusal (job describe)
+	Events     []api.Event    `json:"events,omitempty"`     // (job describe)
 }
 
 // object is a named value, with the value itself as DAG-JSON where it is known.
@@ -72,7 +73,7 @@ func reportOf(j api.Job) (report, error) {
 		Job: j.ID, State: j.State, Task: object{CID: j.Task.String()}, Fault: j.Fault, Error: j.Err, Labels: j.Labels,
 		Created: j.Created, Ended: j.Ended,
 		Compile: milliseconds(j.Compile), Run: milliseconds(j.Run), Cached: j.Cached,
-		Where: j.Where, Remote: j.Remote, Attempts: j.Attempts, Replicas: j.Replicas,
+		Where: j.Where, Remote: j.Remote, Attempts: j.Attempts, Replicas: j.Replicas, Mismatches: j.Mismatches,
 	}
 	if !j.Remote {
 		r.Read = &readReport{Blocks: j.Read.Blocks, Bytes: j.Read.Bytes}

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -35,6 +36,7 @@ var runFlags = append([]cli.Flag{
 	&cli.UintFlag{Name: "parallel", Usage: "with --each, `N` runs at once; one for each processor and each slot of a peer when left out"},
 	&cli.BoolFlag{Name: "dry-run", Usage: "print the task and its CID; run nothing, and add nothing to the repo"},
 	&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the outcome's CID alone, not the guest's stdout"},
+	&cli.BoolFlag{Name: "print-after-check", Usage: "print the guest's stdout and stderr only when they were compared with the outcome"},
 	&cli.BoolFlag{Name: "json", Usage: "print one object about the run, not the guest's stdout"},
 }, placementFlags...)
 
@@ -64,6 +66,12 @@ here and there is room, else at the peer that bids best, mostly one that holds t
 inputs. Then a line on stderr tells each change of its state. A peer that is lost is
 replaced; what a guest does wrong is final. --where, --need and --prefer choose; --detach
 leaves the job to the liftoff serve on this repo: see liftoff job.
+
+What another peer prints is shown as it comes, and compared with its outcome at the end. A
+peer that printed something else is named and loses the job; if that was shown, the command
+ends with exit code 123, though another peer ends the job. With --print-after-check nothing
+is shown before it was compared: use it where a program reads stdout. With --replicas only
+what this node itself runs is shown before the replicas agree.
 
 A module NAME://MODULE is for the plugin NAME, see liftoff plugins. docker://IMAGE runs
 a container image, named by a reference, with or without a digest, or by the path or the
@@ -140,23 +148,33 @@ func (p *process) evaluate(ctx context.Context, r prepared) error {
 		w.Stdout = forTerminal(p.stdout)
 	}
 	j, err := r.session.Jobs.Run(ctx, r.request, w)
-	if err != nil && r.json && j.ID != "" { // the object says what went wrong, too
+	if err != nil && r.json && j.ID != "" && !hasOutcome(j, err) { // the object says what went wrong, too
 		if jerr := p.summary(ctx, r, j); jerr != nil {
 			return jerr
 		}
 	}
-	if err != nil {
+	if err != nil && !hasOutcome(j, err) {
 		p.tellReplicas(j)
 		return err
 	}
+	misled := err
 	undelivered := r.deliver(ctx, j) // the outcome is there all the same
 	if err := p.summary(ctx, r, j); err != nil {
 		return err
 	}
-	if undelivered != nil {
+	switch {
+	case misled != nil:
+		return errors.Join(misled, undelivered)
+	case undelivered != nil:
 		return undelivered
 	}
 	return exitOf(j)
+}
+
+// hasOutcome reports that a job came to its end, and err is only about what was shown.
+func hasOutcome(j api.Job, err error) bool {
+	var e *api.Error
+	return j.Result != nil && errors.As(err, &e) && e.Code == api.CodeMismatch
 }
 
 // prepared is a run that is ready to go.
@@ -219,7 +237,7 @@ func prepareHow(c *cli.Context, s *node.Session, spec runSpec) (prepared, error)
 	if r.request.Keep, err = parseKeep(spec.Keep); err != nil {
 		return r, err
 	}
-	r.request.Labels = spec.Labels
+	r.request.Labels, r.request.PrintAfterCheck = spec.Labels, c.Bool("print-after-check")
 	return r, nil
 }
 

@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bytes"
 	"context"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,6 +25,13 @@ import (
 // that lies, on the repo of LIFTOFF_PATH.
 const liarVar = "LIFTOFF_TEST_LIAR"
 
+// liarHowVar says how it lies: it signs false Outcomes, or prints what its Outcomes do not say.
+const (
+	liarHowVar = "LIFTOFF_TEST_LIAR_HOW"
+	signsLies  = "signs"
+	printsLies = "prints"
+)
+
 // liar is an executor that runs a guest and then says something else came of it: a peer
 // with it signs false Outcomes that are sound in every other respect.
 type liar struct{ *wasm.Executor }
@@ -37,6 +46,26 @@ func (l liar) Run(ctx context.Context, t job.Task, lim job.Limits, env runtime.E
 	return r, env.Blocks.Put(ctx, b)
 }
 
+// printer is an executor that runs a guest honestly, and prints another figure for each
+// that the guest prints.
+type printer struct{ *wasm.Executor }
+
+func (p printer) Run(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) (runtime.Result, error) {
+	env.Stdout = figures{env.Stdout}
+	return p.Executor.Run(ctx, t, lim, env)
+}
+
+type figures struct{ to io.Writer }
+
+func (f figures) Write(b []byte) (int, error) {
+	return f.to.Write(bytes.Map(func(r rune) rune {
+		if r >= '0' && r <= '9' {
+			return '0' + (r-'0'+1)%10
+		}
+		return r
+	}, b))
+}
+
 // lie serves as a peer that lies until the process is killed.
 func lie(token string) error {
 	ctx, dir := context.Background(), os.Getenv("LIFTOFF_PATH")
@@ -44,8 +73,12 @@ func lie(token string) error {
 	if err != nil {
 		return err
 	}
+	var executor runtime.Executor = liar{x}
+	if os.Getenv(liarHowVar) == printsLies {
+		executor = printer{x}
+	}
 	s, err := node.Join(ctx, node.Config{
-		Dir: dir, Executors: runtime.Executors{liar{x}},
+		Dir: dir, Executors: runtime.Executors{executor},
 		Network: &node.NetworkConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Join: token},
 	})
 	if err != nil {
@@ -54,19 +87,19 @@ func lie(token string) error {
 	return s.Serve(ctx)
 }
 
-// TestReplicasDisagree has one of three peers lie: the command ends with 123 and names
-// both receipts, and running the Task again tells whose is right.
-func TestReplicasDisagree(t *testing.T) {
-	peers := fleet(t, 3)
+// startLiar starts a peer that lies, in a process of its own, and returns its DID when the
+// first of peers knows it.
+func startLiar(t *testing.T, peers []*peer, how string) (did string, log *output) {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	bad := newRepo(t)
 	cmd := exec.Command(self)
-	log := &output{grown: make(chan struct{}, 1)}
+	log = &output{grown: make(chan struct{}, 1)}
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "LIFTOFF_PATH="+bad.dir, liarVar+"="+peers[0].run("fence", "invite"))
+	cmd.Env = append(os.Environ(), "LIFTOFF_PATH="+bad.dir, liarVar+"="+peers[0].run("fence", "invite"), liarHowVar+"="+how)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -74,9 +107,68 @@ func TestReplicasDisagree(t *testing.T) {
 		cmd.Process.Kill()
 		cmd.Wait()
 	})
+	honest := map[string]bool{}
+	for _, p := range peers {
+		honest[p.did()] = true
+	}
 	eventually(t, "the liar is known", 30*time.Second, func() bool {
-		return strings.Count(peers[0].run("peers"), " connected ") == 3
+		for line := range strings.Lines(peers[0].run("peers")) {
+			if name, _, _ := strings.Cut(line, " "); strings.Contains(line, " connected ") && strings.Contains(line, "wasi") && !honest[name] {
+				did = name
+			}
+		}
+		return did != ""
 	})
+	return did, log
+}
+
+// TestPrintedIsProven has a member of the fence run honestly and print other figures: the
+// command that shows them ends with 123 and names the peer, and one that prints after the
+// check shows none.
+func TestPrintedIsProven(t *testing.T) {
+	peers := fleet(t, 3)
+	did, log := startLiar(t, peers, printsLies)
+	honest := peers[1].run("run", "--where", "local", workWasm, "--", "1", "balance")
+	run := func(args ...string) result {
+		return peers[0].try(nil, append(append([]string{"run", "--no-cache"}, args...), workWasm, "--", "1", "balance")...)
+	}
+	says := func(got result, code int, stdout string) {
+		t.Helper()
+		if got.code != code || strings.TrimSpace(got.stdout) != strings.TrimSpace(stdout) {
+			t.Errorf("exit code %d, printed %q; want %d, %q\n%s\n%s", got.code, got.stdout, code, stdout, got.stderr, log)
+		}
+	}
+	got := run("--where", did)
+	if got.code != 123 || !strings.HasPrefix(got.stdout, "working\n") || strings.TrimSpace(got.stdout) == honest {
+		t.Fatalf("exit code %d, printed %q\n%s", got.code, got.stdout, got.stderr)
+	}
+	if line := errorLine(got); !strings.Contains(line, did) || !strings.Contains(line, "what was printed to stdout is not what the outcome says") {
+		t.Errorf("the error is %q", line)
+	}
+	id := strings.Fields(peers[0].run("job", "ls"))[0]
+	if text := peers[0].run("job", "describe", id); !strings.Contains(text, "mismatch "+did) {
+		t.Errorf("describe says\n%s", text)
+	}
+	got = run("--where", did, "--print-after-check")
+	says(got, 125, "")
+	if !strings.Contains(got.stderr, "is not what its outcome says") {
+		t.Errorf("it does not say why\n%s", got.stderr)
+	}
+	says(run("--where", "network", "--print-after-check"), 0, honest)
+	says(run("--where", "network", "--replicas", "2"), 0, honest)
+	// Who follows a submitted job is told, too.
+	id = peers[0].run("run", "--no-cache", "--quiet", "--detach", "--where", did, workWasm, "--", "300", "balance")
+	got = peers[0].try(nil, "job", "logs", "-f", id)
+	if got.code != 123 || !strings.Contains(errorLine(got), did) {
+		t.Errorf("logs: exit code %d, printed %q\n%s", got.code, got.stdout, got.stderr)
+	}
+}
+
+// TestReplicasDisagree has one of three peers lie: the command ends with 123 and names
+// both receipts, and running the Task again tells whose is right.
+func TestReplicasDisagree(t *testing.T) {
+	peers := fleet(t, 3)
+	_, log := startLiar(t, peers, signsLies)
 	got := peers[0].try(nil, "run", "--json", "--replicas", "3", "--where", "network", workWasm, "--", "1", "true")
 	r := decodeRan(t, got)
 	if got.code != 123 || len(r.Replicas) != 3 {

@@ -108,7 +108,8 @@ type Verified struct {
 type Jobs interface {
 	// Run evaluates r.Task, here or at the peer where it is done first, and returns when
 	// it is done. Cancelling ctx ends the run. The guest's faults are in the Job's
-	// Outcome; an error means there is none.
+	// Outcome; an error means there is none. With CodeMismatch there may be one, and
+	// what w was shown is not what it says.
 	Run(ctx context.Context, r Request, w Watch) (Job, error)
 	// Submit begins what Run does and returns the running Job at once. The job outlives
 	// ctx and the client: CodeUsage when this process is not one that stays.
@@ -122,6 +123,7 @@ type Jobs interface {
 	// Logs writes to w what the guest has printed so far and then what it prints, until
 	// the job ends; of w, Stdout and Stderr count. Of a slow caller the job takes no
 	// notice: what it has no room to keep for him is left out, and a line says how much.
+	// The error is of CodeMismatch when w was shown what a peer has made up.
 	Logs(ctx context.Context, id string, w Watch) error
 	// Cancel ends a running job with CodeInterrupted; of one that has ended it is CodeUsage.
 	Cancel(ctx context.Context, id string) error
@@ -144,6 +146,11 @@ type Request struct {
 	Replicas int               // run it so often, each at another peer, and compare; zero: once
 	Priority int               // among this requester's own jobs, higher ones first
 	Publish  bool              // publish the output when it is there
+
+	// PrintAfterCheck shows what the guest prints only when it was compared with the
+	// Outcome. Without it, it is shown as it comes, but for what other peers print of a job
+	// with Replicas.
+	PrintAfterCheck bool
 }
 
 // How long a job's module, local inputs and output are kept.
@@ -184,7 +191,10 @@ type Job struct {
 	Fetched   Read       `json:"fetched,omitzero"`   // of Read, what came from other peers
 	Replicas  []Replica  `json:"replicas,omitempty"` // when more than one run was asked for
 	Placement *Placement `json:"placement,omitempty"`
-	Events    []Event    `json:"events,omitempty"` // the last MaxEvents
+	// Mismatches are the peers that have printed what an Outcome does not say; the first
+	// MaxMismatches.
+	Mismatches []Mismatch `json:"mismatches,omitempty"`
+	Events     []Event    `json:"events,omitempty"` // the last MaxEvents
 
 	// Of a job that failed, what it had printed; otherwise the Outcome says.
 	Stdout cid.Cid `json:"stdout,omitzero"`
@@ -219,6 +229,7 @@ const (
 	CodeDenied      Code = "denied"      // the token is wrong, or the fence does not allow it
 	CodeNobody      Code = "nobody"      // no peer can or will run the job
 	CodeDisagree    Code = "disagree"    // replicas of a job came to different Outcomes
+	CodeMismatch    Code = "mismatch"    // what was printed is not what the Outcome says
 )
 
 // Error is an error that crosses the API.

@@ -33,6 +33,7 @@ const (
 	EventStarted   EventKind = "started"   // it runs here
 	EventPhase     EventKind = "phase"     // Peer is now at Phase
 	EventLost      EventKind = "lost"      // Peer is gone, or has failed
+	EventMismatch  EventKind = "mismatch"  // Peer has printed what an Outcome does not say
 	EventWaiting   EventKind = "waiting"   // nothing can be done for a while
 	EventNote      EventKind = "note"      // anything else worth a line
 	EventDone      EventKind = "done"      // the last: there is an Outcome
@@ -97,6 +98,19 @@ type Award struct {
 	Why     string    `json:"why,omitempty"`
 	Result  *Replica  `json:"result,omitempty"`
 }
+
+// Mismatch is a peer that has printed what an Outcome does not say.
+type Mismatch struct {
+	Peer    string  `json:"peer"`   // DID
+	Stream  string  `json:"stream"` // "stdout" or "stderr"
+	Shown   bool    `json:"shown"`  // before it was found out
+	Issuer  string  `json:"issuer"` // DID of who signed Receipt: Peer, or the next to run the job when Peer was lost before it had an Outcome
+	Outcome cid.Cid `json:"outcome"`
+	Receipt cid.Cid `json:"receipt"`
+}
+
+// MaxMismatches bounds Job.Mismatches.
+const MaxMismatches = 32
 
 // Replica is one of several runs of one job.
 type Replica struct {

@@ -324,7 +324,7 @@ var statusOf = map[Code]int{
 	CodeMissing: http.StatusNotFound, CodeRefused: http.StatusUnprocessableEntity,
 	CodeTimeout: http.StatusGatewayTimeout, CodeInterrupted: 499, CodeUsage: http.StatusBadRequest,
 	CodeFault: http.StatusInternalServerError, CodeClosing: http.StatusServiceUnavailable,
-	CodeDenied: http.StatusUnauthorized, CodeNobody: http.StatusConflict, CodeDisagree: http.StatusConflict,
+	CodeDenied: http.StatusUnauthorized, CodeNobody: http.StatusConflict, CodeDisagree: http.StatusConflict, CodeMismatch: http.StatusConflict,
 }
 
 func writeError(w http.ResponseWriter, err error) {

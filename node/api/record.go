@@ -58,7 +58,8 @@ type requestRecord struct {
 	NoCache bool              `json:"no_cache,omitempty"`
 	Trusted bool              `json:"trusted,omitempty"`
 	placed
-	Watch watched `json:"watch"`
+	PrintAfterCheck bool    `json:"print_after_check,omitempty"`
+	Watch           watched `json:"watch"`
 }
 
 // watched says which parts of a Watch the client has.
@@ -77,6 +78,7 @@ func encodeRequest(r Request, w Watch) ([]byte, error) {
 	return json.Marshal(requestRecord{
 		task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
 		placed{r.Where, r.Need, r.Prefer, r.Replicas, r.Priority, r.Publish},
+		r.PrintAfterCheck,
 		watched{w.Stdout != nil, w.Stderr != nil, w.Progress != nil, w.Event != nil},
 	})
 }
@@ -92,7 +94,7 @@ func decodeRequest(b []byte) (Request, watched, error) {
 	}
 	return Request{
 		task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
-		r.Where, r.Need, r.Prefer, r.Replicas, r.Priority, r.Publish,
+		r.Where, r.Need, r.Prefer, r.Replicas, r.Priority, r.Publish, r.PrintAfterCheck,
 	}, r.Watch, nil
 }
 

@@ -35,15 +35,17 @@ type driver struct {
 // event is one for the Placement, and what comes with it.
 type event struct {
 	scheduler.Event
-	talk   *talk   // with a Bid
-	result *Result // with a Done
-	broken bool    // with a Lost: the peer did not say why
-	fault  error   // of this machine: it ends all
+	talk   *talk      // with a Bid
+	result *Result    // with a Done
+	broken bool       // with a Lost: the peer did not say why
+	lies   []Mismatch // with any: what a peer has printed and its Outcome does not say
+	fault  error      // of this machine: it ends all
 }
 
 // occupation is what an award keeps busy.
 type occupation struct {
 	lease  Lease
+	said   *transcript
 	cancel context.CancelCauseFunc
 	talk   *talk // nil: it runs here
 	phase  int   // how many of the phases it has begun
@@ -140,6 +142,9 @@ func (d *driver) take(ctx context.Context, e event) {
 		d.failed = e.fault
 		return
 	}
+	for _, m := range e.lies {
+		d.World.Mismatch(m)
+	}
 	switch ev := e.Event.(type) {
 	case scheduler.Bid:
 		if old := d.talks[ev.Peer]; old != nil {
@@ -162,16 +167,28 @@ func (d *driver) take(ctx context.Context, e event) {
 		d.results[ev.Peer] = *e.result
 		d.forget(ev.Lease)
 	case scheduler.Declined:
+		d.abandon(ev.Lease)
 		d.forget(ev.Lease)
 	case scheduler.Lost:
 		d.broken = d.broken || e.broken
 		if ev.Gone || ev.Final != "" {
+			d.abandon(ev.Lease)
 			d.forget(ev.Lease)
 		}
 	case scheduler.Accepted:
 		d.tellLeft()
 	}
 	d.step(ctx, e.Event)
+}
+
+// abandon ends what a run prints that has no Outcome.
+func (d *driver) abandon(l scheduler.Lease) {
+	if o := d.runs[l]; o != nil && o.said.abandon() {
+		d.World.Event(api.Event{
+			Kind: api.EventNote, Peer: string(o.lease.Peer),
+			Text: "not verified: what " + scheduler.Short(o.lease.Peer) + " printed so far; the next run prints from the beginning",
+		})
+	}
 }
 
 // forget drops an award that has ended.
@@ -260,6 +277,7 @@ func (d *driver) close(a scheduler.Close) {
 		if o.talk != nil {
 			o.talk.leave(a.Why)
 		}
+		d.abandon(a.Lease)
 		delete(d.runs, a.Lease)
 		d.tellLeft()
 	}
@@ -283,12 +301,16 @@ func (d *driver) announce(ctx context.Context, a scheduler.Announce) {
 // here runs the Task on this node.
 func (d *driver) here(ctx context.Context, a scheduler.RunHere) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	d.runs[a.Lease] = &occupation{lease: Lease{Peer: d.Request.Self}, cancel: cancel}
+	said := d.Printed.run(d.Request.Self, true)
+	d.runs[a.Lease] = &occupation{lease: Lease{Peer: d.Request.Self}, said: said, cancel: cancel}
 	d.tasks.Go(func() {
 		defer cancel(nil)
-		r, err := d.World.Here(ctx, a.Sources, d.Printed.from())
+		r, err := d.World.Here(ctx, a.Sources, Output{
+			Stdout: said.writer(1), Stderr: said.writer(2), Progress: d.Printed.out.Progress,
+		})
 		switch {
 		case err == nil:
+			said.vouch(r.Outcome)
 			d.feed(event{Event: scheduler.Done{Peer: d.Request.Self, Lease: a.Lease, Outcome: r.Outcome, Receipt: r.Receipt, Fuel: r.Value.Fuel}, result: &r})
 		case errors.Is(context.Cause(ctx), errClosed):
 		default:

@@ -136,7 +136,7 @@ func (p pair) run(cfg market.Config, clock func() time.Time, left func(Left)) Ru
 	return Run{
 		Request: scheduler.Request{Job: w.job, CID: w.job.Task, Self: p.self.did, Where: scheduler.OnNetwork, Work: scheduler.Work{ABI: job.ABIWASI}},
 		Config:  scheduler.Config{Silence: time.Minute},
-		Task:    p.task, Limits: w.job.Limits, Market: market.NewClient(p.self, cfg), World: w, Clock: clock, Printed: NewPrinted(Output{}),
+		Task:    p.task, Limits: w.job.Limits, Market: market.NewClient(p.self, cfg), World: w, Clock: clock, Printed: NewPrinted(Output{}, Policy{}),
 	}
 }
 

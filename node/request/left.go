@@ -22,7 +22,7 @@ func (d *driver) takeUp(l Left) (all []scheduler.Left) {
 	}
 	for _, lease := range l.Leases {
 		name := scheduler.Lease(lease.Lease)
-		d.runs[name] = &occupation{lease: lease, cancel: func(error) {}, talk: &talk{d: d, awarded: true}, lost: true}
+		d.runs[name] = &occupation{lease: lease, said: d.Printed.run(lease.Peer, false), cancel: func(error) {}, talk: &talk{d: d, awarded: true}, lost: true}
 		all = append(all, scheduler.Left{Peer: lease.Peer, Lease: name})
 	}
 	return all

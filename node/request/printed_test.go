@@ -2,62 +2,255 @@ package request
 
 import (
 	"bytes"
+	"context"
+	"errors"
 	"fmt"
 	"testing"
 
+	"github.com/ipfs/go-cid"
 	"pgregory.net/rapid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Whatever runs print, and however often they begin anew, each byte is shown once.
+// reader is who looks at what a Printed shows, as a reader of a spool does: text that is
+// taken back was seen all the same.
+type reader struct {
+	now  [2]bytes.Buffer // since it last began again
+	seen [2]bytes.Buffer // all of it
+	lied [2]bool
+}
+
+func (r *reader) output() Output {
+	write := func(i int) writerFunc {
+		return func(b []byte) (int, error) {
+			r.now[i].Write(b)
+			return r.seen[i].Write(b)
+		}
+	}
+	return Output{Stdout: write(0), Stderr: write(1), Restart: func(stream byte, isFalse bool) {
+		r.now[stream-1].Reset()
+		r.lied[stream-1] = r.lied[stream-1] || isFalse
+	}}
+}
+
+type writerFunc func([]byte) (int, error)
+
+func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
+
+// came makes the Result of a peer's run that has printed text.
+func came(t interface{ Fatal(...any) }, bs dag.Blocks, peer job.DID, text [2][]byte) Result {
+	r := Result{Peer: peer, Value: job.Outcome{Task: dag.NewBlock(cid.Raw, nil).CID(), State: job.OK, Root: dag.NewBlock(cid.Raw, nil).CID()}}
+	for i, c := range []*cid.Cid{&r.Value.Stdout, &r.Value.Stderr} {
+		if len(text[i]) == 0 {
+			continue
+		}
+		profile := dag.UnixFSv1
+		profile.ChunkSize = 16
+		w := dag.NewFileWriter(context.Background(), bs, profile)
+		w.Write(text[i])
+		e, err := w.Finish()
+		if err != nil {
+			t.Fatal(err)
+		}
+		*c = e.CID
+		r.Value.Log += uint64(len(text[i]))
+	}
+	var err error
+	if r.Outcome, err = r.Value.CID(); err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func opener(bs dag.Blocks) Open {
+	return func(ctx context.Context, c cid.Cid) (*dag.File, error) { return dag.OpenFile(ctx, bs, c) }
+}
+
+// Whatever runs print, however often they begin again and whoever lies: what is shown in
+// the end is what the Outcome says, a reader that saw anything else is told, and no honest
+// peer is named.
 func TestPrinted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		whole := [2][]byte{
-			rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "stdout"),
-			rapid.SliceOfN(rapid.Byte(), 0, 200).Draw(t, "stderr"),
+		ctx, bs := context.Background(), new(dag.MemBlocks)
+		text := func(what string) [2][]byte {
+			few := rapid.SampledFrom([]byte("ab")) // so that texts often agree for a while
+			return [2][]byte{rapid.SliceOfN(few, 0, 60).Draw(t, what), rapid.SliceOfN(few, 0, 60).Draw(t, what)}
 		}
-		var out, errs bytes.Buffer
-		p := NewPrinted(Output{Stdout: &out, Stderr: &errs})
-		for range rapid.IntRange(1, 4).Draw(t, "runs") {
-			run := p.from()
-			for id, w := range []interface{ Write([]byte) (int, error) }{run.Stdout, run.Stderr} {
-				rest := whole[id][:rapid.IntRange(0, len(whole[id])).Draw(t, "until")]
-				for len(rest) > 0 {
-					n := rapid.IntRange(1, len(rest)).Draw(t, "piece")
-					if k, err := w.Write(rest[:n]); k != n || err != nil {
-						t.Fatal(k, err)
-					}
-					rest = rest[n:]
+		whole := text("true text")
+		policy := Policy{Checked: rapid.Bool().Draw(t, "checked"), Own: rapid.Bool().Draw(t, "replicas")}
+		var r reader
+		p := NewPrinted(r.output(), policy)
+		liars := map[job.DID]bool{}
+		prints := func(run *transcript, said [2][]byte) {
+			var at [2]int
+			for at[0] < len(said[0]) || at[1] < len(said[1]) {
+				i := rapid.IntRange(0, 1).Draw(t, "stream")
+				if at[i] == len(said[i]) {
+					i = 1 - i
+				}
+				n := rapid.IntRange(1, len(said[i])-at[i]).Draw(t, "piece")
+				if err := run.add(byte(i+1), uint64(at[i]), said[i][at[i]:at[i]+n]); err != nil {
+					t.Fatal(err)
+				}
+				at[i] += n
+			}
+			if policy.Checked && r.seen[0].Len()+r.seen[1].Len() > 0 {
+				t.Fatalf("shown before it was compared: %q, %q", &r.seen[0], &r.seen[1])
+			}
+		}
+		named := func(all []Mismatch) {
+			for _, m := range all {
+				if !liars[m.Peer] {
+					t.Fatalf("%s is named, and did not lie: %+v", m.Peer, m)
 				}
 			}
 		}
-		run := p.from()
-		run.Stdout.Write(whole[0])
-		run.Stderr.Write(whole[1])
-		if !bytes.Equal(out.Bytes(), whole[0]) || !bytes.Equal(errs.Bytes(), whole[1]) {
-			t.Fatalf("%q, %q; want %q, %q", &out, &errs, whole[0], whole[1])
+		for k := range rapid.IntRange(0, 4).Draw(t, "runs that are lost") {
+			peer := job.DID(fmt.Sprint("peer", k))
+			own := rapid.Bool().Draw(t, "own")
+			said := whole
+			if liar := !own && rapid.Bool().Draw(t, "liar"); liar {
+				liars[peer], said = true, text("false text")
+			}
+			run := p.run(peer, own)
+			if rapid.Bool().Draw(t, "with an outcome") {
+				prints(run, said)
+				all, err := run.prove(ctx, came(t, bs, peer, whole), opener(bs))
+				if err != nil {
+					t.Fatal(err)
+				}
+				lied := !bytes.HasPrefix(whole[0], said[0]) || !bytes.HasPrefix(whole[1], said[1])
+				if lied != (len(all) > 0) {
+					t.Fatalf("it printed %q for %q: %+v", said, whole, all)
+				}
+				named(all)
+				continue
+			}
+			for i := range said {
+				said[i] = said[i][:rapid.IntRange(0, len(said[i])).Draw(t, "until")]
+			}
+			prints(run, said)
+			if run.abandon() {
+				t.Fatal("another run prints the same")
+			}
 		}
-		if a, b := p.sizes(); a != uint64(len(whole[0])) || b != uint64(len(whole[1])) {
-			t.Fatal(a, b)
+		last := p.run("last", rapid.Bool().Draw(t, "last is own"))
+		said := whole
+		for i := range said {
+			said[i] = said[i][:rapid.IntRange(0, len(said[i])).Draw(t, "until")]
+		}
+		prints(last, said)
+		res := came(t, bs, "last", whole)
+		if all, err := last.prove(ctx, res, opener(bs)); len(all) > 0 || err != nil {
+			t.Fatal(all, err)
+		}
+		all, err := p.Finish(ctx, res, opener(bs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named(all)
+		for i := range whole {
+			if !bytes.Equal(r.now[i].Bytes(), whole[i]) {
+				t.Fatalf("stream %d shows %q, want %q", i+1, &r.now[i], whole[i])
+			}
+			if told := r.lied[i]; told == bytes.Equal(r.seen[i].Bytes(), whole[i]) {
+				t.Fatalf("stream %d: told %v, saw %q of %q", i+1, told, &r.seen[i], whole[i])
+			}
 		}
 	})
 }
 
-// What would leave a gap is not shown, and a writer's error comes through.
-func TestPrintedGap(t *testing.T) {
-	var out bytes.Buffer
-	p := NewPrinted(Output{Stdout: &out})
-	if err := p.add(1, 5, []byte("later")); err != nil || out.Len() != 0 {
-		t.Errorf("%q, %v", &out, err)
+// Two runs of a nondeterministic task need not print the same: the text begins again, and
+// is live until that has happened too often.
+func TestPrintedNondet(t *testing.T) {
+	ctx, bs := t.Context(), new(dag.MemBlocks)
+	var r reader
+	p := NewPrinted(r.output(), Policy{Nondet: true})
+	for k := range maxBegun + 2 {
+		run := p.run(job.DID(fmt.Sprint(k)), false)
+		if err := run.add(1, 0, fmt.Appendf(nil, "run %d", k)); err != nil {
+			t.Fatal(err)
+		}
+		live := k < maxBegun
+		if got := r.now[0].String() == fmt.Sprintf("run %d", k); got != live {
+			t.Errorf("run %d: shows %q, live %v", k, &r.now[0], live)
+		}
+		if run.abandon() != live {
+			t.Errorf("run %d: unproven %v, want %v", k, !live, live)
+		}
 	}
-	if err := p.add(2, 0, []byte("nobody looks")); err != nil {
-		t.Error(err)
+	run := p.run("last", false)
+	run.add(1, 0, []byte("last"))
+	res := came(t, bs, "last", [2][]byte{[]byte("last one"), nil})
+	if all, err := run.prove(ctx, res, opener(bs)); len(all) > 0 || err != nil {
+		t.Error(all, err)
 	}
-	p.out.Stderr = failing{}
-	if err := p.add(2, 0, []byte("nobody looks, and more")); err == nil {
-		t.Error("a writer's error is lost")
+	if all, err := p.Finish(ctx, res, opener(bs)); len(all) > 0 || err != nil || r.now[0].String() != "last one" || r.lied[0] {
+		t.Errorf("%+v, %v, shows %q, lied %v", all, err, &r.now[0], r.lied[0])
 	}
 }
 
-type failing struct{}
+// While replicas run, what is shown is this node's own run, whatever the others print.
+func TestPrintedReplicas(t *testing.T) {
+	var r reader
+	p := NewPrinted(r.output(), Policy{Own: true})
+	own, peer := p.run("self", true), p.run("peer", false)
+	for _, piece := range []struct {
+		run *transcript
+		off uint64
+		say string
+	}{{peer, 0, "x"}, {own, 0, "abc"}, {peer, 1, "yz and more"}, {own, 3, "def"}} {
+		if err := piece.run.add(1, piece.off, []byte(piece.say)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r.seen[0].String() != "abcdef" {
+		t.Errorf("shows %q", &r.seen[0])
+	}
+}
 
-func (failing) Write([]byte) (int, error) { return 0, fmt.Errorf("full") }
+// A run that says other things than one before it is not shown until it is known which of
+// them is right.
+func TestPrintedConflict(t *testing.T) {
+	var r reader
+	p := NewPrinted(r.output(), Policy{})
+	one, two := p.run("one", false), p.run("two", false)
+	one.add(1, 0, []byte("abc"))
+	one.abandon()
+	two.add(1, 0, []byte("abx and more"))
+	if r.seen[0].String() != "abc" {
+		t.Errorf("shows %q", &r.seen[0])
+	}
+	if who := p.Unproven(); len(who) != 1 || who[0] != "one" {
+		t.Errorf("unproven: %v", who)
+	}
+}
+
+// What would leave a gap is not shown, what comes twice is shown once, and a writer's error
+// comes through.
+func TestPrintedGap(t *testing.T) {
+	var out bytes.Buffer
+	p := NewPrinted(Output{Stdout: &out}, Policy{})
+	run := p.run("peer", false)
+	if err := run.add(1, 5, []byte("later")); err != nil || out.Len() != 0 {
+		t.Errorf("%q, %v", &out, err)
+	}
+	for range 2 {
+		if err := run.add(1, 0, []byte("once")); err != nil || out.String() != "once" {
+			t.Errorf("%q, %v", &out, err)
+		}
+	}
+	if err := run.add(2, 0, []byte("unread")); err != nil {
+		t.Error(err)
+	}
+	if a, b := run.sizes(); a != 4 || b != 6 {
+		t.Error(a, b)
+	}
+	full := errors.New("full")
+	p.out.Stderr = writerFunc(func([]byte) (int, error) { return 0, full })
+	if err := run.add(2, 0, []byte("unread, and more")); !errors.Is(err, full) {
+		t.Errorf("a writer's error is lost: %v", err)
+	}
+}

@@ -52,6 +52,11 @@ type World interface {
 	// Keep keeps the blocks of a result, each of which is what its name says, and looks
 	// that all are there. The error, but a *KeepError, is the peer's fault.
 	Keep(ctx context.Context, from job.DID, d market.Done, blocks func(yield func(dag.Block, error) bool)) (Result, error)
+	// Open opens what a run has printed, of a Result that Keep has kept.
+	Open(ctx context.Context, c cid.Cid) (*dag.File, error)
+	// Mismatch is told of a peer that has printed what its Outcome does not say, from the
+	// goroutine of Event.
+	Mismatch(Mismatch)
 	// Refused reports whether the module, which a peer says cannot run, is refused here, too.
 	Refused(ctx context.Context) error
 	// Left is told what would be left if this process ended, whenever that changes.
@@ -62,10 +67,14 @@ type World interface {
 	Event(api.Event)
 }
 
-// Output takes what a guest prints. Progress may be nil.
+// Output takes what a guest prints. Progress and Restart may be nil.
 type Output struct {
 	Stdout, Stderr io.Writer
 	Progress       func(done, total int64)
+	// Restart is called when the text of a stream, 1 or 2, begins again: what was written to
+	// it is of a run that has ended without an Outcome or, if isFalse, is not what the guest
+	// has printed.
+	Restart func(stream byte, isFalse bool)
 }
 
 // Result is what one replica came to.

@@ -132,7 +132,7 @@ func (d *driver) award(ctx context.Context, a scheduler.Award) {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	t.run = &occupation{
-		lease: Lease{Peer: a.Peer, Lease: market.Lease(a.Lease), Envelope: envelope}, cancel: cancel, talk: t,
+		lease: Lease{Peer: a.Peer, Lease: market.Lease(a.Lease), Envelope: envelope}, said: d.Printed.run(a.Peer, false), cancel: cancel, talk: t,
 	}
 	d.runs[a.Lease] = t.run
 	d.tasks.Go(func() {
@@ -209,7 +209,7 @@ func (d *driver) hear(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 				return
 			}
 		case market.Log:
-			if err := d.Printed.add(e.Stream, e.Offset, e.Data); err != nil {
+			if err := t.run.said.add(e.Stream, e.Offset, e.Data); err != nil {
 				d.feed(event{fault: err})
 				return
 			}
@@ -242,7 +242,9 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 	var err error
 	go func() {
 		defer close(kept)
-		r, err = d.World.Keep(ctx, p, e, t.conv.Blocks(ctx))
+		if r, err = d.World.Keep(ctx, p, e, t.conv.Blocks(ctx)); err == nil {
+			err = d.prove(ctx, t.run.said, r)
+		}
 	}()
 	for waiting := true; waiting; {
 		select {
@@ -253,7 +255,10 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 		}
 	}
 	var fault *KeepError
+	var isFalse *mismatchError
 	switch {
+	case errors.As(err, &isFalse):
+		d.lost(ctx, t, p, l, err)
 	case ctx.Err() == nil && errors.As(err, &fault):
 		d.feed(event{fault: fault.Err})
 	case err != nil:
@@ -268,6 +273,27 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 			Replayed: e.Receipt.Meta.Replayed,
 		}, result: &r})
 	}
+}
+
+// prove compares what a run has printed with what it came to.
+func (d *driver) prove(ctx context.Context, said *transcript, r Result) error {
+	all, err := said.prove(ctx, r, d.World.Open)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		return &market.ProtocolError{Err: err} // all of it is here: it is what the peer has made
+	case err != nil:
+		return err
+	case len(all) > 0:
+		return &mismatchError{all}
+	}
+	return nil
+}
+
+// mismatchError says that a peer has printed what its Outcome does not say.
+type mismatchError struct{ all []Mismatch }
+
+func (e *mismatchError) Error() string {
+	return "what it printed to " + e.all[0].Name() + " is not what its outcome says"
 }
 
 // maxCuts is how often a result may break off. A stream that does is no reason to give a
@@ -286,6 +312,10 @@ func (d *driver) lost(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 // there was none yet. A peer's word that nobody could do better counts only when it shows
 // here, too.
 func (d *driver) lostAfter(ctx context.Context, t *talk, p job.DID, l scheduler.Lease, err error, ran time.Duration) {
+	var isFalse *mismatchError
+	if errors.As(err, &isFalse) { // it is so even if the award is lost for another reason
+		d.feed(event{Event: scheduler.Tick{}, lies: isFalse.all})
+	}
 	if errors.Is(context.Cause(ctx), errClosed) {
 		return
 	}
@@ -294,6 +324,8 @@ func (d *driver) lostAfter(ctx context.Context, t *talk, p job.DID, l scheduler.
 	var broke *market.ProtocolError
 	broken := false
 	switch {
+	case isFalse != nil:
+		ev.Gone, ev.Lied = true, true
 	case errors.As(err, &failed):
 		ev.Why, ev.Gone = failed.Why, true
 		broken = failed.Code == job.RefuseClosing || failed.Code == CodeUnknown
@@ -340,9 +372,12 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 	ctx, o.cancel = context.WithCancelCause(ctx)
 	t := &talk{d: d, awarded: true, run: o}
 	o.talk = t
-	lease := o.lease
+	stdout, stderr := o.said.sizes()
+	again := market.Attach{
+		Lease: o.lease.Lease, Stdout: stdout, Stderr: stderr, Task: job.CIDOf(d.Task), Job: job.CIDOf(o.lease.Envelope),
+	}
 	d.tasks.Go(func() {
-		conv, err := d.reattach(ctx, lease)
+		conv, err := d.reattach(ctx, a.Peer, again)
 		if err != nil {
 			d.lost(ctx, nil, a.Peer, a.Lease, err)
 			return
@@ -357,16 +392,12 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 	})
 }
 
-func (d *driver) reattach(ctx context.Context, l Lease) (*market.Conversation, error) {
-	id, err := host.IDOf(l.Peer)
+func (d *driver) reattach(ctx context.Context, p job.DID, a market.Attach) (*market.Conversation, error) {
+	id, err := host.IDOf(p)
 	if err != nil {
 		return nil, err
 	}
-	stdout, stderr := d.Printed.sizes()
-	task := job.CIDOf(d.Task)
-	conv, err := d.Market.Attach(ctx, id, market.Attach{
-		Lease: l.Lease, Stdout: stdout, Stderr: stderr, Task: task, Job: job.CIDOf(l.Envelope),
-	}, d.Limits)
+	conv, err := d.Market.Attach(ctx, id, a, d.Limits)
 	if err != nil {
 		return nil, fmt.Errorf("attach: %w", err)
 	}

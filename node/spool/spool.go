@@ -47,10 +47,17 @@ type Spool struct {
 	mem     []byte        // the chunks after them: none lies in both
 	size    int64         // bytes of chunks
 	printed int64         // bytes of output
+	texts   [2]text       // of stdout and stderr
 	changed chan struct{} // closed, and replaced, when there is more; nil: nobody waits
 	over    bool          // nothing more will be written
 	ended   bool          // nor read by anybody who comes now
 	readers int
+}
+
+// text is where in the chunks the text of one stream lies.
+type text struct {
+	from, bytes         int64 // chunks before from are left out; bytes of output from there on
+	falseFrom, falseEnd int64 // chunks that hold what the guest did not print
 }
 
 // Writer returns where one stream is written.
@@ -77,7 +84,7 @@ func (s *Spool) append(stream byte, p []byte) error {
 	if s.over {
 		return errors.New("write to a spool that is over")
 	}
-	if s.Max > 0 && s.printed+int64(len(p)) > s.Max {
+	if s.Max > 0 && s.texts[0].bytes+s.texts[1].bytes+int64(len(p)) > s.Max {
 		return ErrFull
 	}
 	head := [header]byte{stream}
@@ -90,8 +97,23 @@ func (s *Spool) append(stream byte, p []byte) error {
 	s.mem = append(append(s.mem, head[:]...), p...)
 	s.size += header + int64(len(p))
 	s.printed += int64(len(p))
+	s.texts[stream-1].bytes += int64(len(p))
 	s.wake()
 	return nil
+}
+
+// Restart begins the text of one stream again: what was written to it so far is not shown
+// to readers that come to it later. If isFalse, the guest did not print it: a reader that
+// has seen some of it sees no more of that stream, and its Misled says so. Otherwise such
+// a reader goes on with what comes. What is left out stays in the file until the end.
+func (s *Spool) Restart(stream byte, isFalse bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := &s.texts[stream-1]
+	if isFalse {
+		t.falseFrom, t.falseEnd = t.from, s.size
+	}
+	t.from, t.bytes = s.size, 0
 }
 
 // spill moves what is in memory into the file. s.mu is held.
@@ -144,11 +166,11 @@ func (s *Spool) free() {
 	}
 }
 
-// Size returns how many bytes were printed.
+// Size returns how many bytes were printed since the last Restart.
 func (s *Spool) Size() int64 {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.printed
+	return s.texts[0].bytes + s.texts[1].bytes
 }
 
 // ErrGone says that the run is over and what it printed is not here any more: it is
@@ -159,9 +181,11 @@ var ErrGone = errors.New("the output is here no longer")
 type Reader struct {
 	s      *Spool
 	off    int64
-	stream byte  // of the chunk that is being read
+	chunk  int64 // where the chunk that is being read begins
+	stream byte  // of it
 	left   int64 // of it
 	buf    []byte
+	seen   [2]int64 // behind the begin of the last chunk of each stream that was shown; 0: none
 }
 
 // Open returns a reader at the first byte. The caller closes it. The error is ErrGone.
@@ -199,7 +223,7 @@ func (r *Reader) CopyTo(ctx context.Context, stdout, stderr io.Writer) error {
 		if stream == Stderr {
 			w = stderr
 		}
-		if w == nil {
+		if w == nil || !r.shows(stream) {
 			continue
 		}
 		if _, err := w.Write(p); err != nil {
@@ -208,12 +232,37 @@ func (r *Reader) CopyTo(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 }
 
+// shows reports whether the chunk that is being read is to be shown, and notes that it is.
+func (r *Reader) shows(stream byte) bool {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	if r.chunk < r.s.texts[stream-1].from || r.misled(stream) {
+		return false
+	}
+	r.seen[stream-1] = r.chunk + 1
+	return true
+}
+
+// misled reports whether r has shown what the guest did not print. r.s.mu is held.
+func (r *Reader) misled(stream byte) bool {
+	t := r.s.texts[stream-1]
+	return r.seen[stream-1] > t.falseFrom && r.seen[stream-1] <= t.falseEnd
+}
+
+// Misled reports for each stream whether r has written false text to it.
+func (r *Reader) Misled() (stdout, stderr bool) {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	return r.misled(Stdout), r.misled(Stderr)
+}
+
 // next returns some bytes of a stream, valid until the next call.
 func (r *Reader) next(ctx context.Context) (byte, []byte, error) {
 	if r.left == 0 {
 		if err := r.wait(ctx); err != nil {
 			return 0, nil, err
 		}
+		r.chunk = r.off
 		if err := r.readAt(r.buf[:header]); err != nil {
 			return 0, nil, err
 		}

@@ -1,0 +1,167 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/node/request"
+	"github.com/ipfs-liftoff/liftoff/scheduler"
+)
+
+// policy says what of the runs of x is shown before there is an Outcome. Of replicas the
+// run on this node alone is: they are run because no single peer is believed.
+func (x *running) policy() request.Policy {
+	r := x.request
+	return request.Policy{
+		Checked: r.PrintAfterCheck || len(x.look().Mismatches) > 0,
+		Own:     r.Replicas > 1, Nondet: r.Task.Det == job.DetNone,
+	}
+}
+
+// Open implements request.World.
+func (t *errand) Open(ctx context.Context, c cid.Cid) (*dag.File, error) {
+	return dag.OpenFile(ctx, t.e.session, c)
+}
+
+// Mismatch implements request.World. The peer is not asked again for the job. What it has
+// signed is kept with the job, as evidence, and is not among the receipts.
+func (t *errand) Mismatch(m request.Mismatch) {
+	t.x.mismatch(api.Mismatch{
+		Peer: string(m.Peer), Stream: m.Name(), Shown: m.Shown,
+		Issuer: string(m.Result.Peer), Outcome: m.Result.Outcome, Receipt: m.Result.Receipt,
+	})
+	if m.Peer == m.Result.Peer {
+		t.mu.Lock()
+		t.liars[m.Peer] = true
+		t.mu.Unlock()
+		t.e.evidence = append(t.e.evidence, m.Result.Outcome, m.Result.Receipt)
+	}
+}
+
+func (t *errand) isLiar(d job.DID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.liars[d]
+}
+
+// show compares what is shown with what the job came to, and shows the rest of that.
+func (t *errand) show(ctx context.Context, r request.Result) error {
+	blocks := overlay{t.e.session, t.e.blocks}
+	all, err := t.printed.Finish(ctx, r, func(ctx context.Context, c cid.Cid) (*dag.File, error) {
+		return dag.OpenFile(ctx, blocks, c)
+	})
+	for _, m := range all {
+		t.Mismatch(m)
+	}
+	return apiError(ctx, err)
+}
+
+// tellUnproven says of a job that has failed whose text was shown and never compared.
+func (t *errand) tellUnproven() {
+	for _, p := range t.printed.Unproven() {
+		t.x.event(api.Event{
+			Kind: api.EventNote, Peer: string(p), Text: "not verified: what " + scheduler.Short(p) + " printed",
+		})
+	}
+}
+
+// overlay is blocks of which some are not put yet.
+type overlay struct {
+	dag.Blocks
+	more []dag.Block
+}
+
+func (o overlay) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	for _, b := range o.more {
+		if key(b.CID()) == key(c) {
+			return dag.TrustBlock(c, b.Data()), nil
+		}
+	}
+	return o.Blocks.Get(ctx, c)
+}
+
+// mismatch notes m and tells all who listen.
+func (x *running) mismatch(m api.Mismatch) {
+	x.mu.Lock()
+	if n := len(x.job.Mismatches); n < api.MaxMismatches {
+		x.job.Mismatches = append(x.job.Mismatches[:n:n], m) // others may hold the slice
+	}
+	x.mu.Unlock()
+	e := api.Event{Kind: api.EventMismatch, Peer: m.Peer, Text: mismatchText(m), Fields: map[string]string{
+		"stream": m.Stream, "issuer": m.Issuer, "outcome": m.Outcome.String(), "receipt": m.Receipt.String(),
+	}}
+	x.event(e)
+}
+
+func mismatchText(m api.Mismatch) string {
+	text := fmt.Sprintf("%s printed to %s what the outcome %s does not say", m.Peer, m.Stream, m.Outcome)
+	if m.Issuer != m.Peer {
+		text += ", which is of " + m.Issuer
+	}
+	return text
+}
+
+// misread notes that the attached client was shown what is not so.
+func (x *running) misread(stdout, stderr bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.misled = [2]bool{stdout, stderr}
+}
+
+// verdict is the error of a client that was attached to x, which ended as j with err.
+func (x *running) verdict(j api.Job, err error) error {
+	x.mu.Lock()
+	stdout, stderr := x.misled[0], x.misled[1]
+	x.mu.Unlock()
+	return misprinted(j, stdout, stderr, err)
+}
+
+// misprinted returns err, or what is said to a client that was shown what no Outcome says:
+// however well the job ended, what the client has is not what it came to.
+func misprinted(j api.Job, stdout, stderr bool, err error) error {
+	var e *api.Error
+	if !stdout && !stderr || err != nil && !errors.As(err, &e) {
+		return err
+	}
+	var names, peers []string
+	receipt := ""
+	for _, s := range []struct {
+		name  string
+		shown bool
+	}{{"stdout", stdout}, {"stderr", stderr}} {
+		if !s.shown {
+			continue
+		}
+		names = append(names, s.name)
+		for _, m := range j.Mismatches {
+			if m.Stream != s.name || !m.Shown {
+				continue
+			}
+			if !slices.Contains(peers, m.Peer) {
+				peers = append(peers, m.Peer)
+			}
+			if m.Issuer != m.Peer {
+				receipt = m.Receipt.String()
+			}
+		}
+	}
+	out := &api.Error{Code: api.CodeMismatch, Message: fmt.Sprintf("what was printed to %s is not what the outcome says: %s printed something else",
+		strings.Join(names, " and "), strings.Join(peers, " and "))}
+	switch {
+	case e != nil:
+		out.Message, out.Hint = out.Message+"; no other peer finished the job: "+e.Message, e.Hint
+	case receipt != "":
+		out.Hint = fmt.Sprintf("liftoff job logs %s prints what the outcome says; liftoff verify --reexec %s tells whether that is right", j.ID, receipt)
+	default:
+		out.Hint = fmt.Sprintf("liftoff job logs %s prints what the outcome says", j.ID)
+	}
+	return out
+}
