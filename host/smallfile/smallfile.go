@@ -27,8 +27,16 @@ func Read(path string, limit int64) ([]byte, error) {
 }
 
 // Replace writes data to path, for this user alone, by way of path + ".new", durably:
-// after a kill or a loss of power the file is the old one or the new one.
+// after a kill or a loss of power the file is the old one or the new one. It replaces
+// regular files only: a symlink may stand for a file that is not mounted.
 func Replace(path string, data []byte) error {
+	info, err := os.Lstat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("replace %s: got %v, want a regular file", path, info.Mode().Type())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	temp := path + ".new"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
