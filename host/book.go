@@ -73,7 +73,7 @@ func openBook(dir string) (*book, error) {
 		}
 	}
 	for _, e := range entries {
-		id, bad := peer.Decode(e.Peer)
+		id, bad := ParsePeer(e.Peer)
 		if _, badAddr := parseAddrs(e.Addrs); bad != nil || badAddr != nil {
 			err = cmp.Or(err, bad, badAddr)
 			break

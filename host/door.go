@@ -87,7 +87,7 @@ func (d *door) setPolicy(p Policy) error {
 		dids[did] = true
 	}
 	for _, s := range p.AllowPeers {
-		id, err := peer.Decode(s)
+		id, err := ParsePeer(s)
 		if err != nil {
 			return fmt.Errorf("allow the peer %.60q: %w", s, err)
 		}
@@ -260,9 +260,23 @@ type callerInfo struct {
 	outward, member, leaving, greeted bool
 }
 
+// hasKey reports why there can be no connection to id, or from it: its key names no DID, and
+// the owner has not listed the id. Libp2p itself takes a key under which one signature fits
+// any handshake.
+func (d *door) hasKey(id peer.ID) error {
+	_, err := DIDOf(id)
+	if err != nil && d.relation(id) == Data {
+		return nil
+	}
+	return err
+}
+
 // InterceptPeerDial lets nobody be dialed but who is known: libp2p itself, or somebody's
 // message, never chooses whom this peer speaks to.
 func (d *door) InterceptPeerDial(id peer.ID) bool {
+	if d.hasKey(id) != nil {
+		return false
+	}
 	if d.relation(id) != Nobody {
 		return true
 	}
@@ -278,11 +292,14 @@ func (d *door) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
 // is accepted.
 func (d *door) InterceptAccept(network.ConnMultiaddrs) bool { return true }
 
-// InterceptSecured bounds strangers to maxNobodies: the one that came first gives way to the
+// InterceptSecured refuses a peer without a valid key, and bounds strangers to maxNobodies: the one that came first gives way to the
 // next, or that one is cut while all are new. So who holds places and says nothing keeps
 // others out only by coming again as often as that. A member that was revoked is a stranger:
 // it may have been invited anew, and shows that when it greets.
 func (d *door) InterceptSecured(dir network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
+	if d.hasKey(id) != nil {
+		return false
+	}
 	if dir == network.DirOutbound || d.relation(id) != Nobody {
 		return true
 	}

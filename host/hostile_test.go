@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"encoding/base64"
-	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -50,7 +49,7 @@ func TestSilentStrangers(t *testing.T) {
 	}
 	d.cut = func(id peer.ID) { cut = append(cut, id) }
 	knock := func(i int) bool {
-		id := peer.ID(fmt.Sprint("stranger ", i))
+		id := idOfSeed(t, byte(i))
 		in := d.InterceptSecured(network.DirInbound, id, nil)
 		if in {
 			d.arrived(id, false)
@@ -67,7 +66,7 @@ func TestSilentStrangers(t *testing.T) {
 		t.Errorf("one too many is let in, or somebody is cut at once: %v", cut)
 	}
 	now = now.Add(nobodysTime)
-	if !knock(101) || !knock(102) || !slices.Equal(cut, []peer.ID{"stranger 0", "stranger 1"}) {
+	if !knock(101) || !knock(102) || !slices.Equal(cut, []peer.ID{idOfSeed(t, 0), idOfSeed(t, 1)}) {
 		t.Errorf("cut: %q", cut)
 	}
 	if !d.InterceptSecured(network.DirInbound, admin.id, nil) {

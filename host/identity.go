@@ -21,8 +21,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/multiformats/go-multibase"
-
 	"github.com/ipfs-liftoff/liftoff/host/smallfile"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
@@ -96,16 +94,4 @@ func readIdentity(path string) (Identity, error) {
 func identityOf(key ed25519.PrivateKey) Identity {
 	pub := key.Public().(ed25519.PublicKey)
 	return Identity{Key: key, DID: job.DIDOf(pub), PeerID: PeerID(pub)}
-}
-
-// PeerID returns the libp2p peer id of a key: in base58, the identity multihash of the
-// key as libp2p's protobuf PublicKey{Type: Ed25519, Data: key}. See
-// https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md.
-func PeerID(key ed25519.PublicKey) string {
-	b := append([]byte{0x00, 36, 0x08, 0x01, 0x12, ed25519.PublicKeySize}, key...)
-	s, err := multibase.Encode(multibase.Base58BTC, b)
-	if err != nil {
-		panic(err) // base58btc is built in
-	}
-	return s[1:] // without the multibase prefix
 }

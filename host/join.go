@@ -13,7 +13,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/ipfs-liftoff/liftoff/host/fence"
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -223,16 +222,15 @@ func (p *Peer) cutNobodies(patience time.Duration) {
 // owner says so: the peer may answer this one, whatever the policy. The error is a
 // *RefusedError if it wants nothing to do with this one.
 func (p *Peer) Connect(ctx context.Context, addr string) (peer.ID, error) {
-	a, err := ma.NewMultiaddr(addr)
-	if err != nil {
-		return "", fmt.Errorf("connect to %.80q: %w", addr, err)
-	}
-	info, err := peer.AddrInfoFromP2pAddr(a)
+	info, err := ParsePeerAddr(addr)
 	if err != nil {
 		return "", fmt.Errorf("connect to %.80q: %w", addr, err)
 	}
 	if info.ID == p.id {
 		return "", errors.New("connect: that is this very peer")
+	}
+	if err := p.door.hasKey(info.ID); err != nil {
+		return "", fmt.Errorf("connect: %w", err)
 	}
 	p.door.toldTo(info.ID)
 	return info.ID, p.dial(ctx, *info)

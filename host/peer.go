@@ -2,14 +2,11 @@ package host
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
-	"fmt"
 	"io"
 	"sync"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/crypto"
 	"github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
@@ -100,29 +97,6 @@ func (p *Peer) Libp2p() host.Host { return p.host }
 
 // Relation returns what the peer id is to this one, now.
 func (p *Peer) Relation(id peer.ID) Relation { return p.door.relation(id) }
-
-// IDOf returns the libp2p peer id of a did:key.
-func IDOf(d job.DID) (peer.ID, error) {
-	pub, err := d.Key()
-	if err != nil {
-		return "", err
-	}
-	return peer.Decode(PeerID(pub))
-}
-
-// DIDOf returns the did:key of a libp2p peer id; one that is not of an Ed25519 key has
-// none.
-func DIDOf(id peer.ID) (job.DID, error) {
-	pub, err := id.ExtractPublicKey()
-	if err != nil || pub.Type() != crypto.Ed25519 {
-		return "", fmt.Errorf("the peer %s has no Ed25519 key", id)
-	}
-	raw, err := pub.Raw()
-	if err != nil {
-		return "", fmt.Errorf("the key of peer %s: %w", id, err)
-	}
-	return job.DIDOf(ed25519.PublicKey(raw)), nil
-}
 
 // connected reports whether there is a connection to id, be it over a relay.
 func (p *Peer) connected(id peer.ID) bool {

@@ -29,8 +29,21 @@ func DIDOf(key ed25519.PublicKey) DID {
 	return DID(didPrefix + s)
 }
 
-// Key returns the public key that d names. Only the one spelling of it is a DID.
+// Key returns the public key that d names. Only the one spelling of it is a DID, and only
+// what CheckKey takes is a key.
 func (d DID) Key() (ed25519.PublicKey, error) {
+	pub, err := d.decode()
+	if err != nil {
+		return nil, err
+	}
+	if err := CheckKey(pub); err != nil {
+		return nil, fmt.Errorf("%s: %w", d, err)
+	}
+	return pub, nil
+}
+
+// decode is Key without CheckKey.
+func (d DID) decode() (ed25519.PublicKey, error) {
 	s, ok := strings.CutPrefix(string(d), didPrefix)
 	if !ok || len(d) > maxDID {
 		return nil, fmt.Errorf("%.40q is not a did:key", string(d))

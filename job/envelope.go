@@ -59,7 +59,7 @@ func unseal[S statement](b []byte, read func(*record) S) (S, error) {
 	if err != nil {
 		return none, fmt.Errorf("decode %s: %w", none.form().name, err)
 	}
-	pub, err := s.issuer().Key()
+	pub, err := s.issuer().decode() // open has checked the key
 	if err != nil {
 		return none, err
 	}

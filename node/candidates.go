@@ -142,7 +142,7 @@ func whereOf(s string) (string, error) {
 	if _, err := job.DID(s).Key(); err == nil {
 		return s, nil
 	}
-	id, err := peer.Decode(s)
+	id, err := host.ParsePeer(s)
 	var did job.DID
 	if err == nil {
 		did, err = host.DIDOf(id)

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multiaddr"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/ipfs-liftoff/liftoff/host"
@@ -213,11 +212,7 @@ func (w *network) keepConnected(ctx context.Context) error {
 
 // connect dials addr unless its peer is connected.
 func (w *network) connect(ctx context.Context, addr string) error {
-	m, err := multiaddr.NewMultiaddr(addr)
-	if err != nil {
-		return err
-	}
-	info, err := peer.AddrInfoFromP2pAddr(m)
+	info, err := host.ParsePeerAddr(addr)
 	if err != nil {
 		return err
 	}

@@ -10,8 +10,8 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
-	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/market"
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
@@ -117,7 +117,7 @@ func (p *provider) recover(ctx context.Context) error {
 
 // revive makes the award that a record is about.
 func (p *provider) revive(ctx context.Context, l market.Lease, r retained, left time.Duration) error {
-	from, err := peer.Decode(r.From)
+	from, err := host.ParsePeer(r.From)
 	if err != nil {
 		return err
 	}

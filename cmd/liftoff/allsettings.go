@@ -32,7 +32,7 @@ var allSettings = []setting{
 	{key: "serve.label", kind: manyTexts, check: isPair, usage: "`NAME=VALUE` that run --need and --prefer match; may be repeated"},
 	{key: "serve.allow-did", kind: manyTexts, check: checkDID, usage: "`DID` of a node outside the fence that may send jobs; may be repeated"},
 	{key: "serve.allow-peer", kind: manyTexts, usage: "`PEERID` of an IPFS node that may get what is published, and nothing else; may be repeated"},
-	{key: "serve.open", kind: yesNo, otherwise: "false", usage: "run jobs for anybody, within --open-fuel, --open-memory and --open-output"},
+	{key: "serve.open", kind: yesNo, otherwise: "false", usage: "run jobs for unknown peers, within --open-fuel, --open-memory and --open-output; for trusted networks only"},
 	{key: "serve.open-fuel", check: isFuel, usage: "`AMOUNT` of fuel that who is no member may ask for; --max-fuel when left out"},
 	{key: "serve.open-memory", check: isMemory, usage: "`SIZE` of memory that who is no member may ask for; --max-memory when left out"},
 	{key: "serve.open-output", check: isSize, usage: "`SIZE` of output that who is no member may ask for; --max-output when left out"},

@@ -4,11 +4,8 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"io/fs"
-	"os"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -64,7 +61,7 @@ func (p *process) carExport(c *cli.Context, s *node.Session) error {
 
 // exportFlags are those of car export and receipt export.
 var exportFlags = []cli.Flag{
-	&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`"},
+	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`; - is stdout"},
 	&cli.BoolFlag{Name: "force", Usage: "write over a file that is there"},
 	&cli.IntFlag{Name: "version", Value: 1, Usage: "`NUMBER` of the format's version: 1 (when left out) or 2"},
 	&cli.BoolFlag{Name: "verify", Usage: "hash every block that is read, on top of its checksum"},
@@ -95,8 +92,8 @@ func (p *process) exportRoots(c *cli.Context, s *node.Session, roots []cid.Cid) 
 		}
 		return dag.WriteCAR(c.Context, w, blocks, roots, options)
 	}
-	if target := c.String("output"); target != "" {
-		return writeFile(target, c.Bool("force"), write)
+	if target := c.String("output"); target != "" && !p.isStdout(target) {
+		return writeFile(c.Context, target, c.Bool("force"), write)
 	}
 	if isTerminal(p.stdout) {
 		return hinted(usagef("a CAR is nothing for a terminal"), "%s %s -o FILE.car", c.Command.HelpName, roots[0])
@@ -215,27 +212,4 @@ func (p *process) importCAR(ctx context.Context, blocks dag.Blocks, name string,
 		}
 	}
 	return roots, nil
-}
-
-// writeFile makes the file target by write, under a temporary name until it is whole.
-func writeFile(target string, force bool, write func(io.Writer) error) (err error) {
-	if _, err := os.Lstat(target); err == nil && !force {
-		return hinted(usagef("%s is there already", quote(target)), "choose another file, or write over it with --force")
-	}
-	temporary := siblingOf(target)
-	f, err := os.OpenFile(temporary, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
-	if err != nil {
-		return pathError(target, err)
-	}
-	err = errors.Join(write(f), f.Close())
-	if err == nil {
-		err = os.Rename(temporary, target)
-	}
-	if err != nil {
-		os.Remove(temporary)
-		if inner := (*fs.PathError)(nil); errors.As(err, &inner) && inner.Path == temporary { // a name that says nothing to anybody
-			err = fmt.Errorf("write %w", pathError(target, err))
-		}
-	}
-	return err
 }

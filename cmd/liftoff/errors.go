@@ -45,7 +45,7 @@ const exitCodes = `EXIT CODES:
    127  not found: a path, or content that is not in the repo
    129  the command line makes no sense
    130  interrupted
-   141  nobody reads stdout any more
+   141  the reader of stdout, or of a FIFO that is written to, has ended
    A guest's own exit code, 1 to 255, is the exit code of run; run --json tells a
    guest's 120 from a trap.
 `

@@ -35,59 +35,74 @@ type extraction struct {
 // maxExtractDepth bounds nested directories: each holds a file descriptor.
 const maxExtractDepth = 512
 
-// checkTarget refuses a target that is there already, but for an empty directory,
-// unless force is set, and one in a folder that is not there. Commands call it before
-// the work that makes the content.
-func checkTarget(target string, force bool) error {
-	folder := filepath.Dir(filepath.Clean(target))
-	if _, err := os.Stat(folder); err != nil {
-		return pathError(folder, err)
-	}
-	info, err := os.Lstat(target)
-	if errors.Is(err, fs.ErrNotExist) || force {
-		return nil
-	}
+// checkTarget refuses a target to which nothing can be written, as takesAny says. Commands
+// call it before the work that makes the content.
+func checkTarget(name string, force bool) error {
+	t, err := findTarget(name)
 	if err != nil {
-		return pathError(target, err)
+		return err
 	}
-	if info.IsDir() {
-		entries, err := os.ReadDir(target)
-		if err != nil {
-			return pathError(target, err)
-		}
-		if len(entries) == 0 {
-			return nil
-		}
-	}
-	return hinted(usagef("%s is there already", quote(target)), "choose another place with --output, or write over it with --force")
+	return t.takesAny(force)
 }
 
-// to writes what c names as target: under another name first, so that a broken
-// extraction leaves nothing half done. With force, what is there is written into.
-func (x extraction) to(ctx context.Context, c cid.Cid, target string) (err error) {
-	if err := checkTarget(target, x.force); err != nil {
+// to writes what c names to the path name: under another name first, so that a broken
+// extraction leaves nothing half done. With force, files are replaced and folders are merged;
+// a file can also be written into a device or a FIFO.
+func (x extraction) to(ctx context.Context, c cid.Cid, name string) error {
+	t, err := findTarget(name)
+	if err != nil {
+		return err
+	}
+	if err := t.takesAny(x.force); err != nil {
 		return err
 	}
 	kind, err := dag.Kind(ctx, x.blocks, c)
 	if err != nil {
 		return err
 	}
-	target = filepath.Clean(target)
-	folder, name := filepath.Dir(target), filepath.Base(target)
+	switch {
+	case kind == abi.KindSymlink: // one that is there is replaced, and not followed
+		t.path = filepath.Clean(name)
+		if t.info != nil {
+			if t.info, err = os.Lstat(t.path); err != nil {
+				return pathError(name, err)
+			}
+		}
+		fallthrough
+	case kind == abi.KindDirectory:
+		if t.isStream() {
+			return usagef("%s is %s, and %s is not a file", quote(name), kindOf(t.info.Mode()), c)
+		}
+	case t.isStream():
+		return t.stream(ctx, func(w io.Writer) error { return x.content(ctx, w, c) })
+	case t.info != nil && t.info.IsDir():
+		return usagef("%s is a folder, and %s is not", quote(name), c)
+	}
+	return x.place(ctx, t, c, kind)
+}
+
+// place writes what c names, of that kind, to t, which is not a stream.
+func (x extraction) place(ctx context.Context, t target, c cid.Cid, kind int) (err error) {
+	folder, name := filepath.Dir(t.path), filepath.Base(t.path)
 	if name == "." || name == ".." || name == "/" {
-		if target, err = filepath.Abs(target); err != nil {
+		if t.path, err = filepath.Abs(t.path); err != nil {
 			return err
 		}
-		folder, name = filepath.Dir(target), filepath.Base(target)
+		folder, name = filepath.Dir(t.path), filepath.Base(t.path)
 	}
 	root, err := os.OpenRoot(folder)
 	if err != nil {
 		return pathError(folder, err)
 	}
 	defer root.Close()
-	if _, err := root.Lstat(name); err == nil && kind == abi.KindDirectory && x.force {
-		return x.all(ctx, root, name, c, kind)
+	if t.info != nil && kind == abi.KindDirectory && x.force {
+		return x.all(ctx, root, name, c, kind, nil)
 	}
+	at, err := openOutDir(root)
+	if err != nil {
+		return pathError(folder, err)
+	}
+	defer at.dir.Close()
 	temporary := temporaryName(name)
 	defer func() {
 		if err == nil {
@@ -95,18 +110,18 @@ func (x extraction) to(ctx context.Context, c cid.Cid, target string) (err error
 		}
 		root.RemoveAll(temporary)
 		if inner := (*fs.PathError)(nil); errors.As(err, &inner) { // which names the temporary path
-			err = fmt.Errorf("write %w", pathError(target, err))
+			err = fmt.Errorf("write %w", pathError(t.name, err))
 		}
 	}()
-	if err := x.all(ctx, root, temporary, c, kind); err != nil {
+	if err := x.all(ctx, root, temporary, c, kind, t.info); err != nil {
 		return err
 	}
-	if info, err := root.Lstat(name); err == nil && info.IsDir() { // an empty one, or Remove fails
+	if t.info != nil && t.info.IsDir() { // an empty one, or Remove fails
 		if err := root.Remove(name); err != nil {
 			return err
 		}
 	}
-	return root.Rename(temporary, name)
+	return at.install(temporary, name, x.force)
 }
 
 // temporaryName is a hidden name for what will be name.
@@ -114,17 +129,13 @@ func temporaryName(name string) string {
 	return "." + name[:min(len(name), 100)] + "." + rand.Text()[:10]
 }
 
-// siblingOf is a temporary path in the folder of target.
-func siblingOf(target string) string {
-	return filepath.Join(filepath.Dir(target), temporaryName(filepath.Base(target)))
-}
-
 // all writes what c names as name, which is not there; with force, into a directory that is.
-func (x extraction) all(ctx context.Context, root *os.Root, name string, c cid.Cid, kind int) error {
+// A file gets the mode of old, if that is one.
+func (x extraction) all(ctx context.Context, root *os.Root, name string, c cid.Cid, kind int, old fs.FileInfo) error {
 	e := extracting{extraction: x}
 	_, e.inOrder = x.blocks.(interface{ ReadInOrder() })
 	if kind != abi.KindDirectory {
-		return e.leaf(ctx, root, name, c, kind)
+		return e.leaf(ctx, root, name, c, kind, old)
 	}
 	e.leaves, ctx = errgroup.WithContext(ctx)
 	e.leaves.SetLimit(1 + runtime.GOMAXPROCS(0)) // more would wait for each other in the kernel, to make files in one directory
@@ -140,11 +151,12 @@ type extracting struct {
 	large   sync.Mutex // held while a file is written that is read on all cores
 }
 
-// leaf writes the file or symlink c as name, which is not there.
-func (x *extracting) leaf(ctx context.Context, root *os.Root, name string, c cid.Cid, kind int) error {
+// leaf writes the file or symlink c as name, which is not there. A file gets the mode of old,
+// if that is one.
+func (x *extracting) leaf(ctx context.Context, root *os.Root, name string, c cid.Cid, kind int, old fs.FileInfo) error {
 	switch kind {
 	case abi.KindRaw, abi.KindFile:
-		return x.file(ctx, root, name, c)
+		return x.file(ctx, root, name, c, old)
 	case abi.KindSymlink:
 		target, err := dag.ReadLink(ctx, x.blocks, c)
 		if err != nil {
@@ -158,7 +170,7 @@ func (x *extracting) leaf(ctx context.Context, root *os.Root, name string, c cid
 // largeFile is the size in bytes above which a file is read on all cores.
 const largeFile = 1 << 20
 
-func (x *extracting) file(ctx context.Context, root *os.Root, name string, c cid.Cid) (err error) {
+func (x *extracting) file(ctx context.Context, root *os.Root, name string, c cid.Cid, old fs.FileInfo) (err error) {
 	content, err := dag.OpenFile(ctx, x.blocks, c)
 	if err != nil {
 		return err
@@ -168,7 +180,7 @@ func (x *extracting) file(ctx context.Context, root *os.Root, name string, c cid
 		x.large.Lock()
 		defer x.large.Unlock()
 	}
-	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o666)
+	f, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, modeOf(old))
 	if err != nil {
 		return err
 	}
@@ -177,29 +189,57 @@ func (x *extracting) file(ctx context.Context, root *os.Root, name string, c cid
 			err = cerr
 		}
 	}()
-	_, err = content.WriteTo(ctx, io.MultiWriter(f, x.progress))
+	if _, err = content.WriteTo(ctx, io.MultiWriter(f, x.progress)); err != nil {
+		return err
+	}
+	return keepMode(f, old)
+}
+
+// content writes the file c into w.
+func (x extraction) content(ctx context.Context, w io.Writer, c cid.Cid) error {
+	content, err := dag.OpenFile(ctx, x.blocks, c)
+	if err != nil {
+		return err
+	}
+	defer content.Close()
+	_, err = content.WriteTo(ctx, io.MultiWriter(w, x.progress))
 	return err
 }
 
 // folder is a directory that is written to: closed when nobody has it.
 type folder struct {
-	*os.Root
+	outDir
 	users atomic.Int32
 }
 
+// openFolder opens the directory name in root. A symlink to one is refused: what is below it
+// is not the target's, even where it is in root.
 func openFolder(root *os.Root, name string) (*folder, error) {
+	info, err := root.Lstat(name)
+	if err != nil {
+		return nil, err
+	}
 	sub, err := root.OpenRoot(name)
 	if err != nil {
 		return nil, err
 	}
-	f := &folder{Root: sub}
+	f := &folder{}
 	f.users.Store(1)
+	if f.outDir, err = openOutDir(sub); err != nil {
+		sub.Close()
+		return nil, err
+	}
+	if opened, err := f.dir.Stat(); err != nil || !os.SameFile(info, opened) {
+		f.release()
+		return nil, usagef("%s is %s, want a folder", quote(sub.Name()), kindOf(info.Mode()))
+	}
 	return f, nil
 }
 
 func (f *folder) release() {
 	if f.users.Add(-1) == 0 {
-		f.Close()
+		f.dir.Close()
+		f.root.Close()
 	}
 }
 
@@ -236,7 +276,7 @@ func (x *extracting) directory(ctx context.Context, root *os.Root, name string, 
 			return err
 		}
 		if kind == abi.KindDirectory {
-			return x.directory(ctx, sub.Root, e.Name, e.CID, depth+1)
+			return x.directory(ctx, sub.root, e.Name, e.CID, depth+1)
 		}
 		if some.add(e, kind) || x.inOrder {
 			if err := x.hand(ctx, sub, some); err != nil {
@@ -278,7 +318,7 @@ func (b *handful) add(e dag.DirEntry, kind int) (full bool) {
 // hand gives some to a goroutine, when one is free, or writes them itself where blocks come in order.
 func (x *extracting) hand(ctx context.Context, in *folder, some handful) error {
 	if x.inOrder {
-		return x.children(ctx, in.Root, some)
+		return x.children(ctx, in.outDir, some)
 	}
 	if len(some.entries) == 0 {
 		return nil
@@ -286,35 +326,38 @@ func (x *extracting) hand(ctx context.Context, in *folder, some handful) error {
 	in.users.Add(1)
 	x.leaves.Go(func() error {
 		defer in.release()
-		return x.children(ctx, in.Root, some)
+		return x.children(ctx, in.outDir, some)
 	})
 	return nil
 }
 
-func (x *extracting) children(ctx context.Context, root *os.Root, some handful) error {
+func (x *extracting) children(ctx context.Context, in outDir, some handful) error {
 	for i, e := range some.entries {
-		if err := x.child(ctx, root, e, some.kinds[i]); err != nil {
+		if err := x.child(ctx, in, e, some.kinds[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// child writes a file or symlink of a directory; with force, in the place of what is there.
-func (x *extracting) child(ctx context.Context, root *os.Root, e dag.DirEntry, kind int) error {
+// child writes a file or symlink of a directory; with force, in the place of what is there, if
+// that may be replaced.
+func (x *extracting) child(ctx context.Context, in outDir, e dag.DirEntry, kind int) error {
 	if !x.force {
-		return x.leaf(ctx, root, e.Name, e.CID, kind)
+		return x.leaf(ctx, in.root, e.Name, e.CID, kind, nil)
+	}
+	old, err := in.root.Lstat(e.Name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
 	}
 	temporary := temporaryName(e.Name)
-	if err := x.leaf(ctx, root, temporary, e.CID, kind); err != nil {
-		root.Remove(temporary)
-		return err
+	if err = x.leaf(ctx, in.root, temporary, e.CID, kind, old); err == nil {
+		err = in.install(temporary, e.Name, true)
 	}
-	if err := root.Rename(temporary, e.Name); err != nil {
-		root.Remove(temporary)
-		return err
+	if err != nil {
+		in.root.Remove(temporary)
 	}
-	return nil
+	return err
 }
 
 // checkEntryName refuses what is no name of one directory entry.

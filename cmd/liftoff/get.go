@@ -13,7 +13,7 @@ import (
 
 // getFlags are those of get and job get.
 var getFlags = []cli.Flag{
-	&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `PATH`; else to the last part of the name"},
+	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `PATH`; else to the last part of the name"},
 	&cli.BoolFlag{Name: "force", Usage: "write over what is there"},
 }
 
@@ -25,7 +25,10 @@ func getCommand(p *process) *cli.Command {
 		Description: `Writes what the CID names into the current folder, or to --output, under a temporary
 name first: an interrupted get leaves nothing half done. Nothing is written outside the
 target, whatever names and symlinks the data holds. What is there is never written over,
-unless --force is given: then files are replaced and directories are merged.
+unless --force is given: then files are replaced, with the mode that they had, and
+directories are merged. A file can be written into a device or a FIFO, as it is; neither
+is ever replaced, nor is a symlink: one that is the target stands for what it leads to,
+and where a file of the data would come, below the target, it is refused.
 
 ` + refHelp,
 		Flags:  getFlags,

@@ -26,9 +26,9 @@ var runFlags = append([]cli.Flag{
 	&cli.StringFlag{Name: "timeout", Usage: "end the run after `DURATION`"},
 	&cli.BoolFlag{Name: "nondet", Usage: "give the guest a real clock and real randomness; the outcome is never cached"},
 	&cli.BoolFlag{Name: "no-cache", Usage: "run it, even if the outcome is known"},
-	&cli.StringFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the output to `PATH`"},
-	&cli.StringFlag{Name: "car", Usage: "write the result as a CAR to `FILE`"},
-	&cli.BoolFlag{Name: "force", Usage: "let --output and --car write over what is there"},
+	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "write the output to `PATH`"},
+	&cli.PathFlag{Name: "car", Usage: "write the result as a CAR to `FILE`"},
+	&cli.BoolFlag{Name: "force", Usage: "let --output and --car write over files and into folders that are there"},
 	&cli.StringSliceFlag{Name: "label", Usage: "note `NAME=VALUE` in the job's history; may be repeated"},
 	&cli.StringFlag{Name: "keep", Usage: "`DURATION` for which module, local inputs and output are kept, or forever; 30d when left out"},
 	&cli.StringFlag{Name: "file", Aliases: []string{"f"}, Usage: "read the task from `FILE`, or from stdin for -"},
@@ -248,7 +248,11 @@ func (r prepared) checkTargets() error {
 		}
 	}
 	if r.car != "" {
-		return checkTarget(r.car, r.force)
+		t, err := findTarget(r.car)
+		if err != nil {
+			return err
+		}
+		return t.takesFile(r.force)
 	}
 	return nil
 }

@@ -35,7 +35,7 @@ func (r prepared) deliver(ctx context.Context, j api.Job) error {
 		return err
 	}
 	options := dag.CAROptions{Skip: func(c cid.Cid) bool { return !taken[c] }}
-	return writeFile(r.car, r.force, func(w io.Writer) error {
+	return writeFile(ctx, r.car, r.force, func(w io.Writer) error {
 		return dag.WriteCAR(ctx, w, r.session.Blocks, []cid.Cid{j.Outcome}, options)
 	})
 }

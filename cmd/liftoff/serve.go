@@ -38,6 +38,10 @@ SIGTERM or SIGINT ends it in order: it takes no more jobs, those that run have -
 end, and what is left is handed back or taken up by the next serve. A second signal ends
 it at once: the repo survives that.
 
+Open access (--open) is for trusted networks: unknown peers may run jobs here and use its
+processors, memory and disk, see SECURITY.md. On other networks, list keys (--allow-did)
+or invite members.
+
 Every flag is a setting: it can stand in config.yaml or in the environment as well, see
 liftoff config. The API on TCP (--api) is for those who have the token in the file
 api.token of the repo; it is not encrypted: on a network that is not yours, put a proxy
@@ -214,6 +218,9 @@ const stopTime = 10 * time.Second
 func (d *daemon) serve(ctx context.Context, s *node.Session) error {
 	g, ctx := errgroup.WithContext(ctx)
 	d.log.Info("starting", "repo", d.dir, "version", versionName())
+	if d.settings["serve.open"].yes() {
+		d.log.Warn("open access is for trusted networks: unknown peers may run jobs here, see SECURITY.md")
+	}
 	if addr := d.settings["serve.metrics"].text(); addr != "" {
 		l, err := net.Listen("tcp", addr)
 		if err != nil {

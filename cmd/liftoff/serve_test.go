@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"regexp"
@@ -105,6 +106,31 @@ func TestServeTellsItsFigures(t *testing.T) {
 		if !strings.HasPrefix(line, `{"time":`) {
 			t.Errorf("a log line that is no JSON: %s", line)
 		}
+	}
+}
+
+// TestServeOpenWarns opens a peer to all by each of its settings: it says at start what that
+// is for. One that is not open says nothing of it.
+func TestServeOpenWarns(t *testing.T) {
+	const warning = `level=WARN msg="open access is for trusted networks: unknown peers may run jobs here`
+	for name, c := range map[string]struct {
+		env   map[string]string
+		flags []string
+		want  bool
+	}{
+		"flag":        {nil, []string{"--open"}, true},
+		"environment": {map[string]string{"LIFTOFF_SERVE_OPEN": "true"}, nil, true},
+		"not open":    {nil, nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := map[string]string{"LIFTOFF_PATH": t.TempDir()}
+			maps.Copy(env, c.env)
+			_, stderr := startServe(t, env, c.flags...)
+			stderr.find(t, `(msg=up)`)
+			if got := strings.Contains(stderr.String(), warning); got != c.want {
+				t.Errorf("warned: %v, want %v:\n%s", got, c.want, stderr.String())
+			}
+		})
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
-	"github.com/multiformats/go-multiaddr"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -269,13 +269,9 @@ func sourcePeers(texts []string) ([]peer.AddrInfo, error) {
 	var peers []peer.AddrInfo
 	at := map[peer.ID]int{}
 	for _, s := range texts {
-		m, err := multiaddr.NewMultiaddr(s)
+		p, err := host.ParsePeerAddr(s)
 		if err != nil {
-			return nil, fmt.Errorf("source: %w", err)
-		}
-		p, err := peer.AddrInfoFromP2pAddr(m)
-		if err != nil {
-			return nil, fmt.Errorf("source %s: %w", m, err)
+			return nil, fmt.Errorf("source %.80q: %w", s, err)
 		}
 		i, known := at[p.ID]
 		if !known {

@@ -2,6 +2,7 @@ package smallfile
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -32,10 +33,18 @@ func reserveFor(path string) diskfs.Reserve {
 
 // Replace writes data to path, for this user alone, by way of path + ".new", durably:
 // after a kill or a loss of power the file is the old one or the new one. On a full disk it is written over the
-// repo's reserve, which the room of the old file makes whole again: a key can be revoked there.
+// repo's reserve, which the room of the old file makes whole again: a key can be revoked there. It replaces
+// regular files only: a symlink may stand for a file that is not mounted.
 func Replace(path string, data []byte) error {
+	info, err := os.Lstat(path)
+	if err == nil && !info.Mode().IsRegular() {
+		return fmt.Errorf("replace %s: got %v, want a regular file", path, info.Mode().Type())
+	}
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
 	r := reserveFor(path)
-	err := r.Write(path, path+".new", true, func(f diskfs.File) (int64, error) {
+	err = r.Write(path, path+".new", true, func(f diskfs.File) (int64, error) {
 		n, err := f.WriteAt(data, 0)
 		return int64(n), err
 	})
