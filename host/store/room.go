@@ -23,6 +23,7 @@ func ledgerReserve(dir string) diskfs.Reserve { return reserveOf(dir, "ledger", 
 func segmentsReserve(dir string) diskfs.Reserve {
 	return reserveOf(dir, "segments", 32, mostSegmentsReserve)
 }
+
 func smallReserve(dir string) diskfs.Reserve {
 	return reserveOf(dir, smallfile.Reserve, 64, mostSmallReserve)
 }

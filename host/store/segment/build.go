@@ -86,11 +86,6 @@ func (b *builder) finish(sp span) error {
 	return b.write()
 }
 
-// tableSize is at least the bytes of a table of so many records.
-func tableSize(records int) int64 {
-	return int64((records+perPage-1)/perPage)*(pageSize+8) + tailSize
-}
-
 // recordsIn is how many records a table of so many bytes has.
 func recordsIn(size int64) int {
 	return int((size-tailSize)/(pageSize+8)) * perPage

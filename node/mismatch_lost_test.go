@@ -1,0 +1,166 @@
+package node_test
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/ipfs-liftoff/liftoff/host/market"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// A peer prints and is lost; an honest one does the job. Only what was a lie is held against
+// the first, whatever ended it.
+func TestPrintsAndIsLost(t *testing.T) {
+	fails := func(_ *rogue, run *market.Run) {
+		run.Fail(market.FailedError{Code: "fault", Why: "its disk is full"})
+	}
+	for name, c := range map[string]struct {
+		first string
+		lies  bool
+		ends  func(r *rogue, run *market.Run)
+	}{
+		"a lie, and it fails":                {"balance 99\n", true, fails},
+		"a lie that is longer, and it fails": {balance + "and more\n", true, fails},
+		"the truth, and it fails":            {"balance", false, fails},
+		"a lie, and at a wrong place":        {"balance 99\n", true, nil},
+		"the truth, and at a wrong place":    {"balance", false, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := honestFleet(t, 2)
+			shown := make(chan struct{})
+			r := newRogue(t, f, best, func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+				<-shown
+				if c.ends != nil {
+					c.ends(r, run)
+				}
+			})
+			r.prints = says(c.first, "")
+			if c.ends == nil { // the second piece claims to begin where the first did
+				at := fmt.Appendf(nil, "\x63off%c", len(c.first))
+				bend := func(b []byte) []byte { return bytes.Replace(b, at, []byte("\x63off\x00"), 1) }
+				r.bend.Store(&bend)
+				r.prints = func(ctx context.Context, out, errs io.Writer) error {
+					if err := says(c.first, "")(ctx, out, errs); err != nil {
+						return err
+					}
+					<-shown
+					return says("and more\n", "")(ctx, out, errs)
+				}
+			}
+			s := newScreen()
+			type ended struct {
+				api.Job
+				error
+			}
+			done := make(chan ended, 1)
+			var events []api.Event
+			go func() {
+				w := s.watch()
+				w.Event = func(e api.Event) { events = append(events, e) }
+				j, err := f[0].Jobs.Run(t.Context(), api.Request{Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork}, w)
+				done <- ended{j, err}
+			}()
+			s.shows(t, c.first)
+			close(shown)
+			e := <-done
+			out, errs := s.text()
+			if !c.lies {
+				if e.error != nil || out != balance || errs != advice || len(e.Mismatches) > 0 {
+					t.Errorf("%v, shown: %q, %q\n%s", e.error, out, errs, texts(events))
+				}
+				return
+			}
+			if out != c.first || errs != advice {
+				t.Errorf("shown: %q, %q", out, errs)
+			}
+			wantMismatch(t, e.Job, e.error, r.did, "stdout")
+			if m := e.Mismatches[0]; m.Issuer != f[1].did || m.Receipt != e.Receipt {
+				t.Errorf("the record says who says otherwise: %+v", m)
+			}
+			if out, errs := kept(t, f[0], e.ID); out != balance || errs != advice {
+				t.Errorf("kept: %q, %q", out, errs)
+			}
+		})
+	}
+}
+
+// A liar is not asked again for the job, however long that waits for another peer.
+func TestLiarIsNotAskedAgain(t *testing.T) {
+	f := honestFleet(t, 1)
+	liar, other := newRogue(t, f, best, runsHonestly), newRogue(t, f, best, runsHonestly)
+	liar.prints = says("balance 99\n", "")
+	other.busy.Store(6) // more rounds than one placement has
+	s := newScreen()
+	j, err := f[0].Jobs.Run(t.Context(), api.Request{
+		Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork, PrintAfterCheck: true,
+	}, s.watch())
+	if out, errs := s.text(); err != nil || j.Where != other.did || out != balance || errs != advice {
+		t.Errorf("%v at %s, shown: %q, %q", err, j.Where, out, errs)
+	}
+	if n := liar.awards.Load(); n != 1 {
+		t.Errorf("the liar was awarded the job %d times", n)
+	}
+}
+
+// Two peers print the same lie and are lost: nothing is shown twice, and one of them is named.
+func TestTwoSayTheSameLie(t *testing.T) {
+	f := honestFleet(t, 2)
+	liar := func(r *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
+		run.Fail(market.FailedError{Code: "fault", Why: "its disk is full"})
+	}
+	a, b := newRogue(t, f, best, liar), newRogue(t, f, best, liar)
+	a.prints, b.prints = says("balance 99\n", ""), says("balance 99\n", "")
+	s := newScreen()
+	j, err := f[0].Jobs.Run(t.Context(), api.Request{Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork}, s.watch())
+	if codeOf(err) != api.CodeMismatch || j.Where != f[1].did {
+		t.Fatalf("%+v, %v", j, err)
+	}
+	if out, _ := s.text(); out != "balance 99\n" {
+		t.Errorf("shown: %q", out)
+	}
+	if text := err.Error(); !strings.Contains(text, a.did) && !strings.Contains(text, b.did) {
+		t.Errorf("no liar is named: %s", text)
+	}
+}
+
+// Two runs of a nondeterministic task may print different text: that of one that was lost
+// is marked as not verified, the next begins again, and neither has lied.
+func TestNondetBeginsAgain(t *testing.T) {
+	f := honestFleet(t, 2)
+	shown := make(chan struct{})
+	r := newRogue(t, f, best, func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
+		<-shown
+		run.Fail(market.FailedError{Code: "fault", Why: "its disk is full"})
+	})
+	r.prints = says("it is noon\n", "")
+	tk := task(put(t, f[0].Session, "module"), "prints")
+	tk.Det, tk.Nonce = job.DetNone, []byte("0123456789abcdef")
+	s := newScreen()
+	done := make(chan error, 1)
+	var events []api.Event
+	var j api.Job
+	go func() {
+		w := s.watch()
+		w.Event = func(e api.Event) { events = append(events, e) }
+		var err error
+		j, err = f[0].Jobs.Run(t.Context(), api.Request{Task: tk, Where: api.WhereNetwork}, w)
+		done <- err
+	}()
+	s.shows(t, "it is noon\n")
+	close(shown)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := s.text(); out != "it is noon\n"+balance || len(j.Mismatches) > 0 {
+		t.Errorf("shown: %q, %+v", out, j.Mismatches)
+	}
+	contains(t, texts(events), "not verified: what ")
+	if out, _ := kept(t, f[0], j.ID); out != balance {
+		t.Errorf("kept: %q", out)
+	}
+}
