@@ -92,9 +92,9 @@ func (c *coverage) recall(root cid.Cid, generation uint64) (covered, bool) {
 // cover asks the store, which knows of the roots that are whole; what is missing of the
 // others takes a walk, since it says how deep that lies.
 func (c *coverage) cover(ctx context.Context, root cid.Cid) (dag.Coverage, error) {
-	have, total, exact, err := c.store.Coverage(ctx, root)
-	if err == nil && exact && have == total {
-		return dag.Coverage{Have: have, Exact: true}, nil
+	k, err := c.store.Coverage(ctx, root)
+	if err == nil && k.Exact && k.Have == k.Total {
+		return dag.Coverage{Have: k.Have, Exact: true}, nil
 	}
 	if err != nil && ctx.Err() == nil {
 		return dag.Coverage{}, err

@@ -32,6 +32,7 @@ func apiError(ctx context.Context, err error) error {
 		damaged  *dag.DamagedError
 		readOnly *store.ReadOnlyError
 		full     *store.QuotaError
+		opaque   *store.OpaqueError
 	)
 	fault := func(hint string) error {
 		return &api.Error{Code: api.CodeFault, Message: err.Error(), Hint: hint}
@@ -48,6 +49,8 @@ func apiError(ctx context.Context, err error) error {
 		}
 	case errors.As(err, &readOnly):
 		return fault("make it writable, or set LIFTOFF_PATH to another repo")
+	case errors.As(err, &opaque):
+		return fault("import the CAR that the block came in, or pin it with `liftoff pin add --opaque`, which keeps the block and not what it links to")
 	case errors.As(err, &full):
 		return fault("remove pins with `liftoff pin rm`, or raise LIFTOFF_QUOTA")
 	case diskfs.Full(err):

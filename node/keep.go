@@ -113,7 +113,7 @@ func (e *evaluation) knowsEnd(ctx context.Context) bool {
 // keep writes down, at once, all that the job has made and what is known of it, and pins
 // all that belongs to it.
 func (e *evaluation) keep(ctx context.Context, j api.Job) error {
-	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires}
+	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires, Opaque: true}
 	for _, c := range append([]cid.Cid{e.task.CID(), j.Outcome, j.Receipt}, e.evidence...) {
 		p.Roots = append(p.Roots, store.Root{CID: c})
 	}
@@ -138,7 +138,7 @@ func (e *evaluation) keepFailed(x *running, j *api.Job) {
 	b := store.Batch{Blocks: []dag.Block{e.task}}
 	err := e.keepPrinted(ctx, x, j)
 	if err == nil {
-		p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires}
+		p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires, Opaque: true}
 		for _, c := range e.evidence {
 			p.Roots = append(p.Roots, store.Root{CID: c})
 		}

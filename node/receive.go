@@ -207,7 +207,7 @@ func (n *Node) refused(ctx context.Context, executors runtime.Executors, r api.R
 
 // keepDisagreement keeps both sides of a job whose replicas disagree.
 func (e *evaluation) keepDisagreement(ctx context.Context, j api.Job) error {
-	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires, Roots: []store.Root{{CID: e.task.CID()}}}
+	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires, Opaque: true, Roots: []store.Root{{CID: e.task.CID()}}}
 	for _, c := range e.evidence {
 		p.Roots = append(p.Roots, store.Root{CID: c})
 	}

@@ -43,7 +43,7 @@ func leaseRecord(l market.Lease) string { return leasePrefix + hex.EncodeToStrin
 func (x *award) keep(ctx context.Context, e *evaluation, j api.Job) error {
 	b := store.Batch{Blocks: e.blocks, Records: e.records}
 	if !x.p.w.cfg.ComputeOnly {
-		p := store.Pin{Name: leasePin(x.lease), Created: e.node.clock(), Expires: e.expires}
+		p := store.Pin{Name: leasePin(x.lease), Created: e.node.clock(), Expires: e.expires, Opaque: true}
 		for _, c := range []cid.Cid{j.Task, j.Outcome, j.Receipt} {
 			p.Roots = append(p.Roots, store.Root{CID: c})
 		}

@@ -53,6 +53,6 @@ func (v *View) Migrate(ctx context.Context) (api.Migrated, error) {
 
 // Coverage implements api.Storage.
 func (v *View) Coverage(ctx context.Context, root cid.Cid) (api.Coverage, error) {
-	have, total, exact, err := v.node.store.Coverage(ctx, root)
-	return api.Coverage{Have: have, Total: total, Exact: exact}, apiError(ctx, err)
+	c, err := v.node.store.Coverage(ctx, root)
+	return api.Coverage(c), apiError(ctx, err)
 }

@@ -117,7 +117,7 @@ func (n *Node) keepSubmitted(ctx context.Context, x *running) error {
 // pin keeps all that a submitted job needs, and what replicas of it that have ended came
 // to. x.mu is held.
 func (x *running) pin() store.Pin {
-	p := store.Pin{Name: jobPin(x.id), Created: x.job.Created}
+	p := store.Pin{Name: jobPin(x.id), Created: x.job.Created, Opaque: true}
 	keep := func(isRecursive bool, roots ...cid.Cid) {
 		for _, c := range roots {
 			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: isRecursive})

@@ -294,7 +294,7 @@ func (v *verification) keepProof(ctx context.Context) error {
 		return err
 	}
 	v.Proof = []cid.Cid{id, v.rival}
-	p := api.Pin{Name: "fraud:" + id.String()}
+	p := api.Pin{Name: "fraud:" + id.String(), Opaque: true}
 	for _, c := range []cid.Cid{id, v.rival, v.Receipt.Task, v.Claimed, v.Found} {
 		p.Roots = append(p.Roots, api.Root{CID: c})
 	}

@@ -64,12 +64,17 @@ func (v *View) Sync(ctx context.Context) error { return apiError(ctx, v.node.sto
 
 // Pin implements api.Pins.
 func (v *View) Pin(ctx context.Context, p api.Pin) error {
-	sp := store.Pin{Name: p.Name, Created: p.Created, Expires: p.Expires, Roots: make([]store.Root, len(p.Roots))}
+	sp := store.Pin{Name: p.Name, Created: p.Created, Expires: p.Expires, Rest: p.Rest, Opaque: p.Opaque, Roots: make([]store.Root, len(p.Roots))}
 	for i, r := range p.Roots {
 		if !r.CID.Defined() {
 			return api.Errorf(api.CodeUsage, "pin %q has a root without a CID", p.Name)
 		}
 		sp.Roots[i] = store.Root(r)
+	}
+	for _, c := range p.Rest {
+		if !c.Defined() {
+			return api.Errorf(api.CodeUsage, "pin %q has a rest without a CID", p.Name)
+		}
 	}
 	if len(p.Roots) == 0 || p.Name == "" || len(p.Name) > store.MaxPinName {
 		return api.Errorf(api.CodeUsage, "a pin needs a root and a name of 1 to %d bytes", store.MaxPinName)
@@ -105,7 +110,7 @@ func (v *View) FindPin(ctx context.Context, name string) (api.Pin, error) {
 }
 
 func apiPin(p store.Pin) api.Pin {
-	ap := api.Pin{Name: p.Name, Created: p.Created, Expires: p.Expires, Roots: make([]api.Root, len(p.Roots))}
+	ap := api.Pin{Name: p.Name, Created: p.Created, Expires: p.Expires, Rest: p.Rest, Opaque: p.Opaque, Roots: make([]api.Root, len(p.Roots))}
 	for i, r := range p.Roots {
 		ap.Roots[i] = api.Root(r)
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multicodec"
 	"github.com/multiformats/go-multihash"
 	"github.com/urfave/cli/v2"
 
@@ -98,7 +99,7 @@ bafybeid… 262 dag-pb 5`),
 
 // The codecs and hash functions of block put, the default first.
 var (
-	codecs = []numbered{{"raw", cid.Raw}, {"dag-pb", cid.DagProtobuf}, {"dag-cbor", cid.DagCBOR}}
+	codecs = []numbered{{"raw", cid.Raw}, {"dag-pb", cid.DagProtobuf}, {"dag-cbor", cid.DagCBOR}, {"dag-json", cid.DagJSON}}
 	hashes = []numbered{
 		{"sha2-256", multihash.SHA2_256},
 		{"sha2-512", multihash.SHA2_512},
@@ -129,7 +130,7 @@ func codecName(code uint64) string {
 	if i := slices.IndexFunc(codecs, func(n numbered) bool { return n.code == code }); i >= 0 {
 		return codecs[i].name
 	}
-	return fmt.Sprintf("0x%x", code)
+	return multicodec.Code(code).String()
 }
 
 func blockPutCommand(p *process) *cli.Command {
@@ -140,7 +141,7 @@ func blockPutCommand(p *process) *cli.Command {
 		Description: `Stores a file, or stdin, as one block and prints its CID. The bytes must be what the
 codec says. The block is not pinned unless --pin is given.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "codec", Value: "raw", Usage: "`NAME` of the codec: raw (when left out), dag-pb or dag-cbor"},
+			&cli.StringFlag{Name: "codec", Value: "raw", Usage: "`NAME` of the codec: raw (when left out), dag-pb, dag-cbor or dag-json"},
 			&cli.StringFlag{Name: "mhtype", Value: "sha2-256", Usage: "`NAME` of the hash: sha2-256 (when left out), sha2-512, blake2b-256, blake3 or identity"},
 			&cli.BoolFlag{Name: "pin", Usage: "keep the block, and what is below it, from collection"},
 		},

@@ -38,6 +38,10 @@ outcome holds the outcome, its task, the output, stdout and stderr: neither the 
 nor inputs, nor parts of inputs that the output links to, unless --full is given. That
 of a receipt holds the same and the receipt.
 
+A block whose links cannot be read is written with what its pin keeps beside it, see
+liftoff car import. Without such a pin it is an error: with --opaque it is written
+without what it links to.
+
 ` + refHelp,
 		Flags:  exportFlags,
 		Before: takes("a CID", 1, unbounded),
@@ -65,6 +69,7 @@ var exportFlags = []cli.Flag{
 	&cli.BoolFlag{Name: "force", Usage: "write over a file that is there"},
 	&cli.IntFlag{Name: "version", Value: 1, Usage: "`NUMBER` of the format's version: 1 (when left out) or 2"},
 	&cli.BoolFlag{Name: "verify", Usage: "hash every block that is read, on top of its checksum"},
+	&cli.BoolFlag{Name: "opaque", Usage: "write blocks whose links cannot be read without what they link to"},
 	&cli.BoolFlag{Name: "full", Usage: "of an outcome or a receipt, all that can be reached: module and inputs, too"},
 }
 
@@ -90,6 +95,8 @@ func (p *process) exportRoots(c *cli.Context, s *node.Session, roots []cid.Cid) 
 		if c.Bool("verify") {
 			blocks = hashed{blocks}
 		}
+		follow := follower{p: p, s: s, roots: roots, blocks: blocks, accept: c.Bool("opaque")}
+		options.Opaque = func(b cid.Cid, why error) ([]cid.Cid, error) { return follow.links(c.Context, b, why) }
 		return dag.WriteCAR(c.Context, w, blocks, roots, options)
 	}
 	if target := c.String("output"); target != "" && !p.isStdout(target) {
@@ -119,7 +126,11 @@ func carImportCommand(p *process) *cli.Command {
 		ArgsUsage: "[FILE]",
 		Description: `Stores the blocks of a CAR, from a file or stdin, pins its roots and prints them. Every
 block is hashed. A CAR that is broken, or that lacks a block of its DAGs, is refused:
-nothing is pinned. The CAR of an outcome is whole without its module and inputs.`,
+nothing is pinned. The CAR of an outcome is whole without its module and inputs.
+
+Below a root there may be blocks whose links cannot be read: links are read of dag-pb,
+dag-cbor and dag-json. They are named, and everything else that the CAR held is pinned
+with the root, so that what they link to is kept.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "partial", Usage: "take a CAR that lacks blocks"},
 			&cli.BoolFlag{Name: "no-pin", Usage: "do not keep it: the next gc takes it"},
@@ -141,33 +152,58 @@ func (p *process) carImport(c *cli.Context, s *node.Session) error {
 	if len(args) == 1 {
 		name = args[0]
 	}
-	roots, err := p.importCAR(c.Context, s.Blocks, name, c.Bool("partial"))
+	got, err := p.importCAR(c.Context, s.Blocks, name, c.Bool("partial"))
 	if err != nil {
 		return err
+	}
+	if c.Bool("partial") {
+		for _, root := range got.Roots {
+			if err := opaqueBelow(c.Context, s.Blocks, root, got.found(root)); err != nil {
+				return err
+			}
+		}
+	}
+	rest := cid.Undef
+	if !c.Bool("no-pin") {
+		if rest, err = got.putRest(c.Context, s.Blocks); err != nil {
+			return err
+		}
 	}
 	if err := syncUnless(c, s); err != nil {
 		return err
 	}
 	if !c.Bool("no-pin") {
-		if err := pinRoots(c.Context, s, c.String("name"), roots); err != nil {
+		if err := pinRoots(c.Context, s, c.String("name"), got, rest); err != nil {
 			return err
 		}
 	}
 	out := p.lines(c.Bool("json"))
-	for _, root := range roots {
+	for _, root := range got.Roots {
 		line := struct {
-			Root string `json:"root"`
-		}{root.String()}
+			Root   string   `json:"root"`
+			Opaque []string `json:"opaque,omitempty"` // blocks whose links cannot be read
+			Rest   string   `json:"rest,omitempty"`   // the list of what else the CAR held
+		}{Root: root.String(), Opaque: textOf(got.opaque[root])}
+		if len(line.Opaque) > 0 && rest.Defined() {
+			line.Rest = rest.String()
+		}
 		if err := out.put(line, "%s", root); err != nil {
 			return err
 		}
+		p.warnOpaque(root, got.opaque[root])
+	}
+	switch {
+	case len(got.opaque) > 0 && c.Bool("no-pin"):
+		p.warn("what else the CAR held is not kept with it without a pin")
+	case rest.Defined():
+		p.warn("what else the CAR held is pinned with it, as %s", rest)
 	}
 	return out.Flush()
 }
 
-func pinRoots(ctx context.Context, s *node.Session, name string, roots []cid.Cid) error {
+func pinRoots(ctx context.Context, s *node.Session, name string, got imported, rest cid.Cid) error {
 	pins := map[string]*api.Pin{}
-	for _, root := range roots {
+	for _, root := range got.Roots {
 		key := name
 		if key == "" {
 			key = root.String()
@@ -178,6 +214,9 @@ func pinRoots(ctx context.Context, s *node.Session, name string, roots []cid.Cid
 		pins[key].Roots = append(pins[key].Roots, api.Root{CID: root, Recursive: true})
 	}
 	for _, pin := range pins {
+		if err := got.complete(ctx, s, pin, rest); err != nil {
+			return err
+		}
 		if err := s.Pins.Pin(ctx, *pin); err != nil {
 			return err
 		}
@@ -186,30 +225,30 @@ func pinRoots(ctx context.Context, s *node.Session, name string, roots []cid.Cid
 }
 
 // importCAR puts the blocks of the CAR file name ("-" is stdin) and returns its roots,
-// which, unless partial, lead to no block that is not here.
-func (p *process) importCAR(ctx context.Context, blocks dag.Blocks, name string, partial bool) ([]cid.Cid, error) {
+// which, unless partial, were looked at: they lead to no block that is not here.
+func (p *process) importCAR(ctx context.Context, blocks dag.Blocks, name string, partial bool) (imported, error) {
+	got := imported{opaque: map[cid.Cid][]cid.Cid{}}
 	file, err := p.open(ctx, name)
 	if err != nil {
-		return nil, err
+		return got, err
 	}
 	defer file.Close()
 	bar := p.progress("import")
 	defer bar.Close()
-	roots, err := dag.ImportCAR(ctx, bar.reader(file), blocks)
-	if err != nil {
-		return nil, fmt.Errorf("import %s: %w", quote(name), err)
+	if got.Imported, err = dag.ImportAll(ctx, bar.reader(file), blocks); err != nil {
+		return got, fmt.Errorf("import %s: %w", quote(name), err)
 	}
-	if len(roots) == 0 {
-		return nil, fmt.Errorf("import %s: the CAR has no root", quote(name))
+	if len(got.Roots) == 0 {
+		return got, fmt.Errorf("import %s: the CAR has no root", quote(name))
 	}
-	for _, root := range roots {
+	for _, root := range got.Roots {
 		if partial {
 			break
 		}
-		if err := whole(ctx, blocks, root); err != nil {
+		if err := whole(ctx, blocks, root, got.found(root)); err != nil {
 			err = fmt.Errorf("import %s: the CAR is cut off, or was never whole: %w", quote(name), err)
-			return nil, hinted(err, "liftoff car import --partial %s, to have what there is", quote(name))
+			return got, hinted(err, "liftoff car import --partial %s, to have what there is", quote(name))
 		}
 	}
-	return roots, nil
+	return got, nil
 }

@@ -3,9 +3,12 @@
 package main
 
 import (
+	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/node"
@@ -34,10 +37,16 @@ func pinAddCommand(p *process) *cli.Command {
 		ArgsUsage: "CID[/PATH]…",
 		Description: `Pins each root under its CID, or all of them under one name with --name, and prints
 the names. A pin of the same name is replaced. Blocks that are not here are not
-fetched: the pin keeps what is held.`,
+fetched: the pin keeps what is held.
+
+Links are read of dag-pb, dag-cbor and dag-json. Where there are others below a root, the
+pin keeps what liftoff car import has pinned with it. Where nothing says what belongs to
+it, liftoff gc removes nothing while the pin is there; with --opaque such blocks are
+kept without what they link to.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "pin all roots under this `NAME`"},
 			&cli.StringFlag{Name: "expires", Usage: "`WHEN` the pin ends: 24h, 30d or a date; never when left out"},
+			&cli.BoolFlag{Name: "opaque", Usage: "keep blocks whose links cannot be read without what they link to"},
 			&cli.BoolFlag{Name: "direct", Usage: "keep the root block alone, nothing below it"},
 		},
 		Before: takes("a CID", 1, unbounded),
@@ -67,11 +76,14 @@ func (p *process) pinAdd(c *cli.Context, s *node.Session) error {
 			if name == "" {
 				name = root.String()
 			}
-			pins = append(pins, api.Pin{Name: name, Roots: []api.Root{kept}, Created: now, Expires: expires})
+			pins = append(pins, api.Pin{Name: name, Roots: []api.Root{kept}, Created: now, Expires: expires, Opaque: c.Bool("opaque")})
 		}
 	}
 	out := p.lines(false)
 	for _, pin := range pins {
+		if err := p.noteOpaque(c.Context, s, &pin); err != nil {
+			return err
+		}
 		if err := s.Pins.Pin(c.Context, pin); err != nil {
 			return err
 		}
@@ -90,7 +102,9 @@ func pinLsCommand(p *process) *cli.Command {
 		Description: `Prints a line for each pinned root: its CID, whether it is kept with all below it,
 until when, and the pin's name. With names it prints those pins alone, in their order, and
 ends with 127 when there is no such pin. With --held also how many bytes below it are here,
-and how many there are ("+" when there may be more).`,
+and how many there are ("+" when there may be more), and which blocks have links that
+cannot be read. A line with "rest" in place of "recursive" is what a CAR held beside its
+DAGs, kept for such blocks.`,
 		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "print how much of each is here"}},
 		Before: takes("the name of a pin", 0, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin ls
@@ -110,6 +124,11 @@ bafybeid… recursive never 85210112/85210112 photos`),
 				}
 				if err := out.pin(pin, held); err != nil {
 					return err
+				}
+				for i, h := range held {
+					if !c.Bool("json") {
+						p.warnOpaque(keptRoots(pin)[i].CID, h.Opaque)
+					}
 				}
 			}
 			return out.Flush()
@@ -140,13 +159,23 @@ func noPin(err error) error {
 	return err
 }
 
-// coverages returns how much of each root of a pin is here, when --held asks for it.
+// keptRoots returns the roots of a pin, and then those of its rest.
+func keptRoots(pin api.Pin) []api.Root {
+	all := slices.Clip(pin.Roots)
+	for _, c := range pin.Rest {
+		all = append(all, api.Root{CID: c, Recursive: true})
+	}
+	return all
+}
+
+// coverages returns how much of each of keptRoots is here, when --held asks for it.
 func coverages(c *cli.Context, s *node.Session, pin api.Pin) ([]api.Coverage, error) {
 	if !c.Bool("held") {
 		return nil, nil
 	}
-	all := make([]api.Coverage, len(pin.Roots))
-	for i, root := range pin.Roots {
+	kept := keptRoots(pin)
+	all := make([]api.Coverage, len(kept))
+	for i, root := range kept {
 		var err error
 		if all[i], err = s.Storage.Coverage(c.Context, root.CID); err != nil {
 			return nil, err
@@ -155,7 +184,37 @@ func coverages(c *cli.Context, s *node.Session, pin api.Pin) ([]api.Coverage, er
 	return all, nil
 }
 
-// pin writes a pin; held is nil or has an element for each root.
+// noteOpaque has pin keep what belongs to its blocks whose links cannot be read, or tells that it does not.
+func (p *process) noteOpaque(ctx context.Context, s *node.Session, pin *api.Pin) error {
+	opaque := map[cid.Cid][]cid.Cid{}
+	for _, root := range pin.Roots {
+		if !root.Recursive {
+			continue
+		}
+		held, err := s.Storage.Coverage(ctx, root.CID)
+		if err != nil {
+			return err
+		}
+		if len(held.Opaque) > 0 {
+			opaque[root.CID] = held.Opaque
+		}
+	}
+	if len(opaque) == 0 || pin.Opaque {
+		return nil
+	}
+	if err := inheritRest(ctx, s, pin); err != nil {
+		return err
+	}
+	for root, blocks := range opaque {
+		p.warnOpaque(root, blocks)
+	}
+	if len(pin.Rest) == 0 {
+		p.warn("what these blocks link to is not kept: liftoff gc removes nothing until it is known, or the pin is one with --opaque")
+	}
+	return nil
+}
+
+// pin writes a pin; held is nil or has an element for each of keptRoots.
 func (l lines) pin(pin api.Pin, held []api.Coverage) error {
 	if l.json != nil {
 		return l.json.Encode(pinReport(pin, held))
@@ -164,9 +223,12 @@ func (l lines) pin(pin api.Pin, held []api.Coverage) error {
 	if !pin.Expires.IsZero() {
 		until = pin.Expires.UTC().Format(time.RFC3339)
 	}
-	for i, root := range pin.Roots {
+	for i, root := range keptRoots(pin) {
 		kind, much := "direct", ""
-		if root.Recursive {
+		switch {
+		case i >= len(pin.Roots):
+			kind = "rest"
+		case root.Recursive:
 			kind = "recursive"
 		}
 		if held != nil {
@@ -186,24 +248,39 @@ func (l lines) pin(pin api.Pin, held []api.Coverage) error {
 type pinned struct {
 	Name    string       `json:"name"`
 	Roots   []pinnedRoot `json:"roots"`
+	Rest    []pinnedRoot `json:"rest,omitempty"`
 	Created time.Time    `json:"created"`
 	Expires time.Time    `json:"expires,omitzero"`
+	Opaque  bool         `json:"opaque,omitempty"`
 }
 
 type pinnedRoot struct {
-	CID       string        `json:"cid"`
-	Recursive bool          `json:"recursive"`
-	Held      *api.Coverage `json:"held,omitempty"`
+	CID       string `json:"cid"`
+	Recursive bool   `json:"recursive"`
+	Held      *held  `json:"held,omitempty"`
 }
 
-func pinReport(pin api.Pin, held []api.Coverage) pinned {
-	r := pinned{Name: pin.Name, Created: pin.Created, Expires: pin.Expires}
-	for i, root := range pin.Roots {
+// held is an api.Coverage.
+type held struct {
+	Have   uint64   `json:"have"`
+	Total  uint64   `json:"total"`
+	Exact  bool     `json:"exact"`
+	Opaque []string `json:"opaque,omitempty"` // blocks whose links cannot be read, the first 100 of them
+}
+
+func pinReport(pin api.Pin, covers []api.Coverage) pinned {
+	r := pinned{Name: pin.Name, Created: pin.Created, Expires: pin.Expires, Opaque: pin.Opaque}
+	for i, root := range keptRoots(pin) {
 		one := pinnedRoot{CID: root.CID.String(), Recursive: root.Recursive}
-		if held != nil {
-			one.Held = &held[i]
+		if covers != nil {
+			c := covers[i]
+			one.Held = &held{c.Have, c.Total, c.Exact, textOf(c.Opaque)}
 		}
-		r.Roots = append(r.Roots, one)
+		if i < len(pin.Roots) {
+			r.Roots = append(r.Roots, one)
+		} else {
+			r.Rest = append(r.Rest, one)
+		}
 	}
 	return r
 }

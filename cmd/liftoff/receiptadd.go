@@ -5,11 +5,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
 func receiptAddCommand(p *process) *cli.Command {
@@ -58,5 +60,6 @@ func (p *process) receiptAdd(ctx context.Context, s *node.Session, ref string) (
 	if err := s.Data.Sync(ctx); err != nil {
 		return cid.Undef, err
 	}
-	return name, pinRoots(ctx, s, "", []cid.Cid{name})
+	pin := api.Pin{Name: name.String(), Roots: []api.Root{{CID: name, Recursive: true}}, Created: time.Now(), Opaque: true}
+	return name, s.Pins.Pin(ctx, pin)
 }

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/ipfs/go-cid"
@@ -131,8 +132,15 @@ func takeAll(ctx context.Context, blocks dag.Blocks, roots, refs []cid.Cid, take
 // whole reports what keeps the DAG below root from being complete here. An Outcome is
 // complete with its Task, its logs, and as many bytes of output as it says that the
 // run made: the module, the inputs and links into them may be elsewhere. A Receipt is
-// complete with its Outcome.
-func whole(ctx context.Context, blocks dag.Blocks, root cid.Cid) error {
+// complete with its Outcome. A malformed block is an error; opaque is told of the others whose links cannot be read.
+func whole(ctx context.Context, blocks dag.Blocks, root cid.Cid, opaque func(cid.Cid)) error {
+	tell := func(c cid.Cid, why error) ([]cid.Cid, error) {
+		if unsupported := (*dag.UnsupportedError)(nil); !errors.As(why, &unsupported) {
+			return nil, why
+		}
+		opaque(c)
+		return nil, nil
+	}
 	r, ok, err := loadReceipt(ctx, blocks, root)
 	if err != nil {
 		return err
@@ -154,9 +162,15 @@ func whole(ctx context.Context, blocks dag.Blocks, root cid.Cid) error {
 		if err != nil {
 			return err
 		}
+		if extent.Opaque > 0 {
+			err := dag.Walk(ctx, blocks, []cid.Cid{o.Root}, dag.WalkOptions{Missing: true, Opaque: tell}, func(dag.Visited) error { return nil })
+			if err != nil {
+				return err
+			}
+		}
 		if extent.Bytes < int64(o.Size) {
 			return fmt.Errorf("of the output's %s there are %s", size(int64(o.Size)), size(extent.Bytes))
 		}
 	}
-	return dag.Walk(ctx, blocks, complete, dag.WalkOptions{}, func(dag.Visited) error { return nil })
+	return dag.Walk(ctx, blocks, complete, dag.WalkOptions{Opaque: tell}, func(dag.Visited) error { return nil })
 }

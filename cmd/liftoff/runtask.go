@@ -194,14 +194,14 @@ func (b *taskBuilder) content(ctx context.Context, ref string) (cid.Cid, error) 
 // fromDisk adds a local path, or imports it if it is a CAR.
 func (b *taskBuilder) fromDisk(ctx context.Context, path string, info fs.FileInfo) (cid.Cid, error) {
 	if isCAR(path) && info.Mode().IsRegular() {
-		roots, err := b.p.importCAR(ctx, b.blocks, path, false)
+		got, err := b.p.importCAR(ctx, b.blocks, path, false)
 		if err != nil {
 			return cid.Undef, err
 		}
-		if len(roots) != 1 {
-			return cid.Undef, usagef("%s has %d roots: an input is one", quote(path), len(roots))
+		if len(got.Roots) != 1 {
+			return cid.Undef, usagef("%s has %d roots: an input is one", quote(path), len(got.Roots))
 		}
-		return b.keep(roots[0]), nil
+		return b.keep(got.Roots[0]), nil
 	}
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {

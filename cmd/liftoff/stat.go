@@ -43,8 +43,9 @@ type status struct {
 	Target  string `json:"target,omitempty"` // of a symlink
 	Blocks  int64  `json:"blocks"`           // distinct, held or known to be missing
 	Held    int64  `json:"held"`
-	Bytes   int64  `json:"bytes"`   // of the blocks that are held
-	Missing int64  `json:"missing"` // what lies below these is not known
+	Bytes   int64  `json:"bytes"`            // of the blocks that are held
+	Missing int64  `json:"missing"`          // what lies below these is not known
+	Opaque  int64  `json:"opaque,omitempty"` // blocks whose links cannot be read: nor is what lies below these
 }
 
 func (p *process) stat(c *cli.Context, s *node.Session) error {
@@ -65,6 +66,7 @@ func (p *process) stat(c *cli.Context, s *node.Session) error {
 		return err
 	}
 	st.Blocks, st.Held, st.Missing, st.Bytes = extent.Blocks, extent.Blocks-extent.Missing, extent.Missing, extent.Bytes
+	st.Opaque = extent.Opaque
 	out := p.lines(c.Bool("json"))
 	if out.json != nil {
 		if err := out.json.Encode(st); err != nil {
@@ -80,10 +82,13 @@ func (p *process) stat(c *cli.Context, s *node.Session) error {
 		fmt.Fprintf(out, "target  %s\n", quote(st.Target))
 	}
 	more := ""
-	if st.Missing > 0 {
+	if st.Missing > 0 || st.Opaque > 0 {
 		more = " or more"
 	}
 	fmt.Fprintf(out, "blocks  %d of %d%s\nbytes   %d\n", st.Held, st.Blocks, more, st.Bytes)
+	if st.Opaque > 0 {
+		fmt.Fprintf(out, "opaque  %d\n", st.Opaque)
+	}
 	return out.Flush()
 }
 

@@ -153,7 +153,7 @@ func (p *process) envelopeOfFile(ctx context.Context, path string) ([]byte, erro
 // envelopeOfCAR imports a CAR, without a pin: the session keeps its blocks as long as
 // the command needs them.
 func (p *process) envelopeOfCAR(ctx context.Context, s *node.Session, path string) ([]byte, error) {
-	roots, err := p.importCAR(ctx, s.Blocks, path, true)
+	got, err := p.importCAR(ctx, s.Blocks, path, true)
 	var bad *dag.CARError
 	if errors.As(err, &bad) {
 		return nil, &codeError{err, exitInvalid}
@@ -161,10 +161,10 @@ func (p *process) envelopeOfCAR(ctx context.Context, s *node.Session, path strin
 	if err != nil {
 		return nil, err
 	}
-	if len(roots) != 1 {
-		return nil, usagef("%s has %d roots: a receipt is one", quote(path), len(roots))
+	if len(got.Roots) != 1 {
+		return nil, usagef("%s has %d roots: a receipt is one", quote(path), len(got.Roots))
 	}
-	b, err := blockOf(ctx, s, roots[0])
+	b, err := blockOf(ctx, s, got.Roots[0])
 	if missing := (*dag.NotFoundError)(nil); errors.As(err, &missing) {
 		err = &codeError{fmt.Errorf("%s does not hold its root: %w", quote(path), err), exitUndecided}
 	}

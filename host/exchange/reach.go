@@ -61,7 +61,7 @@ func (r *reach) note(c cid.Cid) bool {
 		return false
 	}
 	r.keys[maphash.Bytes(r.seed, c.Hash())] = struct{}{}
-	if c.Type() != cid.DagProtobuf && c.Type() != cid.DagCBOR {
+	if !dag.HasLinks(c.Type()) {
 		return false
 	}
 	f := maphash.String(r.seed, c.KeyString())
@@ -145,7 +145,8 @@ func (r *reach) walk(ctx context.Context, bs dag.Blocks) error {
 	return nil
 }
 
-// linksOf returns what c links to. A block that is not what its codec says leads nowhere.
+// linksOf returns what c links to. A block that is not what its codec says leads nowhere, as one of an unknown codec does:
+// what it may lead to is given to no peer for its sake.
 func (r *reach) linksOf(ctx context.Context, bs dag.Blocks, c cid.Cid) ([]cid.Cid, error) {
 	b, err := dag.Load(ctx, bs, c)
 	if damaged := (*dag.DamagedError)(nil); errors.As(err, &damaged) {

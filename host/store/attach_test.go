@@ -74,8 +74,8 @@ func TestAttachCAR(t *testing.T) {
 			must(t, s.Close())
 			s = open(t, s.Dir(), Config{}) // it is kept
 		}
-		if _, _, exact, err := s.Coverage(t.Context(), root); !exact || err != nil {
-			t.Errorf("coverage: %v, %v", exact, err)
+		if c, err := s.Coverage(t.Context(), root); !c.Exact || err != nil {
+			t.Errorf("coverage: %+v, %v", c, err)
 		}
 		collect(t, s)
 		if found, err := s.Detach(t.Context(), path); !found || err != nil {

@@ -23,7 +23,8 @@ type Collected struct {
 
 // Collect removes the pins that expired before now and then every block that no pin
 // and no live session keeps. An unreadable pin, or a damaged block with links under a
-// recursive one, is an error and nothing is removed. When ctx ends it stops between
+// recursive one, is an error and nothing is removed; so is a block whose links cannot be
+// read, an *OpaqueError, unless the pin or another one says what belongs to it. When ctx ends it stops between
 // two blocks; what it returns was removed.
 //
 // Why it never takes a block that somebody keeps:
@@ -165,50 +166,89 @@ func part(pins []Pin, now time.Time) (live, expired []Pin) {
 	return live, expired
 }
 
-// mark returns the keys of all that pins and sessions keep.
+// mark returns the keys of all that pins and sessions keep. Where links cannot be read, the pin's Rest says what belongs to
+// the block, in any of the pins that lead to it; or a pin does without, by its Opaque; or it is an error. What is in use is
+// kept block by block, by its session: a run cannot follow what cannot be read.
 func (s *Store) mark(ctx context.Context, pins []Pin) (keySet, error) {
-	marked := keySet{}
-	seen := map[cid.Cid]struct{}{} // blocks with links: exact, as one taken for another would lose what is below it
-	for _, p := range pins {
-		for _, r := range p.Roots {
-			if !r.Recursive {
-				marked.add(r.CID.Hash())
+	m := marking{s: s, keys: keySet{}, seen: map[cid.Cid]struct{}{}}
+	strict := func(p Pin) bool { return len(p.Rest) == 0 && !p.Opaque }
+	passes := []struct{ has, fails func(Pin) bool }{
+		{has: func(p Pin) bool { return len(p.Rest) > 0 }},
+		{has: strict, fails: strict},
+		{has: func(p Pin) bool { return len(p.Rest) == 0 && p.Opaque }},
+	}
+	for _, pass := range passes {
+		for _, p := range pins {
+			if !pass.has(p) {
 				continue
 			}
-			if err := s.markBelow(ctx, r.CID, marked, seen); err != nil {
-				return nil, fmt.Errorf("pin %q: %w", p.Name, err)
+			opaque := func(why error) error { return nil }
+			if pass.fails != nil {
+				opaque = func(why error) error { return &OpaqueError{p.Name, why} }
+			}
+			if err := m.pin(ctx, p, opaque); err != nil {
+				return nil, err
 			}
 		}
 	}
 	for _, c := range s.held.roots() {
-		if err := s.markBelow(ctx, c, marked, seen); err != nil {
+		if err := m.below(ctx, c, func(error) error { return nil }); err != nil {
 			return nil, fmt.Errorf("a root in use: %w", err)
 		}
 	}
-	return marked, nil
+	return m.keys, nil
 }
 
-// markBelow marks root and all below it that is here. It has a loop of its own because
-// dag.Walk looks for every leaf and remembers it by its CID: here leaves cost 15 bytes
-// and no look at the disk.
-func (s *Store) markBelow(ctx context.Context, root cid.Cid, marked keySet, seen map[cid.Cid]struct{}) error {
+// marking is a mark under way.
+type marking struct {
+	s    *Store
+	keys keySet
+	seen map[cid.Cid]struct{} // blocks with links: exact, as one taken for another would lose what is below it
+}
+
+// pin marks what p keeps.
+func (m marking) pin(ctx context.Context, p Pin, opaque func(why error) error) error {
+	for _, r := range p.kept() {
+		if !r.Recursive {
+			m.keys.add(r.CID.Hash())
+			continue
+		}
+		err := m.below(ctx, r.CID, opaque)
+		var known *OpaqueError
+		if err != nil && !errors.As(err, &known) {
+			err = fmt.Errorf("pin %q: %w", p.Name, err)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// below marks root and all below it that is here, and calls opaque for blocks whose links cannot be read. It has a loop of
+// its own because dag.Walk looks for every leaf and remembers it by its CID: here leaves cost 15 bytes and no look at the
+// disk.
+func (m marking) below(ctx context.Context, root cid.Cid, opaque func(why error) error) error {
 	todo := []cid.Cid{root}
 	for len(todo) > 0 {
 		c := todo[len(todo)-1]
 		todo = todo[:len(todo)-1]
-		if c.Type() == cid.Raw {
-			marked.add(c.Hash())
+		if dag.IsLeaf(c.Type()) {
+			m.keys.add(c.Hash())
 			continue
 		}
-		if _, ok := seen[c]; ok {
+		if _, ok := m.seen[c]; ok {
 			continue
 		}
-		seen[c] = struct{}{}
-		marked.add(c.Hash())
+		m.seen[c] = struct{}{}
+		m.keys.add(c.Hash())
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
 		}
-		links, err := s.linksOf(c)
+		links, why, err := m.s.linksOf(c)
+		if err == nil && why != nil {
+			err = opaque(why)
+		}
 		if err != nil {
 			return err
 		}
@@ -217,23 +257,19 @@ func (s *Store) markBelow(ctx context.Context, root cid.Cid, marked keySet, seen
 	return nil
 }
 
-// linksOf returns what is directly below c. A block that is not here has nothing
-// below it, nor has one whose bytes are no instance of its codec: they are what their
-// name says, and nobody could follow them.
-func (s *Store) linksOf(c cid.Cid) ([]cid.Cid, error) {
+// linksOf returns what is directly below c: nothing, if c is not here. With why, the links of c cannot be read: its
+// codec is not known, or its bytes, which are what its name says, are no instance of it.
+func (s *Store) linksOf(c cid.Cid) (links []cid.Cid, why, err error) {
 	b, err := s.get(c)
 	var missing *dag.NotFoundError
 	if errors.As(err, &missing) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	links, err := dag.Links(b)
-	if err != nil {
-		return nil, nil
-	}
-	return links, nil
+	links, why = dag.Links(b)
+	return links, why, nil
 }
 
 // sweep removes what is neither marked nor held. It adds to what done counts as removed, and counts what is kept.

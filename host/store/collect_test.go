@@ -170,8 +170,8 @@ func TestCollectRefusesInDoubt(t *testing.T) {
 	})
 }
 
-// TestCollectPastWhatIsNotRead: a damaged leaf is not read, and bytes that are no
-// instance of their codec have nothing below them. Neither stops a collection for ever.
+// TestCollectPastWhatIsNotRead: a damaged leaf is not read, and to a pin that says so, blocks whose links cannot be read
+// have nothing below them. Neither stops a collection for ever.
 func TestCollectPastWhatIsNotRead(t *testing.T) {
 	s := newStore(t)
 	leaf, trash := raw(1, 100), raw(2, 100)
@@ -179,7 +179,7 @@ func TestCollectPastWhatIsNotRead(t *testing.T) {
 	unknown := dag.NewBlock(0x78, []byte("git-raw"))
 	root := node(leaf.CID(), nonsense.CID(), unknown.CID())
 	must(t, s.Put(t.Context(), leaf, trash, nonsense, unknown, root))
-	pin(t, s, "kept", true, root)
+	must(t, s.AddPin(t.Context(), Pin{Name: "kept", Roots: []Root{{root.CID(), true}}, Opaque: true}))
 	damageBlock(t, s, leaf)
 	if done := collect(t, s); done.Removed != 1 || done.Kept != 4 {
 		t.Errorf("%+v", done)

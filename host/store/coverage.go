@@ -39,28 +39,43 @@ type covered struct {
 	exact       bool
 	missing     map[uint64]uint32 // sizes of leaves, by fingerprint
 	closed      map[uint64]bool   // blocks with links: what is below them is not known
+	opaque      []cid.Cid         // see Coverage; never changed in place
 	gen         uint64
 }
 
+func (c *covered) report() Coverage {
+	return Coverage{Have: c.have, Total: c.total, Exact: c.exact, Opaque: c.opaque}
+}
+
+// Coverage is how much of what is below a root is here.
+type Coverage struct {
+	Have, Total uint64    // bytes of distinct blocks
+	Exact       bool      // false: both are lower bounds
+	Opaque      []cid.Cid // blocks whose links cannot be read, the first 100 of them
+}
+
+// maxOpaque bounds Coverage.Opaque.
+const maxOpaque = 100
+
 // Coverage tells how many bytes of the distinct blocks below root are here, and how many there are. It is
-// exact unless something is missing that has links, or whose size nobody vouches for, or ctx
-// ends: then both are lower bounds, and that is no error. A root that was found whole is answered from the
+// exact unless something is missing that has links, or whose size nobody vouches for, or the links of something cannot
+// be read, or ctx ends: then both are lower bounds, and that is no error. A root that was found whole is answered from the
 // ledger, until a collection removes something; one that is not is walked once, and kept up to date by
 // what is put.
-func (s *Store) Coverage(ctx context.Context, root cid.Cid) (have, total uint64, exact bool, err error) {
+func (s *Store) Coverage(ctx context.Context, root cid.Cid) (Coverage, error) {
 	if err := s.enter(ctx); err != nil {
-		return 0, 0, false, err
+		return Coverage{}, err
 	}
 	defer s.leave()
 	gen, err := s.generation()
 	if err != nil {
-		return 0, 0, false, err
+		return Coverage{}, err
 	}
 	if c, ok := s.coverage.get(root, gen); ok {
-		return c.have, c.total, c.exact, nil
+		return c.report(), nil
 	}
 	if n, ok := s.wholeBefore(root, gen); ok {
-		return n, n, true, nil
+		return Coverage{Have: n, Total: n, Exact: true}, nil
 	}
 	epoch := s.coverage.beginWalk()
 	w := coverWalk{s: s, covered: &covered{exact: true, gen: gen, missing: map[uint64]uint32{}, closed: map[uint64]bool{}}}
@@ -68,22 +83,24 @@ func (s *Store) Coverage(ctx context.Context, root cid.Cid) (have, total uint64,
 	c := w.covered
 	if err != nil && ctx.Err() != nil {
 		s.coverage.endWalk(root, nil, epoch)
-		return c.have, c.total, false, nil
+		c.exact = false
+		return c.report(), nil
 	}
 	if err != nil {
 		s.coverage.endWalk(root, nil, epoch)
-		return 0, 0, false, err
+		return Coverage{}, err
 	}
 	if len(c.missing) > 0 || len(c.closed) > 0 {
+		report := c.report() // before what is put changes it
 		s.coverage.endWalk(root, c, epoch)
-		return c.have, c.total, c.exact, nil
+		return report, nil
 	}
 	s.coverage.endWalk(root, nil, epoch)
-	if !w.outside && !s.readOnly {
+	if !w.outside && !s.readOnly && len(c.opaque) == 0 {
 		value := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, gen), c.total)
 		err = s.ledger.Write(ledger.Entry{Key: coverKey + root.KeyString(), Value: value})
 	}
-	return c.have, c.total, c.exact, err
+	return c.report(), err
 }
 
 // wholeBefore reports whether root was whole in this generation, and how many bytes it has.
@@ -100,7 +117,7 @@ func (s *Store) wholeBefore(root cid.Cid, gen uint64) (total uint64, ok bool) {
 func (s *Store) renewCoverage(ctx context.Context, pins []Pin, from, to uint64) error {
 	kept := map[string]bool{}
 	for _, p := range pins {
-		for _, r := range p.Roots {
+		for _, r := range p.kept() {
 			kept[r.CID.KeyString()] = kept[r.CID.KeyString()] || r.Recursive
 		}
 	}
@@ -166,7 +183,7 @@ func (w *coverWalk) one(l dag.SizedLink) ([]dag.SizedLink, error) {
 	if dag.IsIdentity(l.CID) {
 		return nil, nil // in its parent's bytes
 	}
-	leaf := l.CID.Type() != cid.DagProtobuf && l.CID.Type() != cid.DagCBOR
+	leaf := dag.IsLeaf(l.CID.Type())
 	size, err := w.size(l.CID)
 	if errors.Is(err, errAbsent) {
 		w.lacks(l, leaf)
@@ -186,7 +203,11 @@ func (w *coverWalk) one(l dag.SizedLink) ([]dag.SizedLink, error) {
 	}
 	links, err := dag.SizedLinks(b)
 	if err != nil {
-		return nil, nil // bytes that are no instance of their codec have nothing below them
+		w.exact = false
+		if len(w.opaque) < maxOpaque {
+			w.opaque = append(w.opaque, l.CID)
+		}
+		return nil, nil
 	}
 	return links, nil
 }

@@ -25,8 +25,9 @@ func wantCover(t *testing.T, s *Store, all *dag.MemBlocks, root cid.Cid, exact b
 		return nil
 	})
 	must(t, err)
-	h, n, e, err := s.Coverage(t.Context(), root)
+	c, err := s.Coverage(t.Context(), root)
 	must(t, err)
+	h, n, e := c.Have, c.Total, c.Exact
 	if e != exact || h != have && exact || n != total && exact || h > have || n > total {
 		t.Errorf("coverage is %d of %d, exact %v; the walk says %d of %d", h, n, e, have, total)
 	}
@@ -70,7 +71,7 @@ func TestCoverage(t *testing.T) {
 	other := raw(77, 500)
 	must(t, s.Put(t.Context(), other))
 	pin(t, s, "it", true, list[0])
-	must(t, s.AddPin(t.Context(), Pin{Name: "all", Roots: []Root{{e.CID, true}}}))
+	must(t, s.AddPin(t.Context(), Pin{Name: "all", Roots: []Root{{CID: e.CID, Recursive: true}}}))
 	collect(t, s) // takes other: the root's whole state is carried over
 	gen, err := s.Generation()
 	must(t, err)
@@ -80,8 +81,8 @@ func TestCoverage(t *testing.T) {
 	wantCover(t, s, all, e.CID, true)
 	must(t, s.RemovePin("all"))
 	collect(t, s)
-	if have, _, _, err := s.Coverage(t.Context(), e.CID); err != nil || have > 1500 {
-		t.Errorf("%d bytes are said to be here after a collection, %v", have, err)
+	if got, err := s.Coverage(t.Context(), e.CID); err != nil || got.Have > 1500 {
+		t.Errorf("%d bytes are said to be here after a collection, %v", got.Have, err)
 	}
 }
 
@@ -108,12 +109,12 @@ func TestCoverageOfAHalf(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, _, exact, err := s.Coverage(ctx, e.CID); exact || err == nil {
-		t.Errorf("a caller that has left: exact %v, %v", exact, err)
+	if got, err := s.Coverage(ctx, e.CID); got.Exact || err == nil {
+		t.Errorf("a caller that has left: %+v, %v", got, err)
 	}
 	_, err = s.Collect(t.Context(), time.Now())
 	must(t, err)
-	if have, total, exact, err := s.Coverage(t.Context(), e.CID); have != 0 || total != 0 || exact || err != nil {
-		t.Errorf("of nothing: %d of %d, exact %v, %v", have, total, exact, err)
+	if got, err := s.Coverage(t.Context(), e.CID); got.Have != 0 || got.Total != 0 || got.Exact || err != nil {
+		t.Errorf("of nothing: %+v, %v", got, err)
 	}
 }

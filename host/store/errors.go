@@ -62,6 +62,17 @@ type PinError struct {
 
 func (e *PinError) Error() string { return fmt.Sprintf("pin file %s is damaged: %s", e.File, e.Why) }
 
+// OpaqueError says that a pin keeps a block whose links cannot be read, and that nothing says what belongs to it.
+type OpaqueError struct {
+	Pin string
+	Why error // names the block
+}
+
+func (e *OpaqueError) Error() string {
+	return fmt.Sprintf("pin %q: what it keeps is not all known: %v", e.Pin, e.Why)
+}
+func (e *OpaqueError) Unwrap() error { return e.Why }
+
 // named turns an error of the storage into one about the block c.
 func named(c cid.Cid, doing string, err error) error {
 	var bad *badFileError

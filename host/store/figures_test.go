@@ -259,16 +259,16 @@ func BenchmarkCoverage(b *testing.B) {
 			s := newStore(b)
 			root := fakeFile(b, s, 10<<10, part == "half")
 			if part == "whole" {
-				_, _, _, err := s.Coverage(b.Context(), root) // this one walks
+				_, err := s.Coverage(b.Context(), root) // this one walks
 				must(b, err)
 			}
 			for b.Loop() {
 				if part == "half" {
 					s.coverage.forget() // as another process finds it
 				}
-				have, total, exact, err := s.Coverage(b.Context(), root)
-				if err != nil || !exact || (have == total) != (part == "whole") {
-					b.Fatalf("%d of %d, %v, %v", have, total, exact, err)
+				c, err := s.Coverage(b.Context(), root)
+				if err != nil || !c.Exact || (c.Have == c.Total) != (part == "whole") {
+					b.Fatalf("%+v, %v", c, err)
 				}
 			}
 		})

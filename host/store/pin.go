@@ -22,12 +22,27 @@ type Pin struct {
 	Roots   []Root    `json:"roots"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"` // zero: never
+	// Rest leads to what the roots lead to in ways that cannot be read: each is a list, see [dag.RestList], and kept
+	// as a root is.
+	Rest []cid.Cid `json:"rest,omitempty"`
+	// Opaque says that blocks whose links cannot be read count as blocks without links. Without it a collection that
+	// finds one below the pin, and no Rest, removes nothing.
+	Opaque bool `json:"opaque,omitempty"`
 }
 
 // Root is one kept block, alone or with all below it that is here.
 type Root struct {
 	CID       cid.Cid `json:"cid"`
 	Recursive bool    `json:"recursive,omitempty"`
+}
+
+// kept returns the roots of all that p keeps.
+func (p Pin) kept() []Root {
+	all := slices.Clip(p.Roots)
+	for _, c := range p.Rest {
+		all = append(all, Root{c, true})
+	}
+	return all
 }
 
 // expired reports whether p counts no longer.
@@ -45,7 +60,7 @@ func (p Pin) check() error {
 	case len(p.Roots) == 0:
 		return fmt.Errorf("pin %q has no roots", p.Name)
 	}
-	for _, r := range p.Roots {
+	for _, r := range p.kept() {
 		if !r.CID.Defined() {
 			return fmt.Errorf("pin %q has a root without a CID", p.Name)
 		}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 )
@@ -119,6 +120,12 @@ func (p Pin) join(o Pin) Pin {
 			roots[r] = true
 		}
 	}
+	for _, c := range o.Rest {
+		if !slices.Contains(p.Rest, c) {
+			p.Rest = append(p.Rest, c)
+		}
+	}
+	p.Opaque = p.Opaque && o.Opaque
 	if o.Created.After(p.Created) {
 		p.Created = o.Created
 	}

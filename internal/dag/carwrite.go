@@ -15,6 +15,8 @@ import (
 type CAROptions struct {
 	Version int                // 1 or 2; 0 is 1
 	Skip    func(cid.Cid) bool // leaves out a block and what only it leads to; nil leaves out none
+	// Opaque is asked about blocks whose links cannot be read, as in [WalkOptions].
+	Opaque func(c cid.Cid, why error) (links []cid.Cid, err error)
 }
 
 // WriteCAR writes the DAGs below roots as a CAR (https://ipld.io/specs/transport/car/):
@@ -48,7 +50,7 @@ func WriteCAR(ctx context.Context, w io.Writer, bs Blocks, roots []cid.Cid, o CA
 	}
 	_, err := overlap(ctx, bw, func(ctx context.Context, emit func(func([]byte) ([]byte, error)) error) error {
 		parts, _ := bs.(PartReader)
-		return Walk(ctx, bs, roots, WalkOptions{Data: parts == nil, Blind: true, Skip: o.Skip}, func(v Visited) error {
+		return Walk(ctx, bs, roots, WalkOptions{Data: parts == nil, Blind: true, Skip: o.Skip, Opaque: o.Opaque}, func(v Visited) error {
 			if IsIdentity(v.CID) {
 				return nil
 			}
@@ -110,7 +112,7 @@ func leafSection(ctx context.Context, parts PartReader, c cid.Cid, buf []byte) (
 func carSize(ctx context.Context, bs Blocks, roots []cid.Cid, o CAROptions) (uint64, error) {
 	sizer, canSize := bs.(Sizer)
 	total := uint64(0)
-	err := Walk(ctx, bs, roots, WalkOptions{Data: !canSize, Skip: o.Skip}, func(v Visited) error {
+	err := Walk(ctx, bs, roots, WalkOptions{Data: !canSize, Skip: o.Skip, Opaque: o.Opaque}, func(v Visited) error {
 		if IsIdentity(v.CID) {
 			return nil
 		}
@@ -133,12 +135,17 @@ func carHeader(roots []cid.Cid) []byte {
 	b := append([]byte{0xa2, 0x65}, "roots"...)
 	b = appendCBORHead(b, cborArray, uint64(len(roots)))
 	for _, c := range roots {
-		b = append(b, 0xd8, 42)
-		b = appendCBORHead(b, cborBytes, uint64(c.ByteLen())+1)
-		b = append(append(b, 0), c.KeyString()...)
+		b = appendCBORLink(b, c)
 	}
 	b = append(append(b, 0x67), "version\x01"...)
 	return append(protowire.AppendVarint(nil, uint64(len(b))), b...)
+}
+
+// appendCBORLink writes tag 42 and a CID.
+func appendCBORLink(b []byte, c cid.Cid) []byte {
+	b = append(b, 0xd8, 42)
+	b = appendCBORHead(b, cborBytes, uint64(c.ByteLen())+1)
+	return append(append(b, 0), c.KeyString()...)
 }
 
 func appendCBORHead(b []byte, major byte, n uint64) []byte {

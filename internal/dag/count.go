@@ -28,10 +28,10 @@ type Extent struct {
 func Count(ctx context.Context, bs Blocks, root cid.Cid) (Extent, error) {
 	e := Extent{Exact: true}
 	sizes := leafSizes{bs: bs}
-	opaque := func(cid.Cid, error) error {
+	opaque := func(cid.Cid, error) ([]cid.Cid, error) {
 		e.Opaque++
 		e.Exact = false
-		return nil
+		return nil, nil
 	}
 	err := Walk(ctx, bs, []cid.Cid{root}, WalkOptions{Missing: true, Opaque: opaque}, func(v Visited) error {
 		e.Blocks++

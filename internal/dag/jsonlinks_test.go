@@ -127,12 +127,12 @@ func TestWalkOpaque(t *testing.T) {
 	root := put(bs, cid.DagProtobuf, pbNode{links: linksTo(git, bad, away, text, inline)}.encode())
 	for _, data := range []bool{false, true} {
 		var seen, opaque []cid.Cid
-		o := WalkOptions{Data: data, Missing: true, Opaque: func(c cid.Cid, why error) error {
+		o := WalkOptions{Data: data, Missing: true, Opaque: func(c cid.Cid, why error) ([]cid.Cid, error) {
 			if why == nil {
 				t.Errorf("%s: no reason", c)
 			}
 			opaque = append(opaque, c)
-			return nil
+			return nil, nil
 		}}
 		err := Walk(ctx, bs, []cid.Cid{root}, o, func(v Visited) error {
 			seen = append(seen, v.CID)

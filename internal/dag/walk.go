@@ -30,10 +30,10 @@ type WalkOptions struct {
 	// Skip leaves out a CID and what only it leads to, before it is looked for.
 	Skip func(cid.Cid) bool
 	// Opaque is told of each block that is held and whose links cannot be read: of an unknown codec, or with bytes that
-	// are not what its codec says. The walk goes on beside what it links to. Without it the former count as blocks
-	// without links, and the latter end the walk.
+	// are not what its codec says. What it returns is followed in place of the links. Without it the former count as
+	// blocks without links, and the latter end the walk.
 	// IgnoreOpaque is the one for a walk that is about blocks and not about what they link to.
-	Opaque func(c cid.Cid, why error) error
+	Opaque func(c cid.Cid, why error) (links []cid.Cid, err error)
 	// MaxBlocks is the most blocks that are visited; 0 is DefaultMaxBlocks.
 	MaxBlocks int
 }
@@ -90,22 +90,22 @@ func (o WalkOptions) one(ctx context.Context, bs Blocks, c cid.Cid, visit func(V
 	case !v.Held || IsLeaf(c.Type()):
 		return nil, nil
 	case !HasLinks(c.Type()):
-		return nil, o.opaque(c, unknownCodec(c))
+		return o.opaque(c, unknownCodec(c))
 	}
 	links, err := Links(v.Block)
 	var malformed *FormatError
 	if o.Opaque != nil && errors.As(err, &malformed) {
-		return nil, o.Opaque(c, err)
+		return o.Opaque(c, err)
 	}
 	return links, err
 }
 
 // IgnoreOpaque is a WalkOptions.Opaque that takes such a block for one without links.
-func IgnoreOpaque(cid.Cid, error) error { return nil }
+func IgnoreOpaque(cid.Cid, error) ([]cid.Cid, error) { return nil, nil }
 
-func (o WalkOptions) opaque(c cid.Cid, why error) error {
+func (o WalkOptions) opaque(c cid.Cid, why error) ([]cid.Cid, error) {
 	if o.Opaque == nil {
-		return nil
+		return nil, nil
 	}
 	return o.Opaque(c, why)
 }

@@ -66,6 +66,12 @@ type Pin struct {
 	Roots   []Root    `json:"roots"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"` // zero: never
+	// Rest leads to what the roots lead to in ways that cannot be read: each is a list, see dag.RestList, and kept
+	// as a root is.
+	Rest []cid.Cid `json:"rest,omitempty"`
+	// Opaque says that blocks whose links cannot be read count as blocks without links. Without it a collection that
+	// finds one below the pin, and no Rest, removes nothing.
+	Opaque bool `json:"opaque,omitempty"`
 }
 
 // Root is one kept block, alone or with all below it that is here.

@@ -59,7 +59,7 @@ func TestClientIsTheGuest(t *testing.T) {
 		t.Error(err)
 	}
 
-	pin := Pin{Name: "n/\n\x1b[31m", Roots: []Root{{one.CID, true}, {CID: empty.CID}}, Created: time.Unix(1, 2), Expires: time.Unix(3, 4)}
+	pin := Pin{Name: "n/\n\x1b[31m", Roots: []Root{{one.CID, true}, {CID: empty.CID}}, Rest: []cid.Cid{empty.CID}, Created: time.Unix(1, 2), Expires: time.Unix(3, 4), Opaque: true}
 	if err := c.Pin(ctx, pin); err != nil {
 		t.Fatal(err)
 	}

@@ -342,5 +342,5 @@ func (m *memory) Detach(_ context.Context, path string) error {
 func (m *memory) Migrate(context.Context) (Migrated, error) { return Migrated{1, 2, 3}, nil }
 
 func (m *memory) Coverage(_ context.Context, c cid.Cid) (Coverage, error) {
-	return Coverage{uint64(c.ByteLen()), 7, true}, nil
+	return Coverage{uint64(c.ByteLen()), 7, true, []cid.Cid{c}}, nil
 }

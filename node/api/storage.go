@@ -50,9 +50,10 @@ type Migrated struct {
 // Coverage is how many bytes of the distinct blocks below a root are here, and how many there are; lower bounds
 // unless Exact.
 type Coverage struct {
-	Have  uint64 `json:"have"`
-	Total uint64 `json:"total"`
-	Exact bool   `json:"exact"`
+	Have   uint64    `json:"have"`
+	Total  uint64    `json:"total"`
+	Exact  bool      `json:"exact"`
+	Opaque []cid.Cid `json:"opaque,omitempty"` // blocks whose links cannot be read, the first 100 of them: what they lead to is not counted
 }
 
 // attachment is the body of a request to attach.

@@ -4,6 +4,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/ipfs/go-cid"
 )
 
 // TestStorageGoesThrough: what the client is told of storage is what the guest says.
@@ -30,7 +31,7 @@ func TestStorageGoesThrough(t *testing.T) {
 	if v, err := c.Migrate(ctx); err != nil || v != (Migrated{1, 2, 3}) {
 		t.Errorf("%+v, %v", v, err)
 	}
-	if v, err := c.Coverage(ctx, rawCID(nil)); err != nil || v != (Coverage{36, 7, true}) {
+	if v, err := c.Coverage(ctx, rawCID(nil)); err != nil || !cmp.Equal(v, Coverage{36, 7, true, []cid.Cid{rawCID(nil)}}, equal) {
 		t.Errorf("%+v, %v", v, err)
 	}
 }
