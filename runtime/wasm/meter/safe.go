@@ -35,11 +35,17 @@ const (
 	safeCopysign32          // by way of integers
 	safeCopysign64          //
 	safeBitselect           // (x & c) | (y &^ c)
-	safeLane                // f64x2.replace_lane: of i64
+	safeLane32              // f32x4.replace_lane: of i32
+	safeLane64              // f64x2.replace_lane: of i64
+	safeRemU32              // x - x/y*y
+	safeRemU64              //
+	safeRemS32              // likewise, with 1 for a divisor of -1
+	safeRemS64              //
 	safeI32                 // one new operand before the instruction
 	safeI64                 //
 	safeV128                //
 	safeV128x2              // two
+	safeResult              // the result of type i32 made new behind the instruction
 )
 
 // safeLocals are the types of the scratch locals that a form takes.
@@ -50,6 +56,10 @@ var safeLocals = [...]string{
 	safeCopysign32: "\x7f",
 	safeCopysign64: "\x7e",
 	safeBitselect:  "\x7b\x7b",
+	safeRemU32:     "\x7f\x7f",
+	safeRemU64:     "\x7e\x7e",
+	safeRemS32:     "\x7f\x7f",
+	safeRemS64:     "\x7e\x7e",
 	safeV128:       "\x7b",
 	safeV128x2:     "\x7b\x7b",
 }
@@ -60,6 +70,8 @@ func (b *body) safe(form safeForm, at int) {
 	case safeAsIs:
 	case safeI32, safeI64, safeV128, safeV128x2: // stands before the instruction
 		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evSafe, aux: form})
+	case safeResult:
+		b.event(evSafe, b.p, 0, form)
 	default:
 		b.event(evSafe, at, 0, form)
 	}
@@ -136,11 +148,25 @@ func (e *emitter) emitSafe(form safeForm, src []byte) {
 		e.op(opI64Or, opF64ReinterpretI64)
 	case safeBitselect:
 		e.bitselect()
-	case safeLane:
+	case safeLane32:
+		e.op(opI32ReinterpretF32)
+		e.vectorOp(vectorI32x4Replace)
+		e.op(src[len(src)-1])
+	case safeLane64:
 		e.op(opI64ReinterpretF64)
 		e.vectorOp(vectorI64x2Replace)
 		e.op(src[len(src)-1])
-	case safeI32:
+	case safeRemU32:
+		e.remainder(typeI32, opI32DivU)
+	case safeRemU64:
+		e.remainder(typeI64, opI64DivU)
+	case safeRemS32:
+		e.divisor32()
+		e.remainder(typeI32, opI32DivS)
+	case safeRemS64:
+		e.divisor64()
+		e.remainder(typeI64, opI64DivS)
+	case safeI32, safeResult:
 		e.i32(0)
 		e.op(opI32Or)
 	case safeI64:
@@ -168,6 +194,44 @@ func (e *emitter) selectAs(y uint32, in, out byte) {
 	e.get(y)
 	e.get(cond)
 	e.op(opSelect, out)
+}
+
+// remainder takes x and y from the stack, and appends x - x/y*y.
+func (e *emitter) remainder(t, div byte) {
+	x, y := e.scratchLocal(t, 0), e.scratchLocal(t, 1)
+	mul, sub := byte(opI32Mul), byte(opI32Sub)
+	if t == typeI64 {
+		mul, sub = opI64Mul, opI64Sub
+	}
+	e.set(y)
+	e.tee(x)
+	e.get(x)
+	e.get(y)
+	e.op(div)
+	e.get(y)
+	e.op(mul, sub)
+}
+
+// divisor32 makes a divisor of -1, by which the least number cannot be divided, one of 1:
+// the remainder is 0 for both.
+func (e *emitter) divisor32() {
+	y := e.scratchLocal(typeI32, 1)
+	e.set(y)
+	e.i32(1)
+	e.get(y)
+	e.get(y)
+	e.i32(-1)
+	e.op(opI32Eq, opSelect)
+}
+
+func (e *emitter) divisor64() {
+	y := e.scratchLocal(typeI64, 1)
+	e.set(y)
+	e.i64(1)
+	e.get(y)
+	e.get(y)
+	e.i64(-1)
+	e.op(opI64Eq, opSelect)
 }
 
 // bitselect takes x, y and a mask from the stack.
