@@ -1,28 +1,39 @@
 package meter
 
-// wazero 1.12's compiler gives wrong results for some instructions on amd64, when all
-// registers are taken. So these are emitted in forms that it gets right. Each form is
-// for a fault of one of three kinds; the first is wazero's issue 2534, repaired after
-// v1.12.0 by its pull request 2535, which no release holds yet.
+// wazero 1.12's compiler gives wrong results for some instructions, when all registers are
+// taken. So these are emitted in forms that it gets right, the same on all architectures.
+// docs/determinism.md lists them. Each form is for a fault of one of four kinds; the first is
+// wazero's issue 2534, repaired after v1.12.0 by its pull request 2535, the fourth its issue
+// 2508. No release holds the repairs yet.
 //
-// An instruction that writes a register and keeps what was in it is listed as one that
-// only writes it, so that the register allocator may put another value there: xmmCMov,
-// which is select of f32, f64 and v128, and the movsd of f64x2.replace_lane 0.
+// 1. An instruction that writes a register and keeps what was in it is listed as one that
+// only writes it, so that the register allocator may put another value there: on amd64
+// xmmCMov, which is select of f32, f64 and v128, and the movsd of f64x2.replace_lane 0.
 //
-// An instruction becomes several that change a register in place, and an operand is
+// 2. An instruction becomes several that change a register in place, and an operand is
 // first used after that. If the operand was spilled it is loaded then, and where it
 // is wanted in that very register, the register is spilled for it: by a store that
-// stands behind the place where it was set, not behind the change. So copysign forgets
-// that it took the sign, bitselect the bits. The same may happen to operands that
+// stands behind the place where it was set, not behind the change. So on amd64 copysign
+// forgets that it took the sign, bitselect the bits. The same may happen to operands that
 // were at hand and had to go again: i64x2.mul, min and max of vectors, i8x16.popcnt,
 // conversion from u64.
 //
-// An instruction becomes a branch of which one side loads a spilled operand, or gives
-// away its register, and both sides are taken to have done so: conversion from u64, and
-// clz and ctz on processors without BMI.
+// 3. An instruction becomes a branch of which one side loads a spilled operand, or gives
+// away its register, and both sides are taken to have done so: on amd64 conversion from u64,
+// and clz and ctz on processors without BMI.
+//
+// 4. An instruction sets its result, or a value on the way to it, in two steps, and the
+// register is wanted for something else in between. It is loaded again for the second step,
+// but the store stands behind that. On arm64 these are remainders, where the trap for a
+// divisor of 0 lies in between; i64x2.bitmask, where another register is set in between; and
+// where it is an operand that is loaded: narrow, dot and replace_lane of floats.
 //
 // Operands that were made just before are in registers, and wanted nowhere else. So
-// where there is no better form, an operand is made anew: by an "or" with itself or 0.
+// where there is no better form, an operand is made new: by an "or" with itself or 0. A
+// result that is used at once, by such an "or", is not chosen to leave its register.
+//
+// i32.popcnt has another reason: on arm64 it counts all 64 bits of its operand's register, and
+// the upper ones are not 0 behind i32.load8_s and i32.load16_s. An "or" clears them.
 
 // safeForm is how an instruction is emitted instead of as it stands.
 type safeForm = byte
