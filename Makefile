@@ -10,6 +10,7 @@ GOFUMPT     := mvdan.cc/gofumpt@v0.8.0
 VULNCHECK   := golang.org/x/vuln/cmd/govulncheck@v1.1.4
 SOAK_KILLS  ?= 500
 SOAK_MODULES ?= 20000
+SOAK_ARM64  ?= 2000
 FUZZTIME    ?= 2m
 SIM_SEEDS   ?= 20
 # One cgo setting for build and test, so that they share a build cache.
@@ -63,9 +64,10 @@ lint:
 	GOOS=windows $(GO) build -o /dev/null ./cmd/liftoff
 	$(GO) run $(STATICCHECK) ./...
 
-soak: build ## hours of kills and fuzzing; SOAK_KILLS, SOAK_MODULES and FUZZTIME bound it
+soak: build ## hours of kills and fuzzing; SOAK_KILLS, SOAK_MODULES, SOAK_ARM64 and FUZZTIME bound it
 	LIFTOFF_KILLS=$(SOAK_KILLS) $(GO) test -count=1 -timeout 6h -run 'Kill|Crashes' -v ./host/store/... ./internal/e2e
-	LIFTOFF_FUZZ_SEED=random LIFTOFF_FUZZ_MODULES=$(SOAK_MODULES) $(GO) test -count=1 -timeout 6h -v -run 'FloatsAgree|RandomModules|MutationsAgree' ./runtime/wasm/meter
+	LIFTOFF_TEST_LARGE=1 LIFTOFF_FUZZ_SEED=random LIFTOFF_FUZZ_MODULES=$(SOAK_MODULES) $(GO) test -count=1 -timeout 6h -v -run 'FloatsAgree|Pressure|LargeFunctions|RandomModules|MutationsAgree' ./runtime/wasm/meter
+	@GO=$(GO) BIN=$(BIN) MODULES=$(SOAK_ARM64) LIFTOFF_TEST_LARGE=1 sh .ci/arm64
 	@$(MAKE) --no-print-directory fuzz
 
 fuzz: ## every fuzz target for FUZZTIME

@@ -31,10 +31,6 @@ var trapCodes = map[string]int{
 // this machine.
 const errEngineStack = "stack overflow"
 
-// outOfBoundsData ends wazero's error of a data segment that does not fit at the start,
-// which the specification calls a trap.
-const outOfBoundsData = "]: out of bounds memory access"
-
 // trapCode tells the traps among wazero's errors.
 func trapCode(err error) (int, bool) {
 	cause := innermost(err)
@@ -44,9 +40,6 @@ func trapCode(err error) (int, bool) {
 		}
 		code, ok := trapCodes[cause.Error()]
 		return code, ok
-	}
-	if strings.HasPrefix(err.Error(), "data[") && strings.HasSuffix(err.Error(), outOfBoundsData) {
-		return job.TrapMemory, true
 	}
 	return 0, false
 }

@@ -28,6 +28,16 @@ func TestTraps(t *testing.T) {
 	deepStart.start = u32(deepStart.fn("", deepStart.typ(nil, nil), 0x10, 1))
 	initialize := guest(0x41, 0)
 	initialize.fn("_initialize", initialize.typ(nil, nil), 0x00)
+	elements := guest(0x41, 0)
+	elements.add(sectionTable, 0x70, 0, 2)
+	elements.add(sectionElement, 0, 0x41, 1, 0x0b, 2, 0, 0) // entries 1 and 2
+	noElements := guest(0x41, 0)
+	noElements.add(sectionTable, 0x70, 0, 2)
+	noElements.add(sectionElement, 0, 0x41, 3, 0x0b, 0)
+	both := guest(0x41, 0)
+	both.add(sectionTable, 0x70, 0, 2)
+	both.add(sectionElement, 0, 0x41, 1, 0x0b, 2, 0, 0)
+	both.add(sectionData, cat([]byte{0, 0x41}, sleb(65535), []byte{0x0b}, vec([]byte("too long")))...)
 	data := guest(0x41, 0)
 	data.add(sectionData, cat([]byte{0, 0x41}, sleb(65535), []byte{0x0b}, vec([]byte("too long")))...)
 
@@ -41,6 +51,9 @@ func TestTraps(t *testing.T) {
 		{"load past the end", guest(cat([]byte{0x41, 0x7f, 0x28, 2, 0})...), job.TrapMemory, "out of bounds memory"},
 		{"memory.fill past the end", guest(cat(i32c(0), i32c(0), []byte{0x41}, sleb(70000), []byte{0xfc, 11, 0}, i32c(0))...), job.TrapMemory, "out of bounds memory"},
 		{"data past the end", data, job.TrapMemory, "out of bounds memory"},
+		{"elements past the end", elements, job.TrapTable, "table"},
+		{"no elements past the end", noElements, job.TrapTable, "table"},
+		{"elements, then data past the end", both, job.TrapTable, "table"},
 		{"table.get past the end", withTable(cat(i32c(9), []byte{0x25, 0, 0xd1})...), job.TrapTable, "table"},
 		{"call of null", withTable(cat(i32c(0), []byte{0x11, 0, 0})...), job.TrapTable, "table"},
 		{"call past the end", withTable(cat(i32c(9), []byte{0x11, 0, 0})...), job.TrapTable, "table"},

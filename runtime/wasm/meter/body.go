@@ -15,6 +15,7 @@ type body struct {
 	declared []byte // their bytes
 	locals   []byte // types of parameters and locals
 	nodes    []int32
+	ands     []source // of locals: maybeAnd, if the last set in the text was of such a value
 
 	stack    []value
 	slots    int // height of stack, in slots
@@ -44,12 +45,13 @@ type body struct {
 	plan plan
 }
 
-// value is an operand: its type, the node that its bits come from, and how far the
-// function was when it was pushed.
+// value is an operand: its type, the node that its bits come from, how far the function
+// was when it was pushed, and what the engine may take it for.
 type value struct {
 	node int32
 	born origin
 	typ  byte
+	from source
 }
 
 // frame is an open block, loop, if or function body.
@@ -137,6 +139,8 @@ func (b *body) readLocals() error {
 	for i := range b.nodes {
 		b.nodes[i] = noNode
 	}
+	b.ands = slices.Grow(b.ands[:0], len(b.locals))[:len(b.locals)]
+	clear(b.ands)
 	return nil
 }
 
@@ -178,7 +182,7 @@ func (b *body) localNode(i uint32, t byte) int32 {
 
 func (b *body) pushValue(t byte, node int32) {
 	b.frameUse.push(len(b.stack))
-	b.stack = append(b.stack, value{node, b.frameUse.now(), t})
+	b.stack = append(b.stack, value{node: node, born: b.frameUse.now(), typ: t})
 	b.slots++
 	if t == typeV128 {
 		b.slots++

@@ -1,10 +1,12 @@
 package meter
 
-// rewriteCode analyses and emits one function after another, then the helpers.
-func (w *rewriter) rewriteCode(size int) []byte {
+// codeHead is room for the number of functions, known at the end.
+const codeHead = 5
+
+// rewriteBodies analyses and emits one function after another.
+func (w *rewriter) rewriteBodies(size int) []byte {
 	defined := len(w.m.funcs) - w.m.importedFuncs
-	const head = 5 // room for the number of functions, known at the end
-	out := make([]byte, head, head+size+size/3+1024)
+	out := make([]byte, codeHead, codeHead+size+size/3+1024)
 	r := &reader{}
 	if s := w.m.sections[secCode]; s.content != nil {
 		r = s.reader()
@@ -37,11 +39,20 @@ func (w *rewriter) rewriteCode(size int) []byte {
 		w.fail(r.err)
 		return nil
 	}
+	return out
+}
+
+// rewriteCode appends the helpers to the guest's functions.
+func (w *rewriter) rewriteCode(bodies []byte) []byte {
+	if w.err != nil {
+		return nil
+	}
+	out := bodies
 	for _, h := range w.helpers {
 		out = appendName(out, string(h.code))
 	}
-	count := appendU(nil, uint64(defined+len(w.helpers)))
-	start := head - len(count)
+	count := appendU(nil, uint64(len(w.m.funcs)-w.m.importedFuncs+len(w.helpers)))
+	start := codeHead - len(count)
 	copy(out[start:], count)
 	return out[start:]
 }

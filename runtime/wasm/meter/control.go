@@ -55,13 +55,16 @@ func (b *body) localStep(code byte) {
 	}
 	node := b.localNode(i, t)
 	if code != opLocalGet {
-		b.nan.flow(b.popValue().node, node)
+		v := b.popValue()
+		b.nan.flow(v.node, node)
 		b.frameUse.set(i, t)
+		b.ands[i] = v.from & maybeAnd
 	} else {
 		b.frameUse.get(i, t, b.loopAt)
 	}
 	if code != opLocalSet {
 		b.pushValue(t, node)
+		b.setFrom(b.ands[i] | maybeZero)
 	}
 }
 
@@ -77,6 +80,7 @@ func (b *body) globalStep(code byte) {
 		return
 	}
 	b.pushValue(b.w.m.globalTypes[i], noNode)
+	b.setFrom(maybeZero)
 }
 
 func (b *body) callStep(code byte, at int) {
@@ -162,11 +166,13 @@ func (b *body) selectStep(code byte, at int) {
 func (b *body) plain(code byte, at int) {
 	switch code {
 	case opI32Const:
-		b.leb(5, 32, true)
+		v := b.leb(5, 32, true)
 		b.pushValue(typeI32, noNode)
+		b.setFrom(zeroOr(v))
 	case opI64Const:
-		b.leb(10, 64, true)
+		v := b.leb(10, 64, true)
 		b.pushValue(typeI64, noNode)
+		b.setFrom(zeroOr(v))
 	case opF32Const:
 		b.take(4)
 		b.pushValue(typeF32, noNode)

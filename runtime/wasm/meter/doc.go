@@ -7,8 +7,9 @@
 // heads and function entries; counts the bytes of stack that calls take; makes the
 // results of float arithmetic canonical where their NaN bits could be seen; prices
 // bulk operations and growth by size, in steps of 256 KiB; reads references to functions
-// from a table, of which the engine would keep each; and turns the start function into an
-// export. Prices are in price.go and part of the deterministic profile.
+// from a table, of which the engine would keep each; emits other instructions for those that
+// the engine gets wrong; applies active segments that may not fit at the start, where they
+// trap; and turns the start function into an export. Prices are in price.go and part of the deterministic profile.
 //
 // # What the host provides
 //

@@ -89,6 +89,7 @@ func (b *body) unwind(f *frame, types []byte, node int32) {
 			n = node + int32(i)
 		}
 		b.pushValue(t, n)
+		b.setFrom(maybeZero)
 	}
 }
 

@@ -37,7 +37,7 @@ func (m *module) readImports(r *reader) {
 			return
 		}
 	}
-	m.importedFuncs = len(m.funcs)
+	m.importedFuncs, m.importedTables, m.importedMemories = len(m.funcs), len(m.tables), len(m.memories)
 }
 
 func (r *reader) mutability() {
@@ -122,8 +122,8 @@ func (w *rewriter) rewriteExports() []byte {
 	}
 	add(FuelExport, externGlobal, w.fuel)
 	add(StackExport, externGlobal, w.stack)
-	if w.m.start >= 0 {
-		add(StartExport, externFunc, w.shift(uint32(w.m.start)))
+	if w.hasStart {
+		add(StartExport, externFunc, w.startFunc)
 	}
 	return append(appendU(nil, uint64(n)), entries...)
 }

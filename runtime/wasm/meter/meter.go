@@ -4,7 +4,7 @@ import "fmt"
 
 // Version names the output: it changes whenever the same module would be rewritten to
 // other bytes, and belongs into the key of every cache of them.
-const Version = 8
+const Version = 9
 
 // What the host provides and finds. See the package comment.
 const (
@@ -66,7 +66,7 @@ func Rewrite(module []byte, opts Options) ([]byte, Info, error) {
 	if err != nil {
 		return nil, Info{}, fmt.Errorf("meter module: %w", err)
 	}
-	info := Info{Functions: len(m.funcs) - m.importedFuncs, Start: m.start >= 0}
+	info := Info{Functions: len(m.funcs) - m.importedFuncs, Start: w.hasStart}
 	if len(m.memories) > 0 {
 		info.HasMemory, info.MinPages = true, m.memories[0].min
 	}

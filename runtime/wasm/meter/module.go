@@ -45,14 +45,15 @@ type module struct {
 	sections [secDataCount + 1]section
 	names    []byte // content of the name section after its own name, or nil
 
-	types         []funcType
-	importedFuncs int
-	funcs         []uint32 // type of each function
-	tables        []table
-	memories      []limits
-	globals       int
-	globalTypes   []byte // of those the module defines only once rewriteGlobals has run
-	start         int64  // index of the start function, -1 for none
+	types                            []funcType
+	importedFuncs                    int
+	importedTables, importedMemories int
+	funcs                            []uint32 // type of each function
+	tables                           []table
+	memories                         []limits
+	globals                          int
+	globalTypes                      []byte // of those the module defines only once rewriteGlobals has run
+	start                            int64  // index of the start function, -1 for none
 }
 
 type table struct {

@@ -28,12 +28,17 @@ var coreRows = []row{
 	{first: 0x51, last: 0x5a, sig: "II>i", imm: immNone},
 	{first: 0x5b, last: 0x60, sig: "ff>i", imm: immNone, use: useNumber},
 	{first: 0x61, last: 0x66, sig: "FF>i", imm: immNone, use: useNumber},
-	{first: 0x67, last: 0x68, sig: "i>i", imm: immNone, safe: safeI32}, // clz ctz
-	{first: 0x69, last: 0x69, sig: "i>i", imm: immNone},
-	{first: 0x6a, last: 0x78, sig: "ii>i", imm: immNone},
+	{first: 0x67, last: 0x69, sig: "i>i", imm: immNone, safe: safeI32}, // clz ctz popcnt
+	{first: 0x6a, last: 0x6e, sig: "ii>i", imm: immNone},
+	{first: 0x6f, last: 0x6f, sig: "ii>i", imm: immNone, safe: safeRemS32}, // rem
+	{first: 0x70, last: 0x70, sig: "ii>i", imm: immNone, safe: safeRemU32},
+	{first: 0x71, last: 0x78, sig: "ii>i", imm: immNone},
 	{first: 0x79, last: 0x7a, sig: "I>I", imm: immNone, safe: safeI64}, // clz ctz
 	{first: 0x7b, last: 0x7b, sig: "I>I", imm: immNone},
-	{first: 0x7c, last: 0x8a, sig: "II>I", imm: immNone},
+	{first: 0x7c, last: 0x80, sig: "II>I", imm: immNone},
+	{first: 0x81, last: 0x81, sig: "II>I", imm: immNone, safe: safeRemS64}, // rem
+	{first: 0x82, last: 0x82, sig: "II>I", imm: immNone, safe: safeRemU64},
+	{first: 0x83, last: 0x8a, sig: "II>I", imm: immNone},
 
 	{first: 0x8b, last: 0x8c, sig: "f>f", imm: immNone, use: usePass},                // abs neg
 	{first: 0x8d, last: 0x91, sig: "f>f", imm: immNone, use: useNumber, fresh: true}, // ceil floor trunc nearest sqrt

@@ -21,9 +21,9 @@ var vectorRows = []row{
 	{first: 29, last: 29, sig: "v>I", imm: immLane},
 	{first: 30, last: 30, sig: "vI>v", imm: immLane},
 	{first: 31, last: 31, sig: "v>f", imm: immLane, use: usePassF32},
-	{first: 32, last: 32, sig: "vf>v", imm: immLane, use: usePassF32}, // cuts an f64 lane
+	{first: 32, last: 32, sig: "vf>v", imm: immLane, use: usePassF32, safe: safeLane32}, // cuts an f64 lane
 	{first: 33, last: 33, sig: "v>F", imm: immLane, use: usePassF64},
-	{first: 34, last: 34, sig: "vF>v", imm: immLane, use: usePass, safe: safeLane},
+	{first: 34, last: 34, sig: "vF>v", imm: immLane, use: usePass, safe: safeLane64},
 	{first: 35, last: 64, sig: "vv>v", imm: immNone}, // integer comparisons
 	{first: 65, last: 70, sig: "vv>v", imm: immNone, use: useF32x4},
 	{first: 71, last: 76, sig: "vv>v", imm: immNone, use: useF64x2},
@@ -39,7 +39,7 @@ var vectorRows = []row{
 	{first: 96, last: 97, sig: "v>v", imm: immNone},
 	{first: 98, last: 98, sig: "v>v", imm: immNone, safe: safeV128}, // i8x16.popcnt
 	{first: 99, last: 100, sig: "v>i", imm: immNone},
-	{first: 101, last: 102, sig: "vv>v", imm: immNone},
+	{first: 101, last: 102, sig: "vv>v", imm: immNone, safe: safeV128},            // i8x16.narrow
 	{first: 103, last: 106, sig: "v>v", imm: immNone, use: useF32x4, fresh: true}, // f32x4 rounding
 	{first: 107, last: 109, sig: "vi>v", imm: immNone},
 	{first: 110, last: 115, sig: "vv>v", imm: immNone},
@@ -50,7 +50,7 @@ var vectorRows = []row{
 	{first: 124, last: 129, sig: "v>v", imm: immNone},
 	{first: 130, last: 130, sig: "vv>v", imm: immNone},
 	{first: 131, last: 132, sig: "v>i", imm: immNone},
-	{first: 133, last: 134, sig: "vv>v", imm: immNone},
+	{first: 133, last: 134, sig: "vv>v", imm: immNone, safe: safeV128}, // i16x8.narrow
 	{first: 135, last: 138, sig: "v>v", imm: immNone},
 	{first: 139, last: 141, sig: "vi>v", imm: immNone},
 	{first: 142, last: 147, sig: "vv>v", imm: immNone},
@@ -63,10 +63,12 @@ var vectorRows = []row{
 	{first: 171, last: 173, sig: "vi>v", imm: immNone},
 	{first: 174, last: 174, sig: "vv>v", imm: immNone},
 	{first: 177, last: 177, sig: "vv>v", imm: immNone},
-	{first: 181, last: 186, sig: "vv>v", imm: immNone},
+	{first: 181, last: 185, sig: "vv>v", imm: immNone},
+	{first: 186, last: 186, sig: "vv>v", imm: immNone, safe: safeV128x2}, // i32x4.dot_i16x8_s
 	{first: 188, last: 191, sig: "vv>v", imm: immNone},
 	{first: 192, last: 193, sig: "v>v", imm: immNone},
-	{first: 195, last: 196, sig: "v>i", imm: immNone},
+	{first: 195, last: 195, sig: "v>i", imm: immNone},
+	{first: 196, last: 196, sig: "v>i", imm: immNone, safe: safeResult}, // i64x2.bitmask
 	{first: 199, last: 202, sig: "v>v", imm: immNone},
 	{first: 203, last: 205, sig: "vi>v", imm: immNone},
 	{first: 206, last: 206, sig: "vv>v", imm: immNone},

@@ -26,6 +26,10 @@ type rewriter struct {
 	helpers   []helper
 	helperOf  map[helperKey]uint32
 
+	placement placement
+	startFunc uint32 // what StartExport names, if hasStart
+	hasStart  bool
+
 	refs     []uint32          // functions that bodies refer to, by their new indexes
 	refOf    map[uint32]uint32 // where each is in refs
 	declared map[uint32]bool   // those that are mentioned outside bodies
@@ -90,7 +94,9 @@ func (w *rewriter) rewrite(size int) ([]byte, error) {
 		return nil, w.err
 	}
 	w.work = workAtLeast + workPerByte*size
-	code := w.rewriteCode(size)
+	bodies := w.rewriteBodies(size)
+	elements, data := w.rewriteElements(), w.rewriteData()
+	w.addStart()
 	content := map[byte][]byte{
 		secImport:    w.rewriteImports(),
 		secFunction:  w.rewriteFunctions(),
@@ -98,10 +104,10 @@ func (w *rewriter) rewrite(size int) ([]byte, error) {
 		secMemory:    w.m.sections[secMemory].content,
 		secGlobal:    globals,
 		secExport:    w.rewriteExports(),
-		secElement:   w.rewriteElements(),
-		secDataCount: w.m.sections[secDataCount].content,
-		secCode:      code,
-		secData:      w.checkData(),
+		secElement:   elements,
+		secDataCount: w.dataCount(),
+		secCode:      w.rewriteCode(bodies),
+		secData:      data,
 	}
 	content[secType] = w.rewriteTypes() // after all that may need one
 	w.checkRefs()

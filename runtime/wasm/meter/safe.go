@@ -1,28 +1,39 @@
 package meter
 
-// wazero 1.12's compiler gives wrong results for some instructions on amd64, when all
-// registers are taken. So these are emitted in forms that it gets right. Each form is
-// for a fault of one of three kinds; the first is wazero's issue 2534, repaired after
-// v1.12.0 by its pull request 2535, which no release holds yet.
+// wazero 1.12's compiler gives wrong results for some instructions, when all registers are
+// taken. So these are emitted in forms that it gets right, the same on all architectures.
+// docs/determinism.md lists them. Each form is for a fault of one of four kinds; the first is
+// wazero's issue 2534, repaired after v1.12.0 by its pull request 2535, the fourth its issue
+// 2508. No release holds the repairs yet.
 //
-// An instruction that writes a register and keeps what was in it is listed as one that
-// only writes it, so that the register allocator may put another value there: xmmCMov,
-// which is select of f32, f64 and v128, and the movsd of f64x2.replace_lane 0.
+// 1. An instruction that writes a register and keeps what was in it is listed as one that
+// only writes it, so that the register allocator may put another value there: on amd64
+// xmmCMov, which is select of f32, f64 and v128, and the movsd of f64x2.replace_lane 0.
 //
-// An instruction becomes several that change a register in place, and an operand is
+// 2. An instruction becomes several that change a register in place, and an operand is
 // first used after that. If the operand was spilled it is loaded then, and where it
 // is wanted in that very register, the register is spilled for it: by a store that
-// stands behind the place where it was set, not behind the change. So copysign forgets
-// that it took the sign, bitselect the bits. The same may happen to operands that
+// stands behind the place where it was set, not behind the change. So on amd64 copysign
+// forgets that it took the sign, bitselect the bits. The same may happen to operands that
 // were at hand and had to go again: i64x2.mul, min and max of vectors, i8x16.popcnt,
 // conversion from u64.
 //
-// An instruction becomes a branch of which one side loads a spilled operand, or gives
-// away its register, and both sides are taken to have done so: conversion from u64, and
-// clz and ctz on processors without BMI.
+// 3. An instruction becomes a branch of which one side loads a spilled operand, or gives
+// away its register, and both sides are taken to have done so: on amd64 conversion from u64,
+// and clz and ctz on processors without BMI.
+//
+// 4. An instruction sets its result, or a value on the way to it, in two steps, and the
+// register is wanted for something else in between. It is loaded again for the second step,
+// but the store stands behind that. On arm64 these are remainders, where the trap for a
+// divisor of 0 lies in between; i64x2.bitmask, where another register is set in between; and
+// where it is an operand that is loaded: narrow, dot and replace_lane of floats.
 //
 // Operands that were made just before are in registers, and wanted nowhere else. So
-// where there is no better form, an operand is made anew: by an "or" with itself or 0.
+// where there is no better form, an operand is made new: by an "or" with itself or 0. A
+// result that is used at once, by such an "or", is not chosen to leave its register.
+//
+// i32.popcnt has another reason: on arm64 it counts all 64 bits of its operand's register, and
+// the upper ones are not 0 behind i32.load8_s and i32.load16_s. An "or" clears them.
 
 // safeForm is how an instruction is emitted instead of as it stands.
 type safeForm = byte
@@ -35,11 +46,17 @@ const (
 	safeCopysign32          // by way of integers
 	safeCopysign64          //
 	safeBitselect           // (x & c) | (y &^ c)
-	safeLane                // f64x2.replace_lane: of i64
+	safeLane32              // f32x4.replace_lane: of i32
+	safeLane64              // f64x2.replace_lane: of i64
+	safeRemU32              // x - x/y*y
+	safeRemU64              //
+	safeRemS32              // likewise, with 1 for a divisor of -1
+	safeRemS64              //
 	safeI32                 // one new operand before the instruction
 	safeI64                 //
 	safeV128                //
 	safeV128x2              // two
+	safeResult              // the result of type i32 made new behind the instruction
 )
 
 // safeLocals are the types of the scratch locals that a form takes.
@@ -50,6 +67,10 @@ var safeLocals = [...]string{
 	safeCopysign32: "\x7f",
 	safeCopysign64: "\x7e",
 	safeBitselect:  "\x7b\x7b",
+	safeRemU32:     "\x7f\x7f",
+	safeRemU64:     "\x7e\x7e",
+	safeRemS32:     "\x7f\x7f",
+	safeRemS64:     "\x7e\x7e",
 	safeV128:       "\x7b",
 	safeV128x2:     "\x7b\x7b",
 }
@@ -60,6 +81,8 @@ func (b *body) safe(form safeForm, at int) {
 	case safeAsIs:
 	case safeI32, safeI64, safeV128, safeV128x2: // stands before the instruction
 		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evSafe, aux: form})
+	case safeResult:
+		b.event(evSafe, b.p, 0, form)
 	default:
 		b.event(evSafe, at, 0, form)
 	}
@@ -136,11 +159,25 @@ func (e *emitter) emitSafe(form safeForm, src []byte) {
 		e.op(opI64Or, opF64ReinterpretI64)
 	case safeBitselect:
 		e.bitselect()
-	case safeLane:
+	case safeLane32:
+		e.op(opI32ReinterpretF32)
+		e.vectorOp(vectorI32x4Replace)
+		e.op(src[len(src)-1])
+	case safeLane64:
 		e.op(opI64ReinterpretF64)
 		e.vectorOp(vectorI64x2Replace)
 		e.op(src[len(src)-1])
-	case safeI32:
+	case safeRemU32:
+		e.remainder(typeI32, opI32DivU)
+	case safeRemU64:
+		e.remainder(typeI64, opI64DivU)
+	case safeRemS32:
+		e.divisor32()
+		e.remainder(typeI32, opI32DivS)
+	case safeRemS64:
+		e.divisor64()
+		e.remainder(typeI64, opI64DivS)
+	case safeI32, safeResult:
 		e.i32(0)
 		e.op(opI32Or)
 	case safeI64:
@@ -168,6 +205,44 @@ func (e *emitter) selectAs(y uint32, in, out byte) {
 	e.get(y)
 	e.get(cond)
 	e.op(opSelect, out)
+}
+
+// remainder takes x and y from the stack, and appends x - x/y*y.
+func (e *emitter) remainder(t, div byte) {
+	x, y := e.scratchLocal(t, 0), e.scratchLocal(t, 1)
+	mul, sub := byte(opI32Mul), byte(opI32Sub)
+	if t == typeI64 {
+		mul, sub = opI64Mul, opI64Sub
+	}
+	e.set(y)
+	e.tee(x)
+	e.get(x)
+	e.get(y)
+	e.op(div)
+	e.get(y)
+	e.op(mul, sub)
+}
+
+// divisor32 makes a divisor of -1, by which the least number cannot be divided, one of 1:
+// the remainder is 0 for both.
+func (e *emitter) divisor32() {
+	y := e.scratchLocal(typeI32, 1)
+	e.set(y)
+	e.i32(1)
+	e.get(y)
+	e.get(y)
+	e.i32(-1)
+	e.op(opI32Eq, opSelect)
+}
+
+func (e *emitter) divisor64() {
+	y := e.scratchLocal(typeI64, 1)
+	e.set(y)
+	e.i64(1)
+	e.get(y)
+	e.get(y)
+	e.i64(-1)
+	e.op(opI64Eq, opSelect)
 }
 
 // bitselect takes x, y and a mask from the stack.

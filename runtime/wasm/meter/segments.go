@@ -68,37 +68,9 @@ func (w *rewriter) rewriteElements() []byte {
 	}
 	out := make([]byte, 0, len(s.content)+len(s.content)/4)
 	out = appendU(out, uint64(n+added))
-	for range n {
-		flags := r.u32()
-		if flags > 7 {
-			r.fail("unknown element segment 0x%02x", flags)
-		}
-		out = appendU(out, uint64(flags))
-		switch flags & 3 {
-		case 0:
-			if len(w.m.tables) == 0 {
-				r.fail("an element segment for table 0 of 0")
-			}
-		case 2:
-			out = appendU(out, uint64(w.tableIndex(r)))
-		}
-		if flags&1 == 0 {
-			out = append(out, w.constExpr(r)...)
-		}
-		if flags&3 != 0 {
-			out = append(out, r.byte()) // element kind or reference type
-		}
-		items := r.count("elements")
-		out = appendU(out, uint64(items))
-		for i := 0; i < items && r.err == nil; i++ {
-			if flags&4 != 0 {
-				out = append(out, w.constExpr(r)...)
-			} else {
-				f := w.funcIndex(r, r.u32())
-				w.declare(f)
-				out = appendU(out, uint64(f))
-			}
-		}
+	w.placement.late = false
+	for i := range n {
+		out = w.rewriteElement(r, i, out)
 		if r.err != nil {
 			break
 		}
@@ -113,6 +85,83 @@ func (w *rewriter) rewriteElements() []byte {
 	return out
 }
 
+// rewriteElement appends element segment i.
+func (w *rewriter) rewriteElement(r *reader, i int, out []byte) []byte {
+	flags := r.u32()
+	if flags > 7 {
+		r.fail("unknown element segment 0x%02x", flags)
+	}
+	t := uint32(0)
+	switch flags & 3 {
+	case 0:
+		if len(w.m.tables) == 0 {
+			r.fail("an element segment for table 0 of 0")
+		}
+	case 2:
+		t = w.tableIndex(r)
+	}
+	var offset []byte
+	if flags&1 == 0 {
+		offset = w.constExpr(r)
+	}
+	kind := byte(0) // element kind or reference type
+	if flags&3 != 0 {
+		kind = r.byte()
+	} else if flags&4 != 0 {
+		kind = typeFunc
+	}
+	items := r.count("elements")
+	if r.err != nil {
+		return out
+	}
+	size, defined := w.leastEntries(t), int(t) >= w.m.importedTables
+	if flags&1 != 0 || w.placement.byEngine(offset, uint64(items), size) {
+		out = appendU(out, uint64(flags))
+		if flags&3 == 2 {
+			out = appendU(out, uint64(t))
+		}
+		out = append(out, offset...)
+		if flags&3 != 0 {
+			out = append(out, kind)
+		}
+	} else {
+		out = append(out, byte(flags&4|1), kind)
+		s := segment{index: i, offset: offset, n: uint64(items), size: size, defined: defined, drop: miscElemDrop}
+		w.place(s, func(a *asm) {
+			if w.m.tables[t].typ != typeFunc { // the engine knows passive segments of functions only
+				a.op(opRefNull, w.m.tables[t].typ)
+				a.i32(int32(items))
+				a.op(opMisc, miscTableFill)
+				a.b = appendU(a.b, uint64(t))
+				return
+			}
+			a.i32(0)
+			a.i32(int32(items))
+			a.op(opMisc, miscTableInit)
+			a.b = appendU(appendU(a.b, uint64(i)), uint64(t))
+		})
+	}
+	out = appendU(out, uint64(items))
+	for j := 0; j < items && r.err == nil; j++ {
+		if flags&4 != 0 {
+			out = append(out, w.constExpr(r)...)
+		} else {
+			f := w.funcIndex(r, r.u32())
+			w.declare(f)
+			out = appendU(out, uint64(f))
+		}
+	}
+	return out
+}
+
+// leastEntries is the size of a table at the start, or less if it is imported.
+func (w *rewriter) leastEntries(t uint32) uint64 {
+	if int(t) < len(w.m.tables) {
+		return w.m.tables[t].min
+	}
+	return 0
+}
+
 // tableIndex reads the index of one of the guest's tables.
 func (w *rewriter) tableIndex(r *reader) uint32 {
 	i := r.u32()
@@ -122,27 +171,19 @@ func (w *rewriter) tableIndex(r *reader) uint32 {
 	return i
 }
 
-// checkData reads the data section, which stays as it is.
-func (w *rewriter) checkData() []byte {
+// rewriteData returns the data section, in which nothing needs a new number.
+func (w *rewriter) rewriteData() []byte {
 	s := w.m.sections[secData]
 	if s.content == nil {
 		return nil
 	}
 	r := s.reader()
-	for range r.count("data segments") {
-		switch flags := r.u32(); flags {
-		case 0:
-			w.constExpr(r)
-		case 1:
-		case 2:
-			if i := r.u32(); i != 0 {
-				r.fail("memory %d", i)
-			}
-			w.constExpr(r)
-		default:
-			r.fail("unknown data segment 0x%02x", flags)
-		}
-		r.take(r.u32())
+	n := r.count("data segments")
+	out := make([]byte, 0, len(s.content)+8)
+	out = appendU(out, uint64(n))
+	w.placement.late = false
+	for i := range n {
+		out = w.rewriteDatum(r, i, out)
 		if r.err != nil {
 			break
 		}
@@ -151,5 +192,62 @@ func (w *rewriter) checkData() []byte {
 		r.fail("data section is longer than what it holds")
 	}
 	w.fail(r.err)
-	return s.content
+	return out
+}
+
+// rewriteDatum appends data segment i.
+func (w *rewriter) rewriteDatum(r *reader, i int, out []byte) []byte {
+	start := r.p
+	flags := r.u32()
+	var offset []byte
+	switch flags {
+	case 0:
+		offset = w.constExpr(r)
+	case 1:
+	case 2:
+		if m := r.u32(); m != 0 {
+			r.fail("memory %d", m)
+		}
+		offset = w.constExpr(r)
+	default:
+		r.fail("unknown data segment 0x%02x", flags)
+	}
+	if flags != 1 && len(w.m.memories) == 0 {
+		r.fail("there is no memory")
+	}
+	bytes := r.take(r.u32())
+	if r.err != nil {
+		return out
+	}
+	if flags == 1 {
+		return append(out, r.b[start:r.p]...)
+	}
+	size := w.m.memories[0].min << 16
+	if w.placement.byEngine(offset, uint64(len(bytes)), size) {
+		if w.initsData(uint32(i)) {
+			w.placement.drop(miscDataDrop, i)
+		}
+		return append(out, r.b[start:r.p]...)
+	}
+	w.place(segment{index: i, offset: offset, n: uint64(len(bytes)), size: size, defined: w.m.importedMemories == 0, drop: miscDataDrop}, func(a *asm) {
+		a.i32(0)
+		a.i32(int32(len(bytes)))
+		a.op(opMisc, miscMemoryInit)
+		a.b = append(appendU(a.b, uint64(i)), 0)
+	})
+	return appendName(append(out, 1), string(bytes))
+}
+
+// dataCount returns the section that the engine needs where code names data segments.
+func (w *rewriter) dataCount() []byte {
+	if s := w.m.sections[secDataCount]; s.content != nil || len(w.placement.b) == 0 || w.m.sections[secData].content == nil {
+		return s.content
+	}
+	return appendU(nil, uint64(w.m.sections[secData].reader().u32()))
+}
+
+// initsData reports whether a body names data segment i in memory.init.
+func (w *rewriter) initsData(i uint32) bool {
+	_, ok := w.helperOf[helperKey{op: miscMemoryInit, a: i}]
+	return ok
 }

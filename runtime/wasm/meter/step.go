@@ -9,7 +9,14 @@ func (b *body) step() {
 	case immNone:
 		b.cost++
 		b.safe(o.safe, at)
+		if b.mistaken(code) {
+			b.safe(safeResult, at)
+		}
+		from := b.sourceOf(code)
 		b.apply(o, canonFormOf(o.push))
+		if from != 0 {
+			b.setFrom(from)
+		}
 	case immMemory:
 		b.cost++
 		b.memarg()
