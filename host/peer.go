@@ -46,23 +46,6 @@ type Peer struct {
 	closing bool
 }
 
-// Relation is what a peer is to this one.
-type Relation string
-
-// The relations, from the least to the most.
-const (
-	Nobody  Relation = ""        // may do nothing, and is cut
-	Data    Relation = "data"    // in Policy.AllowPeers: may get what is published
-	Dialed  Relation = "dialed"  // this peer was told to connect to it: it may answer, not ask
-	Anybody Relation = "open"    // under Policy.Open: may ask for jobs
-	Listed  Relation = "listed"  // in Policy.AllowDIDs: may ask for jobs
-	Member  Relation = "member"  // of the same fence
-	Oneself Relation = "oneself" // this very peer
-)
-
-// MayAsk reports whether a peer of relation r may ask this one to run jobs.
-func (r Relation) MayAsk() bool { return r == Anybody || r == Listed || r == Member }
-
 // PeerInfo is what is known of a peer.
 type PeerInfo struct {
 	ID        peer.ID
@@ -74,7 +57,7 @@ type PeerInfo struct {
 	RTT       time.Duration // the last that was measured, about once a minute; 0: unknown
 	Relation  Relation
 	Role      job.Role      // of a member
-	Capacity  *job.Capacity // nil: unknown; not to be changed
+	Capacity  *job.Capacity // nil: unknown, or not counted; not to be changed
 	Hint      *job.Hint     // nil: none in the last 100 s
 	HintAge   time.Duration // since it was received
 	LastSeen  time.Time     // when something came from it last
@@ -97,9 +80,6 @@ func (p *Peer) Fence() *fence.Fence { return p.fence }
 // new stream waits until the peer is admitted; a stream of a peer that is not, or not to
 // that protocol, never reaches its handler.
 func (p *Peer) Libp2p() host.Host { return p.host }
-
-// Relation returns what the peer id is to this one, now.
-func (p *Peer) Relation(id peer.ID) Relation { return p.door.relation(id) }
 
 // IDOf returns the libp2p peer id of a did:key.
 func IDOf(d job.DID) (peer.ID, error) {
