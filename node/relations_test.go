@@ -28,7 +28,8 @@ type pair struct {
 	did  string         // of n
 	b    *barePeer
 	gate *gate
-	err  error // of the peer's attempt to connect
+	dir  string // of n
+	err  error  // of the peer's attempt to connect
 }
 
 const openFuel = 1000 // that peers without full limits may ask for
@@ -39,13 +40,18 @@ func limitedTo(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// newPair makes a node with one slot, and brings b into relation with it.
+// newPair makes a node with one slot, and brings a peer into relation with it.
 func newPair(t *testing.T, relation string) *pair {
 	t.Helper()
-	x := &pair{b: newBarePeer(t), gate: newGate()}
+	return newPairOf(t, relation, newBarePeer(t), func(*node.NetworkConfig) {})
+}
+
+func newPairOf(t *testing.T, relation string, b *barePeer, change func(*node.NetworkConfig)) *pair {
+	t.Helper()
+	x := &pair{b: b, gate: newGate(), dir: t.TempDir()}
 	id := x.b.h.ID().String()
 	cfg := node.Config{
-		Dir: t.TempDir(), Grace: time.Second,
+		Dir: x.dir, Grace: time.Second,
 		Executors: runtime.Executors{script{"gate": x.gate.run, "hello": guests["hello"], "read": guests["read"]}},
 		Network: &node.NetworkConfig{
 			Listen: []string{"/ip4/127.0.0.1/tcp/0"}, Slots: 1, Memory: 64 << 30, Relay: true, Bitswap: true,
@@ -60,6 +66,7 @@ func newPair(t *testing.T, relation string) *pair {
 	case "granted":
 		cfg.Network.Policy.AllowDIDs = []job.DID{x.b.did}
 	}
+	change(cfg.Network)
 	if relation != "candidate" {
 		s, err := node.Join(t.Context(), cfg)
 		if err != nil {
