@@ -183,6 +183,9 @@ func TestInvitations(t *testing.T) {
 		if p.fence.ID() != "" || admin.Relation(p.id) != Unknown {
 			t.Errorf("it is in: %s", admin.Relation(p.id))
 		}
+		if r := p.Relation(admin.id); r != Unknown {
+			t.Errorf("who refused it is %q", r)
+		}
 		eventually(t, "it is cut or goes", func() bool {
 			admin.cutNobodies(0)
 			return !admin.connected(p.id)

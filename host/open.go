@@ -255,9 +255,10 @@ func (p *Peer) Peers() []PeerInfo {
 	ids = slices.Compact(ids)
 	all := make([]PeerInfo, 0, len(ids))
 	for _, id := range ids {
-		info := PeerInfo{ID: id, Relation: p.door.relation(id)}
+		info := PeerInfo{ID: id}
+		info.Relation, info.Rights = p.door.rights(id)
 		info.Addrs, info.Unreached = p.book.look(id)
-		if !p.door.allows(id, StayConnected) {
+		if !info.Allows(StayConnected) {
 			continue
 		}
 		info.DID, _ = DIDOf(id) // a content peer may have another key
@@ -270,7 +271,7 @@ func (p *Peer) Peers() []PeerInfo {
 			info.Relayed = p.raw.Network().Connectedness(id) == network.Limited
 			info.Addrs = p.dialable(id)
 		}
-		if p.door.allows(id, BeCounted) {
+		if info.Allows(BeCounted) {
 			p.table.fill(&info, now)
 		}
 		all = append(all, info)

@@ -55,7 +55,8 @@ type PeerInfo struct {
 	Greeted   bool          // connected, and each has told the other of whom it knows
 	Relayed   bool          // all its connections run over a relay
 	RTT       time.Duration // the last that was measured, about once a minute; 0: unknown
-	Relation  Relation
+	Relation  Relation      // the closest
+	Rights    Action        // what its relations allow together; see Allows
 	Role      job.Role      // of a member
 	Capacity  *job.Capacity // nil: unknown, or not counted; not to be changed
 	Hint      *job.Hint     // nil: none in the last 100 s
@@ -63,6 +64,9 @@ type PeerInfo struct {
 	LastSeen  time.Time     // when something came from it last
 	Unreached error         // of the last try to dial it; nil: it was not tried, or reached
 }
+
+// Allows reports whether the peer could take part in action a when it was listed.
+func (i PeerInfo) Allows(a Action) bool { return a != 0 && i.Rights&a == a }
 
 // ErrClosed is the cause when a Peer was closed.
 var ErrClosed = errors.New("the peer is closed")

@@ -85,3 +85,38 @@ func TestNoRightsByDefault(t *testing.T) {
 		}
 	}
 }
+
+// TestSeveralRelations has a peer stand in more than one: it has the rights of each, and
+// loses those of the one that ends.
+func TestSeveralRelations(t *testing.T) {
+	t.Parallel()
+	other := newPeer(t, nil)
+	p := newPeer(t, func(c *Config) { c.Policy.Open = true })
+	if _, err := p.Connect(limited(t), other.Addrs()[0]); err == nil {
+		t.Error("it takes an unknown peer")
+	}
+	all := []Relation{Provider, OpenPeer}
+	if got := p.door.relations(other.id); !slices.Equal(got, all) {
+		t.Fatalf("%q, want %q", got, all)
+	}
+	for _, a := range Actions() {
+		if got, want := p.Allows(other.id, a), Allows(Provider, a) || Allows(OpenPeer, a); got != want {
+			t.Errorf("%s: %v, want %v", a, got, want)
+		}
+	}
+	if got := p.RelationFor(other.id, SendJobs); got != OpenPeer {
+		t.Errorf("it sends jobs as %q", got)
+	}
+	if err := p.SetPolicy(Policy{AllowPeers: []string{other.id.String()}}); err != nil {
+		t.Fatal(err)
+	}
+	if got := p.door.relations(other.id); !slices.Equal(got, []Relation{Provider, Content}) || p.Allows(other.id, SendJobs) {
+		t.Errorf("%q, and it sends jobs: %v", got, p.Allows(other.id, SendJobs))
+	}
+	if got := p.RelationFor(other.id, SendJobs); got != Unknown {
+		t.Errorf("it sends jobs as %q", got)
+	}
+	if p.Allows(p.id, StayConnected) || p.Relation(p.id) != Owner {
+		t.Error("it is a peer of itself")
+	}
+}

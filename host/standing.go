@@ -60,6 +60,17 @@ func (d *door) relation(id peer.ID) Relation {
 	return Unknown
 }
 
+// rights returns the closest relation that id stands in, and what all of them allow.
+func (d *door) rights(id peer.ID) (closest Relation, all Action) {
+	for _, r := range d.relations(id) {
+		if closest == Unknown {
+			closest = r
+		}
+		all |= r.rights()
+	}
+	return closest, all
+}
+
 // allows reports whether a relation that id stands in allows one of the actions.
 func (d *door) allows(id peer.ID, anyOf ...Action) bool {
 	did, _ := DIDOf(id)

@@ -20,6 +20,9 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	lpeer "github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
+	"github.com/libp2p/go-libp2p/p2p/protocol/autonatv2"
+	autonatpb "github.com/libp2p/go-libp2p/p2p/protocol/autonatv2/pb"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/exchange"
@@ -338,6 +341,23 @@ func (b *barePeer) asksFor(ctx context.Context, to lpeer.ID, tk job.Task, limits
 		err = fmt.Errorf("refused (%s): %s", bid.Code, bid.Refusal)
 	}
 	return conv, j, err
+}
+
+// testsReach reports whether a node answers when it is asked to dial addresses of this peer.
+func (b *barePeer) testsReach(ctx context.Context, to lpeer.ID) bool {
+	s, err := b.h.NewStream(network.WithNoDial(ctx, "it is connected"), to, autonatv2.DialProtocol)
+	if err != nil {
+		return false
+	}
+	defer s.Reset()
+	s.SetDeadline(time.Now().Add(20 * time.Second))
+	request, err := proto.Marshal(&autonatpb.Message{Msg: &autonatpb.Message_DialRequest{DialRequest: &autonatpb.DialRequest{Nonce: 1}}})
+	if err != nil {
+		panic(err)
+	}
+	s.Write(append(binary.AppendUvarint(nil, uint64(len(request))), request...))
+	n, _ := s.Read(make([]byte, 100))
+	return n > 0
 }
 
 // gets asks a node for a block.

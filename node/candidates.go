@@ -20,9 +20,6 @@ func (t *errand) Peers(ctx context.Context) []scheduler.Candidate {
 	var all []scheduler.Candidate
 	infos := t.w.peer.Peers()
 	for _, p := range infos {
-		if !t.w.peer.Allows(p.ID, host.ReceiveJobs) {
-			continue
-		}
 		if c, ok := candidate(p); ok {
 			all = append(all, c)
 		}
@@ -36,10 +33,10 @@ func (t *errand) Peers(ctx context.Context) []scheduler.Candidate {
 // askAll is how many peers are all asked for a bid, which tells what they hold.
 const askAll = 8
 
-// candidate is a peer as the scheduler knows it; ok is false for one that did not greet, and
-// of which nothing was heard.
+// candidate is a peer as the scheduler knows it; ok is false for one that may not receive
+// jobs, and for one that did not greet and of which nothing was heard.
 func candidate(p host.PeerInfo) (c scheduler.Candidate, ok bool) {
-	if p.DID == "" || !p.Greeted && p.Hint == nil {
+	if !p.Allows(host.ReceiveJobs) || p.DID == "" || !p.Greeted && p.Hint == nil {
 		return c, false
 	}
 	c = scheduler.Candidate{Peer: p.DID, Capacity: p.Capacity, Slots: -1}

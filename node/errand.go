@@ -212,7 +212,7 @@ func (t *errand) run(ctx context.Context) (*request.Run, scheduler.Start, error)
 	cfg.Factor = w.factor
 	return &request.Run{
 		Request: scheduler.Request{
-			Job: t.job, CID: bid.Job, Self: w.self.DID, Where: where, Work: t.work, Alone: !w.peer.AnyConnected(host.ReceiveJobs),
+			Job: t.job, CID: bid.Job, Self: w.self.DID, Where: where, Work: t.work, Alone: !w.peer.AnyConnected(host.JoinGossip),
 		},
 		Config: cfg, Task: t.x.task.Data(), Limits: t.job.Limits, Market: w.client, World: t, Clock: w.node.clock, Printed: t.printed,
 	}, scheduler.Start{Self: bid, Capacity: &w.capacity}, nil

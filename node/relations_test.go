@@ -202,6 +202,9 @@ var trials = map[string]func(t *testing.T, x *pair) bool{
 	},
 	"use relays": func(t *testing.T, x *pair) bool {
 		_, err := circuit.Reserve(limitedTo(t, 20*time.Second), x.b.h, lpeer.AddrInfo{ID: x.self.ID})
+		if tested := x.b.testsReach(limitedTo(t, 20*time.Second), x.self.ID); tested != (err == nil) {
+			t.Errorf("a reservation: %v, and AutoNAT answers: %v", err, tested)
+		}
 		return err == nil
 	},
 }

@@ -25,7 +25,7 @@ const maxFetchFrom = 16
 func (w *network) andConnected(first []peer.AddrInfo) []peer.AddrInfo {
 	all := slices.Clip(first)
 	for _, p := range w.peer.Peers() {
-		if !p.Connected || !w.peer.Allows(p.ID, host.BeAsked) || slices.ContainsFunc(first, func(i peer.AddrInfo) bool { return i.ID == p.ID }) {
+		if !p.Connected || !p.Allows(host.BeAsked) || slices.ContainsFunc(first, func(i peer.AddrInfo) bool { return i.ID == p.ID }) {
 			continue
 		}
 		if len(all) >= maxFetchFrom {

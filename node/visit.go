@@ -243,5 +243,5 @@ func (w *network) anyPeer() bool {
 	if !w.peer.AnyConnected(host.ReceiveJobs) {
 		return false
 	}
-	return slices.ContainsFunc(w.peer.Peers(), func(p host.PeerInfo) bool { return p.Greeted && w.peer.Allows(p.ID, host.ReceiveJobs) })
+	return slices.ContainsFunc(w.peer.Peers(), func(p host.PeerInfo) bool { return p.Greeted && p.Allows(host.ReceiveJobs) })
 }

@@ -31,6 +31,8 @@ func TestDefaultPolicy(t *testing.T) {
 		{Open, job.ABIWASI, true},
 		{Open, job.ABIDocker, false},
 		{"", job.ABIDocker, false},
+		{"", job.ABIWASI, false},
+		{"listed", job.ABIWASI, false},
 	} {
 		g, err := p.Check(Requester{ann, c.role}, c.abi, job.Limits{})
 		var denied *DeniedError
@@ -39,6 +41,19 @@ func TestDefaultPolicy(t *testing.T) {
 		}
 		if p.Allows(Requester{ann, c.role}, c.abi) != c.ok {
 			t.Errorf("%s for %q is allowed: %v", c.abi, c.role, !c.ok)
+		}
+	}
+}
+
+// TestNoRole has a policy name a key: whoever has it and no role may use nothing.
+func TestNoRole(t *testing.T) {
+	p := Policy{Rules: []Rule{{Who: []string{ann, "member", "granted", "open", "owner"}, Engines: []string{"*"}}}}
+	for _, abi := range []string{job.ABIWASI, job.ABIDocker, "x_sql"} {
+		if p.Allows(Requester{DID: ann}, abi) || p.Allows(Requester{}, abi) {
+			t.Errorf("%s runs for a requester without a role", abi)
+		}
+		if !p.Allows(Requester{DID: ann, Role: Open}, abi) {
+			t.Errorf("%s does not run for the key that the policy names", abi)
 		}
 	}
 }
