@@ -56,7 +56,7 @@ type barePeer struct {
 	joining    chan struct{}
 }
 
-// asked is a set of blocks that notes each CID that somebody looks for.
+// asked is a set of blocks that notes each CID that is looked for.
 type asked struct {
 	dag.MemBlocks
 	mu   sync.Mutex
@@ -322,7 +322,7 @@ func (b *barePeer) say(ctx context.Context, to lpeer.ID, proto protocol.ID, item
 	return readFrame(bufio.NewReader(s))
 }
 
-// asks asks a node for a bid, and returns why it refuses: nil if it does not.
+// asksFor asks a node for a bid; an error is its refusal, too.
 func (b *barePeer) asksFor(ctx context.Context, to lpeer.ID, tk job.Task, limits job.Limits) (*market.Conversation, job.Job, error) {
 	body, err := tk.Encode()
 	if err != nil {

@@ -29,7 +29,9 @@ type pair struct {
 	b    *barePeer
 	gate *gate
 	dir  string // of n
-	err  error  // of the peer's attempt to connect
+
+	relation string
+	err      error // of the peer's attempt to connect
 }
 
 const openFuel = 1000 // that peers without full limits may ask for
@@ -48,7 +50,7 @@ func newPair(t *testing.T, relation string) *pair {
 
 func newPairOf(t *testing.T, relation string, b *barePeer, change func(*node.NetworkConfig)) *pair {
 	t.Helper()
-	x := &pair{b: b, gate: newGate(), dir: t.TempDir()}
+	x := &pair{b: b, gate: newGate(), dir: t.TempDir(), relation: relation}
 	id := x.b.h.ID().String()
 	cfg := node.Config{
 		Dir: x.dir, Grace: time.Second,
@@ -181,6 +183,16 @@ var trials = map[string]func(t *testing.T, x *pair) bool{
 		return ok && p.Capacity != nil
 	},
 	"be dialed": func(t *testing.T, x *pair) bool {
+		if x.relation == "candidate" { // it was dialed for its token, and is not when that attempt has failed
+			to := lpeer.AddrInfo{ID: x.b.h.ID(), Addrs: x.b.h.Addrs()}
+			eventually(t, "it is not dialed any more", func() bool {
+				node.Cut(x.n.Session)
+				return node.Dial(limitedTo(t, 20*time.Second), x.n.Session, to) != nil
+			})
+			x.b.mu.Lock()
+			defer x.b.mu.Unlock()
+			return x.b.dialed > 0
+		}
 		eventually(t, "they are parted", func() bool {
 			node.Cut(x.n.Session)
 			return len(x.b.h.Network().ConnsToPeer(x.self.ID)) == 0
@@ -322,7 +334,7 @@ var owners = map[string]func(t *testing.T, x *pair) bool{
 	},
 	"join gossip": func(t *testing.T, x *pair) bool {
 		_, err := x.n.Jobs.Run(limitedTo(t, time.Minute), api.Request{Task: task(put(t, x.n.Session, "module"), "hello"), Where: api.WhereNetwork}, api.Watch{})
-		return codeOf(err) != api.CodeNobody // nobody hears its own announcement
+		return codeOf(err) != api.CodeNobody // a node does not hear its own announcement
 	},
 	"use relays": func(t *testing.T, x *pair) bool {
 		_, err := x.n.Peers.Connect(t.Context(), x.self.Addrs[0].String()+"/p2p/"+x.self.ID.String()+"/p2p-circuit/p2p/"+x.self.ID.String())
