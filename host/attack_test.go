@@ -91,7 +91,7 @@ func TestBadGreetings(t *testing.T) {
 					t.Errorf("answered with %d items, %v", len(items), err)
 				}
 			}
-			if r := admin.Relation(stranger.id); r != Nobody {
+			if r := admin.Relation(stranger.id); r != Unknown {
 				t.Errorf("the stranger is %q", r)
 			}
 		})

@@ -44,11 +44,11 @@ type Config struct {
 	Now        func() time.Time      // nil: time.Now
 }
 
-// Policy says who may use this peer besides the members of its fence.
+// Policy says which peers besides the members of its fence stand in which Relation.
 type Policy struct {
-	AllowDIDs  []job.DID // may ask for jobs
-	AllowPeers []string  // libp2p peer ids that may get what is published, and nothing else
-	Open       bool      // anybody may ask for jobs
+	AllowDIDs  []job.DID // granted peers
+	AllowPeers []string  // libp2p peer ids of content peers
+	Open       bool      // every peer is an open one
 }
 
 // DefaultPort is the one port, of TCP and of UDP, that a peer listens on.

@@ -1,9 +1,7 @@
 package host
 
 import (
-	"errors"
 	"fmt"
-	"strings"
 	"sync"
 	"time"
 
@@ -11,9 +9,6 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
-	"github.com/libp2p/go-libp2p/p2p/protocol/autonatv2"
-	"github.com/libp2p/go-libp2p/p2p/protocol/identify"
-	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 	ma "github.com/multiformats/go-multiaddr"
 
 	"github.com/ipfs-liftoff/liftoff/host/fence"
@@ -35,7 +30,7 @@ type door struct {
 	dids    map[job.DID]bool
 	ids     map[peer.ID]bool
 	dialed  map[peer.ID]bool    // whom the owner told this peer to connect to
-	trying  map[peer.ID]bool    // who may turn out to be a member
+	trying  map[peer.ID]int     // candidates, and by how many attempts
 	callers map[peer.ID]*caller // who is connected
 }
 
@@ -74,7 +69,7 @@ const (
 )
 
 func newDoor(self peer.ID, f *fence.Fence, now func() time.Time, policy Policy) (*door, error) {
-	d := &door{fence: f, self: self, now: now, dialed: map[peer.ID]bool{}, trying: map[peer.ID]bool{}, callers: map[peer.ID]*caller{}}
+	d := &door{fence: f, self: self, now: now, dialed: map[peer.ID]bool{}, trying: map[peer.ID]int{}, callers: map[peer.ID]*caller{}}
 	return d, d.setPolicy(policy)
 }
 
@@ -99,64 +94,6 @@ func (d *door) setPolicy(p Policy) error {
 	return nil
 }
 
-// relation returns what id is, by the fence and the policy as they are now.
-func (d *door) relation(id peer.ID) Relation {
-	if id == d.self {
-		return Oneself
-	}
-	did, err := DIDOf(id)
-	if err == nil {
-		if _, err := d.fence.Check(did, d.now()); err == nil {
-			return Member
-		}
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	switch {
-	case err == nil && d.dids[did]:
-		return Listed
-	case d.ids[id]:
-		return Data
-	case d.policy.Open && err == nil:
-		return Anybody
-	case d.dialed[id]:
-		return Dialed
-	}
-	return Nobody
-}
-
-// gossips reports whether a peer of relation r takes part in gossip: the fence's members
-// among themselves, or, without a fence, whoever may ask.
-func (d *door) gossips(r Relation) bool {
-	if d.fence.ID() != "" {
-		return r == Member
-	}
-	return r == Anybody || r == Listed
-}
-
-// errNobody says that a peer is not known, or not to that protocol.
-var errNobody = errors.New("not admitted")
-
-// admits reports why a peer may not speak a protocol here.
-func (d *door) admits(id peer.ID, proto protocol.ID) error {
-	switch proto {
-	case greetProtocol, joinProtocol, identify.ID, identify.IDPush, autonatv2.DialBackProtocol:
-		return nil
-	}
-	r := d.relation(id)
-	switch {
-	case r == Nobody:
-		return errNobody
-	case strings.HasPrefix(string(proto), "/meshsub/"), strings.HasPrefix(string(proto), "/floodsub/"), proto == whoProtocol:
-		if !d.gossips(r) {
-			return errNobody
-		}
-	case r == Data && proto != ping.ID && !strings.HasPrefix(string(proto), "/ipfs/bitswap"):
-		return errNobody
-	}
-	return nil
-}
-
 // toldTo makes id one that the owner told this peer to connect to.
 func (d *door) toldTo(id peer.ID) {
 	d.mu.Lock()
@@ -164,22 +101,31 @@ func (d *door) toldTo(id peer.ID) {
 	d.dialed[id] = true
 }
 
-// try lets id be dialed until tried is called, and reports whether that is new and not
-// too much: nothing more is allowed to it than to anybody who has just come.
+// try makes id a candidate until tried is called, and reports whether that is new and not
+// too much.
 func (d *door) try(id peer.ID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.trying[id] || len(d.trying) >= maxTrying {
+	if d.trying[id] > 0 || len(d.trying) >= maxTrying {
 		return false
 	}
-	d.trying[id] = true
+	d.trying[id] = 1
 	return true
+}
+
+// invited makes id a candidate until tried is called: the owner has a token of it.
+func (d *door) invited(id peer.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.trying[id]++
 }
 
 func (d *door) tried(id peer.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.trying, id)
+	if d.trying[id]--; d.trying[id] <= 0 {
+		delete(d.trying, id)
+	}
 }
 
 // arrived notes a connection.
@@ -265,24 +211,16 @@ type callerInfo struct {
 // any handshake.
 func (d *door) hasKey(id peer.ID) error {
 	_, err := DIDOf(id)
-	if err != nil && d.relation(id) == Data {
+	if err != nil && d.stands(id, "", Content) {
 		return nil
 	}
 	return err
 }
 
-// InterceptPeerDial lets nobody be dialed but who is known: libp2p itself, or somebody's
-// message, never chooses whom this peer speaks to.
+// InterceptPeerDial lets only a peer be dialed that may be: neither libp2p nor a message
+// chooses which peer this node speaks to.
 func (d *door) InterceptPeerDial(id peer.ID) bool {
-	if d.hasKey(id) != nil {
-		return false
-	}
-	if d.relation(id) != Nobody {
-		return true
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.callers[id] != nil || d.trying[id]
+	return d.hasKey(id) == nil && d.allows(id, BeDialed)
 }
 
 // InterceptAddrDial is part of connmgr.ConnectionGater.
@@ -300,13 +238,13 @@ func (d *door) InterceptSecured(dir network.Direction, id peer.ID, _ network.Con
 	if d.hasKey(id) != nil {
 		return false
 	}
-	if dir == network.DirOutbound || d.relation(id) != Nobody {
+	if dir == network.DirOutbound || d.allows(id, StayConnected) {
 		return true
 	}
 	var first peer.ID
 	nobodies, since := 0, d.now().Add(-nobodysTime)
 	for other, c := range d.connected() {
-		if c.leaving || d.relation(other) != Nobody {
+		if c.leaving || d.allows(other, StayConnected) {
 			continue
 		}
 		nobodies++
@@ -350,7 +288,7 @@ type stream struct {
 }
 
 func (s stream) SetProtocol(proto protocol.ID) error {
-	if err := s.door.admits(s.id, proto); err != nil {
+	if err := s.door.admits(s.id, proto, network.DirInbound); err != nil {
 		return fmt.Errorf("%s to %s: %w", proto, s.id, err)
 	}
 	return s.StreamManagementScope.SetProtocol(proto)

@@ -62,7 +62,7 @@ func newGossip(p *Peer) (*gossip, error) {
 		pubsub.WithValidateWorkers(1),
 		pubsub.WithValidateQueueSize(128),
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(capacityTopic, jobsTopic), 8)),
-		pubsub.WithPeerFilter(func(id peer.ID, _ string) bool { return p.door.gossips(p.door.relation(id)) }),
+		pubsub.WithPeerFilter(func(id peer.ID, _ string) bool { return p.door.allows(id, JoinGossip) }),
 		pubsub.WithPeerScore(scores()),
 		pubsub.WithLogger(log), pubsub.WithRPCLogger(log),
 	)
@@ -140,7 +140,7 @@ func (g *gossip) checkHint(_ context.Context, from peer.ID, m *pubsub.Message) p
 	if err != nil {
 		return pubsub.ValidationReject
 	}
-	if !g.p.door.gossips(g.p.door.relation(author)) {
+	if !g.p.door.allows(author, JoinGossip) {
 		g.want(author, h.Capacity, from)
 		return pubsub.ValidationIgnore
 	}
@@ -188,7 +188,7 @@ func (g *gossip) checkJobs(_ context.Context, _ peer.ID, m *pubsub.Message) pubs
 	if len(m.Data) == 0 || len(m.Data) > job.MaxAnnounce {
 		return pubsub.ValidationReject
 	}
-	if !g.p.door.gossips(g.p.door.relation(author)) {
+	if !g.p.door.allows(author, JoinGossip) {
 		return pubsub.ValidationIgnore
 	}
 	if m.Data[0]>>5 == 5 { // a CBOR map

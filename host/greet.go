@@ -65,8 +65,8 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	}
 	credErr := p.heed(id, items)
 	p.door.change(id, func(c *caller) { c.refused = "" })
-	if p.door.relation(id) == Nobody {
-		return fmt.Errorf("%w: %w", errNoPeer, cmp.Or(credErr, errNobody))
+	if !p.door.allows(id, StayConnected) {
+		return fmt.Errorf("%w: %w", errNoPeer, cmp.Or[error](credErr, &DeniedError{ID: id, Relation: p.door.relation(id), Action: StayConnected}))
 	}
 	if err := writeFrame(s, p.extras(id, items)); err != nil {
 		return err
@@ -85,7 +85,7 @@ func (p *Peer) answerGreeting(s network.Stream) error {
 		return err
 	}
 	err = p.heed(id, items)
-	if p.door.relation(id) == Nobody {
+	if !p.door.allows(id, StayConnected) {
 		p.logRefusal("refused a peer", id, err)
 		defer s.Conn().Close() // and not another, over which it may be joining
 		if err := writeFrame(s, []item{{itemRefusal, []byte(reason(err))}}); err != nil {
@@ -154,7 +154,7 @@ func (p *Peer) heed(id peer.ID, items []item) error {
 	case string(first(items, itemFence)) == string(own):
 		_, why = p.fence.Admit(did, credential(items), now)
 	}
-	if env := first(items, itemCapacity); env != nil && p.door.relation(id) != Nobody {
+	if env := first(items, itemCapacity); env != nil && p.door.allows(id, BeCounted) {
 		p.table.capacity(did, env, now)
 		p.table.hint(id, first(items, itemHint), now)
 	}
@@ -179,7 +179,7 @@ const maxRecords = 16
 // extras is what a member gets after a greeting: the revocations, if it does not know the
 // same, and addresses of members.
 func (p *Peer) extras(id peer.ID, greeting []item) []item {
-	if p.door.relation(id) != Member {
+	if !p.door.allows(id, JoinGossip) {
 		return nil
 	}
 	items := p.records(id, maxRecords)
@@ -204,7 +204,7 @@ func (p *Peer) extras(id peer.ID, greeting []item) []item {
 // says is signed by those whom it is about.
 func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
 	limit := maxGreeting
-	member := p.door.relation(id) == Member
+	member := p.door.allows(id, JoinGossip)
 	if member {
 		limit = maxExtras
 	}

@@ -294,5 +294,5 @@ func TestRevokedButDialed(t *testing.T) {
 	if err := admin.Revoke(gone.DID()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it hears none", func() bool { return p.Relation(gone.id) == Dialed && !hears() })
+	eventually(t, "it hears none", func() bool { return p.Relation(gone.id) == Provider && !hears() })
 }

@@ -56,7 +56,8 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 	if own != "" && own != t.Fence {
 		return fmt.Errorf("join: this repo belongs to the fence %s already", own)
 	}
-	p.door.toldTo(id)
+	p.door.invited(id)
+	defer p.door.tried(id)
 	if _, err := p.fence.Check(p.DID(), p.cfg.Now()); own == t.Fence && err == nil {
 		var refused *RefusedError // if it was revoked, and does not know it
 		if err := p.dial(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); !errors.As(err, &refused) {
@@ -198,7 +199,7 @@ func (p *Peer) Revoke(did job.DID) error {
 func (p *Peer) afterRevocation() {
 	p.cutNobodies(0)
 	for id := range p.door.connected() {
-		if p.door.relation(id) == Member {
+		if p.door.allows(id, JoinGossip) {
 			p.start(func() { p.greet(p.ctx, id) })
 		}
 	}
@@ -211,8 +212,8 @@ func (p *Peer) afterRevocation() {
 func (p *Peer) cutNobodies(patience time.Duration) {
 	now := p.cfg.Now()
 	for id, c := range p.door.connected() {
-		r := p.door.relation(id)
-		if r == Nobody && now.Sub(c.since) >= patience || r != Member && c.member {
+		idle := now.Sub(c.since) >= patience && !p.door.allows(id, StayConnected)
+		if idle || c.member && !p.door.allows(id, JoinGossip) {
 			p.raw.Network().ClosePeer(id)
 		}
 	}
@@ -251,7 +252,7 @@ func (p *Peer) meet(ctx context.Context, id peer.ID) error {
 		c.over()
 	}
 	var refused *RefusedError
-	if p.door.relation(id) != Nobody && !errors.As(err, &refused) {
+	if p.door.allows(id, StayConnected) && !errors.As(err, &refused) {
 		p.welcomed(id)
 	}
 	return err
@@ -259,7 +260,7 @@ func (p *Peer) meet(ctx context.Context, id peer.ID) error {
 
 // welcomed is called when a greeting has gone well.
 func (p *Peer) welcomed(id peer.ID) {
-	if p.door.relation(id) == Member {
+	if p.door.allows(id, JoinGossip) {
 		p.door.change(id, func(c *caller) { c.member = true })
 		p.raw.ConnManager().TagPeer(id, "liftoff", 50)
 		p.book.seen(id, p.dialable(id), p.cfg.Now())

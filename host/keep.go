@@ -66,7 +66,7 @@ func (p *Peer) keepDialing() {
 func (p *Peer) dialMembers() (isMore bool) {
 	have := 0
 	for id := range p.door.connected() {
-		if p.door.relation(id) == Member {
+		if p.door.allows(id, JoinGossip) {
 			have++
 		}
 	}
@@ -76,7 +76,7 @@ func (p *Peer) dialMembers() (isMore bool) {
 	now := p.cfg.Now()
 	var wait sync.WaitGroup
 	due := p.book.due(min(dialsAtOnce, wantPeers-have), now, func(id peer.ID) bool {
-		return p.connected(id) || p.door.relation(id) != Member
+		return p.connected(id) || !p.door.allows(id, JoinGossip)
 	})
 	var failed atomic.Int64
 	for _, info := range due {
@@ -99,7 +99,7 @@ func (p *Peer) greetAgain() {
 	now := p.cfg.Now()
 	for id, c := range p.door.connected() {
 		due := c.spoke.Add(greetEvery + rand.N(greetEvery/2))
-		if !c.outward || c.spoke.IsZero() || now.Before(due) || p.door.relation(id) == Data {
+		if !c.outward || c.spoke.IsZero() || now.Before(due) {
 			continue
 		}
 		p.start(func() {
@@ -152,7 +152,7 @@ func (p *Peer) relays(ctx context.Context, n int) <-chan peer.AddrInfo {
 			break
 		}
 		hop, err := p.raw.Peerstore().SupportsProtocols(id, proto.ProtoIDv2Hop)
-		if err == nil && len(hop) > 0 && p.door.relation(id) == Member {
+		if err == nil && len(hop) > 0 && p.door.allows(id, UseRelay) {
 			out <- p.raw.Peerstore().PeerInfo(id)
 			n--
 		}

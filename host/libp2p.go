@@ -23,7 +23,6 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/transport/tcp"
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
-	"github.com/multiformats/go-multistream"
 	"github.com/pbnjay/memory"
 )
 
@@ -170,15 +169,15 @@ func isRelayed(a ma.Multiaddr) bool {
 	return err == nil
 }
 
-// membersOnly lets the fence's members use this peer as a relay.
+// membersOnly lets peers use this one as a relay that may.
 type membersOnly struct{ door *door }
 
 func (m membersOnly) AllowReserve(id peer.ID, _ ma.Multiaddr) bool {
-	return m.door.relation(id) == Member
+	return m.door.allows(id, UseRelay)
 }
 
 func (m membersOnly) AllowConnect(src peer.ID, _ ma.Multiaddr, dest peer.ID) bool {
-	return m.door.relation(src) == Member && m.door.relation(dest) == Member
+	return m.door.allows(src, UseRelay) && m.door.allows(dest, UseRelay)
 }
 
 // streamLimits lists liftoff's protocols with how many streams of one peer and of all
@@ -191,8 +190,8 @@ var streamLimits = []struct {
 	{greetProtocol, 4, 128},
 	{joinProtocol, 2, 32},
 	{whoProtocol, 8, 128},
-	{"/liftoff/market/1", 256, 4096},
-	{"/liftoff/blocks/1", 128, 1024},
+	{marketProtocol, 256, 4096},
+	{blocksProtocol, 128, 1024},
 }
 
 // newResources bounds what libp2p may take: half of the machine's memory unless the
@@ -247,10 +246,7 @@ func (g guarded) NewStream(ctx context.Context, id peer.ID, protos ...protocol.I
 		return nil, err
 	}
 	for _, proto := range protos {
-		if err := g.p.door.admits(id, proto); err != nil {
-			if g.p.door.relation(id) == Data { // so that the caller takes the protocol that it is listed for
-				err = multistream.ErrNotSupported[protocol.ID]{Protos: protos}
-			}
+		if err := g.p.door.admits(id, proto, network.DirOutbound); err != nil {
 			return nil, fmt.Errorf("open %s to %s: %w", proto, id, err)
 		}
 	}

@@ -36,7 +36,7 @@ func (p *Peer) tellMoves(moves event.Subscription) {
 		told = now
 		var wait sync.WaitGroup
 		for id, c := range p.door.connected() {
-			if p.door.relation(id) != Member || c.spoke.IsZero() {
+			if !p.door.allows(id, JoinGossip) || c.spoke.IsZero() {
 				continue // it is about to be greeted
 			}
 			wait.Go(func() {

@@ -140,7 +140,7 @@ func TestJoin(t *testing.T) {
 	if i := infoOf(a, b); i.Relation != Member || i.Role != job.RoleMember {
 		t.Errorf("%+v", i)
 	}
-	if a.Relation(a.id) != Oneself {
+	if a.Relation(a.id) != Owner {
 		t.Error("it does not know itself")
 	}
 	eventually(t, "capacities arrive", func() bool {
@@ -180,8 +180,11 @@ func TestInvitations(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%v, want: %s", err, why)
 		}
-		if p.fence.ID() != "" || admin.Relation(p.id) != Nobody {
+		if p.fence.ID() != "" || admin.Relation(p.id) != Unknown {
 			t.Errorf("it is in: %s", admin.Relation(p.id))
+		}
+		if r := p.Relation(admin.id); r != Unknown {
+			t.Errorf("who refused it is %q", r)
 		}
 		eventually(t, "it is cut or goes", func() bool {
 			admin.cutNobodies(0)
@@ -270,20 +273,20 @@ func TestPolicy(t *testing.T) {
 		policy Policy
 		want   Relation
 	}{
-		"listed": {Policy{AllowDIDs: []job.DID{user.DID()}}, Listed},
-		"open":   {Policy{Open: true}, Anybody},
-		"data":   {Policy{AllowPeers: []string{user.id.String()}}, Data},
+		"granted": {Policy{AllowDIDs: []job.DID{user.DID()}}, Granted},
+		"open":    {Policy{Open: true}, OpenPeer},
+		"content": {Policy{AllowPeers: []string{user.id.String()}}, Content},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := newPeer(t, func(cfg *Config) { cfg.Policy = c.policy })
 			id, err := user.Connect(limited(t), p.Addrs()[0])
-			if c.want != Data && err != nil {
+			if c.want != Content && err != nil {
 				t.Fatal(err)
 			}
-			if got := p.Relation(user.id); got != c.want || got.MayAsk() == (c.want == Data) {
+			if got := p.Relation(user.id); got != c.want || Allows(got, SendJobs) == (c.want == Content) {
 				t.Errorf("%q", got)
 			}
-			if got := user.Relation(id); got != Dialed || got.MayAsk() {
+			if got := user.Relation(id); got != Provider || Allows(got, SendJobs) {
 				t.Errorf("who was dialed is %q", got)
 			}
 			if err := p.SetPolicy(Policy{}); err != nil {
@@ -314,7 +317,7 @@ func TestRevoke(t *testing.T) {
 	}
 	eventually(t, "every member cuts it", func() bool {
 		for _, p := range []*Peer{admin, a, b} {
-			if p.connected(gone.id) || p.Relation(gone.id) != Nobody {
+			if p.connected(gone.id) || p.Relation(gone.id) != Unknown {
 				return false
 			}
 		}
@@ -327,7 +330,7 @@ func TestRevoke(t *testing.T) {
 	})
 	for _, p := range []*Peer{a, b} { // it tries again and again, and leaves them alone for longer each time
 		for range 8 {
-			gone.book.failed(p.id, time.Now(), errNobody)
+			gone.book.failed(p.id, time.Now(), ErrClosed)
 		}
 	}
 	joinBy(t, gone, admin, fence.Invitation{})
@@ -362,7 +365,7 @@ func TestRenew(t *testing.T) {
 		t.Errorf("it lasts %s longer", d)
 	}
 	c.advance(fence.MembershipLife + time.Hour)
-	if r := admin.Relation(p.id); r != Nobody {
+	if r := admin.Relation(p.id); r != Unknown {
 		t.Errorf("after its end: %q", r)
 	}
 }

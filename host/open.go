@@ -144,10 +144,12 @@ func (p *Peer) arrived(c network.Conn) {
 	p.mu.Lock()
 	joining := p.joining[id] > 0
 	p.mu.Unlock()
-	if r := p.door.relation(id); r == Data {
-		call.over() // it speaks bitswap, and knows no greeting
+	closest := p.door.relation(id)
+	if slices.Contains(p.door.relations(id), Content) {
+		call.over() // it may speak bitswap alone, and no greeting
 		p.changed()
-	} else if outward && !joining {
+	}
+	if outward && !joining && closest != Content {
 		p.start(func() {
 			if err := p.meet(p.ctx, id); err != nil && p.ctx.Err() == nil {
 				p.cfg.Log.Debug("greet", "peer", id, "err", err)
@@ -253,12 +255,13 @@ func (p *Peer) Peers() []PeerInfo {
 	ids = slices.Compact(ids)
 	all := make([]PeerInfo, 0, len(ids))
 	for _, id := range ids {
-		info := PeerInfo{ID: id, Relation: p.door.relation(id)}
+		info := PeerInfo{ID: id}
+		info.Relation, info.Rights = p.door.rights(id)
 		info.Addrs, info.Unreached = p.book.look(id)
-		if info.Relation == Nobody || id == p.id {
+		if !info.Allows(StayConnected) {
 			continue
 		}
-		info.DID, _ = DIDOf(id) // a peer that may only get data may have another key
+		info.DID, _ = DIDOf(id) // a content peer may have another key
 		if info.Relation == Member {
 			info.Role, _ = p.fence.Check(info.DID, now) // it is a member
 		}
@@ -268,7 +271,9 @@ func (p *Peer) Peers() []PeerInfo {
 			info.Relayed = p.raw.Network().Connectedness(id) == network.Limited
 			info.Addrs = p.dialable(id)
 		}
-		p.table.fill(&info, now)
+		if info.Allows(BeCounted) {
+			p.table.fill(&info, now)
+		}
 		all = append(all, info)
 	}
 	return all

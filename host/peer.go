@@ -43,23 +43,6 @@ type Peer struct {
 	closing bool
 }
 
-// Relation is what a peer is to this one.
-type Relation string
-
-// The relations, from the least to the most.
-const (
-	Nobody  Relation = ""        // may do nothing, and is cut
-	Data    Relation = "data"    // in Policy.AllowPeers: may get what is published
-	Dialed  Relation = "dialed"  // this peer was told to connect to it: it may answer, not ask
-	Anybody Relation = "open"    // under Policy.Open: may ask for jobs
-	Listed  Relation = "listed"  // in Policy.AllowDIDs: may ask for jobs
-	Member  Relation = "member"  // of the same fence
-	Oneself Relation = "oneself" // this very peer
-)
-
-// MayAsk reports whether a peer of relation r may ask this one to run jobs.
-func (r Relation) MayAsk() bool { return r == Anybody || r == Listed || r == Member }
-
 // PeerInfo is what is known of a peer.
 type PeerInfo struct {
 	ID        peer.ID
@@ -69,14 +52,18 @@ type PeerInfo struct {
 	Greeted   bool          // connected, and each has told the other of whom it knows
 	Relayed   bool          // all its connections run over a relay
 	RTT       time.Duration // the last that was measured, about once a minute; 0: unknown
-	Relation  Relation
+	Relation  Relation      // the closest
+	Rights    Action        // what its relations allow together; see Allows
 	Role      job.Role      // of a member
-	Capacity  *job.Capacity // nil: unknown; not to be changed
+	Capacity  *job.Capacity // nil: unknown, or not counted; not to be changed
 	Hint      *job.Hint     // nil: none in the last 100 s
 	HintAge   time.Duration // since it was received
 	LastSeen  time.Time     // when something came from it last
 	Unreached error         // of the last try to dial it; nil: it was not tried, or reached
 }
+
+// Allows reports whether the peer could take part in action a when it was listed.
+func (i PeerInfo) Allows(a Action) bool { return a != 0 && i.Rights&a == a }
 
 // ErrClosed is the cause when a Peer was closed.
 var ErrClosed = errors.New("the peer is closed")
@@ -94,9 +81,6 @@ func (p *Peer) Fence() *fence.Fence { return p.fence }
 // new stream waits until the peer is admitted; a stream of a peer that is not, or not to
 // that protocol, never reaches its handler.
 func (p *Peer) Libp2p() host.Host { return p.host }
-
-// Relation returns what the peer id is to this one, now.
-func (p *Peer) Relation(id peer.ID) Relation { return p.door.relation(id) }
 
 // connected reports whether there is a connection to id, be it over a relay.
 func (p *Peer) connected(id peer.ID) bool {

@@ -119,7 +119,7 @@ func TestConstantSignature(t *testing.T) {
 			}
 		})
 	}
-	if p.connected(id) || p.door.caller(id) != nil || p.Relation(id) != Nobody {
+	if p.connected(id) || p.door.caller(id) != nil || p.Relation(id) != Unknown {
 		t.Errorf("it is connected, or %q", p.Relation(id))
 	}
 }
@@ -164,7 +164,7 @@ func TestKeysOfPeers(t *testing.T) {
 			t.Errorf("%s is dialed", id)
 		}
 		p.door.tried(id)
-		if r := p.Relation(id); r != Nobody {
+		if r := p.Relation(id); r != Unknown {
 			t.Errorf("%s is %q", id, r)
 		}
 		dir := t.TempDir()
@@ -178,7 +178,7 @@ func TestKeysOfPeers(t *testing.T) {
 }
 
 // TestKeysOfOtherTypes lets peers with other keys in if their ids were listed, and then to
-// what is published: they have no DID. Nobody else with such a key is.
+// what is published: they have no DID. No other peer with such a key is.
 func TestKeysOfOtherTypes(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, func(cfg *Config) { cfg.Policy = Policy{Open: true} })
@@ -194,7 +194,7 @@ func TestKeysOfOtherTypes(t *testing.T) {
 		if did, err := DIDOf(id); err == nil {
 			t.Errorf("%s: %s is %s", name, id, did)
 		}
-		if _, err := p.Connect(limited(t), "/ip4/127.0.0.1/tcp/4017/p2p/"+id.String()); err == nil || p.Relation(id) != Nobody {
+		if _, err := p.Connect(limited(t), "/ip4/127.0.0.1/tcp/4017/p2p/"+id.String()); err == nil || p.Relation(id) != Unknown {
 			t.Errorf("%s: connect: %v, %q", name, err, p.Relation(id))
 		}
 		if p.door.InterceptSecured(network.DirInbound, id, nil) {
@@ -203,7 +203,7 @@ func TestKeysOfOtherTypes(t *testing.T) {
 		if err := p.SetPolicy(Policy{Open: true, AllowPeers: []string{id.String()}}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if r := p.Relation(id); r != Data || !p.door.InterceptSecured(network.DirInbound, id, nil) {
+		if r := p.Relation(id); r != Content || !p.door.InterceptSecured(network.DirInbound, id, nil) {
 			t.Errorf("%s: a listed peer is not let in, or %q", name, r)
 		}
 	}
@@ -236,7 +236,7 @@ func TestPeerIDHasOneSpelling(t *testing.T) {
 			t.Fatalf("%s: libp2p does not read the id: %v", name, err)
 		}
 		_, err = DIDOf(id)
-		if good := name == "canonical"; (err == nil) != good || (admin.Relation(id) == Oneself) != good || !good && admin.Relation(id) != Nobody {
+		if good := name == "canonical"; (err == nil) != good || (admin.Relation(id) == Owner) != good || !good && admin.Relation(id) != Unknown {
 			t.Errorf("%s: %q, %v", name, admin.Relation(id), err)
 		}
 		if _, err := ParsePeer(id.String()); (err == nil) != (name == "canonical") {

@@ -29,7 +29,7 @@ func TestRevokedWhileAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	back := openPeer(t, away.cfg.Dir, nil)
-	eventually(t, "it has heard", func() bool { return back.Relation(gone.id) == Nobody && !back.connected(gone.id) })
+	eventually(t, "it has heard", func() bool { return back.Relation(gone.id) == Unknown && !back.connected(gone.id) })
 	if back.Relation(admin.id) != Member {
 		t.Error("and forgot the others")
 	}

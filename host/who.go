@@ -76,7 +76,7 @@ func (p *Peer) ask(ctx context.Context, whom, about peer.ID) (err error) {
 		return err
 	}
 	p.learnRecords(items)
-	if env := first(items, itemCapacity); env != nil && p.door.gossips(p.door.relation(about)) {
+	if env := first(items, itemCapacity); env != nil && p.door.allows(about, BeCounted) {
 		p.table.capacity(did, env, p.cfg.Now())
 	}
 	p.changed()
@@ -110,7 +110,7 @@ func (p *Peer) record(id peer.ID) []item {
 	var items []item
 	if c, ok := p.fence.Credential(did, p.cfg.Now()); ok {
 		items = append(items, item{itemMembership, c.Membership}, item{itemDelegation, c.Delegation})
-	} else if p.door.relation(id) == Nobody {
+	} else if !p.door.allows(id, JoinGossip) {
 		return nil
 	}
 	if r := p.book.record(id); r != nil {
@@ -143,7 +143,7 @@ func (p *Peer) ownRecord() []byte {
 func (p *Peer) records(id peer.ID, n int) []item {
 	var others []peer.ID
 	for other := range p.door.connected() {
-		if other != id && p.door.relation(other) == Member {
+		if other != id && p.door.allows(other, JoinGossip) {
 			others = append(others, other)
 		}
 	}
@@ -192,7 +192,7 @@ func (p *Peer) learnAddrs(b []byte) error {
 	if !rec.PeerID.MatchesPublicKey(env.PublicKey) {
 		return fmt.Errorf("the addresses of %s are signed by another", rec.PeerID)
 	}
-	if rec.PeerID == p.id || !p.door.gossips(p.door.relation(rec.PeerID)) {
+	if rec.PeerID == p.id || !p.door.allows(rec.PeerID, JoinGossip) {
 		return nil
 	}
 	rec.Addrs = rec.Addrs[:min(len(rec.Addrs), maxKnownAddrs)]

@@ -11,6 +11,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/exchange"
 	"github.com/ipfs-liftoff/liftoff/host/market"
 	"github.com/ipfs-liftoff/liftoff/host/store"
@@ -164,18 +165,31 @@ func (x *award) work(started <-chan struct{}) {
 // evaluate runs the Task and hands over what it came to.
 func (x *award) evaluate(ctx context.Context) error {
 	w, n := x.p.w, x.p.w.node
+	full := w.peer.Allows(x.from, host.ReceiveBlocks)
 	tracked := x.session.Track()
-	source := w.exchange.Session(exchange.SessionConfig{Local: tracked, Sources: w.andConnected(x.sources)})
+	blocks := exchange.SessionConfig{Local: tracked, Requester: x.from}
+	if full {
+		blocks.Sources = w.andConnected(x.sources)
+	} else { // whatever it names is its own to send, or published
+		blocks.Local = newConfined(tracked, func(ctx context.Context, c cid.Cid) bool { return w.access.Allowed(ctx, x.from, c) })
+		blocks.Sources = []peer.AddrInfo{w.addrInfo(x.from)}
+	}
+	source := w.exchange.Session(blocks)
 	defer source.Close()
 	e := &evaluation{
-		node: n, session: x.session, self: w.self, task: x.block, slots: reserved{}, source: source, tracked: tracked,
+		local: blocks.Local,
+		node:  n, session: x.session, self: w.self, task: x.block, slots: reserved{}, source: source, tracked: tracked,
 		asker: w.asker(x.from), answers: answers{x.envelope, x.lease[:]}, expires: n.clock().Add(x.retention()),
 		r:     api.Request{Task: x.task, Limits: x.signed.Limits, Timeout: x.timeout()},
 		phase: func(phase string) { x.run.Beat(market.Beat{Phase: phase, Fetched: uint64(source.Fetched().Bytes)}) },
 	}
 	var j api.Job
 	watch := api.Watch{Stdout: x.spool.Writer(spool.Stdout), Stderr: x.spool.Writer(spool.Stderr), Progress: x.progress(source)}
-	replay, err := e.replay(ctx, watch, &j, x.signed)
+	var replay bool
+	var err error
+	if full { // an answer from memory would say what others have run here
+		replay, err = e.replay(ctx, watch, &j, x.signed)
+	}
 	if err == nil && !replay {
 		err = e.run(ctx, watch, &j)
 	}

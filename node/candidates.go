@@ -33,9 +33,10 @@ func (t *errand) Peers(ctx context.Context) []scheduler.Candidate {
 // askAll is how many peers are all asked for a bid, which tells what they hold.
 const askAll = 8
 
-// candidate is a peer as the scheduler knows it; ok is false for one that runs no jobs.
+// candidate is a peer as the scheduler knows it; ok is false for one that may not receive
+// jobs, and for one that did not greet and of which nothing was heard.
 func candidate(p host.PeerInfo) (c scheduler.Candidate, ok bool) {
-	if p.DID == "" || p.Relation == host.Data || !p.Connected && p.Hint == nil {
+	if !p.Allows(host.ReceiveJobs) || p.DID == "" || !p.Greeted && p.Hint == nil {
 		return c, false
 	}
 	c = scheduler.Candidate{Peer: p.DID, Capacity: p.Capacity, Slots: -1}
@@ -98,7 +99,7 @@ func (t *errand) Announce(ctx context.Context, a scheduler.Announce, found func(
 // AddrInfo implements request.World.
 func (t *errand) AddrInfo(p peer.ID) peer.AddrInfo { return t.w.addrInfo(p) }
 
-// sources returns how peers are reached, and after them all others that are connected.
+// sources returns how peers are reached, and after them others that are connected.
 func (t *errand) sources(first []job.DID) []peer.AddrInfo {
 	var all []peer.AddrInfo
 	for _, d := range first {

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/node/request"
@@ -197,7 +198,7 @@ func (t *errand) run(ctx context.Context) (*request.Run, scheduler.Start, error)
 	}
 	s := w.state(t.job, t.job.Limits.OrDefault()) // the ceiling is for others
 	s.Closing, s.Load.Full = false, false         // its own jobs always find a place in its queue
-	l, err := w.locality(ctx, t.work, t.x.request.Task, 0)
+	l, err := w.locality(ctx, t.work, t.x.request.Task, 0, nil)
 	if err != nil {
 		return nil, scheduler.Start{}, err
 	}
@@ -216,7 +217,7 @@ func (t *errand) run(ctx context.Context) (*request.Run, scheduler.Start, error)
 	cfg.Factor = w.factor
 	return &request.Run{
 		Request: scheduler.Request{
-			Job: t.job, CID: bid.Job, Self: w.self.DID, Where: where, Work: t.work, Alone: len(w.peer.Libp2p().Network().Peers()) == 0,
+			Job: t.job, CID: bid.Job, Self: w.self.DID, Where: where, Work: t.work, Alone: !w.peer.AnyConnected(host.JoinGossip),
 		},
 		Config: cfg, Task: t.x.task.Data(), Limits: t.job.Limits, Market: w.client, World: t, Clock: w.node.clock, Printed: t.printed,
 	}, scheduler.Start{Self: bid, Capacity: &w.capacity}, nil
@@ -226,9 +227,11 @@ func (t *errand) run(ctx context.Context) (*request.Run, scheduler.Start, error)
 // its inputs from here, and what others came to is read again.
 func (t *errand) takeUp(ctx context.Context) (l request.Left) {
 	for _, lease := range t.x.left.Leases {
-		if err := t.grant(lease.Peer); err == nil {
-			l.Leases = append(l.Leases, lease)
+		id, err := host.IDOf(lease.Peer)
+		if err != nil || !t.w.peer.Allows(id, host.ReceiveJobs) || t.grant(lease.Peer) != nil {
+			continue
 		}
+		l.Leases = append(l.Leases, lease)
 	}
 	for _, r := range t.x.left.Results {
 		b, err := t.e.session.Get(ctx, r.Outcome)

@@ -39,10 +39,11 @@ type evaluation struct {
 	slots    slots              // nil: the node's places
 	source   *exchange.Session  // over tracked; nil: all must be here
 	tracked  *store.Tracked     // what the run reads here; nil: run makes it
+	local    dag.Blocks         // what the run sees of what is here; nil: session
 	phase    func(phase string) // told what the run is at; nil: nobody asks
 	refs     []cid.Cid          // all that the output links to and the run has not made
 	answers  answers            // what the Receipt answers
-	asker    runtime.Requester  // zero: the node's owner
+	asker    runtime.Requester  // the zero Requester may use no executor
 	grant    runtime.Grant      // what the policy lets the asker have
 	blocks   []dag.Block        // to be committed
 	evidence []cid.Cid          // what peers have signed whose results were not taken: kept with the job

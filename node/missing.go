@@ -41,6 +41,10 @@ func (e *evaluation) explainMissing(ctx context.Context, c cid.Cid) error {
 // reaches reports whether want is found below from, among what is here and within the
 // bounds of the search.
 func (e *evaluation) reaches(ctx context.Context, from, want cid.Cid) bool {
+	var here dag.Blocks = e.session
+	if e.local != nil {
+		here = e.local
+	}
 	seen := map[string]bool{key(from): true}
 	for queue := []cid.Cid{from}; len(queue) > 0 && len(seen) < searchBlocks; queue = queue[1:] {
 		c := queue[0]
@@ -50,7 +54,7 @@ func (e *evaluation) reaches(ctx context.Context, from, want cid.Cid) bool {
 		if c.Type() == cid.Raw {
 			continue
 		}
-		b, err := dag.Load(ctx, e.session, c)
+		b, err := dag.Load(ctx, here, c)
 		if ctx.Err() != nil {
 			return false
 		}

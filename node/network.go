@@ -92,15 +92,14 @@ func (w *network) begin(ctx context.Context) error {
 	}
 	w.access = exchange.NewAccess(exchange.AccessConfig{
 		Blocks: n.store, Published: published,
-		Member: func(p peer.ID) bool { return w.peer.Relation(p) == host.Member },
-		Listed: func(p peer.ID) bool { r := w.peer.Relation(p); return r == host.Data || r == host.Listed },
+		Allows: w.peer.Allows,
 	})
 	h := w.peer.Libp2p()
 	if w.exchange, err = exchange.New(h, exchange.Config{Blocks: n.store, Access: w.access, Bitswap: w.cfg.Bitswap, Logger: n.log}); err != nil {
 		return err
 	}
 	w.cfg.Market.Logger = n.log
-	w.cfg.Market.Guest = func(p peer.ID) bool { return w.peer.Relation(p) != host.Member }
+	w.cfg.Market.Guest = func(p peer.ID) bool { return !w.peer.Allows(p, host.FullLimits) }
 	w.client = market.NewClient(h, w.cfg.Market)
 	if w.cfg.NoListen {
 		return nil

@@ -94,7 +94,7 @@ func peerOf(p host.PeerInfo) api.Peer {
 }
 
 func roleOf(p host.PeerInfo) string {
-	if p.Relation == host.Member {
+	if p.Role != "" {
 		return string(p.Role)
 	}
 	return string(p.Relation)

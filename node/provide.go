@@ -12,6 +12,7 @@ import (
 
 	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/market"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/request"
 	"github.com/ipfs-liftoff/liftoff/runtime"
@@ -41,7 +42,7 @@ func (p *provider) Admit(from peer.ID) error {
 		return &market.FailedError{Code: job.RefuseClosing, Why: "it is shutting down"}
 	}
 	did, err := host.DIDOf(from)
-	if err != nil || !p.w.peer.Relation(from).MayAsk() {
+	if err != nil || !p.w.peer.Allows(from, host.SendJobs) {
 		return &market.FailedError{Code: job.RefusePolicy, Why: "it runs jobs for members of its fence and for those that it lists"}
 	}
 	if bid, ok := p.w.book.ask(did); !ok {
@@ -69,10 +70,10 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 		if errors.As(err, &denied) {
 			return scheduler.Refuse(job.RefusePolicy, denied.Error())
 		}
-		p.w.node.log.Error("no executor but wasm's is offered to peers", "error", err)
+		p.w.node.log.Error("no executor is offered to peers", "error", err)
 		return scheduler.Refuse(job.RefuseFault, "its policy cannot be read")
 	}
-	l, err := p.w.locality(ctx, w, r.Work, p.w.rtt(from))
+	l, err := p.w.locality(ctx, w, r.Work, p.w.rtt(from), p.w.seenBy(from))
 	if err != nil {
 		p.w.node.log.Warn("what is held of a job cannot be measured", "error", err)
 		return scheduler.Refuse(job.RefuseFault, "it cannot tell what it holds")
@@ -110,20 +111,22 @@ func (w *network) state(j job.Job, ceiling job.Limits) scheduler.State {
 func (w *network) asker(from peer.ID) runtime.Requester {
 	did, err := host.DIDOf(from)
 	if err != nil {
-		return runtime.Requester{Role: runtime.Stranger}
+		return runtime.Requester{}
 	}
-	switch w.peer.Relation(from) {
-	case host.Member, host.Oneself:
+	switch w.peer.RelationFor(from, host.SendJobs) {
+	case host.Member:
 		return runtime.Requester{DID: did, Role: runtime.Member}
-	case host.Listed:
-		return runtime.Requester{DID: did, Role: runtime.Listed}
+	case host.Granted:
+		return runtime.Requester{DID: did, Role: runtime.Granted}
+	case host.OpenPeer:
+		return runtime.Requester{DID: did, Role: runtime.Open}
 	}
-	return runtime.Requester{DID: did, Role: runtime.Stranger}
+	return runtime.Requester{} // it has lost its relation since it was admitted
 }
 
 // ceiling is the most that a peer may ask for.
 func (w *network) ceiling(from peer.ID) job.Limits {
-	if r := w.peer.Relation(from); r == host.Member || r == host.Oneself {
+	if w.peer.Allows(from, host.FullLimits) {
 		return w.cfg.Ceiling
 	}
 	return w.cfg.OpenCeiling
@@ -136,10 +139,11 @@ func (w *network) rtt(p peer.ID) time.Duration {
 
 // locality measures what is held of a Task's module and inputs. When the requester says
 // how much they are together, that tells how much is missing; what nobody knows the size
-// of is taken to be of a usual one.
-func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rtt time.Duration) (scheduler.Locality, error) {
+// of is taken to be of a usual one. A root that the requester does not see counts as not here,
+// so that its bid does not tell.
+func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rtt time.Duration, sees visible) (scheduler.Locality, error) {
 	roots := taskRoots(t)
-	all, err := w.node.coverage.of(ctx, roots...)
+	all, err := w.covers(ctx, sees, roots...)
 	if err != nil {
 		return scheduler.Locality{}, err
 	}
@@ -149,7 +153,7 @@ func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rt
 	case k.Bytes > all.Have:
 		l.Missing = max(all.Missing, k.Bytes-all.Have)
 	case all.Untold > 0:
-		mod, err := w.node.coverage.of(ctx, roots[0])
+		mod, err := w.covers(ctx, sees, roots[0])
 		if err != nil {
 			return scheduler.Locality{}, err
 		}
@@ -166,6 +170,37 @@ func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rt
 		l.Missing += min(guess, w.quota.room()-min(w.quota.room(), l.Missing))
 	}
 	return l, nil
+}
+
+// visible says which roots a requester sees; nil: all.
+type visible func(context.Context, cid.Cid) bool
+
+// seenBy returns the roots that the jobs of from see before from has sent anything.
+func (w *network) seenBy(from peer.ID) visible {
+	if w.peer.Allows(from, host.ReceiveBlocks) {
+		return nil
+	}
+	return func(ctx context.Context, c cid.Cid) bool { return w.access.Allowed(ctx, from, c) }
+}
+
+// covers measures what is held of the roots that are seen.
+func (w *network) covers(ctx context.Context, sees visible, roots ...cid.Cid) (dag.Coverage, error) {
+	if sees == nil {
+		return w.node.coverage.of(ctx, roots...)
+	}
+	shown, hidden := roots[:0:0], map[cid.Cid]bool{}
+	for _, c := range roots {
+		if sees(ctx, c) {
+			shown = append(shown, c)
+		} else {
+			hidden[c] = true
+		}
+	}
+	all, err := w.node.coverage.of(ctx, shown...)
+	if n := len(hidden); n > 0 { // as if they were not here
+		all.Lacks, all.Untold, all.Depth = all.Lacks+n, all.Untold+n, max(all.Depth, 1)
+	}
+	return all, err
 }
 
 // What lacks when nobody says how much it is, in bytes. Of inputs it is enough that who

@@ -13,6 +13,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/node/request"
+	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
 // Bounds of a Request and of what a Job's record holds.
@@ -79,7 +80,9 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	defer n.history.end(x.id)
 	defer x.session.End()
 	j := x.look()
-	e := evaluation{node: n, session: x.session, self: x.self, r: x.request, task: x.task, expires: x.expires}
+	e := evaluation{
+		node: n, session: x.session, self: x.self, asker: runtime.Requester{Role: runtime.Owner}, r: x.request, task: x.task, expires: x.expires,
+	}
 	hit, err := e.recall(ctx, x.watch, &j)
 	if err == nil && !hit {
 		err = n.evaluate(ctx, x, &e, &j)

@@ -8,6 +8,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/exchange"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -19,11 +20,12 @@ const fetchTime = 20 * time.Second
 // maxFetchFrom bounds the peers that blocks are fetched from.
 const maxFetchFrom = 16
 
-// andConnected returns the sources first, and after them all others that are connected.
+// andConnected returns the sources first, and after them all others that are connected and
+// may be asked for blocks.
 func (w *network) andConnected(first []peer.AddrInfo) []peer.AddrInfo {
 	all := slices.Clip(first)
 	for _, p := range w.peer.Peers() {
-		if !p.Connected || slices.ContainsFunc(first, func(i peer.AddrInfo) bool { return i.ID == p.ID }) {
+		if !p.Connected || !p.Allows(host.BeAsked) || slices.ContainsFunc(first, func(i peer.AddrInfo) bool { return i.ID == p.ID }) {
 			continue
 		}
 		if len(all) >= maxFetchFrom {

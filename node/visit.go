@@ -218,7 +218,7 @@ func (w *network) unreached() string {
 		switch {
 		case p.Connected:
 			return ""
-		case p.Relation != host.Member || len(p.Addrs) == 0:
+		case p.Role == "" || len(p.Addrs) == 0: // not a member
 			continue
 		}
 		why := "it does not answer"
@@ -238,10 +238,10 @@ func listed(all []string, n int) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(all[:n], ", "), len(all)-n)
 }
 
-// anyPeer reports whether somebody is connected and was admitted.
+// anyPeer reports whether a peer is connected, has greeted, and may receive jobs.
 func (w *network) anyPeer() bool {
-	if len(w.peer.Libp2p().Network().Peers()) == 0 {
+	if !w.peer.AnyConnected(host.ReceiveJobs) {
 		return false
 	}
-	return slices.ContainsFunc(w.peer.Peers(), func(p host.PeerInfo) bool { return p.Greeted })
+	return slices.ContainsFunc(w.peer.Peers(), func(p host.PeerInfo) bool { return p.Greeted && p.Allows(host.ReceiveJobs) })
 }

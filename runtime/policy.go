@@ -14,13 +14,13 @@ import (
 // Role is what a requester is to this machine.
 type Role string
 
-// The roles. A requester that is listed by its key and a member, too, is what suits it
-// better.
+// The roles. A requester that is granted by its key and a member, too, is what suits it
+// better. The zero Role may use no executor.
 const (
-	Owner    Role = "owner"  // whoever speaks to the node's own socket
-	Member   Role = "member" // of the fence
-	Listed   Role = "listed" // by its key, where keys are let in one by one
-	Stranger Role = "open"   // anybody, where everybody is let in
+	Owner   Role = "owner"   // whoever speaks to the node's own socket
+	Member  Role = "member"  // of the fence
+	Granted Role = "granted" // by its key, where keys are let in one by one
+	Open    Role = "open"    // any other, where every peer is let in
 )
 
 // Requester is who asks for a run.
@@ -79,8 +79,13 @@ func (p Policy) Check(r Requester, abi string, lim job.Limits) (Grant, error) {
 		}
 		return Grant{Network: rule.Network}, nil
 	}
-	if engineOf(abi) == EngineWasm || r.Role == Owner {
+	switch r.Role {
+	case Owner:
 		return Grant{}, nil
+	case Member, Granted, Open:
+		if engineOf(abi) == EngineWasm {
+			return Grant{}, nil
+		}
 	}
 	return Grant{}, denied(r, abi)
 }
@@ -93,8 +98,11 @@ func (p Policy) Allows(r Requester, abi string) bool {
 
 func denied(r Requester, abi string) error {
 	who := "who is let in as " + string(r.Role)
-	if r.Role == Member {
+	switch r.Role {
+	case Member:
 		who = "members of its fence"
+	case "":
+		who = "an unknown requester"
 	}
 	return &DeniedError{fmt.Sprintf("it does not run %s for %s", engineOf(abi), who)}
 }
@@ -108,6 +116,9 @@ func engineOf(abi string) string {
 }
 
 func (r Rule) fits(q Requester, abi string) bool {
+	if q.Role == "" {
+		return false
+	}
 	who := slices.Contains(r.Who, string(q.Role)) || q.DID != "" && slices.Contains(r.Who, string(q.DID))
 	return who && (slices.Contains(r.Engines, "*") || slices.Contains(r.Engines, engineOf(abi)))
 }
@@ -161,11 +172,11 @@ func (r Rule) validate() error {
 		return errors.New("it names nobody, or no engine")
 	}
 	for _, w := range r.Who {
-		if slices.Contains([]Role{Owner, Member, Listed, Stranger}, Role(w)) {
+		if slices.Contains([]Role{Owner, Member, Granted, Open}, Role(w)) {
 			continue
 		}
 		if _, err := job.DID(w).Key(); err != nil {
-			return fmt.Errorf("%q is neither owner, member, listed or open nor a did:key", w)
+			return fmt.Errorf("%q is neither owner, member, granted or open nor a did:key", w)
 		}
 	}
 	for _, e := range r.Engines {

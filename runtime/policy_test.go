@@ -26,11 +26,13 @@ func TestDefaultPolicy(t *testing.T) {
 		{Member, job.ABILiftoff, true},
 		{Member, job.ABIDocker, false},
 		{Member, "x_sql", false},
-		{Listed, job.ABIWASI, true},
-		{Listed, job.ABIDocker, false},
-		{Stranger, job.ABIWASI, true},
-		{Stranger, job.ABIDocker, false},
+		{Granted, job.ABIWASI, true},
+		{Granted, job.ABIDocker, false},
+		{Open, job.ABIWASI, true},
+		{Open, job.ABIDocker, false},
 		{"", job.ABIDocker, false},
+		{"", job.ABIWASI, false},
+		{"listed", job.ABIWASI, false},
 	} {
 		g, err := p.Check(Requester{ann, c.role}, c.abi, job.Limits{})
 		var denied *DeniedError
@@ -43,11 +45,24 @@ func TestDefaultPolicy(t *testing.T) {
 	}
 }
 
+// TestNoRole has a policy name a key: whoever has it and no role may use nothing.
+func TestNoRole(t *testing.T) {
+	p := Policy{Rules: []Rule{{Who: []string{ann, "member", "granted", "open", "owner"}, Engines: []string{"*"}}}}
+	for _, abi := range []string{job.ABIWASI, job.ABIDocker, "x_sql"} {
+		if p.Allows(Requester{DID: ann}, abi) || p.Allows(Requester{}, abi) {
+			t.Errorf("%s runs for a requester without a role", abi)
+		}
+		if !p.Allows(Requester{DID: ann, Role: Open}, abi) {
+			t.Errorf("%s does not run for the key that the policy names", abi)
+		}
+	}
+}
+
 func TestPolicy(t *testing.T) {
 	p, err := ParsePolicy([]byte(`{"rules": [
 		{"who": ["` + ann + `"], "engines": ["docker"], "ceiling": {"Pages": 100, "Fuel": 1000}, "network": true},
 		{"who": ["open"], "engines": ["*"], "deny": true},
-		{"who": ["member", "listed"], "engines": ["x_sql", "wasm"], "ceiling": {"Log": 10}}
+		{"who": ["member", "granted"], "engines": ["x_sql", "wasm"], "ceiling": {"Log": 10}}
 	]}`))
 	if err != nil {
 		t.Fatal(err)
@@ -60,13 +75,13 @@ func TestPolicy(t *testing.T) {
 		says string // "": allowed
 	}{
 		{Requester{ann, Member}, job.ABIDocker, small, ""},
-		{Requester{ann, Stranger}, job.ABIDocker, small, ""},
+		{Requester{ann, Open}, job.ABIDocker, small, ""},
 		{Requester{ann, Member}, job.ABIDocker, job.Limits{Fuel: 1000, Pages: 101}, "allows 100 pages of memory, and 101"},
 		{Requester{ann, Member}, job.ABIDocker, job.Limits{}, "fuel"}, // the defaults are more
 		{Requester{"did:key:other", Member}, job.ABIDocker, small, "does not run docker for members of its fence"},
-		{Requester{"did:key:other", Listed}, "x_sql", small, ""},
-		{Requester{"did:key:other", Listed}, job.ABIWASI, job.Limits{Log: 11}, "stdout"},
-		{Requester{"did:key:other", Stranger}, job.ABIWASI, small, "does not run wasm"},
+		{Requester{"did:key:other", Granted}, "x_sql", small, ""},
+		{Requester{"did:key:other", Granted}, job.ABIWASI, job.Limits{Log: 11}, "stdout"},
+		{Requester{"did:key:other", Open}, job.ABIWASI, small, "does not run wasm"},
 		{Requester{"", Owner}, job.ABIDocker, job.Limits{}, ""},
 	} {
 		g, err := p.Check(c.who, c.abi, c.lim)

@@ -16,7 +16,8 @@ func publishCommand(p *process) *cli.Command {
 		Usage:     "let peers outside the fence have data",
 		ArgsUsage: "[CID[/PATH]…]",
 		Description: `Serves what each CID names, and all below it, to the peers of serve --allow-peer and
---allow-did: nothing else goes to them. Pin it, too: what is collected cannot be served.
+--allow-did, and under --open to every peer; their jobs read it here. Nothing else goes to
+them. Pin it, too: what is collected cannot be served.
 Without a CID, prints what is published, and since when.
 
 ` + refHelp,

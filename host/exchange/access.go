@@ -8,19 +8,19 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// AccessConfig is who others are. A nil function is never true.
+// AccessConfig is what an Access decides by.
 type AccessConfig struct {
 	Blocks    dag.Blocks // what is here: what lies under a root is found in it
 	Published *Published // nil: nothing is
-	// Member says who gets all that is here, but for Tasks, Outcomes, Receipts and Jobs
-	// that are not published: the members of the fence.
-	Member func(peer.ID) bool
-	// Listed says who gets what is published: data-only peers and listed keys.
-	Listed func(peer.ID) bool
+	// Allows says what a peer may do: [host.ReceiveBlocks] gets it all that is here, but for
+	// Tasks, Outcomes, Receipts and Jobs that are not published, [host.ReceivePublished] what
+	// is published, and [host.BeAsked] the CIDs of what is not here. nil: it never may.
+	Allows func(peer.ID, host.Action) bool
 }
 
 // Access decides which block a peer may have. Its methods may be called from several
@@ -38,6 +38,11 @@ type grant struct{ below *reach }
 // NewAccess returns the rule that cfg describes.
 func NewAccess(cfg AccessConfig) *Access {
 	return &Access{cfg: cfg, grants: map[peer.ID][]*grant{}}
+}
+
+// allows reports whether p may take part in action. A nil Access allows nothing.
+func (a *Access) allows(p peer.ID, action host.Action) bool {
+	return a != nil && a.cfg.Allows != nil && a.cfg.Allows(p, action)
 }
 
 // verdict is what can be said of a block by its name.
@@ -83,9 +88,9 @@ func (a *Access) judge(ctx context.Context, p peer.ID, c cid.Cid) verdict {
 		return denied
 	}
 	switch {
-	case a.cfg.Member != nil && a.cfg.Member(p):
+	case a.allows(p, host.ReceiveBlocks):
 		return unlessPrivate
-	case a.cfg.Listed != nil && a.cfg.Listed(p) && a.cfg.Published.reaches(ctx, a.cfg.Blocks, c):
+	case a.allows(p, host.ReceivePublished) && a.cfg.Published.reaches(ctx, a.cfg.Blocks, c):
 		return allowed
 	case a.granted(ctx, p, c):
 		return allowed

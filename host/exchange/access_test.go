@@ -8,6 +8,7 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -36,8 +37,12 @@ const (
 	member, listed, runner, stranger = peer.ID("member"), peer.ID("listed"), peer.ID("runner"), peer.ID("stranger")
 )
 
-func isMember(p peer.ID) bool { return p == member }
-func isListed(p peer.ID) bool { return p == listed }
+// isMember allows what a member may; byRelation gives each of the peers its relation.
+func isMember(p peer.ID, a host.Action) bool { return p == member && host.Allows(host.Member, a) }
+
+func byRelation(p peer.ID, a host.Action) bool {
+	return host.Allows(map[peer.ID]host.Relation{member: host.Member, listed: host.Granted, runner: host.Provider}[p], a)
+}
 
 // privates puts a Task, its Outcome, a Receipt and a Job, and returns their CIDs.
 func privates(t *testing.T, bs dag.Blocks, mod cid.Cid) []cid.Cid {
@@ -73,7 +78,7 @@ func privates(t *testing.T, bs dag.Blocks, mod cid.Cid) []cid.Cid {
 func TestAccess(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	pub := openPublished(t, s)
-	a := NewAccess(AccessConfig{Blocks: s, Published: pub, Member: isMember, Listed: isListed})
+	a := NewAccess(AccessConfig{Blocks: s, Published: pub, Allows: byRelation})
 	p := dag.UnixFSv1
 	p.ChunkSize, p.FileWidth = 1000, 10
 	public := addFile(t, s, noise(50_000, 1), p)
@@ -160,7 +165,7 @@ func TestPublishedGrows(t *testing.T) {
 	root := addFile(t, all, noise(150_000, 1), p)
 	s := openStore(t, t.TempDir())
 	pub := openPublished(t, s)
-	a := NewAccess(AccessConfig{Blocks: s, Published: pub, Listed: isListed})
+	a := NewAccess(AccessConfig{Blocks: s, Published: pub, Allows: byRelation})
 	if err := pub.Publish(t.Context(), root, time.Unix(1, 0)); err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +203,7 @@ func TestPublishedStays(t *testing.T) {
 	if len(list) != 2 || list[0].CID != second || list[1].CID != first || !list[0].Added.Equal(time.Unix(1, 0)) {
 		t.Errorf("%+v", list)
 	}
-	a := NewAccess(AccessConfig{Blocks: s, Published: pub, Listed: isListed})
+	a := NewAccess(AccessConfig{Blocks: s, Published: pub, Allows: byRelation})
 	if !a.Allowed(t.Context(), listed, first) {
 		t.Error("it is forgotten")
 	}

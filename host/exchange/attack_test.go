@@ -112,7 +112,7 @@ func TestHostileReader(t *testing.T) {
 	put(t, there, block)
 	a, b := newHost(t), newHost(t)
 	x := newExchange(t, a, Config{
-		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Member: anybody}),
+		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Allows: anybody}),
 		Frame: 200 * time.Millisecond, Idle: 100 * time.Millisecond,
 	})
 	for name, sent := range map[string][]byte{
@@ -163,7 +163,7 @@ func TestFlood(t *testing.T) {
 	put(t, there, big)
 	a, b, c := newHost(t), newHost(t), newHost(t)
 	x := newExchange(t, a, Config{
-		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Member: anybody}), PerPeer: 3, Ahead: 8,
+		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Allows: anybody}), PerPeer: 3, Ahead: 8,
 	})
 	wants := request{opWant, make([]cid.Cid, maxCIDs)}
 	for i := range wants.cids {
@@ -213,7 +213,7 @@ func TestStranger(t *testing.T) {
 	block := randomBlock(100)
 	put(t, there, block)
 	a, b := newHost(t), newHost(t)
-	x := newExchange(t, a, Config{Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Member: isMember})})
+	x := newExchange(t, a, Config{Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Allows: isMember})})
 	mine := newExchange(t, b, Config{Blocks: new(dag.MemBlocks)})
 	s := newSession(t, mine, new(dag.MemBlocks), a)
 	_, here := s.Get(t.Context(), block.CID())

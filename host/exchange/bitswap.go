@@ -13,7 +13,7 @@ import (
 	blocks "github.com/ipfs/go-block-format"
 	"github.com/ipfs/go-cid"
 	format "github.com/ipfs/go-ipld-format"
-	"github.com/libp2p/go-libp2p/core/host"
+	p2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 	_ "github.com/multiformats/go-multihash/register/blake2" // bitswap hashes what it receives by name
@@ -32,12 +32,12 @@ const (
 // bitswapNode speaks bitswap, with boxo: nothing is announced, nothing is looked for in
 // a DHT, and who gets what is for Access to say.
 type bitswapNode struct {
-	host host.Host
+	host p2phost.Host
 	node *bitswap.Bitswap
 }
 
-func startBitswap(ctx context.Context, h host.Host, cfg Config) *bitswapNode {
-	net := bsnet.NewFromIpfsHost(h)
+func startBitswap(ctx context.Context, h p2phost.Host, cfg Config) *bitswapNode {
+	net := discreet{bsnet.NewFromIpfsHost(h), cfg.Access}
 	bs := blockView{cfg.Blocks}
 	return &bitswapNode{h, bitswap.New(ctx, net, nil, bs,
 		bitswap.MaxOutstandingBytesPerPeer(bitswapOutstanding),
@@ -51,7 +51,7 @@ func startBitswap(ctx context.Context, h host.Host, cfg Config) *bitswapNode {
 func (b *bitswapNode) close() error { return b.node.Close() }
 
 // bitswap serves a link over bitswap: its peer is connected and does not speak the own
-// protocol. Bitswap asks every connected peer that speaks it, which are the listed ones.
+// protocol. Bitswap asks every connected peer that speaks it and may be asked.
 func (l *link) bitswap() error {
 	x := l.s.x
 	if x.host.Network().Connectedness(l.src.info.ID) != network.Connected {

@@ -6,9 +6,9 @@
 // announced, nothing can come that was not asked for, and a long link stays full. With
 // other IPFS nodes it speaks bitswap, with the peers that the owner has listed.
 //
-// Two rules. A block is hashed before anybody sees it and before it is kept. And a peer
-// gets only what [Access] allows: who is nobody gets nothing, not even the word whether
-// a block is here.
+// Three rules. A block is hashed before anybody sees it and before it is kept. A peer gets
+// only what [Access] allows: an unknown one gets nothing, not even the word whether a block
+// is here. And only a peer that may be asked is: a want tells it a CID.
 //
 // It announces nothing, looks for providers nowhere, and asks only the sources that it
 // was told of. docs/protocol.md has the bytes.
@@ -21,10 +21,11 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/libp2p/go-libp2p/core/host"
+	p2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/gate"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
@@ -35,7 +36,7 @@ const Protocol protocol.ID = "/liftoff/blocks/1"
 // Config says how blocks are exchanged. Its zero fields are the defaults.
 type Config struct {
 	Blocks  dag.Blocks // what is served
-	Access  *Access    // who gets what of it; nil: nobody gets anything
+	Access  *Access    // which peer gets what of it, and is asked for the rest; nil: no peer
 	Bitswap bool       // serve and fetch over bitswap, too
 
 	Window int64         // bytes asked for in advance of each source: 16 MiB
@@ -83,7 +84,7 @@ func (c Config) orDefault() Config {
 // Exchange is a peer's exchange of blocks. Its methods may be called from several
 // goroutines.
 type Exchange struct {
-	host host.Host
+	host p2phost.Host
 	cfg  Config
 	ctx  context.Context // of everything that is served, until Close
 	stop context.CancelCauseFunc
@@ -104,16 +105,13 @@ type Sent struct {
 var errClosed = errors.New("the exchange is closed")
 
 // New serves blocks on h. The caller closes the Exchange before h.
-func New(h host.Host, cfg Config) (*Exchange, error) {
+func New(h p2phost.Host, cfg Config) (*Exchange, error) {
 	if cfg.Blocks == nil {
 		return nil, errors.New("exchange: no blocks")
 	}
 	x := &Exchange{host: h, cfg: cfg.orDefault()}
 	x.ctx, x.stop = context.WithCancelCause(context.Background())
-	var guest func(peer.ID) bool
-	if cfg.Access != nil && cfg.Access.cfg.Member != nil {
-		guest = func(p peer.ID) bool { return !cfg.Access.cfg.Member(p) }
-	}
+	guest := func(p peer.ID) bool { return !cfg.Access.allows(p, host.FullLimits) }
 	x.gate = gate.New(gate.Config{Total: x.cfg.Streams, PerPeer: x.cfg.PerPeer, Guest: guest})
 	x.ahead = gate.New(gate.Config{Total: x.cfg.Ahead, PerPeer: max(x.cfg.Ahead/4, 1), Guest: guest})
 	if cfg.Bitswap {

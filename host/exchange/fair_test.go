@@ -65,7 +65,7 @@ func TestSlowReader(t *testing.T) {
 			}
 			a, b := newHost(t), newHost(t)
 			newExchange(t, a, Config{
-				Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Member: anybody}), Idle: idle,
+				Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Allows: anybody}), Idle: idle,
 			})
 			if err := b.Connect(t.Context(), infoOf(a)); err != nil {
 				t.Fatal(err)
@@ -106,7 +106,7 @@ func TestCheapHave(t *testing.T) {
 		put(t, there, b)
 		cids = append(cids, b.CID())
 	}
-	access := NewAccess(AccessConfig{Blocks: there, Member: anybody})
+	access := NewAccess(AccessConfig{Blocks: there, Allows: anybody})
 	a, b := newHost(t), newHost(t)
 	newExchange(t, a, Config{Blocks: there, Access: access})
 	held, err := newExchange(t, b, Config{Blocks: new(dag.MemBlocks)}).Have(t.Context(), infoOf(a), append(cids, randomBlock(1).CID()))

@@ -11,16 +11,17 @@ import (
 
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p"
-	"github.com/libp2p/go-libp2p/core/host"
+	p2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/peer"
 	"go.uber.org/goleak"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func newHost(t testing.TB) host.Host {
+func newHost(t testing.TB) p2phost.Host {
 	t.Helper()
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay(), libp2p.DisableMetrics())
 	if err != nil {
@@ -30,18 +31,25 @@ func newHost(t testing.TB) host.Host {
 	return h
 }
 
-func infoOf(h host.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
+func infoOf(h p2phost.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
 
 // newSource is a peer that gives everybody what bs holds.
-func newSource(t testing.TB, h host.Host, bs dag.Blocks) *Exchange {
+func newSource(t testing.TB, h p2phost.Host, bs dag.Blocks) *Exchange {
 	t.Helper()
-	return newExchange(t, h, Config{Blocks: bs, Access: NewAccess(AccessConfig{Blocks: bs, Member: anybody})})
+	return newExchange(t, h, Config{Blocks: bs, Access: NewAccess(AccessConfig{Blocks: bs, Allows: anybody})})
 }
 
-func anybody(peer.ID) bool { return true }
+// anybody allows every peer everything.
+func anybody(peer.ID, host.Action) bool { return true }
 
-func newExchange(t testing.TB, h host.Host, cfg Config) *Exchange {
+// mayBeAsked lets every peer be asked for blocks, and none have any.
+func mayBeAsked(_ peer.ID, a host.Action) bool { return a == host.BeAsked }
+
+func newExchange(t testing.TB, h p2phost.Host, cfg Config) *Exchange {
 	t.Helper()
+	if cfg.Access == nil {
+		cfg.Access = NewAccess(AccessConfig{Blocks: new(dag.MemBlocks), Allows: mayBeAsked})
+	}
 	x, err := New(h, cfg)
 	if err != nil {
 		t.Fatal(err)
@@ -50,7 +58,7 @@ func newExchange(t testing.TB, h host.Host, cfg Config) *Exchange {
 	return x
 }
 
-func newSession(t testing.TB, x *Exchange, local dag.Blocks, sources ...host.Host) *Session {
+func newSession(t testing.TB, x *Exchange, local dag.Blocks, sources ...p2phost.Host) *Session {
 	t.Helper()
 	cfg := SessionConfig{Local: local}
 	for _, h := range sources {

@@ -17,6 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/multiformats/go-multiaddr"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
@@ -206,7 +207,9 @@ func TestToKubo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	access := NewAccess(AccessConfig{Blocks: st, Published: pub, Listed: func(p peer.ID) bool { return p == k.info.ID }})
+	access := NewAccess(AccessConfig{Blocks: st, Published: pub, Allows: func(p peer.ID, a host.Action) bool {
+		return p == k.info.ID && host.Allows(host.Content, a)
+	}})
 	newExchange(t, h, Config{Blocks: st, Access: access, Bitswap: true})
 	k.run(t, nil, "swarm", "connect", h.Addrs()[0].Encapsulate(multiaddr.StringCast("/p2p/"+h.ID().String())).String())
 

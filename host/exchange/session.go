@@ -12,13 +12,17 @@ import (
 	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
 // SessionConfig says where a Session looks.
 type SessionConfig struct {
 	Local   dag.Blocks      // looked in first, and what is fetched is put there: a store's session
-	Sources []peer.AddrInfo // asked for the rest, the best first
+	Sources []peer.AddrInfo // asked for the rest, the best first, if they may be
+	// Requester is a peer whose job the session is for: it may be asked for the blocks of
+	// this session, whatever its relation. Empty: the job is this node's own.
+	Requester peer.ID
 }
 
 // Fetched is what a Session has got from its sources.
@@ -37,8 +41,10 @@ type Fetched struct {
 type Session struct {
 	x     *Exchange
 	local dag.Blocks
-	ctx   context.Context // of what is fetched, until Close
-	stop  context.CancelCauseFunc
+	// requester may be asked whatever its relation; empty: there is no such peer.
+	requester peer.ID
+	ctx       context.Context // of what is fetched, until Close
+	stop      context.CancelCauseFunc
 
 	came atomic.Int64 // blocks that were put; changes with mu held
 
@@ -83,7 +89,7 @@ const maxEarly = 1024
 
 // Session returns the blocks of a job. The caller closes it, before the Exchange.
 func (x *Exchange) Session(cfg SessionConfig) *Session {
-	s := &Session{x: x, local: cfg.Local, wants: map[string]*want{}}
+	s := &Session{x: x, local: cfg.Local, requester: cfg.Requester, wants: map[string]*want{}}
 	s.ctx, s.stop = context.WithCancelCause(x.ctx)
 	s.AddSources(cfg.Sources...)
 	return s
@@ -103,6 +109,11 @@ func (s *Session) AddSources(peers ...peer.AddrInfo) {
 			s.sources = append(s.sources, &source{session: s, info: p, average: firstAverage})
 		}
 	}
+}
+
+// mayAsk reports whether p may see what the session wants.
+func (s *Session) mayAsk(p peer.ID) bool {
+	return p == s.requester || s.x.cfg.Access.allows(p, host.BeAsked)
 }
 
 // Close gives up what is being fetched and waits for it. Every later Get that would
@@ -210,7 +221,11 @@ func (s *Session) askAll(ctx context.Context, c cid.Cid) (held, deaf bool, err e
 	defer enough()
 	for _, src := range sources {
 		running.Go(func() {
-			held, err := s.x.Have(asking, src.info, []cid.Cid{c})
+			if !s.mayAsk(src.info.ID) {
+				answers <- answer{err: errNotAsked}
+				return
+			}
+			held, err := s.x.have(asking, src.info, []cid.Cid{c})
 			answers <- answer{held, err}
 		})
 	}

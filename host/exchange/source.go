@@ -16,6 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multistream"
 
+	"github.com/ipfs-liftoff/liftoff/host"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
@@ -148,6 +149,9 @@ func (l *link) run() {
 
 func (l *link) converse() error {
 	x := l.s.x
+	if !l.s.mayAsk(l.src.info.ID) {
+		return errNotAsked
+	}
 	ctx, cancel := context.WithTimeout(l.ctx, x.cfg.Dial)
 	st, err := x.dial(ctx, l.src.info)
 	cancel()
@@ -391,7 +395,7 @@ func (l *link) end(err error) {
 		}
 		l.src.streak = min(l.src.streak+1, 6)
 		// A stream may break because the connection did: a new one is tried at once.
-		again = l.src.streak == 1 && !l.src.liar && !errors.Is(err, errStalled)
+		again = l.src.streak == 1 && !l.src.liar && !errors.Is(err, errStalled) && !errors.Is(err, errNotAsked)
 		if !again {
 			l.src.until = time.Now().Add(time.Second << l.src.streak)
 		}
@@ -425,10 +429,17 @@ func (x *Exchange) dial(ctx context.Context, p peer.AddrInfo) (network.Stream, e
 	return st, nil
 }
 
-// Have asks p which of at most 1,024 blocks it has, and would give. It connects if it
-// must; the caller bounds it by ctx.
+// errNotAsked says that a peer may not see what is wanted.
+var errNotAsked = errors.New("its relation does not allow to ask it for blocks")
+
+// Have asks p which of at most 1,024 blocks it has, and would give, if p may be asked. It
+// connects if it must; the caller bounds it by ctx.
 func (x *Exchange) Have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([]bool, error) {
-	held, err := x.have(ctx, p, cids)
+	err := errNotAsked
+	var held []bool
+	if x.cfg.Access.allows(p.ID, host.BeAsked) {
+		held, err = x.have(ctx, p, cids)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ask peer %s what it has: %w", p.ID, err)
 	}

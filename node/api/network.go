@@ -23,7 +23,7 @@ type Peers interface {
 type Peer struct {
 	DID       string        `json:"did"`
 	PeerID    string        `json:"peer_id"`
-	Role      string        `json:"role"` // "admin", "member", "listed" (jobs), "data" (published blocks alone), "open" or "self"
+	Role      string        `json:"role"` // "admin", "member", "self", or its closest relation: "granted", "provider", "content", "open"
 	Addrs     []string      `json:"addrs,omitempty"`
 	Connected bool          `json:"connected"`
 	Relayed   bool          `json:"relayed,omitempty"` // every connection goes through a relay

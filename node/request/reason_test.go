@@ -14,7 +14,7 @@ func TestReason(t *testing.T) {
 		err  error
 		want string
 	}{
-		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrGaterDisallowedConnection}), "it is no member of the fence, and not listed here"},
+		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrGaterDisallowedConnection}), "it is not a member of the fence, and no --connect names it"},
 		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrNoAddresses}), "no address of it is known"},
 		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrAllDialsFailed}), "it answers at none of its addresses"},
 		{fmt.Errorf("ask: %w", context.DeadlineExceeded), "it does not answer"},

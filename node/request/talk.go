@@ -105,7 +105,7 @@ func Reason(err error) string {
 	var dial *swarm.DialError
 	switch {
 	case errors.Is(err, swarm.ErrGaterDisallowedConnection):
-		return "it is no member of the fence, and not listed here"
+		return "it is not a member of the fence, and no --connect names it"
 	case errors.Is(err, swarm.ErrNoAddresses):
 		return "no address of it is known"
 	case errors.Is(err, context.DeadlineExceeded):

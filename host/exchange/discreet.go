@@ -1,0 +1,64 @@
+package exchange
+
+import (
+	"context"
+
+	"github.com/ipfs/boxo/bitswap/message"
+	bitswapnet "github.com/ipfs/boxo/bitswap/network"
+	"github.com/libp2p/go-libp2p/core/peer"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+)
+
+// discreet is a network of bitswap that leaves the wants out of what is sent to a peer that
+// may not be asked. Bitswap tells its wants to every peer that is connected and speaks it,
+// those among them that may only be served.
+type discreet struct {
+	bitswapnet.BitSwapNetwork
+	access *Access
+}
+
+func (n discreet) SendMessage(ctx context.Context, p peer.ID, m message.BitSwapMessage) error {
+	if m = n.clear(p, m); m.Empty() {
+		return nil
+	}
+	return n.BitSwapNetwork.SendMessage(ctx, p, m)
+}
+
+func (n discreet) NewMessageSender(ctx context.Context, p peer.ID, opts *bitswapnet.MessageSenderOpts) (bitswapnet.MessageSender, error) {
+	s, err := n.BitSwapNetwork.NewMessageSender(ctx, p, opts)
+	if err != nil {
+		return nil, err
+	}
+	return discreetSender{s, n, p}, nil
+}
+
+// clear returns what p may see of m. The caller goes on using m.
+func (n discreet) clear(p peer.ID, m message.BitSwapMessage) message.BitSwapMessage {
+	if n.access.allows(p, host.BeAsked) {
+		return m
+	}
+	c := message.New(false)
+	for _, b := range m.Blocks() {
+		c.AddBlock(b)
+	}
+	for _, h := range m.BlockPresences() {
+		c.AddBlockPresence(h.Cid, h.Type)
+	}
+	c.SetPendingBytes(m.PendingBytes())
+	return c
+}
+
+// discreetSender is the same for a series of messages to one peer.
+type discreetSender struct {
+	bitswapnet.MessageSender
+	net discreet
+	to  peer.ID
+}
+
+func (s discreetSender) SendMsg(ctx context.Context, m message.BitSwapMessage) error {
+	if m = s.net.clear(s.to, m); m.Empty() {
+		return nil
+	}
+	return s.MessageSender.SendMsg(ctx, m)
+}

@@ -1,0 +1,88 @@
+package node
+
+import (
+	"context"
+	"sync"
+
+	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+)
+
+// confined is what the job of a peer sees of the blocks here, if the peer may not receive
+// them all: those that it may, and what was put for the job. That is what its run has made,
+// and what the peer itself has sent: whatever else the job names has to come from there, be
+// it here or not. So a job gives no block to its requester that an exchange would not.
+//
+// Its methods may be called from several goroutines.
+type confined struct {
+	session confinable
+	allowed func(context.Context, cid.Cid) bool
+
+	mu  sync.Mutex
+	own map[string]bool // by multihash: put for the job
+}
+
+// confinable is what a store's session can do.
+type confinable interface {
+	dag.Blocks
+	dag.Sizer
+	dag.PartReader
+}
+
+var _ confinable = (*confined)(nil)
+
+func newConfined(s confinable, allowed func(context.Context, cid.Cid) bool) *confined {
+	return &confined{session: s, allowed: allowed, own: map[string]bool{}}
+}
+
+// sees returns an error, a *dag.NotFoundError, if c is hidden.
+func (b *confined) sees(ctx context.Context, c cid.Cid) error {
+	b.mu.Lock()
+	own := b.own[key(c)]
+	b.mu.Unlock()
+	if own || dag.IsIdentity(c) || b.allowed(ctx, c) {
+		return nil
+	}
+	return &dag.NotFoundError{CID: c}
+}
+
+func (b *confined) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+	if err := b.sees(ctx, c); err != nil {
+		return dag.Block{}, err
+	}
+	return b.session.Get(ctx, c)
+}
+
+func (b *confined) Has(ctx context.Context, c cid.Cid) (bool, error) {
+	if b.sees(ctx, c) != nil {
+		return false, nil
+	}
+	return b.session.Has(ctx, c)
+}
+
+func (b *confined) Size(ctx context.Context, c cid.Cid) (int64, error) {
+	if err := b.sees(ctx, c); err != nil {
+		return 0, err
+	}
+	return b.session.Size(ctx, c)
+}
+
+func (b *confined) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
+	if err := b.sees(ctx, c); err != nil {
+		return 0, 0, err
+	}
+	return b.session.ReadPart(ctx, c, p, off)
+}
+
+func (b *confined) Put(ctx context.Context, bs ...dag.Block) error {
+	if err := b.session.Put(ctx, bs...); err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, bl := range bs {
+		b.own[key(bl.CID())] = true
+	}
+	return nil
+}
