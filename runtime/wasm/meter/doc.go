@@ -20,6 +20,9 @@
 // compile the original for its errors (in an interpreter, which is cheap); compile the
 // output.
 //
+// The output may use bulk memory operations and references, whatever the original uses: the
+// engine must have the features of WebAssembly 2.0.
+//
 // Then the host checks Info against the Job's limits, offers two functions in a module
 // HostModule, instantiates the output with the engine's own start functions off, and
 // calls StartExport first if Info.Start says so.
