@@ -112,7 +112,7 @@ func TestCodecs(t *testing.T) {
 	}
 }
 
-// TestWalkOpaque: a walk tells of blocks whose links cannot be read and goes on beside them.
+// TestWalkOpaque: a walk names blocks whose links cannot be read and goes on beside them.
 func TestWalkOpaque(t *testing.T) {
 	bs := new(MemBlocks)
 	leaf := put(bs, cid.Raw, []byte("leaf"))

@@ -17,7 +17,7 @@ import (
 const twiceWasm = "../../cmd/liftoff/testdata/guests/twice.wasm"
 
 // TestMappedInput: an attached file that a program changes through a mapping, which moves none of the file's times, in
-// the middle of a run over it. There is no receipt and no memo of such a run, and an error that names the file:
+// the middle of a run over it. Such a run leaves no receipt and no memo, and ends with an error that names the file:
 // whether the guest reads what has changed once more, or only had read it.
 func TestMappedInput(t *testing.T) {
 	for name, again := range map[string]bool{"read twice": true, "read once": false} {

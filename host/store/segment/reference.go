@@ -45,7 +45,7 @@ func look(path string, info os.FileInfo) Foreign {
 	return f
 }
 
-// Look sums up what info tells of a file, for people who compare it with an earlier one.
+// Look returns size, times, inode and device of a file as text, to be compared with an earlier one.
 func Look(info os.FileInfo) string {
 	f := look("", info)
 	return fmt.Sprintf("%d %d %d %d %d", f.Size, f.ModTime, f.Changed, f.Inode, f.Device)

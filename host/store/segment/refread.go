@@ -89,7 +89,7 @@ func (r *Reference) Get(mh multihash.Multihash) ([]byte, error) {
 	return b, nil
 }
 
-// GetHashed is Get for whom checksum and look of the file are not enough.
+// GetHashed is Get without trust in the checksum and the look of the file: the bytes are hashed, or compared with keyed sums.
 func (r *Reference) GetHashed(mh multihash.Multihash) ([]byte, error) {
 	p, err := r.find(mh)
 	if err != nil {
