@@ -1,6 +1,7 @@
 package segment
 
 import (
+	"bytes"
 	"errors"
 	"path/filepath"
 	"testing"
@@ -37,6 +38,31 @@ func TestHoleUnderReader(t *testing.T) {
 		}
 		if name, err := s.nameOf(record{keyOf(mh), was}); name != nil || err != nil {
 			t.Errorf("put again: %v: the name of what was there is %v, %v", again, name, err)
+		}
+		must(t, s.Close())
+	}
+}
+
+// TestHoleBehindMove takes the power when a hole was made of the place that a block was moved from, and the index is in
+// memory alone: what was synced before it was moved is there.
+func TestHoleBehindMove(t *testing.T) {
+	for seed := range uint64(20) {
+		d := simdisk.New(seed)
+		cfg := Config{FS: d, Reserve: diskfs.Reserve{Path: filepath.Join("d", "reserve"), Size: 12 << 10}}
+		s, err := Open("d", cfg)
+		must(t, err)
+		mh, data := block(4, 9000)
+		must(t, s.Put(mh, data))
+		must(t, s.Sync())
+		was, err := s.find(keyOf(mh))
+		must(t, err)
+		must(t, s.move(record{keyOf(mh), was}, make([]byte, was.size)))
+		must(t, s.Punch(t.Context()))
+		cfg.FS = d.Restart(true)
+		s, err = Open("d", cfg)
+		must(t, err)
+		if got, err := s.Get(mh); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("seed %d: %d of %d bytes, %v", seed, len(got), len(data), err)
 		}
 		must(t, s.Close())
 	}
