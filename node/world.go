@@ -77,14 +77,15 @@ func (t *errand) Here(ctx context.Context, sources []job.DID, out request.Output
 	return request.Result{Peer: w.self.DID, Outcome: j.Outcome, Receipt: j.Receipt, Value: *j.Result}, nil
 }
 
-// Refused implements request.World.
+// Refused implements request.World. A module that is compiled for the answer is kept for runs, so it is read as they
+// read.
 func (t *errand) Refused(ctx context.Context) error {
 	executors, err := t.w.node.startRun(ctx)
 	if err != nil {
 		return nil
 	}
 	defer t.w.node.endRun()
-	return t.w.node.refused(ctx, executors, t.x.request, t.e.session)
+	return t.w.node.refused(ctx, executors, t.x.request, t.e.session.Track())
 }
 
 // Left implements request.World.

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
@@ -16,6 +17,24 @@ const (
 	Reserves = "reserve"
 	Reserve  = "small"
 )
+
+// reserving is held while a reserve for small files is used: one that is turned into another file while it is filled would
+// be filled as that file.
+var reserving sync.Mutex
+
+// FillReserve is [diskfs.Reserve.Fill] of a reserve for small files.
+func FillReserve(r diskfs.Reserve) error {
+	reserving.Lock()
+	defer reserving.Unlock()
+	return r.Fill()
+}
+
+// ReleaseReserve is [diskfs.Reserve.Release] of a reserve for small files.
+func ReleaseReserve(r diskfs.Reserve) error {
+	reserving.Lock()
+	defer reserving.Unlock()
+	return r.Release()
+}
 
 // reserveFor returns the reserve that is for path, which may be none.
 func reserveFor(path string) diskfs.Reserve {
@@ -43,8 +62,14 @@ func Replace(path string, data []byte) error {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
+	return replace(reserveFor, path, data)
+}
+
+func replace(reserveFor func(string) diskfs.Reserve, path string, data []byte) error {
+	reserving.Lock()
+	defer reserving.Unlock()
 	r := reserveFor(path)
-	err = r.Write(path, path+".new", true, func(f diskfs.File) (int64, error) {
+	err := r.Write(path, path+".new", true, func(f diskfs.File) (int64, error) {
 		n, err := f.WriteAt(data, 0)
 		return int64(n), err
 	})
@@ -59,6 +84,8 @@ func Replace(path string, data []byte) error {
 func MakeFolder(path string) error {
 	err := os.Mkdir(path, 0o700)
 	if diskfs.Full(err) {
+		reserving.Lock()
+		defer reserving.Unlock()
 		r := reserveFor(path)
 		if r.Release() == nil {
 			err = os.Mkdir(path, 0o700)

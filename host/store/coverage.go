@@ -12,6 +12,7 @@ import (
 
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
 // coverKey begins the ledger's keys for roots that were found whole: a CID. The value is the Generation in
@@ -98,7 +99,10 @@ func (s *Store) Coverage(ctx context.Context, root cid.Cid) (Coverage, error) {
 	s.coverage.endWalk(root, nil, epoch)
 	if !w.outside && !s.readOnly && len(c.opaque) == 0 {
 		value := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, gen), c.total)
-		err = s.ledger.Write(ledger.Entry{Key: coverKey + root.KeyString(), Value: value})
+		err = s.noteFull(s.ledger.Write(ledger.Entry{Key: coverKey + root.KeyString(), Value: value}))
+		if diskfs.Full(err) {
+			err = nil // it is walked again
+		}
 	}
 	return c.report(), err
 }

@@ -115,7 +115,7 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 	s.reserve.file = smallReserve(dir)
 	if !readOnly {
 		err = s.moveOldPins()
-		s.noteFull(s.reserve.file.Fill()) //nolint:errcheck // who writes is told
+		s.noteFull(smallfile.FillReserve(s.reserve.file)) //nolint:errcheck // who writes is told
 	}
 	if err == nil {
 		err = s.loadAttached()

@@ -90,7 +90,7 @@ func (s *Store) room() error {
 	}
 	s.reserve.mu.Lock()
 	defer s.reserve.mu.Unlock()
-	if err := s.reserve.file.Fill(); err != nil {
+	if err := smallfile.FillReserve(s.reserve.file); err != nil {
 		return err
 	}
 	probe := diskfs.Reserve{FS: diskfs.OS{}, Path: filepath.Join(s.scratchPath(), "room"), Size: s.reserve.file.Size}
@@ -103,5 +103,5 @@ func (s *Store) ReleaseReserve() error {
 	s.reserve.mu.Lock()
 	defer s.reserve.mu.Unlock()
 	s.reserve.full.Store(true)
-	return s.reserve.file.Release()
+	return smallfile.ReleaseReserve(s.reserve.file)
 }

@@ -5,9 +5,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/ipfs/go-cid"
+	"github.com/multiformats/go-multibase"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
@@ -147,12 +149,32 @@ func (s *jsonScan) link(quoted []byte) error {
 	if len(quoted) > maxCIDText {
 		return fmt.Errorf("a link of %d bytes, at most %d", len(quoted), maxCIDText)
 	}
-	c, err := cid.Decode(unquote(quoted))
+	text := unquote(quoted)
+	c, err := cid.Decode(text)
 	if err != nil {
 		return fmt.Errorf("bad CID: %w", err)
 	}
+	if !spells(text, c) {
+		return fmt.Errorf("bad CID: got %.100q, want it as %s is written", text, c)
+	}
 	s.links = append(s.links, c)
 	return nil
+}
+
+// cidBases are the prefixes of the bases that a link may be in: of 16, 32, 36, 58 and 64. A guest sees which links there
+// are, so this is not left to what a version of the library knows, nor to what it overlooks.
+const cidBases = "fFbBkKzmu"
+
+// spells reports whether text is the one way to write c in its base.
+func spells(text string, c cid.Cid) bool {
+	if c.Version() == 0 {
+		return text == c.String()
+	}
+	if !strings.ContainsRune(cidBases, rune(text[0])) {
+		return false
+	}
+	want, err := c.StringOfBase(multibase.Encoding(text[0]))
+	return err == nil && text == want
 }
 
 // bytes looks at what may be bytes, {"bytes": base64}: then it has to be base64.

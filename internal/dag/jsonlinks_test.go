@@ -11,6 +11,7 @@ import (
 	"github.com/ipld/go-ipld-prime/codec/dagcbor"
 	"github.com/ipld/go-ipld-prime/codec/dagjson"
 	"github.com/ipld/go-ipld-prime/node/basicnode"
+	"github.com/multiformats/go-multibase"
 	"github.com/multiformats/go-multihash"
 )
 
@@ -86,6 +87,43 @@ func TestJSONLinksRefuses(t *testing.T) {
 		var malformed *FormatError
 		if links, err := Links(NewBlock(cid.DagJSON, []byte(text))); !errors.As(err, &malformed) {
 			t.Errorf("%.60s: %v, %v", text, links, err)
+		}
+	}
+}
+
+// TestJSONLinkSpelling: which links a guest sees depends on no version of a library. There is one way to write a CID in
+// each of the bases that are listed, and the others are none.
+func TestJSONLinkSpelling(t *testing.T) {
+	links := func(text string) ([]cid.Cid, error) {
+		return Links(NewBlock(cid.DagJSON, []byte(`{"/":"`+text+`"}`)))
+	}
+	in := func(base multibase.Encoding) string {
+		s, err := cidA.StringOfBase(base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	for base, name := range multibase.EncodingToStr {
+		got, err := links(in(base))
+		if strings.ContainsRune(cidBases, rune(base)) {
+			if err != nil || !slices.Equal(got, []cid.Cid{cidA}) {
+				t.Errorf("%s: %v, %v", name, got, err)
+			}
+		} else if err == nil {
+			t.Errorf("%s: a link", name)
+		}
+	}
+	b32 := in(multibase.Base32)
+	for _, text := range []string{
+		"b" + strings.ToUpper(b32[1:]),               // another case
+		b32[:len(b32)-1] + string(b32[len(b32)-1]+1), // bits behind the last byte
+	} {
+		if c, err := cid.Decode(text); err != nil || !c.Equals(cidA) {
+			t.Errorf("%s: the library reads %v, %v: this tests nothing", text, c, err)
+		}
+		if got, err := links(text); err == nil {
+			t.Errorf("%s: %v", text, got)
 		}
 	}
 }

@@ -10,7 +10,7 @@ const overlapBuffers = 3
 
 // overlap writes to w, in this goroutine, what produce emits in another one: one reads and
 // checks while the other writes, and a few buffers serve for all. emit has fill append to an empty
-// buffer, or make a larger one. overlap returns when both have ended.
+// buffer, or make a larger one. overlap returns, or passes on a panic of w, when both have ended.
 func overlap(ctx context.Context, w io.Writer, produce func(ctx context.Context, emit func(fill func(buf []byte) ([]byte, error)) error) error) (n int64, err error) {
 	inner, cancel := context.WithCancel(ctx)
 	free, full := make(chan []byte, overlapBuffers), make(chan []byte, overlapBuffers)
@@ -33,6 +33,11 @@ func overlap(ctx context.Context, w io.Writer, produce func(ctx context.Context,
 			}
 		})
 	}()
+	defer func() {
+		cancel()
+		for range full { // w has panicked: the other one ends at its next buffer
+		}
+	}()
 	for b := range full {
 		if err == nil {
 			var k int
@@ -44,7 +49,6 @@ func overlap(ctx context.Context, w io.Writer, produce func(ctx context.Context,
 		}
 		free <- b
 	}
-	cancel()
 	if err == nil {
 		err = failed
 	}

@@ -24,7 +24,7 @@ func (l *Ledger) recycle() error {
 	path, n := l.logPath(l.log.number), l.log.number+1
 	if err := l.cfg.FS.Rename(path, l.logPath(n)); err != nil {
 		t.release()
-		if l.cfg.FS.Remove(t.path) != nil {
+		if l.cfg.FS.Remove(t.path) != nil || l.syncDir() != nil {
 			l.closed = true // what would be written to the log now would be removed with it
 		}
 		return err

@@ -84,8 +84,8 @@ func (s *Store) damaged(p place) error {
 	return &DamageError{s.segmentPath(p.seg), fmt.Sprintf("checksum does not match at byte %d", p.at)}
 }
 
-// at calls fn with the place of key. When the segment has been written anew meanwhile, it
-// calls it once more.
+// at calls fn with the place of key. When the block has been written anew meanwhile, and its segment removed or a hole
+// made of where it was, it calls it once more.
 func (s *Store) at(mh multihash.Multihash, fn func(place) error) error {
 	k := keyOf(mh)
 	p, err := s.find(k)
@@ -94,12 +94,16 @@ func (s *Store) at(mh multihash.Multihash, fn func(place) error) error {
 	}
 	for {
 		err := fn(p)
-		if !absent(err) {
+		var bad *DamageError
+		if !absent(err) && !errors.As(err, &bad) {
 			return err
 		}
 		now, ferr := s.find(k)
 		if ferr != nil {
 			return ferr
+		}
+		if now == p && bad != nil {
+			return err
 		}
 		if now == p {
 			return &DamageError{s.segmentPath(p.seg), "the file is missing"}

@@ -2,6 +2,7 @@ package segment
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -236,7 +237,7 @@ func (s *Store) sources(only bool) ([]source, func(), error) {
 }
 
 // nameOf returns the multihash of r: one that r does not hold stands before the block's bytes. It is nil
-// when the segment is gone.
+// when the segment is gone, or the block has gone from there and a hole was made of it.
 func (s *Store) nameOf(r record) (multihash.Multihash, error) {
 	if mh, ok := r.multihash(); ok {
 		return mh, nil
@@ -250,6 +251,9 @@ func (s *Store) nameOf(r record) (multihash.Multihash, error) {
 		return nil, err
 	}
 	if keyOf(b) != r.key {
+		if now, err := s.find(r.key); errors.Is(err, ErrAbsent) || err == nil && now != r.place {
+			return nil, nil
+		}
 		return nil, &DamageError{s.segmentPath(r.seg), fmt.Sprintf("the name of the block at byte %d is damaged", r.at)}
 	}
 	return b, nil

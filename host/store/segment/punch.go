@@ -29,6 +29,9 @@ func (s *Store) Punch(ctx context.Context) error {
 		named[r.seg] = append(named[r.seg], extent{end - r.section(), end})
 		return nil
 	})
+	if err == nil {
+		err = s.Sync() // of a block that was moved its new place has to be durable before the old one goes
+	}
 	for _, n := range segs {
 		if err != nil || ctx.Err() != nil {
 			return cmp.Or(err, context.Cause(ctx))

@@ -5,9 +5,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"math"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -475,6 +477,24 @@ func TestScratchFaultEndsTheRun(t *testing.T) {
 	want(t, "create", e, eOK)
 	if err := ended(func() { c.truncate(fd, 1<<20) }); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("%v", err)
+	}
+}
+
+// A scratch file of which other goroutines read a part that the host has lost is a fault of the machine,
+// too, and no panic of theirs.
+func TestScratchFaultEndsFinishOut(t *testing.T) {
+	for _, left := range []int64{0, 3 << 20} { // the first chunk is read by this goroutine
+		c := newCaller(t, Config{Profile: dag.UnixFSv1})
+		fd, e := c.open("out/f", oCreat, rw)
+		want(t, "create", e, eOK)
+		want(t, "truncate", c.truncate(fd, 8<<20), eOK)
+		c.close(fd)
+		if err := os.Truncate(filepath.Join(c.s.cfg.Scratch, "1"), left); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.s.FinishOut(t.Context(), &dag.MemBlocks{}); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("with %d bytes of 8 MiB left: got %v, want %v", left, err, io.ErrUnexpectedEOF)
+		}
 	}
 }
 

@@ -40,21 +40,34 @@ type content struct {
 
 // readAt reads all of p or up to the end.
 func (c *content) readAt(p []byte, off uint64) int {
+	n, err := c.read(p, off)
+	if err != nil {
+		panic(err)
+	}
+	return n
+}
+
+// read is readAt with a fault of the machine as an error.
+func (c *content) read(p []byte, off uint64) (int, error) {
 	if off >= c.size {
-		return 0
+		return 0, nil
 	}
 	p = p[:min(uint64(len(p)), c.size-off)]
 	if c.num == 0 {
-		return copy(p, c.data[off:])
+		return copy(p, c.data[off:]), nil
 	}
-	n, err := c.file().ReadAt(p, int64(off))
-	if err != nil && !errors.Is(err, io.EOF) {
-		panic(fmt.Errorf("read scratch file: %w", err))
+	f, err := c.openFile()
+	if err != nil {
+		return 0, err
 	}
-	if n < len(p) {
-		panic(fmt.Errorf("read scratch file: %w", io.ErrUnexpectedEOF))
+	n, err := f.ReadAt(p, int64(off))
+	if n == len(p) {
+		return n, nil
 	}
-	return n
+	if errors.Is(err, io.EOF) { // the host's file is shorter than the content
+		err = io.ErrUnexpectedEOF
+	}
+	return 0, fmt.Errorf("read scratch file: %w", err)
 }
 
 // writeAt writes p at off and grows the content as needed, with zeros in the gap.
@@ -122,9 +135,18 @@ func (c *content) spill() {
 	c.data = nil
 }
 
-// file returns the open scratch file; it closes the longest unused one for it when
-// too many are open.
+// file is openFile with a fault of the machine as a panic.
 func (c *content) file() *os.File {
+	f, err := c.openFile()
+	if err != nil {
+		panic(err)
+	}
+	return f
+}
+
+// openFile returns the open scratch file; it closes the longest unused one for it when
+// too many are open.
+func (c *content) openFile() (*os.File, error) {
 	open := c.s.open
 	if c.f != nil {
 		if last := len(open) - 1; open[last] != c {
@@ -132,32 +154,35 @@ func (c *content) file() *os.File {
 			copy(open[i:], open[i+1:])
 			open[last] = c
 		}
-		return c.f
+		return c.f, nil
 	}
 	if len(open) >= maxHostFiles {
-		open[0].closeFile()
+		if err := open[0].closeFile(); err != nil {
+			return nil, err
+		}
 	}
 	f, err := os.OpenFile(c.path(), os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		panic(fmt.Errorf("open scratch file: %w", err))
+		return nil, fmt.Errorf("open scratch file: %w", err)
 	}
 	c.f = f
 	c.s.open = append(c.s.open, c)
-	return f
+	return f, nil
 }
 
 func (c *content) path() string { return filepath.Join(c.s.dir, strconv.Itoa(c.num)) }
 
-func (c *content) closeFile() {
+func (c *content) closeFile() error {
 	if c.f == nil {
-		return
+		return nil
 	}
 	err := c.f.Close()
 	c.f = nil
 	c.s.open = slices.DeleteFunc(c.s.open, func(o *content) bool { return o == c })
 	if err != nil {
-		panic(fmt.Errorf("close scratch file: %w", err))
+		return fmt.Errorf("close scratch file: %w", err)
 	}
+	return nil
 }
 
 // free gives the content up.
@@ -165,7 +190,9 @@ func (c *content) free() {
 	if c.num == 0 {
 		c.s.inMemory -= cap(c.data)
 	} else {
-		c.closeFile()
+		if err := c.closeFile(); err != nil {
+			panic(err)
+		}
 		if err := os.Remove(c.path()); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			panic(fmt.Errorf("remove scratch file: %w", err))
 		}
@@ -173,7 +200,8 @@ func (c *content) free() {
 	c.data, c.num, c.size = nil, 0, 0
 }
 
-// reader reads the content from its start.
+// reader reads the content from its start. A fault of the machine is an error: it may be read by
+// another goroutine than the run's.
 func (c *content) reader() io.Reader { return &contentReader{c: c} }
 
 type contentReader struct {
@@ -182,7 +210,10 @@ type contentReader struct {
 }
 
 func (r *contentReader) Read(p []byte) (int, error) {
-	n := r.c.readAt(p, r.off)
+	n, err := r.c.read(p, r.off)
+	if err != nil {
+		return 0, err
+	}
 	r.off += uint64(n)
 	if n == 0 && len(p) > 0 {
 		return 0, io.EOF

@@ -1,0 +1,48 @@
+package ledger
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
+	"github.com/ipfs-liftoff/liftoff/internal/diskfs/simdisk"
+)
+
+// unnamed is a file system that gives logs no other names.
+type unnamed struct{ diskfs.FS }
+
+var errUnnamed = errors.New("it keeps its name")
+
+func (u unnamed) Rename(from, to string) error {
+	if strings.HasSuffix(from, ".log") {
+		return errUnnamed
+	}
+	return u.FS.Rename(from, to)
+}
+
+// TestPowerAfterFailedRecycling takes the power when a log could not be put in the place of the one that is in a table
+// already, and went on: the table does not come back and have the log taken for a part of it.
+func TestPowerAfterFailedRecycling(t *testing.T) {
+	for seed := range uint64(20) {
+		d := simdisk.New(seed)
+		l, err := Open("d", simConfig(unnamed{d}))
+		must(t, err)
+		must(t, l.Write(Entry{Key: "before", Value: []byte("1")}))
+		must(t, l.Sync())
+		l.merge.Lock()
+		err = l.recycle()
+		l.merge.Unlock()
+		if !errors.Is(err, errUnnamed) {
+			t.Fatalf("recycle: %v", err)
+		}
+		must(t, l.Write(Entry{Key: "after", Value: []byte("2")}))
+		must(t, l.Sync())
+		l, err = Open("d", simConfig(d.Restart(true)))
+		must(t, err)
+		if err := (model{"before": "1", "after": "2"}).check(l); err != nil {
+			t.Errorf("seed %d: %v", seed, err)
+		}
+		must(t, l.Close())
+	}
+}
