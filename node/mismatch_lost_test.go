@@ -164,3 +164,28 @@ func TestNondetBeginsAgain(t *testing.T) {
 		t.Errorf("kept: %q", out)
 	}
 }
+
+// A peer prints as much as the job may, to the wrong stream, and is lost: what the next one
+// prints to the other stream has room all the same.
+func TestLieOfFullLength(t *testing.T) {
+	lie := strings.Repeat("x", len(balance+advice))
+	for name, prints := range map[string]func(context.Context, io.Writer, io.Writer) error{
+		"to stdout": says(lie, ""),
+		"to stderr": says("", lie),
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := honestFleet(t, 2)
+			r := newRogue(t, f, best, func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
+				run.Fail(market.FailedError{Code: "fault", Why: "its disk is full"})
+			})
+			r.prints = prints
+			q := api.Request{Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork}
+			q.Limits.Log = uint64(len(lie))
+			j, err := f[0].Jobs.Run(t.Context(), q, newScreen().watch())
+			wantMismatch(t, j, err, r.did, strings.TrimPrefix(name, "to "))
+			if out, errs := kept(t, f[0], j.ID); out != balance || errs != advice {
+				t.Errorf("kept: %q, %q", out, errs)
+			}
+		})
+	}
+}

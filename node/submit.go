@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -216,9 +217,10 @@ func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error
 	return x, nil
 }
 
-// newSpool returns a place for what the guest of a request prints.
+// newSpool returns a place for what the guest of a request prints. The two streams may show
+// text of two runs, each of which may print as much as the job to one of them.
 func (n *Node) newSpool(r api.Request) *spool.Spool {
-	return &spool.Spool{Create: n.unnamed, Max: maxLog(r.Limits)}
+	return &spool.Spool{Create: n.unnamed, Max: 2 * min(maxLog(r.Limits), math.MaxInt64/2)}
 }
 
 // noteLeft writes down what another process would need to go on with a submitted job.
