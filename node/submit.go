@@ -115,8 +115,8 @@ func (n *Node) keepSubmitted(ctx context.Context, x *running) error {
 	return n.history.write(ctx, x, store.Batch{Pins: []store.Pin{x.pin()}, Records: []store.Record{r}})
 }
 
-// pin keeps all that a submitted job needs, and what replicas of it that have ended came
-// to. x.mu is held.
+// pin keeps all that a submitted job needs, what replicas of it that have ended came to, and
+// what peers have signed who printed something else. x.mu is held.
 func (x *running) pin() store.Pin {
 	p := store.Pin{Name: jobPin(x.id), Created: x.job.Created, Opaque: true}
 	keep := func(isRecursive bool, roots ...cid.Cid) {
@@ -129,6 +129,8 @@ func (x *running) pin() store.Pin {
 		keep(false, r.Outcome, r.Receipt)
 		keep(true, outputs(r.Value)...)
 	}
+	signed, _ := evidence(x.job.Mismatches)
+	keep(false, signed...)
 	return p
 }
 
@@ -227,7 +229,8 @@ func (n *Node) newSpool(r api.Request) *spool.Spool {
 func (n *Node) noteLeft(x *running, l request.Left) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	hasMore := len(l.Results) > len(x.left.Results)
+	lies := len(x.job.Mismatches)
+	hasMore := len(l.Results) > len(x.left.Results) || lies > x.pinned
 	x.left = l
 	if !x.submitted || x.over {
 		return nil
@@ -240,5 +243,9 @@ func (n *Node) noteLeft(x *running, l request.Left) error {
 	if hasMore {
 		b.Pins = []store.Pin{x.pin()}
 	}
-	return n.history.write(context.Background(), x, b)
+	err = n.history.write(context.Background(), x, b)
+	if err == nil {
+		x.pinned = lies
+	}
+	return err
 }
