@@ -8,10 +8,14 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ipfs/go-cid"
 	"github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/ipfs-liftoff/liftoff/host/market"
 	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
 // A requester that wants its result kept for no time at all does not take it away from
@@ -84,6 +88,30 @@ func TestResultsThatWaitAreBounded(t *testing.T) {
 
 // The record of a result that has no pin any more, since the process was killed between
 // the two, goes too.
+// A result whose links to blocks of others do not all fit into its record is not recorded: the
+// next process would take the rest for what the run has made, and send it.
+func TestResultOfTooManyLinks(t *testing.T) {
+	s := openStore(t)
+	n := &Node{store: s, clock: time.Now}
+	for _, links := range []int{maxRefs, maxRefs + 1} {
+		refs := make([]cid.Cid, links)
+		for i := range refs {
+			refs[i] = dag.NewBlock(cid.Raw, []byte("other")).CID()
+		}
+		root := dag.NewBlock(cid.Raw, []byte("root"))
+		x := &award{p: newProvider(&network{node: n}), from: "from", envelope: root.CID(), lease: market.Lease{byte(links)}, session: s.Begin()}
+		e := &evaluation{node: n, refs: refs, blocks: []dag.Block{root}, expires: time.Now().Add(time.Hour)}
+		j := api.Job{Task: root.CID(), Outcome: root.CID(), Receipt: root.CID(), Refs: refs[:maxRefs], Result: &job.Outcome{Root: root.CID()}}
+		if err := x.keep(t.Context(), e, j); err != nil {
+			t.Fatal(err)
+		}
+		if _, found, err := s.Lookup(leaseRecord(x.lease)); err != nil || found != (links <= maxRefs) {
+			t.Errorf("%d links: recorded %v, %v", links, found, err)
+		}
+		x.session.End()
+	}
+}
+
 func TestUnretainWithoutPin(t *testing.T) {
 	s := openStore(t)
 	n := &Node{store: s, clock: time.Now, log: slog.New(slog.DiscardHandler)}

@@ -152,8 +152,9 @@ func wait(ctx context.Context, d time.Duration) error {
 func (w *network) errand(ctx context.Context, x *running, e *evaluation) (*errand, error) {
 	r := x.request
 	now := w.node.clock()
+	_, liars := evidence(x.look().Mismatches)
 	t := &errand{
-		w: w, x: x, e: e, nonces: map[int][16]byte{}, granted: map[job.DID]func(){}, liars: map[job.DID]bool{},
+		w: w, x: x, e: e, nonces: map[int][16]byte{}, granted: map[job.DID]func(){}, liars: liars,
 		job: job.Job{
 			Task: x.task.CID(), Limits: r.Limits.OrDefault(), Replicas: max(1, r.Replicas), Timeout: r.Timeout.Milliseconds(),
 			Issuer: w.self.DID, Issued: now.UnixMilli(), Expires: now.Add(jobLife).UnixMilli(),
@@ -262,6 +263,9 @@ func (t *errand) explain(ctx context.Context, err error) error {
 	}
 	switch f.Code {
 	case scheduler.CodeNoPeer, scheduler.CodeExhausted:
+		if lied := lies(t.x.look().Mismatches); lied != "" {
+			return &api.Error{Code: api.CodeMismatch, Message: lied + noOther + f.Why, Hint: f.Hint}
+		}
 		if who := t.w.unreached(); who != "" && (f.Code == scheduler.CodeNoPeer || t.w.cfg.NoListen) {
 			return &api.Error{
 				Code: api.CodeNobody, Message: f.Why + "; not reached: " + who,

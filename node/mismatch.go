@@ -46,6 +46,18 @@ func (t *errand) Mismatch(m request.Mismatch) {
 	}
 }
 
+// evidence returns what peers have signed who printed something else, and those peers.
+func evidence(all []api.Mismatch) (signed []cid.Cid, liars map[job.DID]bool) {
+	liars = map[job.DID]bool{}
+	for _, m := range all {
+		if m.Peer == m.Issuer {
+			signed = append(signed, m.Outcome, m.Receipt)
+			liars[job.DID(m.Peer)] = true
+		}
+	}
+	return signed, liars
+}
+
 func (t *errand) isLiar(d job.DID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -109,6 +121,20 @@ func mismatchText(m api.Mismatch) string {
 	return text
 }
 
+// noOther begins the rest of an error about lies.
+const noOther = "; no other peer finished the job: "
+
+// lies says which peers have printed what their own Outcomes do not say; "" if none has.
+func lies(all []api.Mismatch) string {
+	var said []string
+	for _, m := range all {
+		if text := fmt.Sprintf("what %s printed to %s is not what its outcome says", m.Peer, m.Stream); m.Peer == m.Issuer && !slices.Contains(said, text) {
+			said = append(said, text)
+		}
+	}
+	return listed(said, maxUnreached)
+}
+
 // misread notes that the attached client was shown what is not so.
 func (x *running) misread(stdout, stderr bool) {
 	x.mu.Lock()
@@ -157,7 +183,8 @@ func misprinted(j api.Job, stdout, stderr bool, err error) error {
 		strings.Join(names, " and "), strings.Join(peers, " and "))}
 	switch {
 	case e != nil:
-		out.Message, out.Hint = out.Message+"; no other peer finished the job: "+e.Message, e.Hint
+		why := strings.TrimPrefix(e.Message, lies(j.Mismatches)+noOther)
+		out.Message, out.Hint = out.Message+noOther+why, e.Hint
 	case receipt != "":
 		out.Hint = fmt.Sprintf("liftoff job logs %s prints what the outcome says; liftoff verify --reexec %s tells whether that is right", j.ID, receipt)
 	default:

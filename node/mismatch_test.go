@@ -150,10 +150,10 @@ func TestReplicaPrintsOtherwise(t *testing.T) {
 	j, err := f[0].Jobs.Run(t.Context(), api.Request{
 		Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork, Replicas: 2,
 	}, s.watch())
-	if out, errs := s.text(); codeOf(err) != api.CodeNobody || out != "" || errs != "" {
+	if out, errs := s.text(); codeOf(err) != api.CodeMismatch || out != "" || errs != "" {
 		t.Errorf("%v, shown: %q, %q", err, out, errs)
 	}
-	contains(t, fmt.Sprint(err), "what it printed to stdout is not what its outcome says")
+	contains(t, fmt.Sprint(err), "what "+r.did+" printed to stdout is not what its outcome says", "no other peer finished the job")
 	if len(j.Mismatches) != 1 || j.Mismatches[0].Peer != r.did {
 		t.Errorf("the record: %+v", j.Mismatches)
 	}

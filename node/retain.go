@@ -39,10 +39,12 @@ type retained struct {
 func leaseRecord(l market.Lease) string { return leasePrefix + hex.EncodeToString(l[:]) }
 
 // keep commits what the run has left: blocks, memo and receipt. Unless this peer only
-// computes, the result is pinned until the requester has it.
+// computes, the result is pinned until the requester has it. One that links to more than a
+// record holds does not outlive the process: what of it is not the run's would not be known,
+// and be sent.
 func (x *award) keep(ctx context.Context, e *evaluation, j api.Job) error {
 	b := store.Batch{Blocks: e.blocks, Records: e.records}
-	if !x.p.w.cfg.ComputeOnly {
+	if !x.p.w.cfg.ComputeOnly && len(e.refs) <= maxRefs {
 		p := store.Pin{Name: leasePin(x.lease), Created: e.node.clock(), Expires: e.expires, Opaque: true}
 		for _, c := range []cid.Cid{j.Task, j.Outcome, j.Receipt} {
 			p.Roots = append(p.Roots, store.Root{CID: c})

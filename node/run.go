@@ -83,6 +83,7 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	e := evaluation{
 		node: n, session: x.session, self: x.self, asker: runtime.Requester{Role: runtime.Owner}, r: x.request, task: x.task, expires: x.expires,
 	}
+	e.evidence, _ = evidence(j.Mismatches) // found by a process that has ended
 	hit, err := e.recall(ctx, x.watch, &j)
 	if err == nil && !hit {
 		err = n.evaluate(ctx, x, &e, &j)

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/ipfs/go-cid"
@@ -114,8 +115,8 @@ func (n *Node) keepSubmitted(ctx context.Context, x *running) error {
 	return n.history.write(ctx, x, store.Batch{Pins: []store.Pin{x.pin()}, Records: []store.Record{r}})
 }
 
-// pin keeps all that a submitted job needs, and what replicas of it that have ended came
-// to. x.mu is held.
+// pin keeps all that a submitted job needs, what replicas of it that have ended came to, and
+// what peers have signed who printed something else. x.mu is held.
 func (x *running) pin() store.Pin {
 	p := store.Pin{Name: jobPin(x.id), Created: x.job.Created, Opaque: true}
 	keep := func(isRecursive bool, roots ...cid.Cid) {
@@ -128,6 +129,8 @@ func (x *running) pin() store.Pin {
 		keep(false, r.Outcome, r.Receipt)
 		keep(true, outputs(r.Value)...)
 	}
+	signed, _ := evidence(x.job.Mismatches)
+	keep(false, signed...)
 	return p
 }
 
@@ -216,16 +219,18 @@ func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error
 	return x, nil
 }
 
-// newSpool returns a place for what the guest of a request prints.
+// newSpool returns a place for what the guest of a request prints. The two streams may show
+// text of two runs, each of which may print as much as the job to one of them.
 func (n *Node) newSpool(r api.Request) *spool.Spool {
-	return &spool.Spool{Create: n.unnamed, Max: maxLog(r.Limits)}
+	return &spool.Spool{Create: n.unnamed, Max: 2 * min(maxLog(r.Limits), math.MaxInt64/2)}
 }
 
 // noteLeft writes down what another process would need to go on with a submitted job.
 func (n *Node) noteLeft(x *running, l request.Left) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	hasMore := len(l.Results) > len(x.left.Results)
+	lies := len(x.job.Mismatches)
+	hasMore := len(l.Results) > len(x.left.Results) || lies > x.pinned
 	x.left = l
 	if !x.submitted || x.over {
 		return nil
@@ -238,5 +243,9 @@ func (n *Node) noteLeft(x *running, l request.Left) error {
 	if hasMore {
 		b.Pins = []store.Pin{x.pin()}
 	}
-	return n.history.write(context.Background(), x, b)
+	err = n.history.write(context.Background(), x, b)
+	if err == nil {
+		x.pinned = lies
+	}
+	return err
 }

@@ -61,12 +61,12 @@ func (x extraction) to(ctx context.Context, c cid.Cid, name string) error {
 		return err
 	}
 	switch {
-	case kind == abi.KindSymlink: // one that is there is replaced, and not followed
-		t.path = filepath.Clean(name)
-		if t.info != nil {
-			if t.info, err = os.Lstat(t.path); err != nil {
-				return pathError(name, err)
-			}
+	case kind == abi.KindSymlink && t.info != nil: // what is there is neither followed nor, if it is a symlink, replaced
+		if t.info, err = os.Lstat(filepath.Clean(name)); err != nil {
+			return pathError(name, err)
+		}
+		if t.info.Mode()&fs.ModeSymlink != 0 {
+			return usagef("%s is a symlink, and not replaced", quote(name))
 		}
 		fallthrough
 	case kind == abi.KindDirectory:

@@ -97,6 +97,34 @@ func TestExtractHostile(t *testing.T) {
 	}
 }
 
+// TestExtractSymlink writes a symlink to a path where another one is: that stays, with force too.
+// The place of a file it takes with force.
+func TestExtractSymlink(t *testing.T) {
+	var blocks dag.MemBlocks
+	made, dir := symlink(t, &blocks, "elsewhere"), t.TempDir()
+	x := extraction{blocks: &blocks, force: true}
+	at := filepath.Join(dir, "link")
+	for _, to := range []string{"nowhere", "file"} {
+		os.Remove(at)
+		link(t, to, at)
+		write(t, filepath.Join(dir, "file"), "content")
+		if err := x.to(t.Context(), made, at); codeOf(err) != exitUsage {
+			t.Errorf("over a symlink to %s: %v", to, err)
+		}
+		if now, err := os.Readlink(at); err != nil || now != to {
+			t.Errorf("the symlink leads to %q, %v, want %q", now, err, to)
+		}
+	}
+	for _, name := range []string{"file", "free"} {
+		if err := x.to(t.Context(), made, filepath.Join(dir, name)); err != nil {
+			t.Errorf("to %s: %v", name, err)
+		}
+		if to, err := os.Readlink(filepath.Join(dir, name)); err != nil || to != "elsewhere" {
+			t.Errorf("%s leads to %q, %v", name, to, err)
+		}
+	}
+}
+
 // TestExtractForce merges into a target that holds symlinks out of it.
 func TestExtractForce(t *testing.T) {
 	var blocks dag.MemBlocks

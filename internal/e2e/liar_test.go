@@ -150,9 +150,9 @@ func TestPrintedIsProven(t *testing.T) {
 		t.Errorf("describe says\n%s", text)
 	}
 	got = run("--where", did, "--print-after-check")
-	says(got, 125, "")
-	if !strings.Contains(got.stderr, "is not what its outcome says") {
-		t.Errorf("it does not say why\n%s", got.stderr)
+	says(got, 123, "")
+	if line := errorLine(got); !strings.Contains(line, "what "+did+" printed to stdout is not what its outcome says") {
+		t.Errorf("the error is %q", line)
 	}
 	says(run("--where", "network", "--print-after-check"), 0, honest)
 	says(run("--where", "network", "--replicas", "2"), 0, honest)

@@ -30,6 +30,9 @@ type driver struct {
 	broken  bool
 	ending  *Ending
 	failed  error
+
+	mu   sync.Mutex
+	late []Mismatch // found when the loop took no events any more: what was shown is false all the same
 }
 
 // event is one for the Placement, and what comes with it.
@@ -103,6 +106,9 @@ func (r *Run) Do(ctx context.Context, start scheduler.Start) (Ending, error) {
 		t.leave(scheduler.CloseCancelled)
 	}
 	d.tasks.Wait()
+	for _, m := range d.late {
+		d.World.Mismatch(m)
+	}
 	e := Ending{Record: d.placement.Record(), Broken: d.broken}
 	if d.ending != nil {
 		e.Results, e.Disagree = d.ending.Results, d.ending.Disagree

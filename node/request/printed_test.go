@@ -228,6 +228,35 @@ func TestPrintedConflict(t *testing.T) {
 	}
 }
 
+// Of runs that were lost and have printed the same for a while, those are named that have
+// printed what is not so.
+func TestPrintedSameLie(t *testing.T) {
+	for truth, want := range map[string]string{"abcd": "[]", "abxd": "[three]", "axcd": "[three two]", "xbcd": "[three one two]", "": "[three one two]"} {
+		ctx, bs := t.Context(), new(dag.MemBlocks)
+		var r reader
+		p := NewPrinted(r.output(), Policy{})
+		for _, run := range []struct {
+			peer job.DID
+			says string
+		}{{"one", "a"}, {"two", "ab"}, {"three", "abc"}} {
+			said := p.run(run.peer, false)
+			said.add(1, 0, []byte(run.says))
+			said.abandon()
+		}
+		all, err := p.Finish(ctx, came(t, bs, "last", [2][]byte{[]byte(truth), nil}), opener(bs))
+		if err != nil {
+			t.Fatal(err)
+		}
+		named := []job.DID{}
+		for _, m := range all {
+			named = append(named, m.Peer)
+		}
+		if got := fmt.Sprint(named); got != want || r.now[0].String() != truth {
+			t.Errorf("of %q %s are named, want %s; shows %q", truth, got, want, &r.now[0])
+		}
+	}
+}
+
 // What would leave a gap is not shown, what comes twice is shown once, and a writer's error
 // comes through.
 func TestPrintedGap(t *testing.T) {

@@ -313,8 +313,10 @@ func (d *driver) lost(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 // here, too.
 func (d *driver) lostAfter(ctx context.Context, t *talk, p job.DID, l scheduler.Lease, err error, ran time.Duration) {
 	var isFalse *mismatchError
-	if errors.As(err, &isFalse) { // it is so even if the award is lost for another reason
-		d.feed(event{Event: scheduler.Tick{}, lies: isFalse.all})
+	if errors.As(err, &isFalse) && !d.feed(event{Event: scheduler.Tick{}, lies: isFalse.all}) { // it is so even if the award is lost for another reason
+		d.mu.Lock()
+		d.late = append(d.late, isFalse.all...)
+		d.mu.Unlock()
 	}
 	if errors.Is(context.Cause(ctx), errClosed) {
 		return

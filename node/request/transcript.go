@@ -55,7 +55,8 @@ func (t *transcript) add(stream byte, off uint64, data []byte) error {
 	if p.checked {
 		return nil
 	}
-	s.run, s.size = t, said.size
+	s.pass(i, t)
+	s.size = said.size
 	w := p.writer(i)
 	if w == nil {
 		return nil
@@ -70,12 +71,10 @@ func (t *transcript) add(stream byte, off uint64, data []byte) error {
 func (t *transcript) follow(i int) {
 	p := t.p
 	s := &p.shown[i]
-	sum := s.sum
-	if sum == nil {
-		sum = s.run.said[i].sum()
-	}
+	sum := s.hash(i)
 	if bytes.Equal(t.said[i].sum(), sum) {
-		s.run, s.sum = t, nil
+		s.pass(i, t)
+		s.sum = nil
 		if p.checked {
 			s.sum = sum
 		}
