@@ -74,7 +74,7 @@ fuzz: ## every fuzz target for FUZZTIME
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) sh .ci/fuzz
 
 bench: build examples ## every figure that the docs quote
-	$(GO) test -run '^$$' -bench . -benchtime 1s ./...
+	LIFTOFF_TEST_LAB=1 $(GO) test -run '^$$' -bench . -benchtime 1s ./...
 
 sim: ## whole markets of 10, 100 and 1,000 peers: the table of docs/scale.md; SIM_SEEDS bounds it
 	$(GO) test -count=1 -timeout 3h -run 'TestTable' -v ./scheduler/sim -full -seeds $(SIM_SEEDS)

@@ -15,8 +15,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// TestMain runs the tests over one Docker engine. With LIFTOFF_TEST_DOCKER set there must be
-// one; without it, tests skip where there is none.
+// TestMain runs the tests over one Docker engine. They run when LIFTOFF_TEST_DOCKER is set, and
+// fail then if there is no engine: make test-all sets it.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	dockertest.StopShared()
@@ -27,24 +27,21 @@ func TestMain(m *testing.M) {
 // engine returns the engine of the tests.
 func engine(t testing.TB) *dockertest.Engine {
 	t.Helper()
-	e, err := dockertest.Shared()
-	if err != nil && os.Getenv("LIFTOFF_TEST_DOCKER") != "" {
-		t.Fatalf("no Docker engine: %v", err)
+	if os.Getenv("LIFTOFF_TEST_DOCKER") == "" {
+		t.Skip("SKIP: LIFTOFF_TEST_DOCKER is not set (make test-all sets it)")
 	}
+	e, err := dockertest.Shared()
 	if err != nil {
-		t.Skipf("SKIP: no Docker engine: %v", err)
+		t.Fatalf("no Docker engine: %v", err)
 	}
 	return e
 }
 
-// ownEngine returns an engine that nobody else uses, so that it may be killed. It takes long to
-// start: the full tests have the time.
+// ownEngine returns an engine that nobody else uses, so that it may be killed. It takes
+// long to start.
 func ownEngine(t *testing.T) *dockertest.Engine {
 	t.Helper()
 	engine(t)
-	if os.Getenv("LIFTOFF_TEST_DOCKER") == "" {
-		t.Skip("SKIP: an engine that may be killed, without LIFTOFF_TEST_DOCKER")
-	}
 	e, err := dockertest.Start()
 	if err != nil {
 		t.Skipf("SKIP: no engine that may be killed: %v", err)

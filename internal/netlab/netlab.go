@@ -63,8 +63,12 @@ type Host struct {
 // Strays is how many packets h has sent to addresses that no host of the lab has.
 func (h *Host) Strays() int64 { return h.strays.Load() }
 
-// Why says in one line what a lab needs and this machine lacks; "" when nothing.
+// Why says in one line why there is no lab: it was not asked for, or this machine lacks
+// something; "" when there is one. make test-all and make bench ask for it.
 func Why() string {
+	if os.Getenv("LIFTOFF_TEST_LAB") == "" {
+		return "LIFTOFF_TEST_LAB is not set (make test-all sets it)"
+	}
 	if os.Geteuid() != 0 {
 		return "network namespaces need root"
 	}
