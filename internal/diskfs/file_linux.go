@@ -3,6 +3,7 @@ package diskfs
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -52,6 +53,19 @@ func (f osFile) Allocate(off, n int64) error {
 			return f.named("allocate", err)
 		}
 	}
+}
+
+// Allocated returns how many bytes of the disk the file takes: less than its size where it has holes.
+func (f osFile) Allocated() (int64, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return 0, err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return info.Size(), nil
+	}
+	return st.Blocks * 512, nil // st_blocks counts in 512 bytes on every file system
 }
 
 // PunchHole gives back the pages inside the range, where the file system can.

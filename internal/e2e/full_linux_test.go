@@ -166,6 +166,29 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
+// TestQuotaOnAFullDisk: an add that exceeds the quota removes what no pin keeps, without a byte or an inode left for that,
+// and takes its place.
+func TestQuotaOnAFullDisk(t *testing.T) {
+	onFullDisks(t, func(t *testing.T, r repo, kept string, pins []string) {
+		for _, name := range pins[:len(pins)/2] {
+			r.run("pin", "rm", name)
+		}
+		t.Setenv("LIFTOFF_QUOTA", fmt.Sprint(300_000*len(pins))) // all files and the one that is kept take more
+		got := r.try(bytes.NewReader(noise(rand.New(rand.NewPCG(9, 9)), 100_000)), "add", "--quiet", "--name", "again", "-")
+		if got.code != 0 {
+			t.Fatalf("add over the quota: %s", got.stderr)
+		}
+		for _, root := range []string{kept, strings.TrimSpace(got.stdout)} {
+			if err := r.complete(root); err != nil {
+				t.Error(err)
+			}
+		}
+		for _, name := range pins[len(pins)/2:] {
+			r.run("pin", "ls", name)
+		}
+	})
+}
+
 // TestServeOnAFullDisk: serve starts on a full disk, refuses jobs and says why; pins are removed and room is made through
 // it; then it takes jobs.
 func TestServeOnAFullDisk(t *testing.T) {

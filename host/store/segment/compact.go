@@ -151,6 +151,7 @@ func (s *Store) remove(segs map[uint32]int64, done *Compacted) error {
 		s.handles.drop(n)
 		s.appending.Lock()
 		delete(s.sealed, n)
+		delete(s.holes, n)
 		s.appending.Unlock()
 		done.Segments++
 		done.Freed += size
@@ -209,7 +210,7 @@ func (s *Store) frozenRecent() *recent {
 // worthSealing is the size in bytes from which an active segment with little in it is written anew.
 const worthSealing = 1 << 20
 
-// Used returns how many bytes the files take.
+// Used returns how many bytes of the disk the files take.
 func (s *Store) Used() (sum int64, err error) {
 	s.appending.Lock()
 	defer s.appending.Unlock()
@@ -226,13 +227,16 @@ func (s *Store) Used() (sum int64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		s.sealed = map[uint32]int64{}
+		s.sealed, s.holes = map[uint32]int64{}, map[uint32]int64{}
 		for _, n := range segs {
 			h, err := s.handles.get(n)
 			if err != nil {
 				return 0, err
 			}
 			s.sealed[n], err = h.Size()
+			if err == nil {
+				s.holes[n], err = holesOf(h.File, s.sealed[n])
+			}
 			h.release()
 			if err != nil {
 				return 0, err
@@ -242,8 +246,8 @@ func (s *Store) Used() (sum int64, err error) {
 	if s.active != nil {
 		s.sealed[s.active.number] = s.end.at
 	}
-	for _, size := range s.sealed {
-		sum += size
+	for n, size := range s.sealed {
+		sum += size - s.holes[n]
 	}
 	return sum, nil
 }

@@ -9,3 +9,17 @@ type reserver interface{ Reserve(off, n int64) }
 
 // puncher is a File that can give back the room of a range, which then reads as zeros.
 type puncher interface{ PunchHole(off, n int64) error }
+
+// sparseFile is a File that knows how much of the disk it takes.
+type sparseFile interface{ Allocated() (int64, error) }
+
+// holesOf returns how many of the first size bytes of f take nothing of the disk. It is a lower bound: room behind them
+// counts for them.
+func holesOf(f any, size int64) (int64, error) {
+	s, ok := f.(sparseFile)
+	if !ok {
+		return 0, nil
+	}
+	allocated, err := s.Allocated()
+	return max(0, size-allocated), err
+}

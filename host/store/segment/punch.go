@@ -75,7 +75,16 @@ func (s *Store) punchSegment(n uint32, named []extent, end position) error {
 		}
 		from = max(from, x.to)
 	}
-	return hole(p, from, size)
+	if err := hole(p, from, size); err != nil {
+		return err
+	}
+	holes, err := holesOf(f, size)
+	s.appending.Lock()
+	defer s.appending.Unlock()
+	if s.sealed != nil && err == nil {
+		s.holes[n] = holes
+	}
+	return err
 }
 
 func hole(p puncher, from, to int64) error {

@@ -67,3 +67,38 @@ func TestHoleBehindMove(t *testing.T) {
 		must(t, s.Close())
 	}
 }
+
+// TestUsedLeavesOutHoles: what a hole has given back does not count as used, in this process and in the next.
+func TestUsedLeavesOutHoles(t *testing.T) {
+	d := simdisk.New(1)
+	cfg := Config{FS: d, Reserve: diskfs.Reserve{Path: filepath.Join("d", "reserve"), Size: 12 << 10}}
+	s, err := Open("d", cfg)
+	must(t, err)
+	const size, n = 40_000, 8
+	for i := range n {
+		mh, data := block(uint64(i), size)
+		must(t, s.Put(mh, data))
+	}
+	before, err := s.Used()
+	must(t, err)
+	for i := range n / 2 {
+		mh, _ := block(uint64(2*i), size)
+		must(t, s.Delete(mh))
+	}
+	must(t, s.flushAll())
+	must(t, s.Punch(t.Context()))
+	check := func(when string) {
+		t.Helper()
+		after, err := s.Used()
+		must(t, err)
+		if got := before - after; got < n/2*size*9/10 {
+			t.Errorf("%s: %d bytes less are used of %d, after %d were deleted", when, got, before, n/2*size)
+		}
+	}
+	check("at once")
+	must(t, s.Close())
+	s, err = Open("d", cfg)
+	must(t, err)
+	check("opened again")
+	must(t, s.Close())
+}

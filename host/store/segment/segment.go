@@ -78,7 +78,8 @@ type Store struct {
 	end       position         // where the next section goes
 	covered   position         // what lies before it is in frozen or in a table
 	inherited bool             // recent began with more than a Close should leave
-	sealed    map[uint32]int64 // sizes of segments, for Used; nil: nobody has asked
+	sealed    map[uint32]int64 // sizes of segments, for Used; nil until it is asked
+	holes     map[uint32]int64 // bytes inside them that take nothing of the disk
 	failed    atomic.Pointer[error]
 
 	mu     sync.RWMutex

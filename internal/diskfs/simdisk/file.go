@@ -103,3 +103,10 @@ func (f *file) Sync() error {
 
 // Close implements diskfs.File.
 func (f *file) Close() error { return nil }
+
+// Allocated returns how many bytes of the disk the file takes.
+func (f *file) Allocated() (int64, error) {
+	f.d.mu.Lock()
+	defer f.d.mu.Unlock()
+	return int64(len(f.i.pages)) * Page, nil
+}
