@@ -87,8 +87,8 @@ func (d *door) allows(id peer.ID, anyOf ...Action) bool {
 // Relation returns the closest relation that the peer id stands in, now.
 func (p *Peer) Relation(id peer.ID) Relation { return p.door.relation(id) }
 
-// RelationFor returns the closest relation of the peer id that allows a; Unknown if there
-// is no such relation.
+// RelationFor returns the closest relation of the peer id that allows a; Unknown if none
+// does.
 func (p *Peer) RelationFor(id peer.ID, a Action) Relation {
 	for _, r := range p.door.relations(id) {
 		if Allows(r, a) {

@@ -40,7 +40,7 @@ type evaluation struct {
 	source   *exchange.Session  // over tracked; nil: all must be here
 	tracked  *store.Tracked     // what the run reads here; nil: run makes it
 	local    dag.Blocks         // what the run sees of what is here; nil: session
-	phase    func(phase string) // told what the run is at; nil: nobody asks
+	phase    func(phase string) // reports the phase of the run; may be nil
 	refs     []cid.Cid          // all that the output links to and the run has not made
 	answers  answers            // what the Receipt answers
 	asker    runtime.Requester  // the zero Requester may use no executor

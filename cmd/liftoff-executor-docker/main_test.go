@@ -37,7 +37,7 @@ func engine(t testing.TB) *dockertest.Engine {
 	return e
 }
 
-// ownEngine returns an engine that nobody else uses, so that it may be killed. It takes
+// ownEngine returns an engine of its own to a test, which may kill it. It takes
 // long to start.
 func ownEngine(t *testing.T) *dockertest.Engine {
 	t.Helper()

@@ -112,7 +112,7 @@ func TestHostileReader(t *testing.T) {
 	put(t, there, block)
 	a, b := newHost(t), newHost(t)
 	x := newExchange(t, a, Config{
-		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Allows: anybody}),
+		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Allows: allowAll}),
 		Frame: 200 * time.Millisecond, Idle: 100 * time.Millisecond,
 	})
 	for name, sent := range map[string][]byte{
@@ -163,7 +163,7 @@ func TestFlood(t *testing.T) {
 	put(t, there, big)
 	a, b, c := newHost(t), newHost(t), newHost(t)
 	x := newExchange(t, a, Config{
-		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Allows: anybody}), PerPeer: 3, Ahead: 8,
+		Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Allows: allowAll}), PerPeer: 3, Ahead: 8,
 	})
 	wants := request{opWant, make([]cid.Cid, maxCIDs)}
 	for i := range wants.cids {

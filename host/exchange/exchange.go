@@ -6,7 +6,7 @@
 // announced, nothing can come that was not asked for, and a long link stays full. With
 // other IPFS nodes it speaks bitswap, with the peers that the owner has listed.
 //
-// Three rules. A block is hashed before anybody sees it and before it is kept. A peer gets
+// Three rules. A block is hashed before it is read or kept. A peer gets
 // only what [Access] allows: an unknown one gets nothing, not even the word whether a block
 // is here. And only a peer that may be asked is: a want tells it a CID.
 //

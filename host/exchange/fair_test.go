@@ -17,7 +17,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// TestLiarThatHurries gives wrong bytes and breaks the stream before anybody can have
+// TestLiarThatHurries gives wrong bytes and breaks the stream before the reader can have
 // hashed them: it is asked no more all the same.
 func TestLiarThatHurries(t *testing.T) {
 	liar, me := newHost(t), newHost(t)
@@ -65,7 +65,7 @@ func TestSlowReader(t *testing.T) {
 			}
 			a, b := newHost(t), newHost(t)
 			newExchange(t, a, Config{
-				Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Allows: anybody}), Idle: idle,
+				Blocks: there, Access: NewAccess(AccessConfig{Blocks: there, Allows: allowAll}), Idle: idle,
 			})
 			if err := b.Connect(t.Context(), infoOf(a)); err != nil {
 				t.Fatal(err)
@@ -106,7 +106,7 @@ func TestCheapHave(t *testing.T) {
 		put(t, there, b)
 		cids = append(cids, b.CID())
 	}
-	access := NewAccess(AccessConfig{Blocks: there, Allows: anybody})
+	access := NewAccess(AccessConfig{Blocks: there, Allows: allowAll})
 	a, b := newHost(t), newHost(t)
 	newExchange(t, a, Config{Blocks: there, Access: access})
 	held, err := newExchange(t, b, Config{Blocks: new(dag.MemBlocks)}).Have(t.Context(), infoOf(a), append(cids, randomBlock(1).CID()))

@@ -36,11 +36,11 @@ func infoOf(h p2phost.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Add
 // newSource is a peer that gives everybody what bs holds.
 func newSource(t testing.TB, h p2phost.Host, bs dag.Blocks) *Exchange {
 	t.Helper()
-	return newExchange(t, h, Config{Blocks: bs, Access: NewAccess(AccessConfig{Blocks: bs, Allows: anybody})})
+	return newExchange(t, h, Config{Blocks: bs, Access: NewAccess(AccessConfig{Blocks: bs, Allows: allowAll})})
 }
 
-// anybody allows every peer everything.
-func anybody(peer.ID, host.Action) bool { return true }
+// allowAll allows every peer everything.
+func allowAll(peer.ID, host.Action) bool { return true }
 
 // mayBeAsked lets every peer be asked for blocks, and none have any.
 func mayBeAsked(_ peer.ID, a host.Action) bool { return a == host.BeAsked }

@@ -41,7 +41,7 @@ type Fetched struct {
 type Session struct {
 	x     *Exchange
 	local dag.Blocks
-	// requester may be asked whatever its relation; empty: there is no such peer.
+	// requester may be asked whatever its relation; empty: no peer.
 	requester peer.ID
 	ctx       context.Context // of what is fetched, until Close
 	stop      context.CancelCauseFunc

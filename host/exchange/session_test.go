@@ -195,7 +195,7 @@ func TestSlowSource(t *testing.T) {
 		put(t, &slow.MemBlocks, v.Block)
 		return nil
 	})
-	newExchange(t, a, Config{Blocks: slow, Access: NewAccess(AccessConfig{Blocks: slow, Allows: anybody}), Ahead: 1})
+	newExchange(t, a, Config{Blocks: slow, Access: NewAccess(AccessConfig{Blocks: slow, Allows: allowAll}), Ahead: 1})
 	newSource(t, b, there)
 	s := newSession(t, newExchange(t, c, Config{Blocks: here}), here, a, b)
 	begun := time.Now()
@@ -235,7 +235,7 @@ func TestHalves(t *testing.T) {
 			meanwhile.Store(xb.Sent().Blocks)
 		}
 	}
-	newExchange(t, a, Config{Blocks: slow, Access: NewAccess(AccessConfig{Blocks: slow, Allows: anybody}), Ahead: 1})
+	newExchange(t, a, Config{Blocks: slow, Access: NewAccess(AccessConfig{Blocks: slow, Allows: allowAll}), Ahead: 1})
 	s := newSession(t, newExchange(t, c, Config{Blocks: here, Window: 8000}), here, a, b)
 	s.Prefetch(t.Context(), cids)
 	eventually(t, "all are here", func() bool { n, _ := here.Len(); return n == len(cids) })

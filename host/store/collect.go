@@ -109,7 +109,7 @@ func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Colle
 	}
 	if now := s.gen.Load(); now != before {
 		s.coverage.forget()
-		if e := s.renewCoverage(ctx, live, before, now); e != nil && !diskfs.Full(e) && err == nil { // else they are counted again when somebody asks
+		if e := s.renewCoverage(ctx, live, before, now); e != nil && !diskfs.Full(e) && err == nil { // else they are counted again at the next request
 			err = fmt.Errorf("collect: %w", e)
 		}
 	}

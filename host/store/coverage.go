@@ -59,7 +59,7 @@ type Coverage struct {
 const maxOpaque = 100
 
 // Coverage tells how many bytes of the distinct blocks below root are here, and how many there are. It is
-// exact unless something is missing that has links, or whose size nobody vouches for, or the links of something cannot
+// exact unless something is missing that has links, or whose size is not known for certain, or the links of something cannot
 // be read, or ctx ends: then both are lower bounds, and that is no error. A root that was found whole is answered from the
 // ledger, until a collection removes something; one that is not is walked once, and kept up to date by
 // what is put.

@@ -8,7 +8,7 @@ import (
 )
 
 // Reserve is a file that takes room ahead, and is turned into another file when a disk is full: what has to be
-// written before room can be made is written over it, in place, and it is renamed. So nobody else can take
+// written before room can be made is written over it, in place, and it is renamed. So no other process can take
 // that room, which a reserve that is removed first would leave to whoever has filled the disk.
 //
 // One process at a time uses it; its methods are called one at a time.

@@ -42,7 +42,7 @@ type Config struct {
 	MaxLog   int64     // bytes of a log that is sealed; 1 MiB
 	FS       diskfs.FS // nil: the operating system's
 	// Reserve is for what makes room on a full disk: a file for a table, and behind the log up to as much, at most
-	// 64 KiB, for deletions. Its FS is that of the ledger. Without a size there is none.
+	// 64 KiB, for deletions. Its FS is that of the ledger. Without a size no room is reserved.
 	Reserve diskfs.Reserve
 }
 
@@ -90,7 +90,7 @@ type Ledger struct {
 type sealing struct {
 	mem  *memory
 	logs []*logFile // oldest first; several only when there was no room to seal them one by one
-	busy bool       // somebody is at it
+	busy bool       // it is being written
 }
 
 // last returns the newest log.

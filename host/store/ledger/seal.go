@@ -87,7 +87,7 @@ func (l *Ledger) build(lo, hi uint32, m *memory, spare bool) (*table, error) {
 }
 
 // writeTable makes a table, durably, of what fill adds. With spare it is written over the reserve when the disk is
-// full, and fill is called once more. l.merge is held, or nobody else has l.
+// full, and fill is called once more. l.merge is held, or no other goroutine has l.
 func (l *Ledger) writeTable(lo, hi uint32, spare bool, fill func(*builder) error) (*table, error) {
 	path := l.tablePath(lo, hi)
 	err := l.reserve.Write(path, filepath.Join(l.dir, tempName), spare, func(f diskfs.File) (int64, error) {

@@ -84,7 +84,7 @@ func (s *Store) damaged(p place) error {
 	return &DamageError{s.segmentPath(p.seg), fmt.Sprintf("checksum does not match at byte %d", p.at)}
 }
 
-// at calls fn with the place of key. When the block has been written anew meanwhile, and its segment removed or a hole
+// at calls fn with the place of key. When the block has been rewritten in the meantime, and its segment removed or a hole
 // made of where it was, it calls it once more.
 func (s *Store) at(mh multihash.Multihash, fn func(place) error) error {
 	k := keyOf(mh)

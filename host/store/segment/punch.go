@@ -9,8 +9,8 @@ import (
 // minHole is the length in bytes of the shortest hole that is made: file systems give back whole pages.
 const minHole = 4 << 10
 
-// Punch gives back what is not in use inside all segments, on a disk that has no room to write the rest anew. What is
-// left can be read as before; a later compaction writes it anew. What the index on the disk names, or the one in memory,
+// Punch gives back what is not in use inside all segments, on a disk that has no room to rewrite the rest. What is
+// left can be read as before; a later compaction rewrites it. What the index on the disk names, or the one in memory,
 // is in use. It costs a pass over the index, and a call for each hole.
 func (s *Store) Punch(ctx context.Context) error {
 	if err := s.writable(); err != nil {

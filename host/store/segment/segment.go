@@ -46,7 +46,7 @@ type Config struct {
 	ReadOnly   bool
 	MaxSegment int64 // bytes of a segment that is sealed; 256 MiB
 	// Reserve is for tables of deletions, which a full disk must not keep from being written. Its FS is that of the
-	// store. Without a size there is none.
+	// store. Without a size no room is reserved.
 	Reserve diskfs.Reserve
 	FS      diskfs.FS // nil: the operating system's
 }
