@@ -191,14 +191,21 @@ func (s *jsonScan) bytes(object []byte) error {
 	if err != nil || !in.next('}') {
 		return err
 	}
-	data := unquote(value)
-	if _, err = base64.RawStdEncoding.DecodeString(data); err != nil {
-		_, err = base64.StdEncoding.DecodeString(data)
-	}
-	if err != nil {
-		return fmt.Errorf("bad bytes: %w", err)
+	if !isBase64(unquote(value)) {
+		return errors.New("bytes that are not base64")
 	}
 	return nil
+}
+
+// isBase64 reports whether text is bytes in base64 in their one spelling, with or without padding: a decoder may take
+// line breaks, and bits behind the last byte.
+func isBase64(text string) bool {
+	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.StdEncoding} {
+		if b, err := e.DecodeString(text); err == nil && e.EncodeToString(b) == text {
+			return true
+		}
+	}
+	return false
 }
 
 // text reads a string and returns it as it stands there, with its quotes.

@@ -91,6 +91,18 @@ func TestJSONLinksRefuses(t *testing.T) {
 	}
 }
 
+// TestJSONBytesSpelling: bytes have one spelling in base64, with or without padding.
+func TestJSONBytesSpelling(t *testing.T) {
+	for text, good := range map[string]bool{
+		``: true, `AA`: true, `AA==`: true, `AAH/`: true, `AA=`: false, `AB`: false, `A\nA`: false, `AA\r\n`: false, `A-_B`: false, `A`: false,
+	} {
+		_, err := Links(NewBlock(cid.DagJSON, []byte(`{"/":{"bytes":"`+text+`"}}`)))
+		if (err == nil) != good {
+			t.Errorf("%q: %v, want good: %t", text, err, good)
+		}
+	}
+}
+
 // TestJSONLinkSpelling: which links a guest sees depends on no version of a library. There is one way to write a CID in
 // each of the bases that are listed, and the others are none.
 func TestJSONLinkSpelling(t *testing.T) {
