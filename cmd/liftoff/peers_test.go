@@ -31,7 +31,7 @@ func TestRolesExplained(t *testing.T) {
 		}
 	}
 	for _, role := range roles {
-		if !regexp.MustCompile(`(?m)^ {4,}`+role+` +\S`).MatchString(help.String()) {
+		if !regexp.MustCompile(`(?m)^ {4,}` + role + ` +\S`).MatchString(help.String()) {
 			t.Errorf("the help does not explain %q", role)
 		}
 		if !strings.Contains(string(page), "\n| `"+role+"` | ") {

@@ -226,8 +226,10 @@ func TestBlockJSON(t *testing.T) {
 		"directory":           {NewBlock(cid.DagProtobuf, pbNode{data: plainDirData}.encode()), `{"Data":{"/":{"bytes":"CAE"}},"Links":[]}`},
 		"dag-cbor": {NewBlock(cid.DagCBOR, exampleCBOR(t, cidA, cidB)), `{"a":{"/":"` + cidA.String() + `"},"bytes":{"/":{"bytes":"AAH/"}},"float":1.5,` +
 			`"list":[1,{"deep":{"/":"` + cidB.String() + `"}},{"/":"` + cidA.String() + `"}],"neg":-9223372036854775808,"null":null,"text":"x","yes":true}`},
-		"dag-json": {NewBlock(cid.DagJSON, []byte(` {"b":[1.50, 123456789012345678901234567890],`+"\n\t"+`"a":{"/":"`+cidA.String()+`"}, "t":"x y\n<\u00e9"}`+"\n")),
-			`{"b":[1.50,123456789012345678901234567890],"a":{"/":"` + cidA.String() + `"},"t":"x y\n<\u00e9"}`},
+		"dag-json": {
+			NewBlock(cid.DagJSON, []byte(` {"b":[1.50, 123456789012345678901234567890],`+"\n\t"+`"a":{"/":"`+cidA.String()+`"}, "t":"x y\n<\u00e9"}`+"\n")),
+			`{"b":[1.50,123456789012345678901234567890],"a":{"/":"` + cidA.String() + `"},"t":"x y\n<\u00e9"}`,
+		},
 		"dag-json at the largest depth": {NewBlock(cid.DagJSON, deepJSON(abi.MaxDepth)), string(deepJSON(abi.MaxDepth))},
 	} {
 		if !HasJSON(tc.b.CID().Type()) {
