@@ -114,7 +114,7 @@ func (t *errand) sources(first []job.DID) []peer.AddrInfo {
 // bids is shorter than a dial may take. Whether it was of use shows when the peer is asked.
 func (t *errand) reach(ctx context.Context, to job.DID) {
 	id, err := host.IDOf(to)
-	if err != nil || t.w.connected(id) {
+	if err != nil || t.w.connected(id) || !t.w.peer.Allows(id, host.BeDialed) {
 		return
 	}
 	t.x.event(api.Event{

@@ -30,6 +30,7 @@ func apiError(ctx context.Context, err error) error {
 		missing  *dag.NotFoundError
 		noPin    *store.PinNotFoundError
 		damaged  *dag.DamagedError
+		attached *store.AttachedError
 		readOnly *store.ReadOnlyError
 		full     *store.QuotaError
 		opaque   *store.OpaqueError
@@ -42,6 +43,8 @@ func apiError(ctx context.Context, err error) error {
 		return already
 	case errors.As(err, &missing), errors.As(err, &noPin):
 		return &api.Error{Code: api.CodeMissing, Message: err.Error()}
+	case errors.As(err, &attached):
+		return &api.Error{Code: api.CodeFault, Message: err.Error(), Damaged: true, Hint: attached.Hint()}
 	case errors.As(err, &damaged):
 		return &api.Error{
 			Code: api.CodeFault, Message: err.Error(), Damaged: true,

@@ -186,7 +186,7 @@ func lack(ctx context.Context, what string, c cid.Cid, err error) *Step {
 	case errors.As(err, &missing):
 		return &Step{Answer: Undecided, Detail: fmt.Sprintf("needs %s %s", what, c)}
 	case errors.As(err, &damaged):
-		return &Step{Answer: Undecided, Detail: damaged.Error()}
+		return &Step{Answer: Undecided, Detail: err.Error()}
 	}
 	return nil
 }

@@ -196,7 +196,12 @@ func (p *Placement) unreached(ev AskFailed) {
 	if q == nil || q.state != peerAsked {
 		return
 	}
-	q.set(peerRefused, CodeUnreached, "it could not be reached: "+cut(orDefaultText(ev.Why, "no reason is known")))
+	why := cut(orDefaultText(ev.Why, "no reason is known"))
+	if ev.Denied {
+		q.set(peerOut, CodeDenied, "it may not receive jobs: "+why)
+	} else {
+		q.set(peerRefused, CodeUnreached, "it could not be reached: "+why)
+	}
 	q.open = false
 	q.rec = p.line(q)
 }

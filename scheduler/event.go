@@ -38,6 +38,8 @@ type (
 	AskFailed struct {
 		Peer job.DID
 		Why  string // a clause: "dial: connection refused"
+
+		Denied bool // this node itself does not let the peer have jobs: it is not asked again
 	}
 
 	// Accepted reserves: the peer starts in about Start, or sooner.

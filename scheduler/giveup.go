@@ -116,6 +116,8 @@ func (p *Placement) hint() string {
 		return "ask their owners to list this node's key, as `liftoff id` shows it, in their policy.json"
 	case n[job.RefusePolicy] > 0:
 		return "ask their owner for an invitation: `liftoff fence invite` prints one"
+	case n[CodeDenied] > 0:
+		return "this node sends jobs to members of its fence (`liftoff fence invite`) and to peers that it was told to connect to (`liftoff serve --connect ADDRESS`); see `liftoff peers`"
 	case n[CodeUnreached]+n[CodeSilent] > 0:
 		return "see whether `liftoff serve` runs there and its port can be reached: `liftoff peers`"
 	case len(p.slots) > 1:

@@ -247,7 +247,7 @@ func (w *witness) random() {
 		}
 		w.step(Bid{Peer: d, Bid: drawBid(t)})
 	case 3:
-		w.step(AskFailed{Peer: d, Why: "it is gone"})
+		w.step(AskFailed{Peer: d, Why: "it is gone", Denied: rapid.Bool().Draw(t, "denied")})
 	case 4, 5:
 		w.step(Accepted{Peer: d, Lease: l})
 	case 6:

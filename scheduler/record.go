@@ -40,13 +40,14 @@ type PeerRecord struct {
 	Slots   int     `json:"slots"`
 	Factor  float64 `json:"calibration,omitempty"` // what its claim was multiplied by
 	Score   float64 `json:"score,omitempty"`       // seconds; the smallest was best
-	Code    string  `json:"code,omitempty"`        // of a refusal, or CodeUnreached, CodeSilent
+	Code    string  `json:"code,omitempty"`        // of a refusal, or one of those below
 	Why     string  `json:"why"`                   // a sentence: what became of it
 }
 
 // Codes of a PeerRecord beyond those of a job.Bid.
 const (
 	CodeUnreached = "unreached" // the Ask did not get through
+	CodeDenied    = "denied"    // this node does not let the peer have jobs
 	CodeSilent    = "silent"    // no answer in the window
 	CodeUnneeded  = "unneeded"  // the job ended before its answer
 	CodeDeclined  = "declined"  // it bid, and declined the award

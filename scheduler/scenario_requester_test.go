@@ -73,7 +73,7 @@ func (r *requester) play(c command) error {
 	case "bid":
 		r.step(c, Bid{Peer: d, Bid: c.bid(), RTT: c.time("rtt")})
 	case "unreached":
-		r.step(c, AskFailed{Peer: d, Why: c.str("why")})
+		r.step(c, AskFailed{Peer: d, Why: c.str("why"), Denied: c.is("denied")})
 	case "accept":
 		r.step(c, Accepted{Peer: d, Lease: lease, Start: c.time("start")})
 	case "decline":

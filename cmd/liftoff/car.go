@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"time"
@@ -246,9 +247,26 @@ func (p *process) importCAR(ctx context.Context, blocks dag.Blocks, name string,
 			break
 		}
 		if err := whole(ctx, blocks, root, got.found(root)); err != nil {
-			err = fmt.Errorf("import %s: the CAR is cut off, or was never whole: %w", quote(name), err)
-			return got, hinted(err, "liftoff car import --partial %s, to have what there is", quote(name))
+			return got, notWhole(name, err)
 		}
 	}
 	return got, nil
+}
+
+// notWhole says why the DAGs of the CAR file name are not taken, and what can be done: err is that of whole.
+func notWhole(name string, err error) error {
+	var (
+		malformed *dag.FormatError
+		missing   *dag.NotFoundError
+		short     *shortOutputError
+	)
+	switch {
+	case errors.As(err, &malformed):
+		err = fmt.Errorf("import %s: %w", quote(name), err)
+		return hinted(err, "liftoff car import --partial %s, to keep what it holds as it is", quote(name))
+	case errors.As(err, &missing), errors.As(err, &short):
+		err = fmt.Errorf("import %s: the CAR is cut off, or was never whole: %w", quote(name), err)
+		return hinted(err, "liftoff car import --partial %s, to have what there is", quote(name))
+	}
+	return fmt.Errorf("import %s: %w", quote(name), err)
 }

@@ -3,8 +3,9 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/ipfs/go-cid"
-	"github.com/ipld/go-ipld-prime/datamodel"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
@@ -15,7 +16,7 @@ func dagCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "dag",
 		Usage:       "look into structured data",
-		Description: `Blocks of dag-cbor and dag-pb hold structured values and links.`,
+		Description: `Blocks of dag-cbor, dag-json and dag-pb hold structured values and links.`,
 		CustomHelpTemplate: help(`$ liftoff dag get bafyrei…/st
 "ok"`),
 		Subcommands: []*cli.Command{dagGetCommand(p)},
@@ -28,6 +29,8 @@ func dagGetCommand(p *process) *cli.Command {
 		Usage:     "print a value as DAG-JSON",
 		ArgsUsage: "CID[/PATH]",
 		Description: `Prints a block, or the value inside it that the path leads to, as one line of DAG-JSON.
+The codecs are dag-cbor, dag-json, dag-pb and raw; a path leads into dag-cbor alone. For
+other codecs there is liftoff block get.
 
 ` + refHelp,
 		Before: takes("a CID", 1, 1),
@@ -37,12 +40,12 @@ $ liftoff dag get bafyrei…/task/args  # of its task
 ["/in/text"]`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
-			value, err := p.value(c, s, args[0])
+			text, err := p.valueJSON(c, s, args[0])
 			if err != nil {
 				return err
 			}
 			out := p.lines(false)
-			if err := dag.WriteJSON(out, value); err != nil {
+			if _, err := out.Write(text); err != nil {
 				return err
 			}
 			return out.line("")
@@ -50,14 +53,14 @@ $ liftoff dag get bafyrei…/task/args  # of its task
 	}
 }
 
-// value returns what a reference names: a block's value, or one inside it.
-func (p *process) value(c *cli.Context, s *node.Session, ref string) (datamodel.Node, error) {
+// valueJSON returns what a reference names, a block's value or one inside it, as DAG-JSON.
+func (p *process) valueJSON(c *cli.Context, s *node.Session, ref string) ([]byte, error) {
 	at, err := p.resolve(c.Context, s, ref)
 	if err != nil {
 		return nil, err
 	}
 	if at.Value != nil {
-		return dag.Decode(dag.NewBlock(cid.DagCBOR, at.Value))
+		return dag.BlockJSON(dag.NewBlock(cid.DagCBOR, at.Value))
 	}
 	root, err := p.root(c.Context, s, at.CID.String())
 	if err != nil {
@@ -67,5 +70,17 @@ func (p *process) value(c *cli.Context, s *node.Session, ref string) (datamodel.
 	if err != nil {
 		return nil, err
 	}
-	return dag.Decode(b)
+	text, err := dag.BlockJSON(b)
+	if unsupported := (*dag.UnsupportedError)(nil); errors.As(err, &unsupported) {
+		return nil, hinted(err, "%s", showBlock(root))
+	}
+	return text, err
+}
+
+// showBlock is the command that prints a block which is neither a file nor a directory.
+func showBlock(c cid.Cid) string {
+	if dag.HasJSON(c.Type()) {
+		return "liftoff dag get " + c.String()
+	}
+	return "liftoff block get " + c.String()
 }

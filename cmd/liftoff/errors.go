@@ -159,6 +159,7 @@ func hintOf(err error) string {
 		remote  *api.Error
 		missing *dag.NotFoundError
 		damaged *dag.DamagedError
+		outside *store.AttachedError
 		bug     *bugError
 		notFile *dag.NotFileError
 		car     *dag.CARError
@@ -175,6 +176,8 @@ func hintOf(err error) string {
 		return remote.Hint
 	case errors.As(err, &notFile):
 		return fmt.Sprintf("liftoff ls %s", notFile.CID)
+	case errors.As(err, &outside):
+		return outside.Hint()
 	case errors.As(err, &damaged):
 		return "liftoff store verify"
 	case errors.As(err, &missing):

@@ -164,7 +164,7 @@ func (x *extracting) leaf(ctx context.Context, root *os.Root, name string, c cid
 		}
 		return root.Symlink(target, name)
 	}
-	return hinted(fmt.Errorf("%s is neither a file nor a directory", c), "liftoff dag get %s", c)
+	return hinted(fmt.Errorf("%s is neither a file nor a directory", c), "%s", showBlock(c))
 }
 
 // largeFile is the size in bytes above which a file is read on all cores.

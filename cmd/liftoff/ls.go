@@ -85,7 +85,7 @@ func (p *process) ls(c *cli.Context, s *node.Session) error {
 		}
 		return out.Flush()
 	}
-	return hinted(usagef("%s is a %s block, not a directory", root, kind), "liftoff dag get %s", root)
+	return hinted(usagef("%s is a %s block, not a directory", root, kind), "%s", showBlock(root))
 }
 
 // list finds what an entry is.

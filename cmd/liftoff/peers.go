@@ -21,7 +21,17 @@ func peersCommand(p *process) *cli.Command {
 		Usage: "list the other nodes, and what they can run",
 		Description: `Prints a line for each peer of the running liftoff serve: its did:key, its role, whether
 it is connected, relayed or only heard of, the time to it and back, its free slots of
-all, its free memory, its engines, and its labels; "-" where that is not known.`,
+all, its free memory, its engines, and its labels; "-" where that is not known.
+
+The role is the closest of what the peer is to this node:
+   self      this node itself
+   admin     a member that may invite and revoke members
+   member    it belongs to the fence: each may use the other
+   granted   --allow-did lists its key: it may send jobs, and gets none
+   provider  --connect gave its address: it gets jobs, and may send none
+   content   --allow-peer lists it: an IPFS node to exchange blocks with, without jobs
+   open      any other peer, under --open: it may send jobs, and gets none
+docs/operations.md says what each may do.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "self", Usage: "this node alone, and its addresses behind the rest"},
 			jsonFlag,

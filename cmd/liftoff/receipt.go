@@ -145,7 +145,7 @@ func (p *process) receiptShow(c *cli.Context, s *node.Session) error {
 	}
 	r, err := job.DecodeReceipt(b.Data())
 	if errors.Is(err, job.ErrSignature) {
-		return hinted(err, "liftoff dag get %s", name)
+		return hinted(err, "%s", showBlock(name))
 	}
 	if err != nil {
 		return hinted(usagef("%s is no receipt: %s", quote(ref), err), "liftoff receipt ls")

@@ -169,8 +169,15 @@ func whole(ctx context.Context, blocks dag.Blocks, root cid.Cid, opaque func(cid
 			}
 		}
 		if extent.Bytes < int64(o.Size) {
-			return fmt.Errorf("of the output's %s there are %s", size(int64(o.Size)), size(extent.Bytes))
+			return &shortOutputError{want: int64(o.Size), have: extent.Bytes}
 		}
 	}
 	return dag.Walk(ctx, blocks, complete, dag.WalkOptions{Opaque: tell}, func(dag.Visited) error { return nil })
+}
+
+// shortOutputError says that a part of an Outcome's output is missing.
+type shortOutputError struct{ want, have int64 } // in bytes
+
+func (e *shortOutputError) Error() string {
+	return fmt.Sprintf("of the output's %s there are %s", size(e.want), size(e.have))
 }

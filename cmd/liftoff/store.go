@@ -25,9 +25,11 @@ checked 2041 blocks (1.2 GiB), 0 damaged`),
 func storeVerifyCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "verify",
-		Usage: "read and hash every block",
+		Usage: "read and hash every block of the repo",
 		Description: `Prints a line for each damaged block (its CID, where it is, what is wrong) and then
-how much was checked. The exit code is 125 when a block is damaged.`,
+how much was checked. The exit code is 125 when a block is damaged. It checks the repo's
+own blocks, and not the CARs and folders that are attached: what is read of these is
+checked when it is read.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff store verify

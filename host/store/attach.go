@@ -37,6 +37,7 @@ type Attachment struct {
 // attachment is one that is open.
 type attachment struct {
 	Attachment
+	index string // the folder of its index
 	ref   *segment.Reference
 	nodes *segment.Store // of a folder: what is in none of its files; nil for a CAR
 }

@@ -3,6 +3,7 @@ package store
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -204,5 +205,70 @@ func TestAttachInOrder(t *testing.T) {
 	s = open(t, s.Dir(), Config{})
 	if n := len(s.Attached()); n != 0 {
 		t.Errorf("%d are kept", n)
+	}
+}
+
+// TestAttachedError: what keeps an attached block from being read, and what repairs it, for each way in which it is lost.
+func TestAttachedError(t *testing.T) {
+	const size = 2 << 20
+	for _, test := range []struct {
+		name string
+		kept bool
+		do   func(t *testing.T, s *Store, path string)
+		why  string
+		hint string // with %s for the path
+	}{
+		{"changed", true, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "it has changed since it was attached", "read it as it is now: liftoff attach %[1]s; or forget it: liftoff detach %[1]s"},
+		{"cut off", true, func(t *testing.T, _ *Store, path string) { must(t, os.Truncate(path, 200)) }, "it has changed since it was attached", "read it as it is now: liftoff attach %[1]s; or forget it: liftoff detach %[1]s"},
+		{"gone", true, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "it is gone", "put it back, or forget it: liftoff detach %[1]s"},
+		{"changed, for one command", false, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "it has changed since it was attached", "run the command again: it reads %[1]s as it is now"},
+		{"gone, for one command", false, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "it is gone", "put %[1]s back, and run the command again"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			path, root, _ := carFile(t, 4, size, 1)
+			s := newStore(t)
+			_, err := s.Attach(t.Context(), AttachCAR, path, test.kept)
+			must(t, err)
+			test.do(t, s, path)
+			_, err = content(t, s, root)
+			var got *AttachedError
+			var bad *dag.DamagedError
+			if !errors.As(err, &got) || !errors.As(err, &bad) {
+				t.Fatalf("%v", err)
+			}
+			if got.File != path || got.Path != path || got.Why != test.why || got.Own || !got.CID.Defined() || bad.CID != got.CID || bad.Where != path {
+				t.Errorf("%+v", got)
+			}
+			if want := fmt.Sprintf(test.hint, path); got.Hint() != want {
+				t.Errorf("hint: got %q, want %q", got.Hint(), want)
+			}
+		})
+	}
+}
+
+// TestAttachedIndexDamaged: a damaged block of an index is not said to be in the attached folder.
+func TestAttachedIndexDamaged(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "it's here")
+	must(t, os.Mkdir(dir, 0o700))
+	must(t, os.WriteFile(filepath.Join(dir, "a"), noise(1, 10), 0o600))
+	s := newStore(t)
+	a, err := s.Attach(t.Context(), AttachDir, dir, true)
+	must(t, err)
+	index := filepath.Join(s.attachedPath(AttachDir, dir), nodesDir)
+	cars, err := filepath.Glob(filepath.Join(index, "*.car"))
+	must(t, err)
+	for _, path := range cars {
+		info, err := os.Stat(path)
+		must(t, err)
+		flipBit(t, path, info.Size()-2)
+	}
+	_, err = s.Get(t.Context(), a.Roots[0])
+	var got *AttachedError
+	if !errors.As(err, &got) || !got.Own || got.Path != dir || filepath.Dir(got.File) != index {
+		t.Fatalf("%v", err)
+	}
+	word := "'" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
+	if want := "make the index again: liftoff detach " + word + " && liftoff attach " + word; got.Hint() != want {
+		t.Errorf("hint: got %s, want %s", got.Hint(), want)
 	}
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"errors"
+	"path/filepath"
 	"slices"
 	"sync"
 
@@ -79,7 +80,7 @@ func (o *attachments) find(fn func(*attachment) error) error {
 		if a.ref == nil {
 			continue
 		}
-		switch err := (segments{}).explain(fn(a)); {
+		switch err := a.explain(fn(a)); {
 		case err == nil:
 			return nil
 		case !errors.Is(err, errAbsent):
@@ -90,9 +91,16 @@ func (o *attachments) find(fn func(*attachment) error) error {
 }
 
 // get returns the bytes of key. With hashed, those of a file that others may write to are worth what their hash is, and
-// not what a checksum is; foreign reports that they are from such a file.
-func (o *attachments) get(key multihash.Multihash, hashed bool) (b []byte, foreign bool, err error) {
+// not what a checksum is; with verify, all are. foreign reports that they are from such a file.
+func (o *attachments) get(key multihash.Multihash, hashed, verify bool) (b []byte, foreign bool, err error) {
 	err = o.find(func(a *attachment) (err error) {
+		if verify {
+			defer func() {
+				if err == nil && rehash(key, b) != nil {
+					err = a.otherHash(foreign)
+				}
+			}()
+		}
 		if a.nodes != nil {
 			if b, err = a.nodes.Get(key); !errors.Is(err, segment.ErrAbsent) {
 				foreign = false
@@ -143,14 +151,11 @@ func (o *attachments) size(key multihash.Multihash) (n int64, err error) {
 	return n, err
 }
 
-// where names the file that holds key.
-func (o *attachments) where(key multihash.Multihash) (path string) {
-	o.find(func(a *attachment) error {
-		if _, err := a.ref.Size(key); err != nil {
-			return err
-		}
-		path = a.Path
-		return nil
-	})
-	return path
+// otherHash says that bytes with a good checksum are not what their name says; foreign: those of an attached file.
+func (a *attachment) otherHash(foreign bool) error {
+	file := a.Path
+	if !foreign {
+		file = filepath.Join(a.index, nodesDir)
+	}
+	return &segment.DamageError{File: file, Why: "its bytes have another hash"}
 }

@@ -148,7 +148,7 @@ func (s *Store) reopenAttachment(k kept) (*attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &attachment{Attachment: Attachment{Kind: k.Kind, Path: k.Path, Roots: k.Roots, Blocks: ref.Blocks(), Bytes: k.Bytes}, ref: ref}
+	a := &attachment{Attachment: Attachment{Kind: k.Kind, Path: k.Path, Roots: k.Roots, Blocks: ref.Blocks(), Bytes: k.Bytes}, index: dir, ref: ref}
 	if k.Kind == AttachDir {
 		if a.nodes, err = segment.Open(filepath.Join(dir, nodesDir), segment.Config{ReadOnly: true}); err != nil {
 			a.close()

@@ -76,9 +76,14 @@ func (e *OpaqueError) Unwrap() error { return e.Why }
 // named turns an error of the storage into one about the block c.
 func named(c cid.Cid, doing string, err error) error {
 	var bad *badFileError
+	var attached *AttachedError
 	switch {
 	case errors.Is(err, errAbsent):
 		return &dag.NotFoundError{CID: c}
+	case errors.As(err, &attached):
+		of := *attached
+		of.CID = c
+		return &of
 	case errors.As(err, &bad):
 		return &dag.DamagedError{CID: c, Where: bad.File}
 	}

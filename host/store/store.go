@@ -220,19 +220,15 @@ func (s *Store) getFrom(c cid.Cid, hashed bool) (b dag.Block, attached bool, err
 	if len(c.Hash()) > maxKey {
 		return dag.Block{}, false, &dag.NotFoundError{CID: c}
 	}
-	where := s.blocks.Where
 	data, err := s.blocks.Get(c.Hash())
-	if errors.Is(err, errAbsent) {
-		where = s.outside.where
-		data, attached, err = s.outside.get(c.Hash(), hashed)
+	switch {
+	case errors.Is(err, errAbsent):
+		data, attached, err = s.outside.get(c.Hash(), hashed, s.cfg.Verify)
+	case err == nil && s.cfg.Verify && rehash(c.Hash(), data) != nil:
+		return dag.Block{}, false, &dag.DamagedError{CID: c, Where: s.blocks.Where(c.Hash())}
 	}
 	if err != nil {
 		return dag.Block{}, false, named(c, "read", err)
-	}
-	if s.cfg.Verify {
-		if err := rehash(c.Hash(), data); err != nil {
-			return dag.Block{}, false, &dag.DamagedError{CID: c, Where: where(c.Hash())}
-		}
 	}
 	return dag.TrustBlock(c, data), attached, nil
 }

@@ -15,6 +15,8 @@ import (
 	"github.com/ipld/go-ipld-prime/fluent/qp"
 	cidlink "github.com/ipld/go-ipld-prime/linking/cid"
 	"github.com/ipld/go-ipld-prime/node/basicnode"
+
+	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
 var (
@@ -209,6 +211,11 @@ func TestLinksRefuses(t *testing.T) {
 	}
 }
 
+// deepJSON is depth lists around a number, in one another.
+func deepJSON(depth int) []byte {
+	return slices.Concat(bytes.Repeat([]byte("["), depth), []byte("1"), bytes.Repeat([]byte("]"), depth))
+}
+
 func TestBlockJSON(t *testing.T) {
 	for name, tc := range map[string]struct {
 		b    Block
@@ -219,17 +226,29 @@ func TestBlockJSON(t *testing.T) {
 		"directory":           {NewBlock(cid.DagProtobuf, pbNode{data: plainDirData}.encode()), `{"Data":{"/":{"bytes":"CAE"}},"Links":[]}`},
 		"dag-cbor": {NewBlock(cid.DagCBOR, exampleCBOR(t, cidA, cidB)), `{"a":{"/":"` + cidA.String() + `"},"bytes":{"/":{"bytes":"AAH/"}},"float":1.5,` +
 			`"list":[1,{"deep":{"/":"` + cidB.String() + `"}},{"/":"` + cidA.String() + `"}],"neg":-9223372036854775808,"null":null,"text":"x","yes":true}`},
+		"dag-json": {
+			NewBlock(cid.DagJSON, []byte(` {"b":[1.50, 123456789012345678901234567890],`+"\n\t"+`"a":{"/":"`+cidA.String()+`"}, "t":"x y\n<\u00e9"}`+"\n")),
+			`{"b":[1.50,123456789012345678901234567890],"a":{"/":"` + cidA.String() + `"},"t":"x y\n<\u00e9"}`,
+		},
+		"dag-json at the largest depth": {NewBlock(cid.DagJSON, deepJSON(abi.MaxDepth)), string(deepJSON(abi.MaxDepth))},
 	} {
+		if !HasJSON(tc.b.CID().Type()) {
+			t.Errorf("%s: HasJSON is false", name)
+		}
 		if got, err := BlockJSON(tc.b); err != nil || string(got) != tc.want {
 			t.Errorf("%s: %v\n got %s\nwant %s", name, err, got, tc.want)
 		}
 	}
 	var unsupported *UnsupportedError
-	if _, err := BlockJSON(NewBlock(cid.GitRaw, nil)); !errors.As(err, &unsupported) {
+	if _, err := BlockJSON(NewBlock(cid.GitRaw, nil)); !errors.As(err, &unsupported) || HasJSON(cid.GitRaw) {
 		t.Errorf("git: %v", err)
 	}
 	var malformed *FormatError
-	for _, b := range []Block{NewBlock(cid.DagCBOR, bytes.Repeat([]byte{0x81}, 1<<20)), NewBlock(cid.DagProtobuf, []byte{1})} {
+	for _, b := range []Block{
+		NewBlock(cid.DagCBOR, bytes.Repeat([]byte{0x81}, 1<<20)), NewBlock(cid.DagProtobuf, []byte{1}),
+		NewBlock(cid.DagJSON, bytes.Repeat([]byte("["), 1<<20)), NewBlock(cid.DagJSON, deepJSON(abi.MaxDepth+1)),
+		NewBlock(cid.DagJSON, []byte(`{"a":1`)), NewBlock(cid.DagJSON, []byte(`{"/":"not a CID"}`)), NewBlock(cid.DagJSON, []byte("\"\xff\"")),
+	} {
 		if _, err := BlockJSON(b); !errors.As(err, &malformed) {
 			t.Errorf("malformed: %v", err)
 		}

@@ -7,19 +7,27 @@ import (
 	"testing"
 
 	"github.com/libp2p/go-libp2p/p2p/net/swarm"
+
+	"github.com/ipfs-liftoff/liftoff/host"
 )
 
 func TestReason(t *testing.T) {
 	for _, c := range []struct {
-		err  error
-		want string
+		err    error
+		want   string
+		denied bool
 	}{
-		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrGaterDisallowedConnection}), "it is not a member of the fence, and no --connect names it"},
-		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrNoAddresses}), "no address of it is known"},
-		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrAllDialsFailed}), "it answers at none of its addresses"},
-		{fmt.Errorf("ask: %w", context.DeadlineExceeded), "it does not answer"},
-		{errors.New("something else"), "something else"},
+		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrGaterDisallowedConnection}), "it is not a member of the fence, and no --connect names it", true},
+		{fmt.Errorf("ask: %w", &host.DeniedError{Relation: host.OpenPeer, Action: host.ReceiveJobs}), "its relation here is open", true},
+		{fmt.Errorf("ask: %w", &host.DeniedError{Action: host.ReceiveJobs}), "its relation here is unknown", true},
+		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrNoAddresses}), "no address of it is known", false},
+		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrAllDialsFailed}), "it answers at none of its addresses", false},
+		{fmt.Errorf("ask: %w", context.DeadlineExceeded), "it does not answer", false},
+		{errors.New("something else"), "something else", false},
 	} {
+		if got := denied(c.err); got != c.denied {
+			t.Errorf("%v: denied is %v", c.err, got)
+		}
 		if got := Reason(c.err); got != c.want {
 			t.Errorf("%v: %q, want %q", c.err, got, c.want)
 		}

@@ -1,6 +1,7 @@
 package request
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (d *driver) ask(ctx context.Context, p job.DID, a scheduler.Ask) {
 	conv, bid, err := d.askOne(ctx, p, a)
 	switch {
 	case err != nil:
-		d.feed(event{Event: scheduler.AskFailed{Peer: p, Why: Reason(err)}})
+		d.feed(event{Event: scheduler.AskFailed{Peer: p, Why: Reason(err), Denied: denied(err)}})
 	case conv == nil:
 		d.feed(event{Event: scheduler.Bid{Peer: p, Bid: bid}})
 	default:
@@ -100,10 +101,19 @@ func (d *driver) askOne(ctx context.Context, p job.DID, a scheduler.Ask) (*marke
 	})
 }
 
+// denied reports whether it is this node that does not let a peer have jobs: then another attempt has the same end.
+func denied(err error) bool {
+	var relation *host.DeniedError
+	return errors.As(err, &relation) || errors.Is(err, swarm.ErrGaterDisallowedConnection)
+}
+
 // Reason is an error as a clause of a sentence: why nothing was heard of a peer.
 func Reason(err error) string {
 	var dial *swarm.DialError
+	var relation *host.DeniedError
 	switch {
+	case errors.As(err, &relation):
+		return "its relation here is " + cmp.Or(string(relation.Relation), "unknown")
 	case errors.Is(err, swarm.ErrGaterDisallowedConnection):
 		return "it is not a member of the fence, and no --connect names it"
 	case errors.Is(err, swarm.ErrNoAddresses):

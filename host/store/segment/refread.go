@@ -214,9 +214,12 @@ func (r *Reference) read(p place, mh multihash.Multihash, b []byte) error {
 
 func (r *Reference) changed(p place, err error) error {
 	r.handles.drop(p.seg) // perhaps another file has taken its place: the next reader looks
-	why := "it has changed since it was attached, and a block that was in it is there no more"
-	if err != nil && !errors.Is(err, io.EOF) {
-		why += ": " + err.Error()
+	why := "it has changed since it was attached"
+	switch {
+	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
+		why = "it is gone"
+	case err != nil && !errors.Is(err, io.EOF):
+		why = "it cannot be read: " + err.Error()
 	}
 	return &DamageError{r.files[p.seg].Path, why}
 }

@@ -1,0 +1,54 @@
+package node_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// TestPeerMayNotReceiveJobs: a job for a peer that this node lets have none ends after one round, and the reason is
+// neither the network nor the peer.
+func TestPeerMayNotReceiveJobs(t *testing.T) {
+	for _, test := range []struct{ relation, why string }{
+		{"open", "its relation here is open"},
+		{"granted", "its relation here is granted"},
+		{"content", "its relation here is content"},
+		{"revoked", ""}, // it depends on whether its connection has ended already
+	} {
+		t.Run(test.relation, func(t *testing.T) {
+			t.Parallel()
+			relation := test.relation
+			if relation == "revoked" {
+				relation = "member"
+			}
+			x := newPair(t, relation)
+			if test.relation == "revoked" {
+				if err := x.n.Fence.Revoke(t.Context(), string(x.b.did)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			rounds := 0
+			w := api.Watch{Event: func(e api.Event) {
+				if e.Kind == api.EventAsked {
+					rounds++
+				}
+			}}
+			r := api.Request{Task: task(put(t, x.n.Session, "module"), "hello"), Where: string(x.b.did)}
+			j, err := x.n.Jobs.Run(t.Context(), r, w)
+			if codeOf(err) != api.CodeNobody || rounds != 1 || !strings.HasSuffix(err.Error(), ": it may not receive jobs: "+test.why) && test.why != "" {
+				t.Errorf("%d rounds, %v", rounds, err)
+			}
+			for _, p := range j.Placement.Bids {
+				if p.Peer == string(x.b.did) && p.Code != "denied" {
+					t.Errorf("%+v", p)
+				}
+			}
+			contains(t, err.Error(), "it may not receive jobs: ")
+			contains(t, err.(*api.Error).Hint, "liftoff peers")
+			if x.b.wasAsked() > 0 {
+				t.Error("it was asked")
+			}
+		})
+	}
+}
