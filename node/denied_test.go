@@ -14,7 +14,7 @@ func TestPeerMayNotReceiveJobs(t *testing.T) {
 		{"open", "its relation here is open"},
 		{"granted", "its relation here is granted"},
 		{"content", "its relation here is content"},
-		{"revoked", ""}, // it depends on whether its connection has ended already
+		{"revoked", ""}, // unknown from now on, as a member is that has not connected yet: it is tried again
 	} {
 		t.Run(test.relation, func(t *testing.T) {
 			t.Parallel()
@@ -36,16 +36,20 @@ func TestPeerMayNotReceiveJobs(t *testing.T) {
 			}}
 			r := api.Request{Task: task(put(t, x.n.Session, "module"), "hello"), Where: string(x.b.did)}
 			j, err := x.n.Jobs.Run(t.Context(), r, w)
-			if codeOf(err) != api.CodeNobody || rounds != 1 || !strings.HasSuffix(err.Error(), ": it may not receive jobs: "+test.why) && test.why != "" {
-				t.Errorf("%d rounds, %v", rounds, err)
+			if codeOf(err) != api.CodeNobody {
+				t.Fatal(err)
 			}
-			for _, p := range j.Placement.Bids {
-				if p.Peer == string(x.b.did) && p.Code != "denied" {
-					t.Errorf("%+v", p)
+			contains(t, err.(*api.Error).Hint, "liftoff peers")
+			if test.why != "" {
+				if rounds != 1 || !strings.HasSuffix(err.Error(), ": it may not receive jobs: "+test.why) {
+					t.Errorf("%d rounds, %v", rounds, err)
+				}
+				for _, p := range j.Placement.Bids {
+					if p.Peer == string(x.b.did) && p.Code != "denied" {
+						t.Errorf("%+v", p)
+					}
 				}
 			}
-			contains(t, err.Error(), "it may not receive jobs: ")
-			contains(t, err.(*api.Error).Hint, "liftoff peers")
 			if x.b.wasAsked() > 0 {
 				t.Error("it was asked")
 			}

@@ -17,9 +17,9 @@ func TestReason(t *testing.T) {
 		want   string
 		denied bool
 	}{
-		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrGaterDisallowedConnection}), "it is not a member of the fence, and no --connect names it", true},
+		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrGaterDisallowedConnection}), "it is not a member of the fence, and no --connect names it", false},
 		{fmt.Errorf("ask: %w", &host.DeniedError{Relation: host.OpenPeer, Action: host.ReceiveJobs}), "its relation here is open", true},
-		{fmt.Errorf("ask: %w", &host.DeniedError{Action: host.ReceiveJobs}), "its relation here is unknown", true},
+		{fmt.Errorf("ask: %w", &host.DeniedError{Action: host.ReceiveJobs}), "its relation here is unknown", false},
 		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrNoAddresses}), "no address of it is known", false},
 		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrAllDialsFailed}), "it answers at none of its addresses", false},
 		{fmt.Errorf("ask: %w", context.DeadlineExceeded), "it does not answer", false},

@@ -101,10 +101,11 @@ func (d *driver) askOne(ctx context.Context, p job.DID, a scheduler.Ask) (*marke
 	})
 }
 
-// denied reports whether it is this node that does not let a peer have jobs: then another attempt has the same end.
+// denied reports whether this node knows the peer and does not let it have jobs: then another attempt has the same end.
+// An unknown peer may be a member that has not connected yet.
 func denied(err error) bool {
 	var relation *host.DeniedError
-	return errors.As(err, &relation) || errors.Is(err, swarm.ErrGaterDisallowedConnection)
+	return errors.As(err, &relation) && relation.Relation != host.Unknown
 }
 
 // Reason is an error as a clause of a sentence: why nothing was heard of a peer.
