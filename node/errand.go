@@ -124,7 +124,7 @@ func (t *errand) patient(err error, ending request.Ending, began time.Time) bool
 	if !errors.As(err, &f) || f.Code != scheduler.CodeNoPeer && f.Code != scheduler.CodeExhausted {
 		return false
 	}
-	absent := ending.Broken
+	absent := ending.Broken || !t.w.triedAll() // a member that is being dialed may take it
 	for _, p := range ending.Record.Peers {
 		switch p.Code {
 		case job.RefuseBusy, job.RefuseRate:
