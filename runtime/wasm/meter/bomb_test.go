@@ -55,7 +55,7 @@ func TestBombs(t *testing.T) {
 			if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 64<<20+100*uint64(len(c.module)) {
 				t.Errorf("%d MiB for %d KiB", allocated>>20, len(c.module)>>10)
 			}
-			if took > 5*time.Second { // most take milliseconds
+			if took > time.Minute { // most take milliseconds, some seconds on a busy machine under the race detector
 				t.Errorf("took %v", took)
 			}
 			t.Logf("%d KiB, %d MiB allocated, %v, %v", len(c.module)>>10, (after.TotalAlloc-before.TotalAlloc)>>20, took, err)

@@ -42,3 +42,15 @@ func Instructions() []Instruction {
 	add([]byte{opVector}, vectorRows)
 	return list
 }
+
+// AppliesSegments reports whether a rewritten module applies segments itself, or drops them:
+// where the engine departs from the specification, so that the original is no measure for it.
+func AppliesSegments(b []byte) bool {
+	m, err := decode(b)
+	if err != nil {
+		return false
+	}
+	w := newRewriter(m, Options{Stack: StackLimit})
+	_, err = w.rewrite(len(b))
+	return err == nil && len(w.placement.b) > 0
+}
