@@ -24,7 +24,7 @@ const Half = 4
 // blocks.
 //
 // A full disk does not keep it from giving back room: the table of what was deleted is written over the reserve, and
-// where there is no room to write what is left anew, holes are made of what is not in use. Only what the index on the
+// where there is too little room to rewrite what is left, holes are made of what is not in use. Only what the index on the
 // disk does not name is taken. The error says that the disk is full when not all deletions could be written down:
 // those that could have given back their room, and the caller goes on.
 func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
@@ -87,7 +87,7 @@ func (s *Store) Reserved() error {
 	return s.fillReserve()
 }
 
-// compact removes and writes anew whole segments. The error says that the disk is full when there is no room for what
+// compact removes or rewrites whole segments. The error says that the disk is full when there is too little room for what
 // is left of one.
 func (s *Store) compact(ctx context.Context, eighths int64) (Compacted, error) {
 	var done Compacted
