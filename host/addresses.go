@@ -9,14 +9,12 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// settle is how long addresses are let change before others are told: several come
-// together.
+// settle debounces address changes: several come together.
 const settle = 500 * time.Millisecond
 
-// tellMoves tells the members that are connected when this peer's addresses have changed.
-// Behind a router a peer has none that reach it until AutoNAT has found that out and a
-// relay has taken it on, some 20 s after it came up. The hint that follows makes members
-// farther away ask where it is now, if they could not dial it.
+// tellMoves sends this node's addresses to the connected members when they change. Behind a router a node has no
+// reachable address until AutoNAT has detected that and a relay has accepted it, some 20 s after start. The hint that
+// follows makes members farther away look up the new addresses if they could not dial this node.
 func (p *Peer) tellMoves(moves event.Subscription) {
 	defer moves.Close()
 	told := texts(p.tellable())
@@ -37,11 +35,11 @@ func (p *Peer) tellMoves(moves event.Subscription) {
 		var wait sync.WaitGroup
 		for id, c := range p.door.connected() {
 			if !p.door.allows(id, JoinGossip) || c.spoke.IsZero() {
-				continue // it is about to be greeted
+				continue // its first handshake is about to start
 			}
 			wait.Go(func() {
 				if err := p.greet(p.ctx, id); err != nil {
-					p.cfg.Log.Debug("tell new addresses", "peer", id, "err", err)
+					p.cfg.Log.Debug("announce addresses", "peer", id, "err", err)
 				}
 			})
 		}
@@ -52,6 +50,5 @@ func (p *Peer) tellMoves(moves event.Subscription) {
 	}
 }
 
-// lost reports whether id is out of reach: not connected, and without an address at which
-// it could be dialed.
+// lost reports whether id is unreachable: not connected, and without an address that it could be dialed at.
 func (p *Peer) lost(id peer.ID) bool { return !p.connected(id) && p.book.unreached(id) }

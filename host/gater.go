@@ -15,37 +15,37 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// door decides who may speak to this peer, and of what. Libp2p asks it at three places:
-// before a peer is dialed, when one has proven its key, and when a stream of one has
-// named its protocol. Who has just come may greet, redeem an invitation, and be
-// identified, for as long as a greeting may take; then it is somebody or it is cut.
+// gater is the libp2p connection gater: it decides which peers may connect and which protocols they may use. Libp2p
+// calls it at three points: before it dials a peer, when a peer has proven its key, and when a peer's stream has
+// named its protocol. A new connection may do the handshake, redeem an invitation, and run identify for greetTimeout;
+// after that the peer is authorized or disconnected.
 type gater struct {
 	cluster *cluster.Cluster
 	self    peer.ID
 	now     func() time.Time
-	cut     func(peer.ID) // ends the connections to a peer, soon
+	cut     func(peer.ID) // closes the connections to a peer, asynchronously
 
 	mu      sync.Mutex
 	policy  Policy
 	dids    map[job.DID]bool
 	ids     map[peer.ID]bool
-	dialed  map[peer.ID]bool    // whom the owner told this peer to connect to
-	trying  map[peer.ID]int     // candidates, and by how many attempts
-	callers map[peer.ID]*caller // who is connected
+	dialed  map[peer.ID]bool    // peers that the owner told this node to connect to
+	trying  map[peer.ID]int     // candidates, with their number of attempts
+	callers map[peer.ID]*caller // connected peers
 }
 
-// caller is a connected peer.
+// caller is the state of a connected peer.
 type caller struct {
 	since   time.Time
-	conns   int           // connections to it
-	greeted chan struct{} // closed when the first greeting is over, however it ended
+	conns   int           // number of connections
+	greeted chan struct{} // closed when the first handshake is over, with or without success
 	once    sync.Once
-	refused string // why it refuses this peer; "": it does not
+	refused string // the peer's reason for refusing this node; "": it does not
 	spoke   time.Time
 	rtt     time.Duration
-	outward bool // this peer dialed it, be it as well
-	member  bool // it was a member when it was greeted
-	leaving bool // it was cut for another stranger
+	outward bool // this node dialed the peer on at least one connection
+	member  bool // the peer was a member at its handshake
+	leaving bool // it is being disconnected to make room for another unknown peer
 	streams bucket
 }
 
@@ -60,11 +60,11 @@ func (c *caller) isOver() bool {
 	}
 }
 
-// Bounds of the door.
+// Limits of the gater.
 const (
 	greetTimeout = 10 * time.Second
-	maxNobodies  = 64              // connected at once without being anybody yet
-	nobodysTime  = 2 * time.Second // that one has for itself when others wait for a place
+	maxNobodies  = 64              // connected peers that are not authorized yet
+	nobodysTime  = 2 * time.Second // time that such a peer has for its handshake while others wait for a place
 	maxTrying    = 8
 )
 
@@ -77,14 +77,14 @@ func (d *gater) setPolicy(p Policy) error {
 	dids, ids := map[job.DID]bool{}, map[peer.ID]bool{}
 	for _, did := range p.AllowDIDs {
 		if _, err := did.Key(); err != nil {
-			return fmt.Errorf("allow a did: %w", err)
+			return fmt.Errorf("policy: allowed did:key: %w", err)
 		}
 		dids[did] = true
 	}
 	for _, s := range p.AllowPeers {
 		id, err := ParsePeer(s)
 		if err != nil {
-			return fmt.Errorf("allow the peer %.60q: %w", s, err)
+			return fmt.Errorf("policy: allowed peer %.60q: %w", s, err)
 		}
 		ids[id] = true
 	}
@@ -94,15 +94,15 @@ func (d *gater) setPolicy(p Policy) error {
 	return nil
 }
 
-// toldTo makes id one that the owner told this peer to connect to.
+// toldTo makes id a provider: the owner told this node to connect to it.
 func (d *gater) toldTo(id peer.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.dialed[id] = true
 }
 
-// try makes id a candidate until tried is called, and reports whether that is new and not
-// too much.
+// try makes id a candidate until tried is called. It reports false if id is a candidate already or there are too
+// many.
 func (d *gater) try(id peer.ID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -113,7 +113,7 @@ func (d *gater) try(id peer.ID) bool {
 	return true
 }
 
-// invited makes id a candidate until tried is called: the owner has a token of it.
+// invited makes id a candidate until tried is called: the owner has a token that id issued.
 func (d *gater) invited(id peer.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -128,7 +128,7 @@ func (d *gater) tried(id peer.ID) {
 	}
 }
 
-// arrived notes a connection.
+// arrived records a new connection.
 func (d *gater) arrived(id peer.ID, outward bool) *caller {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -142,8 +142,8 @@ func (d *gater) arrived(id peer.ID, outward bool) *caller {
 	return c
 }
 
-// left notes the end of a connection, and reports whether it was the last. They are
-// counted: libp2p may tell of the end of one after another was made.
+// left records the end of a connection, and reports whether it was the last. Connections are counted because libp2p
+// may report the end of one after it has made another.
 func (d *gater) left(id peer.ID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -165,7 +165,7 @@ func (d *gater) caller(id peer.ID) *caller {
 	return d.callers[id]
 }
 
-// change runs f on the caller id, if it is connected, with the door locked.
+// change runs f on the state of id, if it is connected, with the lock held.
 func (d *gater) change(id peer.ID, f func(*caller)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -174,22 +174,21 @@ func (d *gater) change(id peer.ID, f func(*caller)) {
 	}
 }
 
-// refusal returns why c refuses this peer, "" if it does not. It is known even when the
-// connection is gone.
+// refusal returns the reason for which c refuses this node, "" if it does not. The reason stays available after the
+// connection has ended.
 func (d *gater) refusal(c *caller) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return c.refused
 }
 
-// within reports whether id has not yet opened too many streams of this package's
-// protocols.
+// within reports whether id is within its rate limit for streams of this package's protocols.
 func (d *gater) within(id peer.ID) bool {
 	c := d.caller(id)
 	return c != nil && c.streams.take(d.now())
 }
 
-// connected returns who is, with a copy of what is known of each.
+// connected returns the connected peers, with a copy of the state of each.
 func (d *gater) connected() map[peer.ID]callerInfo {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -206,9 +205,8 @@ type callerInfo struct {
 	outward, member, leaving, greeted bool
 }
 
-// hasKey reports why there can be no connection to id, or from it: its key names no DID, and
-// the owner has not listed the id. Libp2p itself takes a key under which one signature fits
-// any handshake.
+// hasKey returns an error when no connection with id is allowed in either direction: its key has no DID, and the
+// owner has not listed the id. Libp2p itself accepts a key under which one signature is valid for any handshake.
 func (d *gater) hasKey(id peer.ID) error {
 	_, err := DIDOf(id)
 	if err != nil && d.stands(id, "", Content) {
@@ -217,8 +215,8 @@ func (d *gater) hasKey(id peer.ID) error {
 	return err
 }
 
-// InterceptPeerDial lets only a peer be dialed that may be: neither libp2p nor a message
-// chooses which peer this node speaks to.
+// InterceptPeerDial allows dials only to peers that have that right: neither libp2p nor a message chooses which peers
+// this node connects to.
 func (d *gater) InterceptPeerDial(id peer.ID) bool {
 	return d.hasKey(id) == nil && d.allows(id, BeDialed)
 }
@@ -226,14 +224,13 @@ func (d *gater) InterceptPeerDial(id peer.ID) bool {
 // InterceptAddrDial is part of connmgr.ConnectionGater.
 func (d *gater) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
 
-// InterceptAccept is part of connmgr.ConnectionGater; the resource manager bounds what
-// is accepted.
+// InterceptAccept is part of connmgr.ConnectionGater; the resource manager limits inbound connections.
 func (d *gater) InterceptAccept(network.ConnMultiaddrs) bool { return true }
 
-// InterceptSecured refuses a peer without a valid key, and bounds strangers to maxNobodies: the one that came first gives way to the
-// next, or that one is cut while all are new. So who holds places and says nothing keeps
-// others out only by coming again as often as that. A member that was revoked is a stranger:
-// it may have been invited anew, and shows that when it greets.
+// InterceptSecured refuses a peer without a valid key, and limits peers that are not authorized to maxNobodies. At
+// the limit the oldest of them is disconnected to make room for the next; while all are younger than nobodysTime, the
+// next one is refused. Silent peers keep others out only by reconnecting that often. A revoked member counts as not
+// authorized: it may have been invited again, and proves that in its handshake.
 func (d *gater) InterceptSecured(dir network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
 	if d.hasKey(id) != nil {
 		return false
@@ -266,8 +263,8 @@ func (d *gater) InterceptSecured(dir network.Direction, id peer.ID, _ network.Co
 // InterceptUpgraded is part of connmgr.ConnectionGater.
 func (d *gater) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
 
-// resources is a resource manager that asks the door when a stream of a peer has named
-// its protocol, before the protocol's handler sees it.
+// resources is a resource manager that asks the gater when an inbound stream has named its protocol, before the
+// protocol's handler runs.
 type resources struct {
 	network.ResourceManager
 	door *gater

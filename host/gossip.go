@@ -14,21 +14,21 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// The topics. What is gossiped binds nobody: a hint that is lost is replaced by the next,
-// and what matters is said again over a stream.
+// The topics. Gossip is best effort: the next hint replaces a lost one, and anything that matters is also sent over a
+// stream.
 const (
 	capacityTopic = "/liftoff/capacity/1"
 	jobsTopic     = "/liftoff/jobs/1"
 )
 
 const (
-	maxGossip   = 64 << 10 // bytes of a frame of gossipsub
+	maxGossip   = 64 << 10 // bytes of a gossipsub frame
 	clockSkew   = 5 * time.Minute
-	maxWaiting  = 256 // announces that wait for answers
-	maxToAnswer = 64  // announces that wait to be looked at
+	maxWaiting  = 256 // own announcements that wait for answers
+	maxToAnswer = 64  // received announcements that wait for the goroutine that answers them
 )
 
-// gossip is this peer's part of gossipsub.
+// gossip is this node's use of gossipsub.
 type gossip struct {
 	p        *Peer
 	capacity *pubsub.Topic
@@ -46,7 +46,7 @@ type announced struct {
 	job.Announce
 }
 
-// newGossip joins the topics. What runs in the background ends with p.ctx.
+// newGossip joins the topics. Its goroutines end with p.ctx.
 func newGossip(p *Peer) (*gossip, error) {
 	g := &gossip{
 		p: p, lookups: make(chan lookup, maxLookups), heard: make(chan announced, maxToAnswer),
@@ -80,7 +80,7 @@ func newGossip(p *Peer) (*gossip, error) {
 	return g, nil
 }
 
-// join subscribes to a topic. What is delivered was dealt with when it was validated.
+// join subscribes to a topic. Messages are handled by the validator; delivered ones are discarded.
 func (g *gossip) join(ps *pubsub.PubSub, name string, check pubsub.ValidatorEx) (*pubsub.Topic, error) {
 	if err := ps.RegisterTopicValidator(name, check, pubsub.WithValidatorInline(true)); err != nil {
 		return nil, fmt.Errorf("topic %s: %w", name, err)
@@ -104,9 +104,8 @@ func (g *gossip) join(ps *pubsub.PubSub, name string, check pubsub.ValidatorEx) 
 	return t, nil
 }
 
-// scores says what a peer loses by sending what is invalid: after three such messages it
-// is not listened to any more, for some minutes. Rates are low, so nothing is lost by
-// being slow.
+// scores returns the gossipsub score parameters: after three invalid messages a peer is ignored for some minutes.
+// Message rates are low, so a slow peer does not lose score.
 func scores() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 	topic := func() *pubsub.TopicScoreParams {
 		return &pubsub.TopicScoreParams{
@@ -119,7 +118,7 @@ func scores() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 			SkipAtomicValidation: true,
 			Topics:               map[string]*pubsub.TopicScoreParams{capacityTopic: topic(), jobsTopic: topic()},
 			AppSpecificScore:     func(peer.ID) float64 { return 0 },
-			// Grafting too early and promises that are not kept.
+			// Early GRAFTs and broken IWANT promises.
 			BehaviourPenaltyWeight: -5, BehaviourPenaltyThreshold: 6, BehaviourPenaltyDecay: 0.9,
 			DecayInterval: 10 * time.Second, DecayToZero: 0.1, RetainScore: 10 * time.Minute,
 		}, &pubsub.PeerScoreThresholds{
@@ -155,7 +154,7 @@ func (g *gossip) checkHint(_ context.Context, from peer.ID, m *pubsub.Message) p
 	return pubsub.ValidationAccept
 }
 
-// want asks for what is not known of an author, unless too much is being asked already.
+// want queues a lookup of what is missing about an author, unless the lookups are over their limits.
 func (g *gossip) want(author peer.ID, c cid.Cid, from peer.ID) {
 	now := g.p.cfg.Now()
 	if !g.authors.patient(from, now) || !g.authors.question(author, now) {
@@ -163,7 +162,7 @@ func (g *gossip) want(author peer.ID, c cid.Cid, from peer.ID) {
 	}
 	select {
 	case g.lookups <- lookup{author, c, from}:
-	default: // its next hint asks again
+	default: // the author's next hint queues it again
 	}
 }
 
@@ -178,8 +177,8 @@ func (g *gossip) lookUp() {
 	}
 }
 
-// checkJobs validates a message of the jobs topic: an Announce, which is a list, or an
-// Answer, which is a map.
+// checkJobs validates a message of the jobs topic: an Announce, which is a CBOR list, or an Answer, which is a CBOR
+// map.
 func (g *gossip) checkJobs(_ context.Context, _ peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	author := m.GetFrom()
 	if author == g.p.id {
@@ -217,7 +216,7 @@ func (g *gossip) checkAnnounce(author peer.ID, m *pubsub.Message) pubsub.Validat
 	}
 	select {
 	case g.heard <- announced{job.CIDOf(m.Data), a}:
-	default: // there are more than can be answered
+	default: // the queue is full
 	}
 	return pubsub.ValidationAccept
 }

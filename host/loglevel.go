@@ -5,8 +5,7 @@ import (
 	"log/slog"
 )
 
-// quiet makes what a library finds worth saying of its own workings a matter of debugging;
-// its warnings stay.
+// quiet lowers a library's info messages to debug; warnings and errors keep their level.
 type quiet struct{ slog.Handler }
 
 func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {

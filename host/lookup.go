@@ -17,52 +17,52 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// whoProtocol answers what is known of a peer: its credential, its capacity, its
-// addresses, each signed by whom it is about or by its cluster. A peer that gossip has
-// brought a hint of is asked for at the neighbor that passed it on.
+// lookupProtocol answers with what is known of a peer: its credential, its capacity, its addresses. Each is signed by
+// the peer that it describes or by the cluster. The author of a gossiped hint is looked up at the neighbor that
+// forwarded it.
 //
-//	asker     did:key ->
-//	          <- membership (and delegation), capacity, addresses: what there is
+//	requester did:key ->
+//	          <- membership (and delegation), capacity, addresses: what is known
 const lookupProtocol protocol.ID = "/liftoff/lookup/1"
 
 const (
-	recordLife = 15 * time.Minute // of addresses that others told
+	recordLife = 15 * time.Minute // of addresses received from other peers
 	maxRecord  = 4 << 10          // bytes of a signed peer record
-	maxLookups = 256              // waiting
+	maxLookups = 256              // queued
 	whoTimeout = 3 * time.Second
 )
 
-// lookup is a question to ask: who is author, whose capacity is want?
+// lookup is a queued lookup: of the peer author and its capacity record want.
 type lookup struct {
 	author peer.ID
 	want   cid.Cid
-	asked  peer.ID // first asked: who passed its hint on
+	asked  peer.ID // the neighbor to query first: it forwarded the hint
 }
 
-// lookUp asks a neighbor, and then the peer itself if it is connected. There is one lookup
-// at a time: who answers slowly is not asked for most of it.
+// lookUp queries a neighbor, and then the author itself if it is connected. One lookup runs at a time: a slow peer is
+// skipped for most of them.
 func (p *Peer) lookUp(ctx context.Context, l lookup) {
-	for _, whom := range []peer.ID{l.asked, l.author} {
+	for _, via := range []peer.ID{l.asked, l.author} {
 		begun := p.cfg.Now()
-		if !p.connected(whom) || p.table.has(l.author, l.want) && !p.lost(l.author) || !p.gossip.authors.patient(whom, begun) {
+		if !p.connected(via) || p.table.has(l.author, l.want) && !p.lost(l.author) || !p.gossip.authors.patient(via, begun) {
 			continue
 		}
-		if err := p.ask(ctx, whom, l.author); err != nil {
-			p.cfg.Log.Debug("look up a peer", "author", l.author, "at", whom, "err", err)
+		if err := p.ask(ctx, via, l.author); err != nil {
+			p.cfg.Log.Debug("look up peer", "author", l.author, "at", via, "err", err)
 		}
 		end := p.cfg.Now()
-		p.gossip.authors.waited(whom, end.Sub(begun), end)
+		p.gossip.authors.waited(via, end.Sub(begun), end)
 	}
 }
 
-func (p *Peer) ask(ctx context.Context, whom, about peer.ID) (err error) {
+func (p *Peer) ask(ctx context.Context, via, about peer.ID) (err error) {
 	ctx, cancel := context.WithTimeout(ctx, whoTimeout)
 	defer cancel()
 	did, err := DIDOf(about)
 	if err != nil {
 		return err
 	}
-	s, err := p.host.NewStream(network.WithNoDial(ctx, "who"), whom, lookupProtocol)
+	s, err := p.host.NewStream(network.WithNoDial(ctx, "lookup"), via, lookupProtocol)
 	if err != nil {
 		return err
 	}
@@ -119,7 +119,7 @@ func (p *Peer) record(id peer.ID) []item {
 	return items
 }
 
-// ownRecord returns this peer's addresses, signed; nil if it listens nowhere.
+// ownRecord returns this node's signed addresses, or nil without a listen address.
 func (p *Peer) ownRecord() []byte {
 	addrs := p.tellable()
 	if len(addrs) == 0 {
@@ -139,7 +139,7 @@ func (p *Peer) ownRecord() []byte {
 	return b
 }
 
-// records returns up to n records of members other than id, taken at random.
+// records returns up to n records of members other than id, in random order.
 func (p *Peer) records(id peer.ID, n int) []item {
 	var others []peer.ID
 	for other := range p.door.connected() {
@@ -157,8 +157,8 @@ func (p *Peer) records(id peer.ID, n int) []item {
 	return items
 }
 
-// learnRecords takes in records: a membership, with its delegation, and the addresses of
-// that member after it. Each is signed by whom it is about or by its cluster.
+// learnRecords stores records: a membership, with its delegation, then the addresses of that member. Each is signed
+// by the peer that it describes or by the cluster.
 func (p *Peer) learnRecords(items []item) {
 	for i, it := range items {
 		switch it.kind {
@@ -174,7 +174,7 @@ func (p *Peer) learnRecords(items []item) {
 			p.cluster.Admit(m.Member, c, p.cfg.Now())
 		case itemAddrs:
 			if err := p.learnAddrs(it.data); err != nil {
-				p.cfg.Log.Debug("addresses that are not taken", "err", err)
+				p.cfg.Log.Debug("reject addresses", "err", err)
 			}
 		}
 	}
@@ -182,7 +182,7 @@ func (p *Peer) learnRecords(items []item) {
 
 func (p *Peer) learnAddrs(b []byte) error {
 	if len(b) > maxRecord {
-		return fmt.Errorf("%d bytes, at most %d", len(b), maxRecord)
+		return fmt.Errorf("peer record: got %d bytes, want at most %d", len(b), maxRecord)
 	}
 	var rec peer.PeerRecord
 	env, err := record.ConsumeTypedEnvelope(b, &rec)
@@ -190,7 +190,7 @@ func (p *Peer) learnAddrs(b []byte) error {
 		return err
 	}
 	if !rec.PeerID.MatchesPublicKey(env.PublicKey) {
-		return fmt.Errorf("the addresses of %s are signed by another", rec.PeerID)
+		return fmt.Errorf("peer record: addresses of %s are signed by another key", rec.PeerID)
 	}
 	if rec.PeerID == p.id || !p.door.allows(rec.PeerID, JoinGossip) {
 		return nil

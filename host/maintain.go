@@ -13,17 +13,17 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// The pace of keepUp and keepDialing.
+// Intervals and limits of keepUp and keepDialing.
 const (
 	lookEvery   = 5 * time.Second
 	renewEvery  = time.Minute
 	greetEvery  = time.Minute
 	saveEvery   = 5 * time.Minute
-	wantPeers   = 32 // members to be connected to, if there are as many
+	wantPeers   = 32 // members to stay connected to, if there are as many
 	dialsAtOnce = 4
 )
 
-// keepUp repeats greetings, renews the membership, and cuts who has no business here.
+// keepUp repeats handshakes, renews the membership, and disconnects peers that are not authorized.
 func (p *Peer) keepUp() {
 	saved := p.cfg.Now()
 	for sleep(p.ctx, lookEvery) {
@@ -35,13 +35,13 @@ func (p *Peer) keepUp() {
 		if now.Sub(saved) >= saveEvery {
 			saved = now
 			if err := p.book.save(); err != nil {
-				p.cfg.Log.Warn("known peers", "err", err)
+				p.cfg.Log.Warn("write address book", "err", err)
 			}
 		}
 	}
 }
 
-// keepDialing dials members that it is not connected to, until there are enough.
+// keepDialing dials members that are not connected, until enough are.
 func (p *Peer) keepDialing() {
 	for {
 		for p.dialMembers() && p.ctx.Err() == nil {
@@ -54,15 +54,14 @@ func (p *Peer) keepDialing() {
 		case <-timer.C:
 		case <-p.kick:
 			timer.Stop()
-			if !sleep(p.ctx, 100*time.Millisecond) { // several come together
+			if !sleep(p.ctx, 100*time.Millisecond) { // several requests come together
 				return
 			}
 		}
 	}
 }
 
-// dialMembers dials a few members. isMore reports that none of them was reached, so that
-// there may be others to dial at once.
+// dialMembers dials a few members. isMore reports that every dial failed, so that other members may be due at once.
 func (p *Peer) dialMembers() (isMore bool) {
 	have := 0
 	for id := range p.door.connected() {
@@ -86,7 +85,7 @@ func (p *Peer) dialMembers() (isMore bool) {
 			if err := p.dial(ctx, info); err != nil {
 				p.book.failed(info.ID, now, err)
 				failed.Add(1)
-				p.cfg.Log.Debug("dial a member", "peer", info.ID, "err", err)
+				p.cfg.Log.Debug("dial member", "peer", info.ID, "err", err)
 			}
 		})
 	}
@@ -94,7 +93,7 @@ func (p *Peer) dialMembers() (isMore bool) {
 	return failed.Load() == dialsAtOnce
 }
 
-// greetAgain greets whom this peer has dialed and not greeted for a while.
+// greetAgain repeats the handshake with peers that this node has dialed, once it is due.
 func (p *Peer) greetAgain() {
 	now := p.cfg.Now()
 	for id, c := range p.door.connected() {
@@ -104,16 +103,15 @@ func (p *Peer) greetAgain() {
 		}
 		p.start(func() {
 			if err := p.greet(p.ctx, id); err != nil {
-				p.cfg.Log.Debug("greet again", "peer", id, "err", err)
+				p.cfg.Log.Debug("repeat handshake", "peer", id, "err", err)
 			}
 			p.measure(id)
 		})
 	}
 }
 
-// renewSoon renews the membership in its last thirty days, by itself if the cluster's key
-// is here, else at an admin that is connected: by chance one each time, since there may be
-// some that will not.
+// renewSoon renews the membership in its last thirty days: with the cluster's key if it is here, otherwise at a
+// connected admin. The admin is chosen at random each time, since some may refuse.
 func (p *Peer) renewSoon() {
 	now := p.cfg.Now()
 	if !p.cluster.Due(now) {
@@ -137,13 +135,13 @@ func (p *Peer) renewSoon() {
 			p.mu.Lock()
 			p.renewal = now.Add(renewEvery)
 			p.mu.Unlock()
-			p.cfg.Log.Debug("renew the membership", "admin", id, "err", err)
+			p.cfg.Log.Debug("renew membership", "admin", id, "err", err)
 		}
 		return
 	}
 }
 
-// relays offers members that carry connections to libp2p's relay client.
+// relays offers members that run a relay to libp2p's relay client.
 func (p *Peer) relays(ctx context.Context, n int) <-chan peer.AddrInfo {
 	out := make(chan peer.AddrInfo, n)
 	defer close(out)

@@ -13,9 +13,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// lookAround looks for members of the cluster on the local network, if the Config says so,
-// under a name that only they know to look for. It is called again when the repo has
-// joined a cluster.
+// lookAround starts mDNS discovery of cluster members on the local network, if the Config enables it. The service
+// name is derived from the cluster's key, so only members search for it. It is called again after the repo has joined
+// a cluster.
 func (p *Peer) lookAround() error {
 	id := p.cluster.ID()
 	p.mu.Lock()
@@ -25,7 +25,7 @@ func (p *Peer) lookAround() error {
 	}
 	s := mdns.NewMdnsService(p.raw, mdnsName(id), found{p})
 	if err := s.Start(); err != nil {
-		return fmt.Errorf("look around on the local network: %w", err)
+		return fmt.Errorf("start mDNS: %w", err)
 	}
 	p.mdns = s
 	return nil
@@ -36,8 +36,8 @@ func mdnsName(id job.DID) string {
 	return fmt.Sprintf("_liftoff-%x._udp", h[2:6])
 }
 
-// found takes what mDNS brings. Anybody can claim anything there: only addresses of local
-// networks are dialed, a few at once, and who answers must be a member.
+// found handles mDNS results. Any machine can claim anything there: only local addresses are dialed, a few at once,
+// and the peer must prove in the handshake that it is a member.
 type found struct{ p *Peer }
 
 func (f found) HandlePeerFound(info peer.AddrInfo) {
@@ -55,7 +55,7 @@ func (f found) HandlePeerFound(info peer.AddrInfo) {
 		ctx, cancel := context.WithTimeout(p.ctx, greetTimeout)
 		defer cancel()
 		if err := p.dial(ctx, info); err != nil {
-			p.cfg.Log.Debug("dial whom mDNS found", "peer", info.ID, "err", err)
+			p.cfg.Log.Debug("dial peer found by mDNS", "peer", info.ID, "err", err)
 		}
 	})
 }

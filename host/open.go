@@ -16,13 +16,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/cluster"
 )
 
-// Open makes the repo a peer. It listens where cfg says and dials nobody but members of
-// the cluster that it was in touch with before.
+// Open starts the peer of a repo. It listens where cfg says, and dials only cluster members in its address book.
 func Open(cfg Config) (*Peer, error) {
 	cfg = cfg.withDefaults()
 	id, err := peer.Decode(cfg.Identity.PeerID)
 	if err != nil {
-		return nil, fmt.Errorf("the repo's identity: %w", err)
+		return nil, fmt.Errorf("repo identity: %w", err)
 	}
 	p := &Peer{
 		cfg: cfg, id: id, cluster: cfg.Cluster, table: newTable(), refusals: bucket{rate: 0.1, burst: 20}, joining: map[peer.ID]int{},
@@ -42,7 +41,7 @@ func Open(cfg Config) (*Peer, error) {
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
 	if p.raw, err = newLibp2p(cfg, p.door, p.relays); err != nil {
 		p.cancel(err)
-		return nil, fmt.Errorf("start the network: %w", err)
+		return nil, fmt.Errorf("start libp2p: %w", err)
 	}
 	p.host = guarded{p.raw, p}
 	if err := p.begin(); err != nil {
@@ -92,7 +91,7 @@ func (p *Peer) Close() error {
 	return errors.Join(errs...)
 }
 
-// start runs f in a goroutine that Close waits for; not at all after Close.
+// start runs f in a goroutine that Close waits for. After Close it does nothing.
 func (p *Peer) start(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,8 +100,8 @@ func (p *Peer) start(f func()) {
 	}
 }
 
-// bounded makes a stream handler of h: Close waits for it, it has greetTimeout, and
-// streams of who opens too many are dropped.
+// bounded returns h as a stream handler: Close waits for it, it ends after greetTimeout, and streams above a peer's
+// rate limit are reset.
 func (p *Peer) bounded(h func(network.Stream) error) network.StreamHandler {
 	return func(s network.Stream) {
 		p.mu.Lock()
@@ -118,13 +117,13 @@ func (p *Peer) bounded(h func(network.Stream) error) network.StreamHandler {
 		err := h(s)
 		done(s, err)
 		if err != nil {
-			p.cfg.Log.Debug("answer a stream", "protocol", s.Protocol(), "peer", s.Conn().RemotePeer(), "err", err)
+			p.cfg.Log.Debug("handle stream", "protocol", s.Protocol(), "peer", s.Conn().RemotePeer(), "err", err)
 		}
 	}
 }
 
-// done closes a stream that went well and resets another. One that was closed must not be
-// reset: what was written last might be lost.
+// done closes a stream after a success and resets it after an error. A closed stream must not be reset: the last
+// bytes written might be lost.
 func done(s network.Stream, err error) {
 	if err != nil {
 		s.Reset()
@@ -133,10 +132,9 @@ func done(s network.Stream, err error) {
 	}
 }
 
-// arrived greets whom this peer has dialed. It does so on each connection: when two dial
-// each other at the same moment, each may see the other's connection first, and both would
-// wait; and what this peer takes for a second one may be the first for the other, which has
-// seen an earlier one end.
+// arrived starts the handshake with a peer that this node has dialed. It does so on each connection: when two peers
+// dial each other at the same moment, each may see the other's connection first, and both would wait. A connection
+// that is the second one here may also be the first one for the other peer, which has seen an earlier one end.
 func (p *Peer) arrived(c network.Conn) {
 	id := c.RemotePeer()
 	outward := c.Stat().Direction == network.DirOutbound
@@ -146,13 +144,13 @@ func (p *Peer) arrived(c network.Conn) {
 	p.mu.Unlock()
 	closest := p.door.relation(id)
 	if slices.Contains(p.door.relations(id), Content) {
-		call.over() // it may speak bitswap alone, and no greeting
+		call.over() // the peer may speak only bitswap, and does no handshake
 		p.changed()
 	}
 	if outward && !joining && closest != Content {
 		p.start(func() {
 			if err := p.meet(p.ctx, id); err != nil && p.ctx.Err() == nil {
-				p.cfg.Log.Debug("greet", "peer", id, "err", err)
+				p.cfg.Log.Debug("handshake", "peer", id, "err", err)
 			}
 		})
 	}
@@ -166,7 +164,7 @@ func (p *Peer) parted(id peer.ID) {
 	}
 }
 
-// wake makes keepDialing look whom to dial.
+// wake makes keepDialing check which members to dial.
 func (p *Peer) wake() {
 	select {
 	case p.kick <- struct{}{}:
@@ -199,8 +197,8 @@ func (p *Peer) tell() {
 	}
 }
 
-// tellable returns the addresses that others are told: those of this machine's loopback
-// only if there are no others.
+// tellable returns the addresses that are announced to other peers. Loopback addresses are included only if there are
+// no others.
 func (p *Peer) tellable() []ma.Multiaddr {
 	all := p.raw.Addrs()
 	far := slices.DeleteFunc(slices.Clone(all), manet.IsIPLoopback)
@@ -210,7 +208,7 @@ func (p *Peer) tellable() []ma.Multiaddr {
 	return all
 }
 
-// Addrs returns the multiaddrs that this peer can be dialed at, with its peer id.
+// Addrs returns the multiaddrs at which this node can be dialed, with its peer id.
 func (p *Peer) Addrs() []string {
 	list := texts(p.raw.Addrs())
 	for i := range list {
@@ -219,7 +217,7 @@ func (p *Peer) Addrs() []string {
 	return list
 }
 
-// dialable returns the addresses that a peer has signed, or where it was dialed.
+// dialable returns the addresses at which a peer was dialed and those in the peerstore.
 func (p *Peer) dialable(id peer.ID) []string {
 	var addrs []ma.Multiaddr
 	for _, c := range p.raw.Network().ConnsToPeer(id) {
@@ -233,7 +231,7 @@ func (p *Peer) dialable(id peer.ID) []string {
 	return slices.Compact(list)
 }
 
-// SetPolicy replaces Config.Policy, and cuts who is nobody by it.
+// SetPolicy replaces Config.Policy, and disconnects peers that it does not authorize.
 func (p *Peer) SetPolicy(policy Policy) error {
 	if err := p.door.setPolicy(policy); err != nil {
 		return err
@@ -242,8 +240,7 @@ func (p *Peer) SetPolicy(policy Policy) error {
 	return nil
 }
 
-// Peers returns whom this peer is connected to, and whom it has heard of: members whose
-// address it knows, and authors of hints.
+// Peers returns the connected peers and the other known peers: members with a known address, and authors of hints.
 func (p *Peer) Peers() []PeerInfo {
 	now := p.cfg.Now()
 	connected := p.door.connected()
@@ -261,9 +258,9 @@ func (p *Peer) Peers() []PeerInfo {
 		if !info.Allows(StayConnected) {
 			continue
 		}
-		info.DID, _ = DIDOf(id) // a content peer may have another key
+		info.DID, _ = DIDOf(id) // a content peer may have a key of another type
 		if info.Relation == Member {
-			info.Role, _ = p.cluster.Check(info.DID, now) // it is a member
+			info.Role, _ = p.cluster.Check(info.DID, now) // the relation implies a valid membership
 		}
 		if c, ok := connected[id]; ok {
 			info.Connected, info.RTT, info.LastSeen, info.Unreachable = true, c.rtt, c.spoke, nil
