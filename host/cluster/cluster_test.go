@@ -14,15 +14,15 @@ import (
 func TestInviteAndAdmit(t *testing.T) {
 	f, m, other := founder(t), repo(t, 2), repo(t, 3)
 	if role, err := f.Check(f.me, start); role != job.RoleAdmin || err != nil {
-		t.Errorf("the founder is %q, %v", role, err)
+		t.Errorf("founder: got role %q, %v", role, err)
 	}
 	if err := f.Init(start); err == nil {
-		t.Error("a second cluster is made")
+		t.Error("Init created a second cluster")
 	}
 	join(t, m, f, "", start)
 	join(t, other, f, "", start)
 	if _, err := m.Check(other.me, start); err == nil {
-		t.Error("a member is known before it showed anything")
+		t.Error("member is known before it presented a membership")
 	}
 	if role, err := m.Admit(other.me, other.Own(), start); role != job.RoleMember || err != nil {
 		t.Errorf("%q, %v", role, err)
@@ -31,16 +31,16 @@ func TestInviteAndAdmit(t *testing.T) {
 		t.Errorf("%q, %v", role, err)
 	}
 	for name, c := range map[string]Credential{
-		"another's":           f.Own(),
-		"none":                {},
-		"garbage":             {Membership: []byte("x")},
-		"with a delegation":   {Membership: other.Own().Membership, Delegation: f.Own().Membership},
-		"a byte changed":      {Membership: append(bytes.Clone(other.Own().Membership[:100]), append([]byte{0}, other.Own().Membership[101:]...)...)},
-		"of another cluster":  foreign(t, other.me),
-		"signed by the other": self(t, f.id, other),
+		"another member's":   f.Own(),
+		"none":               {},
+		"garbage":            {Membership: []byte("x")},
+		"with a delegation":  {Membership: other.Own().Membership, Delegation: f.Own().Membership},
+		"one byte changed":   {Membership: append(bytes.Clone(other.Own().Membership[:100]), append([]byte{0}, other.Own().Membership[101:]...)...)},
+		"of another cluster": foreign(t, other.me),
+		"signed by itself":   self(t, f.id, other),
 	} {
 		if _, err := m.Admit(other.me, c, start); err == nil {
-			t.Errorf("%s is admitted", name)
+			t.Errorf("%s: admitted", name)
 		}
 	}
 	for _, late := range []time.Time{start.Add(MembershipLife + time.Second), start.Add(-Skew - time.Second)} {
@@ -49,13 +49,13 @@ func TestInviteAndAdmit(t *testing.T) {
 		}
 	}
 	if _, err := m.Invite(Invitation{}, start); err == nil {
-		t.Error("a member invites")
+		t.Error("a member can invite")
 	}
 	if _, err := repo(t, 9).Invite(Invitation{}, start); !errors.Is(err, ErrNoCluster) {
 		t.Errorf("without a cluster: %v", err)
 	}
 	if err := repo(t, 9).Adopt(f.id, m.Own(), start); err == nil {
-		t.Error("another's membership is adopted")
+		t.Error("the membership of another repo was adopted")
 	}
 }
 
@@ -74,7 +74,7 @@ func TestInvitationsEnd(t *testing.T) {
 			t.Errorf("use %d: %v", i, err)
 		}
 	}
-	// A kill after the last use gives none back.
+	// A kill after the last use restores none.
 	if reopened, err = Open(f.dir, f.self); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestInvitationsEnd(t *testing.T) {
 	}
 	b, err := os.ReadFile(filepath.Join(f.dir, rosterFile))
 	if err != nil || bytes.Contains(b, secret[:]) {
-		t.Errorf("the secret is on disk, %v", err)
+		t.Errorf("secret is on disk, %v", err)
 	}
 	for _, i := range []Invitation{{Uses: -1}, {Uses: maxUses + 1}, {Expires: -1}, {Expires: MembershipLife + 1}, {Role: "root"}} {
 		secret, err := f.Invite(i, start)
@@ -102,7 +102,7 @@ func TestInvitationsEnd(t *testing.T) {
 			_, err = f.Redeem(secret, didOf(keyOf(15)), start)
 		}
 		if err == nil {
-			t.Errorf("%+v is made", i)
+			t.Errorf("%+v: created", i)
 		}
 	}
 }
@@ -111,11 +111,11 @@ func TestAdmins(t *testing.T) {
 	f, admin, m := founder(t), repo(t, 2), repo(t, 3)
 	join(t, admin, f, job.RoleAdmin, start)
 	if _, err := admin.Invite(Invitation{Role: job.RoleAdmin}, start); err == nil {
-		t.Error("an admin invites an admin")
+		t.Error("an admin can invite an admin")
 	}
 	join(t, m, admin, "", start)
 	if len(m.Own().Delegation) == 0 {
-		t.Error("the membership comes without a delegation")
+		t.Error("membership without a delegation")
 	}
 	if role, err := f.Admit(m.me, m.Own(), start); role != job.RoleMember || err != nil {
 		t.Errorf("%q, %v", role, err)
@@ -128,14 +128,14 @@ func TestAdmins(t *testing.T) {
 	if _, err := admin.Revoke(f.me, start); err == nil {
 		admin.Admit(f.me, f.Own(), start)
 		if _, err := admin.Revoke(f.me, start); err == nil {
-			t.Error("an admin revokes the founder")
+			t.Error("an admin can revoke the founder")
 		}
 	}
 	meet(f, admin, start)
 	if _, err := f.Check(f.me, start); err != nil {
-		t.Errorf("the founder is none any more: %v", err)
+		t.Errorf("founder is not a member any more: %v", err)
 	}
-	// Revoking an admin ends what it issued.
+	// Revoking an admin ends the memberships that it issued.
 	if _, err := f.Revoke(admin.me, start.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
@@ -146,7 +146,7 @@ func TestAdmins(t *testing.T) {
 	}
 	meet(f, admin, start.Add(time.Minute))
 	if _, err := admin.Invite(Invitation{}, start.Add(time.Minute)); err == nil {
-		t.Error("a revoked admin invites")
+		t.Error("a revoked admin can invite")
 	}
 }
 
@@ -177,14 +177,14 @@ func TestRenew(t *testing.T) {
 	if _, err := f.Renew(m.me, late); err == nil {
 		t.Error("renewed after its end")
 	}
-	// The holder of the cluster's key brings itself back.
+	// The repo with the cluster's key renews itself after expiry.
 	if _, err := f.Renew(f.me, late); err != nil {
 		t.Error(err)
 	}
 	if _, err := f.Check(f.me, late); err != nil {
 		t.Error(err)
 	}
-	// An admin renews a member, and not itself.
+	// An admin renews a member, but not itself.
 	admin, n := repo(t, 4), repo(t, 5)
 	join(t, admin, f, job.RoleAdmin, late)
 	join(t, n, f, "", late)
@@ -194,13 +194,13 @@ func TestRenew(t *testing.T) {
 		t.Error(err)
 	}
 	if _, err := admin.Renew(admin.me, soon); err == nil {
-		t.Error("an admin renews itself")
+		t.Error("an admin can renew itself")
 	}
 	if _, err := f.Revoke(n.me, soon); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := f.Renew(n.me, soon); err == nil {
-		t.Error("a revoked member is renewed")
+		t.Error("a revoked member was renewed")
 	}
 }
 
@@ -216,6 +216,6 @@ func TestLeave(t *testing.T) {
 	}
 	join(t, again, f, "", start)
 	if err := f.Leave(); err == nil {
-		t.Error("who holds the key leaves")
+		t.Error("the repo with the cluster's key can leave")
 	}
 }
