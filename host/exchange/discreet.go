@@ -10,9 +10,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host"
 )
 
-// discreet is a network of bitswap that leaves the wants out of what is sent to a peer that
-// may not be asked. Bitswap tells its wants to every peer that is connected and speaks it,
-// those among them that may only be served.
+// discreet is a bitswap network that removes the wants from messages to a peer that may not be asked. Bitswap itself
+// sends its wants to every connected peer that supports it, also to those that may only fetch.
 type discreet struct {
 	bitswapnet.BitSwapNetwork
 	access *Access
@@ -33,7 +32,7 @@ func (n discreet) NewMessageSender(ctx context.Context, p peer.ID, opts *bitswap
 	return discreetSender{s, n, p}, nil
 }
 
-// clear returns what p may see of m. The caller goes on using m.
+// clear returns the part of m that p may see. It does not change m, which the caller still uses.
 func (n discreet) clear(p peer.ID, m message.BitSwapMessage) message.BitSwapMessage {
 	if n.access.allows(p, host.BeAsked) {
 		return m
@@ -49,7 +48,7 @@ func (n discreet) clear(p peer.ID, m message.BitSwapMessage) message.BitSwapMess
 	return c
 }
 
-// discreetSender is the same for a series of messages to one peer.
+// discreetSender does the same for a series of messages to one peer.
 type discreetSender struct {
 	bitswapnet.MessageSender
 	net discreet

@@ -12,31 +12,29 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Bounds of what lies under roots, in blocks: some 20 bytes of memory for each.
+// Limits of a reach, in blocks; a block takes some 20 bytes of memory.
 const (
 	maxGranted   = 4 << 20
 	maxPublished = 16 << 20
 )
 
-// A block that was not here is taken to be still away for lookAgain, or longer: looking
-// takes at most a tenth of the time.
+// A missing block is not looked for again within lookAgain, or longer: looking takes at most a tenth of the time.
 const lookAgain = time.Second
 
-// reach is the set of blocks that lie under some roots, found by walking what is here.
-// It is kept by 64 bits of a hash with a secret seed, of the multihash alone, as a store
-// finds a block under any codec.
+// reach is the set of blocks below some roots, found by a walk of the local blocks. An entry is 64 bits of a hash
+// with a secret seed, of the multihash alone, because a store finds a block under any codec.
 //
-// It is made when it is first asked, and grows as blocks arrive: what was linked to and
-// not here is looked for again.
+// The first query computes the set, and it grows as blocks arrive: linked blocks that were missing are looked for
+// again.
 type reach struct {
 	max  int
-	gate chan struct{} // held by whoever looks or changes; of capacity one, so that waiting ends with a ctx
+	gate chan struct{} // held by a query or a change; a channel of capacity one, so that a wait for it ends with a ctx
 
 	seed  maphash.Seed
 	keys  map[uint64]struct{}  // of multihashes
-	inner map[uint64]struct{}  // of CIDs with possible links: walked, or away
-	away  map[cid.Cid]struct{} // those that are not walked yet
-	again time.Time            // when away is tried again
+	inner map[uint64]struct{}  // of CIDs that may have links: walked, or in away
+	away  map[cid.Cid]struct{} // CIDs that are not walked yet
+	again time.Time            // earliest time of the next walk of away
 	full  bool
 }
 
@@ -54,7 +52,7 @@ func (r *reach) reset(roots []cid.Cid) {
 	}
 }
 
-// note takes c in, and reports whether it is to be walked, which it says once.
+// note adds c, and reports whether it must be walked. It reports true once per CID.
 func (r *reach) note(c cid.Cid) bool {
 	if len(r.keys) >= r.max {
 		r.full = true
@@ -72,7 +70,7 @@ func (r *reach) note(c cid.Cid) bool {
 	return true
 }
 
-// set makes roots the only ones. It waits for who looks at the time.
+// set replaces the roots. It waits for a running query.
 func (r *reach) set(ctx context.Context, roots []cid.Cid) error {
 	if err := r.enter(ctx); err != nil {
 		return err
@@ -82,8 +80,7 @@ func (r *reach) set(ctx context.Context, roots []cid.Cid) error {
 	return nil
 }
 
-// add takes one more root in, and all that is below it and here. It is an error when
-// the set is full.
+// add adds a root and all local blocks below it. It is an error when the set is full.
 func (r *reach) add(ctx context.Context, bs dag.Blocks, root cid.Cid) error {
 	if err := r.enter(ctx); err != nil {
 		return err
@@ -94,12 +91,12 @@ func (r *reach) add(ctx context.Context, bs dag.Blocks, root cid.Cid) error {
 		return err
 	}
 	if r.full {
-		return fmt.Errorf("more than %d blocks are published", r.max)
+		return fmt.Errorf("publish: want at most %d blocks in total", r.max)
 	}
 	return nil
 }
 
-// has reports whether c lies under the roots, as far as what is here tells.
+// has reports whether c is below the roots, by the local blocks.
 func (r *reach) has(ctx context.Context, bs dag.Blocks, c cid.Cid) bool {
 	if r.enter(ctx) != nil {
 		return false
@@ -116,7 +113,7 @@ func (r *reach) has(ctx context.Context, bs dag.Blocks, c cid.Cid) bool {
 	return ok
 }
 
-// walk follows what is away and has come, as far as ctx lets it; the rest stays away.
+// walk walks the blocks of away that have arrived, until ctx ends; the others stay in away.
 func (r *reach) walk(ctx context.Context, bs dag.Blocks) error {
 	begun := time.Now()
 	todo := make([]cid.Cid, 0, len(r.away))
@@ -145,8 +142,8 @@ func (r *reach) walk(ctx context.Context, bs dag.Blocks) error {
 	return nil
 }
 
-// linksOf returns what c links to. A block that is not what its codec says leads nowhere, as one of an unknown codec does:
-// what it may lead to is given to no peer for its sake.
+// linksOf returns the links of c. A block that is malformed, or of an unknown codec, has none: no peer may have a
+// block because of it.
 func (r *reach) linksOf(ctx context.Context, bs dag.Blocks, c cid.Cid) ([]cid.Cid, error) {
 	b, err := dag.Load(ctx, bs, c)
 	if damaged := (*dag.DamagedError)(nil); errors.As(err, &damaged) {

@@ -20,33 +20,33 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// firstAverage is what a block is taken to weigh before one came, in bytes.
+// firstAverage is the assumed size of a block before the first one has arrived, in bytes.
 const firstAverage = 256 << 10
 
-// Bounds of what is asked of one source and not answered, in blocks.
+// Limits of the unanswered wants of one source, in blocks.
 const (
 	minPending = 4
 	maxPending = 512
-	urgentRoom = 64 // more than that for blocks that somebody waits for
+	urgentRoom = 64 // more than that for blocks that a caller waits for
 )
 
-// source is a peer that a Session asks. Its fields are guarded by the session's mutex.
+// source is a peer that a Session fetches from. The session's mutex guards its fields.
 type source struct {
 	session *Session
 	info    peer.AddrInfo
 
 	link    *link         // open stream; nil: none
-	asked   int           // wants that it has and has not answered
-	average int64         // bytes of a block, of those that came lately
-	pace    time.Duration // between two of them; 0: none came
-	last    time.Time     // when an answer came, or asked became positive
+	asked   int           // unanswered wants
+	average int64         // average bytes of recent blocks
+	pace    time.Duration // time between two blocks; 0: none arrived yet
+	last    time.Time     // time of the last answer, or when asked became positive
 	liar    bool
-	failed  string    // why the stream broke last
-	until   time.Time // not asked before
+	failed  string    // the last error
+	until   time.Time // earliest time of the next request
 	streak  int       // failures in a row
 }
 
-// unfit says why src is not asked now, or "".
+// unfit returns why src is not used now, or "".
 func (src *source) unfit(now time.Time) string {
 	if src.liar || now.Before(src.until) {
 		return src.failed
@@ -54,8 +54,8 @@ func (src *source) unfit(now time.Time) string {
 	return ""
 }
 
-// room reports whether src may be asked for one more block. One whose pace is not known has
-// to show it before it gets much of what others could give.
+// room reports whether src may be asked for one more block. A source of unknown pace gets only a few wants while
+// there are other sources.
 func (src *source) room(urgent bool) bool {
 	if src.pace == 0 && len(src.session.sources) > 1 {
 		return src.asked < minPending
@@ -67,8 +67,8 @@ func (src *source) room(urgent bool) bool {
 	return src.asked < n
 }
 
-// wait is when one more block is to be expected of src. One of unknown pace is taken to be
-// as fast as unknown.
+// wait returns the expected time until src would return one more block. A source of unknown pace is assumed to have
+// the pace unknown.
 func (src *source) wait(now time.Time, unknown time.Duration) time.Duration {
 	pace := src.pace
 	if pace == 0 {
@@ -80,17 +80,17 @@ func (src *source) wait(now time.Time, unknown time.Duration) time.Duration {
 	return time.Duration(src.asked+1) * pace
 }
 
-// lied makes src one that is asked no more.
+// lied excludes src from the session.
 func (src *source) lied(err error) {
 	if !src.liar {
 		src.liar, src.failed = true, oneLine(err)
 	}
 }
 
-// oneLine is the text of an error, of which libp2p's have many lines.
+// oneLine returns the text of an error on one line; libp2p's errors have many lines.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// take asks src for w.
+// take requests w from src.
 func (src *source) take(w *want) {
 	if src.asked++; src.asked == 1 {
 		src.last = time.Now()
@@ -106,7 +106,7 @@ func (src *source) take(w *want) {
 	}
 }
 
-// link is a stream to a source: one goroutine asks, one receives.
+// link is a stream to a source: one goroutine sends requests, one receives answers.
 type link struct {
 	src    *source
 	s      *Session
@@ -115,9 +115,9 @@ type link struct {
 	more   chan struct{} // of capacity one: queue has grown
 
 	// Guarded by the session's mutex.
-	queue   []*want   // to ask for
-	waiting []*want   // asked for, in the order of the answers
-	moved   time.Time // when an answer came last, or waiting became not empty
+	queue   []*want   // to request
+	waiting []*want   // requested, in the order of the answers
+	moved   time.Time // time of the last received byte, or when waiting became non-empty
 
 	checks chan struct{} // a token for each block that is being hashed
 }
@@ -128,19 +128,19 @@ func newLink(src *source) *link {
 	return l
 }
 
-// errIdle ends a link that nobody needs.
+// errIdle ends an unused link.
 var errIdle = errors.New("idle")
 
-// errStalled says that a source answers nothing.
-var errStalled = errors.New("silent")
+// errStalled reports that a source does not answer.
+var errStalled = errors.New("no answer")
 
-// lieError says that a source gave something else than it was asked for.
+// lieError reports that a source sent something other than the requested block.
 type lieError struct{ err error }
 
 func (e *lieError) Error() string { return e.err.Error() }
 func (e *lieError) Unwrap() error { return e.err }
 
-// run serves the link to its end, and hands what it did not get to other sources.
+// run serves the link to its end, and moves its unanswered wants to other sources.
 func (l *link) run() {
 	err := l.converse()
 	l.cancel(err)
@@ -172,7 +172,7 @@ func (l *link) converse() error {
 	return context.Cause(l.ctx)
 }
 
-// ask sends what is queued, and watches over the answers.
+// ask sends the queued wants, and checks that answers arrive.
 func (l *link) ask(st network.Stream) error {
 	cfg := l.s.x.cfg
 	idle := time.NewTimer(cfg.Idle)
@@ -188,7 +188,7 @@ func (l *link) ask(st network.Stream) error {
 			}
 			st.SetWriteDeadline(time.Now().Add(cfg.Stall))
 			if _, err := st.Write(appendFrame(nil, b)); err != nil {
-				return fmt.Errorf("ask: %w", err)
+				return fmt.Errorf("send request: %w", err)
 			}
 			idle.Reset(cfg.Idle)
 			continue
@@ -204,14 +204,14 @@ func (l *link) ask(st network.Stream) error {
 			if l.stalled(now) {
 				return fmt.Errorf("%w for %s", errStalled, cfg.Stall)
 			}
-			l.s.requeue() // what waits for a source that has become slow
+			l.s.requeue() // wants queued for a source that has become slow
 		case <-l.ctx.Done():
 			return context.Cause(l.ctx)
 		}
 	}
 }
 
-// next takes what the next request asks for.
+// next moves the wants of the next request from queue to waiting.
 func (l *link) next() []cid.Cid {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
@@ -228,17 +228,17 @@ func (l *link) next() []cid.Cid {
 	return cids
 }
 
-// stalled reports whether answers are due and none has come for too long.
+// stalled reports whether answers are due and none has arrived within Stall.
 func (l *link) stalled(now time.Time) bool {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
-	if len(l.checks) == cap(l.checks) { // it is this end that is slow
+	if len(l.checks) == cap(l.checks) { // this node is the slow one
 		l.moved = now
 	}
 	return len(l.waiting) > 0 && now.Sub(l.moved) > l.s.x.cfg.Stall
 }
 
-// release parts the link from its source, unless it is needed.
+// release detaches an unused link from its source, and reports whether it did.
 func (l *link) release() bool {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
@@ -251,7 +251,7 @@ func (l *link) release() bool {
 	return true
 }
 
-// receive reads answers, and hashes them a few at a time.
+// receive reads answers, and hashes a few of them at a time.
 func (l *link) receive(st network.Stream) error {
 	r := bufio.NewReaderSize(&progress{st, l}, 64<<10)
 	for {
@@ -261,7 +261,7 @@ func (l *link) receive(st network.Stream) error {
 		}
 		w := l.head()
 		if w == nil {
-			return &lieError{errors.New("it sent something that nobody asked for")}
+			return &lieError{errors.New("sent an answer that was not requested")}
 		}
 		switch b[0] {
 		case isHere:
@@ -280,14 +280,14 @@ func (l *link) receive(st network.Stream) error {
 		case isRefused:
 			l.drop(w, "refused")
 		default:
-			l.drop(w, "it broke the rules")
-			return &lieError{fmt.Errorf("an answer of kind %d", b[0])}
+			l.drop(w, "invalid answer")
+			return &lieError{fmt.Errorf("answer: unknown status %d", b[0])}
 		}
 	}
 }
 
-// answer reads one frame. What is asked for must begin in time, which ask watches; what
-// has begun must be whole in time.
+// answer reads one frame. ask checks that a due frame begins in time; Frame limits the time from its first byte to
+// its last.
 func (l *link) answer(st network.Stream, r *bufio.Reader) ([]byte, error) {
 	st.SetReadDeadline(time.Time{})
 	if _, err := r.Peek(1); err != nil {
@@ -299,12 +299,12 @@ func (l *link) answer(st network.Stream, r *bufio.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("receive: %w", err)
 	}
 	if b[0] != isHere && len(b) > 1 {
-		return nil, &lieError{errors.New("a refusal with something behind it")}
+		return nil, &lieError{errors.New("answer: data after a refusal")}
 	}
 	return b, nil
 }
 
-// progress takes note of every byte that comes.
+// progress records the time of every received byte.
 type progress struct {
 	r io.Reader
 	l *link
@@ -320,7 +320,7 @@ func (p *progress) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// head takes the want that the next answer is for.
+// head removes the want of the next answer from waiting.
 func (l *link) head() *want {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
@@ -332,22 +332,22 @@ func (l *link) head() *want {
 	return w
 }
 
-// putBack undoes head, so that end finds w.
+// putBack reverts head, so that end finds w.
 func (l *link) putBack(w *want) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	l.waiting = append([]*want{w}, l.waiting...)
 }
 
-// check hashes what came for w.
+// check hashes the data received for w.
 func (l *link) check(w *want, data []byte) {
 	b, err := dag.CheckBlock(w.cid, data)
 	if err != nil {
 		l.s.mu.Lock()
-		l.src.lied(err) // now, whatever else may end the link first
+		l.src.lied(err) // now, whatever error ends the link first
 		l.s.mu.Unlock()
 		l.cancel(&lieError{err})
-		l.drop(w, "it gave something else")
+		l.drop(w, "sent wrong bytes")
 		return
 	}
 	l.settle(int64(len(data)))
@@ -375,7 +375,7 @@ func (l *link) drop(w *want, why string) {
 	l.s.refused(l.src, why, w)
 }
 
-// end parts the link from its source after err, and gives its wants to others.
+// end detaches the link from its source after err, and moves its wants to other sources.
 func (l *link) end(err error) {
 	s := l.s
 	s.mu.Lock()
@@ -394,7 +394,7 @@ func (l *link) end(err error) {
 			l.src.failed = oneLine(err)
 		}
 		l.src.streak = min(l.src.streak+1, 6)
-		// A stream may break because the connection did: a new one is tried at once.
+		// A stream may break with its connection: a new one is tried at once.
 		again = l.src.streak == 1 && !l.src.liar && !errors.Is(err, errStalled) && !errors.Is(err, errNotAsked)
 		if !again {
 			l.src.until = time.Now().Add(time.Second << l.src.streak)
@@ -409,8 +409,8 @@ func (l *link) end(err error) {
 	}
 }
 
-// errNotSpoken says that a peer does not speak the own protocol.
-var errNotSpoken = errors.New("it does not speak " + string(Protocol))
+// errNotSpoken reports that a peer does not support the liftoff protocol.
+var errNotSpoken = errors.New("protocol " + string(Protocol) + " is not supported")
 
 // dial opens a stream to p.
 func (x *Exchange) dial(ctx context.Context, p peer.AddrInfo) (network.Stream, error) {
@@ -424,16 +424,16 @@ func (x *Exchange) dial(ctx context.Context, p peer.AddrInfo) (network.Stream, e
 		return nil, errNotSpoken
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open a stream: %w", err)
+		return nil, fmt.Errorf("open stream: %w", err)
 	}
 	return st, nil
 }
 
-// errNotAsked says that a peer may not see what is wanted.
-var errNotAsked = errors.New("its relation does not allow to ask it for blocks")
+// errNotAsked reports that a peer may not see the CIDs that this node wants.
+var errNotAsked = errors.New("its relation does not allow requests for blocks")
 
-// Have asks p which of at most 1,024 blocks it has, and would give, if p may be asked. It
-// connects if it must; the caller bounds it by ctx.
+// Have asks p which of at most 1,024 blocks it has and would send, if p may be asked. It connects if necessary; the
+// caller limits its time by ctx.
 func (x *Exchange) Have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([]bool, error) {
 	err := errNotAsked
 	var held []bool
@@ -441,14 +441,14 @@ func (x *Exchange) Have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([
 		held, err = x.have(ctx, p, cids)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask peer %s what it has: %w", p.ID, err)
+		return nil, fmt.Errorf("ask peer %s for blocks that it has: %w", p.ID, err)
 	}
 	return held, nil
 }
 
 func (x *Exchange) have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([]bool, error) {
 	if len(cids) == 0 || len(cids) > maxCIDs {
-		return nil, fmt.Errorf("%d blocks, want 1 to %d", len(cids), maxCIDs)
+		return nil, fmt.Errorf("got %d blocks, want 1 to %d", len(cids), maxCIDs)
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.cfg.Dial)
 	defer cancel()
@@ -470,7 +470,7 @@ func (x *Exchange) have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([
 		return nil, err
 	}
 	if len(answer) != len(cids) {
-		return nil, fmt.Errorf("%d answers for %d blocks", len(answer), len(cids))
+		return nil, fmt.Errorf("got %d answers, want %d", len(answer), len(cids))
 	}
 	held := make([]bool, len(cids))
 	for i, a := range answer {

@@ -20,7 +20,7 @@ type viewer struct {
 // closedError is the cause of a ctx that ended because the requester closed.
 type closedError struct{ why Why }
 
-func (e closedError) Error() string { return "closed by the requester:  " + string(e.why) }
+func (e closedError) Error() string { return "closed by the requester: " + string(e.why) }
 
 var errUnheard = errors.New("no message from the requester")
 
