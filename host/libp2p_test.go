@@ -9,7 +9,7 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 )
 
-// TestVacant: a port on which a libp2p listens is taken, though it would share it.
+// TestVacant checks that a port on which a libp2p host listens is not vacant, although libp2p would share it.
 func TestVacant(t *testing.T) {
 	h, err := libp2p.New(libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"), libp2p.DisableRelay())
 	if err != nil {
