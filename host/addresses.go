@@ -9,46 +9,46 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// settle debounces address changes: several come together.
-const settle = 500 * time.Millisecond
+// addrDebounce is how long address changes are collected before they are announced: several come together.
+const addrDebounce = 500 * time.Millisecond
 
-// tellMoves sends this node's addresses to the connected members when they change. Behind a router a node has no
-// reachable address until AutoNAT has detected that and a relay has accepted it, some 20 s after start. The hint that
-// follows makes members farther away look up the new addresses if they could not dial this node.
-func (p *Peer) tellMoves(moves event.Subscription) {
+// advertiseAddresses sends this node's addresses to the connected members when they change. Behind a router a node
+// has no reachable address until AutoNAT has detected that and a relay has accepted it, some 20 s after start. The
+// hint that follows makes members farther away look up the new addresses if they could not dial this node.
+func (p *Peer) advertiseAddresses(moves event.Subscription) {
 	defer moves.Close()
-	told := texts(p.tellable())
+	told := texts(p.advertisedAddrs())
 	for {
 		select {
 		case <-p.ctx.Done():
 			return
 		case <-moves.Out():
 		}
-		if !sleep(p.ctx, settle) {
+		if !sleep(p.ctx, addrDebounce) {
 			return
 		}
-		now := texts(p.tellable())
+		now := texts(p.advertisedAddrs())
 		if slices.Equal(told, now) {
 			continue
 		}
 		told = now
 		var wait sync.WaitGroup
-		for id, c := range p.door.connected() {
-			if !p.door.allows(id, JoinGossip) || c.spoke.IsZero() {
+		for id, c := range p.gater.connected() {
+			if !p.gater.allows(id, JoinGossip) || c.lastHandshake.IsZero() {
 				continue // its first handshake is about to start
 			}
 			wait.Go(func() {
-				if err := p.greet(p.ctx, id); err != nil {
+				if err := p.handshake(p.ctx, id); err != nil {
 					p.cfg.Log.Debug("announce addresses", "peer", id, "err", err)
 				}
 			})
 		}
 		wait.Wait()
 		p.mu.Lock()
-		p.own.wake()
+		p.own.signalChange()
 		p.mu.Unlock()
 	}
 }
 
-// lost reports whether id is unreachable: not connected, and without an address that it could be dialed at.
-func (p *Peer) lost(id peer.ID) bool { return !p.connected(id) && p.book.unreached(id) }
+// unreachable reports whether id is unreachable: not connected, and without an address that it could be dialed at.
+func (p *Peer) unreachable(id peer.ID) bool { return !p.connected(id) && p.addrBook.unreachable(id) }

@@ -28,8 +28,8 @@ type ownCapacity struct {
 
 // Intervals between hints.
 const (
-	hintEvery  = 30 * time.Second // +-20 %
-	hintAtMost = 5 * time.Second
+	hintInterval    = 30 * time.Second // +-20 %
+	minHintInterval = 5 * time.Second
 )
 
 // SetCapacity sets the capacity that this node announces. It sets the issuer, sequence number and time of c. Nothing
@@ -44,7 +44,7 @@ func (p *Peer) SetCapacity(c job.Capacity) error {
 	if first {
 		p.own.slots, p.own.memory = c.Slots, job.Bucket(c.Memory)
 	}
-	p.own.wake()
+	p.own.signalChange()
 	return nil
 }
 
@@ -60,14 +60,14 @@ func (p *Peer) sign(c job.Capacity) error {
 	return nil
 }
 
-// ownRecordLife is the highest age of this node's record. A record that is older, or in the future, may have been
+// maxRecordAge is the highest age of this node's record. A record that is older, or in the future, may have been
 // numbered while the clock was wrong; a peer that has a record with a larger number rejects it.
-const ownRecordLife = 24 * time.Hour
+const maxRecordAge = 24 * time.Hour
 
-// freshen signs the record again if its number is not close to the current time. The caller holds the lock.
-func (p *Peer) freshen() error {
+// refreshRecord signs the record again if its number is not close to the current time. The caller holds the lock.
+func (p *Peer) refreshRecord() error {
 	now := p.cfg.Now()
-	if o := &p.own; o.envelope == nil || !ahead(o.record.Seq, now) && o.record.Seq >= uint64(now.Add(-ownRecordLife).UnixMilli()) {
+	if o := &p.own; o.envelope == nil || !inFuture(o.record.Seq, now) && o.record.Seq >= uint64(now.Add(-maxRecordAge).UnixMilli()) {
 		return nil
 	}
 	return p.sign(p.own.record)
@@ -82,11 +82,11 @@ func (p *Peer) SetState(slots int, memory uint64, queue time.Duration) {
 	slots = min(max(slots, 0), job.MaxSlots)
 	if slots != p.own.slots || m != p.own.memory || q != p.own.queue {
 		p.own.slots, p.own.memory, p.own.queue = slots, m, q
-		p.own.wake()
+		p.own.signalChange()
 	}
 }
 
-func (o *ownCapacity) wake() {
+func (o *ownCapacity) signalChange() {
 	select {
 	case o.changed <- struct{}{}:
 	default:
@@ -97,7 +97,7 @@ func (o *ownCapacity) wake() {
 // The caller holds the lock.
 func (p *Peer) nextSeq() uint64 {
 	now := p.cfg.Now()
-	if ahead(p.own.seq, now) {
+	if inFuture(p.own.seq, now) {
 		p.own.seq = 0 // the clock was set back, and no peer has accepted that number
 	}
 	p.own.seq = max(uint64(now.UnixMilli()), p.own.seq+1)
@@ -123,13 +123,13 @@ func (p *Peer) ownHint() (envelope, hint []byte) {
 }
 
 func (p *Peer) hintNow() (job.Hint, error) {
-	if err := p.freshen(); err != nil {
+	if err := p.refreshRecord(); err != nil {
 		return job.Hint{}, fmt.Errorf("sign capacity: %w", err)
 	}
 	return job.Hint{Capacity: p.own.cid, Seq: p.nextSeq(), Slots: p.own.slots, Memory: p.own.memory, Queue: p.own.queue}, nil
 }
 
-// publish gossips hints: after a change, at most one per hintAtMost, otherwise one every hintEvery.
+// publish gossips hints: after a change, at most one per minHintInterval, otherwise one every hintInterval.
 func (p *Peer) publish() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -143,7 +143,7 @@ func (p *Peer) publish() {
 			changed = true
 		case <-timer.C:
 		}
-		if wait := hintAtMost - time.Since(last); changed && wait > 0 {
+		if wait := minHintInterval - time.Since(last); changed && wait > 0 {
 			timer.Reset(wait)
 			continue
 		}
@@ -155,7 +155,7 @@ func (p *Peer) publish() {
 			p.cfg.Log.Debug("publish hint", "err", err)
 		}
 		last = time.Now()
-		timer.Reset(time.Duration(float64(hintEvery) * (0.8 + 0.4*rand.Float64())))
+		timer.Reset(time.Duration(float64(hintInterval) * (0.8 + 0.4*rand.Float64())))
 	}
 }
 
@@ -171,16 +171,16 @@ func (p *Peer) Announce(ctx context.Context, a job.Announce, found func(peer.ID)
 	key := job.CIDOf(env).KeyString()
 	g := p.gossip
 	g.mu.Lock()
-	if len(g.waiting) >= maxWaiting {
+	if len(g.callbacks) >= maxOwnAnnounces {
 		g.mu.Unlock()
 		return errors.New("announce: too many announcements at once")
 	}
-	g.waiting[key] = found
+	g.callbacks[key] = found
 	g.mu.Unlock()
 	defer func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		delete(g.waiting, key)
+		delete(g.callbacks, key)
 	}()
 	if err := g.jobs.Publish(ctx, env); err != nil {
 		return fmt.Errorf("announce: %w", err)
@@ -199,7 +199,7 @@ func (p *Peer) Announce(ctx context.Context, a job.Announce, found func(peer.ID)
 
 // announceAddrs returns as many of this node's addresses as a message may hold.
 func (p *Peer) announceAddrs() []string {
-	all := texts(p.tellable())
+	all := texts(p.advertisedAddrs())
 	all = slices.DeleteFunc(all, func(a string) bool { return len(a) > job.MaxAddr })
 	return all[:min(len(all), job.MaxAddrs)]
 }
@@ -209,11 +209,11 @@ func (p *Peer) announceAddrs() []string {
 func (g *gossip) answer() {
 	p := g.p
 	for {
-		var a announced
+		var a receivedAnnounce
 		select {
 		case <-p.ctx.Done():
 			return
-		case a = <-g.heard:
+		case a = <-g.announces:
 		}
 		if p.cfg.Bids == nil || slices.Contains(a.Exclude, p.DID()) || !p.cfg.Bids(a.Announce) {
 			continue

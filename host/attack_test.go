@@ -29,7 +29,7 @@ func dialRaw(t *testing.T, from, p *Peer) {
 	from.mu.Lock()
 	from.joining[p.id]++
 	from.mu.Unlock()
-	from.door.toldTo(p.id)
+	from.gater.addProvider(p.id)
 	if err := from.raw.Connect(limited(t), peer.AddrInfo{ID: p.id, Addrs: p.raw.Addrs()}); err != nil {
 		t.Fatal(err)
 	}
@@ -72,7 +72,7 @@ func TestBadHandshakes(t *testing.T) {
 		"nothing":                     nil,
 		"garbage":                     garbage,
 		"a huge frame":                binary.AppendUvarint(nil, 1<<62),
-		"a frame over the size":       append(binary.AppendUvarint(nil, maxGreeting+1), make([]byte, maxGreeting+1)...),
+		"a frame over the size":       append(binary.AppendUvarint(nil, maxUnknownFrame+1), make([]byte, maxUnknownFrame+1)...),
 		"a frame cut short":           binary.AppendUvarint(nil, 100),
 		"an item cut short":           {2, itemCluster, 100},
 		"too many items":              append(binary.AppendUvarint(nil, 2*(maxItems+1)), bytes.Repeat([]byte{'?', 0}, maxItems+1)...),
@@ -85,7 +85,7 @@ func TestBadHandshakes(t *testing.T) {
 			dialRaw(t, stranger, admin)
 			answer, err := say(t, stranger, admin, handshakeProtocol, b)
 			if err == nil && len(answer) > 0 {
-				items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxGreeting)
+				items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxUnknownFrame)
 				if _, ok := refusal(items); !ok || err != nil {
 					t.Errorf("got %d items in answer, %v", len(items), err)
 				}
@@ -254,8 +254,8 @@ func TestRecordsOfOthers(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 3, nil)
 	victim, liar, other := peers[0], peers[1], peers[2]
-	eventually(t, "addresses are known", func() bool { return victim.book.record(other.id) != nil && victim.book.record(liar.id) != nil })
-	good := addrsIn(victim.book, other.id)
+	eventually(t, "addresses are known", func() bool { return victim.addrBook.record(other.id) != nil && victim.addrBook.record(liar.id) != nil })
+	good := addrsIn(victim.addrBook, other.id)
 	rec := peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: other.id, Addrs: []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}})
 	env, err := record.Seal(rec, liar.raw.Peerstore().PrivKey(liar.id))
 	if err != nil {
@@ -271,7 +271,7 @@ func TestRecordsOfOthers(t *testing.T) {
 	if err := victim.learnAddrs(make([]byte, maxRecord+1)); err == nil {
 		t.Error("a large record was accepted")
 	}
-	if got := addrsIn(victim.book, other.id); strings.Join(got, " ") != strings.Join(good, " ") {
+	if got := addrsIn(victim.addrBook, other.id); strings.Join(got, " ") != strings.Join(good, " ") {
 		t.Errorf("got addresses %v, want %v", got, good)
 	}
 	capacity, err := capacityOf(9).Sign(liar.cfg.Identity.Key)
@@ -287,7 +287,7 @@ func TestRecordsOfOthers(t *testing.T) {
 	if err := victim.learnAddrs(stranger.ownRecord()); err != nil {
 		t.Error(err)
 	}
-	if victim.book.record(stranger.id) != nil {
+	if victim.addrBook.record(stranger.id) != nil {
 		t.Error("an unknown peer is in the address book")
 	}
 	if err := victim.raw.Connect(limited(t), peer.AddrInfo{ID: stranger.id, Addrs: stranger.raw.Addrs()}); err == nil {
@@ -300,7 +300,7 @@ func TestStreamToRefuser(t *testing.T) {
 	t.Parallel()
 	admin := newCluster(t, 1, nil)[0]
 	user := newPeer(t, nil)
-	user.door.toldTo(admin.id)
+	user.gater.addProvider(admin.id)
 	user.raw.Peerstore().AddAddrs(admin.id, admin.raw.Addrs(), time.Hour)
 	_, err := user.Libp2p().NewStream(limited(t), admin.id, "/liftoff/test/1")
 	var refused *RefusedError
@@ -317,11 +317,11 @@ func FuzzReadFrame(f *testing.F) {
 	f.Add(frame())
 	f.Add(frame(item{itemCluster, []byte("did:key:z")}, item{itemDelegation, nil}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		items, err := readFrame(bufio.NewReader(bytes.NewReader(b)), maxGreeting)
+		items, err := readFrame(bufio.NewReader(bytes.NewReader(b)), maxUnknownFrame)
 		if err != nil {
 			return
 		}
-		again, err := readFrame(bufio.NewReader(bytes.NewReader(frame(items...))), maxExtras)
+		again, err := readFrame(bufio.NewReader(bytes.NewReader(frame(items...))), maxMemberFrame)
 		if err != nil || len(again) != len(items) {
 			t.Errorf("%d items, then %d, %v", len(items), len(again), err)
 		}

@@ -16,9 +16,9 @@ type authors struct {
 }
 
 type author struct {
-	hints, questions, announces, answers bucket
-	patience                             bucket // seconds that this node may wait for its answers to lookups
-	lastAnnounce, lastAnswer             uint64 // gossipsub sequence numbers
+	hints, lookups, announces, answers bucket
+	lookupWait                         bucket // seconds that this node may wait for its answers to lookups
+	lastAnnounce, lastAnswer           uint64 // gossipsub sequence numbers
 }
 
 const maxAuthors = 4096 // per generation
@@ -35,9 +35,9 @@ func (a *authors) of(id peer.ID) *author {
 	if r == nil {
 		// An honest author sends at most one hint per 5 s, and announces and answers seldom.
 		r = &author{
-			hints: bucket{rate: 0.4, burst: 5}, questions: bucket{rate: 0.1, burst: 3},
+			hints: bucket{rate: 0.4, burst: 5}, lookups: bucket{rate: 0.1, burst: 3},
 			announces: bucket{rate: 2, burst: 10}, answers: bucket{rate: 4, burst: 20},
-			patience: bucket{rate: 0.1, burst: 5},
+			lookupWait: bucket{rate: 0.1, burst: 5},
 		}
 	}
 	a.new[id] = r
@@ -50,26 +50,26 @@ func (a *authors) hint(id peer.ID, now time.Time) bool {
 	return a.of(id).hints.take(now)
 }
 
-// question reports whether a lookup of id is within its rate limit.
-func (a *authors) question(id peer.ID, now time.Time) bool {
+// allowLookup reports whether a lookup of id is within its rate limit.
+func (a *authors) allowLookup(id peer.ID, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.of(id).questions.take(now)
+	return a.of(id).lookups.take(now)
 }
 
-// patient reports whether id may be queried about other peers: whether it has not kept this node waiting for long
+// mayQuery reports whether id may be queried about other peers: whether it has not kept this node waiting for long
 // recently.
-func (a *authors) patient(id peer.ID, now time.Time) bool {
+func (a *authors) mayQuery(id peer.ID, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.of(id).patience.left(now) > 0
+	return a.of(id).lookupWait.left(now) > 0
 }
 
-// waited charges id for the time that it took to answer.
-func (a *authors) waited(id peer.ID, d time.Duration, now time.Time) {
+// chargeWait charges id for the time that it took to answer.
+func (a *authors) chargeWait(id peer.ID, d time.Duration, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.of(id).patience.spend(d.Seconds(), now)
+	a.of(id).lookupWait.spend(d.Seconds(), now)
 }
 
 func (a *authors) announce(id peer.ID, seq []byte, now time.Time) bool {

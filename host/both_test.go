@@ -19,7 +19,7 @@ func TestBothDial(t *testing.T) {
 		eventually(t, "they are disconnected", func() bool {
 			a.raw.Network().ClosePeer(b.id)
 			b.raw.Network().ClosePeer(a.id)
-			return a.door.caller(b.id) == nil && b.door.caller(a.id) == nil
+			return a.gater.peer(b.id) == nil && b.gater.peer(a.id) == nil
 		})
 		var dials sync.WaitGroup
 		for _, d := range []struct{ from, to *Peer }{{a, b}, {b, a}} {
@@ -34,15 +34,15 @@ func TestBothDial(t *testing.T) {
 			both++
 		}
 		for _, d := range []struct{ at, of *Peer }{{a, b}, {b, a}} {
-			c := d.at.door.caller(d.of.id)
+			c := d.at.gater.peer(d.of.id)
 			if c == nil {
 				t.Fatal("they are not connected")
 			}
 			select {
-			case <-c.greeted:
+			case <-c.handshakeDone:
 			case <-time.After(5 * time.Second):
 				t.Fatalf("no handshake: %d connections, outbound: %v and %v", len(a.raw.Network().ConnsToPeer(b.id)),
-					a.door.connected()[b.id].outward, b.door.connected()[a.id].outward)
+					a.gater.connected()[b.id].outbound, b.gater.connected()[a.id].outbound)
 			}
 		}
 	}

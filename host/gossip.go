@@ -22,26 +22,26 @@ const (
 )
 
 const (
-	maxGossip   = 64 << 10 // bytes of a gossipsub frame
-	clockSkew   = 5 * time.Minute
-	maxWaiting  = 256 // own announcements that wait for answers
-	maxToAnswer = 64  // received announcements that wait for the goroutine that answers them
+	maxGossip       = 64 << 10 // bytes of a gossipsub frame
+	clockSkew       = 5 * time.Minute
+	maxOwnAnnounces = 256 // own announcements that wait for answers
+	maxAnnounces    = 64  // received announcements that wait for the goroutine that answers them
 )
 
 // gossip is this node's use of gossipsub.
 type gossip struct {
-	p        *Peer
-	capacity *pubsub.Topic
-	jobs     *pubsub.Topic
-	lookups  chan lookup
-	heard    chan announced
-	authors  authors
+	p         *Peer
+	capacity  *pubsub.Topic
+	jobs      *pubsub.Topic
+	lookups   chan lookupRequest
+	announces chan receivedAnnounce
+	authors   authors
 
-	mu      sync.Mutex
-	waiting map[string]func(peer.ID) // by the announce's CID
+	mu        sync.Mutex
+	callbacks map[string]func(peer.ID) // by the announce's CID
 }
 
-type announced struct {
+type receivedAnnounce struct {
 	cid cid.Cid
 	job.Announce
 }
@@ -49,8 +49,8 @@ type announced struct {
 // newGossip joins the topics. Its goroutines end with p.ctx.
 func newGossip(p *Peer) (*gossip, error) {
 	g := &gossip{
-		p: p, lookups: make(chan lookup, maxLookups), heard: make(chan announced, maxToAnswer),
-		waiting: map[string]func(peer.ID){},
+		p: p, lookups: make(chan lookupRequest, maxLookups), announces: make(chan receivedAnnounce, maxAnnounces),
+		callbacks: map[string]func(peer.ID){},
 	}
 	log := slog.New(quiet{p.cfg.Log.Handler()})
 	ps, err := pubsub.NewGossipSub(p.ctx, p.host,
@@ -62,7 +62,7 @@ func newGossip(p *Peer) (*gossip, error) {
 		pubsub.WithValidateWorkers(1),
 		pubsub.WithValidateQueueSize(128),
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(capacityTopic, jobsTopic), 8)),
-		pubsub.WithPeerFilter(func(id peer.ID, _ string) bool { return p.door.allows(id, JoinGossip) }),
+		pubsub.WithPeerFilter(func(id peer.ID, _ string) bool { return p.gater.allows(id, JoinGossip) }),
 		pubsub.WithPeerScore(scores()),
 		pubsub.WithLogger(log), pubsub.WithRPCLogger(log),
 	)
@@ -75,7 +75,7 @@ func newGossip(p *Peer) (*gossip, error) {
 	if g.jobs, err = g.join(ps, jobsTopic, g.checkJobs); err != nil {
 		return nil, err
 	}
-	p.start(g.lookUp)
+	p.start(g.lookupLoop)
 	p.start(g.answer)
 	return g, nil
 }
@@ -139,40 +139,40 @@ func (g *gossip) checkHint(_ context.Context, from peer.ID, m *pubsub.Message) p
 	if err != nil {
 		return pubsub.ValidationReject
 	}
-	if !g.p.door.allows(author, JoinGossip) {
-		g.want(author, h.Capacity, from)
+	if !g.p.gater.allows(author, JoinGossip) {
+		g.requestLookup(author, h.Capacity, from)
 		return pubsub.ValidationIgnore
 	}
 	now := g.p.cfg.Now()
 	if !g.authors.hint(author, now) || !g.p.table.hintOf(author, h, now) {
 		return pubsub.ValidationIgnore
 	}
-	if !g.p.table.has(author, h.Capacity) || g.p.lost(author) {
-		g.want(author, h.Capacity, from)
+	if !g.p.table.has(author, h.Capacity) || g.p.unreachable(author) {
+		g.requestLookup(author, h.Capacity, from)
 	}
-	g.p.changed()
+	g.p.notifyChanged()
 	return pubsub.ValidationAccept
 }
 
-// want queues a lookup of what is missing about an author, unless the lookups are over their limits.
-func (g *gossip) want(author peer.ID, c cid.Cid, from peer.ID) {
+// requestLookup queues a lookup of what is missing about an author, unless the lookups are over their limits.
+func (g *gossip) requestLookup(author peer.ID, c cid.Cid, from peer.ID) {
 	now := g.p.cfg.Now()
-	if !g.authors.patient(from, now) || !g.authors.question(author, now) {
+	if !g.authors.mayQuery(from, now) || !g.authors.allowLookup(author, now) {
 		return
 	}
 	select {
-	case g.lookups <- lookup{author, c, from}:
+	case g.lookups <- lookupRequest{author, c, from}:
 	default: // the author's next hint queues it again
 	}
 }
 
-func (g *gossip) lookUp() {
+func (g *gossip) lookupLoop() {
 	for {
 		select {
 		case <-g.p.ctx.Done():
 			return
 		case l := <-g.lookups:
-			g.p.lookUp(g.p.ctx, l)
+			g.p.lookup(g.p.ctx, l)
 		}
 	}
 }
@@ -187,7 +187,7 @@ func (g *gossip) checkJobs(_ context.Context, _ peer.ID, m *pubsub.Message) pubs
 	if len(m.Data) == 0 || len(m.Data) > job.MaxAnnounce {
 		return pubsub.ValidationReject
 	}
-	if !g.p.door.allows(author, JoinGossip) {
+	if !g.p.gater.allows(author, JoinGossip) {
 		return pubsub.ValidationIgnore
 	}
 	if m.Data[0]>>5 == 5 { // a CBOR map
@@ -215,7 +215,7 @@ func (g *gossip) checkAnnounce(author peer.ID, m *pubsub.Message) pubsub.Validat
 		return pubsub.ValidationIgnore
 	}
 	select {
-	case g.heard <- announced{job.CIDOf(m.Data), a}:
+	case g.announces <- receivedAnnounce{job.CIDOf(m.Data), a}:
 	default: // the queue is full
 	}
 	return pubsub.ValidationAccept
@@ -235,15 +235,15 @@ func (g *gossip) checkAnswer(author peer.ID, m *pubsub.Message) pubsub.Validatio
 		return pubsub.ValidationReject
 	}
 	g.mu.Lock()
-	found := g.waiting[a.Announce.KeyString()]
+	found := g.callbacks[a.Announce.KeyString()]
 	g.mu.Unlock()
 	if found == nil {
 		return pubsub.ValidationAccept
 	}
-	g.p.raw.Peerstore().AddAddrs(author, addrs, recordLife)
+	g.p.raw.Peerstore().AddAddrs(author, addrs, addrTTL)
 	g.p.table.hintOf(author, a.Hint, now)
-	g.want(author, a.Hint.Capacity, m.ReceivedFrom)
+	g.requestLookup(author, a.Hint.Capacity, m.ReceivedFrom)
 	found(author)
-	g.p.changed()
+	g.p.notifyChanged()
 	return pubsub.ValidationAccept
 }

@@ -31,9 +31,10 @@ import (
 //	          <- extras
 const handshakeProtocol protocol.ID = "/liftoff/handshake/1"
 
-// greet does the handshake with a connected peer. The error is a *RefusedError if the peer refuses this node.
-func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+// handshake runs the handshake protocol with a connected peer. The error is a *RefusedError if the peer refuses this
+// node.
+func (p *Peer) handshake(ctx context.Context, id peer.ID) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	defer func() {
 		if err != nil {
@@ -46,27 +47,27 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	}
 	defer func() {
 		var refused *RefusedError
-		if done(s, err); errors.As(err, &refused) || errors.Is(err, errNoPeer) {
+		if closeStream(s, err); errors.As(err, &refused) || errors.Is(err, errNotAuthorized) {
 			s.Conn().Close() // this connection only: the peer may be joining over another one
 		}
 	}()
-	s.SetDeadline(time.Now().Add(greetTimeout))
+	s.SetDeadline(time.Now().Add(handshakeTimeout))
 	r := bufio.NewReader(s)
-	if err := writeFrame(s, p.greeting()); err != nil {
+	if err := writeFrame(s, p.hello()); err != nil {
 		return err
 	}
-	items, err := readFrame(r, maxGreeting)
+	items, err := readFrame(r, maxUnknownFrame)
 	if err != nil {
 		return err
 	}
 	if why, ok := refusal(items); ok {
-		p.door.change(id, func(c *caller) { c.refused = why })
+		p.gater.update(id, func(c *peerState) { c.refused = why })
 		return &RefusedError{id, why}
 	}
-	credErr := p.heed(id, items)
-	p.door.change(id, func(c *caller) { c.refused = "" })
-	if !p.door.allows(id, StayConnected) {
-		return fmt.Errorf("%w: %w", errNoPeer, cmp.Or[error](credErr, &DeniedError{ID: id, Relation: p.door.relation(id), Action: StayConnected}))
+	credErr := p.applyHello(id, items)
+	p.gater.update(id, func(c *peerState) { c.refused = "" })
+	if !p.gater.allows(id, StayConnected) {
+		return fmt.Errorf("%w: %w", errNotAuthorized, cmp.Or[error](credErr, &DeniedError{ID: id, Relation: p.gater.relation(id), Action: StayConnected}))
 	}
 	if err := writeFrame(s, p.extras(id, items)); err != nil {
 		return err
@@ -74,28 +75,28 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	return p.readExtras(id, r)
 }
 
-var errNoPeer = errors.New("the peer is not authorized")
+var errNotAuthorized = errors.New("the peer is not authorized")
 
-// answerGreeting is the listener's side of the handshake.
-func (p *Peer) answerGreeting(s network.Stream) error {
+// answerHandshake is the listener's side of the handshake.
+func (p *Peer) answerHandshake(s network.Stream) error {
 	id := s.Conn().RemotePeer()
 	r := bufio.NewReader(s)
-	items, err := readFrame(r, maxGreeting)
+	items, err := readFrame(r, maxUnknownFrame)
 	if err != nil {
 		return err
 	}
-	err = p.heed(id, items)
-	if !p.door.allows(id, StayConnected) {
+	err = p.applyHello(id, items)
+	if !p.gater.allows(id, StayConnected) {
 		p.logRefusal("refuse peer", id, err)
 		defer s.Conn().Close() // this connection only: the peer may be joining over another one
 		if err := writeFrame(s, []item{{itemRefusal, []byte(reason(err))}}); err != nil {
 			return err
 		}
 		s.CloseWrite()
-		_, err = io.Copy(io.Discard, io.LimitReader(s, maxGreeting)) // so that the peer reads the reason before the connection ends
+		_, err = io.Copy(io.Discard, io.LimitReader(s, maxUnknownFrame)) // so that the peer reads the reason before the connection ends
 		return err
 	}
-	if err := writeFrame(s, p.greeting()); err != nil {
+	if err := writeFrame(s, p.hello()); err != nil {
 		return err
 	}
 	if err := p.readExtras(id, r); err != nil {
@@ -104,10 +105,10 @@ func (p *Peer) answerGreeting(s network.Stream) error {
 	if err := writeFrame(s, p.extras(id, items)); err != nil {
 		return err
 	}
-	if c := p.door.caller(id); c != nil {
-		c.over()
+	if c := p.gater.peer(id); c != nil {
+		c.finishHandshake()
 	}
-	p.welcomed(id)
+	p.handshakeSucceeded(id)
 	return nil
 }
 
@@ -119,8 +120,8 @@ func reason(err error) string {
 	return printable(err.Error()[:min(len(err.Error()), maxReason)])
 }
 
-// greeting returns the hello of this node: its credential, addresses and capacity.
-func (p *Peer) greeting() []item {
+// hello returns this node's hello message: its credential, addresses and capacity.
+func (p *Peer) hello() []item {
 	items := []item{{itemVersion, []byte{1}}}
 	if id := p.cluster.ID(); id != "" {
 		c := p.cluster.Own()
@@ -137,15 +138,15 @@ func (p *Peer) greeting() []item {
 	return items
 }
 
-// heed applies a peer's hello: the whole of an authorized peer, only the credential of any other. The error says why
-// the peer is not a member; other invalid items are dropped without an error.
-func (p *Peer) heed(id peer.ID, items []item) error {
+// applyHello applies a peer's hello: the whole of an authorized peer, only the credential of any other. The error
+// says why the peer is not a member; other invalid items are dropped without an error.
+func (p *Peer) applyHello(id peer.ID, items []item) error {
 	did, err := DIDOf(id)
 	if err != nil {
 		return err
 	}
 	now := p.cfg.Now()
-	p.door.change(id, func(c *caller) { c.spoke = now })
+	p.gater.update(id, func(c *peerState) { c.lastHandshake = now })
 	why := errNotMember
 	switch own := p.cluster.ID(); {
 	case own == "":
@@ -153,7 +154,7 @@ func (p *Peer) heed(id peer.ID, items []item) error {
 	case string(first(items, itemCluster)) == string(own):
 		_, why = p.cluster.Admit(did, credential(items), now)
 	}
-	if env := first(items, itemCapacity); env != nil && p.door.allows(id, BeCounted) {
+	if env := first(items, itemCapacity); env != nil && p.gater.allows(id, BeCounted) {
 		p.table.capacity(did, env, now)
 		p.table.hint(id, first(items, itemHint), now)
 	}
@@ -162,7 +163,7 @@ func (p *Peer) heed(id peer.ID, items []item) error {
 			p.cfg.Log.Debug("reject addresses", "peer", id, "err", err)
 		}
 	}
-	p.changed()
+	p.notifyChanged()
 	return why
 }
 
@@ -178,7 +179,7 @@ const maxRecords = 16
 // extras returns what a member gets after the hello: the revocations, if its digest differs, and addresses of other
 // members.
 func (p *Peer) extras(id peer.ID, greeting []item) []item {
-	if !p.door.allows(id, JoinGossip) {
+	if !p.gater.allows(id, JoinGossip) {
 		return nil
 	}
 	items := p.records(id, maxRecords)
@@ -188,7 +189,7 @@ func (p *Peer) extras(id peer.ID, greeting []item) []item {
 	}
 	// If they exceed a frame, a random selection is sent: the next handshake sends others.
 	rand.Shuffle(len(notices), func(i, j int) { notices[i], notices[j] = notices[j], notices[i] })
-	room := maxExtras - sizeOf(items)
+	room := maxMemberFrame - sizeOf(items)
 	for _, n := range notices {
 		both := []item{{itemRevocation, n.Revocation}, {itemDelegation, n.Delegation}}
 		if room -= sizeOf(both); room < 0 || len(items)+2 > maxItems {
@@ -202,10 +203,10 @@ func (p *Peer) extras(id peer.ID, greeting []item) []item {
 // readExtras reads what a peer sends about other peers. Only a member is accepted as a source, and each item is
 // signed by the peer that it describes or by the cluster.
 func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
-	limit := maxGreeting
-	member := p.door.allows(id, JoinGossip)
+	limit := maxUnknownFrame
+	member := p.gater.allows(id, JoinGossip)
 	if member {
-		limit = maxExtras
+		limit = maxMemberFrame
 	}
 	items, err := readFrame(r, limit)
 	if err != nil || !member {
@@ -235,7 +236,7 @@ func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
 
 // measure measures the round-trip time to id.
 func (p *Peer) measure(id peer.ID) {
-	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(network.WithNoDial(p.ctx, "ping"), "ping"), greetTimeout)
+	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(network.WithNoDial(p.ctx, "ping"), "ping"), handshakeTimeout)
 	pings := ping.Ping(ctx, p.raw, id) // also records it in the peerstore
 	var best time.Duration
 	for range 2 { // the first includes the protocol negotiation
@@ -247,7 +248,7 @@ func (p *Peer) measure(id peer.ID) {
 	for range pings { // until the goroutine of Ping has ended
 	}
 	if best > 0 {
-		p.door.change(id, func(c *caller) { c.rtt = best })
+		p.gater.update(id, func(c *peerState) { c.rtt = best })
 	}
 }
 

@@ -32,7 +32,7 @@ func TestStrangersSayNothing(t *testing.T) {
 	say(t, stranger, admin, handshakeProtocol, frame(item{itemCluster, []byte(admin.cluster.ID())},
 		item{itemCapacity, envelope}, item{itemHint, hint}, item{itemAddrs, stranger.ownRecord()}))
 	eventually(t, "it is disconnected", func() bool { return !stranger.connected(admin.id) })
-	if slices.Contains(admin.table.ids(), stranger.id) || admin.book.record(stranger.id) != nil {
+	if slices.Contains(admin.table.ids(), stranger.id) || admin.addrBook.record(stranger.id) != nil {
 		t.Error("the capacity of an unknown peer is stored")
 	}
 }
@@ -43,20 +43,20 @@ func TestSilentStrangers(t *testing.T) {
 	t.Parallel()
 	admin, now := newCluster(t, 1, nil)[0], time.Now()
 	var cut []peer.ID
-	d, err := newDoor(admin.id, admin.cluster, func() time.Time { return now }, Policy{})
+	d, err := newGater(admin.id, admin.cluster, func() time.Time { return now }, Policy{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.cut = func(id peer.ID) { cut = append(cut, id) }
+	d.disconnect = func(id peer.ID) { cut = append(cut, id) }
 	knock := func(i int) bool {
 		id := idOfSeed(t, byte(i))
 		in := d.InterceptSecured(network.DirInbound, id, nil)
 		if in {
-			d.arrived(id, false)
+			d.addConn(id, false)
 		}
 		return in
 	}
-	for i := range maxNobodies {
+	for i := range maxUnknown {
 		now = now.Add(time.Millisecond)
 		if !knock(i) {
 			t.Fatalf("unknown peer %d: refused", i)
@@ -65,7 +65,7 @@ func TestSilentStrangers(t *testing.T) {
 	if knock(100) || len(cut) > 0 {
 		t.Errorf("accepted one too many, or disconnected one at once: %v", cut)
 	}
-	now = now.Add(nobodysTime)
+	now = now.Add(unknownGrace)
 	if !knock(101) || !knock(102) || !slices.Equal(cut, []peer.ID{idOfSeed(t, 0), idOfSeed(t, 1)}) {
 		t.Errorf("got disconnected %q", cut)
 	}
@@ -130,10 +130,10 @@ func TestSlowNeighbor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		victim.gossip.want(id, cidOf("unknown"), slow.id)
+		victim.gossip.requestLookup(id, cidOf("unknown"), slow.id)
 	}
 	eventually(t, "an author that another peer forwarded is found", func() bool {
-		victim.gossip.want(author.id, want, admin.id) // as its next hint does
+		victim.gossip.requestLookup(author.id, want, admin.id) // as its next hint does
 		return victim.table.has(author.id, want)
 	})
 }
@@ -152,7 +152,7 @@ func TestGuesses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxGreeting)
+			items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxUnknownFrame)
 			if why, ok := refusal(items); !ok || err != nil || !strings.Contains(why, "invitation") {
 				t.Fatalf("%q, %v", why, err)
 			}
@@ -183,17 +183,17 @@ func TestRenewalRefused(t *testing.T) {
 	var asked atomic.Int64
 	a.raw.SetStreamHandler(joinProtocol, func(s network.Stream) {
 		asked.Add(1)
-		a.bounded(a.answerJoin)(s)
+		a.streamHandler(a.answerJoin)(s)
 	})
 	c.advance(65 * 24 * time.Hour)
 	for range 20 {
-		b.renewSoon() // as keepUp does
+		b.renewMembership() // as maintain does
 	}
-	if n := asked.Load(); n < 1 || n > 2 { // keepUp may call it at the same time
+	if n := asked.Load(); n < 1 || n > 2 { // maintain may call it at the same time
 		t.Errorf("got %d requests", n)
 	}
-	c.advance(renewEvery)
-	b.renewSoon()
+	c.advance(renewInterval)
+	b.renewMembership()
 	if n := asked.Load(); n < 2 || n > 3 {
 		t.Errorf("got %d requests a minute later", n)
 	}
@@ -211,8 +211,8 @@ func TestGoesAwayAtOnce(t *testing.T) {
 		}
 		dialed.Add(1)
 		rude.start(func() {
-			if call := rude.door.caller(victim.id); call != nil {
-				<-call.greeted
+			if call := rude.gater.peer(victim.id); call != nil {
+				<-call.handshakeDone
 			}
 			sleep(rude.ctx, 50*time.Millisecond) // so that the other end has received everything
 			rude.raw.Network().ClosePeer(victim.id)
@@ -261,7 +261,7 @@ func TestManyRevocations(t *testing.T) {
 		if err := writeFrame(&b, admin.extras(member.id, nil)); err != nil {
 			t.Fatal(err)
 		}
-		items, err := readFrame(bufio.NewReader(&b), maxExtras)
+		items, err := readFrame(bufio.NewReader(&b), maxMemberFrame)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -28,7 +28,7 @@ const joinProtocol protocol.ID = "/liftoff/join/1"
 // Invite creates an invitation and returns its join token, one line of text. Only this node can redeem the token, so
 // it must be running at that time.
 func (p *Peer) Invite(i cluster.Invitation) (cluster.Token, error) {
-	addrs := texts(p.tellable())
+	addrs := texts(p.advertisedAddrs())
 	if len(addrs) == 0 {
 		return cluster.Token{}, errors.New("invite: this node has no listen address, so no peer could use the token")
 	}
@@ -56,8 +56,8 @@ func (p *Peer) Join(ctx context.Context, t cluster.Token) error {
 	if own != "" && own != t.Cluster {
 		return fmt.Errorf("join: this repo is already a member of the cluster %s", own)
 	}
-	p.door.invited(id)
-	defer p.door.tried(id)
+	p.gater.addIssuer(id)
+	defer p.gater.removeCandidate(id)
 	if _, err := p.cluster.Check(p.DID(), p.cfg.Now()); own == t.Cluster && err == nil {
 		var refused *RefusedError // the membership may have been revoked without this node knowing it
 		if err := p.dial(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); !errors.As(err, &refused) {
@@ -85,12 +85,12 @@ func (p *Peer) Join(ctx context.Context, t cluster.Token) error {
 	if err := p.cluster.Adopt(t.Cluster, c, p.cfg.Now()); err != nil {
 		return err
 	}
-	p.book.retry() // peers that refused this node as unknown accept it as a member
-	p.wake()
-	if err := p.meet(ctx, id); err != nil {
+	p.addrBook.resetBackoff() // peers that refused this node as unknown accept it as a member
+	p.wakeDialer()
+	if err := p.firstHandshake(ctx, id); err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	return p.lookAround()
+	return p.discover()
 }
 
 // UnreachableError reports that the peer that issued a token could not be reached at the token's addresses.
@@ -120,18 +120,18 @@ func (p *Peer) renew(ctx context.Context, id peer.ID) error {
 }
 
 func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (_ cluster.Credential, err error) {
-	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	s, err := p.raw.NewStream(network.WithAllowLimitedConn(ctx, "join"), id, joinProtocol)
 	if err != nil {
 		return cluster.Credential{}, err
 	}
-	defer func() { done(s, err) }()
-	s.SetDeadline(time.Now().Add(greetTimeout))
+	defer func() { closeStream(s, err) }()
+	s.SetDeadline(time.Now().Add(handshakeTimeout))
 	if err := writeFrame(s, ask); err != nil {
 		return cluster.Credential{}, err
 	}
-	items, err := readFrame(bufio.NewReader(s), maxGreeting)
+	items, err := readFrame(bufio.NewReader(s), maxUnknownFrame)
 	if err != nil {
 		return cluster.Credential{}, err
 	}
@@ -145,7 +145,7 @@ func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (_ clu
 // use up the attempts of others.
 func (p *Peer) answerJoin(s network.Stream) error {
 	id := s.Conn().RemotePeer()
-	items, err := readFrame(bufio.NewReader(s), maxGreeting)
+	items, err := readFrame(bufio.NewReader(s), maxUnknownFrame)
 	if err != nil {
 		return err
 	}
@@ -196,23 +196,23 @@ func (p *Peer) Revoke(did job.DID) error {
 
 // afterRevocation disconnects peers that have lost their rights and sends the revocations to the connected members.
 func (p *Peer) afterRevocation() {
-	p.cutNobodies(0)
-	for id := range p.door.connected() {
-		if p.door.allows(id, JoinGossip) {
-			p.start(func() { p.greet(p.ctx, id) })
+	p.disconnectUnauthorized(0)
+	for id := range p.gater.connected() {
+		if p.gater.allows(id, JoinGossip) {
+			p.start(func() { p.handshake(p.ctx, id) })
 		}
 	}
-	p.changed()
+	p.notifyChanged()
 }
 
-// cutNobodies disconnects peers without the right to stay that connected longer ago than patience. It also
+// disconnectUnauthorized disconnects peers without the right to stay that connected longer ago than patience. It also
 // disconnects former members: such a peer may keep other rights, because the owner told this node to connect to it,
 // but it takes no part in gossip any more.
-func (p *Peer) cutNobodies(patience time.Duration) {
+func (p *Peer) disconnectUnauthorized(patience time.Duration) {
 	now := p.cfg.Now()
-	for id, c := range p.door.connected() {
-		idle := now.Sub(c.since) >= patience && !p.door.allows(id, StayConnected)
-		if idle || c.member && !p.door.allows(id, JoinGossip) {
+	for id, c := range p.gater.connected() {
+		idle := now.Sub(c.since) >= patience && !p.gater.allows(id, StayConnected)
+		if idle || c.wasMember && !p.gater.allows(id, JoinGossip) {
 			p.raw.Network().ClosePeer(id)
 		}
 	}
@@ -228,10 +228,10 @@ func (p *Peer) Connect(ctx context.Context, addr string) (peer.ID, error) {
 	if info.ID == p.id {
 		return "", errors.New("connect: the address is this node's own")
 	}
-	if err := p.door.hasKey(info.ID); err != nil {
+	if err := p.gater.checkKey(info.ID); err != nil {
 		return "", fmt.Errorf("connect: %w", err)
 	}
-	p.door.toldTo(info.ID)
+	p.gater.addProvider(info.ID)
 	return info.ID, p.dial(ctx, *info)
 }
 
@@ -240,31 +240,31 @@ func (p *Peer) dial(ctx context.Context, info peer.AddrInfo) error {
 	if err := p.raw.Connect(ctx, info); err != nil {
 		return fmt.Errorf("dial %s: %w", info.ID, err)
 	}
-	return p.await(ctx, info.ID)
+	return p.awaitHandshake(ctx, info.ID)
 }
 
-// meet does the first handshake of a connection and applies its result.
-func (p *Peer) meet(ctx context.Context, id peer.ID) error {
-	err := p.greet(ctx, id)
-	if c := p.door.caller(id); c != nil {
-		c.over()
+// firstHandshake does the first handshake of a connection and applies its result.
+func (p *Peer) firstHandshake(ctx context.Context, id peer.ID) error {
+	err := p.handshake(ctx, id)
+	if c := p.gater.peer(id); c != nil {
+		c.finishHandshake()
 	}
 	var refused *RefusedError
-	if p.door.allows(id, StayConnected) && !errors.As(err, &refused) {
-		p.welcomed(id)
+	if p.gater.allows(id, StayConnected) && !errors.As(err, &refused) {
+		p.handshakeSucceeded(id)
 	}
 	return err
 }
 
-// welcomed is called after a successful handshake.
-func (p *Peer) welcomed(id peer.ID) {
-	if p.door.allows(id, JoinGossip) {
-		p.door.change(id, func(c *caller) { c.member = true })
+// handshakeSucceeded is called after a successful handshake.
+func (p *Peer) handshakeSucceeded(id peer.ID) {
+	if p.gater.allows(id, JoinGossip) {
+		p.gater.update(id, func(c *peerState) { c.wasMember = true })
 		p.raw.ConnManager().TagPeer(id, "liftoff", 50)
-		p.book.seen(id, p.dialable(id), p.cfg.Now())
+		p.addrBook.recordSeen(id, p.dialable(id), p.cfg.Now())
 	}
 	p.start(func() {
 		p.measure(id)
-		p.changed()
+		p.notifyChanged()
 	})
 }

@@ -58,7 +58,7 @@ func newLibp2p(cfg Config, d *gater, relays autorelay.PeerSource) (host.Host, er
 		libp2p.UserAgent("liftoff"),
 		libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(quic.NewTransport),
 		libp2p.DefaultSecurity, libp2p.DefaultMuxers,
-		libp2p.ConnectionGater(d), libp2p.ResourceManager(resources{rm, d}), libp2p.ConnectionManager(cm),
+		libp2p.ConnectionGater(d), libp2p.ResourceManager(gatedResources{rm, d}), libp2p.ConnectionManager(cm),
 		libp2p.WithDialTimeout(10 * time.Second), libp2p.SwarmOpts(swarm.WithDialRanker(tcpFirst)),
 		libp2p.EnableRelay(), libp2p.EnableHolePunching(), libp2p.EnableAutoNATv2(),
 		libp2p.NoListenAddrs, // listens below: a libp2p host that cannot start leaks goroutines
@@ -90,7 +90,7 @@ func newLibp2p(cfg Config, d *gater, relays autorelay.PeerSource) (host.Host, er
 		res := relayv2.DefaultResources()
 		res.Limit = &relayv2.RelayLimit{Duration: 10 * time.Minute, Data: 64 << 20}
 		res.MaxReservationsPerIP, res.MaxReservationsPerASN = res.MaxReservations, res.MaxReservations // members, whatever network they are in
-		opts = append(opts, libp2p.EnableRelayService(relayv2.WithACL(membersOnly{d}), relayv2.WithResources(res)))
+		opts = append(opts, libp2p.EnableRelayService(relayv2.WithACL(relayACL{d}), relayv2.WithResources(res)))
 	}
 	h, err := libp2p.New(opts...)
 	if err != nil {
@@ -110,7 +110,7 @@ func newLibp2p(cfg Config, d *gater, relays autorelay.PeerSource) (host.Host, er
 func listenOn(n network.Network, addrs []ma.Multiaddr) error {
 	for _, a := range addrs {
 		first, _ := ma.SplitFirst(a)
-		err := vacant(a)
+		err := checkPortFree(a)
 		if err == nil {
 			err = n.Listen(a)
 		}
@@ -121,10 +121,10 @@ func listenOn(n network.Network, addrs []ma.Multiaddr) error {
 	return nil
 }
 
-// vacant returns an error when another process listens on a TCP address. Libp2p shares ports, because it dials from
-// the port on which it listens: two peers would then share one port, and each would get some of the other's
+// checkPortFree returns an error when another process listens on a TCP address. Libp2p shares ports, because it dials
+// from the port on which it listens: two peers would then share one port, and each would get some of the other's
 // connections.
-func vacant(a ma.Multiaddr) error {
+func checkPortFree(a ma.Multiaddr) error {
 	if _, err := a.ValueForProtocol(ma.P_TCP); err != nil {
 		return nil // QUIC does not share ports
 	}
@@ -169,15 +169,15 @@ func isRelayed(a ma.Multiaddr) bool {
 	return err == nil
 }
 
-// membersOnly is the relay's ACL: it requires the right UseRelay.
-type membersOnly struct{ door *gater }
+// relayACL is the relay's ACL: it requires the right UseRelay.
+type relayACL struct{ gater *gater }
 
-func (m membersOnly) AllowReserve(id peer.ID, _ ma.Multiaddr) bool {
-	return m.door.allows(id, UseRelay)
+func (m relayACL) AllowReserve(id peer.ID, _ ma.Multiaddr) bool {
+	return m.gater.allows(id, UseRelay)
 }
 
-func (m membersOnly) AllowConnect(src peer.ID, _ ma.Multiaddr, dest peer.ID) bool {
-	return m.door.allows(src, UseRelay) && m.door.allows(dest, UseRelay)
+func (m relayACL) AllowConnect(src peer.ID, _ ma.Multiaddr, dest peer.ID) bool {
+	return m.gater.allows(src, UseRelay) && m.gater.allows(dest, UseRelay)
 }
 
 // streamLimits lists liftoff's protocols and the inbound streams allowed per peer and in total. A market stream is
@@ -230,20 +230,20 @@ func newResources(cfg Config) (network.ResourceManager, error) {
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), opts...)
 }
 
-// guarded is the host on which other protocols run.
-type guarded struct {
+// gatedHost is the host on which other protocols run.
+type gatedHost struct {
 	host.Host
 	p *Peer
 }
 
 // NewStream waits until the first handshake is over, so that the other peer knows this node, and refuses protocols
 // that the gater does not allow. It uses a relayed connection if there is no direct one.
-func (g guarded) NewStream(ctx context.Context, id peer.ID, protos ...protocol.ID) (network.Stream, error) {
-	if err := g.p.await(ctx, id); err != nil {
+func (g gatedHost) NewStream(ctx context.Context, id peer.ID, protos ...protocol.ID) (network.Stream, error) {
+	if err := g.p.awaitHandshake(ctx, id); err != nil {
 		return nil, err
 	}
 	for _, proto := range protos {
-		if err := g.p.door.admits(id, proto, network.DirOutbound); err != nil {
+		if err := g.p.gater.admits(id, proto, network.DirOutbound); err != nil {
 			return nil, fmt.Errorf("open %s to %s: %w", proto, id, err)
 		}
 	}
@@ -251,14 +251,14 @@ func (g guarded) NewStream(ctx context.Context, id peer.ID, protos ...protocol.I
 }
 
 // Connect accepts a relayed connection.
-func (g guarded) Connect(ctx context.Context, info peer.AddrInfo) error {
+func (g gatedHost) Connect(ctx context.Context, info peer.AddrInfo) error {
 	return g.Host.Connect(network.WithAllowLimitedConn(ctx, "no direct connection"), info)
 }
 
-// reached connects to id unless there is a connection. Libp2p makes a connection usable before it notifies this
+// ensureConn connects to id unless there is a connection. Libp2p makes a connection usable before it notifies this
 // package of it.
-func (p *Peer) reached(ctx context.Context, id peer.ID) (*caller, error) {
-	if c := p.door.caller(id); c != nil {
+func (p *Peer) ensureConn(ctx context.Context, id peer.ID) (*peerState, error) {
+	if c := p.gater.peer(id); c != nil {
 		return c, nil
 	}
 	if noDial, _ := network.GetNoDial(ctx); noDial && !p.connected(id) {
@@ -268,7 +268,7 @@ func (p *Peer) reached(ctx context.Context, id peer.ID) (*caller, error) {
 		return nil, err
 	}
 	for p.connected(id) {
-		if c := p.door.caller(id); c != nil {
+		if c := p.gater.peer(id); c != nil {
 			return c, nil
 		}
 		if !sleep(ctx, time.Millisecond) {
@@ -278,22 +278,22 @@ func (p *Peer) reached(ctx context.Context, id peer.ID) (*caller, error) {
 	return nil, network.ErrNoConn
 }
 
-// await connects to id unless there is a connection, and waits for the first handshake.
-func (p *Peer) await(ctx context.Context, id peer.ID) error {
-	c, err := p.reached(ctx, id)
+// awaitHandshake connects to id unless there is a connection, and waits for the first handshake.
+func (p *Peer) awaitHandshake(ctx context.Context, id peer.ID) error {
+	c, err := p.ensureConn(ctx, id)
 	if err != nil {
 		return err
 	}
-	timer := time.NewTimer(greetTimeout)
+	timer := time.NewTimer(handshakeTimeout)
 	defer timer.Stop()
 	select {
-	case <-c.greeted:
+	case <-c.handshakeDone:
 	case <-timer.C:
 		return errors.New("handshake: timed out")
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if why := p.door.refusal(c); why != "" {
+	if why := p.gater.refusal(c); why != "" {
 		return &RefusedError{ID: id, Why: why}
 	}
 	if !p.connected(id) {

@@ -16,12 +16,12 @@ func TestVacant(t *testing.T) {
 		t.Fatal(err)
 	}
 	addr := h.Network().ListenAddresses()[0]
-	if err := vacant(addr); !errors.Is(err, syscall.EADDRINUSE) {
+	if err := checkPortFree(addr); !errors.Is(err, syscall.EADDRINUSE) {
 		t.Errorf("while another listens: %v", err)
 	}
 	h.Close()
 	for _, a := range []ma.Multiaddr{addr, ma.StringCast("/ip4/127.0.0.1/tcp/0"), ma.StringCast("/ip4/127.0.0.1/udp/1/quic-v1")} {
-		if err := vacant(a); err != nil {
+		if err := checkPortFree(a); err != nil {
 			t.Errorf("%s: %v", a, err)
 		}
 	}

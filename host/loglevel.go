@@ -9,11 +9,11 @@ import (
 type quiet struct{ slog.Handler }
 
 func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
-	return q.Handler.Enabled(ctx, hush(l))
+	return q.Handler.Enabled(ctx, demote(l))
 }
 
 func (q quiet) Handle(ctx context.Context, r slog.Record) error {
-	r.Level = hush(r.Level)
+	r.Level = demote(r.Level)
 	return q.Handler.Handle(ctx, r)
 }
 
@@ -21,7 +21,7 @@ func (q quiet) WithAttrs(as []slog.Attr) slog.Handler { return quiet{q.Handler.W
 
 func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
 
-func hush(l slog.Level) slog.Level {
+func demote(l slog.Level) slog.Level {
 	if l == slog.LevelInfo {
 		return slog.LevelDebug
 	}

@@ -26,37 +26,37 @@ import (
 const lookupProtocol protocol.ID = "/liftoff/lookup/1"
 
 const (
-	recordLife = 15 * time.Minute // of addresses received from other peers
-	maxRecord  = 4 << 10          // bytes of a signed peer record
-	maxLookups = 256              // queued
-	whoTimeout = 3 * time.Second
+	addrTTL       = 15 * time.Minute // of addresses received from other peers
+	maxRecord     = 4 << 10          // bytes of a signed peer record
+	maxLookups    = 256              // queued
+	lookupTimeout = 3 * time.Second
 )
 
-// lookup is a queued lookup: of the peer author and its capacity record want.
-type lookup struct {
+// lookupRequest is a queued lookup: of the peer author and its capacity record want.
+type lookupRequest struct {
 	author peer.ID
 	want   cid.Cid
-	asked  peer.ID // the neighbor to query first: it forwarded the hint
+	via    peer.ID // the neighbor to query first: it forwarded the hint
 }
 
-// lookUp queries a neighbor, and then the author itself if it is connected. One lookup runs at a time: a slow peer is
+// lookup queries a neighbor, and then the author itself if it is connected. One lookup runs at a time: a slow peer is
 // skipped for most of them.
-func (p *Peer) lookUp(ctx context.Context, l lookup) {
-	for _, via := range []peer.ID{l.asked, l.author} {
+func (p *Peer) lookup(ctx context.Context, l lookupRequest) {
+	for _, via := range []peer.ID{l.via, l.author} {
 		begun := p.cfg.Now()
-		if !p.connected(via) || p.table.has(l.author, l.want) && !p.lost(l.author) || !p.gossip.authors.patient(via, begun) {
+		if !p.connected(via) || p.table.has(l.author, l.want) && !p.unreachable(l.author) || !p.gossip.authors.mayQuery(via, begun) {
 			continue
 		}
-		if err := p.ask(ctx, via, l.author); err != nil {
+		if err := p.queryLookup(ctx, via, l.author); err != nil {
 			p.cfg.Log.Debug("look up peer", "author", l.author, "at", via, "err", err)
 		}
 		end := p.cfg.Now()
-		p.gossip.authors.waited(via, end.Sub(begun), end)
+		p.gossip.authors.chargeWait(via, end.Sub(begun), end)
 	}
 }
 
-func (p *Peer) ask(ctx context.Context, via, about peer.ID) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, whoTimeout)
+func (p *Peer) queryLookup(ctx context.Context, via, about peer.ID) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	did, err := DIDOf(about)
 	if err != nil {
@@ -66,25 +66,25 @@ func (p *Peer) ask(ctx context.Context, via, about peer.ID) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { done(s, err) }()
-	s.SetDeadline(time.Now().Add(whoTimeout))
+	defer func() { closeStream(s, err) }()
+	s.SetDeadline(time.Now().Add(lookupTimeout))
 	if err := writeFrame(s, []item{{itemDID, []byte(did)}}); err != nil {
 		return err
 	}
-	items, err := readFrame(bufio.NewReader(s), maxGreeting)
+	items, err := readFrame(bufio.NewReader(s), maxUnknownFrame)
 	if err != nil {
 		return err
 	}
 	p.learnRecords(items)
-	if env := first(items, itemCapacity); env != nil && p.door.allows(about, BeCounted) {
+	if env := first(items, itemCapacity); env != nil && p.gater.allows(about, BeCounted) {
 		p.table.capacity(did, env, p.cfg.Now())
 	}
-	p.changed()
+	p.notifyChanged()
 	return nil
 }
 
-func (p *Peer) answerWho(s network.Stream) error {
-	items, err := readFrame(bufio.NewReader(s), maxGreeting)
+func (p *Peer) answerLookup(s network.Stream) error {
+	items, err := readFrame(bufio.NewReader(s), maxUnknownFrame)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (p *Peer) answerWho(s network.Stream) error {
 	}
 	answer := p.record(id)
 	if id == p.id {
-		answer = p.greeting()
+		answer = p.hello()
 	} else if env := p.table.envelope(id); env != nil {
 		answer = append(answer, item{itemCapacity, env})
 	}
@@ -110,10 +110,10 @@ func (p *Peer) record(id peer.ID) []item {
 	var items []item
 	if c, ok := p.cluster.Credential(did, p.cfg.Now()); ok {
 		items = append(items, item{itemMembership, c.Membership}, item{itemDelegation, c.Delegation})
-	} else if !p.door.allows(id, JoinGossip) {
+	} else if !p.gater.allows(id, JoinGossip) {
 		return nil
 	}
-	if r := p.book.record(id); r != nil {
+	if r := p.addrBook.record(id); r != nil {
 		items = append(items, item{itemAddrs, r})
 	}
 	return items
@@ -121,7 +121,7 @@ func (p *Peer) record(id peer.ID) []item {
 
 // ownRecord returns this node's signed addresses, or nil without a listen address.
 func (p *Peer) ownRecord() []byte {
-	addrs := p.tellable()
+	addrs := p.advertisedAddrs()
 	if len(addrs) == 0 {
 		return nil
 	}
@@ -142,8 +142,8 @@ func (p *Peer) ownRecord() []byte {
 // records returns up to n records of members other than id, in random order.
 func (p *Peer) records(id peer.ID, n int) []item {
 	var others []peer.ID
-	for other := range p.door.connected() {
-		if other != id && p.door.allows(other, JoinGossip) {
+	for other := range p.gater.connected() {
+		if other != id && p.gater.allows(other, JoinGossip) {
 			others = append(others, other)
 		}
 	}
@@ -192,13 +192,13 @@ func (p *Peer) learnAddrs(b []byte) error {
 	if !rec.PeerID.MatchesPublicKey(env.PublicKey) {
 		return fmt.Errorf("peer record: addresses of %s are signed by another key", rec.PeerID)
 	}
-	if rec.PeerID == p.id || !p.door.allows(rec.PeerID, JoinGossip) {
+	if rec.PeerID == p.id || !p.gater.allows(rec.PeerID, JoinGossip) {
 		return nil
 	}
 	rec.Addrs = rec.Addrs[:min(len(rec.Addrs), maxKnownAddrs)]
-	if p.book.learn(rec.PeerID, texts(rec.Addrs), b, rec.Seq) {
-		p.raw.Peerstore().AddAddrs(rec.PeerID, rec.Addrs, recordLife)
-		p.wake()
+	if p.addrBook.recordSigned(rec.PeerID, texts(rec.Addrs), b, rec.Seq) {
+		p.raw.Peerstore().AddAddrs(rec.PeerID, rec.Addrs, addrTTL)
+		p.wakeDialer()
 	}
 	return nil
 }

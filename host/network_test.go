@@ -187,7 +187,7 @@ func TestInvitations(t *testing.T) {
 			t.Errorf("got relation %q of the peer that refused it", r)
 		}
 		eventually(t, "it is disconnected", func() bool {
-			admin.cutNobodies(0)
+			admin.disconnectUnauthorized(0)
 			return !admin.connected(p.id)
 		})
 	}
@@ -250,7 +250,7 @@ func TestStrangers(t *testing.T) {
 		t.Error("the stream of an unknown peer reached the handler")
 	default:
 	}
-	admin.cutNobodies(0)
+	admin.disconnectUnauthorized(0)
 	eventually(t, "it is disconnected again", func() bool { return !admin.connected(stranger.id) })
 	// A member's stream reaches it.
 	s, err := peers[1].Libp2p().NewStream(limited(t), admin.id, "/liftoff/test/1")
@@ -330,7 +330,7 @@ func TestRevoke(t *testing.T) {
 	})
 	for _, p := range []*Peer{a, b} { // it retries, with a longer pause each time
 		for range 8 {
-			gone.book.failed(p.id, time.Now(), ErrClosed)
+			gone.addrBook.recordFailure(p.id, time.Now(), ErrClosed)
 		}
 	}
 	joinBy(t, gone, admin, cluster.Invitation{})
@@ -356,8 +356,8 @@ func TestRenew(t *testing.T) {
 		c.advance(65 * 24 * time.Hour)
 		before := expiry(p)
 		eventually(t, "the membership is renewed", func() bool {
-			admin.renewSoon() // as keepUp does
-			p.renewSoon()
+			admin.renewMembership() // as maintain does
+			p.renewMembership()
 			return expiry(p).After(before) && !admin.cluster.Due(c.now())
 		})
 	}

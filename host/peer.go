@@ -17,21 +17,21 @@ import (
 
 // Peer is a repo on the network. Its methods may be called concurrently.
 type Peer struct {
-	cfg     Config
-	id      peer.ID
-	cluster *cluster.Cluster // never nil: empty without a Config.Cluster
-	door    *gater
-	raw     host.Host // the libp2p host, for the protocols that authorize a peer
-	host    host.Host // for other protocols: it waits for the handshake and asks the gater
-	table   *table
-	gossip  *gossip
-	book    *addressBook
+	cfg      Config
+	id       peer.ID
+	cluster  *cluster.Cluster // never nil: empty without a Config.Cluster
+	gater    *gater
+	raw      host.Host // the libp2p host, for the protocols that authorize a peer
+	host     host.Host // for other protocols: it waits for the handshake and asks the gater
+	table    *table
+	gossip   *gossip
+	addrBook *addressBook
 
-	ctx    context.Context // until Close
-	cancel context.CancelCauseFunc
-	tasks  sync.WaitGroup // counts every goroutine of the Peer
-	kick   chan struct{}  // wakes keepDialing
-	news   chan struct{}  // wakes the goroutine that calls Config.Changed
+	ctx     context.Context // until Close
+	cancel  context.CancelCauseFunc
+	tasks   sync.WaitGroup // counts every goroutine of the Peer
+	dialNow chan struct{}  // wakes dialLoop
+	changes chan struct{}  // wakes the goroutine that calls Config.Changed
 
 	refusals bucket // limits the refusals that are logged
 

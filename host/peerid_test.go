@@ -51,7 +51,7 @@ func noKeys(t *testing.T) []ed25519.PublicKey {
 // identityKey is the encoding of the neutral element.
 var identityKey = ed25519.PublicKey(append([]byte{1}, make([]byte, 31)...))
 
-// constant is a public key without a private key: its one signature, R the neutral element and S zero, is valid for
+// constant is a crypto.PrivKey without a private key: its one signature, R the neutral element and S zero, is valid for
 // any message under the public key identityKey.
 type constant struct{ pub crypto.PubKey }
 
@@ -119,7 +119,7 @@ func TestConstantSignature(t *testing.T) {
 			}
 		})
 	}
-	if p.connected(id) || p.door.caller(id) != nil || p.Relation(id) != Unknown {
+	if p.connected(id) || p.gater.peer(id) != nil || p.Relation(id) != Unknown {
 		t.Errorf("connected, or got relation %q", p.Relation(id))
 	}
 }
@@ -147,7 +147,7 @@ func TestKeysOfPeers(t *testing.T) {
 		if _, err := ParsePeerAddr(addr); err == nil {
 			t.Errorf("%s: accepted as a peer address", addr)
 		}
-		if _, err := p.Connect(limited(t), addr); err == nil || p.door.dialed[id] {
+		if _, err := p.Connect(limited(t), addr); err == nil || p.gater.providers[id] {
 			t.Errorf("connect to %s: %v", addr, err)
 		}
 		for _, policy := range []Policy{{AllowPeers: []string{text}}, {AllowDIDs: []job.DID{job.DIDOf(key)}}} {
@@ -156,22 +156,22 @@ func TestKeysOfPeers(t *testing.T) {
 			}
 		}
 		for _, dir := range []network.Direction{network.DirInbound, network.DirOutbound} {
-			if p.door.InterceptSecured(dir, id, nil) {
+			if p.gater.InterceptSecured(dir, id, nil) {
 				t.Errorf("%s: connection accepted, direction %v", id, dir)
 			}
 		}
-		if p.door.try(id); p.door.InterceptPeerDial(id) {
+		if p.gater.addCandidate(id); p.gater.InterceptPeerDial(id) {
 			t.Errorf("%s: may be dialed", id)
 		}
-		p.door.tried(id)
+		p.gater.removeCandidate(id)
 		if r := p.Relation(id); r != Unknown {
 			t.Errorf("%s: got relation %q", id, r)
 		}
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, bookFile), []byte(`[{"peer":"`+text+`","addrs":[],"seen":"2030-01-01T00:00:00Z"}]`), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, addressFile), []byte(`[{"peer":"`+text+`","addrs":[],"seen":"2030-01-01T00:00:00Z"}]`), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openBook(dir); err == nil {
+		if _, err := openAddressBook(dir); err == nil {
 			t.Errorf("%s: accepted in the address book", text)
 		}
 	}
@@ -197,13 +197,13 @@ func TestKeysOfOtherTypes(t *testing.T) {
 		if _, err := p.Connect(limited(t), "/ip4/127.0.0.1/tcp/4017/p2p/"+id.String()); err == nil || p.Relation(id) != Unknown {
 			t.Errorf("%s: connect: %v, %q", name, err, p.Relation(id))
 		}
-		if p.door.InterceptSecured(network.DirInbound, id, nil) {
+		if p.gater.InterceptSecured(network.DirInbound, id, nil) {
 			t.Errorf("%s: connection accepted", name)
 		}
 		if err := p.SetPolicy(Policy{Open: true, AllowPeers: []string{id.String()}}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if r := p.Relation(id); r != Content || !p.door.InterceptSecured(network.DirInbound, id, nil) {
+		if r := p.Relation(id); r != Content || !p.gater.InterceptSecured(network.DirInbound, id, nil) {
 			t.Errorf("%s: listed peer: refused, or got relation %q", name, r)
 		}
 	}

@@ -20,9 +20,9 @@ const (
 	blocksProtocol protocol.ID = "/liftoff/blocks/1"
 )
 
-// handshake reports whether a protocol is part of authorizing a peer. Every peer may speak it, for at most
-// greetTimeout.
-func handshake(proto protocol.ID) bool {
+// isHandshake reports whether a protocol is part of authorizing a peer. Every peer may speak it, for at most
+// handshakeTimeout.
+func isHandshake(proto protocol.ID) bool {
 	switch proto {
 	case handshakeProtocol, joinProtocol, identify.ID, identify.IDPush, autonatv2.DialBackProtocol:
 		return true
@@ -56,7 +56,7 @@ func needs(proto protocol.ID, dir network.Direction) []Action {
 
 // admits returns an error if id may not speak a protocol with this node. dir says which of the two opened the stream.
 func (d *gater) admits(id peer.ID, proto protocol.ID, dir network.Direction) error {
-	if handshake(proto) {
+	if isHandshake(proto) {
 		return nil
 	}
 	actions := needs(proto, dir)

@@ -66,7 +66,7 @@ func TestMoved(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 2, nil)
 	eventually(t, "they are connected", func() bool { return infoOf(peers[1], peers[0]).Connected })
-	before := len(addrsIn(peers[1].book, peers[0].id))
+	before := len(addrsIn(peers[1].addrBook, peers[0].id))
 	more, err := parseAddrs([]string{"/ip4/127.0.0.1/tcp/0"})
 	if err != nil {
 		t.Fatal(err)
@@ -74,7 +74,7 @@ func TestMoved(t *testing.T) {
 	if err := listenOn(peers[0].raw.Network(), more); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the new address is known", func() bool { return len(addrsIn(peers[1].book, peers[0].id)) == before+1 })
+	eventually(t, "the new address is known", func() bool { return len(addrsIn(peers[1].addrBook, peers[0].id)) == before+1 })
 }
 
 // TestMDNS lets two members find each other on the local network, without configured addresses.
@@ -97,7 +97,7 @@ func TestMDNS(t *testing.T) {
 		if err := p.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Remove(filepath.Join(dirs[i], bookFile)); err != nil {
+		if err := os.Remove(filepath.Join(dirs[i], addressFile)); err != nil {
 			t.Fatal(err)
 		}
 	}

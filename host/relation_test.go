@@ -96,7 +96,7 @@ func TestSeveralRelations(t *testing.T) {
 		t.Error("an unknown peer may connect")
 	}
 	all := []Relation{Provider, OpenPeer}
-	if got := p.door.relations(other.id); !slices.Equal(got, all) {
+	if got := p.gater.relations(other.id); !slices.Equal(got, all) {
 		t.Fatalf("%q, want %q", got, all)
 	}
 	for _, a := range Actions() {
@@ -110,7 +110,7 @@ func TestSeveralRelations(t *testing.T) {
 	if err := p.SetPolicy(Policy{AllowPeers: []string{other.id.String()}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.door.relations(other.id); !slices.Equal(got, []Relation{Provider, Content}) || p.Allows(other.id, SendJobs) {
+	if got := p.gater.relations(other.id); !slices.Equal(got, []Relation{Provider, Content}) || p.Allows(other.id, SendJobs) {
 		t.Errorf("got relation %q, may send jobs: %v", got, p.Allows(other.id, SendJobs))
 	}
 	if got := p.RelationFor(other.id, SendJobs); got != Unknown {

@@ -8,9 +8,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// stands reports whether id has relation r, by the current cluster and policy. did is the DID of id, "" if its key is
-// not an Ed25519 key.
-func (d *gater) stands(id peer.ID, did job.DID, r Relation) bool {
+// hasRelation reports whether id has relation r, by the current cluster and policy. did is the DID of id, "" if its
+// key is not an Ed25519 key.
+func (d *gater) hasRelation(id peer.ID, did job.DID, r Relation) bool {
 	switch r {
 	case Owner:
 		return id == d.self
@@ -27,13 +27,13 @@ func (d *gater) stands(id peer.ID, did job.DID, r Relation) bool {
 	case Granted:
 		return did != "" && d.dids[did]
 	case Provider:
-		return d.dialed[id]
+		return d.providers[id]
 	case Content:
 		return d.ids[id]
 	case OpenPeer:
 		return d.policy.Open && did != "" && id != d.self
 	case Candidate:
-		return d.trying[id] > 0
+		return d.candidates[id] > 0
 	}
 	return false
 }
@@ -42,7 +42,7 @@ func (d *gater) stands(id peer.ID, did job.DID, r Relation) bool {
 func (d *gater) relations(id peer.ID) (all []Relation) {
 	did, _ := DIDOf(id) // a peer without an Ed25519 key can only be a content peer
 	for _, r := range relations {
-		if d.stands(id, did, r) {
+		if d.hasRelation(id, did, r) {
 			all = append(all, r)
 		}
 	}
@@ -53,7 +53,7 @@ func (d *gater) relations(id peer.ID) (all []Relation) {
 func (d *gater) relation(id peer.ID) Relation {
 	did, _ := DIDOf(id)
 	for _, r := range relations {
-		if d.stands(id, did, r) {
+		if d.hasRelation(id, did, r) {
 			return r
 		}
 	}
@@ -76,7 +76,7 @@ func (d *gater) allows(id peer.ID, anyOf ...Action) bool {
 	did, _ := DIDOf(id)
 	for _, r := range relations {
 		for _, a := range anyOf {
-			if Allows(r, a) && d.stands(id, did, r) {
+			if Allows(r, a) && d.hasRelation(id, did, r) {
 				return true
 			}
 		}
@@ -85,11 +85,11 @@ func (d *gater) allows(id peer.ID, anyOf ...Action) bool {
 }
 
 // Relation returns the current closest relation of the peer id.
-func (p *Peer) Relation(id peer.ID) Relation { return p.door.relation(id) }
+func (p *Peer) Relation(id peer.ID) Relation { return p.gater.relation(id) }
 
 // RelationFor returns the closest relation of the peer id that gives the right to a, or Unknown.
 func (p *Peer) RelationFor(id peer.ID, a Action) Relation {
-	for _, r := range p.door.relations(id) {
+	for _, r := range p.gater.relations(id) {
 		if Allows(r, a) {
 			return r
 		}
@@ -98,12 +98,12 @@ func (p *Peer) RelationFor(id peer.ID, a Action) Relation {
 }
 
 // Allows reports whether the peer id currently has the right to action a.
-func (p *Peer) Allows(id peer.ID, a Action) bool { return p.door.allows(id, a) }
+func (p *Peer) Allows(id peer.ID, a Action) bool { return p.gater.allows(id, a) }
 
 // AnyConnected reports whether a connected peer has the right to action a.
 func (p *Peer) AnyConnected(a Action) bool {
 	for _, id := range p.raw.Network().Peers() {
-		if p.door.allows(id, a) {
+		if p.gater.allows(id, a) {
 			return true
 		}
 	}

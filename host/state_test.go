@@ -49,11 +49,11 @@ func TestLookup(t *testing.T) {
 	asker.table.mu.Lock()
 	delete(asker.table.rows, author.id)
 	asker.table.mu.Unlock()
-	asker.lookUp(limited(t), lookup{author.id, want, admin.id})
+	asker.lookup(limited(t), lookupRequest{author.id, want, admin.id})
 	if !asker.table.has(author.id, want) {
 		t.Error("the record was not fetched")
 	}
-	if err := asker.ask(limited(t), admin.id, newPeer(t, nil).id); err != nil {
+	if err := asker.queryLookup(limited(t), admin.id, newPeer(t, nil).id); err != nil {
 		t.Errorf("lookup of an unknown peer: %v", err)
 	}
 }
@@ -72,14 +72,14 @@ func TestHintsEnd(t *testing.T) {
 	if tab.fill(&info, now); info.Hint != nil {
 		t.Error("a hint is valid without the record that it names")
 	}
-	if tab.fresh(now) != 1 || tab.fresh(now.Add(hintLife+1)) != 0 {
+	if tab.fresh(now) != 1 || tab.fresh(now.Add(hintTTL+1)) != 0 {
 		t.Error("a hint does not expire")
 	}
-	tab.sweep(now.Add(recordRest+1), func(peer.ID) bool { return true })
+	tab.sweep(now.Add(recordTTL+1), func(peer.ID) bool { return true })
 	if len(tab.rows) != 1 {
 		t.Error("a connected peer was removed")
 	}
-	tab.sweep(now.Add(recordRest+1), func(peer.ID) bool { return false })
+	tab.sweep(now.Add(recordTTL+1), func(peer.ID) bool { return false })
 	if len(tab.rows) != 0 {
 		t.Error("a silent peer was not removed")
 	}
@@ -96,23 +96,23 @@ func TestHintsEnd(t *testing.T) {
 
 func TestBook(t *testing.T) {
 	dir := t.TempDir()
-	b, err := openBook(dir)
+	b, err := openAddressBook(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	id, now := idOfSeed(t, 1), time.Unix(1000, 0)
-	b.seen(id, []string{"/ip4/192.0.2.1/tcp/1"}, now)
+	b.recordSeen(id, []string{"/ip4/192.0.2.1/tcp/1"}, now)
 	due := func(now time.Time) int { return len(b.due(10, now, func(peer.ID) bool { return false })) }
 	if due(now.Add(firstBackoff-1)) != 0 || due(now.Add(firstBackoff)) != 1 {
 		t.Error("not due after the backoff")
 	}
 	for wait := firstBackoff; wait < lastBackoff; wait *= 2 {
-		b.failed(id, now, ErrClosed)
+		b.recordFailure(id, now, ErrClosed)
 		if due(now.Add(wait-1)) != 0 || due(now.Add(wait)) != 1 {
 			t.Errorf("due again within %s", wait)
 		}
 	}
-	if !b.learn(id, []string{"/ip4/192.0.2.2/tcp/1"}, []byte("signed"), 5) || b.learn(id, []string{"/ip4/192.0.2.3/tcp/1"}, []byte("old"), 4) {
+	if !b.recordSigned(id, []string{"/ip4/192.0.2.2/tcp/1"}, []byte("signed"), 5) || b.recordSigned(id, []string{"/ip4/192.0.2.3/tcp/1"}, []byte("old"), 4) {
 		t.Error("an older record was accepted")
 	}
 	if due(now) != 1 {
@@ -121,23 +121,23 @@ func TestBook(t *testing.T) {
 	if err := b.save(); err != nil {
 		t.Fatal(err)
 	}
-	if b, err = openBook(dir); err != nil {
+	if b, err = openAddressBook(dir); err != nil {
 		t.Fatal(err)
 	}
 	if got := addrsIn(b, id); len(got) != 1 || got[0] != "/ip4/192.0.2.2/tcp/1" {
 		t.Errorf("%v", got)
 	}
 	for i := range maxKnown + 10 {
-		b.seen(peer.ID(fmt.Sprint(i)), []string{"/ip4/192.0.2.1/tcp/1"}, now.Add(time.Hour))
+		b.recordSeen(peer.ID(fmt.Sprint(i)), []string{"/ip4/192.0.2.1/tcp/1"}, now.Add(time.Hour))
 	}
 	if len(b.known) != maxKnown || b.known[id] != nil {
 		t.Errorf("got %d known peers", len(b.known))
 	}
 	for _, bad := range []string{"", "{}", "[", `[{"peer":"x"}]`, `[] []`, `[{"peer":"` + id.String() + `","addrs":["x"]}]`, `[{"peer":"` + id.String() + `","why":1}]`} {
-		if err := os.WriteFile(filepath.Join(dir, bookFile), []byte(bad), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, addressFile), []byte(bad), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openBook(dir); err == nil {
+		if _, err := openAddressBook(dir); err == nil {
 			t.Errorf("%q: accepted", bad)
 		}
 	}
@@ -191,6 +191,6 @@ func TestOpenRefuses(t *testing.T) {
 
 // addrsIn returns the addresses of a member in b.
 func addrsIn(b *addressBook, id peer.ID) []string {
-	addrs, _ := b.look(id)
+	addrs, _ := b.lookup(id)
 	return addrs
 }

@@ -12,7 +12,7 @@ import (
 )
 
 // table holds the known capacity of peers: the record, which changes seldom, and the hint, which is valid for
-// hintLife after it was received, by the receiver's clock.
+// hintTTL after it was received, by the receiver's clock.
 type table struct {
 	mu   sync.Mutex
 	rows map[peer.ID]*row
@@ -27,16 +27,16 @@ type row struct {
 }
 
 const (
-	hintLife   = 100 * time.Second
-	maxRows    = 4096
-	recordRest = 10 * hintLife // a record without hints expires then
+	hintTTL   = 100 * time.Second
+	maxRows   = 4096
+	recordTTL = 10 * hintTTL // a record without hints expires then
 )
 
 func newTable() *table { return &table{rows: map[peer.ID]*row{}} }
 
-// ahead reports whether a sequence number is later than any correct clock can give. Such a number is rejected: after
+// inFuture reports whether a sequence number is later than any correct clock can give. Such a number is rejected: after
 // its author's clock was set back, the author's messages would be ignored until that time.
-func ahead(seq uint64, now time.Time) bool { return seq > uint64(now.Add(clockSkew).UnixMilli()) }
+func inFuture(seq uint64, now time.Time) bool { return seq > uint64(now.Add(clockSkew).UnixMilli()) }
 
 // capacity stores the record of did if did signed it and it is newer than the stored one.
 func (t *table) capacity(did job.DID, envelope []byte, now time.Time) {
@@ -51,7 +51,7 @@ func (t *table) capacity(did job.DID, envelope []byte, now time.Time) {
 	}
 	t.mu.Unlock()
 	c, err := job.DecodeCapacity(envelope)
-	if err != nil || c.Issuer != did || ahead(c.Seq, now) {
+	if err != nil || c.Issuer != did || inFuture(c.Seq, now) {
 		return
 	}
 	t.mu.Lock()
@@ -70,7 +70,7 @@ func (t *table) hint(id peer.ID, b []byte, now time.Time) bool {
 }
 
 func (t *table) hintOf(id peer.ID, h job.Hint, now time.Time) bool {
-	if ahead(h.Seq, now) {
+	if inFuture(h.Seq, now) {
 		return false
 	}
 	t.mu.Lock()
@@ -124,7 +124,7 @@ func (t *table) sweep(now time.Time, connected func(peer.ID) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, r := range t.rows {
-		if now.Sub(r.hinted) > recordRest && !connected(id) {
+		if now.Sub(r.hinted) > recordTTL && !connected(id) {
 			delete(t.rows, id)
 		}
 	}
@@ -136,7 +136,7 @@ func (t *table) fresh(now time.Time) int {
 	defer t.mu.Unlock()
 	n := 0
 	for _, r := range t.rows {
-		if now.Sub(r.hinted) <= hintLife {
+		if now.Sub(r.hinted) <= hintTTL {
 			n++
 		}
 	}
@@ -155,7 +155,7 @@ func (t *table) fill(info *PeerInfo, now time.Time) {
 	if r.hinted.After(info.LastSeen) {
 		info.LastSeen = r.hinted
 	}
-	if age := now.Sub(r.hinted); age <= hintLife && r.record != nil && r.hint.Capacity.Equals(r.cid) {
+	if age := now.Sub(r.hinted); age <= hintTTL && r.record != nil && r.hint.Capacity.Equals(r.cid) {
 		h := r.hint
 		info.Hint, info.HintAge = &h, age
 	}

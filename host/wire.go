@@ -31,10 +31,10 @@ const (
 )
 
 const (
-	maxGreeting = 32 << 10 // bytes of a frame from a peer that may be unknown
-	maxExtras   = 1 << 20  // bytes of a frame from a member
-	maxItems    = 4096
-	maxReason   = 300
+	maxUnknownFrame = 32 << 10 // bytes of a frame from a peer that may be unknown
+	maxMemberFrame  = 1 << 20  // bytes of a frame from a member
+	maxItems        = 4096
+	maxReason       = 300
 )
 
 func writeFrame(w io.Writer, items []item) error {

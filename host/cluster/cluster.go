@@ -26,14 +26,14 @@ import (
 type Cluster struct {
 	dir  string
 	self ed25519.PrivateKey // the repo's key
-	me   job.DID
+	did  job.DID
 
-	changing sync.Mutex // held while a change is computed and written; its holder reads without mu
+	writeMu sync.Mutex // held while a change is computed and written; its holder reads without mu
 
 	mu      sync.RWMutex       // never held during a write or a signature check: every stream's authorization reads below it
 	id      job.DID            // "": no cluster
 	key     ed25519.PrivateKey // the cluster's key; nil: another repo holds it
-	own     shown
+	own     verified
 	roster  roster
 	invites map[string]invite // by hashOf of the secret
 }
@@ -76,8 +76,8 @@ func (f *Cluster) Own() Credential {
 // Init creates a new cluster. The cluster's key stays in this repo, which becomes the first admin. A repo belongs to
 // at most one cluster.
 func (f *Cluster) Init(now time.Time) error {
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if f.id != "" {
 		return fmt.Errorf("this repo is already a member of the cluster %s", f.id)
 	}
@@ -85,7 +85,7 @@ func (f *Cluster) Init(now time.Time) error {
 	if err != nil {
 		return fmt.Errorf("create cluster: %w", err)
 	}
-	if err := f.keepKey(key); err != nil {
+	if err := f.writeKey(key); err != nil {
 		return err
 	}
 	return f.change(func(s *state) error {
@@ -97,16 +97,16 @@ func (f *Cluster) Init(now time.Time) error {
 
 // issueOwn issues an admin membership to the holder of the cluster's key.
 func (s *state) issueOwn(now time.Time) error {
-	c, err := s.issue(s.me, job.RoleAdmin, now)
+	c, err := s.issue(s.did, job.RoleAdmin, now)
 	if err != nil {
 		return err
 	}
-	s.own, s.roster.members[s.me] = c, c
+	s.own, s.roster.members[s.did] = c, c
 	return nil
 }
 
 // issue signs a membership with the cluster's key if it is here, otherwise with this repo's key.
-func (s *state) issue(member job.DID, role job.Role, now time.Time) (shown, error) {
+func (s *state) issue(member job.DID, role job.Role, now time.Time) (verified, error) {
 	issued := now.UnixMilli()
 	for k, n := range s.roster.notices {
 		if k.member == member {
@@ -123,7 +123,7 @@ func (s *state) issue(member job.DID, role job.Role, now time.Time) (shown, erro
 	}
 	b, err := m.Sign(key)
 	if err != nil {
-		return shown{}, err
+		return verified{}, err
 	}
 	c := Credential{Membership: b}
 	if s.key == nil {
@@ -131,20 +131,20 @@ func (s *state) issue(member job.DID, role job.Role, now time.Time) (shown, erro
 	}
 	got, err := s.roster.check(c, now)
 	if err != nil {
-		return shown{}, fmt.Errorf("issue membership: %w", err)
+		return verified{}, fmt.Errorf("issue membership: %w", err)
 	}
 	return got, nil
 }
 
-// admin returns an error if this repo may not issue memberships and revocations.
-func (s *state) admin(now time.Time) error {
+// checkAdmin returns an error if this repo may not issue memberships and revocations.
+func (s *state) checkAdmin(now time.Time) error {
 	if s.id == "" {
 		return ErrNoCluster
 	}
 	if s.key != nil {
 		return nil
 	}
-	if err := s.roster.holds(s.own, now); err != nil {
+	if err := s.roster.checkValid(s.own, now); err != nil {
 		return fmt.Errorf("this repo is not a member of the cluster: %w", err)
 	}
 	if s.own.m.Role != job.RoleAdmin {
@@ -161,13 +161,13 @@ func (f *Cluster) Check(d job.DID, now time.Time) (job.Role, error) {
 		return "", ErrNoCluster
 	}
 	s, ok := f.roster.members[d]
-	if d == f.me {
+	if d == f.did {
 		s, ok = f.own, true
 	}
 	if !ok {
 		return "", fmt.Errorf("%s has not presented a membership", d)
 	}
-	if err := f.roster.holds(s, now); err != nil {
+	if err := f.roster.checkValid(s, now); err != nil {
 		return "", err
 	}
 	return s.m.Role, nil
@@ -178,7 +178,7 @@ func (f *Cluster) Admit(d job.DID, c Credential, now time.Time) (job.Role, error
 	f.mu.RLock()
 	id := f.id
 	known, ok := f.roster.members[d]
-	same := ok && known.Equal(c) && f.roster.holds(known, now) == nil
+	same := ok && known.Equal(c) && f.roster.checkValid(known, now) == nil
 	f.mu.RUnlock()
 	switch {
 	case id == "":
@@ -193,29 +193,29 @@ func (f *Cluster) Admit(d job.DID, c Credential, now time.Time) (job.Role, error
 	if got.m.Member != d {
 		return "", fmt.Errorf("%s presented the membership of %s", d, got.m.Member)
 	}
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if f.id != id {
 		return "", ErrNoCluster
 	}
-	if err := f.roster.holds(got, now); err != nil {
+	if err := f.roster.checkValid(got, now); err != nil {
 		return "", err
 	}
 	old, ok := f.roster.members[d]
-	if ok && old.m.Expires >= got.m.Expires && f.roster.holds(old, now) == nil {
+	if ok && old.m.Expires >= got.m.Expires && f.roster.checkValid(old, now) == nil {
 		return got.m.Role, nil
 	}
-	return got.m.Role, f.change(func(s *state) error { return s.remember(got, now) })
+	return got.m.Role, f.change(func(s *state) error { return s.storeMember(got, now) })
 }
 
-// remember stores a member. When the roster is full, it first removes former members.
-func (s *state) remember(c shown, now time.Time) error {
+// storeMember stores a member. When the roster is full, it first removes former members.
+func (s *state) storeMember(c verified, now time.Time) error {
 	old, ok := s.roster.members[c.m.Member]
-	if c.by == "" {
-		c.by = old.by
+	if c.invitation == "" {
+		c.invitation = old.invitation
 	}
 	if !ok && len(s.roster.members) >= maxMembers {
-		maps.DeleteFunc(s.roster.members, func(_ job.DID, old shown) bool { return s.roster.holds(old, now) != nil })
+		maps.DeleteFunc(s.roster.members, func(_ job.DID, old verified) bool { return s.roster.checkValid(old, now) != nil })
 		if len(s.roster.members) >= maxMembers {
 			return fmt.Errorf("roster: cluster has %d members, want at most %d", len(s.roster.members), maxMembers)
 		}
@@ -229,7 +229,7 @@ func (f *Cluster) Credential(d job.DID, now time.Time) (Credential, bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	s, ok := f.roster.members[d]
-	return s.Credential, ok && f.roster.holds(s, now) == nil
+	return s.Credential, ok && f.roster.checkValid(s, now) == nil
 }
 
 // Members returns the known members, sorted by DID, including former members.
@@ -243,7 +243,7 @@ func (f *Cluster) Members(now time.Time) []Member {
 			DID: d, Role: s.m.Role, Issuer: s.m.Issuer,
 			Issued: time.UnixMilli(s.m.Issued).UTC(), Expires: time.UnixMilli(s.m.Expires).UTC(),
 		}
-		if err := f.roster.holds(s, now); err != nil {
+		if err := f.roster.checkValid(s, now); err != nil {
 			row.Why = err.Error()
 		}
 		all = append(all, row)
@@ -253,8 +253,8 @@ func (f *Cluster) Members(now time.Time) []Member {
 
 // Adopt makes c this repo's credential: the repo joins the cluster, or its membership is renewed.
 func (f *Cluster) Adopt(id job.DID, c Credential, now time.Time) error {
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if f.id != "" && f.id != id {
 		return fmt.Errorf("this repo is already a member of the cluster %s", f.id)
 	}
@@ -263,20 +263,20 @@ func (f *Cluster) Adopt(id job.DID, c Credential, now time.Time) error {
 		r = newRoster(id)
 	}
 	own, err := r.check(c, now)
-	if err == nil && own.m.Member != f.me {
+	if err == nil && own.m.Member != f.did {
 		err = fmt.Errorf("got the membership of %s", own.m.Member)
 	}
 	if err != nil {
 		return fmt.Errorf("join cluster: %w", err)
 	}
 	if f.id == "" {
-		if err := f.forgetKey(); err != nil {
+		if err := f.deleteKey(); err != nil {
 			return fmt.Errorf("join cluster: %w", err)
 		}
 	}
 	return f.change(func(s *state) error {
 		s.id, s.roster, s.own = id, r.clone(), own
-		s.roster.members[s.me] = own
+		s.roster.members[s.did] = own
 		return nil
 	})
 }
@@ -284,13 +284,13 @@ func (f *Cluster) Adopt(id job.DID, c Credential, now time.Time) error {
 // Leave deletes the state of the cluster: membership, members, invitations. It is an error in the repo that holds the
 // cluster's key.
 func (f *Cluster) Leave() error {
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if f.key != nil {
 		return errors.New("this repo holds the cluster's key, which is needed to renew its admins")
 	}
 	return f.change(func(s *state) error {
-		s.id, s.own, s.roster, s.invites = "", shown{}, newRoster(""), map[string]invite{}
+		s.id, s.own, s.roster, s.invites = "", verified{}, newRoster(""), map[string]invite{}
 		return nil
 	})
 }

@@ -13,7 +13,7 @@ import (
 
 func TestInviteAndAdmit(t *testing.T) {
 	f, m, other := founder(t), repo(t, 2), repo(t, 3)
-	if role, err := f.Check(f.me, start); role != job.RoleAdmin || err != nil {
+	if role, err := f.Check(f.did, start); role != job.RoleAdmin || err != nil {
 		t.Errorf("founder: got role %q, %v", role, err)
 	}
 	if err := f.Init(start); err == nil {
@@ -21,13 +21,13 @@ func TestInviteAndAdmit(t *testing.T) {
 	}
 	join(t, m, f, "", start)
 	join(t, other, f, "", start)
-	if _, err := m.Check(other.me, start); err == nil {
+	if _, err := m.Check(other.did, start); err == nil {
 		t.Error("member is known before it presented a membership")
 	}
-	if role, err := m.Admit(other.me, other.Own(), start); role != job.RoleMember || err != nil {
+	if role, err := m.Admit(other.did, other.Own(), start); role != job.RoleMember || err != nil {
 		t.Errorf("%q, %v", role, err)
 	}
-	if role, err := m.Check(other.me, start); role != job.RoleMember || err != nil {
+	if role, err := m.Check(other.did, start); role != job.RoleMember || err != nil {
 		t.Errorf("%q, %v", role, err)
 	}
 	for name, c := range map[string]Credential{
@@ -36,15 +36,15 @@ func TestInviteAndAdmit(t *testing.T) {
 		"garbage":            {Membership: []byte("x")},
 		"with a delegation":  {Membership: other.Own().Membership, Delegation: f.Own().Membership},
 		"one byte changed":   {Membership: append(bytes.Clone(other.Own().Membership[:100]), append([]byte{0}, other.Own().Membership[101:]...)...)},
-		"of another cluster": foreign(t, other.me),
+		"of another cluster": foreign(t, other.did),
 		"signed by itself":   self(t, f.id, other),
 	} {
-		if _, err := m.Admit(other.me, c, start); err == nil {
+		if _, err := m.Admit(other.did, c, start); err == nil {
 			t.Errorf("%s: admitted", name)
 		}
 	}
 	for _, late := range []time.Time{start.Add(MembershipLife + time.Second), start.Add(-Skew - time.Second)} {
-		if _, err := m.Check(other.me, late); err == nil {
+		if _, err := m.Check(other.did, late); err == nil {
 			t.Errorf("still a member at %s", late)
 		}
 	}
@@ -117,34 +117,34 @@ func TestAdmins(t *testing.T) {
 	if len(m.Own().Delegation) == 0 {
 		t.Error("membership without a delegation")
 	}
-	if role, err := f.Admit(m.me, m.Own(), start); role != job.RoleMember || err != nil {
+	if role, err := f.Admit(m.did, m.Own(), start); role != job.RoleMember || err != nil {
 		t.Errorf("%q, %v", role, err)
 	}
 	without := m.Own()
 	without.Delegation = nil
-	if _, err := repoIn(t, 5, f).Admit(m.me, without, start); err == nil {
+	if _, err := repoIn(t, 5, f).Admit(m.did, without, start); err == nil {
 		t.Error("admitted without the delegation")
 	}
-	if _, err := admin.Revoke(f.me, start); err == nil {
-		admin.Admit(f.me, f.Own(), start)
-		if _, err := admin.Revoke(f.me, start); err == nil {
+	if _, err := admin.Revoke(f.did, start); err == nil {
+		admin.Admit(f.did, f.Own(), start)
+		if _, err := admin.Revoke(f.did, start); err == nil {
 			t.Error("an admin can revoke the founder")
 		}
 	}
-	meet(f, admin, start)
-	if _, err := f.Check(f.me, start); err != nil {
+	exchange(f, admin, start)
+	if _, err := f.Check(f.did, start); err != nil {
 		t.Errorf("founder is not a member any more: %v", err)
 	}
 	// Revoking an admin ends the memberships that it issued.
-	if _, err := f.Revoke(admin.me, start.Add(time.Minute)); err != nil {
+	if _, err := f.Revoke(admin.did, start.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []job.DID{admin.me, m.me} {
+	for _, d := range []job.DID{admin.did, m.did} {
 		if _, err := f.Check(d, start.Add(time.Minute)); !errors.Is(err, ErrRevoked) {
 			t.Errorf("%s: %v", d, err)
 		}
 	}
-	meet(f, admin, start.Add(time.Minute))
+	exchange(f, admin, start.Add(time.Minute))
 	if _, err := admin.Invite(Invitation{}, start.Add(time.Minute)); err == nil {
 		t.Error("a revoked admin can invite")
 	}
@@ -156,14 +156,14 @@ func TestRenew(t *testing.T) {
 	if m.Due(start) {
 		t.Error("due on the first day")
 	}
-	if _, err := f.Renew(m.me, start.Add(24*time.Hour)); err == nil {
+	if _, err := f.Renew(m.did, start.Add(24*time.Hour)); err == nil {
 		t.Error("renewed on the second day")
 	}
 	soon := start.Add(MembershipLife - RenewBefore + time.Hour)
 	if !m.Due(soon) {
 		t.Error("not due in the last thirty days")
 	}
-	c, err := f.Renew(m.me, soon)
+	c, err := f.Renew(m.did, soon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,32 +174,32 @@ func TestRenew(t *testing.T) {
 		t.Error("due after it was renewed")
 	}
 	late := soon.Add(MembershipLife + time.Hour)
-	if _, err := f.Renew(m.me, late); err == nil {
+	if _, err := f.Renew(m.did, late); err == nil {
 		t.Error("renewed after its end")
 	}
 	// The repo with the cluster's key renews itself after expiry.
-	if _, err := f.Renew(f.me, late); err != nil {
+	if _, err := f.Renew(f.did, late); err != nil {
 		t.Error(err)
 	}
-	if _, err := f.Check(f.me, late); err != nil {
+	if _, err := f.Check(f.did, late); err != nil {
 		t.Error(err)
 	}
 	// An admin renews a member, but not itself.
 	admin, n := repo(t, 4), repo(t, 5)
 	join(t, admin, f, job.RoleAdmin, late)
 	join(t, n, f, "", late)
-	meet(admin, n, late)
+	exchange(admin, n, late)
 	soon = late.Add(MembershipLife - RenewBefore + time.Hour)
-	if _, err := admin.Renew(n.me, soon); err != nil {
+	if _, err := admin.Renew(n.did, soon); err != nil {
 		t.Error(err)
 	}
-	if _, err := admin.Renew(admin.me, soon); err == nil {
+	if _, err := admin.Renew(admin.did, soon); err == nil {
 		t.Error("an admin can renew itself")
 	}
-	if _, err := f.Revoke(n.me, soon); err != nil {
+	if _, err := f.Revoke(n.did, soon); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Renew(n.me, soon); err == nil {
+	if _, err := f.Renew(n.did, soon); err == nil {
 		t.Error("a revoked member was renewed")
 	}
 }

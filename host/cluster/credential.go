@@ -24,33 +24,33 @@ func (c Credential) Equal(d Credential) bool {
 // Skew is the tolerated difference of two machines' clocks.
 const Skew = 5 * time.Minute
 
-// shown is a credential with valid signatures.
-type shown struct {
+// verified is a credential with valid signatures.
+type verified struct {
 	Credential
 	m job.Membership
 	d job.Membership // the delegation; zero if the cluster's key issued m
-	// by is the invitation of this repo that the member used, as the hash of its secret; "": the member joined
+	// invitation is the one of this repo that the member used, as the hash of its secret; "": the member joined
 	// another way.
-	by string
+	invitation string
 }
 
 // read checks the signatures and each issuer's authority, by c alone. It checks neither expiry nor revocations.
-func (c Credential) read(cluster job.DID) (shown, error) {
+func (c Credential) read(cluster job.DID) (verified, error) {
 	m, err := job.DecodeMembership(c.Membership)
 	if err != nil {
-		return shown{}, err
+		return verified{}, err
 	}
 	if m.Cluster != cluster {
-		return shown{}, fmt.Errorf("membership: issued for another cluster, %s", m.Cluster)
+		return verified{}, fmt.Errorf("membership: issued for another cluster, %s", m.Cluster)
 	}
 	if m.Issuer == cluster {
 		if len(c.Delegation) > 0 {
-			return shown{}, errors.New("membership: unexpected delegation")
+			return verified{}, errors.New("membership: unexpected delegation")
 		}
-		return shown{Credential: c, m: m}, nil
+		return verified{Credential: c, m: m}, nil
 	}
 	d, err := readDelegation(c.Delegation, cluster, m.Issuer, m.Issued)
-	return shown{Credential: c, m: m, d: d}, err
+	return verified{Credential: c, m: m, d: d}, err
 }
 
 // readDelegation checks that issuer was an admin of cluster at the time at, in ms.
@@ -71,8 +71,8 @@ func readDelegation(b []byte, cluster, issuer job.DID, at int64) (job.Membership
 	return d, nil
 }
 
-// current returns an error if m is not valid at now.
-func current(m job.Membership, now time.Time) error {
+// checkTime returns an error if m is not valid at now.
+func checkTime(m job.Membership, now time.Time) error {
 	switch ms := now.UnixMilli(); {
 	case ms < m.Issued-Skew.Milliseconds():
 		return errors.New("membership begins in the future: check the clocks of both machines")

@@ -33,14 +33,14 @@ const (
 // state is a copy of the Cluster's fields that a change works on. It replaces them when it is on disk.
 type state struct {
 	self, key ed25519.PrivateKey
-	me, id    job.DID
-	own       shown
+	did, id   job.DID
+	own       verified
 	roster    roster
 	invites   map[string]invite
 }
 
 func (r roster) clone() roster {
-	return roster{r.cluster, maps.Clone(r.members), maps.Clone(r.notices), r.ended} // ended is never changed in place
+	return roster{r.cluster, maps.Clone(r.members), maps.Clone(r.notices), r.cutoffs} // ended is never changed in place
 }
 
 // change applies do to a copy, writes the file, and keeps the copy if both succeeded. The caller holds f.changing.
@@ -48,7 +48,7 @@ func (f *Cluster) change(do func(*state) error) error {
 	if f.dir == "" {
 		return errors.New("cluster: this repo has no cluster folder")
 	}
-	s := state{f.self, f.key, f.me, f.id, f.own, f.roster.clone(), maps.Clone(f.invites)}
+	s := state{f.self, f.key, f.did, f.id, f.own, f.roster.clone(), maps.Clone(f.invites)}
 	if err := do(&s); err != nil {
 		return err
 	}
@@ -96,7 +96,7 @@ func (s *state) file() file {
 	out := file{Cluster: s.id, Own: s.own.Credential, Members: []fileMember{}, Revoked: []fileNotice{}, Invites: s.invites}
 	for _, d := range slices.Sorted(maps.Keys(s.roster.members)) {
 		m := s.roster.members[d]
-		out.Members = append(out.Members, fileMember{d, m.Credential, m.by})
+		out.Members = append(out.Members, fileMember{d, m.Credential, m.invitation})
 	}
 	for _, n := range s.roster.sorted() {
 		out.Revoked = append(out.Revoked, fileNotice{n.Member, n.Notice})
@@ -106,7 +106,7 @@ func (s *state) file() file {
 
 // None returns an empty Cluster without a folder, for a repo that has no cluster and may not join one.
 func None(self ed25519.PrivateKey) *Cluster {
-	return &Cluster{self: self, me: didOf(self), roster: newRoster(""), invites: map[string]invite{}}
+	return &Cluster{self: self, did: didOf(self), roster: newRoster(""), invites: map[string]invite{}}
 }
 
 // Open reads the state of a cluster in the folder dir, if there is one, for the repo whose key is self. A damaged
@@ -153,7 +153,7 @@ func (f *Cluster) readRoster(b []byte) error {
 	if err != nil {
 		return fmt.Errorf("own membership: %w", err)
 	}
-	if own.m.Member != f.me {
+	if own.m.Member != f.did {
 		return fmt.Errorf("own membership: got the membership of %s", own.m.Member)
 	}
 	f.id, f.own, f.roster = in.Cluster, own, newRoster(in.Cluster)
@@ -165,7 +165,7 @@ func (f *Cluster) readRoster(b []byte) error {
 		if got.m.Member != m.DID {
 			return fmt.Errorf("member %s: got the membership of %s", m.DID, got.m.Member)
 		}
-		got.by = m.Invitation
+		got.invitation = m.Invitation
 		f.roster.members[m.DID] = got
 	}
 	for _, n := range in.Revoked {
@@ -185,7 +185,7 @@ func (f *Cluster) readRoster(b []byte) error {
 	return nil
 }
 
-func (f *Cluster) keepKey(key ed25519.PrivateKey) error {
+func (f *Cluster) writeKey(key ed25519.PrivateKey) error {
 	content := fmt.Sprintf("%s\n%s\n%s\n", keyMagic, didOf(key), base64.StdEncoding.EncodeToString(key.Seed()))
 	err := smallfile.MakeFolder(f.dir)
 	if err == nil {
@@ -197,8 +197,8 @@ func (f *Cluster) keepKey(key ed25519.PrivateKey) error {
 	return nil
 }
 
-// forgetKey deletes the key of an interrupted Init, so that it is not taken for the key of another cluster.
-func (f *Cluster) forgetKey() error {
+// deleteKey deletes the key of an interrupted Init, so that it is not taken for the key of another cluster.
+func (f *Cluster) deleteKey() error {
 	err := os.Remove(filepath.Join(f.dir, keyFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -11,8 +11,8 @@ import (
 func TestDamaged(t *testing.T) {
 	f := founder(t)
 	m := repoIn(t, 2, f)
-	meet(f, m, start)
-	if _, err := f.Revoke(m.me, start); err != nil {
+	exchange(f, m, start)
+	if _, err := f.Revoke(m.did, start); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{keyFile, rosterFile} {
@@ -31,7 +31,7 @@ func TestDamaged(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			if _, err := got.Check(m.me, start); err == nil {
+			if _, err := got.Check(m.did, start); err == nil {
 				t.Errorf("%s, byte %d: the revoked member is a member", name, i)
 			}
 		}

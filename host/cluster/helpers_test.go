@@ -47,7 +47,7 @@ func join(t tester, m, admin *Cluster, role job.Role, now time.Time) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := admin.Redeem(secret, m.me, now)
+	c, err := admin.Redeem(secret, m.did, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,10 +56,11 @@ func join(t tester, m, admin *Cluster, role job.Role, now time.Time) {
 	}
 }
 
-// meet exchanges credentials and revocations between two repos of a cluster, as package host does.
-func meet(a, b *Cluster, now time.Time) {
+// exchange admits the credentials and applies the revocations of two repos of a cluster to each other, as package
+// host does.
+func exchange(a, b *Cluster, now time.Time) {
 	for range 2 {
-		a.Admit(b.me, b.Own(), now)
+		a.Admit(b.did, b.Own(), now)
 		notices, _ := b.Notices()
 		a.ApplyNotices(notices, now)
 		a, b = b, a
@@ -85,7 +86,7 @@ func foreign(t *testing.T, member job.DID) Credential {
 
 // self returns a membership that a member has issued to itself, with its own membership as the delegation.
 func self(t *testing.T, cluster job.DID, f *Cluster) Credential {
-	m := job.Membership{Cluster: cluster, Member: f.me, Role: job.RoleMember, Issued: start.UnixMilli(), Expires: start.UnixMilli() + 1000}
+	m := job.Membership{Cluster: cluster, Member: f.did, Role: job.RoleMember, Issued: start.UnixMilli(), Expires: start.UnixMilli() + 1000}
 	b, err := m.Sign(f.self)
 	if err != nil {
 		t.Fatal(err)

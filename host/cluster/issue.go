@@ -44,13 +44,13 @@ func (f *Cluster) Invite(i Invitation, now time.Time) (secret [16]byte, err erro
 	if i.Uses < 0 || i.Uses > maxUses || i.Expires < 0 || i.Expires > MembershipLife {
 		return secret, fmt.Errorf("invitation: want 1 to %d uses and a lifetime of at most %s", maxUses, MembershipLife)
 	}
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if secret, err = newSecret(); err != nil {
 		return secret, fmt.Errorf("create invitation: %w", err)
 	}
 	err = f.change(func(s *state) error {
-		if err := s.admin(now); err != nil {
+		if err := s.checkAdmin(now); err != nil {
 			return err
 		}
 		if i.Role == job.RoleAdmin && s.key == nil {
@@ -70,10 +70,10 @@ func (f *Cluster) Invite(i Invitation, now time.Time) (secret [16]byte, err erro
 // that has used the secret before gets the same credential again, as the answer may have been lost. The error is
 // ErrInvitation for any secret that is not valid.
 func (f *Cluster) Redeem(secret [16]byte, member job.DID, now time.Time) (c Credential, err error) {
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	h := hashOf(secret)
-	if old, ok := f.roster.members[member]; ok && old.by == h && f.roster.holds(old, now) == nil {
+	if old, ok := f.roster.members[member]; ok && old.invitation == h && f.roster.checkValid(old, now) == nil {
 		return old.Credential, nil
 	}
 	i, ok := f.invites[h]
@@ -81,20 +81,20 @@ func (f *Cluster) Redeem(secret [16]byte, member job.DID, now time.Time) (c Cred
 		return c, ErrInvitation
 	}
 	err = f.change(func(s *state) error {
-		if err := s.admin(now); err != nil {
+		if err := s.checkAdmin(now); err != nil {
 			return err
 		}
 		got, err := s.issue(member, i.Role, now)
 		if err != nil {
 			return err
 		}
-		c, got.by = got.Credential, h
+		c, got.invitation = got.Credential, h
 		if i.Uses--; i.Uses > 0 {
 			s.invites[h] = i
 		} else {
 			delete(s.invites, h)
 		}
-		return s.remember(got, now)
+		return s.storeMember(got, now)
 	})
 	return c, err
 }
@@ -109,25 +109,25 @@ func (f *Cluster) Due(now time.Time) bool {
 // Renew issues a new membership of the same role to a member whose membership ends within RenewBefore. Only the
 // cluster's key renews admins. The repo with the cluster's key renews itself.
 func (f *Cluster) Renew(member job.DID, now time.Time) (c Credential, err error) {
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	old, ok := f.roster.members[member]
 	if !ok {
 		return c, fmt.Errorf("%s is not a member", member)
 	}
 	err = f.change(func(s *state) error {
-		if err := s.admin(now); err != nil {
+		if err := s.checkAdmin(now); err != nil {
 			return err
 		}
-		err := s.roster.holds(old, now)
+		err := s.roster.checkValid(old, now)
 		switch m := old.m; {
-		case err != nil && (member != s.me || s.key == nil || errors.Is(err, ErrRevoked)):
+		case err != nil && (member != s.did || s.key == nil || errors.Is(err, ErrRevoked)):
 			return err
 		case now.Add(RenewBefore).UnixMilli() < m.Expires:
 			return fmt.Errorf("membership lasts until %s: renew it in its last 30 days", time.UnixMilli(m.Expires).UTC().Format(time.DateOnly))
 		case m.Role == job.RoleAdmin && s.key == nil:
 			return errors.New("only the repo with the cluster's key can renew an admin")
-		case member == s.me && s.key == nil:
+		case member == s.did && s.key == nil:
 			return errors.New("an admin cannot renew itself")
 		}
 		got, err := s.issue(member, old.m.Role, now)
@@ -135,10 +135,10 @@ func (f *Cluster) Renew(member job.DID, now time.Time) (c Credential, err error)
 			return err
 		}
 		c = got.Credential
-		if member == s.me {
+		if member == s.did {
 			s.own = got
 		}
-		return s.remember(got, now)
+		return s.storeMember(got, now)
 	})
 	return c, err
 }
@@ -150,13 +150,13 @@ func (f *Cluster) Revoke(member job.DID, now time.Time) (all []Notice, err error
 	if _, err := member.Key(); err != nil {
 		return nil, err
 	}
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	err = f.change(func(s *state) error {
-		if err := s.admin(now); err != nil {
+		if err := s.checkAdmin(now); err != nil {
 			return err
 		}
-		if member == s.me {
+		if member == s.did {
 			return errors.New("an admin cannot revoke itself")
 		}
 		admin := s.roster.members[member].m.Role == job.RoleAdmin
@@ -212,9 +212,9 @@ func (s *state) revoke(member job.DID, issued int64, now time.Time) (Notice, err
 }
 
 // applyNotice adds a revocation, and closes the invitation that the member used.
-func (s *state) applyNotice(n notice, now time.Time) (fresh bool, err error) {
+func (s *state) applyNotice(n verifiedNotice, now time.Time) (fresh bool, err error) {
 	if fresh, err = s.roster.add(n, now); fresh {
-		delete(s.invites, s.roster.members[n.Member].by)
+		delete(s.invites, s.roster.members[n.Member].invitation)
 	}
 	return fresh, err
 }
@@ -230,7 +230,7 @@ func (f *Cluster) ApplyNotices(all []Notice, now time.Time) (fresh bool, err err
 		return false, ErrNoCluster
 	}
 	var errs []error
-	read := make([]notice, 0, len(all))
+	read := make([]verifiedNotice, 0, len(all))
 	for _, n := range all { // without the lock: signature checks are slow
 		if v, err := n.read(id); err != nil {
 			errs = append(errs, err)
@@ -238,12 +238,12 @@ func (f *Cluster) ApplyNotices(all []Notice, now time.Time) (fresh bool, err err
 			read = append(read, v)
 		}
 	}
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if f.id != id {
 		return false, ErrNoCluster
 	}
-	read = slices.DeleteFunc(read, func(n notice) bool { return !f.roster.isNews(n) })
+	read = slices.DeleteFunc(read, func(n verifiedNotice) bool { return !f.roster.isNews(n) })
 	if len(read) == 0 {
 		return false, errors.Join(errs...)
 	}

@@ -15,7 +15,7 @@ import (
 func TestRevokedAdminStaysAway(t *testing.T) {
 	f, admin := founder(t), repo(t, 2)
 	join(t, admin, f, job.RoleAdmin, start)
-	if _, err := f.Revoke(admin.me, start.Add(time.Minute)); err != nil {
+	if _, err := f.Revoke(admin.did, start.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	spy := didOf(keyOf(66))
@@ -44,18 +44,18 @@ func TestRevokeAhead(t *testing.T) {
 	f, admin, m := founder(t), repo(t, 2), repo(t, 3)
 	join(t, admin, f, job.RoleAdmin, start)
 	join(t, m, admin, "", start.Add(Skew-time.Second))
-	if _, err := f.Admit(m.me, m.Own(), start); err != nil {
+	if _, err := f.Admit(m.did, m.Own(), start); err != nil {
 		t.Fatal(err)
 	}
-	notices, err := f.Revoke(m.me, start.Add(time.Second))
+	notices, err := f.Revoke(m.did, start.Add(time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Check(m.me, start.Add(time.Second)); !errors.Is(err, ErrRevoked) {
+	if _, err := f.Check(m.did, start.Add(time.Second)); !errors.Is(err, ErrRevoked) {
 		t.Errorf("still a member: %v", err)
 	}
 	admin.ApplyNotices(notices, start.Add(time.Second))
-	if _, err := admin.Check(m.me, start.Add(time.Second)); !errors.Is(err, ErrRevoked) {
+	if _, err := admin.Check(m.did, start.Add(time.Second)); !errors.Is(err, ErrRevoked) {
 		t.Errorf("still a member at another repo: %v", err)
 	}
 	// The same with a revocation, an invitation and a revocation within a millisecond.
@@ -63,13 +63,13 @@ func TestRevokeAhead(t *testing.T) {
 	x := repo(t, 4)
 	for range 3 {
 		join(t, x, f, "", now)
-		if _, err := f.Check(x.me, now); err != nil {
+		if _, err := f.Check(x.did, now); err != nil {
 			t.Error(err)
 		}
-		if _, err := f.Revoke(x.me, now); err != nil {
+		if _, err := f.Revoke(x.did, now); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Check(x.me, now); !errors.Is(err, ErrRevoked) {
+		if _, err := f.Check(x.did, now); !errors.Is(err, ErrRevoked) {
 			t.Errorf("revoked, invited, revoked: %v", err)
 		}
 	}
@@ -83,19 +83,19 @@ func TestInheritedRevocations(t *testing.T) {
 	at := func(minutes time.Duration) time.Time { return start.Add(minutes * time.Minute) }
 	for _, m := range []*Cluster{away, back} {
 		join(t, m, f, "", start)
-		if _, err := admin.Revoke(m.me, at(1)); err != nil {
+		if _, err := admin.Revoke(m.did, at(1)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	meet(f, admin, at(2))
+	exchange(f, admin, at(2))
 	join(t, back, f, "", at(3))
-	if _, err := f.Revoke(admin.me, at(4)); err != nil {
+	if _, err := f.Revoke(admin.did, at(4)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Check(back.me, at(5)); err != nil {
+	if _, err := f.Check(back.did, at(5)); err != nil {
 		t.Errorf("the member that was invited again: %v", err)
 	}
-	if _, err := f.Check(away.me, at(5)); !errors.Is(err, ErrRevoked) {
+	if _, err := f.Check(away.did, at(5)); !errors.Is(err, ErrRevoked) {
 		t.Errorf("the member that was not invited again: %v", err)
 	}
 }
@@ -219,13 +219,13 @@ func TestApplyMany(t *testing.T) {
 func TestSlowDisk(t *testing.T) {
 	f := founder(t)
 	m := repoIn(t, 2, f)
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	err := f.change(func(*state) error {
-		if _, err := f.Admit(m.me, m.Own(), start); err != nil {
+		if _, err := f.Admit(m.did, m.Own(), start); err != nil {
 			return err
 		}
-		_, err := f.Check(m.me, start)
+		_, err := f.Check(m.did, start)
 		return err
 	})
 	if err != nil {

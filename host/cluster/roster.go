@@ -41,37 +41,37 @@ func revocationLife(v job.Revocation) time.Duration {
 // arrived.
 type roster struct {
 	cluster job.DID
-	members map[job.DID]shown
-	notices map[noticeKey]notice
-	ended   map[job.DID]ended // the effect of the notices on each member; index computes it
+	members map[job.DID]verified
+	notices map[noticeKey]verifiedNotice
+	cutoffs map[job.DID]cutoff // the effect of the notices on each member; index computes it
 }
 
 type noticeKey struct{ member, issuer job.DID }
 
-// ended is the issue time, in ms, up to which memberships of one member are revoked; -1: none are.
-type ended struct {
+// cutoff is the issue time, in ms, up to which memberships of one member are revoked; -1: none are.
+type cutoff struct {
 	byCluster   int64
 	byAnyIssuer int64 // by the cluster's key or an admin
 }
 
-// notice is a Notice with valid signatures.
-type notice struct {
+// verifiedNotice is a Notice with valid signatures.
+type verifiedNotice struct {
 	Notice
 	job.Revocation
 	d job.Membership // the delegation; zero if the cluster's key issued the notice
 }
 
 func newRoster(cluster job.DID) roster {
-	return roster{cluster: cluster, members: map[job.DID]shown{}, notices: map[noticeKey]notice{}}
+	return roster{cluster: cluster, members: map[job.DID]verified{}, notices: map[noticeKey]verifiedNotice{}}
 }
 
 // index computes ended from the notices: it is read for every stream and every block.
 func (r *roster) index() {
-	all := make(map[job.DID]ended, len(r.notices))
+	all := make(map[job.DID]cutoff, len(r.notices))
 	for k, n := range r.notices {
 		e, ok := all[k.member]
 		if !ok {
-			e = ended{-1, -1}
+			e = cutoff{-1, -1}
 		}
 		e.byAnyIssuer = max(e.byAnyIssuer, n.Issued)
 		if k.issuer == r.cluster {
@@ -79,21 +79,21 @@ func (r *roster) index() {
 		}
 		all[k.member] = e
 	}
-	r.ended = all
+	r.cutoffs = all
 }
 
 // check returns the content of c if it is valid at now. The caller compares the member.
-func (r *roster) check(c Credential, now time.Time) (shown, error) {
+func (r *roster) check(c Credential, now time.Time) (verified, error) {
 	s, err := c.read(r.cluster)
 	if err == nil {
-		err = r.holds(s, now)
+		err = r.checkValid(s, now)
 	}
 	return s, err
 }
 
-// holds returns an error if s is not valid at now.
-func (r *roster) holds(s shown, now time.Time) error {
-	if err := current(s.m, now); err != nil {
+// checkValid returns an error if s is not valid at now.
+func (r *roster) checkValid(s verified, now time.Time) error {
+	if err := checkTime(s.m, now); err != nil {
 		return err
 	}
 	if err := r.revoked(s.m); err != nil {
@@ -112,7 +112,7 @@ var ErrRevoked = errors.New("membership was revoked")
 
 // revoked returns ErrRevoked if m was revoked.
 func (r *roster) revoked(m job.Membership) error {
-	e, ok := r.ended[m.Member]
+	e, ok := r.cutoffs[m.Member]
 	if !ok || e.byAnyIssuer < m.Issued {
 		return nil
 	}
@@ -123,34 +123,34 @@ func (r *roster) revoked(m job.Membership) error {
 }
 
 // read checks n by itself: its signature, and its issuer's authority.
-func (n Notice) read(cluster job.DID) (notice, error) {
+func (n Notice) read(cluster job.DID) (verifiedNotice, error) {
 	v, err := job.DecodeRevocation(n.Revocation)
 	switch {
 	case err != nil:
-		return notice{}, err
+		return verifiedNotice{}, err
 	case v.Cluster != cluster:
-		return notice{}, fmt.Errorf("revocation: issued for another cluster, %s", v.Cluster)
+		return verifiedNotice{}, fmt.Errorf("revocation: issued for another cluster, %s", v.Cluster)
 	case v.Issuer == cluster && len(n.Delegation) > 0:
-		return notice{}, errors.New("revocation: unexpected delegation")
+		return verifiedNotice{}, errors.New("revocation: unexpected delegation")
 	case v.Issuer == cluster:
-		return notice{Notice: n, Revocation: v}, nil
+		return verifiedNotice{Notice: n, Revocation: v}, nil
 	}
 	d, err := readDelegation(n.Delegation, cluster, v.Issuer, v.Issued)
 	if err != nil {
-		return notice{}, fmt.Errorf("revocation: %w", err)
+		return verifiedNotice{}, fmt.Errorf("revocation: %w", err)
 	}
-	return notice{n, v, d}, nil
+	return verifiedNotice{n, v, d}, nil
 }
 
 // isNews reports whether n replaces its issuer's last notice on the member. The larger sequence number wins. If an
 // issuer used a number twice, the larger bytes win, so that all rosters converge.
-func (r *roster) isNews(n notice) bool {
+func (r *roster) isNews(n verifiedNotice) bool {
 	old, ok := r.notices[noticeKey{n.Member, n.Issuer}]
 	return !ok || cmp.Or(cmp.Compare(n.Seq, old.Seq), bytes.Compare(n.Notice.Revocation, old.Notice.Revocation)) > 0
 }
 
 // add adds a notice and reports whether it is new. An expired notice is not an error.
-func (r *roster) add(n notice, now time.Time) (bool, error) {
+func (r *roster) add(n verifiedNotice, now time.Time) (bool, error) {
 	switch {
 	case n.Issued > now.Add(Skew).UnixMilli():
 		return false, errors.New("revocation: issued in the future: check the clocks of both machines")
@@ -164,7 +164,7 @@ func (r *roster) add(n notice, now time.Time) (bool, error) {
 	}
 	r.expire(now)
 	k := noticeKey{n.Member, n.Issuer}
-	if err := r.room(k); err != nil {
+	if err := r.checkLimit(k); err != nil {
 		return false, err
 	}
 	r.notices[k] = n
@@ -174,7 +174,7 @@ func (r *roster) add(n notice, now time.Time) (bool, error) {
 	return true, nil
 }
 
-func (r *roster) room(k noticeKey) error {
+func (r *roster) checkLimit(k noticeKey) error {
 	if _, ok := r.notices[k]; ok || k.issuer == r.cluster {
 		return nil
 	}
@@ -192,14 +192,14 @@ func (r *roster) room(k noticeKey) error {
 
 // purge removes the notices of former admins.
 func (r *roster) purge() {
-	maps.DeleteFunc(r.notices, func(k noticeKey, n notice) bool {
+	maps.DeleteFunc(r.notices, func(k noticeKey, n verifiedNotice) bool {
 		return k.issuer != r.cluster && r.revoked(n.d) != nil
 	})
 }
 
 // expire removes expired notices.
 func (r *roster) expire(now time.Time) {
-	maps.DeleteFunc(r.notices, func(_ noticeKey, n notice) bool { return expired(n.Revocation, now) })
+	maps.DeleteFunc(r.notices, func(_ noticeKey, n verifiedNotice) bool { return expired(n.Revocation, now) })
 }
 
 func expired(v job.Revocation, now time.Time) bool {
@@ -207,8 +207,8 @@ func expired(v job.Revocation, now time.Time) bool {
 }
 
 // sorted returns the notices in an order that depends only on the notices.
-func (r *roster) sorted() []notice {
-	return slices.SortedFunc(maps.Values(r.notices), func(a, b notice) int {
+func (r *roster) sorted() []verifiedNotice {
+	return slices.SortedFunc(maps.Values(r.notices), func(a, b verifiedNotice) int {
 		return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.Issuer, b.Issuer), bytes.Compare(a.Notice.Revocation, b.Notice.Revocation))
 	})
 }

@@ -15,16 +15,16 @@ import (
 func TestRevoke(t *testing.T) {
 	f := founder(t)
 	a, b := repoIn(t, 2, f), repoIn(t, 3, f)
-	meet(a, b, start)
-	meet(f, a, start)
-	if _, err := a.Revoke(b.me, start); err == nil {
+	exchange(a, b, start)
+	exchange(f, a, start)
+	if _, err := a.Revoke(b.did, start); err == nil {
 		t.Error("a member can revoke")
 	}
-	if _, err := f.Revoke(f.me, start); err == nil {
+	if _, err := f.Revoke(f.did, start); err == nil {
 		t.Error("the founder can revoke itself")
 	}
 	later := start.Add(time.Hour)
-	notices, err := f.Revoke(b.me, later)
+	notices, err := f.Revoke(b.did, later)
 	if err != nil || len(notices) != 1 {
 		t.Fatal(notices, err)
 	}
@@ -34,10 +34,10 @@ func TestRevoke(t *testing.T) {
 	if fresh, err := a.ApplyNotices(notices, later); fresh || err != nil {
 		t.Errorf("replayed: %v, %v", fresh, err)
 	}
-	if _, err := a.Check(b.me, later); !errors.Is(err, ErrRevoked) {
+	if _, err := a.Check(b.did, later); !errors.Is(err, ErrRevoked) {
 		t.Errorf("%v", err)
 	}
-	if _, err := a.Admit(b.me, b.Own(), later); !errors.Is(err, ErrRevoked) {
+	if _, err := a.Admit(b.did, b.Own(), later); !errors.Is(err, ErrRevoked) {
 		t.Errorf("%v", err)
 	}
 	// It is still revoked after a restart.
@@ -45,19 +45,19 @@ func TestRevoke(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := again.Check(b.me, later); !errors.Is(err, ErrRevoked) {
+	if _, err := again.Check(b.did, later); !errors.Is(err, ErrRevoked) {
 		t.Errorf("after a restart: %v", err)
 	}
 	// Invited again, even by an issuer whose clock is behind.
 	join(t, b, f, "", later.Add(-time.Minute))
-	if _, err := a.Admit(b.me, b.Own(), later); err != nil {
+	if _, err := a.Admit(b.did, b.Own(), later); err != nil {
 		t.Errorf("invited again: %v", err)
 	}
 	// The old revocation does not end the new membership.
 	if fresh, _ := a.ApplyNotices(notices, later); fresh {
 		t.Error("a replayed revocation counts as new")
 	}
-	if _, err := a.Check(b.me, later); err != nil {
+	if _, err := a.Check(b.did, later); err != nil {
 		t.Error(err)
 	}
 }
@@ -65,7 +65,7 @@ func TestRevoke(t *testing.T) {
 func TestForgedNotices(t *testing.T) {
 	f := founder(t)
 	a, b := repoIn(t, 2, f), repoIn(t, 3, f)
-	meet(a, b, start)
+	exchange(a, b, start)
 	sign := func(key ed25519.PrivateKey, r job.Revocation, delegation []byte) Notice {
 		env, err := r.Sign(key)
 		if err != nil {
@@ -73,7 +73,7 @@ func TestForgedNotices(t *testing.T) {
 		}
 		return Notice{env, delegation}
 	}
-	r := job.Revocation{Cluster: f.id, Member: b.me, Seq: 1, Issued: start.UnixMilli()}
+	r := job.Revocation{Cluster: f.id, Member: b.did, Seq: 1, Issued: start.UnixMilli()}
 	future, other := r, r
 	future.Issued = start.Add(time.Hour).UnixMilli()
 	other.Cluster = didOf(keyOf(50))
@@ -90,7 +90,7 @@ func TestForgedNotices(t *testing.T) {
 			t.Errorf("%s: %v, %v", name, fresh, err)
 		}
 	}
-	if _, err := a.Check(b.me, start); err != nil {
+	if _, err := a.Check(b.did, start); err != nil {
 		t.Error(err)
 	}
 	// No admin can fill the memory of other members.

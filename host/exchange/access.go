@@ -55,34 +55,34 @@ const (
 
 // Allowed reports whether p may have the block named c, whether it is here or not.
 func (a *Access) Allowed(ctx context.Context, p peer.ID, c cid.Cid) bool {
-	switch a.judge(ctx, p, c) {
+	switch a.decide(ctx, p, c) {
 	case allowed:
 		return true
 	case unlessPrivate:
-		may, err := a.mayPassUnread(ctx, c)
+		may, err := a.storedAllowed(ctx, c)
 		return err == nil && may
 	}
 	return false
 }
 
-// mayPassUnread is mayPass for a block whose bytes are not loaded: its first bytes are mostly enough. The error is a
-// *dag.NotFoundError when the block is not here.
-func (a *Access) mayPassUnread(ctx context.Context, c cid.Cid) (bool, error) {
+// storedAllowed is contentAllowed for a block whose bytes are not loaded: its first bytes are mostly enough. The
+// error is a *dag.NotFoundError when the block is not here.
+func (a *Access) storedAllowed(ctx context.Context, c cid.Cid) (bool, error) {
 	var head [3]byte
 	n, _, err := dag.ReadPart(ctx, a.cfg.Blocks, c, head[:], 0)
 	if err != nil || !mayBePrivate(head[:n]) {
 		return err == nil, err
 	}
 	b, err := a.cfg.Blocks.Get(ctx, c)
-	return err == nil && a.mayPass(ctx, b), err
+	return err == nil && a.contentAllowed(ctx, b), err
 }
 
-// mayPass decides unlessPrivate, by the bytes.
-func (a *Access) mayPass(ctx context.Context, b dag.Block) bool {
+// contentAllowed decides unlessPrivate, by the bytes.
+func (a *Access) contentAllowed(ctx context.Context, b dag.Block) bool {
 	return !private(b.Data()) || a.cfg.Published.reaches(ctx, a.cfg.Blocks, b.CID())
 }
 
-func (a *Access) judge(ctx context.Context, p peer.ID, c cid.Cid) verdict {
+func (a *Access) decide(ctx context.Context, p peer.ID, c cid.Cid) verdict {
 	if a == nil {
 		return denied
 	}

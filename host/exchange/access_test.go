@@ -218,7 +218,7 @@ func TestReachIsBounded(t *testing.T) {
 	if err := r.add(t.Context(), bs, root); err == nil {
 		t.Error("a set of 50 accepted more")
 	}
-	if len(r.keys) > 50 || len(r.inner) > 50 || len(r.away) > 50 {
-		t.Errorf("got %d, %d and %d entries", len(r.keys), len(r.inner), len(r.away))
+	if len(r.keys) > 50 || len(r.inner) > 50 || len(r.missing) > 50 {
+		t.Errorf("got %d, %d and %d entries", len(r.keys), len(r.inner), len(r.missing))
 	}
 }

@@ -18,8 +18,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// lie serves the protocol with an answer that say writes for each request.
-func lie(h host.Host, say func(s network.Stream, r request)) {
+// serveScript serves the protocol with an answer that say writes for each request.
+func serveScript(h host.Host, say func(s network.Stream, r request)) {
 	h.SetStreamHandler(Protocol, func(s network.Stream) {
 		defer s.Close()
 		r := bufio.NewReader(s)
@@ -79,7 +79,7 @@ func TestHostileSource(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			liar, honest, me := newHost(t), newHost(t), newHost(t)
-			lie(liar, c.say)
+			serveScript(liar, c.say)
 			there, here := new(dag.MemBlocks), new(dag.MemBlocks)
 			put(t, there, block)
 			newSource(t, honest, there)

@@ -37,7 +37,7 @@ type bitswapNode struct {
 }
 
 func startBitswap(ctx context.Context, h p2phost.Host, cfg Config) *bitswapNode {
-	net := discreet{bsnet.NewFromIpfsHost(h), cfg.Access}
+	net := wantFilter{bsnet.NewFromIpfsHost(h), cfg.Access}
 	bs := blockView{cfg.Blocks}
 	return &bitswapNode{h, bitswap.New(ctx, net, nil, bs,
 		bitswap.MaxOutstandingBytesPerPeer(bitswapOutstanding),
@@ -62,8 +62,8 @@ func (l *link) bitswap() error {
 	defer fetching.Wait()
 	room := make(chan struct{}, bitswapPending)
 	for {
-		l.next()
-		for w := l.head(); w != nil; w = l.head() {
+		l.takeQueued()
+		for w := l.takeWaiting(); w != nil; w = l.takeWaiting() {
 			select {
 			case room <- struct{}{}:
 			case <-l.ctx.Done():
@@ -76,7 +76,7 @@ func (l *link) bitswap() error {
 			})
 		}
 		select {
-		case <-l.more:
+		case <-l.wake:
 		case <-l.ctx.Done():
 			return context.Cause(l.ctx)
 		}

@@ -23,7 +23,7 @@ func TestLiarThatHurries(t *testing.T) {
 	liar, me := newHost(t), newHost(t)
 	var asked atomic.Int64
 	wrong := noise(dag.MaxBlock, 1)
-	lie(liar, func(s network.Stream, r request) {
+	serveScript(liar, func(s network.Stream, r request) {
 		asked.Add(1)
 		s.Write(appendFrame(nil, []byte{isHere}, wrong))
 		s.CloseWrite()

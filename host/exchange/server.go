@@ -65,10 +65,10 @@ func (x *Exchange) serve(s network.Stream) {
 
 // served is a stream on which blocks are served.
 type served struct {
-	x    *Exchange
-	s    network.Stream
-	peer peer.ID
-	owed atomic.Int64 // requests that are read and not answered
+	x          *Exchange
+	s          network.Stream
+	peer       peer.ID
+	unanswered atomic.Int64 // requests that are read and not answered
 }
 
 // readRequests reads until the peer closes its side or stays idle: both end the stream cleanly, so that all sent data
@@ -82,7 +82,7 @@ func (v *served) readRequests(ctx context.Context, requests chan<- request) erro
 		_, err := r.Peek(1)
 		switch {
 		case err == nil:
-		case isTimeout(err) && v.owed.Load() > 0:
+		case isTimeout(err) && v.unanswered.Load() > 0:
 			continue
 		case isTimeout(err), errors.Is(err, io.EOF):
 			return nil
@@ -98,7 +98,7 @@ func (v *served) readRequests(ctx context.Context, requests chan<- request) erro
 		if err != nil {
 			return err
 		}
-		v.owed.Add(1)
+		v.unanswered.Add(1)
 		select {
 		case requests <- req:
 		case <-ctx.Done():
@@ -122,7 +122,7 @@ func (v *served) answerAll(ctx context.Context, requests <-chan request) error {
 			if err := v.answer(ctx, req); err != nil {
 				return err
 			}
-			v.owed.Add(-1)
+			v.unanswered.Add(-1)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -137,7 +137,7 @@ func (v *served) answer(ctx context.Context, req request) error {
 		}
 		return v.write(appendFrame(nil, held))
 	}
-	var ahead []*loading
+	var ahead []*pendingBlock
 	for i := range req.cids {
 		for n := i + len(ahead); n < len(req.cids) && len(ahead) <= readAhead; n++ {
 			l := v.load(ctx, req.cids[n], len(ahead) > 0)
@@ -160,8 +160,8 @@ func (v *served) answer(ctx context.Context, req request) error {
 	return nil
 }
 
-// loading is a block that is being read from the store.
-type loading struct {
+// pendingBlock is a block that is being read from the store.
+type pendingBlock struct {
 	done   chan struct{} // closed when status and block are set; nil: they are set
 	leave  func()        // frees the place that it holds; nil: it holds none
 	status byte
@@ -170,8 +170,8 @@ type loading struct {
 
 // load starts to read a block. With early it reads in the background, which needs a place: it returns nil when there
 // is none.
-func (v *served) load(ctx context.Context, c cid.Cid, early bool) *loading {
-	l := &loading{}
+func (v *served) load(ctx context.Context, c cid.Cid, early bool) *pendingBlock {
+	l := &pendingBlock{}
 	if !early {
 		l.status, l.block = v.get(ctx, c)
 		return l
@@ -187,14 +187,14 @@ func (v *served) load(ctx context.Context, c cid.Cid, early bool) *loading {
 	return l
 }
 
-func (l *loading) wait() {
+func (l *pendingBlock) wait() {
 	if l.done != nil {
 		<-l.done
 	}
 }
 
 // free frees the block's place, after it was read.
-func (l *loading) free() {
+func (l *pendingBlock) free() {
 	l.wait()
 	if l.leave != nil {
 		l.leave()
@@ -203,7 +203,7 @@ func (l *loading) free() {
 
 // get reads a block if the peer may have it.
 func (v *served) get(ctx context.Context, c cid.Cid) (byte, dag.Block) {
-	verdict := v.x.cfg.Access.judge(ctx, v.peer, c)
+	verdict := v.x.cfg.Access.decide(ctx, v.peer, c)
 	if verdict == denied {
 		v.x.sent.refused.Add(1)
 		return isRefused, dag.Block{}
@@ -214,9 +214,9 @@ func (v *served) get(ctx context.Context, c cid.Cid) (byte, dag.Block) {
 	case errors.As(err, &missing):
 		return isMissing, dag.Block{}
 	case err != nil:
-		v.unread(ctx, c, err)
+		v.logReadError(ctx, c, err)
 		return isMissing, dag.Block{}
-	case verdict == unlessPrivate && !v.x.cfg.Access.mayPass(ctx, b):
+	case verdict == unlessPrivate && !v.x.cfg.Access.contentAllowed(ctx, b):
 		v.x.sent.refused.Add(1)
 		return isMissing, dag.Block{} // so that a peer that guesses its content does not learn that it is here
 	}
@@ -225,7 +225,7 @@ func (v *served) get(ctx context.Context, c cid.Cid) (byte, dag.Block) {
 
 // has returns the answer for one link of a have.
 func (v *served) has(ctx context.Context, c cid.Cid) byte {
-	verdict := v.x.cfg.Access.judge(ctx, v.peer, c)
+	verdict := v.x.cfg.Access.decide(ctx, v.peer, c)
 	if verdict == denied {
 		v.x.sent.refused.Add(1)
 		return isRefused
@@ -235,11 +235,11 @@ func (v *served) has(ctx context.Context, c cid.Cid) byte {
 	if verdict == allowed {
 		held, err = v.x.cfg.Blocks.Has(ctx, c)
 	} else {
-		held, err = v.x.cfg.Access.mayPassUnread(ctx, c)
+		held, err = v.x.cfg.Access.storedAllowed(ctx, c)
 	}
 	var missing *dag.NotFoundError
 	if err != nil && !errors.As(err, &missing) {
-		v.unread(ctx, c, err)
+		v.logReadError(ctx, c, err)
 	}
 	if !held {
 		return isMissing
@@ -247,14 +247,14 @@ func (v *served) has(ctx context.Context, c cid.Cid) byte {
 	return isHere
 }
 
-// unread logs that a local block cannot be read, unless the stream has ended.
-func (v *served) unread(ctx context.Context, c cid.Cid, err error) {
+// logReadError logs that a local block cannot be read, unless the stream has ended.
+func (v *served) logReadError(ctx context.Context, c cid.Cid, err error) {
 	if ctx.Err() == nil {
 		v.x.cfg.Logger.Warn("read block for peer", "peer", v.peer, "block", c, "err", err)
 	}
 }
 
-func (v *served) send(l *loading) error {
+func (v *served) send(l *pendingBlock) error {
 	l.wait()
 	data := l.block.Data()
 	head := protowire.AppendVarint(make([]byte, 0, 8), uint64(1+len(data)))

@@ -45,7 +45,7 @@ type Session struct {
 	ctx       context.Context // of all fetches, until Close
 	stop      context.CancelCauseFunc
 
-	came atomic.Int64 // number of blocks put; changes with mu held
+	stored atomic.Int64 // number of blocks put; changes with mu held
 
 	mu      sync.Mutex
 	wants   map[string]*want
@@ -145,7 +145,7 @@ func (s *Session) Fetched() Fetched {
 // it.
 func (s *Session) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	for {
-		came := s.came.Load()
+		came := s.stored.Load()
 		b, err := s.local.Get(ctx, c)
 		var missing *dag.NotFoundError
 		if !errors.As(err, &missing) {
@@ -228,7 +228,7 @@ func (s *Session) askAll(ctx context.Context, c cid.Cid) (held, bitswap bool, er
 	}
 	for range sources {
 		a := <-answers
-		bitswap = bitswap || errors.Is(a.err, errNotSpoken)
+		bitswap = bitswap || errors.Is(a.err, errNotSupported)
 		if a.err == nil && a.held[0] {
 			return true, bitswap, nil
 		}
@@ -267,7 +267,7 @@ func (s *Session) Prefetch(ctx context.Context, cids []cid.Cid) {
 // during the check, which may have been c.
 func (s *Session) prefetch(ctx context.Context, c cid.Cid) bool {
 	s.mu.Lock()
-	came := s.came.Load()
+	came := s.stored.Load()
 	_, asked := s.wants[c.KeyString()]
 	s.mu.Unlock()
 	if asked {
@@ -281,7 +281,7 @@ func (s *Session) prefetch(ctx context.Context, c cid.Cid) bool {
 	if _, asked := s.wants[c.KeyString()]; asked || s.closed || len(s.early) >= maxEarly {
 		return true
 	}
-	if s.came.Load() != came {
+	if s.stored.Load() != came {
 		return false
 	}
 	w := newWant(c)
@@ -314,7 +314,7 @@ func (s *Session) want(c cid.Cid, came int64) (*want, error) {
 	}
 	w, asked := s.wants[c.KeyString()]
 	if !asked {
-		if s.came.Load() != came {
+		if s.stored.Load() != came {
 			return nil, nil
 		}
 		w = newWant(c)
@@ -366,7 +366,7 @@ func (s *Session) assign(list []*want, urgent bool) []*want {
 		best, later := s.choose(w, urgent)
 		switch {
 		case best != nil:
-			best.take(w)
+			best.request(w)
 		case later && !urgent && s.full():
 			return append(rest, list[i:]...)
 		case later:
@@ -381,7 +381,7 @@ func (s *Session) assign(list []*want, urgent bool) []*want {
 // full reports whether no source has room for a want without a waiting caller. s.mu is held.
 func (s *Session) full() bool {
 	for _, src := range s.sources {
-		if src.room(false) && src.unfit(time.Now()) == "" {
+		if src.room(false) && src.unusable(time.Now()) == "" {
 			return false
 		}
 	}
@@ -398,7 +398,7 @@ func (s *Session) choose(w *want, urgent bool) (best *source, later bool) {
 		if _, tried := w.tried[src]; tried {
 			continue
 		}
-		if why := src.unfit(now); why != "" {
+		if why := src.unusable(now); why != "" {
 			w.tried[src] = why
 			continue
 		}
@@ -444,15 +444,15 @@ func (s *Session) finish(w *want, b dag.Block, err error) {
 	close(w.done)
 }
 
-// arrived stores a checked block.
-func (s *Session) arrived(src *source, w *want, b dag.Block) {
+// store puts a checked block.
+func (s *Session) store(src *source, w *want, b dag.Block) {
 	err := s.local.Put(s.ctx, b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
 		s.finish(w, dag.Block{}, fmt.Errorf("store fetched block: %w", err))
 	} else {
-		s.came.Add(1)
+		s.stored.Add(1)
 		s.fetched.Blocks++
 		s.fetched.Bytes += int64(len(b.Data()))
 		s.finish(w, b, nil)

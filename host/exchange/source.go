@@ -35,21 +35,21 @@ type source struct {
 	session *Session
 	info    peer.AddrInfo
 
-	link    *link         // open stream; nil: none
-	asked   int           // unanswered wants
-	average int64         // average bytes of recent blocks
-	pace    time.Duration // time between two blocks; 0: none arrived yet
-	last    time.Time     // time of the last answer, or when asked became positive
-	liar    bool
-	failed  string    // the last error
-	until   time.Time // earliest time of the next request
-	streak  int       // failures in a row
+	link     *link         // open stream; nil: none
+	pending  int           // unanswered wants
+	average  int64         // average bytes of recent blocks
+	pace     time.Duration // time between two blocks; 0: none arrived yet
+	last     time.Time     // time of the last answer, or when asked became positive
+	banned   bool
+	reason   string    // the last error
+	retryAt  time.Time // earliest time of the next request
+	failures int       // failures in a row
 }
 
-// unfit returns why src is not used now, or "".
-func (src *source) unfit(now time.Time) string {
-	if src.liar || now.Before(src.until) {
-		return src.failed
+// unusable returns why src is not used now, or "".
+func (src *source) unusable(now time.Time) string {
+	if src.banned || now.Before(src.retryAt) {
+		return src.reason
 	}
 	return ""
 }
@@ -58,13 +58,13 @@ func (src *source) unfit(now time.Time) string {
 // there are other sources.
 func (src *source) room(urgent bool) bool {
 	if src.pace == 0 && len(src.session.sources) > 1 {
-		return src.asked < minPending
+		return src.pending < minPending
 	}
 	n := int(min(max(src.session.x.cfg.Window/src.average, minPending), maxPending))
 	if urgent {
 		n += urgentRoom
 	}
-	return src.asked < n
+	return src.pending < n
 }
 
 // wait returns the expected time until src would return one more block. A source of unknown pace is assumed to have
@@ -74,25 +74,25 @@ func (src *source) wait(now time.Time, unknown time.Duration) time.Duration {
 	if pace == 0 {
 		pace = unknown
 	}
-	if src.asked > 0 {
+	if src.pending > 0 {
 		pace = max(pace, now.Sub(src.last)) // it may have slowed down
 	}
-	return time.Duration(src.asked+1) * pace
+	return time.Duration(src.pending+1) * pace
 }
 
-// lied excludes src from the session.
-func (src *source) lied(err error) {
-	if !src.liar {
-		src.liar, src.failed = true, oneLine(err)
+// ban excludes src from the session.
+func (src *source) ban(err error) {
+	if !src.banned {
+		src.banned, src.reason = true, oneLine(err)
 	}
 }
 
 // oneLine returns the text of an error on one line; libp2p's errors have many lines.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// take requests w from src.
-func (src *source) take(w *want) {
-	if src.asked++; src.asked == 1 {
+// request queues w at src.
+func (src *source) request(w *want) {
+	if src.pending++; src.pending == 1 {
 		src.last = time.Now()
 	}
 	if src.link == nil {
@@ -101,7 +101,7 @@ func (src *source) take(w *want) {
 	}
 	src.link.queue = append(src.link.queue, w)
 	select {
-	case src.link.more <- struct{}{}:
+	case src.link.wake <- struct{}{}:
 	default:
 	}
 }
@@ -112,18 +112,18 @@ type link struct {
 	s      *Session
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	more   chan struct{} // of capacity one: queue has grown
+	wake   chan struct{} // of capacity one: queue has grown
 
 	// Guarded by the session's mutex.
-	queue   []*want   // to request
-	waiting []*want   // requested, in the order of the answers
-	moved   time.Time // time of the last received byte, or when waiting became non-empty
+	queue    []*want   // to request
+	waiting  []*want   // requested, in the order of the answers
+	lastByte time.Time // time of the last received byte, or when waiting became non-empty
 
 	checks chan struct{} // a token for each block that is being hashed
 }
 
 func newLink(src *source) *link {
-	l := &link{src: src, s: src.session, more: make(chan struct{}, 1), checks: make(chan struct{}, 4)}
+	l := &link{src: src, s: src.session, wake: make(chan struct{}, 1), checks: make(chan struct{}, 4)}
 	l.ctx, l.cancel = context.WithCancelCause(src.session.ctx)
 	return l
 }
@@ -134,11 +134,11 @@ var errIdle = errors.New("idle")
 // errStalled reports that a source does not answer.
 var errStalled = errors.New("no answer")
 
-// lieError reports that a source sent something other than the requested block.
-type lieError struct{ err error }
+// badAnswerError reports that a source sent something other than the requested block.
+type badAnswerError struct{ err error }
 
-func (e *lieError) Error() string { return e.err.Error() }
-func (e *lieError) Unwrap() error { return e.err }
+func (e *badAnswerError) Error() string { return e.err.Error() }
+func (e *badAnswerError) Unwrap() error { return e.err }
 
 // run serves the link to its end, and moves its unanswered wants to other sources.
 func (l *link) run() {
@@ -155,7 +155,7 @@ func (l *link) converse() error {
 	ctx, cancel := context.WithTimeout(l.ctx, x.cfg.Dial)
 	st, err := x.dial(ctx, l.src.info)
 	cancel()
-	if errors.Is(err, errNotSpoken) && x.bitswap != nil {
+	if errors.Is(err, errNotSupported) && x.bitswap != nil {
 		return l.bitswap()
 	}
 	if err != nil {
@@ -180,7 +180,7 @@ func (l *link) ask(st network.Stream) error {
 	watch := time.NewTicker(max(cfg.Stall/4, time.Millisecond))
 	defer watch.Stop()
 	for {
-		cids := l.next()
+		cids := l.takeQueued()
 		if len(cids) > 0 {
 			b, err := request{opWant, cids}.encode()
 			if err != nil {
@@ -194,7 +194,7 @@ func (l *link) ask(st network.Stream) error {
 			continue
 		}
 		select {
-		case <-l.more:
+		case <-l.wake:
 		case <-idle.C:
 			if l.release() {
 				return errIdle
@@ -211,13 +211,13 @@ func (l *link) ask(st network.Stream) error {
 	}
 }
 
-// next moves the wants of the next request from queue to waiting.
-func (l *link) next() []cid.Cid {
+// takeQueued moves the wants of the next request from queue to waiting.
+func (l *link) takeQueued() []cid.Cid {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	n := min(len(l.queue), perRequest)
 	if n > 0 && len(l.waiting) == 0 {
-		l.moved = time.Now()
+		l.lastByte = time.Now()
 	}
 	cids := make([]cid.Cid, n)
 	for i, w := range l.queue[:n] {
@@ -233,9 +233,9 @@ func (l *link) stalled(now time.Time) bool {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	if len(l.checks) == cap(l.checks) { // this node is the slow one
-		l.moved = now
+		l.lastByte = now
 	}
-	return len(l.waiting) > 0 && now.Sub(l.moved) > l.s.x.cfg.Stall
+	return len(l.waiting) > 0 && now.Sub(l.lastByte) > l.s.x.cfg.Stall
 }
 
 // release detaches an unused link from its source, and reports whether it did.
@@ -259,9 +259,9 @@ func (l *link) receive(st network.Stream) error {
 		if err != nil {
 			return err
 		}
-		w := l.head()
+		w := l.takeWaiting()
 		if w == nil {
-			return &lieError{errors.New("sent an answer that was not requested")}
+			return &badAnswerError{errors.New("sent an answer that was not requested")}
 		}
 		switch b[0] {
 		case isHere:
@@ -281,7 +281,7 @@ func (l *link) receive(st network.Stream) error {
 			l.drop(w, "refused")
 		default:
 			l.drop(w, "invalid answer")
-			return &lieError{fmt.Errorf("answer: unknown status %d", b[0])}
+			return &badAnswerError{fmt.Errorf("answer: unknown status %d", b[0])}
 		}
 	}
 }
@@ -299,7 +299,7 @@ func (l *link) answer(st network.Stream, r *bufio.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("receive: %w", err)
 	}
 	if b[0] != isHere && len(b) > 1 {
-		return nil, &lieError{errors.New("answer: data after a refusal")}
+		return nil, &badAnswerError{errors.New("answer: data after a refusal")}
 	}
 	return b, nil
 }
@@ -314,14 +314,14 @@ func (p *progress) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	if n > 0 {
 		p.l.s.mu.Lock()
-		p.l.moved = time.Now()
+		p.l.lastByte = time.Now()
 		p.l.s.mu.Unlock()
 	}
 	return n, err
 }
 
-// head removes the want of the next answer from waiting.
-func (l *link) head() *want {
+// takeWaiting removes the want of the next answer from waiting.
+func (l *link) takeWaiting() *want {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	if len(l.waiting) == 0 {
@@ -344,22 +344,22 @@ func (l *link) check(w *want, data []byte) {
 	b, err := dag.CheckBlock(w.cid, data)
 	if err != nil {
 		l.s.mu.Lock()
-		l.src.lied(err) // now, whatever error ends the link first
+		l.src.ban(err) // now, whatever error ends the link first
 		l.s.mu.Unlock()
-		l.cancel(&lieError{err})
+		l.cancel(&badAnswerError{err})
 		l.drop(w, "sent wrong bytes")
 		return
 	}
-	l.settle(int64(len(data)))
-	l.s.arrived(l.src, w, b)
+	l.recordAnswer(int64(len(data)))
+	l.s.store(l.src, w, b)
 }
 
-// settle counts an answer, of n bytes if it is a block.
-func (l *link) settle(n int64) {
+// recordAnswer counts an answer, of n bytes if it is a block.
+func (l *link) recordAnswer(n int64) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	src, now := l.src, time.Now()
-	src.asked--
+	src.pending--
 	if n > 0 {
 		took := max(now.Sub(src.last), 1)
 		if src.pace > 0 {
@@ -367,11 +367,11 @@ func (l *link) settle(n int64) {
 		}
 		src.pace, src.average = took, max(1, (7*src.average+n)/8)
 	}
-	src.last, src.streak = now, 0
+	src.last, src.failures = now, 0
 }
 
 func (l *link) drop(w *want, why string) {
-	l.settle(0)
+	l.recordAnswer(0)
 	l.s.refused(l.src, why, w)
 }
 
@@ -384,23 +384,23 @@ func (l *link) end(err error) {
 	if l.src.link == l {
 		l.src.link = nil
 	}
-	l.src.asked -= len(lost)
-	if lie := (*lieError)(nil); errors.As(err, &lie) {
-		l.src.lied(lie)
+	l.src.pending -= len(lost)
+	if lie := (*badAnswerError)(nil); errors.As(err, &lie) {
+		l.src.ban(lie)
 	}
-	again := errors.Is(err, errIdle) || len(lost) == 0 && !l.src.liar // either end may close an unused stream
+	again := errors.Is(err, errIdle) || len(lost) == 0 && !l.src.banned // either end may close an unused stream
 	if !again {
-		if !l.src.liar {
-			l.src.failed = oneLine(err)
+		if !l.src.banned {
+			l.src.reason = oneLine(err)
 		}
-		l.src.streak = min(l.src.streak+1, 6)
+		l.src.failures = min(l.src.failures+1, 6)
 		// A stream may break with its connection: a new one is tried at once.
-		again = l.src.streak == 1 && !l.src.liar && !errors.Is(err, errStalled) && !errors.Is(err, errNotAsked)
+		again = l.src.failures == 1 && !l.src.banned && !errors.Is(err, errStalled) && !errors.Is(err, errNotAsked)
 		if !again {
-			l.src.until = time.Now().Add(time.Second << l.src.streak)
+			l.src.retryAt = time.Now().Add(time.Second << l.src.failures)
 		}
 	}
-	why := l.src.failed
+	why := l.src.reason
 	s.mu.Unlock()
 	if again {
 		s.requeue(lost...)
@@ -409,8 +409,8 @@ func (l *link) end(err error) {
 	}
 }
 
-// errNotSpoken reports that a peer does not support the liftoff protocol.
-var errNotSpoken = errors.New("protocol " + string(Protocol) + " is not supported")
+// errNotSupported reports that a peer does not support the liftoff protocol.
+var errNotSupported = errors.New("protocol " + string(Protocol) + " is not supported")
 
 // dial opens a stream to p.
 func (x *Exchange) dial(ctx context.Context, p peer.AddrInfo) (network.Stream, error) {
@@ -421,7 +421,7 @@ func (x *Exchange) dial(ctx context.Context, p peer.AddrInfo) (network.Stream, e
 	}
 	st, err := x.host.NewStream(ctx, p.ID, Protocol)
 	if errors.Is(err, multistream.ErrNotSupported[protocol.ID]{}) {
-		return nil, errNotSpoken
+		return nil, errNotSupported
 	}
 	if err != nil {
 		return nil, fmt.Errorf("open stream: %w", err)

@@ -56,10 +56,10 @@ func (c *Conversation) Blocks(ctx context.Context) iter.Seq2[dag.Block, error] {
 
 // incoming is what is still allowed to arrive of a result.
 type incoming struct {
-	limit   int64 // remaining bytes of the CAR
-	closed  map[cid.Cid]bool
-	seed    maphash.Seed
-	pending map[uint64]struct{} // fingerprints of CIDs, with a secret seed
+	limit    int64 // remaining bytes of the CAR
+	noFollow map[cid.Cid]bool
+	seed     maphash.Seed
+	pending  map[uint64]struct{} // fingerprints of CIDs, with a secret seed
 }
 
 func newIncoming(c *Conversation) *incoming {
@@ -69,7 +69,7 @@ func newIncoming(c *Conversation) *incoming {
 	payload := min(o.Size, 1<<60) + min(o.Log, 1<<60)
 	in.limit = int64(payload + payload/32 + carSlack)
 	receipt := job.CIDOf(c.done.ReceiptBytes)
-	in.closed = map[cid.Cid]bool{c.task: true, c.done.Receipt.Outcome: true, receipt: true}
+	in.noFollow = map[cid.Cid]bool{c.task: true, c.done.Receipt.Outcome: true, receipt: true}
 	for _, l := range []cid.Cid{c.task, c.done.Receipt.Outcome, receipt, o.Root, o.Stdout, o.Stderr} {
 		if l.Defined() {
 			in.pending[in.fingerprint(l)] = struct{}{}
@@ -88,7 +88,7 @@ func (in *incoming) check(b dag.Block) error {
 		return fmt.Errorf("block %s does not belong to the result, or came twice", b.CID())
 	}
 	delete(in.pending, f)
-	if in.closed[b.CID()] {
+	if in.noFollow[b.CID()] {
 		return nil
 	}
 	links, err := dag.Links(b)
@@ -110,12 +110,12 @@ func (in *incoming) check(b dag.Block) error {
 
 // chunkReader reads the bytes of chunks up to the empty one.
 type chunkReader struct {
-	ctx   context.Context // of the call that reads: io.Reader has no parameter for it
-	w     *wire
-	left  int64
-	chunk []byte
-	ended bool
-	heard time.Time // when the last renew was sent to the provider
+	ctx     context.Context // of the call that reads: io.Reader has no parameter for it
+	w       *wire
+	left    int64
+	chunk   []byte
+	ended   bool
+	renewed time.Time // when the last renew was sent to the provider
 }
 
 func (r *chunkReader) Read(p []byte) (int, error) {
@@ -134,11 +134,11 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 
 // next reads a chunk, and sends a renew when one is due: a result may take longer than the provider's Silence.
 func (r *chunkReader) next() error {
-	if now := time.Now(); now.Sub(r.heard) >= r.w.cfg.HeartbeatInterval {
+	if now := time.Now(); now.Sub(r.renewed) >= r.w.cfg.HeartbeatInterval {
 		if err := r.w.send(&renewFrame{}); err != nil {
 			return err
 		}
-		r.heard = now
+		r.renewed = now
 	}
 	b, err := r.w.read(r.ctx, MaxChunk, r.w.cfg.Frame)
 	if errors.Is(err, errNoFrame) {

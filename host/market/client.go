@@ -57,7 +57,7 @@ func (c *Client) open(ctx context.Context, p peer.ID, envelope, task []byte) (*C
 	if err != nil {
 		return nil, err
 	}
-	conv.asked, conv.limits = j, j.Limits.OrDefault()
+	conv.order, conv.limits = j, j.Limits.OrDefault()
 	conv.task = j.Task
 	return conv, nil
 }
@@ -142,7 +142,7 @@ func (c *Client) attach(ctx context.Context, p peer.ID, a Attach) (*Conversation
 		return nil, err
 	}
 	conv.task, conv.job, conv.lease = a.Task, a.Order, a.Lease
-	conv.printed = [2]uint64{a.Stdout, a.Stderr}
+	conv.received = [2]uint64{a.Stdout, a.Stderr}
 	err = conv.w.send(&attachFrame{order: a.Order.Bytes(), lease: a.Lease, stdout: a.Stdout, stderr: a.Stderr})
 	var m message
 	if err == nil {

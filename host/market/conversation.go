@@ -21,7 +21,7 @@ import (
 type Conversation struct {
 	w        *wire
 	provider job.DID
-	asked    job.Order
+	order    job.Order
 	task     cid.Cid
 	limits   job.Limits
 	rtt      time.Duration
@@ -31,7 +31,7 @@ type Conversation struct {
 	running    bool
 	began      time.Time // when running became true
 	heartbeats int
-	printed    [2]uint64 // bytes of stdout and stderr so far
+	received   [2]uint64 // bytes of stdout and stderr so far
 	done       *Done
 
 	closing sync.Once
@@ -58,7 +58,7 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 	if err != nil {
 		return 0, err
 	}
-	if j.Task != c.task || j.Audience != c.provider || j.Issuer != c.asked.Issuer {
+	if j.Task != c.task || j.Audience != c.provider || j.Issuer != c.order.Issuer {
 		return 0, errors.New("order is not for this peer, or not the one that it bid for")
 	}
 	sources, err := sourceTexts(a.Sources)
@@ -132,12 +132,12 @@ func (c *Conversation) Next(ctx context.Context) (Event, error) {
 
 // log checks that output is in order and within its limit.
 func (c *Conversation) log(m *logFrame) (Event, error) {
-	at := &c.printed[m.stream-1]
+	at := &c.received[m.stream-1]
 	if m.off != *at {
 		return nil, &ProtocolError{c.w.peer(), fmt.Errorf("output: got byte %d of stream %d, want byte %d", m.off, m.stream, *at)}
 	}
 	*at += uint64(len(m.data))
-	if c.printed[0]+c.printed[1] > c.limits.Log {
+	if c.received[0]+c.received[1] > c.limits.Log {
 		return nil, &ProtocolError{c.w.peer(), fmt.Errorf("more output than the order's limit of %d bytes", c.limits.Log)}
 	}
 	return Log{Stream: byte(m.stream), Offset: m.off, Data: m.data}, nil

@@ -12,12 +12,12 @@ import (
 type Run struct {
 	cfg RunConfig
 
-	mu      sync.Mutex
-	beat    Heartbeat
-	end     *ending
-	changed chan struct{} // closed, and replaced, when the phase changes or the run ends
-	viewer  *viewer       // the latest
-	over    bool          // Closed was called because the requester closed
+	mu       sync.Mutex
+	progress Heartbeat
+	end      *ending
+	changed  chan struct{} // closed, and replaced, when the phase changes or the run ends
+	viewer   *viewer       // the latest
+	closed   bool          // Closed was called because the requester closed
 }
 
 // RunConfig has the callbacks of a Run.
@@ -44,7 +44,7 @@ type ending struct {
 
 // NewRun returns a run that has just been accepted.
 func NewRun(cfg RunConfig) *Run {
-	return &Run{cfg: cfg, beat: Heartbeat{Phase: "queue"}, changed: make(chan struct{})}
+	return &Run{cfg: cfg, progress: Heartbeat{Phase: "queue"}, changed: make(chan struct{})}
 }
 
 // Heartbeat sets the progress of the run. A new phase is sent at once, other changes with the next heartbeat.
@@ -54,8 +54,8 @@ func (r *Run) Heartbeat(b Heartbeat) {
 	if r.end != nil {
 		return
 	}
-	fresh := b.Phase != r.beat.Phase
-	r.beat = b
+	fresh := b.Phase != r.progress.Phase
+	r.progress = b
 	if fresh {
 		r.wake()
 	}
@@ -91,7 +91,7 @@ func (r *Run) wake() {
 func (r *Run) state() (Heartbeat, *ending, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.beat, r.end, r.changed
+	return r.progress, r.end, r.changed
 }
 
 var errSuperseded = errors.New("replaced by a later attach of the requester")
@@ -113,9 +113,9 @@ func (r *Run) detach(v *viewer, why Why) {
 	if last {
 		r.viewer = nil
 	}
-	first := !r.over
+	first := !r.closed
 	if why != Gone {
-		r.over = true
+		r.closed = true
 	}
 	r.mu.Unlock()
 	switch {

@@ -21,9 +21,9 @@ import (
 // rtt is the round-trip time between the two.
 const rtt = 100 * time.Millisecond
 
-// far returns a pair whose nodes are rtt apart, on links of some bits a second, and a function that cuts the link. It
-// must be called in a synctest bubble.
-func far(t *testing.T, bits int) (p pair, cut func()) {
+// newFarPair returns a pair whose nodes are rtt apart, on links of some bits a second, and a function that cuts the
+// link. It must be called in a synctest bubble.
+func newFarPair(t *testing.T, bits int) (p pair, cut func()) {
 	t.Helper()
 	var isCut atomic.Bool
 	var net simnet.Simnet
@@ -50,7 +50,7 @@ func far(t *testing.T, bits int) (p pair, cut func()) {
 // TestRoundTrips counts round trips: a bid takes one, also as the first message, and an award takes one.
 func TestRoundTrips(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, _ := far(t, 100e6)
+		p, _ := newFarPair(t, 100e6)
 		w := newWork(t, []byte("output"))
 		for range 2 {
 			began := time.Now()
@@ -77,7 +77,7 @@ func TestRoundTrips(t *testing.T) {
 // heartbeat earlier.
 func TestCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, cut := far(t, 100e6)
+		p, cut := newFarPair(t, 100e6)
 		w := newWork(t, nil)
 		c, _, err := p.client.Ask(t.Context(), p.provider.ID(), w.ask(t, p.requester))
 		if err != nil {
@@ -124,7 +124,7 @@ func TestCut(t *testing.T) {
 func TestResultFillsTheLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const size, bits = 4 << 20, 20e6
-		p, _ := far(t, bits)
+		p, _ := newFarPair(t, bits)
 		output := make([]byte, size)
 		rand.Read(output)
 		w := newWork(t, output)

@@ -22,7 +22,7 @@ type closedError struct{ why Why }
 
 func (e closedError) Error() string { return "closed by the requester: " + string(e.why) }
 
-var errUnheard = errors.New("no message from the requester")
+var errNoMessage = errors.New("no message from the requester")
 
 // show serves the conversation to its end. Output before the offsets is not sent.
 func (r *Run) show(ctx context.Context, w *wire, stdout, stderr uint64) error {
@@ -31,14 +31,14 @@ func (r *Run) show(ctx context.Context, w *wire, stdout, stderr uint64) error {
 	r.attach(v)
 	stop := context.AfterFunc(ctx, func() { w.s.Reset() }) // ends a write that waits for the peer
 	var running sync.WaitGroup
-	running.Go(func() { cancel(v.hear(ctx)) })
-	running.Go(func() { v.read(ctx) })
-	err := v.speak(ctx)
+	running.Go(func() { cancel(v.receive(ctx)) })
+	running.Go(func() { v.readLogs(ctx) })
+	err := v.send(ctx)
 	if err == nil {
 		err = v.wait(ctx)
 	}
 	if ctx.Err() == nil { // the error may be the effect of the peer's Close on the stream
-		w.s.SetReadDeadline(time.Now().Add(lastWords))
+		w.s.SetReadDeadline(time.Now().Add(closeGrace))
 	}
 	v.logs.end()
 	running.Wait()
@@ -53,15 +53,15 @@ func (r *Run) show(ctx context.Context, w *wire, stdout, stderr uint64) error {
 	return err
 }
 
-// lastWords is how long a Close message may still arrive after the stream broke.
-const lastWords = time.Second
+// closeGrace is how long a Close message may still arrive after the stream broke.
+const closeGrace = time.Second
 
-// hear receives the requester's messages until it closes or a timeout.
-func (v *viewer) hear(ctx context.Context) error {
+// receive receives the requester's messages until it closes or a timeout.
+func (v *viewer) receive(ctx context.Context) error {
 	for {
 		m, err := v.w.readMessage(ctx, v.w.cfg.Silence)
 		if errors.Is(err, errNoFrame) {
-			return errUnheard
+			return errNoMessage
 		}
 		if err != nil {
 			return err
@@ -79,9 +79,9 @@ func (v *viewer) hear(ctx context.Context) error {
 	}
 }
 
-// read copies the guest's output into the buffer. A read error does not end the run: the Outcome has the complete
+// readLogs copies the guest's output into the buffer. A read error does not end the run: the Outcome has the complete
 // output.
-func (v *viewer) read(ctx context.Context) {
+func (v *viewer) readLogs(ctx context.Context) {
 	defer v.logs.end()
 	if v.run.cfg.Logs == nil {
 		return
@@ -92,15 +92,15 @@ func (v *viewer) read(ctx context.Context) {
 	}
 }
 
-// speak writes until the end of the run and its blocks are sent.
-func (v *viewer) speak(ctx context.Context) error {
+// send writes until the end of the run and its blocks are sent.
+func (v *viewer) send(ctx context.Context) error {
 	beats := time.NewTicker(v.w.cfg.HeartbeatInterval)
 	defer beats.Stop()
 	phase := ""
 	for {
 		beat, end, changed := v.run.state()
 		if end != nil {
-			return v.tell(ctx, end)
+			return v.sendEnd(ctx, end)
 		}
 		if beat.Phase != phase {
 			phase = beat.Phase
@@ -152,8 +152,8 @@ func (v *viewer) sendLogs() error {
 	return nil
 }
 
-// tell sends the rest of the output and then the end of the run.
-func (v *viewer) tell(ctx context.Context, end *ending) error {
+// sendEnd sends the rest of the output and then the end of the run.
+func (v *viewer) sendEnd(ctx context.Context, end *ending) error {
 	if err := v.drain(ctx); err != nil {
 		return err
 	}
@@ -207,7 +207,7 @@ func (v *viewer) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-t.C:
-		return errUnheard
+		return errNoMessage
 	}
 }
 
