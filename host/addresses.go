@@ -15,23 +15,23 @@ const addrDebounce = 500 * time.Millisecond
 // advertiseAddresses sends this node's addresses to the connected members when they change. Behind a router a node
 // has no reachable address until AutoNAT has detected that and a relay has accepted it, some 20 s after start. The
 // hint that follows makes members farther away look up the new addresses if they could not dial this node.
-func (p *Peer) advertiseAddresses(moves event.Subscription) {
-	defer moves.Close()
-	told := texts(p.advertisedAddrs())
+func (p *Peer) advertiseAddresses(updates event.Subscription) {
+	defer updates.Close()
+	announced := texts(p.advertisedAddrs())
 	for {
 		select {
 		case <-p.ctx.Done():
 			return
-		case <-moves.Out():
+		case <-updates.Out():
 		}
 		if !sleep(p.ctx, addrDebounce) {
 			return
 		}
 		now := texts(p.advertisedAddrs())
-		if slices.Equal(told, now) {
+		if slices.Equal(announced, now) {
 			continue
 		}
-		told = now
+		announced = now
 		var wait sync.WaitGroup
 		for id, c := range p.gater.connected() {
 			if !p.gater.allows(id, JoinGossip) || c.lastHandshake.IsZero() {

@@ -307,8 +307,8 @@ func TestStreamToRefuser(t *testing.T) {
 	if !errors.As(err, &refused) {
 		t.Errorf("%v", err)
 	}
-	nobody := newPeer(t, nil)
-	if _, err := user.Libp2p().NewStream(network.WithNoDial(limited(t), ""), nobody.id, "/liftoff/test/1"); !errors.Is(err, network.ErrNoConn) {
+	unknown := newPeer(t, nil)
+	if _, err := user.Libp2p().NewStream(network.WithNoDial(limited(t), ""), unknown.id, "/liftoff/test/1"); !errors.Is(err, network.ErrNoConn) {
 		t.Errorf("%v", err)
 	}
 }

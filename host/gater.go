@@ -239,17 +239,17 @@ func (d *gater) InterceptSecured(dir network.Direction, id peer.ID, _ network.Co
 		return true
 	}
 	var first peer.ID
-	nobodies, since := 0, d.now().Add(-unknownGrace)
+	count, since := 0, d.now().Add(-unknownGrace)
 	for other, c := range d.connected() {
 		if c.evicted || d.allows(other, StayConnected) {
 			continue
 		}
-		nobodies++
+		count++
 		if c.since.Before(since) {
 			first, since = other, c.since
 		}
 	}
-	if nobodies < maxUnknown {
+	if count < maxUnknown {
 		return true
 	}
 	if first == "" {

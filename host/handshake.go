@@ -178,13 +178,13 @@ const maxRecords = 16
 
 // extras returns what a member gets after the hello: the revocations, if its digest differs, and addresses of other
 // members.
-func (p *Peer) extras(id peer.ID, greeting []item) []item {
+func (p *Peer) extras(id peer.ID, hello []item) []item {
 	if !p.gater.allows(id, JoinGossip) {
 		return nil
 	}
 	items := p.records(id, maxRecords)
 	notices, digest := p.cluster.Notices()
-	if string(first(greeting, itemDigest)) == string(digest[:]) {
+	if string(first(hello, itemDigest)) == string(digest[:]) {
 		return items
 	}
 	// If they exceed a frame, a random selection is sent: the next handshake sends others.

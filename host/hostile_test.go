@@ -48,7 +48,7 @@ func TestSilentStrangers(t *testing.T) {
 		t.Fatal(err)
 	}
 	d.disconnect = func(id peer.ID) { cut = append(cut, id) }
-	knock := func(i int) bool {
+	connect := func(i int) bool {
 		id := idOfSeed(t, byte(i))
 		in := d.InterceptSecured(network.DirInbound, id, nil)
 		if in {
@@ -58,15 +58,15 @@ func TestSilentStrangers(t *testing.T) {
 	}
 	for i := range maxUnknown {
 		now = now.Add(time.Millisecond)
-		if !knock(i) {
+		if !connect(i) {
 			t.Fatalf("unknown peer %d: refused", i)
 		}
 	}
-	if knock(100) || len(cut) > 0 {
+	if connect(100) || len(cut) > 0 {
 		t.Errorf("accepted one too many, or disconnected one at once: %v", cut)
 	}
 	now = now.Add(unknownGrace)
-	if !knock(101) || !knock(102) || !slices.Equal(cut, []peer.ID{idOfSeed(t, 0), idOfSeed(t, 1)}) {
+	if !connect(101) || !connect(102) || !slices.Equal(cut, []peer.ID{idOfSeed(t, 0), idOfSeed(t, 1)}) {
 		t.Errorf("got disconnected %q", cut)
 	}
 	if !d.InterceptSecured(network.DirInbound, admin.id, nil) {
@@ -288,10 +288,10 @@ func TestRevokedButDialed(t *testing.T) {
 	if _, err := p.Connect(limited(t), gone.Addrs()[0]); err != nil {
 		t.Fatal(err)
 	}
-	hears := func() bool { return slices.Contains(p.gossip.capacity.ListPeers(), gone.id) }
-	eventually(t, "it gets gossip", hears)
+	subscribed := func() bool { return slices.Contains(p.gossip.capacity.ListPeers(), gone.id) }
+	eventually(t, "it gets gossip", subscribed)
 	if err := admin.Revoke(gone.DID()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it gets no gossip", func() bool { return p.Relation(gone.id) == Provider && !hears() })
+	eventually(t, "it gets no gossip", func() bool { return p.Relation(gone.id) == Provider && !subscribed() })
 }

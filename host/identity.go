@@ -48,7 +48,7 @@ const (
 	maxIdentity   = 1 << 10
 )
 
-// LoadIdentity returns the key of the repo in dir. It creates the key, durably, if there is no file. The error is an
+// LoadIdentity returns the key of the repo in dir. It creates the key, durably, unless the file exists. The error is an
 // *IdentityError when the file is damaged: a damaged file is never replaced.
 func LoadIdentity(dir string) (Identity, error) {
 	path := filepath.Join(dir, identityFile)

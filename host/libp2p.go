@@ -237,7 +237,7 @@ type gatedHost struct {
 }
 
 // NewStream waits until the first handshake is over, so that the other peer knows this node, and refuses protocols
-// that the gater does not allow. It uses a relayed connection if there is no direct one.
+// that the gater does not allow. It uses a relayed connection without a direct one.
 func (g gatedHost) NewStream(ctx context.Context, id peer.ID, protos ...protocol.ID) (network.Stream, error) {
 	if err := g.p.awaitHandshake(ctx, id); err != nil {
 		return nil, err

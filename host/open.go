@@ -62,11 +62,11 @@ func (p *Peer) startServices() (err error) {
 	if p.gossip, err = newGossip(p); err != nil {
 		return err
 	}
-	moves, err := p.raw.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated))
+	updates, err := p.raw.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated))
 	if err != nil {
 		return err
 	}
-	p.start(func() { p.advertiseAddresses(moves) })
+	p.start(func() { p.advertiseAddresses(updates) })
 	p.start(p.publish)
 	p.start(p.maintain)
 	p.start(p.dialLoop)
@@ -78,12 +78,12 @@ func (p *Peer) startServices() (err error) {
 func (p *Peer) Close() error {
 	p.mu.Lock()
 	p.closing = true
-	around := p.mdns
+	service := p.mdns
 	p.mu.Unlock()
 	p.cancel(ErrClosed)
 	var errs []error
-	if around != nil {
-		errs = append(errs, around.Close())
+	if service != nil {
+		errs = append(errs, service.Close())
 	}
 	errs = append(errs, p.raw.Close())
 	p.tasks.Wait()

@@ -101,9 +101,9 @@ func TestMDNS(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	around := func(c *Config) { c.MDNS = true }
-	a, b := openPeer(t, dirs[0], around), openPeer(t, dirs[1], around)
-	stranger := newPeer(t, around)
+	withMDNS := func(c *Config) { c.MDNS = true }
+	a, b := openPeer(t, dirs[0], withMDNS), openPeer(t, dirs[1], withMDNS)
+	stranger := newPeer(t, withMDNS)
 	eventually(t, "they find each other", func() bool { return infoOf(a, b).Connected && infoOf(b, a).Connected })
 	if n := len(stranger.raw.Network().Peers()); n != 0 {
 		t.Errorf("a peer without a cluster found %d peers", n)

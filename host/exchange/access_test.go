@@ -34,7 +34,7 @@ func openPublished(t testing.TB, s *store.Store) *Published {
 }
 
 const (
-	member, listed, runner, stranger = peer.ID("member"), peer.ID("listed"), peer.ID("runner"), peer.ID("stranger")
+	member, listed, runner, unknown = peer.ID("member"), peer.ID("listed"), peer.ID("runner"), peer.ID("unknown")
 )
 
 // isMember gives the peer member the rights of a member; byRelation gives each peer its relation.
@@ -89,10 +89,10 @@ func TestAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoke := a.Grant(runner, input)
-	check := func(who peer.ID, c cid.Cid, want bool, what string) {
+	check := func(p peer.ID, c cid.Cid, want bool, what string) {
 		t.Helper()
-		if got := a.Allowed(t.Context(), who, c); got != want {
-			t.Errorf("%s, %s: got %v, want %v", who, what, got, want)
+		if got := a.Allowed(t.Context(), p, c); got != want {
+			t.Errorf("%s, %s: got %v, want %v", p, what, got, want)
 		}
 	}
 	below := func(root cid.Cid, each func(cid.Cid)) {
@@ -110,7 +110,7 @@ func TestAccess(t *testing.T) {
 		check(member, c, true, "a published block")
 		check(listed, c, true, "a published block")
 		check(runner, c, false, "a published block")
-		check(stranger, c, false, "a published block")
+		check(unknown, c, false, "a published block")
 		raw := cid.NewCidV1(cid.Raw, c.Hash())
 		check(listed, raw, true, "a published block, under another codec")
 	})
@@ -118,7 +118,7 @@ func TestAccess(t *testing.T) {
 		check(member, c, true, "an input")
 		check(listed, c, false, "an input")
 		check(runner, c, true, "an input")
-		check(stranger, c, false, "an input")
+		check(unknown, c, false, "an input")
 	})
 	below(other, func(c cid.Cid) {
 		check(member, c, true, "any block")
@@ -126,10 +126,10 @@ func TestAccess(t *testing.T) {
 		check(runner, c, false, "any block")
 	})
 	for i, c := range secret {
-		for _, who := range []peer.ID{member, listed, runner, stranger} {
-			check(who, c, false, []string{"a task", "an outcome", "a receipt", "an order"}[i])
-			check(who, cid.NewCidV1(cid.Raw, c.Hash()), false, "the same under another codec")
-			check(who, cid.NewCidV1(cid.DagProtobuf, c.Hash()), false, "the same under another codec")
+		for _, p := range []peer.ID{member, listed, runner, unknown} {
+			check(p, c, false, []string{"a task", "an outcome", "a receipt", "an order"}[i])
+			check(p, cid.NewCidV1(cid.Raw, c.Hash()), false, "the same under another codec")
+			check(p, cid.NewCidV1(cid.DagProtobuf, c.Hash()), false, "the same under another codec")
 		}
 	}
 	revoke()
@@ -151,8 +151,8 @@ func TestAccess(t *testing.T) {
 	if was, err := pub.Unpublish(t.Context(), public); was || err != nil {
 		t.Error(was, err)
 	}
-	var nobody *Access
-	if nobody.Allowed(t.Context(), member, public) {
+	var none *Access
+	if none.Allowed(t.Context(), member, public) {
 		t.Error("an Access without rules allows a block")
 	}
 }

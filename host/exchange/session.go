@@ -74,7 +74,7 @@ type SourcesError struct {
 
 func (e *SourcesError) Error() string {
 	if len(e.Answers) == 0 {
-		return fmt.Sprintf("block %s is not here, and there are no peers to ask for it", e.CID)
+		return fmt.Sprintf("block %s is not here, and no peer can be asked for it", e.CID)
 	}
 	return fmt.Sprintf("block %s is not here; asked %s", e.CID, strings.Join(e.Answers, "; "))
 }

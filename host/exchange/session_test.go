@@ -88,7 +88,7 @@ func TestNotFound(t *testing.T) {
 		t.Errorf("error does not list the asked peers: %v", e)
 	}
 	lonely := newSession(t, x, new(dag.MemBlocks))
-	if _, err := lonely.Get(t.Context(), want); !errors.As(err, &sources) || !strings.Contains(err.Error(), "no peers to ask") {
+	if _, err := lonely.Get(t.Context(), want); !errors.As(err, &sources) || !strings.Contains(err.Error(), "no peer can be asked") {
 		t.Errorf("%v", err)
 	}
 	if held, err := s.Has(t.Context(), want); held || err != nil {
@@ -224,21 +224,21 @@ func TestHalves(t *testing.T) {
 	}
 	a, b, c := newHost(t), newHost(t), newHost(t)
 	xb := newSource(t, b, fast)
-	var served, meanwhile atomic.Int64
+	var served, atHundred atomic.Int64
 	slow.gets = func(c cid.Cid) {
 		if held, _ := slow.MemBlocks.Has(t.Context(), c); !held {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 		if served.Add(1) == 100 {
-			meanwhile.Store(xb.Sent().Blocks)
+			atHundred.Store(xb.Sent().Blocks)
 		}
 	}
 	newExchange(t, a, Config{Blocks: slow, Access: NewAccess(AccessConfig{Blocks: slow, Allows: allowAll}), Ahead: 1})
 	s := newSession(t, newExchange(t, c, Config{Blocks: here, Window: 8000}), here, a, b)
 	s.Prefetch(t.Context(), cids)
 	eventually(t, "all blocks are local", func() bool { n, _ := here.Len(); return n == len(cids) })
-	if n := meanwhile.Load(); n < 190 {
+	if n := atHundred.Load(); n < 190 {
 		t.Errorf("when the slow peer had sent 100 blocks, the other had sent %d", n)
 	}
 }

@@ -232,7 +232,7 @@ func TestHostileProvider(t *testing.T) {
 			s.Write(protowire.AppendVarint(nil, 1<<30))
 		}},
 		{"a bid again", "during a run", func(t *testing.T, _ node, s network.Stream, _ []byte) { s.Write(frameOf(t, &bidFrame{})) }},
-		{"a gap in the output", "at byte", func(t *testing.T, _ node, s network.Stream, _ []byte) {
+		{"a gap in the output", "want byte 0", func(t *testing.T, _ node, s network.Stream, _ []byte) {
 			s.Write(frameOf(t, &logFrame{1, 5, []byte("x")}))
 		}},
 		{"endless output", "more output", func(t *testing.T, _ node, s network.Stream, _ []byte) {

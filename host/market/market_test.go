@@ -17,7 +17,7 @@ import (
 )
 
 // converse reads a conversation to Done and returns its output.
-func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, beats []Heartbeat, done Done) {
+func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, heartbeats []Heartbeat, done Done) {
 	t.Helper()
 	for {
 		ev, err := c.Next(t.Context())
@@ -26,7 +26,7 @@ func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, beats []Hea
 		}
 		switch ev := ev.(type) {
 		case Heartbeat:
-			beats = append(beats, ev)
+			heartbeats = append(heartbeats, ev)
 		case Log:
 			if ev.Stream == 1 {
 				stdout = append(stdout, ev.Data...)
@@ -34,7 +34,7 @@ func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, beats []Hea
 				stderr = append(stderr, ev.Data...)
 			}
 		case Done:
-			return stdout, stderr, beats, ev
+			return stdout, stderr, heartbeats, ev
 		}
 	}
 }
@@ -91,12 +91,12 @@ func TestConversation(t *testing.T) {
 		got.Sources[0].ID != p.requester.ID() || len(got.Sources[0].Addrs) != len(p.requester.Addrs()) {
 		t.Errorf("got award %+v", got.Award)
 	}
-	stdout, stderr, beats, done := converse(t, c)
+	stdout, stderr, heartbeats, done := converse(t, c)
 	if !bytes.Equal(stdout, printed) || string(stderr) != "a line on stderr" {
 		t.Errorf("got %d bytes of stdout, %d of stderr", len(stdout), len(stderr))
 	}
 	phases := map[string]bool{}
-	for _, b := range beats {
+	for _, b := range heartbeats {
 		phases[b.Phase] = true
 	}
 	if !phases["fetch"] || !phases["run"] || !phases["pack"] {

@@ -94,17 +94,17 @@ func (v *viewer) readLogs(ctx context.Context) {
 
 // send writes until the end of the run and its blocks are sent.
 func (v *viewer) send(ctx context.Context) error {
-	beats := time.NewTicker(v.w.cfg.HeartbeatInterval)
-	defer beats.Stop()
+	heartbeats := time.NewTicker(v.w.cfg.HeartbeatInterval)
+	defer heartbeats.Stop()
 	phase := ""
 	for {
-		beat, end, changed := v.run.state()
+		progress, end, changed := v.run.state()
 		if end != nil {
 			return v.sendEnd(ctx, end)
 		}
-		if beat.Phase != phase {
-			phase = beat.Phase
-			if err := v.w.send(heartbeatFrameOf(beat)); err != nil {
+		if progress.Phase != phase {
+			phase = progress.Phase
+			if err := v.w.send(heartbeatFrameOf(progress)); err != nil {
 				return err
 			}
 		}
@@ -114,9 +114,9 @@ func (v *viewer) send(ctx context.Context) error {
 			if err := v.flush(ctx, changed); err != nil {
 				return err
 			}
-		case <-beats.C:
-			beat, _, _ = v.run.state()
-			if err := v.w.send(heartbeatFrameOf(beat)); err != nil {
+		case <-heartbeats.C:
+			progress, _, _ = v.run.state()
+			if err := v.w.send(heartbeatFrameOf(progress)); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -177,16 +177,16 @@ func (v *viewer) sendEnd(ctx context.Context, end *ending) error {
 
 // drain sends output until its end, and heartbeats in between.
 func (v *viewer) drain(ctx context.Context) error {
-	beats := time.NewTicker(v.w.cfg.HeartbeatInterval)
-	defer beats.Stop()
+	heartbeats := time.NewTicker(v.w.cfg.HeartbeatInterval)
+	defer heartbeats.Stop()
 	for {
 		select {
 		case <-v.logs.ready:
 		case <-v.logs.ended:
 			return v.sendLogs()
-		case <-beats.C:
-			beat, _, _ := v.run.state()
-			if err := v.w.send(heartbeatFrameOf(beat)); err != nil {
+		case <-heartbeats.C:
+			progress, _, _ := v.run.state()
+			if err := v.w.send(heartbeatFrameOf(progress)); err != nil {
 				return err
 			}
 			continue

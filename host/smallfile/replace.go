@@ -36,7 +36,7 @@ func ReleaseReserve(r diskfs.Reserve) error {
 	return r.Release()
 }
 
-// reserveFor returns the reserve for path; its Path is "" if there is none.
+// reserveFor returns the reserve for path; without one its Path is "".
 func reserveFor(path string) diskfs.Reserve {
 	r := diskfs.Reserve{FS: diskfs.OS{}}
 	dir := filepath.Dir(path)
