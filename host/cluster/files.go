@@ -40,10 +40,10 @@ type state struct {
 }
 
 func (r roster) clone() roster {
-	return roster{r.cluster, maps.Clone(r.members), maps.Clone(r.notices), r.cutoffs} // ended is never changed in place
+	return roster{r.cluster, maps.Clone(r.members), maps.Clone(r.notices), r.cutoffs} // cutoffs is never changed in place
 }
 
-// change applies do to a copy, writes the file, and keeps the copy if both succeeded. The caller holds f.changing.
+// change applies do to a copy, writes the file, and keeps the copy if both succeeded. The caller holds f.writeMu.
 func (f *Cluster) change(do func(*state) error) error {
 	if f.dir == "" {
 		return errors.New("cluster: this repo has no cluster folder")

@@ -65,7 +65,7 @@ func newRoster(cluster job.DID) roster {
 	return roster{cluster: cluster, members: map[job.DID]verified{}, notices: map[noticeKey]verifiedNotice{}}
 }
 
-// index computes ended from the notices: it is read for every stream and every block.
+// index computes cutoffs from the notices: it is read for every stream and every block.
 func (r *roster) index() {
 	all := make(map[job.DID]cutoff, len(r.notices))
 	for k, n := range r.notices {

@@ -32,9 +32,9 @@ type reach struct {
 
 	seed    maphash.Seed
 	keys    map[uint64]struct{}  // of multihashes
-	inner   map[uint64]struct{}  // of CIDs that may have links: walked, or in away
+	inner   map[uint64]struct{}  // of CIDs that may have links: walked, or in missing
 	missing map[cid.Cid]struct{} // CIDs that are not walked yet
-	retryAt time.Time            // earliest time of the next walk of away
+	retryAt time.Time            // earliest time of the next walk of missing
 	full    bool
 }
 
@@ -113,7 +113,7 @@ func (r *reach) has(ctx context.Context, bs dag.Blocks, c cid.Cid) bool {
 	return ok
 }
 
-// walk walks the blocks of away that have arrived, until ctx ends; the others stay in away.
+// walk walks the blocks of missing that have arrived, until ctx ends; the others stay in missing.
 func (r *reach) walk(ctx context.Context, bs dag.Blocks) error {
 	begun := time.Now()
 	todo := make([]cid.Cid, 0, len(r.missing))

@@ -332,7 +332,7 @@ func (l *link) takeWaiting() *want {
 	return w
 }
 
-// putBack reverts head, so that end finds w.
+// putBack reverts takeWaiting, so that end finds w.
 func (l *link) putBack(w *want) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
