@@ -39,7 +39,7 @@ type source struct {
 	pending  int           // unanswered wants
 	average  int64         // average bytes of recent blocks
 	pace     time.Duration // time between two blocks; 0: none arrived yet
-	last     time.Time     // time of the last answer, or when asked became positive
+	last     time.Time     // time of the last answer, or when pending became positive
 	banned   bool
 	reason   string    // the last error
 	retryAt  time.Time // earliest time of the next request
