@@ -35,7 +35,7 @@ func (p *Peer) maintain() {
 		if now.Sub(saved) >= saveInterval {
 			saved = now
 			if err := p.addrBook.save(); err != nil {
-				p.cfg.Log.Warn("write address book", "err", err)
+				p.cfg.Log.Warn("save address book", "err", err)
 			}
 		}
 	}
