@@ -63,28 +63,28 @@ func frame(items ...item) []byte {
 // of it, nor hurts the peer.
 func TestBadGreetings(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 2, nil)
+	peers := newCluster(t, 2, nil)
 	admin, member := peers[0], peers[1]
-	c := member.fence.Own()
+	c := member.cluster.Own()
 	garbage := make([]byte, 1000)
 	rand.Read(garbage)
-	fenceItem := item{itemFence, []byte(admin.fence.ID())}
+	clusterItem := item{itemCluster, []byte(admin.cluster.ID())}
 	for name, b := range map[string][]byte{
 		"nothing":               nil,
 		"garbage":               garbage,
 		"a huge frame":          binary.AppendUvarint(nil, 1<<62),
 		"a frame over the size": append(binary.AppendUvarint(nil, maxGreeting+1), make([]byte, maxGreeting+1)...),
 		"a frame cut short":     binary.AppendUvarint(nil, 100),
-		"an item cut short":     {2, itemFence, 100},
+		"an item cut short":     {2, itemCluster, 100},
 		"too many items":        append(binary.AppendUvarint(nil, 2*(maxItems+1)), bytes.Repeat([]byte{'?', 0}, maxItems+1)...),
-		"no credential":         frame(fenceItem),
-		"another's credential":  frame(fenceItem, item{itemMembership, c.Membership}, item{itemDelegation, c.Delegation}),
-		"a garbled credential":  frame(fenceItem, item{itemMembership, garbage}),
+		"no credential":         frame(clusterItem),
+		"another's credential":  frame(clusterItem, item{itemMembership, c.Membership}, item{itemDelegation, c.Delegation}),
+		"a garbled credential":  frame(clusterItem, item{itemMembership, garbage}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			stranger := newPeer(t, nil)
 			dialRaw(t, stranger, admin)
-			answer, err := say(t, stranger, admin, greetProtocol, b)
+			answer, err := say(t, stranger, admin, handshakeProtocol, b)
 			if err == nil && len(answer) > 0 {
 				items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxGreeting)
 				if _, ok := refusal(items); !ok || err != nil {
@@ -104,7 +104,7 @@ func TestBadGreetings(t *testing.T) {
 // TestTooManyStreams opens greetings without end: the rest are dropped unread.
 func TestTooManyStreams(t *testing.T) {
 	t.Parallel()
-	admin := newFence(t, 1, nil)[0]
+	admin := newCluster(t, 1, nil)[0]
 	stranger := newPeer(t, nil)
 	dialRaw(t, stranger, admin)
 	dropped := 0
@@ -130,7 +130,7 @@ func TestTooManyStreams(t *testing.T) {
 // it is not listened to.
 func TestBadGossip(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 3, nil)
+	peers := newCluster(t, 3, nil)
 	victim, attacker, other := peers[0], peers[1], peers[2]
 	eventually(t, "hints arrive", func() bool {
 		return infoOf(victim, attacker).Hint != nil && infoOf(victim, other).Hint != nil && len(attacker.gossip.jobs.ListPeers()) == 2
@@ -189,7 +189,7 @@ func TestBadGossip(t *testing.T) {
 // TestHintFlood sends valid hints faster than anybody may: few are taken.
 func TestHintFlood(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 2, nil)
+	peers := newCluster(t, 2, nil)
 	victim, attacker := peers[0], peers[1]
 	eventually(t, "the first hint arrives", func() bool {
 		return infoOf(victim, attacker).Hint != nil && len(attacker.gossip.capacity.ListPeers()) == 1
@@ -213,7 +213,7 @@ func TestHintFlood(t *testing.T) {
 // TestReplays hands over again what was valid once.
 func TestReplays(t *testing.T) {
 	t.Parallel()
-	p := newFence(t, 1, nil)[0]
+	p := newCluster(t, 1, nil)[0]
 	author, err := peer.Decode(newPeer(t, nil).cfg.Identity.PeerID)
 	if err != nil {
 		t.Fatal(err)
@@ -254,7 +254,7 @@ func TestReplays(t *testing.T) {
 // else has.
 func TestRecordsOfOthers(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 3, nil)
+	peers := newCluster(t, 3, nil)
 	victim, liar, other := peers[0], peers[1], peers[2]
 	eventually(t, "addresses are known", func() bool { return victim.book.record(other.id) != nil && victim.book.record(liar.id) != nil })
 	good := addrsIn(victim.book, other.id)
@@ -301,7 +301,7 @@ func TestRecordsOfOthers(t *testing.T) {
 // do with this one.
 func TestStreamToRefuser(t *testing.T) {
 	t.Parallel()
-	admin := newFence(t, 1, nil)[0]
+	admin := newCluster(t, 1, nil)[0]
 	user := newPeer(t, nil)
 	user.door.toldTo(admin.id)
 	user.raw.Peerstore().AddAddrs(admin.id, admin.raw.Addrs(), time.Hour)
@@ -318,7 +318,7 @@ func TestStreamToRefuser(t *testing.T) {
 
 func FuzzReadFrame(f *testing.F) {
 	f.Add(frame())
-	f.Add(frame(item{itemFence, []byte("did:key:z")}, item{itemDelegation, nil}))
+	f.Add(frame(item{itemCluster, []byte("did:key:z")}, item{itemDelegation, nil}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		items, err := readFrame(bufio.NewReader(bytes.NewReader(b)), maxGreeting)
 		if err != nil {

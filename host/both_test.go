@@ -12,7 +12,7 @@ import (
 // may see the other's connection first, and yet they greet.
 func TestBothDial(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 2, nil)
+	peers := newCluster(t, 2, nil)
 	a, b := peers[0], peers[1]
 	both := 0
 	for range 100 {

@@ -6,23 +6,23 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
-	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
 // Config says how a repo is a peer. The zero value of each field is its default; only
 // Dir and Identity have none.
 type Config struct {
-	Dir      string       // the repo: known addresses are kept in it
-	Identity Identity     // from LoadIdentity
-	Fence    *fence.Fence // from fence.Open; nil: none, and none can be joined
+	Dir      string           // the repo: known addresses are kept in it
+	Identity Identity         // from LoadIdentity
+	Cluster  *cluster.Cluster // from cluster.Open; nil: none, and none can be joined
 
 	Listen   []string // multiaddrs; nil: DefaultListen
 	NoListen bool     // a peer for the time of one job: it dials and is not dialed
 	// Announce replaces the addresses that others are told: of a machine behind a port
 	// forwarding, its outer ones.
 	Announce []string
-	MDNS     bool // look for members of the fence on the local network
+	MDNS     bool // look for members of the cluster on the local network
 	Relay    bool // carry connections between members that cannot reach each other
 	// Reachability, "public" or "private", replaces what AutoNAT finds out. A relay is
 	// always public.
@@ -44,7 +44,7 @@ type Config struct {
 	Now        func() time.Time      // nil: time.Now
 }
 
-// Policy says which peers besides the members of its fence stand in which Relation.
+// Policy says which peers besides the members of its cluster stand in which Relation.
 type Policy struct {
 	AllowDIDs  []job.DID // granted peers
 	AllowPeers []string  // libp2p peer ids of content peers

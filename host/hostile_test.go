@@ -17,7 +17,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -25,11 +25,11 @@ import (
 // could fill the table and keep members out of it.
 func TestStrangersSayNothing(t *testing.T) {
 	t.Parallel()
-	admin := newFence(t, 1, nil)[0]
+	admin := newCluster(t, 1, nil)[0]
 	stranger := newPeer(t, nil)
 	dialRaw(t, stranger, admin)
 	envelope, hint := stranger.ownHint()
-	say(t, stranger, admin, greetProtocol, frame(item{itemFence, []byte(admin.fence.ID())},
+	say(t, stranger, admin, handshakeProtocol, frame(item{itemCluster, []byte(admin.cluster.ID())},
 		item{itemCapacity, envelope}, item{itemHint, hint}, item{itemAddrs, stranger.ownRecord()}))
 	eventually(t, "it is cut", func() bool { return !stranger.connected(admin.id) })
 	if slices.Contains(admin.table.ids(), stranger.id) || admin.book.record(stranger.id) != nil {
@@ -41,9 +41,9 @@ func TestStrangersSayNothing(t *testing.T) {
 // others have had their time, in the place of who came first.
 func TestSilentStrangers(t *testing.T) {
 	t.Parallel()
-	admin, now := newFence(t, 1, nil)[0], time.Now()
+	admin, now := newCluster(t, 1, nil)[0], time.Now()
 	var cut []peer.ID
-	d, err := newDoor(admin.id, admin.fence, func() time.Time { return now }, Policy{})
+	d, err := newDoor(admin.id, admin.cluster, func() time.Time { return now }, Policy{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -106,12 +106,12 @@ func TestClockSetBack(t *testing.T) {
 // never answers who they are: it does not keep this peer from asking others.
 func TestSlowNeighbor(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 4, nil)
+	peers := newCluster(t, 4, nil)
 	admin, victim, slow, author := peers[0], peers[1], peers[2], peers[3]
 	eventually(t, "they are connected", func() bool {
 		return infoOf(victim, slow).Connected && infoOf(admin, author).Capacity != nil
 	})
-	slow.raw.SetStreamHandler(whoProtocol, func(s network.Stream) {
+	slow.raw.SetStreamHandler(lookupProtocol, func(s network.Stream) {
 		<-t.Context().Done()
 		s.Reset()
 	})
@@ -141,7 +141,7 @@ func TestSlowNeighbor(t *testing.T) {
 // TestGuesses lets strangers guess secrets: who has one still gets in at once.
 func TestGuesses(t *testing.T) {
 	t.Parallel()
-	admin := newFence(t, 1, nil)[0]
+	admin := newCluster(t, 1, nil)[0]
 	for range 3 {
 		stranger := newPeer(t, nil)
 		dialRaw(t, stranger, admin)
@@ -158,7 +158,7 @@ func TestGuesses(t *testing.T) {
 			}
 		}
 	}
-	joinBy(t, newPeer(t, nil), admin, fence.Invitation{})
+	joinBy(t, newPeer(t, nil), admin, cluster.Invitation{})
 }
 
 // TestRenewalRefused is an admin in its last thirty days that is connected only to an admin
@@ -166,12 +166,12 @@ func TestGuesses(t *testing.T) {
 func TestRenewalRefused(t *testing.T) {
 	t.Parallel()
 	var c clock
-	peers := newFence(t, 1, func(cfg *Config) { cfg.Now = c.now })
+	peers := newCluster(t, 1, func(cfg *Config) { cfg.Now = c.now })
 	founder := peers[0]
 	var admins []*Peer
 	for range 2 {
 		p := newPeer(t, func(cfg *Config) { cfg.Now = c.now })
-		joinBy(t, p, founder, fence.Invitation{Role: job.RoleAdmin})
+		joinBy(t, p, founder, cluster.Invitation{Role: job.RoleAdmin})
 		admins = append(admins, p)
 	}
 	a, b := admins[0], admins[1]
@@ -203,7 +203,7 @@ func TestRenewalRefused(t *testing.T) {
 // dialed over and over.
 func TestGoesAwayAtOnce(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 2, nil)
+	peers := newCluster(t, 2, nil)
 	rude, victim := peers[0], peers[1]
 	var dialed atomic.Int64
 	rude.raw.Network().Notify(&network.NotifyBundle{ConnectedF: func(_ network.Network, c network.Conn) {
@@ -230,9 +230,9 @@ func TestGoesAwayAtOnce(t *testing.T) {
 // and a few of them all.
 func TestManyRevocations(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 2, nil)
+	peers := newCluster(t, 2, nil)
 	admin, member := peers[0], peers[1]
-	content, err := os.ReadFile(filepath.Join(admin.cfg.Dir, "fence", "key"))
+	content, err := os.ReadFile(filepath.Join(admin.cfg.Dir, "cluster", "key"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -241,19 +241,19 @@ func TestManyRevocations(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := ed25519.NewKeyFromSeed(seed)
-	var many []fence.Notice
+	var many []cluster.Notice
 	for range maxItems/2 + 100 {
 		pub, _, err := ed25519.GenerateKey(nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		b, err := job.Revocation{Fence: admin.fence.ID(), Member: job.DIDOf(pub), Seq: 1, Issued: time.Now().UnixMilli()}.Sign(key)
+		b, err := job.Revocation{Cluster: admin.cluster.ID(), Member: job.DIDOf(pub), Seq: 1, Issued: time.Now().UnixMilli()}.Sign(key)
 		if err != nil {
 			t.Fatal(err)
 		}
-		many = append(many, fence.Notice{Revocation: b})
+		many = append(many, cluster.Notice{Revocation: b})
 	}
-	if fresh, err := admin.fence.Heed(many, time.Now()); !fresh || err != nil {
+	if fresh, err := admin.cluster.ApplyNotices(many, time.Now()); !fresh || err != nil {
 		t.Fatal(fresh, err)
 	}
 	heard := map[string]bool{}
@@ -284,7 +284,7 @@ func TestManyRevocations(t *testing.T) {
 // may still speak, but it hears no gossip.
 func TestRevokedButDialed(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 3, nil)
+	peers := newCluster(t, 3, nil)
 	admin, p, gone := peers[0], peers[1], peers[2]
 	if _, err := p.Connect(limited(t), gone.Addrs()[0]); err != nil {
 		t.Fatal(err)

@@ -3,9 +3,9 @@
 // same.
 //
 // Open starts the peer: a libp2p host on TCP and QUIC that knows no public network. It
-// speaks to the members of its fence, to whom its owner has listed, and to nobody else: the
+// speaks to the members of its cluster, to whom its owner has listed, and to nobody else: the
 // door says who is who, below every protocol. Peers greet each other, gossip hints of what
-// they have, and find each other inside the fence; docs/protocol.md is the specification.
+// they have, and find each other inside the cluster; docs/protocol.md is the specification.
 //
 // What a repo keeps of this are small files that people can read. They are used by the
 // process that owns the repo.

@@ -14,7 +14,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 	"github.com/libp2p/go-libp2p/core/protocol"
 
-	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -27,23 +27,23 @@ const joinProtocol protocol.ID = "/liftoff/join/1"
 
 // Invite makes an invitation and returns the token, one line, that lets a machine join by
 // it. Only this peer can redeem it, so it must be up when that happens.
-func (p *Peer) Invite(i fence.Invitation) (fence.Token, error) {
+func (p *Peer) Invite(i cluster.Invitation) (cluster.Token, error) {
 	addrs := texts(p.tellable())
 	if len(addrs) == 0 {
-		return fence.Token{}, errors.New("invite: this peer listens nowhere, so nobody could join by it")
+		return cluster.Token{}, errors.New("invite: this peer listens nowhere, so nobody could join by it")
 	}
-	secret, err := p.fence.Invite(i, p.cfg.Now())
+	secret, err := p.cluster.Invite(i, p.cfg.Now())
 	if err != nil {
-		return fence.Token{}, fmt.Errorf("invite: %w", err)
+		return cluster.Token{}, fmt.Errorf("invite: %w", err)
 	}
-	return fence.Token{Fence: p.fence.ID(), Peer: p.DID(), Secret: secret, Addrs: addrs[:min(len(addrs), maxTokenAddrs)]}, nil
+	return cluster.Token{Cluster: p.cluster.ID(), Peer: p.DID(), Secret: secret, Addrs: addrs[:min(len(addrs), maxTokenAddrs)]}, nil
 }
 
 const maxTokenAddrs = 8
 
 // Join redeems a token: it dials the token's addresses and no others, and this repo is a
-// member of the fence when it returns nil. One that is a member already only connects.
-func (p *Peer) Join(ctx context.Context, t fence.Token) error {
+// member of the cluster when it returns nil. One that is a member already only connects.
+func (p *Peer) Join(ctx context.Context, t cluster.Token) error {
 	id, err := IDOf(t.Peer)
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
@@ -52,13 +52,13 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	own := p.fence.ID()
-	if own != "" && own != t.Fence {
-		return fmt.Errorf("join: this repo belongs to the fence %s already", own)
+	own := p.cluster.ID()
+	if own != "" && own != t.Cluster {
+		return fmt.Errorf("join: this repo belongs to the cluster %s already", own)
 	}
 	p.door.invited(id)
 	defer p.door.tried(id)
-	if _, err := p.fence.Check(p.DID(), p.cfg.Now()); own == t.Fence && err == nil {
+	if _, err := p.cluster.Check(p.DID(), p.cfg.Now()); own == t.Cluster && err == nil {
 		var refused *RefusedError // if it was revoked, and does not know it
 		if err := p.dial(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); !errors.As(err, &refused) {
 			return err
@@ -76,13 +76,13 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 	}()
 	p.raw.Network().ClosePeer(id) // a connection from before it was a member begins anew
 	if err := p.raw.Connect(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil {
-		return &UnreachedError{ID: id, Addrs: t.Addrs, Err: err}
+		return &UnreachableError{ID: id, Addrs: t.Addrs, Err: err}
 	}
 	c, err := p.askCredential(ctx, id, []item{{itemSecret, t.Secret[:]}})
 	if err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	if err := p.fence.Adopt(t.Fence, c, p.cfg.Now()); err != nil {
+	if err := p.cluster.Adopt(t.Cluster, c, p.cfg.Now()); err != nil {
 		return err
 	}
 	p.book.retry() // who has refused a stranger will take a member
@@ -94,13 +94,13 @@ func (p *Peer) Join(ctx context.Context, t fence.Token) error {
 }
 
 // UnreachedError says that nobody could be reached at the addresses of a token.
-type UnreachedError struct {
+type UnreachableError struct {
 	ID    peer.ID
 	Addrs []string
 	Err   error // libp2p's
 }
 
-func (e *UnreachedError) Error() string {
+func (e *UnreachableError) Error() string {
 	why := "no answer"
 	if errors.Is(e.Err, syscall.ECONNREFUSED) {
 		why = "connection refused"
@@ -108,7 +108,7 @@ func (e *UnreachedError) Error() string {
 	return fmt.Sprintf("join: %s, who made the token, cannot be reached at %s: %s", e.ID, strings.Join(e.Addrs, ", "), why)
 }
 
-func (e *UnreachedError) Unwrap() error { return e.Err }
+func (e *UnreachableError) Unwrap() error { return e.Err }
 
 // renew asks the admin id for a new membership.
 func (p *Peer) renew(ctx context.Context, id peer.ID) error {
@@ -116,27 +116,27 @@ func (p *Peer) renew(ctx context.Context, id peer.ID) error {
 	if err != nil {
 		return fmt.Errorf("renew the membership: %w", err)
 	}
-	return p.fence.Adopt(p.fence.ID(), c, p.cfg.Now())
+	return p.cluster.Adopt(p.cluster.ID(), c, p.cfg.Now())
 }
 
-func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (_ fence.Credential, err error) {
+func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (_ cluster.Credential, err error) {
 	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
 	defer cancel()
 	s, err := p.raw.NewStream(network.WithAllowLimitedConn(ctx, "join"), id, joinProtocol)
 	if err != nil {
-		return fence.Credential{}, err
+		return cluster.Credential{}, err
 	}
 	defer func() { done(s, err) }()
 	s.SetDeadline(time.Now().Add(greetTimeout))
 	if err := writeFrame(s, ask); err != nil {
-		return fence.Credential{}, err
+		return cluster.Credential{}, err
 	}
 	items, err := readFrame(bufio.NewReader(s), maxGreeting)
 	if err != nil {
-		return fence.Credential{}, err
+		return cluster.Credential{}, err
 	}
 	if why, ok := refusal(items); ok {
-		return fence.Credential{}, &RefusedError{id, why}
+		return cluster.Credential{}, &RefusedError{id, why}
 	}
 	return credential(items), nil
 }
@@ -160,19 +160,19 @@ func (p *Peer) answerJoin(s network.Stream) error {
 	return writeFrame(s, answer)
 }
 
-func (p *Peer) giveCredential(id peer.ID, items []item) (fence.Credential, error) {
+func (p *Peer) giveCredential(id peer.ID, items []item) (cluster.Credential, error) {
 	did, err := DIDOf(id)
 	if err != nil {
-		return fence.Credential{}, err
+		return cluster.Credential{}, err
 	}
 	secret := first(items, itemSecret)
 	if secret == nil {
-		return p.fence.Renew(did, p.cfg.Now())
+		return p.cluster.Renew(did, p.cfg.Now())
 	}
 	if len(secret) != 16 {
-		return fence.Credential{}, fence.ErrInvitation
+		return cluster.Credential{}, cluster.ErrInvitation
 	}
-	return p.fence.Redeem([16]byte(secret), did, p.cfg.Now())
+	return p.cluster.Redeem([16]byte(secret), did, p.cfg.Now())
 }
 
 // logRefusal logs that id was refused: for the owner, unless there are so many that
@@ -188,7 +188,7 @@ func (p *Peer) logRefusal(what string, id peer.ID, why error) {
 // Revoke ends a membership, tells the members that are connected, and cuts the one that
 // is none any more.
 func (p *Peer) Revoke(did job.DID) error {
-	if _, err := p.fence.Revoke(did, p.cfg.Now()); err != nil {
+	if _, err := p.cluster.Revoke(did, p.cfg.Now()); err != nil {
 		return fmt.Errorf("revoke %s: %w", did, err)
 	}
 	p.afterRevocation()

@@ -28,7 +28,7 @@ import (
 
 // newLibp2p makes the host: TCP and QUIC, relay client, hole punching, AutoNAT; no DHT,
 // no bootstrap, no port mapping.
-func newLibp2p(cfg Config, d *door, relays autorelay.PeerSource) (host.Host, error) {
+func newLibp2p(cfg Config, d *gater, relays autorelay.PeerSource) (host.Host, error) {
 	key, err := crypto.UnmarshalEd25519PrivateKey(cfg.Identity.Key)
 	if err != nil {
 		return nil, fmt.Errorf("the repo's key: %w", err)
@@ -170,7 +170,7 @@ func isRelayed(a ma.Multiaddr) bool {
 }
 
 // membersOnly lets peers use this one as a relay that may.
-type membersOnly struct{ door *door }
+type membersOnly struct{ door *gater }
 
 func (m membersOnly) AllowReserve(id peer.ID, _ ma.Multiaddr) bool {
 	return m.door.allows(id, UseRelay)
@@ -187,9 +187,9 @@ var streamLimits = []struct {
 	id        protocol.ID
 	peer, all int
 }{
-	{greetProtocol, 4, 128},
+	{handshakeProtocol, 4, 128},
 	{joinProtocol, 2, 32},
-	{whoProtocol, 8, 128},
+	{lookupProtocol, 8, 128},
 	{marketProtocol, 256, 4096},
 	{blocksProtocol, 128, 1024},
 }

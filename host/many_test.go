@@ -12,7 +12,7 @@ import (
 // does, all at once.
 func TestManyConversations(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 2, nil)
+	peers := newCluster(t, 2, nil)
 	peers[0].Libp2p().SetStreamHandler("/liftoff/market/1", func(s network.Stream) {
 		defer s.Close()
 		io.Copy(s, s)

@@ -16,7 +16,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/protocol"
 	"github.com/multiformats/go-multihash"
 
-	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -40,11 +40,11 @@ func openPeer(t *testing.T, dir string, change func(*Config)) *Peer {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := fence.Open(filepath.Join(dir, "fence"), id.Key)
+	f, err := cluster.Open(filepath.Join(dir, "cluster"), id.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cfg := Config{Dir: dir, Identity: id, Fence: f, Listen: loopback, Memory: 256 << 20}
+	cfg := Config{Dir: dir, Identity: id, Cluster: f, Listen: loopback, Memory: 256 << 20}
 	if change != nil {
 		change(&cfg)
 	}
@@ -63,29 +63,29 @@ func openPeer(t *testing.T, dir string, change func(*Config)) *Peer {
 	return p
 }
 
-// newFence returns n peers of one fence, all joined by invitations of the first.
-func newFence(t *testing.T, n int, change func(*Config)) []*Peer {
+// newCluster returns n peers of one cluster, all joined by invitations of the first.
+func newCluster(t *testing.T, n int, change func(*Config)) []*Peer {
 	t.Helper()
 	admin := newPeer(t, change)
-	if err := admin.fence.Init(admin.cfg.Now()); err != nil {
+	if err := admin.cluster.Init(admin.cfg.Now()); err != nil {
 		t.Fatal(err)
 	}
 	peers := []*Peer{admin}
 	for range n - 1 {
 		p := newPeer(t, change)
-		joinBy(t, p, admin, fence.Invitation{})
+		joinBy(t, p, admin, cluster.Invitation{})
 		peers = append(peers, p)
 	}
 	return peers
 }
 
-func joinBy(t *testing.T, p, admin *Peer, i fence.Invitation) {
+func joinBy(t *testing.T, p, admin *Peer, i cluster.Invitation) {
 	t.Helper()
 	token, err := admin.Invite(i)
 	if err != nil {
 		t.Fatal(err)
 	}
-	line, err := fence.ParseToken(token.String())
+	line, err := cluster.ParseToken(token.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +126,7 @@ func capacityOf(slots int) job.Capacity {
 
 func TestJoin(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 3, nil)
+	peers := newCluster(t, 3, nil)
 	admin, a, b := peers[0], peers[1], peers[2]
 	// a and b learn of each other at the admin, and connect.
 	eventually(t, "all are connected to all", func() bool {
@@ -157,30 +157,30 @@ func TestJoin(t *testing.T) {
 // TestRestart closes a member and opens it again: it finds the others without a token.
 func TestRestart(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 2, nil)
+	peers := newCluster(t, 2, nil)
 	admin, p := peers[0], peers[1]
 	if err := p.Close(); err != nil {
 		t.Fatal(err)
 	}
 	again := openPeer(t, p.cfg.Dir, nil)
 	eventually(t, "it connects again", func() bool { return infoOf(again, admin).Connected && infoOf(admin, again).Connected })
-	if again.Fence().ID() != admin.Fence().ID() {
-		t.Error("it belongs to another fence")
+	if again.Cluster().ID() != admin.Cluster().ID() {
+		t.Error("it belongs to another cluster")
 	}
 }
 
 func TestInvitations(t *testing.T) {
 	t.Parallel()
 	var c clock
-	admin := newFence(t, 1, func(cfg *Config) { cfg.Now = c.now })[0]
-	refused := func(token fence.Token, why string) {
+	admin := newCluster(t, 1, func(cfg *Config) { cfg.Now = c.now })[0]
+	refused := func(token cluster.Token, why string) {
 		t.Helper()
 		p := newPeer(t, func(cfg *Config) { cfg.Now = c.now })
 		err := p.Join(limited(t), token)
 		if err == nil || !strings.Contains(err.Error(), why) {
 			t.Errorf("%v, want: %s", err, why)
 		}
-		if p.fence.ID() != "" || admin.Relation(p.id) != Unknown {
+		if p.cluster.ID() != "" || admin.Relation(p.id) != Unknown {
 			t.Errorf("it is in: %s", admin.Relation(p.id))
 		}
 		if r := p.Relation(admin.id); r != Unknown {
@@ -191,7 +191,7 @@ func TestInvitations(t *testing.T) {
 			return !admin.connected(p.id)
 		})
 	}
-	token, err := admin.Invite(fence.Invitation{Uses: 2, Expires: time.Hour})
+	token, err := admin.Invite(cluster.Invitation{Uses: 2, Expires: time.Hour})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,7 +204,7 @@ func TestInvitations(t *testing.T) {
 	other := token
 	other.Secret[0] ^= 1
 	refused(other, "unknown")
-	if token, err = admin.Invite(fence.Invitation{Expires: time.Hour}); err != nil {
+	if token, err = admin.Invite(cluster.Invitation{Expires: time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	c.advance(2 * time.Hour)
@@ -214,7 +214,7 @@ func TestInvitations(t *testing.T) {
 // TestStrangers tries what somebody may who is nobody.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 2, nil)
+	peers := newCluster(t, 2, nil)
 	admin := peers[0]
 	stranger := newPeer(t, nil)
 	_, err := stranger.Connect(limited(t), admin.Addrs()[0])
@@ -234,7 +234,7 @@ func TestStrangers(t *testing.T) {
 	if err := stranger.raw.Connect(limited(t), peer.AddrInfo{ID: admin.id, Addrs: admin.raw.Addrs()}); err != nil {
 		t.Fatal(err)
 	}
-	for _, proto := range []string{"/liftoff/test/1", string(whoProtocol), "/meshsub/1.1.0", "/ipfs/ping/1.0.0"} {
+	for _, proto := range []string{"/liftoff/test/1", string(lookupProtocol), "/meshsub/1.1.0", "/ipfs/ping/1.0.0"} {
 		s, err := stranger.raw.NewStream(limited(t), admin.id, protocol.ID(proto))
 		if err == nil {
 			s.Write([]byte("hello"))
@@ -304,7 +304,7 @@ func TestPolicy(t *testing.T) {
 
 func TestRevoke(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 4, nil)
+	peers := newCluster(t, 4, nil)
 	admin, a, b, gone := peers[0], peers[1], peers[2], peers[3]
 	eventually(t, "all know all", func() bool {
 		return infoOf(a, gone).Connected && infoOf(b, gone).Connected && infoOf(a, b).Connected
@@ -333,7 +333,7 @@ func TestRevoke(t *testing.T) {
 			gone.book.failed(p.id, time.Now(), ErrClosed)
 		}
 	}
-	joinBy(t, gone, admin, fence.Invitation{})
+	joinBy(t, gone, admin, cluster.Invitation{})
 	eventually(t, "it is invited again", func() bool { return infoOf(a, gone).Connected && infoOf(a, gone).Relation == Member })
 }
 
@@ -341,10 +341,10 @@ func TestRevoke(t *testing.T) {
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	var c clock
-	peers := newFence(t, 2, func(cfg *Config) { cfg.Now = c.now })
+	peers := newCluster(t, 2, func(cfg *Config) { cfg.Now = c.now })
 	admin, p := peers[0], peers[1]
 	expiry := func(p *Peer) time.Time {
-		for _, m := range p.fence.Members(c.now()) {
+		for _, m := range p.cluster.Members(c.now()) {
 			if m.DID == p.DID() {
 				return m.Expires
 			}
@@ -358,13 +358,13 @@ func TestRenew(t *testing.T) {
 		eventually(t, "the membership is renewed", func() bool {
 			admin.renewSoon() // as keepUp does
 			p.renewSoon()
-			return expiry(p).After(before) && !admin.fence.Due(c.now())
+			return expiry(p).After(before) && !admin.cluster.Due(c.now())
 		})
 	}
 	if d := expiry(p).Sub(first); d < 100*24*time.Hour {
 		t.Errorf("it lasts %s longer", d)
 	}
-	c.advance(fence.MembershipLife + time.Hour)
+	c.advance(cluster.MembershipLife + time.Hour)
 	if r := admin.Relation(p.id); r != Unknown {
 		t.Errorf("after its end: %q", r)
 	}
@@ -381,7 +381,7 @@ func cidOf(s string) cid.Cid {
 func TestAnnounce(t *testing.T) {
 	t.Parallel()
 	asked := make(chan job.Announce, 10)
-	peers := newFence(t, 4, func(cfg *Config) {
+	peers := newCluster(t, 4, func(cfg *Config) {
 		cfg.Bids = func(a job.Announce) bool {
 			asked <- a
 			return a.Need["no"] == ""

@@ -13,11 +13,11 @@ import (
 	ma "github.com/multiformats/go-multiaddr"
 	manet "github.com/multiformats/go-multiaddr/net"
 
-	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 )
 
 // Open makes the repo a peer. It listens where cfg says and dials nobody but members of
-// the fence that it was in touch with before.
+// the cluster that it was in touch with before.
 func Open(cfg Config) (*Peer, error) {
 	cfg = cfg.withDefaults()
 	id, err := peer.Decode(cfg.Identity.PeerID)
@@ -25,17 +25,17 @@ func Open(cfg Config) (*Peer, error) {
 		return nil, fmt.Errorf("the repo's identity: %w", err)
 	}
 	p := &Peer{
-		cfg: cfg, id: id, fence: cfg.Fence, table: newTable(), refusals: bucket{rate: 0.1, burst: 20}, joining: map[peer.ID]int{},
+		cfg: cfg, id: id, cluster: cfg.Cluster, table: newTable(), refusals: bucket{rate: 0.1, burst: 20}, joining: map[peer.ID]int{},
 		kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
 	}
 	p.own.changed = make(chan struct{}, 1)
-	if p.fence == nil {
-		p.fence = fence.None(cfg.Identity.Key)
+	if p.cluster == nil {
+		p.cluster = cluster.None(cfg.Identity.Key)
 	}
 	if p.book, err = openBook(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if p.door, err = newDoor(id, p.fence, cfg.Now, cfg.Policy); err != nil {
+	if p.door, err = newDoor(id, p.cluster, cfg.Now, cfg.Policy); err != nil {
 		return nil, err
 	}
 	p.door.cut = func(id peer.ID) { p.start(func() { p.raw.Network().ClosePeer(id) }) }
@@ -53,9 +53,9 @@ func Open(cfg Config) (*Peer, error) {
 }
 
 func (p *Peer) begin() (err error) {
-	p.raw.SetStreamHandler(greetProtocol, p.bounded(p.answerGreeting))
+	p.raw.SetStreamHandler(handshakeProtocol, p.bounded(p.answerGreeting))
 	p.raw.SetStreamHandler(joinProtocol, p.bounded(p.answerJoin))
-	p.raw.SetStreamHandler(whoProtocol, p.bounded(p.answerWho))
+	p.raw.SetStreamHandler(lookupProtocol, p.bounded(p.answerWho))
 	p.raw.Network().Notify(&network.NotifyBundle{
 		ConnectedF:    func(_ network.Network, c network.Conn) { p.arrived(c) },
 		DisconnectedF: func(n network.Network, c network.Conn) { p.parted(c.RemotePeer()) },
@@ -257,17 +257,17 @@ func (p *Peer) Peers() []PeerInfo {
 	for _, id := range ids {
 		info := PeerInfo{ID: id}
 		info.Relation, info.Rights = p.door.rights(id)
-		info.Addrs, info.Unreached = p.book.look(id)
+		info.Addrs, info.Unreachable = p.book.look(id)
 		if !info.Allows(StayConnected) {
 			continue
 		}
 		info.DID, _ = DIDOf(id) // a content peer may have another key
 		if info.Relation == Member {
-			info.Role, _ = p.fence.Check(info.DID, now) // it is a member
+			info.Role, _ = p.cluster.Check(info.DID, now) // it is a member
 		}
 		if c, ok := connected[id]; ok {
-			info.Connected, info.RTT, info.LastSeen, info.Unreached = true, c.rtt, c.spoke, nil
-			info.Greeted = c.greeted && !c.spoke.IsZero()
+			info.Connected, info.RTT, info.LastSeen, info.Unreachable = true, c.rtt, c.spoke, nil
+			info.HandshakeDone = c.greeted && !c.spoke.IsZero()
 			info.Relayed = p.raw.Network().Connectedness(id) == network.Limited
 			info.Addrs = p.dialable(id)
 		}

@@ -11,21 +11,21 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
 // Peer is a repo on the network. Its methods may be called from several goroutines.
 type Peer struct {
-	cfg    Config
-	id     peer.ID
-	fence  *fence.Fence // never nil: an empty one if the Config has none
-	door   *door
-	raw    host.Host // libp2p's, for what is spoken before a peer is admitted
-	host   host.Host // what others get: it waits at the door
-	table  *table
-	gossip *gossip
-	book   *book
+	cfg     Config
+	id      peer.ID
+	cluster *cluster.Cluster // never nil: an empty one if the Config has none
+	door    *gater
+	raw     host.Host // libp2p's, for what is spoken before a peer is admitted
+	host    host.Host // what others get: it waits at the door
+	table   *table
+	gossip  *gossip
+	book    *addressBook
 
 	ctx    context.Context // until Close
 	cancel context.CancelCauseFunc
@@ -45,21 +45,21 @@ type Peer struct {
 
 // PeerInfo is what is known of a peer.
 type PeerInfo struct {
-	ID        peer.ID
-	DID       job.DID
-	Addrs     []string // multiaddrs, without the peer id
-	Connected bool
-	Greeted   bool          // connected, and each has told the other of whom it knows
-	Relayed   bool          // all its connections run over a relay
-	RTT       time.Duration // the last that was measured, about once a minute; 0: unknown
-	Relation  Relation      // the closest
-	Rights    Action        // what its relations allow together; see Allows
-	Role      job.Role      // of a member
-	Capacity  *job.Capacity // nil: unknown, or not counted; not to be changed
-	Hint      *job.Hint     // nil: none in the last 100 s
-	HintAge   time.Duration // since it was received
-	LastSeen  time.Time     // when something came from it last
-	Unreached error         // of the last try to dial it; nil: it was not tried, or reached
+	ID            peer.ID
+	DID           job.DID
+	Addrs         []string // multiaddrs, without the peer id
+	Connected     bool
+	HandshakeDone bool          // connected, and each has told the other of whom it knows
+	Relayed       bool          // all its connections run over a relay
+	RTT           time.Duration // the last that was measured, about once a minute; 0: unknown
+	Relation      Relation      // the closest
+	Rights        Action        // what its relations allow together; see Allows
+	Role          job.Role      // of a member
+	Capacity      *job.Capacity // nil: unknown, or not counted; not to be changed
+	Hint          *job.Hint     // nil: none in the last 100 s
+	HintAge       time.Duration // since it was received
+	LastSeen      time.Time     // when something came from it last
+	Unreachable   error         // of the last try to dial it; nil: it was not tried, or reached
 }
 
 // Allows reports whether the peer could take part in action a when it was listed.
@@ -74,8 +74,8 @@ func (p *Peer) ID() peer.ID { return p.id }
 // DID returns the repo's did:key.
 func (p *Peer) DID() job.DID { return p.cfg.Identity.DID }
 
-// Fence returns what the repo knows of its fence.
-func (p *Peer) Fence() *fence.Fence { return p.fence }
+// Cluster returns what the repo knows of its cluster.
+func (p *Peer) Cluster() *cluster.Cluster { return p.cluster }
 
 // Libp2p returns the libp2p host for further protocols. It is libp2p's own, but that a
 // new stream waits until the peer is admitted; a stream of a peer that is not, or not to

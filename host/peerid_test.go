@@ -112,7 +112,7 @@ func TestConstantSignature(t *testing.T) {
 			}
 			err = h.Connect(limited(t), peer.AddrInfo{ID: p.id, Addrs: over(p.raw.Addrs())})
 			if err == nil { // QUIC is told later
-				_, err = h.NewStream(limited(t), p.id, greetProtocol)
+				_, err = h.NewStream(limited(t), p.id, handshakeProtocol)
 			}
 			if err == nil {
 				t.Error("a peer without a private key speaks to this one")
@@ -214,7 +214,7 @@ func TestKeysOfOtherTypes(t *testing.T) {
 // have a row of the table and a share of the rates.
 func TestPeerIDHasOneSpelling(t *testing.T) {
 	t.Parallel()
-	admin := newFence(t, 1, nil)[0]
+	admin := newCluster(t, 1, nil)[0]
 	pub := admin.cfg.Identity.Key.Public().(ed25519.PublicKey)
 	typed, data := []byte{0x08, 0x01}, append([]byte{0x12, ed25519.PublicKeySize}, pub...)
 	for name, b := range map[string][]byte{

@@ -24,7 +24,7 @@ const (
 // speak it, for as long as a greeting may take.
 func handshake(proto protocol.ID) bool {
 	switch proto {
-	case greetProtocol, joinProtocol, identify.ID, identify.IDPush, autonatv2.DialBackProtocol:
+	case handshakeProtocol, joinProtocol, identify.ID, identify.IDPush, autonatv2.DialBackProtocol:
 		return true
 	}
 	return false
@@ -56,7 +56,7 @@ func needs(proto protocol.ID, dir network.Direction) []Action {
 
 // admits reports why id may not speak a protocol with this node: dir says which of them
 // opened the stream.
-func (d *door) admits(id peer.ID, proto protocol.ID, dir network.Direction) error {
+func (d *gater) admits(id peer.ID, proto protocol.ID, dir network.Direction) error {
 	if handshake(proto) {
 		return nil
 	}

@@ -10,7 +10,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/network"
 
-	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 )
 
 // TestRelay lets a member that cannot be dialed be reached over one that carries
@@ -18,16 +18,16 @@ import (
 func TestRelay(t *testing.T) {
 	t.Parallel()
 	relay := newPeer(t, func(c *Config) { c.Relay = true })
-	if err := relay.fence.Init(relay.cfg.Now()); err != nil {
+	if err := relay.cluster.Init(relay.cfg.Now()); err != nil {
 		t.Fatal(err)
 	}
 	hidden := newPeer(t, func(c *Config) {
 		c.Reachability = "private"
 		c.Announce = []string{"/ip4/127.0.0.1/tcp/1"} // nothing is there
 	})
-	joinBy(t, hidden, relay, fence.Invitation{})
+	joinBy(t, hidden, relay, cluster.Invitation{})
 	far, stranger := newPeer(t, nil), newPeer(t, nil)
-	joinBy(t, far, relay, fence.Invitation{})
+	joinBy(t, far, relay, cluster.Invitation{})
 	// Libp2p tells others only circuits over public addresses; here there are none.
 	circuit := relay.Addrs()[0] + "/p2p-circuit/p2p/" + hidden.id.String()
 	eventually(t, "it is reached over the relay", func() bool {
@@ -64,7 +64,7 @@ func TestRelay(t *testing.T) {
 // TestMoved gives a peer one more address: who is connected hears of it at once.
 func TestMoved(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 2, nil)
+	peers := newCluster(t, 2, nil)
 	eventually(t, "they are connected", func() bool { return infoOf(peers[1], peers[0]).Connected })
 	before := len(addrsIn(peers[1].book, peers[0].id))
 	more, err := parseAddrs([]string{"/ip4/127.0.0.1/tcp/0"})
@@ -91,7 +91,7 @@ func TestMDNS(t *testing.T) {
 	if !able {
 		t.Skip("no network interface here can multicast")
 	}
-	peers := newFence(t, 2, nil)
+	peers := newCluster(t, 2, nil)
 	dirs := []string{peers[0].cfg.Dir, peers[1].cfg.Dir}
 	for i, p := range peers {
 		if err := p.Close(); err != nil {
@@ -106,6 +106,6 @@ func TestMDNS(t *testing.T) {
 	stranger := newPeer(t, around)
 	eventually(t, "they find each other", func() bool { return infoOf(a, b).Connected && infoOf(b, a).Connected })
 	if n := len(stranger.raw.Network().Peers()); n != 0 {
-		t.Errorf("a peer without a fence found %d", n)
+		t.Errorf("a peer without a cluster found %d", n)
 	}
 }

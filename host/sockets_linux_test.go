@@ -52,7 +52,7 @@ const (
 	loopHex   = "0100007F"
 )
 
-// TestSockets watches what a peer without a fence does on the network: it listens where
+// TestSockets watches what a peer without a cluster does on the network: it listens where
 // it is told to, and dials nobody. One that listens nowhere has no socket at all.
 func TestSockets(t *testing.T) {
 	before := sockets(t)

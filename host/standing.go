@@ -10,7 +10,7 @@ import (
 
 // stands reports whether id stands in relation r, by the cluster and the policy as they are
 // now. did is the key of id, "" if it is not of Ed25519.
-func (d *door) stands(id peer.ID, did job.DID, r Relation) bool {
+func (d *gater) stands(id peer.ID, did job.DID, r Relation) bool {
 	switch r {
 	case Owner:
 		return id == d.self
@@ -18,7 +18,7 @@ func (d *door) stands(id peer.ID, did job.DID, r Relation) bool {
 		if did == "" || id == d.self {
 			return false
 		}
-		_, err := d.fence.Check(did, d.now())
+		_, err := d.cluster.Check(did, d.now())
 		return err == nil
 	}
 	d.mu.Lock()
@@ -39,7 +39,7 @@ func (d *door) stands(id peer.ID, did job.DID, r Relation) bool {
 }
 
 // relations returns the relations that id stands in, the closest first.
-func (d *door) relations(id peer.ID) (all []Relation) {
+func (d *gater) relations(id peer.ID) (all []Relation) {
 	did, _ := DIDOf(id) // one without an Ed25519 key can be a content peer alone
 	for _, r := range relations {
 		if d.stands(id, did, r) {
@@ -50,7 +50,7 @@ func (d *door) relations(id peer.ID) (all []Relation) {
 }
 
 // relation returns the closest relation that id stands in.
-func (d *door) relation(id peer.ID) Relation {
+func (d *gater) relation(id peer.ID) Relation {
 	did, _ := DIDOf(id)
 	for _, r := range relations {
 		if d.stands(id, did, r) {
@@ -61,7 +61,7 @@ func (d *door) relation(id peer.ID) Relation {
 }
 
 // rights returns the closest relation that id stands in, and what all of them allow.
-func (d *door) rights(id peer.ID) (closest Relation, all Action) {
+func (d *gater) rights(id peer.ID) (closest Relation, all Action) {
 	for _, r := range d.relations(id) {
 		if closest == Unknown {
 			closest = r
@@ -72,7 +72,7 @@ func (d *door) rights(id peer.ID) (closest Relation, all Action) {
 }
 
 // allows reports whether a relation that id stands in allows one of the actions.
-func (d *door) allows(id peer.ID, anyOf ...Action) bool {
+func (d *gater) allows(id peer.ID, anyOf ...Action) bool {
 	did, _ := DIDOf(id)
 	for _, r := range relations {
 		for _, a := range anyOf {

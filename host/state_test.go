@@ -11,7 +11,7 @@ import (
 
 	"github.com/libp2p/go-libp2p/core/peer"
 
-	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -19,7 +19,7 @@ import (
 // again: it knows as soon as it has met anybody.
 func TestRevokedWhileAway(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 3, nil)
+	peers := newCluster(t, 3, nil)
 	admin, away, gone := peers[0], peers[1], peers[2]
 	eventually(t, "they know each other", func() bool { return away.Relation(gone.id) == Member })
 	if err := away.Close(); err != nil {
@@ -38,7 +38,7 @@ func TestRevokedWhileAway(t *testing.T) {
 // TestWho asks a neighbor for a member that this peer has never met.
 func TestWho(t *testing.T) {
 	t.Parallel()
-	peers := newFence(t, 3, nil)
+	peers := newCluster(t, 3, nil)
 	admin, asker, author := peers[0], peers[1], peers[2]
 	eventually(t, "the neighbor knows", func() bool { return infoOf(admin, author).Capacity != nil })
 	if err := author.Close(); err != nil { // so that only the neighbor can answer
@@ -156,12 +156,12 @@ func idOfSeed(t *testing.T, b byte) peer.ID {
 // TestInviteNowhere refuses a token that nobody could use.
 func TestInviteNowhere(t *testing.T) {
 	p := newPeer(t, func(c *Config) { c.NoListen = true })
-	if _, err := p.Invite(fence.Invitation{}); err == nil {
+	if _, err := p.Invite(cluster.Invitation{}); err == nil {
 		t.Error("a peer that listens nowhere invites")
 	}
 	q := newPeer(t, nil)
-	if _, err := q.Invite(fence.Invitation{}); err == nil {
-		t.Error("a peer without a fence invites")
+	if _, err := q.Invite(cluster.Invitation{}); err == nil {
+		t.Error("a peer without a cluster invites")
 	}
 }
 
@@ -190,7 +190,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 // addrsIn returns where a member is, as far as b knows.
-func addrsIn(b *book, id peer.ID) []string {
+func addrsIn(b *addressBook, id peer.ID) []string {
 	addrs, _ := b.look(id)
 	return addrs
 }

@@ -18,7 +18,7 @@ type item struct {
 // The kinds of items, append-only. Who meets an unknown one skips it.
 const (
 	itemVersion    = 'v' // 1: of the protocol's revision, for people who look at a dump
-	itemFence      = 'f' // did:key of the fence
+	itemCluster    = 'f' // did:key of the cluster
 	itemMembership = 'm' // envelope
 	itemDelegation = 'd' // envelope; belongs to the membership or revocation before it
 	itemDigest     = 'g' // of the revocations that are known, 32 bytes

@@ -14,7 +14,7 @@ import (
 // why it will not. It is cheap, binds nobody, and is not signed: the stream says whose
 // it is.
 type Bid struct {
-	Job     cid.Cid // the Job's envelope
+	Order   cid.Cid // the Job's envelope
 	Have    uint64  // bytes of the inputs below their paths that are here
 	Missing uint64  // bytes that would have to be fetched
 	Exact   bool    // Have and Missing are exact; else Have is a lower bound and Missing an upper
@@ -57,7 +57,7 @@ func (b Bid) Refuses() bool { return b.Code != "" }
 
 // Validate reports the first thing in b that the format does not allow.
 func (b Bid) Validate() error {
-	if err := checkLink("bid: job", b.Job); err != nil {
+	if err := checkLink("bid: order", b.Order); err != nil {
 		return err
 	}
 	if err := checkText(b.Refusal, MaxRefusal); err != nil {
@@ -97,7 +97,7 @@ func (b Bid) Encode() ([]byte, error) {
 func (b Bid) node() datamodel.Node {
 	return buildMap(func(m datamodel.MapAssembler) {
 		qp.MapEntry(m, "v", qp.Int(Version))
-		qp.MapEntry(m, "job", link(b.Job))
+		qp.MapEntry(m, "order", link(b.Order))
 		qp.MapEntry(m, "have", qp.Int(int64(b.Have)))
 		qp.MapEntry(m, "missing", qp.Int(int64(b.Missing)))
 		qp.MapEntry(m, "exact", qp.Bool(b.Exact))
@@ -116,7 +116,7 @@ func DecodeBid(data []byte) (Bid, error) {
 	err := decodeWithin(data, MaxBid, "bid", func(r *record) {
 		r.version()
 		b = Bid{
-			Job: r.link("job"), Have: r.uint("have"), Missing: r.uint("missing"), Exact: r.bool("exact"),
+			Order: r.link("order"), Have: r.uint("have"), Missing: r.uint("missing"), Exact: r.bool("exact"),
 			Queue: int64(r.uint("queue")), Fetch: int64(r.uint("fetch")), Run: int64(r.uint("run")),
 			Slots: r.small("slots"), Refusal: r.str("refusal"), Code: r.str("code"),
 		}

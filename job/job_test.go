@@ -15,7 +15,7 @@ import (
 	"github.com/multiformats/go-multihash"
 )
 
-var update = flag.Bool("update", false, "write testdata/*.hex anew")
+var update = flag.Bool("update", false, "write testdata/*.hex again")
 
 // raw names the bytes s as a raw block.
 func raw(s string) cid.Cid {

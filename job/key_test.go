@@ -129,7 +129,7 @@ func TestForgedStatements(t *testing.T) {
 			return r
 		}))
 		refused("receipt", err)
-		_, err = DecodeJob(forged(t, key, func(i int) Job {
+		_, err = DecodeOrder(forged(t, key, func(i int) Order {
 			j := testJob()
 			j.Issuer, j.Timeout = did, j.Timeout+int64(i)
 			return j
@@ -149,13 +149,13 @@ func TestForgedStatements(t *testing.T) {
 		refused("announce", err)
 		_, err = DecodeMembership(forged(t, key, func(i int) Membership {
 			m := testMembership()
-			m.Issuer, m.Fence, m.Issued = did, did, m.Issued+int64(i)
+			m.Issuer, m.Cluster, m.Issued = did, did, m.Issued+int64(i)
 			return m
 		}))
 		refused("membership", err)
 		_, err = DecodeRevocation(forged(t, key, func(i int) Revocation {
 			r := testRevocation()
-			r.Issuer, r.Fence, r.Issued = did, did, r.Issued+int64(i)
+			r.Issuer, r.Cluster, r.Issued = did, did, r.Issued+int64(i)
 			return r
 		}))
 		refused("revocation", err)
@@ -169,14 +169,14 @@ func TestWeakKeysNamed(t *testing.T) {
 			continue
 		}
 		did := DIDOf(v.key)
-		member, fence, revoked, revoker := testMembership(), testMembership(), testRevocation(), testRevocation()
-		member.Member, fence.Fence, fence.Role, revoked.Member, revoker.Fence = did, did, RoleMember, did, did
+		member, cluster, revoked, revoker := testMembership(), testMembership(), testRevocation(), testRevocation()
+		member.Member, cluster.Cluster, cluster.Role, revoked.Member, revoker.Cluster = did, did, RoleMember, did, did
 		order, announce := testJob(), testAnnounce()
 		order.Audience, announce.Exclude = did, []DID{did}
 		for what, s := range map[string]interface {
 			Sign(ed25519.PrivateKey) ([]byte, error)
 		}{
-			"member": member, "fence": fence, "revoked member": revoked, "fence of a revocation": revoker,
+			"member": member, "cluster": cluster, "revoked member": revoked, "cluster of a revocation": revoker,
 			"audience": order, "exclusion": announce,
 		} {
 			if _, err := s.Sign(testKey); !errors.Is(err, errSmallOrder) && !errors.Is(err, errSpelling) && !errors.Is(err, errNoPoint) {

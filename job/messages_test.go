@@ -23,9 +23,9 @@ var (
 	otherDID = DIDOf(otherKey.Public().(ed25519.PublicKey))
 )
 
-func testJob() Job {
-	return Job{
-		Task: CIDOf([]byte("task")), Audience: otherDID, Replicas: 1, Attempt: 2, TTL: 60_000, Timeout: 1000,
+func testJob() Order {
+	return Order{
+		Task: CIDOf([]byte("task")), Audience: otherDID, Runs: 1, Attempt: 2, TTL: 60_000, Timeout: 1000,
 		Issued: 1_700_000_000_000, Expires: 1_700_000_060_000, Fresh: true, Priority: -1,
 		Limits: Limits{Fuel: 1e9, Pages: 16384, Out: 1 << 20, Tmp: 0, Log: 1 << 16},
 		Need:   map[string]string{"arch": "amd64"}, Prefer: map[string]string{"zone": "größe"}, Nonce: [16]byte([]byte("0123456789abcdef")),
@@ -33,7 +33,7 @@ func testJob() Job {
 }
 
 func testBid() Bid {
-	return Bid{Job: CIDOf([]byte("job")), Have: 1 << 40, Missing: 7, Exact: true, Queue: 12, Fetch: 3, Run: 400, Slots: 2}
+	return Bid{Order: CIDOf([]byte("job")), Have: 1 << 40, Missing: 7, Exact: true, Queue: 12, Fetch: 3, Run: 400, Slots: 2}
 }
 
 func testCapacity() Capacity {
@@ -60,11 +60,11 @@ func testAnswer() Answer {
 }
 
 func testMembership() Membership {
-	return Membership{Fence: testDID, Member: otherDID, Role: RoleAdmin, Issued: 1_700_000_000_000, Expires: 1_707_000_000_000}
+	return Membership{Cluster: testDID, Member: otherDID, Role: RoleAdmin, Issued: 1_700_000_000_000, Expires: 1_707_000_000_000}
 }
 
 func testRevocation() Revocation {
-	return Revocation{Fence: testDID, Member: otherDID, Seq: 4, Issued: 1_700_000_000_000}
+	return Revocation{Cluster: testDID, Member: otherDID, Seq: 4, Issued: 1_700_000_000_000}
 }
 
 // message is a format as the tests below see it.
@@ -99,7 +99,7 @@ func messages() map[string]message {
 	refusal := testBid()
 	refusal.Refusal, refusal.Code = "needs 2 GiB of memory, 1 GiB is free", RefuseMemory
 	return map[string]message{
-		"job":         signed(testJob(), j, MaxJob, DecodeJob),
+		"order":       signed(testJob(), j, MaxOrder, DecodeOrder),
 		"capacity":    signed(testCapacity(), c, MaxCapacity, DecodeCapacity),
 		"announce":    signed(testAnnounce(), a, MaxAnnounce, DecodeAnnounce),
 		"membership":  signed(testMembership(), m, MaxMembership, DecodeMembership),
@@ -208,7 +208,7 @@ func TestMessagesValidate(t *testing.T) {
 	for i := range MaxLabels + 1 {
 		many[fmt.Sprint(i)] = ""
 	}
-	sign := func(change func(*Job)) func() ([]byte, error) {
+	sign := func(change func(*Order)) func() ([]byte, error) {
 		j := testJob()
 		change(&j)
 		return func() ([]byte, error) { return j.Sign(testKey) }
@@ -244,27 +244,27 @@ func TestMessagesValidate(t *testing.T) {
 		return func() ([]byte, error) { return r.Sign(testKey) }
 	}
 	for name, encode := range map[string]func() ([]byte, error){
-		"job without task":          sign(func(j *Job) { j.Task = cid.Undef }),
-		"job with CIDv0":            sign(func(j *Job) { j.Task = v0 }),
-		"job, bad audience":         sign(func(j *Job) { j.Audience = "did:key:z" }),
-		"job, no replicas":          sign(func(j *Job) { j.Replicas = 0 }),
-		"job, many replicas":        sign(func(j *Job) { j.Replicas = MaxReplicas + 1 }),
-		"job, negative attempt":     sign(func(j *Job) { j.Attempt = -1 }),
-		"job, priority":             sign(func(j *Job) { j.Priority = MaxPriority + 1 }),
-		"job, negative timeout":     sign(func(j *Job) { j.Timeout = -1 }),
-		"job, expires before":       sign(func(j *Job) { j.Expires = j.Issued }),
-		"job, expires late":         sign(func(j *Job) { j.Expires = j.Issued + MaxJobLife + 1 }),
-		"job, expires overflow":     sign(func(j *Job) { j.Expires = math.MinInt64 }),
-		"job, many labels":          sign(func(j *Job) { j.Need = many }),
-		"job, long label":           sign(func(j *Job) { j.Prefer = map[string]string{"a": long} }),
-		"job, label with newline":   sign(func(j *Job) { j.Prefer = map[string]string{"a": "b\n"} }),
-		"job, label not UTF-8":      sign(func(j *Job) { j.Need = map[string]string{"a\xff": "b"} }),
-		"job, empty label":          sign(func(j *Job) { j.Need = map[string]string{"": "b"} }),
-		"job, many pages":           sign(func(j *Job) { j.Limits.Pages = MaxPages + 1 }),
-		"job, large limit":          sign(func(j *Job) { j.Limits.Fuel = 1 << 63 }),
-		"job, many proofs":          sign(func(j *Job) { j.Proofs = make([]cid.Cid, maxProofs+1) }),
-		"job, undefined proof":      sign(func(j *Job) { j.Proofs = make([]cid.Cid, 1) }),
-		"bid of no job":             bid(func(b *Bid) { b.Job = cid.Undef }),
+		"order without task":        sign(func(j *Order) { j.Task = cid.Undef }),
+		"order with CIDv0":          sign(func(j *Order) { j.Task = v0 }),
+		"order, bad audience":       sign(func(j *Order) { j.Audience = "did:key:z" }),
+		"order, no runs":            sign(func(j *Order) { j.Runs = 0 }),
+		"order, many runs":          sign(func(j *Order) { j.Runs = MaxRuns + 1 }),
+		"order, negative attempt":   sign(func(j *Order) { j.Attempt = -1 }),
+		"order, priority":           sign(func(j *Order) { j.Priority = MaxPriority + 1 }),
+		"order, negative timeout":   sign(func(j *Order) { j.Timeout = -1 }),
+		"order, expires before":     sign(func(j *Order) { j.Expires = j.Issued }),
+		"order, expires late":       sign(func(j *Order) { j.Expires = j.Issued + MaxOrderLife + 1 }),
+		"order, expires overflow":   sign(func(j *Order) { j.Expires = math.MinInt64 }),
+		"order, many labels":        sign(func(j *Order) { j.Need = many }),
+		"order, long label":         sign(func(j *Order) { j.Prefer = map[string]string{"a": long} }),
+		"order, label with newline": sign(func(j *Order) { j.Prefer = map[string]string{"a": "b\n"} }),
+		"order, label not UTF-8":    sign(func(j *Order) { j.Need = map[string]string{"a\xff": "b"} }),
+		"order, empty label":        sign(func(j *Order) { j.Need = map[string]string{"": "b"} }),
+		"order, many pages":         sign(func(j *Order) { j.Limits.Pages = MaxPages + 1 }),
+		"order, large limit":        sign(func(j *Order) { j.Limits.Fuel = 1 << 63 }),
+		"order, many proofs":        sign(func(j *Order) { j.Proofs = make([]cid.Cid, maxProofs+1) }),
+		"order, undefined proof":    sign(func(j *Order) { j.Proofs = make([]cid.Cid, 1) }),
+		"bid of no job":             bid(func(b *Bid) { b.Order = cid.Undef }),
 		"bid, code without reason":  bid(func(b *Bid) { b.Code = RefuseBusy }),
 		"bid, reason without code":  bid(func(b *Bid) { b.Refusal = "busy" }),
 		"bid, bad code":             bid(func(b *Bid) { b.Code, b.Refusal = "No!", "no" }),
@@ -295,14 +295,14 @@ func TestMessagesValidate(t *testing.T) {
 				a.Need[fmt.Sprint(i)] = strings.Repeat("x", maxLabel)
 			}
 		}),
-		"membership, unknown role": member(func(m *Membership) { m.Role = "root" }),
-		"membership, too long":     member(func(m *Membership) { m.Expires = m.Issued + MaxMembershipLife + 1 }),
-		"membership, no member":    member(func(m *Membership) { m.Member = "" }),
-		"membership, no fence":     member(func(m *Membership) { m.Fence = "" }),
-		"admin by another":         member(func(m *Membership) { m.Fence = otherDID }),
-		"revocation of the fence":  revoke(func(r *Revocation) { r.Member = r.Fence }),
-		"revocation, seq":          revoke(func(r *Revocation) { r.Seq = 1 << 63 }),
-		"revocation, time":         revoke(func(r *Revocation) { r.Issued = -1 }),
+		"membership, unknown role":  member(func(m *Membership) { m.Role = "root" }),
+		"membership, too long":      member(func(m *Membership) { m.Expires = m.Issued + MaxMembershipLife + 1 }),
+		"membership, no member":     member(func(m *Membership) { m.Member = "" }),
+		"membership, no cluster":    member(func(m *Membership) { m.Cluster = "" }),
+		"admin by another":          member(func(m *Membership) { m.Cluster = otherDID }),
+		"revocation of the cluster": revoke(func(r *Revocation) { r.Member = r.Cluster }),
+		"revocation, seq":           revoke(func(r *Revocation) { r.Seq = 1 << 63 }),
+		"revocation, time":          revoke(func(r *Revocation) { r.Issued = -1 }),
 	} {
 		if b, err := encode(); err == nil {
 			t.Errorf("%s: is encoded as %x", name, b)
@@ -357,7 +357,7 @@ func FuzzDecodeMessages(f *testing.F) {
 			}
 		}
 		for _, reopen := range []func([]byte) ([]byte, []byte, error){
-			reopener(readJob), reopener(readCapacity), reopener(readAnnounce),
+			reopener(readOrder), reopener(readCapacity), reopener(readAnnounce),
 		} {
 			if again, want, err := reopen(b); err == nil && !bytes.Equal(again, want) {
 				t.Errorf("%x opens and encodes to %x", want, again)
@@ -396,7 +396,7 @@ func BenchmarkDecodeJob(b *testing.B) {
 		b.Fatal(err)
 	}
 	for b.Loop() {
-		if _, err := DecodeJob(j); err != nil {
+		if _, err := DecodeOrder(j); err != nil {
 			b.Fatal(err)
 		}
 	}

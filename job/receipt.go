@@ -14,7 +14,7 @@ import (
 // attestation are apart: agreement is comparing Outcomes, trust is looking at issuers.
 type Receipt struct {
 	Issuer  DID
-	Job     cid.Cid   // the signed Job that it answers; cid.Undef: nobody's
+	Order   cid.Cid   // the signed Job that it answers; cid.Undef: nobody's
 	Task    cid.Cid   // what was run
 	Outcome cid.Cid   // what came of it
 	Lease   []byte    // of the award; empty: none
@@ -55,7 +55,7 @@ func DecodeReceipt(b []byte) (Receipt, error) { return unseal(b, readReceipt) }
 
 func readReceipt(p *record) Receipt {
 	r := Receipt{
-		Issuer: DID(p.str("iss")), Job: p.linkOrNull("job"), Task: p.link("ran"), Outcome: p.link("out"),
+		Issuer: DID(p.str("iss")), Order: p.linkOrNull("order"), Task: p.link("ran"), Outcome: p.link("out"),
 		Lease: p.bytes("lease"), Issued: int64(p.uint("iat")), Proofs: p.links("prf"),
 	}
 	if n := p.field("meta"); n != nil {
@@ -75,8 +75,8 @@ func (r Receipt) issuer() DID { return r.Issuer }
 
 func (r Receipt) validate() error {
 	links := append([]cid.Cid{r.Task, r.Outcome}, r.Proofs...)
-	if r.Job.Defined() {
-		links = append(links, r.Job)
+	if r.Order.Defined() {
+		links = append(links, r.Order)
 	}
 	for _, c := range links {
 		if err := checkLink("receipt: a link", c); err != nil {
@@ -98,7 +98,7 @@ func (r Receipt) validate() error {
 
 func (r Receipt) fields(m datamodel.MapAssembler) {
 	qp.MapEntry(m, "iss", qp.String(string(r.Issuer)))
-	qp.MapEntry(m, "job", link(r.Job))
+	qp.MapEntry(m, "order", link(r.Order))
 	qp.MapEntry(m, "ran", link(r.Task))
 	qp.MapEntry(m, "out", link(r.Outcome))
 	qp.MapEntry(m, "lease", qp.Bytes(r.Lease))

@@ -28,7 +28,7 @@ type award struct {
 	from     peer.ID
 	lease    market.Lease
 	envelope cid.Cid // of the awarded Job
-	signed   job.Job
+	signed   job.Order
 	task     job.Task
 	block    dag.Block // the Task's
 	sources  []peer.AddrInfo
@@ -180,8 +180,10 @@ func (x *award) evaluate(ctx context.Context) error {
 		local: blocks.Local,
 		node:  n, session: x.session, self: w.self, task: x.block, slots: reserved{}, source: source, tracked: tracked,
 		asker: w.asker(x.from), answers: answers{x.envelope, x.lease[:]}, expires: n.clock().Add(x.retention()),
-		r:     api.Request{Task: x.task, Limits: x.signed.Limits, Timeout: x.timeout()},
-		phase: func(phase string) { x.run.Beat(market.Beat{Phase: phase, Fetched: uint64(source.Fetched().Bytes)}) },
+		r: api.Request{Task: x.task, Limits: x.signed.Limits, Timeout: x.timeout()},
+		phase: func(phase string) {
+			x.run.Heartbeat(market.Heartbeat{Phase: phase, Fetched: uint64(source.Fetched().Bytes)})
+		},
 	}
 	var j api.Job
 	watch := api.Watch{Stdout: x.spool.Writer(spool.Stdout), Stderr: x.spool.Writer(spool.Stderr), Progress: x.progress(source)}
@@ -193,16 +195,16 @@ func (x *award) evaluate(ctx context.Context) error {
 	if err == nil && !replay {
 		err = e.run(ctx, watch, &j)
 	}
-	n.figures.ran(j, err)
+	n.metrics.ran(j, err)
 	if err != nil {
 		return err
 	}
-	x.run.Beat(market.Beat{Phase: phasePack})
+	x.run.Heartbeat(market.Heartbeat{Phase: phasePack})
 	x.refs = e.refs
 	if err := x.keep(ctx, e, j); err != nil {
 		return err
 	}
-	if err := w.quota.use(ctx, x.task, uint64(source.Fetched().Bytes)+j.Result.Size); err != nil {
+	if err := w.quota.use(ctx, x.task, uint64(source.Fetched().Bytes)+j.Outcome.Size); err != nil {
 		return err
 	}
 	return x.deliver(ctx, j)
@@ -211,7 +213,7 @@ func (x *award) evaluate(ctx context.Context) error {
 // progress passes on what the guest says of its progress.
 func (x *award) progress(source *exchange.Session) func(done, total int64) {
 	return func(done, total int64) {
-		x.run.Beat(market.Beat{
+		x.run.Heartbeat(market.Heartbeat{
 			Phase: phaseRun, Done: uint64(max(0, done)), Total: uint64(max(0, total)), Fetched: uint64(source.Fetched().Bytes),
 		})
 	}
@@ -241,7 +243,7 @@ func (x *award) deliver(ctx context.Context, j api.Job) error {
 	if err != nil {
 		return err
 	}
-	outcome, err := x.session.Get(ctx, j.Outcome)
+	outcome, err := x.session.Get(ctx, j.OutcomeCID)
 	if err != nil {
 		return err
 	}
@@ -249,7 +251,7 @@ func (x *award) deliver(ctx context.Context, j api.Job) error {
 	if err != nil {
 		return err
 	}
-	x.printed = *j.Result
+	x.printed = *j.Outcome
 	x.end()
 	x.retire(x.retention())
 	x.run.Done(receipt.Data(), outcome.Data(), car)
@@ -273,7 +275,7 @@ func (x *award) unspool() {
 // the parts of them that the output links to. What was printed is whole, though it may be
 // what was read.
 func (x *award) car(ctx context.Context, j api.Job) (func(context.Context, io.Writer) error, error) {
-	taken := map[cid.Cid]bool{j.Outcome: true, j.Receipt: true, j.Task: true}
+	taken := map[cid.Cid]bool{j.OutcomeCID: true, j.Receipt: true, j.Task: true}
 	take := func(roots []cid.Cid, skip func(cid.Cid) bool) error {
 		return dag.Walk(ctx, x.session, roots, dag.WalkOptions{Skip: skip}, func(v dag.Visited) error {
 			taken[v.CID] = true
@@ -284,15 +286,15 @@ func (x *award) car(ctx context.Context, j api.Job) (func(context.Context, io.Wr
 	for _, c := range x.refs {
 		refs[c] = true
 	}
-	err := take([]cid.Cid{j.Result.Root}, func(c cid.Cid) bool { return refs[c] })
+	err := take([]cid.Cid{j.Outcome.Root}, func(c cid.Cid) bool { return refs[c] })
 	if err == nil {
-		err = take(outputs(job.Outcome{Stdout: j.Result.Stdout, Stderr: j.Result.Stderr}), nil)
+		err = take(outputs(job.Outcome{Stdout: j.Outcome.Stdout, Stderr: j.Outcome.Stderr}), nil)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("gather the result: %w", err)
 	}
 	return func(ctx context.Context, w io.Writer) error {
-		return dag.WriteCAR(ctx, w, x.session, []cid.Cid{j.Outcome, j.Receipt}, dag.CAROptions{
+		return dag.WriteCAR(ctx, w, x.session, []cid.Cid{j.OutcomeCID, j.Receipt}, dag.CAROptions{
 			Skip: func(c cid.Cid) bool { return !taken[c] },
 		})
 	}, nil
@@ -335,7 +337,7 @@ func (x *award) discard() {
 	x.p.forget(x)
 	x.release()
 	if err := x.p.w.node.unretain(x.lease); err != nil {
-		x.p.w.node.log.Warn("a result that nobody waits for stays", "lease", fmt.Sprintf("%x", x.lease[:]), "error", err)
+		x.p.w.node.log.Warn("a result that nobody waits for stays", "lease", fmt.Sprintf("%x", x.lease[:]), "err", err)
 	}
 }
 

@@ -101,7 +101,7 @@ func TestResultOfTooManyLinks(t *testing.T) {
 		root := dag.NewBlock(cid.Raw, []byte("root"))
 		x := &award{p: newProvider(&network{node: n}), from: "from", envelope: root.CID(), lease: market.Lease{byte(links)}, session: s.Begin()}
 		e := &evaluation{node: n, refs: refs, blocks: []dag.Block{root}, expires: time.Now().Add(time.Hour)}
-		j := api.Job{Task: root.CID(), Outcome: root.CID(), Receipt: root.CID(), Refs: refs[:maxRefs], Result: &job.Outcome{Root: root.CID()}}
+		j := api.Job{Task: root.CID(), OutcomeCID: root.CID(), Receipt: root.CID(), Refs: refs[:maxRefs], Outcome: &job.Outcome{Root: root.CID()}}
 		if err := x.keep(t.Context(), e, j); err != nil {
 			t.Fatal(err)
 		}

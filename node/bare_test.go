@@ -25,8 +25,8 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/host/exchange"
-	"github.com/ipfs-liftoff/liftoff/host/fence"
 	"github.com/ipfs-liftoff/liftoff/host/market"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -34,9 +34,9 @@ import (
 
 // The handshake's protocols, and kinds of their items.
 const (
-	greetProtocol protocol.ID = "/liftoff/greet/1"
+	greetProtocol protocol.ID = "/liftoff/handshake/1"
 	joinProtocol  protocol.ID = "/liftoff/join/1"
-	whoProtocol   protocol.ID = "/liftoff/who/1"
+	whoProtocol   protocol.ID = "/liftoff/lookup/1"
 )
 
 // barePeer speaks the protocols on a plain libp2p host: no rule of ours keeps it from trying
@@ -49,7 +49,7 @@ type barePeer struct {
 	exchange *exchange.Exchange
 
 	mu         sync.Mutex
-	fence      job.DID // that it says it belongs to
+	cluster    job.DID // that it says it belongs to
 	credential map[byte][]byte
 	asks       []market.Request
 	dialed     int // connections that it did not make
@@ -235,8 +235,8 @@ func (b *barePeer) greeting() []byte {
 		panic(err)
 	}
 	items := map[byte][]byte{'v': {1}, 'c': capacity, 'h': hint}
-	if b.fence != "" {
-		items['f'] = []byte(b.fence)
+	if b.cluster != "" {
+		items['f'] = []byte(b.cluster)
 	}
 	for kind, data := range b.credential {
 		items[kind] = data
@@ -288,7 +288,7 @@ func (b *barePeer) connect(ctx context.Context, to lpeer.AddrInfo) error {
 
 // join redeems a token and connects as a member.
 func (b *barePeer) join(ctx context.Context, to lpeer.AddrInfo, line string) error {
-	token, err := fence.ParseToken(line)
+	token, err := cluster.ParseToken(line)
 	if err != nil {
 		return err
 	}
@@ -300,7 +300,7 @@ func (b *barePeer) join(ctx context.Context, to lpeer.AddrInfo, line string) err
 		return err
 	}
 	b.mu.Lock()
-	b.fence = token.Fence
+	b.cluster = token.Cluster
 	for _, kind := range []byte("md") {
 		b.credential[kind] = items[kind]
 	}
@@ -323,19 +323,19 @@ func (b *barePeer) say(ctx context.Context, to lpeer.ID, proto protocol.ID, item
 }
 
 // asksFor asks a node for a bid; an error is its refusal, too.
-func (b *barePeer) asksFor(ctx context.Context, to lpeer.ID, tk job.Task, limits job.Limits) (*market.Conversation, job.Job, error) {
+func (b *barePeer) asksFor(ctx context.Context, to lpeer.ID, tk job.Task, limits job.Limits) (*market.Conversation, job.Order, error) {
 	body, err := tk.Encode()
 	if err != nil {
-		return nil, job.Job{}, err
+		return nil, job.Order{}, err
 	}
 	now := time.Now().UnixMilli()
-	j := job.Job{Task: job.CIDOf(body), Replicas: 1, Limits: limits, Issued: now, Expires: now + 1e5}
+	j := job.Order{Task: job.CIDOf(body), Runs: 1, Limits: limits, Issued: now, Expires: now + 1e5}
 	envelope, err := j.Sign(b.key)
 	if err != nil {
 		return nil, j, err
 	}
 	conv, bid, err := market.NewClient(b.h, quick).Ask(network.WithNoDial(ctx, "it is connected"), to, market.Ask{
-		Job: envelope, Task: body, Engine: job.ABIWASI, Window: time.Second,
+		Order: envelope, Task: body, Engine: job.ABIWASI, Window: time.Second,
 	})
 	if err == nil && bid.Refuses() {
 		err = fmt.Errorf("refused (%s): %s", bid.Code, bid.Refusal)

@@ -47,7 +47,7 @@ func runNumbered(b testing.TB, s *node.Session, mod cid.Cid, i int) api.Job {
 	tk := task(mod, "_start")
 	tk.Args = []string{strconv.Itoa(i)}
 	j, err := s.Jobs.Run(b.Context(), api.Request{Task: tk, Trusted: true}, api.Watch{})
-	if err != nil || j.Cached || j.Result.State != job.OK {
+	if err != nil || j.Cached || j.Outcome.State != job.OK {
 		b.Errorf("%+v, %v", j, err)
 	}
 	return j
@@ -140,13 +140,13 @@ func BenchmarkParts(b *testing.B) {
 	})
 	b.Run("outcome", func(b *testing.B) {
 		for b.Loop() {
-			if _, err := j.Result.Encode(); err != nil {
+			if _, err := j.Outcome.Encode(); err != nil {
 				b.Fatal(err)
 			}
 		}
 	})
 	b.Run("receipt", func(b *testing.B) {
-		r := job.Receipt{Task: j.Task, Outcome: j.Outcome}
+		r := job.Receipt{Task: j.Task, Outcome: j.OutcomeCID}
 		for b.Loop() {
 			stranger(b, 1, r)
 		}

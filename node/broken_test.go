@@ -71,7 +71,7 @@ func TestBothRestart(t *testing.T) {
 	})
 	f[1].leave()
 	provider := &member{staying: stay(t, f[1].cfg), cfg: f[1].cfg}
-	if _, err := provider.Upkeep.Collect(t.Context()); err != nil {
+	if _, err := provider.Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	requester := &member{staying: stay(t, f[0].cfg), cfg: f[0].cfg}
@@ -243,7 +243,7 @@ func TestPublishing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if list, err := s.Publishing.Published(ctx); err != nil || len(list) != 1 || list[0].Root != j.Result.Root {
+		if list, err := s.Publishing.Published(ctx); err != nil || len(list) != 1 || list[0].Root != j.Outcome.Root {
 			t.Errorf("with --publish: %+v, %v", list, err)
 		}
 	})
@@ -257,7 +257,7 @@ func TestOffline(t *testing.T) {
 		"peers":   second(s.Peers.Peers(t.Context())),
 		"self":    second(s.Peers.Self(t.Context())),
 		"connect": second(s.Peers.Connect(t.Context(), "/ip4/127.0.0.1/tcp/1")),
-		"invite":  second(s.Fence.Invite(t.Context(), api.Invitation{})),
+		"invite":  second(s.Cluster.Invite(t.Context(), api.Invitation{})),
 		"need":    second(s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello"), Need: map[string]string{"gpu": "yes"}}, api.Watch{})),
 		"network": second(s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello"), Where: api.WhereNetwork}, api.Watch{})),
 	} {
@@ -266,11 +266,11 @@ func TestOffline(t *testing.T) {
 		}
 		contains(t, hintOf(err), "liftoff serve")
 	}
-	if _, err := s.Fence.Fence(t.Context()); codeOf(err) != api.CodeMissing {
-		t.Errorf("no fence: %v", err)
+	if _, err := s.Cluster.Cluster(t.Context()); codeOf(err) != api.CodeMissing {
+		t.Errorf("no cluster: %v", err)
 	}
-	if _, err := s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello"), Replicas: 17}, api.Watch{}); codeOf(err) != api.CodeUsage {
-		t.Errorf("17 replicas: %v", err)
+	if _, err := s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello"), Runs: 17}, api.Watch{}); codeOf(err) != api.CodeUsage {
+		t.Errorf("17 runs: %v", err)
 	}
 	nowhere := dag.NewBlock(cid.Raw, []byte("nowhere")).CID()
 	_, err := s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "read", nowhere)}, api.Watch{})

@@ -16,7 +16,7 @@ import (
 )
 
 // Peers implements request.World.
-func (t *errand) Peers(ctx context.Context) []scheduler.Candidate {
+func (t *placement) Peers(ctx context.Context) []scheduler.Candidate {
 	var all []scheduler.Candidate
 	infos := t.w.peer.Peers()
 	for _, p := range infos {
@@ -36,7 +36,7 @@ const askAll = 8
 // candidate is a peer as the scheduler knows it; ok is false for one that may not receive
 // jobs, and for one that did not greet and of which nothing was heard.
 func candidate(p host.PeerInfo) (c scheduler.Candidate, ok bool) {
-	if !p.Allows(host.ReceiveJobs) || p.DID == "" || !p.Greeted && p.Hint == nil {
+	if !p.Allows(host.ReceiveJobs) || p.DID == "" || !p.HandshakeDone && p.Hint == nil {
 		return c, false
 	}
 	c = scheduler.Candidate{Peer: p.DID, Capacity: p.Capacity, Slots: -1}
@@ -53,7 +53,7 @@ const (
 )
 
 // markHolders asks connected peers whether they have the roots of the inputs.
-func (t *errand) markHolders(ctx context.Context, infos []host.PeerInfo, all []scheduler.Candidate) {
+func (t *placement) markHolders(ctx context.Context, infos []host.PeerInfo, all []scheduler.Candidate) {
 	roots := taskRoots(t.x.request.Task)[1:]
 	if len(roots) == 0 {
 		return
@@ -83,7 +83,7 @@ func (t *errand) markHolders(ctx context.Context, infos []host.PeerInfo, all []s
 }
 
 // Announce implements request.World.
-func (t *errand) Announce(ctx context.Context, a scheduler.Announce, found func(scheduler.Candidate)) error {
+func (t *placement) Announce(ctx context.Context, a scheduler.Announce, found func(scheduler.Candidate)) error {
 	r := t.x.request
 	roots := taskRoots(r.Task)
 	return t.w.peer.Announce(ctx, job.Announce{
@@ -97,10 +97,10 @@ func (t *errand) Announce(ctx context.Context, a scheduler.Announce, found func(
 }
 
 // AddrInfo implements request.World.
-func (t *errand) AddrInfo(p peer.ID) peer.AddrInfo { return t.w.addrInfo(p) }
+func (t *placement) AddrInfo(p peer.ID) peer.AddrInfo { return t.w.addrInfo(p) }
 
 // sources returns how peers are reached, and after them others that are connected.
-func (t *errand) sources(first []job.DID) []peer.AddrInfo {
+func (t *placement) sources(first []job.DID) []peer.AddrInfo {
 	var all []peer.AddrInfo
 	for _, d := range first {
 		if id, err := host.IDOf(d); err == nil {
@@ -112,7 +112,7 @@ func (t *errand) sources(first []job.DID) []peer.AddrInfo {
 
 // reach dials the one peer that may run the job, unless it is connected: the window for
 // bids is shorter than a dial may take. Whether it was of use shows when the peer is asked.
-func (t *errand) reach(ctx context.Context, to job.DID) {
+func (t *placement) reach(ctx context.Context, to job.DID) {
 	id, err := host.IDOf(to)
 	if err != nil || t.w.connected(id) || !t.w.peer.Allows(id, host.BeDialed) {
 		return
@@ -123,7 +123,7 @@ func (t *errand) reach(ctx context.Context, to job.DID) {
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
 	if err := t.w.peer.Libp2p().Connect(ctx, t.w.addrInfo(id)); err != nil {
-		t.w.node.log.Debug("the peer that a job is for cannot be dialed", "peer", id, "error", err)
+		t.w.node.log.Debug("the peer that a job is for cannot be dialed", "peer", id, "err", err)
 	}
 }
 
@@ -158,7 +158,7 @@ func whereOf(s string) (string, error) {
 }
 
 // Calibrate implements request.World.
-func (t *errand) Calibrate(c scheduler.Calibrate) {
+func (t *placement) Calibrate(c scheduler.Calibrate) {
 	t.w.observe(c)
 }
 

@@ -33,7 +33,7 @@ func (b *barePeer) runsAt(t *testing.T, x *pair, tk job.Task, sources ...lpeer.A
 		t.Fatal(err)
 	}
 	defer conv.Close(market.OK)
-	_, err = conv.Award(ctx, market.Award{Job: envelope, Lease: market.Lease{1}, For: time.Minute, Sources: sources})
+	_, err = conv.Award(ctx, market.Award{Order: envelope, Lease: market.Lease{1}, For: time.Minute, Sources: sources})
 	for err == nil {
 		var e market.Event
 		e, err = conv.Next(ctx)
@@ -129,12 +129,12 @@ func TestBidDoesNotTell(t *testing.T) {
 			t.Fatal(err)
 		}
 		now := time.Now().UnixMilli()
-		envelope, err := job.Job{Task: job.CIDOf(body), Replicas: 1, Limits: job.Limits{Fuel: openFuel}, Issued: now, Expires: now + 1e5}.Sign(x.b.key)
+		envelope, err := job.Order{Task: job.CIDOf(body), Runs: 1, Limits: job.Limits{Fuel: openFuel}, Issued: now, Expires: now + 1e5}.Sign(x.b.key)
 		if err != nil {
 			t.Fatal(err)
 		}
 		conv, bid, err := market.NewClient(x.b.h, quick).Ask(limitedTo(t, 20*time.Second), x.self.ID, market.Ask{
-			Job: envelope, Task: body, Engine: job.ABIWASI, Window: time.Second, Bytes: 100,
+			Order: envelope, Task: body, Engine: job.ABIWASI, Window: time.Second, Bytes: 100,
 		})
 		if err != nil || conv == nil {
 			t.Fatalf("%+v, %v", bid, err)
@@ -153,7 +153,7 @@ func TestBidDoesNotTell(t *testing.T) {
 func TestStrangersJobAsksNoOther(t *testing.T) {
 	x := newPair(t, "open")
 	member, victim := newBarePeer(t), newBarePeer(t)
-	token, err := x.n.Fence.Invite(t.Context(), api.Invitation{})
+	token, err := x.n.Cluster.Invite(t.Context(), api.Invitation{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,7 +174,7 @@ func TestStrangersJobAsksNoOther(t *testing.T) {
 	}
 	// A member's job gets it.
 	other := newBarePeer(t)
-	if token, err = x.n.Fence.Invite(t.Context(), api.Invitation{}); err != nil {
+	if token, err = x.n.Cluster.Invite(t.Context(), api.Invitation{}); err != nil {
 		t.Fatal(err)
 	}
 	if err := other.join(limitedTo(t, 20*time.Second), x.self, token); err != nil {
@@ -207,7 +207,7 @@ func TestRequesterIsAskedForItsJobAlone(t *testing.T) {
 	if err := thief.connect(limitedTo(t, 20*time.Second), x.self); err != nil {
 		t.Fatal(err)
 	}
-	_, err := market.NewClient(thief.h, quick).Attach(limitedTo(t, 20*time.Second), x.self.ID, market.Attach{Lease: market.Lease{1}, Job: in, Task: in}, job.Limits{})
+	_, err := market.NewClient(thief.h, quick).Attach(limitedTo(t, 20*time.Second), x.self.ID, market.Attach{Lease: market.Lease{1}, Order: in, Task: in}, job.Limits{})
 	if err == nil {
 		t.Error("another peer attaches to the run")
 	}

@@ -92,7 +92,7 @@ func TestBook(t *testing.T) {
 	b := newBook(scheduler.AdmissionConfig{Slots: 1}, func() time.Time { return now }, nil)
 	ended := false
 	reserve := func(n byte) (<-chan struct{}, error) {
-		j := job.Job{Issuer: "did:key:a", Expires: now.Add(time.Hour).UnixMilli(), Nonce: [16]byte{n}}
+		j := job.Order{Issuer: "did:key:a", Expires: now.Add(time.Hour).UnixMilli(), Nonce: [16]byte{n}}
 		started, _, err := b.reserve(scheduler.Reservation{Lease: scheduler.Lease{n}, Job: j, For: 10 * time.Second, Queue: time.Hour}, func() { ended = n == 1 })
 		return started, err
 	}

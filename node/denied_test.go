@@ -24,7 +24,7 @@ func TestPeerMayNotReceiveJobs(t *testing.T) {
 			}
 			x := newPair(t, relation)
 			if test.relation == "revoked" {
-				if err := x.n.Fence.Revoke(t.Context(), string(x.b.did)); err != nil {
+				if err := x.n.Cluster.Revoke(t.Context(), string(x.b.did)); err != nil {
 					t.Fatal(err)
 				}
 			}
@@ -36,7 +36,7 @@ func TestPeerMayNotReceiveJobs(t *testing.T) {
 			}}
 			r := api.Request{Task: task(put(t, x.n.Session, "module"), "hello"), Where: string(x.b.did)}
 			j, err := x.n.Jobs.Run(t.Context(), r, w)
-			if codeOf(err) != api.CodeNobody {
+			if codeOf(err) != api.CodeNoPeer {
 				t.Fatal(err)
 			}
 			contains(t, err.(*api.Error).Hint, "liftoff peers")

@@ -86,7 +86,7 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 	if err != nil {
 		return err
 	}
-	j.Result, j.Fault = &result.Outcome, clip(result.Fault)
+	j.Outcome, j.Fault = &result.Outcome, clip(result.Fault)
 	e.refs = result.Refs
 	j.Refs = result.Refs[:min(len(result.Refs), maxRefs)]
 	j.Compile, j.Run = result.Compile, result.Elapsed
@@ -162,7 +162,7 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 	}
 	defer func() {
 		if err := remove(); err != nil {
-			e.node.log.Warn("a run's folder is not removed", "job", j.ID, "error", err)
+			e.node.log.Warn("a run's folder is not removed", "job", j.ID, "err", err)
 		}
 	}()
 	if e.r.Timeout > 0 {

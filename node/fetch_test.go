@@ -11,7 +11,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-// A process that does not stay fetches a block from whoever of its fence has it, though
+// A process that does not stay fetches a block from whoever of its cluster has it, though
 // its user did not name him.
 func TestVisitFetches(t *testing.T) {
 	f := fleet(t, 4, nil)
@@ -55,7 +55,7 @@ func TestRunnerAsksItsNeighbors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := conv.Award(t.Context(), market.Award{Job: envelope, Lease: market.Lease{1}, For: time.Minute}); err != nil {
+	if _, err := conv.Award(t.Context(), market.Award{Order: envelope, Lease: market.Lease{1}, For: time.Minute}); err != nil {
 		t.Fatal(err)
 	}
 	for {

@@ -31,11 +31,11 @@ type member struct {
 
 // quick is a market in which signs of life come often, and what was lost is tried again
 // soon. Patience is as in life: a busy machine is no reason to give a peer up.
-var quick = market.Config{Beat: 200 * time.Millisecond, Log: time.Millisecond}
+var quick = market.Config{HeartbeatInterval: 200 * time.Millisecond, Log: time.Millisecond}
 
 var quickPlacement = scheduler.Config{Window: scheduler.MaxWindow, Backoff: 50 * time.Millisecond}
 
-// fleet starts n members of one fence, all connected; change may change a config.
+// fleet starts n members of one cluster, all connected; change may change a config.
 func fleet(t testing.TB, n int, change func(i int, c *node.Config)) []*member {
 	t.Helper()
 	var all []*member
@@ -57,7 +57,7 @@ func fleet(t testing.TB, n int, change func(i int, c *node.Config)) []*member {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := s.Fence.InitFence(t.Context()); err != nil {
+			if _, err := s.Cluster.InitCluster(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			s.Close()
@@ -69,7 +69,7 @@ func fleet(t testing.TB, n int, change func(i int, c *node.Config)) []*member {
 		}
 		m.did = id.DID
 		if i == 0 {
-			if token, err = m.Fence.Invite(t.Context(), api.Invitation{Uses: n}); err != nil {
+			if token, err = m.Cluster.Invite(t.Context(), api.Invitation{Uses: n}); err != nil {
 				t.Fatal(err)
 			}
 		}

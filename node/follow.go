@@ -74,8 +74,8 @@ func (v *View) Logs(ctx context.Context, id string, w api.Watch) error {
 		return err
 	}
 	o := job.Outcome{Stdout: j.Stdout, Stderr: j.Stderr}
-	if j.Result != nil {
-		o = *j.Result
+	if j.Outcome != nil {
+		o = *j.Outcome
 	}
 	return show(ctx, v.session, o, w.Stdout, w.Stderr)
 }

@@ -67,7 +67,7 @@ func (h *history) recordLive(x *running) {
 		return
 	}
 	if err := h.write(context.Background(), x, store.Batch{}); err != nil {
-		h.log.Warn("a running job is not in the history", "job", x.id, "error", err)
+		h.log.Warn("a running job is not in the history", "job", x.id, "err", err)
 	}
 }
 
@@ -115,7 +115,7 @@ func (h *history) end(id string) {
 	h.mu.Unlock()
 	if h.ended.Add(1)%pruneEvery == 0 {
 		if _, err := h.names(context.Background(), ""); err != nil {
-			h.log.Warn("old jobs are not dropped", "error", err)
+			h.log.Warn("old jobs are not dropped", "err", err)
 		}
 	}
 }
@@ -281,7 +281,7 @@ func (h *history) list(ctx context.Context) ([]api.Job, error) {
 		case errors.Is(err, errExpired):
 			expired = append(expired, id)
 		default:
-			h.log.Warn("a job's record cannot be read", "job", id, "error", err)
+			h.log.Warn("a job's record cannot be read", "job", id, "err", err)
 		}
 	}
 	return jobs, h.drop(expired)

@@ -16,7 +16,7 @@ import (
 	lpeer "github.com/libp2p/go-libp2p/core/peer"
 
 	"github.com/ipfs-liftoff/liftoff/host"
-	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/host/market"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -41,7 +41,7 @@ type rogue struct {
 	run    func(r *rogue, q market.Request, a market.Awarded, run *market.Run)
 }
 
-// newRogue joins the fence of m, and is known to all of f.
+// newRogue joins the cluster of m, and is known to all of f.
 func newRogue(t *testing.T, f []*member, bid job.Bid, run func(*rogue, market.Request, market.Awarded, *market.Run)) *rogue {
 	t.Helper()
 	dir := t.TempDir()
@@ -49,11 +49,11 @@ func newRogue(t *testing.T, f []*member, bid job.Bid, run func(*rogue, market.Re
 	if err != nil {
 		t.Fatal(err)
 	}
-	fe, err := fence.Open(filepath.Join(dir, "fence"), id.Key)
+	fe, err := cluster.Open(filepath.Join(dir, "cluster"), id.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := host.Open(host.Config{Dir: dir, Identity: id, Fence: fe, Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
+	p, err := host.Open(host.Config{Dir: dir, Identity: id, Cluster: fe, Listen: []string{"/ip4/127.0.0.1/tcp/0"}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,11 +71,11 @@ func newRogue(t *testing.T, f []*member, bid job.Bid, run func(*rogue, market.Re
 		t.Fatal(err)
 	}
 	p.SetState(100, 1<<40, 0)
-	token, err := f[0].Fence.Invite(t.Context(), api.Invitation{})
+	token, err := f[0].Cluster.Invite(t.Context(), api.Invitation{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	parsed, err := fence.ParseToken(token)
+	parsed, err := cluster.ParseToken(token)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +136,7 @@ func (r *rogue) deliver(q market.Request, a market.Awarded, run *market.Run, o j
 		panic(err)
 	}
 	receipt, err := job.Receipt{
-		Job: a.Envelope, Lease: a.Lease[:], Task: q.Signed.Task, Outcome: job.CIDOf(b), Issued: time.Now().UnixMilli(),
+		Order: a.Envelope, Lease: a.Lease[:], Task: q.Signed.Task, Outcome: job.CIDOf(b), Issued: time.Now().UnixMilli(),
 	}.Sign(r.key)
 	if err != nil {
 		panic(err)
@@ -159,7 +159,7 @@ func (r *rogue) deliver(q market.Request, a market.Awarded, run *market.Run, o j
 func cutOff(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 	out := dag.NewBlock(cid.Raw, []byte("out"))
 	b, _ := job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3}.Encode()
-	receipt, _ := job.Receipt{Job: a.Envelope, Lease: a.Lease[:], Task: q.Signed.Task, Outcome: job.CIDOf(b), Issued: 1}.Sign(r.key)
+	receipt, _ := job.Receipt{Order: a.Envelope, Lease: a.Lease[:], Task: q.Signed.Task, Outcome: job.CIDOf(b), Issued: 1}.Sign(r.key)
 	run.Done(receipt, b, func(ctx context.Context, w io.Writer) error { return fmt.Errorf("broken") })
 }
 
@@ -226,7 +226,7 @@ func TestRogues(t *testing.T) {
 			if n := count(events, api.EventAwarded); n != 2 {
 				t.Errorf("%d lines about who got it, want 2:\n%s", n, texts(events))
 			}
-			if b, err := f[0].Data.Get(t.Context(), j.Result.Root); err != nil || string(b) != "hello" {
+			if b, err := f[0].Data.Get(t.Context(), j.Outcome.Root); err != nil || string(b) != "hello" {
 				t.Errorf("the output: %q, %v", b, err)
 			}
 		})
@@ -278,22 +278,22 @@ func TestLiarLosesCredit(t *testing.T) {
 }
 
 // asks asks target for a job of the rogue's own.
-func (r *rogue) asks(ctx context.Context, target string, tk job.Task) (*market.Conversation, job.Job, job.Bid, error) {
+func (r *rogue) asks(ctx context.Context, target string, tk job.Task) (*market.Conversation, job.Order, job.Bid, error) {
 	id, err := lpeer.Decode(target)
 	if err != nil {
-		return nil, job.Job{}, job.Bid{}, err
+		return nil, job.Order{}, job.Bid{}, err
 	}
 	b, err := tk.Encode()
 	if err != nil {
-		return nil, job.Job{}, job.Bid{}, err
+		return nil, job.Order{}, job.Bid{}, err
 	}
 	now := time.Now().UnixMilli()
-	j := job.Job{Task: job.CIDOf(b), Replicas: 1, Issued: now, Expires: now + 1e5}
+	j := job.Order{Task: job.CIDOf(b), Runs: 1, Issued: now, Expires: now + 1e5}
 	envelope, err := j.Sign(r.key)
 	if err != nil {
-		return nil, job.Job{}, job.Bid{}, err
+		return nil, job.Order{}, job.Bid{}, err
 	}
-	conv, bid, err := market.NewClient(r.peer.Libp2p(), quick).Ask(ctx, id, market.Ask{Job: envelope, Task: b, Engine: job.ABIWASI, Window: time.Second})
+	conv, bid, err := market.NewClient(r.peer.Libp2p(), quick).Ask(ctx, id, market.Ask{Order: envelope, Task: b, Engine: job.ABIWASI, Window: time.Second})
 	return conv, j, bid, err
 }
 
@@ -315,7 +315,7 @@ func TestLeaseOfNoLength(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, err = conv.Award(t.Context(), market.Award{Job: envelope, Lease: market.Lease{1}})
+	_, err = conv.Award(t.Context(), market.Award{Order: envelope, Lease: market.Lease{1}})
 	var declined *market.DeclinedError
 	if !errors.As(err, &declined) {
 		t.Errorf("%v", err)

@@ -79,7 +79,7 @@ func TestOwnerAndAttached(t *testing.T) {
 	if err != nil || fmt.Sprint(theirs) != fmt.Sprint(mine) {
 		t.Fatalf("pins of the guest: %v, %v; of the owner: %v", theirs, err, mine)
 	}
-	v, err := guest.Upkeep.Verify(ctx, nil)
+	v, err := guest.Maintenance.Check(ctx, nil)
 	if err != nil || v.Blocks != 2 || v.Damaged != 0 {
 		t.Fatalf("verify: %+v, %v", v, err)
 	}
@@ -91,7 +91,7 @@ func TestGuestsPutsAreKept(t *testing.T) {
 	owner, guest := join(t, dir), join(t, dir)
 	c := put(t, guest, "kept by the guest")
 	for _, s := range []*node.Session{owner, guest} {
-		if got, err := s.Upkeep.Collect(t.Context()); err != nil || got.Removed != 0 {
+		if got, err := s.Maintenance.Collect(t.Context()); err != nil || got.Removed != 0 {
 			t.Fatalf("collect: %+v, %v", got, err)
 		}
 	}
@@ -99,7 +99,7 @@ func TestGuestsPutsAreKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the guest's block can be collected", func() bool {
-		got, err := owner.Upkeep.Collect(t.Context())
+		got, err := owner.Maintenance.Collect(t.Context())
 		return err == nil && got.Removed == 1
 	})
 	if has, err := owner.Data.Has(t.Context(), c); err != nil || has {
@@ -213,10 +213,10 @@ func TestOwnerKilled(t *testing.T) {
 	if !next.Owner {
 		t.Fatal("the next session does not own the repo")
 	}
-	if v, err := next.Upkeep.Verify(t.Context(), nil); err != nil || v.Damaged != 0 {
+	if v, err := next.Maintenance.Check(t.Context(), nil); err != nil || v.Damaged != 0 {
 		t.Errorf("verify: %+v, %v", v, err)
 	}
-	if _, err := next.Upkeep.Collect(t.Context()); err != nil {
+	if _, err := next.Maintenance.Collect(t.Context()); err != nil {
 		t.Error(err)
 	}
 	for _, p := range pinned {

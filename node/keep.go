@@ -39,9 +39,9 @@ func (e *evaluation) attest(ctx context.Context, j *api.Job, x runtime.Traits, q
 }
 
 // replay answers another's job from what an earlier run here came to. The Receipt says
-// that nothing ran. Of several replicas each is to run.
-func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, signed job.Job) (bool, error) {
-	if signed.Runs() {
+// that nothing ran. Of several runs each is to run.
+func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, signed job.Order) (bool, error) {
+	if signed.NeedsRun() {
 		return false, nil
 	}
 	hit, err := e.recall(ctx, w, j)
@@ -54,13 +54,13 @@ func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, signed
 
 // sign makes the Outcome and the Receipt.
 func (e *evaluation) sign(j *api.Job, meta job.Meta) error {
-	b, err := j.Result.Encode()
+	b, err := j.Outcome.Encode()
 	if err != nil {
 		return fmt.Errorf("the executor's outcome: %w", err)
 	}
 	outcome := dag.NewBlock(cid.DagCBOR, b)
 	r := job.Receipt{
-		Job: e.answers.job, Lease: e.answers.lease, Issuer: e.self.DID, Task: e.task.CID(), Outcome: outcome.CID(),
+		Order: e.answers.job, Lease: e.answers.lease, Issuer: e.self.DID, Task: e.task.CID(), Outcome: outcome.CID(),
 		Issued: e.node.clock().UnixMilli(), Meta: meta,
 	}
 	envelope, err := r.Sign(e.self.Key)
@@ -74,17 +74,17 @@ func (e *evaluation) sign(j *api.Job, meta job.Meta) error {
 	}
 	e.blocks = append(e.blocks, outcome, receipt)
 	e.records = append(e.records, records...)
-	j.Task, j.Outcome, j.Receipt = e.task.CID(), outcome.CID(), receipt.CID()
+	j.Task, j.OutcomeCID, j.Receipt = e.task.CID(), outcome.CID(), receipt.CID()
 	return nil
 }
 
 // remember enters the memo of a run into what is to be committed. An Outcome that a
 // limit has made does not take the place of one that answers for other limits, too.
 func (e *evaluation) remember(ctx context.Context, j *api.Job) error {
-	if e.r.Task.Det == job.DetNone || j.Result.Limits != nil && e.knowsEnd(ctx) {
+	if e.r.Task.Det == job.DetNone || j.Outcome.Limits != nil && e.knowsEnd(ctx) {
 		return nil
 	}
-	m := memo{Outcome: j.Outcome, Receipt: j.Receipt, Issuer: e.self.DID, Created: e.node.clock().UTC(), Refs: j.Refs}
+	m := cachedResult{Outcome: j.OutcomeCID, Receipt: j.Receipt, Issuer: e.self.DID, Created: e.node.clock().UTC(), Refs: j.Refs}
 	if len(j.Refs) == 0 { // else parts of the output are the inputs', which may not be whole
 		var err error
 		if m.Whole, err = e.node.store.Generation(); err != nil {
@@ -114,10 +114,10 @@ func (e *evaluation) knowsEnd(ctx context.Context) bool {
 // all that belongs to it.
 func (e *evaluation) keep(ctx context.Context, j api.Job) error {
 	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires, Opaque: true}
-	for _, c := range append([]cid.Cid{e.task.CID(), j.Outcome, j.Receipt}, e.evidence...) {
+	for _, c := range append([]cid.Cid{e.task.CID(), j.OutcomeCID, j.Receipt}, e.evidence...) {
 		p.Roots = append(p.Roots, store.Root{CID: c})
 	}
-	o := j.Result
+	o := j.Outcome
 	for _, c := range append([]cid.Cid{e.r.Task.Mod, o.Root, o.Stdout, o.Stderr}, e.r.Local...) {
 		if c.Defined() {
 			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
@@ -158,7 +158,7 @@ func (e *evaluation) keepFailed(x *running, j *api.Job) {
 		rerr = e.session.Commit(ctx, b)
 	}
 	if err := errors.Join(err, rerr); err != nil {
-		e.node.log.Warn("a job's end is not in the history", "job", j.ID, "error", err)
+		e.node.log.Warn("a job's end is not in the history", "job", j.ID, "err", err)
 	}
 }
 

@@ -19,7 +19,7 @@ func (s *Session) ServeAPI(ctx context.Context, l net.Listener, token string) er
 		l.Close()
 		return api.Errorf(api.CodeUsage, "another process has the repo")
 	}
-	h := api.NewHandler(func() (api.Guest, error) { return n.Begin(), nil })
+	h := api.NewHandler(func() (api.Backend, error) { return n.Begin(), nil })
 	server, err := h.Remote(token, log.New(logWriter{n.log}, "", 0))
 	if err != nil {
 		l.Close()

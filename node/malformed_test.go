@@ -25,7 +25,7 @@ func TestMalformedInputIsARemoteResult(t *testing.T) {
 	if err != nil {
 		t.Fatalf("%v\n%s", err, texts(events))
 	}
-	if !j.Remote || j.Result == nil || j.Result.State != job.OK || j.Result.Root != bad.CID() {
+	if !j.Remote || j.Outcome == nil || j.Outcome.State != job.OK || j.Outcome.Root != bad.CID() {
 		t.Errorf("%+v", j)
 	}
 	if j, _, _, err = f[1].run(t, api.Request{Task: r.Task}); err != nil || !j.Cached {

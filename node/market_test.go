@@ -34,7 +34,7 @@ func TestJobGoesToItsData(t *testing.T) {
 		t.Errorf("it ran at %s: %+v\n%s\n%+v", j.Where, j, texts(events), j.Placement)
 	}
 	r := receipt(t, asker, j.Receipt)
-	if r.Issuer != job.DID(holder.did) || r.Meta.Fetched > 100 || !r.Job.Defined() || len(r.Lease) != 16 { // the module is 6 bytes
+	if r.Issuer != job.DID(holder.did) || r.Meta.Fetched > 100 || !r.Order.Defined() || len(r.Lease) != 16 { // the module is 6 bytes
 		t.Errorf("%+v", r)
 	}
 	if j.Placement == nil || len(j.Placement.Bids) != 5 {
@@ -48,10 +48,10 @@ func TestJobGoesToItsData(t *testing.T) {
 	if has, err := asker.Data.Has(t.Context(), in); err != nil || has {
 		t.Errorf("the input has come to the requester: %v, %v", has, err)
 	}
-	if _, err := asker.Upkeep.Collect(t.Context()); err != nil {
+	if _, err := asker.Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := asker.Data.Get(t.Context(), j.Result.Root); err != nil || string(b) != "read" {
+	if b, err := asker.Data.Get(t.Context(), j.Outcome.Root); err != nil || string(b) != "read" {
 		t.Errorf("the output: %q, %v", b, err)
 	}
 	found, err := asker.Jobs.Find(t.Context(), j.ID)
@@ -103,7 +103,7 @@ func TestWhere(t *testing.T) {
 		t.Errorf("need n=1: %v, %v", j.Where, err)
 	}
 	_, events, err := run("nobody", api.Request{Need: map[string]string{"gpu": "yes"}})
-	if codeOf(err) != api.CodeNobody {
+	if codeOf(err) != api.CodeNoPeer {
 		t.Errorf("need what nobody has: %v\n%s", err, events)
 	}
 	contains(t, fmt.Sprint(err), "gpu")
@@ -113,7 +113,7 @@ func TestWhere(t *testing.T) {
 }
 
 // A peer that knows the Outcome says so, unless the job is to be run: then it runs again,
-// here and there, and so does each replica.
+// here and there, and so does each run.
 func TestNoCacheElsewhere(t *testing.T) {
 	f := fleet(t, 3, nil)
 	mod := put(t, f[0].Session, "module")
@@ -124,10 +124,10 @@ func TestNoCacheElsewhere(t *testing.T) {
 		if err != nil || j.Cached || out != "hello\n" {
 			t.Fatalf("%+v, %v, printed %q\n%s", j, err, out, texts(events))
 		}
-		if len(j.Replicas) == 0 {
+		if len(j.Runs) == 0 {
 			return []bool{receipt(t, f[0], j.Receipt).Meta.Replayed}
 		}
-		for _, r := range j.Replicas {
+		for _, r := range j.Runs {
 			all = append(all, receipt(t, f[0], r.Receipt).Meta.Replayed)
 		}
 		return all
@@ -140,7 +140,7 @@ func TestNoCacheElsewhere(t *testing.T) {
 		{"the first", api.Request{Where: f[1].did}, []bool{false}},
 		{"the second", api.Request{Where: f[1].did}, []bool{true}},
 		{"--no-cache", api.Request{Where: f[1].did, NoCache: true}, []bool{false}},
-		{"replicas", api.Request{Where: api.WhereNetwork, Replicas: 2}, []bool{false, false}},
+		{"runs", api.Request{Where: api.WhereNetwork, Runs: 2}, []bool{false, false}},
 	} {
 		if got := replayed(step.r); !slices.Equal(got, step.want) {
 			t.Errorf("%s: replayed %v, want %v", step.what, got, step.want)
@@ -157,7 +157,7 @@ func TestNamedPeerIsGone(t *testing.T) {
 	f[2].leave()
 	began := time.Now()
 	_, events, _, err := f[0].run(t, api.Request{Task: task(mod, "hello"), Where: gone})
-	if codeOf(err) != api.CodeNobody || count(events, api.EventAsked) != 3 || count(events, api.EventWaiting) != 1 {
+	if codeOf(err) != api.CodeNoPeer || count(events, api.EventAsked) != 3 || count(events, api.EventWaiting) != 1 {
 		t.Errorf("%v\n%s", err, texts(events))
 	}
 	contains(t, fmt.Sprint(err), scheduler.Short(job.DID(gone))+": it could not be reached")
@@ -278,9 +278,9 @@ func TestRequesterRestarts(t *testing.T) {
 	}
 }
 
-// A requester that comes back finds each of its replicas: what one had come to is kept,
+// A requester that comes back finds each of its runs: what one had come to is kept,
 // even through a collection, and those that ran on are not begun again.
-func TestReplicasSurviveRestart(t *testing.T) {
+func TestRunsSurviveRestart(t *testing.T) {
 	g, w := newGate(), &where{}
 	quick := func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
 		fmt.Fprintln(env.Stdout, "begun")
@@ -297,7 +297,7 @@ func TestReplicasSurviveRestart(t *testing.T) {
 		c.Network.Placement.Lease = 30 * time.Second
 	})
 	mod := put(t, f[0].Session, "module")
-	j, err := f[0].Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork, Replicas: 3})
+	j, err := f[0].Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate"), Where: api.WhereNetwork, Runs: 3})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,7 @@ func TestReplicasSurviveRestart(t *testing.T) {
 	})
 	f[0].leave()
 	between := join(t, f[0].dir)
-	if _, err := between.Upkeep.Collect(t.Context()); err != nil {
+	if _, err := between.Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	between.Abort()
@@ -327,7 +327,7 @@ func TestReplicasSurviveRestart(t *testing.T) {
 	if err := <-logs; err != nil || out.String() != "begun\nended\n" {
 		t.Errorf("its log is %q, %v", &out, err)
 	}
-	if done.State != api.JobDone || len(done.Replicas) != 3 {
+	if done.State != api.JobDone || len(done.Runs) != 3 {
 		t.Fatalf("%+v\n%s", done, texts(events))
 	}
 	for _, n := range []string{"1", "2", "3"} {
@@ -336,9 +336,9 @@ func TestReplicasSurviveRestart(t *testing.T) {
 		}
 	}
 	peers := map[string]bool{}
-	for _, r := range done.Replicas {
+	for _, r := range done.Runs {
 		peers[r.Peer] = true
-		if r.Outcome != done.Outcome || receipt(t, again, r.Receipt).Issuer != job.DID(r.Peer) {
+		if r.Outcome != done.OutcomeCID || receipt(t, again, r.Receipt).Issuer != job.DID(r.Peer) {
 			t.Errorf("%+v", r)
 		}
 	}
@@ -347,8 +347,8 @@ func TestReplicasSurviveRestart(t *testing.T) {
 	}
 }
 
-// Replicas run at distinct peers and are compared.
-func TestReplicas(t *testing.T) {
+// Runs run at distinct peers and are compared.
+func TestSeveralRuns(t *testing.T) {
 	f := fleet(t, 4, func(i int, c *node.Config) {
 		answer := func(text string) func(context.Context, job.Task, runtime.Env) (runtime.Result, error) {
 			return func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
@@ -359,33 +359,33 @@ func TestReplicas(t *testing.T) {
 		c.Executors = runtime.Executors{script{"honest": answer("42"), "odd": answer(fmt.Sprint("from ", i))}}
 	})
 	mod := put(t, f[0].Session, "module")
-	j, events, out, err := f[0].run(t, api.Request{Task: task(mod, "honest"), Replicas: 3})
-	if err != nil || len(j.Replicas) != 3 || out != "working\n" {
+	j, events, out, err := f[0].run(t, api.Request{Task: task(mod, "honest"), Runs: 3})
+	if err != nil || len(j.Runs) != 3 || out != "working\n" {
 		t.Fatalf("%+v, %v, printed %q\n%s", j, err, out, texts(events))
 	}
 	peers := map[string]bool{}
-	for _, r := range j.Replicas {
+	for _, r := range j.Runs {
 		peers[r.Peer] = true
-		if r.Outcome != j.Outcome || receipt(t, f[0], r.Receipt).Issuer != job.DID(r.Peer) {
+		if r.Outcome != j.OutcomeCID || receipt(t, f[0], r.Receipt).Issuer != job.DID(r.Peer) {
 			t.Errorf("%+v", r)
 		}
 	}
 	if len(peers) != 3 {
 		t.Errorf("they ran at %v", peers)
 	}
-	j, events, _, err = f[0].run(t, api.Request{Task: task(mod, "odd"), Replicas: 2})
-	if codeOf(err) != api.CodeDisagree || len(j.Replicas) != 2 || j.State != api.JobFailed {
+	j, events, _, err = f[0].run(t, api.Request{Task: task(mod, "odd"), Runs: 2})
+	if codeOf(err) != api.CodeDisagree || len(j.Runs) != 2 || j.State != api.JobFailed {
 		t.Fatalf("%+v, %v\n%s", j, err, texts(events))
 	}
-	if _, err := f[0].Upkeep.Collect(t.Context()); err != nil {
+	if _, err := f[0].Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, r := range j.Replicas {
+	for _, r := range j.Runs {
 		contains(t, err.Error(), r.Receipt.String(), r.Peer)
 		receipt(t, f[0], r.Receipt) // it is kept
 	}
 	found, err := f[0].Jobs.Find(t.Context(), j.ID)
-	if err != nil || found.Err == nil || found.Err.Code != api.CodeDisagree || len(found.Replicas) != 2 {
+	if err != nil || found.Err == nil || found.Err.Code != api.CodeDisagree || len(found.Runs) != 2 {
 		t.Errorf("%+v, %v", found, err)
 	}
 }
@@ -432,7 +432,7 @@ func TestStoreOnly(t *testing.T) {
 		t.Errorf("%+v, %v\n%s", j, err, texts(events))
 	}
 	j, _, _, err = f[0].run(t, api.Request{Task: task(mod, "hello"), Where: api.WhereNetwork})
-	if codeOf(err) != api.CodeNobody {
+	if codeOf(err) != api.CodeNoPeer {
 		t.Errorf("%+v, %v", j, err)
 	}
 }
@@ -443,7 +443,7 @@ func visit(t testing.TB, dir string) *member {
 	return &member{staying: &staying{Session: join(t, dir)}}
 }
 
-// A process that does not stay joins its fence for one job whose inputs are not here.
+// A process that does not stay joins its cluster for one job whose inputs are not here.
 func TestVisit(t *testing.T) {
 	f := fleet(t, 2, nil)
 	in := addFile(t, f[1], 1<<20)
@@ -497,7 +497,7 @@ func TestVisitsShareAPeer(t *testing.T) {
 	jobs.Wait()
 }
 
-// When nobody of the fence can be reached, such a process does not wait for long, and says
+// When nobody of the cluster can be reached, such a process does not wait for long, and says
 // whom it has tried.
 func TestVisitInVain(t *testing.T) {
 	f := fleet(t, 7, nil) // more than are dialed at once
@@ -512,7 +512,7 @@ func TestVisitInVain(t *testing.T) {
 	for _, r := range []api.Request{{Task: task(mod, "read", in)}, {Task: task(mod, "hello"), Where: api.WhereNetwork}} {
 		began := time.Now()
 		_, events, _, err := visitor.run(t, r)
-		if codeOf(err) != api.CodeNobody {
+		if codeOf(err) != api.CodeNoPeer {
 			t.Fatalf("%v\n%s", err, texts(events))
 		}
 		if d := time.Since(began); d > node.VisitTime { // every one refuses at once
@@ -523,7 +523,7 @@ func TestVisitInVain(t *testing.T) {
 		for _, name := range gone[1:] {
 			named += strings.Count(err.Error(), name)
 		}
-		if named != 4 || !strings.Contains(texts(events), "nobody of its fence was reached") {
+		if named != 4 || !strings.Contains(texts(events), "nobody of its cluster was reached") {
 			t.Errorf("%v\n%s", err, texts(events))
 		}
 	}

@@ -16,24 +16,24 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// policy says what of the runs of x is shown before there is an Outcome. Of replicas the
+// policy says what of the runs of x is shown before there is an Outcome. Of runs the
 // run on this node alone is: they are run because no single peer is believed.
 func (x *running) policy() request.Policy {
 	r := x.request
 	return request.Policy{
 		Checked: r.PrintAfterCheck || len(x.look().Mismatches) > 0,
-		Own:     r.Replicas > 1, Nondet: r.Task.Det == job.DetNone,
+		Own:     r.Runs > 1, Nondet: r.Task.Det == job.DetNone,
 	}
 }
 
 // Open implements request.World.
-func (t *errand) Open(ctx context.Context, c cid.Cid) (*dag.File, error) {
+func (t *placement) Open(ctx context.Context, c cid.Cid) (*dag.File, error) {
 	return dag.OpenFile(ctx, t.e.session, c)
 }
 
 // Mismatch implements request.World. The peer is not asked again for the job. What it has
 // signed is kept with the job, as evidence, and is not among the receipts.
-func (t *errand) Mismatch(m request.Mismatch) {
+func (t *placement) Mismatch(m request.Mismatch) {
 	t.x.mismatch(api.Mismatch{
 		Peer: string(m.Peer), Stream: m.Name(), Shown: m.Shown,
 		Issuer: string(m.Result.Peer), Outcome: m.Result.Outcome, Receipt: m.Result.Receipt,
@@ -58,14 +58,14 @@ func evidence(all []api.Mismatch) (signed []cid.Cid, liars map[job.DID]bool) {
 	return signed, liars
 }
 
-func (t *errand) isLiar(d job.DID) bool {
+func (t *placement) isLiar(d job.DID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.liars[d]
 }
 
 // show compares what is shown with what the job came to, and shows the rest of that.
-func (t *errand) show(ctx context.Context, r request.Result) error {
+func (t *placement) show(ctx context.Context, r request.Result) error {
 	blocks := overlay{t.e.session, t.e.blocks}
 	all, err := t.printed.Finish(ctx, r, func(ctx context.Context, c cid.Cid) (*dag.File, error) {
 		return dag.OpenFile(ctx, blocks, c)
@@ -77,7 +77,7 @@ func (t *errand) show(ctx context.Context, r request.Result) error {
 }
 
 // tellUnproven says of a job that has failed whose text was shown and never compared.
-func (t *errand) tellUnproven() {
+func (t *placement) tellUnproven() {
 	for _, p := range t.printed.Unproven() {
 		t.x.event(api.Event{
 			Kind: api.EventNote, Peer: string(p), Text: "not verified: what " + scheduler.Short(p) + " printed",

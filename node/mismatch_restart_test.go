@@ -34,7 +34,7 @@ func TestLiarIsKnownAfterRestart(t *testing.T) {
 	again := stay(t, f[0].cfg)
 	signed := func() {
 		t.Helper()
-		if _, err := again.Upkeep.Collect(t.Context()); err != nil {
+		if _, err := again.Maintenance.Collect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		j, err := again.Jobs.Find(t.Context(), j.ID)

@@ -139,7 +139,7 @@ func wantMismatch(t *testing.T, j api.Job, err error, liar string, streams ...st
 		t.Fatalf("error %v (%s), want %s", err, codeOf(err), api.CodeMismatch)
 	}
 	contains(t, err.Error(), liar, "is not what the outcome says", "what was printed to "+strings.Join(streams, " and "))
-	if j.State != api.JobDone || j.Where == liar || j.Result == nil {
+	if j.State != api.JobDone || j.Where == liar || j.Outcome == nil {
 		t.Errorf("the job is %s at %s: %+v", j.State, j.Where, j)
 	}
 	for _, s := range streams {

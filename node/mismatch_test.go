@@ -91,10 +91,10 @@ func TestLiarsResultIsNotTaken(t *testing.T) {
 	if all, err := f[0].Receipts.Receipts(t.Context()); err != nil || len(all) > 0 {
 		t.Errorf("receipts: %+v, %v", all, err)
 	}
-	if all, err := f[0].Cache.Memos(t.Context()); err != nil || len(all) > 0 {
+	if all, err := f[0].Cache.CachedResults(t.Context()); err != nil || len(all) > 0 {
 		t.Errorf("memos: %+v, %v", all, err)
 	}
-	if _, err := f[0].Upkeep.Collect(t.Context()); err != nil {
+	if _, err := f[0].Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	again, err := f[0].Jobs.Find(t.Context(), j.ID)
@@ -110,14 +110,14 @@ func TestLiarsResultIsNotTaken(t *testing.T) {
 	}
 }
 
-// With PrintAfterCheck, and with replicas, nothing that is not so is shown, and the job is
+// With PrintAfterCheck, and with runs, nothing that is not so is shown, and the job is
 // done well.
 func TestNothingIsShownBeforeItIsCompared(t *testing.T) {
 	for name, change := range map[string]func(*api.Request){
-		"print after check":      func(r *api.Request) { r.PrintAfterCheck = true },
-		"replicas":               func(r *api.Request) { r.Replicas = 2 },
-		"replicas, after check":  func(r *api.Request) { r.Replicas, r.PrintAfterCheck = 2, true },
-		"replicas, and this one": func(r *api.Request) { r.Replicas, r.Where = 2, api.WhereBest },
+		"print after check":  func(r *api.Request) { r.PrintAfterCheck = true },
+		"runs":               func(r *api.Request) { r.Runs = 2 },
+		"runs, after check":  func(r *api.Request) { r.Runs, r.PrintAfterCheck = 2, true },
+		"runs, and this one": func(r *api.Request) { r.Runs, r.Where = 2, api.WhereBest },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := honestFleet(t, 3)
@@ -133,22 +133,22 @@ func TestNothingIsShownBeforeItIsCompared(t *testing.T) {
 			if r.awards.Load() == 1 && (len(j.Mismatches) != 2 || j.Mismatches[0].Shown) {
 				t.Errorf("the record: %+v", j.Mismatches)
 			}
-			if j.Where == r.did || slices.ContainsFunc(j.Replicas, func(p api.Replica) bool { return p.Peer == r.did }) {
+			if j.Where == r.did || slices.ContainsFunc(j.Runs, func(p api.RunResult) bool { return p.Peer == r.did }) {
 				t.Errorf("the liar's result was taken: %+v", j)
 			}
 		})
 	}
 }
 
-// Of two replicas one prints something else, and there is no third peer: the job fails, and
+// Of two runs one prints something else, and there is no third peer: the job fails, and
 // nothing of it is shown.
-func TestReplicaPrintsOtherwise(t *testing.T) {
+func TestRunPrintsOtherwise(t *testing.T) {
 	f := honestFleet(t, 2)
 	r := newRogue(t, f, best, runsHonestly)
 	r.prints = says("balance 1000000\n", "")
 	s := newScreen()
 	j, err := f[0].Jobs.Run(t.Context(), api.Request{
-		Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork, Replicas: 2,
+		Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork, Runs: 2,
 	}, s.watch())
 	if out, errs := s.text(); codeOf(err) != api.CodeMismatch || out != "" || errs != "" {
 		t.Errorf("%v, shown: %q, %q", err, out, errs)
@@ -159,9 +159,9 @@ func TestReplicaPrintsOtherwise(t *testing.T) {
 	}
 }
 
-// Replicas print nothing while they run, but for the one on this node, which is shown as
+// Runs print nothing while they run, but for the one on this node, which is shown as
 // it comes.
-func TestReplicasAreShownFromHere(t *testing.T) {
+func TestRunsAreShownFromHere(t *testing.T) {
 	g := newGate()
 	f := fleet(t, 2, func(i int, c *node.Config) { c.Executors = runtime.Executors{script{"gate": g.run}} })
 	mod := put(t, f[0].Session, "module")
@@ -169,7 +169,7 @@ func TestReplicasAreShownFromHere(t *testing.T) {
 	s := newScreen()
 	ended := make(chan error, 1)
 	go func() {
-		_, err := f[0].Jobs.Run(t.Context(), api.Request{Task: task(mod, "gate"), Replicas: 2}, s.watch())
+		_, err := f[0].Jobs.Run(t.Context(), api.Request{Task: task(mod, "gate"), Runs: 2}, s.watch())
 		ended <- err
 	}()
 	s.shows(t, "begun\n")

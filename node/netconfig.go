@@ -22,11 +22,11 @@ type NetworkConfig struct {
 	Listen       []string // multiaddrs; nil: host.DefaultListen
 	NoListen     bool     // it dials and is not dialed
 	Announce     []string // addresses that others are told instead of the ones found
-	MDNS         bool     // look for members of the fence on the local network
+	MDNS         bool     // look for members of the cluster on the local network
 	Relay        bool     // carry connections between members that cannot reach each other
 	Reachability string   // "public" or "private": instead of what AutoNAT finds out
 	Connect      []string // multiaddrs of peers that it always tries to be connected to
-	Join         string   // a token of a fence, to be redeemed if this node is in none
+	Join         string   // a token of a cluster, to be redeemed if this node is in none
 	Bitswap      bool     // exchange blocks with other IPFS nodes, those in Policy.AllowPeers
 	Policy       host.Policy
 
@@ -41,7 +41,7 @@ type NetworkConfig struct {
 	AskRate      float64           // asks a second of one requester; 0: 10
 	AskBurst     int               // asks at once of one requester; 0: 20
 	Ceiling      job.Limits        // the most that one job may ask for; zero fields: the default limits
-	OpenCeiling  job.Limits        // the same for who is no member of the fence; zero fields: Ceiling
+	OpenCeiling  job.Limits        // the same for who is no member of the cluster; zero fields: Ceiling
 	MaxTime      time.Duration     // that another's job may run; 0: a day
 	Labels       map[string]string // what Request.Need and Prefer match
 	Retain       time.Duration     // how long a result waits for its requester; 0: a day, which is the most

@@ -12,8 +12,8 @@ import (
 	"golang.org/x/sync/semaphore"
 
 	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/host/exchange"
-	"github.com/ipfs-liftoff/liftoff/host/fence"
 	"github.com/ipfs-liftoff/liftoff/host/market"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -63,12 +63,12 @@ func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, err
 	if w.capacity, err = w.measure(ctx); err != nil {
 		return nil, err
 	}
-	f, err := n.fence()
+	f, err := n.cluster()
 	if err != nil {
 		return nil, err
 	}
 	w.peer, err = host.Open(host.Config{
-		Dir: n.store.Dir(), Identity: w.self, Fence: f,
+		Dir: n.store.Dir(), Identity: w.self, Cluster: f,
 		Listen: w.cfg.Listen, NoListen: w.cfg.NoListen, Announce: w.cfg.Announce, MDNS: w.cfg.MDNS,
 		Relay: w.cfg.Relay, Reachability: w.cfg.Reachability, Policy: w.cfg.Policy,
 		Bids: w.provider.bids, Log: n.log, Registerer: w.cfg.Registerer, Now: n.clock,
@@ -99,7 +99,7 @@ func (w *network) begin(ctx context.Context) error {
 		return err
 	}
 	w.cfg.Market.Logger = n.log
-	w.cfg.Market.Guest = func(p peer.ID) bool { return !w.peer.Allows(p, host.FullLimits) }
+	w.cfg.Market.Unknown = func(p peer.ID) bool { return !w.peer.Allows(p, host.FullLimits) }
 	w.client = market.NewClient(h, w.cfg.Market)
 	if w.cfg.NoListen {
 		return nil
@@ -107,7 +107,7 @@ func (w *network) begin(ctx context.Context) error {
 	if err := w.provider.recover(ctx); err != nil {
 		return err
 	}
-	if w.server, err = market.Serve(h, counted{w.provider, n.figures}, w.cfg.Market); err != nil {
+	if w.server, err = market.Serve(h, counted{w.provider, n.metrics}, w.cfg.Market); err != nil {
 		return err
 	}
 	if err := w.peer.SetCapacity(w.capacity); err != nil {
@@ -198,7 +198,7 @@ func (w *network) keepConnected(ctx context.Context) error {
 	for {
 		for _, addr := range w.cfg.Connect {
 			if err := w.connect(ctx, addr); err != nil && ctx.Err() == nil {
-				w.node.log.Warn("a peer cannot be reached", "address", addr, "error", err)
+				w.node.log.Warn("a peer cannot be reached", "address", addr, "err", err)
 			}
 		}
 		select {
@@ -233,7 +233,7 @@ func (w *network) addrInfo(p peer.ID) peer.AddrInfo {
 
 // join redeems a token.
 func (w *network) join(ctx context.Context, token string) error {
-	t, err := fence.ParseToken(token)
+	t, err := cluster.ParseToken(token)
 	if err != nil {
 		return api.Errorf(api.CodeUsage, "%v", err)
 	}

@@ -13,8 +13,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/semaphore"
 
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/host/exchange"
-	"github.com/ipfs-liftoff/liftoff/host/fence"
 	"github.com/ipfs-liftoff/liftoff/host/store"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime"
@@ -33,7 +33,7 @@ type Config struct {
 	Grace     time.Duration         // how long jobs may run on when Serve shall end; 10 seconds
 	Scrub     time.Duration         // in which Serve reads and hashes all blocks once more, again and again; 0: never
 	Network   *NetworkConfig        // makes it a peer while it serves; nil: it is none
-	Figures   prometheus.Registerer // of what the node counts; nil: nothing is counted
+	Metrics   prometheus.Registerer // of what the node counts; nil: nothing is counted
 	Ready     func()                // called once Serve takes jobs; nil: nobody waits for it
 	Plugins   []string              // absolute folders in which plugins are looked for, behind the repo's own
 	Executors runtime.Executors     // nil: runtime/wasm and plugins, made at the first run. The caller closes its own
@@ -56,7 +56,7 @@ type Node struct {
 	coverage *coverage
 	fuel     fuelBook
 	ready    func()
-	figures  *figures                // nil: nothing is counted
+	metrics  *metrics                // nil: nothing is counted
 	network  *NetworkConfig          // nil: Serve makes it no peer
 	net      atomic.Pointer[network] // nil: it is none now
 	visits   visits                  // of a process that does not stay
@@ -67,7 +67,7 @@ type Node struct {
 
 	lazy struct {
 		sync.Mutex
-		fence     *fence.Fence        // nil: not read yet
+		cluster   *cluster.Cluster    // nil: not read yet
 		published *exchange.Published // the same
 	}
 
@@ -82,16 +82,16 @@ type Node struct {
 }
 
 var (
-	_ api.Data     = (*Node)(nil)
-	_ api.Pins     = (*Node)(nil)
-	_ api.Upkeep   = (*Node)(nil)
-	_ api.Jobs     = (*Node)(nil)
-	_ api.Receipts = (*Node)(nil)
-	_ api.Cache    = (*Node)(nil)
-	_ api.Trust    = (*Node)(nil)
-	_ api.Identity = (*Node)(nil)
-	_ api.Storage  = (*Node)(nil)
-	_ api.Plugins  = (*Node)(nil)
+	_ api.Data        = (*Node)(nil)
+	_ api.Pins        = (*Node)(nil)
+	_ api.Maintenance = (*Node)(nil)
+	_ api.Jobs        = (*Node)(nil)
+	_ api.Receipts    = (*Node)(nil)
+	_ api.Cache       = (*Node)(nil)
+	_ api.Trust       = (*Node)(nil)
+	_ api.Identity    = (*Node)(nil)
+	_ api.Storage     = (*Node)(nil)
+	_ api.Plugins     = (*Node)(nil)
 )
 
 // Open opens the repo for this process alone. The error wraps store.ErrLocked when
@@ -115,7 +115,7 @@ func Open(cfg Config) (*Node, error) {
 		executors:  cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace), period: cfg.Scrub,
 		coverage: newCoverage(s, cfg.Clock), network: cfg.Network, ready: cfg.Ready,
 	}
-	if n.figures, err = newFigures(cfg.Figures, n); err != nil {
+	if n.metrics, err = newMetrics(cfg.Metrics, n); err != nil {
 		s.Close()
 		return nil, err
 	}

@@ -50,11 +50,11 @@ func (o *owner) serve() error {
 		return err
 	}
 	if err != nil {
-		o.node.log.Warn("other processes cannot share the repo", "error", err)
+		o.node.log.Warn("other processes cannot share the repo", "err", err)
 		return nil
 	}
 	o.socket = l
-	o.handler = api.NewHandler(func() (api.Guest, error) { return o.node.Begin(), nil })
+	o.handler = api.NewHandler(func() (api.Backend, error) { return o.node.Begin(), nil })
 	o.server = o.handler.Server(log.New(logWriter{o.node.log}, "", 0))
 	o.group.Go(func() error { return o.server.Serve(l) })
 	return nil
@@ -69,7 +69,7 @@ func (o *owner) leave(stay context.Context) error {
 		}
 		o.server.Close() // and with it the socket
 		if err := o.group.Wait(); !errors.Is(err, http.ErrServerClosed) {
-			o.node.log.Warn("the socket failed", "error", err)
+			o.node.log.Warn("the socket failed", "err", err)
 		}
 	}
 	return apiError(stay, o.node.Close())
@@ -79,6 +79,6 @@ func (o *owner) leave(stay context.Context) error {
 type logWriter struct{ log *slog.Logger }
 
 func (w logWriter) Write(p []byte) (int, error) {
-	w.log.Warn("api", "error", string(p))
+	w.log.Warn("api", "err", string(p))
 	return len(p), nil
 }

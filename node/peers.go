@@ -107,5 +107,5 @@ func capacityOf(c *job.Capacity) *api.Capacity {
 	}
 }
 
-// fenceDir is where a repo keeps what it knows of its fence.
-func (n *Node) fenceDir() string { return filepath.Join(n.store.Dir(), "fence") }
+// clusterDir is where a repo keeps what it knows of its cluster.
+func (n *Node) clusterDir() string { return filepath.Join(n.store.Dir(), "cluster") }

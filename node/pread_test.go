@@ -100,7 +100,7 @@ func leap(t testing.TB, n, size int64) (file cid.Cid, runs map[string]func() api
 		}
 		runs[name] = func() api.Job {
 			j, err := s.Jobs.Run(t.Context(), api.Request{Task: tk, Trusted: true, NoCache: true}, api.Watch{})
-			if err != nil || j.Result.State != job.OK {
+			if err != nil || j.Outcome.State != job.OK {
 				t.Fatalf("%s: %+v, %v", name, j, err)
 			}
 			return j
@@ -120,8 +120,8 @@ func TestLeapsAreCountedAndPaid(t *testing.T) {
 			t.Errorf("%s: read %+v, want the root and %d leaves", name, j.Read, leaves)
 		}
 		least := uint64(n * (abi.FuelBlock + abi.FuelCopy(4096)))
-		if j.Result.Fuel < least || j.Result.Fuel > least+n*1000+2*abi.FuelBlock {
-			t.Errorf("%s: %d fuel, want %d and a little", name, j.Result.Fuel, least)
+		if j.Outcome.Fuel < least || j.Outcome.Fuel > least+n*1000+2*abi.FuelBlock {
+			t.Errorf("%s: %d fuel, want %d and a little", name, j.Outcome.Fuel, least)
 		}
 	}
 }

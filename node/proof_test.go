@@ -158,7 +158,7 @@ func TestReceipt(t *testing.T) {
 	j := p.run(api.Request{Task: p.printTask("hello")})
 	r, err := job.DecodeReceipt(p.envelope(j.Receipt))
 	p.must(err)
-	if string(r.Issuer) != p.did() || r.Task != j.Task || r.Outcome != j.Outcome || r.Issued != before.UnixMilli() {
+	if string(r.Issuer) != p.did() || r.Task != j.Task || r.Outcome != j.OutcomeCID || r.Issued != before.UnixMilli() {
 		t.Errorf("%+v", r)
 	}
 	if m := r.Meta; m.Engine != "counted v1" || m.Version != "v9" || m.Arch == "" || m.Replayed {
@@ -218,7 +218,7 @@ func TestAddReceipt(t *testing.T) {
 				t.Errorf("%s, %v", c, err)
 			}
 		}
-		if _, err := s.Upkeep.Collect(t.Context()); err != nil {
+		if _, err := s.Maintenance.Collect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		all, err := s.Receipts.Receipts(t.Context())
@@ -245,7 +245,7 @@ func TestMemo(t *testing.T) {
 		var stdout, stderr bytes.Buffer
 		j, err := s.Jobs.Run(t.Context(), api.Request{Task: tk}, api.Watch{Stdout: &stdout, Stderr: &stderr})
 		p.must(err)
-		if !j.Cached || j.ID == first.ID || j.Outcome != first.Outcome || j.Receipt != first.Receipt || j.Result == nil || j.State != api.JobDone {
+		if !j.Cached || j.ID == first.ID || j.OutcomeCID != first.OutcomeCID || j.Receipt != first.Receipt || j.Outcome == nil || j.State != api.JobDone {
 			t.Errorf("%+v", j)
 		}
 		if stdout.String() != "hello world" || stderr.String() != "hello world" {
@@ -264,12 +264,12 @@ func TestMemo(t *testing.T) {
 	if !errors.Is(err, syscall.EPIPE) {
 		t.Errorf("a reader that has gone: %v", err)
 	}
-	if j := p.run(api.Request{Task: tk, NoCache: true}); j.Cached || p.x.runs.Load() != 2 || j.Outcome != first.Outcome {
+	if j := p.run(api.Request{Task: tk, NoCache: true}); j.Cached || p.x.runs.Load() != 2 || j.OutcomeCID != first.OutcomeCID {
 		t.Errorf("%+v after %d runs", j, p.x.runs.Load())
 	}
 
-	memos, err := attached.Cache.Memos(t.Context())
-	if err != nil || len(memos) != 1 || memos[0].Task != first.Task || memos[0].State != job.OK || memos[0].Size != first.Result.Size || string(memos[0].Issuer) != p.did() {
+	memos, err := attached.Cache.CachedResults(t.Context())
+	if err != nil || len(memos) != 1 || memos[0].Task != first.Task || memos[0].State != job.OK || memos[0].Size != first.Outcome.Size || string(memos[0].Issuer) != p.did() {
 		t.Errorf("%+v, %v", memos, err)
 	}
 	p.must(attached.Close())
@@ -304,10 +304,10 @@ func TestMemoKeepsTheEnd(t *testing.T) {
 	}
 	tk := p.printTask("x")
 	first := p.run(api.Request{Task: tk})
-	if j := p.run(api.Request{Task: tk, Limits: job.Limits{Fuel: 6}}); j.Cached || j.Result.State != job.OutOfFuel {
+	if j := p.run(api.Request{Task: tk, Limits: job.Limits{Fuel: 6}}); j.Cached || j.Outcome.State != job.OutOfFuel {
 		t.Fatalf("%+v", j)
 	}
-	if j := p.run(api.Request{Task: tk}); !j.Cached || j.Outcome != first.Outcome {
+	if j := p.run(api.Request{Task: tk}); !j.Cached || j.OutcomeCID != first.OutcomeCID {
 		t.Errorf("%+v", j)
 	}
 }
@@ -398,12 +398,12 @@ func TestMemoAfterCollect(t *testing.T) {
 	}
 	p.clock = p.clock.Add(2 * time.Hour)
 	p.reopen() // nothing is held by a session
-	done, err := p.Upkeep.Collect(t.Context())
+	done, err := p.Maintenance.Collect(t.Context())
 	p.must(err)
 	if done.Removed == 0 {
 		t.Fatal("nothing was removed")
 	}
-	memos, err := p.Cache.Memos(t.Context())
+	memos, err := p.Cache.CachedResults(t.Context())
 	if err != nil || len(memos) != 1 {
 		t.Errorf("%+v, %v", memos, err)
 	}
@@ -429,12 +429,12 @@ func TestMemoNeedsWhole(t *testing.T) {
 	first := p.run(api.Request{Task: tk})
 	// q has all of it but the output's link to the input.
 	q.must(q.Trust.Trust(t.Context(), p.did(), ""))
-	for _, c := range []cid.Cid{tk.Mod, first.Outcome, first.Task} {
+	for _, c := range []cid.Cid{tk.Mod, first.OutcomeCID, first.Task} {
 		b, err := p.Blocks.Get(t.Context(), c)
 		p.must(err)
 		q.must(q.Blocks.Put(t.Context(), b))
 	}
-	root, err := p.Blocks.Get(t.Context(), first.Result.Root)
+	root, err := p.Blocks.Get(t.Context(), first.Outcome.Root)
 	p.must(err)
 	q.must(q.Blocks.Put(t.Context(), root))
 	_, err = q.Receipts.AddReceipt(t.Context(), p.envelope(first.Receipt))
@@ -452,7 +452,7 @@ func TestTrusted(t *testing.T) {
 			p, q := newPeer(t), newPeer(t)
 			tk := p.printTask("hello")
 			first := p.run(api.Request{Task: tk})
-			p.give(q, first.Receipt, first.Outcome, first.Task)
+			p.give(q, first.Receipt, first.OutcomeCID, first.Task)
 			if j := q.run(api.Request{Task: tk, NoCache: true, Keep: time.Hour}); j.Cached {
 				t.Fatal("no cache")
 			}
@@ -465,7 +465,7 @@ func TestTrusted(t *testing.T) {
 				t.Fatal(err)
 			}
 			if when == "receipt first" {
-				if memos, err := q.Cache.Memos(t.Context()); err != nil || len(memos) != 0 {
+				if memos, err := q.Cache.CachedResults(t.Context()); err != nil || len(memos) != 0 {
 					t.Errorf("a stranger's receipt is in the memo: %+v, %v", memos, err)
 				}
 				trust()
@@ -511,7 +511,7 @@ func TestTrustedRefs(t *testing.T) {
 	in := put(t, p.Session, "an input")
 	tk := p.printTask("hello", in)
 	first := p.run(api.Request{Task: tk})
-	p.give(q, first.Receipt, first.Outcome, first.Task, tk.Mod)
+	p.give(q, first.Receipt, first.OutcomeCID, first.Task, tk.Mod)
 	q.must(q.Trust.Trust(t.Context(), p.did(), ""))
 	_, err := q.Receipts.AddReceipt(t.Context(), p.envelope(first.Receipt))
 	q.must(err)

@@ -43,7 +43,7 @@ func (p *provider) Admit(from peer.ID) error {
 	}
 	did, err := host.DIDOf(from)
 	if err != nil || !p.w.peer.Allows(from, host.SendJobs) {
-		return &market.FailedError{Code: job.RefusePolicy, Why: "it runs jobs for members of its fence and for those that it lists"}
+		return &market.FailedError{Code: job.RefusePolicy, Why: "it runs jobs for members of its cluster and for those that it lists"}
 	}
 	if bid, ok := p.w.book.ask(did); !ok {
 		return &market.FailedError{Code: bid.Code, Why: bid.Refusal}
@@ -70,12 +70,12 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 		if errors.As(err, &denied) {
 			return scheduler.Refuse(job.RefusePolicy, denied.Error())
 		}
-		p.w.node.log.Error("no executor is offered to peers", "error", err)
+		p.w.node.log.Error("no executor is offered to peers", "err", err)
 		return scheduler.Refuse(job.RefuseFault, "its policy cannot be read")
 	}
 	l, err := p.w.locality(ctx, w, r.Work, p.w.rtt(from), p.w.seenBy(from))
 	if err != nil {
-		p.w.node.log.Warn("what is held of a job cannot be measured", "error", err)
+		p.w.node.log.Warn("what is held of a job cannot be measured", "err", err)
 		return scheduler.Refuse(job.RefuseFault, "it cannot tell what it holds")
 	}
 	return scheduler.Offer(r.Signed, w, s, l)
@@ -89,7 +89,7 @@ func (p *provider) bids(a job.Announce) bool {
 	if p.w.closing.Load() || p.w.server == nil || p.w.node.room() != nil {
 		return false
 	}
-	j := job.Job{Limits: a.Limits, Need: a.Need, Issuer: a.Issuer}
+	j := job.Order{Limits: a.Limits, Need: a.Need, Issuer: a.Issuer}
 	id, err := host.IDOf(a.Issuer)
 	if err != nil {
 		return false
@@ -99,7 +99,7 @@ func (p *provider) bids(a job.Announce) bool {
 }
 
 // state is this peer now, for a job under a ceiling.
-func (w *network) state(j job.Job, ceiling job.Limits) scheduler.State {
+func (w *network) state(j job.Order, ceiling job.Limits) scheduler.State {
 	c := w.capacity
 	c.Ceiling = ceiling
 	return scheduler.State{
@@ -304,7 +304,7 @@ func (p *provider) Attach(_ context.Context, from peer.ID, a market.Attach) (*ma
 	p.mu.Lock()
 	x := p.awards[a.Lease]
 	p.mu.Unlock()
-	if x == nil || x.from != from || x.envelope != a.Job {
+	if x == nil || x.from != from || x.envelope != a.Order {
 		return nil, &market.FailedError{Code: request.CodeUnknown, Why: "it knows no such lease"}
 	}
 	x.attached()

@@ -20,7 +20,7 @@ import (
 
 // Keep implements request.World: it puts the blocks of a result, each of which hashes to
 // its name and belongs to it, and looks that the peer has sent all that the run made.
-func (t *errand) Keep(ctx context.Context, from job.DID, d market.Done, blocks func(yield func(dag.Block, error) bool)) (request.Result, error) {
+func (t *placement) Keep(ctx context.Context, from job.DID, d market.Done, blocks func(yield func(dag.Block, error) bool)) (request.Result, error) {
 	s := t.e.session
 	r := request.Result{
 		Peer: from, Outcome: d.Receipt.Outcome, Receipt: dag.NewBlock(cid.DagCBOR, d.ReceiptBytes).CID(), Value: d.Outcome, Remote: true,
@@ -104,7 +104,7 @@ func walkHeld(ctx context.Context, bs dag.Blocks, roots ...cid.Cid) (lacks []cid
 func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
 // finish fills in j what came of the job, and prepares what is to be kept.
-func (t *errand) finish(j *api.Job, ending request.Ending) error {
+func (t *placement) finish(j *api.Job, ending request.Ending) error {
 	first := ending.Results[0]
 	t.mu.Lock()
 	here, did := t.here, t.did
@@ -119,11 +119,11 @@ func (t *errand) finish(j *api.Job, ending request.Ending) error {
 		t.e.blocks = append(t.e.blocks, t.e.task)
 	}
 	value := first.Value
-	j.Result, j.Outcome, j.Receipt = &value, first.Outcome, first.Receipt
+	j.Outcome, j.OutcomeCID, j.Receipt = &value, first.Outcome, first.Receipt
 	j.Where, j.Remote = string(first.Peer), first.Remote
 	for _, r := range ending.Results {
 		if len(ending.Results) > 1 {
-			j.Replicas = append(j.Replicas, api.Replica{Peer: string(r.Peer), Outcome: r.Outcome, Receipt: r.Receipt})
+			j.Runs = append(j.Runs, api.RunResult{Peer: string(r.Peer), Outcome: r.Outcome, Receipt: r.Receipt})
 		}
 		if r.Remote {
 			if err := t.learn(j, r); err != nil {
@@ -144,7 +144,7 @@ func (t *errand) finish(j *api.Job, ending request.Ending) error {
 
 // learn takes note of what another peer's run came to: its Receipt and, if its key is
 // trusted, the memo.
-func (t *errand) learn(j *api.Job, r request.Result) error {
+func (t *placement) learn(j *api.Job, r request.Result) error {
 	n, ctx := t.w.node, context.Background()
 	b, err := t.e.session.Get(ctx, r.Receipt)
 	if err != nil {
@@ -154,7 +154,7 @@ func (t *errand) learn(j *api.Job, r request.Result) error {
 	if err != nil {
 		return apiError(ctx, err)
 	}
-	if r.Outcome == j.Outcome && r.Receipt == j.Receipt {
+	if r.Outcome == j.OutcomeCID && r.Receipt == j.Receipt {
 		lacks, _, err := walkHeld(ctx, t.e.session, outputs(r.Value)...)
 		if err != nil {
 			return apiError(ctx, err)
@@ -175,14 +175,14 @@ func (t *errand) learn(j *api.Job, r request.Result) error {
 	return apiError(ctx, err)
 }
 
-// disagreement says that replicas came to different Outcomes.
+// disagreement says that runs came to different Outcomes.
 func disagreement(j *api.Job) error {
-	first := j.Replicas[0]
-	i := slices.IndexFunc(j.Replicas, func(r api.Replica) bool { return r.Outcome != first.Outcome })
-	other := j.Replicas[max(i, 0)]
+	first := j.Runs[0]
+	i := slices.IndexFunc(j.Runs, func(r api.RunResult) bool { return r.Outcome != first.Outcome })
+	other := j.Runs[max(i, 0)]
 	return &api.Error{
 		Code: api.CodeDisagree,
-		Message: fmt.Sprintf("the replicas disagree: %s says %s (receipt %s), %s says %s (receipt %s)",
+		Message: fmt.Sprintf("the runs disagree: %s says %s (receipt %s), %s says %s (receipt %s)",
 			first.Peer, first.Outcome, first.Receipt, other.Peer, other.Outcome, other.Receipt),
 		Hint: "`liftoff verify --reexec RECEIPT` tells which of them is right",
 	}
@@ -205,13 +205,13 @@ func (n *Node) refused(ctx context.Context, executors runtime.Executors, r api.R
 	return nil
 }
 
-// keepDisagreement keeps both sides of a job whose replicas disagree.
+// keepDisagreement keeps both sides of a job whose runs disagree.
 func (e *evaluation) keepDisagreement(ctx context.Context, j api.Job) error {
 	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires, Opaque: true, Roots: []store.Root{{CID: e.task.CID()}}}
 	for _, c := range e.evidence {
 		p.Roots = append(p.Roots, store.Root{CID: c})
 	}
-	for _, r := range j.Replicas {
+	for _, r := range j.Runs {
 		p.Roots = append(p.Roots, store.Root{CID: r.Receipt}, store.Root{CID: r.Outcome})
 		b, err := e.session.Get(ctx, r.Outcome)
 		if err != nil {

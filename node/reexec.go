@@ -41,13 +41,13 @@ func (v *verification) checkReexec(ctx context.Context) error {
 		return v.explainRun(ctx, err)
 	}
 	switch {
-	case j.Outcome == v.Claimed:
+	case j.OutcomeCID == v.Claimed:
 		v.reexec = Step{Answer: Verified, Detail: j.ID}
-	case j.Result != nil && j.Result.Limits != nil && (v.result == nil || v.result.Limits == nil):
-		return undecided("the run here reached a limit (%s); give it more", j.Result.State)
+	case j.Outcome != nil && j.Outcome.Limits != nil && (v.result == nil || v.result.Limits == nil):
+		return undecided("the run here reached a limit (%s); give it more", j.Outcome.State)
 	default:
-		v.reexec = Step{Answer: Mismatch, Detail: fmt.Sprintf("the run here came to %s", j.Outcome)}
-		v.Found, v.rival = j.Outcome, j.Receipt
+		v.reexec = Step{Answer: Mismatch, Detail: fmt.Sprintf("the run here came to %s", j.OutcomeCID)}
+		v.Found, v.rival = j.OutcomeCID, j.Receipt
 	}
 	return nil
 }

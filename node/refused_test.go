@@ -75,7 +75,7 @@ func TestRefusedReadsWhatRunsRead(t *testing.T) {
 	session := s.Begin()
 	defer session.End()
 	task := job.Task{ABI: job.ABIWASI, Mod: dag.NewBlock(cid.Raw, module).CID()}
-	e := &errand{
+	e := &placement{
 		w: &network{node: &Node{store: s, executors: runtime.Executors{x}}},
 		x: &running{request: api.Request{Task: task}},
 		e: &evaluation{session: session},

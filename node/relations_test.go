@@ -14,7 +14,7 @@ import (
 	circuit "github.com/libp2p/go-libp2p/p2p/protocol/circuitv2/client"
 
 	"github.com/ipfs-liftoff/liftoff/host"
-	"github.com/ipfs-liftoff/liftoff/host/fence"
+	"github.com/ipfs-liftoff/liftoff/host/cluster"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -74,7 +74,7 @@ func newPairOf(t *testing.T, relation string, b *barePeer, change func(*node.Net
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := s.Fence.InitFence(t.Context()); err != nil {
+		if _, err := s.Cluster.InitCluster(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		s.Close()
@@ -91,18 +91,18 @@ func newPairOf(t *testing.T, relation string, b *barePeer, change func(*node.Net
 	case "provider":
 		_, x.err = x.n.Peers.Connect(ctx, x.b.addrs()[0]+"/p2p/"+id)
 	case "member":
-		token, err := x.n.Fence.Invite(ctx, api.Invitation{})
+		token, err := x.n.Cluster.Invite(ctx, api.Invitation{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		x.err = x.b.join(ctx, x.self, token)
 	case "candidate":
-		token := fence.Token{Fence: x.b.did, Peer: x.b.did, Addrs: x.b.addrs()}
+		token := cluster.Token{Cluster: x.b.did, Peer: x.b.did, Addrs: x.b.addrs()}
 		ended, cancel := context.WithCancel(t.Context())
 		joined := make(chan struct{})
 		go func() {
 			defer close(joined)
-			x.n.Fence.JoinFence(ended, token.String())
+			x.n.Cluster.JoinCluster(ended, token.String())
 		}()
 		t.Cleanup(func() { cancel(); <-joined })
 		<-x.b.joining
@@ -238,7 +238,7 @@ func (x *pair) asksFor(t *testing.T, where string) bool {
 	t.Helper()
 	mod, in := put(t, x.n.Session, "the module of "+where), put(t, x.n.Session, "the input of "+where)
 	_, err := x.n.Jobs.Run(limitedTo(t, time.Minute), api.Request{Task: task(mod, "hello", in), Where: where}, api.Watch{})
-	if codeOf(err) != api.CodeNobody {
+	if codeOf(err) != api.CodeNoPeer {
 		t.Errorf("a job that the node may not run itself: %v", err)
 	}
 	return x.told(t, mod, in)
@@ -334,7 +334,7 @@ var owners = map[string]func(t *testing.T, x *pair) bool{
 	},
 	"join gossip": func(t *testing.T, x *pair) bool {
 		_, err := x.n.Jobs.Run(limitedTo(t, time.Minute), api.Request{Task: task(put(t, x.n.Session, "module"), "hello"), Where: api.WhereNetwork}, api.Watch{})
-		return codeOf(err) != api.CodeNobody // a node does not hear its own announcement
+		return codeOf(err) != api.CodeNoPeer // a node does not hear its own announcement
 	},
 	"use relays": func(t *testing.T, x *pair) bool {
 		_, err := x.n.Peers.Connect(t.Context(), x.self.Addrs[0].String()+"/p2p/"+x.self.ID.String()+"/p2p-circuit/p2p/"+x.self.ID.String())

@@ -46,13 +46,13 @@ func (x *award) keep(ctx context.Context, e *evaluation, j api.Job) error {
 	b := store.Batch{Blocks: e.blocks, Records: e.records}
 	if !x.p.w.cfg.ComputeOnly && len(e.refs) <= maxRefs {
 		p := store.Pin{Name: leasePin(x.lease), Created: e.node.clock(), Expires: e.expires, Opaque: true}
-		for _, c := range []cid.Cid{j.Task, j.Outcome, j.Receipt} {
+		for _, c := range []cid.Cid{j.Task, j.OutcomeCID, j.Receipt} {
 			p.Roots = append(p.Roots, store.Root{CID: c})
 		}
-		for _, c := range outputs(*j.Result) {
+		for _, c := range outputs(*j.Outcome) {
 			p.Roots = append(p.Roots, store.Root{CID: c, Recursive: true})
 		}
-		r, err := json.Marshal(retained{x.from.String(), x.envelope, j.Task, j.Outcome, j.Receipt, j.Refs, e.expires})
+		r, err := json.Marshal(retained{x.from.String(), x.envelope, j.Task, j.OutcomeCID, j.Receipt, j.Refs, e.expires})
 		if err != nil {
 			return fmt.Errorf("record a result: %w", err)
 		}
@@ -94,7 +94,7 @@ func (p *provider) recover(ctx context.Context) error {
 			return nil // not ours
 		}
 		if err := json.Unmarshal(b, &e.r); err != nil {
-			n.log.Warn("a result that waits cannot be read", "lease", name[len(leasePrefix):], "error", err)
+			n.log.Warn("a result that waits cannot be read", "lease", name[len(leasePrefix):], "err", err)
 			return nil
 		}
 		all = append(all, e)
@@ -111,7 +111,7 @@ func (p *provider) recover(ctx context.Context) error {
 			err = n.unretain(e.lease)
 		}
 		if err != nil {
-			n.log.Warn("a result that waits cannot be taken up", "lease", fmt.Sprintf("%x", e.lease[:]), "error", err)
+			n.log.Warn("a result that waits cannot be taken up", "lease", fmt.Sprintf("%x", e.lease[:]), "err", err)
 		}
 	}
 	return nil
@@ -126,7 +126,7 @@ func (p *provider) revive(ctx context.Context, l market.Lease, r retained, left 
 	n := p.w.node
 	x := &award{
 		p: p, from: from, lease: l, envelope: r.Job, spool: &spool.Spool{Create: n.unnamed}, session: n.store.Begin(),
-		signed: job.Job{TTL: max(1, left.Milliseconds())},
+		signed: job.Order{TTL: max(1, left.Milliseconds())},
 		kept:   make(chan struct{}), closed: make(chan struct{}), away: make(chan struct{}),
 	}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
@@ -138,7 +138,7 @@ func (p *provider) revive(ctx context.Context, l market.Lease, r retained, left 
 		return err
 	}
 	x.refs = r.Refs
-	j := api.Job{Task: r.Task, Outcome: r.Outcome, Receipt: r.Receipt, Result: &o}
+	j := api.Job{Task: r.Task, OutcomeCID: r.Outcome, Receipt: r.Receipt, Outcome: &o}
 	p.mu.Lock()
 	p.awards[l] = x
 	p.mu.Unlock()

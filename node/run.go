@@ -76,7 +76,7 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	defer cancel(nil)
 	x.carried(cancel)
 	defer x.viewers.Wait()
-	defer func() { n.figures.ended(x.look()) }()
+	defer func() { n.metrics.ended(x.look()) }()
 	defer n.history.end(x.id)
 	defer x.session.End()
 	j := x.look()
@@ -95,19 +95,19 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 		x.append(&j, doneEvent(j))
 		err = apiError(ctx, e.keep(ctx, j))
 		if err == nil && x.request.Publish {
-			err = n.View.Publish(ctx, j.Result.Root)
+			err = n.View.Publish(ctx, j.Outcome.Root)
 		}
 	}
 	if err != nil && x.submitted && errors.Is(context.Cause(ctx), request.ErrReturning) {
 		x.spool.End()
 		return j, err // it is taken up by the next process that stays
 	}
-	if err != nil && len(j.Replicas) > 0 && codeIs(err, api.CodeDisagree) {
+	if err != nil && len(j.Runs) > 0 && codeIs(err, api.CodeDisagree) {
 		j.State, j.Err = api.JobFailed, api.AsError(err)
 		x.tellInto(&j)
 		x.append(&j, failedEvent(j))
 		if kerr := e.keepDisagreement(context.WithoutCancel(ctx), j); kerr != nil {
-			n.log.Warn("what replicas disagree about is not kept", "job", j.ID, "error", kerr)
+			n.log.Warn("what runs disagree about is not kept", "job", j.ID, "err", kerr)
 		}
 		x.finish(j)
 		return j, err
@@ -115,7 +115,7 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	if err != nil {
 		j.State, j.Err = api.JobFailed, api.AsError(err)
 		x.tellInto(&j)
-		j.Outcome, j.Result, j.Receipt, j.Cached = cid.Undef, nil, cid.Undef, false
+		j.OutcomeCID, j.Outcome, j.Receipt, j.Cached = cid.Undef, nil, cid.Undef, false
 		x.append(&j, failedEvent(j))
 		e.keepFailed(x, &j)
 	}
@@ -145,7 +145,7 @@ func (n *Node) evaluate(ctx context.Context, x *running, e *evaluation, j *api.J
 	if err := e.run(ctx, api.Watch{Progress: out.Progress}, j); err != nil {
 		return err
 	}
-	return show(ctx, overlay{e.session, e.blocks}, *j.Result, out.Stdout, out.Stderr)
+	return show(ctx, overlay{e.session, e.blocks}, *j.Outcome, out.Stdout, out.Stderr)
 }
 
 func failedEvent(j api.Job) api.Event {
@@ -160,7 +160,7 @@ func codeIs(err error, code api.Code) bool {
 // doneEvent says in a line what came of j.
 func doneEvent(j api.Job) api.Event {
 	text := "done"
-	switch o := j.Result; {
+	switch o := j.Outcome; {
 	case j.Cached:
 		text = "done: the outcome was known"
 	case o.State == job.Exit:
@@ -168,7 +168,7 @@ func doneEvent(j api.Job) api.Event {
 	case o.State != job.OK:
 		text = "done: " + string(o.State)
 	}
-	return api.Event{Kind: api.EventDone, Text: text, Peer: j.Where, Fields: map[string]string{"outcome": j.Outcome.String()}}
+	return api.Event{Kind: api.EventDone, Text: text, Peer: j.Where, Fields: map[string]string{"outcome": j.OutcomeCID.String()}}
 }
 
 // check returns r's Task as a block, or why r makes no sense.
@@ -186,10 +186,10 @@ func check(r api.Request) (dag.Block, error) {
 		return dag.Block{}, api.Errorf(api.CodeUsage, "a memory limit of %d pages, at most %d", r.Limits.Pages, job.MaxPages)
 	case len(r.Labels) > maxLabels:
 		return dag.Block{}, api.Errorf(api.CodeUsage, "%d labels, at most %d", len(r.Labels), maxLabels)
-	case r.Replicas < 0 || r.Replicas > api.MaxReplicas:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "%d replicas, at most %d", r.Replicas, api.MaxReplicas)
-	case r.Replicas > 1 && r.Task.Det == job.DetNone:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "two runs of a %s task may differ: its replicas cannot be compared", job.DetNone)
+	case r.Runs < 0 || r.Runs > api.MaxRuns:
+		return dag.Block{}, api.Errorf(api.CodeUsage, "%d runs, at most %d", r.Runs, api.MaxRuns)
+	case r.Runs > 1 && r.Task.Det == job.DetNone:
+		return dag.Block{}, api.Errorf(api.CodeUsage, "two runs of a %s task may differ: its runs cannot be compared", job.DetNone)
 	case len(r.Local) > maxLocal:
 		return dag.Block{}, api.Errorf(api.CodeUsage, "%d local roots, at most %d", len(r.Local), maxLocal)
 	}

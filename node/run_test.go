@@ -47,20 +47,20 @@ func TestRun(t *testing.T) {
 		if stdout.String() != "hello\n" || stderr.String() != "to stderr\n" || done != 1 || total != 2 {
 			t.Errorf("stdout %q, stderr %q, progress %d of %d", &stdout, &stderr, done, total)
 		}
-		if j.State != api.JobDone || j.Result == nil || j.Result.State != job.OK || j.Err != nil {
+		if j.State != api.JobDone || j.Outcome == nil || j.Outcome.State != job.OK || j.Err != nil {
 			t.Fatalf("%+v", j)
 		}
 
 		// Task, Outcome and output are here, and stay when nothing but the pin keeps them.
-		if _, err := s.Upkeep.Collect(t.Context()); err != nil {
+		if _, err := s.Maintenance.Collect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		b, err := s.Data.Get(t.Context(), j.Outcome)
+		b, err := s.Data.Get(t.Context(), j.OutcomeCID)
 		if err != nil {
 			t.Fatal(err)
 		}
 		o, err := job.DecodeOutcome(b)
-		if err != nil || !cmp.Equal(o, *j.Result, cmp.Comparer(equalCIDs)) {
+		if err != nil || !cmp.Equal(o, *j.Outcome, cmp.Comparer(equalCIDs)) {
 			t.Errorf("the Outcome's block: %+v, %v", o, err)
 		}
 		if b, err = s.Data.Get(t.Context(), j.Task); err != nil {
@@ -75,12 +75,12 @@ func TestRun(t *testing.T) {
 		}
 		want := []api.Root{
 			{CID: j.Task},
-			{CID: j.Outcome},
+			{CID: j.OutcomeCID},
 			{CID: j.Receipt},
 			{CID: mod, Recursive: true},
-			{CID: j.Result.Root, Recursive: true},
-			{CID: j.Result.Stdout, Recursive: true},
-			{CID: j.Result.Stderr, Recursive: true},
+			{CID: j.Outcome.Root, Recursive: true},
+			{CID: j.Outcome.Stdout, Recursive: true},
+			{CID: j.Outcome.Stderr, Recursive: true},
 			{CID: local, Recursive: true},
 		}
 		if d := cmp.Diff(want, pins[0].Roots, cmp.Comparer(equalCIDs)); d != "" {
@@ -111,7 +111,7 @@ func TestRun(t *testing.T) {
 
 		// The same again is another job with the same Outcome.
 		again, err := s.Jobs.Run(t.Context(), api.Request{Task: tk, Keep: api.KeepForever}, api.Watch{})
-		if err != nil || again.Outcome != j.Outcome || again.ID <= j.ID {
+		if err != nil || again.OutcomeCID != j.OutcomeCID || again.ID <= j.ID {
 			t.Fatalf("%+v, %v", again, err)
 		}
 		if _, err := s.Jobs.Find(t.Context(), "j-0"); codeOf(err) != api.CodeUsage {
@@ -189,7 +189,7 @@ func TestRunErrors(t *testing.T) {
 					t.Fatal(lerr)
 				}
 				for _, j := range jobs {
-					if j.State != api.JobFailed || j.Err == nil || j.Err.Message != err.Error() || j.Outcome.Defined() {
+					if j.State != api.JobFailed || j.Err == nil || j.Err.Message != err.Error() || j.OutcomeCID.Defined() {
 						t.Errorf("history: %+v", j)
 					}
 				}

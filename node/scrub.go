@@ -45,7 +45,7 @@ func (n *Node) scrub(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			n.log.Error("a part of the repo could not be scrubbed", "part", st.Part, "error", err)
+			n.log.Error("a part of the repo could not be scrubbed", "part", st.Part, "err", err)
 		}
 		st.Part++
 		if st.Part == store.ScrubParts {
@@ -58,7 +58,7 @@ func (n *Node) scrub(ctx context.Context) error {
 			err = n.store.Commit(ctx, store.Batch{Records: []store.Record{{Name: scrubRecord, Value: value}}})
 		}
 		if err != nil && ctx.Err() == nil {
-			n.log.Error("how far the repo is scrubbed could not be kept", "error", err)
+			n.log.Error("how far the repo is scrubbed could not be kept", "err", err)
 		}
 	}
 }
@@ -85,12 +85,12 @@ func (n *Node) scrubPart(ctx context.Context, st *scrubState) error {
 		if d.CID.Defined() {
 			name = d.CID.String()
 		}
-		n.log.Error("damaged", "block", name, "where", d.Where, "error", d.Err)
+		n.log.Error("damaged", "block", name, "where", d.Where, "err", d.Err)
 	})
 	st.Blocks += sum.Blocks
 	st.Bytes += sum.Bytes
 	st.Damaged += sum.Damaged + sum.Foreign
-	n.figures.scrubbed(sum)
+	n.metrics.scrubbed(sum)
 	return err
 }
 

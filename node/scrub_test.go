@@ -48,7 +48,7 @@ func TestServeScrubs(t *testing.T) {
 	serve := func(period time.Duration, until func(*prometheus.Registry) bool) *prometheus.Registry {
 		t.Helper()
 		r, cfg := prometheus.NewRegistry(), config(dir)
-		cfg.Figures, cfg.Scrub = r, period
+		cfg.Metrics, cfg.Scrub = r, period
 		n, err := node.Open(cfg)
 		if err != nil {
 			t.Fatal(err)

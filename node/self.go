@@ -118,7 +118,7 @@ func (v *View) Distrust(ctx context.Context, did string) error {
 	if err != nil || self == job.DID(did) {
 		return apiError(ctx, err)
 	}
-	return apiError(ctx, n.dropMemos(ctx, func(m memo) bool { return m.Issuer == job.DID(did) }))
+	return apiError(ctx, n.dropCachedResults(ctx, func(m cachedResult) bool { return m.Issuer == job.DID(did) }))
 }
 
 // Trusted implements api.Trust.

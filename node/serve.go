@@ -50,7 +50,7 @@ func (n *Node) Serve(ctx context.Context) error {
 			if w, err = openNetwork(ctx, n, *n.network); err != nil {
 				return err
 			}
-			if err := w.enterFence(ctx); err != nil {
+			if err := w.enterCluster(ctx); err != nil {
 				return errors.Join(err, w.close())
 			}
 			return nil

@@ -29,21 +29,21 @@ import (
 // open it, through the owner's socket otherwise. What a session has put or is reading
 // is safe from collection until Close.
 type Session struct {
-	Blocks     dag.Blocks
-	Data       api.Data
-	Pins       api.Pins
-	Upkeep     api.Upkeep
-	Jobs       api.Jobs
-	Receipts   api.Receipts
-	Cache      api.Cache
-	Trust      api.Trust
-	Identity   api.Identity
-	Peers      api.Peers
-	Fence      api.Fence
-	Publishing api.Publishing
-	Storage    api.Storage
-	Plugins    api.Plugins
-	Owner      bool // this process owns the repo
+	Blocks      dag.Blocks
+	Data        api.Data
+	Pins        api.Pins
+	Maintenance api.Maintenance
+	Jobs        api.Jobs
+	Receipts    api.Receipts
+	Cache       api.Cache
+	Trust       api.Trust
+	Identity    api.Identity
+	Peers       api.Peers
+	Cluster     api.Cluster
+	Publishing  api.Publishing
+	Storage     api.Storage
+	Plugins     api.Plugins
+	Owner       bool // this process owns the repo
 
 	node  *Node              // nil: another process's
 	far   *farBlocks         // nil: the repo is on this machine
@@ -113,11 +113,11 @@ func (f fetching) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return f.Blocks.Get(ctx, c)
 }
 
-func newSession(g api.Guest, blocks dag.Blocks, leave func(context.Context) error) *Session {
+func newSession(g api.Backend, blocks dag.Blocks, leave func(context.Context) error) *Session {
 	stay, abort := context.WithCancel(context.Background())
 	return &Session{
-		Blocks: blocks, Data: g, Pins: g, Upkeep: g, Jobs: g,
-		Receipts: g, Cache: g, Trust: g, Identity: g, Peers: g, Fence: g, Publishing: g, Storage: g, Plugins: g,
+		Blocks: blocks, Data: g, Pins: g, Maintenance: g, Jobs: g,
+		Receipts: g, Cache: g, Trust: g, Identity: g, Peers: g, Cluster: g, Publishing: g, Storage: g, Plugins: g,
 		stay: stay, abort: abort, leave: leave,
 	}
 }

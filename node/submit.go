@@ -115,7 +115,7 @@ func (n *Node) keepSubmitted(ctx context.Context, x *running) error {
 	return n.history.write(ctx, x, store.Batch{Pins: []store.Pin{x.pin()}, Records: []store.Record{r}})
 }
 
-// pin keeps all that a submitted job needs, what replicas of it that have ended came to, and
+// pin keeps all that a submitted job needs, what runs of it that have ended came to, and
 // what peers have signed who printed something else. x.mu is held.
 func (x *running) pin() store.Pin {
 	p := store.Pin{Name: jobPin(x.id), Created: x.job.Created, Opaque: true}
@@ -158,7 +158,7 @@ func (n *Node) takeUp(ctx context.Context) (all []*running, err error) {
 	for _, e := range entries {
 		x, err := n.revive(ctx, e.id, e.b)
 		if err != nil {
-			n.log.Warn("a submitted job cannot be taken up", "job", e.id, "error", err)
+			n.log.Warn("a submitted job cannot be taken up", "job", e.id, "err", err)
 			continue
 		}
 		all = append(all, x)

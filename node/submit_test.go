@@ -128,7 +128,7 @@ func TestSubmit(t *testing.T) {
 	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Upkeep.Collect(t.Context()); err != nil { // takes nothing of it
+	if _, err := s.Maintenance.Collect(t.Context()); err != nil { // takes nothing of it
 		t.Fatal(err)
 	}
 	other := join(t, dir)
@@ -164,7 +164,7 @@ func TestSubmit(t *testing.T) {
 	if done.State != api.JobDone || kinds(again) != "submitted started done" {
 		t.Errorf("%+v, %s", done, kinds(again))
 	}
-	if _, err := other.Data.Get(t.Context(), done.Result.Root); err != nil {
+	if _, err := other.Data.Get(t.Context(), done.Outcome.Root); err != nil {
 		t.Error(err)
 	}
 	events = nil
@@ -220,7 +220,7 @@ func TestCancel(t *testing.T) {
 	}
 	// What it had printed by then is kept.
 	var stdout, stderr bytes.Buffer
-	if _, err := s.Upkeep.Collect(t.Context()); err != nil {
+	if _, err := s.Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	if err := client.Jobs.Logs(t.Context(), j.ID, api.Watch{Stdout: &stdout, Stderr: &stderr}); err != nil || stdout.String() != "begun\n" || stderr.String() != "to stderr\n" {
@@ -277,7 +277,7 @@ func TestResume(t *testing.T) {
 		}
 		contains(t, j.Err.Hint, "liftoff serve")
 	}
-	if _, err := between.Upkeep.Collect(t.Context()); err != nil {
+	if _, err := between.Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	between.Abort()

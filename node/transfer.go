@@ -36,7 +36,7 @@ func (w *network) andConnected(first []peer.AddrInfo) []peer.AddrInfo {
 	return all
 }
 
-// Fetch implements api.Data. A process without a network visits its fence.
+// Fetch implements api.Data. A process without a network visits its cluster.
 func (v *View) Fetch(ctx context.Context, c cid.Cid) error {
 	has, err := v.session.Has(ctx, c)
 	if err != nil || has {
@@ -44,7 +44,7 @@ func (v *View) Fetch(ctx context.Context, c cid.Cid) error {
 	}
 	w := v.node.net.Load()
 	if w == nil {
-		f, err := v.node.fence()
+		f, err := v.node.cluster()
 		if err != nil {
 			return apiError(ctx, err)
 		}

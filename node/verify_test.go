@@ -48,7 +48,7 @@ func TestVerify(t *testing.T) {
 	}
 	// wrong puts an Outcome of the Task that nobody came to, and returns it.
 	wrong := func(w world, f func(*job.Outcome)) cid.Cid {
-		o := *w.first.Result
+		o := *w.first.Outcome
 		o.Pages = 77
 		if f != nil {
 			f(&o)
@@ -62,7 +62,7 @@ func TestVerify(t *testing.T) {
 	claim := func(w world, n byte, outcome cid.Cid) []byte {
 		return stranger(w.q.t, n, job.Receipt{Task: w.first.Task, Outcome: outcome, Issued: 1})
 	}
-	all := func(w world) { w.p.give(w.q, w.first.Receipt, w.first.Outcome, w.first.Task) }
+	all := func(w world) { w.p.give(w.q, w.first.Receipt, w.first.OutcomeCID, w.first.Task) }
 	reexec := node.VerifyOptions{Reexec: true}
 	for _, c := range []struct {
 		name   string
@@ -99,7 +99,7 @@ func TestVerify(t *testing.T) {
 			return w.right
 		}, reexec, node.Undecided, node.Attested, "the module is not here"},
 		{"the output is cut off", func(w world) []byte {
-			for _, b := range []cid.Cid{w.first.Task, w.first.Outcome, w.first.Result.Root, w.first.Result.Stdout} {
+			for _, b := range []cid.Cid{w.first.Task, w.first.OutcomeCID, w.first.Outcome.Root, w.first.Outcome.Stdout} {
 				w.q.must(w.q.Blocks.Put(t.Context(), must(w.p.Blocks.Get(t.Context(), b))))
 			}
 			return w.right
@@ -119,7 +119,7 @@ func TestVerify(t *testing.T) {
 		},
 		{"an outcome of another task", func(w world) []byte {
 			all(w)
-			return claim(w, 5, wrong(w, func(o *job.Outcome) { o.Task = w.first.Outcome }))
+			return claim(w, 5, wrong(w, func(o *job.Outcome) { o.Task = w.first.OutcomeCID }))
 		}, reexec, node.Mismatch, node.Attested, "outcome:mismatch output:skipped reexec:skipped"},
 		{
 			"what is no outcome", func(w world) []byte { all(w); return claim(w, 5, w.first.Task) }, reexec,
@@ -157,19 +157,19 @@ func TestVerify(t *testing.T) {
 			all(w)
 			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), w.right))
 			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), w.right))
-			return claim(w, 5, w.first.Outcome)
+			return claim(w, 5, w.first.OutcomeCID)
 		}, node.VerifyOptions{}, node.Verified, node.Agreed, "2 of 2 keys"},
 		{"one key twice is one", func(w world) []byte {
 			all(w)
-			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), stranger(t, 5, job.Receipt{Task: w.first.Task, Outcome: w.first.Outcome, Issued: 2})))
-			return claim(w, 5, w.first.Outcome)
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), stranger(t, 5, job.Receipt{Task: w.first.Task, Outcome: w.first.OutcomeCID, Issued: 2})))
+			return claim(w, 5, w.first.OutcomeCID)
 		}, node.VerifyOptions{}, node.Verified, node.Attested, "others:skipped"},
 		{"who remembers is no witness", func(w world) []byte {
 			all(w)
 			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), stranger(t, 6, job.Receipt{
-				Task: w.first.Task, Outcome: w.first.Outcome, Meta: job.Meta{Replayed: true},
+				Task: w.first.Task, Outcome: w.first.OutcomeCID, Meta: job.Meta{Replayed: true},
 			})))
-			return claim(w, 5, w.first.Outcome)
+			return claim(w, 5, w.first.OutcomeCID)
 		}, node.VerifyOptions{}, node.Verified, node.Attested, "others:skipped"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -197,7 +197,7 @@ func TestVerify(t *testing.T) {
 				t.Fatalf("found %s, claimed %s, proof %v", v.Found, v.Claimed, v.Proof)
 			}
 			w.q.reopen()
-			if _, err := w.q.Upkeep.Collect(t.Context()); err != nil {
+			if _, err := w.q.Maintenance.Collect(t.Context()); err != nil {
 				t.Fatal(err)
 			}
 			for i, want := range []cid.Cid{v.Claimed, v.Found} {
@@ -270,12 +270,12 @@ func TestVerifyAttached(t *testing.T) {
 	if err != nil || v.Answer != node.Verified || v.Level != node.Reexecuted || q.x.runs.Load() != 1 {
 		t.Errorf("%+v, %v", v, err)
 	}
-	o := *j.Result
+	o := *j.Outcome
 	o.Pages = 5
 	b := dag.NewBlock(cid.DagCBOR, must(o.Encode()))
 	q.must(s.Blocks.Put(t.Context(), b))
 	v, err = s.VerifyReceipt(t.Context(), stranger(t, 5, job.Receipt{Task: j.Task, Outcome: b.CID()}), node.VerifyOptions{Reexec: true})
-	if err != nil || v.Answer != node.Mismatch || v.Found != j.Outcome || len(v.Proof) != 2 {
+	if err != nil || v.Answer != node.Mismatch || v.Found != j.OutcomeCID || len(v.Proof) != 2 {
 		t.Errorf("%+v, %v", v, err)
 	}
 }
@@ -285,8 +285,8 @@ func TestVerifyAttached(t *testing.T) {
 func TestVerifyDamaged(t *testing.T) {
 	p, q := newPeer(t), newPeer(t)
 	j := p.run(api.Request{Task: p.printTask("hello")})
-	p.give(q, j.Outcome, j.Receipt)
-	outcome := p.envelope(j.Outcome)
+	p.give(q, j.OutcomeCID, j.Receipt)
+	outcome := p.envelope(j.OutcomeCID)
 	q.must(q.Close())
 	hurt := 0
 	q.must(filepath.WalkDir(q.dir, func(path string, d fs.DirEntry, err error) error {
@@ -314,7 +314,7 @@ func TestVerifyDamaged(t *testing.T) {
 		if err != nil || v.Answer != node.Undecided || !strings.Contains(v.Steps[2].Detail, "damaged") {
 			t.Errorf("%s: %+v, %v", what, v, err)
 		}
-		if _, err = s.Blocks.Get(t.Context(), j.Outcome); !errors.As(err, new(*dag.DamagedError)) {
+		if _, err = s.Blocks.Get(t.Context(), j.OutcomeCID); !errors.As(err, new(*dag.DamagedError)) {
 			t.Errorf("%s: get: %v", what, err)
 		}
 	}
@@ -344,11 +344,11 @@ func TestKilledRuns(t *testing.T) {
 				t.Fatal(err)
 			}
 			again, err := s.Jobs.Run(t.Context(), api.Request{Task: numbered(put(t, s, "module"), arg)}, api.Watch{})
-			if err != nil || !again.Cached || again.Outcome != j.Outcome {
+			if err != nil || !again.Cached || again.OutcomeCID != j.OutcomeCID {
 				t.Fatalf("%s again: %+v, %v", id, again, err)
 			}
 		}
-		if v, err := s.Upkeep.Verify(t.Context(), func(d api.Damage) { t.Error(d) }); err != nil || v.Damaged > 0 {
+		if v, err := s.Maintenance.Check(t.Context(), func(d api.Damage) { t.Error(d) }); err != nil || v.Damaged > 0 {
 			t.Errorf("%+v, %v", v, err)
 		}
 		if err := s.Close(); err != nil {

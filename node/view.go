@@ -19,7 +19,7 @@ type View struct {
 	session *store.Session
 }
 
-var _ api.Guest = (*View)(nil)
+var _ api.Backend = (*View)(nil)
 
 // Close lets go of what the view has put.
 func (v *View) Close() error {
@@ -132,8 +132,8 @@ func (v *View) Collect(ctx context.Context) (api.Collected, error) {
 }
 
 // Verify implements api.Upkeep. What should not be in the repo at all counts as damaged.
-func (v *View) Verify(ctx context.Context, damaged func(api.Damage)) (api.Verified, error) {
-	sum, err := v.node.store.Verify(ctx, func(d store.Damage) {
+func (v *View) Check(ctx context.Context, damaged func(api.Damage)) (api.Checked, error) {
+	sum, err := v.node.store.Check(ctx, func(d store.Damage) {
 		if damaged == nil {
 			return
 		}
@@ -143,7 +143,7 @@ func (v *View) Verify(ctx context.Context, damaged func(api.Damage)) (api.Verifi
 		}
 		damaged(ad)
 	})
-	return api.Verified{Blocks: sum.Blocks, Bytes: sum.Bytes, Damaged: sum.Damaged + sum.Foreign}, apiError(ctx, err)
+	return api.Checked{Blocks: sum.Blocks, Bytes: sum.Bytes, Damaged: sum.Damaged + sum.Foreign}, apiError(ctx, err)
 }
 
 // List implements api.Jobs.

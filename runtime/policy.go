@@ -18,7 +18,7 @@ type Role string
 // better. The zero Role may use no executor.
 const (
 	Owner   Role = "owner"   // whoever speaks to the node's own socket
-	Member  Role = "member"  // of the fence
+	Member  Role = "member"  // of the cluster
 	Granted Role = "granted" // by its key, where keys are let in one by one
 	Open    Role = "open"    // any other, where every peer is let in
 )
@@ -100,7 +100,7 @@ func denied(r Requester, abi string) error {
 	who := "who is let in as " + string(r.Role)
 	switch r.Role {
 	case Member:
-		who = "members of its fence"
+		who = "members of its cluster"
 	case "":
 		who = "an unknown requester"
 	}

@@ -78,7 +78,7 @@ func TestPolicy(t *testing.T) {
 		{Requester{ann, Open}, job.ABIDocker, small, ""},
 		{Requester{ann, Member}, job.ABIDocker, job.Limits{Fuel: 1000, Pages: 101}, "allows 100 pages of memory, and 101"},
 		{Requester{ann, Member}, job.ABIDocker, job.Limits{}, "fuel"}, // the defaults are more
-		{Requester{"did:key:other", Member}, job.ABIDocker, small, "does not run docker for members of its fence"},
+		{Requester{"did:key:other", Member}, job.ABIDocker, small, "does not run docker for members of its cluster"},
 		{Requester{"did:key:other", Granted}, "x_sql", small, ""},
 		{Requester{"did:key:other", Granted}, job.ABIWASI, job.Limits{Log: 11}, "stdout"},
 		{Requester{"did:key:other", Open}, job.ABIWASI, small, "does not run wasm"},

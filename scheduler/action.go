@@ -92,10 +92,10 @@ type (
 	// Note is a line for people: one per change of state.
 	Note struct{ Text string }
 
-	// Finish ends it with a result of every replica.
+	// Finish ends it with a result of every run.
 	Finish struct {
 		Outcome  cid.Cid  // of the first winner
-		Winners  []Result // as many as replicas were asked, from distinct peers
+		Winners  []Result // as many as runs were asked, from distinct peers
 		Disagree bool     // their Outcomes differ
 	}
 
@@ -128,7 +128,7 @@ const (
 	CodeCancelled = "cancelled"
 )
 
-// Result is one replica's.
+// Result is one run's.
 type Result struct {
 	Peer    job.DID `json:"peer"`
 	Outcome cid.Cid `json:"outcome"`

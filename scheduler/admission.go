@@ -35,7 +35,7 @@ type Admission struct {
 // Reservation is an Award as the book needs it.
 type Reservation struct {
 	Lease  Lease
-	Job    job.Job       // its issuer, nonce, times, limits and priority are looked at
+	Job    job.Order     // its issuer, nonce, times, limits and priority are looked at
 	For    time.Duration // how long the lease lives without a Renew; zero: until Release
 	Queue  time.Duration // what was bid; zero: a free slot
 	Expect time.Duration // the fetch and the run that were bid; zero: unknown
@@ -95,7 +95,7 @@ func (a *Admission) Ask(from job.DID, now time.Time) (job.Bid, bool) {
 
 // Timely returns the code and the sentence to refuse j with when it has expired, or
 // comes from a clock too far ahead; "" when it is fine.
-func Timely(j job.Job, now time.Time) (code, why string) {
+func Timely(j job.Order, now time.Time) (code, why string) {
 	switch ms := now.UnixMilli(); {
 	case j.Expires+ClockSkew.Milliseconds() < ms:
 		return job.RefuseExpired, "the job has expired"
@@ -247,4 +247,4 @@ func (a *Admission) drop(e *entry, now time.Time) {
 }
 
 // memoryOf is the most that j may use.
-func memoryOf(j job.Job) uint64 { return j.Limits.OrDefault().Pages * pageSize }
+func memoryOf(j job.Order) uint64 { return j.Limits.OrDefault().Pages * pageSize }

@@ -80,7 +80,7 @@ func TestBucketsAreBounded(t *testing.T) {
 // One requester cannot use up the memory of what was seen, and time makes room.
 func TestReplaysAreBounded(t *testing.T) {
 	r := newReplays()
-	j := job.Job{Issuer: "a", Expires: epoch.Add(time.Second).UnixMilli()}
+	j := job.Order{Issuer: "a", Expires: epoch.Add(time.Second).UnixMilli()}
 	for i := range maxReplaysOfOne + 1 {
 		j.Nonce[0], j.Nonce[1] = byte(i), byte(i>>8)
 		if i == maxReplaysOfOne {
@@ -103,7 +103,7 @@ func TestReplaysAreBounded(t *testing.T) {
 // What a peer says of itself is bounded wherever it is kept.
 func TestWordsAreBounded(t *testing.T) {
 	long := string(make([]byte, 10*job.MaxRefusal)) + "é"
-	p := NewPlacement(Config{}, Request{Job: job.Job{Replicas: 1}, CID: named("x"), Self: "self", Where: OnNetwork})
+	p := NewPlacement(Config{}, Request{Job: job.Order{Runs: 1}, CID: named("x"), Self: "self", Where: OnNetwork})
 	p.Step(Start{Peers: []Candidate{{Peer: "a"}, {Peer: "b"}}}, epoch)
 	p.Step(Bid{Peer: "a", Bid: job.Bid{Code: job.RefuseBusy, Refusal: long}}, epoch)
 	p.Step(AskFailed{Peer: "b", Why: long}, epoch)
@@ -125,7 +125,7 @@ func TestKnownPeersAreBounded(t *testing.T) {
 	for i := range cs {
 		cs[i].Peer = job.DID(fmt.Sprint("p", i))
 	}
-	p := NewPlacement(Config{}, Request{Job: job.Job{Replicas: 1}, CID: named("x"), Self: "self"})
+	p := NewPlacement(Config{}, Request{Job: job.Order{Runs: 1}, CID: named("x"), Self: "self"})
 	p.Step(Start{Self: Refuse(job.RefuseRole, "it only stores"), Peers: cs}, epoch)
 	r := p.Record()
 	n := len(r.Peers) + r.Omitted

@@ -59,7 +59,7 @@ type (
 	}
 
 	// Beat is a sign of life of a runner; it renews the lease.
-	Beat struct {
+	Heartbeat struct {
 		Peer  job.DID
 		Lease Lease
 		Phase string // PhaseQueue or another
@@ -106,7 +106,7 @@ func (Bid) event()        {}
 func (AskFailed) event()  {}
 func (Accepted) event()   {}
 func (Declined) event()   {}
-func (Beat) event()       {}
+func (Heartbeat) event()  {}
 func (Done) event()       {}
 func (Lost) event()       {}
 func (Tick) event()       {}

@@ -30,7 +30,7 @@ func (p *Placement) giveUp(now time.Time) {
 		code, what = CodeExhausted, "every peer that began it was lost"
 	}
 	if n := len(p.slots); n > 1 {
-		what = fmt.Sprintf("%d of %s found no peer", p.empty(), count(n, "replica"))
+		what = fmt.Sprintf("%d of %s found no peer", p.empty(), count(n, "run"))
 	}
 	p.fail(code, p.sentence(what), p.hint(), now)
 }
@@ -115,13 +115,13 @@ func (p *Placement) hint() string {
 	case n[job.RefusePolicy] > 0 && job.Foreign(p.req.Work.ABI):
 		return "ask their owners to list this node's key, as `liftoff id` shows it, in their policy.json"
 	case n[job.RefusePolicy] > 0:
-		return "ask their owner for an invitation: `liftoff fence invite` prints one"
+		return "ask their owner for an invitation: `liftoff cluster invite` prints one"
 	case n[CodeDenied] > 0:
-		return "this node sends jobs to members of its fence (`liftoff fence invite`) and to peers that it was told to connect to (`liftoff serve --connect ADDRESS`); see `liftoff peers`"
+		return "this node sends jobs to members of its cluster (`liftoff cluster invite`) and to peers that it was told to connect to (`liftoff serve --connect ADDRESS`); see `liftoff peers`"
 	case n[CodeUnreached]+n[CodeSilent] > 0:
 		return "see whether `liftoff serve` runs there and its port can be reached: `liftoff peers`"
 	case len(p.slots) > 1:
-		return "ask for fewer replicas, or start more peers: `liftoff serve`"
+		return "ask for fewer runs, or start more peers: `liftoff serve`"
 	case len(p.order) == 1 && p.req.Where != Local:
 		return "join a network: `liftoff serve --join TOKEN`"
 	}

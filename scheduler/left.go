@@ -7,7 +7,7 @@ import (
 )
 
 // Left is what an earlier Placement of the same job, whose process has ended, has left of
-// one replica: a runner, which may still be at it, or a result.
+// one run: a runner, which may still be at it, or a result.
 type Left struct {
 	Peer   job.DID
 	Lease  Lease  // of a runner
@@ -58,7 +58,7 @@ func (p *Placement) takeUp(all []Left, now time.Time) {
 	}
 }
 
-// keepResult ends the award of s with what its replica came to.
+// keepResult ends the award of s with what its run came to.
 func (p *Placement) keepResult(s *slot, r Result, now time.Time) {
 	a := &p.rec.Awards[s.award]
 	a.State, a.Why, a.Took, a.Result = AwardDone, "", now.Sub(s.at).Milliseconds(), &r

@@ -79,13 +79,13 @@ func newReplays() replays {
 	return replays{seen: map[replay]bool{}, issued: map[job.DID]int{}}
 }
 
-func (r *replays) has(j job.Job, now time.Time) bool {
+func (r *replays) has(j job.Order, now time.Time) bool {
 	r.forget(now)
 	return r.seen[replay{j.Issuer, j.Nonce}]
 }
 
 // add remembers j, which it does not have; false: there is no room.
-func (r *replays) add(j job.Job, now time.Time) bool {
+func (r *replays) add(j job.Order, now time.Time) bool {
 	r.forget(now)
 	if len(r.seen) >= maxReplays || r.issued[j.Issuer] >= maxReplaysOfOne {
 		return false

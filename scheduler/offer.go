@@ -22,7 +22,7 @@ type State struct {
 // a sentence. It looks only at what it is given, so it can be called first with a zero
 // Locality: a refusal for another reason than disk spares measuring what is held.
 // The caller sets Bid.Job.
-func Offer(j job.Job, w Work, s State, l Locality) job.Bid {
+func Offer(j job.Order, w Work, s State, l Locality) job.Bid {
 	if s.Closing {
 		return Refuse(job.RefuseClosing, "it is shutting down")
 	}
@@ -50,7 +50,7 @@ func Refuse(code, why string) job.Bid {
 // unfit says why a peer of capacity c can never run j, however idle it is: a code of
 // job.Bid and a sentence, or "". The requester asks it of the record that it knows,
 // the provider of itself.
-func unfit(j job.Job, w Work, c job.Capacity) (code, why string) {
+func unfit(j job.Order, w Work, c job.Capacity) (code, why string) {
 	if len(c.ABIs) == 0 {
 		return job.RefuseRole, "it only stores"
 	}
@@ -88,7 +88,7 @@ func unfit(j job.Job, w Work, c job.Capacity) (code, why string) {
 }
 
 // met is the share of j's preferred labels that c has.
-func met(j job.Job, c *job.Capacity) float64 {
+func met(j job.Order, c *job.Capacity) float64 {
 	if len(j.Prefer) == 0 || c == nil {
 		return 0
 	}

@@ -8,7 +8,7 @@ import (
 )
 
 // Placement is the requester's side of one job: it says whom to ask and which bid to
-// take, watches the leases and tries again, until every replica has its result or
+// take, watches the leases and tries again, until every run has its result or
 // nothing more can be done. It always ends, provided that it gets the Ticks that it
 // asks for and that no runner beats for ever.
 type Placement struct {
@@ -19,7 +19,7 @@ type Placement struct {
 	peers map[job.DID]*peer
 	order []*peer // as they were met, Self first
 	met   []*peer // those of them that were asked, and Self: most steps look at no other
-	slots []slot  // one for each replica
+	slots []slot  // one for each run
 
 	holders bool // somebody is said to hold inputs
 
@@ -41,7 +41,7 @@ const attemptsOfOne = 3
 
 // NewPlacement prepares a Placement; a Start begins it.
 func NewPlacement(cfg Config, req Request) *Placement {
-	n := min(max(req.Job.Replicas, 1), job.MaxReplicas)
+	n := min(max(req.Job.Runs, 1), job.MaxRuns)
 	p := &Placement{
 		cfg: cfg.orDefault(n), req: req, rec: Record{Where: req.Where}, round: -1,
 		peers: map[job.DID]*peer{}, slots: make([]slot, n),
@@ -95,7 +95,7 @@ func (p *Placement) take(ev Event, now time.Time) {
 		p.accepted(ev, now)
 	case Declined:
 		p.declined(ev, now)
-	case Beat:
+	case Heartbeat:
 		p.beat(ev, now)
 	case Done:
 		p.done(ev, now)
@@ -128,7 +128,7 @@ func (p *Placement) start(ev Start, now time.Time) {
 	}
 	p.meet(ev.Peers)
 	if len(p.slots) > 1 && p.req.Where != Anywhere && p.req.Where != OnNetwork {
-		p.fail(CodeNoPeer, "replicas need as many peers, and only one is allowed", "leave out --where or --replicas", now)
+		p.fail(CodeNoPeer, "runs need as many peers, and only one is allowed", "leave out --where or --runs", now)
 		return
 	}
 	p.takeUp(ev.Left, now)
@@ -245,7 +245,7 @@ func (p *Placement) finish() {
 	f.Outcome = f.Winners[0].Outcome
 	p.closeAll(CloseLost)
 	if f.Disagree {
-		p.end(count(len(f.Winners), "replica") + " do not agree")
+		p.end(count(len(f.Winners), "run") + " do not agree")
 	} else {
 		p.end("done")
 	}

@@ -21,7 +21,7 @@ type witness struct {
 	p        *Placement
 	now      time.Time
 	wake     time.Time
-	replicas int
+	runs     int
 	asked    int // at most so many in a round
 	round    int
 	inRound  int
@@ -43,8 +43,8 @@ func (w *witness) step(ev Event) {
 		}
 		w.do(a)
 	}
-	if n := len(w.living) + len(w.results); n > w.replicas {
-		w.t.Fatalf("%d awards for %d replicas", n, w.replicas)
+	if n := len(w.living) + len(w.results); n > w.runs {
+		w.t.Fatalf("%d awards for %d runs", n, w.runs)
 	}
 	if (w.ended != nil) != w.p.Ended() {
 		w.t.Fatalf("ended: %v and %v", w.ended, w.p.Ended())
@@ -182,11 +182,11 @@ func drawLeft(t *rapid.T) (all []Left) {
 }
 
 // takesUp takes note of what the Placement has to take up: as much as there are
-// replicas, of each peer once, and no run of this node.
+// runs, of each peer once, and no run of this node.
 func (w *witness) takesUp(all []Left) {
 	seen := map[job.DID]bool{}
 	for _, l := range all {
-		if seen[l.Peer] || len(seen) == w.replicas || l.Peer == "self" && !l.Result.Outcome.Defined() {
+		if seen[l.Peer] || len(seen) == w.runs || l.Peer == "self" && !l.Result.Outcome.Defined() {
 			continue
 		}
 		seen[l.Peer], w.known[l.Peer] = true, l.Peer != "self"
@@ -202,15 +202,15 @@ func (w *witness) takesUp(all []Left) {
 // TestPlacementKeepsItsWord lets peers say anything at any time.
 func TestPlacementKeepsItsWord(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		replicas := rapid.IntRange(1, 3).Draw(t, "replicas")
+		runs := rapid.IntRange(1, 3).Draw(t, "runs")
 		asked := rapid.SampledFrom([]int{0, 2}).Draw(t, "asked")
 		where := rapid.SampledFrom([]string{Anywhere, Anywhere, Local, OnNetwork, "p1"}).Draw(t, "where")
 		w := &witness{
-			t: t, now: epoch, replicas: replicas, asked: orDefault(asked, max(8, 4*replicas)),
+			t: t, now: epoch, runs: runs, asked: orDefault(asked, max(8, 4*runs)),
 			known: map[job.DID]bool{"p1": where == "p1"}, open: map[job.DID]bool{}, waiting: map[job.DID]bool{}, living: map[Lease]job.DID{}, accepted: map[Lease]bool{},
 			results: map[job.DID]cid.Cid{},
 			p: NewPlacement(Config{Asked: asked}, Request{
-				Job: job.Job{Replicas: replicas, Timeout: 1000}, CID: named("x"), Self: "self", Where: where, Work: Work{ABI: job.ABIWASI},
+				Job: job.Order{Runs: runs, Timeout: 1000}, CID: named("x"), Self: "self", Where: where, Work: Work{ABI: job.ABIWASI},
 				Alone: rapid.Bool().Draw(t, "alone"),
 			}),
 		}
@@ -219,7 +219,7 @@ func TestPlacementKeepsItsWord(t *testing.T) {
 			w.known[c.Peer] = true
 		}
 		left := drawLeft(t)
-		if replicas == 1 || where == Anywhere || where == OnNetwork { // else it fails at once
+		if runs == 1 || where == Anywhere || where == OnNetwork { // else it fails at once
 			w.takesUp(left)
 		}
 		w.step(Start{Self: drawBid(t), Peers: known, Left: left})
@@ -253,7 +253,7 @@ func (w *witness) random() {
 	case 6:
 		w.step(Declined{Peer: d, Lease: l, Why: "no", Queue: time.Duration(rapid.IntRange(0, 1).Draw(t, "later")) * time.Second})
 	case 7:
-		w.step(Beat{Peer: d, Lease: l})
+		w.step(Heartbeat{Peer: d, Lease: l})
 	case 8:
 		w.step(Done{Peer: d, Lease: l, Outcome: named(rapid.SampledFrom([]string{"", "x", "y"}).Draw(t, "outcome")), Fuel: 1 << 40})
 	case 9:
@@ -309,7 +309,7 @@ func (w *witness) check() {
 		t.Fatalf("the conversation with %s was not closed", d)
 	}
 	if f, ok := w.ended.(Finish); ok {
-		if len(f.Winners) != w.replicas || len(w.results) != w.replicas {
+		if len(f.Winners) != w.runs || len(w.results) != w.runs {
 			t.Fatalf("%d winners, %d results", len(f.Winners), len(w.results))
 		}
 		differ := false
@@ -380,7 +380,7 @@ func TestTheBestBidWins(t *testing.T) {
 			factors[d] = rapid.SampledFrom([]float64{0.5, 1, 8}).Draw(t, "factor")
 		}
 		award := func(order []Candidate) job.DID {
-			p := NewPlacement(Config{Factor: func(d job.DID) float64 { return factors[d] }}, Request{Job: job.Job{Replicas: 1}, CID: named("x"), Self: "self", Where: OnNetwork})
+			p := NewPlacement(Config{Factor: func(d job.DID) float64 { return factors[d] }}, Request{Job: job.Order{Runs: 1}, CID: named("x"), Self: "self", Where: OnNetwork})
 			p.Step(Start{Peers: order}, epoch)
 			for _, c := range order {
 				for _, a := range p.Step(Bid{Peer: c.Peer, Bid: bids[c.Peer]}, epoch) {
@@ -439,7 +439,7 @@ func TestAdmissionIsNeverExceeded(t *testing.T) {
 			case 0, 1, 2:
 				r := Reservation{
 					Lease: l, For: 15 * time.Second, Queue: time.Hour, Own: rapid.IntRange(0, 5).Draw(t, "own") == 0,
-					Job: job.Job{
+					Job: job.Order{
 						Issuer: job.DID(rapid.SampledFrom([]string{"a", "b"}).Draw(t, "issuer")), Priority: rapid.IntRange(-1, 1).Draw(t, "priority"),
 						Limits: job.Limits{Pages: uint64(rapid.IntRange(1, 70).Draw(t, "pages"))}, Issued: now.UnixMilli(), Expires: now.Add(time.Second).UnixMilli(),
 					},

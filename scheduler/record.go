@@ -64,7 +64,7 @@ type Skip struct {
 
 // AwardRecord is one award and its end.
 type AwardRecord struct {
-	Slot    int       `json:"slot"` // of the replicas, from 0
+	Slot    int       `json:"slot"` // of the runs, from 0
 	Attempt int       `json:"attempt"`
 	Peer    job.DID   `json:"peer"`
 	Self    bool      `json:"self,omitempty"`

@@ -18,12 +18,12 @@ const (
 
 // Request is a job to place.
 type Request struct {
-	Job   job.Job // need, prefer, replicas, nonce and times are taken from it
-	CID   cid.Cid // of the signed Job: it seeds every choice and decides ties
-	Self  job.DID // this node
-	Where string  // Anywhere, Local, OnNetwork or a did:key
-	Work  Work    // what the job asks of whoever runs it
-	Alone bool    // nobody is connected who could hear an Announce
+	Job   job.Order // need, prefer, runs, nonce and times are taken from it
+	CID   cid.Cid   // of the signed Job: it seeds every choice and decides ties
+	Self  job.DID   // this node
+	Where string    // Anywhere, Local, OnNetwork or a did:key
+	Work  Work      // what the job asks of whoever runs it
+	Alone bool      // nobody is connected who could hear an Announce
 }
 
 // Work is what a job asks of a machine, as far as its requester knows: it goes out
@@ -59,7 +59,7 @@ const (
 	MaxKnown  = 1 << 14 // peers that a Placement takes notice of
 )
 
-func (c Config) orDefault(replicas int) Config {
+func (c Config) orDefault(runs int) Config {
 	c.Window = min(orDefault(c.Window, 400*time.Millisecond), MaxWindow)
 	c.Reply = orDefault(c.Reply, 2*time.Second)
 	c.Lease = orDefault(c.Lease, 15*time.Second)
@@ -67,7 +67,7 @@ func (c Config) orDefault(replicas int) Config {
 	c.BidAge = orDefault(c.BidAge, 30*time.Second)
 	c.Backoff = orDefault(c.Backoff, 500*time.Millisecond)
 	c.Attempts = min(orDefault(c.Attempts, 5), job.MaxAttempt)
-	c.Asked = min(orDefault(c.Asked, max(8, 4*replicas)), MaxAsked)
+	c.Asked = min(orDefault(c.Asked, max(8, 4*runs)), MaxAsked)
 	if c.Factor == nil {
 		c.Factor = func(job.DID) float64 { return 1 }
 	}

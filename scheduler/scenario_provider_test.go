@@ -66,7 +66,7 @@ func (p *provider) play(c command) error {
 	case "release":
 		c.say("started %s", leases(p.a.Release(leaseOf(word), p.now)))
 	case "load":
-		l := p.a.Load(memoryOf(job.Job{Limits: c.limits()}), p.now)
+		l := p.a.Load(memoryOf(job.Order{Limits: c.limits()}), p.now)
 		c.say("%d running, %d waiting: free %d, queue %s%s", p.a.Running(), p.a.Waiting(), l.Free, l.Queue, unless(!l.Full, ", full"))
 	default:
 		return fmt.Errorf("not a word of providers")
@@ -75,7 +75,7 @@ func (p *provider) play(c command) error {
 }
 
 func (p *provider) offer(c command) {
-	j := job.Job{Need: c.labels("need"), Limits: c.limits()}
+	j := job.Order{Need: c.labels("need"), Limits: c.limits()}
 	p.s.Load = p.a.Load(memoryOf(j), p.now)
 	abi := orDefaultText(c.str("abi"), job.ABIWASI)
 	b := Offer(j, Work{ABI: abi, Fuel: c.bytes("fuel"), Output: c.bytes("output")}, p.s, Locality{
@@ -92,7 +92,7 @@ func (p *provider) award(c command) {
 	word := c.words[0]
 	r := Reservation{
 		Lease: leaseOf(word), For: 15 * time.Second, Queue: c.time("bid"), Expect: c.time("expect"), Own: c.is("own"),
-		Job: job.Job{
+		Job: job.Order{
 			Issuer: job.DID(orDefaultText(c.str("from"), "r")), Limits: c.limits(), Priority: c.int("priority", 0),
 			Issued: epoch.Add(c.time("issued")).UnixMilli(), Expires: epoch.Add(c.time("expires")).UnixMilli(),
 		},

@@ -33,8 +33,8 @@ func newRequester(c command) *requester {
 		Factor: func(d job.DID) float64 { return orDefault(r.factor[d], 1) },
 	}
 	r.p = NewPlacement(cfg, Request{
-		Job: job.Job{
-			Replicas: c.int("replicas", 1), Need: c.labels("need"), Prefer: c.labels("prefer"), Limits: c.limits(),
+		Job: job.Order{
+			Runs: c.int("runs", 1), Need: c.labels("need"), Prefer: c.labels("prefer"), Limits: c.limits(),
 			Timeout: c.time("timeout").Milliseconds(),
 		},
 		CID: named("job " + c.str("name")), Self: "self", Where: c.str("where"), Alone: c.is("alone"),
@@ -79,7 +79,7 @@ func (r *requester) play(c command) error {
 	case "decline":
 		r.step(c, Declined{Peer: d, Lease: lease, Why: c.str("why"), Queue: c.time("queue")})
 	case "beat":
-		r.step(c, Beat{Peer: d, Lease: lease, Phase: orDefaultText(c.str("phase"), "run")})
+		r.step(c, Heartbeat{Peer: d, Lease: lease, Phase: orDefaultText(c.str("phase"), "run")})
 	case "done":
 		o := named(c.str("outcome"))
 		r.names[o] = c.value["outcome"]

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// slot is the place of one replica: at most one award of it is alive.
+// slot is the place of one run: at most one award of it is alive.
 type slot struct {
 	state    slotState
 	peer     *peer
@@ -179,7 +179,7 @@ func (p *Placement) declined(ev Declined, now time.Time) {
 	p.loss = Short(q.did) + " declined: " + cut(ev.Why)
 }
 
-func (p *Placement) beat(ev Beat, now time.Time) {
+func (p *Placement) beat(ev Heartbeat, now time.Time) {
 	s := p.holding(p.peers[ev.Peer], ev.Lease)
 	if s == nil || s.state != slotRunning || s.peer == p.self {
 		return

@@ -63,13 +63,13 @@ func TestKills(t *testing.T) {
 				task.Nonce = []byte(strconv.Itoa(i))
 				for range attempts {
 					j, err := n.run(task)
-					if err == nil && j.Result.State == job.OK {
+					if err == nil && j.Outcome.State == job.OK {
 						done.Add(1)
 						break
 					}
 					var e *api.Error
 					if err == nil || errors.As(err, &e) && (e.Code == api.CodeRefused || e.Code == api.CodeUsage) {
-						t.Errorf("job %d: %+v, %v", i, j.Result, err)
+						t.Errorf("job %d: %+v, %v", i, j.Outcome, err)
 						break
 					}
 					failed.Add(1)

@@ -31,7 +31,7 @@ func newApp(p *process) *cli.App {
 			addCommand(p), getCommand(p), catCommand(p), lsCommand(p), statCommand(p),
 			pinCommand(p), gcCommand(p), storeCommand(p), statsCommand(p), attachCommand(p), detachCommand(p), pluginsCommand(p),
 			carCommand(p), blockCommand(p), dagCommand(p),
-			serveCommand(p), fenceCommand(p), peersCommand(p), publishCommand(p), unpublishCommand(p),
+			serveCommand(p), clusterCommand(p), peersCommand(p), publishCommand(p), unpublishCommand(p),
 			idCommand(p), configCommand(p), versionCommand(p), completionCommand(p),
 		},
 	}

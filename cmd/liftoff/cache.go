@@ -37,7 +37,7 @@ more), the fuel that it takes, since when it is known.`,
 		CustomHelpTemplate: help(`$ liftoff cache ls
 bafyrei… bafyrei… exit:3 3201877 2030-01-01T12:00:00Z`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			memos, err := s.Cache.Memos(c.Context)
+			memos, err := s.Cache.CachedResults(c.Context)
 			if err != nil {
 				return err
 			}

@@ -37,7 +37,7 @@ const exitCodes = `EXIT CODES:
    120  the guest trapped                          (run)
    121  the guest ran out of fuel                  (run)
    122  the guest reached another limit            (run)
-   123  peers disagree: replicas came to different outcomes, or what was printed is
+   123  peers disagree: runs came to different outcomes, or what was printed is
         not what the outcome says                  (run, job logs --follow)
    124  the time of --timeout was over             (run)
    125  this machine, its repo, the network or a missing or damaged block is to blame

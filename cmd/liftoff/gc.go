@@ -19,7 +19,7 @@ room on the disk back.`,
 		CustomHelpTemplate: help(`$ liftoff gc
 removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			did, err := s.Upkeep.Collect(c.Context)
+			did, err := s.Maintenance.Collect(c.Context)
 			if err != nil {
 				return err
 			}

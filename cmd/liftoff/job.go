@@ -62,8 +62,8 @@ func (l lines) job(j api.Job) error {
 		return l.json.Encode(r)
 	}
 	outcome := "-"
-	if j.Outcome.Defined() {
-		outcome = j.Outcome.String()
+	if j.OutcomeCID.Defined() {
+		outcome = j.OutcomeCID.String()
 	}
 	if err := l.part("%s %s %s %s", j.ID, ended(j), j.Created.UTC().Format(time.RFC3339), outcome); err != nil {
 		return err
@@ -109,14 +109,14 @@ result`),
 			if err != nil {
 				return err
 			}
-			if j.Result == nil {
+			if j.Outcome == nil {
 				return hinted(notFound(errNoOutcome), "liftoff job describe %s", j.ID)
 			}
 			target := c.String("output")
 			if target == "" {
 				target = j.ID
 			}
-			return p.get(c, s, j.Result.Root.String(), target)
+			return p.get(c, s, j.Outcome.Root.String(), target)
 		}),
 	}
 }

@@ -71,8 +71,8 @@ func describeJob(out lines, j api.Job) {
 	row("job", "%s", j.ID)
 	row("state", "%s", ended(j))
 	link("task", j.Task)
-	link("outcome", j.Outcome)
-	if o := j.Result; o != nil {
+	link("outcome", j.OutcomeCID)
+	if o := j.Outcome; o != nil {
 		link("output", o.Root)
 		link("stdout", o.Stdout)
 		link("stderr", o.Stderr)
@@ -86,8 +86,8 @@ func describeJob(out lines, j api.Job) {
 	if j.Attempts > 1 {
 		row("attempts", "%d", j.Attempts)
 	}
-	for _, r := range j.Replicas {
-		row("replica", "%s %s %s", r.Peer, r.Outcome, text(r.Receipt))
+	for _, r := range j.Runs {
+		row("run", "%s %s %s", r.Peer, r.Outcome, text(r.Receipt))
 	}
 	for _, m := range j.Mismatches {
 		row("mismatch", "%s printed to %s what outcome %s does not say, receipt %s of %s", m.Peer, m.Stream, m.Outcome, m.Receipt, m.Issuer)
@@ -95,7 +95,7 @@ func describeJob(out lines, j api.Job) {
 	if j.Cached {
 		row("cached", "the outcome was known: nothing ran")
 	}
-	if !j.Remote && j.Result != nil {
+	if !j.Remote && j.Outcome != nil {
 		row("read", "%s (%s)", count(j.Read.Blocks, "block"), size(j.Read.Bytes))
 	}
 	row("created", "%s", j.Created.UTC().Format(time.RFC3339))

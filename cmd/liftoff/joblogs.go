@@ -41,15 +41,15 @@ $ liftoff job logs -f $(liftoff run --detach train.wasm)`),
 			if j.State == api.JobRunning {
 				return hinted(notFound(errors.New("the job has not ended")), "liftoff job logs -f %s", j.ID)
 			}
-			if j.Result == nil && j.Err != nil && c.Bool("follow") {
+			if j.Outcome == nil && j.Err != nil && c.Bool("follow") {
 				return j.Err
 			}
-			if j.Result == nil {
+			if j.Outcome == nil {
 				return hinted(notFound(errNoOutcome), "liftoff job describe %s", j.ID)
 			}
-			log := j.Result.Stdout
+			log := j.Outcome.Stdout
 			if c.Bool("stderr") {
-				log = j.Result.Stderr
+				log = j.Outcome.Stderr
 			}
 			if err := p.writeLog(c, s, log); err != nil || !c.Bool("follow") {
 				return err
@@ -82,7 +82,7 @@ func (p *process) endOf(c *cli.Context, s *node.Session, id string) error {
 	switch {
 	case err != nil:
 		return err
-	case j.Result != nil:
+	case j.Outcome != nil:
 		return exitOf(j)
 	case j.Err != nil:
 		return j.Err

@@ -26,7 +26,7 @@ all, its free memory, its engines, and its labels; "-" where that is not known.
 The role is the closest of what the peer is to this node:
    self      this node itself
    admin     a member that may invite and revoke members
-   member    it belongs to the fence: each may use the other
+   member    it belongs to the cluster: each may use the other
    granted   --allow-did lists its key: it may send jobs, and gets none
    provider  --connect gave its address: it gets jobs, and may send none
    content   --allow-peer lists it: an IPFS node to exchange blocks with, without jobs

@@ -18,7 +18,7 @@ var placementFlags = []cli.Flag{
 	&cli.StringFlag{Name: "where", Usage: "run it at `PLACE`: local (this node), network (any other), or a DID or peer id of liftoff peers; at the best when left out"},
 	&cli.StringSliceFlag{Name: "need", Usage: "run it at a peer with the label `NAME=VALUE` alone; may be repeated"},
 	&cli.StringSliceFlag{Name: "prefer", Usage: "of peers that are equally good, take one with the label `NAME=VALUE`; may be repeated"},
-	&cli.StringFlag{Name: "replicas", Usage: "run it at `N` peers and compare the outcomes: exit code 123 when they differ"},
+	&cli.StringFlag{Name: "runs", Usage: "run it at `N` peers and compare the outcomes: exit code 123 when they differ"},
 	&cli.BoolFlag{Name: "publish", Usage: "publish the output, as liftoff publish does"},
 	&cli.BoolFlag{Name: "detach", Usage: "print the job's id and do not wait for it; needs a liftoff serve that does"},
 	&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print a line for each change of the job's state, be it local"},
@@ -26,11 +26,11 @@ var placementFlags = []cli.Flag{
 
 // placementSpec is where a job is to run, as flags or a task file say it.
 type placementSpec struct {
-	Where    string            `yaml:"where"`
-	Need     map[string]string `yaml:"need"`
-	Prefer   map[string]string `yaml:"prefer"`
-	Replicas int               `yaml:"replicas"`
-	Publish  bool              `yaml:"publish"`
+	Where   string            `yaml:"where"`
+	Need    map[string]string `yaml:"need"`
+	Prefer  map[string]string `yaml:"prefer"`
+	Runs    int               `yaml:"runs"`
+	Publish bool              `yaml:"publish"`
 }
 
 // readFlags lets the flags replace what the file says, and add to its labels.
@@ -41,12 +41,12 @@ func (s *placementSpec) readFlags(c *cli.Context) (err error) {
 	if c.IsSet("publish") {
 		s.Publish = c.Bool("publish")
 	}
-	if text := c.String("replicas"); text != "" {
-		if _, err := fmt.Sscanf(text, "%d", &s.Replicas); err != nil || fmt.Sprint(s.Replicas) != text {
-			return usagef("--replicas %s: it is a number", quote(text))
+	if text := c.String("runs"); text != "" {
+		if _, err := fmt.Sscanf(text, "%d", &s.Runs); err != nil || fmt.Sprint(s.Runs) != text {
+			return usagef("--runs %s: it is a number", quote(text))
 		}
-		if s.Replicas < 1 || s.Replicas > api.MaxReplicas {
-			return usagef("--replicas %s: between 1 and %d", quote(text), api.MaxReplicas)
+		if s.Runs < 1 || s.Runs > api.MaxRuns {
+			return usagef("--runs %s: between 1 and %d", quote(text), api.MaxRuns)
 		}
 	}
 	if s.Need, err = addPairs(s.Need, "need", c.StringSlice("need")); err != nil {
@@ -58,16 +58,16 @@ func (s *placementSpec) readFlags(c *cli.Context) (err error) {
 
 // apply enters the placement into a request.
 func (s placementSpec) apply(r *api.Request) error {
-	if s.Replicas < 0 || s.Replicas > api.MaxReplicas {
-		return usagef("%d replicas: between 1 and %d", s.Replicas, api.MaxReplicas)
+	if s.Runs < 0 || s.Runs > api.MaxRuns {
+		return usagef("%d runs: between 1 and %d", s.Runs, api.MaxRuns)
 	}
-	if s.Where == api.WhereLocal && s.Replicas > 1 {
-		return usagef("%d replicas run at as many peers: --where local is one", s.Replicas)
+	if s.Where == api.WhereLocal && s.Runs > 1 {
+		return usagef("%d runs run at as many peers: --where local is one", s.Runs)
 	}
 	if err := checkWhere(s.Where); err != nil {
 		return err
 	}
-	r.Where, r.Need, r.Prefer, r.Replicas, r.Publish = s.Where, s.Need, s.Prefer, s.Replicas, s.Publish
+	r.Where, r.Need, r.Prefer, r.Runs, r.Publish = s.Where, s.Need, s.Prefer, s.Runs, s.Publish
 	return nil
 }
 
@@ -148,9 +148,9 @@ func heldThere(j api.Job) string {
 	return ""
 }
 
-// tellReplicas says what each peer came to, when several ran the job.
-func (p *process) tellReplicas(j api.Job) {
-	for _, r := range j.Replicas {
-		p.say("liftoff: replica %s %s, receipt %s", r.Peer, r.Outcome, text(r.Receipt))
+// printRuns says what each peer came to, when several ran the job.
+func (p *process) printRuns(j api.Job) {
+	for _, r := range j.Runs {
+		p.say("liftoff: run %s %s, receipt %s", r.Peer, r.Outcome, text(r.Receipt))
 	}
 }

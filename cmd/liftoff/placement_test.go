@@ -63,16 +63,16 @@ func TestPlacementApply(t *testing.T) {
 			t.Errorf("where %q: %v", where, err)
 		}
 	}
-	for _, bad := range []placementSpec{{Replicas: -1}, {Replicas: api.MaxReplicas + 1}, {Where: "local", Replicas: 2}} {
+	for _, bad := range []placementSpec{{Runs: -1}, {Runs: api.MaxRuns + 1}, {Where: "local", Runs: 2}} {
 		if err := bad.apply(new(api.Request)); codeOf(err) != exitUsage {
 			t.Errorf("%+v: %v", bad, err)
 		}
 	}
-	spec := placementSpec{Need: map[string]string{"a": "b"}, Prefer: map[string]string{"c": "d"}, Replicas: 3, Publish: true}
+	spec := placementSpec{Need: map[string]string{"a": "b"}, Prefer: map[string]string{"c": "d"}, Runs: 3, Publish: true}
 	var r api.Request
 	err := spec.apply(&r)
-	want := api.Request{Need: spec.Need, Prefer: spec.Prefer, Replicas: 3, Publish: true}
-	if d := cmp.Diff(want.Need, r.Need) + cmp.Diff(want.Prefer, r.Prefer); err != nil || d != "" || r.Replicas != 3 || !r.Publish {
+	want := api.Request{Need: spec.Need, Prefer: spec.Prefer, Runs: 3, Publish: true}
+	if d := cmp.Diff(want.Need, r.Need) + cmp.Diff(want.Prefer, r.Prefer); err != nil || d != "" || r.Runs != 3 || !r.Publish {
 		t.Errorf("%v, %+v\n%s", err, r, d)
 	}
 }

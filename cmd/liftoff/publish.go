@@ -13,7 +13,7 @@ import (
 func publishCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "publish",
-		Usage:     "let peers outside the fence have data",
+		Usage:     "let peers outside the cluster have data",
 		ArgsUsage: "[CID[/PATH]…]",
 		Description: `Serves what each CID names, and all below it, to the peers of serve --allow-peer and
 --allow-did, and under --open to every peer; their jobs read it here. Nothing else goes to

@@ -176,8 +176,8 @@ func describeReceipt(out lines, name cid.Cid, r job.Receipt, own bool) {
 	}
 	row("task", "%s", r.Task)
 	row("outcome", "%s", r.Outcome)
-	if r.Job.Defined() {
-		row("job", "%s", r.Job)
+	if r.Order.Defined() {
+		row("job", "%s", r.Order)
 	}
 	row("issued", "%s", time.UnixMilli(r.Issued).UTC().Format(time.RFC3339))
 	m := r.Meta

@@ -38,14 +38,14 @@ type report struct {
 	Compile float64           `json:"compile_ms"`
 	Run     float64           `json:"run_ms"`
 
-	Where      string         `json:"where,omitempty"`  // DID of the peer that ran it
-	Remote     bool           `json:"remote,omitempty"` // that is another one
-	Attempts   int            `json:"attempts,omitempty"`
-	Fetched    *readReport    `json:"fetched,omitempty"` // what came from other peers
-	Replicas   []api.Replica  `json:"replicas,omitempty"`
-	Mismatches []api.Mismatch `json:"mismatches,omitempty"` // peers that printed what an outcome does not say
-	Placement  *api.Placement `json:"placement,omitempty"`  // every bid and refusal (job describe)
-	Events     []api.Event    `json:"events,omitempty"`     // (job describe)
+	Where      string          `json:"where,omitempty"`  // DID of the peer that ran it
+	Remote     bool            `json:"remote,omitempty"` // that is another one
+	Attempts   int             `json:"attempts,omitempty"`
+	Fetched    *readReport     `json:"fetched,omitempty"` // what came from other peers
+	Runs       []api.RunResult `json:"runs,omitempty"`
+	Mismatches []api.Mismatch  `json:"mismatches,omitempty"` // peers that printed what an outcome does not say
+	Placement  *api.Placement  `json:"placement,omitempty"`  // every bid and refusal (job describe)
+	Events     []api.Event     `json:"events,omitempty"`     // (job describe)
 }
 
 // object is a named value, with the value itself as DAG-JSON where it is known.
@@ -73,7 +73,7 @@ func reportOf(j api.Job) (report, error) {
 		Job: j.ID, State: j.State, Task: object{CID: j.Task.String()}, Fault: j.Fault, Error: j.Err, Labels: j.Labels,
 		Created: j.Created, Ended: j.Ended,
 		Compile: milliseconds(j.Compile), Run: milliseconds(j.Run), Cached: j.Cached,
-		Where: j.Where, Remote: j.Remote, Attempts: j.Attempts, Replicas: j.Replicas, Mismatches: j.Mismatches,
+		Where: j.Where, Remote: j.Remote, Attempts: j.Attempts, Runs: j.Runs, Mismatches: j.Mismatches,
 	}
 	if !j.Remote {
 		r.Read = &readReport{Blocks: j.Read.Blocks, Bytes: j.Read.Bytes}
@@ -84,17 +84,17 @@ func reportOf(j api.Job) (report, error) {
 	for _, c := range j.Refs {
 		r.Refs = append(r.Refs, c.String())
 	}
-	if j.Result == nil {
+	if j.Outcome == nil {
 		return r, nil
 	}
-	r.State, r.Code, r.Output, r.Fuel = string(j.Result.State), j.Result.Code, j.Result.Root.String(), j.Result.Fuel
+	r.State, r.Code, r.Output, r.Fuel = string(j.Outcome.State), j.Outcome.Code, j.Outcome.Root.String(), j.Outcome.Fuel
 	r.Receipt = text(j.Receipt)
-	value, err := j.Result.Node()
+	value, err := j.Outcome.Node()
 	if err != nil {
 		return r, err
 	}
 	text, err := dagJSON(value)
-	r.Outcome = &object{j.Outcome.String(), text}
+	r.Outcome = &object{j.OutcomeCID.String(), text}
 	return r, err
 }
 
@@ -135,10 +135,10 @@ func inputTotal(ctx context.Context, s *node.Session, t job.Task) total {
 
 // ended says how a job ended, in a word: ok, exit:3, trap:1, quota:2, failed, running.
 func ended(j api.Job) string {
-	if j.Result == nil {
+	if j.Outcome == nil {
 		return j.State
 	}
-	return ending(j.Result.State, j.Result.Code)
+	return ending(j.Outcome.State, j.Outcome.Code)
 }
 
 // ending says how a run ended that has an Outcome.

@@ -109,7 +109,7 @@ func refsOf(ctx context.Context, s *node.Session, outcome cid.Cid) ([]cid.Cid, e
 		return nil, err
 	}
 	for _, j := range jobs {
-		if j.Outcome == outcome {
+		if j.OutcomeCID == outcome {
 			return j.Refs, nil
 		}
 	}

@@ -70,8 +70,8 @@ leaves the job to the liftoff serve on this repo: see liftoff job.
 What another peer prints is shown as it comes, and compared with its outcome at the end. A
 peer that printed something else is named and loses the job; if that was shown, the command
 ends with exit code 123, though another peer ends the job. With --print-after-check nothing
-is shown before it was compared: use it where a program reads stdout. With --replicas only
-what this node itself runs is shown before the replicas agree.
+is shown before it was compared: use it where a program reads stdout. With --runs only
+what this node itself runs is shown before the runs agree.
 
 A module NAME://MODULE is for the plugin NAME, see liftoff plugins. docker://IMAGE runs
 a container image, named by a reference, with or without a digest, or by the path or the
@@ -80,7 +80,7 @@ has no network, and is always --nondet. Its fuel is nanoseconds of processor tim
 
 A task file (-f) is YAML or JSON with the keys module, inputs, args, env, stdin, nondet,
 fuel, memory, max-output, timeout, keep, labels, output, car, where, need, prefer,
-replicas and publish, which mean what the flags mean. Flags replace them; --input, --env,
+runs and publish, which mean what the flags mean. Flags replace them; --input, --env,
 --label, --need and --prefer add to them. Its paths are seen from the current folder.`,
 		Flags:  runFlags,
 		Before: takes("a module", 0, 1),
@@ -154,7 +154,7 @@ func (p *process) evaluate(ctx context.Context, r prepared) error {
 		}
 	}
 	if err != nil && !hasOutcome(j, err) {
-		p.tellReplicas(j)
+		p.printRuns(j)
 		return err
 	}
 	misled := err
@@ -174,7 +174,7 @@ func (p *process) evaluate(ctx context.Context, r prepared) error {
 // hasOutcome reports that a job came to its end, and err is only about what was shown.
 func hasOutcome(j api.Job, err error) bool {
 	var e *api.Error
-	return j.Result != nil && errors.As(err, &e) && e.Code == api.CodeMismatch
+	return j.Outcome != nil && errors.As(err, &e) && e.Code == api.CodeMismatch
 }
 
 // prepared is a run that is ready to go.

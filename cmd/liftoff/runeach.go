@@ -181,13 +181,13 @@ func (e each) print(r row) error {
 		_, err := fmt.Fprintf(out, "failed - - %s\n", quote(r.entry))
 		return err
 	case e.r.quiet:
-		_, err := fmt.Fprintln(out, r.job.Outcome)
+		_, err := fmt.Fprintln(out, r.job.OutcomeCID)
 		return err
 	}
-	if r.job.Result.State != job.OK {
+	if r.job.Outcome.State != job.OK {
 		e.p.say("liftoff: hint: %s: what it printed: liftoff job logs %s", quote(r.entry), r.job.ID)
 	}
-	_, err := fmt.Fprintf(out, "%s %s %s %s\n", ended(r.job), r.job.Outcome, r.job.Result.Root, quote(r.entry))
+	_, err := fmt.Fprintf(out, "%s %s %s %s\n", ended(r.job), r.job.OutcomeCID, r.job.Outcome.Root, quote(r.entry))
 	return err
 }
 

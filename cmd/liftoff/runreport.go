@@ -20,23 +20,23 @@ import (
 // deliver writes what the user wants as files.
 func (r prepared) deliver(ctx context.Context, j api.Job) error {
 	if r.output != "" {
-		blocks, stop := r.session.Reading(ctx, j.Result.Root)
+		blocks, stop := r.session.Reading(ctx, j.Outcome.Root)
 		defer stop()
 		x := extraction{blocks: blocks, force: r.force, progress: io.Discard}
-		if err := x.to(ctx, j.Result.Root, r.output); err != nil {
+		if err := x.to(ctx, j.Outcome.Root, r.output); err != nil {
 			return fmt.Errorf("write the output: %w", err)
 		}
 	}
 	if r.car == "" {
 		return nil
 	}
-	taken := map[cid.Cid]bool{j.Outcome: true, j.Task: true}
-	if err := takeAll(ctx, r.session.Blocks, outputRoots(*j.Result), j.Refs, taken); err != nil {
+	taken := map[cid.Cid]bool{j.OutcomeCID: true, j.Task: true}
+	if err := takeAll(ctx, r.session.Blocks, outputRoots(*j.Outcome), j.Refs, taken); err != nil {
 		return err
 	}
 	options := dag.CAROptions{Skip: func(c cid.Cid) bool { return !taken[c] }}
 	return writeFile(ctx, r.car, r.force, func(w io.Writer) error {
-		return dag.WriteCAR(ctx, w, r.session.Blocks, []cid.Cid{j.Outcome}, options)
+		return dag.WriteCAR(ctx, w, r.session.Blocks, []cid.Cid{j.OutcomeCID}, options)
 	})
 }
 
@@ -47,19 +47,19 @@ func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
 	}
 	if r.quiet {
 		p.explainEnd(j)
-		_, err := fmt.Fprintln(p.stdout, j.Outcome)
+		_, err := fmt.Fprintln(p.stdout, j.OutcomeCID)
 		return err
 	}
 	p.explainEnd(j)
 	p.say("liftoff: outcome %s", outcomeLine(r.request.Task, j))
-	if isEmptyDir(ctx, r.session, j.Result.Root) {
-		p.say("liftoff: output  %s, empty", j.Result.Root)
+	if isEmptyDir(ctx, r.session, j.Outcome.Root) {
+		p.say("liftoff: output  %s, empty", j.Outcome.Root)
 	} else {
-		p.say("liftoff: output  %s, to have it: liftoff get %s", j.Result.Root, j.Result.Root)
+		p.say("liftoff: output  %s, to have it: liftoff get %s", j.Outcome.Root, j.Outcome.Root)
 	}
 	p.ranOn(j)
-	p.tellReplicas(j)
-	p.say("liftoff: fuel    %d", j.Result.Fuel)
+	p.printRuns(j)
+	p.say("liftoff: fuel    %d", j.Outcome.Fuel)
 	if j.Receipt.Defined() {
 		p.say("liftoff: receipt %s", j.Receipt)
 	}
@@ -86,7 +86,7 @@ func (p *process) jsonSummary(t job.Task, j api.Job, of total) error {
 
 // outcomeLine names an outcome, how the run ended, and what to think of it.
 func outcomeLine(t job.Task, j api.Job) string {
-	line := j.Outcome.String() + " " + ended(j)
+	line := j.OutcomeCID.String() + " " + ended(j)
 	switch {
 	case j.Cached:
 		line += ", cached"
@@ -120,7 +120,7 @@ func isEmptyDir(ctx context.Context, s *node.Session, c cid.Cid) bool {
 
 // explainEnd says on stderr how a guest ended that did not end well.
 func (p *process) explainEnd(j api.Job) {
-	o := j.Result
+	o := j.Outcome
 	switch o.State {
 	case job.OK:
 	case job.Exit:
@@ -159,11 +159,11 @@ func limitText(o job.Outcome) string {
 
 // exitOf is the exit code of a run that has an Outcome.
 func exitOf(j api.Job) error {
-	switch j.Result.State {
+	switch j.Outcome.State {
 	case job.OK:
 		return nil
 	case job.Exit:
-		return exited(j.Result.Code)
+		return exited(j.Outcome.Code)
 	case job.Trap:
 		return exited(exitTrap)
 	case job.OutOfFuel:

@@ -28,11 +28,11 @@ func serveCommand(p *process) *cli.Command {
 		Name:  "serve",
 		Usage: "make this repo a peer that stays",
 		Description: `Runs until it is interrupted: takes jobs of this machine's users and of the other members
-of its fence, and gives them its blocks. Commands on the same repo go through it. It dials
-the peers that it was told of and members of its fence, and nobody else.
+of its cluster, and gives them its blocks. Commands on the same repo go through it. It dials
+the peers that it was told of and members of its cluster, and nobody else.
 
 Once it is up it prints the line that makes another machine join, if this one may invite:
-the first time it makes a fence of its own. All else goes to stderr as a log.
+the first time it makes a cluster of its own. All else goes to stderr as a log.
 
 SIGTERM or SIGINT ends it in order: it takes no more jobs, those that run have --grace to
 end, and what is left is handed back or taken up by the next serve. A second signal ends
@@ -112,7 +112,7 @@ func (p *process) newDaemon(dir string, s settings) (*daemon, error) {
 	d.config = node.Config{
 		Dir: dir, Version: versionName(), Compiler: compiler, Plugins: p.pluginDirs(), Log: d.log, Grace: d.grace,
 		Scrub: scrub, Quota: quota,
-		Network: network, Figures: d.registry, Ready: func() { once.Do(func() { close(d.ready) }) },
+		Network: network, Metrics: d.registry, Ready: func() { once.Do(func() { close(d.ready) }) },
 	}
 	return d, nil
 }
@@ -289,26 +289,26 @@ func (d *daemon) greet(ctx context.Context, s *node.Session) error {
 	}
 	d.notify("READY=1")
 	d.log.Info("up", "did", self.DID, "peer", self.PeerID, "listen", self.Addrs)
-	f, err := s.Fence.Fence(ctx)
+	f, err := s.Cluster.Cluster(ctx)
 	var e *api.Error
 	if errors.As(err, &e) && e.Code == api.CodeMissing {
-		f, err = s.Fence.InitFence(ctx)
-		d.log.Info("made a fence", "did", f.DID)
+		f, err = s.Cluster.InitCluster(ctx)
+		d.log.Info("made a cluster", "did", f.DID)
 	}
 	if errors.As(err, &e) && e.Code == api.CodeFault && s.Room() != nil {
-		d.log.Warn("no fence yet: the disk is full", "err", err)
+		d.log.Warn("no cluster yet: the disk is full", "err", err)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	d.log.Info("fence", "did", f.DID, "role", f.Role)
+	d.log.Info("cluster", "did", f.DID, "role", f.Role)
 	if f.Role != api.RoleAdmin {
 		return nil
 	}
-	token, err := s.Fence.Invite(ctx, api.Invitation{})
+	token, err := s.Cluster.Invite(ctx, api.Invitation{})
 	if err != nil {
-		d.log.Warn("no invitation", "error", err)
+		d.log.Warn("no invitation", "err", err)
 		return nil
 	}
 	return d.p.lines(false).line("liftoff serve --join " + token)

@@ -41,7 +41,7 @@ checked 2041 blocks (1.2 GiB), 0 damaged`),
 func (p *process) storeVerify(c *cli.Context, s *node.Session) error {
 	out := p.lines(c.Bool("json"))
 	var unwritten error
-	saw, err := s.Upkeep.Verify(c.Context, func(d api.Damage) {
+	saw, err := s.Maintenance.Check(c.Context, func(d api.Damage) {
 		if err := out.put(d, "damaged %s %s: %s", quote(d.CID), quote(d.Where), clean(d.Err)); err != nil {
 			unwritten = err
 		}

@@ -149,7 +149,7 @@ func private(b []byte) bool {
 		return err == nil
 	case bytes.HasPrefix(b, envelopeHead):
 		_, notReceipt := job.DecodeReceipt(b)
-		_, notJob := job.DecodeJob(b)
+		_, notJob := job.DecodeOrder(b)
 		return notReceipt == nil || notJob == nil
 	}
 	return false

@@ -62,7 +62,7 @@ func privates(t *testing.T, bs dag.Blocks, mod cid.Cid) []cid.Cid {
 	if err != nil {
 		t.Fatal(err)
 	}
-	jb, err := job.Job{Task: o.Task, Replicas: 1, Issued: 1, Expires: 2}.Sign(key)
+	jb, err := job.Order{Task: o.Task, Runs: 1, Issued: 1, Expires: 2}.Sign(key)
 	if err != nil {
 		t.Fatal(err)
 	}

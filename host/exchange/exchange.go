@@ -112,8 +112,8 @@ func New(h p2phost.Host, cfg Config) (*Exchange, error) {
 	x := &Exchange{host: h, cfg: cfg.orDefault()}
 	x.ctx, x.stop = context.WithCancelCause(context.Background())
 	guest := func(p peer.ID) bool { return !cfg.Access.allows(p, host.FullLimits) }
-	x.gate = gate.New(gate.Config{Total: x.cfg.Streams, PerPeer: x.cfg.PerPeer, Guest: guest})
-	x.ahead = gate.New(gate.Config{Total: x.cfg.Ahead, PerPeer: max(x.cfg.Ahead/4, 1), Guest: guest})
+	x.gate = gate.New(gate.Config{Total: x.cfg.Streams, PerPeer: x.cfg.PerPeer, Unknown: guest})
+	x.ahead = gate.New(gate.Config{Total: x.cfg.Ahead, PerPeer: max(x.cfg.Ahead/4, 1), Unknown: guest})
 	if cfg.Bitswap {
 		x.bitswap = startBitswap(x.ctx, h, x.cfg)
 	}

@@ -15,7 +15,7 @@ type Config struct {
 	Total   int
 	PerPeer int
 	// Guest says who is left out when three quarters of Total are inside. nil: nobody.
-	Guest func(peer.ID) bool
+	Unknown func(peer.ID) bool
 }
 
 // Gate counts streams, or what else it is made for, in and out. Its methods may be called
@@ -36,7 +36,7 @@ func New(cfg Config) *Gate { return &Gate{cfg: cfg, open: map[peer.ID]int{}} }
 // Enter counts a stream of p in, if there is room for it. Then Leave must follow.
 func (g *Gate) Enter(p peer.ID) bool {
 	total := g.cfg.Total
-	if g.cfg.Guest != nil && g.cfg.Guest(p) {
+	if g.cfg.Unknown != nil && g.cfg.Unknown(p) {
 		total = max(total*3/4, 1)
 	}
 	g.mu.Lock()

@@ -42,7 +42,7 @@ func TestGate(t *testing.T) {
 // for others.
 func TestGuests(t *testing.T) {
 	const guests = 40
-	g := New(Config{Total: 8, PerPeer: 2, Guest: func(p peer.ID) bool { return len(p) == 1 }})
+	g := New(Config{Total: 8, PerPeer: 2, Unknown: func(p peer.ID) bool { return len(p) == 1 }})
 	for i := range guests {
 		p := peer.ID([]byte{byte(i)})
 		for range 2 {
@@ -55,7 +55,7 @@ func TestGuests(t *testing.T) {
 	if first, second, third := g.Enter(member), g.Enter(member), g.Enter(member); !first || !second || third {
 		t.Error("a member does not get what is kept for it")
 	}
-	if !New(Config{Total: 1, PerPeer: 1, Guest: func(peer.ID) bool { return true }}).Enter(member) {
+	if !New(Config{Total: 1, PerPeer: 1, Unknown: func(peer.ID) bool { return true }}).Enter(member) {
 		t.Error("a gate for one lets no guest in")
 	}
 }

@@ -37,11 +37,11 @@ func TestHostileRequester(t *testing.T) {
 	stranger := newNode(t)
 	w := newWork(t, []byte("x"))
 	ask := func(by node) []byte {
-		return frameOf(t, &askFrame{job: w.envelope(t, by, ""), engine: "wasm"})
+		return frameOf(t, &askFrame{order: w.envelope(t, by, ""), engine: "wasm"})
 	}
 	good := append(ask(p.requester), chunkOf(w.taskB)...)
 	award := func(by node, aud job.DID) []byte {
-		return append(bytes.Clone(good), frameOf(t, &awardFrame{job: w.envelope(t, by, aud)})...)
+		return append(bytes.Clone(good), frameOf(t, &awardFrame{order: w.envelope(t, by, aud)})...)
 	}
 	other := newWork(t, nil)
 	other.taskB = append(bytes.Clone(w.taskB), 0)
@@ -65,10 +65,10 @@ func TestHostileRequester(t *testing.T) {
 		{"an unknown message", chunkOf([]byte("\xa1\x63abc\xa0")), ""},
 		{"two messages in one", chunkOf([]byte("\xa2\x65renew\xa0\x65close\xa0")), ""},
 		{"deep nesting", chunkOf(bytes.Repeat([]byte{0x81}, 1000)), ""},
-		{"a beat first", frameOf(t, &beatFrame{}), ""},
+		{"a beat first", frameOf(t, &heartbeatFrame{}), ""},
 		{"an award first", frameOf(t, &awardFrame{}), ""},
 		{"a forged job", append(ask(stranger), chunkOf(w.taskB)...), "invalid"},
-		{"a broken job", frameOf(t, &askFrame{job: []byte("job"), engine: "wasm"}), "invalid"},
+		{"a broken job", frameOf(t, &askFrame{order: []byte("job"), engine: "wasm"}), "invalid"},
 		{"another task", append(ask(p.requester), chunkOf(swapped.taskB)...), "invalid"},
 		{"a huge task", append(ask(p.requester), protowire.AppendVarint(nil, MaxTask+1)...), ""},
 		{"no task", ask(p.requester), ""},
@@ -77,8 +77,8 @@ func TestHostileRequester(t *testing.T) {
 		{"an award by another", award(stranger, p.provider.did), "invalid"},
 		{"an award for another", award(p.requester, stranger.did), "invalid"},
 		{"an award for nobody", award(p.requester, ""), "invalid"},
-		{"an attach to nothing", frameOf(t, &attachFrame{job: w.task.Mod.Bytes()}), "unknown"},
-		{"an attach to no CID", frameOf(t, &attachFrame{job: []byte{1}}), "invalid"},
+		{"an attach to nothing", frameOf(t, &attachFrame{order: w.task.Mod.Bytes()}), "unknown"},
+		{"an attach to no CID", frameOf(t, &attachFrame{order: []byte{1}}), "invalid"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := p.requester.NewStream(t.Context(), p.provider.ID(), Protocol)
@@ -122,7 +122,7 @@ func TestTrickle(t *testing.T) {
 		defer close(ended)
 		io.Copy(io.Discard, s)
 	}()
-	frame := frameOf(t, &askFrame{job: make([]byte, 1000), engine: "wasm"})
+	frame := frameOf(t, &askFrame{order: make([]byte, 1000), engine: "wasm"})
 	for _, b := range frame {
 		if _, err := s.Write([]byte{b}); err != nil {
 			return
@@ -189,12 +189,12 @@ func liar(t *testing.T, p node, say func(s network.Stream, award []byte)) {
 		}
 		ask := m.(*askFrame)
 		w.read(context.Background(), MaxTask, time.Second)
-		bid, _ := job.Bid{Job: job.CIDOf(ask.job), Slots: 1}.Encode()
+		bid, _ := job.Bid{Order: job.CIDOf(ask.order), Slots: 1}.Encode()
 		w.send(&bidFrame{bid})
 		m, err = w.readMessage(context.Background(), time.Second)
 		if award, ok := m.(*awardFrame); ok && err == nil {
 			w.send(&acceptFrame{})
-			say(s, award.job)
+			say(s, award.order)
 		}
 		w.readMessage(t.Context(), time.Second)
 	})
@@ -209,7 +209,7 @@ func TestHostileProvider(t *testing.T) {
 	type made struct{ receipt, outcome []byte }
 	make := func(t *testing.T, n node, envelope []byte, change func(*job.Receipt, *job.Outcome)) made {
 		o := w.outcome
-		r := job.Receipt{Job: job.CIDOf(envelope), Task: o.Task, Lease: lease[:], Meta: job.Meta{Arch: "a", Engine: "e", Version: "v"}}
+		r := job.Receipt{Order: job.CIDOf(envelope), Task: o.Task, Lease: lease[:], Meta: job.Meta{Arch: "a", Engine: "e", Version: "v"}}
 		change(&r, &o)
 		ob, err := o.Encode()
 		if err != nil {
@@ -246,7 +246,7 @@ func TestHostileProvider(t *testing.T) {
 		{"endless beats", "too many beats", func(t *testing.T, _ node, s network.Stream, _ []byte) {
 			go io.Copy(io.Discard, s)
 			for range 200_000 {
-				if _, err := s.Write(frameOf(t, &beatFrame{})); err != nil {
+				if _, err := s.Write(frameOf(t, &heartbeatFrame{})); err != nil {
 					return
 				}
 			}
@@ -260,7 +260,7 @@ func TestHostileProvider(t *testing.T) {
 			s.Write(frameOf(t, &doneFrame{m.receipt, m.outcome}))
 		}},
 		{"another job", "another award", func(t *testing.T, p node, s network.Stream, e []byte) {
-			m := make(t, p, e, func(r *job.Receipt, _ *job.Outcome) { r.Job = w.task.Mod })
+			m := make(t, p, e, func(r *job.Receipt, _ *job.Outcome) { r.Order = w.task.Mod })
 			s.Write(frameOf(t, &doneFrame{m.receipt, m.outcome}))
 		}},
 		{"another lease", "another award", func(t *testing.T, p node, s network.Stream, e []byte) {
@@ -413,12 +413,12 @@ func TestHostileBlocks(t *testing.T) {
 
 func TestFrames(t *testing.T) {
 	for _, m := range []message{
-		&askFrame{job: []byte{1}, engine: "wasm", bytes: 1, fuel: 2, output: 3, window: 4},
+		&askFrame{order: []byte{1}, engine: "wasm", bytes: 1, fuel: 2, output: 3, window: 4},
 		&bidFrame{[]byte{1, 2}},
-		&awardFrame{job: []byte{1}, lease: Lease{1, 2, 3}, dur: 5, queue: 6, sources: []string{"/p2p/x", "y"}},
+		&awardFrame{order: []byte{1}, lease: Lease{1, 2, 3}, dur: 5, queue: 6, sources: []string{"/p2p/x", "y"}},
 		&acceptFrame{7}, &declineFrame{"why", 8},
 		&attachFrame{[]byte{1}, Lease{4}, 9, 10},
-		&beatFrame{"run", 1, 2, 3, 4}, &renewFrame{}, &logFrame{2, 3, []byte("data")},
+		&heartbeatFrame{"run", 1, 2, 3, 4}, &renewFrame{}, &logFrame{2, 3, []byte("data")},
 		&doneFrame{[]byte{1}, []byte{2}}, &failedFrame{"code", "why", true}, &closeFrame{"lost"},
 	} {
 		b, err := encode(m)
@@ -442,8 +442,8 @@ func TestFrames(t *testing.T) {
 		}
 	}
 	for _, bad := range []message{
-		&beatFrame{phase: "a\x1b[2Jb"}, &beatFrame{fuel: 1 << 63}, &logFrame{3, 0, []byte("x")}, &logFrame{1, 0, nil},
-		&closeFrame{"gone"}, &failedFrame{why: strings.Repeat("x", 1000)}, &askFrame{job: make([]byte, MaxControl)},
+		&heartbeatFrame{phase: "a\x1b[2Jb"}, &heartbeatFrame{fuel: 1 << 63}, &logFrame{3, 0, []byte("x")}, &logFrame{1, 0, nil},
+		&closeFrame{"gone"}, &failedFrame{why: strings.Repeat("x", 1000)}, &askFrame{order: make([]byte, MaxControl)},
 	} {
 		if b, err := encode(bad); err == nil {
 			t.Errorf("%+v is written as %x", bad, b)
@@ -452,7 +452,7 @@ func TestFrames(t *testing.T) {
 }
 
 func FuzzDecode(f *testing.F) {
-	for _, m := range []message{&beatFrame{phase: "run"}, &awardFrame{sources: []string{"/p2p/x"}}, &closeFrame{"ok"}} {
+	for _, m := range []message{&heartbeatFrame{phase: "run"}, &awardFrame{sources: []string{"/p2p/x"}}, &closeFrame{"ok"}} {
 		b, err := encode(m)
 		if err != nil {
 			f.Fatal(err)

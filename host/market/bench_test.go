@@ -9,7 +9,7 @@ import (
 // BenchmarkAward is a job from the Ask to the Accept, on loopback: two round trips on a
 // new stream.
 func BenchmarkAward(b *testing.B) {
-	p := newPair(b, Config{Beat: time.Hour})
+	p := newPair(b, Config{HeartbeatInterval: time.Hour})
 	w := newWork(b, nil)
 	go func() {
 		for range p.seller.closed {

@@ -136,7 +136,7 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 
 // next reads a chunk. A result may take longer than the provider bears silence.
 func (r *chunkReader) next() error {
-	if now := time.Now(); now.Sub(r.heard) >= r.w.cfg.Beat {
+	if now := time.Now(); now.Sub(r.heard) >= r.w.cfg.HeartbeatInterval {
 		if err := r.w.send(&renewFrame{}); err != nil {
 			return err
 		}
@@ -144,7 +144,7 @@ func (r *chunkReader) next() error {
 	}
 	b, err := r.w.read(r.ctx, MaxChunk, r.w.cfg.Frame)
 	if errors.Is(err, errNoFrame) {
-		return &SilentError{r.w.peer(), r.w.cfg.Frame}
+		return &TimeoutError{r.w.peer(), r.w.cfg.Frame}
 	}
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func NewClient(h p2phost.Host, cfg Config) *Client { return &Client{h, cfg.orDef
 // is a *ProtocolError, a *SilentError, or says why p cannot be reached; ctx should end
 // with the window for bids.
 func (c *Client) Ask(ctx context.Context, p peer.ID, a Ask) (*Conversation, job.Bid, error) {
-	conv, err := c.open(ctx, p, a.Job, a.Task)
+	conv, err := c.open(ctx, p, a.Order, a.Task)
 	if err != nil {
 		return nil, job.Bid{}, fmt.Errorf("ask peer %s: %w", p, err)
 	}
@@ -47,7 +47,7 @@ func (c *Client) Ask(ctx context.Context, p peer.ID, a Ask) (*Conversation, job.
 
 // open checks what is going to be asked and opens a stream.
 func (c *Client) open(ctx context.Context, p peer.ID, envelope, task []byte) (*Conversation, error) {
-	j, err := job.DecodeJob(envelope)
+	j, err := job.DecodeOrder(envelope)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +78,7 @@ func (c *Client) dial(ctx context.Context, p peer.ID) (*Conversation, error) {
 func (c *Conversation) ask(ctx context.Context, a Ask) (job.Bid, error) {
 	sent := time.Now()
 	err := c.w.send(&askFrame{
-		job: a.Job, engine: a.Engine, bytes: a.Bytes, module: a.Module, fuel: a.Fuel, output: a.Output, window: millis(a.Window),
+		order: a.Order, engine: a.Engine, bytes: a.Bytes, module: a.Module, fuel: a.Fuel, output: a.Output, window: millis(a.Window),
 	})
 	if err == nil {
 		err = c.w.sendChunk(a.Task)
@@ -91,14 +91,14 @@ func (c *Conversation) ask(ctx context.Context, a Ask) (job.Bid, error) {
 		return job.Bid{}, err
 	}
 	c.rtt = time.Since(sent)
-	name := job.CIDOf(a.Job)
+	name := job.CIDOf(a.Order)
 	switch m := m.(type) {
 	case *bidFrame:
 		bid, err := job.DecodeBid(m.bid)
 		if err != nil {
 			return job.Bid{}, &ProtocolError{c.w.peer(), err}
 		}
-		if bid.Job != name {
+		if bid.Order != name {
 			return job.Bid{}, &ProtocolError{c.w.peer(), errors.New("a bid for another job")}
 		}
 		return bid, nil
@@ -110,7 +110,7 @@ func (c *Conversation) ask(ctx context.Context, a Ask) (job.Bid, error) {
 
 // refusal is a failure at the start, as a Bid.
 func refusal(j cid.Cid, m *failedFrame) job.Bid {
-	b := job.Bid{Job: j, Refusal: m.why, Code: m.code}
+	b := job.Bid{Order: j, Refusal: m.why, Code: m.code}
 	if b.Refusal == "" || b.Validate() != nil {
 		b.Refusal, b.Code = "it refuses, and its reason cannot be read", job.RefuseFault
 	}
@@ -121,7 +121,7 @@ func refusal(j cid.Cid, m *failedFrame) job.Bid {
 func (c *Conversation) reply(ctx context.Context) (message, error) {
 	m, err := c.w.readMessage(ctx, c.w.cfg.Reply)
 	if errors.Is(err, errNoFrame) {
-		err = &SilentError{c.w.peer(), c.w.cfg.Reply}
+		err = &TimeoutError{c.w.peer(), c.w.cfg.Reply}
 	}
 	return m, err
 }
@@ -142,9 +142,9 @@ func (c *Client) attach(ctx context.Context, p peer.ID, a Attach) (*Conversation
 	if err != nil {
 		return nil, err
 	}
-	conv.task, conv.job, conv.lease = a.Task, a.Job, a.Lease
+	conv.task, conv.job, conv.lease = a.Task, a.Order, a.Lease
 	conv.printed = [2]uint64{a.Stdout, a.Stderr}
-	err = conv.w.send(&attachFrame{job: a.Job.Bytes(), lease: a.Lease, stdout: a.Stdout, stderr: a.Stderr})
+	err = conv.w.send(&attachFrame{order: a.Order.Bytes(), lease: a.Lease, stdout: a.Stdout, stderr: a.Stderr})
 	var m message
 	if err == nil {
 		m, err = conv.reply(ctx)

@@ -22,18 +22,18 @@ import (
 type Conversation struct {
 	w        *wire
 	provider job.DID
-	asked    job.Job
+	asked    job.Order
 	task     cid.Cid
 	limits   job.Limits
 	rtt      time.Duration
 
-	job     cid.Cid // of the awarded envelope
-	lease   Lease
-	running bool
-	began   time.Time // when running became true
-	beats   int
-	printed [2]uint64 // bytes of stdout and stderr so far
-	done    *Done
+	job        cid.Cid // of the awarded envelope
+	lease      Lease
+	running    bool
+	began      time.Time // when running became true
+	heartbeats int
+	printed    [2]uint64 // bytes of stdout and stderr so far
+	done       *Done
 
 	closing sync.Once
 }
@@ -55,7 +55,7 @@ func (c *Conversation) Award(ctx context.Context, a Award) (Accept, error) {
 }
 
 func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error) {
-	j, err := job.DecodeJob(a.Job)
+	j, err := job.DecodeOrder(a.Order)
 	if err != nil {
 		return 0, err
 	}
@@ -66,7 +66,7 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 	if err != nil {
 		return 0, err
 	}
-	err = c.w.send(&awardFrame{job: a.Job, lease: a.Lease, dur: millis(a.For), queue: millis(a.Queue), sources: sources})
+	err = c.w.send(&awardFrame{order: a.Order, lease: a.Lease, dur: millis(a.For), queue: millis(a.Queue), sources: sources})
 	if err != nil {
 		return 0, err
 	}
@@ -76,7 +76,7 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 	}
 	switch m := m.(type) {
 	case *acceptFrame:
-		c.job, c.lease, c.running = job.CIDOf(a.Job), a.Lease, true
+		c.job, c.lease, c.running = job.CIDOf(a.Order), a.Lease, true
 		c.limits, c.began = j.Limits.OrDefault(), time.Now()
 		return duration(m.start), nil
 	case *declineFrame:
@@ -89,8 +89,8 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 
 // More signs of life than maxBeats and one each minBeat are a flood.
 const (
-	maxBeats = 1000
-	minBeat  = 10 * time.Millisecond
+	maxHeartbeats        = 1000
+	minHeartbeatInterval = 10 * time.Millisecond
 )
 
 // Next waits for what comes next: a Beat, which it answers, so that the provider knows
@@ -103,20 +103,20 @@ func (c *Conversation) Next(ctx context.Context) (Event, error) {
 	}
 	m, err := c.w.readMessage(ctx, c.w.cfg.Silence)
 	if errors.Is(err, errNoFrame) {
-		return nil, &SilentError{c.w.peer(), c.w.cfg.Silence}
+		return nil, &TimeoutError{c.w.peer(), c.w.cfg.Silence}
 	}
 	if err != nil {
 		return nil, err
 	}
 	switch m := m.(type) {
-	case *beatFrame:
-		if c.beats++; c.beats > maxBeats+int(time.Since(c.began)/minBeat) {
+	case *heartbeatFrame:
+		if c.heartbeats++; c.heartbeats > maxHeartbeats+int(time.Since(c.began)/minHeartbeatInterval) {
 			return nil, &ProtocolError{c.w.peer(), errors.New("too many beats")}
 		}
 		if err := c.w.send(&renewFrame{}); err != nil {
 			return nil, err
 		}
-		return Beat{Phase: m.phase, Fuel: m.fuel, Done: m.done, Total: m.total, Fetched: m.fetched}, nil
+		return Heartbeat{Phase: m.phase, Fuel: m.fuel, Done: m.done, Total: m.total, Fetched: m.fetched}, nil
 	case *logFrame:
 		return c.log(m)
 	case *doneFrame:
@@ -160,7 +160,7 @@ func (c *Conversation) check(m *doneFrame) (Done, error) {
 		return Done{}, fmt.Errorf("a receipt of %s, who was not asked", r.Issuer)
 	case r.Task != c.task || o.Task != c.task:
 		return Done{}, errors.New("a receipt or an outcome of another task")
-	case r.Job != c.job || string(r.Lease) != string(c.lease[:]):
+	case r.Order != c.job || string(r.Lease) != string(c.lease[:]):
 		return Done{}, errors.New("a receipt for another award")
 	case r.Outcome != job.CIDOf(m.outcome):
 		return Done{}, errors.New("a receipt for another outcome")

@@ -202,7 +202,7 @@ func newWork(t testing.TB, output []byte) work {
 // envelope returns a Job for w, signed by n and meant for aud.
 func (w work) envelope(t testing.TB, n node, aud job.DID) []byte {
 	t.Helper()
-	j := job.Job{Task: job.CIDOf(w.taskB), Audience: aud, Replicas: 1, Issued: 1, Expires: 1000}
+	j := job.Order{Task: job.CIDOf(w.taskB), Audience: aud, Runs: 1, Issued: 1, Expires: 1000}
 	rand.Read(j.Nonce[:])
 	b, err := j.Sign(n.key)
 	if err != nil {
@@ -212,13 +212,13 @@ func (w work) envelope(t testing.TB, n node, aud job.DID) []byte {
 }
 
 func (w work) ask(t testing.TB, n node) Ask {
-	return Ask{Job: w.envelope(t, n, ""), Task: w.taskB, Engine: "wasm", Bytes: 12, Window: time.Second}
+	return Ask{Order: w.envelope(t, n, ""), Task: w.taskB, Engine: "wasm", Bytes: 12, Window: time.Second}
 }
 
 func (w work) award(t testing.TB, n node, aud job.DID) Award {
 	var l Lease
 	rand.Read(l[:])
-	return Award{Job: w.envelope(t, n, aud), Lease: l, For: 15 * time.Second}
+	return Award{Order: w.envelope(t, n, aud), Lease: l, For: 15 * time.Second}
 }
 
 // finish ends run with w's result, as an honest provider does.
@@ -229,7 +229,7 @@ func (w work) finish(run *Run, key ed25519.PrivateKey, a Awarded) {
 
 func (w work) result(key ed25519.PrivateKey, a Awarded) (receipt []byte, car func(context.Context, io.Writer) error) {
 	receipt, err := job.Receipt{
-		Job: a.Envelope, Task: w.outcome.Task, Outcome: job.CIDOf(w.outcomeB), Lease: a.Lease[:],
+		Order: a.Envelope, Task: w.outcome.Task, Outcome: job.CIDOf(w.outcomeB), Lease: a.Lease[:],
 		Meta: job.Meta{Arch: "amd64", Engine: "e", Version: "v"},
 	}.Sign(key)
 	if err != nil {

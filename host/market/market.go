@@ -45,17 +45,17 @@ const (
 // Config has the times of the protocol; zero fields are the defaults. Tests shorten
 // them; two peers need not agree.
 type Config struct {
-	Beat    time.Duration // between two signs of life: 2 s
-	Silence time.Duration // without any frame, before the other end counts as gone: 7 s
-	Frame   time.Duration // to send or receive one frame: 10 s
-	Reply   time.Duration // for a Bid, for an answer to an Award or an Attach: 5 s
-	Hold    time.Duration // that a provider waits for an Award after its Bid: 60 s
-	Log     time.Duration // that output is collected before it is sent: 50 ms
+	HeartbeatInterval time.Duration // between two signs of life: 2 s
+	Silence           time.Duration // without any frame, before the other end counts as gone: 7 s
+	Frame             time.Duration // to send or receive one frame: 10 s
+	Reply             time.Duration // for a Bid, for an answer to an Award or an Attach: 5 s
+	Hold              time.Duration // that a provider waits for an Award after its Bid: 60 s
+	Log               time.Duration // that output is collected before it is sent: 50 ms
 
 	Conversations int // that a provider has at once: 1,024
 	PerPeer       int // of them with one peer: 128
 	// Guest says who leaves a quarter of the conversations to others. nil: nobody.
-	Guest func(peer.ID) bool
+	Unknown func(peer.ID) bool
 
 	Logger *slog.Logger // nil: silent
 }
@@ -66,7 +66,7 @@ func (c Config) orDefault() Config {
 			*d = v
 		}
 	}
-	set(&c.Beat, 2*time.Second)
+	set(&c.HeartbeatInterval, 2*time.Second)
 	set(&c.Silence, 7*time.Second)
 	set(&c.Frame, 10*time.Second)
 	set(&c.Reply, 5*time.Second)
@@ -127,9 +127,9 @@ func (e *ProtocolError) Error() string { return fmt.Sprintf("peer %s: %v", e.Pee
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
 // SilentError says that nothing was heard from a peer for longer than it may be silent.
-type SilentError struct {
+type TimeoutError struct {
 	Peer peer.ID
 	For  time.Duration
 }
 
-func (e *SilentError) Error() string { return fmt.Sprintf("peer %s: silent for %s", e.Peer, e.For) }
+func (e *TimeoutError) Error() string { return fmt.Sprintf("peer %s: silent for %s", e.Peer, e.For) }

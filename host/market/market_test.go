@@ -17,7 +17,7 @@ import (
 )
 
 // converse reads a conversation to Done and puts the output together.
-func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, beats []Beat, done Done) {
+func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, beats []Heartbeat, done Done) {
 	t.Helper()
 	for {
 		ev, err := c.Next(t.Context())
@@ -25,7 +25,7 @@ func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, beats []Bea
 			t.Fatal(err)
 		}
 		switch ev := ev.(type) {
-		case Beat:
+		case Heartbeat:
 			beats = append(beats, ev)
 		case Log:
 			if ev.Stream == 1 {
@@ -40,7 +40,7 @@ func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, beats []Bea
 }
 
 func TestConversation(t *testing.T) {
-	p := newPair(t, Config{Beat: 20 * time.Millisecond, Log: 5 * time.Millisecond})
+	p := newPair(t, Config{HeartbeatInterval: 20 * time.Millisecond, Log: 5 * time.Millisecond})
 	output := make([]byte, 3<<20)
 	rand.Read(output)
 	w := newWork(t, output)
@@ -54,12 +54,12 @@ func TestConversation(t *testing.T) {
 	}
 	p.seller.started = func(run *Run, _ Request, a Awarded) {
 		for _, phase := range []string{"fetch", "compile", "run"} {
-			run.Beat(Beat{Phase: phase, Fuel: 5, Fetched: 9})
+			run.Heartbeat(Heartbeat{Phase: phase, Fuel: 5, Fetched: 9})
 			for range 3 { // two of an earlier phase may be on their way
 				<-p.seller.renewed
 			}
 		}
-		run.Beat(Beat{Phase: "pack"})
+		run.Heartbeat(Heartbeat{Phase: "pack"})
 		for range 3 {
 			<-p.seller.renewed
 		}
@@ -152,7 +152,7 @@ func TestRefusal(t *testing.T) {
 	if err != nil || c != nil || bid.Code != job.RefuseRate {
 		t.Errorf("%v %+v %v", c, bid, err)
 	}
-	if _, err := p.client.Attach(t.Context(), p.provider.ID(), Attach{Job: job.CIDOf(w.taskB)}, job.Limits{}); err == nil {
+	if _, err := p.client.Attach(t.Context(), p.provider.ID(), Attach{Order: job.CIDOf(w.taskB)}, job.Limits{}); err == nil {
 		t.Error("an attach is admitted")
 	}
 	if n := len(p.seller.asked); n != 1 {
@@ -218,7 +218,7 @@ func TestFailure(t *testing.T) {
 // TestAttach breaks a conversation and takes it up again, as after a restart: what was
 // printed goes on where the requester has got to.
 func TestAttach(t *testing.T) {
-	p := newPair(t, Config{Beat: 10 * time.Millisecond, Log: time.Millisecond})
+	p := newPair(t, Config{HeartbeatInterval: 10 * time.Millisecond, Log: time.Millisecond})
 	w := newWork(t, []byte("result"))
 	more := make(chan struct{})
 	p.seller.logs = func(ctx context.Context, stdout, _ io.Writer) error {
@@ -245,8 +245,8 @@ func TestAttach(t *testing.T) {
 	c.w.s.Reset()
 	soon(t, p.seller.away, "word that nobody listens")
 
-	envelope := job.CIDOf(a.Job)
-	at := Attach{Lease: a.Lease, Job: envelope, Task: w.outcome.Task, Stdout: uint64(len(seen))}
+	envelope := job.CIDOf(a.Order)
+	at := Attach{Lease: a.Lease, Order: envelope, Task: w.outcome.Task, Stdout: uint64(len(seen))}
 	again, err := p.client.Attach(t.Context(), p.provider.ID(), at, job.Limits{})
 	if err != nil {
 		t.Fatal(err)
@@ -268,7 +268,7 @@ func TestAttach(t *testing.T) {
 		t.Errorf("%d blocks", n)
 	}
 	// A second attach, to a run that is over, supersedes the first and gets all again.
-	third, err := p.client.Attach(t.Context(), p.provider.ID(), Attach{Lease: a.Lease, Job: envelope, Task: w.outcome.Task}, job.Limits{})
+	third, err := p.client.Attach(t.Context(), p.provider.ID(), Attach{Lease: a.Lease, Order: envelope, Task: w.outcome.Task}, job.Limits{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -281,14 +281,14 @@ func TestAttach(t *testing.T) {
 	}
 
 	var f *FailedError
-	if _, err := p.client.Attach(t.Context(), p.provider.ID(), Attach{Job: envelope}, job.Limits{}); !errors.As(err, &f) || f.Code != "unknown" {
+	if _, err := p.client.Attach(t.Context(), p.provider.ID(), Attach{Order: envelope}, job.Limits{}); !errors.As(err, &f) || f.Code != "unknown" {
 		t.Errorf("another lease: %v", err)
 	}
 }
 
 // TestSlowViewer has a guest print while nobody reads: the run goes on.
 func TestSlowViewer(t *testing.T) {
-	p := newPair(t, Config{Beat: 10 * time.Millisecond})
+	p := newPair(t, Config{HeartbeatInterval: 10 * time.Millisecond})
 	w := newWork(t, nil)
 	w.outcome.Log = 0
 	stuck := make(chan int, 1)
@@ -309,7 +309,7 @@ func TestSlowViewer(t *testing.T) {
 	returned := make(chan struct{})
 	go func() {
 		for range 1000 {
-			run.Beat(Beat{Phase: "run", Fuel: 1})
+			run.Heartbeat(Heartbeat{Phase: "run", Fuel: 1})
 		}
 		close(returned)
 	}()
@@ -325,12 +325,12 @@ func TestSlowViewer(t *testing.T) {
 
 // TestSilentProvider stops answering in the middle.
 func TestSilentProvider(t *testing.T) {
-	slow := Config{Beat: time.Hour}
+	slow := Config{HeartbeatInterval: time.Hour}
 	p := newPair(t, slow)
 	p.client = NewClient(p.requester, Config{Silence: 50 * time.Millisecond})
 	w := newWork(t, nil)
 	c, _ := begin(t, p, w)
-	var s *SilentError
+	var s *TimeoutError
 	for {
 		_, err := c.Next(t.Context())
 		if err == nil {
@@ -350,13 +350,13 @@ func TestSilentProvider(t *testing.T) {
 // TestSilentRequester never answers a beat: the provider's conversation ends, and the
 // node learns that nobody listens.
 func TestSilentRequester(t *testing.T) {
-	p := newPair(t, Config{Beat: 10 * time.Millisecond, Silence: 80 * time.Millisecond})
+	p := newPair(t, Config{HeartbeatInterval: 10 * time.Millisecond, Silence: 80 * time.Millisecond})
 	begin(t, p, newWork(t, nil))
 	soon(t, p.seller.away, "word that nobody listens")
 }
 
 func TestCancelledCalls(t *testing.T) {
-	p := newPair(t, Config{Beat: time.Hour, Silence: time.Hour})
+	p := newPair(t, Config{HeartbeatInterval: time.Hour, Silence: time.Hour})
 	w := newWork(t, nil)
 	c, _ := begin(t, p, w)
 	ctx, cancel := context.WithCancelCause(t.Context())

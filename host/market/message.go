@@ -13,7 +13,7 @@ import (
 
 // Ask is what a provider needs to price a job without fetching anything.
 type Ask struct {
-	Job    []byte        // the signed Job's envelope
+	Order  []byte        // the signed Job's envelope
 	Task   []byte        // the Task's bytes, which Job names
 	Engine string        // as job.Capacity names it: "wasm"
 	Bytes  uint64        // of the inputs and the module together; 0: unknown
@@ -25,7 +25,7 @@ type Ask struct {
 
 // Award gives the job to the peer that bid.
 type Award struct {
-	Job     []byte          // the signed Job's envelope, with this peer as its audience
+	Order   []byte          // the signed Job's envelope, with this peer as its audience
 	Lease   Lease           // names the award
 	For     time.Duration   // the lease's length; each Beat renews it
 	Queue   time.Duration   // what was bid: the peer declines when it has become much busier
@@ -41,14 +41,14 @@ type Attach struct {
 	Lease          Lease
 	Stdout, Stderr uint64 // bytes that the requester has
 	Task           cid.Cid
-	Job            cid.Cid // the envelope that was awarded
+	Order          cid.Cid // the envelope that was awarded
 }
 
 // Event is what a Conversation says next: a Beat, a Log or a Done.
 type Event interface{ event() }
 
 // Beat is a sign of life.
-type Beat struct {
+type Heartbeat struct {
 	Phase       string // "queue", "fetch", "compile", "run" or "pack"
 	Fuel        uint64 // spent so far
 	Done, Total uint64 // progress as the guest says it; Total 0: it does not
@@ -73,22 +73,22 @@ type Done struct {
 	OutcomeBytes []byte // a dag-cbor block
 }
 
-func (Beat) event() {}
-func (Log) event()  {}
-func (Done) event() {}
+func (Heartbeat) event() {}
+func (Log) event()       {}
+func (Done) event()      {}
 
 // The messages on the wire. What they have in common with the types above is converted
 // by send and receive.
 type (
 	askFrame struct {
-		job                                 []byte
+		order                               []byte
 		engine                              string
 		bytes, module, fuel, output, window uint64
 		_                                   struct{}
 	}
 	bidFrame   struct{ bid []byte }
 	awardFrame struct {
-		job        []byte
+		order      []byte
 		lease      Lease
 		dur, queue uint64 // ms
 		sources    []string
@@ -99,11 +99,11 @@ type (
 		queue uint64
 	}
 	attachFrame struct {
-		job            []byte // binary CID
+		order          []byte // binary CID
 		lease          Lease
 		stdout, stderr uint64
 	}
-	beatFrame struct {
+	heartbeatFrame struct {
 		phase                      string
 		fuel, done, total, fetched uint64
 	}
@@ -125,27 +125,27 @@ func init() {
 		func() message { return new(askFrame) }, func() message { return new(bidFrame) },
 		func() message { return new(awardFrame) }, func() message { return new(acceptFrame) },
 		func() message { return new(declineFrame) }, func() message { return new(attachFrame) },
-		func() message { return new(beatFrame) }, func() message { return new(renewFrame) },
+		func() message { return new(heartbeatFrame) }, func() message { return new(renewFrame) },
 		func() message { return new(logFrame) }, func() message { return new(doneFrame) },
 		func() message { return new(failedFrame) }, func() message { return new(closeFrame) },
 	)
 }
 
-func (*askFrame) name() string     { return "ask" }
-func (*bidFrame) name() string     { return "bid" }
-func (*awardFrame) name() string   { return "award" }
-func (*acceptFrame) name() string  { return "accept" }
-func (*declineFrame) name() string { return "decline" }
-func (*attachFrame) name() string  { return "attach" }
-func (*beatFrame) name() string    { return "beat" }
-func (*renewFrame) name() string   { return "renew" }
-func (*logFrame) name() string     { return "log" }
-func (*doneFrame) name() string    { return "done" }
-func (*failedFrame) name() string  { return "failed" }
-func (*closeFrame) name() string   { return "close" }
+func (*askFrame) name() string       { return "ask" }
+func (*bidFrame) name() string       { return "bid" }
+func (*awardFrame) name() string     { return "award" }
+func (*acceptFrame) name() string    { return "accept" }
+func (*declineFrame) name() string   { return "decline" }
+func (*attachFrame) name() string    { return "attach" }
+func (*heartbeatFrame) name() string { return "heartbeat" }
+func (*renewFrame) name() string     { return "renew" }
+func (*logFrame) name() string       { return "log" }
+func (*doneFrame) name() string      { return "done" }
+func (*failedFrame) name() string    { return "failed" }
+func (*closeFrame) name() string     { return "close" }
 
 func (m *askFrame) fields(c *coder) {
-	c.bytes("job", &m.job, job.MaxJob)
+	c.bytes("order", &m.order, job.MaxOrder)
 	c.text("engine", &m.engine, maxWord)
 	c.uint("bytes", &m.bytes)
 	c.uint("module", &m.module)
@@ -157,7 +157,7 @@ func (m *askFrame) fields(c *coder) {
 func (m *bidFrame) fields(c *coder) { c.bytes("bid", &m.bid, job.MaxBid) }
 
 func (m *awardFrame) fields(c *coder) {
-	c.bytes("job", &m.job, job.MaxJob)
+	c.bytes("order", &m.order, job.MaxOrder)
 	c.lease("lease", &m.lease)
 	c.uint("for", &m.dur)
 	c.uint("queue", &m.queue)
@@ -172,13 +172,13 @@ func (m *declineFrame) fields(c *coder) {
 }
 
 func (m *attachFrame) fields(c *coder) {
-	c.bytes("job", &m.job, 160)
+	c.bytes("order", &m.order, 160)
 	c.lease("lease", &m.lease)
 	c.uint("stdout", &m.stdout)
 	c.uint("stderr", &m.stderr)
 }
 
-func (m *beatFrame) fields(c *coder) {
+func (m *heartbeatFrame) fields(c *coder) {
 	c.text("phase", &m.phase, maxWord)
 	c.uint("fuel", &m.fuel)
 	c.uint("done", &m.done)

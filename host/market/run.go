@@ -14,7 +14,7 @@ type Run struct {
 	cfg RunConfig
 
 	mu      sync.Mutex
-	beat    Beat
+	beat    Heartbeat
 	end     *ending
 	changed chan struct{} // closed, and replaced, when the phase changes or the run ends
 	viewer  *viewer       // the latest
@@ -45,12 +45,12 @@ type ending struct {
 
 // NewRun returns a run that has just been accepted.
 func NewRun(cfg RunConfig) *Run {
-	return &Run{cfg: cfg, beat: Beat{Phase: "queue"}, changed: make(chan struct{})}
+	return &Run{cfg: cfg, beat: Heartbeat{Phase: "queue"}, changed: make(chan struct{})}
 }
 
 // Beat says how far the run is. A new phase is sent at once, the rest with the next
 // sign of life.
-func (r *Run) Beat(b Beat) {
+func (r *Run) Heartbeat(b Heartbeat) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.end != nil {
@@ -91,7 +91,7 @@ func (r *Run) wake() {
 }
 
 // state returns the latest of everything, and what tells of a change.
-func (r *Run) state() (Beat, *ending, <-chan struct{}) {
+func (r *Run) state() (Heartbeat, *ending, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.beat, r.end, r.changed

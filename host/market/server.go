@@ -38,7 +38,7 @@ type Provider interface {
 type Request struct {
 	Ask
 	Envelope cid.Cid // names Ask.Job
-	Signed   job.Job
+	Signed   job.Order
 	Work     job.Task // what Ask.Task holds
 }
 
@@ -46,7 +46,7 @@ type Request struct {
 type Awarded struct {
 	Award
 	Envelope cid.Cid // names Award.Job: what a Receipt answers
-	Signed   job.Job
+	Signed   job.Order
 }
 
 // Server is the provider's side of the market on a host.
@@ -71,7 +71,7 @@ func Serve(h p2phost.Host, p Provider, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("serve the market: %w", err)
 	}
 	s := &Server{host: h, provider: p, cfg: cfg.orDefault(), self: self}
-	s.gate = gate.New(gate.Config{Total: s.cfg.Conversations, PerPeer: s.cfg.PerPeer, Guest: s.cfg.Guest})
+	s.gate = gate.New(gate.Config{Total: s.cfg.Conversations, PerPeer: s.cfg.PerPeer, Unknown: s.cfg.Unknown})
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	h.SetStreamHandler(Protocol, s.serve)
 	return s, nil
@@ -133,17 +133,17 @@ func (s *Server) converse(w *wire) error {
 func invalid(err error) error { return &FailedError{Code: job.RefuseInvalid, Why: err.Error()} }
 
 // signed decodes a Job and checks that it is the peer's own.
-func (s *Server) signed(w *wire, envelope []byte) (job.Job, error) {
-	j, err := job.DecodeJob(envelope)
+func (s *Server) signed(w *wire, envelope []byte) (job.Order, error) {
+	j, err := job.DecodeOrder(envelope)
 	if err != nil {
-		return job.Job{}, invalid(err)
+		return job.Order{}, invalid(err)
 	}
 	issuer, err := host.IDOf(j.Issuer)
 	if err != nil {
-		return job.Job{}, invalid(err)
+		return job.Order{}, invalid(err)
 	}
 	if issuer != w.peer() {
-		return job.Job{}, invalid(fmt.Errorf("the Job is signed by %s, and not by the peer that brings it", j.Issuer))
+		return job.Order{}, invalid(fmt.Errorf("the Job is signed by %s, and not by the peer that brings it", j.Issuer))
 	}
 	return j, nil
 }
@@ -156,7 +156,7 @@ func (s *Server) asked(w *wire, m *askFrame) error {
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Reply)
 	bid := s.provider.Ask(ctx, w.peer(), r)
 	cancel()
-	bid.Job = r.Envelope
+	bid.Order = r.Envelope
 	bid.Refusal = clip(bid.Refusal)
 	b, err := bid.Encode()
 	if err != nil {
@@ -180,7 +180,7 @@ func (s *Server) asked(w *wire, m *askFrame) error {
 
 // request reads the rest of an Ask. The Task is read only for a Job that is the peer's.
 func (s *Server) request(w *wire, m *askFrame) (Request, error) {
-	j, err := s.signed(w, m.job)
+	j, err := s.signed(w, m.order)
 	if err != nil {
 		return Request{}, err
 	}
@@ -197,10 +197,10 @@ func (s *Server) request(w *wire, m *askFrame) (Request, error) {
 	}
 	return Request{
 		Ask: Ask{
-			Job: m.job, Task: b, Engine: m.engine, Bytes: m.bytes, Module: m.module, Fuel: m.fuel, Output: m.output,
+			Order: m.order, Task: b, Engine: m.engine, Bytes: m.bytes, Module: m.module, Fuel: m.fuel, Output: m.output,
 			Window: duration(m.window),
 		},
-		Envelope: job.CIDOf(m.job), Signed: j, Work: t,
+		Envelope: job.CIDOf(m.order), Signed: j, Work: t,
 	}, nil
 }
 
@@ -228,7 +228,7 @@ func (s *Server) awarded(w *wire, r Request, m *awardFrame) error {
 
 // award checks that what is awarded is what was bid for, and is for this peer.
 func (s *Server) award(w *wire, r Request, m *awardFrame) (Awarded, error) {
-	j, err := s.signed(w, m.job)
+	j, err := s.signed(w, m.order)
 	if err != nil {
 		return Awarded{}, err
 	}
@@ -240,18 +240,18 @@ func (s *Server) award(w *wire, r Request, m *awardFrame) (Awarded, error) {
 		return Awarded{}, invalid(err)
 	}
 	return Awarded{
-		Award:    Award{Job: m.job, Lease: m.lease, For: duration(m.dur), Queue: duration(m.queue), Sources: sources},
-		Envelope: job.CIDOf(m.job), Signed: j,
+		Award:    Award{Order: m.order, Lease: m.lease, For: duration(m.dur), Queue: duration(m.queue), Sources: sources},
+		Envelope: job.CIDOf(m.order), Signed: j,
 	}, nil
 }
 
 func (s *Server) attached(w *wire, m *attachFrame) error {
-	j, err := cid.Cast(m.job)
+	j, err := cid.Cast(m.order)
 	if err != nil {
 		return invalid(err)
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, s.cfg.Reply)
-	run, err := s.provider.Attach(ctx, w.peer(), Attach{Lease: m.lease, Stdout: m.stdout, Stderr: m.stderr, Job: j})
+	run, err := s.provider.Attach(ctx, w.peer(), Attach{Lease: m.lease, Stdout: m.stdout, Stderr: m.stderr, Order: j})
 	cancel()
 	if err != nil {
 		return err

@@ -94,7 +94,7 @@ func (v *viewer) read(ctx context.Context) {
 
 // speak writes until the end of the run has been told, and its blocks.
 func (v *viewer) speak(ctx context.Context) error {
-	beats := time.NewTicker(v.w.cfg.Beat)
+	beats := time.NewTicker(v.w.cfg.HeartbeatInterval)
 	defer beats.Stop()
 	phase := ""
 	for {
@@ -104,7 +104,7 @@ func (v *viewer) speak(ctx context.Context) error {
 		}
 		if beat.Phase != phase {
 			phase = beat.Phase
-			if err := v.w.send(beatOf(beat)); err != nil {
+			if err := v.w.send(heartbeatFrameOf(beat)); err != nil {
 				return err
 			}
 		}
@@ -116,7 +116,7 @@ func (v *viewer) speak(ctx context.Context) error {
 			}
 		case <-beats.C:
 			beat, _, _ = v.run.state()
-			if err := v.w.send(beatOf(beat)); err != nil {
+			if err := v.w.send(heartbeatFrameOf(beat)); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -125,8 +125,8 @@ func (v *viewer) speak(ctx context.Context) error {
 	}
 }
 
-func beatOf(b Beat) message {
-	return &beatFrame{phase: b.Phase, fuel: b.Fuel, done: b.Done, total: b.Total, fetched: b.Fetched}
+func heartbeatFrameOf(b Heartbeat) message {
+	return &heartbeatFrame{phase: b.Phase, fuel: b.Fuel, done: b.Done, total: b.Total, fetched: b.Fetched}
 }
 
 // flush sends the output of some time together.
@@ -177,7 +177,7 @@ func (v *viewer) tell(ctx context.Context, end *ending) error {
 
 // drain sends what was printed, to its end. Signs of life go on.
 func (v *viewer) drain(ctx context.Context) error {
-	beats := time.NewTicker(v.w.cfg.Beat)
+	beats := time.NewTicker(v.w.cfg.HeartbeatInterval)
 	defer beats.Stop()
 	for {
 		select {
@@ -186,7 +186,7 @@ func (v *viewer) drain(ctx context.Context) error {
 			return v.sendLogs()
 		case <-beats.C:
 			beat, _, _ := v.run.state()
-			if err := v.w.send(beatOf(beat)); err != nil {
+			if err := v.w.send(heartbeatFrameOf(beat)); err != nil {
 				return err
 			}
 			continue

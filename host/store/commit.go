@@ -191,7 +191,7 @@ func (s *Store) nextGeneration() error {
 }
 
 // verifyRecords reads what the ledger holds beside blocks.
-func (s *Store) verifyRecords(ctx context.Context, sum *Verified, damaged func(Damage)) error {
+func (s *Store) verifyRecords(ctx context.Context, sum *Checked, damaged func(Damage)) error {
 	bad := func(where string, err error) {
 		sum.Damaged++
 		damaged(Damage{Where: where, Err: err})

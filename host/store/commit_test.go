@@ -149,7 +149,7 @@ func TestLedgerDamage(t *testing.T) {
 		}
 		s = open(t, s.Dir(), Config{})
 		n := 0
-		v, err := s.Verify(t.Context(), func(d Damage) { n++ })
+		v, err := s.Check(t.Context(), func(d Damage) { n++ })
 		must(t, err)
 		if n == 0 || v.Damaged == 0 {
 			t.Errorf("not noticed: %+v", v)

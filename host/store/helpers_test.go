@@ -188,9 +188,9 @@ func wantErr(t testing.TB, err error, parts ...string) {
 }
 
 // clean verifies the whole store.
-func clean(t testing.TB, s *Store) Verified {
+func clean(t testing.TB, s *Store) Checked {
 	t.Helper()
-	v, err := s.Verify(context.Background(), func(d Damage) { t.Errorf("%s (%s): %v", d.CID, d.Where, d.Err) })
+	v, err := s.Check(context.Background(), func(d Damage) { t.Errorf("%s (%s): %v", d.CID, d.Where, d.Err) })
 	must(t, err)
 	return v
 }

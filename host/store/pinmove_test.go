@@ -273,7 +273,7 @@ func TestDamagedPinFiles(t *testing.T) {
 				t.Error(err)
 			}
 			var found []Damage
-			v, err := s.Verify(t.Context(), func(d Damage) { found = append(found, d) })
+			v, err := s.Check(t.Context(), func(d Damage) { found = append(found, d) })
 			if err != nil || v.Damaged != 1 || len(found) != 1 || !strings.HasPrefix(found[0].Where, path) {
 				t.Errorf("verify: %+v, %+v, %v", v, found, err)
 			}
@@ -300,7 +300,7 @@ func TestDamagedPinInBothForms(t *testing.T) {
 		wantErr(t, err, ledgerDir, `it is not pin "p"`)
 	}
 	found := 0
-	if v, err := s.Verify(t.Context(), func(Damage) { found++ }); err != nil || v.Damaged != 1 || found != 1 || !exists(path) {
+	if v, err := s.Check(t.Context(), func(Damage) { found++ }); err != nil || v.Damaged != 1 || found != 1 || !exists(path) {
 		t.Errorf("%+v, %v", v, err)
 	}
 	must(t, s.RemovePin("p"))

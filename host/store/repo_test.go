@@ -235,7 +235,7 @@ func TestClosed(t *testing.T) {
 	_, hasErr := session.Has(t.Context(), b.CID())
 	_, pinsErr := s.Pins()
 	_, statErr := s.Stat(t.Context())
-	_, verifyErr := s.Verify(t.Context(), nil)
+	_, verifyErr := s.Check(t.Context(), nil)
 	for i, err := range []error{
 		getErr, hasErr, pinsErr, statErr, verifyErr, s.Put(t.Context(), b), s.Sync(t.Context()),
 		session.Put(t.Context(), b), session.Protect(t.Context(), b.CID()), s.RemovePin("x"),

@@ -14,8 +14,8 @@ const ScrubParts = 256
 // second: one block after the other, with the store free for others between two. Part 0 has
 // what is no block, and the ledger's records, besides. What was removed since the part began
 // is left out.
-func (s *Store) ScrubPart(ctx context.Context, part int, rate int64, damaged func(Damage)) (Verified, error) {
-	var sum Verified
+func (s *Store) ScrubPart(ctx context.Context, part int, rate int64, damaged func(Damage)) (Checked, error) {
+	var sum Checked
 	list, err := s.scrubList(ctx, part)
 	for _, e := range list {
 		if err != nil {
@@ -55,7 +55,7 @@ func (s *Store) scrubList(ctx context.Context, part int) ([]entry, error) {
 }
 
 // scrub judges one entry and returns how many bytes were read for it.
-func (s *Store) scrub(ctx context.Context, e entry, sum *Verified, damaged func(Damage)) (int64, error) {
+func (s *Store) scrub(ctx context.Context, e entry, sum *Checked, damaged func(Damage)) (int64, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err
 	}

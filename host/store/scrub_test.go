@@ -21,7 +21,7 @@ func TestScrub(t *testing.T) {
 		}
 	}
 	damageBlock(t, s, bad)
-	var sum Verified
+	var sum Checked
 	var found []Damage
 	began := time.Now()
 	const rate = blocks * size * 20 // so 50 ms
@@ -32,7 +32,7 @@ func TestScrub(t *testing.T) {
 		sum.Bytes += one.Bytes
 		sum.Damaged += one.Damaged
 	}
-	if want := (Verified{Blocks: blocks, Bytes: (blocks - 1) * size, Damaged: 1}); sum != want {
+	if want := (Checked{Blocks: blocks, Bytes: (blocks - 1) * size, Damaged: 1}); sum != want {
 		t.Errorf("%+v, want %+v", sum, want)
 	}
 	if len(found) != 1 || string(found[0].CID.Hash()) != string(bad.CID().Hash()) {

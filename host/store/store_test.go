@@ -156,7 +156,7 @@ func TestDamageOfFiles(t *testing.T) {
 			}
 
 			var told []Damage
-			v, err := s.Verify(t.Context(), func(d Damage) { told = append(told, d) })
+			v, err := s.Check(t.Context(), func(d Damage) { told = append(told, d) })
 			must(t, err)
 			if len(told) != 1 || told[0].Where != path || told[0].Err == nil || v.Damaged+v.Foreign != 1 {
 				t.Errorf("verify: %+v, %+v", v, told)
@@ -216,7 +216,7 @@ func TestDamage(t *testing.T) {
 				t.Fatalf("get: %v, want a DamagedError", err)
 			}
 			var told []Damage
-			v, err := s.Verify(t.Context(), func(d Damage) { told = append(told, d) })
+			v, err := s.Check(t.Context(), func(d Damage) { told = append(told, d) })
 			must(t, err)
 			if v.Damaged == 0 || v.Damaged != len(told) || !slices.ContainsFunc(told, func(d Damage) bool {
 				return d.CID.Equals(good.CID()) && d.Where == path && d.Err != nil
@@ -241,7 +241,7 @@ func TestVerifyHashes(t *testing.T) {
 	good := raw(1, 100)
 	must(t, s.Put(t.Context(), dag.TrustBlock(good.CID(), bytes.Repeat([]byte("x"), 100))))
 	var told []Damage
-	v, err := s.Verify(t.Context(), func(d Damage) { told = append(told, d) })
+	v, err := s.Check(t.Context(), func(d Damage) { told = append(told, d) })
 	must(t, err)
 	if v.Damaged != 1 || len(told) != 1 || !told[0].CID.Equals(good.CID()) {
 		t.Errorf("%+v, %+v", v, told)
@@ -270,7 +270,7 @@ func TestVerifyNamesWhatIsNoBlock(t *testing.T) {
 	}
 	must(t, os.WriteFile(s.Dir()+"/blocks/tmp/7", data, 0o600)) // being written
 	told := map[string]bool{}
-	v, err := s.Verify(t.Context(), func(d Damage) {
+	v, err := s.Check(t.Context(), func(d Damage) {
 		if d.CID.Defined() {
 			t.Errorf("%s has a CID", d.Where)
 		}
@@ -307,13 +307,13 @@ func TestVerifyStops(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if _, err := s.Verify(ctx, func(Damage) {}); !errors.Is(err, context.Canceled) {
+	if _, err := s.Check(ctx, func(Damage) {}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 	ctx, cancel = context.WithCancel(t.Context())
 	must(t, s.Put(t.Context(), dag.TrustBlock(raw(1000, 10).CID(), []byte("x"))))
 	s.blocks = &watched{storage: s.blocks, get: func(multihash.Multihash) error { cancel(); return nil }}
-	if _, err := s.Verify(ctx, func(Damage) {}); !errors.Is(err, context.Canceled) {
+	if _, err := s.Check(ctx, func(Damage) {}); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
 }

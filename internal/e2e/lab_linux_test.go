@@ -100,7 +100,7 @@ func TestLabNAT(t *testing.T) {
 			a := labPeer(t, c.router(lab, "a"), append(c.flags, "--store-only")...)
 			b := labPeer(t, c.router(lab, "b"), c.flags...)
 			relay.start("")
-			token := relay.run("fence", "invite", "--uses", "2")
+			token := relay.run("cluster", "invite", "--uses", "2")
 			a.start(token)
 			b.start(token)
 			began, did := time.Now(), b.did()

@@ -21,7 +21,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
-// liarVar has the token of the fence that a process of this test's binary joins as a peer
+// liarVar has the token of the cluster that a process of this test's binary joins as a peer
 // that lies, on the repo of LIFTOFF_PATH.
 const liarVar = "LIFTOFF_TEST_LIAR"
 
@@ -99,7 +99,7 @@ func startLiar(t *testing.T, peers []*peer, how string) (did string, log *output
 	cmd := exec.Command(self)
 	log = &output{grown: make(chan struct{}, 1)}
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "LIFTOFF_PATH="+bad.dir, liarVar+"="+peers[0].run("fence", "invite"), liarHowVar+"="+how)
+	cmd.Env = append(os.Environ(), "LIFTOFF_PATH="+bad.dir, liarVar+"="+peers[0].run("cluster", "invite"), liarHowVar+"="+how)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -122,7 +122,7 @@ func startLiar(t *testing.T, peers []*peer, how string) (did string, log *output
 	return did, log
 }
 
-// TestPrintedIsProven has a member of the fence run honestly and print other figures: the
+// TestPrintedIsProven has a member of the cluster run honestly and print other figures: the
 // command that shows them ends with 123 and names the peer, and one that prints after the
 // check shows none.
 func TestPrintedIsProven(t *testing.T) {
@@ -155,7 +155,7 @@ func TestPrintedIsProven(t *testing.T) {
 		t.Errorf("the error is %q", line)
 	}
 	says(run("--where", "network", "--print-after-check"), 0, honest)
-	says(run("--where", "network", "--replicas", "2"), 0, honest)
+	says(run("--where", "network", "--runs", "2"), 0, honest)
 	// Who follows a submitted job is told, too.
 	id = peers[0].run("run", "--no-cache", "--quiet", "--detach", "--where", did, workWasm, "--", "300", "balance")
 	got = peers[0].try(nil, "job", "logs", "-f", id)
@@ -164,15 +164,15 @@ func TestPrintedIsProven(t *testing.T) {
 	}
 }
 
-// TestReplicasDisagree has one of three peers lie: the command ends with 123 and names
+// TestRunsDisagree has one of three peers lie: the command ends with 123 and names
 // both receipts, and running the Task again tells whose is right.
-func TestReplicasDisagree(t *testing.T) {
+func TestRunsDisagree(t *testing.T) {
 	peers := fleet(t, 3)
 	_, log := startLiar(t, peers, signsLies)
-	got := peers[0].try(nil, "run", "--json", "--replicas", "3", "--where", "network", workWasm, "--", "1", "true")
+	got := peers[0].try(nil, "run", "--json", "--runs", "3", "--where", "network", workWasm, "--", "1", "true")
 	r := decodeRan(t, got)
-	if got.code != 123 || len(r.Replicas) != 3 {
-		t.Fatalf("exit code %d, %d replicas\n%s\n%s%s", got.code, len(r.Replicas), log, got.stdout, got.stderr)
+	if got.code != 123 || len(r.Runs) != 3 {
+		t.Fatalf("exit code %d, %d runs\n%s\n%s%s", got.code, len(r.Runs), log, got.stdout, got.stderr)
 	}
 	named := regexp.MustCompile(`receipt (bafy[a-z0-9]+)`).FindAllStringSubmatch(errorLine(got), -1)
 	if len(named) != 2 {
@@ -180,7 +180,7 @@ func TestReplicasDisagree(t *testing.T) {
 	}
 	lies, honest := 0, map[string]bool{peers[1].did(): true, peers[2].did(): true}
 	for _, m := range named {
-		for _, x := range r.Replicas {
+		for _, x := range r.Runs {
 			if x.Receipt.String() != m[1] {
 				continue
 			}
@@ -197,7 +197,7 @@ func TestReplicasDisagree(t *testing.T) {
 		t.Errorf("%d of the receipts named are the liar's\n%s", lies, got.stderr)
 	}
 	// Without --json, too; what they disagree about stays in the record.
-	got = peers[0].try(nil, "run", "--replicas", "3", "--no-cache", "--where", "network", workWasm, "--", "2", "true")
+	got = peers[0].try(nil, "run", "--runs", "3", "--no-cache", "--where", "network", workWasm, "--", "2", "true")
 	if got.code != 123 || strings.Count(errorLine(got), "receipt bafy") != 2 {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
 	}

@@ -117,7 +117,7 @@ func TestManyJobs(t *testing.T) {
 		j, err := s.Jobs.Run(t.Context(), api.Request{
 			Task: job.Task{ABI: job.ABIWASI, Det: job.Det2, Mod: mod.CID(), Fn: "_start", Out: job.OutProfile, Args: []string{strconv.Itoa(n)}},
 		}, api.Watch{})
-		if err != nil || j.Cached || j.Result.State != job.OK {
+		if err != nil || j.Cached || j.Outcome.State != job.OK {
 			t.Errorf("job %d: %+v, %v", n, j, err)
 		}
 	}

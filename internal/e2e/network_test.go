@@ -19,11 +19,11 @@ type ran struct {
 	Outcome struct {
 		CID string `json:"cid"`
 	} `json:"outcome"`
-	Output   string `json:"output"`
-	Replicas []struct {
+	Output string `json:"output"`
+	Runs   []struct {
 		Peer    string  `json:"peer"`
 		Receipt cid.Cid `json:"receipt"`
-	} `json:"replicas"`
+	} `json:"runs"`
 	Events []struct {
 		At   time.Time `json:"at"`
 		Kind string    `json:"kind"`
@@ -120,7 +120,7 @@ func TestExecutorKilled(t *testing.T) {
 	}
 }
 
-// TestRequesterKilled kills the daemon that asked while a job and three replicas of
+// TestRequesterKilled kills the daemon that asked while a job and three runs of
 // another run elsewhere: when it is back, so are they, and nothing is begun again.
 func TestRequesterKilled(t *testing.T) {
 	peers := fleet(t, 4, "--slots", "4")
@@ -129,8 +129,8 @@ func TestRequesterKilled(t *testing.T) {
 		return strings.TrimSpace(peers[0].run(args...))
 	}
 	jobs := map[string]int{
-		submit(workWasm, "--", "2000", "back"):                    1,
-		submit("--replicas", "3", workWasm, "--", "2001", "back"): 3,
+		submit(workWasm, "--", "2000", "back"):                1,
+		submit("--runs", "3", workWasm, "--", "2001", "back"): 3,
 	}
 	for id, n := range jobs {
 		eventually(t, "the job runs", time.Minute, func() bool {
@@ -155,10 +155,10 @@ func TestRequesterKilled(t *testing.T) {
 	}
 }
 
-// TestReplicas runs one job on three peers: they agree.
-func TestReplicas(t *testing.T) {
+// TestSeveralRuns runs one job on three peers: they agree.
+func TestSeveralRuns(t *testing.T) {
 	peers := fleet(t, 4)
-	got := peers[0].try(nil, "run", "--replicas", "3", "--where", "network", workWasm, "--", "1", "agree")
+	got := peers[0].try(nil, "run", "--runs", "3", "--where", "network", workWasm, "--", "1", "agree")
 	if got.code != 0 || !strings.Contains(got.stdout, " agree\n") {
 		t.Errorf("exit code %d, %q\n%s", got.code, got.stdout, got.stderr)
 	}

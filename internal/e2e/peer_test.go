@@ -116,7 +116,7 @@ func newPeer(t testing.TB, name string, at place, ip string, flags ...string) *p
 	}
 }
 
-// start brings the peer up, into the fence of join if there is one, and waits until it
+// start brings the peer up, into the cluster of join if there is one, and waits until it
 // serves commands.
 func (p *peer) start(join string) {
 	p.t.Helper()
@@ -149,7 +149,7 @@ func (p *peer) tryStart(join string) error {
 	p.mu.Unlock()
 	go func() { cmd.Wait(); close(ended) }()
 	p.t.Cleanup(p.kill)
-	if join == "" && first { // it makes a fence and says how to join it
+	if join == "" && first { // it makes a cluster and says how to join it
 		token, err := out.waitFor("liftoff serve --join ", ended, 20*time.Second)
 		if err != nil {
 			return fmt.Errorf("peer %s: %w\n%s", p.name, err, log)
@@ -158,7 +158,7 @@ func (p *peer) tryStart(join string) error {
 		return nil
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		if strings.Contains(log.String(), "msg=fence") {
+		if strings.Contains(log.String(), "msg=cluster") {
 			return nil
 		}
 		select {
@@ -217,7 +217,7 @@ func after(text, mark string) string {
 	return rest
 }
 
-// fleet brings up n peers of one fence on loopback and waits until the first, which
+// fleet brings up n peers of one cluster on loopback and waits until the first, which
 // made it, knows what all others can run.
 func fleet(t testing.TB, n int, flags ...string) []*peer {
 	t.Helper()
@@ -229,13 +229,13 @@ func fleet(t testing.TB, n int, flags ...string) []*peer {
 	return peers
 }
 
-// join starts the peers, the first one alone and the rest into its fence.
+// join starts the peers, the first one alone and the rest into its cluster.
 func join(t testing.TB, peers []*peer) {
 	t.Helper()
 	peers[0].start("")
 	token := peers[0].token
 	if len(peers) > 2 {
-		token = peers[0].run("fence", "invite", "--uses", fmt.Sprint(len(peers)))
+		token = peers[0].run("cluster", "invite", "--uses", fmt.Sprint(len(peers)))
 	}
 	for _, p := range peers[1:] {
 		p.start(token)

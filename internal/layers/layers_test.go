@@ -34,7 +34,7 @@ var floors = map[string]int{
 	"runtime/wasm/fuel":   3,
 	"host/store":          3,
 	"host/store/ledger":   3,
-	"host/fence":          3,
+	"host/cluster":        3,
 	"host/gate":           3,
 	"host/smallfile":      2,
 	"host/store/segment":  3,
@@ -56,7 +56,7 @@ var floors = map[string]int{
 var nested = map[string]string{
 	"runtime/wasm/wasi":   "runtime/wasm",
 	"host/store/ledger":   "host/store",
-	"host/fence":          "host",
+	"host/cluster":        "host",
 	"host/gate":           "host",
 	"host/smallfile":      "host",
 	"host/store/segment":  "host/store",

@@ -34,7 +34,7 @@ func (f flood) Logs(ctx context.Context, _ string, w Watch) error {
 func floodTCP(t *testing.T, stall time.Duration) (addr string, f flood) {
 	t.Helper()
 	f = flood{&memory{}, make(chan error, 1)}
-	h := NewHandler(func() (Guest, error) { return f, nil })
+	h := NewHandler(func() (Backend, error) { return f, nil })
 	h.stall = stall
 	return serveTCP(t, h), f
 }

@@ -81,10 +81,10 @@ type Root struct {
 }
 
 // Upkeep looks after a repo.
-type Upkeep interface {
+type Maintenance interface {
 	Collect(ctx context.Context) (Collected, error)
 	// Verify reads and hashes every block and calls damaged for each that is wrong.
-	Verify(ctx context.Context, damaged func(Damage)) (Verified, error)
+	Check(ctx context.Context, damaged func(Damage)) (Checked, error)
 }
 
 // Collected is what a collection did.
@@ -103,7 +103,7 @@ type Damage struct {
 }
 
 // Verified is what a verification saw.
-type Verified struct {
+type Checked struct {
 	Blocks  int   `json:"blocks"`
 	Bytes   int64 `json:"bytes"`
 	Damaged int   `json:"damaged"`
@@ -149,13 +149,13 @@ type Request struct {
 	Where    string            // WhereBest, WhereLocal, WhereNetwork, or the DID or peer id of one peer
 	Need     map[string]string // labels that a peer must have
 	Prefer   map[string]string // labels that decide between peers that are equally good
-	Replicas int               // run it so often, each at another peer, and compare; zero: once
+	Runs     int               // run it so often, each at another peer, and compare; zero: once
 	Priority int               // among this requester's own jobs, higher ones first
 	Publish  bool              // publish the output when it is there
 
 	// PrintAfterCheck shows what the guest prints only when it was compared with the
 	// Outcome. Without it, it is shown as it comes, but for what other peers print of a job
-	// with Replicas.
+	// with Runs.
 	PrintAfterCheck bool
 }
 
@@ -174,29 +174,29 @@ type Watch struct {
 
 // Job is the record of one run.
 type Job struct {
-	ID      string            `json:"id"`    // "j-" and 20 characters, later ones sort later
-	State   string            `json:"state"` // JobRunning, JobDone or JobFailed
-	Task    cid.Cid           `json:"task"`
-	Outcome cid.Cid           `json:"outcome,omitzero"` // defined when State is JobDone
-	Result  *job.Outcome      `json:"-"`                // the decoded Outcome
-	Receipt cid.Cid           `json:"receipt,omitzero"` // defined when State is JobDone; of the first run when Cached
-	Cached  bool              `json:"cached,omitempty"` // the Outcome was known: nothing ran
-	Err     *Error            `json:"error,omitempty"`
-	Fault   string            `json:"fault,omitempty"` // a trap's message and stack, for people
-	Labels  map[string]string `json:"labels,omitempty"`
-	Created time.Time         `json:"created"`
-	Ended   time.Time         `json:"ended,omitzero"`
-	Read    Read              `json:"read"`
-	Refs    []cid.Cid         `json:"refs,omitempty"` // parts of inputs that the output links to
-	Compile time.Duration     `json:"compile_ns"`
-	Run     time.Duration     `json:"run_ns"`
+	ID         string            `json:"id"`    // "j-" and 20 characters, later ones sort later
+	State      string            `json:"state"` // JobRunning, JobDone or JobFailed
+	Task       cid.Cid           `json:"task"`
+	OutcomeCID cid.Cid           `json:"outcome_cid,omitzero"` // defined when State is JobDone
+	Outcome    *job.Outcome      `json:"-"`                    // the decoded Outcome
+	Receipt    cid.Cid           `json:"receipt,omitzero"`     // defined when State is JobDone; of the first run when Cached
+	Cached     bool              `json:"cached,omitempty"`     // the Outcome was known: nothing ran
+	Err        *Error            `json:"error,omitempty"`
+	Fault      string            `json:"fault,omitempty"` // a trap's message and stack, for people
+	Labels     map[string]string `json:"labels,omitempty"`
+	Created    time.Time         `json:"created"`
+	Ended      time.Time         `json:"ended,omitzero"`
+	Read       Read              `json:"read"`
+	Refs       []cid.Cid         `json:"refs,omitempty"` // parts of inputs that the output links to
+	Compile    time.Duration     `json:"compile_ns"`
+	Run        time.Duration     `json:"run_ns"`
 
-	Where     string     `json:"where,omitempty"`    // DID of the peer that ran it; "" while there is none
-	Remote    bool       `json:"remote,omitempty"`   // that is not this node
-	Attempts  int        `json:"attempts,omitempty"` // how often it was awarded
-	Fetched   Read       `json:"fetched,omitzero"`   // of Read, what came from other peers
-	Replicas  []Replica  `json:"replicas,omitempty"` // when more than one run was asked for
-	Placement *Placement `json:"placement,omitempty"`
+	Where     string      `json:"where,omitempty"`    // DID of the peer that ran it; "" while there is none
+	Remote    bool        `json:"remote,omitempty"`   // that is not this node
+	Attempts  int         `json:"attempts,omitempty"` // how often it was awarded
+	Fetched   Read        `json:"fetched,omitzero"`   // of Read, what came from other peers
+	Runs      []RunResult `json:"runs,omitempty"`     // when more than one run was asked for
+	Placement *Placement  `json:"placement,omitempty"`
 	// Mismatches are the peers that have printed what an Outcome does not say; the first
 	// MaxMismatches.
 	Mismatches []Mismatch `json:"mismatches,omitempty"`
@@ -232,9 +232,9 @@ const (
 	CodeUsage       Code = "usage"       // the request makes no sense
 	CodeFault       Code = "fault"       // this machine, its disk or its owner failed
 	CodeClosing     Code = "closing"     // the owner is leaving: attach again, or become the owner
-	CodeDenied      Code = "denied"      // the token is wrong, or the fence does not allow it
-	CodeNobody      Code = "nobody"      // no peer can or will run the job
-	CodeDisagree    Code = "disagree"    // replicas of a job came to different Outcomes
+	CodeDenied      Code = "denied"      // the token is wrong, or the cluster does not allow it
+	CodeNoPeer      Code = "nobody"      // no peer can or will run the job
+	CodeDisagree    Code = "disagree"    // runs of a job came to different Outcomes
 	CodeMismatch    Code = "mismatch"    // what was printed is not what the Outcome says
 )
 

@@ -93,8 +93,8 @@ func TestClientIsTheGuest(t *testing.T) {
 		t.Errorf("%+v, %v", got, err)
 	}
 	var damages []Damage
-	got, err := c.Verify(ctx, func(d Damage) { damages = append(damages, d) })
-	if err != nil || got != (Verified{5, 6, 2}) || len(damages) != 2 || damages[0] != (Damage{"c", "w", "e"}) {
+	got, err := c.Check(ctx, func(d Damage) { damages = append(damages, d) })
+	if err != nil || got != (Checked{5, 6, 2}) || len(damages) != 2 || damages[0] != (Damage{"c", "w", "e"}) {
 		t.Errorf("%+v, %v, %v", got, damages, err)
 	}
 }
@@ -110,7 +110,7 @@ func codeOf(err error) Code {
 func fullJob() Job {
 	o := job.Outcome{Task: rawCID([]byte("task")), State: job.Exit, Code: 3, Root: rawCID([]byte("root"))}
 	return Job{
-		ID: "j-1", State: JobDone, Task: o.Task, Outcome: rawCID([]byte("outcome")), Result: &o, Fault: "\x00\xff?",
+		ID: "j-1", State: JobDone, Task: o.Task, OutcomeCID: rawCID([]byte("outcome")), Outcome: &o, Fault: "\x00\xff?",
 		Labels: map[string]string{"a": "b"}, Created: time.Unix(5, 6).UTC(), Ended: time.Unix(7, 8).UTC(), Read: Read{1, 2},
 		Refs: []cid.Cid{rawCID([]byte("ref"))}, Compile: 3, Run: 4,
 		Receipt: rawCID([]byte("receipt")), Cached: true,
@@ -167,7 +167,7 @@ func TestProofsCross(t *testing.T) {
 			{CID: rawCID([]byte("r")), Issuer: "did:key:a", Task: task, Outcome: rawCID([]byte("o")), Issued: time.Unix(1, 2), Own: true},
 			{CID: rawCID([]byte("s")), Issuer: "did:key:b", Task: rawCID(nil), Outcome: rawCID([]byte("o")), Replayed: true},
 		},
-		memos: []Memo{{Task: task, Outcome: rawCID([]byte("o")), Receipt: rawCID([]byte("r")), Issuer: "did:key:a", State: job.Exit, Code: 3, Fuel: 4, Size: 5, Created: time.Unix(6, 0)}},
+		memos: []CachedResult{{Task: task, Outcome: rawCID([]byte("o")), Receipt: rawCID([]byte("r")), Issuer: "did:key:a", State: job.Exit, Code: 3, Fuel: 4, Size: 5, Created: time.Unix(6, 0)}},
 	}
 	memos, receipts := m.memos, m.receipts
 	_, path := serve(t, m)
@@ -203,11 +203,11 @@ func TestProofsCross(t *testing.T) {
 	_, err = c.AddReceipt(ctx, nil)
 	fails("add nothing", err, CodeUsage)
 
-	known, err := c.Memos(ctx)
+	known, err := c.CachedResults(ctx)
 	same("memos", known, memos, err)
 	fails("forget one", c.Forget(ctx, task), CodeMissing)
 	err = c.Forget(ctx, cid.Undef)
-	same("forget all", m.memos, []Memo(nil), err)
+	same("forget all", m.memos, []CachedResult(nil), err)
 
 	if err := c.Trust(ctx, "did:key:z", "a \"note\""); err != nil {
 		t.Error(err)

@@ -28,16 +28,16 @@ type Client struct {
 }
 
 var (
-	_ Data     = (*Client)(nil)
-	_ Pins     = (*Client)(nil)
-	_ Upkeep   = (*Client)(nil)
-	_ Jobs     = (*Client)(nil)
-	_ Receipts = (*Client)(nil)
-	_ Cache    = (*Client)(nil)
-	_ Trust    = (*Client)(nil)
-	_ Identity = (*Client)(nil)
-	_ Peers    = (*Client)(nil)
-	_ Fence    = (*Client)(nil)
+	_ Data        = (*Client)(nil)
+	_ Pins        = (*Client)(nil)
+	_ Maintenance = (*Client)(nil)
+	_ Jobs        = (*Client)(nil)
+	_ Receipts    = (*Client)(nil)
+	_ Cache       = (*Client)(nil)
+	_ Trust       = (*Client)(nil)
+	_ Identity    = (*Client)(nil)
+	_ Peers       = (*Client)(nil)
+	_ Cluster     = (*Client)(nil)
 
 	_ Publishing = (*Client)(nil)
 )

@@ -141,8 +141,8 @@ func (c *Client) Collect(ctx context.Context) (done Collected, err error) {
 	return done, err
 }
 
-func (c *Client) Verify(ctx context.Context, damaged func(Damage)) (done Verified, err error) {
-	end, err := c.stream(ctx, "POST", "/v1/verify", nil, func(_ byte, b []byte) error {
+func (c *Client) Check(ctx context.Context, damaged func(Damage)) (done Checked, err error) {
+	end, err := c.stream(ctx, "POST", "/v1/check", nil, func(_ byte, b []byte) error {
 		var d Damage
 		if err := json.Unmarshal(b, &d); err != nil {
 			return err

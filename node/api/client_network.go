@@ -18,32 +18,32 @@ func (c *Client) Connect(ctx context.Context, addr string) (p Peer, err error) {
 	return p, err
 }
 
-func (c *Client) Fence(ctx context.Context) (f FenceInfo, err error) {
-	err = c.ask(ctx, "GET", "/v1/fence", nil, &f)
+func (c *Client) Cluster(ctx context.Context) (f ClusterInfo, err error) {
+	err = c.ask(ctx, "GET", "/v1/cluster", nil, &f)
 	return f, err
 }
 
-func (c *Client) InitFence(ctx context.Context) (f FenceInfo, err error) {
-	err = c.ask(ctx, "POST", "/v1/fence", nil, &f)
+func (c *Client) InitCluster(ctx context.Context) (f ClusterInfo, err error) {
+	err = c.ask(ctx, "POST", "/v1/cluster", nil, &f)
 	return f, err
 }
 
 func (c *Client) Invite(ctx context.Context, i Invitation) (token string, err error) {
-	err = c.ask(ctx, "POST", "/v1/fence/invite", i, &token)
+	err = c.ask(ctx, "POST", "/v1/cluster/invite", i, &token)
 	return token, err
 }
 
-func (c *Client) JoinFence(ctx context.Context, token string) (f FenceInfo, err error) {
-	err = c.ask(ctx, "POST", "/v1/fence/join", token, &f)
+func (c *Client) JoinCluster(ctx context.Context, token string) (f ClusterInfo, err error) {
+	err = c.ask(ctx, "POST", "/v1/cluster/join", token, &f)
 	return f, err
 }
 
 func (c *Client) Members(ctx context.Context) ([]Member, error) {
-	return items[Member](ctx, c, "/v1/fence/members")
+	return items[Member](ctx, c, "/v1/cluster/members")
 }
 
 func (c *Client) Revoke(ctx context.Context, did string) error {
-	return c.ask(ctx, "DELETE", "/v1/fence/members", did, nil)
+	return c.ask(ctx, "DELETE", "/v1/cluster/members", did, nil)
 }
 
 func (c *Client) Publish(ctx context.Context, root cid.Cid) error {

@@ -51,8 +51,8 @@ func (c *Client) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, erro
 	return id, nil
 }
 
-func (c *Client) Memos(ctx context.Context) ([]Memo, error) {
-	return items[Memo](ctx, c, "/v1/memos")
+func (c *Client) CachedResults(ctx context.Context) ([]CachedResult, error) {
+	return items[CachedResult](ctx, c, "/v1/cache")
 }
 
 func (c *Client) Forget(ctx context.Context, task cid.Cid) error {
@@ -60,7 +60,7 @@ func (c *Client) Forget(ctx context.Context, task cid.Cid) error {
 	if task.Defined() {
 		of = task.String()
 	}
-	return c.ask(ctx, "DELETE", "/v1/memos", of, nil)
+	return c.ask(ctx, "DELETE", "/v1/cache", of, nil)
 }
 
 func (c *Client) Trust(ctx context.Context, did, note string) error {

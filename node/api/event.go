@@ -86,17 +86,17 @@ type Skip struct {
 
 // Award is one award and its end.
 type Award struct {
-	Slot    int       `json:"slot"` // of the replicas, from 0
-	Attempt int       `json:"attempt"`
-	Peer    string    `json:"peer"` // DID
-	Self    bool      `json:"self,omitempty"`
-	Lease   string    `json:"lease"`
-	At      time.Time `json:"at"`
-	Claimed int64     `json:"claimed_ms"`
-	Took    int64     `json:"took_ms,omitempty"`
-	State   string    `json:"state"` // open, running, declined, lost, done or closed
-	Why     string    `json:"why,omitempty"`
-	Result  *Replica  `json:"result,omitempty"`
+	Slot    int        `json:"slot"` // of the runs, from 0
+	Attempt int        `json:"attempt"`
+	Peer    string     `json:"peer"` // DID
+	Self    bool       `json:"self,omitempty"`
+	Lease   string     `json:"lease"`
+	At      time.Time  `json:"at"`
+	Claimed int64      `json:"claimed_ms"`
+	Took    int64      `json:"took_ms,omitempty"`
+	State   string     `json:"state"` // open, running, declined, lost, done or closed
+	Why     string     `json:"why,omitempty"`
+	Result  *RunResult `json:"result,omitempty"`
 }
 
 // Mismatch is a peer that has printed what an Outcome does not say.
@@ -112,8 +112,8 @@ type Mismatch struct {
 // MaxMismatches bounds Job.Mismatches.
 const MaxMismatches = 32
 
-// Replica is one of several runs of one job.
-type Replica struct {
+// Run is one of several runs of one job.
+type RunResult struct {
 	Peer    string  `json:"peer"` // DID
 	Outcome cid.Cid `json:"outcome"`
 	Receipt cid.Cid `json:"receipt,omitzero"`
@@ -128,8 +128,8 @@ const (
 
 // Bounds of a Request's placement and of the events that are kept of a job.
 const (
-	MaxReplicas = 16
-	MaxEvents   = 512
+	MaxRuns   = 16
+	MaxEvents = 512
 )
 
 // placed is the part of a Request that says where it may run, as JSON.
@@ -137,7 +137,7 @@ type placed struct {
 	Where    string            `json:"where,omitempty"`
 	Need     map[string]string `json:"need,omitempty"`
 	Prefer   map[string]string `json:"prefer,omitempty"`
-	Replicas int               `json:"replicas,omitempty"`
+	Runs     int               `json:"runs,omitempty"`
 	Priority int               `json:"priority,omitempty"`
 	Publish  bool              `json:"publish,omitempty"`
 }

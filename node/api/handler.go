@@ -16,17 +16,17 @@ import (
 
 // Guest is what one attached client is given. Close forgets it: what it has put is
 // kept from collection no longer.
-type Guest interface {
+type Backend interface {
 	Data
 	Pins
-	Upkeep
+	Maintenance
 	Jobs
 	Receipts
 	Cache
 	Trust
 	Identity
 	Peers
-	Fence
+	Cluster
 	Publishing
 	Storage
 	Plugins
@@ -51,7 +51,7 @@ const sessionHeader = "Liftoff-Session"
 // cancelled when it ends, and its Guest is closed after them. So a client that is
 // killed leaves nothing behind.
 type Handler struct {
-	begin  func() (Guest, error)
+	begin  func() (Backend, error)
 	mux    *http.ServeMux
 	bodies chan struct{} // a place for each request whose blocks are being read
 	stall  time.Duration // see stallTimeout
@@ -64,7 +64,7 @@ type Handler struct {
 
 // session is one attached client.
 type session struct {
-	guest  Guest
+	guest  Backend
 	ctx    context.Context
 	cancel context.CancelFunc
 	calls  sync.WaitGroup // those that were let in; guarded by Handler.mu against an end
@@ -72,7 +72,7 @@ type session struct {
 }
 
 // NewHandler returns a Handler that gives each client what begin returns.
-func NewHandler(begin func() (Guest, error)) *Handler {
+func NewHandler(begin func() (Backend, error)) *Handler {
 	h := &Handler{
 		begin: begin, mux: http.NewServeMux(), bodies: make(chan struct{}, 8), stall: stallTimeout,
 		sessions: map[string]*session{}, left: make(chan struct{}),
@@ -88,54 +88,54 @@ func NewHandler(begin func() (Guest, error)) *Handler {
 // calls are the requests that a client can make: docs/api.md has a line for each.
 func (h *Handler) calls() map[string]call {
 	return map[string]call{
-		"POST /v1/blocks":           h.putBlocks,
-		"POST /v1/blocks/{cid}":     fetchBlock,
-		"POST /v1/missing":          missing,
-		"GET /v1/dags/{cid}":        walk,
-		"GET /v1/blocks/{cid}":      getBlock,
-		"GET /v1/blocks/{cid}/has":  hasBlock,
-		"POST /v1/sync":             syncData,
-		"PUT /v1/pins":              putPin,
-		"DELETE /v1/pins":           deletePin,
-		"GET /v1/pins":              listPins,
-		"GET /v1/pin":               findPin,
-		"POST /v1/collect":          collect,
-		"POST /v1/verify":           verify,
-		"POST /v1/run":              run,
-		"GET /v1/jobs":              listJobs,
-		"POST /v1/jobs":             submit,
-		"GET /v1/jobs/{prefix}":     findJob,
-		"GET /v1/jobs/{id}/events":  followJob,
-		"GET /v1/jobs/{id}/logs":    jobLogs,
-		"POST /v1/jobs/{id}/cancel": cancelJob,
-		"GET /v1/receipts":          listReceipts,
-		"POST /v1/receipts":         addReceipt,
-		"GET /v1/receipts/{prefix}": findReceipt,
-		"GET /v1/memos":             listMemos,
-		"DELETE /v1/memos":          forget,
-		"GET /v1/trust":             listTrusted,
-		"PUT /v1/trust":             putTrust,
-		"DELETE /v1/trust":          deleteTrust,
-		"GET /v1/identity":          identity,
-		"GET /v1/self":              answer(Guest.Self),
-		"GET /v1/peers":             listing(Guest.Peers),
-		"POST /v1/peers":            answerTo(Guest.Connect),
-		"GET /v1/fence":             answer(Guest.Fence),
-		"POST /v1/fence":            answer(Guest.InitFence),
-		"POST /v1/fence/invite":     answerTo(Guest.Invite),
-		"POST /v1/fence/join":       answerTo(Guest.JoinFence),
-		"GET /v1/fence/members":     listing(Guest.Members),
-		"DELETE /v1/fence/members":  command(Guest.Revoke),
-		"GET /v1/published":         listing(Guest.Published),
-		"PUT /v1/published":         command(Guest.Publish),
-		"DELETE /v1/published":      command(Guest.Unpublish),
-		"GET /v1/sources":           listSources,
-		"POST /v1/sources":          attachSource,
-		"DELETE /v1/sources":        detachSource,
-		"POST /v1/migrate":          migrate,
-		"POST /v1/coverage/{cid}":   cover,
-		"GET /v1/plugins":           listPlugins,
-		"POST /v1/images":           resolveImage,
+		"POST /v1/blocks":            h.putBlocks,
+		"POST /v1/blocks/{cid}":      fetchBlock,
+		"POST /v1/missing":           missing,
+		"GET /v1/dags/{cid}":         walk,
+		"GET /v1/blocks/{cid}":       getBlock,
+		"GET /v1/blocks/{cid}/has":   hasBlock,
+		"POST /v1/sync":              syncData,
+		"PUT /v1/pins":               putPin,
+		"DELETE /v1/pins":            deletePin,
+		"GET /v1/pins":               listPins,
+		"GET /v1/pin":                findPin,
+		"POST /v1/collect":           collect,
+		"POST /v1/check":             verify,
+		"POST /v1/run":               run,
+		"GET /v1/jobs":               listJobs,
+		"POST /v1/jobs":              submit,
+		"GET /v1/jobs/{prefix}":      findJob,
+		"GET /v1/jobs/{id}/events":   followJob,
+		"GET /v1/jobs/{id}/logs":     jobLogs,
+		"POST /v1/jobs/{id}/cancel":  cancelJob,
+		"GET /v1/receipts":           listReceipts,
+		"POST /v1/receipts":          addReceipt,
+		"GET /v1/receipts/{prefix}":  findReceipt,
+		"GET /v1/cache":              listCachedResults,
+		"DELETE /v1/cache":           forget,
+		"GET /v1/trust":              listTrusted,
+		"PUT /v1/trust":              putTrust,
+		"DELETE /v1/trust":           deleteTrust,
+		"GET /v1/identity":           identity,
+		"GET /v1/self":               answer(Backend.Self),
+		"GET /v1/peers":              listing(Backend.Peers),
+		"POST /v1/peers":             answerTo(Backend.Connect),
+		"GET /v1/cluster":            answer(Backend.Cluster),
+		"POST /v1/cluster":           answer(Backend.InitCluster),
+		"POST /v1/cluster/invite":    answerTo(Backend.Invite),
+		"POST /v1/cluster/join":      answerTo(Backend.JoinCluster),
+		"GET /v1/cluster/members":    listing(Backend.Members),
+		"DELETE /v1/cluster/members": command(Backend.Revoke),
+		"GET /v1/published":          listing(Backend.Published),
+		"PUT /v1/published":          command(Backend.Publish),
+		"DELETE /v1/published":       command(Backend.Unpublish),
+		"GET /v1/sources":            listSources,
+		"POST /v1/sources":           attachSource,
+		"DELETE /v1/sources":         detachSource,
+		"POST /v1/migrate":           migrate,
+		"POST /v1/coverage/{cid}":    cover,
+		"GET /v1/plugins":            listPlugins,
+		"POST /v1/images":            resolveImage,
 	}
 }
 
@@ -267,7 +267,7 @@ func (h *Handler) leave(id string, s *session) {
 
 // call serves one request of an attached client. The error that it returns becomes the
 // answer, so it returns none once it has begun to answer.
-type call func(w http.ResponseWriter, r *http.Request, g Guest) error
+type call func(w http.ResponseWriter, r *http.Request, g Backend) error
 
 // inSession lets a request in if it names a session, and ties it to that; one that names
 // none has a session of its own, which ends with it.
@@ -324,7 +324,7 @@ var statusOf = map[Code]int{
 	CodeMissing: http.StatusNotFound, CodeRefused: http.StatusUnprocessableEntity,
 	CodeTimeout: http.StatusGatewayTimeout, CodeInterrupted: 499, CodeUsage: http.StatusBadRequest,
 	CodeFault: http.StatusInternalServerError, CodeClosing: http.StatusServiceUnavailable,
-	CodeDenied: http.StatusUnauthorized, CodeNobody: http.StatusConflict, CodeDisagree: http.StatusConflict, CodeMismatch: http.StatusConflict,
+	CodeDenied: http.StatusUnauthorized, CodeNoPeer: http.StatusConflict, CodeDisagree: http.StatusConflict, CodeMismatch: http.StatusConflict,
 }
 
 func writeError(w http.ResponseWriter, err error) {

@@ -31,13 +31,13 @@ type memory struct {
 	pins     []Pin
 	jobs     []Job
 	receipts []ReceiptInfo
-	memos    []Memo
+	memos    []CachedResult
 	trusted  []TrustedKey
 	closed   int
 	run      func(ctx context.Context, r Request, w Watch) (Job, error)
 }
 
-var _ Guest = (*memory)(nil)
+var _ Backend = (*memory)(nil)
 
 func (m *memory) Get(_ context.Context, c cid.Cid) ([]byte, error) {
 	m.mu.Lock()
@@ -148,10 +148,10 @@ func (m *memory) Collect(context.Context) (Collected, error) {
 	return Collected{Removed: 1, RemovedBytes: 2, Kept: 3, KeptBytes: 4}, nil
 }
 
-func (m *memory) Verify(_ context.Context, damaged func(Damage)) (Verified, error) {
+func (m *memory) Check(_ context.Context, damaged func(Damage)) (Checked, error) {
 	damaged(Damage{CID: "c", Where: "w", Err: "e"})
 	damaged(Damage{CID: "d"})
-	return Verified{Blocks: 5, Bytes: 6, Damaged: 2}, nil
+	return Checked{Blocks: 5, Bytes: 6, Damaged: 2}, nil
 }
 
 func (m *memory) Run(ctx context.Context, r Request, w Watch) (Job, error) { return m.run(ctx, r, w) }
@@ -184,7 +184,7 @@ func (m *memory) AddReceipt(_ context.Context, envelope []byte) (cid.Cid, error)
 	return rawCID(envelope), nil
 }
 
-func (m *memory) Memos(context.Context) ([]Memo, error) { return m.memos, nil }
+func (m *memory) CachedResults(context.Context) ([]CachedResult, error) { return m.memos, nil }
 
 func (m *memory) Forget(_ context.Context, task cid.Cid) error {
 	if !task.Defined() {
@@ -241,7 +241,7 @@ func serve(t testing.TB, m *memory) (h *Handler, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h = NewHandler(func() (Guest, error) { return m, nil })
+	h = NewHandler(func() (Backend, error) { return m, nil })
 	serveOn(t, l, h.Server(nil))
 	t.Cleanup(h.Close)
 	return h, path

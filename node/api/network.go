@@ -47,23 +47,23 @@ type Capacity struct {
 	Limits     job.Limits        `json:"limits"`             // the most that a job may ask for
 }
 
-// Fence is the circle of nodes that work for one another. A node is in one at most.
-type Fence interface {
-	Fence(ctx context.Context) (FenceInfo, error) // CodeMissing when this node is in none
-	// InitFence makes a new one, of which this node is the first admin.
-	InitFence(ctx context.Context) (FenceInfo, error)
+// Cluster is the circle of nodes that work for one another. A node is in one at most.
+type Cluster interface {
+	Cluster(ctx context.Context) (ClusterInfo, error) // CodeMissing when this node is in none
+	// InitCluster makes a new one, of which this node is the first admin.
+	InitCluster(ctx context.Context) (ClusterInfo, error)
 	// Invite returns a token, one line of text, with which others join. Only an admin can.
 	Invite(ctx context.Context, i Invitation) (token string, err error)
-	// JoinFence redeems a token at one of the peers that it names.
-	JoinFence(ctx context.Context, token string) (FenceInfo, error)
+	// JoinCluster redeems a token at one of the peers that it names.
+	JoinCluster(ctx context.Context, token string) (ClusterInfo, error)
 	Members(ctx context.Context) ([]Member, error) // by DID
 	// Revoke puts a member out and cuts its connections. Only an admin can.
 	Revoke(ctx context.Context, did string) error
 }
 
-// FenceInfo is a fence and this node's part in it.
-type FenceInfo struct {
-	DID     string    `json:"did"` // of the fence's key
+// ClusterInfo is a cluster and this node's part in it.
+type ClusterInfo struct {
+	DID     string    `json:"did"` // of the cluster's key
 	Role    string    `json:"role"`
 	Expires time.Time `json:"expires,omitzero"` // of this node's membership
 }
@@ -76,7 +76,7 @@ type Invitation struct {
 	Addrs []string      `json:"addrs,omitempty"` // where to redeem it; none: where this node listens
 }
 
-// Member is one node of a fence.
+// Member is one node of a cluster.
 type Member struct {
 	DID     string    `json:"did"`
 	Role    string    `json:"role"`
@@ -86,14 +86,14 @@ type Member struct {
 	Self    bool      `json:"self,omitempty"`
 }
 
-// The roles of a fence's members.
+// The roles of a cluster's members.
 const (
 	RoleAdmin  = "admin" // invites, renews and revokes
 	RoleMember = "member"
 )
 
 // Publishing says which data goes to peers that are listed and are no members. Members
-// of the fence get any block but those of Tasks, Outcomes and Receipts; all else is
+// of the cluster get any block but those of Tasks, Outcomes and Receipts; all else is
 // below a published root.
 type Publishing interface {
 	// Publish serves root and all below it. CodeMissing when root is not here.

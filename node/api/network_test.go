@@ -121,21 +121,21 @@ func (k *worker) Connect(_ context.Context, addr string) (Peer, error) {
 	return aPeer, nil
 }
 
-func (k *worker) Fence(context.Context) (FenceInfo, error) {
-	return FenceInfo{}, Errorf(CodeMissing, "in no fence")
+func (k *worker) Cluster(context.Context) (ClusterInfo, error) {
+	return ClusterInfo{}, Errorf(CodeMissing, "in no cluster")
 }
 
-func (k *worker) InitFence(context.Context) (FenceInfo, error) {
-	return FenceInfo{DID: "did:key:z6MkFence", Role: RoleAdmin}, nil
+func (k *worker) InitCluster(context.Context) (ClusterInfo, error) {
+	return ClusterInfo{DID: "did:key:z6MkCluster", Role: RoleAdmin}, nil
 }
 
 func (k *worker) Invite(_ context.Context, i Invitation) (string, error) {
 	return fmt.Sprintf("token for %d uses in %v", i.Uses, i.Valid), nil
 }
 
-func (k *worker) JoinFence(_ context.Context, token string) (FenceInfo, error) {
+func (k *worker) JoinCluster(_ context.Context, token string) (ClusterInfo, error) {
 	k.joined = append(k.joined, token)
-	return FenceInfo{DID: "did:key:z6MkFence", Role: RoleMember}, nil
+	return ClusterInfo{DID: "did:key:z6MkCluster", Role: RoleMember}, nil
 }
 
 func (k *worker) Members(context.Context) ([]Member, error) {
@@ -172,15 +172,15 @@ func TestNetworkCrosses(t *testing.T) {
 		t.Errorf("Connect to nowhere: %v", err)
 	}
 
-	if _, err := c.Fence(ctx); codeOf(err) != CodeMissing {
-		t.Errorf("Fence of none: %v", err)
+	if _, err := c.Cluster(ctx); codeOf(err) != CodeMissing {
+		t.Errorf("Cluster of none: %v", err)
 	}
-	f, err := c.InitFence(ctx)
-	check(t, "InitFence", f, FenceInfo{DID: "did:key:z6MkFence", Role: RoleAdmin}, err)
+	f, err := c.InitCluster(ctx)
+	check(t, "InitCluster", f, ClusterInfo{DID: "did:key:z6MkCluster", Role: RoleAdmin}, err)
 	token, err := c.Invite(ctx, Invitation{Uses: 3, Valid: time.Hour})
 	check(t, "Invite", token, "token for 3 uses in 1h0m0s", err)
-	f, err = c.JoinFence(ctx, token)
-	check(t, "JoinFence", f, FenceInfo{DID: "did:key:z6MkFence", Role: RoleMember}, err)
+	f, err = c.JoinCluster(ctx, token)
+	check(t, "JoinCluster", f, ClusterInfo{DID: "did:key:z6MkCluster", Role: RoleMember}, err)
 	check(t, "joined", m.joined, []string{token}, nil)
 	members, err := c.Members(ctx)
 	want, _ := m.Members(ctx)
@@ -221,7 +221,7 @@ func TestSubmitOutlivesTheClient(t *testing.T) {
 	c := dial(t, path)
 	asked := Request{
 		Task: testTask(), Where: "did:key:z6MkPeer", Need: map[string]string{"gpu": "yes"}, Prefer: map[string]string{"zone": "a"},
-		Replicas: 3, Priority: -2, Publish: true, Labels: map[string]string{"a": "b"}, Keep: KeepForever,
+		Runs: 3, Priority: -2, Publish: true, Labels: map[string]string{"a": "b"}, Keep: KeepForever,
 	}
 	j, err := c.Submit(t.Context(), asked)
 	if err != nil || j.ID != "j-1" || j.State != JobRunning {

@@ -24,7 +24,7 @@ type Plugin struct {
 	Problem string   `json:"problem,omitempty"` // why it is not taken; empty: it is
 }
 
-func listPlugins(w http.ResponseWriter, r *http.Request, g Guest) error {
+func listPlugins(w http.ResponseWriter, r *http.Request, g Backend) error {
 	all, err := g.Plugins(r.Context())
 	if err != nil {
 		return err
@@ -38,7 +38,7 @@ type imageRequest struct {
 	Ref    string `json:"ref"`
 }
 
-func resolveImage(w http.ResponseWriter, r *http.Request, g Guest) error {
+func resolveImage(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var q imageRequest
 	if err := readJSON(w, r, &q); err != nil {
 		return err

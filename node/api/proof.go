@@ -37,14 +37,14 @@ type ReceiptInfo struct {
 
 // Cache remembers what Tasks evaluate to.
 type Cache interface {
-	Memos(ctx context.Context) ([]Memo, error) // newest first
+	CachedResults(ctx context.Context) ([]CachedResult, error) // newest first
 	// Forget drops the memo of a task, of all with cid.Undef; CodeMissing when there is
 	// none of that task.
 	Forget(ctx context.Context, task cid.Cid) error
 }
 
 // Memo is one remembered evaluation.
-type Memo struct {
+type CachedResult struct {
 	Task    cid.Cid   `json:"task"`
 	Outcome cid.Cid   `json:"outcome"`
 	Receipt cid.Cid   `json:"receipt"` // whose word it is

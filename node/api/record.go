@@ -21,8 +21,8 @@ type jobRecord struct {
 // EncodeJob returns j whole, as it crosses the socket and as history keeps it.
 func EncodeJob(j Job) ([]byte, error) {
 	r := jobRecord{Job: j}
-	if j.Result != nil {
-		b, err := j.Result.Encode()
+	if j.Outcome != nil {
+		b, err := j.Outcome.Encode()
 		if err != nil {
 			return nil, fmt.Errorf("encode job %s: %w", j.ID, err)
 		}
@@ -42,7 +42,7 @@ func DecodeJob(b []byte) (Job, error) {
 		if err != nil {
 			return Job{}, fmt.Errorf("decode job %s: %w", r.ID, err)
 		}
-		r.Job.Result = &o
+		r.Job.Outcome = &o
 	}
 	return r.Job, nil
 }
@@ -77,7 +77,7 @@ func encodeRequest(r Request, w Watch) ([]byte, error) {
 	}
 	return json.Marshal(requestRecord{
 		task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
-		placed{r.Where, r.Need, r.Prefer, r.Replicas, r.Priority, r.Publish},
+		placed{r.Where, r.Need, r.Prefer, r.Runs, r.Priority, r.Publish},
 		r.PrintAfterCheck,
 		watched{w.Stdout != nil, w.Stderr != nil, w.Progress != nil, w.Event != nil},
 	})
@@ -94,7 +94,7 @@ func decodeRequest(b []byte) (Request, watched, error) {
 	}
 	return Request{
 		task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
-		r.Where, r.Need, r.Prefer, r.Replicas, r.Priority, r.Publish, r.PrintAfterCheck,
+		r.Where, r.Need, r.Prefer, r.Runs, r.Priority, r.Publish, r.PrintAfterCheck,
 	}, r.Watch, nil
 }
 

@@ -20,7 +20,7 @@ const testToken = "0123456789abcdefghij"
 
 func TestRemote(t *testing.T) {
 	m := &memory{}
-	addr := serveTCP(t, NewHandler(func() (Guest, error) { return m, nil }))
+	addr := serveTCP(t, NewHandler(func() (Backend, error) { return m, nil }))
 	c, err := DialRemote(t.Context(), addr, testToken)
 	if err != nil {
 		t.Fatal(err)
@@ -43,7 +43,7 @@ func TestRemote(t *testing.T) {
 }
 
 func TestRemoteNeedsTheToken(t *testing.T) {
-	addr := serveTCP(t, NewHandler(func() (Guest, error) { return &memory{}, nil }))
+	addr := serveTCP(t, NewHandler(func() (Backend, error) { return &memory{}, nil }))
 	if c, err := DialRemote(t.Context(), addr, testToken+"x"); codeOf(err) != CodeDenied {
 		t.Fatalf("a wrong token: %v, %v", c, err)
 	}

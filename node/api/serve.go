@@ -22,7 +22,7 @@ const (
 	maxDrain    = 64 << 20
 )
 
-func (h *Handler) putBlocks(w http.ResponseWriter, r *http.Request, g Guest) error {
+func (h *Handler) putBlocks(w http.ResponseWriter, r *http.Request, g Backend) error {
 	select {
 	case h.bodies <- struct{}{}:
 		defer func() { <-h.bodies }()
@@ -37,7 +37,7 @@ func (h *Handler) putBlocks(w http.ResponseWriter, r *http.Request, g Guest) err
 	return nil
 }
 
-func putAll(r *http.Request, g Guest) error {
+func putAll(r *http.Request, g Backend) error {
 	body := bufio.NewReaderSize(r.Body, 64<<10)
 	var batch []Block
 	size := 0
@@ -74,7 +74,7 @@ func pathCID(r *http.Request) (cid.Cid, error) {
 	return c, nil
 }
 
-func getBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
+func getBlock(w http.ResponseWriter, r *http.Request, g Backend) error {
 	c, err := pathCID(r)
 	if err != nil {
 		return err
@@ -92,7 +92,7 @@ func getBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return nil
 }
 
-func hasBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
+func hasBlock(w http.ResponseWriter, r *http.Request, g Backend) error {
 	c, err := pathCID(r)
 	if err != nil {
 		return err
@@ -104,7 +104,7 @@ func hasBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return writeJSON(w, has)
 }
 
-func fetchBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
+func fetchBlock(w http.ResponseWriter, r *http.Request, g Backend) error {
 	c, err := pathCID(r)
 	if err != nil {
 		return err
@@ -117,7 +117,7 @@ func fetchBlock(w http.ResponseWriter, r *http.Request, g Guest) error {
 }
 
 // missing takes CIDs as strings and answers with those of them that are not here.
-func missing(w http.ResponseWriter, r *http.Request, g Guest) error {
+func missing(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var asked []string
 	if err := readJSON(w, r, &asked); err != nil {
 		return err
@@ -147,7 +147,7 @@ func cidStrings(cs []cid.Cid) []string {
 	return out
 }
 
-func walk(w http.ResponseWriter, r *http.Request, g Guest) error {
+func walk(w http.ResponseWriter, r *http.Request, g Backend) error {
 	c, err := pathCID(r)
 	if err != nil {
 		return err
@@ -157,7 +157,7 @@ func walk(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return nil
 }
 
-func syncData(w http.ResponseWriter, r *http.Request, g Guest) error {
+func syncData(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if err := g.Sync(r.Context()); err != nil {
 		return err
 	}
@@ -165,7 +165,7 @@ func syncData(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return nil
 }
 
-func putPin(w http.ResponseWriter, r *http.Request, g Guest) error {
+func putPin(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var p Pin
 	if err := readJSON(w, r, &p); err != nil {
 		return err
@@ -177,7 +177,7 @@ func putPin(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return nil
 }
 
-func deletePin(w http.ResponseWriter, r *http.Request, g Guest) error {
+func deletePin(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var name string
 	if err := readJSON(w, r, &name); err != nil {
 		return err
@@ -189,7 +189,7 @@ func deletePin(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return nil
 }
 
-func listPins(w http.ResponseWriter, r *http.Request, g Guest) error {
+func listPins(w http.ResponseWriter, r *http.Request, g Backend) error {
 	pins, err := g.Pins(r.Context())
 	if err != nil {
 		return err
@@ -197,7 +197,7 @@ func listPins(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return list(w, pins, func(p Pin) ([]byte, error) { return json.Marshal(p) })
 }
 
-func findPin(w http.ResponseWriter, r *http.Request, g Guest) error {
+func findPin(w http.ResponseWriter, r *http.Request, g Backend) error {
 	p, err := g.FindPin(r.Context(), r.URL.Query().Get("name"))
 	if err != nil {
 		return err
@@ -205,7 +205,7 @@ func findPin(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return writeJSON(w, p)
 }
 
-func listJobs(w http.ResponseWriter, r *http.Request, g Guest) error {
+func listJobs(w http.ResponseWriter, r *http.Request, g Backend) error {
 	jobs, err := g.List(r.Context())
 	if err != nil {
 		return err
@@ -233,7 +233,7 @@ func list[T any](w http.ResponseWriter, vs []T, encode func(T) ([]byte, error)) 
 	return nil
 }
 
-func findJob(w http.ResponseWriter, r *http.Request, g Guest) error {
+func findJob(w http.ResponseWriter, r *http.Request, g Backend) error {
 	j, err := g.Find(r.Context(), r.PathValue("prefix"))
 	if err != nil {
 		return err
@@ -241,7 +241,7 @@ func findJob(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return writeJob(w, j)
 }
 
-func collect(w http.ResponseWriter, r *http.Request, g Guest) error {
+func collect(w http.ResponseWriter, r *http.Request, g Backend) error {
 	c, err := g.Collect(r.Context())
 	if err != nil {
 		return err
@@ -249,9 +249,9 @@ func collect(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return writeJSON(w, c)
 }
 
-func verify(w http.ResponseWriter, r *http.Request, g Guest) error {
+func verify(w http.ResponseWriter, r *http.Request, g Backend) error {
 	s := newStream(w)
-	v, err := g.Verify(r.Context(), func(d Damage) {
+	v, err := g.Check(r.Context(), func(d Damage) {
 		if b, err := json.Marshal(d); err == nil { // three strings: always
 			s.item(b) // a client that has left is seen by its context
 		}
@@ -261,7 +261,7 @@ func verify(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return nil
 }
 
-func run(w http.ResponseWriter, r *http.Request, g Guest) error {
+func run(w http.ResponseWriter, r *http.Request, g Backend) error {
 	body, err := readBody(w, r)
 	if err != nil {
 		return err

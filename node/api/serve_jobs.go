@@ -6,7 +6,7 @@ import (
 	"strconv"
 )
 
-func submit(w http.ResponseWriter, r *http.Request, g Guest) error {
+func submit(w http.ResponseWriter, r *http.Request, g Backend) error {
 	body, err := readBody(w, r)
 	if err != nil {
 		return err
@@ -31,7 +31,7 @@ func writeJob(w http.ResponseWriter, j Job) error {
 	return writeJSON(w, json.RawMessage(b))
 }
 
-func followJob(w http.ResponseWriter, r *http.Request, g Guest) error {
+func followJob(w http.ResponseWriter, r *http.Request, g Backend) error {
 	from, err := strconv.Atoi(r.URL.Query().Get("from"))
 	if err != nil && r.URL.Query().Has("from") || from < 0 {
 		return Errorf(CodeUsage, "from=%s is not the number of an event", r.URL.Query().Get("from"))
@@ -42,7 +42,7 @@ func followJob(w http.ResponseWriter, r *http.Request, g Guest) error {
 }
 
 // jobLogs answers with what the guest prints: stdout=1, stderr=1 or both say which.
-func jobLogs(w http.ResponseWriter, r *http.Request, g Guest) error {
+func jobLogs(w http.ResponseWriter, r *http.Request, g Backend) error {
 	s := newStream(w)
 	var watch Watch
 	if r.URL.Query().Get("stdout") == "1" {
@@ -55,7 +55,7 @@ func jobLogs(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return nil
 }
 
-func cancelJob(w http.ResponseWriter, r *http.Request, g Guest) error {
+func cancelJob(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if err := g.Cancel(r.Context(), r.PathValue("id")); err != nil {
 		return err
 	}

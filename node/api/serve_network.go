@@ -9,8 +9,8 @@ import (
 )
 
 // answer makes a call without arguments of a method that returns one value.
-func answer[T any](ask func(g Guest, ctx context.Context) (T, error)) call {
-	return func(w http.ResponseWriter, r *http.Request, g Guest) error {
+func answer[T any](ask func(g Backend, ctx context.Context) (T, error)) call {
+	return func(w http.ResponseWriter, r *http.Request, g Backend) error {
 		v, err := ask(g, r.Context())
 		if err != nil {
 			return err
@@ -21,8 +21,8 @@ func answer[T any](ask func(g Guest, ctx context.Context) (T, error)) call {
 
 // answerTo makes a call of a method that takes one value, the request's body, and
 // returns one.
-func answerTo[A, T any](ask func(g Guest, ctx context.Context, a A) (T, error)) call {
-	return func(w http.ResponseWriter, r *http.Request, g Guest) error {
+func answerTo[A, T any](ask func(g Backend, ctx context.Context, a A) (T, error)) call {
+	return func(w http.ResponseWriter, r *http.Request, g Backend) error {
 		var a A
 		if err := readJSON(w, r, &a); err != nil {
 			return err
@@ -36,8 +36,8 @@ func answerTo[A, T any](ask func(g Guest, ctx context.Context, a A) (T, error)) 
 }
 
 // listing makes a call of a method that returns a list.
-func listing[T any](ask func(g Guest, ctx context.Context) ([]T, error)) call {
-	return func(w http.ResponseWriter, r *http.Request, g Guest) error {
+func listing[T any](ask func(g Backend, ctx context.Context) ([]T, error)) call {
+	return func(w http.ResponseWriter, r *http.Request, g Backend) error {
 		all, err := ask(g, r.Context())
 		if err != nil {
 			return err
@@ -47,8 +47,8 @@ func listing[T any](ask func(g Guest, ctx context.Context) ([]T, error)) call {
 }
 
 // command makes a call of a method that takes one value and returns an error alone.
-func command[A any](do func(g Guest, ctx context.Context, a A) error) call {
-	return func(w http.ResponseWriter, r *http.Request, g Guest) error {
+func command[A any](do func(g Backend, ctx context.Context, a A) error) call {
+	return func(w http.ResponseWriter, r *http.Request, g Backend) error {
 		var a A
 		if err := readJSON(w, r, &a); err != nil {
 			return err

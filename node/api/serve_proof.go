@@ -7,7 +7,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-func listReceipts(w http.ResponseWriter, r *http.Request, g Guest) error {
+func listReceipts(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var all []ReceiptInfo
 	var err error
 	if of := r.URL.Query().Get("task"); of != "" {
@@ -25,7 +25,7 @@ func listReceipts(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return list(w, all, func(v ReceiptInfo) ([]byte, error) { return json.Marshal(v) })
 }
 
-func findReceipt(w http.ResponseWriter, r *http.Request, g Guest) error {
+func findReceipt(w http.ResponseWriter, r *http.Request, g Backend) error {
 	v, err := g.FindReceipt(r.Context(), r.PathValue("prefix"))
 	if err != nil {
 		return err
@@ -33,7 +33,7 @@ func findReceipt(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return writeJSON(w, v)
 }
 
-func addReceipt(w http.ResponseWriter, r *http.Request, g Guest) error {
+func addReceipt(w http.ResponseWriter, r *http.Request, g Backend) error {
 	b, err := readBody(w, r)
 	if err != nil {
 		return err
@@ -45,16 +45,16 @@ func addReceipt(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return writeJSON(w, c)
 }
 
-func listMemos(w http.ResponseWriter, r *http.Request, g Guest) error {
-	all, err := g.Memos(r.Context())
+func listCachedResults(w http.ResponseWriter, r *http.Request, g Backend) error {
+	all, err := g.CachedResults(r.Context())
 	if err != nil {
 		return err
 	}
-	return list(w, all, func(v Memo) ([]byte, error) { return json.Marshal(v) })
+	return list(w, all, func(v CachedResult) ([]byte, error) { return json.Marshal(v) })
 }
 
 // forget takes the CID of a task as a string, "" for all.
-func forget(w http.ResponseWriter, r *http.Request, g Guest) error {
+func forget(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var of string
 	if err := readJSON(w, r, &of); err != nil {
 		return err
@@ -73,7 +73,7 @@ func forget(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return nil
 }
 
-func listTrusted(w http.ResponseWriter, r *http.Request, g Guest) error {
+func listTrusted(w http.ResponseWriter, r *http.Request, g Backend) error {
 	all, err := g.Trusted(r.Context())
 	if err != nil {
 		return err
@@ -81,7 +81,7 @@ func listTrusted(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return list(w, all, func(v TrustedKey) ([]byte, error) { return json.Marshal(v) })
 }
 
-func putTrust(w http.ResponseWriter, r *http.Request, g Guest) error {
+func putTrust(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var k trustRequest
 	if err := readJSON(w, r, &k); err != nil {
 		return err
@@ -99,7 +99,7 @@ type trustRequest struct {
 	Note string `json:"note,omitempty"`
 }
 
-func deleteTrust(w http.ResponseWriter, r *http.Request, g Guest) error {
+func deleteTrust(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var did string
 	if err := readJSON(w, r, &did); err != nil {
 		return err
@@ -111,7 +111,7 @@ func deleteTrust(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return nil
 }
 
-func identity(w http.ResponseWriter, r *http.Request, g Guest) error {
+func identity(w http.ResponseWriter, r *http.Request, g Backend) error {
 	id, err := g.Identity(r.Context())
 	if err != nil {
 		return err

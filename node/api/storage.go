@@ -63,7 +63,7 @@ type attachment struct {
 	Keep bool   `json:"keep"`
 }
 
-func listSources(w http.ResponseWriter, r *http.Request, g Guest) error {
+func listSources(w http.ResponseWriter, r *http.Request, g Backend) error {
 	all, err := g.Sources(r.Context())
 	if err != nil {
 		return err
@@ -71,7 +71,7 @@ func listSources(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return list(w, all, func(v Source) ([]byte, error) { return json.Marshal(v) })
 }
 
-func attachSource(w http.ResponseWriter, r *http.Request, g Guest) error {
+func attachSource(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if isFar(r) {
 		return Errorf(CodeDenied, "files of the node's machine are attached there, not over TCP")
 	}
@@ -84,7 +84,7 @@ func attachSource(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return endWith(s, v, err)
 }
 
-func detachSource(w http.ResponseWriter, r *http.Request, g Guest) error {
+func detachSource(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var path string
 	if err := readJSON(w, r, &path); err != nil {
 		return err
@@ -96,13 +96,13 @@ func detachSource(w http.ResponseWriter, r *http.Request, g Guest) error {
 	return nil
 }
 
-func migrate(w http.ResponseWriter, r *http.Request, g Guest) error {
+func migrate(w http.ResponseWriter, r *http.Request, g Backend) error {
 	s := newStream(w)
 	v, err := g.Migrate(r.Context())
 	return endWith(s, v, err)
 }
 
-func cover(w http.ResponseWriter, r *http.Request, g Guest) error {
+func cover(w http.ResponseWriter, r *http.Request, g Backend) error {
 	c, err := cid.Decode(r.PathValue("cid"))
 	if err != nil {
 		return Errorf(CodeUsage, "bad CID: %v", err)

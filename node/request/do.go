@@ -107,7 +107,7 @@ func (r *Run) Do(ctx context.Context, start scheduler.Start) (Ending, error) {
 	}
 	d.tasks.Wait()
 	for _, m := range d.late {
-		d.World.Mismatch(m)
+		d.Node.Mismatch(m)
 	}
 	e := Ending{Record: d.placement.Record(), Broken: d.broken}
 	if d.ending != nil {
@@ -118,7 +118,7 @@ func (r *Run) Do(ctx context.Context, start scheduler.Start) (Ending, error) {
 
 func (d *driver) loop(ctx context.Context, start scheduler.Start) error {
 	if d.Request.Where != scheduler.Local {
-		start.Peers = d.World.Peers(ctx)
+		start.Peers = d.Node.Peers(ctx)
 	}
 	d.step(ctx, start)
 	done := ctx.Done()
@@ -149,7 +149,7 @@ func (d *driver) take(ctx context.Context, e event) {
 		return
 	}
 	for _, m := range e.lies {
-		d.World.Mismatch(m)
+		d.Node.Mismatch(m)
 	}
 	switch ev := e.Event.(type) {
 	case scheduler.Bid:
@@ -159,12 +159,12 @@ func (d *driver) take(ctx context.Context, e event) {
 		if e.talk != nil {
 			d.talks[ev.Peer] = e.talk
 		}
-	case scheduler.Beat:
+	case scheduler.Heartbeat:
 		if o := d.runs[ev.Lease]; o != nil {
 			d.found(o)
 		}
 		if o := d.runs[ev.Lease]; o != nil && o.advance(ev.Phase) {
-			d.World.Event(api.Event{
+			d.Node.Event(api.Event{
 				Kind: api.EventPhase, Peer: string(ev.Peer), Phase: ev.Phase,
 				Text: scheduler.Short(ev.Peer) + " " + phases[o.phase-1].text,
 			})
@@ -190,7 +190,7 @@ func (d *driver) take(ctx context.Context, e event) {
 // abandon ends what a run prints that has no Outcome.
 func (d *driver) abandon(l scheduler.Lease) {
 	if o := d.runs[l]; o != nil && o.said.abandon() {
-		d.World.Event(api.Event{
+		d.Node.Event(api.Event{
 			Kind: api.EventNote, Peer: string(o.lease.Peer),
 			Text: "not verified: what " + scheduler.Short(o.lease.Peer) + " printed so far; the next run prints from the beginning",
 		})
@@ -216,7 +216,7 @@ func (d *driver) step(ctx context.Context, ev scheduler.Event) {
 			said = api.Event{Kind: api.EventStarted, Peer: string(d.Request.Self), Attempt: a.Attempt}
 		case scheduler.Note: // of an award: who got it, and why
 			said.Text = a.Text
-			d.World.Event(said)
+			d.Node.Event(said)
 			said = api.Event{Kind: api.EventNote}
 			continue
 		}
@@ -227,7 +227,7 @@ func (d *driver) step(ctx context.Context, ev scheduler.Event) {
 func (d *driver) act(ctx context.Context, a scheduler.Action) {
 	switch a := a.(type) {
 	case scheduler.Ask:
-		d.World.Event(api.Event{Kind: api.EventAsked, Attempt: a.Attempt, Text: asks(a)})
+		d.Node.Event(api.Event{Kind: api.EventAsked, Attempt: a.Attempt, Text: asks(a)})
 		for _, p := range a.Peers {
 			d.tasks.Go(func() { d.ask(ctx, p, a) })
 		}
@@ -244,7 +244,7 @@ func (d *driver) act(ctx context.Context, a scheduler.Action) {
 	case scheduler.Wake:
 		d.wake.Reset(max(0, a.At.Sub(d.Clock())))
 	case scheduler.Calibrate:
-		d.World.Calibrate(a)
+		d.Node.Calibrate(a)
 	case scheduler.Finish:
 		e := &Ending{Disagree: a.Disagree}
 		for _, w := range a.Winners {
@@ -296,7 +296,7 @@ func (d *driver) close(a scheduler.Close) {
 func (d *driver) announce(ctx context.Context, a scheduler.Announce) {
 	ctx, cancel := context.WithTimeout(ctx, a.Window)
 	defer cancel()
-	err := d.World.Announce(ctx, a, func(c scheduler.Candidate) {
+	err := d.Node.Announce(ctx, a, func(c scheduler.Candidate) {
 		d.feed(event{Event: scheduler.Candidates{Peers: []scheduler.Candidate{c}}})
 	})
 	if err != nil && ctx.Err() == nil {
@@ -311,7 +311,7 @@ func (d *driver) here(ctx context.Context, a scheduler.RunHere) {
 	d.runs[a.Lease] = &occupation{lease: Lease{Peer: d.Request.Self}, said: said, cancel: cancel}
 	d.tasks.Go(func() {
 		defer cancel(nil)
-		r, err := d.World.Here(ctx, a.Sources, Output{
+		r, err := d.Node.Here(ctx, a.Sources, Output{
 			Stdout: said.writer(1), Stderr: said.writer(2), Progress: d.Printed.out.Progress,
 		})
 		switch {

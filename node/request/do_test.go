@@ -69,7 +69,7 @@ func (r *runner) Award(context.Context, peer.ID, market.Request, market.Awarded)
 		Closed: func(w market.Why) { r.heard <- w },
 		Away:   func() { r.heard <- market.Gone },
 	})
-	run.Beat(market.Beat{Phase: "run"}) // it has its slot
+	run.Heartbeat(market.Heartbeat{Phase: "run"}) // it has its slot
 	r.last.Store(run)
 	return run, 0, nil
 }
@@ -81,9 +81,9 @@ func (r *runner) Attach(context.Context, peer.ID, market.Attach) (*market.Run, e
 
 // world is a World of one peer, that is told of each change of what would be left.
 type world struct {
-	World
+	Node
 	self, other party
-	job         job.Job
+	job         job.Order
 	left        func(Left)
 }
 
@@ -128,15 +128,15 @@ func newPair(t *testing.T, cfg market.Config) pair {
 // run is a job for the runner.
 func (p pair) run(cfg market.Config, clock func() time.Time, left func(Left)) Run {
 	now := time.Now()
-	w := world{self: p.self, other: p.other, left: left, job: job.Job{
-		Task: job.CIDOf(p.task), Limits: job.DefaultLimits, Replicas: 1,
+	w := world{self: p.self, other: p.other, left: left, job: job.Order{
+		Task: job.CIDOf(p.task), Limits: job.DefaultLimits, Runs: 1,
 		Issuer: p.self.did, Issued: now.UnixMilli(), Expires: now.Add(time.Hour).UnixMilli(),
 	}}
 	rand.Read(w.job.Nonce[:])
 	return Run{
 		Request: scheduler.Request{Job: w.job, CID: w.job.Task, Self: p.self.did, Where: scheduler.OnNetwork, Work: scheduler.Work{ABI: job.ABIWASI}},
 		Config:  scheduler.Config{Silence: time.Minute},
-		Task:    p.task, Limits: w.job.Limits, Market: market.NewClient(p.self, cfg), World: w, Clock: clock, Printed: NewPrinted(Output{}, Policy{}),
+		Task:    p.task, Limits: w.job.Limits, Market: market.NewClient(p.self, cfg), Node: w, Clock: clock, Printed: NewPrinted(Output{}, Policy{}),
 	}
 }
 
@@ -171,7 +171,7 @@ func TestReturningEndsNothing(t *testing.T) {
 // A conversation in which nothing is heard any more is taken up again, and the one before
 // it is left without a word: a good-bye that comes late would end the run.
 func TestSilenceEndsNothing(t *testing.T) {
-	p := newPair(t, market.Config{Beat: time.Hour})
+	p := newPair(t, market.Config{HeartbeatInterval: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
 	run := p.run(market.Config{Silence: 50 * time.Millisecond}, time.Now, func(Left) {})

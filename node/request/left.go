@@ -9,7 +9,7 @@ import (
 // takes the job up.
 type Left struct {
 	Leases  []Lease  `json:"leases,omitempty"`  // of the peers that are at it
-	Results []Result `json:"results,omitempty"` // of replicas that have ended, while others have not
+	Results []Result `json:"results,omitempty"` // of runs that have ended, while others have not
 }
 
 // takeUp prepares the driver for what was left, and says it in the scheduler's words.
@@ -32,7 +32,7 @@ func (d *driver) takeUp(l Left) (all []scheduler.Left) {
 func (d *driver) found(o *occupation) {
 	if o.lost {
 		o.lost = false
-		d.World.Event(api.Event{Kind: api.EventNote, Peer: string(o.lease.Peer), Text: "found again where it ran: " + scheduler.Short(o.lease.Peer)})
+		d.Node.Event(api.Event{Kind: api.EventNote, Peer: string(o.lease.Peer), Text: "found again where it ran: " + scheduler.Short(o.lease.Peer)})
 	}
 }
 
@@ -44,12 +44,12 @@ func (d *driver) tellLeft() {
 			l.Leases = append(l.Leases, o.lease)
 		}
 	}
-	if d.Request.Job.Replicas > 1 {
+	if d.Request.Job.Runs > 1 {
 		for _, r := range d.results {
 			if r.Remote {
 				l.Results = append(l.Results, r)
 			}
 		}
 	}
-	d.World.Left(l)
+	d.Node.Left(l)
 }

@@ -79,7 +79,7 @@ func TestPrinted(t *testing.T) {
 			return [2][]byte{rapid.SliceOfN(few, 0, 60).Draw(t, what), rapid.SliceOfN(few, 0, 60).Draw(t, what)}
 		}
 		whole := text("true text")
-		policy := Policy{Checked: rapid.Bool().Draw(t, "checked"), Own: rapid.Bool().Draw(t, "replicas")}
+		policy := Policy{Checked: rapid.Bool().Draw(t, "checked"), Own: rapid.Bool().Draw(t, "runs")}
 		var r reader
 		p := NewPrinted(r.output(), policy)
 		liars := map[job.DID]bool{}
@@ -192,8 +192,8 @@ func TestPrintedNondet(t *testing.T) {
 	}
 }
 
-// While replicas run, what is shown is this node's own run, whatever the others print.
-func TestPrintedReplicas(t *testing.T) {
+// While runs run, what is shown is this node's own run, whatever the others print.
+func TestPrintedRuns(t *testing.T) {
 	var r reader
 	p := NewPrinted(r.output(), Policy{Own: true})
 	own, peer := p.run("self", true), p.run("peer", false)

@@ -17,7 +17,7 @@ func TestReason(t *testing.T) {
 		want   string
 		denied bool
 	}{
-		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrGaterDisallowedConnection}), "it is not a member of the fence, and no --connect names it", false},
+		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrGaterDisallowedConnection}), "it is not a member of the cluster, and no --connect names it", false},
 		{fmt.Errorf("ask: %w", &host.DeniedError{Relation: host.OpenPeer, Action: host.ReceiveJobs}), "its relation here is open", true},
 		{fmt.Errorf("ask: %w", &host.DeniedError{Action: host.ReceiveJobs}), "its relation here is unknown", false},
 		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrNoAddresses}), "no address of it is known", false},

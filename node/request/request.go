@@ -30,7 +30,7 @@ type Run struct {
 	Task    []byte     // its bytes
 	Limits  job.Limits // of the job
 	Market  *market.Client
-	World   World
+	Node    Node
 	Clock   func() time.Time
 	Printed *Printed // takes what the guest prints
 	Left    Left     // by a process that has ended
@@ -38,7 +38,7 @@ type Run struct {
 
 // World is what a Run needs of the node. Its methods are called from several goroutines,
 // but for Event.
-type World interface {
+type Node interface {
 	// Sign returns the envelope of the job for one attempt; to is "" for an Ask.
 	Sign(attempt int, to job.DID) ([]byte, error)
 	// Peers returns the peers that are known now.
@@ -77,7 +77,7 @@ type Output struct {
 	Restart func(stream byte, isFalse bool)
 }
 
-// Result is what one replica came to.
+// Result is what one run came to.
 type Result struct {
 	Peer    job.DID     `json:"peer"`
 	Outcome cid.Cid     `json:"outcome"`
@@ -115,7 +115,7 @@ func (e *FailedError) Error() string { return fmt.Sprintf("%s (%s)", e.Why, e.Co
 
 // Ending is what came of the job.
 type Ending struct {
-	Results  []Result // one for each replica; the first is the job's
+	Results  []Result // one for each run; the first is the job's
 	Disagree bool     // their Outcomes differ
 	Broken   bool     // a peer was lost that did not say why: it may be back soon
 	Record   scheduler.Record

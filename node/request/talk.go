@@ -89,7 +89,7 @@ func (d *driver) askOne(ctx context.Context, p job.DID, a scheduler.Ask) (*marke
 	if err != nil {
 		return nil, job.Bid{}, err
 	}
-	envelope, err := d.World.Sign(a.Attempt, "")
+	envelope, err := d.Node.Sign(a.Attempt, "")
 	if err != nil {
 		return nil, job.Bid{}, err
 	}
@@ -97,7 +97,7 @@ func (d *driver) askOne(ctx context.Context, p job.DID, a scheduler.Ask) (*marke
 	defer cancel()
 	w := d.Request.Work
 	return d.Market.Ask(ctx, id, market.Ask{
-		Job: envelope, Task: d.Task, Engine: w.ABI, Bytes: w.Bytes, Module: w.Module, Fuel: w.Fuel, Output: w.Output, Window: a.Window,
+		Order: envelope, Task: d.Task, Engine: w.ABI, Bytes: w.Bytes, Module: w.Module, Fuel: w.Fuel, Output: w.Output, Window: a.Window,
 	})
 }
 
@@ -116,7 +116,7 @@ func Reason(err error) string {
 	case errors.As(err, &relation):
 		return "its relation here is " + cmp.Or(string(relation.Relation), "unknown")
 	case errors.Is(err, swarm.ErrGaterDisallowedConnection):
-		return "it is not a member of the fence, and no --connect names it"
+		return "it is not a member of the cluster, and no --connect names it"
 	case errors.Is(err, swarm.ErrNoAddresses):
 		return "no address of it is known"
 	case errors.Is(err, context.DeadlineExceeded):
@@ -136,7 +136,7 @@ func (d *driver) award(ctx context.Context, a scheduler.Award) {
 		t = &talk{d: d}
 	}
 	t.awarded = true
-	envelope, err := d.World.Sign(a.Attempt, a.Peer)
+	envelope, err := d.Node.Sign(a.Attempt, a.Peer)
 	if err != nil {
 		d.failed = err
 		return
@@ -183,11 +183,11 @@ func (d *driver) give(ctx context.Context, t *talk, a scheduler.Award, envelope 
 	var sources []peer.AddrInfo
 	for _, s := range a.Sources {
 		if id, err := host.IDOf(s); err == nil {
-			sources = append(sources, d.World.AddrInfo(id))
+			sources = append(sources, d.Node.AddrInfo(id))
 		}
 	}
 	accepted, err := t.conv.Award(ctx, market.Award{
-		Job: envelope, Lease: market.Lease(a.Lease), For: a.LeaseFor, Queue: a.Queue, Sources: sources,
+		Order: envelope, Lease: market.Lease(a.Lease), For: a.LeaseFor, Queue: a.Queue, Sources: sources,
 	})
 	var declined *market.DeclinedError
 	switch {
@@ -212,11 +212,11 @@ func (d *driver) hear(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 			return
 		}
 		switch e := e.(type) {
-		case market.Beat:
+		case market.Heartbeat:
 			if e.Total > 0 && d.Printed.out.Progress != nil {
 				d.Printed.out.Progress(int64(e.Done), int64(e.Total))
 			}
-			if !d.feed(event{Event: scheduler.Beat{Peer: p, Lease: l, Phase: e.Phase}}) {
+			if !d.feed(event{Event: scheduler.Heartbeat{Peer: p, Lease: l, Phase: e.Phase}}) {
 				return
 			}
 		case market.Log:
@@ -236,8 +236,8 @@ func (d *driver) hear(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 }
 
 // owed returns an error when a peer, asked to run the job, answers from a run before.
-func owed(j job.Job, e market.Done) error {
-	if j.Runs() && e.Receipt.Meta.Replayed {
+func owed(j job.Order, e market.Done) error {
+	if j.NeedsRun() && e.Receipt.Meta.Replayed {
 		return &market.ProtocolError{Err: errors.New("it answers from memory what it was to run")}
 	}
 	return nil
@@ -253,7 +253,7 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 	var err error
 	go func() {
 		defer close(kept)
-		if r, err = d.World.Keep(ctx, p, e, t.conv.Blocks(ctx)); err == nil {
+		if r, err = d.Node.Keep(ctx, p, e, t.conv.Blocks(ctx)); err == nil {
 			err = d.prove(ctx, t.run.said, r)
 		}
 	}()
@@ -262,7 +262,7 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 		case <-kept:
 			waiting = false
 		case <-beat.C: // what arrives is a sign of life
-			d.feed(event{Event: scheduler.Beat{Peer: p, Lease: l, Phase: "pack"}})
+			d.feed(event{Event: scheduler.Heartbeat{Peer: p, Lease: l, Phase: "pack"}})
 		}
 	}
 	var fault *KeepError
@@ -288,7 +288,7 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 
 // prove compares what a run has printed with what it came to.
 func (d *driver) prove(ctx context.Context, said *transcript, r Result) error {
-	all, err := said.prove(ctx, r, d.World.Open)
+	all, err := said.prove(ctx, r, d.Node.Open)
 	switch {
 	case err != nil && ctx.Err() == nil:
 		return &market.ProtocolError{Err: err} // all of it is here: it is what the peer has made
@@ -365,7 +365,7 @@ func (d *driver) final(ctx context.Context, f *market.FailedError, ran time.Dura
 			return scheduler.CodeTimeout
 		}
 	case api.CodeRefused:
-		if d.World.Refused(ctx) != nil {
+		if d.Node.Refused(ctx) != nil {
 			return f.Code
 		}
 	}
@@ -387,7 +387,7 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 	o.talk = t
 	stdout, stderr := o.said.sizes()
 	again := market.Attach{
-		Lease: o.lease.Lease, Stdout: stdout, Stderr: stderr, Task: job.CIDOf(d.Task), Job: job.CIDOf(o.lease.Envelope),
+		Lease: o.lease.Lease, Stdout: stdout, Stderr: stderr, Task: job.CIDOf(d.Task), Order: job.CIDOf(o.lease.Envelope),
 	}
 	d.tasks.Go(func() {
 		conv, err := d.reattach(ctx, a.Peer, again)
@@ -399,7 +399,7 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 		if !t.open(conv) {
 			return
 		}
-		if d.feed(event{Event: scheduler.Beat{Peer: a.Peer, Lease: a.Lease}}) {
+		if d.feed(event{Event: scheduler.Heartbeat{Peer: a.Peer, Lease: a.Lease}}) {
 			d.hear(ctx, t, a.Peer, a.Lease)
 		}
 	})

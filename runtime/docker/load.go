@@ -157,7 +157,7 @@ func (e *Engine) evict(ctx context.Context, used string) {
 	for _, tag := range tags[:max(0, len(tags)-e.cfg.MaxImages)] {
 		e.images.forget(tag)
 		if _, err := e.docker.ImageRemove(ctx, tag, client.ImageRemoveOptions{PruneChildren: true}); err != nil {
-			e.cfg.Log.Info("an image stays", "image", tag, "error", err)
+			e.cfg.Log.Info("an image stays", "image", tag, "err", err)
 		}
 	}
 }

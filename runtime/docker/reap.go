@@ -62,7 +62,7 @@ func (e *Engine) removeNow(id string) {
 	ctx, cancel := context.WithTimeout(context.Background(), removeTime)
 	defer cancel()
 	if err := e.remove(ctx, id); err != nil {
-		e.cfg.Log.Warn("a container stays until the engine answers again", "container", id, "error", err)
+		e.cfg.Log.Warn("a container stays until the engine answers again", "container", id, "err", err)
 		e.setLeft()
 	}
 }

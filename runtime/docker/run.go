@@ -213,7 +213,7 @@ func (e *Engine) watch(ctx context.Context, id string, u *usage) {
 	stats, err := e.docker.ContainerStats(ctx, id, client.ContainerStatsOptions{Stream: true})
 	if err != nil {
 		if ctx.Err() == nil {
-			e.cfg.Log.Warn("a container's use of processors is not counted", "container", id, "error", err)
+			e.cfg.Log.Warn("a container's use of processors is not counted", "container", id, "err", err)
 		}
 		return
 	}

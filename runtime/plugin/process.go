@@ -153,7 +153,7 @@ func (p *process) stop(grace time.Duration) {
 	<-p.gone
 	p.client.CloseIdleConnections()
 	if err := p.remove(); err != nil {
-		p.cfg.Log.Warn("the folder of a plugin's socket is not removed", "error", err)
+		p.cfg.Log.Warn("the folder of a plugin's socket is not removed", "err", err)
 	}
 }
 

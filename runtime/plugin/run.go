@@ -123,7 +123,7 @@ func (r *run) attempt(p *process, w wire.Run) error {
 	r.lasted = time.Since(begin)
 	var broken *brokenError
 	if errors.Is(err, errHung) || errors.As(err, &broken) {
-		e.cfg.Log.Warn("a plugin breaks its protocol", "plugin", e.name, "error", err)
+		e.cfg.Log.Warn("a plugin breaks its protocol", "plugin", e.name, "err", err)
 		p.distrust()
 	}
 	var quota *runtime.QuotaError
@@ -152,7 +152,7 @@ func (e *Executor) revive(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Start)
 	defer cancel()
 	if _, err := e.running(ctx); err != nil {
-		e.cfg.Log.Warn("a plugin that has died cannot be started", "plugin", e.name, "error", err)
+		e.cfg.Log.Warn("a plugin that has died cannot be started", "plugin", e.name, "err", err)
 	}
 }
 

@@ -79,7 +79,7 @@ func (e *engine) compileApart(ctx context.Context, rt *hostRuntime, key, id, loa
 		return nil, fmt.Errorf("load what %q compiled: %w", e.cfg.Compiler[0], err)
 	}
 	if err := e.disk.store(key, e.stage.files, ""); err != nil {
-		e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "error", err)
+		e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "err", err)
 	}
 	return c, nil
 }

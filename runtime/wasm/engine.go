@@ -58,7 +58,7 @@ func (e *engine) openCache() {
 			if err := e.openDisk(); err == nil {
 				return
 			} else {
-				e.cfg.Log.Warn("compiled modules are not kept on disk", "dir", e.cfg.CacheDir, "error", err)
+				e.cfg.Log.Warn("compiled modules are not kept on disk", "dir", e.cfg.CacheDir, "err", err)
 			}
 		}
 		e.disk, e.stage = nil, nil
@@ -149,7 +149,7 @@ func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []by
 	key := entryKey(id, e.layout, rewriterKey)
 	loaded, err := e.disk.load(key, e.stage.files)
 	if err != nil {
-		e.cfg.Log.Warn("a compiled module is not usable and is made again", "module", id, "error", err)
+		e.cfg.Log.Warn("a compiled module is not usable and is made again", "module", id, "err", err)
 	}
 	if apart {
 		c, err := e.compileApart(ctx, rt, key, id, loaded, b)
@@ -161,7 +161,7 @@ func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []by
 	c, err := compile(ctx, rt, b)
 	if isCacheFault(err) {
 		// wazero could not read or write its file. What it compiled it has in memory.
-		e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "error", err)
+		e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "err", err)
 		if err := e.stage.clear(); err != nil {
 			return nil, err
 		}
@@ -169,7 +169,7 @@ func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []by
 	}
 	if err == nil {
 		if err := e.disk.store(key, e.stage.files, loaded); err != nil {
-			e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "error", err)
+			e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "err", err)
 		}
 	}
 	if e := e.stage.clear(); err == nil && e != nil {

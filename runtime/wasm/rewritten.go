@@ -31,7 +31,7 @@ func (e *engine) rewritten(id string) []byte {
 	}
 	b, err := e.disk.read(rewrittenKey(id))
 	if err != nil {
-		e.cfg.Log.Warn("a rewritten module is not usable and is made again", "module", id, "error", err)
+		e.cfg.Log.Warn("a rewritten module is not usable and is made again", "module", id, "err", err)
 	}
 	return b
 }
@@ -42,7 +42,7 @@ func (e *engine) keepRewritten(id string, b []byte) {
 		return
 	}
 	if err := e.disk.write(rewrittenKey(id), b); err != nil {
-		e.cfg.Log.Warn("a rewritten module cannot be kept", "module", id, "error", err)
+		e.cfg.Log.Warn("a rewritten module cannot be kept", "module", id, "err", err)
 	}
 }
 

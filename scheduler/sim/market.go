@@ -32,7 +32,7 @@ func (w *world) market(t *task) {
 	binary.BigEndian.PutUint64(nonce[:], w.Seed)
 	binary.BigEndian.PutUint64(nonce[8:], uint64(t.n))
 	r.p = scheduler.NewPlacement(scheduler.Config{Factor: t.from.calibration.Factor}, scheduler.Request{
-		Job: job.Job{Replicas: 1, Nonce: nonce}, CID: name(nonce), Self: t.from.did, Work: t.work(),
+		Job: job.Order{Runs: 1, Nonce: nonce}, CID: name(nonce), Self: t.from.did, Work: t.work(),
 	})
 	r.step(scheduler.Start{Self: t.from.offer(t, w.nearest(t, t.from)), Capacity: &t.from.capacity, Peers: w.known(t)})
 }
@@ -85,7 +85,7 @@ func (r *requester) do(a scheduler.Action) {
 				r.reply(n, scheduler.Lost{Peer: a.Peer, Lease: a.Lease, Why: "it knows no such lease", Gone: true})
 				return
 			}
-			r.reply(n, scheduler.Beat{Peer: a.Peer, Lease: a.Lease})
+			r.reply(n, scheduler.Heartbeat{Peer: a.Peer, Lease: a.Lease})
 		}, lost)
 	case scheduler.Close:
 		n := w.byDID[a.Peer]
@@ -181,7 +181,7 @@ func (r *requester) beats(a scheduler.Award, n *node, run *run) {
 			if !run.started.IsZero() {
 				phase = "run"
 			}
-			r.reply(n, scheduler.Beat{Peer: a.Peer, Lease: a.Lease, Phase: phase})
+			r.reply(n, scheduler.Heartbeat{Peer: a.Peer, Lease: a.Lease, Phase: phase})
 			r.beats(a, n, run)
 		}
 	})

@@ -69,7 +69,7 @@ func (n *node) offer(t *task, r time.Duration) job.Bid {
 		l = scheduler.Locality{Have: bytes, Exact: true}
 		s.Load = scheduler.Load{Free: n.w.Slots}
 	}
-	return scheduler.Offer(job.Job{}, t.work(), s, l)
+	return scheduler.Offer(job.Order{}, t.work(), s, l)
 }
 
 // accept books a run; what was bid is in queue and expect.
@@ -77,7 +77,7 @@ func (n *node) accept(r *run, queue, expect time.Duration, own bool) (scheduler.
 	now := n.w.clock.now
 	res := scheduler.Reservation{
 		Lease: r.lease, Queue: queue, Expect: expect, Own: own || n.liar,
-		Job: job.Job{Issuer: r.t.from.did, Issued: now.UnixMilli(), Expires: now.Add(time.Minute).UnixMilli(), Nonce: [16]byte(r.lease)},
+		Job: job.Order{Issuer: r.t.from.did, Issued: now.UnixMilli(), Expires: now.Add(time.Minute).UnixMilli(), Nonce: [16]byte(r.lease)},
 	}
 	n.runs[r.lease] = r // Accept may start it
 	g, err := n.book.Accept(res, now)

@@ -71,7 +71,7 @@ type Result struct {
 	Lost         int // awards that were lost to a crash, or to silence
 	Declined     int
 	Messages     float64 // on streams, for each job
-	Beats        float64 // of those, the beats
+	Heartbeats   float64 // of those, the beats
 	PerPeer      float64 // on streams, for each peer and second
 	Hints        float64 // hints that each peer hears in a second
 	Busy         float64 // share of the slots' time that was in use

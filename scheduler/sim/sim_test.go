@@ -37,7 +37,7 @@ func TestMarket(t *testing.T) {
 		if m.Locality() < 0.93 {
 			t.Errorf("%d peers: locality %.3f", peers, m.Locality())
 		}
-		if n := m.Messages - m.Beats; n > 30 {
+		if n := m.Messages - m.Heartbeats; n > 30 {
 			t.Errorf("%d peers: %.1f messages for each job", peers, n)
 		}
 	}
@@ -87,7 +87,7 @@ func TestTable(t *testing.T) {
 			jobs := float64(r.Jobs)
 			fmt.Printf("| %d | %s | %.2f | %+.1f %% | %.1f | %.1f %% | %.1f %% | %.0f | %.0f | %.1f | %.1f | %.2f | %.1f | %.2f %% | %.2f %% |\n",
 				peers, p, r.Mean, 100*(r.Mean/best-1), r.P95, 100*r.Locality(), 100*float64(r.LocalAll)/jobs,
-				1000*r.Award, 1000*r.Award95, r.Messages, r.Beats, r.PerPeer, r.Hints, 100*float64(r.Lost)/jobs, 100*float64(r.Failed)/jobs)
+				1000*r.Award, 1000*r.Award95, r.Messages, r.Heartbeats, r.PerPeer, r.Hints, 100*float64(r.Lost)/jobs, 100*float64(r.Failed)/jobs)
 		}
 	}
 }
@@ -116,7 +116,7 @@ func average(c Config, n int) Result {
 			{&sum.Award, &r.Award},
 			{&sum.Award95, &r.Award95},
 			{&sum.Messages, &r.Messages},
-			{&sum.Beats, &r.Beats},
+			{&sum.Heartbeats, &r.Heartbeats},
 			{&sum.PerPeer, &r.PerPeer},
 			{&sum.Hints, &r.Hints},
 			{&sum.Busy, &r.Busy},

@@ -70,7 +70,7 @@ func (w *world) result() Result {
 	return Result{
 		Jobs: len(s.took) + s.failed, Failed: s.failed, Mean: mean(s.took), P95: at(s.took, 0.95), Award: at(s.award, 0.5), Award95: at(s.award, 0.95),
 		Possible: s.possible, Local: s.local, LocalAll: s.localAll, Lost: s.lost, Declined: s.declined,
-		Messages: float64(s.messages) / jobs, Beats: float64(s.beats) / jobs, PerPeer: float64(s.messages) / span / float64(w.Peers),
+		Messages: float64(s.messages) / jobs, Heartbeats: float64(s.beats) / jobs, PerPeer: float64(s.messages) / span / float64(w.Peers),
 		Hints: float64(s.hints) / span,
 		Busy:  float64(s.busyAtEnd-s.busy) / float64(s.ended-s.began) / float64(w.Peers*w.Slots), End: w.clock.since(),
 	}

@@ -207,7 +207,7 @@ func (m *model) stat(t *rapid.T) {
 func (m *model) sameStat(t *rapid.T, p string, got stat, st *unix.Stat_t) {
 	t.Helper()
 	kind := map[uint32]fileType{unix.S_IFDIR: typeDirectory, unix.S_IFREG: typeRegular, unix.S_IFLNK: typeSymlink}[st.Mode&unix.S_IFMT]
-	if got.kind != kind || kind != typeDirectory && (got.size != uint64(st.Size) || got.nlink != st.Nlink) {
+	if got.kind != kind || kind != typeDirectory && (got.size != uint64(st.Size) || got.nlink != uint64(st.Nlink)) {
 		t.Fatalf("stat %s: %+v, the host has kind %d, size %d, %d names", p, got, kind, st.Size, st.Nlink)
 	}
 }

@@ -1,0 +1,210 @@
+package node
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/libp2p/go-libp2p/core/peer"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/ipfs-liftoff/liftoff/host/market"
+	"github.com/ipfs-liftoff/liftoff/host/store"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+)
+
+// figures are what a node counts for Prometheus. Their labels are words of ours alone:
+// what others say cannot make further series. The methods of nil count nothing.
+type metrics struct {
+	jobs    *prometheus.CounterVec   // by where and state
+	seconds *prometheus.HistogramVec // by where
+	asks    *prometheus.CounterVec   // by answer
+	served  *prometheus.CounterVec   // by state
+	fetched prometheus.Counter
+	scrub   struct{ blocks, bytes, damaged prometheus.Counter }
+}
+
+// What figures' label "where" says.
+const (
+	whereMemory = "memory" // the Outcome was known
+	whereHere   = "here"
+	wherePeer   = "peer"
+)
+
+// newFigures registers n's figures with r, or returns nil when that is nil.
+func newMetrics(r prometheus.Registerer, n *Node) (*metrics, error) {
+	if r == nil {
+		return nil, nil
+	}
+	f := &metrics{
+		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "liftoff_jobs_total", Help: "This node's own jobs that have ended, by where they ran and how they ended.",
+		}, []string{"where", "state"}),
+		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "liftoff_job_seconds", Help: "From submission to end of this node's own jobs.",
+			Buckets: prometheus.ExponentialBuckets(0.001, 4, 12), // 1 ms to 70 min
+		}, []string{"where"}),
+		asks: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "liftoff_asks_total", Help: "Asks of other peers, by the answer: bid, or the code of the refusal.",
+		}, []string{"answer"}),
+		served: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "liftoff_served_jobs_total", Help: "Jobs of other peers that ran here, by how they ended.",
+		}, []string{"state"}),
+		fetched: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "liftoff_fetched_bytes_total", Help: "Bytes of inputs that came from other peers for runs here.",
+		}),
+	}
+	counter := func(name, text string) prometheus.Counter {
+		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: text})
+	}
+	f.scrub.blocks = counter("liftoff_scrub_blocks_total", "Blocks that were read and hashed again in the background.")
+	f.scrub.bytes = counter("liftoff_scrub_bytes_total", "Bytes of those that were sound.")
+	f.scrub.damaged = counter("liftoff_scrub_damaged_total", "What was damaged then; the log names it.")
+	for _, c := range []prometheus.Collector{
+		f.jobs, f.seconds, f.asks, f.served, f.fetched, f.scrub.blocks, f.scrub.bytes, f.scrub.damaged, newState(n),
+	} {
+		if err := r.Register(c); err != nil {
+			return nil, err
+		}
+	}
+	return f, nil
+}
+
+// ended counts a job of this node's own, unless another process will go on with it.
+func (f *metrics) ended(j api.Job) {
+	if f == nil || j.State == api.JobRunning {
+		return
+	}
+	where := whereHere
+	switch {
+	case j.Cached:
+		where = whereMemory
+	case j.Remote:
+		where = wherePeer
+	}
+	state := j.State
+	if j.Outcome != nil {
+		state = string(j.Outcome.State)
+	}
+	f.jobs.WithLabelValues(where, state).Inc()
+	f.seconds.WithLabelValues(where).Observe(j.Ended.Sub(j.Created).Seconds())
+	if !j.Remote {
+		f.fetched.Add(float64(j.Fetched.Bytes))
+	}
+}
+
+// scrubbed counts a part of a scrub.
+func (f *metrics) scrubbed(v store.Checked) {
+	if f == nil {
+		return
+	}
+	f.scrub.blocks.Add(float64(v.Blocks))
+	f.scrub.bytes.Add(float64(v.Bytes))
+	f.scrub.damaged.Add(float64(v.Damaged + v.Foreign))
+}
+
+// ran counts a job of another peer's.
+func (f *metrics) ran(j api.Job, err error) {
+	if f == nil {
+		return
+	}
+	state := api.JobFailed
+	if err == nil && j.Outcome != nil {
+		state = string(j.Outcome.State)
+	}
+	f.served.WithLabelValues(state).Inc()
+	f.fetched.Add(float64(j.Fetched.Bytes))
+}
+
+// counted is a provider whose answers are counted.
+type counted struct {
+	*provider
+	metrics *metrics
+}
+
+var _ market.Provider = counted{}
+
+func (c counted) Ask(ctx context.Context, from peer.ID, r market.Request) job.Bid {
+	b := c.provider.Ask(ctx, from, r)
+	if c.metrics != nil {
+		answer := "bid"
+		if b.Refuses() {
+			answer = b.Code
+		}
+		c.metrics.asks.WithLabelValues(answer).Inc()
+	}
+	return b
+}
+
+// state is what can be said of a node at any time, found out when somebody asks.
+type state struct {
+	node *Node
+
+	mu    sync.Mutex
+	until time.Time // usage is as good as new
+	usage store.Usage
+}
+
+var (
+	runningDesc   = prometheus.NewDesc("liftoff_jobs_running", "This node's own jobs that have not ended.", nil, nil)
+	peersDesc     = prometheus.NewDesc("liftoff_peers_connected", "Peers that this node is connected to.", nil, nil)
+	slotsDesc     = prometheus.NewDesc("liftoff_slots", "Jobs that can run at once.", nil, nil)
+	freeSlotsDesc = prometheus.NewDesc("liftoff_slots_free", "Jobs that could begin now.", nil, nil)
+	blocksDesc    = prometheus.NewDesc("liftoff_store_blocks", "Blocks in the repo; at most some minutes old.", nil, nil)
+	fullDesc      = prometheus.NewDesc("liftoff_disk_full", "1 while the disk is full and no jobs are taken, else 0.", nil, nil)
+	bytesDesc     = prometheus.NewDesc("liftoff_store_bytes", "Bytes of the blocks in the repo; at most some minutes old.", nil, nil)
+)
+
+func newState(n *Node) *state { return &state{node: n} }
+
+// Describe implements prometheus.Collector.
+func (s *state) Describe(to chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{runningDesc, peersDesc, slotsDesc, freeSlotsDesc, blocksDesc, bytesDesc, fullDesc} {
+		to <- d
+	}
+}
+
+// Collect implements prometheus.Collector.
+func (s *state) Collect(to chan<- prometheus.Metric) {
+	gauge := func(d *prometheus.Desc, v float64) { to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
+	full := 0.0
+	if s.node.store.IsFull() {
+		full = 1
+	}
+	gauge(fullDesc, full)
+	gauge(runningDesc, float64(len(s.node.history.liveJobs(""))))
+	if w := s.node.net.Load(); w != nil {
+		connected := 0
+		for _, p := range w.peer.Peers() {
+			if p.Connected {
+				connected++
+			}
+		}
+		gauge(peersDesc, float64(connected))
+		gauge(slotsDesc, float64(w.cfg.Slots))
+		gauge(freeSlotsDesc, float64(w.book.load(0).Free))
+	}
+	if u, err := s.stored(); err == nil { // a closed store has no figures
+		gauge(blocksDesc, float64(u.Blocks))
+		gauge(bytesDesc, float64(u.Bytes))
+	}
+}
+
+// usageTime is how long a count of the store's blocks is good. One that takes long is good
+// for longer.
+const usageTime = time.Minute
+
+func (s *state) stored() (store.Usage, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	asked := s.node.clock()
+	if asked.Before(s.until) {
+		return s.usage, nil
+	}
+	u, err := s.node.store.Stat(context.Background())
+	if now := s.node.clock(); err == nil {
+		s.usage, s.until = u, now.Add(max(usageTime, 100*now.Sub(asked)))
+	}
+	return u, err
+}

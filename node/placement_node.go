@@ -1,0 +1,104 @@
+package node
+
+import (
+	"context"
+	"crypto/rand"
+
+	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/host/exchange"
+	"github.com/ipfs-liftoff/liftoff/job"
+	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/node/request"
+)
+
+// This is what package request needs of the node: of the job, its peers (candidates.go) and
+// its owner.
+var _ request.Node = (*placement)(nil)
+
+// Sign implements request.World. Who is to run the job may have its inputs from here.
+func (t *placement) Sign(attempt int, to job.DID) ([]byte, error) {
+	j := t.job
+	t.mu.Lock()
+	n, ok := t.nonces[attempt]
+	if !ok {
+		rand.Read(n[:])
+		t.nonces[attempt] = n
+	}
+	t.mu.Unlock()
+	now := t.w.node.clock()
+	j.Attempt, j.Audience, j.Nonce = attempt, to, n
+	j.Issued, j.Expires = now.UnixMilli(), now.Add(jobLife).UnixMilli()
+	if to != "" {
+		if err := t.grant(to); err != nil {
+			return nil, err
+		}
+	}
+	return j.Sign(t.w.self.Key)
+}
+
+func (t *placement) grant(to job.DID) error {
+	id, err := host.IDOf(to)
+	if err != nil {
+		return err
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.granted[to] == nil {
+		t.granted[to] = t.w.access.Grant(id, taskRoots(t.x.request.Task)...)
+	}
+	return nil
+}
+
+// over ends what the errand has allowed others.
+func (t *placement) over() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, revoke := range t.granted {
+		revoke()
+	}
+}
+
+// Here implements request.World. What is not here comes from peers that hold it.
+func (t *placement) Here(ctx context.Context, sources []job.DID, out request.Output) (request.Result, error) {
+	w, e := t.w, *t.e
+	e.tracked = e.session.Track()
+	source := w.exchange.Session(exchange.SessionConfig{Local: e.tracked, Sources: t.sources(sources)})
+	defer source.Close()
+	e.source = source
+	e.slots = &ownSlot{book: w.book, job: t.job}
+	j := t.x.look()
+	err := e.run(ctx, api.Watch{Stdout: out.Stdout, Stderr: out.Stderr, Progress: out.Progress}, &j)
+	if err != nil {
+		return request.Result{}, err
+	}
+	t.mu.Lock()
+	t.here, t.did = &e, j
+	t.mu.Unlock()
+	return request.Result{Peer: w.self.DID, Outcome: j.OutcomeCID, Receipt: j.Receipt, Value: *j.Outcome}, nil
+}
+
+// Refused implements request.World. A module that is compiled for the answer is kept for runs, so it is read as they
+// read.
+func (t *placement) Refused(ctx context.Context) error {
+	executors, err := t.w.node.startRun(ctx)
+	if err != nil {
+		return nil
+	}
+	defer t.w.node.endRun()
+	return t.w.node.refused(ctx, executors, t.x.request, t.e.session.Track())
+}
+
+// Left implements request.World.
+func (t *placement) Left(l request.Left) {
+	if err := t.w.node.noteLeft(t.x, l); err != nil {
+		t.w.node.log.Warn("who runs a job is not written down", "job", t.x.id, "err", err)
+	}
+}
+
+// Event implements request.World.
+func (t *placement) Event(e api.Event) {
+	if t.placed != nil && (e.Kind == api.EventAwarded || e.Kind == api.EventStarted) {
+		t.placed()
+	}
+	t.x.event(e)
+}
