@@ -12,7 +12,7 @@ import (
 func AddFile(ctx context.Context, bs Blocks, r io.Reader, p Profile) (Entry, error) {
 	var alone sync.Mutex
 	var memory []byte
-	return addFile(ctx, bs, r, p, &alone, copies(bs), &memory)
+	return addFile(ctx, bs, r, p, &alone, copiesOnPut(bs), &memory)
 }
 
 // addFile adds a file; one of more than a chunk is added under large, as it takes all
@@ -24,7 +24,7 @@ func addFile(ctx context.Context, bs Blocks, r io.Reader, p Profile, large *sync
 		return Entry{}, err
 	}
 	if len(first) < p.ChunkSize {
-		if !copies(bs) {
+		if !copiesOnPut(bs) {
 			first = bytes.Clone(first)
 		}
 		return addSmall(ctx, bs, first, p)

@@ -55,7 +55,7 @@ type pair struct {
 func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profile, anyOrder bool) (Entry, error) {
 	workers := min(runtime.GOMAXPROCS(0), maxHashers) + 2 // one may be reading, and one writing
 	a := &assembly{
-		bs: bs, p: p, anyOrder: anyOrder, reuse: copies(bs), slots: make(chan struct{}, 2*workers),
+		bs: bs, p: p, anyOrder: anyOrder, reuse: copiesOnPut(bs), slots: make(chan struct{}, 2*workers),
 		first: first, r: r, tree: fileTree{p: p}, ready: map[int][]leaf{},
 	}
 	g, gctx := errgroup.WithContext(ctx)

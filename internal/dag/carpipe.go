@@ -63,7 +63,7 @@ type carPipe struct {
 func (p *carPipe) run(ctx context.Context, c *carReader) error {
 	workers := min(runtime.GOMAXPROCS(0), maxHashers) + 2 // one may be reading, and one writing
 	p.c, p.slots, p.turn, p.ready = c, make(chan struct{}, 2*workers), make(chan struct{}, 1), map[int]*carBatch{}
-	p.reuse = p.found != nil || p.bs != nil && copies(p.bs)
+	p.reuse = p.found != nil || p.bs != nil && copiesOnPut(p.bs)
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() { p.work(ctx) })

@@ -50,7 +50,7 @@ func (d *DirWriter) Add(name string, e Entry) error {
 	hash := nameHash(name)
 	key := hash >> (64 - d.p.hashBits())
 	if i, ok := d.keys[key]; ok {
-		return clash(d.entries[i].name, name)
+		return nameConflict(d.entries[i].name, name)
 	}
 	d.keys[key] = len(d.entries)
 	l := pbLink{cid: e.CID, name: name, tsize: e.TSize}
@@ -64,8 +64,8 @@ func (d *DirWriter) Add(name string, e Entry) error {
 	return nil
 }
 
-// clash says why two names with one key cannot be in one directory.
-func clash(a, b string) error {
+// nameConflict says why two names with one key cannot be in one directory.
+func nameConflict(a, b string) error {
 	if a == b {
 		return fmt.Errorf("the name %q comes twice in a directory", a)
 	}

@@ -29,7 +29,7 @@ type Dir struct {
 	byName map[string]int // of a plain directory; made by the second Lookup
 	looked bool
 	walk   shardWalk  // where the last Next of a sharded directory ended
-	way    []*dirNode // the shards that the last Lookup went through, below the root
+	lastPath    []*dirNode // the shards that the last Lookup went through, below the root
 }
 
 // dirNode is a block of a directory.
@@ -152,15 +152,15 @@ func (d *Dir) Lookup(ctx context.Context, name string) (cid.Cid, uint64, error) 
 			return e.CID, e.TSize, nil
 		}
 		used += n.width()
-		if level < len(d.way) && d.way[level].cid == n.links[i].cid {
-			n = d.way[level]
+		if level < len(d.lastPath) && d.lastPath[level].cid == n.links[i].cid {
+			n = d.lastPath[level]
 			continue
 		}
 		var err error
 		if n, err = d.below(ctx, n, i, used); err != nil {
 			return cid.Undef, 0, err
 		}
-		d.way = append(d.way[:level], n)
+		d.lastPath = append(d.lastPath[:level], n)
 	}
 	return cid.Undef, 0, &NoEntryError{d.root.cid.String(), name}
 }

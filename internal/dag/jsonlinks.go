@@ -154,7 +154,7 @@ func (s *jsonScan) link(quoted []byte) error {
 	if err != nil {
 		return fmt.Errorf("bad CID: %w", err)
 	}
-	if !spells(text, c) {
+	if !isCanonicalCID(text, c) {
 		return fmt.Errorf("bad CID: got %.100q, want it as %s is written", text, c)
 	}
 	s.links = append(s.links, c)
@@ -165,8 +165,8 @@ func (s *jsonScan) link(quoted []byte) error {
 // are, so this is not left to what a version of the library knows, nor to what it overlooks.
 const cidBases = "fFbBkKzmu"
 
-// spells reports whether text is the one way to write c in its base.
-func spells(text string, c cid.Cid) bool {
+// isCanonicalCID reports whether text is the one way to write c in its base.
+func isCanonicalCID(text string, c cid.Cid) bool {
 	if c.Version() == 0 {
 		return text == c.String()
 	}

@@ -20,7 +20,7 @@ import (
 )
 
 // named is an entry of a directory to be.
-type named struct {
+type namedNode struct {
 	name string
 	node ipld.Node
 }
@@ -40,7 +40,7 @@ func drawName(t *rapid.T) string {
 
 // drawEntries makes up to most entries. A few names are drawn; the others, and what
 // the entries are, come from a seed.
-func drawEntries(t *rapid.T, most int) []named {
+func drawEntries(t *rapid.T, most int) []namedNode {
 	src := rand.New(seeded(t))
 	names := map[string]bool{}
 	for range min(most, rapid.IntRange(0, 6).Draw(t, "drawn names")) {
@@ -49,9 +49,9 @@ func drawEntries(t *rapid.T, most int) []named {
 	for range rapid.IntRange(0, most-len(names)).Draw(t, "names") {
 		names[randomName(src, 1+src.IntN(40))] = true
 	}
-	entries := make([]named, 0, len(names))
+	entries := make([]namedNode, 0, len(names))
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		entries = append(entries, named{name, randomNode(t, src)})
+		entries = append(entries, namedNode{name, randomNode(t, src)})
 	}
 	src.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
 	return entries
@@ -95,7 +95,7 @@ func nodeEntry(t rapid.TB, n ipld.Node) Entry {
 }
 
 // ourDir writes a directory here, backwards: the order of adding must not matter.
-func ourDir(t rapid.TB, bs *MemBlocks, p Profile, entries []named) Entry {
+func ourDir(t rapid.TB, bs *MemBlocks, p Profile, entries []namedNode) Entry {
 	t.Helper()
 	w := NewDirWriter(bs, p)
 	for _, e := range slices.Backward(entries) {
@@ -122,7 +122,7 @@ func boxoOptions(t rapid.TB, p Profile) []uio.DirectoryOption {
 }
 
 // fillBoxo adds the entries to d and its root to bs.
-func fillBoxo(t rapid.TB, bs *MemBlocks, d uio.Directory, entries []named) ipld.Node {
+func fillBoxo(t rapid.TB, bs *MemBlocks, d uio.Directory, entries []namedNode) ipld.Node {
 	t.Helper()
 	for _, e := range entries {
 		if err := (boxoDAG{bs}).Add(ctx, e.node); err != nil {
@@ -143,7 +143,7 @@ func fillBoxo(t rapid.TB, bs *MemBlocks, d uio.Directory, entries []named) ipld.
 }
 
 // compareDir writes the directory with boxo, which decides itself when to shard, and here.
-func compareDir(t rapid.TB, p Profile, entries []named) {
+func compareDir(t rapid.TB, p Profile, entries []namedNode) {
 	t.Helper()
 	var got, want MemBlocks
 	d, err := uio.NewDirectory(boxoDAG{&want}, boxoOptions(t, p)...)
@@ -199,14 +199,14 @@ func TestOracleDirProfiles(t *testing.T) {
 			t.Run(fmt.Sprintf("%s/%d", p.Name, over), func(t *testing.T) {
 				src := rand.New(rand.NewPCG(uint64(over), p.CIDVersion))
 				w := NewDirWriter(new(MemBlocks), p)
-				var entries []named
+				var entries []namedNode
 				add := func(name string) {
 					t.Helper()
 					n := merkledag.NewRawNode(fmt.Append(nil, len(entries)))
 					if err := w.Add(name, nodeEntry(t, n)); err != nil {
 						t.Fatal(err)
 					}
-					entries = append(entries, named{name, n})
+					entries = append(entries, namedNode{name, n})
 				}
 				for w.size < p.ShardSize-700 {
 					add(fmt.Sprint(len(entries), "-", randomName(src, 50+src.IntN(300))))
@@ -273,9 +273,9 @@ func TestOracleDeepHAMT(t *testing.T) {
 	if best>>(64-30) != 0 {
 		t.Fatalf("the nearest hashes are %x apart", best)
 	}
-	var entries []named
+	var entries []namedNode
 	for _, name := range names[max(0, near-20):min(len(names), near+20)] {
-		entries = append(entries, named{name, merkledag.NewRawNode([]byte(name))})
+		entries = append(entries, namedNode{name, merkledag.NewRawNode([]byte(name))})
 	}
 	for _, p := range []Profile{UnixFSv1, UnixFSv0} {
 		for _, fanout := range []int{8, 256, 1024} {
@@ -309,7 +309,7 @@ func TestOracleReadDir(t *testing.T) {
 	})
 }
 
-func readHere(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []named) {
+func readHere(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []namedNode) {
 	t.Helper()
 	d, err := OpenDir(ctx, bs, c)
 	if err != nil {
@@ -332,7 +332,7 @@ func readHere(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []named) {
 	}
 }
 
-func readWithBoxo(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []named) {
+func readWithBoxo(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []namedNode) {
 	t.Helper()
 	n, err := boxoDAG{bs}.Get(ctx, c)
 	if err != nil {
@@ -362,7 +362,7 @@ func readWithBoxo(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []named) {
 }
 
 // sameListing compares in the order of names: boxo lists shards as they come.
-func sameListing(t *rapid.T, listed []DirEntry, entries []named) {
+func sameListing(t *rapid.T, listed []DirEntry, entries []namedNode) {
 	t.Helper()
 	var want []DirEntry
 	for _, e := range entries {

@@ -40,10 +40,10 @@ const maxPart = 64 << 10
 // partBuffers keeps buffers of maxPart bytes.
 var partBuffers = sync.Pool{New: func() any { return new([maxPart]byte) }}
 
-// wanders takes note that the bytes from off to end are being read, and reports whether that
+// isSmallSeek takes note that the bytes from off to end are being read, and reports whether that
 // is a leap to a small part of a leaf. Who goes on where the last read ended will want the
 // rest of the leaf, too.
-func (f *File) wanders(off, end int64) bool {
+func (f *File) isSmallSeek(off, end int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	leap := off != f.end
@@ -71,8 +71,8 @@ func (f *File) writeParts(ctx context.Context, w io.Writer, off, end int64) (at 
 	return at, nil
 }
 
-// copies reports whether bs is a CopyingPutter.
-func copies(bs Blocks) bool {
+// copiesOnPut reports whether bs is a CopyingPutter.
+func copiesOnPut(bs Blocks) bool {
 	_, ok := bs.(CopyingPutter)
 	return ok
 }
@@ -112,7 +112,7 @@ func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n i
 			return nil, false, nil
 		}
 		if grow != nil {
-			f.tellAhead(ctx, whole-rel, whole-rel+want)
+			f.prefetchAhead(ctx, whole-rel, whole-rel+want)
 		}
 		if rest := want - rel; uint64(len(p)) < rest && grow != nil && rest <= MaxBlock {
 			p = grow(int(rest))

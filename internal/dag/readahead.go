@@ -34,7 +34,7 @@ type readAhead struct {
 
 	// For a Prefetcher alone.
 	begun uint64               // where the sequence began
-	told  uint64               // up to where it was told
+	prefetched  uint64               // up to where it was told
 	inner map[cid.Cid]struct{} // nodes that are being read for their links
 }
 
@@ -67,7 +67,7 @@ func (f *File) readAhead(ctx context.Context, p piece, i int, start uint64) {
 	}
 	var cids []cid.Cid
 	if far != nil {
-		cids = f.untold(ctx, end, end+soon)
+		cids = f.notPrefetched(ctx, end, end+soon)
 	}
 	f.mu.Unlock()
 	if len(cids) > 0 {
@@ -75,9 +75,9 @@ func (f *File) readAhead(ctx context.Context, p piece, i int, start uint64) {
 	}
 }
 
-// tellAhead is readAhead for who reads leaves as parts, the one from start to end now: it
+// prefetchAhead is readAhead for who reads leaves as parts, the one from start to end now: it
 // fetches nothing itself, and lets a Prefetcher know.
-func (f *File) tellAhead(ctx context.Context, start, end uint64) {
+func (f *File) prefetchAhead(ctx context.Context, start, end uint64) {
 	far, ok := f.bs.(Prefetcher)
 	if !ok {
 		return
@@ -85,7 +85,7 @@ func (f *File) tellAhead(ctx context.Context, start, end uint64) {
 	var cids []cid.Cid
 	f.mu.Lock()
 	if soon := f.ahead.advance(start, end, true); soon > 0 {
-		cids = f.untold(ctx, end, end+soon)
+		cids = f.notPrefetched(ctx, end, end+soon)
 	}
 	f.mu.Unlock()
 	if len(cids) > 0 {
@@ -93,10 +93,10 @@ func (f *File) tellAhead(ctx context.Context, start, end uint64) {
 	}
 }
 
-// untold returns the leaves between two offsets that a Prefetcher was not told of. f.mu is held.
-func (f *File) untold(ctx context.Context, from, to uint64) (cids []cid.Cid) {
-	if from = max(f.ahead.told, from); from < to {
-		cids, f.ahead.told = f.upcoming(ctx, nil, f.root, 0, from, to, 0)
+// notPrefetched returns the leaves between two offsets that a Prefetcher was not told of. f.mu is held.
+func (f *File) notPrefetched(ctx context.Context, from, to uint64) (cids []cid.Cid) {
+	if from = max(f.ahead.prefetched, from); from < to {
+		cids, f.ahead.prefetched = f.upcoming(ctx, nil, f.root, 0, from, to, 0)
 	}
 	return cids
 }
@@ -109,7 +109,7 @@ func (a *readAhead) advance(start, end uint64, far bool) uint64 {
 	}
 	if start != a.next {
 		a.streak, a.fetches = 0, nil // what is under way ends by itself
-		a.begun, a.told = start, 0
+		a.begun, a.prefetched = start, 0
 	}
 	a.next, a.streak = end, a.streak+1
 	switch {

@@ -288,7 +288,7 @@ func (f *File) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64
 		return f.stream(ctx, w, off, end)
 	}
 	at := off
-	if f.wanders(off, end) {
+	if f.isSmallSeek(off, end) {
 		var err error
 		if at, err = f.writeParts(ctx, w, off, end); err != nil {
 			return at - off, err

@@ -72,7 +72,7 @@ type Imported struct {
 func ImportAll(ctx context.Context, r io.Reader, bs Blocks) (Imported, error) {
 	rec := &recorder{Blocks: bs}
 	var to Blocks = rec
-	if copies(bs) {
+	if copiesOnPut(bs) {
 		to = copyingRecorder{rec}
 	}
 	roots, err := ImportCAR(ctx, r, to)

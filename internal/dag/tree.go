@@ -141,10 +141,10 @@ func (a *treeAdder) add(ctx context.Context, d *treeDir, slot int, name string, 
 	case fs.ModeDir:
 		return a.dir(ctx, d, slot, name, depth)
 	}
-	return fmt.Errorf("add %s: it is %s, and only files, directories and symlinks can be added", name, special(typ))
+	return fmt.Errorf("add %s: it is %s, and only files, directories and symlinks can be added", name, fileTypeName(typ))
 }
 
-func special(typ fs.FileMode) string {
+func fileTypeName(typ fs.FileMode) string {
 	switch {
 	case typ&fs.ModeSocket != 0:
 		return "a socket"
@@ -174,7 +174,7 @@ func (a *treeAdder) dir(ctx context.Context, parent *treeDir, slot int, name str
 		if a.o.Hidden || !strings.HasPrefix(e.Name(), ".") {
 			key := a.o.Profile.NameKey(e.Name())
 			if other, ok := keys[key]; ok {
-				return fmt.Errorf("add %s: %w", name, clash(other, e.Name()))
+				return fmt.Errorf("add %s: %w", name, nameConflict(other, e.Name()))
 			}
 			keys[key] = e.Name()
 			d.names = append(d.names, e.Name())
@@ -247,7 +247,7 @@ func (a *treeAdder) file(ctx context.Context, name string, memory *[]byte) (Entr
 		return Entry{}, err
 	}
 	defer f.Close()
-	bs, anyOrder := a.bs, copies(a.bs)
+	bs, anyOrder := a.bs, copiesOnPut(a.bs)
 	if a.o.FileBlocks != nil {
 		bs, anyOrder = a.o.FileBlocks(name), false
 	}

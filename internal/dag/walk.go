@@ -65,7 +65,7 @@ func Walk(ctx context.Context, bs Blocks, roots []cid.Cid, o WalkOptions, visit 
 			return fmt.Errorf("walk: more than %d blocks", o.MaxBlocks)
 		}
 		seen[c] = struct{}{}
-		links, err := o.one(ctx, bs, c, visit)
+		links, err := o.visitOne(ctx, bs, c, visit)
 		if err != nil {
 			return err
 		}
@@ -74,9 +74,9 @@ func Walk(ctx context.Context, bs Blocks, roots []cid.Cid, o WalkOptions, visit 
 	return nil
 }
 
-// one visits c and returns the links to follow.
-func (o WalkOptions) one(ctx context.Context, bs Blocks, c cid.Cid, visit func(Visited) error) ([]cid.Cid, error) {
-	v, err := o.look(ctx, bs, c)
+// visitOne visits c and returns the links to follow.
+func (o WalkOptions) visitOne(ctx context.Context, bs Blocks, c cid.Cid, visit func(Visited) error) ([]cid.Cid, error) {
+	v, err := o.lookUp(ctx, bs, c)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +110,7 @@ func (o WalkOptions) opaque(c cid.Cid, why error) ([]cid.Cid, error) {
 	return o.Opaque(c, why)
 }
 
-func (o WalkOptions) look(ctx context.Context, bs Blocks, c cid.Cid) (Visited, error) {
+func (o WalkOptions) lookUp(ctx context.Context, bs Blocks, c cid.Cid) (Visited, error) {
 	if !o.Data && !HasLinks(c.Type()) && !IsIdentity(c) {
 		if ctx.Err() != nil {
 			return Visited{}, context.Cause(ctx)
