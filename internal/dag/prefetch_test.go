@@ -10,7 +10,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// farBlocks counts what it is told of and what is taken.
+// farBlocks records the announced and the read blocks.
 type farBlocks struct {
 	MemBlocks
 	mu   sync.Mutex
@@ -34,9 +34,8 @@ func (b *farBlocks) Get(ctx context.Context, c cid.Cid) (Block, error) {
 	return b.MemBlocks.Get(ctx, c)
 }
 
-// TestPrefetch reads a file of three levels: a Prefetcher is told of the leaves to come,
-// each once, in their order and across inner nodes, and never of more than half of what
-// was read in sequence.
+// TestPrefetch reads a file of three levels: the leaves to come are announced to a Prefetcher, each once, in order
+// and across inner nodes, and never more than half of what was read in sequence.
 func TestPrefetch(t *testing.T) {
 	const leaf, leaves = 10 << 10, 9000
 	bs := &farBlocks{got: map[cid.Cid]bool{}}
@@ -68,12 +67,12 @@ func TestPrefetch(t *testing.T) {
 	seen := map[cid.Cid]bool{}
 	for _, c := range bs.told {
 		if seen[c] {
-			t.Fatalf("told twice of %s", c)
+			t.Fatalf("%s was announced twice", c)
 		}
 		seen[c] = true
 	}
 	if len(bs.told) < leaves*9/10 {
-		t.Errorf("told of %d of %d leaves", len(bs.told), leaves)
+		t.Errorf("%d of %d leaves were announced", len(bs.told), leaves)
 	}
 
 	f = open()
@@ -93,6 +92,6 @@ func TestPrefetch(t *testing.T) {
 	}
 	f.Close()
 	if n := len(bs.got); len(bs.told) > 0 || n > 90+31 {
-		t.Errorf("%d blocks were fetched for 90 leaves here and there, %d of them ahead", n, len(bs.told))
+		t.Errorf("%d blocks were fetched for 90 random leaves, %d of them ahead", n, len(bs.told))
 	}
 }
