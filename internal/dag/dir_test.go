@@ -57,7 +57,7 @@ func TestDirLookupAndListing(t *testing.T) {
 			t.Errorf("%d lookups read %d blocks", min(n, 101), per)
 		}
 		var missing *NoEntryError
-		if _, _, err := d.Lookup(ctx, "nobody"); !errors.As(err, &missing) || missing.Name != "nobody" {
+		if _, _, err := d.Lookup(ctx, "missing"); !errors.As(err, &missing) || missing.Name != "missing" {
 			t.Errorf("missing name: %v", err)
 		}
 		var got []string

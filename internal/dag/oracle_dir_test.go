@@ -327,7 +327,7 @@ func readHere(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []namedNode) {
 		}
 	}
 	var none *NoEntryError
-	if _, _, err := d.Lookup(ctx, strings.Repeat("nobody", 30)); !errors.As(err, &none) {
+	if _, _, err := d.Lookup(ctx, strings.Repeat("missing", 30)); !errors.As(err, &none) {
 		t.Fatalf("missing name: %v", err)
 	}
 }
@@ -356,7 +356,7 @@ func readWithBoxo(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []namedNode) {
 			t.Fatalf("boxo: got %v for %q, %v; want %s", got, e.name, err, e.node.Cid())
 		}
 	}
-	if _, err := d.Find(ctx, strings.Repeat("nobody", 30)); !errors.Is(err, os.ErrNotExist) {
+	if _, err := d.Find(ctx, strings.Repeat("missing", 30)); !errors.Is(err, os.ErrNotExist) {
 		t.Fatalf("missing name: %v", err)
 	}
 }

@@ -44,12 +44,12 @@ func compareFile(t rapid.TB, content []byte, p Profile, piece int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func(who string, e Entry, err error, bs *MemBlocks) {
+	check := func(label string, e Entry, err error, bs *MemBlocks) {
 		t.Helper()
 		if err != nil || e.CID != root.Cid() || e.TSize != size || e.Size != uint64(len(content)) {
-			t.Errorf("%s: got %+v, %v; boxo: %s with %d bytes below it", who, e, err, root.Cid(), size)
+			t.Errorf("%s: got %+v, %v; boxo: %s with %d bytes below it", label, e, err, root.Cid(), size)
 		}
-		sameBlocks(t, who, bs, &want)
+		sameBlocks(t, label, bs, &want)
 	}
 	e, err := AddFile(ctx, &added, bytes.NewReader(content), p)
 	check("AddFile", e, err, &added)

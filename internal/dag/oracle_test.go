@@ -91,16 +91,16 @@ func boxoBuilder(t rapid.TB, p Profile) cid.Builder {
 }
 
 // sameBlocks compares two sets of blocks, byte by byte.
-func sameBlocks(t rapid.TB, who string, got, want *MemBlocks) {
+func sameBlocks(t rapid.TB, label string, got, want *MemBlocks) {
 	t.Helper()
 	for c, w := range want.m {
 		if g, ok := got.m[c]; !ok || !bytes.Equal(g.data, w.data) {
-			t.Errorf("%s: boxo makes %s, this package does not", who, c)
+			t.Errorf("%s: boxo makes %s, this package does not", label, c)
 		}
 	}
 	for c := range got.m {
 		if _, ok := want.m[c]; !ok {
-			t.Errorf("%s: this package makes %s, boxo does not", who, c)
+			t.Errorf("%s: this package makes %s, boxo does not", label, c)
 		}
 	}
 }

@@ -217,8 +217,8 @@ func TestLeapsReadParts(t *testing.T) {
 	if err := parts.Put(t.Context(), leaf); err != nil {
 		t.Fatal(err)
 	}
-	lie := putFS(parts, fsNode{typ: fsFile, blockSizes: []uint64{10, 20}, fileSize: 30, hasSize: true}, pbLink{cid: leaf.CID()}, pbLink{cid: leaf.CID()})
-	if f, err = OpenFile(t.Context(), parts, lie); err != nil {
+	wrongSize := putFS(parts, fsNode{typ: fsFile, blockSizes: []uint64{10, 20}, fileSize: 30, hasSize: true}, pbLink{cid: leaf.CID()}, pbLink{cid: leaf.CID()})
+	if f, err = OpenFile(t.Context(), parts, wrongSize); err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
