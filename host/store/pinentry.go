@@ -131,7 +131,7 @@ func (s *Store) lostPins() error {
 		return fmt.Errorf("read pins: %w", err)
 	}
 	if len(lost) > 0 {
-		return &PinError{lost[0], "it may have contained pins that are lost; remove the file to continue without them"}
+		return &PinError{lost[0], "pins in this file may be lost; remove it to continue without them"}
 	}
 	return nil
 }

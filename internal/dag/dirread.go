@@ -179,7 +179,7 @@ func (d *Dir) below(ctx context.Context, n *dirNode, i, used int) (*dirNode, err
 	}
 	sub, err := loadDirNode(ctx, d.bs, n.links[i].cid)
 	if e, ok := err.(*NotDirError); ok {
-		return nil, formatErrorf(n.cid, "its shard %s is %s", e.CID, e.Is)
+		return nil, formatErrorf(n.cid, "shard %s is %s", e.CID, e.Is)
 	}
 	if err != nil {
 		return nil, err

@@ -96,7 +96,7 @@ func Load(ctx context.Context, bs Blocks, c cid.Cid) (Block, error) {
 		return identityBlock(c)
 	}
 	if !Served(c) {
-		return Block{}, &UnsupportedError{c, "its hash function or digest length"}
+		return Block{}, &UnsupportedError{c, "hash function or digest length"}
 	}
 	if err := ctx.Err(); err != nil {
 		return Block{}, context.Cause(ctx)
@@ -147,7 +147,7 @@ func decodeHash(c cid.Cid) (*multihash.DecodedMultihash, error) {
 	}
 	mh, err := multihash.Decode(c.Hash())
 	if err != nil {
-		return nil, &UnsupportedError{c, fmt.Sprintf("its multihash (%v)", err)}
+		return nil, &UnsupportedError{c, fmt.Sprintf("multihash (%v)", err)}
 	}
 	if mh.Code == hashIdentity && len(mh.Digest) > abi.MaxIdentity {
 		return nil, &UnsupportedError{c, fmt.Sprintf("identity hash of %d bytes (at most %d)", len(mh.Digest), abi.MaxIdentity)}
