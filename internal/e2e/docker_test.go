@@ -104,7 +104,7 @@ func TestDockerInTheNetwork(t *testing.T) {
 	args := []string{"run", "--json", "docker://" + f.image, "--input", "text=" + input}
 
 	refused := f.requester.try(nil, append(args, "--", "copy")...)
-	const reason = "it does not run docker for members of its cluster"
+	const reason = "policy does not allow docker for members of the cluster"
 	if refused.code == 0 || !strings.Contains(refused.stderr, "2 peers: "+reason) || !strings.Contains(refused.stderr, "policy.json") {
 		t.Fatalf("a member that is not listed: exit code %d, want both peers' refusal\n%s", refused.code, refused.stderr)
 	}

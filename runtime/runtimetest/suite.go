@@ -1,6 +1,6 @@
-// Package runtimetest is the suite that every executor passes: what an Outcome says of
-// guests that succeed, fail, trap, exceed a limit or never end, and what is an error
-// instead. An executor's own tests call Suite with a way to make a fresh executor.
+// Package runtimetest is the test suite that every executor has to pass: the Outcomes of guests
+// that succeed, fail, trap, exceed a limit or never end, and what is an error instead. An
+// executor's own tests call Suite with a function that opens a fresh executor.
 package runtimetest
 
 import (
@@ -21,7 +21,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Suite tests executors that open makes; each is used by one test.
+// Suite tests the executors that open returns, a new one for each test.
 func Suite(t *testing.T, open func(t *testing.T) runtime.Executor) {
 	for _, s := range []struct {
 		name string
@@ -94,7 +94,7 @@ func (w *World) Task(t testing.TB, module []byte, inputs ...cid.Cid) job.Task {
 	return task
 }
 
-// Env returns the world of one run that nobody follows.
+// Env returns the environment of a run whose output is not followed.
 func (w *World) Env(t testing.TB) runtime.Env {
 	t.Helper()
 	dir, err := os.MkdirTemp(t.TempDir(), "scratch")
@@ -112,14 +112,14 @@ func (w *World) Run(t testing.TB, task job.Task) runtime.Result {
 		t.Fatalf("run: %v", err)
 	}
 	if _, err := res.Outcome.CID(); err != nil {
-		t.Fatalf("the Outcome is not valid: %v", err)
+		t.Fatalf("invalid Outcome: %v", err)
 	}
 	id, err := task.CID()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if res.Outcome.Task != id {
-		t.Fatalf("the Outcome is that of %s, not of %s", res.Outcome.Task, id)
+		t.Fatalf("Outcome of task %s, want %s", res.Outcome.Task, id)
 	}
 	return res
 }
@@ -141,7 +141,7 @@ func (w *World) File(t testing.TB, c cid.Cid) string {
 	return b.String()
 }
 
-// At returns what is at path below root.
+// At returns the CID at path below root.
 func (w *World) At(t testing.TB, root cid.Cid, path ...string) cid.Cid {
 	t.Helper()
 	r, err := dag.Resolve(t.Context(), &w.Blocks, dag.Path{Root: root, Segments: path})
@@ -151,7 +151,7 @@ func (w *World) At(t testing.TB, root cid.Cid, path ...string) cid.Cid {
 	return r.CID
 }
 
-// EmptyDir is the root of a run that put out nothing.
+// EmptyDir returns the root of a run without output.
 func (w *World) EmptyDir(t testing.TB) cid.Cid {
 	t.Helper()
 	e, err := dag.NewDirWriter(&w.Blocks, dag.UnixFSv1).Finish(t.Context())
@@ -161,7 +161,7 @@ func (w *World) EmptyDir(t testing.TB) cid.Cid {
 	return e.CID
 }
 
-// want compares what matters of an Outcome.
+// want compares the main fields of an Outcome.
 func want(t *testing.T, o job.Outcome, st job.State, code int, root cid.Cid) {
 	t.Helper()
 	if o.State != st || o.Code != code {
@@ -196,7 +196,7 @@ func testTrap(t *testing.T, w *World) {
 	}
 	for _, part := range []string{"unreachable", "innermost", "outer"} {
 		if !strings.Contains(res.Fault, part) {
-			t.Errorf("the fault does not tell %q:\n%s", part, res.Fault)
+			t.Errorf("the fault does not contain %q:\n%s", part, res.Fault)
 		}
 	}
 	if strings.Contains(res.Fault, "goroutine") {
@@ -216,7 +216,7 @@ func testCopy(t *testing.T, w *World) {
 		t.Errorf("ref is %s, want %s", got, other)
 	}
 	if diff := cmp.Diff([]cid.Cid{other}, res.Refs, cmp.Comparer(cid.Cid.Equals)); diff != "" {
-		t.Errorf("refs: %s", diff)
+		t.Errorf("refs: diff %s", diff)
 	}
 	if got := res.Outcome.Size; got < uint64(len(in))/10 || got > uint64(len(in))+4096 {
 		t.Errorf("size %d of a copy of %d bytes", got, len(in))
@@ -277,7 +277,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// testLive has a guest that prints for ever; who follows it ends the run at the first line.
+// testLive has a guest that prints endlessly; the reader of its output ends the run at the
+// first line.
 func testLive(t *testing.T, w *World) {
 	cause := errors.New("seen enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -340,7 +341,7 @@ func testBlocks(t *testing.T, w *World) {
 	}
 }
 
-// testFuel runs guests with as much fuel as they need, and with one less.
+// testFuel runs guests with exactly the fuel that they need, and with one unit less.
 func testFuel(t *testing.T, w *World) {
 	in := w.Add(t, []byte("input"))
 	for _, name := range []string{"copy", "print", "growmax", "trap"} {
@@ -363,7 +364,7 @@ func testOutOfFuel(t *testing.T, w *World) {
 	}
 }
 
-// wantOutOfFuel runs task, which needs more fuel than there is.
+// wantOutOfFuel runs task, which needs more fuel than its limit.
 func wantOutOfFuel(t *testing.T, w *World, task job.Task) {
 	t.Helper()
 	o := w.Run(t, task).Outcome
@@ -377,7 +378,7 @@ func testStack(t *testing.T, w *World) {
 	res := w.Run(t, w.Task(t, Module("recurse")))
 	want(t, res.Outcome, job.Trap, job.TrapStack, w.EmptyDir(t))
 	if !strings.Contains(res.Fault, "stack overflow") || !strings.Contains(res.Fault, "deeper") {
-		t.Errorf("the fault tells\n%s", res.Fault)
+		t.Errorf("fault\n%s", res.Fault)
 	}
 }
 
@@ -391,7 +392,7 @@ func testTimeout(t *testing.T, w *World) {
 			t.Errorf("%s: error %v, want %v", name, err, runtime.ErrTimeout)
 		}
 		if took := time.Since(begin); took > 10*time.Second {
-			t.Errorf("%s: it took %v to end a run of 100ms", name, took)
+			t.Errorf("%s: a run of 100ms ended after %v", name, took)
 		}
 	}
 }
@@ -434,12 +435,12 @@ func testProgress(t *testing.T, w *World) {
 	}
 }
 
-// wantMissing checks that err says that c is not here, and that it is not the guest's.
+// wantMissing checks that err names c as missing, and is not a fault of the guest.
 func wantMissing(t *testing.T, err error, c cid.Cid) {
 	t.Helper()
 	var missing *dag.NotFoundError
 	if !errors.As(err, &missing) || missing.CID != c {
-		t.Errorf("error %v, want one that says that %s is not here", err, c)
+		t.Errorf("error %v, want one that names %s as missing", err, c)
 	}
 }
 
@@ -476,7 +477,7 @@ func testRefused(t *testing.T, w *World) {
 		for _, err := range []error{err, w.Executor.Check(t.Context(), task, w.Limits, w.Env(t))} {
 			var refused *runtime.RefusedError
 			if !errors.As(err, &refused) || !strings.Contains(refused.Reason, c.says) {
-				t.Errorf("%s: error %v, want a refusal that says %q", name, err, c.says)
+				t.Errorf("%s: error %v, want a refusal that contains %q", name, err, c.says)
 			}
 		}
 	}
@@ -495,7 +496,7 @@ func testDeterministic(t *testing.T, w *World) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(first, second) {
-			t.Errorf("%s: two runs of one Task differ", name)
+			t.Errorf("%s: two runs of the same Task differ", name)
 		}
 	}
 }

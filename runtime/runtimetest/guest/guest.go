@@ -1,5 +1,5 @@
-// Package guest is the guest that the suite for programs of other engines runs: what it
-// does is its first argument. It is built into an image, or run by a plugin of the tests.
+// Package guest is the guest of the suite for other engines: its first argument says what it
+// does. It is built into an image, or run by a plugin of the tests.
 package guest
 
 import (
@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// World is where a guest stands.
+// World is the environment of a guest.
 type World struct {
 	Root           string // in, out and tmp are below it: "/" in a container
 	Args           []string
@@ -27,7 +27,7 @@ type World struct {
 	Stdout, Stderr io.Writer
 }
 
-// verbs is what guests do, by their first argument.
+// verbs are the guest's actions, by their first argument.
 var verbs = map[string]func(ctx context.Context, w World) error{
 	"ok":     func(context.Context, World) error { return nil },
 	"exit":   func(_ context.Context, w World) error { return codeError(w.number(1)) },
@@ -48,8 +48,8 @@ var verbs = map[string]func(ctx context.Context, w World) error{
 	"write":  write,
 }
 
-// Act does what w.Args say and returns the exit code. Cancelling ctx ends it where it runs
-// in the caller's process.
+// Act does what w.Args say and returns the exit code. Cancelling ctx ends it if it runs in the
+// caller's process.
 func Act(ctx context.Context, w World) int {
 	err := fmt.Errorf("no verb in %q", w.Args)
 	if len(w.Args) > 0 && verbs[w.Args[0]] != nil {
@@ -76,12 +76,12 @@ func (w World) path(parts ...string) string {
 func (w World) number(i int) int {
 	n, err := strconv.Atoi(w.Args[i])
 	if err != nil {
-		panic(err) // a test that asks for nonsense
+		panic(err) // a bug in the test
 	}
 	return n
 }
 
-// copyTree copies all inputs to out, symlinks as what they are.
+// copyTree copies all inputs to out, symlinks as symlinks.
 func copyTree(_ context.Context, w World) error {
 	in := w.path("in")
 	return filepath.WalkDir(in, func(name string, d fs.DirEntry, err error) error {
@@ -103,11 +103,11 @@ func copyTree(_ context.Context, w World) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(to, b, 0o600) // that only its owner may read it is no obstacle
+		return os.WriteFile(to, b, 0o600) // the executor has to read files with mode 0600, too
 	})
 }
 
-// words prints its arguments and the part of its environment that begins with T_.
+// words prints its arguments and the environment variables that begin with T_.
 func words(_ context.Context, w World) error {
 	for _, a := range w.Args[1:] {
 		fmt.Fprintf(w.Stdout, "%q\n", a)
@@ -127,7 +127,7 @@ func printBoth(_ context.Context, w World) error {
 	return codeError(3)
 }
 
-// printLines prints for ever.
+// printLines prints endlessly.
 func printLines(ctx context.Context, w World) error {
 	for ctx.Err() == nil {
 		if _, err := fmt.Fprintln(w.Stderr, "line"); err != nil {
@@ -137,7 +137,7 @@ func printLines(ctx context.Context, w World) error {
 	return ctx.Err()
 }
 
-// fill writes to out or tmp for ever.
+// fill writes to out or tmp endlessly.
 func fill(ctx context.Context, w World) error {
 	f, err := os.Create(w.path(w.Args[1], "large"))
 	if err != nil {
@@ -154,7 +154,7 @@ func fill(ctx context.Context, w World) error {
 	return ctx.Err()
 }
 
-// manyFiles makes empty files in out for ever.
+// manyFiles creates empty files in out endlessly.
 func manyFiles(ctx context.Context, w World) error {
 	for i := 0; ctx.Err() == nil; i++ {
 		if err := os.WriteFile(w.path("out", strconv.Itoa(i)), nil, 0o644); err != nil {
@@ -165,7 +165,7 @@ func manyFiles(ctx context.Context, w World) error {
 	return ctx.Err()
 }
 
-// sparse leaves a file that takes nothing and says that it has as many bytes as its argument.
+// sparse leaves a sparse file whose apparent size is its argument.
 func sparse(_ context.Context, w World) error {
 	f, err := os.Create(w.path("out", "sparse"))
 	if err != nil {
@@ -176,7 +176,7 @@ func sparse(_ context.Context, w World) error {
 }
 
 func leaveSocket(_ context.Context, w World) error {
-	if err := os.Chdir(w.path("out")); err != nil { // the path of a socket is short
+	if err := os.Chdir(w.path("out")); err != nil { // socket paths are limited in length
 		return err
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: "s", Net: "unix"})
@@ -187,7 +187,7 @@ func leaveSocket(_ context.Context, w World) error {
 	return l.Close()
 }
 
-// spin takes a processor for ever.
+// spin uses a processor endlessly.
 func spin(ctx context.Context, w World) error {
 	fmt.Fprintln(w.Stdout, "spinning")
 	for n := uint64(0); ; n++ {
@@ -211,7 +211,7 @@ func takeMemory(_ context.Context, w World) error {
 	return nil
 }
 
-// forks starts as many processes as its argument says, of this program.
+// forks starts as many processes of this program as its argument says.
 func forks(_ context.Context, w World) error {
 	self, err := os.Executable()
 	if err != nil {
@@ -226,7 +226,7 @@ func forks(_ context.Context, w World) error {
 	return nil
 }
 
-// who prints what the kernel says of this process.
+// who prints what the kernel reports about this process.
 func who(_ context.Context, w World) error {
 	f, err := os.Open("/proc/self/status")
 	if err != nil {
@@ -243,7 +243,7 @@ func who(_ context.Context, w World) error {
 	return nil
 }
 
-// dial prints what the network looks like, and whether an address can be reached.
+// dial prints the network interfaces, and whether an address can be reached.
 func dial(_ context.Context, w World) error {
 	interfaces, err := net.Interfaces()
 	if err != nil {
@@ -259,7 +259,7 @@ func dial(_ context.Context, w World) error {
 	return c.Close()
 }
 
-// write tries to write to every path that it is given, and prints those where it could.
+// write tries to write to every path in its arguments, and prints those where it succeeded.
 func write(_ context.Context, w World) error {
 	for _, name := range w.Args[1:] {
 		if f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o644); err == nil {

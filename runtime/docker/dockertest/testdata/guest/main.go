@@ -1,4 +1,4 @@
-// Command guest is the program of the images that tests run.
+// Command guest is the program of the test images.
 package main
 
 import (
