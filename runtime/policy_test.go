@@ -105,7 +105,7 @@ func TestParsePolicy(t *testing.T) {
 		`{"rules": []} more`: "data after",
 		`{"rules": [{"who": [], "engines": ["*"]}]}`:                                           "at least one requester",
 		`{"rules": [{"who": ["member"]}]}`:                                                     "one engine",
-		`{"rules": [{"who": ["all"], "engines": ["*"]}]}`:                                "rule 1",
+		`{"rules": [{"who": ["all"], "engines": ["*"]}]}`:                                      "rule 1",
 		`{"rules": [{"who": ["did:key:x"], "engines": ["*"]}]}`:                                "did:key",
 		`{"rules": [{"who": ["open"], "engines": ["dockers"]}]}`:                               "invalid engine",
 		`{"rules": [{"who": ["open"], "engines": ["docker"], "deny": true, "network": true}]}`: "rule with deny",

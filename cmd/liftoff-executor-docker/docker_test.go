@@ -50,7 +50,7 @@ func dockerTask(root cid.Cid, args ...string) job.Task {
 }
 
 // archiveTask returns a Task whose image is stored as blocks.
-func archiveTask(t testing.TB, w *runtimetest.World, args ...string) job.Task {
+func archiveTask(t testing.TB, w *runtimetest.Harness, args ...string) job.Task {
 	return dockerTask(w.Add(t, archive(t)), args...)
 }
 
@@ -93,7 +93,7 @@ func TestSuite(t *testing.T) {
 }
 
 // printed runs a guest that must end with state ok, and returns its stdout.
-func printed(t *testing.T, w *runtimetest.World, task job.Task) string {
+func printed(t *testing.T, w *runtimetest.Harness, task job.Task) string {
 	t.Helper()
 	o := w.Run(t, task).Outcome
 	if o.State != job.OK {
@@ -102,9 +102,9 @@ func printed(t *testing.T, w *runtimetest.World, task job.Task) string {
 	return w.File(t, o.Stdout)
 }
 
-func TestGuestIsNobody(t *testing.T) {
+func TestGuestIsUnprivileged(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "nobody"))
+	w := runtimetest.NewHarness(start(t, e, "nobody"))
 	got := printed(t, w, archiveTask(t, w, "who"))
 	for _, line := range []string{"Uid: 65534", "Gid: 65534", "CapEff: 0000000000000000", "CapBnd: 0000000000000000", "NoNewPrivs: 1"} {
 		if os.Geteuid() == 0 && !strings.Contains(got, line+"\n") {
@@ -128,7 +128,7 @@ func TestGuestIsNobody(t *testing.T) {
 
 func TestNetwork(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "network", "LIFTOFF_DOCKER_NETWORK=host"))
+	w := runtimetest.NewHarness(start(t, e, "network", "LIFTOFF_DOCKER_NETWORK=host"))
 	res := w.Run(t, archiveTask(t, w, "dial", "127.0.0.1:9"))
 	if got := w.File(t, res.Outcome.Stdout); got != "lo\n" || res.Outcome.State != job.Exit {
 		t.Errorf("without a network: got\n%s", got)
@@ -150,7 +150,7 @@ func TestNetwork(t *testing.T) {
 
 func TestLimits(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "limits", "LIFTOFF_DOCKER_PIDS=16"))
+	w := runtimetest.NewHarness(start(t, e, "limits", "LIFTOFF_DOCKER_PIDS=16"))
 	w.Limits = job.Limits{Pages: 32 << 4}
 	switch o := w.Run(t, archiveTask(t, w, "memory", "100")).Outcome; {
 	case o.State == job.Quota && o.Code == job.QuotaPages:
@@ -194,7 +194,7 @@ func tellsOOM(t *testing.T, e *dockertest.Engine) bool {
 func TestImageByName(t *testing.T) {
 	e := engine(t)
 	x := start(t, e, "names", "LIFTOFF_DOCKER_PULL=never")
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	task := archiveTask(t, w, "ok")
 	w.Run(t, task) // loads the image
 	dockerCLI(t, e, "tag", "liftoff-oci:"+task.Mod.String(), "guest:1")
@@ -243,7 +243,7 @@ func TestImageByName(t *testing.T) {
 // TestImages runs images that declare more than they are given.
 func TestImages(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "images"))
+	w := runtimetest.NewHarness(start(t, e, "images"))
 	greedy := dockertest.Image{Program: guest(t), Volumes: []string{"/data", "/out", "/tmp/"}, User: "root", Health: true}
 	root := w.Add(t, dockertest.Tar(t, greedy.Layout(t)...))
 	if got := printed(t, w, dockerTask(root, "who")); strings.Contains(got, "Uid: 0") {
@@ -305,7 +305,7 @@ func TestImages(t *testing.T) {
 // TestEviction keeps only the most recently used images that were loaded from blocks.
 func TestEviction(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "eviction", "LIFTOFF_DOCKER_IMAGES=2"))
+	w := runtimetest.NewHarness(start(t, e, "eviction", "LIFTOFF_DOCKER_IMAGES=2"))
 	var roots []cid.Cid
 	for i := range 4 {
 		im := dockertest.Image{Program: guest(t), User: fmt.Sprint(i)}
@@ -323,7 +323,7 @@ func TestEviction(t *testing.T) {
 }
 
 // running starts a run that never ends and returns once its guest runs.
-func running(t *testing.T, w *runtimetest.World) (done chan error) {
+func running(t *testing.T, w *runtimetest.Harness) (done chan error) {
 	t.Helper()
 	started := make(chan struct{})
 	done = make(chan error, 1)
@@ -353,7 +353,7 @@ func (f writerFunc) Write(p []byte) (int, error) {
 // TestPluginDies kills the plugin during a run: no container is left when the run is answered.
 func TestPluginDies(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "plugin dies"))
+	w := runtimetest.NewHarness(start(t, e, "plugin dies"))
 	done := running(t, w)
 	if ids := left(t, e, "plugin dies"); len(ids) != 1 {
 		t.Fatalf("containers during a run: %v", ids)
@@ -384,7 +384,7 @@ func killPlugin(t *testing.T, x *plugin.Executor) {
 // end the plugin.
 func TestEngineDies(t *testing.T) {
 	e := ownEngine(t)
-	w := runtimetest.NewWorld(start(t, e, "engine dies"))
+	w := runtimetest.NewHarness(start(t, e, "engine dies"))
 	done := running(t, w)
 	e.Kill()
 	var refused *runtime.RefusedError
@@ -414,7 +414,7 @@ func TestNoEngine(t *testing.T) {
 // TestCancelTakes logs how long it takes to end a cancelled run.
 func TestCancelTakes(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "cancel"))
+	w := runtimetest.NewHarness(start(t, e, "cancel"))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	env := w.Env(t)
 	var begin time.Time
@@ -435,7 +435,7 @@ func TestCancelTakes(t *testing.T) {
 // TestInspect compares the configuration of a container with what the engine reports.
 func TestInspect(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "inspect", "LIFTOFF_DOCKER_CPUS=0.5"))
+	w := runtimetest.NewHarness(start(t, e, "inspect", "LIFTOFF_DOCKER_CPUS=0.5"))
 	w.Limits = job.Limits{Pages: 64 << 4, Out: 1 << 20, Tmp: 1 << 20}
 	ctx, cancel := context.WithCancel(t.Context())
 	env := w.Env(t)

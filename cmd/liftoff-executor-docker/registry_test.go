@@ -72,7 +72,7 @@ func TestRegistry(t *testing.T) {
 	e := engine(t)
 	host, digest, asked := registry(t, "team/guest", dockertest.Image{Program: guest(t), User: "registry"})
 	ref := host + "/team/guest:1"
-	w := runtimetest.NewWorld(start(t, e, "registry"))
+	w := runtimetest.NewHarness(start(t, e, "registry"))
 	x := w.Executor.(*plugin.Executor)
 	i, err := x.Resolve(t.Context(), ref)
 	if err != nil {
@@ -95,7 +95,7 @@ func TestRegistry(t *testing.T) {
 	}
 	x.Close()
 	dockerCLI(t, e, "rmi", "-f", strings.TrimSpace(dockerCLI(t, e, "image", "ls", "-q", "--no-trunc", host+"/team/guest")))
-	w = runtimetest.NewWorld(start(t, e, "registry"))
+	w = runtimetest.NewHarness(start(t, e, "registry"))
 	if err := w.Blocks.Put(t.Context(), block); err != nil {
 		t.Fatal(err)
 	}

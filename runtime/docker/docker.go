@@ -89,6 +89,7 @@ func New(cfg Config) (*Engine, error) {
 
 // unprivileged is the uid and gid of guests if this process is root.
 const unprivileged = 65534
+
 // guestUser returns the user of guests: the user of this process, so that it can read and
 // remove what they leave, but never root.
 func guestUser(uid, gid int) string {

@@ -92,7 +92,7 @@ var badAnswers = map[string]struct {
 
 func TestBadAnswers(t *testing.T) {
 	x := open(t, "hostile", Config{Grace: 50 * time.Millisecond})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	for name, bad := range badAnswers {
 		_, err := x.Run(t.Context(), testTask(t, w, name), w.Limits, w.Env(t))
 		var refused *runtime.RefusedError
@@ -115,7 +115,7 @@ func TestHostileChecks(t *testing.T) {
 		"check hangs":  {300 * time.Millisecond, "no answer within"},
 	} {
 		x := open(t, "hostile", Config{Answer: c.patience})
-		w := runtimetest.NewWorld(x)
+		w := runtimetest.NewHarness(x)
 		err := x.Check(t.Context(), testTask(t, w, arg), w.Limits, w.Env(t))
 		if err == nil || !strings.Contains(err.Error(), c.says) || len(err.Error()) > 2*maxMessage {
 			t.Errorf("%s: error %v, want one that contains %q", arg, err, c.says)
@@ -127,7 +127,7 @@ func TestHostileChecks(t *testing.T) {
 // program are not affected, and the program ends with the last of them.
 func TestHang(t *testing.T) {
 	x := open(t, "test", Config{Grace: 100 * time.Millisecond})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	other, finish := context.WithCancel(t.Context())
 	spinning := make(chan struct{})

@@ -131,7 +131,7 @@ func (e testEngine) Run(ctx context.Context, r wire.Run, s *wire.Stream) (wire.E
 	for k, v := range r.Task.Env {
 		env = append(env, k+"="+v)
 	}
-	w := guest.World{Root: r.Dir, Args: r.Task.Args, Env: env, Stdout: s.Stdout(), Stderr: s.Stderr(), Stdin: strings.NewReader("")}
+	w := guest.Env{Root: r.Dir, Args: r.Task.Args, Env: env, Stdout: s.Stdout(), Stderr: s.Stderr(), Stdin: strings.NewReader("")}
 	if stdin != nil {
 		w.Stdin = stdin
 	}
@@ -163,7 +163,7 @@ func open(t testing.TB, name string, cfg Config) *Executor {
 }
 
 // testTask returns a Task of testABI.
-func testTask(t testing.TB, w *runtimetest.World, args ...string) job.Task {
+func testTask(t testing.TB, w *runtimetest.Harness, args ...string) job.Task {
 	return job.Task{
 		ABI: testABI, Mod: w.Add(t, []byte("the module")), Fn: job.FnRun, Args: args,
 		Det: job.DetNone, Nonce: []byte("nonce"), Out: job.OutProfile,

@@ -25,7 +25,7 @@ func TestSuite(t *testing.T) {
 
 func TestWhatAGuestIsGiven(t *testing.T) {
 	x := open(t, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	w.Limits = job.Limits{Fuel: 1, Pages: 2, Out: 1 << 20, Tmp: 1 << 21, Log: 1 << 22}
 	env := w.Env(t)
 	env.Network = true
@@ -58,7 +58,7 @@ func TestWhatAGuestIsGiven(t *testing.T) {
 
 func TestEnds(t *testing.T) {
 	x := open(t, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	w.Limits = job.Limits{Fuel: 1000, Pages: 10}
 	if o := w.Run(t, testTask(t, w, "out of fuel")).Outcome; o.State != job.OutOfFuel || o.Fuel != 1000 {
 		t.Errorf("out of fuel: %+v", o)
@@ -85,7 +85,7 @@ func TestEnds(t *testing.T) {
 // TestDeath has programs that die during a run. The next run starts a new process.
 func TestDeath(t *testing.T) {
 	x := open(t, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	_, err := x.Run(t.Context(), testTask(t, w, "die"), w.Limits, w.Env(t))
 	if err == nil || !strings.Contains(err.Error(), "exit status 7") || !strings.Contains(err.Error(), "out of luck") {
 		t.Errorf("error without the program's exit status and stderr: %v", err)
@@ -120,7 +120,7 @@ func TestEndOfNode(t *testing.T) {
 
 func TestClose(t *testing.T) {
 	x := open(t, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	w.Run(t, testTask(t, w, "ok"))
 	dir := filepath.Dir(x.program)
 	p := x.process
@@ -150,7 +150,7 @@ func TestResolve(t *testing.T) {
 
 func TestInputsAreBounded(t *testing.T) {
 	x := open(t, "test", Config{MaxInput: 1000, MaxFiles: 3})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	task := testTask(t, w, "ok")
 	task.In = []job.Input{{CID: w.Add(t, make([]byte, 1001))}}
 	if _, err := x.Run(t.Context(), task, w.Limits, w.Env(t)); err == nil || !strings.Contains(err.Error(), "too many bytes") {
@@ -166,7 +166,7 @@ func TestInputsAreBounded(t *testing.T) {
 // TestHoles has a guest that leaves a sparse file of 1 TiB, which is one distinct block.
 func TestHoles(t *testing.T) {
 	x := open(t, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	if o := w.Run(t, testTask(t, w, "sparse", "1099511627776")).Outcome; o.State != job.Quota || o.Code != job.QuotaOut {
 		t.Errorf("%s %d, %d bytes", o.State, o.Code, o.Size)
 	}
@@ -283,7 +283,7 @@ func TestListenByHand(t *testing.T) {
 // the plugin's own process.
 func BenchmarkRun(b *testing.B) {
 	x := open(b, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	task := testTask(b, w, "ok")
 	for b.Loop() {
 		w.Run(b, task)

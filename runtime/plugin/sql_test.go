@@ -18,7 +18,7 @@ import (
 const books = "title,year,sold\nEmma,1815,2000\nUlysses,1922,1000\nPersuasion,1817,500\n"
 
 // sql opens the example plugin, which is written in Python.
-func sql(t *testing.T) *runtimetest.World {
+func sql(t *testing.T) *runtimetest.Harness {
 	t.Helper()
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("SKIP: no python3")
@@ -32,10 +32,10 @@ func sql(t *testing.T) *runtimetest.World {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { x.Close() })
-	return runtimetest.NewWorld(x)
+	return runtimetest.NewHarness(x)
 }
 
-func sqlTask(t *testing.T, w *runtimetest.World, script string) job.Task {
+func sqlTask(t *testing.T, w *runtimetest.Harness, script string) job.Task {
 	return job.Task{
 		ABI: "x_sql", Mod: w.Add(t, []byte(script)), Fn: job.FnRun, Det: job.DetNone, Nonce: []byte("nonce"), Out: job.OutProfile,
 		In: []job.Input{{Name: "books.csv", CID: w.Add(t, []byte(books))}},

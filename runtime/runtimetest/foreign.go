@@ -22,7 +22,7 @@ import (
 // Foreign tests an executor of an engine other than WebAssembly, and the Outcomes of its
 // guests. task returns the Task whose guest behaves as package guest says; its module is in
 // h.Blocks. The tests share one executor, as the runs of a node do.
-func Foreign(t *testing.T, x runtime.Executor, task func(t testing.TB, w *World, args ...string) job.Task) {
+func Foreign(t *testing.T, x runtime.Executor, task func(t testing.TB, w *Harness, args ...string) job.Task) {
 	for _, s := range []struct {
 		name string
 		test func(*foreign, *testing.T)
@@ -50,17 +50,17 @@ func Foreign(t *testing.T, x runtime.Executor, task func(t testing.TB, w *World,
 		{"traits", (*foreign).traits},
 	} {
 		t.Run(s.name, func(t *testing.T) {
-			s.test(&foreign{World: NewWorld(x), make: task}, t)
+			s.test(&foreign{Harness: NewHarness(x), make: task}, t)
 		})
 	}
 }
 
 type foreign struct {
-	*World
-	make func(t testing.TB, w *World, args ...string) job.Task
+	*Harness
+	make func(t testing.TB, w *Harness, args ...string) job.Task
 }
 
-func (f *foreign) task(t testing.TB, args ...string) job.Task { return f.make(t, f.World, args...) }
+func (f *foreign) task(t testing.TB, args ...string) job.Task { return f.make(t, f.Harness, args...) }
 
 func (f *foreign) ok(t *testing.T) {
 	o := f.Run(t, f.task(t, "ok")).Outcome
@@ -189,7 +189,7 @@ func (f *foreign) live(t *testing.T) {
 
 func (f *foreign) logLimit(t *testing.T) {
 	f.Limits.Log = 12
-	o := wantQuota(t, f.World, f.task(t, "lines"), job.QuotaLog)
+	o := wantQuota(t, f.Harness, f.task(t, "lines"), job.QuotaLog)
 	if got := f.File(t, o.Stderr); got != "line\nline\nli" || o.Log != 12 {
 		t.Errorf("stderr %q, log %d", got, o.Log)
 	}
@@ -197,17 +197,17 @@ func (f *foreign) logLimit(t *testing.T) {
 
 func (f *foreign) outLimit(t *testing.T) {
 	f.Limits.Out = 1 << 20
-	wantQuota(t, f.World, f.task(t, "fill", "out"), job.QuotaOut)
+	wantQuota(t, f.Harness, f.task(t, "fill", "out"), job.QuotaOut)
 }
 
 func (f *foreign) tmpLimit(t *testing.T) {
 	f.Limits.Tmp = 1 << 20
-	wantQuota(t, f.World, f.task(t, "fill", "tmp"), job.QuotaTmp)
+	wantQuota(t, f.Harness, f.task(t, "fill", "tmp"), job.QuotaTmp)
 }
 
 func (f *foreign) files(t *testing.T) {
 	f.Limits.Out = 1 << 20
-	wantQuota(t, f.World, f.task(t, "files"), job.QuotaOut)
+	wantQuota(t, f.Harness, f.task(t, "files"), job.QuotaOut)
 }
 
 // wantRefused runs task, which has to be refused as a fault of the Task.

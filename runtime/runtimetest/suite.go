@@ -25,7 +25,7 @@ import (
 func Suite(t *testing.T, open func(t *testing.T) runtime.Executor) {
 	for _, s := range []struct {
 		name string
-		test func(*testing.T, *World)
+		test func(*testing.T, *Harness)
 	}{
 		{"ok", testOK},
 		{"exit", testExit},
@@ -54,23 +54,23 @@ func Suite(t *testing.T, open func(t *testing.T) runtime.Executor) {
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			s.test(t, NewWorld(open(t)))
+			s.test(t, NewHarness(open(t)))
 		})
 	}
 }
 
-// World is an executor and the blocks that it runs over.
-type World struct {
+// Harness is an executor and the blocks that it runs over.
+type Harness struct {
 	Executor runtime.Executor
 	Blocks   dag.MemBlocks
 	Limits   job.Limits
 }
 
-// NewWorld returns a World without blocks, with the default limits.
-func NewWorld(e runtime.Executor) *World { return &World{Executor: e} }
+// NewHarness returns a Harness without blocks, with the default limits.
+func NewHarness(e runtime.Executor) *Harness { return &Harness{Executor: e} }
 
 // Add adds b as a file and returns its root.
-func (w *World) Add(t testing.TB, b []byte) cid.Cid {
+func (w *Harness) Add(t testing.TB, b []byte) cid.Cid {
 	t.Helper()
 	e, err := dag.AddFile(t.Context(), &w.Blocks, bytes.NewReader(b), dag.UnixFSv1)
 	if err != nil {
@@ -80,7 +80,7 @@ func (w *World) Add(t testing.TB, b []byte) cid.Cid {
 }
 
 // Task returns a Task that runs module, which it adds, over inputs.
-func (w *World) Task(t testing.TB, module []byte, inputs ...cid.Cid) job.Task {
+func (w *Harness) Task(t testing.TB, module []byte, inputs ...cid.Cid) job.Task {
 	t.Helper()
 	task := job.Task{
 		ABI: job.ABILiftoff, Mod: w.Add(t, module), Fn: "liftoff_run", Det: job.Det2, Out: job.OutProfile,
@@ -95,7 +95,7 @@ func (w *World) Task(t testing.TB, module []byte, inputs ...cid.Cid) job.Task {
 }
 
 // Env returns the environment of a run whose output is not followed.
-func (w *World) Env(t testing.TB) runtime.Env {
+func (w *Harness) Env(t testing.TB) runtime.Env {
 	t.Helper()
 	dir, err := os.MkdirTemp(t.TempDir(), "scratch")
 	if err != nil {
@@ -105,7 +105,7 @@ func (w *World) Env(t testing.TB) runtime.Env {
 }
 
 // Run runs task; an error fails the test.
-func (w *World) Run(t testing.TB, task job.Task) runtime.Result {
+func (w *Harness) Run(t testing.TB, task job.Task) runtime.Result {
 	t.Helper()
 	res, err := w.Executor.Run(t.Context(), task, w.Limits, w.Env(t))
 	if err != nil {
@@ -125,7 +125,7 @@ func (w *World) Run(t testing.TB, task job.Task) runtime.Result {
 }
 
 // File returns the bytes of the file c.
-func (w *World) File(t testing.TB, c cid.Cid) string {
+func (w *Harness) File(t testing.TB, c cid.Cid) string {
 	t.Helper()
 	if !c.Defined() {
 		return ""
@@ -142,7 +142,7 @@ func (w *World) File(t testing.TB, c cid.Cid) string {
 }
 
 // At returns the CID at path below root.
-func (w *World) At(t testing.TB, root cid.Cid, path ...string) cid.Cid {
+func (w *Harness) At(t testing.TB, root cid.Cid, path ...string) cid.Cid {
 	t.Helper()
 	r, err := dag.Resolve(t.Context(), &w.Blocks, dag.Path{Root: root, Segments: path})
 	if err != nil {
@@ -152,7 +152,7 @@ func (w *World) At(t testing.TB, root cid.Cid, path ...string) cid.Cid {
 }
 
 // EmptyDir returns the root of a run without output.
-func (w *World) EmptyDir(t testing.TB) cid.Cid {
+func (w *Harness) EmptyDir(t testing.TB) cid.Cid {
 	t.Helper()
 	e, err := dag.NewDirWriter(&w.Blocks, dag.UnixFSv1).Finish(t.Context())
 	if err != nil {
@@ -172,7 +172,7 @@ func want(t *testing.T, o job.Outcome, st job.State, code int, root cid.Cid) {
 	}
 }
 
-func testOK(t *testing.T, w *World) {
+func testOK(t *testing.T, w *Harness) {
 	res := w.Run(t, w.Task(t, Module("ok")))
 	want(t, res.Outcome, job.OK, 0, w.EmptyDir(t))
 	if res.Outcome.Pages != 1 || res.Outcome.Stdout.Defined() || res.Outcome.Stderr.Defined() || len(res.Refs) != 0 {
@@ -180,7 +180,7 @@ func testOK(t *testing.T, w *World) {
 	}
 }
 
-func testExit(t *testing.T, w *World) {
+func testExit(t *testing.T, w *Harness) {
 	for _, n := range []int{1, 3, 255, 256, 70000} {
 		task := w.Task(t, Module("exit"))
 		task.Args = []string{strings.Repeat("x", n)}
@@ -188,7 +188,7 @@ func testExit(t *testing.T, w *World) {
 	}
 }
 
-func testTrap(t *testing.T, w *World) {
+func testTrap(t *testing.T, w *Harness) {
 	res := w.Run(t, w.Task(t, Module("trap"), w.Add(t, []byte("input"))))
 	want(t, res.Outcome, job.Trap, job.TrapUnreachable, w.EmptyDir(t))
 	if got := w.File(t, res.Outcome.Stderr); got != "before\n" {
@@ -204,7 +204,7 @@ func testTrap(t *testing.T, w *World) {
 	}
 }
 
-func testCopy(t *testing.T, w *World) {
+func testCopy(t *testing.T, w *Harness) {
 	in := bytes.Repeat([]byte("0123456789abcdef\n"), 200_000) // several leaves
 	other := w.Add(t, []byte("another input"))
 	res := w.Run(t, w.Task(t, Module("copy"), w.Add(t, in), other))
@@ -223,7 +223,7 @@ func testCopy(t *testing.T, w *World) {
 	}
 }
 
-func testSole(t *testing.T, w *World) {
+func testSole(t *testing.T, w *Harness) {
 	in := w.Add(t, []byte("the input"))
 	res := w.Run(t, w.Task(t, Module("sole"), in))
 	want(t, res.Outcome, job.OK, 0, in)
@@ -232,7 +232,7 @@ func testSole(t *testing.T, w *World) {
 	}
 }
 
-func testPrint(t *testing.T, w *World) {
+func testPrint(t *testing.T, w *Harness) {
 	var out, errs bytes.Buffer
 	env := w.Env(t)
 	env.Stdout, env.Stderr = &out, &errs
@@ -259,7 +259,7 @@ type closedPipe struct{}
 
 func (closedPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-func testClosedPipe(t *testing.T, w *World) {
+func testClosedPipe(t *testing.T, w *Harness) {
 	for name, task := range map[string]job.Task{"stdout": w.Task(t, Module("print")), "stderr": w.Task(t, Module("logs"))} {
 		env := w.Env(t)
 		env.Stdout, env.Stderr = io.Discard, closedPipe{}
@@ -279,7 +279,7 @@ func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
 // testLive has a guest that prints endlessly; the reader of its output ends the run at the
 // first line.
-func testLive(t *testing.T, w *World) {
+func testLive(t *testing.T, w *Harness) {
 	cause := errors.New("seen enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var seen strings.Builder
@@ -300,7 +300,7 @@ func testLive(t *testing.T, w *World) {
 }
 
 // wantQuota runs task, which exceeds a limit.
-func wantQuota(t *testing.T, w *World, task job.Task, code int) job.Outcome {
+func wantQuota(t *testing.T, w *Harness, task job.Task, code int) job.Outcome {
 	t.Helper()
 	o := w.Run(t, task).Outcome
 	want(t, o, job.Quota, code, w.EmptyDir(t))
@@ -310,14 +310,14 @@ func wantQuota(t *testing.T, w *World, task job.Task, code int) job.Outcome {
 	return o
 }
 
-func testGrow(t *testing.T, w *World) {
+func testGrow(t *testing.T, w *Harness) {
 	w.Limits.Pages = 20
 	if o := wantQuota(t, w, w.Task(t, Module("grow")), job.QuotaPages); o.Pages != 20 {
 		t.Errorf("peak of %d pages, want 20", o.Pages)
 	}
 }
 
-func testGrowMax(t *testing.T, w *World) {
+func testGrowMax(t *testing.T, w *Harness) {
 	res := w.Run(t, w.Task(t, Module("growmax")))
 	want(t, res.Outcome, job.OK, 0, w.EmptyDir(t))
 	if res.Outcome.Pages != 3 {
@@ -325,7 +325,7 @@ func testGrowMax(t *testing.T, w *World) {
 	}
 }
 
-func testLogs(t *testing.T, w *World) {
+func testLogs(t *testing.T, w *Harness) {
 	w.Limits.Log = 12
 	o := wantQuota(t, w, w.Task(t, Module("logs")), job.QuotaLog)
 	if got := w.File(t, o.Stderr); got != "line\nline\n" || o.Log != 10 {
@@ -333,7 +333,7 @@ func testLogs(t *testing.T, w *World) {
 	}
 }
 
-func testBlocks(t *testing.T, w *World) {
+func testBlocks(t *testing.T, w *Harness) {
 	w.Limits.Out = 1 << 20
 	wantQuota(t, w, w.Task(t, Module("blocks")), job.QuotaOut)
 	if n, _ := w.Blocks.Len(); n > 1000 {
@@ -342,7 +342,7 @@ func testBlocks(t *testing.T, w *World) {
 }
 
 // testFuel runs guests with exactly the fuel that they need, and with one unit less.
-func testFuel(t *testing.T, w *World) {
+func testFuel(t *testing.T, w *Harness) {
 	in := w.Add(t, []byte("input"))
 	for _, name := range []string{"copy", "print", "growmax", "trap"} {
 		task := w.Task(t, Module(name), in)
@@ -357,7 +357,7 @@ func testFuel(t *testing.T, w *World) {
 	}
 }
 
-func testOutOfFuel(t *testing.T, w *World) {
+func testOutOfFuel(t *testing.T, w *Harness) {
 	for _, name := range []string{"spin", "calls"} {
 		w.Limits.Fuel = 12_345_678
 		wantOutOfFuel(t, w, w.Task(t, Module(name)))
@@ -365,7 +365,7 @@ func testOutOfFuel(t *testing.T, w *World) {
 }
 
 // wantOutOfFuel runs task, which needs more fuel than its limit.
-func wantOutOfFuel(t *testing.T, w *World, task job.Task) {
+func wantOutOfFuel(t *testing.T, w *Harness, task job.Task) {
 	t.Helper()
 	o := w.Run(t, task).Outcome
 	want(t, o, job.OutOfFuel, 0, w.EmptyDir(t))
@@ -374,7 +374,7 @@ func wantOutOfFuel(t *testing.T, w *World, task job.Task) {
 	}
 }
 
-func testStack(t *testing.T, w *World) {
+func testStack(t *testing.T, w *Harness) {
 	res := w.Run(t, w.Task(t, Module("recurse")))
 	want(t, res.Outcome, job.Trap, job.TrapStack, w.EmptyDir(t))
 	if !strings.Contains(res.Fault, "stack overflow") || !strings.Contains(res.Fault, "deeper") {
@@ -382,7 +382,7 @@ func testStack(t *testing.T, w *World) {
 	}
 }
 
-func testTimeout(t *testing.T, w *World) {
+func testTimeout(t *testing.T, w *Harness) {
 	for _, name := range []string{"spin", "calls"} {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, runtime.ErrTimeout)
 		defer cancel()
@@ -397,7 +397,7 @@ func testTimeout(t *testing.T, w *World) {
 	}
 }
 
-func testCancel(t *testing.T, w *World) {
+func testCancel(t *testing.T, w *Harness) {
 	cause := errors.New("enough")
 	spinning, stop := context.WithCancelCause(t.Context())
 	time.AfterFunc(50*time.Millisecond, func() { stop(cause) })
@@ -412,7 +412,7 @@ func testCancel(t *testing.T, w *World) {
 	}
 }
 
-func testCancelledBefore(t *testing.T, w *World) {
+func testCancelledBefore(t *testing.T, w *Harness) {
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
@@ -421,7 +421,7 @@ func testCancelledBefore(t *testing.T, w *World) {
 	}
 }
 
-func testProgress(t *testing.T, w *World) {
+func testProgress(t *testing.T, w *Harness) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var done, total int64
 	env := w.Env(t)
@@ -444,7 +444,7 @@ func wantMissing(t *testing.T, err error, c cid.Cid) {
 	}
 }
 
-func testMissingModule(t *testing.T, w *World) {
+func testMissingModule(t *testing.T, w *Harness) {
 	task := w.Task(t, Module("ok"))
 	w.Blocks.Delete(task.Mod)
 	_, err := w.Executor.Run(t.Context(), task, w.Limits, w.Env(t))
@@ -452,7 +452,7 @@ func testMissingModule(t *testing.T, w *World) {
 	wantMissing(t, w.Executor.Check(t.Context(), task, w.Limits, w.Env(t)), task.Mod)
 }
 
-func testMissingInput(t *testing.T, w *World) {
+func testMissingInput(t *testing.T, w *Harness) {
 	in := w.Add(t, []byte("gone"))
 	w.Blocks.Delete(in)
 	_, err := w.Executor.Run(t.Context(), w.Task(t, Module("copy"), in), w.Limits, w.Env(t))
@@ -462,7 +462,7 @@ func testMissingInput(t *testing.T, w *World) {
 	}
 }
 
-func testRefused(t *testing.T, w *World) {
+func testRefused(t *testing.T, w *Harness) {
 	for name, c := range map[string]struct {
 		module []byte
 		says   string
@@ -483,7 +483,7 @@ func testRefused(t *testing.T, w *World) {
 	}
 }
 
-func testDeterministic(t *testing.T, w *World) {
+func testDeterministic(t *testing.T, w *Harness) {
 	in := w.Add(t, bytes.Repeat([]byte{7}, 3_000_000))
 	for _, name := range []string{"copy", "trap", "print", "growmax", "recurse"} {
 		task := w.Task(t, Module(name), in)
@@ -501,7 +501,7 @@ func testDeterministic(t *testing.T, w *World) {
 	}
 }
 
-func testTraits(t *testing.T, w *World) {
+func testTraits(t *testing.T, w *Harness) {
 	tr := w.Executor.Traits()
 	if tr.Engine == "" || len(tr.ABIs) == 0 {
 		t.Errorf("traits %+v", tr)

@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// World is the environment of a guest.
-type World struct {
+// Env is the environment of a guest.
+type Env struct {
 	Root           string // in, out and tmp are below it: "/" in a container
 	Args           []string
 	Env            []string
@@ -28,11 +28,11 @@ type World struct {
 }
 
 // verbs are the guest's actions, by their first argument.
-var verbs = map[string]func(ctx context.Context, w World) error{
-	"ok":     func(context.Context, World) error { return nil },
-	"exit":   func(_ context.Context, w World) error { return codeError(w.number(1)) },
+var verbs = map[string]func(ctx context.Context, w Env) error{
+	"ok":     func(context.Context, Env) error { return nil },
+	"exit":   func(_ context.Context, w Env) error { return codeError(w.number(1)) },
 	"copy":   copyTree,
-	"stdin":  func(_ context.Context, w World) error { _, err := io.Copy(w.Stdout, w.Stdin); return err },
+	"stdin":  func(_ context.Context, w Env) error { _, err := io.Copy(w.Stdout, w.Stdin); return err },
 	"words":  words,
 	"print":  printBoth,
 	"lines":  printLines,
@@ -50,7 +50,7 @@ var verbs = map[string]func(ctx context.Context, w World) error{
 
 // Act does what w.Args say and returns the exit code. Cancelling ctx ends it if it runs in the
 // caller's process.
-func Act(ctx context.Context, w World) int {
+func Act(ctx context.Context, w Env) int {
 	err := fmt.Errorf("no verb in %q", w.Args)
 	if len(w.Args) > 0 && verbs[w.Args[0]] != nil {
 		err = verbs[w.Args[0]](ctx, w)
@@ -69,11 +69,11 @@ type codeError int
 
 func (e codeError) Error() string { return strconv.Itoa(int(e)) }
 
-func (w World) path(parts ...string) string {
+func (w Env) path(parts ...string) string {
 	return filepath.Join(append([]string{w.Root}, parts...)...)
 }
 
-func (w World) number(i int) int {
+func (w Env) number(i int) int {
 	n, err := strconv.Atoi(w.Args[i])
 	if err != nil {
 		panic(err) // a bug in the test
@@ -82,7 +82,7 @@ func (w World) number(i int) int {
 }
 
 // copyTree copies all inputs to out, symlinks as symlinks.
-func copyTree(_ context.Context, w World) error {
+func copyTree(_ context.Context, w Env) error {
 	in := w.path("in")
 	return filepath.WalkDir(in, func(name string, d fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(in, name)
@@ -108,7 +108,7 @@ func copyTree(_ context.Context, w World) error {
 }
 
 // words prints its arguments and the environment variables that begin with T_.
-func words(_ context.Context, w World) error {
+func words(_ context.Context, w Env) error {
 	for _, a := range w.Args[1:] {
 		fmt.Fprintf(w.Stdout, "%q\n", a)
 	}
@@ -121,14 +121,14 @@ func words(_ context.Context, w World) error {
 	return nil
 }
 
-func printBoth(_ context.Context, w World) error {
+func printBoth(_ context.Context, w Env) error {
 	fmt.Fprint(w.Stdout, "hello\n")
 	fmt.Fprint(w.Stderr, "oops\x00")
 	return codeError(3)
 }
 
 // printLines prints endlessly.
-func printLines(ctx context.Context, w World) error {
+func printLines(ctx context.Context, w Env) error {
 	for ctx.Err() == nil {
 		if _, err := fmt.Fprintln(w.Stderr, "line"); err != nil {
 			return err
@@ -138,7 +138,7 @@ func printLines(ctx context.Context, w World) error {
 }
 
 // fill writes to out or tmp endlessly.
-func fill(ctx context.Context, w World) error {
+func fill(ctx context.Context, w Env) error {
 	f, err := os.Create(w.path(w.Args[1], "large"))
 	if err != nil {
 		return err
@@ -155,7 +155,7 @@ func fill(ctx context.Context, w World) error {
 }
 
 // manyFiles creates empty files in out endlessly.
-func manyFiles(ctx context.Context, w World) error {
+func manyFiles(ctx context.Context, w Env) error {
 	for i := 0; ctx.Err() == nil; i++ {
 		if err := os.WriteFile(w.path("out", strconv.Itoa(i)), nil, 0o644); err != nil {
 			return err
@@ -166,7 +166,7 @@ func manyFiles(ctx context.Context, w World) error {
 }
 
 // sparse leaves a sparse file whose apparent size is its argument.
-func sparse(_ context.Context, w World) error {
+func sparse(_ context.Context, w Env) error {
 	f, err := os.Create(w.path("out", "sparse"))
 	if err != nil {
 		return err
@@ -175,7 +175,7 @@ func sparse(_ context.Context, w World) error {
 	return f.Truncate(int64(w.number(1)))
 }
 
-func leaveSocket(_ context.Context, w World) error {
+func leaveSocket(_ context.Context, w Env) error {
 	if err := os.Chdir(w.path("out")); err != nil { // socket paths are limited in length
 		return err
 	}
@@ -188,7 +188,7 @@ func leaveSocket(_ context.Context, w World) error {
 }
 
 // spin uses a processor endlessly.
-func spin(ctx context.Context, w World) error {
+func spin(ctx context.Context, w Env) error {
 	fmt.Fprintln(w.Stdout, "spinning")
 	for n := uint64(0); ; n++ {
 		if n%(1<<20) == 0 && ctx.Err() != nil {
@@ -198,7 +198,7 @@ func spin(ctx context.Context, w World) error {
 }
 
 // takeMemory touches as many MiB as its argument says.
-func takeMemory(_ context.Context, w World) error {
+func takeMemory(_ context.Context, w Env) error {
 	var all [][]byte
 	for range w.number(1) {
 		b := make([]byte, 1<<20)
@@ -212,7 +212,7 @@ func takeMemory(_ context.Context, w World) error {
 }
 
 // forks starts as many processes of this program as its argument says.
-func forks(_ context.Context, w World) error {
+func forks(_ context.Context, w Env) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -227,7 +227,7 @@ func forks(_ context.Context, w World) error {
 }
 
 // who prints what the kernel reports about this process.
-func who(_ context.Context, w World) error {
+func who(_ context.Context, w Env) error {
 	f, err := os.Open("/proc/self/status")
 	if err != nil {
 		return err
@@ -244,7 +244,7 @@ func who(_ context.Context, w World) error {
 }
 
 // dial prints the network interfaces, and whether an address can be reached.
-func dial(_ context.Context, w World) error {
+func dial(_ context.Context, w Env) error {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return err
@@ -260,7 +260,7 @@ func dial(_ context.Context, w World) error {
 }
 
 // write tries to write to every path in its arguments, and prints those where it succeeded.
-func write(_ context.Context, w World) error {
+func write(_ context.Context, w Env) error {
 	for _, name := range w.Args[1:] {
 		if f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o644); err == nil {
 			f.Close()
