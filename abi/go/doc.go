@@ -42,5 +42,5 @@
 // A [Handle] is the only authority: a guest can reach its inputs, what they link to
 // and what it created, and nothing else. The SDK keeps no state and starts no
 // goroutine. On platforms other than wasip1 it compiles, but every call panics:
-// there is no host.
+// no host answers it.
 package liftoff

@@ -104,7 +104,7 @@ func printed(t *testing.T, w *runtimetest.Harness, task job.Task) string {
 
 func TestGuestIsUnprivileged(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewHarness(start(t, e, "nobody"))
+	w := runtimetest.NewHarness(start(t, e, "unprivileged"))
 	got := printed(t, w, archiveTask(t, w, "who"))
 	for _, line := range []string{"Uid: 65534", "Gid: 65534", "CapEff: 0000000000000000", "CapBnd: 0000000000000000", "NoNewPrivs: 1"} {
 		if os.Geteuid() == 0 && !strings.Contains(got, line+"\n") {

@@ -107,7 +107,7 @@ func TestKuboGetsWhatIsPublished(t *testing.T) {
 	p.run("unpublish", r.Output)
 	k.run("repo", "gc", "--quiet")
 	if _, err := k.try("--timeout=3s", "get", "-o", filepath.Join(t.TempDir(), "late"), r.Output); err == nil {
-		t.Error("Kubo got data that is no longer published")
+		t.Error("Kubo got data that is not published any longer")
 	}
 }
 

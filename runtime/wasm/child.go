@@ -53,7 +53,7 @@ type childReport struct {
 	Fault   string `json:"fault,omitempty"`   // any other failure
 }
 
-// errNoStage says that there is no folder for the child's output.
+// errNoStage says that no folder is configured for the child's output.
 var errNoStage = errors.New("compile untrusted module: no folder for compiled modules")
 
 // errMiss says that the file in the stage is not the compiled form of the module.

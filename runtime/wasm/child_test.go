@@ -165,7 +165,7 @@ func TestChildIsCancelled(t *testing.T) {
 }
 
 // TestProcessorLimit has the system kill a child that spins. The child sets its own limit to
-// one second; the test passes the same limit to blame.
+// one second; the test passes the same limit to classifyEnd.
 func TestProcessorLimit(t *testing.T) {
 	e := open(t, Config{CacheDir: t.TempDir() + "/cache", Compiler: testCompiler("spin")})
 	if _, err := e.engine.runtime(t.Context()); err != nil {

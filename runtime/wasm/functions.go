@@ -69,7 +69,7 @@ func (s *scan) functionError(i uint32, err error) error {
 const maxShownName = 128
 
 // functionName returns the name of a function: from the name section, else from the exports. It
-// returns "" if there is no name or the section is malformed.
+// returns "" if the name is missing or the section is malformed.
 func (s *scan) functionName(index uint32) string {
 	name := s.debugName(index)
 	if name == "" {

@@ -45,7 +45,7 @@ func (e *engine) keepRewritten(id string, b []byte) {
 	}
 }
 
-// read returns the bytes of key, or nil if there is no entry. An entry that is not authentic is
+// read returns the bytes of key, or nil without an entry. An entry that is not authentic is
 // removed.
 func (c *diskCache) read(key string) ([]byte, error) {
 	entry := filepath.Join(c.dir, key)

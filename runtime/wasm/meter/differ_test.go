@@ -265,7 +265,7 @@ func TestRandomModules(t *testing.T) {
 		// No NaN is observable: the rewritten module equals the original.
 		calm := generate("--denan")
 		want := observe(t, false, calm)
-		if meter.AppliesSegments(calm) { // the original is no reference there: only the engines agree
+		if meter.AppliesSegments(calm) { // the original is not a reference there: only the engines agree
 			want = withoutFuel(observe(t, false, rewrite(t, calm, meter.Options{})))
 			applied++
 		}

@@ -68,7 +68,7 @@ func (r *reader) valueType() byte {
 	return t
 }
 
-// limits are the size limits of a memory or a table; max is noMax if there is no maximum.
+// limits are the size limits of a memory or a table; max is noMax without a maximum.
 type limits struct {
 	min, max uint64
 }

@@ -325,7 +325,7 @@ func TestHostileInputs(t *testing.T) {
 	if got := c.content(t, "in/garbage"); got != "\xff\xff" {
 		t.Errorf("garbage block: got %q", got)
 	}
-	fd, e := c.open("in/lying", 0, rightRead)
+	fd, e := c.open("in/wrong", 0, rightRead)
 	want(t, "open a file with a wrong size", e, eOK)
 	_, e = c.read(fd, 100)
 	want(t, "read a file with a wrong size", e, eIO)
