@@ -180,8 +180,8 @@ func (c *caller) taken(e errno) (string, errno) {
 	return string(b), eOK
 }
 
-func (c *caller) seek(fd uint32, off int64, whence int) (int64, errno) {
-	e := c.call("fd_seek", uint64(fd), uint64(off), uint64(whence), outAt)
+func (c *caller) seek(fd uint32, off int64, origin int) (int64, errno) {
+	e := c.call("fd_seek", uint64(fd), uint64(off), uint64(origin), outAt)
 	return int64(c.out64()), e
 }
 

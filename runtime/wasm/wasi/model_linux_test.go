@@ -312,9 +312,9 @@ func (m *model) seek(t *rapid.T) {
 	if p.dir {
 		t.Skip()
 	}
-	off, whence := int64(rapid.IntRange(-50, 300).Draw(t, "offset")), rapid.IntRange(0, 2).Draw(t, "whence")
-	n, err := unix.Seek(p.host, off, whence)
-	got, e := m.c.seek(p.fd, off, whence)
+	off, origin := int64(rapid.IntRange(-50, 300).Draw(t, "offset")), rapid.IntRange(0, 2).Draw(t, "origin")
+	n, err := unix.Seek(p.host, off, origin)
+	got, e := m.c.seek(p.fd, off, origin)
 	m.same(t, "seek", e, err)
 	if err == nil && n != got {
 		t.Fatalf("seek: %d, host: %d", got, n)
