@@ -100,11 +100,11 @@ func TestExecutorKilled(t *testing.T) {
 	var runner *peer
 	eventually(t, "the job is placed", 30*time.Second, func() bool {
 		for p, name := range names {
-			if strings.Contains(stderr.String(), "goes to z6Mk"+name) {
+			if strings.Contains(stderr.String(), "awarded to z6Mk"+name) {
 				runner = p
 			}
 		}
-		return runner != nil && strings.Contains(stderr.String(), "is running it")
+		return runner != nil && strings.Contains(stderr.String(), "is running the job")
 	})
 	runner.kill()
 	select {
@@ -134,7 +134,7 @@ func TestRequesterKilled(t *testing.T) {
 	}
 	for id, n := range jobs {
 		eventually(t, "the job runs", time.Minute, func() bool {
-			return strings.Count(peers[0].run("job", "describe", id), "is running it") == n
+			return strings.Count(peers[0].run("job", "describe", id), "is running the job") == n
 		})
 	}
 	peers[0].kill()
@@ -145,7 +145,7 @@ func TestRequesterKilled(t *testing.T) {
 			return strings.Contains(peers[0].run("job", "describe", id), "state    ok")
 		})
 		text := peers[0].run("job", "describe", id)
-		if found := strings.Count(text, "found again where it ran"); found != n || strings.Count(text, "asks ") != 1 {
+		if found := strings.Count(text, "the run was found again on"); found != n || strings.Count(text, "asking ") != 1 {
 			t.Errorf("%d of %d runs were found again\n%s", found, n, text)
 		}
 		if out := peers[0].run("job", "logs", id); !strings.Contains(out, " back") {

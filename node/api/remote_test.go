@@ -93,7 +93,7 @@ func TestListenerIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &limited{Listener: inner, room: make(chan struct{}, 2), closed: make(chan struct{})}
+	l := &limitedListener{Listener: inner, slots: make(chan struct{}, 2), closed: make(chan struct{})}
 	accepted := make(chan net.Conn)
 	go func() {
 		defer close(accepted)
@@ -122,8 +122,8 @@ func TestListenerIsBounded(t *testing.T) {
 	first.Close()
 	first.Close() // a second time frees nothing
 	<-accepted
-	if len(l.room) != 2 {
-		t.Errorf("%d places are taken", len(l.room))
+	if len(l.slots) != 2 {
+		t.Errorf("%d places are taken", len(l.slots))
 	}
 	l.Close() // while Accept waits for room
 	if c, ok := <-accepted; ok {

@@ -79,26 +79,26 @@ func (r *runner) Attach(context.Context, peer.ID, market.Attach) (*market.Run, e
 	return r.last.Load(), nil
 }
 
-// world is a World of one peer, that is told of each change of what would be left.
-type world struct {
+// testNode is a World of one peer, that is told of each change of what would be left.
+type testNode struct {
 	Node
 	self, other party
 	job         job.Order
-	left        func(Left)
+	left        func(Checkpoint)
 }
 
-func (w world) Sign(_ int, to job.DID) ([]byte, error) {
+func (w testNode) Sign(_ int, to job.DID) ([]byte, error) {
 	j := w.job
 	j.Audience = to
 	return j.Sign(w.self.key)
 }
 
-func (w world) Peers(context.Context) []scheduler.Candidate {
+func (w testNode) Peers(context.Context) []scheduler.Candidate {
 	return []scheduler.Candidate{{Peer: w.other.did, Slots: -1}}
 }
 
-func (w world) Left(l Left)     { w.left(l) }
-func (w world) Event(api.Event) {}
+func (w testNode) SaveCheckpoint(l Checkpoint) { w.left(l) }
+func (w testNode) Event(api.Event)             {}
 
 // pair is a requester, and a runner that it knows.
 type pair struct {
@@ -126,9 +126,9 @@ func newPair(t *testing.T, cfg market.Config) pair {
 }
 
 // run is a job for the runner.
-func (p pair) run(cfg market.Config, clock func() time.Time, left func(Left)) Run {
+func (p pair) run(cfg market.Config, clock func() time.Time, left func(Checkpoint)) Run {
 	now := time.Now()
-	w := world{self: p.self, other: p.other, left: left, job: job.Order{
+	w := testNode{self: p.self, other: p.other, left: left, job: job.Order{
 		Task: job.CIDOf(p.task), Limits: job.DefaultLimits, Runs: 1,
 		Issuer: p.self.did, Issued: now.UnixMilli(), Expires: now.Add(time.Hour).UnixMilli(),
 	}}
@@ -152,7 +152,7 @@ func TestReturningEndsNothing(t *testing.T) {
 			}
 			return time.Now()
 		}
-		run := p.run(market.Config{}, slow, func(l Left) {
+		run := p.run(market.Config{}, slow, func(l Checkpoint) {
 			if len(l.Leases) == 1 { // it runs: the loop writes this down while ctx ends
 				cancel(ErrReturning)
 				time.Sleep(10 * time.Millisecond)
@@ -174,7 +174,7 @@ func TestSilenceEndsNothing(t *testing.T) {
 	p := newPair(t, market.Config{HeartbeatInterval: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	run := p.run(market.Config{Silence: 50 * time.Millisecond}, time.Now, func(Left) {})
+	run := p.run(market.Config{Silence: 50 * time.Millisecond}, time.Now, func(Checkpoint) {})
 	go func() {
 		_, err := run.Do(ctx, scheduler.Start{})
 		ended <- err

@@ -4,7 +4,7 @@ import "testing"
 
 // A peer that goes back and forth between phases, or makes up some, tells each once.
 func TestPhasesGoForward(t *testing.T) {
-	var o occupation
+	var o activeRun
 	told := 0
 	for range 100 {
 		for _, phase := range []string{"queue", "fetch", "", "run", "fetch", "compile", "nonsense", "pack"} {

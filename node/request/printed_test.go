@@ -117,7 +117,7 @@ func TestPrinted(t *testing.T) {
 			run := p.run(peer, own)
 			if rapid.Bool().Draw(t, "with an outcome") {
 				prints(run, said)
-				all, err := run.prove(ctx, came(t, bs, peer, whole), opener(bs))
+				all, err := run.verify(ctx, came(t, bs, peer, whole), opener(bs))
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -143,7 +143,7 @@ func TestPrinted(t *testing.T) {
 		}
 		prints(last, said)
 		res := came(t, bs, "last", whole)
-		if all, err := last.prove(ctx, res, opener(bs)); len(all) > 0 || err != nil {
+		if all, err := last.verify(ctx, res, opener(bs)); len(all) > 0 || err != nil {
 			t.Fatal(all, err)
 		}
 		all, err := p.Finish(ctx, res, opener(bs))
@@ -168,12 +168,12 @@ func TestPrintedNondet(t *testing.T) {
 	ctx, bs := t.Context(), new(dag.MemBlocks)
 	var r reader
 	p := NewPrinted(r.output(), Policy{Nondet: true})
-	for k := range maxBegun + 2 {
+	for k := range maxRestarts + 2 {
 		run := p.run(job.DID(fmt.Sprint(k)), false)
 		if err := run.add(1, 0, fmt.Appendf(nil, "run %d", k)); err != nil {
 			t.Fatal(err)
 		}
-		live := k < maxBegun
+		live := k < maxRestarts
 		if got := r.now[0].String() == fmt.Sprintf("run %d", k); got != live {
 			t.Errorf("run %d: shows %q, live %v", k, &r.now[0], live)
 		}
@@ -184,7 +184,7 @@ func TestPrintedNondet(t *testing.T) {
 	run := p.run("last", false)
 	run.add(1, 0, []byte("last"))
 	res := came(t, bs, "last", [2][]byte{[]byte("last one"), nil})
-	if all, err := run.prove(ctx, res, opener(bs)); len(all) > 0 || err != nil {
+	if all, err := run.verify(ctx, res, opener(bs)); len(all) > 0 || err != nil {
 		t.Error(all, err)
 	}
 	if all, err := p.Finish(ctx, res, opener(bs)); len(all) > 0 || err != nil || r.now[0].String() != "last one" || r.lied[0] {
@@ -223,7 +223,7 @@ func TestPrintedConflict(t *testing.T) {
 	if r.seen[0].String() != "abc" {
 		t.Errorf("shows %q", &r.seen[0])
 	}
-	if who := p.Unproven(); len(who) != 1 || who[0] != "one" {
+	if who := p.Unverified(); len(who) != 1 || who[0] != "one" {
 		t.Errorf("unproven: %v", who)
 	}
 }

@@ -31,13 +31,13 @@ func TestAbsentTimeIsSet(t *testing.T) {
 			got <- x
 		})
 	})
-	serveOn(t, l, &http.Server{Handler: present(time.Minute, next), ConnContext: withConn})
+	serveOn(t, l, &http.Server{Handler: detectAbsence(time.Minute, next), ConnContext: withConn})
 	tr := &http.Transport{MaxConnsPerHost: 1}
 	defer tr.CloseIdleConnections()
 	for _, c := range []struct {
 		session string
 		want    time.Duration
-	}{{"", absentTime}, {"a", 0}, {"", absentTime}} { // on one connection
+	}{{"", ackTimeout}, {"a", 0}, {"", ackTimeout}} { // on one connection
 		getTCP(t, tr, "http://"+l.Addr().String(), c.session)
 		if x := <-got; x.absent != int(c.want.Milliseconds()) || x.idle != int(keepAlive.Idle.Seconds()) {
 			t.Errorf("session %q: %+v", c.session, x)
