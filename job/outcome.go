@@ -74,7 +74,7 @@ type Outcome struct {
 	Task   cid.Cid
 	State  State
 	Code   int     // code of exit, trap and quota; otherwise 0
-	Root   cid.Cid // root of the output; the empty directory when there is no output
+	Root   cid.Cid // root of the output; the empty directory without output
 	Size   uint64  // bytes of the blocks below Root that the run created
 	Fuel   uint64  // fuel that the run used; the limit if it ran out of fuel
 	Pages  uint64  // peak of the memory in pages

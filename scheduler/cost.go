@@ -11,7 +11,7 @@ import (
 //
 //	T = queue + missing / bandwidth + 2 * rtt * depth of what is missing
 //	  + fuel / fuel rate + output / uplink
-//	score = (T + grain) * calibration * preference
+//	score = (T + fixedCost) * calibration * preference
 //
 // The provider computes T in Offer, from values that only it knows. The requester computes the
 // score, because only it knows how accurate the claims of that peer are. Both use the functions of

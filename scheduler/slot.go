@@ -213,7 +213,7 @@ func (p *Placement) done(ev Done, now time.Time) {
 		return
 	}
 	// A fast answer from the result cache says nothing about the accuracy of the claim. A slow one
-	// does: that it was cached is no excuse.
+	// does count against the peer, cached or not.
 	claimed, actual := p.expectedTime(s.peer, ev.Fuel), clamp(now.Sub(s.accepted)-ev.Moved)
 	if !ev.Replayed || actual > claimed {
 		p.do(Calibrate{Peer: ev.Peer, Claimed: claimed, Actual: actual})

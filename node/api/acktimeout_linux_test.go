@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel is told how long a client may leave unacknowledged what it was sent: outside
-// a session, and on the request that is a session's life.
-func TestAbsentTimeIsSet(t *testing.T) {
+// The kernel gets a limit for unacknowledged data: outside a session, and on the attach request of
+// a session.
+func TestAckTimeoutIsSet(t *testing.T) {
 	l, err := ListenTCP("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

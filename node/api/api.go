@@ -71,7 +71,7 @@ type Pin struct {
 	// list, see dag.RestList, and is kept like a root.
 	Rest []cid.Cid `json:"rest,omitempty"`
 	// Opaque means that a block whose links cannot be read counts as a block without links. If it
-	// is false and there is no Rest, a collection that finds such a block below the pin removes
+	// is false and Rest is empty, a collection that finds such a block below the pin removes
 	// nothing.
 	Opaque bool `json:"opaque,omitempty"`
 }
@@ -115,7 +115,7 @@ type Checked struct {
 type Jobs interface {
 	// Run evaluates r.Task on this node or on the peer with the best bid, and returns when it has
 	// ended. Cancelling ctx ends the run. A fault of the guest is in the Job's Outcome; an error
-	// means that there is no Outcome. The exception is CodeMismatch: there may be an Outcome, but
+	// means that the job has no Outcome. The exception is CodeMismatch: there may be an Outcome, but
 	// what was written to w differs from it.
 	Run(ctx context.Context, r Request, w Watch) (Job, error)
 	// Submit starts what Run does and returns the running Job at once. The job outlives ctx and the
@@ -172,7 +172,8 @@ type Watch struct {
 	Event          func(Event)             // called in order, one call at a time
 }
 
-// Job is the record of one run.
+// Job is the record of one job. Fields of type cid.Cid are links to blocks. OutcomeCID has the
+// suffix because Outcome is the decoded block.
 type Job struct {
 	ID         string            `json:"id"`    // "j-" and 20 characters; later jobs sort later
 	State      string            `json:"state"` // JobRunning, JobDone or JobFailed
@@ -191,7 +192,7 @@ type Job struct {
 	Compile    time.Duration     `json:"compile_ns"`     // time to compile the module
 	Run        time.Duration     `json:"run_ns"`         // time to run the guest
 
-	Where     string      `json:"where,omitempty"`    // DID of the provider; "" while there is none yet
+	Where     string      `json:"where,omitempty"`    // DID of the provider; "" while none is chosen
 	Remote    bool        `json:"remote,omitempty"`   // the provider is not this node
 	Attempts  int         `json:"attempts,omitempty"` // number of awards
 	Fetched   Read        `json:"fetched,omitzero"`   // the part of Read that came from other peers

@@ -16,7 +16,7 @@ const maxSocketPath = 100
 var ErrSocketPath = errors.New("path too long for a Unix socket: move the repo to a shorter path")
 
 // Listen creates the Unix socket at path, with access for this user alone. It replaces a socket
-// that a dead process left there: the caller must know that there is no other owner. Closing the
+// that a dead process left there: the caller must know that no other owner exists. Closing the
 // listener removes the socket.
 func Listen(path string) (net.Listener, error) {
 	dir, release, err := shorten(path)

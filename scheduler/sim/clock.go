@@ -35,7 +35,7 @@ func (c *clock) at(t time.Time, do func()) {
 	heap.Push(&c.queue, due{t, c.n, do})
 }
 
-// next advances to the next callback and calls it. It returns false if there is none.
+// next advances to the next callback and calls it. It returns false without one.
 func (c *clock) next() bool {
 	if len(c.queue) == 0 {
 		return false
