@@ -15,8 +15,8 @@ type Receipts interface {
 	Receipts(ctx context.Context) ([]ReceiptInfo, error) // newest first
 	// ReceiptsOf returns the receipts of one Task, newest first.
 	ReceiptsOf(ctx context.Context, task cid.Cid) ([]ReceiptInfo, error)
-	// FindReceipt returns the receipt whose CID starts with prefix. CodeMissing when there is no
-	// such receipt, CodeUsage when there are several.
+	// FindReceipt returns the receipt whose CID starts with prefix. CodeMissing when none matches,
+	// CodeUsage when several match.
 	FindReceipt(ctx context.Context, prefix string) (ReceiptInfo, error)
 	// AddReceipt stores the envelope of a receipt of any issuer. It decodes it strictly and checks
 	// the signature; CodeUsage when either fails.
