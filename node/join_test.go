@@ -179,7 +179,7 @@ func TestAbort(t *testing.T) {
 	if d := time.Since(begin); d > 10*time.Second {
 		t.Errorf("it took %v", d)
 	}
-	contains(t, guest.line(), "fault: the process that held the repo ended")
+	contains(t, guest.line(), "fault: the process that owned the repo ended")
 }
 
 // The owner is killed: every guest gets the right error at once, what was reported is
@@ -204,7 +204,7 @@ func TestOwnerKilled(t *testing.T) {
 		for ; strings.HasPrefix(line, "pinned "); line = g.line() {
 			pinned = append(pinned, strings.TrimPrefix(line, "pinned "))
 		}
-		contains(t, line, "error fault: the process that held the repo ended")
+		contains(t, line, "error fault: the process that owned the repo ended")
 	}
 	if d := time.Since(killed); d > 10*time.Second {
 		t.Errorf("the guests needed %v to see it", d)

@@ -78,7 +78,7 @@ func (t *placement) show(ctx context.Context, r request.Result) error {
 
 // tellUnproven says of a job that has failed whose text was shown and never compared.
 func (t *placement) tellUnproven() {
-	for _, p := range t.printed.Unproven() {
+	for _, p := range t.printed.Unverified() {
 		t.x.event(api.Event{
 			Kind: api.EventNote, Peer: string(p), Text: "not verified: what " + scheduler.Short(p) + " printed",
 		})

@@ -61,7 +61,7 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 	if err != nil {
 		return apiError(ctx, err)
 	}
-	run.Left = t.takeUp(ctx)
+	run.Checkpoint = t.takeUp(ctx)
 	err = t.offer(ctx, run, start, j)
 	if werr := client.end(ctx); werr != nil {
 		return werr // of the client: it is why the rest ended, too
@@ -105,7 +105,7 @@ const (
 
 // do places the job, and lets others be placed as soon as it is with a peer.
 func (t *placement) do(ctx context.Context, run *request.Run, start scheduler.Start) (request.Ending, error) {
-	isTaken := len(run.Left.Leases)+len(run.Left.Results) >= max(1, run.Request.Job.Runs)
+	isTaken := len(run.Checkpoint.Leases)+len(run.Checkpoint.Results) >= max(1, run.Request.Job.Runs)
 	if !isTaken && (start.Self.Refuses() || start.Self.Missing > 0 || run.Request.Where != scheduler.Anywhere) {
 		if err := t.w.placing.Acquire(ctx, 1); err != nil {
 			return request.Ending{}, context.Cause(ctx)
@@ -226,7 +226,7 @@ func (t *placement) run(ctx context.Context) (*request.Run, scheduler.Start, err
 
 // takeUp returns what a process before has left of the job: who is at it may go on to get
 // its inputs from here, and what others came to is read again.
-func (t *placement) takeUp(ctx context.Context) (l request.Left) {
+func (t *placement) takeUp(ctx context.Context) (l request.Checkpoint) {
 	for _, lease := range t.x.left.Leases {
 		id, err := host.IDOf(lease.Peer)
 		if err != nil || !t.w.peer.Allows(id, host.ReceiveJobs) || t.grant(lease.Peer) != nil {

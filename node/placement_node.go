@@ -59,7 +59,7 @@ func (t *placement) over() {
 }
 
 // Here implements request.World. What is not here comes from peers that hold it.
-func (t *placement) Here(ctx context.Context, sources []job.DID, out request.Output) (request.Result, error) {
+func (t *placement) RunLocal(ctx context.Context, sources []job.DID, out request.Output) (request.Result, error) {
 	w, e := t.w, *t.e
 	e.tracked = e.session.Track()
 	source := w.exchange.Session(exchange.SessionConfig{Local: e.tracked, Sources: t.sources(sources)})
@@ -79,7 +79,7 @@ func (t *placement) Here(ctx context.Context, sources []job.DID, out request.Out
 
 // Refused implements request.World. A module that is compiled for the answer is kept for runs, so it is read as they
 // read.
-func (t *placement) Refused(ctx context.Context) error {
+func (t *placement) CheckModule(ctx context.Context) error {
 	executors, err := t.w.node.startRun(ctx)
 	if err != nil {
 		return nil
@@ -89,7 +89,7 @@ func (t *placement) Refused(ctx context.Context) error {
 }
 
 // Left implements request.World.
-func (t *placement) Left(l request.Left) {
+func (t *placement) SaveCheckpoint(l request.Checkpoint) {
 	if err := t.w.node.noteLeft(t.x, l); err != nil {
 		t.w.node.log.Warn("who runs a job is not written down", "job", t.x.id, "err", err)
 	}

@@ -35,7 +35,7 @@ type running struct {
 
 	mu      sync.Mutex
 	cancel  context.CancelCauseFunc // nil: it is not carried yet
-	left    request.Left            // what another process needs to go on with it
+	left    request.Checkpoint      // what another process needs to go on with it
 	pinned  int                     // how many of the job's Mismatches its pin keeps
 	stopped error                   // why it shall end, before it was carried
 	misled  [2]bool                 // of stdout and stderr: the attached client was shown what is not so

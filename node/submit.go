@@ -30,12 +30,12 @@ type submission struct {
 	Request api.Request `json:"request"`
 	Created time.Time   `json:"created"`
 	Expires time.Time   `json:"expires,omitzero"`
-	request.Left
+	request.Checkpoint
 }
 
 // submission returns x's record as it is now. x.mu is held.
 func (x *running) submission() (store.Record, error) {
-	s := submission{Task: x.task.Data(), Request: x.request, Created: x.job.Created, Expires: x.expires, Left: x.left}
+	s := submission{Task: x.task.Data(), Request: x.request, Created: x.job.Created, Expires: x.expires, Checkpoint: x.left}
 	s.Request.Task = job.Task{}
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -205,7 +205,7 @@ func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error
 	}
 	x := &running{
 		id: id, request: s.Request, self: self, session: n.store.Begin(), submitted: true, expires: s.Expires,
-		clock: n.clock, spool: n.newSpool(s.Request), job: j, left: s.Left,
+		clock: n.clock, spool: n.newSpool(s.Request), job: j, left: s.Checkpoint,
 	}
 	if x.task, err = check(s.Request); err == nil {
 		x.job.Task = x.task.CID()
@@ -226,7 +226,7 @@ func (n *Node) newSpool(r api.Request) *spool.Spool {
 }
 
 // noteLeft writes down what another process would need to go on with a submitted job.
-func (n *Node) noteLeft(x *running, l request.Left) error {
+func (n *Node) noteLeft(x *running, l request.Checkpoint) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	lies := len(x.job.Mismatches)

@@ -60,11 +60,11 @@ func TestLabCut(t *testing.T) {
 		d := peers[0].run("job", "describe", id)
 		for i := range peers[1:] {
 			did := peers[i+1].did()
-			if strings.Contains(d, "goes to z6Mk.."+did[len(did)-8:]) {
+			if strings.Contains(d, "awarded to z6Mk.."+did[len(did)-8:]) {
 				runner = i + 1
 			}
 		}
-		return runner != 0 && strings.Contains(d, "is running it")
+		return runner != 0 && strings.Contains(d, "is running the job")
 	})
 	lab.Cut(hosts[runner], true)
 	eventually(t, "another peer finishes the job", 90*time.Second, func() bool {
