@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,20 +16,36 @@ import (
 
 func attachCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:      "attach",
-		Usage:     "read CARs and folders where they lie",
+		Name:  "attach",
+		Usage: "use CAR files and folders in place, without copying them",
+		Description: `The blocks of an attached file count as blocks of the repo. They are searched after the
+repo's own, in the order in which they were attached. For a single command, use its flag
+--blocks instead.`,
+		CustomHelpTemplate: help(`$ liftoff attach add photos
+bafybeie… dir 17 /home/ada/photos
+$ liftoff cat bafybeie…/a.txt
+hello
+$ liftoff attach rm photos`),
+		Subcommands: []*cli.Command{attachAddCommand(p), attachLsCommand(p), attachRmCommand(p)},
+	}
+}
+
+func attachAddCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      "add",
+		Usage:     "attach CAR files and folders",
 		ArgsUsage: "PATH…",
-		Description: `Has the blocks of a CAR file, or of a folder, count as here from now on, for every command,
-and prints its roots. Nothing is copied: all of it is read and hashed once, and what is kept
-of it is an index. A folder gets the CID that add would give it. A file that changes is hashed
-when it is read, and refused when it holds something else; attach it again to have it read
-anew. What is attached is searched after the repo, in the order in which it was attached.`,
+		Description: `Reads and hashes each file once, keeps an index of its blocks, and prints a line for each
+root: its CID, the kind, the bytes, the path. Nothing is copied. A folder has the CID that
+liftoff add would give it.
+
+A file that has changed since then is refused when it is read. Attach it again to update
+the index.`,
 		Flags:  []cli.Flag{jsonFlag},
-		Before: takes("a CAR or a folder", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff attach /data/photos /data/archive.car
-bafybeid… dir 81318274 /data/photos
-bafybeih… car 10737418240 /data/archive.car
-$ liftoff cat bafybeid…/beach.jpg > beach.jpg`),
+		Before: takes("a CAR file or a folder", 1, unbounded),
+		CustomHelpTemplate: help(`$ liftoff attach add photos archive.car
+bafybeie… dir 17 /home/ada/photos
+bafybeie… car 248 /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			out := p.lines(c.Bool("json"))
@@ -52,6 +67,41 @@ $ liftoff cat bafybeid…/beach.jpg > beach.jpg`),
 	}
 }
 
+func attachLsCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:  "ls",
+		Usage: "list attached files and their state",
+		Description: `Prints a line for each attached CAR file and folder, in the order in which they are
+searched: its kind, state, number of blocks, their bytes, and its path. The state is
+
+   ok        no file has changed since it was attached
+   changed   a file has changed or is missing: attach it again
+   missing   the path does not exist
+   damaged   the index of its blocks cannot be read: remove it and attach it again`,
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("nothing", 0, 0),
+		CustomHelpTemplate: help(`$ liftoff attach ls
+dir ok 4 blocks 252 bytes /home/ada/photos
+car changed 4 blocks 252 bytes /home/ada/archive.car`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			all, err := s.Storage.Sources(c.Context)
+			if err != nil {
+				return err
+			}
+			out := p.lines(c.Bool("json"))
+			for _, a := range all {
+				if a.Kind == api.SourceRepo {
+					continue
+				}
+				if err := out.put(sourceReport(a), "%s %s %d blocks %d bytes %s", a.Kind, a.State, a.Blocks, a.Bytes, quote(a.Path)); err != nil {
+					return err
+				}
+			}
+			return out.Flush()
+		}),
+	}
+}
+
 // attached writes a line for each root.
 func (l lines) attached(a api.Source) error {
 	if l.json != nil {
@@ -65,7 +115,7 @@ func (l lines) attached(a api.Source) error {
 	return nil
 }
 
-// attachable returns what path is, and its absolute form.
+// attachable returns the kind of path and its absolute form.
 func attachable(path string) (kind, full string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -79,14 +129,14 @@ func attachable(path string) (kind, full string, err error) {
 	return kind, full, err
 }
 
-func detachCommand(p *process) *cli.Command {
+func attachRmCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:               "detach",
-		Usage:              "forget what was attached",
+		Name:               "rm",
+		Usage:              "detach CAR files and folders",
 		ArgsUsage:          "PATH…",
-		Description:        `Forgets CARs and folders, and their indexes. The files stay as they are.`,
+		Description:        `Removes the indexes of attached files from the repo. The files themselves stay.`,
 		Before:             takes("a path", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff detach /data/photos`),
+		CustomHelpTemplate: help(`$ liftoff attach rm photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			for _, path := range args {
@@ -96,7 +146,7 @@ func detachCommand(p *process) *cli.Command {
 				}
 				err = s.Storage.Detach(c.Context, full)
 				if err != nil && codeOf(err) == exitNotFound {
-					return hinted(err, "liftoff stats")
+					return hinted(err, "liftoff attach ls")
 				}
 				if err != nil {
 					return err
@@ -110,9 +160,11 @@ func detachCommand(p *process) *cli.Command {
 func statsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "stats",
-		Usage: "print where blocks are and how many",
-		Description: `Prints a line for the repo and for each CAR and folder that is attached, in the order in
-which they are searched: what it is, how many blocks it has, their bytes, its path.`,
+		Usage: "show block counts and sizes of the repo and attached files",
+		Description: `Prints a line for the repo and for each attached CAR file and folder, in the order in
+which they are searched: the kind, the number of blocks, their bytes, the path.
+
+This counts everything that the repo holds. For one file, directory or DAG: liftoff stat.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff stats
@@ -137,6 +189,7 @@ dir 812 blocks 81318274 bytes /data/photos`),
 // sourceLine is a source as JSON.
 type sourceLine struct {
 	Kind   string   `json:"kind"`
+	State  string   `json:"state,omitempty"`
 	Path   string   `json:"path"`
 	Roots  []string `json:"roots,omitempty"`
 	Blocks int64    `json:"blocks"`
@@ -146,23 +199,23 @@ type sourceLine struct {
 }
 
 func sourceReport(a api.Source) sourceLine {
-	l := sourceLine{a.Kind, a.Path, nil, a.Blocks, a.Bytes, a.Disk, a.Kept}
+	l := sourceLine{a.Kind, a.State, a.Path, nil, a.Blocks, a.Bytes, a.Disk, a.Kept}
 	for _, root := range a.Roots {
 		l.Roots = append(l.Roots, root.String())
 	}
 	return l
 }
 
-// blocksFlag attaches something for one command.
+// blocksFlag attaches a file or a folder for one command.
 var blocksFlag = &cli.StringSliceFlag{
 	Name:  "blocks",
-	Usage: "also read blocks from `KIND=PATH`, car=FILE or dir=FOLDER, in place, for this command; may be given several times",
+	Usage: "`KIND=PATH` of a CAR file (car=FILE) or folder (dir=FOLDER) to attach for this command; repeatable",
 }
 
-// readers are the commands that read what blocks hold.
+// readers lists the commands that have the flag --blocks: those that read content.
 var readers = []string{"run", "verify", "get", "cat", "ls", "stat", "inspect", "car export", "dag get", "block get", "stats"}
 
-// offerBlocks gives the commands that read blocks the flag --blocks.
+// offerBlocks adds the flag --blocks to the commands in readers.
 func offerBlocks(cmds []*cli.Command) {
 	for _, c := range cmds {
 		if slices.Contains(readers, c.Name) {
@@ -176,7 +229,7 @@ func offerBlocks(cmds []*cli.Command) {
 	}
 }
 
-// attachFlags attaches what --blocks names, as long as the process that owns the repo lives.
+// attachFlags attaches the files of --blocks. They stay attached until the owner of the repo ends.
 func attachFlags(c *cli.Context, s *node.Session) error {
 	for _, spec := range c.StringSlice(blocksFlag.Name) {
 		kind, path, ok := strings.Cut(spec, "=")
@@ -188,17 +241,11 @@ func attachFlags(c *cli.Context, s *node.Session) error {
 			return err
 		}
 		if is != kind {
-			return usagef("--blocks %s: it is no %s", quote(spec), kind)
+			return usagef("--blocks %s: %s is a %s, want a %s", quote(spec), quote(path), is, kind)
 		}
-		if err := attachOnce(c.Context, s, kind, full); err != nil {
+		if _, err := s.Storage.Attach(c.Context, kind, full, false); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// attachOnce leaves alone what is attached for good.
-func attachOnce(ctx context.Context, s *node.Session, kind, path string) error {
-	_, err := s.Storage.Attach(ctx, kind, path, false)
-	return err
 }

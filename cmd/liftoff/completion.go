@@ -45,9 +45,9 @@ complete -c liftoff -a '(__liftoff)'
 func completionCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "completion",
-		Usage:       "print a shell's completion script",
+		Usage:       "print a shell completion script",
 		ArgsUsage:   "bash|zsh|fish",
-		Description: `Prints a script that makes the shell complete liftoff's commands and flags.`,
+		Description: `Prints a script with which the shell completes commands and flags.`,
 		Before:      takes("a shell: bash, zsh or fish", 1, 1),
 		CustomHelpTemplate: help(`$ source <(liftoff completion bash)     # in ~/.bashrc
 $ source <(liftoff completion zsh)      # in ~/.zshrc
@@ -56,7 +56,7 @@ $ liftoff completion fish | source      # in ~/.config/fish/config.fish`),
 			args := c.Args().Slice()
 			script, ok := completions[args[0]]
 			if !ok {
-				return hinted(usagef("no completion for %s", quote(args[0])), "liftoff completion bash")
+				return hinted(usagef("no completion for %s, want bash, zsh or fish", quote(args[0])), "liftoff completion bash")
 			}
 			_, err := fmt.Fprint(p.stdout, script)
 			return err

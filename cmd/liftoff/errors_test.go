@@ -65,7 +65,7 @@ func TestHints(t *testing.T) {
 		err  error
 		hint string // the beginning of it
 	}{
-		{fmt.Errorf("read: %w", damaged), "liftoff store verify"},
+		{fmt.Errorf("read: %w", damaged), "liftoff store check"},
 		{fmt.Errorf("import a.car: %w", &dag.CARError{Offset: 59, Err: damaged}), "get the CAR again"},
 		{fmt.Errorf("add a: %w", &store.ReadOnlyError{Dir: "/r"}), "make it writable"},
 		{hinted(&store.ReadOnlyError{Dir: "/r"}, "x"), "x"},

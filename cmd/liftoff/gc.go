@@ -10,12 +10,11 @@ import (
 
 func gcCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:  "gc",
-		Usage: "remove what no pin keeps",
-		Description: `Removes the blocks that no pin reaches and that no command is using, and gives their
-room on the disk back.`,
-		Flags:  []cli.Flag{jsonFlag},
-		Before: takes("nothing", 0, 0),
+		Name:        "gc",
+		Usage:       "delete unpinned blocks",
+		Description: `Deletes the blocks that no pin and no running command keeps, and frees their disk space.`,
+		Flags:       []cli.Flag{jsonFlag},
+		Before:      takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff gc
 removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {

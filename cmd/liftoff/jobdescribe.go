@@ -19,20 +19,20 @@ import (
 func jobDescribeCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "describe",
-		Usage:     "print all that is known of a job",
+		Usage:     "show the details, bids and events of a job",
 		ArgsUsage: "ID",
-		Description: `Prints what ran, where, how it ended and what it read; every peer that was asked, with its
-answer; and what happened, in order.`,
+		Description: `Prints the task, where it ran, how it ended and how much it read; the bid or refusal of
+every peer that was asked; and the events in order.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job describe j-0d9q
 job      j-0d9q…
 state    ok
-task     bafyrei…
-outcome  bafyrei…
-output   bafybei…
-receipt  bafyrei…
-fuel     3201877`),
+task     bafyreih…
+outcome  bafyreic…
+output   bafybeig…
+…
+event    12:00:00.004 done: ok`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			j, err := findJob(c, s)
 			if err != nil {
@@ -48,7 +48,7 @@ fuel     3201877`),
 				return err
 			}
 			r.Placement, r.Events = j.Placement, j.Events
-			if b, err := dag.Load(c.Context, s.Blocks, j.Task); err == nil { // collected, perhaps
+			if b, err := dag.Load(c.Context, s.Blocks, j.Task); err == nil { // gc may have deleted it
 				if r.Task.Object, err = dag.BlockJSON(b); err != nil {
 					return err
 				}
@@ -122,8 +122,8 @@ func describeJob(out lines, j api.Job) {
 	}
 }
 
-// describePlacement shows a line for each peer that was asked, in the order of its score,
-// and one for those that were not.
+// describePlacement shows a line for each peer that was asked, by score, then those that were
+// not asked.
 func describePlacement(row func(key, format string, a ...any), p api.Placement) {
 	bids := slices.Clone(p.Bids)
 	slices.SortStableFunc(bids, func(a, b api.Bid) int {

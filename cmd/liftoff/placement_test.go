@@ -17,9 +17,9 @@ import (
 func told(t *testing.T, all bool, events ...api.Event) string {
 	t.Helper()
 	var stderr bytes.Buffer
-	s := &story{p: newProcess(strings.NewReader(""), io.Discard, &stderr, func(string) string { return "" }), all: all}
+	s := &eventPrinter{p: newProcess(strings.NewReader(""), io.Discard, &stderr, func(string) string { return "" }), all: all}
 	for _, e := range events {
-		s.tell(e)
+		s.print(e)
 	}
 	return stderr.String()
 }

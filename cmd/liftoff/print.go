@@ -12,9 +12,9 @@ import (
 	"unicode/utf8"
 )
 
-// quote returns s as it is when it can stand in a line, and as a Go string literal
-// when it cannot: when it holds a newline, a terminal's escape or another rune that
-// does not print, is empty, not UTF-8, or could be taken for a literal itself.
+// quote returns s unchanged when it is safe in a line of output, else as a Go string
+// literal: when it is empty, not UTF-8, holds a newline, an escape or another rune that
+// does not print, or begins with a quote.
 func quote(s string) string {
 	if s == "" || s[0] == '"' || !utf8.ValidString(s) {
 		return strconv.Quote(s)
@@ -27,8 +27,8 @@ func quote(s string) string {
 	return s
 }
 
-// clean returns a message as one line that is harmless to a terminal: the names
-// inside it may be hostile.
+// clean returns a message as one line that is safe for a terminal: names inside it may be
+// hostile.
 func clean(s string) string { return visible(strings.TrimRight(s, "\n"), `\n`) }
 
 // cleanBlock is clean for text of several lines.
@@ -49,10 +49,10 @@ func visible(s, newline string) string {
 	return b.String()
 }
 
-// lines is a buffered standard output for answers of many lines.
+// lines is a buffered standard output.
 type lines struct {
 	*bufio.Writer
-	json *json.Encoder // nil: lines for people
+	json *json.Encoder // nil: text
 }
 
 func (p *process) lines(asJSON bool) lines {
@@ -64,7 +64,7 @@ func (p *process) lines(asJSON bool) lines {
 	return l
 }
 
-// put writes v as a line of JSON, or the line that format makes.
+// put writes v as a line of JSON, or a line of text in that format.
 func (l lines) put(v any, format string, a ...any) error {
 	if l.json != nil {
 		return l.json.Encode(v)
@@ -73,22 +73,22 @@ func (l lines) put(v any, format string, a ...any) error {
 	return err
 }
 
-// say writes a line for people to standard error.
+// say writes a line to standard error.
 func (p *process) say(format string, a ...any) { fmt.Fprintf(p.stderr, format+"\n", a...) }
 
-// warn writes a line that a user should see.
+// warn writes a warning to standard error.
 func (p *process) warn(format string, a ...any) {
 	fmt.Fprintf(p.stderr, "liftoff: warning: %s\n", clean(fmt.Sprintf(format, a...)))
 }
 
-// printable makes a guest's bytes harmless to a terminal: control characters but for
-// newline, tab and carriage return come out as ^X, C1 controls as ^[X.
+// printable makes the output of a guest safe for a terminal: control characters, except
+// newline, tab and carriage return, become ^X; C1 controls become ^[X.
 type printable struct {
 	w    io.Writer
 	lead bool // the last byte was 0xc2, which may begin a C1 control
 }
 
-// forTerminal returns w, made harmless when it is a terminal.
+// forTerminal returns w, wrapped in a printable if it is a terminal.
 func forTerminal(w io.Writer) io.Writer {
 	if isTerminal(w) {
 		return &printable{w: w}
@@ -118,7 +118,7 @@ func (t *printable) Write(b []byte) (int, error) {
 
 func (t *printable) plain(out []byte, c byte) []byte {
 	switch {
-	case c == 0xc2: // kept back until the next byte
+	case c == 0xc2: // written with the next byte
 		return out
 	case c == '\n' || c == '\t' || c == '\r':
 		return append(out, c)
@@ -128,7 +128,7 @@ func (t *printable) plain(out []byte, c byte) []byte {
 	return append(out, c)
 }
 
-// count writes a number of things: 1 block, 3 blocks.
+// count formats a number of things: 1 block, 3 blocks.
 func count(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing

@@ -170,19 +170,19 @@ func expect(t *testing.T, l *net.UnixConn, want string) {
 
 func TestServeRefuses(t *testing.T) {
 	for flags, want := range map[string]string{
-		"--pprof":                        "--pprof is served where --metrics says",
-		"--metrics nowhere":              "is not HOST:PORT",
-		"--api nowhere":                  "is not HOST:PORT",
+		"--pprof":                        "--pprof needs --metrics",
+		"--metrics nowhere":              "got nowhere, want HOST:PORT",
+		"--api-listen nowhere":           "got nowhere, want HOST:PORT",
 		"--grace soon":                   "soon is not a duration",
 		"--allow-did did:web:x":          "did:web:x",
-		"--compute-only --store-only":    "neither computes nor stores",
-		"--label gpu":                    "write it as NAME=VALUE",
-		"--log-level loud":               "loud is not one of debug, info, warn, error",
+		"--compute-only --store-only":    "exclude each other",
+		"--label gpu":                    "got gpu, want NAME=VALUE",
+		"--log-level loud":               "got loud, want one of debug, info, warn, error",
 		"--listen 127.0.0.1:4017":        "is not a multiaddr",
 		"--join nonsense":                "",
-		"--reachability sometimes":       "is not one of public, private",
+		"--reachability sometimes":       "got sometimes, want one of public, private",
 		"--open-fuel none":               "is not an amount of fuel",
-		"--max-memory 5GiB":              "between 64KiB and 4GiB",
+		"--max-memory 5GiB":              "want 64KiB to 4GiB",
 		"--memory lots":                  "is not a size",
 		"--metrics 127.0.0.1:0 --disk x": "is not a size",
 	} {
