@@ -16,6 +16,9 @@ type group struct {
 	Commands []*cli.Command
 }
 
+// Title is the heading.
+func (g group) Title() string { return strings.ToUpper(g.Name) }
+
 // newApp lists the commands, grouped by topic.
 func newApp(p *process) *cli.App {
 	cli.FlagStringer = flagText
@@ -91,8 +94,8 @@ USAGE:
    Flags may stand before or after arguments; "--" ends them.
    Help on a command or a topic: liftoff help COMMAND, liftoff help TOPIC
 {{range .Metadata.groups}}
-{{.Name}}:{{range .Commands}}
-   {{.Name}}{{"\t"}}{{.Usage}}{{end}}
+{{.Title}}:{{range .Commands}}
+   {{printf "%-10s" .Name}}  {{.Usage}}{{end}}
 {{end}}
 EXAMPLE:
    $ liftoff add --quiet books
@@ -105,7 +108,7 @@ GLOBAL FLAGS:
 
 TOPICS:
    references            how commands name content
-   environment           environment variables; LIFTOFF_PATH is the repo (default ~/.liftoff)
+   environment           environment variables; LIFTOFF_PATH is the repo (default: ~/.liftoff)
    exit-codes            exit codes of all commands
 `
 
@@ -139,8 +142,7 @@ func indented(s string) string {
 	return strings.Join(lines, "\n")
 }
 
-// flagText returns a flag's line in the help: its names, its value and its usage. Backquotes in the usage mark the
-// name of the value.
+// flagText returns a flag's line in the help: its names, the name of its value, and its usage.
 func flagText(f cli.Flag) string {
 	var names []string
 	for _, n := range f.Names() {
@@ -150,13 +152,21 @@ func flagText(f cli.Flag) string {
 	if !ok {
 		return strings.Join(names, ", ")
 	}
-	value, usage := "", doc.GetUsage()
-	if before, rest, found := strings.Cut(usage, "`"); found {
-		if name, after, closed := strings.Cut(rest, "`"); closed {
-			value, usage = " "+name, strings.TrimPrefix(before+after, " ")
-		}
+	value, usage := flagValue(doc.GetUsage())
+	if value != "" {
+		value = " " + value
 	}
 	return strings.Join(names, ", ") + value + "\t" + usage
+}
+
+// flagValue splits the usage of a flag that takes a value: it begins with the name of the value in backquotes.
+func flagValue(usage string) (value, text string) {
+	if rest, ok := strings.CutPrefix(usage, "`"); ok {
+		if value, text, ok = strings.Cut(rest, "` "); ok {
+			return value, text
+		}
+	}
+	return "", usage
 }
 
 // epoch is the time of compilation for the parser, which would stat the executable without it.

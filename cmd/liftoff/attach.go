@@ -209,7 +209,7 @@ func sourceReport(a api.Source) sourceLine {
 // blocksFlag attaches a file or a folder for one command.
 var blocksFlag = &cli.StringSliceFlag{
 	Name:  "blocks",
-	Usage: "`KIND=PATH` of a CAR file (car=FILE) or folder (dir=FOLDER) to attach for this command; repeatable",
+	Usage: "`KIND=PATH` CAR file (car=FILE) or folder (dir=FOLDER), attached for this command; repeatable",
 }
 
 // readers lists the commands that have the flag --blocks: those that read content.

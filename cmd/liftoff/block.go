@@ -138,11 +138,11 @@ func blockPutCommand(p *process) *cli.Command {
 		Name:      "put",
 		Usage:     "store a file as one block",
 		ArgsUsage: "[FILE]",
-		Description: `Stores the file (default stdin) as one block and prints its CID. The bytes must be valid
+		Description: `Stores the file (default: stdin) as one block and prints its CID. The bytes must be valid
 in the codec. The block is not pinned unless --pin is set.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "codec", Value: "raw", Usage: "`NAME` of the codec: raw, dag-pb, dag-cbor or dag-json (default raw)"},
-			&cli.StringFlag{Name: "mhtype", Value: "sha2-256", Usage: "`NAME` of the hash: sha2-256, sha2-512, blake2b-256, blake3 or identity (default sha2-256)"},
+			&cli.StringFlag{Name: "codec", Value: "raw", Usage: "`NAME` codec: raw, dag-pb, dag-cbor or dag-json (default: raw)"},
+			&cli.StringFlag{Name: "mhtype", Value: "sha2-256", Usage: "`NAME` hash: sha2-256, sha2-512, blake2b-256, blake3 or identity (default: sha2-256)"},
 			&cli.BoolFlag{Name: "pin", Usage: "pin for the block and everything below it"},
 		},
 		Before: takes("a file", 0, 1),

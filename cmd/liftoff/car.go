@@ -34,7 +34,7 @@ func carExportCommand(p *process) *cli.Command {
 		Name:      "export",
 		Usage:     "write DAGs to a CAR file",
 		ArgsUsage: "CID[/PATH]…",
-		Description: `Writes each block of the DAGs once, to --output (default stdout).
+		Description: `Writes each block of the DAGs once, to --output (default: stdout).
 
 The CAR of an outcome holds the outcome, its task, the output, stdout and stderr; that of
 a receipt also holds the receipt. The module, the inputs, and parts of inputs that the
@@ -66,9 +66,9 @@ func (p *process) carExport(c *cli.Context, s *node.Session) error {
 
 // exportFlags are the flags of car export and receipt export.
 var exportFlags = []cli.Flag{
-	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` to write; - is stdout (default stdout)"},
+	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` output file; - is stdout (default: stdout)"},
 	&cli.BoolFlag{Name: "force", Usage: "permission to replace existing files"},
-	&cli.IntFlag{Name: "car-version", Value: 1, Usage: "`VERSION` of the CAR format, 1 or 2 (default 1)"},
+	&cli.IntFlag{Name: "car-version", Value: 1, Usage: "`VERSION` version of the CAR format, 1 or 2 (default: 1)"},
 	&cli.BoolFlag{Name: "check", Usage: "hash check of every block that is read, in addition to its checksum"},
 	&cli.BoolFlag{Name: "opaque", Usage: "blocks whose links cannot be read, without the blocks that they link to"},
 	&cli.BoolFlag{Name: "full", Usage: "module and inputs of an outcome or a receipt, too"},
@@ -125,7 +125,7 @@ func carImportCommand(p *process) *cli.Command {
 		Name:      "import",
 		Usage:     "store the blocks of a CAR file",
 		ArgsUsage: "[FILE]",
-		Description: `Stores the blocks of a CAR file (default stdin), pins its roots and prints them. Every
+		Description: `Stores the blocks of a CAR file (default: stdin), pins its roots and prints them. Every
 block is hashed. A CAR that is damaged or incomplete is refused, and nothing is pinned.
 The CAR of an outcome is complete without its module and inputs.
 
@@ -135,7 +135,7 @@ blocks that they link to are kept.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "partial", Usage: "permission to import an incomplete CAR"},
 			&cli.BoolFlag{Name: "no-pin", Usage: "no pin: the next gc deletes the data"},
-			&cli.StringFlag{Name: "name", Usage: "`NAME` of the pin (default the CID of each root)"},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` name of the pin (default: the CID of each root)"},
 			noSyncFlag,
 			jsonFlag,
 		},

@@ -22,8 +22,8 @@ it writes a part of each file and reads only the blocks of that part.
 
 ` + refHelp,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "offset", Usage: "`SIZE` to skip at the beginning of each file (default 0)"},
-			&cli.StringFlag{Name: "length", Usage: "maximum `SIZE` to write of each file (default all)"},
+			&cli.StringFlag{Name: "offset", Usage: "`SIZE` bytes to skip at the beginning of each file (default: 0)"},
+			&cli.StringFlag{Name: "length", Usage: "`SIZE` bytes of each file (default: all)"},
 		},
 		Before: takes("a CID", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff cat bafybeie…/a.txt

@@ -55,10 +55,10 @@ func clusterInviteCommand(p *process) *cli.Command {
 machines: send it over a channel that you trust. Only an admin can invite. The token names
 the addresses of the liftoff serve on this repo, which must be running when it is used.`,
 		Flags: []cli.Flag{
-			&cli.UintFlag{Name: "uses", Usage: "number `N` of machines that can join with the token (default 1)"},
-			&cli.StringFlag{Name: "expires", Usage: "`DURATION` for which the token is valid (default 24h)"},
+			&cli.UintFlag{Name: "uses", Usage: "`N` number of machines that can join with the token (default: 1)"},
+			&cli.StringFlag{Name: "expires", Usage: "`DURATION` validity of the token (default: 24h)"},
 			&cli.BoolFlag{Name: "admin", Usage: "admin rights for the new members: to invite, renew and revoke"},
-			&cli.StringSliceFlag{Name: "addr", Usage: "`MULTIADDR` where new members reach this node; repeatable (default the addresses of serve)"},
+			&cli.StringSliceFlag{Name: "addr", Usage: "`MULTIADDR` address of this node for new members; repeatable (default: those of serve)"},
 		},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cluster invite --uses 3 --expires 7d

@@ -153,7 +153,7 @@ func TestExtractForce(t *testing.T) {
 	write(t, filepath.Join(dir, "outside"), "good")
 	write(t, filepath.Join(dir, "target", "mine"), "mine")
 	link(t, "../outside", filepath.Join(dir, "target", "file"))
-	if err := x.to(t.Context(), root, filepath.Join(dir, "target")); codeOf(err) != exitUsage || !strings.Contains(err.Error(), "is a symlink, and not replaced") {
+	if err := x.to(t.Context(), root, filepath.Join(dir, "target")); codeOf(err) != exitUsage || !strings.Contains(err.Error(), "is a symlink: refusing to replace it") {
 		t.Errorf("over a symlink: %v", err)
 	}
 	if to, err := os.Readlink(filepath.Join(dir, "target", "file")); err != nil || to != "../outside" {

@@ -13,7 +13,7 @@ import (
 
 // getFlags are the flags of get and job get.
 var getFlags = []cli.Flag{
-	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "`PATH` to write (default the last part of the name, in the current folder)"},
+	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "`PATH` output file or folder (default: the last part of the name)"},
 	&cli.BoolFlag{Name: "force", Usage: "permission to replace existing files"},
 }
 

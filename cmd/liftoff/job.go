@@ -100,7 +100,7 @@ func jobGetCommand(p *process) *cli.Command {
 		Name:        "get",
 		Usage:       "write the output of a job to the disk",
 		ArgsUsage:   "ID",
-		Description: `Writes the output as liftoff get does, to --output (default a folder with the id of the job).`,
+		Description: `Writes the output as liftoff get does, to --output (default: a folder with the id of the job).`,
 		Flags:       getFlags,
 		Before:      takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job get j-0d9q -o result

@@ -137,7 +137,7 @@ func TestHelp(t *testing.T) {
 			walk(full, commandNames(cmd.Subcommands))
 		}
 	}
-	root := []string{"USAGE:\n   liftoff", "EXAMPLE:\n   $ ", "\nRun jobs:\n   run ", "\nRepo:\n   gc ", "GLOBAL FLAGS:", "TOPICS:"}
+	root := []string{"USAGE:\n   liftoff", "EXAMPLE:\n   $ ", "\nRUN JOBS:\n   run ", "\nREPO:\n   gc ", "GLOBAL FLAGS:", "TOPICS:"}
 	for _, topic := range topics {
 		root = append(root, "\n   "+topic.name+" ")
 		checkHelp(t, []string{"help", topic.name}, "\n   ")
@@ -207,6 +207,9 @@ func TestFlagsMeanOneThing(t *testing.T) {
 	walk = func(cmds []*cli.Command) {
 		for _, c := range cmds {
 			for _, f := range c.Flags {
+				if doc := f.(cli.DocGenerationFlag); doc.TakesValue() != strings.HasPrefix(doc.GetUsage(), "`") && doc.GetUsage() != "" {
+					t.Errorf("%s --%s: the usage names a value: %v, want %v", c.Name, f.Names()[0], !doc.TakesValue(), doc.TakesValue())
+				}
 				for _, name := range f.Names()[1:] {
 					if want[name] != f.Names()[0] {
 						t.Errorf("%s: -%s is --%s, want --%s", c.Name, name, f.Names()[0], want[name])

@@ -54,7 +54,7 @@ func TestOutputFlags(t *testing.T) {
 				name := above + c.Name + " --" + f.Names()[0]
 				doc := f.(cli.DocGenerationFlag)
 				_, isPath := f.(*cli.PathFlag)
-				writes := doc.TakesValue() && strings.HasPrefix(doc.GetUsage(), "write ") && !strings.Contains(doc.GetUsage(), "`SIZE`")
+				writes := doc.TakesValue() && strings.Contains(doc.GetUsage(), "` output file")
 				if isPath != writes {
 					t.Errorf("%s: a PathFlag: %v, help: %s", name, isPath, doc.GetUsage())
 				}
@@ -366,7 +366,7 @@ func TestOutputRegular(t *testing.T) {
 			t.Fatal(err)
 		}
 		link(t, "sub/real", at("link"))
-		if out, code := r.exec(t, o.to(at("link"))...); code != exitUsage || !strings.Contains(out, "is there already") {
+		if out, code := r.exec(t, o.to(at("link"))...); code != exitUsage || !strings.Contains(out, "already exists") {
 			t.Errorf("%s without --force: exit code %d: %s", o.line, code, out)
 		}
 		kept(t, o.line+" without --force", at("sub"), map[string]fs.FileInfo{"real": was})

@@ -42,8 +42,8 @@ Links are read in dag-pb, dag-cbor and dag-json. When other blocks are below a r
 pin keeps the blocks that liftoff car import has pinned with it. When these are unknown,
 liftoff gc deletes nothing while the pin exists, unless --opaque is set.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "name", Usage: "`NAME` of one pin for all roots (default a pin for each, named by its CID)"},
-			&cli.StringFlag{Name: "expires", Usage: "`WHEN` the pin expires: 24h, 30d or a date (default never)"},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` name of one pin for all roots (default: a pin for each root, named by its CID)"},
+			&cli.StringFlag{Name: "expires", Usage: "`TIME` end of the pin: 24h, 30d or a date (default: never)"},
 			&cli.BoolFlag{Name: "opaque", Usage: "blocks whose links cannot be read, without the blocks that they link to"},
 			&cli.BoolFlag{Name: "direct", Usage: "root block only, nothing below it"},
 		},

@@ -15,10 +15,10 @@ import (
 
 // placementFlags are the flags of run and job rerun about where a job runs.
 var placementFlags = []cli.Flag{
-	&cli.StringFlag{Name: "where", Usage: "`PLACE` to run: local (this node), network (any other), or a did:key or peer id of liftoff peers (default the peer with the best bid)"},
-	&cli.StringSliceFlag{Name: "need", Usage: "`NAME=VALUE` of a label that the peer must have; repeatable"},
-	&cli.StringSliceFlag{Name: "prefer", Usage: "`NAME=VALUE` of a label to prefer among equal peers; repeatable"},
-	&cli.StringFlag{Name: "runs", Usage: "number `N` of peers that run the task; different outcomes are an error (default 1)"},
+	&cli.StringFlag{Name: "where", Usage: "`PLACE` place of the run: local, network (any other peer), or a did:key or peer id (default: best bid)"},
+	&cli.StringSliceFlag{Name: "need", Usage: "`NAME=VALUE` label that the peer must have; repeatable"},
+	&cli.StringSliceFlag{Name: "prefer", Usage: "`NAME=VALUE` preferred label among equal peers; repeatable"},
+	&cli.StringFlag{Name: "runs", Usage: "`N` number of peers that run the task; different outcomes are an error (default: 1)"},
 	&cli.BoolFlag{Name: "publish", Usage: "publication of the output, as by liftoff publish"},
 	&cli.BoolFlag{Name: "detach", Usage: "id of the job only, without waiting; needs a running liftoff serve on this repo"},
 	&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "a line on stderr for each event of the job"},

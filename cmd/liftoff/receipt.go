@@ -62,7 +62,7 @@ func receiptLsCommand(p *process) *cli.Command {
 		Usage: "list receipts, newest first",
 		Description: `Prints a line for each receipt: its CID, when it was signed, the task, the outcome, the
 did:key of its issuer, and "own" if that is this repo.`,
-		Flags:  []cli.Flag{&cli.StringFlag{Name: "task", Usage: "`TASK` whose receipts are listed: a CID, or the id of a job (default all)"}, jsonFlag},
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "task", Usage: "`TASK` task of the receipts: a CID, or the id of a job (default: all)"}, jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff receipt ls
 bafyreie… 2030-01-01T12:00:00Z bafyreih… bafyreic… did:key:z6Mk… own`),
@@ -205,7 +205,7 @@ func receiptExportCommand(p *process) *cli.Command {
 		Name:      "export",
 		Usage:     "write a receipt and its evidence to a CAR file",
 		ArgsUsage: "RECEIPT",
-		Description: `Writes a CAR file whose root is the receipt, to --output (default stdout). It holds the
+		Description: `Writes a CAR file whose root is the receipt, to --output (default: stdout). It holds the
 receipt, the task, the outcome, the output, stdout and stderr: all that liftoff verify needs
 on another machine. With --full it also holds the module and the inputs, as liftoff verify
 --reexec needs.

@@ -112,7 +112,7 @@ func TestServeTellsItsFigures(t *testing.T) {
 // TestServeOpenWarns opens a peer to all by each of its settings: it says at start what that
 // is for. One that is not open says nothing of it.
 func TestServeOpenWarns(t *testing.T) {
-	const warning = `level=WARN msg="open access is for trusted networks: unknown peers may run jobs here`
+	const warning = `level=WARN msg="open access: unknown peers can run jobs here`
 	for name, c := range map[string]struct {
 		env   map[string]string
 		flags []string

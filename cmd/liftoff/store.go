@@ -15,7 +15,7 @@ func storeCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "store",
 		Usage:       "check and migrate the repo",
-		Description: `The repo is the folder LIFTOFF_PATH (default ~/.liftoff).`,
+		Description: `The repo is the folder LIFTOFF_PATH (default: ~/.liftoff).`,
 		CustomHelpTemplate: help(`$ liftoff store check
 checked 2041 blocks (1.2 GiB), 0 damaged`),
 		Subcommands: []*cli.Command{storeCheckCommand(p), storeMigrateCommand(p)},

@@ -71,10 +71,10 @@ Other names:
    peer      its did:key, or its libp2p peer id
 `
 
-const environmentTopic = `   LIFTOFF_PATH     folder of the repo (default ~/.liftoff)
+const environmentTopic = `   LIFTOFF_PATH     folder of the repo (default: ~/.liftoff)
    LIFTOFF_API      address of a node to use instead of the local repo, as --api
    LIFTOFF_TOKEN    token of that node, or @FILE, as --token
-   LIFTOFF_QUOTA    disk space that all blocks of the repo may use (default no limit)
+   LIFTOFF_QUOTA    disk space that all blocks of the repo may use (default: no limit)
 
    LIFTOFF_SERVE_*  a setting of serve: the name of its flag in capitals, with "_" for
                     "-": LIFTOFF_SERVE_SLOTS=4 is --slots 4. A setting that has several

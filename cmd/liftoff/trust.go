@@ -32,7 +32,7 @@ func trustAddCommand(p *process) *cli.Command {
 		ArgsUsage: "DID",
 		Description: `Trusts a did:key, as liftoff id shows it on the other machine. The note of a trusted key is
 replaced.`,
-		Flags:  []cli.Flag{&cli.StringFlag{Name: "note", Usage: "note for trust ls, a `TEXT` (default none)"}},
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "note", Usage: "`TEXT` note for trust ls (default: none)"}},
 		Before: takes("a did:key", 1, 1),
 		CustomHelpTemplate: help(`$ ssh there liftoff id
 peer 12D3KooW…
