@@ -42,8 +42,8 @@ liftoff gc.`,
 		},
 		Before: takes("a path", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff add photos notes.txt
-bafybeie… 17 photos
-bafkreia… 8 notes.txt
+bafybeih… 12 photos
+bafkreif… 14 notes.txt
 $ tar c photos | liftoff add --quiet -
 bafkreif…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.add(c, s) }),

@@ -98,9 +98,12 @@ USAGE:
    {{printf "%-10s" .Name}}  {{.Usage}}{{end}}
 {{end}}
 EXAMPLE:
-   $ liftoff add --quiet books
-   bafybeif…
-   $ liftoff run wc.wasm --input books=bafybeif… -- /in/books/emma.txt
+   $ liftoff add --quiet photos
+   bafybeih…
+   $ liftoff run cat.wasm --stdin bafybeih…/a.txt
+   hello
+   liftoff: outcome bafyreia… ok
+   …
 
 GLOBAL FLAGS:
    --api HOST:PORT       address of a node to use instead of the local repo; also https://HOST

@@ -22,8 +22,8 @@ func attachCommand(p *process) *cli.Command {
 repo's own, in the order in which they were attached. For a single command, use its flag
 --blocks instead.`,
 		CustomHelpTemplate: help(`$ liftoff attach add photos
-bafybeie… dir 17 /home/ada/photos
-$ liftoff cat bafybeie…/a.txt
+bafybeih… dir 165 /home/ada/photos
+$ liftoff cat bafybeih…/a.txt
 hello
 $ liftoff attach rm photos`),
 		Subcommands: []*cli.Command{attachAddCommand(p), attachLsCommand(p), attachRmCommand(p)},
@@ -44,8 +44,8 @@ the index.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("a CAR file or a folder", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff attach add photos archive.car
-bafybeie… dir 17 /home/ada/photos
-bafybeie… car 248 /home/ada/archive.car`),
+bafybeih… dir 165 /home/ada/photos
+bafybeih… car 165 /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			out := p.lines(c.Bool("json"))
@@ -81,8 +81,8 @@ searched: its kind, state, number of blocks, their bytes, and its path. The stat
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff attach ls
-dir ok 4 blocks 252 bytes /home/ada/photos
-car changed 4 blocks 252 bytes /home/ada/archive.car`),
+dir ok 2 blocks 165 bytes /home/ada/photos
+car changed 4 blocks 165 bytes /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			all, err := s.Storage.Sources(c.Context)
 			if err != nil {
@@ -168,8 +168,8 @@ This counts everything that the repo holds. For one file, directory or DAG: lift
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff stats
-repo 2041 blocks 1290312 bytes /home/ada/.liftoff
-dir 812 blocks 81318274 bytes /data/photos`),
+repo 16 blocks 12320 bytes /home/ada/.liftoff
+dir 2 blocks 165 bytes /home/ada/photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			all, err := s.Storage.Sources(c.Context)
 			if err != nil {

@@ -39,7 +39,7 @@ func blockGetCommand(p *process) *cli.Command {
 		ArgsUsage:   "CID[/PATH]",
 		Description: `Writes the bytes of the block as they are stored.`,
 		Before:      takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff block get bafybeie… | xxd | head -1
+		CustomHelpTemplate: help(`$ liftoff block get bafybeih… | xxd | head -1
 00000000: 122f 0a24 0155 1220 5891 b5b5 22d5 df08  ./.$.U. X..."...`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			b, err := p.block(c, s)
@@ -70,8 +70,8 @@ func blockStatCommand(p *process) *cli.Command {
 		Description: `Prints the CID of the block, its size in bytes, its codec and its number of links.`,
 		Flags:       []cli.Flag{jsonFlag},
 		Before:      takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff block stat bafybeie…
-bafybeie… 100 dag-pb 2`),
+		CustomHelpTemplate: help(`$ liftoff block stat bafybeih…
+bafybeih… 100 dag-pb 2`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			b, err := p.block(c, s)
 			if err != nil {
@@ -147,7 +147,7 @@ in the codec. The block is not pinned unless --pin is set.`,
 		},
 		Before: takes("a file", 0, 1),
 		CustomHelpTemplate: help(`$ echo hello | liftoff block put --mhtype blake3
-bafkr4ih…`),
+bafkr4ie…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.blockPut(c, s) }),
 	}
 }

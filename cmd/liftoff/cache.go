@@ -21,7 +21,7 @@ func cacheCommand(p *process) *cli.Command {
 outcome of each task and the receipt that it comes from. The output itself is kept by the
 pin of the job.`,
 		CustomHelpTemplate: help(`$ liftoff cache ls
-bafyreih… bafyreic… ok 2217 2030-01-01T12:00:00Z
+bafyreie… bafyreic… ok 6606 2030-01-01T12:00:00Z
 $ liftoff cache rm --all`),
 		Subcommands: []*cli.Command{cacheLsCommand(p), cacheRmCommand(p)},
 	}
@@ -36,7 +36,7 @@ is not in the repo), its fuel, the time of the result.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cache ls
-bafyreih… bafyreic… ok 2217 2030-01-01T12:00:00Z`),
+bafyreie… bafyreic… ok 6606 2030-01-01T12:00:00Z`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			results, err := s.Cache.CachedResults(c.Context)
 			if err != nil {
@@ -84,7 +84,7 @@ them again. A task is named by its CID or by the id of a job. Jobs, receipts and
 stay.`,
 		Flags:  []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "results of all tasks"}},
 		Before: takes("a task", 0, unbounded),
-		CustomHelpTemplate: help(`$ liftoff cache rm bafyreih…
+		CustomHelpTemplate: help(`$ liftoff cache rm bafyreie…
 $ liftoff cache rm j-0d9q
 $ liftoff cache rm --all`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {

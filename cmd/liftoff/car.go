@@ -22,9 +22,9 @@ func carCommand(p *process) *cli.Command {
 		Name:        "car",
 		Usage:       "export and import CAR files",
 		Description: `A CAR file holds blocks. All IPFS tools read it.`,
-		CustomHelpTemplate: help(`$ liftoff car export bafybeie… -o photos.car
+		CustomHelpTemplate: help(`$ liftoff car export bafybeih… -o photos.car
 $ liftoff car import photos.car
-bafybeie…`),
+bafybeih…`),
 		Subcommands: []*cli.Command{carExportCommand(p), carImportCommand(p)},
 	}
 }
@@ -46,8 +46,8 @@ see liftoff car import. Without such a pin, or --opaque, it is an error.
 ` + refHelp,
 		Flags:  exportFlags,
 		Before: takes("a CID", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff car export bafybeie… > photos.car
-$ liftoff car export bafybeie… --car-version 2 -o photos2.car`),
+		CustomHelpTemplate: help(`$ liftoff car export bafybeih… > photos.car
+$ liftoff car export bafybeih… --car-version 2 -o photos2.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.carExport(c, s) }),
 	}
 }
@@ -141,9 +141,9 @@ blocks that they link to are kept.`,
 		},
 		Before: takes("a file", 0, 1),
 		CustomHelpTemplate: help(`$ liftoff car import photos.car
-bafybeie…
-$ ssh there liftoff car export bafybeie… | liftoff car import
-bafybeie…`),
+bafybeih…
+$ ssh there liftoff car export bafybeih… | liftoff car import
+bafybeih…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.carImport(c, s) }),
 	}
 }

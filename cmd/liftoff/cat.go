@@ -26,7 +26,7 @@ it writes a part of each file and reads only the blocks of that part.
 			&cli.StringFlag{Name: "length", Usage: "`SIZE` bytes of each file (default: all)"},
 		},
 		Before: takes("a CID", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff cat bafybeie…/a.txt
+		CustomHelpTemplate: help(`$ liftoff cat bafybeih…/a.txt
 hello
 $ liftoff cat bafyreic…/root/greeting.txt --length 4     # of an outcome
 hell`),

@@ -35,7 +35,7 @@ codecs, use liftoff block get.
 ` + refHelp,
 		Before: takes("a CID", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff dag get bafyreic…            # an outcome
-{"code":0,"fuel":2217,"lim":{…
+{"code":0,"fuel":6606,"lim":null,…
 $ liftoff dag get bafyreic…/task/fn    # of its task
 "_start"`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {

@@ -16,7 +16,7 @@ func gcCommand(p *process) *cli.Command {
 		Flags:       []cli.Flag{jsonFlag},
 		Before:      takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff gc
-removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
+removed 1 block (6 B), kept 15 blocks (12.0 KiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			did, err := s.Maintenance.Collect(c.Context)
 			if err != nil {

@@ -34,7 +34,7 @@ device or a FIFO.
 ` + refHelp,
 		Flags:  getFlags,
 		Before: takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff get bafybeie…/a.txt
+		CustomHelpTemplate: help(`$ liftoff get bafybeih…/a.txt
 a.txt
 $ liftoff get bafyreic…/root -o result     # the output of an outcome
 result`),

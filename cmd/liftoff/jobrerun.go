@@ -37,6 +37,7 @@ flags, which are those of liftoff run. A task of run --nondet becomes a new task
 		Before: takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job rerun j-0d9q
 hello
+a note
 liftoff: outcome bafyreic… ok
 …`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {

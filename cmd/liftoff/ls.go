@@ -28,7 +28,7 @@ they are. A large directory is listed in the order of its hashes.
 ` + refHelp,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff ls bafybeie…
+		CustomHelpTemplate: help(`$ liftoff ls bafybeih…
 bafkreic… 6 a.txt
 bafybeif… - sub/`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.ls(c, s) }),

@@ -200,6 +200,40 @@ func TestCommandExits(t *testing.T) {
 	}
 }
 
+// TestHelpExamples: the command lines in the examples have commands and flags that exist.
+func TestHelpExamples(t *testing.T) {
+	app := newApp(testProcess())
+	seen := 0
+	check := func(name, text string) {
+		_, example, _ := strings.Cut(text, "EXAMPLE:\n")
+		example, _, _ = strings.Cut(example, "\n\n")
+		for line := range strings.Lines(example) {
+			for _, part := range strings.FieldsFunc(line, func(r rune) bool { return strings.ContainsRune("|><#()&;", r) }) {
+				_, words, ok := strings.Cut(" "+part, " liftoff ")
+				if !ok || !strings.Contains(line, "$ ") {
+					continue
+				}
+				seen++
+				if _, err := parseLine(app, strings.Fields(words)); err != nil {
+					t.Errorf("%s: %q: %v", name, words, err)
+				}
+			}
+		}
+	}
+	var walk func(cmds []*cli.Command)
+	walk = func(cmds []*cli.Command) {
+		for _, c := range cmds {
+			check(c.Name, c.CustomHelpTemplate)
+			walk(c.Subcommands)
+		}
+	}
+	walk(app.Commands)
+	check("liftoff", app.CustomAppHelpTemplate)
+	if seen < 60 {
+		t.Errorf("got %d command lines, want at least 60", seen)
+	}
+}
+
 // TestFlagsMeanOneThing: a short flag stands for the same long flag in every command.
 func TestFlagsMeanOneThing(t *testing.T) {
 	want := map[string]string{"e": "env", "f": "follow", "i": "input", "o": "output", "q": "quiet", "v": "verbose"}

@@ -20,7 +20,7 @@ blocks stay where they are.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff store migrate
-moved 2041 blocks (1.2 GiB), left 0 damaged ones`),
+moved 0 blocks (0 B), left 0 damaged ones`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			did, err := s.Storage.Migrate(c.Context)
 			if err != nil {

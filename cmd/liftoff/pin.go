@@ -21,10 +21,10 @@ func pinCommand(p *process) *cli.Command {
 		Usage: "keep data from garbage collection",
 		Description: `A pin keeps roots and all blocks below them, under a name. liftoff gc deletes blocks that
 no pin keeps. add, car import and run make pins.`,
-		CustomHelpTemplate: help(`$ liftoff pin add --name photos --expires 30d bafybeie…
+		CustomHelpTemplate: help(`$ liftoff pin add --name photos --expires 30d bafybeih…
 photos
 $ liftoff pin ls photos
-bafybeie… recursive 2030-01-31T12:00:00Z photos
+bafybeih… recursive 2030-01-31T12:00:00Z photos
 $ liftoff pin rm photos`),
 		Subcommands: []*cli.Command{pinAddCommand(p), pinLsCommand(p), pinRmCommand(p)},
 	}
@@ -48,8 +48,8 @@ liftoff gc deletes nothing while the pin exists, unless --opaque is set.`,
 			&cli.BoolFlag{Name: "direct", Usage: "root block only, nothing below it"},
 		},
 		Before: takes("a CID", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff pin add bafybeie… --expires 2030-12-31
-bafybeie…`),
+		CustomHelpTemplate: help(`$ liftoff pin add bafybeih… --expires 2030-12-31
+bafybeih…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.pinAdd(c, s) }),
 	}
 }
@@ -106,9 +106,9 @@ With --held, each line also has the bytes below the root that are in the repo an
 		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "bytes of each root that are in the repo"}},
 		Before: takes("the name of a pin", 0, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin ls
-bafybeie… recursive never photos
+bafybeih… recursive never photos
 $ liftoff pin ls --held photos
-bafybeie… recursive never 252/252 photos`),
+bafybeih… recursive never 165/165 photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			pins, err := listedPins(c, s)
 			if err != nil {
@@ -292,7 +292,7 @@ func pinRmCommand(p *process) *cli.Command {
 		Before:      takes("the name of a pin", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin rm photos
 $ liftoff gc
-removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
+removed 1 block (6 B), kept 15 blocks (12.0 KiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			for _, name := range args {

@@ -24,9 +24,9 @@ Without a CID, prints a line for each published DAG: its CID and the time.
 ` + refHelp,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("a CID", 0, unbounded),
-		CustomHelpTemplate: help(`$ liftoff publish bafybeie…
+		CustomHelpTemplate: help(`$ liftoff publish bafybeih…
 $ liftoff publish
-bafybeie… 2030-01-01T12:00:00Z`),
+bafybeih… 2030-01-01T12:00:00Z`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			if c.Args().Len() == 0 {
 				return p.listPublished(c, s)
@@ -66,7 +66,7 @@ func unpublishCommand(p *process) *cli.Command {
 		ArgsUsage:          "CID[/PATH]…",
 		Description:        `Undoes liftoff publish. Peers keep the blocks that they have already read.`,
 		Before:             takes("a CID", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff unpublish bafybeie…`),
+		CustomHelpTemplate: help(`$ liftoff unpublish bafybeih…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			for _, ref := range c.Args().Slice() {
 				at, err := p.resolve(c.Context, s, ref)

@@ -30,7 +30,7 @@ machine.
 		CustomHelpTemplate: help(`$ liftoff receipt export j-0d9q -o receipt.car
 $ scp receipt.car there: && ssh there liftoff verify receipt.car
 …
-attested bafyreie…`),
+attested bafyreig…`),
 		Subcommands: []*cli.Command{receiptLsCommand(p), receiptShowCommand(p), receiptExportCommand(p), receiptAddCommand(p)},
 	}
 }
@@ -65,7 +65,7 @@ did:key of its issuer, and "own" if that is this repo.`,
 		Flags:  []cli.Flag{&cli.StringFlag{Name: "task", Usage: "`TASK` task of the receipts: a CID, or the id of a job (default: all)"}, jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff receipt ls
-bafyreie… 2030-01-01T12:00:00Z bafyreih… bafyreic… did:key:z6Mk… own`),
+bafyreig… 2030-01-01T12:00:00Z bafyreie… bafyreic… did:key:z6Mk… own`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			receipts, err := receiptsFor(c, s)
 			if err != nil {
@@ -125,12 +125,12 @@ DAG-JSON: the signature and the signed data. Only the signature is checked.
 		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "JSON output: the block as DAG-JSON"}},
 		Before: takes("a receipt", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff receipt show j-0d9q
-receipt  bafyreie…
+receipt  bafyreig…
 issuer   did:key:z6Mk… (own)
-task     bafyreih…
+task     bafyreie…
 outcome  bafyreic…
 issued   2030-01-01T12:00:00Z
-took     2ms
+took     0s
 by       liftoff 0.1.0, wazero v1.12.0, amd64`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.receiptShow(c, s) }),
 	}
@@ -216,7 +216,7 @@ on another machine. With --full it also holds the module and the inputs, as lift
 		CustomHelpTemplate: help(`$ liftoff receipt export j-0d9q --full -o receipt.car
 $ liftoff verify receipt.car --reexec
 …
-reexecuted bafyreie…`),
+reexecuted bafyreig…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			ref := c.Args().First()
 			name, err := p.receiptNamed(c.Context, s, ref)

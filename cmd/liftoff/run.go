@@ -82,13 +82,14 @@ publish, as the flags. Flags replace its values; --input, --env, --label, --need
 		Before: takes("a module", 0, 1),
 		CustomHelpTemplate: help(`$ liftoff run hello.wasm
 hello
+a note
 liftoff: outcome bafyreic… ok
-liftoff: output  bafybeig… (save it: liftoff get bafybeig… -o DIR)
-liftoff: fuel    2217
-liftoff: receipt bafyreie…
-$ liftoff run grep.wasm --input src=bafybeie… --timeout 1m --output found -- TODO /in/src
+liftoff: output  bafybeia… (save it: liftoff get bafybeia… -o DIR)
+liftoff: fuel    6606
+liftoff: receipt bafyreig…
+$ liftoff run grep.wasm --input src=bafybeih… --timeout 1m --output found -- TODO /in/src
 $ liftoff run resize.wasm --input pic=photos --each pic --parallel 4
-$ liftoff run train.wasm --input bafybeie… --need gpu=yes --detach
+$ liftoff run train.wasm --input bafybeih… --need gpu=yes --detach
 j-0d9q…`),
 		Action: func(c *cli.Context) error {
 			spec, err := p.readSpec(c)

@@ -49,7 +49,7 @@ not encrypted: on an untrusted network, put a TLS proxy or ssh in front of it.`,
 		CustomHelpTemplate: help(`$ liftoff serve
 liftoff serve --join liftoff-join-1.…
 $ ssh there liftoff serve --join liftoff-join-1.… --label gpu=yes --slots 4
-$ liftoff run train.wasm --input bafybeid… --need gpu=yes`),
+$ liftoff run train.wasm --input bafybeih… --need gpu=yes`),
 		Action: func(c *cli.Context) error {
 			dir, err := p.repo()
 			if err != nil {

@@ -27,11 +27,11 @@ This is about one file, directory or DAG. For the whole repo: liftoff stats.
 ` + refHelp,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff stat bafybeie…
-cid     bafybeie…
+		CustomHelpTemplate: help(`$ liftoff stat bafybeih…
+cid     bafybeih…
 kind    directory
 blocks  4 of 4
-bytes   252`),
+bytes   165`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.stat(c, s) }),
 	}
 }

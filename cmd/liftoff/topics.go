@@ -45,7 +45,7 @@ func (p *process) printTopic(words []string) (found bool, err error) {
 
 const referenceTopic = `Content is named by its CID, in one of these forms; a path may follow each of them:
 
-   CID               bafybeid…, Qm…
+   CID               bafybeih…, Qm…
    /ipfs/CID         as IPFS writes it
    ipfs://CID        as a URL
 
@@ -58,7 +58,7 @@ exists wins over a CID; it is added to the repo first. A file whose name ends in
 is imported, and its root is used.
 
    --input text=book.txt    input named text: /in/text
-   --input bafybeid…/src    input without a name: /in/0
+   --input bafybeih…/sub    input without a name: /in/0
    --input ./a=b            path with "=" in its name: write it with a slash
 
 Other names:

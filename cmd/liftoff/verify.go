@@ -51,7 +51,7 @@ outcome    verified  ok
 output     verified  complete
 reexec     verified  j-0d9q…
 others     verified  2 of 2 keys
-reexecuted bafyrei…`),
+reexecuted bafyreig…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.verify(c, s) }),
 	}
 }
