@@ -51,14 +51,13 @@ func commandOf(words []string) string {
 	return strings.Join(path, " ")
 }
 
-// TestScripts runs the sessions in testdata/script: each has a folder and a repo of its
-// own, and the modules of testdata/guests in the folder guests. To the commands of
-// testscript they add:
+// TestScripts runs the sessions in testdata/script. Each has its own folder and repo, and
+// the modules of testdata/guests in the folder guests. Additional commands:
 //
 //	exits CODE command…   run command, which must end with that exit code
-//	sets NAME             put the last line of stdout into the variable NAME
-//	flips FILE AT TARGET  write FILE with a bit of its byte AT turned
-//	lies OUTCOME LIE RECEIPT   write another outcome for OUTCOME's task, and a receipt for it
+//	sets NAME             set the variable NAME to the last line of stdout
+//	flips FILE AT TARGET  write FILE to TARGET with a bit of its byte AT flipped
+//	forges OUTCOME FORGED RECEIPT  write another outcome of OUTCOME's task, and a receipt for it
 func TestScripts(t *testing.T) {
 	guests, err := filepath.Abs("testdata/guests")
 	if err != nil {
@@ -83,7 +82,7 @@ func TestScripts(t *testing.T) {
 			return false, errors.New("unknown condition " + condition)
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"exits": exits, "sets": sets, "flips": flips, "lies": lies,
+			"exits": exits, "sets": sets, "flips": flips, "forges": forges,
 		},
 	})
 }
@@ -275,7 +274,7 @@ func checkHelp(t *testing.T, words []string, wants ...string) {
 	}
 }
 
-// TestPanic shows that a bug of ours is one line and exit code 125, never a trace.
+// TestPanic: a panic is one line and exit code 125, never a stack trace.
 func TestPanic(t *testing.T) {
 	var stderr bytes.Buffer
 	p := newProcess(strings.NewReader(""), &bytes.Buffer{}, &stderr, os.Getenv)

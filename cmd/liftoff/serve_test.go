@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// buffer is a bytes.Buffer for several goroutines.
+// buffer is a bytes.Buffer that is safe for concurrent use.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -104,13 +104,13 @@ func TestServeTellsItsFigures(t *testing.T) {
 	}
 	for line := range strings.Lines(stderr.String()) {
 		if !strings.HasPrefix(line, `{"time":`) {
-			t.Errorf("a log line that is no JSON: %s", line)
+			t.Errorf("log line is not JSON: %s", line)
 		}
 	}
 }
 
-// TestServeOpenWarns opens a peer to all by each of its settings: it says at start what that
-// is for. One that is not open says nothing of it.
+// TestServeOpenWarns sets --open by each source of settings: serve logs a warning at start.
+// Without --open it does not.
 func TestServeOpenWarns(t *testing.T) {
 	const warning = `level=WARN msg="open access: unknown peers can run jobs here`
 	for name, c := range map[string]struct {
@@ -143,7 +143,7 @@ func TestServeProfiles(t *testing.T) {
 	}
 }
 
-// A service manager that asks for it is told when the peer is up, and when it goes.
+// The service manager is notified when the node is ready and when it stops.
 func TestServeNotifies(t *testing.T) {
 	path := t.TempDir() + "/notify.sock"
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -199,7 +199,7 @@ func TestServeRefuses(t *testing.T) {
 	}
 }
 
-// TestServeTakesTheQuota: what bounds the repo bounds it in a daemon, too, and the scrub can be off.
+// TestServeTakesTheQuota: the quota of the repo applies to serve, and the scrub can be off.
 func TestServeTakesTheQuota(t *testing.T) {
 	p := newProcess(strings.NewReader(""), io.Discard, io.Discard, func(string) string { return "" })
 	all := settings{}
