@@ -33,7 +33,7 @@ type Attachment struct {
 	Blocks int64
 	Bytes  int64  // of the blocks
 	Kept   bool   // for every process, until Detach; else for this one
-	State  string // AttachedOK or another one; only Attached sets it
+	State  string // AttachedOK or another one, as of the call that returned the Attachment
 }
 
 // States of an attachment.
@@ -107,7 +107,9 @@ func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attac
 			return Attachment{}, fmt.Errorf("attach %s: %w", path, err)
 		}
 	}
-	return a.Attachment, nil
+	attached := a.Attachment
+	attached.State = AttachedOK
+	return attached, nil
 }
 
 // Detach forgets an attachment of that path, and its index; found is false when there is none.
