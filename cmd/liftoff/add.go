@@ -31,12 +31,12 @@ After an interruption, run the same command again: it reads everything again and
 only the blocks that are missing. Blocks of the interrupted command stay until the next
 liftoff gc.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "CIDs only, without sizes and names"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print CIDs only"},
 			jsonFlag,
 			&cli.BoolFlag{Name: "hidden", Usage: "include hidden files (names starting with a dot)"},
-			&cli.BoolFlag{Name: "wrap", Usage: "one directory that holds all paths"},
+			&cli.BoolFlag{Name: "wrap", Usage: "put all paths into one directory"},
 			&cli.StringFlag{Name: "name", Usage: "`NAME` name of the pin (default: the CID)"},
-			&cli.BoolFlag{Name: "no-pin", Usage: "no pin: the next gc deletes the data"},
+			&cli.BoolFlag{Name: "no-pin", Usage: "do not pin: the next gc deletes the data"},
 			noSyncFlag,
 			&cli.StringFlag{Name: "profile", Value: dag.UnixFSv1.Name, Usage: "`NAME` UnixFS profile: " + dag.UnixFSv1.Name + ", or " + dag.UnixFSv0.Name + " for Qm… CIDs (default: " + dag.UnixFSv1.Name + ")"},
 		},
@@ -210,7 +210,7 @@ func pinAdded(c *cli.Context, s *node.Session, all []added) error {
 }
 
 // noSyncFlag is for data that exists elsewhere, too.
-var noSyncFlag = &cli.BoolFlag{Name: "no-sync", Usage: "no wait for the disk: data may be lost when the power fails, not when the process is killed"}
+var noSyncFlag = &cli.BoolFlag{Name: "no-sync", Usage: "do not wait for the disk: a power failure may lose the data, a killed process does not"}
 
 // syncUnless waits for the disk, unless --no-sync is set.
 func syncUnless(c *cli.Context, s *node.Session) error {

@@ -199,5 +199,5 @@ const unbounded = 1 << 30
 
 // Flags of several commands.
 var (
-	jsonFlag = &cli.BoolFlag{Name: "json", Usage: "JSON output, one object per line"}
+	jsonFlag = &cli.BoolFlag{Name: "json", Usage: "print JSON, one object per line"}
 )

@@ -143,7 +143,7 @@ in the codec. The block is not pinned unless --pin is set.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "codec", Value: "raw", Usage: "`NAME` codec: raw, dag-pb, dag-cbor or dag-json (default: raw)"},
 			&cli.StringFlag{Name: "mhtype", Value: "sha2-256", Usage: "`NAME` hash: sha2-256, sha2-512, blake2b-256, blake3 or identity (default: sha2-256)"},
-			&cli.BoolFlag{Name: "pin", Usage: "pin for the block and everything below it"},
+			&cli.BoolFlag{Name: "pin", Usage: "pin the block and everything below it"},
 		},
 		Before: takes("a file", 0, 1),
 		CustomHelpTemplate: help(`$ echo hello | liftoff block put --mhtype blake3

@@ -82,7 +82,7 @@ func cacheRmCommand(p *process) *cli.Command {
 		Description: `Removes the results of tasks, or all of them with --all: the next liftoff run computes
 them again. A task is named by its CID or by the id of a job. Jobs, receipts and outputs
 stay.`,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "results of all tasks"}},
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "remove the results of all tasks"}},
 		Before: takes("a task", 0, unbounded),
 		CustomHelpTemplate: help(`$ liftoff cache rm bafyreie…
 $ liftoff cache rm j-0d9q

@@ -67,11 +67,11 @@ func (p *process) carExport(c *cli.Context, s *node.Session) error {
 // exportFlags are the flags of car export and receipt export.
 var exportFlags = []cli.Flag{
 	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` output file; - is stdout (default: stdout)"},
-	&cli.BoolFlag{Name: "force", Usage: "permission to replace existing files"},
+	&cli.BoolFlag{Name: "force", Usage: "replace existing files"},
 	&cli.IntFlag{Name: "car-version", Value: 1, Usage: "`VERSION` version of the CAR format, 1 or 2 (default: 1)"},
-	&cli.BoolFlag{Name: "check", Usage: "hash check of every block that is read, in addition to its checksum"},
-	&cli.BoolFlag{Name: "opaque", Usage: "blocks whose links cannot be read, without the blocks that they link to"},
-	&cli.BoolFlag{Name: "full", Usage: "module and inputs of an outcome or a receipt, too"},
+	&cli.BoolFlag{Name: "check", Usage: "check the hash of every block that is read, in addition to its checksum"},
+	&cli.BoolFlag{Name: "opaque", Usage: "write blocks whose links cannot be read, without the blocks that they link to"},
+	&cli.BoolFlag{Name: "full", Usage: "include the module and inputs of an outcome or a receipt"},
 }
 
 // exportRoots writes a CAR as the flags in exportFlags say.
@@ -133,8 +133,8 @@ Links are read in dag-pb, dag-cbor and dag-json. When other blocks are below a r
 warning names them, and all other blocks of the CAR are pinned with the root, so that the
 blocks that they link to are kept.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "partial", Usage: "permission to import an incomplete CAR"},
-			&cli.BoolFlag{Name: "no-pin", Usage: "no pin: the next gc deletes the data"},
+			&cli.BoolFlag{Name: "partial", Usage: "accept an incomplete CAR"},
+			&cli.BoolFlag{Name: "no-pin", Usage: "do not pin: the next gc deletes the data"},
 			&cli.StringFlag{Name: "name", Usage: "`NAME` name of the pin (default: the CID of each root)"},
 			noSyncFlag,
 			jsonFlag,

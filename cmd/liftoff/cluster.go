@@ -57,7 +57,7 @@ the addresses of the liftoff serve on this repo, which must be running when it i
 		Flags: []cli.Flag{
 			&cli.UintFlag{Name: "uses", Usage: "`N` number of machines that can join with the token (default: 1)"},
 			&cli.StringFlag{Name: "expires", Usage: "`DURATION` validity of the token (default: 24h)"},
-			&cli.BoolFlag{Name: "admin", Usage: "admin rights for the new members: to invite, renew and revoke"},
+			&cli.BoolFlag{Name: "admin", Usage: "let the new members invite, renew and revoke"},
 			&cli.StringSliceFlag{Name: "addr", Usage: "`MULTIADDR` address of this node for new members; repeatable (default: those of serve)"},
 		},
 		Before: takes("nothing", 0, 0),

@@ -151,9 +151,8 @@ func exitRows(shown func(code int) bool) string {
 
 // exitTopic is the help topic exit-codes.
 func exitTopic() string {
-	return `A command ends with 0 when it did what it was asked to do. 120 to 126 are about
-the guest and its module, 125 and above about the command. The help of each command
-lists the codes that it can end with.
+	return `The help of each command lists the codes that it can end with. 120 to 124 and 126 are
+about the guest and its module, 125 and 127 to 141 about the command.
 
 ` + exitRows(func(int) bool { return true }) + guestCodesNote + `
 run, job rerun and job logs --follow end with the exit code of the guest. 2, 3 and 4

@@ -14,7 +14,7 @@ import (
 // getFlags are the flags of get and job get.
 var getFlags = []cli.Flag{
 	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "`PATH` output file or folder (default: the last part of the name)"},
-	&cli.BoolFlag{Name: "force", Usage: "permission to replace existing files"},
+	&cli.BoolFlag{Name: "force", Usage: "replace existing files"},
 }
 
 func getCommand(p *process) *cli.Command {

@@ -27,7 +27,7 @@ with metering. Nothing is run. A module that liftoff run would refuse is an erro
 same exit code.
 
 MODULE is a local path or a CID with a path, see liftoff help references.`,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "JSON output, one object"}},
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON, one object"}},
 		Before: takes("a module", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff inspect hello.wasm
 runs      yes: wasi_p1, from _start

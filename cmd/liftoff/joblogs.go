@@ -22,8 +22,8 @@ func jobLogsCommand(p *process) *cli.Command {
 job, as it comes, until the job ends; the exit code is then that of the job, as with
 liftoff run. On a terminal, control characters are made visible.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "stderr", Usage: "stderr instead of stdout"},
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "output of a running job, until the job ends"},
+			&cli.BoolFlag{Name: "stderr", Usage: "print stderr instead of stdout"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "print the output of a running job until it ends"},
 		},
 		Before: takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job logs j-0d9q

@@ -35,7 +35,7 @@ The role is the closest relation of the peer to this node:
 
 docs/operations.md has the rights of each role.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "self", Usage: "this node only, with its addresses"},
+			&cli.BoolFlag{Name: "self", Usage: "show only this node, with its addresses"},
 			jsonFlag,
 		},
 		Before: takes("nothing", 0, 0),

@@ -44,8 +44,8 @@ liftoff gc deletes nothing while the pin exists, unless --opaque is set.`,
 		Flags: []cli.Flag{
 			&cli.StringFlag{Name: "name", Usage: "`NAME` name of one pin for all roots (default: a pin for each root, named by its CID)"},
 			&cli.StringFlag{Name: "expires", Usage: "`TIME` end of the pin: 24h, 30d or a date (default: never)"},
-			&cli.BoolFlag{Name: "opaque", Usage: "blocks whose links cannot be read, without the blocks that they link to"},
-			&cli.BoolFlag{Name: "direct", Usage: "root block only, nothing below it"},
+			&cli.BoolFlag{Name: "opaque", Usage: "keep blocks whose links cannot be read, without the blocks that they link to"},
+			&cli.BoolFlag{Name: "direct", Usage: "pin only the root block, nothing below it"},
 		},
 		Before: takes("a CID", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin add bafybeih… --expires 2030-12-31
@@ -103,7 +103,7 @@ besides its DAGs, kept for blocks whose links cannot be read.
 
 With --held, each line also has the bytes below the root that are in the repo and the total
 ("+": there may be more), and a warning names blocks whose links cannot be read.`,
-		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "bytes of each root that are in the repo"}},
+		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "show how many bytes of each root are in the repo"}},
 		Before: takes("the name of a pin", 0, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin ls
 bafybeih… recursive never photos

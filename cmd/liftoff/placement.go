@@ -19,9 +19,9 @@ var placementFlags = []cli.Flag{
 	&cli.StringSliceFlag{Name: "need", Usage: "`NAME=VALUE` label that the peer must have; repeatable"},
 	&cli.StringSliceFlag{Name: "prefer", Usage: "`NAME=VALUE` preferred label among equal peers; repeatable"},
 	&cli.StringFlag{Name: "runs", Usage: "`N` number of peers that run the task; different outcomes are an error (default: 1)"},
-	&cli.BoolFlag{Name: "publish", Usage: "publication of the output, as by liftoff publish"},
-	&cli.BoolFlag{Name: "detach", Usage: "id of the job only, without waiting; needs a running liftoff serve on this repo"},
-	&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "a line on stderr for each event of the job"},
+	&cli.BoolFlag{Name: "publish", Usage: "publish the output, as liftoff publish does"},
+	&cli.BoolFlag{Name: "detach", Usage: "print the id of the job and do not wait; needs a running liftoff serve on this repo"},
+	&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print every event of the job to stderr"},
 }
 
 // placementSpec is the placement of a job, from flags or a task file.

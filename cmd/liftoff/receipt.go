@@ -122,7 +122,7 @@ func receiptShowCommand(p *process) *cli.Command {
 DAG-JSON: the signature and the signed data. Only the signature is checked.
 
 ` + receiptRefHelp,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "JSON output: the block as DAG-JSON"}},
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON: the block of the receipt as DAG-JSON"}},
 		Before: takes("a receipt", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff receipt show j-0d9q
 receipt  bafyreig…

@@ -40,8 +40,8 @@ RECEIPT is a local file, the CID of a receipt, the beginning of it, or the id of
 file that ends in .car is a CAR file of liftoff receipt export; its blocks stay until the
 next liftoff gc. Any other file is the block of a receipt.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "reexec", Usage: "run of the task on this node, to compare the outcomes"},
-			&cli.BoolFlag{Name: "json", Usage: "JSON output, one object"},
+			&cli.BoolFlag{Name: "reexec", Usage: "run the task on this node and compare the outcomes"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON, one object"},
 		},
 		Before: takes("a receipt", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff verify receipt.car --reexec

@@ -31,6 +31,8 @@ func TestAttachedState(t *testing.T) {
 	must(t, os.Rename(path, path+".away"))
 	check(AttachedMissing)
 	must(t, os.Rename(path+".away", path))
+	_, err = s.Attach(t.Context(), AttachCAR, path, true)
+	must(t, err)
 	check(AttachedOK)
 	must(t, s.Close())
 	must(t, os.RemoveAll(s.attachedPath(AttachCAR, path)))
