@@ -234,7 +234,7 @@ func attachFlags(c *cli.Context, s *node.Session) error {
 	for _, spec := range c.StringSlice(blocksFlag.Name) {
 		kind, path, ok := strings.Cut(spec, "=")
 		if !ok || kind != api.SourceCAR && kind != api.SourceDir {
-			return usagef("--blocks %s: write it as car=FILE or dir=FOLDER", quote(spec))
+			return usagef("--blocks %s: want car=FILE or dir=FOLDER", quote(spec))
 		}
 		is, full, err := attachable(path)
 		if err != nil {

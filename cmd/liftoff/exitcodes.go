@@ -48,7 +48,7 @@ var exitCodes = []exitCode{
 	{exitNotFound, "not found: a path, content, or a name"},
 	{exitUsage, "invalid command line or setting"},
 	{exitInterrupted, "interrupted"},
-	{exitClosed, "stdout was closed (broken pipe)"},
+	{exitClosed, "stdout, or an output FIFO, was closed (broken pipe)"},
 }
 
 // guestCodes stands, in commandExits, for every exit code that a guest can choose: 1 to 255.
@@ -102,7 +102,7 @@ var commandExits = map[string][]int{
 	"receipt ls":     nameExits, // --task
 	"receipt show":   nameExits,
 	"receipt export": nameExits,
-	"receipt add":    nameExits,
+	"receipt add":    {exitInvalid, exitUndecided, exitNotFound}, // of a CAR
 	"cache ls":       nil,
 	"cache rm":       nameExits,
 	"trust add":      nil,
