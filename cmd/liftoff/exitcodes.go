@@ -121,13 +121,6 @@ var commandExits = map[string][]int{
 	"config": nil, "completion": nil, "version": nil,
 }
 
-// canEndWith reports whether a command, named without "liftoff", may end with an exit code.
-func canEndWith(command string, code int) bool {
-	own := commandExits[command]
-	return slices.Contains(commonExits, code) || slices.Contains(own, code) ||
-		slices.Contains(own, guestCodes) && code >= 1 && code <= 255
-}
-
 // exitHelp is the part of a command's help about its exit codes.
 func exitHelp(command string) string {
 	own := commandExits[command]

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,6 +39,13 @@ func mainChecked() {
 		code = undeclared
 	}
 	os.Exit(code)
+}
+
+// canEndWith reports whether a command, named without "liftoff", may end with an exit code.
+func canEndWith(command string, code int) bool {
+	own := commandExits[command]
+	return slices.Contains(commonExits, code) || slices.Contains(own, code) ||
+		slices.Contains(own, guestCodes) && code >= 1 && code <= 255
 }
 
 // commandOf is the command that words begin with, as in commandExits, or "".
