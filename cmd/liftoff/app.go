@@ -37,6 +37,7 @@ func newApp(p *process) *cli.App {
 	}
 	prepare(app.Commands)
 	offerBlocks(app.Commands)
+	offerOutput(app.Commands)
 	return app
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
@@ -33,7 +34,7 @@ bafybeih… car 10737418240 /data/archive.car
 $ liftoff cat bafybeid…/beach.jpg > beach.jpg`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
-			out := p.lines(c.Bool("json"))
+			out := newSources(p, c)
 			for _, path := range args {
 				kind, full, err := attachable(path)
 				if err != nil {
@@ -43,26 +44,13 @@ $ liftoff cat bafybeid…/beach.jpg > beach.jpg`),
 				if err != nil {
 					return err
 				}
-				if err := out.attached(a); err != nil {
+				if err := out.put(a); err != nil {
 					return err
 				}
 			}
 			return out.Flush()
 		}),
 	}
-}
-
-// attached writes a line for each root.
-func (l lines) attached(a api.Source) error {
-	if l.json != nil {
-		return l.json.Encode(sourceReport(a))
-	}
-	for _, root := range a.Roots {
-		if err := l.put(nil, "%s %s %d %s", root, a.Kind, a.Bytes, quote(a.Path)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // attachable returns what path is, and its absolute form.
@@ -123,34 +111,10 @@ dir 812 blocks 81318274 bytes /data/photos`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, a := range all {
-				if err := out.put(sourceReport(a), "%s %d blocks %d bytes %s", a.Kind, a.Blocks, a.Bytes, quote(a.Path)); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			st := storageStatsOf(all)
+			return p.fact(c, st, func(_ *ui.Screen, f *ui.Facts) { storageFacts(f, st) })
 		}),
 	}
-}
-
-// sourceLine is a source as JSON.
-type sourceLine struct {
-	Kind   string   `json:"kind"`
-	Path   string   `json:"path"`
-	Roots  []string `json:"roots,omitempty"`
-	Blocks int64    `json:"blocks"`
-	Bytes  int64    `json:"bytes"`
-	Disk   int64    `json:"disk,omitempty"`
-	Kept   bool     `json:"kept"`
-}
-
-func sourceReport(a api.Source) sourceLine {
-	l := sourceLine{a.Kind, a.Path, nil, a.Blocks, a.Bytes, a.Disk, a.Kept}
-	for _, root := range a.Roots {
-		l.Roots = append(l.Roots, root.String())
-	}
-	return l
 }
 
 // blocksFlag attaches something for one command.

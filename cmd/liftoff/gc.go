@@ -5,6 +5,7 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
@@ -23,12 +24,7 @@ removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			if err := out.put(did, "removed %s (%s), kept %s (%s)",
-				count(did.Removed, "block"), size(did.RemovedBytes), count(did.Kept, "block"), size(did.KeptBytes)); err != nil {
-				return err
-			}
-			return out.Flush()
+			return p.fact(c, did, func(_ *ui.Screen, f *ui.Facts) { collectedFacts(f, did) })
 		}),
 	}
 }

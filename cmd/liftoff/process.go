@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -74,6 +73,9 @@ func (a *answer) Write(b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// Unwrap returns the stream itself.
+func (a *answer) Unwrap() io.Writer { return a.w }
 
 // repo returns the folder of the repo.
 func (p *process) repo() (string, error) {
@@ -224,13 +226,4 @@ func (p *process) open(ctx context.Context, name string) (io.ReadCloser, error) 
 		return nil, pathError(name, err)
 	}
 	return f, nil
-}
-
-// isTerminal reports whether w is one: progress, colour and cleaning are for those alone.
-func isTerminal(w io.Writer) bool {
-	if a, ok := w.(*answer); ok {
-		w = a.w
-	}
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }
