@@ -64,7 +64,7 @@ func Int[N ~int | ~int64 | ~uint64](n N) Cell {
 
 // Bytes is a number of bytes.
 func Bytes[N ~int | ~int64 | ~uint64](n N) Cell {
-	return Cell{piped: Int(n).piped, shown: units.Bytes(int64(n))}
+	return Cell{piped: Int(n).piped, shown: units.Bytes(n)}
 }
 
 // Time is a moment.

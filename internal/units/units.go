@@ -2,12 +2,15 @@
 // that a size reads the same in a table, an error and a log.
 package units
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
-// Bytes writes a number of bytes in binary units: 812 B, 1.5 KiB, 3.0 GiB.
-func Bytes(n int64) string {
+// Bytes writes a number of bytes in binary units: 812 B, 1.5 KiB, 3 GiB.
+func Bytes[N ~int | ~int64 | ~uint64](n N) string {
 	if n < 1024 {
-		return strconv.FormatInt(n, 10) + " B"
+		return strconv.FormatInt(int64(n), 10) + " B"
 	}
 	const prefixes = "KMGTPE"
 	f, i := float64(n), -1
@@ -15,5 +18,5 @@ func Bytes(n int64) string {
 		f /= 1024
 		i++
 	}
-	return strconv.FormatFloat(f, 'f', 1, 64) + " " + prefixes[i:i+1] + "iB"
+	return strings.TrimSuffix(strconv.FormatFloat(f, 'f', 1, 64), ".0") + " " + prefixes[i:i+1] + "iB"
 }
