@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,20 +17,36 @@ import (
 
 func attachCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:      "attach",
-		Usage:     "read CARs and folders where they lie",
+		Name:  "attach",
+		Usage: "use CAR files and folders in place, without copying them",
+		Description: `The blocks of an attached file count as blocks of the repo. They are searched after the
+repo's own, in the order in which they were attached. For a single command, use its flag
+--blocks instead.`,
+		CustomHelpTemplate: help(`$ liftoff attach add photos
+bafybeih… dir 165 /home/ada/photos
+$ liftoff cat bafybeih…/a.txt
+hello
+$ liftoff attach rm photos`),
+		Subcommands: []*cli.Command{attachAddCommand(p), attachLsCommand(p), attachRmCommand(p)},
+	}
+}
+
+func attachAddCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      "add",
+		Usage:     "attach CAR files and folders",
 		ArgsUsage: "PATH…",
-		Description: `Has the blocks of a CAR file, or of a folder, count as here from now on, for every command,
-and prints its roots. Nothing is copied: all of it is read and hashed once, and what is kept
-of it is an index. A folder gets the CID that add would give it. A file that changes is hashed
-when it is read, and refused when it holds something else; attach it again to have it read
-anew. What is attached is searched after the repo, in the order in which it was attached.`,
+		Description: `Reads and hashes each file once, keeps an index of its blocks, and prints a line for each
+root: its CID, the kind, the bytes, the path. Nothing is copied. A folder has the CID that
+liftoff add would give it.
+
+A file that has changed since then is refused when it is read. Attach it again to update
+the index.`,
 		Flags:  []cli.Flag{jsonFlag},
-		Before: takes("a CAR or a folder", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff attach /data/photos /data/archive.car
-bafybeid… dir 81318274 /data/photos
-bafybeih… car 10737418240 /data/archive.car
-$ liftoff cat bafybeid…/beach.jpg > beach.jpg`),
+		Before: takes("a CAR file or a folder", 1, unbounded),
+		CustomHelpTemplate: help(`$ liftoff attach add photos archive.car
+bafybeih… dir 165 /home/ada/photos
+bafybeih… car 165 /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			out := newSources(p, c)
@@ -53,7 +68,42 @@ $ liftoff cat bafybeid…/beach.jpg > beach.jpg`),
 	}
 }
 
-// attachable returns what path is, and its absolute form.
+func attachLsCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:  "ls",
+		Usage: "list attached files and their state",
+		Description: `Prints a line for each root of the attached CAR files and folders, in the order in which
+they are searched. The state is
+
+   ok        no file has changed since it was attached
+   changed   a file has changed or is missing: attach it again
+   missing   the path does not exist
+   damaged   the index of its blocks cannot be read: remove it and attach it again`,
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("nothing", 0, 0),
+		CustomHelpTemplate: help(`$ liftoff attach ls
+dir ok 2 blocks 165 bytes /home/ada/photos
+car changed 4 blocks 165 bytes /home/ada/archive.car`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			all, err := s.Storage.Sources(c.Context)
+			if err != nil {
+				return err
+			}
+			out := newSources(p, c)
+			for _, a := range all {
+				if a.Kind == api.SourceRepo {
+					continue
+				}
+				if err := out.put(a); err != nil {
+					return err
+				}
+			}
+			return out.Flush()
+		}),
+	}
+}
+
+// attachable returns the kind of path and its absolute form.
 func attachable(path string) (kind, full string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -67,14 +117,14 @@ func attachable(path string) (kind, full string, err error) {
 	return kind, full, err
 }
 
-func detachCommand(p *process) *cli.Command {
+func attachRmCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:               "detach",
-		Usage:              "forget what was attached",
+		Name:               "rm",
+		Usage:              "detach CAR files and folders",
 		ArgsUsage:          "PATH…",
-		Description:        `Forgets CARs and folders, and their indexes. The files stay as they are.`,
+		Description:        `Removes the indexes of attached files from the repo. The files themselves stay.`,
 		Before:             takes("a path", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff detach /data/photos`),
+		CustomHelpTemplate: help(`$ liftoff attach rm photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			for _, path := range args {
@@ -84,7 +134,7 @@ func detachCommand(p *process) *cli.Command {
 				}
 				err = s.Storage.Detach(c.Context, full)
 				if err != nil && codeOf(err) == exitNotFound {
-					return hinted(err, "liftoff stats")
+					return hinted(err, "liftoff attach ls")
 				}
 				if err != nil {
 					return err
@@ -98,14 +148,16 @@ func detachCommand(p *process) *cli.Command {
 func statsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "stats",
-		Usage: "print where blocks are and how many",
-		Description: `Prints a line for the repo and for each CAR and folder that is attached, in the order in
-which they are searched: what it is, how many blocks it has, their bytes, its path.`,
+		Usage: "show block counts and sizes of the repo and attached files",
+		Description: `Prints a line for the repo and for each attached CAR file and folder, in the order in
+which they are searched: the kind, the number of blocks, their bytes, the path.
+
+This counts everything that the repo holds. For one file, directory or DAG: liftoff stat.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff stats
-repo 2041 blocks 1290312 bytes /home/ada/.liftoff
-dir 812 blocks 81318274 bytes /data/photos`),
+repo 16 blocks 12320 bytes /home/ada/.liftoff
+dir 2 blocks 165 bytes /home/ada/photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			all, err := s.Storage.Sources(c.Context)
 			if err != nil {
@@ -117,16 +169,16 @@ dir 812 blocks 81318274 bytes /data/photos`),
 	}
 }
 
-// blocksFlag attaches something for one command.
+// blocksFlag attaches a file or a folder for one command.
 var blocksFlag = &cli.StringSliceFlag{
 	Name:  "blocks",
-	Usage: "also read blocks from `KIND=PATH`, car=FILE or dir=FOLDER, in place, for this command; may be given several times",
+	Usage: "`KIND=PATH` CAR file (car=FILE) or folder (dir=FOLDER), attached for this command; repeatable",
 }
 
-// readers are the commands that read what blocks hold.
+// readers lists the commands that have the flag --blocks: those that read content.
 var readers = []string{"run", "verify", "get", "cat", "ls", "stat", "inspect", "car export", "dag get", "block get", "stats"}
 
-// offerBlocks gives the commands that read blocks the flag --blocks.
+// offerBlocks adds the flag --blocks to the commands in readers.
 func offerBlocks(cmds []*cli.Command) {
 	for _, c := range cmds {
 		if slices.Contains(readers, c.Name) {
@@ -140,29 +192,23 @@ func offerBlocks(cmds []*cli.Command) {
 	}
 }
 
-// attachFlags attaches what --blocks names, as long as the process that owns the repo lives.
+// attachFlags attaches the files of --blocks. They stay attached until the owner of the repo ends.
 func attachFlags(c *cli.Context, s *node.Session) error {
 	for _, spec := range c.StringSlice(blocksFlag.Name) {
 		kind, path, ok := strings.Cut(spec, "=")
 		if !ok || kind != api.SourceCAR && kind != api.SourceDir {
-			return usagef("--blocks %s: write it as car=FILE or dir=FOLDER", quote(spec))
+			return usagef("--blocks %s: want car=FILE or dir=FOLDER", quote(spec))
 		}
 		is, full, err := attachable(path)
 		if err != nil {
 			return err
 		}
 		if is != kind {
-			return usagef("--blocks %s: it is no %s", quote(spec), kind)
+			return usagef("--blocks %s: %s is a %s, want a %s", quote(spec), quote(path), is, kind)
 		}
-		if err := attachOnce(c.Context, s, kind, full); err != nil {
+		if _, err := s.Storage.Attach(c.Context, kind, full, false); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// attachOnce leaves alone what is attached for good.
-func attachOnce(ctx context.Context, s *node.Session, kind, path string) error {
-	_, err := s.Storage.Attach(ctx, kind, path, false)
-	return err
 }

@@ -39,13 +39,13 @@ complete -c liftoff -a '(__liftoff)'
 
 func completionCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:        "completion",
-		Usage:       "print a completion script for a shell",
-		ArgsUsage:   "bash|zsh|fish",
+		Name:      "completion",
+		Usage:     "print a completion script for a shell",
+		ArgsUsage: "bash|zsh|fish",
 		Description: `Prints a script for the shell. It completes commands, flags and their values, and what
 is in the repo: job ids, pin names, receipts, CIDs, peers and labels. "make install" and the
 release archives install the same scripts.`,
-		Before:      takes("a shell: bash, zsh or fish", 1, 1),
+		Before: takes("a shell: bash, zsh or fish", 1, 1),
 		CustomHelpTemplate: help(`$ source <(liftoff completion bash)     # in ~/.bashrc
 $ source <(liftoff completion zsh)      # in ~/.zshrc
 $ liftoff completion fish | source      # in ~/.config/fish/config.fish`),

@@ -11,14 +11,13 @@ import (
 
 func gcCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:  "gc",
-		Usage: "remove what no pin keeps",
-		Description: `Removes the blocks that no pin reaches and that no command is using, and gives their
-room on the disk back.`,
-		Flags:  []cli.Flag{jsonFlag},
-		Before: takes("nothing", 0, 0),
+		Name:        "gc",
+		Usage:       "delete unpinned blocks",
+		Description: `Deletes the blocks that no pin and no running command keeps, and frees their disk space.`,
+		Flags:       []cli.Flag{jsonFlag},
+		Before:      takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff gc
-removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
+removed 1 block (6 B), kept 15 blocks (12.0 KiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			did, err := s.Maintenance.Collect(c.Context)
 			if err != nil {

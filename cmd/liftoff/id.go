@@ -12,9 +12,9 @@ import (
 func idCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "id",
-		Usage: "print who signs this repo's receipts",
-		Description: `Prints the two names of the repo's key, which is made when it is first needed: the peer
-id, by which libp2p knows it, and the did:key, by which receipts do.`,
+		Usage: "show the peer id and the did:key of this repo",
+		Description: `Prints the two names of the repo's key: the libp2p peer id, and the did:key that receipts
+and clusters use. The key is created at its first use.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff id

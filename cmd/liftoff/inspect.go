@@ -21,29 +21,30 @@ import (
 func inspectCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
-		Usage:     "say what a module wants, and whether it runs here",
+		Usage:     "show what a module needs and whether it runs here",
 		ArgsUsage: "MODULE",
-		Description: `Prints what a module is made of: imports, exports, memory, the features that it uses,
-and its size before and after the metering is added. Nothing is run. The exit code is
-that of liftoff run if it refused the module: 126, with the reason.
+		Description: `Prints the imports, exports, memory and features of a module, and its size without and
+with metering. Nothing is run. A module that liftoff run would refuse is an error with the
+same exit code.
 
-MODULE is a local path or a CID, with a path below it where one is wanted.`,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print one object"}},
+MODULE is a local path or a CID with a path, see liftoff help references.`,
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON, one object"}},
 		Before: takes("a module", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff inspect wc.wasm
+		CustomHelpTemplate: help(`$ liftoff inspect hello.wasm
 runs      yes: wasi_p1, from _start
-size      1180240 bytes, 1512310 with metering
-functions 2310
-memory    2.0 MiB at the start, 4.0 GiB at most
-features  bulk-memory, sign-extension
+size      340 bytes, 715 with metering
+functions 2
+memory    64.0 KiB at the start, 4.0 GiB at most
+section   name
 import    wasi_snapshot_preview1.fd_write (i32 i32 i32 i32) -> (i32)
+import    wasi_snapshot_preview1.path_open (i32 i32 i32 i32 i32 i64 i64 i32 i32) -> (i32)
 export    _start () -> ()
 export    memory memory`),
 		Action: func(c *cli.Context) error {
 			ref := c.Args().First()
 			if _, _, ok := foreign(ref); ok {
 				name, _, _ := strings.Cut(ref, "://")
-				return hinted(usagef("%s is for the plugin %s: only WebAssembly modules are looked into", quote(ref), name), "liftoff run --dry-run %s, to see its task", quote(ref))
+				return hinted(usagef("%s is a module for the plugin %s, want a WebAssembly module", quote(ref), name), "liftoff run --dry-run %s", quote(ref))
 			}
 			if info, err := os.Stat(ref); err == nil && info.Mode().IsRegular() && !isCAR(ref) {
 				code, err := moduleFile(ref, info)
@@ -73,7 +74,7 @@ func moduleFile(path string, info fs.FileInfo) ([]byte, error) {
 		return nil, pathError(path, err)
 	}
 	defer f.Close()
-	code, err := io.ReadAll(io.LimitReader(f, maxModule)) // it may grow meanwhile
+	code, err := io.ReadAll(io.LimitReader(f, maxModule)) // it may have grown
 	if err != nil {
 		return nil, pathError(path, err)
 	}

@@ -13,20 +13,20 @@ import (
 func jobDescribeCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "describe",
-		Usage:     "print all that is known of a job",
+		Usage:     "show the details, bids and events of a job",
 		ArgsUsage: "ID",
-		Description: `Prints what ran, where, how it ended and what it read; every peer that was asked, with its
-answer; and what happened, in order.`,
+		Description: `Prints the task, where it ran, how it ended and how much it read; the bid or refusal of
+every peer that was asked; and the events in order.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job describe j-0d9q
 job      j-0d9q…
 state    ok
-task     bafyrei…
-outcome  bafyrei…
-output   bafybei…
-receipt  bafyrei…
-fuel     3201877`),
+task     bafyreie…
+outcome  bafyreic…
+output   bafybeia…
+…
+event    12:00:00.437 done`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			j, err := findJob(c, s)
 			if err != nil {
@@ -37,7 +37,7 @@ fuel     3201877`),
 				return err
 			}
 			r.Placement, r.Events = j.Placement, j.Events
-			if b, err := dag.Load(c.Context, s.Blocks, j.Task); err == nil { // collected, perhaps
+			if b, err := dag.Load(c.Context, s.Blocks, j.Task); err == nil { // gc may have deleted it
 				if r.TaskObject, err = dag.BlockJSON(b); err != nil {
 					return err
 				}

@@ -25,7 +25,7 @@ import (
 
 // jsonOf says which objects each command with --json prints.
 var jsonOf = map[string][]any{
-	"add": {added{}}, "attach": {api.Source{}}, "attach add": {api.Source{}}, "attach ls": {api.Source{}},
+	"add": {added{}}, "attach add": {api.Source{}}, "attach ls": {api.Source{}},
 	"block put": {cidReport{}}, "block stat": {blockReport{}},
 	"cache ls": {api.CachedResult{}}, "car import": {importedReport{}},
 	"cluster init": {api.ClusterInfo{}}, "cluster invite": {invitationReport{}}, "cluster join": {api.ClusterInfo{}}, "cluster ls": {api.Member{}},
@@ -34,7 +34,7 @@ var jsonOf = map[string][]any{
 	"ls": {listed{}}, "peers": {api.Peer{}}, "pin add": {pinned{}}, "pin ls": {pinned{}}, "plugins": {api.Plugin{}}, "publish": {api.Publication{}},
 	"receipt add": {receiptName{}}, "receipt ls": {api.ReceiptInfo{}}, "receipt show": {receiptReport{}},
 	"run": {report{}, eachReport{}, taskReport{}}, "stat": {status{}}, "stats": {storageStats{}},
-	"store check": {api.Damage{}, api.Checked{}}, "store verify": {api.Damage{}, api.Checked{}}, "store migrate": {api.Migrated{}},
+	"store check": {api.Damage{}, api.Checked{}}, "store migrate": {api.Migrated{}},
 	"trust ls": {api.TrustedKey{}}, "verify": {verdictLine{}}, "version": {versionReport{}},
 }
 

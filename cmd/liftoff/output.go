@@ -27,8 +27,8 @@ var jsonOnly = []string{
 
 // withTables are the commands that print a table on a terminal.
 var withTables = []string{
-	"run", "job ls", "receipt ls", "cache ls", "trust ls", "ls", "add", "pin ls", "attach", "attach add", "attach ls", "plugins",
-	"block stat", "cluster ls", "peers", "publish", "config", "verify", "store verify", "store check",
+	"run", "job ls", "receipt ls", "cache ls", "trust ls", "ls", "add", "pin ls", "attach add", "attach ls", "plugins",
+	"block stat", "cluster ls", "peers", "publish", "config", "verify", "store check",
 }
 
 // offerOutput gives the commands the flags that decide the form of their answers.

@@ -12,22 +12,24 @@ import (
 func peersCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "peers",
-		Usage: "list the other nodes, and what they can run",
-		Description: `Prints a line for each peer of the running liftoff serve: its did:key, its role, whether
-it is connected, relayed or only heard of, the time to it and back, its free slots of
-all, its free memory, its engines, and its labels; "-" where that is not known.
+		Usage: "list peers and what they can run",
+		Description: `Prints a line for each peer of the running liftoff serve: its did:key, its role, its
+connection (connected, relayed, or heard of only), round-trip time, free and total slots,
+free memory, executors and labels; "-" for unknown.
 
-The role is the closest of what the peer is to this node:
-   self      this node itself
-   admin     a member that may invite and revoke members
-   member    it belongs to the cluster: each may use the other
-   granted   --allow-did lists its key: it may send jobs, and gets none
-   provider  --connect gave its address: it gets jobs, and may send none
-   content   --allow-peer lists it: an IPFS node to exchange blocks with, without jobs
-   open      any other peer, under --open: it may send jobs, and gets none
-docs/operations.md says what each may do.`,
+The role is the closest relation of the peer to this node:
+
+   self      this node
+   admin     a member that can invite and revoke members
+   member    a member of the cluster: sends jobs here and runs jobs of this node
+   granted   its key is in --allow-did: sends jobs here
+   provider  its address is in --connect: runs jobs of this node
+   content   its peer id is in --allow-peer: an IPFS node that exchanges blocks
+   open      any other peer while --open is set: sends jobs here
+
+docs/operations.md has the rights of each role.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "self", Usage: "this node alone, and its addresses behind the rest"},
+			&cli.BoolFlag{Name: "self", Usage: "show only this node, with its addresses"},
 			jsonFlag,
 		},
 		Before: takes("nothing", 0, 0),

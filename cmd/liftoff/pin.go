@@ -17,13 +17,13 @@ import (
 func pinCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "pin",
-		Usage: "keep data from collection",
-		Description: `A pin is a name under which roots are kept. What no pin reaches, liftoff gc removes.
-add, car import and run pin what they bring.`,
-		CustomHelpTemplate: help(`$ liftoff pin add --name photos --expires 30d bafybeid…
+		Usage: "keep data from garbage collection",
+		Description: `A pin keeps roots and all blocks below them, under a name. liftoff gc deletes blocks that
+no pin keeps. add, car import and run make pins.`,
+		CustomHelpTemplate: help(`$ liftoff pin add --name photos --expires 30d bafybeih…
 photos
-$ liftoff pin ls
-bafybeid… recursive 2030-01-31T12:00:00Z photos
+$ liftoff pin ls photos
+bafybeih… recursive 2030-01-31T12:00:00Z photos
 $ liftoff pin rm photos`),
 		Subcommands: []*cli.Command{pinAddCommand(p), pinLsCommand(p), pinRmCommand(p)},
 	}
@@ -34,23 +34,21 @@ func pinAddCommand(p *process) *cli.Command {
 		Name:      "add",
 		Usage:     "pin roots",
 		ArgsUsage: "CID[/PATH]…",
-		Description: `Pins each root under its CID, or all of them under one name with --name, and prints
-the names. A pin of the same name is replaced. Blocks that are not here are not
-fetched: the pin keeps what is held.
+		Description: `Pins each root and prints the name of its pin. A pin of the same name is replaced. Missing
+blocks are not fetched: the pin keeps the blocks that are in the repo.
 
-Links are read of dag-pb, dag-cbor and dag-json. Where there are others below a root, the
-pin keeps what liftoff car import has pinned with it. Where nothing says what belongs to
-it, liftoff gc removes nothing while the pin is there; with --opaque such blocks are
-kept without what they link to.`,
+Links are read in dag-pb, dag-cbor and dag-json. When other blocks are below a root, the
+pin keeps the blocks that liftoff car import has pinned with it. When these are unknown,
+liftoff gc deletes nothing while the pin exists, unless --opaque is set.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "name", Usage: "pin all roots under this `NAME`"},
-			&cli.StringFlag{Name: "expires", Usage: "`WHEN` the pin ends: 24h, 30d or a date; never when left out"},
-			&cli.BoolFlag{Name: "opaque", Usage: "keep blocks whose links cannot be read without what they link to"},
-			&cli.BoolFlag{Name: "direct", Usage: "keep the root block alone, nothing below it"},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` name of one pin for all roots (default: a pin for each root, named by its CID)"},
+			&cli.StringFlag{Name: "expires", Usage: "`TIME` end of the pin: 24h, 30d or a date (default: never)"},
+			&cli.BoolFlag{Name: "opaque", Usage: "keep blocks whose links cannot be read, without the blocks that they link to"},
+			&cli.BoolFlag{Name: "direct", Usage: "pin only the root block, nothing below it"},
 		},
 		Before: takes("a CID", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff pin add bafybeid… --expires 2030-12-31
-bafybeid…`),
+		CustomHelpTemplate: help(`$ liftoff pin add bafybeih… --expires 2030-12-31
+bafybeih…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.pinAdd(c, s) }),
 	}
 }
@@ -97,18 +95,18 @@ func pinLsCommand(p *process) *cli.Command {
 		Name:      "ls",
 		Usage:     "list pins",
 		ArgsUsage: "[NAME…]",
-		Description: `Prints a line for each pinned root: its CID, whether it is kept with all below it,
-until when, and the pin's name. With names it prints those pins alone, in their order, and
-ends with 127 when there is no such pin. With --held also how many bytes below it are here,
-and how many there are ("+" when there may be more), and which blocks have links that
-cannot be read. A line with "rest" in place of "recursive" is what a CAR held beside its
-DAGs, kept for such blocks.`,
-		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "print how much of each is here"}},
+		Description: `Prints a line for each pinned root, of all pins or those named: its CID, "recursive" or
+"direct", when the pin expires, and its name. "rest" is a list of blocks that a CAR held
+besides its DAGs, kept for blocks whose links cannot be read.
+
+With --held, each line also has the bytes below the root that are in the repo and the total
+("+": there may be more), and a warning names blocks whose links cannot be read.`,
+		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "show how many bytes of each root are in the repo"}},
 		Before: takes("the name of a pin", 0, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin ls
-bafybeid… recursive never photos
+bafybeih… recursive never photos
 $ liftoff pin ls --held photos
-bafybeid… recursive never 85210112/85210112 photos`),
+bafybeih… recursive never 165/165 photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			pins, err := listedPins(c, s)
 			if err != nil {
@@ -134,7 +132,7 @@ bafybeid… recursive never 85210112/85210112 photos`),
 	}
 }
 
-// listedPins returns the pins that are named, or all.
+// listedPins returns the named pins, or all pins.
 func listedPins(c *cli.Context, s *node.Session) ([]api.Pin, error) {
 	if !c.Args().Present() {
 		return s.Pins.Pins(c.Context)
@@ -149,7 +147,7 @@ func listedPins(c *cli.Context, s *node.Session) ([]api.Pin, error) {
 	return pins, nil
 }
 
-// noPin tells where to look for the pin that is not there.
+// noPin adds a hint to the error of a pin that does not exist.
 func noPin(err error) error {
 	if codeOf(err) == exitNotFound {
 		return hinted(err, "liftoff pin ls")
@@ -166,7 +164,7 @@ func keptRoots(pin api.Pin) []api.Root {
 	return all
 }
 
-// coverages returns how much of each of keptRoots is here, when --held asks for it.
+// coverages returns the coverage of each of keptRoots; nil without --held.
 func coverages(c *cli.Context, s *node.Session, pin api.Pin) ([]api.Coverage, error) {
 	if !c.Bool("held") {
 		return nil, nil
@@ -182,7 +180,7 @@ func coverages(c *cli.Context, s *node.Session, pin api.Pin) ([]api.Coverage, er
 	return all, nil
 }
 
-// noteOpaque has pin keep what belongs to its blocks whose links cannot be read, or tells that it does not.
+// noteOpaque adds the rest of other pins to pin, for its blocks whose links cannot be read, or warns that it is unknown.
 func (p *process) noteOpaque(ctx context.Context, s *node.Session, pin *api.Pin) error {
 	opaque := map[cid.Cid][]cid.Cid{}
 	for _, root := range pin.Roots {
@@ -207,7 +205,7 @@ func (p *process) noteOpaque(ctx context.Context, s *node.Session, pin *api.Pin)
 		p.warnOpaque(root, blocks)
 	}
 	if len(pin.Rest) == 0 {
-		p.warn("what these blocks link to is not kept: liftoff gc removes nothing until it is known, or the pin is one with --opaque")
+		p.warn("the blocks that these link to are unknown: liftoff gc deletes nothing until they are known, or the pin has --opaque")
 	}
 	return nil
 }
@@ -215,13 +213,13 @@ func (p *process) noteOpaque(ctx context.Context, s *node.Session, pin *api.Pin)
 func pinRmCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "rm",
-		Usage:       "remove pins by name",
+		Usage:       "remove pins",
 		ArgsUsage:   "NAME…",
-		Description: `Removes pins; what nothing else keeps goes with the next liftoff gc.`,
+		Description: `Removes pins by name. The next liftoff gc deletes the blocks that no other pin keeps.`,
 		Before:      takes("the name of a pin", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin rm photos
 $ liftoff gc
-removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
+removed 1 block (6 B), kept 15 blocks (12.0 KiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			for _, name := range args {

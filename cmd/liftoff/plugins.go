@@ -10,24 +10,23 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-// pluginDirs is where plugins are looked for, behind the repo's own folder.
+// pluginDirs returns the folders that are searched for plugins after the repo's own one.
 func (p *process) pluginDirs() []string { return filepath.SplitList(p.getenv("PATH")) }
 
 func pluginsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "plugins",
-		Usage: "list the executors that are programs of their own",
-		Description: `A plugin is a program named liftoff-executor-NAME, in the folder plugins of the repo or
-on PATH. Each is started and asked; one that is not taken has a line that says why. A
-module for a plugin is written NAME://MODULE: docker://alpine is an image.
+		Usage: "list plugins, the executors other than WebAssembly",
+		Description: `A plugin is a program named liftoff-executor-NAME, in the folder plugins of the repo or in
+PATH. Prints a line for each: its name, its version, what it runs, and its path; or why it
+is not used. A module for a plugin is written NAME://MODULE, as in docker://alpine.
 
-What a plugin runs is not metered: its outcome says nothing of the next run, and is never
-cached.`,
+A plugin is not metered and not deterministic: its outcomes are never cached.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff plugins
 docker  docker 20.10.24  docker  /usr/local/bin/liftoff-executor-docker
-sql     not taken: it is not executable  /home/me/.liftoff/plugins/liftoff-executor-sql`),
+sql     not taken: it is not executable  /home/ada/.liftoff/plugins/liftoff-executor-sql`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.plugins(c, s) }),
 	}
 }

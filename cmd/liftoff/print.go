@@ -15,8 +15,8 @@ import (
 // quote returns s as it can stand in a line, see ui.Quote.
 func quote(s string) string { return ui.Quote(s) }
 
-// clean returns a message as one line that is harmless to a terminal: the names
-// inside it may be hostile.
+// clean returns a message as one line that is safe for a terminal: names inside it may be
+// hostile.
 func clean(s string) string { return visible(strings.TrimRight(s, "\n"), `\n`) }
 
 // cleanBlock is clean for text of several lines.
@@ -37,22 +37,22 @@ func visible(s, newline string) string {
 	return b.String()
 }
 
-// say writes a line for people to standard error.
+// say writes a line to standard error.
 func (p *process) say(format string, a ...any) { fmt.Fprintf(p.stderr, format+"\n", a...) }
 
-// warn writes a line that a user should see.
+// warn writes a warning to standard error.
 func (p *process) warn(format string, a ...any) {
 	fmt.Fprintf(p.stderr, "liftoff: warning: %s\n", clean(fmt.Sprintf(format, a...)))
 }
 
-// printable makes a guest's bytes harmless to a terminal: control characters but for
-// newline, tab and carriage return come out as ^X, C1 controls as ^[X.
+// printable makes the output of a guest safe for a terminal: control characters, except
+// newline, tab and carriage return, become ^X; C1 controls become ^[X.
 type printable struct {
 	w    io.Writer
 	lead bool // the last byte was 0xc2, which may begin a C1 control
 }
 
-// forTerminal returns w, made harmless when it is a terminal.
+// forTerminal returns w, wrapped in a printable if it is a terminal.
 func forTerminal(w io.Writer) io.Writer {
 	if ui.IsTerminal(w) {
 		return &printable{w: w}
@@ -82,7 +82,7 @@ func (t *printable) Write(b []byte) (int, error) {
 
 func (t *printable) plain(out []byte, c byte) []byte {
 	switch {
-	case c == 0xc2: // kept back until the next byte
+	case c == 0xc2: // written with the next byte
 		return out
 	case c == '\n' || c == '\t' || c == '\r':
 		return append(out, c)
@@ -92,7 +92,7 @@ func (t *printable) plain(out []byte, c byte) []byte {
 	return append(out, c)
 }
 
-// count writes a number of things: 1 block, 3 blocks.
+// count formats a number of things: 1 block, 3 blocks.
 func count(n int, thing string) string {
 	if n == 1 {
 		return "1 " + thing

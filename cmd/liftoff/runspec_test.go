@@ -74,7 +74,7 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestReadLine counts inputs whose size is known, and some whose count gave up.
+// TestReadLine formats inputs with a complete count and with an incomplete one.
 func TestReadLine(t *testing.T) {
 	for _, test := range []struct {
 		read api.Read

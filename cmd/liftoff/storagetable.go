@@ -3,6 +3,8 @@
 package main
 
 import (
+	"cmp"
+
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/internal/ui"
@@ -16,11 +18,15 @@ type sourceRow struct {
 	source api.Source
 }
 
-// sourceListing is that of attach.
+// sourceListing is that of attach add, whose files are ok, and attach ls.
 var sourceListing = listing[sourceRow]{
-	columns: []ui.Column{{Name: "CID", Give: 2}, {Name: "KIND"}, {Name: "BLOCKS", Right: true}, {Name: "SIZE", Right: true}, {Name: "PATH", Give: 1}},
+	columns: []ui.Column{{Name: "CID", Give: 2}, {Name: "KIND"}, {Name: "STATE"}, {Name: "BLOCKS", Right: true}, {Name: "SIZE", Right: true}, {Name: "PATH", Give: 1}},
 	row: func(_ *ui.Screen, r sourceRow) []ui.Cell {
-		return []ui.Cell{ui.IDOr(r.root), ui.Text(r.source.Kind), ui.Int(r.source.Blocks), ui.Bytes(r.source.Bytes), ui.Text(r.source.Path)}
+		state := ui.Text(cmp.Or(r.source.State, "ok")).In(ui.Green)
+		if r.source.State != "" && r.source.State != "ok" {
+			state = state.In(ui.Red)
+		}
+		return []ui.Cell{ui.IDOr(r.root), ui.Text(r.source.Kind), state, ui.Int(r.source.Blocks), ui.Bytes(r.source.Bytes), ui.Text(r.source.Path)}
 	},
 }
 

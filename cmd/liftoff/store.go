@@ -16,31 +16,30 @@ import (
 func storeCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "store",
-		Usage:       "look after the repo",
-		Description: `The repo is the folder LIFTOFF_PATH, ~/.liftoff when that is not set.`,
-		CustomHelpTemplate: help(`$ liftoff store verify
-checked 2041 blocks (1.2 GiB), 0 damaged`),
-		Subcommands: []*cli.Command{storeVerifyCommand(p), storeMigrateCommand(p)},
+		Usage:       "check and migrate the repo",
+		Description: `The repo is the folder LIFTOFF_PATH (default: ~/.liftoff).`,
+		CustomHelpTemplate: help(`$ liftoff store check
+checked 15 blocks (12.0 KiB), 0 damaged`),
+		Subcommands: []*cli.Command{storeCheckCommand(p), storeMigrateCommand(p)},
 	}
 }
 
-func storeVerifyCommand(p *process) *cli.Command {
+func storeCheckCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:  "verify",
+		Name:  "check",
 		Usage: "read and hash every block of the repo",
-		Description: `Prints a line for each damaged block (its CID, where it is, what is wrong) and then
-how much was checked. The exit code is 125 when a block is damaged. It checks the repo's
-own blocks, and not the CARs and folders that are attached: what is read of these is
-checked when it is read.`,
+		Description: `Prints a line for each damaged block (its CID, its file, the error) and then how much was
+checked. A damaged block is an error. It checks the repo's own blocks, and not the CARs and
+folders that are attached: their blocks are checked when they are read.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
-		CustomHelpTemplate: help(`$ liftoff store verify
-checked 2041 blocks (1.2 GiB), 0 damaged`),
-		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.storeVerify(c, s) }),
+		CustomHelpTemplate: help(`$ liftoff store check
+checked 15 blocks (12.0 KiB), 0 damaged`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.storeCheck(c, s) }),
 	}
 }
 
-func (p *process) storeVerify(c *cli.Context, s *node.Session) error {
+func (p *process) storeCheck(c *cli.Context, s *node.Session) error {
 	out := newRows(p, c, damageListing)
 	var unwritten error
 	saw, err := s.Maintenance.Check(c.Context, func(d api.Damage) { unwritten = errors.Join(unwritten, out.put(d)) })
@@ -51,8 +50,8 @@ func (p *process) storeVerify(c *cli.Context, s *node.Session) error {
 		return err
 	}
 	if saw.Damaged > 0 {
-		return hinted(fmt.Errorf("%s in the repo are damaged", count(saw.Damaged, "block")),
-			"add or car import the same data again: a good block replaces a damaged one")
+		return hinted(fmt.Errorf("%s damaged", count(saw.Damaged, "block")),
+			"liftoff add or car import the same data again: a good block replaces a damaged one")
 	}
 	return nil
 }

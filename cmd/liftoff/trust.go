@@ -12,10 +12,10 @@ import (
 func trustCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "trust",
-		Usage: "name the keys whose receipts count as runs of your own",
-		Description: `A receipt of a key that is trusted answers liftoff run as an outcome computed here would.
-Other people's receipts count for nothing until they are run again, with liftoff verify
---reexec. Receipts of the key that are here count at once.`,
+		Usage: "choose whose results are accepted without running them again",
+		Description: `A receipt of a trusted key answers liftoff run like a cached result of this repo. That
+includes receipts that are already in the repo. Receipts of other keys are accepted only
+after liftoff verify --reexec.`,
 		CustomHelpTemplate: help(`$ liftoff trust add did:key:z6Mk… --note "the build machine"
 $ liftoff trust ls
 did:key:z6Mk… 2030-01-01T12:00:00Z the build machine`),
@@ -25,12 +25,13 @@ did:key:z6Mk… 2030-01-01T12:00:00Z the build machine`),
 
 func trustAddCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:        "add",
-		Usage:       "trust a key",
-		ArgsUsage:   "DID",
-		Description: `Trusts a key, as liftoff id prints it on its machine. The note of one that is trusted is replaced.`,
-		Flags:       []cli.Flag{&cli.StringFlag{Name: "note", Usage: "`TEXT` to remember it by"}},
-		Before:      takes("a did:key", 1, 1),
+		Name:      "add",
+		Usage:     "trust a key",
+		ArgsUsage: "DID",
+		Description: `Trusts a did:key, as liftoff id shows it on the other machine. The note of a trusted key is
+replaced.`,
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "note", Usage: "`TEXT` note for trust ls (default: none)"}},
+		Before: takes("a did:key", 1, 1),
 		CustomHelpTemplate: help(`$ ssh there liftoff id
 peer 12D3KooW…
 did  did:key:z6Mk…
@@ -47,7 +48,7 @@ $ liftoff trust add did:key:z6Mk…`),
 
 func checkDID(word string) error {
 	if _, err := job.DID(word).Key(); err != nil {
-		return hinted(usagef("%s", err), "liftoff id prints a machine's own, liftoff receipt ls those of receipts")
+		return hinted(usagef("%s", err), "liftoff id on the other machine, or liftoff receipt ls")
 	}
 	return nil
 }
@@ -55,8 +56,8 @@ func checkDID(word string) error {
 func trustLsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "ls",
-		Usage:       "list the keys that are trusted",
-		Description: `Prints a line for each key: its did:key, since when it is trusted, the note.`,
+		Usage:       "list trusted keys",
+		Description: `Prints a line for each key: its did:key, when it was added, its note.`,
 		Flags:       []cli.Flag{jsonFlag},
 		Before:      takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff trust ls
@@ -74,9 +75,9 @@ did:key:z6Mk… 2030-01-01T12:00:00Z the build machine`),
 func trustRmCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:               "rm",
-		Usage:              "trust keys no more",
+		Usage:              "stop trusting keys",
 		ArgsUsage:          "DID…",
-		Description:        `Takes the trust back: their receipts answer nothing any more, and stay.`,
+		Description:        `Removes keys from the trusted ones. Their receipts stay, but do not answer liftoff run.`,
 		Before:             takes("a did:key", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff trust rm did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {

@@ -20,57 +20,37 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// The exit codes that only verify has.
-const (
-	exitInvalid   = 2
-	exitMismatch  = 3
-	exitUndecided = 4
-)
-
-const verifyCodes = `EXIT CODES:
-   0    verified
-   2    the signature or the encoding is bad
-   3    mismatch: another outcome, or one of another task
-   4    it cannot be decided: something is missing, or the task is nondet
-   125  this machine or its repo is to blame
-   127  not found: a path, or a receipt that is not in the repo
-   129  the command line makes no sense
-   130  interrupted
-   141  nobody reads stdout any more
-`
-
 func verifyCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "check a receipt",
 		ArgsUsage: "RECEIPT",
-		Description: `Checks a receipt as far as it can be checked here, and prints a line for each step: its
-name, what came of it, and why. The last line is the level that was reached:
+		Description: `Checks a receipt and prints a line for each step: its name, its result, the reason. The last
+line is the level that was reached:
 
-   attested     its issuer has said so
-   agreed K/N   K of the N keys with a receipt here for the task name this outcome
-   reexecuted   it was run here, with the same outcome: --reexec
+   attested     the issuer has signed the outcome
+   agreed K/N   K of the N keys with a receipt for the task in this repo have this outcome
+   reexecuted   a run on this node had the same outcome (--reexec)
 
-On a mismatch the CIDs of both outcomes are printed, and both receipts are kept. Where it is
-another key that says something else, and the task was not run here, the receipt may be the
-one that is right: --reexec tells.
+On a mismatch both outcomes are printed and both receipts are kept. Without --reexec, a
+mismatch with the receipt of another key does not say which of the two is right.
 
-RECEIPT is a local path, or the CID of a receipt, the beginning of it, or a job's id. A
-file that ends in .car is a CAR whose root is the receipt, as liftoff receipt export
-writes it; its blocks stay until the next gc. Any other file is the receipt's block.`,
+RECEIPT is a local file, the CID of a receipt, the beginning of it, or the id of a job. A
+file that ends in .car is a CAR file of liftoff receipt export; its blocks stay until the
+next liftoff gc. Any other file is the block of a receipt.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "reexec", Usage: "run the task here, and compare outcomes"},
-			&cli.BoolFlag{Name: "json", Usage: "print one object"},
+			&cli.BoolFlag{Name: "reexec", Usage: "run the task on this node and compare the outcomes"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON, one object"},
 		},
 		Before: takes("a receipt", 1, 1),
-		CustomHelpTemplate: helpWith(`$ liftoff verify receipt.car --reexec
+		CustomHelpTemplate: help(`$ liftoff verify receipt.car --reexec
 encoding   verified
 signature  verified  did:key:z6Mk…
 outcome    verified  ok
 output     verified  complete
 reexec     verified  j-0d9q…
 others     verified  2 of 2 keys
-reexecuted bafyrei…`, verifyCodes),
+reexecuted bafyreig…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.verify(c, s) }),
 	}
 }
@@ -97,13 +77,13 @@ var verdictCodes = map[node.Answer]int{
 	node.Invalid: exitInvalid, node.Mismatch: exitMismatch, node.Undecided: exitUndecided,
 }
 
-// envelope finds the bytes of the receipt that ref names: a local path, where there is
-// one, else what the repo has.
+// envelope returns the bytes of the receipt that ref names: a local file if it exists, else a
+// receipt in the repo.
 func (p *process) envelope(ctx context.Context, s *node.Session, ref string) ([]byte, error) {
 	info, err := os.Stat(ref)
 	switch {
 	case err == nil && info.IsDir():
-		return nil, usagef("%s is a directory, not a receipt", quote(ref))
+		return nil, usagef("%s is a folder, want a receipt", quote(ref))
 	case err == nil && isCAR(ref):
 		return p.envelopeOfCAR(ctx, s, ref)
 	case err == nil:
@@ -113,7 +93,7 @@ func (p *process) envelope(ctx context.Context, s *node.Session, ref string) ([]
 	}
 	name, err := p.receiptNamed(ctx, s, ref)
 	if isMissing(err) && (isCAR(ref) || strings.ContainsAny(ref, "./")) {
-		return nil, hinted(notFound(fmt.Errorf("there is no file %s, and no receipt of that name", quote(ref))), "ls -l %s", quote(filepath.Dir(ref)))
+		return nil, hinted(notFound(fmt.Errorf("%s is neither a file nor a receipt", quote(ref))), "ls -l %s", quote(filepath.Dir(ref)))
 	}
 	if err != nil {
 		return nil, err
@@ -121,7 +101,7 @@ func (p *process) envelope(ctx context.Context, s *node.Session, ref string) ([]
 	return blockOf(ctx, s, name)
 }
 
-// isMissing reports that a name was looked for and not found, or could be no name.
+// isMissing reports whether err says that a name was not found or is not valid.
 func isMissing(err error) bool {
 	var e *api.Error
 	return errors.As(err, &e) && (e.Code == api.CodeMissing || e.Code == api.CodeUsage)
@@ -133,15 +113,15 @@ func (p *process) envelopeOfFile(ctx context.Context, path string) ([]byte, erro
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, dag.MaxBlock+1)) // what is longer is no receipt
+	b, err := io.ReadAll(io.LimitReader(f, dag.MaxBlock+1)) // larger than any receipt
 	if err != nil {
 		return nil, pathError(path, err)
 	}
 	return b, nil
 }
 
-// envelopeOfCAR imports a CAR, without a pin: the session keeps its blocks as long as
-// the command needs them.
+// envelopeOfCAR imports a CAR without a pin: the session keeps its blocks until the command
+// ends.
 func (p *process) envelopeOfCAR(ctx context.Context, s *node.Session, path string) ([]byte, error) {
 	got, err := p.importCAR(ctx, s.Blocks, path, true)
 	var bad *dag.CARError
@@ -152,7 +132,7 @@ func (p *process) envelopeOfCAR(ctx context.Context, s *node.Session, path strin
 		return nil, err
 	}
 	if len(got.Roots) != 1 {
-		return nil, usagef("%s has %d roots: a receipt is one", quote(path), len(got.Roots))
+		return nil, usagef("%s: got %d roots, want 1 receipt", quote(path), len(got.Roots))
 	}
 	b, err := blockOf(ctx, s, got.Roots[0])
 	if missing := (*dag.NotFoundError)(nil); errors.As(err, &missing) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/ipfs/go-cid"
 
@@ -30,9 +31,18 @@ type Attachment struct {
 	Path   string    // absolute
 	Roots  []cid.Cid // of the CAR, or of the folder
 	Blocks int64
-	Bytes  int64 // of the blocks
-	Kept   bool  // for every process, until Detach; else for this one
+	Bytes  int64  // of the blocks
+	Kept   bool   // for every process, until Detach; else for this one
+	State  string // AttachedOK or another one, as of the call that returned the Attachment
 }
+
+// States of an attachment.
+const (
+	AttachedOK      = "ok"
+	AttachedChanged = "changed" // a file has changed or is missing
+	AttachedMissing = "missing" // Path does not exist
+	AttachedDamaged = "damaged" // its index cannot be read
+)
 
 // attachment is one that is open.
 type attachment struct {
@@ -97,7 +107,9 @@ func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attac
 			return Attachment{}, fmt.Errorf("attach %s: %w", path, err)
 		}
 	}
-	return a.Attachment, nil
+	attached := a.Attachment
+	attached.State = AttachedOK
+	return attached, nil
 }
 
 // Detach forgets an attachment of that path, and its index; found is false when there is none.
@@ -133,15 +145,31 @@ func (s *Store) Detach(ctx context.Context, path string) (found bool, err error)
 	return found, nil
 }
 
-// Attached returns what is attached, in the order in which it is searched.
+// Attached returns the attachments and their states, in the order in which they are searched. It stats every attached
+// file.
 func (s *Store) Attached() []Attachment {
 	s.outside.mu.RLock()
-	defer s.outside.mu.RUnlock()
-	all := make([]Attachment, len(s.outside.list))
-	for i, a := range s.outside.list {
+	list := slices.Clone(s.outside.list)
+	s.outside.mu.RUnlock()
+	all := make([]Attachment, len(list))
+	for i, a := range list {
 		all[i] = a.Attachment
+		all[i].State = a.state()
 	}
 	return all
+}
+
+// state compares the attached files with the index. The attachment may be closed.
+func (a *attachment) state() string {
+	switch _, err := os.Lstat(a.Path); {
+	case gone(err):
+		return AttachedMissing
+	case a.ref == nil:
+		return AttachedDamaged
+	case len(a.ref.Changed()) > 0:
+		return AttachedChanged
+	}
+	return AttachedOK
 }
 
 // attachedPath is the folder of an attachment's index.

@@ -218,9 +218,9 @@ func TestAttachedError(t *testing.T) {
 		why  string
 		hint string // with %s for the path
 	}{
-		{"changed", true, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "it has changed since it was attached", "read it as it is now: liftoff attach %[1]s; or forget it: liftoff detach %[1]s"},
-		{"cut off", true, func(t *testing.T, _ *Store, path string) { must(t, os.Truncate(path, 200)) }, "it has changed since it was attached", "read it as it is now: liftoff attach %[1]s; or forget it: liftoff detach %[1]s"},
-		{"gone", true, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "it is gone", "put it back, or forget it: liftoff detach %[1]s"},
+		{"changed", true, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "it has changed since it was attached", "read it as it is now: liftoff attach add %[1]s; or forget it: liftoff attach rm %[1]s"},
+		{"cut off", true, func(t *testing.T, _ *Store, path string) { must(t, os.Truncate(path, 200)) }, "it has changed since it was attached", "read it as it is now: liftoff attach add %[1]s; or forget it: liftoff attach rm %[1]s"},
+		{"gone", true, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "it is gone", "put it back, or forget it: liftoff attach rm %[1]s"},
 		{"changed, for one command", false, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "it has changed since it was attached", "run the command again: it reads %[1]s as it is now"},
 		{"gone, for one command", false, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "it is gone", "put %[1]s back, and run the command again"},
 	} {
@@ -268,7 +268,7 @@ func TestAttachedIndexDamaged(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	word := "'" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
-	if want := "make the index again: liftoff detach " + word + " && liftoff attach " + word; got.Hint() != want {
+	if want := "make the index again: liftoff attach rm " + word + " && liftoff attach add " + word; got.Hint() != want {
 		t.Errorf("hint: got %s, want %s", got.Hint(), want)
 	}
 }

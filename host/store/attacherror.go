@@ -39,15 +39,15 @@ func (e *AttachedError) Hint() string {
 	path := shellWord(e.Path)
 	switch _, err := os.Lstat(e.Path); {
 	case gone(err) && e.Kept:
-		return fmt.Sprintf("put it back, or forget it: liftoff detach %s", path)
+		return fmt.Sprintf("put it back, or forget it: liftoff attach rm %s", path)
 	case gone(err):
 		return fmt.Sprintf("put %s back, and run the command again", path)
 	case !e.Kept:
 		return fmt.Sprintf("run the command again: it reads %s as it is now", path)
 	case e.Own:
-		return fmt.Sprintf("make the index again: liftoff detach %[1]s && liftoff attach %[1]s", path)
+		return fmt.Sprintf("make the index again: liftoff attach rm %[1]s && liftoff attach add %[1]s", path)
 	}
-	return fmt.Sprintf("read it as it is now: liftoff attach %[1]s; or forget it: liftoff detach %[1]s", path)
+	return fmt.Sprintf("read it as it is now: liftoff attach add %[1]s; or forget it: liftoff attach rm %[1]s", path)
 }
 
 // gone reports whether err says that there is no such file.

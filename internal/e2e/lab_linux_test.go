@@ -301,7 +301,7 @@ func TestLabWatcherVanishes(t *testing.T) {
 	lab := netlab.New(t, netlab.Link{Delay: 2 * time.Millisecond})
 	server, client := lab.Host("server"), lab.Host("client")
 	addr := server.Addr.String() + ":4018"
-	p := labPeer(t, server, "--api", addr)
+	p := labPeer(t, server, "--api-listen", addr)
 	p.start("")
 	token, err := os.ReadFile(p.dir + "/api.token")
 	if err != nil {

@@ -195,6 +195,7 @@ func (r *CachedResult) UnmarshalJSON(b []byte) error {
 
 type sourceJSON struct {
 	Kind   string `json:"kind"`
+	State  string `json:"state,omitempty"`
 	Path   string `json:"path"`
 	Roots  []link `json:"roots,omitempty"`
 	Blocks int64  `json:"blocks"`
@@ -204,13 +205,13 @@ type sourceJSON struct {
 }
 
 func (s Source) MarshalJSON() ([]byte, error) {
-	return json.Marshal(sourceJSON{s.Kind, s.Path, linksOf(s.Roots), s.Blocks, s.Bytes, s.Disk, s.Kept})
+	return json.Marshal(sourceJSON{s.Kind, s.State, s.Path, linksOf(s.Roots), s.Blocks, s.Bytes, s.Disk, s.Kept})
 }
 
 func (s *Source) UnmarshalJSON(b []byte) error {
 	var v sourceJSON
 	err := decodeJSON(b, &v)
-	*s = Source{v.Kind, v.Path, cidsOf(v.Roots), v.Blocks, v.Bytes, v.Disk, v.Kept}
+	*s = Source{v.Kind, v.State, v.Path, cidsOf(v.Roots), v.Blocks, v.Bytes, v.Disk, v.Kept}
 	return err
 }
 

@@ -32,7 +32,7 @@ type ReceiptInfo struct {
 	Outcome  cid.Cid   `json:"outcome"`
 	Issued   time.Time `json:"issued"`
 	Replayed bool      `json:"replayed"` // its issuer remembered the Outcome and ran nothing
-	Own      bool      `json:"own"`                // signed by this node
+	Own      bool      `json:"own"`      // signed by this node
 }
 
 // Cache remembers what Tasks evaluate to.

@@ -32,6 +32,7 @@ const (
 // Source is a place with blocks.
 type Source struct {
 	Kind   string    `json:"kind"`
+	State  string    `json:"state,omitempty"` // of a CAR or a folder, when it is listed: ok, changed, missing or damaged
 	Path   string    `json:"path"`
 	Roots  []cid.Cid `json:"roots,omitempty"` // of a CAR or a folder
 	Blocks int64     `json:"blocks"`
