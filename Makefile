@@ -79,11 +79,12 @@ bench: build examples ## every figure that the docs quote
 sim: ## whole markets of 10, 100 and 1,000 peers: the table of docs/scale.md; SIM_SEEDS bounds it
 	$(GO) test -count=1 -timeout 3h -run 'TestTable' -v ./scheduler/sim -full -seeds $(SIM_SEEDS)
 
-install: build plugins ## into $(PREFIX)/bin
+install: build plugins ## programs, man pages and shell completions, below $(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BIN)/liftoff $(BIN)/liftoff-executor-docker $(DESTDIR)$(PREFIX)/bin
+	$(BIN)/liftoff __man $(DESTDIR)$(PREFIX)/share
 
-release: ## static binaries for linux amd64 and arm64, with checksums, into dist
+release: ## static binaries for linux amd64 and arm64, man pages, completions and checksums, into dist
 	@rm -rf dist && mkdir -p dist
 	@for arch in amd64 arm64; do \
 		for program in liftoff liftoff-executor-docker; do \
@@ -91,6 +92,10 @@ release: ## static binaries for linux amd64 and arm64, with checksums, into dist
 			GOOS=linux GOARCH=$$arch $(GO) build -trimpath -buildvcs=false -ldflags "$(LDFLAGS) -buildid=" -o dist/$$program-linux-$$arch ./cmd/$$program || exit 1; \
 		done; \
 	done
+	@$(GO) run ./cmd/liftoff __man dist/share
+	@echo dist/liftoff-share.tar.gz
+	@tar --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner -C dist -cf - share | gzip -9n > dist/liftoff-share.tar.gz
+	@rm -r dist/share
 	@cd dist && sha256sum liftoff-* > SHA256SUMS && cat SHA256SUMS
 
 vuln: ## known vulnerabilities of the dependencies; needs their database, so it gates nothing

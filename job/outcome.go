@@ -42,11 +42,11 @@ const (
 // Limits bound one run. They belong to the Job, not to the Task, and are never
 // visible to the guest: what would exceed one ends the run. A zero field is its default.
 type Limits struct {
-	Fuel  uint64 // instructions and their like
-	Pages uint64 // of memory, 64 KiB each
-	Out   uint64 // bytes of output
-	Tmp   uint64 // bytes of /tmp
-	Log   uint64 // bytes of stdout and stderr together
+	Fuel  uint64 `json:"fuel"`  // instructions and their like
+	Pages uint64 `json:"pages"` // of memory, 64 KiB each
+	Out   uint64 `json:"out"`   // bytes of output
+	Tmp   uint64 `json:"tmp"`   // bytes of /tmp
+	Log   uint64 `json:"log"`   // bytes of stdout and stderr together
 }
 
 // DefaultLimits is what a zero Limits means.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/internal/units"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -136,7 +137,7 @@ func (a *Admission) check(e *entry, now time.Time) *Decline {
 		return &Decline{Code: job.RefuseReplay, Why: "it has this lease already"}
 	}
 	if a.cfg.Memory > 0 && e.memory > a.cfg.Memory {
-		return &Decline{Code: job.RefuseMemory, Why: fmt.Sprintf("it has %s of memory for jobs, the job may use %s", size(a.cfg.Memory), size(e.memory))}
+		return &Decline{Code: job.RefuseMemory, Why: fmt.Sprintf("it has %s of memory for jobs, the job may use %s", units.Bytes(a.cfg.Memory), units.Bytes(e.memory))}
 	}
 	if e.Own {
 		return nil

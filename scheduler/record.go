@@ -11,14 +11,14 @@ import (
 // explains every peer that was known: by a line of its own when it was asked, by a
 // Skip when it was not.
 type Record struct {
-	Where    string        `json:"where"`              // "" for anywhere
-	Attempts int           `json:"attempts"`           // rounds of asking
-	Peers    []PeerRecord  `json:"peers,omitempty"`    // in the order in which they were met; at most MaxRecorded
-	Omitted  int           `json:"omitted,omitempty"`  // peers beyond MaxKnown: no notice was taken of them
-	Skipped  []Skip        `json:"skipped,omitempty"`  // who was not asked
-	Awards   []AwardRecord `json:"awards,omitempty"`   // in order; the last of a slot decides
-	Announce int           `json:"announce,omitempty"` // times that it was announced
-	Ended    string        `json:"ended,omitempty"`    // a sentence; empty while it goes on
+	Where    string        `json:"where"`               // "" for anywhere
+	Attempts int           `json:"attempts"`            // rounds of asking
+	Peers    []PeerRecord  `json:"bids,omitempty"`      // in the order in which they were met; at most MaxRecorded
+	Omitted  int           `json:"omitted,omitempty"`   // peers beyond MaxKnown: no notice was taken of them
+	Skipped  []Skip        `json:"skipped,omitempty"`   // who was not asked
+	Awards   []AwardRecord `json:"awards,omitempty"`    // in order; the last of a slot decides
+	Announce int           `json:"announced,omitempty"` // times that it was announced
+	Ended    string        `json:"ended,omitempty"`     // a sentence; empty while it goes on
 }
 
 // MaxRecorded bounds the peers of a Record that have a line of their own.
@@ -26,22 +26,22 @@ const MaxRecorded = 1024
 
 // PeerRecord is one peer's last answer.
 type PeerRecord struct {
-	Peer    job.DID `json:"peer"`
-	Self    bool    `json:"self,omitempty"`
-	Holder  bool    `json:"holder,omitempty"`
-	Attempt int     `json:"attempt"` // the round of this answer
-	RTT     int64   `json:"rtt_us,omitempty"`
-	Have    uint64  `json:"have"`
-	Missing uint64  `json:"missing"`
-	Exact   bool    `json:"exact,omitempty"`
-	Queue   int64   `json:"queue_ms"`
-	Fetch   int64   `json:"fetch_ms"`
-	Run     int64   `json:"run_ms"`
-	Slots   int     `json:"slots"`
-	Factor  float64 `json:"calibration,omitempty"` // what its claim was multiplied by
-	Score   float64 `json:"score,omitempty"`       // seconds; the smallest was best
-	Code    string  `json:"code,omitempty"`        // of a refusal, or one of those below
-	Why     string  `json:"why"`                   // a sentence: what became of it
+	Peer    job.DID       `json:"peer"`
+	Self    bool          `json:"self,omitempty"`
+	Holder  bool          `json:"holder,omitempty"`
+	Attempt int           `json:"attempt"` // the round of this answer
+	RTT     time.Duration `json:"rtt_ns,omitempty"`
+	Have    uint64        `json:"have"`
+	Missing uint64        `json:"missing"`
+	Exact   bool          `json:"exact,omitempty"`
+	Queue   time.Duration `json:"queue_ns"`
+	Fetch   time.Duration `json:"fetch_ns"`
+	Run     time.Duration `json:"run_ns"`
+	Slots   int           `json:"slots"`
+	Factor  float64       `json:"calibration,omitempty"` // what its claim was multiplied by
+	Score   float64       `json:"score,omitempty"`       // seconds; the smallest was best
+	Code    string        `json:"code,omitempty"`        // of a refusal, or one of those below
+	Why     string        `json:"why"`                   // a sentence: what became of it
 }
 
 // Codes of a PeerRecord beyond those of a job.Bid.
@@ -64,17 +64,17 @@ type Skip struct {
 
 // AwardRecord is one award and its end.
 type AwardRecord struct {
-	Slot    int       `json:"slot"` // of the runs, from 0
-	Attempt int       `json:"attempt"`
-	Peer    job.DID   `json:"peer"`
-	Self    bool      `json:"self,omitempty"`
-	Lease   Lease     `json:"lease"`
-	At      time.Time `json:"at"`
-	Claimed int64     `json:"claimed_ms"`
-	Took    int64     `json:"took_ms,omitempty"` // from award to its end
-	State   string    `json:"state"`             // AwardOpen and so on
-	Why     string    `json:"why,omitempty"`     // of a declined or lost one
-	Result  *Result   `json:"result,omitempty"`
+	Slot    int           `json:"slot"` // of the runs, from 0
+	Attempt int           `json:"attempt"`
+	Peer    job.DID       `json:"peer"`
+	Self    bool          `json:"self,omitempty"`
+	Lease   Lease         `json:"lease"`
+	At      time.Time     `json:"at"`
+	Claimed time.Duration `json:"claimed_ns"`
+	Took    time.Duration `json:"took_ns,omitempty"` // from award to its end
+	State   string        `json:"state"`             // AwardOpen and so on
+	Why     string        `json:"why,omitempty"`     // of a declined or lost one
+	Result  *Result       `json:"result,omitempty"`
 }
 
 // The states of an AwardRecord.
@@ -143,8 +143,8 @@ func (p *Placement) line(q *peer) int {
 	}
 	b := q.bid
 	p.rec.Peers[i] = PeerRecord{
-		Peer: q.did, Self: q == p.self, Holder: q.holder, Attempt: q.attempt, RTT: q.rtt.Microseconds(),
-		Have: b.Have, Missing: b.Missing, Exact: b.Exact, Queue: b.Queue, Fetch: b.Fetch, Run: b.Run, Slots: b.Slots,
+		Peer: q.did, Self: q == p.self, Holder: q.holder, Attempt: q.attempt, RTT: q.rtt,
+		Have: b.Have, Missing: b.Missing, Exact: b.Exact, Queue: millis(b.Queue), Fetch: millis(b.Fetch), Run: millis(b.Run), Slots: b.Slots,
 		Factor: q.factor, Score: q.score, Code: q.code, Why: q.why,
 	}
 	return i

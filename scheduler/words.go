@@ -13,20 +13,6 @@ import (
 
 // The record and the notes are read by people: these make the words.
 
-// size says bytes in the largest unit that keeps it above one.
-func size(n uint64) string {
-	const unit = 1024
-	if n < unit {
-		return count(int(n), "byte")
-	}
-	v, u := float64(n)/unit, 0
-	for v >= unit && u < 5 {
-		v /= unit
-		u++
-	}
-	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0") + " " + "KMGTPE"[u:u+1] + "iB"
-}
-
 func number(n uint64) string { return strconv.FormatUint(n, 10) }
 
 func count(n int, what string) string {

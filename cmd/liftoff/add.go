@@ -87,18 +87,14 @@ func (p *process) add(c *cli.Context, s *node.Session) error {
 			return err
 		}
 	}
-	out := p.lines(c.Bool("json"))
-	for _, one := range all {
-		if c.Bool("quiet") && out.json == nil {
-			err = out.put(nil, "%s", one.CID)
-		} else {
-			err = out.put(one, "%s %d %s", one.CID, one.Size, quote(one.Name))
+	if c.Bool("quiet") && !c.Bool("json") {
+		var cids []string
+		for _, one := range all {
+			cids = append(cids, one.CID)
 		}
-		if err != nil {
-			return err
-		}
+		return p.words(cids...)
 	}
-	return out.Flush()
+	return printList(p, c, addedListing, all...)
 }
 
 // adder stores local files as blocks and shows its progress.

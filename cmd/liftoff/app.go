@@ -57,6 +57,7 @@ func newApp(p *process) *cli.App {
 	}
 	prepare(app.Commands, "")
 	offerBlocks(app.Commands)
+	offerOutput(app.Commands)
 	return app
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
@@ -48,7 +49,7 @@ bafybeih… dir 165 /home/ada/photos
 bafybeih… car 165 /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
-			out := p.lines(c.Bool("json"))
+			out := newSources(p, c)
 			for _, path := range args {
 				kind, full, err := attachable(path)
 				if err != nil {
@@ -58,7 +59,7 @@ bafybeih… car 165 /home/ada/archive.car`),
 				if err != nil {
 					return err
 				}
-				if err := out.attached(a); err != nil {
+				if err := out.put(a); err != nil {
 					return err
 				}
 			}
@@ -71,8 +72,8 @@ func attachLsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "ls",
 		Usage: "list attached files and their state",
-		Description: `Prints a line for each attached CAR file and folder, in the order in which they are
-searched: its kind, state, number of blocks, their bytes, and its path. The state is
+		Description: `Prints a line for each root of the attached CAR files and folders, in the order in which
+they are searched. The state is
 
    ok        no file has changed since it was attached
    changed   a file has changed or is missing: attach it again
@@ -88,31 +89,18 @@ car changed 4 blocks 165 bytes /home/ada/archive.car`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
+			out := newSources(p, c)
 			for _, a := range all {
 				if a.Kind == api.SourceRepo {
 					continue
 				}
-				if err := out.put(sourceReport(a), "%s %s %d blocks %d bytes %s", a.Kind, a.State, a.Blocks, a.Bytes, quote(a.Path)); err != nil {
+				if err := out.put(a); err != nil {
 					return err
 				}
 			}
 			return out.Flush()
 		}),
 	}
-}
-
-// attached writes a line for each root.
-func (l lines) attached(a api.Source) error {
-	if l.json != nil {
-		return l.json.Encode(sourceReport(a))
-	}
-	for _, root := range a.Roots {
-		if err := l.put(nil, "%s %s %d %s", root, a.Kind, a.Bytes, quote(a.Path)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 // attachable returns the kind of path and its absolute form.
@@ -175,35 +163,10 @@ dir 2 blocks 165 bytes /home/ada/photos`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, a := range all {
-				if err := out.put(sourceReport(a), "%s %d blocks %d bytes %s", a.Kind, a.Blocks, a.Bytes, quote(a.Path)); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			st := storageStatsOf(all)
+			return p.fact(c, st, func(_ *ui.Screen, f *ui.Facts) { storageFacts(f, st) })
 		}),
 	}
-}
-
-// sourceLine is a source as JSON.
-type sourceLine struct {
-	Kind   string   `json:"kind"`
-	State  string   `json:"state,omitempty"`
-	Path   string   `json:"path"`
-	Roots  []string `json:"roots,omitempty"`
-	Blocks int64    `json:"blocks"`
-	Bytes  int64    `json:"bytes"`
-	Disk   int64    `json:"disk,omitempty"`
-	Kept   bool     `json:"kept"`
-}
-
-func sourceReport(a api.Source) sourceLine {
-	l := sourceLine{a.Kind, a.State, a.Path, nil, a.Blocks, a.Bytes, a.Disk, a.Kept}
-	for _, root := range a.Roots {
-		l.Roots = append(l.Roots, root.String())
-	}
-	return l
 }
 
 // blocksFlag attaches a file or a folder for one command.

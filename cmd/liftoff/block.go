@@ -77,22 +77,11 @@ bafybeih… 100 dag-pb 2`),
 			if err != nil {
 				return err
 			}
-			stat := struct {
-				CID   string `json:"cid"`
-				Size  int    `json:"size"`
-				Codec string `json:"codec"`
-				Links int    `json:"links"`
-			}{b.CID().String(), len(b.Data()), codecName(b.CID().Type()), 0}
 			links, err := dag.Links(b)
 			if err != nil {
 				return err
 			}
-			stat.Links = len(links)
-			out := p.lines(c.Bool("json"))
-			if err := out.put(stat, "%s %d %s %d", stat.CID, stat.Size, stat.Codec, stat.Links); err != nil {
-				return err
-			}
-			return out.Flush()
+			return printList(p, c, blockListing, blockReport{b.CID().String(), len(b.Data()), codecName(b.CID().Type()), len(links)})
 		}),
 	}
 }
@@ -185,8 +174,7 @@ func (p *process) blockPut(c *cli.Context, s *node.Session) error {
 	if err := s.Data.Sync(c.Context); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(p.stdout, b.CID())
-	return err
+	return p.word(c, cidReport{b.CID().String()}, b.CID().String())
 }
 
 // readBlock reads the file in args, or stdin, and refuses more bytes than a block may have.

@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
@@ -42,36 +41,9 @@ bafyreie… bafyreic… ok 6606 2030-01-01T12:00:00Z`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, m := range results {
-				line := cacheLine{
-					m.Task.String(), m.Outcome.String(), m.Receipt.String(), string(m.Issuer),
-					string(m.State), m.Code, m.Fuel, m.Size, m.Created,
-				}
-				how := ending(m.State, m.Code)
-				if how == "" {
-					how = "-"
-				}
-				if err := out.put(line, "%s %s %s %d %s", m.Task, m.Outcome, how, m.Fuel, m.Created.UTC().Format(time.RFC3339)); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, cacheListing, results...)
 		}),
 	}
-}
-
-// cacheLine is a cached result as JSON.
-type cacheLine struct {
-	Task    string    `json:"task"`
-	Outcome string    `json:"outcome"`
-	Receipt string    `json:"receipt"` // where the result comes from
-	Issuer  string    `json:"issuer"`
-	State   string    `json:"state"`
-	Code    int       `json:"code"`
-	Fuel    uint64    `json:"fuel"`
-	Size    uint64    `json:"size"` // bytes of the output's blocks
-	Created time.Time `json:"created"`
 }
 
 func cacheRmCommand(p *process) *cli.Command {

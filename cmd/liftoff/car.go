@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
@@ -103,7 +104,7 @@ func (p *process) exportRoots(c *cli.Context, s *node.Session, roots []cid.Cid) 
 	if target := c.String("output"); target != "" && !p.isStdout(target) {
 		return writeFile(c.Context, target, c.Bool("force"), write)
 	}
-	if isTerminal(p.stdout) {
+	if ui.IsTerminal(p.stdout) {
 		return hinted(usagef("refusing to write a CAR to a terminal"), "%s %s -o FILE.car", c.Command.HelpName, roots[0])
 	}
 	return write(p.stdout)
@@ -179,17 +180,12 @@ func (p *process) carImport(c *cli.Context, s *node.Session) error {
 			return err
 		}
 	}
-	out := p.lines(c.Bool("json"))
 	for _, root := range got.Roots {
-		line := struct {
-			Root   string   `json:"root"`
-			Opaque []string `json:"opaque,omitempty"` // blocks whose links cannot be read
-			Rest   string   `json:"rest,omitempty"`   // the list of the CAR's other blocks
-		}{Root: root.String(), Opaque: textOf(got.opaque[root])}
+		line := importedReport{CID: root.String(), Opaque: textOf(got.opaque[root])}
 		if len(line.Opaque) > 0 && rest.Defined() {
 			line.Rest = rest.String()
 		}
-		if err := out.put(line, "%s", root); err != nil {
+		if err := p.word(c, line, line.CID); err != nil {
 			return err
 		}
 		p.warnOpaque(root, got.opaque[root])
@@ -200,7 +196,7 @@ func (p *process) carImport(c *cli.Context, s *node.Session) error {
 	case rest.Defined():
 		p.warn("the other blocks of the CAR are pinned with it, as %s", rest)
 	}
-	return out.Flush()
+	return nil
 }
 
 func pinRoots(ctx context.Context, s *node.Session, name string, got imported, rest cid.Cid) error {

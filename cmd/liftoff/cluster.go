@@ -4,7 +4,6 @@ package main
 
 import (
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -42,7 +41,7 @@ did:key:z6Mk…`),
 			if err != nil {
 				return err
 			}
-			return p.lines(false).line(f.DID)
+			return p.word(c, f, f.DID)
 		}),
 	}
 }
@@ -78,7 +77,7 @@ liftoff-join-1.…`),
 			if err != nil {
 				return err
 			}
-			return p.lines(false).line(token)
+			return p.word(c, invitationReport{token}, token)
 		}),
 	}
 }
@@ -99,7 +98,7 @@ did:key:z6Mk… member`),
 			if err != nil {
 				return err
 			}
-			return p.lines(false).line(f.DID + " " + f.Role)
+			return p.word(c, f, f.DID+" "+f.Role)
 		}),
 	}
 }
@@ -120,20 +119,7 @@ did:key:z6Mk… member 2030-04-01T12:00:00Z revoked`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, m := range members {
-				note := ""
-				if m.Revoked {
-					note = " revoked"
-				}
-				if m.Self {
-					note += " self"
-				}
-				if err := out.put(m, "%s %s %s%s", m.DID, clean(m.Role), m.Expires.UTC().Format(time.RFC3339), note); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, memberListing, members...)
 		}),
 	}
 }

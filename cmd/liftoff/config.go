@@ -3,9 +3,6 @@
 package main
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/urfave/cli/v2"
 )
 
@@ -45,29 +42,7 @@ serve.grace 30s --grace`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, s := range allSettings {
-				if err := out.setting(s, all[s.key]); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, settingListing, settingReports(all)...)
 		},
 	}
-}
-
-func (l lines) setting(s setting, v value) error {
-	texts := slices.Clone(v.texts)
-	if s.secret && len(texts) > 0 {
-		texts = []string{"(secret)"}
-	}
-	shown := "-"
-	if len(texts) > 0 {
-		shown = quote(strings.Join(texts, ","))
-	}
-	return l.put(struct {
-		Key    string   `json:"key"`
-		Value  []string `json:"value"`
-		Source string   `json:"source"`
-	}{s.key, append([]string{}, texts...), v.source}, "%s %s %s", s.key, shown, v.source)
 }

@@ -44,11 +44,8 @@ $ liftoff dag get bafyreic…/task/fn    # of its task
 			if err != nil {
 				return err
 			}
-			out := p.lines(false)
-			if _, err := out.Write(text); err != nil {
-				return err
-			}
-			return out.line("")
+			_, err = p.stdout.Write(append(text, '\n'))
+			return err
 		}),
 	}
 }

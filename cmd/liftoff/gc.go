@@ -5,6 +5,7 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
@@ -22,12 +23,7 @@ removed 1 block (6 B), kept 15 blocks (12.0 KiB)`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			if err := out.put(did, "removed %s (%s), kept %s (%s)",
-				count(did.Removed, "block"), size(did.RemovedBytes), count(did.Kept, "block"), size(did.KeptBytes)); err != nil {
-				return err
-			}
-			return out.Flush()
+			return p.fact(c, did, func(_ *ui.Screen, f *ui.Facts) { collectedFacts(f, did) })
 		}),
 	}
 }

@@ -69,5 +69,5 @@ func (p *process) get(c *cli.Context, s *node.Session, ref, target string) error
 		return err
 	}
 	bar.Close()
-	return p.lines(false).line(quote(target))
+	return p.word(c, gotReport{root.String(), target}, target)
 }

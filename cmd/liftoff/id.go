@@ -5,6 +5,7 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
@@ -24,11 +25,10 @@ did  did:key:z6Mk…`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			if err := out.put(id, "peer %s\ndid  %s", id.PeerID, id.DID); err != nil {
-				return err
-			}
-			return out.Flush()
+			return p.fact(c, id, func(_ *ui.Screen, f *ui.Facts) {
+				f.Add("peer", ui.Text(id.PeerID))
+				f.Add("did", ui.Text(id.DID))
+			})
 		}),
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/runtime"
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
@@ -95,59 +96,9 @@ func (p *process) inspect(c *cli.Context, ref string, code []byte) error {
 	if err != nil {
 		return fmt.Errorf("inspect %s: %w", quote(ref), err)
 	}
-	out := p.lines(c.Bool("json"))
-	if out.json != nil {
-		err = out.json.Encode(d)
-	} else {
-		out.module(d)
-	}
-	if err == nil {
-		err = out.Flush()
-	}
+	err = p.fact(c, d, func(_ *ui.Screen, f *ui.Facts) { moduleFacts(f, d) })
 	if err == nil && !d.Runs {
 		err = fmt.Errorf("%s: %w", quote(ref), runtime.Refusef("%s", d.Reason))
 	}
 	return err
-}
-
-// module writes a description for people.
-func (l lines) module(d wasm.Description) {
-	row := func(key, format string, a ...any) { fmt.Fprintf(l, "%-9s %s\n", key, fmt.Sprintf(format, a...)) }
-	if d.Runs {
-		row("runs", "yes: %s, from %s", d.ABI, d.Fn)
-	} else {
-		row("runs", "no: %s", clean(d.Reason))
-	}
-	if d.Rewritten > 0 {
-		row("size", "%d bytes, %d with metering", d.Size, d.Rewritten)
-	} else {
-		row("size", "%d bytes", d.Size)
-	}
-	row("functions", "%d", d.Functions)
-	if d.Memory != nil {
-		row("memory", "%s at the start, %s at most", size(int64(d.Memory.Pages)<<16), size(int64(d.Memory.MaxPages)<<16))
-	}
-	if d.Tables.Count > 0 {
-		row("tables", "%d, of %d entries", d.Tables.Count, d.Tables.Entries)
-	}
-	if len(d.Features) > 0 {
-		row("features", "%s", strings.Join(d.Features, ", "))
-	}
-	for _, name := range d.Custom {
-		row("section", "%s", quote(name))
-	}
-	for _, i := range d.Imports {
-		unknown := ""
-		if !i.Known {
-			unknown = ", which is not known here"
-		}
-		row("import", "%s.%s %s%s", quote(i.Module), quote(i.Name), i.Type, unknown)
-	}
-	for _, e := range d.Exports {
-		what := e.Type
-		if what == "" {
-			what = e.Kind
-		}
-		row("export", "%s %s", quote(e.Name), what)
-	}
 }

@@ -4,8 +4,6 @@ package main
 
 import (
 	"errors"
-	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -43,47 +41,9 @@ j-0d9q… exit:3 2030-01-01T12:00:00Z bafyreic… team=blue`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, j := range jobs {
-				if err := out.job(j); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, jobListing(jobs), jobs...)
 		}),
 	}
-}
-
-func (l lines) job(j api.Job) error {
-	if l.json != nil {
-		r, err := reportOf(j)
-		if err != nil {
-			return err
-		}
-		return l.json.Encode(r)
-	}
-	outcome := "-"
-	if j.OutcomeCID.Defined() {
-		outcome = j.OutcomeCID.String()
-	}
-	if err := l.part("%s %s %s %s", j.ID, ended(j), j.Created.UTC().Format(time.RFC3339), outcome); err != nil {
-		return err
-	}
-	for _, label := range labelsOf(j) {
-		if err := l.part(" %s", label); err != nil {
-			return err
-		}
-	}
-	return l.part("\n")
-}
-
-func labelsOf(j api.Job) []string {
-	var labels []string
-	for k, v := range j.Labels {
-		labels = append(labels, quote(k+"="+v))
-	}
-	slices.Sort(labels)
-	return labels
 }
 
 // findJob returns the job that the argument of the command names.

@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"path"
-	"strconv"
 
 	"github.com/urfave/cli/v2"
 
@@ -50,7 +49,7 @@ func (p *process) ls(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return err
 	}
-	out := p.lines(c.Bool("json"))
+	out := newRows(p, c, dirListing)
 	broken := 0
 	show := func(e dag.DirEntry) error {
 		l, err := list(c.Context, s.Blocks, e)
@@ -62,7 +61,7 @@ func (p *process) ls(c *cli.Context, s *node.Session) error {
 			l.Kind, l.Size, l.Target = "malformed", nil, ""
 			p.say("liftoff: error: %s: %s", quote(e.Name), err)
 		}
-		return out.listed(l)
+		return out.put(l)
 	}
 	kind, _, _, err := describe(c.Context, s.Blocks, root)
 	if err != nil {
@@ -98,22 +97,4 @@ func list(ctx context.Context, blocks dag.Blocks, e dag.DirEntry) (listed, error
 		l.Kind, l.Size, err = "missing", nil, nil
 	}
 	return l, err
-}
-
-func (l lines) listed(e listed) error {
-	if l.json != nil {
-		return l.json.Encode(e)
-	}
-	size, mark := "-", ""
-	switch {
-	case e.Size != nil:
-		size = strconv.FormatInt(*e.Size, 10)
-	case e.Kind == "directory":
-		mark = "/"
-	case e.Kind == "symlink":
-		mark = "@"
-	case e.Kind == "missing", e.Kind == "malformed":
-		size = "?"
-	}
-	return l.put(nil, "%s %s %s%s", e.CID, size, quote(e.Name), mark)
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
@@ -26,11 +27,7 @@ moved 0 blocks (0 B), left 0 damaged ones`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			if err := out.put(did, "moved %s (%s), left %d damaged ones", count(did.Blocks, "block"), size(did.Bytes), did.Damaged); err != nil {
-				return err
-			}
-			return out.Flush()
+			return p.fact(c, did, func(_ *ui.Screen, f *ui.Facts) { migratedFacts(f, did) })
 		}),
 	}
 }

@@ -3,12 +3,6 @@
 package main
 
 import (
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
-	"time"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/node"
@@ -53,44 +47,7 @@ did:key:z6Mk… member connected 1.2ms 3/4 11.2 GiB liftoff_v1,wasi_p1 zone=gara
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, peer := range peers {
-				line := peerLine(peer)
-				if c.Bool("self") {
-					line += " " + strings.Join(peer.Addrs, " ")
-				}
-				if err := out.put(peer, "%s", clean(line)); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, peerListing(c.Bool("self")), peers...)
 		}),
 	}
-}
-
-func peerLine(p api.Peer) string {
-	state := "heard"
-	switch {
-	case p.Relayed:
-		state = "relayed"
-	case p.Connected:
-		state = "connected"
-	case p.Role == "self":
-		state = "here"
-	}
-	rtt, slots, memory, engines, labels := "-", "-", "-", "-", ""
-	if p.RTT > 0 {
-		rtt = p.RTT.Round(10 * time.Microsecond).String()
-	}
-	if c := p.Capacity; c != nil {
-		slots = fmt.Sprintf("%d/%d", c.FreeSlots, c.Slots)
-		memory = size(c.FreeMemory)
-		if len(c.Engines) > 0 {
-			engines = strings.Join(c.Engines, ",")
-		}
-		for _, k := range slices.Sorted(maps.Keys(c.Labels)) {
-			labels += " " + quote(k+"="+c.Labels[k])
-		}
-	}
-	return fmt.Sprintf("%s %s %s %s %s %s %s%s", p.DID, p.Role, state, rtt, slots, memory, engines, labels)
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -77,7 +76,6 @@ func (p *process) pinAdd(c *cli.Context, s *node.Session) error {
 			pins = append(pins, api.Pin{Name: name, Roots: []api.Root{kept}, Created: now, Expires: expires, Opaque: c.Bool("opaque")})
 		}
 	}
-	out := p.lines(false)
 	for _, pin := range pins {
 		if err := p.noteOpaque(c.Context, s, &pin); err != nil {
 			return err
@@ -85,11 +83,11 @@ func (p *process) pinAdd(c *cli.Context, s *node.Session) error {
 		if err := s.Pins.Pin(c.Context, pin); err != nil {
 			return err
 		}
-		if err := out.put(nil, "%s", quote(pin.Name)); err != nil {
+		if err := p.word(c, pinReport(pin, nil), pin.Name); err != nil {
 			return err
 		}
 	}
-	return out.Flush()
+	return nil
 }
 
 func pinLsCommand(p *process) *cli.Command {
@@ -114,13 +112,13 @@ bafybeih… recursive never 165/165 photos`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
+			out := newPins(p, c)
 			for _, pin := range pins {
 				held, err := coverages(c, s, pin)
 				if err != nil {
 					return err
 				}
-				if err := out.pin(pin, held); err != nil {
+				if err := out.put(pin, held); err != nil {
 					return err
 				}
 				for i, h := range held {
@@ -210,77 +208,6 @@ func (p *process) noteOpaque(ctx context.Context, s *node.Session, pin *api.Pin)
 		p.warn("the blocks that these link to are unknown: liftoff gc deletes nothing until they are known, or the pin has --opaque")
 	}
 	return nil
-}
-
-// pin writes a pin; held is nil or has an element for each of keptRoots.
-func (l lines) pin(pin api.Pin, held []api.Coverage) error {
-	if l.json != nil {
-		return l.json.Encode(pinReport(pin, held))
-	}
-	until := "never"
-	if !pin.Expires.IsZero() {
-		until = pin.Expires.UTC().Format(time.RFC3339)
-	}
-	for i, root := range keptRoots(pin) {
-		kind, much := "direct", ""
-		switch {
-		case i >= len(pin.Roots):
-			kind = "rest"
-		case root.Recursive:
-			kind = "recursive"
-		}
-		if held != nil {
-			much = fmt.Sprintf(" %d/%d", held[i].Have, held[i].Total)
-			if !held[i].Exact {
-				much += "+"
-			}
-		}
-		if err := l.put(nil, "%s %s %s%s %s", root.CID, kind, until, much, quote(pin.Name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pinned is a pin as JSON.
-type pinned struct {
-	Name    string       `json:"name"`
-	Roots   []pinnedRoot `json:"roots"`
-	Rest    []pinnedRoot `json:"rest,omitempty"`
-	Created time.Time    `json:"created"`
-	Expires time.Time    `json:"expires,omitzero"`
-	Opaque  bool         `json:"opaque,omitempty"`
-}
-
-type pinnedRoot struct {
-	CID       string `json:"cid"`
-	Recursive bool   `json:"recursive"`
-	Held      *held  `json:"held,omitempty"`
-}
-
-// held is an api.Coverage.
-type held struct {
-	Have   uint64   `json:"have"`
-	Total  uint64   `json:"total"`
-	Exact  bool     `json:"exact"`
-	Opaque []string `json:"opaque,omitempty"` // blocks whose links cannot be read, the first 100 of them
-}
-
-func pinReport(pin api.Pin, covers []api.Coverage) pinned {
-	r := pinned{Name: pin.Name, Created: pin.Created, Expires: pin.Expires, Opaque: pin.Opaque}
-	for i, root := range keptRoots(pin) {
-		one := pinnedRoot{CID: root.CID.String(), Recursive: root.Recursive}
-		if covers != nil {
-			c := covers[i]
-			one.Held = &held{c.Have, c.Total, c.Exact, textOf(c.Opaque)}
-		}
-		if i < len(pin.Roots) {
-			r.Roots = append(r.Roots, one)
-		} else {
-			r.Rest = append(r.Rest, one)
-		}
-	}
-	return r
 }
 
 func pinRmCommand(p *process) *cli.Command {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"path/filepath"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
@@ -37,16 +36,5 @@ func (p *process) plugins(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return err
 	}
-	out := p.lines(c.Bool("json"))
-	for _, f := range all {
-		if f.Problem != "" {
-			err = out.put(f, "%s\tnot taken: %s\t%s", clean(f.Name), clean(f.Problem), clean(f.Program))
-		} else {
-			err = out.put(f, "%s\t%s\t%s\t%s", clean(f.Name), clean(f.Version), clean(strings.Join(f.ABIs, ",")), clean(f.Program))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return out.Flush()
+	return printList(p, c, pluginListing, all...)
 }

@@ -3,29 +3,17 @@
 package main
 
 import (
-	"bufio"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strconv"
 	"strings"
 	"unicode/utf8"
+
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 )
 
-// quote returns s unchanged when it is safe in a line of output, else as a Go string
-// literal: when it is empty, not UTF-8, holds a newline, an escape or another rune that
-// does not print, or begins with a quote.
-func quote(s string) string {
-	if s == "" || s[0] == '"' || !utf8.ValidString(s) {
-		return strconv.Quote(s)
-	}
-	for _, r := range s {
-		if !strconv.IsPrint(r) {
-			return strconv.Quote(s)
-		}
-	}
-	return s
-}
+// quote returns s as it can stand in a line, see ui.Quote.
+func quote(s string) string { return ui.Quote(s) }
 
 // clean returns a message as one line that is safe for a terminal: names inside it may be
 // hostile.
@@ -49,30 +37,6 @@ func visible(s, newline string) string {
 	return b.String()
 }
 
-// lines is a buffered standard output.
-type lines struct {
-	*bufio.Writer
-	json *json.Encoder // nil: text
-}
-
-func (p *process) lines(asJSON bool) lines {
-	l := lines{Writer: bufio.NewWriterSize(p.stdout, 64<<10)}
-	if asJSON {
-		l.json = json.NewEncoder(l.Writer)
-		l.json.SetEscapeHTML(false)
-	}
-	return l
-}
-
-// put writes v as a line of JSON, or a line of text in that format.
-func (l lines) put(v any, format string, a ...any) error {
-	if l.json != nil {
-		return l.json.Encode(v)
-	}
-	_, err := fmt.Fprintf(l, format+"\n", a...)
-	return err
-}
-
 // say writes a line to standard error.
 func (p *process) say(format string, a ...any) { fmt.Fprintf(p.stderr, format+"\n", a...) }
 
@@ -90,7 +54,7 @@ type printable struct {
 
 // forTerminal returns w, wrapped in a printable if it is a terminal.
 func forTerminal(w io.Writer) io.Writer {
-	if isTerminal(w) {
+	if ui.IsTerminal(w) {
 		return &printable{w: w}
 	}
 	return w
@@ -134,18 +98,4 @@ func count(n int, thing string) string {
 		return "1 " + thing
 	}
 	return fmt.Sprintf("%d %ss", n, thing)
-}
-
-// part writes a piece of a line.
-func (l lines) part(format string, a ...any) error {
-	_, err := fmt.Fprintf(l, format, a...)
-	return err
-}
-
-// line writes one line and flushes.
-func (l lines) line(s string) error {
-	if err := l.put(nil, "%s", s); err != nil {
-		return err
-	}
-	return l.Flush()
 }

@@ -17,7 +17,6 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -47,8 +46,11 @@ func (p *process) command(ctx context.Context, args []string) error {
 		return wasm.CompileChild(ctx, p.stdin, p.stdout)
 	}
 	app := newApp(p)
+	if len(args) == 3 && args[1] == manCommand {
+		return p.writeShare(args[2])
+	}
 	if len(args) > 1 && args[1] == completeCommand {
-		return p.complete(app, args[2:])
+		return p.complete(ctx, app, args[2:])
 	}
 	if found, err := p.printTopic(args[1:]); found {
 		return err
@@ -77,6 +79,9 @@ func (a *answer) Write(b []byte) (int, error) {
 	}
 	return n, nil
 }
+
+// Unwrap returns the stream itself.
+func (a *answer) Unwrap() io.Writer { return a.w }
 
 // repo returns the path of the repo.
 func (p *process) repo() (string, error) {
@@ -235,13 +240,4 @@ func (p *process) open(ctx context.Context, name string) (io.ReadCloser, error) 
 		return nil, pathError(name, err)
 	}
 	return f, nil
-}
-
-// isTerminal reports whether w is a terminal: only there are progress, colour and cleaning used.
-func isTerminal(w io.Writer) bool {
-	if a, ok := w.(*answer); ok {
-		w = a.w
-	}
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

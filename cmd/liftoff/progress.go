@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/schollz/progressbar/v3"
 )
 
@@ -28,7 +29,7 @@ const showAfter = 300 * time.Millisecond
 
 // progress returns a display if standard error is a terminal, else nil.
 func (p *process) progress(what string) *display {
-	if !isTerminal(p.stderr) {
+	if !ui.CanRedraw(p.stderr, p.getenv) {
 		return nil
 	}
 	return &display{what: what, w: p.stderr, since: time.Now()}

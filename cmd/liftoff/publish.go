@@ -3,8 +3,6 @@
 package main
 
 import (
-	"time"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/node"
@@ -50,13 +48,7 @@ func (p *process) listPublished(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return err
 	}
-	out := p.lines(c.Bool("json"))
-	for _, v := range all {
-		if err := out.put(v, "%s %s", v.Root, v.At.UTC().Format(time.RFC3339)); err != nil {
-			return err
-		}
-	}
-	return out.Flush()
+	return printList(p, c, publishedListing, all...)
 }
 
 func unpublishCommand(p *process) *cli.Command {

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -71,13 +71,7 @@ bafyreig… 2030-01-01T12:00:00Z bafyreie… bafyreic… did:key:z6Mk… own`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, r := range receipts {
-				if err := out.receipt(r); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, receiptListing(receipts), receipts...)
 		}),
 	}
 }
@@ -91,26 +85,6 @@ func receiptsFor(c *cli.Context, s *node.Session) ([]api.ReceiptInfo, error) {
 		return nil, err
 	}
 	return s.Receipts.ReceiptsOf(c.Context, task)
-}
-
-// receiptLine is a receipt in a list, as JSON.
-type receiptLine struct {
-	Receipt  string    `json:"receipt"`
-	Issuer   job.DID   `json:"issuer"`
-	Task     string    `json:"task"`
-	Outcome  string    `json:"outcome"`
-	Issued   time.Time `json:"issued"`
-	Replayed bool      `json:"replayed"` // its issuer had the result in its cache and ran nothing
-	Own      bool      `json:"own"`
-}
-
-func (l lines) receipt(r api.ReceiptInfo) error {
-	own := ""
-	if r.Own {
-		own = " own"
-	}
-	line := receiptLine{r.CID.String(), r.Issuer, r.Task.String(), r.Outcome.String(), r.Issued.UTC(), r.Replayed, r.Own}
-	return l.put(line, "%s %s %s %s %s%s", r.CID, r.Issued.UTC().Format(time.RFC3339), r.Task, r.Outcome, r.Issuer, own)
 }
 
 func receiptShowCommand(p *process) *cli.Command {
@@ -153,52 +127,17 @@ func (p *process) receiptShow(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return hinted(usagef("%s is not a receipt: %s", quote(ref), err), "liftoff receipt ls")
 	}
-	out := p.lines(false)
-	if c.Bool("json") {
-		text, err := dag.BlockJSON(b)
-		if err != nil {
-			return err
-		}
-		return out.line(string(text))
+	object, err := dag.BlockJSON(b)
+	if err != nil {
+		return err
 	}
 	id, err := s.Identity.Identity(c.Context)
 	if err != nil {
 		return err
 	}
-	describeReceipt(out, name, r, string(r.Issuer) == id.DID)
-	return out.Flush()
+	report := receiptReportOf(name, r, string(r.Issuer) == id.DID, object)
+	return p.fact(c, report, func(s *ui.Screen, f *ui.Facts) { receiptFacts(s, f, report) })
 }
-
-func describeReceipt(out lines, name cid.Cid, r job.Receipt, own bool) {
-	row := func(key, format string, a ...any) { fmt.Fprintf(out, "%-8s %s\n", key, fmt.Sprintf(format, a...)) }
-	row("receipt", "%s", name)
-	if own {
-		row("issuer", "%s (own)", r.Issuer)
-	} else {
-		row("issuer", "%s", r.Issuer)
-	}
-	row("task", "%s", r.Task)
-	row("outcome", "%s", r.Outcome)
-	if r.Order.Defined() {
-		row("job", "%s", r.Order)
-	}
-	row("issued", "%s", time.UnixMilli(r.Issued).UTC().Format(time.RFC3339))
-	m := r.Meta
-	if m.Replayed {
-		row("replayed", "the outcome was known to the issuer, who ran nothing")
-	} else {
-		row("took", "%s", milli(m.Wall))
-	}
-	if m.Queue > 0 {
-		row("queued", "%s", milli(m.Queue))
-	}
-	if m.Fetched > 0 {
-		row("fetched", "%s in %s", size(int64(m.Fetched)), milli(m.Fetch))
-	}
-	row("by", "liftoff %s, %s, %s", clean(m.Version), clean(m.Engine), clean(m.Arch))
-}
-
-func milli(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func receiptExportCommand(p *process) *cli.Command {
 	return &cli.Command{

@@ -30,17 +30,16 @@ $ liftoff verify bafyreig…
 …
 agreed 2/2 bafyreig…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			out := p.lines(false)
 			for _, ref := range c.Args().Slice() {
 				name, err := p.receiptAdd(c.Context, s, ref)
 				if err != nil {
 					return err
 				}
-				if err := out.put(nil, "%s", name); err != nil {
+				if err := p.word(c, receiptName{name.String()}, name.String()); err != nil {
 					return err
 				}
 			}
-			return out.Flush()
+			return nil
 		}),
 	}
 }

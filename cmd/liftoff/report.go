@@ -22,8 +22,8 @@ type report struct {
 	Job     string            `json:"job"`
 	State   string            `json:"state"` // of the outcome; without one "running" or "failed"
 	Code    int               `json:"code"`  // of the outcome
-	Task    object            `json:"task"`
-	Outcome *object           `json:"outcome,omitempty"`
+	Task    string            `json:"task"`
+	Outcome string            `json:"outcome,omitempty"`
 	Output  string            `json:"output,omitempty"` // CID of the output
 	Fuel    uint64            `json:"fuel"`
 	Receipt string            `json:"receipt,omitempty"` // CID of the signed receipt
@@ -35,8 +35,11 @@ type report struct {
 	Ended   time.Time         `json:"ended,omitzero"`
 	Read    *readReport       `json:"read,omitempty"` // of its inputs; nil: another peer ran it
 	Refs    []string          `json:"refs,omitempty"` // parts of inputs that the output links to
-	Compile float64           `json:"compile_ms"`
-	Run     float64           `json:"run_ms"`
+	Compile time.Duration     `json:"compile_ns"`
+	Run     time.Duration     `json:"run_ns"`
+	// The blocks themselves as DAG-JSON, where they are known.
+	TaskObject    json.RawMessage `json:"task_object,omitempty"`
+	OutcomeObject json.RawMessage `json:"outcome_object,omitempty"`
 
 	Where      string          `json:"where,omitempty"`  // DID of the peer that ran it
 	Remote     bool            `json:"remote,omitempty"` // Where is another peer
@@ -48,10 +51,10 @@ type report struct {
 	Events     []api.Event     `json:"events,omitempty"`     // (job describe)
 }
 
-// object is a CID and, where it is known, its value as DAG-JSON.
-type object struct {
-	CID    string          `json:"cid"`
-	Object json.RawMessage `json:"object,omitempty"`
+// taskReport is what run --dry-run prints.
+type taskReport struct {
+	Task       string          `json:"task"`
+	TaskObject json.RawMessage `json:"task_object"`
 }
 
 // readReport is how much of its inputs a run has read.
@@ -70,9 +73,9 @@ type total struct {
 
 func reportOf(j api.Job) (report, error) {
 	r := report{
-		Job: j.ID, State: j.State, Task: object{CID: j.Task.String()}, Fault: j.Fault, Error: j.Err, Labels: j.Labels,
-		Created: j.Created, Ended: j.Ended,
-		Compile: milliseconds(j.Compile), Run: milliseconds(j.Run), Cached: j.Cached,
+		Job: j.ID, State: j.State, Task: j.Task.String(), Fault: j.Fault, Error: j.Err, Labels: j.Labels,
+		Created: j.Created.UTC(), Ended: j.Ended.UTC(),
+		Compile: j.Compile, Run: j.Run, Cached: j.Cached,
 		Where: j.Where, Remote: j.Remote, Attempts: j.Attempts, Runs: j.Runs, Mismatches: j.Mismatches,
 	}
 	if !j.Remote {
@@ -93,12 +96,10 @@ func reportOf(j api.Job) (report, error) {
 	if err != nil {
 		return r, err
 	}
-	text, err := dagJSON(value)
-	r.Outcome = &object{j.OutcomeCID.String(), text}
+	r.Outcome = j.OutcomeCID.String()
+	r.OutcomeObject, err = dagJSON(value)
 	return r, err
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func dagJSON(value datamodel.Node) (json.RawMessage, error) {
 	var b bytes.Buffer

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"strings"
 
@@ -129,12 +128,12 @@ func (p *process) submit(ctx context.Context, r prepared) error {
 		if err != nil {
 			return err
 		}
-		return json.NewEncoder(p.stdout).Encode(report)
+		return p.objects().put(report)
 	}
 	if !r.quiet {
 		p.say("liftoff: hint: liftoff job logs -f %s", j.ID)
 	}
-	return p.lines(false).line(j.ID)
+	return p.words(j.ID)
 }
 
 // evaluate runs the job and prints its result.
@@ -263,11 +262,7 @@ func (p *process) dryRun(t job.Task) error {
 	if err != nil {
 		return err
 	}
-	out := p.lines(true)
-	if err := out.json.Encode(object{c.String(), text}); err != nil {
-		return err
-	}
-	return out.Flush()
+	return p.objects().put(taskReport{c.String(), text})
 }
 
 var trapNames = map[int]string{

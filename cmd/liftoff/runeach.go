@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -42,7 +41,7 @@ func (p *process) runEach(c *cli.Context, r prepared) error {
 	case err != nil:
 		return hinted(usagef("--each %s: %s", quote(name), err), "liftoff stat %s", r.request.Task.In[slot].CID)
 	}
-	e := each{p: p, r: r, slot: slot, rows: make(chan (<-chan row), maxWaitingRows), places: make(chan struct{}, min(parallel, maxParallel))}
+	e := each{p: p, r: r, slot: slot, rows: make(chan (<-chan row), maxWaitingRows), places: make(chan struct{}, min(parallel, maxParallel)), table: newRows(p, c, eachListing())}
 	return e.run(c.Context, d)
 }
 
@@ -72,6 +71,7 @@ type each struct {
 	slot   int               // the input that is replaced
 	rows   chan (<-chan row) // in the order of the directory
 	places chan struct{}     // one element for each running task
+	table  *rows[row]
 }
 
 // maxParallel bounds the concurrent runs of a command; the owner of the repo has its own limit.
@@ -155,40 +155,24 @@ func (e each) request(c cid.Cid) api.Request {
 	return r
 }
 
+// print prints a row as soon as it is known; without --json it says on stderr what a row has no
+// room for.
 func (e each) print(r row) error {
 	if r.err != nil && e.p.stdout.gone.Load() {
 		return r.err
 	}
-	out := e.p.stdout
+	if e.r.json {
+		return errors.Join(e.table.put(r), e.table.Flush())
+	}
 	switch {
-	case e.r.json:
-		line := struct {
-			Entry string `json:"entry"`
-			report
-		}{Entry: r.entry}
-		if r.job.ID != "" {
-			var err error
-			if line.report, err = reportOf(r.job); err != nil {
-				return err
-			}
-		}
-		if r.err != nil {
-			line.State, line.Error = api.JobFailed, api.AsError(r.err)
-		}
-		return json.NewEncoder(out).Encode(line)
 	case r.err != nil:
 		e.p.say("liftoff: error: %s: %s", quote(r.entry), clean(r.err.Error()))
-		_, err := fmt.Fprintf(out, "failed - - %s\n", quote(r.entry))
-		return err
 	case e.r.quiet:
-		_, err := fmt.Fprintln(out, r.job.OutcomeCID)
-		return err
-	}
-	if r.job.Outcome.State != job.OK {
+		return e.p.words(r.job.OutcomeCID.String())
+	case r.job.Outcome.State != job.OK:
 		e.p.say("liftoff: hint: %s: liftoff job logs %s", quote(r.entry), r.job.ID)
 	}
-	_, err := fmt.Fprintf(out, "%s %s %s %s\n", ended(r.job), r.job.OutcomeCID, r.job.Outcome.Root, quote(r.entry))
-	return err
+	return errors.Join(e.table.put(r), e.table.Flush())
 }
 
 func codeOfRow(r row) int {

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -75,13 +74,13 @@ func (p *process) jsonSummary(t job.Task, j api.Job, of total) error {
 	if err != nil {
 		return err
 	}
-	if report.Task.Object, err = taskJSON(t); err != nil {
+	if report.TaskObject, err = taskJSON(t); err != nil {
 		return err
 	}
 	if report.Read != nil {
 		report.Read.Of = &of
 	}
-	return json.NewEncoder(p.stdout).Encode(report)
+	return p.objects().put(report)
 }
 
 // outcomeLine is the CID of an outcome, its state, and whether it was or will be cached.

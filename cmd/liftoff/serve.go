@@ -310,5 +310,5 @@ func (d *daemon) announce(ctx context.Context, s *node.Session) error {
 		d.log.Warn("no invitation", "err", err)
 		return nil
 	}
-	return d.p.lines(false).line("liftoff serve --join " + token)
+	return d.p.words("liftoff serve --join " + token)
 }

@@ -4,13 +4,13 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
@@ -68,29 +68,7 @@ func (p *process) stat(c *cli.Context, s *node.Session) error {
 	}
 	st.Blocks, st.Held, st.Missing, st.Bytes = extent.Blocks, extent.Blocks-extent.Missing, extent.Missing, extent.Bytes
 	st.Opaque = extent.Opaque
-	out := p.lines(c.Bool("json"))
-	if out.json != nil {
-		if err := out.json.Encode(st); err != nil {
-			return err
-		}
-		return out.Flush()
-	}
-	fmt.Fprintf(out, "cid     %s\nkind    %s\n", st.CID, st.Kind)
-	if st.Size != nil {
-		fmt.Fprintf(out, "size    %d\n", *st.Size)
-	}
-	if st.Kind == "symlink" {
-		fmt.Fprintf(out, "target  %s\n", quote(st.Target))
-	}
-	more := ""
-	if st.Missing > 0 || st.Opaque > 0 {
-		more = " or more"
-	}
-	fmt.Fprintf(out, "blocks  %d of %d%s\nbytes   %d\n", st.Held, st.Blocks, more, st.Bytes)
-	if st.Opaque > 0 {
-		fmt.Fprintf(out, "opaque  %d\n", st.Opaque)
-	}
-	return out.Flush()
+	return p.fact(c, st, func(_ *ui.Screen, f *ui.Facts) { statFacts(f, st) })
 }
 
 // describe returns the kind of c, the size of a file, and the target of a symlink.

@@ -3,10 +3,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
@@ -38,23 +40,13 @@ checked 15 blocks (12.0 KiB), 0 damaged`),
 }
 
 func (p *process) storeCheck(c *cli.Context, s *node.Session) error {
-	out := p.lines(c.Bool("json"))
+	out := newRows(p, c, damageListing)
 	var unwritten error
-	saw, err := s.Maintenance.Check(c.Context, func(d api.Damage) {
-		if err := out.put(d, "damaged %s %s: %s", quote(d.CID), quote(d.Where), clean(d.Err)); err != nil {
-			unwritten = err
-		}
-	})
-	if err == nil {
-		err = unwritten
-	}
-	if err != nil {
+	saw, err := s.Maintenance.Check(c.Context, func(d api.Damage) { unwritten = errors.Join(unwritten, out.put(d)) })
+	if err := errors.Join(err, unwritten, out.Flush()); err != nil {
 		return err
 	}
-	if err := out.put(saw, "checked %s (%s), %d damaged", count(saw.Blocks, "block"), size(saw.Bytes), saw.Damaged); err != nil {
-		return err
-	}
-	if err := out.Flush(); err != nil {
+	if err := p.fact(c, saw, func(_ *ui.Screen, f *ui.Facts) { checkedFacts(f, saw) }); err != nil {
 		return err
 	}
 	if saw.Damaged > 0 {

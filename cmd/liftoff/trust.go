@@ -3,8 +3,6 @@
 package main
 
 import (
-	"time"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -69,17 +67,7 @@ did:key:z6Mk… 2030-01-01T12:00:00Z the build machine`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, k := range keys {
-				note := ""
-				if k.Note != "" {
-					note = " " + quote(k.Note)
-				}
-				if err := out.put(k, "%s %s%s", k.DID, k.Added.UTC().Format(time.RFC3339), note); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, trustListing, keys...)
 		}),
 	}
 }

@@ -3,12 +3,12 @@
 package main
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/internal/units"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
@@ -73,19 +73,8 @@ func parseFuel(s string) (uint64, error) {
 	return uint64(f), nil
 }
 
-// size formats a number of bytes: 812 B, 1.5 KiB, 3.0 GiB.
-func size(n int64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, units := float64(n), "KMGTPE"
-	i := -1
-	for f >= 1023.95 && i < len(units)-1 {
-		f /= 1024
-		i++
-	}
-	return fmt.Sprintf("%.1f %ciB", f, units[i])
-}
+// size formats a number of bytes.
+func size(n int64) string { return units.Bytes(n) }
 
 // parseDuration parses 90s, 1h30m, 30d or 2w.
 func parseDuration(s string) (time.Duration, error) {

@@ -16,7 +16,6 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
-	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
@@ -65,16 +64,7 @@ func (p *process) verify(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return err
 	}
-	out := p.lines(c.Bool("json"))
-	if out.json != nil {
-		err = out.json.Encode(verdictReport(v))
-	} else {
-		err = out.verdict(v)
-	}
-	if err == nil {
-		err = out.Flush()
-	}
-	if err != nil {
+	if err := p.verdict(c, v); err != nil {
 		return err
 	}
 	if code := verdictCodes[v.Answer]; code != 0 {
@@ -156,64 +146,7 @@ func blockOf(ctx context.Context, s *node.Session, c cid.Cid) ([]byte, error) {
 	return b.Data(), err
 }
 
-// verdict writes the result of each step and the level that was reached.
-func (l lines) verdict(v node.Verdict) error {
-	for _, step := range v.Steps {
-		line := fmt.Sprintf("%-10s %-9s %s", step.Name, step.Answer, clean(step.Detail))
-		fmt.Fprintln(l, strings.TrimRight(line, " "))
-	}
-	if v.Answer == node.Mismatch {
-		fmt.Fprintf(l, "claimed    %s\n", v.Claimed)
-		if v.Found.Defined() {
-			fmt.Fprintf(l, "found      %s\n", v.Found)
-		}
-		for _, c := range v.Proof {
-			fmt.Fprintf(l, "proof      %s\n", c)
-		}
-	}
-	return l.put(nil, "%s %s", levelOf(v), v.CID)
-}
-
-func levelOf(v node.Verdict) string {
-	switch v.Level {
-	case node.Attested:
-		return "attested"
-	case node.Agreed:
-		return fmt.Sprintf("agreed %d/%d", v.Agreed, v.Keys)
-	case node.Reexecuted:
-		return "reexecuted"
-	}
-	return "unverified"
-}
-
-// verdictLine is a verdict as JSON.
-type verdictLine struct {
-	Receipt string      `json:"receipt"`
-	Answer  node.Answer `json:"answer"`
-	Level   string      `json:"level"`  // unverified, attested, agreed or reexecuted
-	Agreed  int         `json:"agreed"` // keys with this outcome, including the issuer
-	Keys    int         `json:"keys"`   // keys with a receipt for the task in this repo
-	Steps   []node.Step `json:"steps"`
-	Issuer  job.DID     `json:"issuer,omitempty"`
-	Task    string      `json:"task,omitempty"`
-	Claimed string      `json:"claimed,omitempty"` // the receipt's outcome
-	Found   string      `json:"found,omitempty"`   // the other one, on a mismatch
-	Proof   []string    `json:"proof,omitempty"`   // on a mismatch, both receipts
-}
-
-func verdictReport(v node.Verdict) verdictLine {
-	level, _, _ := strings.Cut(levelOf(v), " ")
-	line := verdictLine{
-		Receipt: v.CID.String(), Answer: v.Answer, Level: level, Agreed: v.Agreed, Keys: v.Keys, Steps: v.Steps,
-		Issuer: v.Receipt.Issuer, Task: text(v.Receipt.Task), Claimed: text(v.Claimed), Found: text(v.Found),
-	}
-	for _, c := range v.Proof {
-		line.Proof = append(line.Proof, c.String())
-	}
-	return line
-}
-
-// text is a CID as a string; "" for none.
+// text is a CID as a string, "" for none.
 func text(c cid.Cid) string {
 	if !c.Defined() {
 		return ""

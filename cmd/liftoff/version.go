@@ -21,8 +21,8 @@ func versionCommand(p *process) *cli.Command {
 		Before:             takes("nothing", 0, 0),
 		CustomHelpTemplate: help("$ liftoff version\nliftoff 0.1.0 linux/amd64 go1.26.0"),
 		Action: func(c *cli.Context) error {
-			_, err := fmt.Fprintf(p.stdout, "liftoff %s %s/%s %s\n", versionName(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-			return err
+			v := versionReport{versionName(), runtime.GOOS, runtime.GOARCH, runtime.Version()}
+			return p.word(c, v, fmt.Sprintf("liftoff %s %s/%s %s", v.Version, v.OS, v.Arch, v.Go))
 		},
 	}
 }

@@ -174,13 +174,13 @@ type Watch struct {
 
 // Job is the record of one run.
 type Job struct {
-	ID         string            `json:"id"`    // "j-" and 20 characters, later ones sort later
+	ID         string            `json:"job"`   // "j-" and 20 characters, later ones sort later
 	State      string            `json:"state"` // JobRunning, JobDone or JobFailed
 	Task       cid.Cid           `json:"task"`
-	OutcomeCID cid.Cid           `json:"outcome_cid,omitzero"` // defined when State is JobDone
-	Outcome    *job.Outcome      `json:"-"`                    // the decoded Outcome
-	Receipt    cid.Cid           `json:"receipt,omitzero"`     // defined when State is JobDone; of the first run when Cached
-	Cached     bool              `json:"cached,omitempty"`     // the Outcome was known: nothing ran
+	OutcomeCID cid.Cid           `json:"outcome,omitzero"` // defined when State is JobDone
+	Outcome    *job.Outcome      `json:"-"`                // the decoded Outcome
+	Receipt    cid.Cid           `json:"receipt,omitzero"` // defined when State is JobDone; of the first run when Cached
+	Cached     bool              `json:"cached,omitempty"` // the Outcome was known: nothing ran
 	Err        *Error            `json:"error,omitempty"`
 	Fault      string            `json:"fault,omitempty"` // a trap's message and stack, for people
 	Labels     map[string]string `json:"labels,omitempty"`

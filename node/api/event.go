@@ -47,33 +47,33 @@ func (k EventKind) Last() bool { return k == EventDone || k == EventFailed }
 // answered, or why it was not asked. Its JSON is that of a scheduler.Record.
 type Placement struct {
 	Where     string  `json:"where"`
-	Attempts  int     `json:"attempts"`           // rounds of asking
-	Bids      []Bid   `json:"peers,omitempty"`    // in the order in which the peers were met
-	Omitted   int     `json:"omitted,omitempty"`  // peers beyond those
-	Skipped   []Skip  `json:"skipped,omitempty"`  // who was not asked
-	Awards    []Award `json:"awards,omitempty"`   // in order; the last of a slot decides
-	Announced int     `json:"announce,omitempty"` // how often it was
-	Ended     string  `json:"ended,omitempty"`    // a sentence; empty while it goes on
+	Attempts  int     `json:"attempts"`            // rounds of asking
+	Bids      []Bid   `json:"bids,omitempty"`      // in the order in which the peers were met
+	Omitted   int     `json:"omitted,omitempty"`   // peers beyond those
+	Skipped   []Skip  `json:"skipped,omitempty"`   // who was not asked
+	Awards    []Award `json:"awards,omitempty"`    // in order; the last of a slot decides
+	Announced int     `json:"announced,omitempty"` // how often it was
+	Ended     string  `json:"ended,omitempty"`     // a sentence; empty while it goes on
 }
 
 // Bid is one peer's last answer.
 type Bid struct {
-	Peer    string  `json:"peer"` // DID
-	Self    bool    `json:"self,omitempty"`
-	Holder  bool    `json:"holder,omitempty"` // it was known to hold inputs
-	Attempt int     `json:"attempt"`          // the round of this answer
-	RTT     int64   `json:"rtt_us,omitempty"`
-	Have    uint64  `json:"have"` // bytes of the inputs that it holds
-	Missing uint64  `json:"missing"`
-	Exact   bool    `json:"exact,omitempty"` // both were counted to the end
-	Queue   int64   `json:"queue_ms"`
-	Fetch   int64   `json:"fetch_ms"`
-	Run     int64   `json:"run_ms"`
-	Slots   int     `json:"slots"`                 // free
-	Factor  float64 `json:"calibration,omitempty"` // what its claim was multiplied by
-	Score   float64 `json:"score,omitempty"`       // seconds; the smallest was best
-	Code    string  `json:"code,omitempty"`        // of a refusal, or of an answer that did not come
-	Why     string  `json:"why"`                   // a sentence: what became of it
+	Peer    string        `json:"peer"` // DID
+	Self    bool          `json:"self,omitempty"`
+	Holder  bool          `json:"holder,omitempty"` // it was known to hold inputs
+	Attempt int           `json:"attempt"`          // the round of this answer
+	RTT     time.Duration `json:"rtt_ns,omitempty"`
+	Have    uint64        `json:"have"` // bytes of the inputs that it holds
+	Missing uint64        `json:"missing"`
+	Exact   bool          `json:"exact,omitempty"` // both were counted to the end
+	Queue   time.Duration `json:"queue_ns"`
+	Fetch   time.Duration `json:"fetch_ns"`
+	Run     time.Duration `json:"run_ns"`
+	Slots   int           `json:"slots"`                 // free
+	Factor  float64       `json:"calibration,omitempty"` // what its claim was multiplied by
+	Score   float64       `json:"score,omitempty"`       // seconds; the smallest was best
+	Code    string        `json:"code,omitempty"`        // of a refusal, or of an answer that did not come
+	Why     string        `json:"why"`                   // a sentence: what became of it
 }
 
 // Skip is why some peers were not asked.
@@ -86,17 +86,17 @@ type Skip struct {
 
 // Award is one award and its end.
 type Award struct {
-	Slot    int        `json:"slot"` // of the runs, from 0
-	Attempt int        `json:"attempt"`
-	Peer    string     `json:"peer"` // DID
-	Self    bool       `json:"self,omitempty"`
-	Lease   string     `json:"lease"`
-	At      time.Time  `json:"at"`
-	Claimed int64      `json:"claimed_ms"`
-	Took    int64      `json:"took_ms,omitempty"`
-	State   string     `json:"state"` // open, running, declined, lost, done or closed
-	Why     string     `json:"why,omitempty"`
-	Result  *RunResult `json:"result,omitempty"`
+	Slot    int           `json:"slot"` // of the runs, from 0
+	Attempt int           `json:"attempt"`
+	Peer    string        `json:"peer"` // DID
+	Self    bool          `json:"self,omitempty"`
+	Lease   string        `json:"lease"`
+	At      time.Time     `json:"at"`
+	Claimed time.Duration `json:"claimed_ns"`
+	Took    time.Duration `json:"took_ns,omitempty"`
+	State   string        `json:"state"` // open, running, declined, lost, done or closed
+	Why     string        `json:"why,omitempty"`
+	Result  *RunResult    `json:"result,omitempty"`
 }
 
 // Mismatch is a peer that has printed what an Outcome does not say.

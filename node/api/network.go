@@ -104,6 +104,6 @@ type Publishing interface {
 
 // Publication is a root that is served.
 type Publication struct {
-	Root cid.Cid   `json:"root"`
-	At   time.Time `json:"at"`
+	Root cid.Cid   `json:"cid"`
+	At   time.Time `json:"published"`
 }

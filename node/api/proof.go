@@ -26,13 +26,13 @@ type Receipts interface {
 // ReceiptInfo is what a Receipt says, without its Meta and its signature. The envelope
 // itself is the block CID.
 type ReceiptInfo struct {
-	CID      cid.Cid   `json:"cid"`
+	CID      cid.Cid   `json:"receipt"`
 	Issuer   job.DID   `json:"issuer"`
 	Task     cid.Cid   `json:"task"`
 	Outcome  cid.Cid   `json:"outcome"`
 	Issued   time.Time `json:"issued"`
-	Replayed bool      `json:"replayed,omitempty"` // its issuer remembered the Outcome and ran nothing
-	Own      bool      `json:"own"`                // signed by this node
+	Replayed bool      `json:"replayed"` // its issuer remembered the Outcome and ran nothing
+	Own      bool      `json:"own"`      // signed by this node
 }
 
 // Cache remembers what Tasks evaluate to.
@@ -50,7 +50,7 @@ type CachedResult struct {
 	Receipt cid.Cid   `json:"receipt"` // whose word it is
 	Issuer  job.DID   `json:"issuer"`
 	State   job.State `json:"state"`
-	Code    int       `json:"code,omitempty"`
+	Code    int       `json:"code"`
 	Fuel    uint64    `json:"fuel"`
 	Size    uint64    `json:"size"` // bytes of the output's blocks
 	Created time.Time `json:"created"`
