@@ -23,7 +23,8 @@ func attachCommand(p *process) *cli.Command {
 repo's own, in the order in which they were attached. For a single command, use its flag
 --blocks instead.`,
 		CustomHelpTemplate: help(`$ liftoff attach add photos
-bafybeih… dir 165 /home/ada/photos
+CID            KIND  STATE  BLOCKS   SIZE  PATH
+bafybe…v2o2nq  dir   ok          2  165 B  /home/ada/photos
 $ liftoff cat bafybeih…/a.txt
 hello
 $ liftoff attach rm photos`),
@@ -37,16 +38,16 @@ func attachAddCommand(p *process) *cli.Command {
 		Usage:     "attach CAR files and folders",
 		ArgsUsage: "PATH…",
 		Description: `Reads and hashes each file once, keeps an index of its blocks, and prints a line for each
-root: its CID, the kind, the bytes, the path. Nothing is copied. A folder has the CID that
-liftoff add would give it.
+root. Nothing is copied. A folder has the CID that liftoff add would give it.
 
 A file that has changed since then is refused when it is read. Attach it again to update
 the index.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("a CAR file or a folder", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff attach add photos archive.car
-bafybeih… dir 165 /home/ada/photos
-bafybeih… car 165 /home/ada/archive.car`),
+CID            KIND  STATE  BLOCKS   SIZE  PATH
+bafybe…v2o2nq  dir   ok          2  165 B  /home/ada/photos
+bafybe…v2o2nq  car   ok          4  165 B  /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			out := newSources(p, c)
@@ -82,8 +83,9 @@ they are searched. The state is
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff attach ls
-dir ok 2 blocks 165 bytes /home/ada/photos
-car changed 4 blocks 165 bytes /home/ada/archive.car`),
+CID            KIND  STATE    BLOCKS   SIZE  PATH
+bafybe…v2o2nq  dir   ok            2  165 B  /home/ada/photos
+bafybe…v2o2nq  car   changed       4  165 B  /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			all, err := s.Storage.Sources(c.Context)
 			if err != nil {
@@ -149,15 +151,20 @@ func statsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "stats",
 		Usage: "show block counts and sizes of the repo and attached files",
-		Description: `Prints a line for the repo and for each attached CAR file and folder, in the order in
-which they are searched: the kind, the number of blocks, their bytes, the path.
+		Description: `Prints the path of the repo, the number and size of its blocks, the disk space of its block
+files, and how many files are attached, with the number and size of their blocks.
 
 This counts everything that the repo holds. For one file, directory or DAG: liftoff stat.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff stats
-repo 16 blocks 12320 bytes /home/ada/.liftoff
-dir 2 blocks 165 bytes /home/ada/photos`),
+repo             /home/ada/.liftoff
+blocks           14
+size             2 KiB
+disk             4.8 KiB
+attached         2
+attached blocks  6
+attached size    330 B`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			all, err := s.Storage.Sources(c.Context)
 			if err != nil {

@@ -149,6 +149,6 @@ about the guest and its module, 125 and 127 to 141 about the command.
 
 ` + exitRows(func(int) bool { return true }) + guestCodesNote + `
 run, job rerun and job logs --follow end with the exit code of the guest. 2, 3 and 4
-are those of verify. run --each ends with the most severe code of its runs.
+are about receipts. run --each ends with the most severe code of its runs.
 `
 }

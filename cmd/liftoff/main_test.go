@@ -275,6 +275,9 @@ func checkHelp(t *testing.T, words []string, wants ...string) {
 			t.Errorf("%q: no %q in the help:\n%s", words, want, stdout.String())
 		}
 	}
+	if !strings.HasSuffix(stdout.String(), "\n") {
+		t.Errorf("%q: the help does not end with a newline", words)
+	}
 	for line := range strings.Lines(stdout.String()) {
 		if strings.Contains(line, "<no value>") || strings.Contains(line, "{{") || strings.HasSuffix(line, " \n") {
 			t.Errorf("%q: help line %q", words, line)

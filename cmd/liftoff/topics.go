@@ -17,6 +17,7 @@ type topic struct {
 // topics lists the help topics in the order in which they are shown.
 var topics = []topic{
 	{"references", "how commands name content", func() string { return referenceTopic }},
+	{"output", "tables, pipes and JSON", func() string { return outputTopic }},
 	{"environment", "environment variables", func() string { return environmentTopic }},
 	{"exit-codes", "exit codes of all commands", exitTopic},
 }
@@ -69,6 +70,19 @@ Other names:
    pin       the name that was given to it; without one, the CID
    plugin    NAME://MODULE, as in docker://alpine
    peer      its did:key, or its libp2p peer id
+`
+
+const outputTopic = `On a terminal, listings are tables with a header, short ids, and relative times. In a
+pipe or a file they have one item per line, no header and exact values: complete ids,
+sizes in bytes, times in RFC 3339, durations in nanoseconds, and "-" for no value.
+
+   --json       JSON, one object per line; docs/json.md has the fields
+   --no-trunc   complete ids and texts in the tables of a terminal
+   --no-color   no colour, as with NO_COLOR
+   --quiet      CIDs only (add, run)
+
+stdout holds the answer. Errors, hints, warnings and progress go to stderr. Progress and
+colour are for terminals only.
 `
 
 const environmentTopic = `   LIFTOFF_PATH     folder of the repo (default: ~/.liftoff)
