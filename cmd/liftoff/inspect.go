@@ -34,7 +34,7 @@ MODULE is a local path or a CID with a path, see liftoff help references.`,
 runs      yes: wasi_p1, from _start
 size      340 bytes, 715 with metering
 functions 2
-memory    64.0 KiB at the start, 4.0 GiB at most
+memory    64 KiB at the start, 4 GiB at most
 section   name
 import    wasi_snapshot_preview1.fd_write (i32 i32 i32 i32) -> (i32)
 import    wasi_snapshot_preview1.path_open (i32 i32 i32 i32 i32 i64 i64 i32 i32) -> (i32)
