@@ -60,16 +60,20 @@ func parseLine(app *cli.App, words []string) (line, error) {
 	return line{args: append(ordered, s.args...), rest: s.rest, dashes: s.dashes}, nil
 }
 
+// globalFlags are the flags that may stand before the command.
+var globalFlags = append(remoteFlags[:len(remoteFlags):len(remoteFlags)], noColorFlag)
+
 // leading separates the global flags at the beginning of words from the rest.
 func leading(words []string) (flags, rest []string) {
 	rest = words
 	for len(rest) > 0 {
 		name, _, assigned := strings.Cut(strings.TrimLeft(rest[0], "-"), "=")
-		if !strings.HasPrefix(rest[0], "-") || flagNamed(remoteFlags, name) == nil {
+		f := flagNamed(globalFlags, name)
+		if !strings.HasPrefix(rest[0], "-") || f == nil {
 			break
 		}
 		n := 2
-		if assigned {
+		if _, alone := f.(*cli.BoolFlag); alone || assigned {
 			n = 1
 		}
 		if len(rest) < n {

@@ -83,7 +83,7 @@ func TestRemoteRun(t *testing.T) {
 	p := newProcess(strings.NewReader(""), io.Discard, &stderr, func(string) string { return "" })
 	j := api.Job{Remote: true, Where: "did:key:z6Mk", Fetched: api.Read{Bytes: 2048}}
 	p.ranOn(j)
-	if got, want := stderr.String(), "liftoff: peer    did:key:z6Mk\nliftoff: fetched 2.0 KiB\n"; got != want {
+	if got, want := stderr.String(), "liftoff: peer    did:key:z6Mk\nliftoff: fetched 2 KiB\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	r, err := reportOf(j)
