@@ -65,11 +65,12 @@ func leading(words []string) (flags, rest []string) {
 	rest = words
 	for len(rest) > 0 {
 		name, _, assigned := strings.Cut(strings.TrimLeft(rest[0], "-"), "=")
-		if !strings.HasPrefix(rest[0], "-") || flagNamed(remoteFlags, name) == nil {
+		f := flagNamed(globalFlags, name)
+		if !strings.HasPrefix(rest[0], "-") || f == nil {
 			break
 		}
 		n := 2
-		if assigned {
+		if _, alone := f.(*cli.BoolFlag); alone || assigned {
 			n = 1
 		}
 		if len(rest) < n {
