@@ -40,13 +40,13 @@ func moduleFacts(f *ui.Facts, d wasm.Description) {
 		if !i.Known {
 			unknown, style = ", which is not known here", ui.Red
 		}
-		f.Add("import", ui.Both(clean(i.Module+"."+i.Name+" "+i.Type+unknown), clean(i.Module+"."+i.Name+" "+i.Type+unknown)).In(style))
+		f.Add("import", ui.Words(i.Module+"."+i.Name, i.Type+unknown).In(style))
 	}
 	for _, e := range d.Exports {
 		what := e.Type
 		if what == "" {
 			what = e.Kind
 		}
-		f.Add("export", ui.Text(quote(e.Name)+" "+what))
+		f.Add("export", ui.Words(e.Name, what))
 	}
 }

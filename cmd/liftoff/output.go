@@ -20,6 +20,9 @@ var (
 	noColorFlag = &cli.BoolFlag{Name: "no-color", Hidden: true}
 )
 
+// globalFlags are the flags that may stand before a command.
+var globalFlags = append(remoteFlags[:len(remoteFlags):len(remoteFlags)], noColorFlag)
+
 // jsonOnly are the commands whose one --json comes from here: they print little besides.
 var jsonOnly = []string{
 	"get", "job get", "pin add", "block put", "cluster init", "cluster invite", "cluster join", "receipt add", "version",

@@ -68,9 +68,9 @@ func TestLabCut(t *testing.T) {
 	})
 	lab.Cut(hosts[runner], true)
 	eventually(t, "the job is done by the other", 90*time.Second, func() bool {
-		return strings.Contains(peers[0].run("job", "describe", id), "state    ok")
+		return strings.Contains(peers[0].run("job", "describe", id), "state ok")
 	})
-	if d := peers[0].run("job", "describe", id); strings.Contains(d, "ran on   "+peers[runner].did()) {
+	if d := peers[0].run("job", "describe", id); strings.Contains(d, "ran_on "+peers[runner].did()) {
 		t.Errorf("it ran behind the cut\n%s", d)
 	}
 	lab.Cut(hosts[runner], false)

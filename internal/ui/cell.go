@@ -15,6 +15,8 @@ type Cell struct {
 	piped string
 	shown string
 	id    bool // an id in whole length, which may be shown as the two ends of it
+	list  bool // piped holds no space outside of quotes
+	words bool // piped is several texts
 	style Style
 }
 
@@ -38,19 +40,44 @@ func TextOr(s string) Cell {
 // Both is a text for a pipe and another for a terminal.
 func Both(piped, shown string) Cell { return Cell{piped: Quote(piped), shown: Quote(shown)} }
 
-// List is any number of texts, separated by commas; one that holds a comma is quoted.
+// Words is several texts with a space between two of them; one that holds a space is quoted, unless
+// it is the last.
+func Words(texts ...string) Cell {
+	all := make([]string, len(texts))
+	for i, s := range texts {
+		if all[i] = Quote(s); i < len(texts)-1 {
+			all[i] = field(all[i])
+		}
+	}
+	joined := strings.Join(all, " ")
+	return Cell{piped: joined, shown: joined, words: true}
+}
+
+// field returns the text of a cell in a pipe when another field follows.
+func (c Cell) field() string {
+	switch {
+	case c.list:
+		return c.piped
+	case c.words:
+		return strconv.Quote(c.piped)
+	}
+	return field(c.piped)
+}
+
+// List is any number of texts, separated by commas. One that holds a comma, a space or a quotation
+// mark is quoted.
 func List(all []string) Cell {
 	if len(all) == 0 {
 		return None()
 	}
 	texts := make([]string, len(all))
 	for i, s := range all {
-		if texts[i] = Quote(s); texts[i][0] != '"' && strings.Contains(s, ",") {
+		if texts[i] = Quote(s); texts[i][0] != '"' && strings.ContainsAny(s, `, "`) {
 			texts[i] = strconv.Quote(s)
 		}
 	}
 	joined := strings.Join(texts, ",")
-	return Cell{piped: joined, shown: joined}
+	return Cell{piped: joined, shown: joined, list: true}
 }
 
 // Int is a number.

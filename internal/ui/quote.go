@@ -21,9 +21,9 @@ func Quote(s string) string {
 	return s
 }
 
-// field returns a text, which Quote has returned, so that it can stand between two spaces.
+// field returns a text, which Quote has returned, so that it can stand in front of another field.
 func field(s string) string {
-	if s != "" && s[0] != '"' && strings.IndexByte(s, ' ') >= 0 {
+	if s != "" && s[0] != '"' && strings.ContainsAny(s, ` "`) {
 		return strconv.Quote(s)
 	}
 	return s

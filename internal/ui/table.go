@@ -46,11 +46,11 @@ func (t *Table) Row(cells ...Cell) error {
 		return t.lay()
 	}
 	for i, c := range cells {
-		text := c.piped
-		if i < len(cells)-1 {
-			text = field(text) + " "
+		if i == len(cells)-1 {
+			t.out.WriteString(c.piped)
+			break
 		}
-		t.out.WriteString(text)
+		t.out.WriteString(c.field() + " ")
 	}
 	return t.out.WriteByte('\n')
 }
