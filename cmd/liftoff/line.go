@@ -60,9 +60,6 @@ func parseLine(app *cli.App, words []string) (line, error) {
 	return line{args: append(ordered, s.args...), rest: s.rest, dashes: s.dashes}, nil
 }
 
-// globalFlags are the flags that may stand before the command.
-var globalFlags = append(remoteFlags[:len(remoteFlags):len(remoteFlags)], noColorFlag)
-
 // leading separates the global flags at the beginning of words from the rest.
 func leading(words []string) (flags, rest []string) {
 	rest = words
