@@ -42,11 +42,11 @@ const (
 // Limits are the limits of one run. They belong to the order, not to the Task, and the guest cannot
 // see them: an action that would exceed one ends the run. A zero field is its default.
 type Limits struct {
-	Fuel  uint64 // about one per instruction
-	Pages uint64 // memory pages of 64 KiB
-	Out   uint64 // bytes of output
-	Tmp   uint64 // bytes of /tmp
-	Log   uint64 // bytes of stdout and stderr together
+	Fuel  uint64 `json:"fuel"`  // about one per instruction
+	Pages uint64 `json:"pages"` // memory pages of 64 KiB
+	Out   uint64 `json:"out"`   // bytes of output
+	Tmp   uint64 `json:"tmp"`   // bytes of /tmp
+	Log   uint64 `json:"log"`   // bytes of stdout and stderr together
 }
 
 // DefaultLimits are the defaults of Limits.

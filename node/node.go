@@ -27,7 +27,7 @@ type Config struct {
 	Verify    bool                  // hash every block that is read
 	Quota     int64                 // bytes that blocks may take on the disk; 0: as many as there is room for
 	Log       *slog.Logger          // nil: nothing is logged
-	Clock     func() time.Time      // nil: time.Now
+	Clock     func() time.Time      // nil: the time in UTC, as answers of the API have it
 	Version   string                // of liftoff, for receipts
 	Compiler  []string              // the command line of a child that compiles strangers' modules; see wasm.Config
 	Grace     time.Duration         // how long jobs may run on when Serve shall end; 10 seconds
@@ -105,7 +105,7 @@ func Open(cfg Config) (*Node, error) {
 		cfg.Log = slog.New(slog.DiscardHandler)
 	}
 	if cfg.Clock == nil {
-		cfg.Clock = time.Now
+		cfg.Clock = func() time.Time { return time.Now().UTC() }
 	}
 	n := &Node{
 		store: s, log: cfg.Log, clock: cfg.Clock,

@@ -3,7 +3,6 @@ package node
 import (
 	"context"
 	"crypto/rand"
-	"encoding/json"
 	"errors"
 	"fmt"
 	mrand "math/rand/v2"
@@ -282,17 +281,4 @@ func (t *placement) explain(ctx context.Context, err error) error {
 		}
 	}
 	return &api.Error{Code: api.Code(f.Code), Message: f.Why, Hint: f.Hint}
-}
-
-// placement is a Record in the API's words, which are the same.
-func toPlacement(r scheduler.Record) *api.Placement {
-	var p api.Placement
-	b, err := json.Marshal(r)
-	if err == nil {
-		err = json.Unmarshal(b, &p)
-	}
-	if err != nil {
-		panic(fmt.Sprintf("node: a placement's record: %v", err)) // two types of ours
-	}
-	return &p
 }

@@ -24,7 +24,7 @@ func (v *View) Sources(ctx context.Context) ([]api.Source, error) {
 }
 
 func source(a store.Attachment) api.Source {
-	return api.Source{Kind: a.Kind, Path: a.Path, Roots: a.Roots, Blocks: a.Blocks, Bytes: a.Bytes, Kept: a.Kept}
+	return api.Source{Kind: a.Kind, State: a.State, Path: a.Path, Roots: a.Roots, Blocks: a.Blocks, Bytes: a.Bytes, Kept: a.Kept}
 }
 
 // Attach implements api.Storage.

@@ -61,7 +61,7 @@ func TestNoRole(t *testing.T) {
 
 func TestPolicy(t *testing.T) {
 	p, err := ParsePolicy([]byte(`{"rules": [
-		{"who": ["` + ann + `"], "engines": ["docker"], "ceiling": {"Pages": 100, "Fuel": 1000}, "network": true},
+		{"who": ["` + ann + `"], "engines": ["docker"], "ceiling": {"pages": 100, "fuel": 1000}, "network": true},
 		{"who": ["open"], "engines": ["*"], "deny": true},
 		{"who": ["member", "granted"], "engines": ["x_sql", "wasm"], "ceiling": {"Log": 10}}
 	]}`))
@@ -109,7 +109,7 @@ func TestParsePolicy(t *testing.T) {
 		`{"rules": [{"who": ["did:key:x"], "engines": ["*"]}]}`:                                "did:key",
 		`{"rules": [{"who": ["open"], "engines": ["dockers"]}]}`:                               "invalid engine",
 		`{"rules": [{"who": ["open"], "engines": ["docker"], "deny": true, "network": true}]}`: "rule with deny",
-		`{"rules": [{"who": ["open"], "engines": ["docker"], "ceiling": {"Pages": -1}}]}`:      "policy",
+		`{"rules": [{"who": ["open"], "engines": ["docker"], "ceiling": {"pages": -1}}]}`:      "policy",
 		`{"rules": [` + strings.Repeat(`{"who":["open"],"engines":["*"]},`, 10_000) + `{}]}`:   "at most",
 	} {
 		if _, err := ParsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), says) {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/internal/units"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -137,7 +138,7 @@ func (a *Admission) check(e *entry, now time.Time) *Decline {
 		return &Decline{Code: job.RefuseReplay, Why: "this lease exists already"}
 	}
 	if a.cfg.Memory > 0 && e.memory > a.cfg.Memory {
-		return &Decline{Code: job.RefuseMemory, Why: fmt.Sprintf("it has %s of memory for jobs, the job asks for %s", size(a.cfg.Memory), size(e.memory))}
+		return &Decline{Code: job.RefuseMemory, Why: fmt.Sprintf("it has %s of memory for jobs, the job asks for %s", units.Bytes(a.cfg.Memory), units.Bytes(e.memory))}
 	}
 	if e.Own {
 		return nil

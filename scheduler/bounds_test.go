@@ -111,11 +111,6 @@ func TestTextsAreBounded(t *testing.T) {
 			t.Errorf("%d bytes about %s", len(r.Why), r.Peer)
 		}
 	}
-	for n, want := range map[uint64]string{0: "0 bytes", 1: "1 byte", 1023: "1023 bytes", 1024: "1 KiB", 1536: "1.5 KiB", 5 << 30: "5 GiB", math.MaxUint64: "16 EiB"} {
-		if got := size(n); got != want {
-			t.Errorf("size(%d) = %q, want %q", n, got, want)
-		}
-	}
 }
 
 // A Placement keeps a bounded number of peers, and reports how many it left out.

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/ipfs-liftoff/liftoff/internal/units"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -30,7 +31,7 @@ func Offer(j job.Order, w Work, s State, l Locality) job.Bid {
 		return Refuse(code, why)
 	}
 	if l.Missing > s.Disk {
-		return Refuse(job.RefuseDisk, fmt.Sprintf("it would have to fetch %s of inputs and has %s of free disk space", size(l.Missing), size(s.Disk)))
+		return Refuse(job.RefuseDisk, fmt.Sprintf("it would have to fetch %s of inputs and has %s of free disk space", units.Bytes(l.Missing), units.Bytes(s.Disk)))
 	}
 	if s.Load.Full {
 		return Refuse(job.RefuseBusy, "all slots are in use and its queue is full")
@@ -72,17 +73,17 @@ func unfit(j job.Order, w Work, c job.Capacity) (code, why string) {
 		show       func(uint64) string
 	}{
 		{"fuel", want.Fuel, most.Fuel, number},
-		{"memory", want.Pages * pageSize, most.Pages * pageSize, size},
-		{"output", want.Out, most.Out, size},
-		{"scratch space", want.Tmp, most.Tmp, size},
-		{"logs", want.Log, most.Log, size},
+		{"memory", want.Pages * pageSize, most.Pages * pageSize, units.Bytes[uint64]},
+		{"output", want.Out, most.Out, units.Bytes[uint64]},
+		{"scratch space", want.Tmp, most.Tmp, units.Bytes[uint64]},
+		{"logs", want.Log, most.Log, units.Bytes[uint64]},
 	} {
 		if l.want > l.most {
 			return job.RefuseLimits, fmt.Sprintf("it allows %s of %s, the job asks for %s", l.show(l.most), l.what, l.show(l.want))
 		}
 	}
 	if need := want.Pages * pageSize; c.Memory > 0 && need > c.Memory {
-		return job.RefuseMemory, fmt.Sprintf("it has %s of memory for jobs, the job asks for %s", size(c.Memory), size(need))
+		return job.RefuseMemory, fmt.Sprintf("it has %s of memory for jobs, the job asks for %s", units.Bytes(c.Memory), units.Bytes(need))
 	}
 	return "", ""
 }

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/internal/units"
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -129,4 +130,4 @@ func (p *Placement) hint() string {
 }
 
 // flagSize is size in the form that flags accept: without a space.
-func flagSize(n uint64) string { return strings.ReplaceAll(size(n), " ", "") }
+func flagSize(n uint64) string { return strings.ReplaceAll(units.Bytes(n), " ", "") }

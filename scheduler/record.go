@@ -10,14 +10,14 @@ import (
 // Record explains the result of a Placement. It becomes part of the job's record. It covers every
 // peer that was known: a peer that was asked has its own PeerRecord, the others are in a Skip.
 type Record struct {
-	Where    string        `json:"where"`              // Request.Where
-	Attempts int           `json:"attempts"`           // rounds of asking
-	Peers    []PeerRecord  `json:"peers,omitempty"`    // in the order in which they became known; at most MaxRecorded
-	Omitted  int           `json:"omitted,omitempty"`  // number of peers beyond MaxKnown, which are ignored
-	Skipped  []Skip        `json:"skipped,omitempty"`  // peers that were not asked
-	Awards   []AwardRecord `json:"awards,omitempty"`   // in order; the last award of a slot counts
-	Announce int           `json:"announce,omitempty"` // number of announcements
-	Ended    string        `json:"ended,omitempty"`    // a sentence; empty while the placement goes on
+	Where    string        `json:"where"`               // Request.Where
+	Attempts int           `json:"attempts"`            // rounds of asking
+	Peers    []PeerRecord  `json:"bids,omitempty"`      // in the order in which they became known; at most MaxRecorded
+	Omitted  int           `json:"omitted,omitempty"`   // number of peers beyond MaxKnown, which are ignored
+	Skipped  []Skip        `json:"skipped,omitempty"`   // peers that were not asked
+	Awards   []AwardRecord `json:"awards,omitempty"`    // in order; the last award of a slot counts
+	Announce int           `json:"announced,omitempty"` // number of announcements
+	Ended    string        `json:"ended,omitempty"`     // a sentence; empty while the placement goes on
 }
 
 // MaxRecorded is the maximum length of Record.Peers.
@@ -25,22 +25,22 @@ const MaxRecorded = 1024
 
 // PeerRecord is the last answer of one peer.
 type PeerRecord struct {
-	Peer    job.DID `json:"peer"`
-	Self    bool    `json:"self,omitempty"`
-	Holder  bool    `json:"holder,omitempty"`
-	Attempt int     `json:"attempt"` // round of asking of this answer, from 0
-	RTT     int64   `json:"rtt_us,omitempty"`
-	Have    uint64  `json:"have"`
-	Missing uint64  `json:"missing"`
-	Exact   bool    `json:"exact,omitempty"`
-	Queue   int64   `json:"queue_ms"`
-	Fetch   int64   `json:"fetch_ms"`
-	Run     int64   `json:"run_ms"`
-	Slots   int     `json:"slots"`
-	Factor  float64 `json:"calibration,omitempty"` // the times of the bid were multiplied by it
-	Score   float64 `json:"score,omitempty"`       // seconds; the lowest score wins
-	Code    string  `json:"code,omitempty"`        // of a refusal, or one of those below
-	Why     string  `json:"why"`                   // a sentence: the state of this bid and its reason
+	Peer    job.DID       `json:"peer"`
+	Self    bool          `json:"self,omitempty"`
+	Holder  bool          `json:"holder,omitempty"`
+	Attempt int           `json:"attempt"` // round of asking of this answer, from 0
+	RTT     time.Duration `json:"rtt_ns,omitempty"`
+	Have    uint64        `json:"have"`
+	Missing uint64        `json:"missing"`
+	Exact   bool          `json:"exact,omitempty"`
+	Queue   time.Duration `json:"queue_ns"`
+	Fetch   time.Duration `json:"fetch_ns"`
+	Run     time.Duration `json:"run_ns"`
+	Slots   int           `json:"slots"`
+	Factor  float64       `json:"calibration,omitempty"` // the times of the bid were multiplied by it
+	Score   float64       `json:"score,omitempty"`       // seconds; the lowest score wins
+	Code    string        `json:"code,omitempty"`        // of a refusal, or one of those below
+	Why     string        `json:"why"`                   // a sentence: the state of this bid and its reason
 }
 
 // Codes of a PeerRecord beyond those of a job.Bid.
@@ -63,17 +63,17 @@ type Skip struct {
 
 // AwardRecord is one award and how it ended.
 type AwardRecord struct {
-	Slot    int       `json:"slot"` // index of the run, from 0
-	Attempt int       `json:"attempt"`
-	Peer    job.DID   `json:"peer"`
-	Self    bool      `json:"self,omitempty"`
-	Lease   Lease     `json:"lease"`
-	At      time.Time `json:"at"`
-	Claimed int64     `json:"claimed_ms"`
-	Took    int64     `json:"took_ms,omitempty"` // from the award to its end
-	State   string    `json:"state"`             // AwardOpen to AwardClosed
-	Why     string    `json:"why,omitempty"`     // of a declined or lost award
-	Result  *Result   `json:"result,omitempty"`
+	Slot    int           `json:"slot"` // index of the run, from 0
+	Attempt int           `json:"attempt"`
+	Peer    job.DID       `json:"peer"`
+	Self    bool          `json:"self,omitempty"`
+	Lease   Lease         `json:"lease"`
+	At      time.Time     `json:"at"`
+	Claimed time.Duration `json:"claimed_ns"`
+	Took    time.Duration `json:"took_ns,omitempty"` // from the award to its end
+	State   string        `json:"state"`             // AwardOpen to AwardClosed
+	Why     string        `json:"why,omitempty"`     // of a declined or lost award
+	Result  *Result       `json:"result,omitempty"`
 }
 
 // The states of an AwardRecord.
@@ -142,8 +142,8 @@ func (p *Placement) line(q *peer) int {
 	}
 	b := q.bid
 	p.rec.Peers[i] = PeerRecord{
-		Peer: q.did, Self: q == p.self, Holder: q.holder, Attempt: q.attempt, RTT: q.rtt.Microseconds(),
-		Have: b.Have, Missing: b.Missing, Exact: b.Exact, Queue: b.Queue, Fetch: b.Fetch, Run: b.Run, Slots: b.Slots,
+		Peer: q.did, Self: q == p.self, Holder: q.holder, Attempt: q.attempt, RTT: q.rtt,
+		Have: b.Have, Missing: b.Missing, Exact: b.Exact, Queue: millis(b.Queue), Fetch: millis(b.Fetch), Run: millis(b.Run), Slots: b.Slots,
 		Factor: q.factor, Score: q.score, Code: q.code, Why: q.why,
 	}
 	return i

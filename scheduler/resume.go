@@ -61,7 +61,7 @@ func (p *Placement) resume(all []PriorRun, now time.Time) {
 // keepResult ends the award of s with the result of its run.
 func (p *Placement) keepResult(s *slot, r Result, now time.Time) {
 	a := &p.rec.Awards[s.award]
-	a.State, a.Why, a.Took, a.Result = AwardDone, "", now.Sub(s.at).Milliseconds(), &r
+	a.State, a.Why, a.Took, a.Result = AwardDone, "", now.Sub(s.at), &r
 	s.state, s.result = slotDone, r
 	s.deadline, s.end, s.attachAt = time.Time{}, time.Time{}, time.Time{}
 	s.peer.why = "it ran the job"

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"time"
+
+	"github.com/ipfs-liftoff/liftoff/internal/units"
 )
 
 // slot is the state of one run. At most one award of it is active.
@@ -58,7 +60,7 @@ func (p *Placement) award(s *slot, q *peer, now time.Time) {
 	q.rec = p.line(q)
 	p.rec.Awards = append(p.rec.Awards, AwardRecord{
 		Slot: p.index(s), Attempt: q.attempt, Peer: q.did, Self: q == p.self, Lease: s.lease,
-		At: now, Claimed: claimed(q.bid).Milliseconds(), State: AwardOpen,
+		At: now, Claimed: claimed(q.bid), State: AwardOpen,
 	})
 	if q == p.self {
 		p.run(s, now)
@@ -102,13 +104,13 @@ func (p *Placement) awardText(q *peer) string {
 	var what string
 	switch b := q.bid; {
 	case b.Missing == 0 && b.Have > 0:
-		what = "holds all " + size(b.Have) + " of the inputs"
+		what = "holds all " + units.Bytes(b.Have) + " of the inputs"
 	case b.Missing == 0:
 		what = "nothing to download"
 	default:
-		what = fmt.Sprintf("holds %s, %s to download", size(b.Have), size(b.Missing))
+		what = fmt.Sprintf("holds %s, %s to download", units.Bytes(b.Have), units.Bytes(b.Missing))
 		if !b.Exact {
-			what = fmt.Sprintf("holds at least %s, about %s to download (estimate)", size(b.Have), size(b.Missing))
+			what = fmt.Sprintf("holds at least %s, about %s to download (estimate)", units.Bytes(b.Have), units.Bytes(b.Missing))
 		}
 	}
 	if q.bid.Queue > 0 {
@@ -320,7 +322,7 @@ func (p *Placement) lose(s *slot, why string, now time.Time) {
 // settle ends the award of s in the record, tells a peer that may still run it, and empties s.
 func (p *Placement) settle(s *slot, state, why string, reason CloseReason, now time.Time) {
 	a := &p.rec.Awards[s.award]
-	a.State, a.Why, a.Took = state, why, now.Sub(s.at).Milliseconds()
+	a.State, a.Why, a.Took = state, why, now.Sub(s.at)
 	q := s.peer
 	q.taken = false
 	if reason != "" {

@@ -13,20 +13,6 @@ import (
 
 // Texts of the record and of the notes, which are displayed to users.
 
-// size formats bytes in the largest unit with a value of at least one.
-func size(n uint64) string {
-	const unit = 1024
-	if n < unit {
-		return count(int(n), "byte")
-	}
-	v, u := float64(n)/unit, 0
-	for v >= unit && u < 5 {
-		v /= unit
-		u++
-	}
-	return strings.TrimSuffix(strconv.FormatFloat(v, 'f', 1, 64), ".0") + " " + "KMGTPE"[u:u+1] + "iB"
-}
-
 func number(n uint64) string { return strconv.FormatUint(n, 10) }
 
 func count(n int, what string) string {

@@ -23,29 +23,30 @@ func addCommand(p *process) *cli.Command {
 		Name:      "add",
 		Usage:     "store files and directories",
 		ArgsUsage: "PATH…",
-		Description: `Stores files, directories with all below them, and symlinks (as such), and pins and
-prints each: its CID, the bytes of its files, its name. "-" is stdin. A file that cannot
-be read, or that changes meanwhile, is an error, and then nothing is pinned.
+		Description: `Stores and pins each path: a file, a symlink, or a directory with everything below it. "-"
+is stdin. Prints a line for each: its CID, the bytes of its files, its name. Nothing is
+pinned when a file cannot be read or changes while it is read.
 
-An add that was interrupted has printed and pinned nothing that it had not finished. Typed
-again it reads and hashes everything once more, and writes only the blocks that are not
-there yet. What it had stored waits until the next gc, or until a quota needs the room.`,
+After an interruption, run the same command again: it reads everything again and writes
+only the blocks that are missing. Blocks of the interrupted command stay until the next
+liftoff gc.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print the CIDs alone"},
+			&cli.BoolFlag{Name: "quiet", Aliases: []string{"q"}, Usage: "print CIDs only"},
 			jsonFlag,
-			&cli.BoolFlag{Name: "hidden", Usage: "take in what has a name that begins with a dot"},
-			&cli.BoolFlag{Name: "wrap", Usage: "make one directory of all paths"},
-			&cli.StringFlag{Name: "name", Usage: "pin under `NAME`; else under the CID"},
-			&cli.BoolFlag{Name: "no-pin", Usage: "do not keep it: the next gc takes it"},
+			&cli.BoolFlag{Name: "hidden", Usage: "include hidden files (names starting with a dot)"},
+			&cli.BoolFlag{Name: "wrap", Usage: "put all paths into one directory"},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` name of the pin (default: the CID)"},
+			&cli.BoolFlag{Name: "no-pin", Usage: "do not pin: the next gc deletes the data"},
 			noSyncFlag,
-			&cli.StringFlag{Name: "profile", Value: dag.UnixFSv1.Name, Usage: "rules by which CIDs are made: `NAME` is " + dag.UnixFSv1.Name + " when left out, " + dag.UnixFSv0.Name + " for classic Qm… CIDs"},
+			&cli.StringFlag{Name: "profile", Value: dag.UnixFSv1.Name, Usage: "`NAME` UnixFS profile: " + dag.UnixFSv1.Name + ", or " + dag.UnixFSv0.Name + " for Qm… CIDs (default: " + dag.UnixFSv1.Name + ")"},
 		},
 		Before: takes("a path", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff add photos/ notes.txt
-bafybeid… 81318274 photos
-bafkreie… 1290 notes.txt
+		CustomHelpTemplate: help(`$ liftoff add photos notes.txt
+CID        SIZE  NAME
+bafybeih…  12 B  photos
+bafkreif…  14 B  notes.txt
 $ tar c photos | liftoff add --quiet -
-bafybeih…`),
+bafkreif…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.add(c, s) }),
 	}
 }
@@ -63,7 +64,7 @@ type added struct {
 func (p *process) add(c *cli.Context, s *node.Session) error {
 	paths := c.Args().Slice()
 	if c.Bool("no-pin") && c.IsSet("name") {
-		return usagef("--name names a pin, and --no-pin makes none")
+		return usagef("--name and --no-pin exclude each other")
 	}
 	profile, err := dag.ProfileByName(c.String("profile"))
 	if err != nil {
@@ -87,21 +88,17 @@ func (p *process) add(c *cli.Context, s *node.Session) error {
 			return err
 		}
 	}
-	out := p.lines(c.Bool("json"))
-	for _, one := range all {
-		if c.Bool("quiet") && out.json == nil {
-			err = out.put(nil, "%s", one.CID)
-		} else {
-			err = out.put(one, "%s %d %s", one.CID, one.Size, quote(one.Name))
+	if c.Bool("quiet") && !c.Bool("json") {
+		var cids []string
+		for _, one := range all {
+			cids = append(cids, one.CID)
 		}
-		if err != nil {
-			return err
-		}
+		return p.words(cids...)
 	}
-	return out.Flush()
+	return printList(p, c, addedListing, all...)
 }
 
-// adder puts local files into blocks and shows how far it has come.
+// adder stores local files as blocks and shows its progress.
 type adder struct {
 	p       *process
 	blocks  dag.Blocks
@@ -126,7 +123,7 @@ func (a adder) all(ctx context.Context, paths []string) ([]added, error) {
 	return all, nil
 }
 
-// one adds a path, or stdin for "-".
+// one adds a path; "-" is stdin.
 func (a adder) one(ctx context.Context, path string, bar *display) (dag.Entry, error) {
 	if path == "-" {
 		in := a.p.input(ctx)
@@ -167,12 +164,12 @@ func newAdded(name string, e dag.Entry) added {
 	return added{CID: e.CID.String(), Size: e.Size, Name: name, Kind: kind, entry: e}
 }
 
-// wrap makes one directory of all that was added.
+// wrap makes a directory that holds everything that was added.
 func wrap(ctx context.Context, blocks dag.Blocks, profile dag.Profile, all []added) ([]added, error) {
 	w := dag.NewDirWriter(blocks, profile)
 	for _, one := range all {
 		if one.Name == "-" {
-			return nil, usagef("stdin has no name in a directory: leave out --wrap")
+			return nil, usagef("--wrap: stdin has no file name")
 		}
 		if err := w.Add(one.Name, one.entry); err != nil {
 			return nil, usagef("--wrap: %s", err)
@@ -185,7 +182,7 @@ func wrap(ctx context.Context, blocks dag.Blocks, profile dag.Profile, all []add
 	return []added{newAdded(".", entry)}, nil
 }
 
-// pinAdded pins each root under its CID, or all under the name that the user gave.
+// pinAdded pins each root under its CID, or all of them under the name of --name.
 func pinAdded(c *cli.Context, s *node.Session, all []added) error {
 	var pins []api.Pin
 	name := c.String("name")
@@ -209,10 +206,10 @@ func pinAdded(c *cli.Context, s *node.Session, all []added) error {
 	return nil
 }
 
-// noSyncFlag is for those who have the data elsewhere, too.
-var noSyncFlag = &cli.BoolFlag{Name: "no-sync", Usage: "do not wait for the disk: what is printed survives a kill, and perhaps not a loss of power"}
+// noSyncFlag is for data that exists elsewhere, too.
+var noSyncFlag = &cli.BoolFlag{Name: "no-sync", Usage: "do not wait for the disk: a power failure may lose the data, a killed process does not"}
 
-// syncUnless waits for the disk, but for --no-sync.
+// syncUnless waits for the disk, unless --no-sync is set.
 func syncUnless(c *cli.Context, s *node.Session) error {
 	if c.Bool(noSyncFlag.Name) {
 		return nil
@@ -220,5 +217,5 @@ func syncUnless(c *cli.Context, s *node.Session) error {
 	return s.Data.Sync(c.Context)
 }
 
-// isCAR reports whether a local path looks like a CAR file.
+// isCAR reports whether a local path has the name of a CAR file.
 func isCAR(path string) bool { return strings.HasSuffix(strings.ToLower(path), ".car") }

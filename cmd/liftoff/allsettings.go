@@ -3,7 +3,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -14,56 +13,56 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host"
 )
 
-// allSettings is the list of what can be configured, in the order in which it is shown.
+// allSettings lists all settings in the order in which they are shown.
 var allSettings = []setting{
-	{key: "api", usage: "`ADDRESS` of a node to use instead of a repo here: HOST:PORT, or https://HOST"},
-	{key: "token", secret: true, usage: "`TOKEN` of --api, or @FILE to read it from"},
-	{key: "quota", check: isSize, usage: "`SIZE` that all blocks in the repo may take on the disk: what is in no pin and no job goes before it is exceeded; all there is when left out"},
+	{key: "api", usage: "`ADDRESS` node to use instead of the local repo: HOST:PORT, or https://HOST"},
+	{key: "token", secret: true, usage: "`TOKEN` token of the node of --api, or @FILE"},
+	{key: "quota", check: isSize, usage: "`SIZE` disk space for all blocks of the repo; unpinned blocks are deleted to keep it (default: no limit)"},
 
-	{key: "serve.listen", kind: manyTexts, found: func() []string { return host.DefaultListen }, check: isMultiaddr, usage: "`MULTIADDR` to listen on; may be repeated; TCP and QUIC on port 4017 of all interfaces when left out"},
-	{key: "serve.announce", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` that others are told instead of those found; may be repeated"},
-	{key: "serve.connect", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` of a peer to stay connected to: it may be sent jobs and asked for blocks; may be repeated"},
-	{key: "serve.join", secret: true, usage: "`TOKEN` of liftoff cluster invite: join that cluster first"},
-	{key: "serve.compute-only", kind: yesNo, otherwise: "false", usage: "keep nothing: --disk is a cache beside running jobs"},
-	{key: "serve.store-only", kind: yesNo, otherwise: "false", usage: "run nothing for others"},
-	{key: "serve.slots", found: func() []string { return []string{strconv.Itoa(runtime.GOMAXPROCS(0))} }, check: isCount, usage: "`N` jobs at once; one for each processor when left out"},
-	{key: "serve.memory", check: isSize, usage: "`SIZE` of memory for all guests together; three quarters of the machine's when left out"},
-	{key: "serve.disk", otherwise: "16GiB", check: isSize, usage: "`SIZE` of what others' blocks may take, within the quota of the repo; 16GiB when left out"},
-	{key: "serve.label", kind: manyTexts, check: isPair, usage: "`NAME=VALUE` that run --need and --prefer match; may be repeated"},
-	{key: "serve.allow-did", kind: manyTexts, check: checkDID, usage: "`DID` of a node outside the cluster that may send jobs and get what is published; may be repeated"},
-	{key: "serve.allow-peer", kind: manyTexts, usage: "`PEERID` of an IPFS node that may get what is published and is asked for blocks; may be repeated"},
-	{key: "serve.open", kind: yesNo, otherwise: "false", usage: "run jobs for every peer, within --open-fuel, --open-memory and --open-output; for trusted networks only, and what is published is public then"},
-	{key: "serve.open-fuel", check: isFuel, usage: "`AMOUNT` of fuel that who is no member may ask for; --max-fuel when left out"},
-	{key: "serve.open-memory", check: isMemory, usage: "`SIZE` of memory that who is no member may ask for; --max-memory when left out"},
-	{key: "serve.open-output", check: isSize, usage: "`SIZE` of output that who is no member may ask for; --max-output when left out"},
-	{key: "serve.max-fuel", check: isFuel, usage: "`AMOUNT` of fuel that another's job may ask for; 10T when left out"},
-	{key: "serve.max-memory", check: isMemory, usage: "`SIZE` of memory that another's job may ask for; 1GiB when left out"},
-	{key: "serve.max-output", check: isSize, usage: "`SIZE` of output that another's job may ask for; 16GiB when left out"},
-	{key: "serve.max-time", otherwise: "1d", check: isDuration, usage: "`DURATION` that another's job may run; 1d when left out"},
-	{key: "serve.queue", check: isCount, usage: "`N` jobs may wait for a slot; four for each when left out"},
-	{key: "serve.per-requester", check: isCount, usage: "`N` jobs of one requester at once; all slots and half of the queue when left out"},
-	{key: "serve.mdns", kind: yesNo, otherwise: "true", usage: "find members of the cluster on the local network; --mdns=false does not"},
-	{key: "serve.relay", kind: yesNo, otherwise: "false", usage: "carry connections between members that cannot reach each other"},
-	{key: "serve.reachability", check: oneOf("public", "private"), usage: "`WHAT` this machine is, public or private; found out when left out"},
-	{key: "serve.api", check: isHostPort, usage: "`HOST:PORT` where the API listens for those who have the token in api.token of the repo; nowhere when left out"},
-	{key: "serve.metrics", check: isHostPort, usage: "`HOST:PORT` for /metrics and /health; nowhere when left out"},
-	{key: "serve.pprof", kind: yesNo, otherwise: "false", usage: "serve /debug/pprof there, too"},
-	{key: "serve.scrub", otherwise: "30d", check: isScrub, usage: "`DURATION` in which all blocks are read and hashed again in the background, at 16 MiB/s at most; 30d when left out, or off"},
-	{key: "serve.grace", otherwise: "10s", check: isDuration, usage: "`DURATION` that running jobs get to end when the process shall"},
-	{key: "serve.log-format", otherwise: "text", check: oneOf("text", "json"), usage: "`FORMAT` of the log on stderr: text or json"},
-	{key: "serve.log-level", otherwise: "info", check: oneOf("debug", "info", "warn", "error"), usage: "`LEVEL` of the log: debug, info, warn or error"},
+	{key: "serve.listen", kind: manyTexts, found: func() []string { return host.DefaultListen }, check: isMultiaddr, usage: "`MULTIADDR` listen address; repeatable (default: TCP and QUIC on port 4017 of all interfaces)"},
+	{key: "serve.announce", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` announced address; repeatable (default: the detected addresses)"},
+	{key: "serve.connect", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` peer to stay connected to, for jobs and blocks; repeatable"},
+	{key: "serve.join", secret: true, usage: "`JOIN-TOKEN` join token of liftoff cluster invite: the cluster to join first"},
+	{key: "serve.compute-only", kind: yesNo, fallback: "false", usage: "store nothing for others: --disk is only a cache of running jobs"},
+	{key: "serve.store-only", kind: yesNo, fallback: "false", usage: "run no jobs of others"},
+	{key: "serve.slots", found: func() []string { return []string{strconv.Itoa(runtime.GOMAXPROCS(0))} }, check: isCount, usage: "`N` concurrent jobs (default: one per processor)"},
+	{key: "serve.memory", check: isSize, usage: "`SIZE` memory for all guests together (default: three quarters of the machine's)"},
+	{key: "serve.disk", fallback: "16GiB", check: isSize, usage: "`SIZE` disk space for blocks of other peers, within the quota of the repo (default: 16GiB)"},
+	{key: "serve.label", kind: manyTexts, check: isPair, usage: "`NAME=VALUE` label of this node, for run --need and --prefer; repeatable"},
+	{key: "serve.allow-did", kind: manyTexts, check: checkDID, usage: "`DID` node outside the cluster that may send jobs and read published data; repeatable"},
+	{key: "serve.allow-peer", kind: manyTexts, usage: "`PEERID` IPFS node that may read published data and is asked for blocks; repeatable"},
+	{key: "serve.open", kind: yesNo, fallback: "false", usage: "accept jobs of every peer, within the --open limits, and share published data with it; for trusted networks only"},
+	{key: "serve.open-fuel", check: isFuel, usage: "`AMOUNT` most fuel that a non-member may request (default: --max-fuel)"},
+	{key: "serve.open-memory", check: isMemory, usage: "`SIZE` most memory that a non-member may request (default: --max-memory)"},
+	{key: "serve.open-output", check: isSize, usage: "`SIZE` largest output that a non-member may request (default: --max-output)"},
+	{key: "serve.max-fuel", check: isFuel, usage: "`AMOUNT` most fuel that another peer may request (default: 10T)"},
+	{key: "serve.max-memory", check: isMemory, usage: "`SIZE` most memory that another peer may request (default: 1GiB)"},
+	{key: "serve.max-output", check: isSize, usage: "`SIZE` largest output that another peer may request (default: 16GiB)"},
+	{key: "serve.max-time", fallback: "1d", check: isDuration, usage: "`DURATION` longest run for another peer (default: 1d)"},
+	{key: "serve.queue", check: isCount, usage: "`N` jobs that may wait for a slot (default: four per slot)"},
+	{key: "serve.per-requester", check: isCount, usage: "`N` concurrent jobs of one requester (default: all slots and half of the queue)"},
+	{key: "serve.mdns", kind: yesNo, fallback: "true", usage: "find members on the local network (default: true; disable with --mdns=false)"},
+	{key: "serve.relay", kind: yesNo, fallback: "false", usage: "relay connections between members that cannot reach each other"},
+	{key: "serve.reachability", check: oneOf("public", "private"), usage: "`WHAT` reachability of this machine: public or private (default: detected)"},
+	{key: "serve.api-listen", check: isHostPort, usage: "`HOST:PORT` address of the API, with the token in api.token of the repo (default: none)"},
+	{key: "serve.metrics", check: isHostPort, usage: "`HOST:PORT` address of /metrics and /health (default: none)"},
+	{key: "serve.pprof", kind: yesNo, fallback: "false", usage: "serve /debug/pprof on the address of --metrics"},
+	{key: "serve.scrub", fallback: "30d", check: isScrub, usage: "`DURATION` period in which all blocks are checked in the background, at most 16 MiB/s; or off (default: 30d)"},
+	{key: "serve.grace", fallback: "10s", check: isDuration, usage: "`DURATION` time that running jobs get to finish at shutdown (default: 10s)"},
+	{key: "serve.log-format", fallback: "text", check: oneOf("text", "json"), usage: "`FORMAT` format of the log on stderr: text or json (default: text)"},
+	{key: "serve.log-level", fallback: "info", check: oneOf("debug", "info", "warn", "error"), usage: "`LEVEL` level of the log: debug, info, warn or error (default: info)"},
 }
 
 func isMultiaddr(s string) error {
 	if !strings.HasPrefix(s, "/") {
-		return fmt.Errorf("%s is not a multiaddr: write it as /ip4/0.0.0.0/tcp/4017", quote(s))
+		return fmt.Errorf("%s is not a multiaddr, want a form like /ip4/0.0.0.0/tcp/4017", quote(s))
 	}
 	return nil
 }
 
 func isCount(s string) error {
 	if n, err := strconv.ParseUint(s, 10, 16); err != nil || n == 0 {
-		return fmt.Errorf("%s is not a number from 1 on", quote(s))
+		return fmt.Errorf("got %s, want a number from 1 to 65535", quote(s))
 	}
 	return nil
 }
@@ -93,7 +92,7 @@ func isScrub(s string) error {
 	return err
 }
 
-// parseScrub reads a duration, or off, which is 0.
+// parseScrub parses a duration; off is 0.
 func parseScrub(s string) (time.Duration, error) {
 	if s == "off" {
 		return 0, nil
@@ -103,7 +102,7 @@ func parseScrub(s string) (time.Duration, error) {
 
 func isPair(s string) error {
 	if k, _, ok := strings.Cut(s, "="); !ok || k == "" {
-		return fmt.Errorf("%s: write it as NAME=VALUE", quote(s))
+		return fmt.Errorf("got %s, want NAME=VALUE", quote(s))
 	}
 	return nil
 }
@@ -115,13 +114,13 @@ func oneOf(words ...string) func(string) error {
 				return nil
 			}
 		}
-		return fmt.Errorf("%s is not one of %s", quote(s), strings.Join(words, ", "))
+		return fmt.Errorf("got %s, want one of %s", quote(s), strings.Join(words, ", "))
 	}
 }
 
 func isHostPort(s string) error {
 	if _, _, err := net.SplitHostPort(s); err != nil {
-		return errors.New(quote(s) + " is not HOST:PORT")
+		return fmt.Errorf("got %s, want HOST:PORT", quote(s))
 	}
 	return nil
 }

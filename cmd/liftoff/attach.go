@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"os"
 	"path/filepath"
 	"slices"
@@ -11,29 +10,47 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
 func attachCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:      "attach",
-		Usage:     "read CARs and folders where they lie",
+		Name:  "attach",
+		Usage: "use CAR files and folders in place, without copying them",
+		Description: `The blocks of an attached file count as blocks of the repo. They are searched after the
+repo's own, in the order in which they were attached. For a single command, use its flag
+--blocks instead.`,
+		CustomHelpTemplate: help(`$ liftoff attach add photos
+CID            KIND  STATE  BLOCKS   SIZE  PATH
+bafybe…v2o2nq  dir   ok          2  165 B  /home/ada/photos
+$ liftoff cat bafybeih…/a.txt
+hello
+$ liftoff attach rm photos`),
+		Subcommands: []*cli.Command{attachAddCommand(p), attachLsCommand(p), attachRmCommand(p)},
+	}
+}
+
+func attachAddCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:      "add",
+		Usage:     "attach CAR files and folders",
 		ArgsUsage: "PATH…",
-		Description: `Has the blocks of a CAR file, or of a folder, count as here from now on, for every command,
-and prints its roots. Nothing is copied: all of it is read and hashed once, and what is kept
-of it is an index. A folder gets the CID that add would give it. A file that changes is hashed
-when it is read, and refused when it holds something else; attach it again to have it read
-anew. What is attached is searched after the repo, in the order in which it was attached.`,
+		Description: `Reads and hashes each file once, keeps an index of its blocks, and prints a line for each
+root. Nothing is copied. A folder has the CID that liftoff add would give it.
+
+A file that has changed since then is refused when it is read. Attach it again to update
+the index.`,
 		Flags:  []cli.Flag{jsonFlag},
-		Before: takes("a CAR or a folder", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff attach /data/photos /data/archive.car
-bafybeid… dir 81318274 /data/photos
-bafybeih… car 10737418240 /data/archive.car
-$ liftoff cat bafybeid…/beach.jpg > beach.jpg`),
+		Before: takes("a CAR file or a folder", 1, unbounded),
+		CustomHelpTemplate: help(`$ liftoff attach add photos archive.car
+CID            KIND  STATE  BLOCKS   SIZE  PATH
+bafybe…v2o2nq  dir   ok          2  165 B  /home/ada/photos
+bafybe…v2o2nq  car   ok          4  165 B  /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
-			out := p.lines(c.Bool("json"))
+			out := newSources(p, c)
 			for _, path := range args {
 				kind, full, err := attachable(path)
 				if err != nil {
@@ -43,7 +60,7 @@ $ liftoff cat bafybeid…/beach.jpg > beach.jpg`),
 				if err != nil {
 					return err
 				}
-				if err := out.attached(a); err != nil {
+				if err := out.put(a); err != nil {
 					return err
 				}
 			}
@@ -52,20 +69,43 @@ $ liftoff cat bafybeid…/beach.jpg > beach.jpg`),
 	}
 }
 
-// attached writes a line for each root.
-func (l lines) attached(a api.Source) error {
-	if l.json != nil {
-		return l.json.Encode(sourceReport(a))
+func attachLsCommand(p *process) *cli.Command {
+	return &cli.Command{
+		Name:  "ls",
+		Usage: "list attached files and their state",
+		Description: `Prints a line for each root of the attached CAR files and folders, in the order in which
+they are searched. The state is
+
+   ok        no file has changed since it was attached
+   changed   a file has changed or is missing: attach it again
+   missing   the path does not exist
+   damaged   the index of its blocks cannot be read: remove it and attach it again`,
+		Flags:  []cli.Flag{jsonFlag},
+		Before: takes("nothing", 0, 0),
+		CustomHelpTemplate: help(`$ liftoff attach ls
+CID            KIND  STATE    BLOCKS   SIZE  PATH
+bafybe…v2o2nq  dir   ok            2  165 B  /home/ada/photos
+bafybe…v2o2nq  car   changed       4  165 B  /home/ada/archive.car`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			all, err := s.Storage.Sources(c.Context)
+			if err != nil {
+				return err
+			}
+			out := newSources(p, c)
+			for _, a := range all {
+				if a.Kind == api.SourceRepo {
+					continue
+				}
+				if err := out.put(a); err != nil {
+					return err
+				}
+			}
+			return out.Flush()
+		}),
 	}
-	for _, root := range a.Roots {
-		if err := l.put(nil, "%s %s %d %s", root, a.Kind, a.Bytes, quote(a.Path)); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
-// attachable returns what path is, and its absolute form.
+// attachable returns the kind of path and its absolute form.
 func attachable(path string) (kind, full string, err error) {
 	info, err := os.Stat(path)
 	if err != nil {
@@ -79,14 +119,14 @@ func attachable(path string) (kind, full string, err error) {
 	return kind, full, err
 }
 
-func detachCommand(p *process) *cli.Command {
+func attachRmCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:               "detach",
-		Usage:              "forget what was attached",
+		Name:               "rm",
+		Usage:              "detach CAR files and folders",
 		ArgsUsage:          "PATH…",
-		Description:        `Forgets CARs and folders, and their indexes. The files stay as they are.`,
+		Description:        `Removes the indexes of attached files from the repo. The files themselves stay.`,
 		Before:             takes("a path", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff detach /data/photos`),
+		CustomHelpTemplate: help(`$ liftoff attach rm photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			for _, path := range args {
@@ -96,7 +136,7 @@ func detachCommand(p *process) *cli.Command {
 				}
 				err = s.Storage.Detach(c.Context, full)
 				if err != nil && codeOf(err) == exitNotFound {
-					return hinted(err, "liftoff stats")
+					return hinted(err, "liftoff attach ls")
 				}
 				if err != nil {
 					return err
@@ -110,59 +150,42 @@ func detachCommand(p *process) *cli.Command {
 func statsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "stats",
-		Usage: "print where blocks are and how many",
-		Description: `Prints a line for the repo and for each CAR and folder that is attached, in the order in
-which they are searched: what it is, how many blocks it has, their bytes, its path.`,
+		Usage: "show block counts and sizes of the repo and attached files",
+		Description: `Prints the path of the repo, the number and size of its blocks, the disk space of its block
+files, and how many files are attached, with the number and size of their blocks.
+
+This counts everything that the repo holds. For one file, directory or DAG: liftoff stat.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff stats
-repo 2041 blocks 1290312 bytes /home/ada/.liftoff
-dir 812 blocks 81318274 bytes /data/photos`),
+repo             /home/ada/.liftoff
+blocks           14
+size             2 KiB
+disk             4.8 KiB
+attached         2
+attached blocks  6
+attached size    330 B`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			all, err := s.Storage.Sources(c.Context)
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, a := range all {
-				if err := out.put(sourceReport(a), "%s %d blocks %d bytes %s", a.Kind, a.Blocks, a.Bytes, quote(a.Path)); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			st := storageStatsOf(all)
+			return p.fact(c, st, func(_ *ui.Screen, f *ui.Facts) { storageFacts(f, st) })
 		}),
 	}
 }
 
-// sourceLine is a source as JSON.
-type sourceLine struct {
-	Kind   string   `json:"kind"`
-	Path   string   `json:"path"`
-	Roots  []string `json:"roots,omitempty"`
-	Blocks int64    `json:"blocks"`
-	Bytes  int64    `json:"bytes"`
-	Disk   int64    `json:"disk,omitempty"`
-	Kept   bool     `json:"kept"`
-}
-
-func sourceReport(a api.Source) sourceLine {
-	l := sourceLine{a.Kind, a.Path, nil, a.Blocks, a.Bytes, a.Disk, a.Kept}
-	for _, root := range a.Roots {
-		l.Roots = append(l.Roots, root.String())
-	}
-	return l
-}
-
-// blocksFlag attaches something for one command.
+// blocksFlag attaches a file or a folder for one command.
 var blocksFlag = &cli.StringSliceFlag{
 	Name:  "blocks",
-	Usage: "also read blocks from `KIND=PATH`, car=FILE or dir=FOLDER, in place, for this command; may be given several times",
+	Usage: "`KIND=PATH` CAR file (car=FILE) or folder (dir=FOLDER), attached for this command; repeatable",
 }
 
-// readers are the commands that read what blocks hold.
+// readers lists the commands that have the flag --blocks: those that read content.
 var readers = []string{"run", "verify", "get", "cat", "ls", "stat", "inspect", "car export", "dag get", "block get", "stats"}
 
-// offerBlocks gives the commands that read blocks the flag --blocks.
+// offerBlocks adds the flag --blocks to the commands in readers.
 func offerBlocks(cmds []*cli.Command) {
 	for _, c := range cmds {
 		if slices.Contains(readers, c.Name) {
@@ -176,29 +199,23 @@ func offerBlocks(cmds []*cli.Command) {
 	}
 }
 
-// attachFlags attaches what --blocks names, as long as the process that owns the repo lives.
+// attachFlags attaches the files of --blocks. They stay attached until the owner of the repo ends.
 func attachFlags(c *cli.Context, s *node.Session) error {
 	for _, spec := range c.StringSlice(blocksFlag.Name) {
 		kind, path, ok := strings.Cut(spec, "=")
 		if !ok || kind != api.SourceCAR && kind != api.SourceDir {
-			return usagef("--blocks %s: write it as car=FILE or dir=FOLDER", quote(spec))
+			return usagef("--blocks %s: want car=FILE or dir=FOLDER", quote(spec))
 		}
 		is, full, err := attachable(path)
 		if err != nil {
 			return err
 		}
 		if is != kind {
-			return usagef("--blocks %s: it is no %s", quote(spec), kind)
+			return usagef("--blocks %s: %s is a %s, want a %s", quote(spec), quote(path), is, kind)
 		}
-		if err := attachOnce(c.Context, s, kind, full); err != nil {
+		if _, err := s.Storage.Attach(c.Context, kind, full, false); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// attachOnce leaves alone what is attached for good.
-func attachOnce(ctx context.Context, s *node.Session, kind, path string) error {
-	_, err := s.Storage.Attach(ctx, kind, path, false)
-	return err
 }

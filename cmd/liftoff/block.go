@@ -23,7 +23,7 @@ func blockCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "block",
 		Usage:       "read and write single blocks",
-		Description: `A block is what one CID names: at most 2 MiB of bytes.`,
+		Description: `A block is the unit of storage that one CID names: at most 2 MiB of bytes.`,
 		CustomHelpTemplate: help(`$ echo hello | liftoff block put
 bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen5v6am
 $ liftoff block get bafkreicysg23kiwv34eg2d7qweipxwosdo2py4ldv42nbauguluen5v6am
@@ -35,12 +35,12 @@ hello`),
 func blockGetCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "get",
-		Usage:       "write a block's bytes to stdout",
+		Usage:       "write the bytes of a block to stdout",
 		ArgsUsage:   "CID[/PATH]",
 		Description: `Writes the bytes of the block as they are stored.`,
 		Before:      takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff block get bafybeid… | xxd | head -1
-00000000: 122d 0a24 0155 1220 ...`),
+		CustomHelpTemplate: help(`$ liftoff block get bafybeih… | xxd | head -1
+00000000: 122f 0a24 0155 1220 5891 b5b5 22d5 df08  ./.$.U. X..."...`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			b, err := p.block(c, s)
 			if err != nil {
@@ -52,7 +52,7 @@ func blockGetCommand(p *process) *cli.Command {
 	}
 }
 
-// block loads the block that the command's one argument names.
+// block loads the block that the argument of the command names.
 func (p *process) block(c *cli.Context, s *node.Session) (dag.Block, error) {
 	args := c.Args().Slice()
 	root, err := p.root(c.Context, s, args[0])
@@ -65,34 +65,24 @@ func (p *process) block(c *cli.Context, s *node.Session) (dag.Block, error) {
 func blockStatCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "stat",
-		Usage:       "print a block's size and links",
+		Usage:       "show the size, codec and links of a block",
 		ArgsUsage:   "CID[/PATH]",
-		Description: `Prints the CID, the size in bytes, the codec and the number of links of a block.`,
+		Description: `Prints the CID of the block, its size in bytes, its codec and its number of links.`,
 		Flags:       []cli.Flag{jsonFlag},
 		Before:      takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff block stat bafybeid…
-bafybeid… 262 dag-pb 5`),
+		CustomHelpTemplate: help(`$ liftoff block stat bafybeih…
+CID         SIZE  CODEC   LINKS
+bafybeih…  100 B  dag-pb      2`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			b, err := p.block(c, s)
 			if err != nil {
 				return err
 			}
-			stat := struct {
-				CID   string `json:"cid"`
-				Size  int    `json:"size"`
-				Codec string `json:"codec"`
-				Links int    `json:"links"`
-			}{b.CID().String(), len(b.Data()), codecName(b.CID().Type()), 0}
 			links, err := dag.Links(b)
 			if err != nil {
 				return err
 			}
-			stat.Links = len(links)
-			out := p.lines(c.Bool("json"))
-			if err := out.put(stat, "%s %d %s %d", stat.CID, stat.Size, stat.Codec, stat.Links); err != nil {
-				return err
-			}
-			return out.Flush()
+			return printList(p, c, blockListing, blockReport{b.CID().String(), len(b.Data()), codecName(b.CID().Type()), len(links)})
 		}),
 	}
 }
@@ -109,7 +99,7 @@ var (
 	}
 )
 
-// numbered is a name of the multicodec table, and its number.
+// numbered is an entry of the multicodec table.
 type numbered struct {
 	name string
 	code uint64
@@ -123,7 +113,7 @@ func byName(table []numbered, what, name string) (uint64, error) {
 		}
 		all = append(all, n.name)
 	}
-	return 0, usagef("unknown %s %s: choose one of %s", what, quote(name), strings.Join(all, ", "))
+	return 0, usagef("unknown %s %s, want one of %s", what, quote(name), strings.Join(all, ", "))
 }
 
 func codecName(code uint64) string {
@@ -136,18 +126,18 @@ func codecName(code uint64) string {
 func blockPutCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "put",
-		Usage:     "store bytes as a block",
+		Usage:     "store a file as one block",
 		ArgsUsage: "[FILE]",
-		Description: `Stores a file, or stdin, as one block and prints its CID. The bytes must be what the
-codec says. The block is not pinned unless --pin is given.`,
+		Description: `Stores the file (default: stdin) as one block and prints its CID. The bytes must be valid
+in the codec. The block is not pinned unless --pin is set.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "codec", Value: "raw", Usage: "`NAME` of the codec: raw (when left out), dag-pb, dag-cbor or dag-json"},
-			&cli.StringFlag{Name: "mhtype", Value: "sha2-256", Usage: "`NAME` of the hash: sha2-256 (when left out), sha2-512, blake2b-256, blake3 or identity"},
-			&cli.BoolFlag{Name: "pin", Usage: "keep the block, and what is below it, from collection"},
+			&cli.StringFlag{Name: "codec", Value: "raw", Usage: "`NAME` codec: raw, dag-pb, dag-cbor or dag-json (default: raw)"},
+			&cli.StringFlag{Name: "mhtype", Value: "sha2-256", Usage: "`NAME` hash: sha2-256, sha2-512, blake2b-256, blake3 or identity (default: sha2-256)"},
+			&cli.BoolFlag{Name: "pin", Usage: "pin the block and everything below it"},
 		},
 		Before: takes("a file", 0, 1),
 		CustomHelpTemplate: help(`$ echo hello | liftoff block put --mhtype blake3
-bafkr4i…`),
+bafkr4ie…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.blockPut(c, s) }),
 	}
 }
@@ -185,11 +175,10 @@ func (p *process) blockPut(c *cli.Context, s *node.Session) error {
 	if err := s.Data.Sync(c.Context); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(p.stdout, b.CID())
-	return err
+	return p.word(c, cidReport{b.CID().String()}, b.CID().String())
 }
 
-// readBlock reads the file that args name, or stdin, as far as a block may be long.
+// readBlock reads the file in args, or stdin, and refuses more bytes than a block may have.
 func (p *process) readBlock(c *cli.Context, args []string) ([]byte, error) {
 	name := "-"
 	if len(args) == 1 {
@@ -205,7 +194,7 @@ func (p *process) readBlock(c *cli.Context, args []string) ([]byte, error) {
 		return nil, fmt.Errorf("read %s: %w", quote(name), err)
 	}
 	if len(data) > dag.MaxBlock {
-		return nil, hinted(usagef("%s is longer than a block may be, %s", quote(name), size(dag.MaxBlock)), "liftoff add %s", quote(name))
+		return nil, hinted(usagef("%s is too large for a block: more than %s", quote(name), size(dag.MaxBlock)), "liftoff add %s", quote(name))
 	}
 	return data, nil
 }

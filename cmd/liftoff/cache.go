@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
@@ -16,11 +15,13 @@ import (
 func cacheCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "cache",
-		Usage: "look at and forget what tasks evaluate to",
-		Description: `A task has one outcome, so liftoff run computes it once. The cache holds which outcome
-it is, on the word of which receipt; the output itself is kept by the job's pin.`,
+		Usage: "list and clear cached results",
+		Description: `A task has one outcome, so liftoff run computes it once. The result cache holds the
+outcome of each task and the receipt that it comes from. The output itself is kept by the
+pin of the job.`,
 		CustomHelpTemplate: help(`$ liftoff cache ls
-bafyrei… bafyrei… ok 3201877 2030-01-01T12:00:00Z
+TASK           OUTCOME        STATE  FUEL  CREATED
+bafyre…2snmvi  bafyre…nukrhi  ok     6606  26s ago
 $ liftoff cache rm --all`),
 		Subcommands: []*cli.Command{cacheLsCommand(p), cacheRmCommand(p)},
 	}
@@ -29,67 +30,42 @@ $ liftoff cache rm --all`),
 func cacheLsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "ls",
-		Usage: "list the outcomes that are known, the newest first",
-		Description: `Prints a line for each: the task, its outcome, how it ends ("-" when that is not here any
-more), the fuel that it takes, since when it is known.`,
+		Usage: "list cached results, newest first",
+		Description: `Prints a line for each task: its CID, its outcome, how the run ended ("-" when the outcome
+is not in the repo), its fuel, the time of the result.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cache ls
-bafyrei… bafyrei… exit:3 3201877 2030-01-01T12:00:00Z`),
+TASK           OUTCOME        STATE  FUEL  CREATED
+bafyre…2snmvi  bafyre…nukrhi  ok     6606  26s ago`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			memos, err := s.Cache.CachedResults(c.Context)
+			results, err := s.Cache.CachedResults(c.Context)
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, m := range memos {
-				line := memoLine{
-					m.Task.String(), m.Outcome.String(), m.Receipt.String(), string(m.Issuer),
-					string(m.State), m.Code, m.Fuel, m.Size, m.Created,
-				}
-				how := ending(m.State, m.Code)
-				if how == "" {
-					how = "-"
-				}
-				if err := out.put(line, "%s %s %s %d %s", m.Task, m.Outcome, how, m.Fuel, m.Created.UTC().Format(time.RFC3339)); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, cacheListing, results...)
 		}),
 	}
-}
-
-// memoLine is a remembered outcome as JSON.
-type memoLine struct {
-	Task    string    `json:"task"`
-	Outcome string    `json:"outcome"`
-	Receipt string    `json:"receipt"` // whose word it is
-	Issuer  string    `json:"issuer"`
-	State   string    `json:"state"`
-	Code    int       `json:"code"`
-	Fuel    uint64    `json:"fuel"`
-	Size    uint64    `json:"size"` // bytes of the output's blocks
-	Created time.Time `json:"created"`
 }
 
 func cacheRmCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "rm",
-		Usage:     "forget outcomes",
+		Usage:     "remove cached results",
 		ArgsUsage: "[TASK…]",
-		Description: `Forgets the outcomes of tasks, each named by its CID or by a job that ran it, or all of
-them with --all: the next liftoff run computes them again. Jobs, receipts and outputs stay.`,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "forget all of them"}},
+		Description: `Removes the results of tasks, or all of them with --all: the next liftoff run computes
+them again. A task is named by its CID or by the id of a job. Jobs, receipts and outputs
+stay.`,
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "all", Usage: "remove the results of all tasks"}},
 		Before: takes("a task", 0, unbounded),
-		CustomHelpTemplate: help(`$ liftoff cache rm bafyrei…
+		CustomHelpTemplate: help(`$ liftoff cache rm bafyreie…
 $ liftoff cache rm j-0d9q
 $ liftoff cache rm --all`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			tasks := c.Args().Slice()
 			switch all := c.Bool("all"); {
 			case all && len(tasks) > 0:
-				return usagef("--all leaves no task to be named")
+				return usagef("--all and a task exclude each other")
 			case all:
 				return s.Cache.Forget(c.Context, cid.Undef)
 			case len(tasks) == 0:
@@ -109,7 +85,7 @@ $ liftoff cache rm --all`),
 	}
 }
 
-// taskNamed returns the task that is named by its CID or by a job.
+// taskNamed returns the CID of the task that ref names: by its CID, or by the id of a job.
 func taskNamed(c *cli.Context, s *node.Session, ref string) (cid.Cid, error) {
 	if isJobID(ref) {
 		j, err := s.Jobs.Find(c.Context, ref)

@@ -13,6 +13,7 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
@@ -20,11 +21,11 @@ import (
 func carCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "car",
-		Usage:       "move data as CAR files",
-		Description: `A CAR is a file of blocks, which any IPFS tool reads.`,
-		CustomHelpTemplate: help(`$ liftoff car export bafybeid… -o photos.car
+		Usage:       "export and import CAR files",
+		Description: `A CAR file holds blocks. All IPFS tools read it.`,
+		CustomHelpTemplate: help(`$ liftoff car export bafybeih… -o photos.car
 $ liftoff car import photos.car
-bafybeid…`),
+bafybeih…`),
 		Subcommands: []*cli.Command{carExportCommand(p), carImportCommand(p)},
 	}
 }
@@ -32,22 +33,22 @@ bafybeid…`),
 func carExportCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "export",
-		Usage:     "write DAGs as a CAR",
+		Usage:     "write DAGs to a CAR file",
 		ArgsUsage: "CID[/PATH]…",
-		Description: `Writes the blocks of each DAG, once each, to stdout or to --output. The CAR of an
-outcome holds the outcome, its task, the output, stdout and stderr: neither the module
-nor inputs, nor parts of inputs that the output links to, unless --full is given. That
-of a receipt holds the same and the receipt.
+		Description: `Writes each block of the DAGs once, to --output (default: stdout).
 
-A block whose links cannot be read is written with what its pin keeps beside it, see
-liftoff car import. Without such a pin it is an error: with --opaque it is written
-without what it links to.
+The CAR of an outcome holds the outcome, its task, the output, stdout and stderr; that of
+a receipt also holds the receipt. The module, the inputs, and parts of inputs that the
+output links to are left out unless --full is set.
+
+A block whose links cannot be read is written with the blocks that its pin keeps for it,
+see liftoff car import. Without such a pin, or --opaque, it is an error.
 
 ` + refHelp,
 		Flags:  exportFlags,
 		Before: takes("a CID", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff car export bafybeid… > photos.car
-$ liftoff car export bafybeid… --version 2 -o photos.car`),
+		CustomHelpTemplate: help(`$ liftoff car export bafybeih… > photos.car
+$ liftoff car export bafybeih… --car-version 2 -o photos2.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.carExport(c, s) }),
 	}
 }
@@ -64,21 +65,21 @@ func (p *process) carExport(c *cli.Context, s *node.Session) error {
 	return p.exportRoots(c, s, roots)
 }
 
-// exportFlags are those of car export and receipt export.
+// exportFlags are the flags of car export and receipt export.
 var exportFlags = []cli.Flag{
-	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `FILE`; - is stdout"},
-	&cli.BoolFlag{Name: "force", Usage: "write over a file that is there"},
-	&cli.IntFlag{Name: "version", Value: 1, Usage: "`NUMBER` of the format's version: 1 (when left out) or 2"},
-	&cli.BoolFlag{Name: "verify", Usage: "hash every block that is read, on top of its checksum"},
-	&cli.BoolFlag{Name: "opaque", Usage: "write blocks whose links cannot be read without what they link to"},
-	&cli.BoolFlag{Name: "full", Usage: "of an outcome or a receipt, all that can be reached: module and inputs, too"},
+	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "`FILE` output file; - is stdout (default: stdout)"},
+	&cli.BoolFlag{Name: "force", Usage: "replace existing files"},
+	&cli.IntFlag{Name: "car-version", Value: 1, Usage: "`VERSION` version of the CAR format, 1 or 2 (default: 1)"},
+	&cli.BoolFlag{Name: "check", Usage: "check the hash of every block that is read, in addition to its checksum"},
+	&cli.BoolFlag{Name: "opaque", Usage: "write blocks whose links cannot be read, without the blocks that they link to"},
+	&cli.BoolFlag{Name: "full", Usage: "include the module and inputs of an outcome or a receipt"},
 }
 
-// exportRoots writes the CAR that the flags of car export ask for.
+// exportRoots writes a CAR as the flags in exportFlags say.
 func (p *process) exportRoots(c *cli.Context, s *node.Session, roots []cid.Cid) error {
-	options := dag.CAROptions{Version: c.Int("version")}
+	options := dag.CAROptions{Version: c.Int("car-version")}
 	if options.Version != 1 && options.Version != 2 {
-		return usagef("--version %d: there are 1 and 2", options.Version)
+		return usagef("--car-version %d: want 1 or 2", options.Version)
 	}
 	if !c.Bool("full") {
 		skip, err := skipInputs(c.Context, s, roots)
@@ -93,7 +94,7 @@ func (p *process) exportRoots(c *cli.Context, s *node.Session, roots []cid.Cid) 
 			blocks, stop = s.Reading(c.Context, roots[0])
 		}
 		defer stop()
-		if c.Bool("verify") {
+		if c.Bool("check") {
 			blocks = hashed{blocks}
 		}
 		follow := follower{p: p, s: s, roots: roots, blocks: blocks, accept: c.Bool("opaque")}
@@ -103,13 +104,13 @@ func (p *process) exportRoots(c *cli.Context, s *node.Session, roots []cid.Cid) 
 	if target := c.String("output"); target != "" && !p.isStdout(target) {
 		return writeFile(c.Context, target, c.Bool("force"), write)
 	}
-	if isTerminal(p.stdout) {
-		return hinted(usagef("a CAR is nothing for a terminal"), "%s %s -o FILE.car", c.Command.HelpName, roots[0])
+	if ui.IsTerminal(p.stdout) {
+		return hinted(usagef("refusing to write a CAR to a terminal"), "%s %s -o FILE.car", c.Command.HelpName, roots[0])
 	}
 	return write(p.stdout)
 }
 
-// hashed is a set of blocks that hashes what it reads.
+// hashed is a dag.Blocks that checks the hash of every block that it reads.
 type hashed struct{ dag.Blocks }
 
 func (h hashed) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
@@ -123,26 +124,27 @@ func (h hashed) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 func carImportCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "import",
-		Usage:     "store the blocks of a CAR",
+		Usage:     "store the blocks of a CAR file",
 		ArgsUsage: "[FILE]",
-		Description: `Stores the blocks of a CAR, from a file or stdin, pins its roots and prints them. Every
-block is hashed. A CAR that is broken, or that lacks a block of its DAGs, is refused:
-nothing is pinned. The CAR of an outcome is whole without its module and inputs.
+		Description: `Stores the blocks of a CAR file (default: stdin), pins its roots and prints them. Every
+block is hashed. A CAR that is damaged or incomplete is refused, and nothing is pinned.
+The CAR of an outcome is complete without its module and inputs.
 
-Below a root there may be blocks whose links cannot be read: links are read of dag-pb,
-dag-cbor and dag-json. They are named, and everything else that the CAR held is pinned
-with the root, so that what they link to is kept.`,
+Links are read in dag-pb, dag-cbor and dag-json. When other blocks are below a root, a
+warning names them, and all other blocks of the CAR are pinned with the root, so that the
+blocks that they link to are kept.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "partial", Usage: "take a CAR that lacks blocks"},
-			&cli.BoolFlag{Name: "no-pin", Usage: "do not keep it: the next gc takes it"},
-			&cli.StringFlag{Name: "name", Usage: "pin under `NAME`; else each root under its CID"},
+			&cli.BoolFlag{Name: "partial", Usage: "accept an incomplete CAR"},
+			&cli.BoolFlag{Name: "no-pin", Usage: "do not pin: the next gc deletes the data"},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` name of the pin (default: the CID of each root)"},
 			noSyncFlag,
 			jsonFlag,
 		},
 		Before: takes("a file", 0, 1),
 		CustomHelpTemplate: help(`$ liftoff car import photos.car
-bafybeid…
-$ ssh there liftoff car export bafybeid… | liftoff car import`),
+bafybeih…
+$ ssh there liftoff car export bafybeih… | liftoff car import
+bafybeih…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.carImport(c, s) }),
 	}
 }
@@ -178,28 +180,23 @@ func (p *process) carImport(c *cli.Context, s *node.Session) error {
 			return err
 		}
 	}
-	out := p.lines(c.Bool("json"))
 	for _, root := range got.Roots {
-		line := struct {
-			Root   string   `json:"root"`
-			Opaque []string `json:"opaque,omitempty"` // blocks whose links cannot be read
-			Rest   string   `json:"rest,omitempty"`   // the list of what else the CAR held
-		}{Root: root.String(), Opaque: textOf(got.opaque[root])}
+		line := importedReport{CID: root.String(), Opaque: textOf(got.opaque[root])}
 		if len(line.Opaque) > 0 && rest.Defined() {
 			line.Rest = rest.String()
 		}
-		if err := out.put(line, "%s", root); err != nil {
+		if err := p.word(c, line, line.CID); err != nil {
 			return err
 		}
 		p.warnOpaque(root, got.opaque[root])
 	}
 	switch {
 	case len(got.opaque) > 0 && c.Bool("no-pin"):
-		p.warn("what else the CAR held is not kept with it without a pin")
+		p.warn("the other blocks of the CAR are not kept: --no-pin")
 	case rest.Defined():
-		p.warn("what else the CAR held is pinned with it, as %s", rest)
+		p.warn("the other blocks of the CAR are pinned with it, as %s", rest)
 	}
-	return out.Flush()
+	return nil
 }
 
 func pinRoots(ctx context.Context, s *node.Session, name string, got imported, rest cid.Cid) error {
@@ -225,8 +222,8 @@ func pinRoots(ctx context.Context, s *node.Session, name string, got imported, r
 	return nil
 }
 
-// importCAR puts the blocks of the CAR file name ("-" is stdin) and returns its roots,
-// which, unless partial, were looked at: they lead to no block that is not here.
+// importCAR stores the blocks of the CAR file name ("-" is stdin) and returns its roots. Unless partial, their DAGs are
+// complete.
 func (p *process) importCAR(ctx context.Context, blocks dag.Blocks, name string, partial bool) (imported, error) {
 	got := imported{opaque: map[cid.Cid][]cid.Cid{}}
 	file, err := p.open(ctx, name)
@@ -253,7 +250,7 @@ func (p *process) importCAR(ctx context.Context, blocks dag.Blocks, name string,
 	return got, nil
 }
 
-// notWhole says why the DAGs of the CAR file name are not taken, and what can be done: err is that of whole.
+// notWhole is the error about a CAR file that is refused, with a hint. err is the error of whole.
 func notWhole(name string, err error) error {
 	var (
 		malformed *dag.FormatError
@@ -263,10 +260,10 @@ func notWhole(name string, err error) error {
 	switch {
 	case errors.As(err, &malformed):
 		err = fmt.Errorf("import %s: %w", quote(name), err)
-		return hinted(err, "liftoff car import --partial %s, to keep what it holds as it is", quote(name))
+		return hinted(err, "liftoff car import --partial %s", quote(name))
 	case errors.As(err, &missing), errors.As(err, &short):
-		err = fmt.Errorf("import %s: the CAR is cut off, or was never whole: %w", quote(name), err)
-		return hinted(err, "liftoff car import --partial %s, to have what there is", quote(name))
+		err = fmt.Errorf("import %s: the CAR is incomplete: %w", quote(name), err)
+		return hinted(err, "liftoff car import --partial %s", quote(name))
 	}
 	return fmt.Errorf("import %s: %w", quote(name), err)
 }

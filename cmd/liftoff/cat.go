@@ -17,23 +17,24 @@ func catCommand(p *process) *cli.Command {
 		Name:      "cat",
 		Usage:     "write files to stdout",
 		ArgsUsage: "CID[/PATH]…",
-		Description: `Writes the bytes of each file to stdout, one file behind the other. With --offset and
---length, a part of each; only the blocks of that part are read.
+		Description: `Writes the bytes of the files to stdout, one after the other. With --offset and --length
+it writes a part of each file and reads only the blocks of that part.
 
 ` + refHelp,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "offset", Usage: "leave out the first `SIZE` bytes"},
-			&cli.StringFlag{Name: "length", Usage: "write at most `SIZE` bytes"},
+			&cli.StringFlag{Name: "offset", Usage: "`SIZE` bytes to skip at the beginning of each file (default: 0)"},
+			&cli.StringFlag{Name: "length", Usage: "`SIZE` bytes of each file (default: all)"},
 		},
 		Before: takes("a CID", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff cat bafybeid…/readme.txt
+		CustomHelpTemplate: help(`$ liftoff cat bafybeih…/a.txt
 hello
-$ liftoff cat bafyrei…/root/report.txt --length 1KiB     # of an outcome`),
+$ liftoff cat bafyreic…/root/greeting.txt --length 4     # of an outcome
+hell`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.cat(c, s) }),
 	}
 }
 
-// sizeFlag reads a flag that holds a size, which is otherwise when it is left out.
+// sizeFlag returns the value of a flag that is a size, or otherwise when the flag is not set.
 func sizeFlag(c *cli.Context, name string, otherwise int64) (int64, error) {
 	if !c.IsSet(name) {
 		return otherwise, nil

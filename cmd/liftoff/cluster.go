@@ -4,7 +4,6 @@ package main
 
 import (
 	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,16 +14,17 @@ import (
 func clusterCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "cluster",
-		Usage: "say whose machines work for one another",
-		Description: `A cluster is a key, and those who hold a membership signed for it. Its members run one
-another's jobs and give one another their blocks; nobody else is let in. A repo belongs
-to one cluster at most. liftoff serve makes one when there is none.`,
+		Usage: "manage the group of machines that share jobs and data",
+		Description: `The members of a cluster run each other's jobs and read each other's blocks. Other peers
+have no access. A member has a membership that is signed for the key of the cluster. A
+repo belongs to one cluster at most; liftoff serve creates one for a repo without.`,
 		CustomHelpTemplate: help(`$ liftoff cluster invite --uses 3
 liftoff-join-1.…
 $ ssh there liftoff serve --join liftoff-join-1.…
 $ liftoff cluster ls
-did:key:z6Mk… admin 2030-04-01T12:00:00Z self
-did:key:z6Mk… member 2030-04-01T12:00:00Z`),
+MEMBER         ROLE    EXPIRES  NOTES
+did:key:z6Mk…  admin   in 89d   self
+did:key:z6Mk…  member  in 89d   -`),
 		Subcommands: []*cli.Command{clusterInitCommand(p), clusterInviteCommand(p), clusterJoinCommand(p), clusterLsCommand(p), clusterRevokeCommand(p)},
 	}
 }
@@ -32,8 +32,8 @@ did:key:z6Mk… member 2030-04-01T12:00:00Z`),
 func clusterInitCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "init",
-		Usage:       "make a cluster",
-		Description: `Makes a new cluster, whose first admin is this repo, and prints its did:key.`,
+		Usage:       "create a cluster",
+		Description: `Creates a cluster with this repo as its first admin, and prints the did:key of the cluster.`,
 		Before:      takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cluster init
 did:key:z6Mk…`),
@@ -42,7 +42,7 @@ did:key:z6Mk…`),
 			if err != nil {
 				return err
 			}
-			return p.lines(false).line(f.DID)
+			return p.word(c, f, f.DID)
 		}),
 	}
 }
@@ -50,15 +50,15 @@ did:key:z6Mk…`),
 func clusterInviteCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "invite",
-		Usage: "print a token that lets others join",
-		Description: `Prints a token, one line. Whoever has it becomes a member, as often as --uses says: send
-it on a way that you trust. Only an admin can invite. It is redeemed at the liftoff serve that runs on
-this repo, at the addresses that it listens on or those of --addr.`,
+		Usage: "print a join token for new members",
+		Description: `Prints a join token, one line. Each machine that presents it becomes a member, up to --uses
+machines: send it over a channel that you trust. Only an admin can invite. The token names
+the addresses of the liftoff serve on this repo, which must be running when it is used.`,
 		Flags: []cli.Flag{
-			&cli.UintFlag{Name: "uses", Usage: "`N` machines may join with it; 1 when left out"},
-			&cli.StringFlag{Name: "expires", Usage: "`DURATION` for which it is good; 24h when left out"},
-			&cli.BoolFlag{Name: "admin", Usage: "who joins is an admin: invites, renews and revokes"},
-			&cli.StringSliceFlag{Name: "addr", Usage: "`MULTIADDR` where it can be redeemed; may be repeated"},
+			&cli.UintFlag{Name: "uses", Usage: "`N` number of machines that can join with the token (default: 1)"},
+			&cli.StringFlag{Name: "expires", Usage: "`DURATION` validity of the token (default: 24h)"},
+			&cli.BoolFlag{Name: "admin", Usage: "let the new members invite, renew and revoke"},
+			&cli.StringSliceFlag{Name: "addr", Usage: "`MULTIADDR` address of this node for new members; repeatable (default: those of serve)"},
 		},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cluster invite --uses 3 --expires 7d
@@ -78,18 +78,19 @@ liftoff-join-1.…`),
 			if err != nil {
 				return err
 			}
-			return p.lines(false).line(token)
+			return p.word(c, invitationReport{token}, token)
 		}),
 	}
 }
 
 func clusterJoinCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:        "join",
-		Usage:       "become a member",
-		ArgsUsage:   "TOKEN",
-		Description: `Redeems a token of liftoff cluster invite at one of the addresses in it.`,
-		Before:      takes("a token", 1, 1),
+		Name:      "join",
+		Usage:     "join a cluster",
+		ArgsUsage: "JOIN-TOKEN",
+		Description: `Joins the cluster that a join token of liftoff cluster invite names. The node that issued
+the token must be reachable.`,
+		Before: takes("a join token", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff cluster join liftoff-join-1.…
 did:key:z6Mk… member`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
@@ -98,7 +99,7 @@ did:key:z6Mk… member`),
 			if err != nil {
 				return err
 			}
-			return p.lines(false).line(f.DID + " " + f.Role)
+			return p.word(c, f, f.DID+" "+f.Role)
 		}),
 	}
 }
@@ -106,33 +107,21 @@ did:key:z6Mk… member`),
 func clusterLsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "ls",
-		Usage: "list the members that this repo knows",
-		Description: `Prints a line for each member: its did:key, its role, until when it is one, and whether
-it was revoked or is this repo itself.`,
+		Usage: "list members",
+		Description: `Prints a line for each known member: its did:key, its role, the end of its membership, and
+"revoked" or "self".`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cluster ls
-did:key:z6Mk… admin 2030-04-01T12:00:00Z self
-did:key:z6Mk… member 2030-04-01T12:00:00Z revoked`),
+MEMBER         ROLE    EXPIRES  NOTES
+did:key:z6Mk…  admin   in 89d   self
+did:key:z6Mk…  member  in 89d   revoked`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			members, err := s.Cluster.Members(c.Context)
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, m := range members {
-				note := ""
-				if m.Revoked {
-					note = " revoked"
-				}
-				if m.Self {
-					note += " self"
-				}
-				if err := out.put(m, "%s %s %s%s", m.DID, clean(m.Role), m.Expires.UTC().Format(time.RFC3339), note); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, memberListing, members...)
 		}),
 	}
 }
@@ -140,12 +129,14 @@ did:key:z6Mk… member 2030-04-01T12:00:00Z revoked`),
 func clusterRevokeCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "revoke",
-		Usage:     "put members out",
+		Usage:     "remove members",
 		ArgsUsage: "DID…",
-		Description: `Signs that these keys are members no more and tells all members, who cut their
-connections. It cannot be taken back; a new invitation can follow. Only an admin can. The
-token that a member has joined by lets nobody in any more. A key that is not known as a
-member is revoked, too, with a warning: another admin may have let it in.`,
+		Description: `Revokes the memberships of these keys and informs all members, which close their
+connections. The join token that a removed member used becomes invalid. A revocation is
+final, but the machine can be invited again. Only an admin can revoke.
+
+A key that is not a known member is revoked, too, with a warning: another admin may have
+invited it.`,
 		Before:             takes("a did:key", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff cluster revoke did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
@@ -158,7 +149,7 @@ member is revoked, too, with a warning: another admin may have let it in.`,
 					return err
 				}
 				if !slices.ContainsFunc(members, func(m api.Member) bool { return m.DID == did }) {
-					p.warn("%s is not known as a member here: revoked all the same, should another admin have let it in", did)
+					p.warn("%s is not a known member; revoked anyway, as another admin may have invited it", did)
 				}
 				if err := s.Cluster.Revoke(c.Context, did); err != nil {
 					return err

@@ -7,15 +7,15 @@ import (
 	"os"
 )
 
-// compileCommand is the hidden command that a run starts to compile a stranger's module:
-// wasm.CompileChild, in a process whose memory and time are bounded.
+// compileCommand is the hidden command that compiles the module of another peer: it runs
+// wasm.CompileChild in a process with bounded memory and time.
 const compileCommand = "compile-module"
 
-// compiler is the command line of that process.
+// compiler returns the command line of that process.
 func compiler() ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("find liftoff's own program: %w", err)
+		return nil, fmt.Errorf("find the path of liftoff: %w", err)
 	}
 	return []string{self, compileCommand}, nil
 }

@@ -3,36 +3,33 @@
 package main
 
 import (
-	"slices"
-	"strings"
-
 	"github.com/urfave/cli/v2"
 )
 
 func configCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "config",
-		Usage: "print the settings in force, and whence they are",
-		Description: `Prints a line for each setting: its key, its value ("-" when there is none), and where
-that comes from: default, config.yaml, a variable of the environment, or a flag. It takes
-the flags of liftoff serve, to show what they would change.
+		Usage: "show the effective settings and where each one comes from",
+		Description: `Prints a line for each setting: its key, its value ("-" for none), and its source: default,
+config.yaml, an environment variable, or a flag. The flags are those of liftoff serve, to
+show their effect. Tokens are not shown.
 
-The file config.yaml in the repo is YAML with these keys, a level for each dot; a key that
-is not one of them is an error. The variable of a key is LIFTOFF_ and the key in capitals,
-with _ for dots and dashes; lists have commas there. The variables win over the file, flags
-over both. Tokens are not shown.
-
-quota bounds what all blocks in the repo take, whoever put them; serve.disk, within it, what
-the blocks of other peers' jobs take. The first has no flag: it holds for every command.
+Settings are read from config.yaml in the repo, from the environment and from flags; the
+last of these wins. The file is YAML, one level for each dot of a key. Unknown keys are
+errors. For the environment, see liftoff help environment.
 
    quota: 500GiB
    serve:
      slots: 4
      label: {zone: garage, gpu: "no"}
-     metrics: 127.0.0.1:9100`,
+     metrics: 127.0.0.1:9100
+
+The key quota, which has no flag, limits the disk space of all blocks in the repo
+(default: no limit). serve.disk limits the part of it for other peers.`,
 		Flags:  append(flagsOf("serve"), jsonFlag),
 		Before: takes("nothing", 0, 0),
-		CustomHelpTemplate: help(`$ LIFTOFF_SERVE_SLOTS=4 liftoff config --grace 30s | grep -e slots -e grace -e disk
+		CustomHelpTemplate: help(`$ export LIFTOFF_SERVE_SLOTS=4
+$ liftoff config --grace 30s | grep -e slots -e grace -e disk
 serve.slots 4 LIFTOFF_SERVE_SLOTS
 serve.disk 16GiB default
 serve.grace 30s --grace`),
@@ -45,29 +42,7 @@ serve.grace 30s --grace`),
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, s := range allSettings {
-				if err := out.setting(s, all[s.key]); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, settingListing, settingReports(all)...)
 		},
 	}
-}
-
-func (l lines) setting(s setting, v value) error {
-	texts := slices.Clone(v.texts)
-	if s.secret && len(texts) > 0 {
-		texts = []string{"(secret)"}
-	}
-	shown := "-"
-	if len(texts) > 0 {
-		shown = quote(strings.Join(texts, ","))
-	}
-	return l.put(struct {
-		Key    string   `json:"key"`
-		Value  []string `json:"value"`
-		Source string   `json:"source"`
-	}{s.key, append([]string{}, texts...), v.source}, "%s %s %s", s.key, shown, v.source)
 }

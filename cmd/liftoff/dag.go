@@ -15,9 +15,9 @@ import (
 func dagCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "dag",
-		Usage:       "look into structured data",
+		Usage:       "print structured data as JSON",
 		Description: `Blocks of dag-cbor, dag-json and dag-pb hold structured values and links.`,
-		CustomHelpTemplate: help(`$ liftoff dag get bafyrei…/st
+		CustomHelpTemplate: help(`$ liftoff dag get bafyreic…/st
 "ok"`),
 		Subcommands: []*cli.Command{dagGetCommand(p)},
 	}
@@ -28,32 +28,29 @@ func dagGetCommand(p *process) *cli.Command {
 		Name:      "get",
 		Usage:     "print a value as DAG-JSON",
 		ArgsUsage: "CID[/PATH]",
-		Description: `Prints a block, or the value inside it that the path leads to, as one line of DAG-JSON.
-The codecs are dag-cbor, dag-json, dag-pb and raw; a path leads into dag-cbor alone. For
-other codecs there is liftoff block get.
+		Description: `Prints a block, or the value at a path inside it, as one line of DAG-JSON. It decodes
+dag-cbor, dag-json, dag-pb and raw; a path can lead into dag-cbor blocks only. For other
+codecs, use liftoff block get.
 
 ` + refHelp,
 		Before: takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff dag get bafyrei…            # an outcome
-{"code":0,"fuel":0,"lim":null,…}
-$ liftoff dag get bafyrei…/task/args  # of its task
-["/in/text"]`),
+		CustomHelpTemplate: help(`$ liftoff dag get bafyreic…            # an outcome
+{"code":0,"fuel":6606,"lim":null,…
+$ liftoff dag get bafyreic…/task/fn    # of its task
+"_start"`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			text, err := p.valueJSON(c, s, args[0])
 			if err != nil {
 				return err
 			}
-			out := p.lines(false)
-			if _, err := out.Write(text); err != nil {
-				return err
-			}
-			return out.line("")
+			_, err = p.stdout.Write(append(text, '\n'))
+			return err
 		}),
 	}
 }
 
-// valueJSON returns what a reference names, a block's value or one inside it, as DAG-JSON.
+// valueJSON returns the value that ref names, of a block or inside one, as DAG-JSON.
 func (p *process) valueJSON(c *cli.Context, s *node.Session, ref string) ([]byte, error) {
 	at, err := p.resolve(c.Context, s, ref)
 	if err != nil {
@@ -77,7 +74,7 @@ func (p *process) valueJSON(c *cli.Context, s *node.Session, ref string) ([]byte
 	return text, err
 }
 
-// showBlock is the command that prints a block which is neither a file nor a directory.
+// showBlock returns the command that prints a block that is neither a file nor a directory.
 func showBlock(c cid.Cid) string {
 	if dag.HasJSON(c.Type()) {
 		return "liftoff dag get " + c.String()

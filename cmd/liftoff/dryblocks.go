@@ -11,15 +11,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// dryBlocks takes what a dry run makes, and leaves the repo as it is: it may be one that
-// cannot be written to. It keeps what has links, and as many leaves as a module may have,
-// which is put first; of further leaves only the names.
+// dryBlocks holds the blocks of a dry run. It never writes to the repo, which may be
+// read-only. It keeps all blocks with links, and leaves up to the size of the largest
+// module, which is put first; of further leaves it keeps only the CIDs.
 type dryBlocks struct {
 	dag.Blocks // of the repo
 
 	mu   sync.Mutex
 	made dag.MemBlocks
-	room int // bytes that leaves may still take
+	room int // bytes left for leaves
 	left map[cid.Cid]bool
 }
 

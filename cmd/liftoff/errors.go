@@ -17,47 +17,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// The exit codes of every command. `liftoff run` passes a guest's own code through.
-const (
-	exitTrap        = 120
-	exitFuel        = 121
-	exitLimit       = 122
-	exitDisagree    = 123
-	exitTimeout     = 124
-	exitFault       = 125
-	exitRefused     = 126
-	exitNotFound    = 127
-	exitUsage       = 129
-	exitInterrupted = 130
-	exitClosed      = 141 // as a shell reports a death by SIGPIPE
-)
-
-const exitCodes = `EXIT CODES:
-   0    done
-   120  the guest trapped                          (run)
-   121  the guest ran out of fuel                  (run)
-   122  the guest reached another limit            (run)
-   123  peers disagree: runs came to different outcomes, or what was printed is
-        not what the outcome says                  (run, job logs --follow)
-   124  the time of --timeout was over             (run)
-   125  this machine, its repo, the network or a missing or damaged block is to blame
-   126  the module was refused                     (run)
-   127  not found: a path, or content that is not in the repo
-   129  the command line makes no sense
-   130  interrupted
-   141  the reader of stdout, or of a FIFO that is written to, has ended
-   A guest's own exit code, 1 to 255, is the exit code of run; run --json tells a
-   guest's 120 from a trap.
-`
-
-// usageError is a command line that makes no sense.
+// usageError is an invalid command line or setting.
 type usageError struct{ message string }
 
 func (e *usageError) Error() string { return e.message }
 
 func usagef(format string, a ...any) error { return &usageError{fmt.Sprintf(format, a...)} }
 
-// codeError gives an error an exit code of its own.
+// codeError is an error with an exit code.
 type codeError struct {
 	error
 	code int
@@ -67,12 +34,12 @@ func (e *codeError) Unwrap() error { return e.error }
 
 func notFound(err error) error { return &codeError{err, exitNotFound} }
 
-// exited ends the program with a code and no further word: all has been said.
+// exited is an exit code without a message: the command has printed everything.
 type exited int
 
 func (e exited) Error() string { return fmt.Sprintf("exit code %d", int(e)) }
 
-// hintError carries the command to type next.
+// hintError is an error with a hint: the next command to type.
 type hintError struct {
 	error
 	hint string
@@ -84,7 +51,7 @@ func hinted(err error, format string, a ...any) error {
 	return &hintError{err, fmt.Sprintf(format, a...)}
 }
 
-// fail says what went wrong and returns the exit code.
+// fail prints the error with its hint and returns the exit code.
 func (p *process) fail(ctx context.Context, err error) int {
 	var silent exited
 	switch {
@@ -105,7 +72,7 @@ func (p *process) fail(ctx context.Context, err error) int {
 	return codeOf(err)
 }
 
-// codeOf chooses the exit code of an error.
+// codeOf returns the exit code of an error.
 func codeOf(err error) int {
 	var (
 		coded   *codeError
@@ -168,8 +135,8 @@ func hintOf(err error) string {
 	switch {
 	case errors.As(err, &hint):
 		return hint.hint
-	case errors.As(err, &car): // its damage is not the repo's
-		return "get the CAR again: nothing of it is pinned"
+	case errors.As(err, &car): // the CAR is damaged, not the repo
+		return "get the CAR again; nothing of it was pinned"
 	case errors.As(err, &locked):
 		return "make it writable, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder"
 	case errors.As(err, &remote) && remote.Hint != "":
@@ -179,22 +146,22 @@ func hintOf(err error) string {
 	case errors.As(err, &outside):
 		return outside.Hint()
 	case errors.As(err, &damaged):
-		return "liftoff store verify"
+		return "liftoff store check"
 	case errors.As(err, &missing):
-		return "liftoff car import FILE.car, one that holds it"
+		return "liftoff car import FILE.car, with a CAR that holds the block"
 	case errors.Is(err, syscall.EADDRINUSE):
-		return "another process listens there: end it, or choose another port"
+		return "stop the process that listens there, or choose another port"
 	case diskfs.Full(err):
-		return "make room on the disk; on that of the repo: liftoff pin rm NAME for what is not needed, then liftoff gc"
+		return "make room on the disk; in the repo: liftoff pin rm NAME, then liftoff gc"
 	case errors.Is(err, fs.ErrPermission), errors.Is(err, syscall.EROFS):
-		return "check who owns the path, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder"
+		return "check the owner of the path, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder"
 	case errors.As(err, &bug):
 		return "this is a bug in liftoff: please report it with the command line and the output of: liftoff version"
 	}
 	return ""
 }
 
-// pathError says what is wrong with a local path that the user named.
+// pathError is an error about a local path that the user named: the path as it was typed, and the reason.
 func pathError(path string, err error) error {
 	var inner *fs.PathError
 	var link *os.LinkError
@@ -207,7 +174,7 @@ func pathError(path string, err error) error {
 	return fmt.Errorf("%s: %w", quote(path), err)
 }
 
-// isNotDir reports that a part of a path is a file, so that nothing is below it.
+// isNotDir reports whether err says that a path cannot exist: a part of it is a file, or it is too long.
 func isNotDir(err error) bool {
 	return errors.Is(err, syscall.ENOTDIR) || errors.Is(err, syscall.ENAMETOOLONG)
 }

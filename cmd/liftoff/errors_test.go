@@ -63,9 +63,9 @@ func TestHints(t *testing.T) {
 	damaged := &dag.DamagedError{CID: job.CIDOf(nil)}
 	for _, test := range []struct {
 		err  error
-		hint string // the beginning of it
+		hint string // its beginning
 	}{
-		{fmt.Errorf("read: %w", damaged), "liftoff store verify"},
+		{fmt.Errorf("read: %w", damaged), "liftoff store check"},
 		{fmt.Errorf("import a.car: %w", &dag.CARError{Offset: 59, Err: damaged}), "get the CAR again"},
 		{fmt.Errorf("add a: %w", &store.ReadOnlyError{Dir: "/r"}), "make it writable"},
 		{hinted(&store.ReadOnlyError{Dir: "/r"}, "x"), "x"},
@@ -78,11 +78,11 @@ func TestHints(t *testing.T) {
 		}
 	}
 	if hint := hintOf(errors.New("x")); hint != "" {
-		t.Errorf("hint %q where there is none to give", hint)
+		t.Errorf("hint: got %q, want none", hint)
 	}
 }
 
-// TestHostileMessage prints an error whose words pretend to be other lines.
+// TestHostileMessage prints an error whose text imitates other lines.
 func TestHostileMessage(t *testing.T) {
 	var stderr bytes.Buffer
 	p := newProcess(strings.NewReader(""), &bytes.Buffer{}, &stderr, nil)
@@ -93,7 +93,7 @@ func TestHostileMessage(t *testing.T) {
 	}
 }
 
-// closedPipe is a standard output whose reader has gone.
+// closedPipe is a standard output whose reader has closed it.
 type closedPipe struct{}
 
 func (closedPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }

@@ -23,20 +23,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// extraction writes files, directories and symlinks out of blocks. Every name is
-// opened below an os.Root, so neither a hostile name nor a symlink, one that was just
-// written included, leads out of the target.
+// extraction writes files, directories and symlinks from blocks to the disk. Every name is
+// opened below an os.Root, so that neither a hostile name nor a symlink, even one that was
+// just written, leads out of the target.
 type extraction struct {
 	blocks   dag.Blocks
-	force    bool      // write into what is there
-	progress io.Writer // is told of every byte of content; from several goroutines
+	force    bool      // replace existing files
+	progress io.Writer // receives every byte of content; from several goroutines
 }
 
-// maxExtractDepth bounds nested directories: each holds a file descriptor.
+// maxExtractDepth bounds nested directories: each one holds a file descriptor.
 const maxExtractDepth = 512
 
-// checkTarget refuses a target to which nothing can be written, as takesAny says. Commands
-// call it before the work that makes the content.
+// checkTarget returns the error of takesAny for a path. Commands call it before the work that makes the content.
 func checkTarget(name string, force bool) error {
 	t, err := findTarget(name)
 	if err != nil {
@@ -45,9 +44,9 @@ func checkTarget(name string, force bool) error {
 	return t.takesAny(force)
 }
 
-// to writes what c names to the path name: under another name first, so that a broken
-// extraction leaves nothing half done. With force, files are replaced and folders are merged;
-// a file can also be written into a device or a FIFO.
+// to writes the content of c to the path name: under a temporary name first, so that an
+// extraction that fails leaves nothing behind. With force, files are replaced and folders are
+// merged; a file can also be written into a device or a FIFO.
 func (x extraction) to(ctx context.Context, c cid.Cid, name string) error {
 	t, err := findTarget(name)
 	if err != nil {
@@ -61,27 +60,27 @@ func (x extraction) to(ctx context.Context, c cid.Cid, name string) error {
 		return err
 	}
 	switch {
-	case kind == abi.KindSymlink && t.info != nil: // what is there is neither followed nor, if it is a symlink, replaced
+	case kind == abi.KindSymlink && t.info != nil: // an existing symlink is neither followed nor replaced
 		if t.info, err = os.Lstat(filepath.Clean(name)); err != nil {
 			return pathError(name, err)
 		}
 		if t.info.Mode()&fs.ModeSymlink != 0 {
-			return usagef("%s is a symlink, and not replaced", quote(name))
+			return usagef("%s is a symlink: refusing to replace it", quote(name))
 		}
 		fallthrough
 	case kind == abi.KindDirectory:
 		if t.isStream() {
-			return usagef("%s is %s, and %s is not a file", quote(name), kindOf(t.info.Mode()), c)
+			return usagef("%s is %s: only a file can be written there, and %s is not a file", quote(name), kindOf(t.info.Mode()), c)
 		}
 	case t.isStream():
 		return t.stream(ctx, func(w io.Writer) error { return x.content(ctx, w, c) })
 	case t.info != nil && t.info.IsDir():
-		return usagef("%s is a folder, and %s is not", quote(name), c)
+		return usagef("%s is a folder, and %s is not a directory", quote(name), c)
 	}
 	return x.place(ctx, t, c, kind)
 }
 
-// place writes what c names, of that kind, to t, which is not a stream.
+// place writes the content of c, of that kind, to t, which is not a stream.
 func (x extraction) place(ctx context.Context, t target, c cid.Cid, kind int) (err error) {
 	folder, name := filepath.Dir(t.path), filepath.Base(t.path)
 	if name == "." || name == ".." || name == "/" {
@@ -109,14 +108,14 @@ func (x extraction) place(ctx context.Context, t target, c cid.Cid, kind int) (e
 			return
 		}
 		root.RemoveAll(temporary)
-		if inner := (*fs.PathError)(nil); errors.As(err, &inner) { // which names the temporary path
+		if inner := (*fs.PathError)(nil); errors.As(err, &inner) { // it names the temporary path
 			err = fmt.Errorf("write %w", pathError(t.name, err))
 		}
 	}()
 	if err := x.all(ctx, root, temporary, c, kind, t.info); err != nil {
 		return err
 	}
-	if t.info != nil && t.info.IsDir() { // an empty one, or Remove fails
+	if t.info != nil && t.info.IsDir() { // it is empty, or Remove fails
 		if err := root.Remove(name); err != nil {
 			return err
 		}
@@ -124,13 +123,13 @@ func (x extraction) place(ctx context.Context, t target, c cid.Cid, kind int) (e
 	return at.install(temporary, name, x.force)
 }
 
-// temporaryName is a hidden name for what will be name.
+// temporaryName returns a hidden name for a file that becomes name when it is complete.
 func temporaryName(name string) string {
 	return "." + name[:min(len(name), 100)] + "." + rand.Text()[:10]
 }
 
-// all writes what c names as name, which is not there; with force, into a directory that is.
-// A file gets the mode of old, if that is one.
+// all writes the content of c as name, which must not exist; with force, into an existing
+// directory. A file gets the mode of old, if old is a file.
 func (x extraction) all(ctx context.Context, root *os.Root, name string, c cid.Cid, kind int, old fs.FileInfo) error {
 	e := extracting{extraction: x}
 	_, e.inOrder = x.blocks.(interface{ ReadInOrder() })
@@ -138,21 +137,21 @@ func (x extraction) all(ctx context.Context, root *os.Root, name string, c cid.C
 		return e.leaf(ctx, root, name, c, kind, old)
 	}
 	e.leaves, ctx = errgroup.WithContext(ctx)
-	e.leaves.SetLimit(1 + runtime.GOMAXPROCS(0)) // more would wait for each other in the kernel, to make files in one directory
+	e.leaves.SetLimit(1 + runtime.GOMAXPROCS(0)) // more would wait for each other in the kernel, as they create files in one directory
 	e.leaves.Go(func() error { return e.directory(ctx, root, name, c, 0) })
 	return e.leaves.Wait()
 }
 
-// extracting is an extraction under way: one goroutine makes directories, others the files and symlinks in them.
+// extracting is a running extraction: one goroutine makes directories, others make the files and symlinks in them.
 type extracting struct {
 	extraction
 	leaves  *errgroup.Group
-	inOrder bool       // blocks come in the order of the DAG, and one goroutine writes all
-	large   sync.Mutex // held while a file is written that is read on all cores
+	inOrder bool       // blocks arrive in the order of the DAG, and one goroutine writes all files
+	large   sync.Mutex // held while a large file is written, which is read on all cores
 }
 
-// leaf writes the file or symlink c as name, which is not there. A file gets the mode of old,
-// if that is one.
+// leaf writes the file or symlink c as name, which must not exist. A file gets the mode of
+// old, if old is a file.
 func (x *extracting) leaf(ctx context.Context, root *os.Root, name string, c cid.Cid, kind int, old fs.FileInfo) error {
 	switch kind {
 	case abi.KindRaw, abi.KindFile:
@@ -195,7 +194,7 @@ func (x *extracting) file(ctx context.Context, root *os.Root, name string, c cid
 	return keepMode(f, old)
 }
 
-// content writes the file c into w.
+// content writes the bytes of the file c to w.
 func (x extraction) content(ctx context.Context, w io.Writer, c cid.Cid) error {
 	content, err := dag.OpenFile(ctx, x.blocks, c)
 	if err != nil {
@@ -206,14 +205,14 @@ func (x extraction) content(ctx context.Context, w io.Writer, c cid.Cid) error {
 	return err
 }
 
-// folder is a directory that is written to: closed when nobody has it.
+// folder is a directory that is written to. It is closed when its last user releases it.
 type folder struct {
 	outDir
 	users atomic.Int32
 }
 
-// openFolder opens the directory name in root. A symlink to one is refused: what is below it
-// is not the target's, even where it is in root.
+// openFolder opens the directory name in root. A symlink to a directory is refused: the files
+// below it do not belong to the target, even if they are in root.
 func openFolder(root *os.Root, name string) (*folder, error) {
 	info, err := root.Lstat(name)
 	if err != nil {
@@ -243,8 +242,8 @@ func (f *folder) release() {
 	}
 }
 
-// directory writes the directory c as name; with force, into one that is there. It returns when all in it has
-// been given to the goroutines that write it.
+// directory writes the directory c as name; with force, into an existing one. It returns when all its entries are
+// written or given to the goroutines that write them.
 func (x *extracting) directory(ctx context.Context, root *os.Root, name string, c cid.Cid, depth int) error {
 	if depth > maxExtractDepth {
 		return fmt.Errorf("%s: directories are nested more than %d deep", c, maxExtractDepth)
@@ -262,13 +261,13 @@ func (x *extracting) directory(ctx context.Context, root *os.Root, name string, 
 	}
 	defer sub.release()
 	seen := make(map[string]bool)
-	var some handful
+	var some batch
 	err = d.Each(ctx, func(e dag.DirEntry) error {
 		if err := checkEntryName(e.Name); err != nil {
 			return fmt.Errorf("directory %s: %w", c, err)
 		}
 		if seen[e.Name] {
-			return fmt.Errorf("directory %s: the name %s comes twice", c, quote(e.Name))
+			return fmt.Errorf("directory %s: duplicate name %s", c, quote(e.Name))
 		}
 		seen[e.Name] = true
 		kind, err := dag.Kind(ctx, x.blocks, e.CID)
@@ -282,7 +281,7 @@ func (x *extracting) directory(ctx context.Context, root *os.Root, name string, 
 			if err := x.hand(ctx, sub, some); err != nil {
 				return err
 			}
-			some = handful{}
+			some = batch{}
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -295,28 +294,28 @@ func (x *extracting) directory(ctx context.Context, root *os.Root, name string, 
 	return err
 }
 
-// handful is some files and symlinks of one directory: what one goroutine writes before another one is woken.
-type handful struct {
+// batch is a number of files and symlinks of one directory for one goroutine.
+type batch struct {
 	entries []dag.DirEntry
 	kinds   []int
 	bytes   uint64
 }
 
-// A handful is full with either.
+// A batch is full when it reaches one of these.
 const (
-	handfulFiles = 16
-	handfulBytes = 256 << 10
+	batchFiles = 16
+	batchBytes = 256 << 10
 )
 
-func (b *handful) add(e dag.DirEntry, kind int) (full bool) {
+func (b *batch) add(e dag.DirEntry, kind int) (full bool) {
 	b.entries = append(b.entries, e)
 	b.kinds = append(b.kinds, kind)
-	b.bytes += min(e.TSize, handfulBytes) // a claim
-	return len(b.entries) == handfulFiles || b.bytes >= handfulBytes
+	b.bytes += min(e.TSize, batchBytes) // a claim
+	return len(b.entries) == batchFiles || b.bytes >= batchBytes
 }
 
-// hand gives some to a goroutine, when one is free, or writes them itself where blocks come in order.
-func (x *extracting) hand(ctx context.Context, in *folder, some handful) error {
+// hand gives some to a goroutine as soon as one is free. When blocks arrive in order, it writes them itself.
+func (x *extracting) hand(ctx context.Context, in *folder, some batch) error {
 	if x.inOrder {
 		return x.children(ctx, in.outDir, some)
 	}
@@ -331,7 +330,7 @@ func (x *extracting) hand(ctx context.Context, in *folder, some handful) error {
 	return nil
 }
 
-func (x *extracting) children(ctx context.Context, in outDir, some handful) error {
+func (x *extracting) children(ctx context.Context, in outDir, some batch) error {
 	for i, e := range some.entries {
 		if err := x.child(ctx, in, e, some.kinds[i]); err != nil {
 			return err
@@ -340,7 +339,7 @@ func (x *extracting) children(ctx context.Context, in outDir, some handful) erro
 	return nil
 }
 
-// child writes a file or symlink of a directory; with force, in the place of what is there, if
+// child writes a file or symlink of a directory; with force, in the place of an existing one
 // that may be replaced.
 func (x *extracting) child(ctx context.Context, in outDir, e dag.DirEntry, kind int) error {
 	if !x.force {
@@ -360,10 +359,10 @@ func (x *extracting) child(ctx context.Context, in outDir, e dag.DirEntry, kind 
 	return err
 }
 
-// checkEntryName refuses what is no name of one directory entry.
+// checkEntryName refuses a string that cannot be the name of a directory entry.
 func checkEntryName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-		return fmt.Errorf("%s cannot be the name of a file", quote(name))
+		return fmt.Errorf("%s is not a valid file name", quote(name))
 	}
 	return nil
 }

@@ -20,7 +20,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// entries is a directory as no honest program writes it: names as they come.
+// entries encodes a directory with any names, valid or not.
 func entries(t *testing.T, blocks dag.Blocks, pairs ...any) cid.Cid {
 	t.Helper()
 	var node []byte
@@ -60,8 +60,8 @@ func symlink(t *testing.T, blocks dag.Blocks, target string) cid.Cid {
 	return e.CID
 }
 
-// TestExtractHostile writes directories that want out of their target. Around the
-// target nothing may change, and a refused one leaves nothing.
+// TestExtractHostile writes directories with names that lead out of the target. Nothing
+// outside the target changes, and a refused directory leaves nothing behind.
 func TestExtractHostile(t *testing.T) {
 	var blocks dag.MemBlocks
 	evil := file(t, &blocks, "evil")
@@ -97,8 +97,8 @@ func TestExtractHostile(t *testing.T) {
 	}
 }
 
-// TestExtractSymlink writes a symlink to a path where another one is: that stays, with force too.
-// The place of a file it takes with force.
+// TestExtractSymlink writes a symlink to the path of another symlink, which stays, with force, too.
+// With force it replaces a file.
 func TestExtractSymlink(t *testing.T) {
 	var blocks dag.MemBlocks
 	made, dir := symlink(t, &blocks, "elsewhere"), t.TempDir()
@@ -153,7 +153,7 @@ func TestExtractForce(t *testing.T) {
 	write(t, filepath.Join(dir, "outside"), "good")
 	write(t, filepath.Join(dir, "target", "mine"), "mine")
 	link(t, "../outside", filepath.Join(dir, "target", "file"))
-	if err := x.to(t.Context(), root, filepath.Join(dir, "target")); codeOf(err) != exitUsage || !strings.Contains(err.Error(), "is a symlink, and not replaced") {
+	if err := x.to(t.Context(), root, filepath.Join(dir, "target")); codeOf(err) != exitUsage || !strings.Contains(err.Error(), "is a symlink: refusing to replace it") {
 		t.Errorf("over a symlink: %v", err)
 	}
 	if to, err := os.Readlink(filepath.Join(dir, "target", "file")); err != nil || to != "../outside" {
@@ -164,7 +164,7 @@ func TestExtractForce(t *testing.T) {
 	}
 }
 
-// TestExtractBroken cuts an extraction off in the middle: nothing is left of it.
+// TestExtractBroken ends an extraction in the middle: nothing is left behind.
 func TestExtractBroken(t *testing.T) {
 	var blocks dag.MemBlocks
 	lost := file(t, &blocks, "lost")
@@ -185,8 +185,8 @@ func TestExtractBroken(t *testing.T) {
 	}
 }
 
-// TestExtractMany writes more than one goroutine takes at once: many files in nested directories, large ones
-// and symlinks among them. Then one block is missing, and nothing is left.
+// TestExtractMany writes more than one batch: many files in nested directories, including large files
+// and symlinks. Then a block is missing, and nothing is left behind.
 func TestExtractMany(t *testing.T) {
 	var blocks dag.MemBlocks
 	var want strings.Builder
@@ -194,7 +194,7 @@ func TestExtractMany(t *testing.T) {
 	large := strings.Repeat("0123456789abcdef", (largeFile+1000)/16)
 	for depth := range 4 {
 		var pairs []any
-		for i := range 3*handfulFiles + depth {
+		for i := range 3*batchFiles + depth {
 			name, content := fmt.Sprintf("%03d", i), fmt.Sprintf("%d in %d", i, depth)
 			if i%20 == 10 {
 				content += large
@@ -209,7 +209,7 @@ func TestExtractMany(t *testing.T) {
 	}
 	for at, depth := "target/", 3; depth >= 0; at, depth = at+"zz/", depth-1 {
 		fmt.Fprintln(&want, at)
-		for i := range 3*handfulFiles + depth {
+		for i := range 3*batchFiles + depth {
 			content := fmt.Sprintf("%d in %d", i, depth)
 			if i%20 == 10 {
 				content += large
@@ -223,7 +223,7 @@ func TestExtractMany(t *testing.T) {
 		x := extraction{blocks: &blocks, force: force, progress: io.Discard}
 		times := 1
 		if force {
-			times = 2 // the second time over what is there
+			times = 2 // the second time it replaces the files
 		}
 		for range times {
 			if err := x.to(t.Context(), root, filepath.Join(dir, "target")); err != nil {
@@ -261,13 +261,13 @@ func TestExtractDeep(t *testing.T) {
 	}
 }
 
-// TestWriteFileFails has the write of a file fail: the message names the file that the
-// user named, and nothing is left.
+// TestWriteFileFails fails to write a file: the message names the file of the command
+// line, and nothing is left behind.
 func TestWriteFileFails(t *testing.T) {
 	dir := t.TempDir()
 	target := filepath.Join(dir, "out.car")
 	err := writeFile(t.Context(), target, false, func(w io.Writer) error {
-		w.(*os.File).Close() // as good as a full disk
+		w.(*os.File).Close() // like a full disk
 		_, err := w.Write([]byte("x"))
 		return fmt.Errorf("write CAR: %w", err)
 	})
@@ -293,7 +293,7 @@ func link(t *testing.T, target, name string) {
 	}
 }
 
-// tree lists what is below dir: directories with a slash, files with their content.
+// tree lists the files below dir: directories with a slash, files with their content.
 func tree(t *testing.T, dir string) string {
 	t.Helper()
 	var out bytes.Buffer
@@ -316,7 +316,7 @@ func tree(t *testing.T, dir string) string {
 	return out.String()
 }
 
-// ordered is a set whose blocks come in the order of the DAG, and the order in which they are read.
+// ordered is a dag.Blocks that delivers blocks in the order of the DAG and records the order of reads.
 type ordered struct {
 	dag.MemBlocks
 	mu   sync.Mutex
@@ -332,7 +332,7 @@ func (o *ordered) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return o.MemBlocks.Get(ctx, c)
 }
 
-// TestExtractInOrder reads no file before the one in front of it, where blocks come in order.
+// TestExtractInOrder reads files one after the other when blocks arrive in order.
 func TestExtractInOrder(t *testing.T) {
 	var blocks ordered
 	var pairs []any

@@ -13,10 +13,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// liar signs what is not so.
+// liar is the key that signs wrong outcomes.
 var liar = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{13}, ed25519.SeedSize))
 
-// flips is a command of the scripts: it writes a file with one bit of a byte turned.
+// flips is a command of the scripts: it writes a copy of a file with one bit flipped.
 func flips(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
 		ts.Fatalf("usage: flips FILE OFFSET TARGET")
@@ -28,11 +28,11 @@ func flips(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), b, 0o600))
 }
 
-// lies is a command of the scripts: it reads the block of an Outcome and writes that of
-// another one for the same Task, and the receipt in which another key swears to it.
-func lies(ts *testscript.TestScript, neg bool, args []string) {
+// forges is a command of the scripts: it reads the block of an outcome and writes another
+// outcome for the same task, with a receipt of another key.
+func forges(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 3 {
-		ts.Fatalf("usage: lies OUTCOME LIE RECEIPT")
+		ts.Fatalf("usage: forges OUTCOME FORGED RECEIPT")
 	}
 	o, err := job.DecodeOutcome([]byte(ts.ReadFile(args[0])))
 	ts.Check(err)

@@ -5,30 +5,26 @@ package main
 import (
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
 func gcCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:  "gc",
-		Usage: "remove what no pin keeps",
-		Description: `Removes the blocks that no pin reaches and that no command is using, and gives their
-room on the disk back.`,
-		Flags:  []cli.Flag{jsonFlag},
-		Before: takes("nothing", 0, 0),
+		Name:        "gc",
+		Usage:       "delete unpinned blocks",
+		Description: `Deletes the blocks that no pin and no running command keeps, and frees their disk space.`,
+		Flags:       []cli.Flag{jsonFlag},
+		Before:      takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff gc
-removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
+removed  1 block (6 B)
+kept     15 blocks (12 KiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			did, err := s.Maintenance.Collect(c.Context)
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			if err := out.put(did, "removed %s (%s), kept %s (%s)",
-				count(did.Removed, "block"), size(did.RemovedBytes), count(did.Kept, "block"), size(did.KeptBytes)); err != nil {
-				return err
-			}
-			return out.Flush()
+			return p.fact(c, did, func(_ *ui.Screen, f *ui.Facts) { collectedFacts(f, did) })
 		}),
 	}
 }

@@ -11,31 +11,32 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-// getFlags are those of get and job get.
+// getFlags are the flags of get and job get.
 var getFlags = []cli.Flag{
-	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "write to `PATH`; else to the last part of the name"},
-	&cli.BoolFlag{Name: "force", Usage: "write over what is there"},
+	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "`PATH` output file or folder (default: the last part of the name)"},
+	&cli.BoolFlag{Name: "force", Usage: "replace existing files"},
 }
 
 func getCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "get",
-		Usage:     "write files, directories and symlinks to the disk",
+		Usage:     "write files and directories to the disk",
 		ArgsUsage: "CID[/PATH]",
-		Description: `Writes what the CID names into the current folder, or to --output, under a temporary
-name first: an interrupted get leaves nothing half done. Nothing is written outside the
-target, whatever names and symlinks the data holds. What is there is never written over,
-unless --force is given: then files are replaced, with the mode that they had, and
-directories are merged. A file can be written into a device or a FIFO, as it is; neither
-is ever replaced, nor is a symlink: one that is the target stands for what it leads to,
-and where a file of the data would come, below the target, it is refused.
+		Description: `Writes a file, directory or symlink to the current folder or to --output. It has a
+temporary name until it is complete: an interrupted get leaves nothing behind. Nothing is
+written outside the target, whatever names and symlinks the data holds.
+
+Existing files are kept, and are an error, unless --force is set: then files are replaced,
+with their old mode, and directories are merged. Symlinks are never replaced: one that is
+the target is followed, one below the target is an error. A file can be written into a
+device or a FIFO.
 
 ` + refHelp,
 		Flags:  getFlags,
 		Before: takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff get bafybeid…/photos
-photos
-$ liftoff get bafyrei…/root -o result     # the output of an outcome
+		CustomHelpTemplate: help(`$ liftoff get bafybeih…/a.txt
+a.txt
+$ liftoff get bafyreic…/root -o result     # the output of an outcome
 result`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
@@ -43,7 +44,7 @@ result`),
 			if target == "" {
 				target = path.Base(strings.TrimRight(args[0], "/"))
 				if err := checkEntryName(target); err != nil {
-					return usagef("%s: name a place with --output", err)
+					return hinted(usagef("%s: no name for the output", err), "liftoff get %s --output PATH", quote(args[0]))
 				}
 			}
 			return p.get(c, s, args[0], target)
@@ -68,5 +69,5 @@ func (p *process) get(c *cli.Context, s *node.Session, ref, target string) error
 		return err
 	}
 	bar.Close()
-	return p.lines(false).line(quote(target))
+	return p.word(c, gotReport{root.String(), target}, target)
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/runtime"
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
@@ -20,29 +21,31 @@ import (
 func inspectCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "inspect",
-		Usage:     "say what a module wants, and whether it runs here",
+		Usage:     "show what a module needs and whether it runs here",
 		ArgsUsage: "MODULE",
-		Description: `Prints what a module is made of: imports, exports, memory, the features that it uses,
-and its size before and after the metering is added. Nothing is run. The exit code is
-that of liftoff run if it refused the module: 126, with the reason.
+		Description: `Prints the imports, exports, memory and features of a module, and its size without and
+with metering. Nothing is run. A module that liftoff run would refuse is an error with the
+same exit code.
 
-MODULE is a local path or a CID, with a path below it where one is wanted.`,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print one object"}},
+MODULE is a local path or a CID with a path, see liftoff help references.`,
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON, one object"}},
 		Before: takes("a module", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff inspect wc.wasm
-runs      yes: wasi_p1, from _start
-size      1180240 bytes, 1512310 with metering
-functions 2310
-memory    2.0 MiB at the start, 4.0 GiB at most
-features  bulk-memory, sign-extension
-import    wasi_snapshot_preview1.fd_write (i32 i32 i32 i32) -> (i32)
-export    _start () -> ()
-export    memory memory`),
+		CustomHelpTemplate: help(`$ liftoff inspect hello.wasm
+runs          yes: wasi_p1, from _start
+size          340 B
+metered size  715 B
+functions     2
+memory        64 KiB at the start, 4 GiB at most
+section       name
+import        wasi_snapshot_preview1.fd_write (i32 i32 i32 i32) -> (i32)
+import        wasi_snapshot_preview1.path_open (i32 i32 i32 i32 i32 i64 i64 i32 i32) -> (i32)
+export        _start () -> ()
+export        memory memory`),
 		Action: func(c *cli.Context) error {
 			ref := c.Args().First()
 			if _, _, ok := foreign(ref); ok {
 				name, _, _ := strings.Cut(ref, "://")
-				return hinted(usagef("%s is for the plugin %s: only WebAssembly modules are looked into", quote(ref), name), "liftoff run --dry-run %s, to see its task", quote(ref))
+				return hinted(usagef("%s is a module for the plugin %s, want a WebAssembly module", quote(ref), name), "liftoff run --dry-run %s", quote(ref))
 			}
 			if info, err := os.Stat(ref); err == nil && info.Mode().IsRegular() && !isCAR(ref) {
 				code, err := moduleFile(ref, info)
@@ -72,7 +75,7 @@ func moduleFile(path string, info fs.FileInfo) ([]byte, error) {
 		return nil, pathError(path, err)
 	}
 	defer f.Close()
-	code, err := io.ReadAll(io.LimitReader(f, maxModule)) // it may grow meanwhile
+	code, err := io.ReadAll(io.LimitReader(f, maxModule)) // it may have grown
 	if err != nil {
 		return nil, pathError(path, err)
 	}
@@ -94,59 +97,9 @@ func (p *process) inspect(c *cli.Context, ref string, code []byte) error {
 	if err != nil {
 		return fmt.Errorf("inspect %s: %w", quote(ref), err)
 	}
-	out := p.lines(c.Bool("json"))
-	if out.json != nil {
-		err = out.json.Encode(d)
-	} else {
-		out.module(d)
-	}
-	if err == nil {
-		err = out.Flush()
-	}
+	err = p.fact(c, d, func(_ *ui.Screen, f *ui.Facts) { moduleFacts(f, d) })
 	if err == nil && !d.Runs {
 		err = fmt.Errorf("%s: %w", quote(ref), runtime.Refusef("%s", d.Reason))
 	}
 	return err
-}
-
-// module writes a description for people.
-func (l lines) module(d wasm.Description) {
-	row := func(key, format string, a ...any) { fmt.Fprintf(l, "%-9s %s\n", key, fmt.Sprintf(format, a...)) }
-	if d.Runs {
-		row("runs", "yes: %s, from %s", d.ABI, d.Fn)
-	} else {
-		row("runs", "no: %s", clean(d.Reason))
-	}
-	if d.Rewritten > 0 {
-		row("size", "%d bytes, %d with metering", d.Size, d.Rewritten)
-	} else {
-		row("size", "%d bytes", d.Size)
-	}
-	row("functions", "%d", d.Functions)
-	if d.Memory != nil {
-		row("memory", "%s at the start, %s at most", size(int64(d.Memory.Pages)<<16), size(int64(d.Memory.MaxPages)<<16))
-	}
-	if d.Tables.Count > 0 {
-		row("tables", "%d, of %d entries", d.Tables.Count, d.Tables.Entries)
-	}
-	if len(d.Features) > 0 {
-		row("features", "%s", strings.Join(d.Features, ", "))
-	}
-	for _, name := range d.Custom {
-		row("section", "%s", quote(name))
-	}
-	for _, i := range d.Imports {
-		unknown := ""
-		if !i.Known {
-			unknown = ", which is not known here"
-		}
-		row("import", "%s.%s %s%s", quote(i.Module), quote(i.Name), i.Type, unknown)
-	}
-	for _, e := range d.Exports {
-		what := e.Type
-		if what == "" {
-			what = e.Kind
-		}
-		row("export", "%s %s", quote(e.Name), what)
-	}
 }

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// outDir is a directory in which files get their names.
+// outDir is a directory in which complete files get their final names.
 type outDir struct {
 	root *os.Root
 	dir  *os.File // the same directory
@@ -21,15 +21,14 @@ func openOutDir(root *os.Root) (outDir, error) {
 	return outDir{root, dir}, err
 }
 
-// maxInstalls is how often install looks again when what is at a name changes meanwhile.
+// maxInstalls bounds how often install tries again after another process has changed the name.
 const maxInstalls = 10
 
-// install gives what is at temporary, a name in d, the name name. With force it takes the
-// place of a regular file, and a symlink that of a symlink; nothing else is ever replaced,
-// whatever comes to be at name meanwhile: a new name is given only while it is free, and with
-// a name that is taken the two are swapped, looked at, and swapped back if what was there is
-// not what may go. A file system that can do neither leaves a gap between the look and the
-// rename. On an error temporary is there still.
+// install renames temporary to name; both are in d. With force it replaces a regular file, or
+// a symlink by a symlink. Nothing else is ever replaced, even if another process changes name:
+// a free name is taken only while it is free, and a taken name is swapped with temporary,
+// checked, and swapped back if the old file must not be replaced. A file system that supports
+// neither leaves a gap between the check and the rename. After an error temporary still exists.
 func (d outDir) install(temporary, name string, force bool) error {
 	made, err := d.root.Lstat(temporary)
 	if err != nil {
@@ -54,7 +53,7 @@ func (d outDir) install(temporary, name string, force bool) error {
 			return errExists(d.path(name))
 		}
 		if !mayReplace(made, old) {
-			return usagef("%s is %s, and not replaced", quote(d.path(name)), kindOf(old.Mode()))
+			return usagef("%s is %s: refusing to replace it", quote(d.path(name)), kindOf(old.Mode()))
 		}
 		err = swapNames(d.dir, temporary, name)
 		switch {
@@ -72,7 +71,7 @@ func (d outDir) install(temporary, name string, force bool) error {
 			return d.failed(name, err)
 		}
 	}
-	return d.failed(name, errors.New("it changes all the time"))
+	return d.failed(name, errors.New("another process keeps changing it"))
 }
 
 func (d outDir) path(name string) string { return filepath.Join(d.root.Name(), name) }
@@ -81,7 +80,7 @@ func (d outDir) failed(name string, err error) error {
 	return &fs.PathError{Op: "rename", Path: d.path(name), Err: err}
 }
 
-// renameNew renames unless the new name is taken.
+// renameNew renames temporary unless the new name is taken.
 func (d outDir) renameNew(temporary, name string) error {
 	err := renameFree(d.dir, temporary, name)
 	if !isUnsupported(err) {
@@ -90,7 +89,7 @@ func (d outDir) renameNew(temporary, name string) error {
 		}
 		return nil
 	}
-	// A second name is never given to what is there; folders, and some file systems, have none.
+	// A hard link never replaces a file; folders, and some file systems, have none.
 	if err = d.root.Link(temporary, name); err == nil {
 		return d.root.Remove(temporary)
 	}
@@ -103,7 +102,7 @@ func (d outDir) renameNew(temporary, name string) error {
 	return d.root.Rename(temporary, name)
 }
 
-// mayReplace reports whether what was made may take the place of old.
+// mayReplace reports whether the new file made may replace old.
 func mayReplace(made, old fs.FileInfo) bool {
 	return old.Mode().IsRegular() && !made.IsDir() ||
 		old.Mode()&fs.ModeSymlink != 0 && made.Mode()&fs.ModeSymlink != 0
@@ -113,8 +112,8 @@ func isUnsupported(err error) bool {
 	return errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported)
 }
 
-// modeOf is the mode in which a file is created that takes the place of old, nil for nothing:
-// until it is in its place only its owner may read what has a mode of its own.
+// modeOf is the mode with which a file is created that replaces old; nil: nothing. Until it is
+// in its place, only its owner may read a file that replaces another one.
 func modeOf(old fs.FileInfo) fs.FileMode {
 	if old == nil || !old.Mode().IsRegular() {
 		return 0o666
@@ -122,8 +121,8 @@ func modeOf(old fs.FileInfo) fs.FileMode {
 	return old.Mode().Perm()&0o700 | 0o200
 }
 
-// keepMode gives f the permissions of old, whose place it takes, and its owner and group as
-// far as this user may. A group that it cannot have gets no permissions.
+// keepMode gives f the permissions of old, which it replaces, and the owner and group as far as
+// this user may set them. When the group cannot be set, it gets no permissions.
 func keepMode(f *os.File, old fs.FileInfo) error {
 	if old == nil || !old.Mode().IsRegular() {
 		return nil

@@ -7,8 +7,8 @@ import (
 	"os"
 )
 
-// renameFree is not there on these systems.
+// renameFree is not supported on these systems.
 func renameFree(*os.File, string, string) error { return errors.ErrUnsupported }
 
-// swapNames is not there on these systems.
+// swapNames is not supported on these systems.
 func swapNames(*os.File, string, string) error { return errors.ErrUnsupported }

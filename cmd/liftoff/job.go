@@ -4,8 +4,6 @@ package main
 
 import (
 	"errors"
-	"slices"
-	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -16,12 +14,14 @@ import (
 func jobCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "job",
-		Usage: "look at runs, past and present",
-		Description: `Every run has a job: an id, when and where it ran, what came of it. A job is named by its
-id or the beginning of it.`,
+		Usage: "list, follow, cancel and rerun jobs",
+		Description: `Every run is a job: it has an id, a time and a place, events, and an outcome. A job is
+named by its id or the beginning of it.`,
 		CustomHelpTemplate: help(`$ liftoff job ls
-j-0d9q… ok 2030-01-01T12:00:00Z bafyrei…
-$ liftoff job logs j-0d9q`),
+JOB         STATE  CREATED  OUTCOME        LABELS
+j-0d9q37ab  ok     26s ago  bafyre…nukrhi  -
+$ liftoff job logs j-0d9q
+hello`),
 		Subcommands: []*cli.Command{jobLsCommand(p), jobDescribeCommand(p), jobLogsCommand(p), jobGetCommand(p), jobCancelCommand(p), jobRerunCommand(p)},
 	}
 }
@@ -29,77 +29,41 @@ $ liftoff job logs j-0d9q`),
 func jobLsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "ls",
-		Usage: "list jobs, the newest first",
-		Description: `Prints a line for each job: its id, how it ended, when it began, the CID of its outcome
-("-" when there is none) and its labels. How it ended: ok, exit:CODE, trap:CODE,
-quota:CODE, out_of_fuel; running; failed, when the guest was not to blame.`,
+		Usage: "list jobs, newest first",
+		Description: `Prints a line for each job: its id, its state, when it began, the CID of its outcome ("-"
+for none), and its labels. The state is running; ok, exit:CODE, trap:CODE, quota:CODE or
+out_of_fuel when the guest has ended; or failed when the guest was not run to its end.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff job ls
-j-0d9q… exit:3 2030-01-01T12:00:00Z bafyrei… team=blue`),
+JOB         STATE   CREATED  OUTCOME        LABELS
+j-0d9q37ab  exit:3  now      bafyre…xbprzm  team=blue
+j-0d9q2c5m  ok      3m ago   bafyre…nukrhi  -`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			jobs, err := s.Jobs.List(c.Context)
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, j := range jobs {
-				if err := out.job(j); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, jobListing(jobs), jobs...)
 		}),
 	}
 }
 
-func (l lines) job(j api.Job) error {
-	if l.json != nil {
-		r, err := reportOf(j)
-		if err != nil {
-			return err
-		}
-		return l.json.Encode(r)
-	}
-	outcome := "-"
-	if j.OutcomeCID.Defined() {
-		outcome = j.OutcomeCID.String()
-	}
-	if err := l.part("%s %s %s %s", j.ID, ended(j), j.Created.UTC().Format(time.RFC3339), outcome); err != nil {
-		return err
-	}
-	for _, label := range labelsOf(j) {
-		if err := l.part(" %s", label); err != nil {
-			return err
-		}
-	}
-	return l.part("\n")
-}
-
-func labelsOf(j api.Job) []string {
-	var labels []string
-	for k, v := range j.Labels {
-		labels = append(labels, quote(k+"="+v))
-	}
-	slices.Sort(labels)
-	return labels
-}
-
-// findJob returns the job that the command's one argument names.
+// findJob returns the job that the argument of the command names.
 func findJob(c *cli.Context, s *node.Session) (api.Job, error) {
 	args := c.Args().Slice()
 	return s.Jobs.Find(c.Context, args[0])
 }
 
-// errNoOutcome says that a job has nothing to show.
+// errNoOutcome is the error of commands that show the outcome of a job.
 var errNoOutcome = errors.New("the job has no outcome")
 
 func jobGetCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "get",
-		Usage:       "write a job's output to the disk",
+		Usage:       "write the output of a job to the disk",
 		ArgsUsage:   "ID",
-		Description: `Writes the output as liftoff get does, into a folder named after the job or to --output.`,
+		Description: `Writes the output as liftoff get does, to --output (default: a folder with the id of the job).`,
 		Flags:       getFlags,
 		Before:      takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job get j-0d9q -o result

@@ -11,9 +11,9 @@ import (
 func jobCancelCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:               "cancel",
-		Usage:              "end running jobs",
+		Usage:              "cancel running jobs",
 		ArgsUsage:          "ID…",
-		Description:        `Ends each job, here or at the peer that runs it. It then has no outcome.`,
+		Description:        `Stops each job, here or at the peer that runs it. A cancelled job has no outcome.`,
 		Before:             takes("the id of a job", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff job cancel j-0d9q`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {

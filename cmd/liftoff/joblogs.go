@@ -3,7 +3,7 @@
 package main
 
 import (
-	"errors"
+	"fmt"
 
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
@@ -16,20 +16,20 @@ import (
 func jobLogsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "logs",
-		Usage:     "print what a job wrote to stdout",
+		Usage:     "print the stdout or stderr of a job",
 		ArgsUsage: "ID",
-		Description: `Writes the job's stored stdout, or its stderr, to stdout. Of a job that runs, --follow
-writes what there is and then what comes, until it ends; its exit code is then that of
-the job, or 123 when a peer printed what the outcome does not say: see liftoff run
---print-after-check. On a terminal, control characters are made visible.`,
+		Description: `Prints the stdout of a job that has ended. With --follow it also prints that of a running
+job, as it comes, until the job ends; the exit code is then that of the job, as with
+liftoff run. On a terminal, control characters are made visible.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "stderr", Usage: "what it wrote to stderr"},
-			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "wait for the job to end, and show what it writes until then"},
+			&cli.BoolFlag{Name: "stderr", Usage: "print stderr instead of stdout"},
+			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "print the output of a running job until it ends"},
 		},
 		Before: takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job logs j-0d9q
 hello
-$ liftoff job logs -f $(liftoff run --detach train.wasm)`),
+$ liftoff job logs -f $(liftoff run --detach hello.wasm)
+hello`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			j, err := findJob(c, s)
 			if err != nil {
@@ -39,7 +39,7 @@ $ liftoff job logs -f $(liftoff run --detach train.wasm)`),
 				return p.followLogs(c, s, j.ID)
 			}
 			if j.State == api.JobRunning {
-				return hinted(notFound(errors.New("the job has not ended")), "liftoff job logs -f %s", j.ID)
+				return hinted(notFound(fmt.Errorf("job %s is still running", j.ID)), "liftoff job logs -f %s", j.ID)
 			}
 			if j.Outcome == nil && j.Err != nil && c.Bool("follow") {
 				return j.Err
@@ -59,7 +59,7 @@ $ liftoff job logs -f $(liftoff run --detach train.wasm)`),
 	}
 }
 
-// followLogs writes what a running job writes. It ends as the job does.
+// followLogs prints the output of a running job until the job ends. Its error is that of the job.
 func (p *process) followLogs(c *cli.Context, s *node.Session, id string) error {
 	var w api.Watch
 	if out := forTerminal(p.stdout); c.Bool("stderr") {
@@ -73,7 +73,7 @@ func (p *process) followLogs(c *cli.Context, s *node.Session, id string) error {
 	return p.endOf(c, s, id)
 }
 
-// endOf waits for a job's end and returns what run would have.
+// endOf waits until a job has ended and returns the error that run would return.
 func (p *process) endOf(c *cli.Context, s *node.Session, id string) error {
 	if err := s.Jobs.Follow(c.Context, id, 0, func(api.Event) error { return nil }); err != nil {
 		return err

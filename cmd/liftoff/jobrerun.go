@@ -12,7 +12,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-// rerunFlags are those of run that say how, and not what.
+// rerunFlags lists the flags of run that do not change the task.
 var rerunFlags = []string{
 	"fuel", "memory", "max-output", "timeout", "output", "car", "force", "label", "keep", "quiet", "json", "print-after-check",
 }
@@ -28,15 +28,17 @@ func jobRerunCommand(p *process) *cli.Command {
 	}
 	return &cli.Command{
 		Name:      "rerun",
-		Usage:     "run a job's task again",
+		Usage:     "run the task of a job again",
 		ArgsUsage: "ID",
-		Description: `Runs the task of a job again, whether its outcome is known or not, under the job's labels
-and those of --label. The flags are those of run; limits and places that the job had are
-not kept. A task of run --nondet is run as a new one.`,
+		Description: `Runs the task of a job again, even if its result is cached. The new job has the labels of
+the old one and those of --label. Limits and placement are not copied: they are set by the
+flags, which are those of liftoff run. A task of run --nondet becomes a new task.`,
 		Flags:  append(flags, placementFlags...),
 		Before: takes("the id of a job", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff job rerun j-0d9q --where network
-  1290  21333 124000 /in/text
+		CustomHelpTemplate: help(`$ liftoff job rerun j-0d9q
+hello
+a note
+liftoff: outcome bafyreic… ok
 …`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			j, err := findJob(c, s)
@@ -45,11 +47,11 @@ not kept. A task of run --nondet is run as a new one.`,
 			}
 			b, err := dag.Load(c.Context, s.Blocks, j.Task)
 			if err != nil {
-				return fmt.Errorf("the task of %s: %w", j.ID, notFound(err))
+				return fmt.Errorf("task of %s: %w", j.ID, notFound(err))
 			}
 			task, err := job.DecodeTask(b.Data())
 			if err != nil {
-				return fmt.Errorf("the task of %s: %w", j.ID, err)
+				return fmt.Errorf("task of %s: %w", j.ID, err)
 			}
 			if task.Det == job.DetNone {
 				task.Nonce = newNonce()

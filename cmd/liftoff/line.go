@@ -9,22 +9,27 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// line is a command line in the order that the flag parser wants: the command, its
-// flags, "--", its arguments. The parser itself would stop at the first argument.
+// line is a command line in the order that the flag parser needs: the command, its flags, "--", its arguments. The
+// parser itself stops at the first argument.
 type line struct {
 	args   []string // for the parser
-	rest   []string // what stood behind "--" and is not the command's own: a guest's arguments
+	rest   []string // the arguments of a guest: everything after "--"
 	dashes bool     // there was a "--"
 }
 
-// parseLine finds the command in words and brings its flags to the front. The error
-// is a *usageError that suggests what may have been meant.
+// parseLine finds the command in words and moves its flags to the front. The error is a *usageError that suggests the
+// nearest command or flag.
 func parseLine(app *cli.App, words []string) (line, error) {
 	if len(words) > 0 {
 		switch words[0] {
 		case "help":
+			if len(words) == 2 {
+				if near := nearest(words[1], topicNames()); near != "" {
+					return line{}, hinted(usagef("unknown help topic %s", quote(words[1])), "did you mean: %s help %s", app.Name, near)
+				}
+			}
 			words = append(words[1:len(words):len(words)], "--help")
-		case "--version", "-v":
+		case "--version":
 			words = append([]string{"version"}, words[1:]...)
 		}
 	}
@@ -55,16 +60,17 @@ func parseLine(app *cli.App, words []string) (line, error) {
 	return line{args: append(ordered, s.args...), rest: s.rest, dashes: s.dashes}, nil
 }
 
-// leading parts the flags that every command has from the words behind them.
+// leading separates the global flags at the beginning of words from the rest.
 func leading(words []string) (flags, rest []string) {
 	rest = words
 	for len(rest) > 0 {
 		name, _, assigned := strings.Cut(strings.TrimLeft(rest[0], "-"), "=")
-		if !strings.HasPrefix(rest[0], "-") || flagNamed(remoteFlags, name) == nil {
+		f := flagNamed(globalFlags, name)
+		if !strings.HasPrefix(rest[0], "-") || f == nil {
 			break
 		}
 		n := 2
-		if assigned {
+		if _, alone := f.(*cli.BoolFlag); alone || assigned {
 			n = 1
 		}
 		if len(rest) < n {
@@ -75,17 +81,17 @@ func leading(words []string) (flags, rest []string) {
 	return flags, rest
 }
 
-// guestArgsCommand is the command whose words behind "--" are not its own.
+// guestArgsCommand is the command whose words after "--" are the arguments of a guest.
 const guestArgsCommand = "run"
 
-// findCommand walks down the commands that words begin with.
+// findCommand finds the command at the beginning of words. rest is what follows it.
 func findCommand(app *cli.App, words []string) (path []string, cmd *cli.Command, rest []string, err error) {
 	cmd = &cli.Command{Subcommands: app.Commands}
 	for len(words) > 0 && len(cmd.Subcommands) > 0 && !strings.HasPrefix(words[0], "-") {
 		next := cmd.Command(words[0])
 		if next == nil {
 			known := append([]string{app.Name}, path...)
-			err := usagef("%s has no command %s", strings.Join(known, " "), quote(words[0]))
+			err := usagef("unknown command %s", strings.Join(append(path, quote(words[0])), " "))
 			if near := nearest(words[0], commandNames(cmd.Subcommands)); near != "" {
 				return nil, nil, nil, hinted(err, "did you mean: %s", strings.Join(append(known, near), " "))
 			}
@@ -96,13 +102,13 @@ func findCommand(app *cli.App, words []string) (path []string, cmd *cli.Command,
 	return path, cmd, words, nil
 }
 
-// sorted is the words of one command, apart.
+// sorted holds the words of one command, by kind.
 type sorted struct {
 	flags  []string // with their values
-	args   []string // in front of "--"
-	rest   []string // behind it
+	args   []string // before "--"
+	rest   []string // after it
 	dashes bool     // there was a "--"
-	help   bool     // help was asked for: the rest is unsaid
+	help   bool     // help was requested; all other fields are empty
 }
 
 // permute sorts words into flags and arguments. "-" alone is an argument.
@@ -164,8 +170,8 @@ func unknownFlag(known []cli.Flag, word, name string) error {
 	}
 }
 
-// nearest returns the name that word may have been meant to be: the one with the
-// smallest edit distance, if that is at most 2 and at most half of word.
+// nearest returns the name with the smallest edit distance to word, if that is at most 2 and at most half of word;
+// else "".
 func nearest(word string, names []string) string {
 	best, least := "", 3
 	for _, n := range names {
@@ -176,7 +182,7 @@ func nearest(word string, names []string) string {
 	return best
 }
 
-// distance counts the insertions, deletions and changes of bytes from a to b.
+// distance is the edit distance of a and b: insertions, deletions and changes of bytes.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {

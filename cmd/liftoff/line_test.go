@@ -38,7 +38,9 @@ func TestParseLine(t *testing.T) {
 		{"pin add x --name n y", "pin add --name n -- x y", ""},
 		{"pin --help", "pin --help", ""},
 		{"run m --input a=b -- -x --json", "run --input a=b -- m", "-x --json"},
-		{"run --json m -f t", "run --json -f t -- m", ""},
+		{"run --json m --file t", "run --json --file t -- m", ""},
+		{"job logs j -f", "job logs -f -- j", ""},
+		{"--no-color --api a:1 pin ls", "pin ls --no-color --api a:1 --", ""},
 		{"cat help", "cat -- help", ""},
 	} {
 		l, err := parseLine(app, strings.Fields(test.words))
@@ -58,15 +60,16 @@ func TestParseLine(t *testing.T) {
 func TestParseLineErrors(t *testing.T) {
 	app := newApp(testProcess())
 	for _, test := range []struct{ words, message, hint string }{
-		{"rum x", "liftoff has no command rum", "did you mean: liftoff run"},
-		{"frobnicate", "liftoff has no command frobnicate", "liftoff --help"},
-		{"pin ad x", "liftoff pin has no command ad", "did you mean: liftoff pin add"},
+		{"rum x", "unknown command rum", "did you mean: liftoff run"},
+		{"frobnicate", "unknown command frobnicate", "liftoff --help"},
+		{"pin ad x", "unknown command pin ad", "did you mean: liftoff pin add"},
+		{"help exit-code", "unknown help topic exit-code", "did you mean: liftoff help exit-codes"},
 		{"pin", "liftoff pin needs a command: add, ls, rm", "liftoff pin --help"},
 		{"add --quite x", "unknown flag --quite: did you mean --quiet?", "liftoff add --help"},
 		{"add --frobnicate=7", "unknown flag --frobnicate", "liftoff add --help"},
 		{"add x --name", "--name needs a value", "liftoff add --help"},
 		{"--jsn", "unknown flag --jsn", "liftoff --help"},
-		{"a\x1b[31m", `liftoff has no command "a\x1b[31m"`, "liftoff --help"},
+		{"a\x1b[31m", `unknown command "a\x1b[31m"`, "liftoff --help"},
 	} {
 		_, err := parseLine(app, strings.Fields(test.words))
 		var usage *usageError

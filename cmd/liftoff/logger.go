@@ -7,8 +7,7 @@ import (
 	"log/slog"
 )
 
-// newLogger returns the log of a process that stays. Under systemd the journal adds the
-// time by itself; a second one does no harm.
+// newLogger returns the logger of serve. Under systemd the journal adds its own time stamps.
 func newLogger(w io.Writer, format, level string) *slog.Logger {
 	o := &slog.HandlerOptions{}
 	switch level {

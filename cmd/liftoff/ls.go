@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"path"
-	"strconv"
 
 	"github.com/urfave/cli/v2"
 
@@ -19,18 +18,19 @@ func lsCommand(p *process) *cli.Command {
 		Name:      "ls",
 		Usage:     "list a directory",
 		ArgsUsage: "CID[/PATH]",
-		Description: `Prints a line for each entry: its CID, the size of a file in bytes ("-" for everything
-else, "?" for what is not here) and its name, which ends in "/" for a directory and in
-"@" for a symlink. An entry that is malformed, or cannot be read, has a "?", too; a line on
-stderr says why, and the exit code is 125 in the end. A name that does not print, or begins with a quote, is quoted as a Go
-string; --json has it as it is. A large directory is listed in the order of its hashes.
+		Description: `Prints a line for each entry: its CID, its size ("-" unless it is a file), and its
+name, with "/" after a directory and "@" after a symlink. The size is "?" when the block is
+not in the repo, or when it is malformed or unreadable: then a line on stderr gives the
+reason, and the exit code is 125. Names that do not print are quoted; --json has them as
+they are. A large directory is listed in the order of its hashes.
 
 ` + refHelp,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff ls bafybeid…
-bafkreie… 6 readme.txt
-bafybeic… - src/`),
+		CustomHelpTemplate: help(`$ liftoff ls bafybeih…
+CID        SIZE  NAME
+bafkreic…   6 B  a.txt
+bafybeic…     -  sub/`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.ls(c, s) }),
 	}
 }
@@ -39,7 +39,7 @@ bafybeic… - src/`),
 type listed struct {
 	Name   string `json:"name"`
 	CID    string `json:"cid"`
-	Kind   string `json:"kind"` // "missing" for what is not here, "malformed" for what is no such thing
+	Kind   string `json:"kind"` // "missing": not in the repo; "malformed": not a valid block
 	Size   *int64 `json:"size,omitempty"`
 	Target string `json:"target,omitempty"`
 }
@@ -50,7 +50,7 @@ func (p *process) ls(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return err
 	}
-	out := p.lines(c.Bool("json"))
+	out := newRows(p, c, dirListing)
 	broken := 0
 	show := func(e dag.DirEntry) error {
 		l, err := list(c.Context, s.Blocks, e)
@@ -62,7 +62,7 @@ func (p *process) ls(c *cli.Context, s *node.Session) error {
 			l.Kind, l.Size, l.Target = "malformed", nil, ""
 			p.say("liftoff: error: %s: %s", quote(e.Name), err)
 		}
-		return out.listed(l)
+		return out.put(l)
 	}
 	kind, _, _, err := describe(c.Context, s.Blocks, root)
 	if err != nil {
@@ -85,10 +85,10 @@ func (p *process) ls(c *cli.Context, s *node.Session) error {
 		}
 		return out.Flush()
 	}
-	return hinted(usagef("%s is a %s block, not a directory", root, kind), "%s", showBlock(root))
+	return hinted(usagef("%s is a %s block, want a directory", root, kind), "%s", showBlock(root))
 }
 
-// list finds what an entry is.
+// list finds the kind and the size of an entry.
 func list(ctx context.Context, blocks dag.Blocks, e dag.DirEntry) (listed, error) {
 	l := listed{Name: e.Name, CID: e.CID.String()}
 	var err error
@@ -98,22 +98,4 @@ func list(ctx context.Context, blocks dag.Blocks, e dag.DirEntry) (listed, error
 		l.Kind, l.Size, err = "missing", nil, nil
 	}
 	return l, err
-}
-
-func (l lines) listed(e listed) error {
-	if l.json != nil {
-		return l.json.Encode(e)
-	}
-	size, mark := "-", ""
-	switch {
-	case e.Size != nil:
-		size = strconv.FormatInt(*e.Size, 10)
-	case e.Kind == "directory":
-		mark = "/"
-	case e.Kind == "symlink":
-		mark = "@"
-	case e.Kind == "missing", e.Kind == "malformed":
-		size = "?"
-	}
-	return l.put(nil, "%s %s %s%s", e.CID, size, quote(e.Name), mark)
 }

@@ -2,14 +2,15 @@
 
 // Command liftoff stores content-addressed data and runs WebAssembly over it.
 //
-// This package is the command line and nothing below it: it reads flags, calls a
-// node.Session, prints answers and chooses exit codes. There is one file for each
-// command; what they share is in app.go (the list and its help), line.go (the
-// order of flags and arguments), errors.go (messages and exit codes), process.go
-// (streams and environment), ref.go (names of content) and print.go.
+// This package is the command line and nothing else: it reads flags, calls a
+// node.Session, prints answers and chooses exit codes. Each command has a file. Shared
+// code is in app.go (the list of commands and their help), topics.go (help topics),
+// exitcodes.go (exit codes of each command), line.go (order of flags and arguments),
+// errors.go (messages and hints), process.go (streams and environment), ref.go
+// (references to content) and print.go.
 //
-// Standard output holds the answer and nothing else, one thing for each line;
-// everything else goes to standard error.
+// Standard output holds the answer and nothing else, one item per line; everything else
+// goes to standard error.
 package main
 
 import (
@@ -30,12 +31,12 @@ func main() {
 
 // untilInterrupted returns a context that the first SIGINT or SIGTERM cancels; the
 // second one ends the process at once, by the signal's default action. SIGPIPE is
-// turned off, so that a closed stdout is an error from Write: a process that owns
-// the repo has others to serve before it ends.
+// ignored, so that a closed stdout is an error from Write: the owner of a repo serves
+// attached commands before it ends.
 func untilInterrupted() (context.Context, context.CancelFunc) {
 	signal.Ignore(syscall.SIGPIPE)
 	signals := []os.Signal{syscall.SIGTERM}
-	if !signal.Ignored(os.Interrupt) { // a shell's background job ignores it
+	if !signal.Ignored(os.Interrupt) { // as in a background job of a shell
 		signals = append(signals, os.Interrupt)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), signals...)
@@ -43,7 +44,7 @@ func untilInterrupted() (context.Context, context.CancelFunc) {
 	return ctx, stop
 }
 
-// run is the whole program: args[0] is its name, the answer is its exit code.
+// run is the whole program. args[0] is its name; it returns the exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) int {
 	p := newProcess(stdin, stdout, stderr, getenv)
 	stop := context.AfterFunc(ctx, p.endSoon)
@@ -51,7 +52,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	return p.fail(ctx, p.guard(func() error { return p.command(ctx, args) }))
 }
 
-// bugError is a panic of our own code, told in one line.
+// bugError is a panic of our own code. Its message is one line.
 type bugError struct{ value any }
 
 func (e *bugError) Error() string { return fmt.Sprintf("internal: %v", e.value) }

@@ -30,6 +30,9 @@ func TestManPages(t *testing.T) {
 			}
 			text := strings.ReplaceAll(string(page), `\-`, "-")
 			for _, want := range []string{".SH NAME", name + " - ", ".SH SYNOPSIS", ".SH DESCRIPTION", ".SH OPTIONS", ".SH EXAMPLES", ".SH EXIT STATUS"} {
+				if want == ".SH EXIT STATUS" && len(c.Subcommands) > 0 {
+					continue // each of its commands has its own
+				}
 				if !strings.Contains(text, want) {
 					t.Errorf("%s.1 has no %q", name, want)
 				}

@@ -19,8 +19,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-// serveMetrics serves /metrics, /health and, if it is wanted, /debug/pprof, until ctx
-// ends. It says nothing that is secret and takes no command.
+// serveMetrics serves /metrics, /health and, with --pprof, /debug/pprof, until ctx ends. It
+// returns no secrets and accepts no commands.
 func (d *daemon) serveMetrics(ctx context.Context, s *node.Session, l net.Listener) error {
 	d.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	mux := http.NewServeMux()
@@ -47,7 +47,7 @@ func (d *daemon) serveMetrics(ctx context.Context, s *node.Session, l net.Listen
 	return nil
 }
 
-// health answers 200 once jobs are taken and while the store answers and its disk is not full, else 503.
+// health answers 200 when the node accepts jobs, the store responds and its disk is not full; else 503.
 func (d *daemon) health(w http.ResponseWriter, r *http.Request, s *node.Session) {
 	say := func(status int, text string) {
 		w.Header().Set("Content-Type", "text/plain; charset=utf-8")
@@ -67,7 +67,7 @@ func (d *daemon) health(w http.ResponseWriter, r *http.Request, s *node.Session)
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
 	if err := s.Data.Sync(ctx); err != nil {
-		say(http.StatusServiceUnavailable, "the store does not answer")
+		say(http.StatusServiceUnavailable, "the store does not respond")
 		return
 	}
 	say(http.StatusOK, "ok")

@@ -7,35 +7,33 @@ import (
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
 func storeMigrateCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "migrate",
-		Usage: "move blocks that have a file each into segments",
-		Description: `A repo of the first format has a file for each block. Such a repo works as it is: what is
-new goes to segments. This moves the rest, too. It can be interrupted and run again; damaged
+		Usage: "move blocks of an old repo into segments",
+		Description: `A repo of the first format has a file for each block. It works, and new blocks go to
+segments; this moves the old blocks, too. It can be interrupted and run again. Damaged
 blocks stay where they are.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff store migrate
-moved 2041 blocks (1.2 GiB), left 0 damaged ones`),
+moved    0 blocks (0 B)
+damaged  0`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			did, err := s.Storage.Migrate(c.Context)
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			if err := out.put(did, "moved %s (%s), left %d damaged ones", count(did.Blocks, "block"), size(did.Bytes), did.Damaged); err != nil {
-				return err
-			}
-			return out.Flush()
+			return p.fact(c, did, func(_ *ui.Screen, f *ui.Facts) { migratedFacts(f, did) })
 		}),
 	}
 }
 
-// quota returns the room that blocks may take, in bytes; 0 is none.
+// quota returns the disk space that blocks may use, in bytes; 0: no limit.
 func (s settings) quota() (int64, error) {
 	var n uint64
 	if err := into(s, "quota", &n, parseSize); err != nil {

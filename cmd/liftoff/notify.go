@@ -8,9 +8,9 @@ import (
 	"strings"
 )
 
-// notify tells the service manager how the process is, as sd_notify(3) has it: a datagram
-// to the socket in NOTIFY_SOCKET, whose "@" stands for the abstract namespace. Without
-// one it does nothing.
+// notify sends the state of the process to the service manager, as in sd_notify(3): a
+// datagram to the socket NOTIFY_SOCKET; a leading "@" stands for the abstract namespace.
+// Without the variable it does nothing.
 func (p *process) notify(state string) error {
 	path := p.getenv("NOTIFY_SOCKET")
 	if path == "" {

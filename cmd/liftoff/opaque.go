@@ -14,18 +14,18 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// imported is a CAR whose blocks are here.
+// imported is a CAR whose blocks are stored.
 type imported struct {
 	dag.Imported
 	opaque map[cid.Cid][]cid.Cid // by root, the blocks below it whose links cannot be read
 }
 
-// found returns what takes note of blocks below root.
+// found returns a function that records a block below root whose links cannot be read.
 func (i imported) found(root cid.Cid) func(cid.Cid) {
 	return func(c cid.Cid) { i.opaque[root] = append(i.opaque[root], c) }
 }
 
-// opaqueBelow calls found with the blocks below root whose links cannot be read, malformed ones among them.
+// opaqueBelow calls found for each block below root whose links cannot be read, including malformed blocks.
 func opaqueBelow(ctx context.Context, blocks dag.Blocks, root cid.Cid, found func(cid.Cid)) error {
 	o := dag.WalkOptions{Missing: true, Opaque: func(c cid.Cid, _ error) ([]cid.Cid, error) {
 		found(c)
@@ -34,7 +34,7 @@ func opaqueBelow(ctx context.Context, blocks dag.Blocks, root cid.Cid, found fun
 	return dag.Walk(ctx, blocks, []cid.Cid{root}, o, func(dag.Visited) error { return nil })
 }
 
-// putRest puts the list of what the CAR held beside its DAGs, if links in these cannot be read, and returns its root.
+// putRest stores the list of the CAR's blocks outside its DAGs, if the DAGs have opaque blocks, and returns its root.
 func (i imported) putRest(ctx context.Context, blocks dag.Blocks) (cid.Cid, error) {
 	if len(i.opaque) == 0 {
 		return cid.Undef, nil
@@ -50,8 +50,8 @@ func (i imported) putRest(ctx context.Context, blocks dag.Blocks) (cid.Cid, erro
 	return list[len(list)-1].CID(), blocks.Put(ctx, list...)
 }
 
-// complete has a pin of the CAR keep its rest. When the CAR held nothing else, its opaque blocks have nothing else
-// below them that could be kept.
+// complete adds the rest of the CAR to a pin of its roots. When the CAR has no other blocks, its opaque blocks link to
+// nothing that could be kept.
 func (i imported) complete(ctx context.Context, s *node.Session, pin *api.Pin, rest cid.Cid) error {
 	if !slices.ContainsFunc(pin.Roots, func(r api.Root) bool { return len(i.opaque[r.CID]) > 0 }) {
 		return nil
@@ -66,7 +66,7 @@ func (i imported) complete(ctx context.Context, s *node.Session, pin *api.Pin, r
 	return nil
 }
 
-// inheritRest gives a pin what other pins of one of its roots know to belong to it.
+// inheritRest adds to a pin the rest of other pins that have one of its roots.
 func inheritRest(ctx context.Context, s *node.Session, pin *api.Pin) error {
 	pins, err := s.Pins.Pins(ctx)
 	for _, other := range pins {
@@ -95,21 +95,21 @@ func textOf(cids []cid.Cid) (all []string) {
 	return all
 }
 
-// maxNamed is how many blocks a warning names.
+// maxNamed bounds the blocks that warnings name.
 const maxNamed = 10
 
-// warnOpaque names the blocks below root whose links cannot be read.
+// warnOpaque warns about the blocks below root whose links cannot be read.
 func (p *process) warnOpaque(root cid.Cid, opaque []cid.Cid) {
 	for i, c := range opaque {
 		if i == maxNamed {
-			p.warn("%s: and the links of %d more blocks", root, len(opaque)-maxNamed)
+			p.warn("%s: the links of %d more blocks cannot be read", root, len(opaque)-maxNamed)
 			break
 		}
 		p.warn("%s: the links of block %s (%s) cannot be read", root, c, codecName(c.Type()))
 	}
 }
 
-// follower finds what belongs to blocks whose links cannot be read, for an export.
+// follower finds, for an export, the blocks that belong to blocks whose links cannot be read.
 type follower struct {
 	p      *process
 	s      *node.Session
@@ -118,13 +118,13 @@ type follower struct {
 	accept bool // such blocks may be written alone
 
 	pins  []api.Pin           // nil: not read yet
-	owner map[cid.Cid]cid.Cid // the block in whose place a list is followed: the same one each time that the DAGs are walked
+	owner map[cid.Cid]cid.Cid // by list, the block after which it is followed: the same one in every walk of the DAGs
 }
 
-// links returns what is followed in place of the links of block c.
+// links returns the links that are followed instead of those of block c.
 func (f *follower) links(ctx context.Context, c cid.Cid, why error) (links []cid.Cid, err error) {
 	if f.accept {
-		f.p.warn("block %s is written without what it links to: %v", c, why)
+		f.p.warn("block %s is written without the blocks that it links to: %v", c, why)
 		return nil, nil
 	}
 	if f.pins == nil {
@@ -153,8 +153,8 @@ func (f *follower) links(ctx context.Context, c cid.Cid, why error) (links []cid
 		}
 	}
 	if !known {
-		return nil, hinted(fmt.Errorf("what block %s links to cannot be told, and no pin keeps it: %w", c, why),
-			"import the CAR that it came in, or write it alone with --opaque")
+		return nil, hinted(fmt.Errorf("the links of block %s cannot be read, and no pin keeps the blocks that they lead to: %w", c, why),
+			"liftoff car import the CAR that it came in, or use --opaque to write the block alone")
 	}
 	return links, nil
 }

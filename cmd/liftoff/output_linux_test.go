@@ -20,16 +20,16 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// output is a flag that names a path to write to, with a command line that writes there. In
-// it, FILE, LARGE, TREE, JOB and GUEST stand for what newOutputs makes. What is written is a
-// file or, where folder is true, a folder.
+// output is a flag with an output path, and a command line that writes there. In it, FILE,
+// LARGE, TREE, JOB and GUEST stand for the names that newOutputs makes. The output is a file
+// or, if folder is true, a folder.
 type output struct {
 	flag   string
 	line   string
 	folder bool
 }
 
-// outputs are all of them.
+// outputs lists all flags with an output path.
 var outputs = []output{
 	{"get --output", "get FILE", false},
 	{"get --output", "get TREE", true},
@@ -42,8 +42,8 @@ var outputs = []output{
 	{"job rerun --car", "job rerun -q JOB", false},
 }
 
-// TestOutputFlags holds the table above to the commands: a flag that names a path to write to
-// is a PathFlag, has --force beside it, and is in the table.
+// TestOutputFlags compares the table above with the commands: a flag with an output path is a
+// PathFlag, its command has --force, and it is in the table.
 func TestOutputFlags(t *testing.T) {
 	seen := 0
 	var walk func(above string, cmds []*cli.Command)
@@ -54,7 +54,7 @@ func TestOutputFlags(t *testing.T) {
 				name := above + c.Name + " --" + f.Names()[0]
 				doc := f.(cli.DocGenerationFlag)
 				_, isPath := f.(*cli.PathFlag)
-				writes := doc.TakesValue() && strings.HasPrefix(doc.GetUsage(), "write ") && !strings.Contains(doc.GetUsage(), "`SIZE`")
+				writes := doc.TakesValue() && strings.Contains(doc.GetUsage(), "` output file")
 				if isPath != writes {
 					t.Errorf("%s: a PathFlag: %v, help: %s", name, isPath, doc.GetUsage())
 				}
@@ -73,11 +73,11 @@ func TestOutputFlags(t *testing.T) {
 	}
 	walk("", newApp(testProcess()).Commands)
 	if seen != 8 {
-		t.Errorf("%d flags name a path to write to, want 8", seen)
+		t.Errorf("got %d flags with an output path, want 8", seen)
 	}
 }
 
-// outputRepo is a repo with what the table's command lines name.
+// outputRepo is a repo with the content that the command lines of the table name.
 type outputRepo struct {
 	words *strings.Replacer
 	env   []string
@@ -136,7 +136,7 @@ func (r *outputRepo) exec(t *testing.T, args ...string) (string, int) {
 	return stdout.String(), 0
 }
 
-// to is the output's command line with path as its target.
+// to returns the command line of the output with path as its target.
 func (o output) to(path string, more ...string) []string {
 	_, flag, _ := strings.Cut(o.flag, "--")
 	return slices.Concat(strings.Fields(o.line), []string{"--" + flag, path}, more)
@@ -150,7 +150,7 @@ func mknod(t *testing.T, path string, mode uint32, dev uint64) {
 	}
 }
 
-// kept fails the test unless the listed files in dir are those of before, and all there is.
+// kept fails the test unless dir holds exactly the listed files, unchanged.
 func kept(t *testing.T, what, dir string, before map[string]fs.FileInfo) {
 	t.Helper()
 	now := look(t, dir)
@@ -183,9 +183,9 @@ func look(t *testing.T, dir string) map[string]fs.FileInfo {
 	return all
 }
 
-// TestOutputSpecial has every command write to what is neither a regular file nor a folder,
-// without and with --force: nothing is replaced, ever. A file goes into a device or a FIFO;
-// the rest is refused.
+// TestOutputSpecial runs every command with a target that is neither a regular file nor a
+// folder, with and without --force: it is never replaced. A file is written into a device or
+// a FIFO; everything else is refused.
 func TestOutputSpecial(t *testing.T) {
 	r := newOutputs(t)
 	dir := t.TempDir()
@@ -207,7 +207,7 @@ func TestOutputSpecial(t *testing.T) {
 		mknod(t, at("block"), syscall.S_IFBLK, unix.Mkdev(7, 250))
 		refused, streams = append(refused, "block"), append(streams, "null", "tonull")
 	}
-	// A process that has the FIFO open for both: its opening waits for no process.
+	// The FIFO is open for reading and writing, so that opening it does not wait.
 	reader, err := os.OpenFile(at("fifo"), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -248,8 +248,8 @@ func TestOutputSpecial(t *testing.T) {
 	}
 }
 
-// TestOutputFIFO reads what is written into a FIFO, into one whose reader ends first, and
-// interrupts a command that waits for a reader.
+// TestOutputFIFO writes into a FIFO, into one whose reader ends first, and interrupts a
+// command that waits for a reader.
 func TestOutputFIFO(t *testing.T) {
 	r := newOutputs(t)
 	dir := t.TempDir()
@@ -310,7 +310,7 @@ func TestOutputFIFO(t *testing.T) {
 	if err := waiting.Start(); err != nil {
 		t.Fatal(err)
 	}
-	// It has opened the FIFO, and waits for this reader to read.
+	// The command has opened the FIFO and waits until this reader reads.
 	f, err := os.Open(fifo)
 	if err != nil {
 		t.Fatal(err)
@@ -327,9 +327,9 @@ func TestOutputFIFO(t *testing.T) {
 	kept(t, "after all", dir, before)
 }
 
-// TestOutputRegular writes over regular files, by their names, through symlinks, with other
-// links to them: without --force nothing changes; with it the content does, and a mode, an
-// owner and a symlink stay what they are.
+// TestOutputRegular replaces regular files, by name, through symlinks, and with other links to
+// them: without --force nothing changes; with it the content changes, and the mode, the owner
+// and the symlink stay.
 func TestOutputRegular(t *testing.T) {
 	r := newOutputs(t)
 	for _, o := range outputs {
@@ -366,7 +366,7 @@ func TestOutputRegular(t *testing.T) {
 			t.Fatal(err)
 		}
 		link(t, "sub/real", at("link"))
-		if out, code := r.exec(t, o.to(at("link"))...); code != exitUsage || !strings.Contains(out, "is there already") {
+		if out, code := r.exec(t, o.to(at("link"))...); code != exitUsage || !strings.Contains(out, "already exists") {
 			t.Errorf("%s without --force: exit code %d: %s", o.line, code, out)
 		}
 		kept(t, o.line+" without --force", at("sub"), map[string]fs.FileInfo{"real": was})
@@ -380,7 +380,7 @@ func TestOutputRegular(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		// Each run leaves another receipt, so that the CAR of one is never the same.
+		// Each run makes another receipt, so that its CAR always differs.
 		if same := bytes.Equal(got, want); !same && !strings.Contains(o.line, "receipt") || len(got) != len(want) {
 			t.Errorf("%s: %d bytes, want %d, the same: %v", o.line, len(got), len(want), same)
 		}
@@ -404,9 +404,8 @@ func TestOutputRegular(t *testing.T) {
 	}
 }
 
-// TestOutputTree merges folders into one in which the names of files are taken by what is
-// not a regular file, and a folder's by a symlink to one in the same tree: it is refused, and
-// what is there stays.
+// TestOutputTree merges folders into one in which special files have the names of files, and
+// a symlink has the name of a folder: this is refused, and nothing changes.
 func TestOutputTree(t *testing.T) {
 	r := newOutputs(t)
 	names := map[string]func(t *testing.T, path string){
@@ -486,7 +485,7 @@ func TestOutputTree(t *testing.T) {
 	}
 }
 
-// TestOutputStdout names stdout by its paths: it is written as it is, to a pipe and to a file.
+// TestOutputStdout uses the paths of stdout as targets, for a pipe and for a file.
 func TestOutputStdout(t *testing.T) {
 	r := newOutputs(t)
 	want, code := r.exec(t, "car", "export", "TREE")
@@ -513,8 +512,8 @@ func TestOutputStdout(t *testing.T) {
 	}
 }
 
-// TestInstallRace has something else swap a regular file and a FIFO all the time while files
-// are installed over the name of both: the FIFO is there at the end.
+// TestInstallRace swaps a regular file and a FIFO all the time while files are installed
+// under that name: the FIFO is never replaced.
 func TestInstallRace(t *testing.T) {
 	dir := t.TempDir()
 	root, err := os.OpenRoot(dir)

@@ -3,12 +3,6 @@
 package main
 
 import (
-	"fmt"
-	"maps"
-	"slices"
-	"strings"
-	"time"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/node"
@@ -18,27 +12,30 @@ import (
 func peersCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "peers",
-		Usage: "list the other nodes, and what they can run",
-		Description: `Prints a line for each peer of the running liftoff serve: its did:key, its role, whether
-it is connected, relayed or only heard of, the time to it and back, its free slots of
-all, its free memory, its engines, and its labels; "-" where that is not known.
+		Usage: "list peers and what they can run",
+		Description: `Prints a line for each peer of the running liftoff serve: its did:key, its role, its
+connection (connected, relayed, or heard of only), round-trip time, free and total slots,
+free memory, executors and labels; "-" for unknown.
 
-The role is the closest of what the peer is to this node:
-   self      this node itself
-   admin     a member that may invite and revoke members
-   member    it belongs to the cluster: each may use the other
-   granted   --allow-did lists its key: it may send jobs, and gets none
-   provider  --connect gave its address: it gets jobs, and may send none
-   content   --allow-peer lists it: an IPFS node to exchange blocks with, without jobs
-   open      any other peer, under --open: it may send jobs, and gets none
-docs/operations.md says what each may do.`,
+The role is the closest relation of the peer to this node:
+
+   self      this node
+   admin     a member that can invite and revoke members
+   member    a member of the cluster: sends jobs here and runs jobs of this node
+   granted   its key is in --allow-did: sends jobs here
+   provider  its address is in --connect: runs jobs of this node
+   content   its peer id is in --allow-peer: an IPFS node that exchanges blocks
+   open      any other peer while --open is set: sends jobs here
+
+docs/operations.md has the rights of each role.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "self", Usage: "this node alone, and its addresses behind the rest"},
+			&cli.BoolFlag{Name: "self", Usage: "show only this node, with its addresses"},
 			jsonFlag,
 		},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff peers
-did:key:z6Mk… member connected 1.2ms 3/4 11.2 GiB liftoff_v1,wasi_p1 zone=garage`),
+PEER                   ROLE    STATE         RTT  SLOTS  MEMORY  ENGINES             LABELS
+did:key:z6Mki4…9gLYBJ  member  connected  7.42ms    2/2  16 GiB  liftoff_v1,wasi_p1  zone=g…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			var peers []api.Peer
 			var err error
@@ -51,44 +48,7 @@ did:key:z6Mk… member connected 1.2ms 3/4 11.2 GiB liftoff_v1,wasi_p1 zone=gara
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, peer := range peers {
-				line := peerLine(peer)
-				if c.Bool("self") {
-					line += " " + strings.Join(peer.Addrs, " ")
-				}
-				if err := out.put(peer, "%s", clean(line)); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, peerListing(c.Bool("self")), peers...)
 		}),
 	}
-}
-
-func peerLine(p api.Peer) string {
-	state := "heard"
-	switch {
-	case p.Relayed:
-		state = "relayed"
-	case p.Connected:
-		state = "connected"
-	case p.Role == "self":
-		state = "here"
-	}
-	rtt, slots, memory, engines, labels := "-", "-", "-", "-", ""
-	if p.RTT > 0 {
-		rtt = p.RTT.Round(10 * time.Microsecond).String()
-	}
-	if c := p.Capacity; c != nil {
-		slots = fmt.Sprintf("%d/%d", c.FreeSlots, c.Slots)
-		memory = size(c.FreeMemory)
-		if len(c.Engines) > 0 {
-			engines = strings.Join(c.Engines, ",")
-		}
-		for _, k := range slices.Sorted(maps.Keys(c.Labels)) {
-			labels += " " + quote(k+"="+c.Labels[k])
-		}
-	}
-	return fmt.Sprintf("%s %s %s %s %s %s %s%s", p.DID, p.Role, state, rtt, slots, memory, engines, labels)
 }

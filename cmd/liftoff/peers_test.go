@@ -13,7 +13,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// TestRolesExplained: what peers prints as a role is explained by its help and by the operations page.
+// TestRolesExplained: the help of peers and docs/operations.md explain every role that peers prints.
 func TestRolesExplained(t *testing.T) {
 	var help bytes.Buffer
 	none := func(string) string { return "" }

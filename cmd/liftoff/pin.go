@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
@@ -18,13 +17,14 @@ import (
 func pinCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "pin",
-		Usage: "keep data from collection",
-		Description: `A pin is a name under which roots are kept. What no pin reaches, liftoff gc removes.
-add, car import and run pin what they bring.`,
-		CustomHelpTemplate: help(`$ liftoff pin add --name photos --expires 30d bafybeid…
+		Usage: "keep data from garbage collection",
+		Description: `A pin keeps roots and all blocks below them, under a name. liftoff gc deletes blocks that
+no pin keeps. add, car import and run make pins.`,
+		CustomHelpTemplate: help(`$ liftoff pin add --name photos --expires 30d bafybeih…
 photos
-$ liftoff pin ls
-bafybeid… recursive 2030-01-31T12:00:00Z photos
+$ liftoff pin ls photos
+CID        KIND       EXPIRES  NAME
+bafybeih…  recursive  in 30d   photos
 $ liftoff pin rm photos`),
 		Subcommands: []*cli.Command{pinAddCommand(p), pinLsCommand(p), pinRmCommand(p)},
 	}
@@ -35,23 +35,21 @@ func pinAddCommand(p *process) *cli.Command {
 		Name:      "add",
 		Usage:     "pin roots",
 		ArgsUsage: "CID[/PATH]…",
-		Description: `Pins each root under its CID, or all of them under one name with --name, and prints
-the names. A pin of the same name is replaced. Blocks that are not here are not
-fetched: the pin keeps what is held.
+		Description: `Pins each root and prints the name of its pin. A pin of the same name is replaced. Missing
+blocks are not fetched: the pin keeps the blocks that are in the repo.
 
-Links are read of dag-pb, dag-cbor and dag-json. Where there are others below a root, the
-pin keeps what liftoff car import has pinned with it. Where nothing says what belongs to
-it, liftoff gc removes nothing while the pin is there; with --opaque such blocks are
-kept without what they link to.`,
+Links are read in dag-pb, dag-cbor and dag-json. When other blocks are below a root, the
+pin keeps the blocks that liftoff car import has pinned with it. When these are unknown,
+liftoff gc deletes nothing while the pin exists, unless --opaque is set.`,
 		Flags: []cli.Flag{
-			&cli.StringFlag{Name: "name", Usage: "pin all roots under this `NAME`"},
-			&cli.StringFlag{Name: "expires", Usage: "`WHEN` the pin ends: 24h, 30d or a date; never when left out"},
-			&cli.BoolFlag{Name: "opaque", Usage: "keep blocks whose links cannot be read without what they link to"},
-			&cli.BoolFlag{Name: "direct", Usage: "keep the root block alone, nothing below it"},
+			&cli.StringFlag{Name: "name", Usage: "`NAME` name of one pin for all roots (default: a pin for each root, named by its CID)"},
+			&cli.StringFlag{Name: "expires", Usage: "`TIME` end of the pin: 24h, 30d or a date (default: never)"},
+			&cli.BoolFlag{Name: "opaque", Usage: "keep blocks whose links cannot be read, without the blocks that they link to"},
+			&cli.BoolFlag{Name: "direct", Usage: "pin only the root block, nothing below it"},
 		},
 		Before: takes("a CID", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff pin add bafybeid… --expires 2030-12-31
-bafybeid…`),
+		CustomHelpTemplate: help(`$ liftoff pin add bafybeih… --expires 2030-12-31
+bafybeih…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.pinAdd(c, s) }),
 	}
 }
@@ -79,7 +77,6 @@ func (p *process) pinAdd(c *cli.Context, s *node.Session) error {
 			pins = append(pins, api.Pin{Name: name, Roots: []api.Root{kept}, Created: now, Expires: expires, Opaque: c.Bool("opaque")})
 		}
 	}
-	out := p.lines(false)
 	for _, pin := range pins {
 		if err := p.noteOpaque(c.Context, s, &pin); err != nil {
 			return err
@@ -87,11 +84,11 @@ func (p *process) pinAdd(c *cli.Context, s *node.Session) error {
 		if err := s.Pins.Pin(c.Context, pin); err != nil {
 			return err
 		}
-		if err := out.put(nil, "%s", quote(pin.Name)); err != nil {
+		if err := p.word(c, pinReport(pin, nil), pin.Name); err != nil {
 			return err
 		}
 	}
-	return out.Flush()
+	return nil
 }
 
 func pinLsCommand(p *process) *cli.Command {
@@ -99,30 +96,32 @@ func pinLsCommand(p *process) *cli.Command {
 		Name:      "ls",
 		Usage:     "list pins",
 		ArgsUsage: "[NAME…]",
-		Description: `Prints a line for each pinned root: its CID, whether it is kept with all below it,
-until when, and the pin's name. With names it prints those pins alone, in their order, and
-ends with 127 when there is no such pin. With --held also how many bytes below it are here,
-and how many there are ("+" when there may be more), and which blocks have links that
-cannot be read. A line with "rest" in place of "recursive" is what a CAR held beside its
-DAGs, kept for such blocks.`,
-		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "print how much of each is here"}},
+		Description: `Prints a line for each pinned root, of all pins or those named: its CID, "recursive" or
+"direct", when the pin expires, and its name. "rest" is a list of blocks that a CAR held
+besides its DAGs, kept for blocks whose links cannot be read.
+
+With --held, each line also has the bytes below the root that are in the repo and the total
+("+": there may be more), and a warning names blocks whose links cannot be read.`,
+		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "show how many bytes of each root are in the repo"}},
 		Before: takes("the name of a pin", 0, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin ls
-bafybeid… recursive never photos
+CID        KIND       EXPIRES  NAME
+bafybeih…  recursive  never    photos
 $ liftoff pin ls --held photos
-bafybeid… recursive never 85210112/85210112 photos`),
+CID            KIND       EXPIRES            HELD  NAME
+bafybe…v2o2nq  recursive  never    165 B of 165 B  photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			pins, err := listedPins(c, s)
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
+			out := newPins(p, c)
 			for _, pin := range pins {
 				held, err := coverages(c, s, pin)
 				if err != nil {
 					return err
 				}
-				if err := out.pin(pin, held); err != nil {
+				if err := out.put(pin, held); err != nil {
 					return err
 				}
 				for i, h := range held {
@@ -136,7 +135,7 @@ bafybeid… recursive never 85210112/85210112 photos`),
 	}
 }
 
-// listedPins returns the pins that are named, or all.
+// listedPins returns the named pins, or all pins.
 func listedPins(c *cli.Context, s *node.Session) ([]api.Pin, error) {
 	if !c.Args().Present() {
 		return s.Pins.Pins(c.Context)
@@ -151,7 +150,7 @@ func listedPins(c *cli.Context, s *node.Session) ([]api.Pin, error) {
 	return pins, nil
 }
 
-// noPin tells where to look for the pin that is not there.
+// noPin adds a hint to the error of a pin that does not exist.
 func noPin(err error) error {
 	if codeOf(err) == exitNotFound {
 		return hinted(err, "liftoff pin ls")
@@ -168,7 +167,7 @@ func keptRoots(pin api.Pin) []api.Root {
 	return all
 }
 
-// coverages returns how much of each of keptRoots is here, when --held asks for it.
+// coverages returns the coverage of each of keptRoots; nil without --held.
 func coverages(c *cli.Context, s *node.Session, pin api.Pin) ([]api.Coverage, error) {
 	if !c.Bool("held") {
 		return nil, nil
@@ -184,7 +183,7 @@ func coverages(c *cli.Context, s *node.Session, pin api.Pin) ([]api.Coverage, er
 	return all, nil
 }
 
-// noteOpaque has pin keep what belongs to its blocks whose links cannot be read, or tells that it does not.
+// noteOpaque adds the rest of other pins to pin, for its blocks whose links cannot be read, or warns that it is unknown.
 func (p *process) noteOpaque(ctx context.Context, s *node.Session, pin *api.Pin) error {
 	opaque := map[cid.Cid][]cid.Cid{}
 	for _, root := range pin.Roots {
@@ -209,92 +208,22 @@ func (p *process) noteOpaque(ctx context.Context, s *node.Session, pin *api.Pin)
 		p.warnOpaque(root, blocks)
 	}
 	if len(pin.Rest) == 0 {
-		p.warn("what these blocks link to is not kept: liftoff gc removes nothing until it is known, or the pin is one with --opaque")
+		p.warn("the blocks that these link to are unknown: liftoff gc deletes nothing until they are known, or the pin has --opaque")
 	}
 	return nil
-}
-
-// pin writes a pin; held is nil or has an element for each of keptRoots.
-func (l lines) pin(pin api.Pin, held []api.Coverage) error {
-	if l.json != nil {
-		return l.json.Encode(pinReport(pin, held))
-	}
-	until := "never"
-	if !pin.Expires.IsZero() {
-		until = pin.Expires.UTC().Format(time.RFC3339)
-	}
-	for i, root := range keptRoots(pin) {
-		kind, much := "direct", ""
-		switch {
-		case i >= len(pin.Roots):
-			kind = "rest"
-		case root.Recursive:
-			kind = "recursive"
-		}
-		if held != nil {
-			much = fmt.Sprintf(" %d/%d", held[i].Have, held[i].Total)
-			if !held[i].Exact {
-				much += "+"
-			}
-		}
-		if err := l.put(nil, "%s %s %s%s %s", root.CID, kind, until, much, quote(pin.Name)); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// pinned is a pin as JSON.
-type pinned struct {
-	Name    string       `json:"name"`
-	Roots   []pinnedRoot `json:"roots"`
-	Rest    []pinnedRoot `json:"rest,omitempty"`
-	Created time.Time    `json:"created"`
-	Expires time.Time    `json:"expires,omitzero"`
-	Opaque  bool         `json:"opaque,omitempty"`
-}
-
-type pinnedRoot struct {
-	CID       string `json:"cid"`
-	Recursive bool   `json:"recursive"`
-	Held      *held  `json:"held,omitempty"`
-}
-
-// held is an api.Coverage.
-type held struct {
-	Have   uint64   `json:"have"`
-	Total  uint64   `json:"total"`
-	Exact  bool     `json:"exact"`
-	Opaque []string `json:"opaque,omitempty"` // blocks whose links cannot be read, the first 100 of them
-}
-
-func pinReport(pin api.Pin, covers []api.Coverage) pinned {
-	r := pinned{Name: pin.Name, Created: pin.Created, Expires: pin.Expires, Opaque: pin.Opaque}
-	for i, root := range keptRoots(pin) {
-		one := pinnedRoot{CID: root.CID.String(), Recursive: root.Recursive}
-		if covers != nil {
-			c := covers[i]
-			one.Held = &held{c.Have, c.Total, c.Exact, textOf(c.Opaque)}
-		}
-		if i < len(pin.Roots) {
-			r.Roots = append(r.Roots, one)
-		} else {
-			r.Rest = append(r.Rest, one)
-		}
-	}
-	return r
 }
 
 func pinRmCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "rm",
-		Usage:       "remove pins by name",
+		Usage:       "remove pins",
 		ArgsUsage:   "NAME…",
-		Description: `Removes pins; what nothing else keeps goes with the next liftoff gc.`,
+		Description: `Removes pins by name. The next liftoff gc deletes the blocks that no other pin keeps.`,
 		Before:      takes("the name of a pin", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin rm photos
 $ liftoff gc
-removed 312 blocks (81.3 MiB), kept 2041 blocks (1.2 GiB)`),
+removed  1 block (6 B)
+kept     15 blocks (12 KiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			for _, name := range args {

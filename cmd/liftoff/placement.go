@@ -13,18 +13,18 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// placementFlags say where a job runs. They are those of run and job rerun.
+// placementFlags are the flags of run and job rerun about where a job runs.
 var placementFlags = []cli.Flag{
-	&cli.StringFlag{Name: "where", Usage: "run it at `PLACE`: local (this node), network (any other), or a DID or peer id of liftoff peers; at the best when left out"},
-	&cli.StringSliceFlag{Name: "need", Usage: "run it at a peer with the label `NAME=VALUE` alone; may be repeated"},
-	&cli.StringSliceFlag{Name: "prefer", Usage: "of peers that are equally good, take one with the label `NAME=VALUE`; may be repeated"},
-	&cli.StringFlag{Name: "runs", Usage: "run it at `N` peers and compare the outcomes: exit code 123 when they differ"},
+	&cli.StringFlag{Name: "where", Usage: "`PLACE` place of the run: local, network (any other peer), or a did:key or peer id (default: best bid)"},
+	&cli.StringSliceFlag{Name: "need", Usage: "`NAME=VALUE` label that the peer must have; repeatable"},
+	&cli.StringSliceFlag{Name: "prefer", Usage: "`NAME=VALUE` preferred label among equal peers; repeatable"},
+	&cli.StringFlag{Name: "runs", Usage: "`N` number of peers that run the task; different outcomes are an error (default: 1)"},
 	&cli.BoolFlag{Name: "publish", Usage: "publish the output, as liftoff publish does"},
-	&cli.BoolFlag{Name: "detach", Usage: "print the job's id and do not wait for it; needs a liftoff serve that does"},
-	&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print a line for each change of the job's state, be it local"},
+	&cli.BoolFlag{Name: "detach", Usage: "print the id of the job and do not wait; needs a running liftoff serve on this repo"},
+	&cli.BoolFlag{Name: "verbose", Aliases: []string{"v"}, Usage: "print every event of the job to stderr"},
 }
 
-// placementSpec is where a job is to run, as flags or a task file say it.
+// placementSpec is the placement of a job, from flags or a task file.
 type placementSpec struct {
 	Where   string            `yaml:"where"`
 	Need    map[string]string `yaml:"need"`
@@ -33,7 +33,7 @@ type placementSpec struct {
 	Publish bool              `yaml:"publish"`
 }
 
-// readFlags lets the flags replace what the file says, and add to its labels.
+// readFlags replaces values of the task file by those of flags, and adds to its labels.
 func (s *placementSpec) readFlags(c *cli.Context) (err error) {
 	if c.IsSet("where") {
 		s.Where = c.String("where")
@@ -43,10 +43,10 @@ func (s *placementSpec) readFlags(c *cli.Context) (err error) {
 	}
 	if text := c.String("runs"); text != "" {
 		if _, err := fmt.Sscanf(text, "%d", &s.Runs); err != nil || fmt.Sprint(s.Runs) != text {
-			return usagef("--runs %s: it is a number", quote(text))
+			return usagef("--runs %s: want a number from 1 to %d", quote(text), api.MaxRuns)
 		}
 		if s.Runs < 1 || s.Runs > api.MaxRuns {
-			return usagef("--runs %s: between 1 and %d", quote(text), api.MaxRuns)
+			return usagef("--runs %s: want 1 to %d", quote(text), api.MaxRuns)
 		}
 	}
 	if s.Need, err = addPairs(s.Need, "need", c.StringSlice("need")); err != nil {
@@ -56,13 +56,13 @@ func (s *placementSpec) readFlags(c *cli.Context) (err error) {
 	return err
 }
 
-// apply enters the placement into a request.
+// apply sets the placement of a request.
 func (s placementSpec) apply(r *api.Request) error {
 	if s.Runs < 0 || s.Runs > api.MaxRuns {
-		return usagef("%d runs: between 1 and %d", s.Runs, api.MaxRuns)
+		return usagef("runs: got %d, want 1 to %d", s.Runs, api.MaxRuns)
 	}
 	if s.Where == api.WhereLocal && s.Runs > 1 {
-		return usagef("%d runs run at as many peers: --where local is one", s.Runs)
+		return usagef("--runs %d needs %d peers, and --where local is one", s.Runs, s.Runs)
 	}
 	if err := checkWhere(s.Where); err != nil {
 		return err
@@ -83,31 +83,31 @@ func checkWhere(where string) error {
 	case strings.HasPrefix(where, "12D3KooW"):
 		return nil
 	}
-	return hinted(usagef("--where %s: it is local, network, or the DID or peer id of a peer", quote(where)), "liftoff peers")
+	return hinted(usagef("--where %s: want local, network, or the did:key or peer id of a peer", quote(where)), "liftoff peers")
 }
 
-// story tells on stderr what becomes of a job: all of it, or what happens once others
-// take part. A run that stays here is as quiet as the guest is.
-type story struct {
+// eventPrinter prints the events of a job to stderr: all of them, or those since other peers
+// take part. Without all, a local run prints none.
+type eventPrinter struct {
 	p      *process
-	who    string // in front of each line; "" or an entry of --each
+	prefix string // of each line; "" or an entry of --each
 	all    bool
 	mu     sync.Mutex
-	abroad bool // others take part
+	remote bool // other peers take part
 }
 
-func (t *story) tell(e api.Event) {
+func (t *eventPrinter) print(e api.Event) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.abroad = t.abroad || isAbroad(e)
-	if e.Kind == api.EventFailed || e.Kind == api.EventDone && !t.all || !t.all && !t.abroad {
-		return // an error or the summary says how it ended
+	t.remote = t.remote || isRemote(e)
+	if e.Kind == api.EventFailed || e.Kind == api.EventDone && !t.all || !t.all && !t.remote {
+		return // the error or the summary shows how it ended
 	}
-	t.p.say("liftoff: %s%s", t.who, clean(e.Text))
+	t.p.say("liftoff: %s%s", t.prefix, clean(e.Text))
 }
 
-// isAbroad reports whether an event is about other peers.
-func isAbroad(e api.Event) bool {
+// isRemote reports whether an event is about other peers.
+func isRemote(e api.Event) bool {
 	switch e.Kind {
 	case api.EventAsked, api.EventAwarded, api.EventDeclined, api.EventLost, api.EventWaiting:
 		return true
@@ -115,8 +115,7 @@ func isAbroad(e api.Event) bool {
 	return false
 }
 
-// ranOn says on stderr which peer ran a job, unless it is this one, and what crossed the
-// wire for it.
+// ranOn prints to stderr which other peer ran a job and how much data was fetched for it.
 func (p *process) ranOn(j api.Job) {
 	if j.Remote && j.Where != "" {
 		p.say("liftoff: peer    %s%s", j.Where, heldThere(j))
@@ -126,8 +125,8 @@ func (p *process) ranOn(j api.Job) {
 	}
 }
 
-// fetchedThere says what came from elsewhere for a run. Of another peer's run, the bytes
-// alone are known.
+// fetchedThere formats how much was fetched for a run. For a run of another peer only the
+// bytes are known.
 func fetchedThere(r api.Read) string {
 	if r.Blocks == 0 {
 		return size(r.Bytes)
@@ -135,7 +134,7 @@ func fetchedThere(r api.Read) string {
 	return fmt.Sprintf("%s (%s)", count(r.Blocks, "block"), size(r.Bytes))
 }
 
-// heldThere says what the peer that ran the job had of its inputs, in its own words.
+// heldThere formats how much of the inputs the peer that ran the job had, as its bid claims.
 func heldThere(j api.Job) string {
 	if j.Placement == nil {
 		return ""
@@ -148,7 +147,7 @@ func heldThere(j api.Job) string {
 	return ""
 }
 
-// printRuns says what each peer came to, when several ran the job.
+// printRuns prints the outcome of each peer, when several ran the job.
 func (p *process) printRuns(j api.Job) {
 	for _, r := range j.Runs {
 		p.say("liftoff: run %s %s, receipt %s", r.Peer, r.Outcome, text(r.Receipt))

@@ -14,39 +14,39 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-func told(t *testing.T, all bool, events ...api.Event) string {
+func printed(t *testing.T, all bool, events ...api.Event) string {
 	t.Helper()
 	var stderr bytes.Buffer
-	s := &story{p: newProcess(strings.NewReader(""), io.Discard, &stderr, func(string) string { return "" }), all: all}
+	s := &eventPrinter{p: newProcess(strings.NewReader(""), io.Discard, &stderr, func(string) string { return "" }), all: all}
 	for _, e := range events {
-		s.tell(e)
+		s.print(e)
 	}
 	return stderr.String()
 }
 
-// A run that stays here is quiet; from the moment that others take part, each change is a
-// line, harmless to a terminal.
-func TestStory(t *testing.T) {
+// A local run prints no events. Once other peers take part, each event is a line that is safe
+// for a terminal.
+func TestEventPrinter(t *testing.T) {
 	here := []api.Event{
 		{Kind: api.EventSubmitted, Text: "submitted"},
 		{Kind: api.EventNote, Text: "runs on this node: holds all"},
 		{Kind: api.EventStarted, Text: "runs here"},
 		{Kind: api.EventDone, Text: "done"},
 	}
-	if got := told(t, false, here...); got != "" {
-		t.Errorf("a local run tells %q", got)
+	if got := printed(t, false, here...); got != "" {
+		t.Errorf("a local run prints %q, want nothing", got)
 	}
-	if got, want := told(t, true, here...), "liftoff: submitted\nliftoff: runs on this node: holds all\nliftoff: runs here\nliftoff: done\n"; got != want {
-		t.Errorf("--verbose tells %q, want %q", got, want)
+	if got, want := printed(t, true, here...), "liftoff: submitted\nliftoff: runs on this node: holds all\nliftoff: runs here\nliftoff: done\n"; got != want {
+		t.Errorf("--verbose prints %q, want %q", got, want)
 	}
-	abroad := []api.Event{
+	remote := []api.Event{
 		{Kind: api.EventSubmitted, Text: "submitted"},
 		{Kind: api.EventAsked, Text: "asking 1 peer"},
 		{Kind: api.EventNote, Text: "awarded to \x1b[31mz6Mk\nx"},
 		{Kind: api.EventFailed, Text: "failed"},
 	}
-	if got, want := told(t, false, abroad...), "liftoff: asking 1 peer\nliftoff: awarded to \ufffd[31mz6Mk\\nx\n"; got != want {
-		t.Errorf("tells %q, want %q", got, want)
+	if got, want := printed(t, false, remote...), "liftoff: asking 1 peer\nliftoff: awarded to \ufffd[31mz6Mk\\nx\n"; got != want {
+		t.Errorf("prints %q, want %q", got, want)
 	}
 }
 
@@ -77,13 +77,13 @@ func TestPlacementApply(t *testing.T) {
 	}
 }
 
-// What another peer has read is not told, and what it has fetched is so by bytes alone.
+// How much another peer has read is unknown; of its fetched data only the bytes are known.
 func TestRemoteRun(t *testing.T) {
 	var stderr bytes.Buffer
 	p := newProcess(strings.NewReader(""), io.Discard, &stderr, func(string) string { return "" })
 	j := api.Job{Remote: true, Where: "did:key:z6Mk", Fetched: api.Read{Bytes: 2048}}
 	p.ranOn(j)
-	if got, want := stderr.String(), "liftoff: peer    did:key:z6Mk\nliftoff: fetched 2.0 KiB\n"; got != want {
+	if got, want := stderr.String(), "liftoff: peer    did:key:z6Mk\nliftoff: fetched 2 KiB\n"; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 	r, err := reportOf(j)

@@ -4,31 +4,30 @@ package main
 
 import (
 	"path/filepath"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-// pluginDirs is where plugins are looked for, behind the repo's own folder.
+// pluginDirs returns the folders that are searched for plugins after the repo's own one.
 func (p *process) pluginDirs() []string { return filepath.SplitList(p.getenv("PATH")) }
 
 func pluginsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "plugins",
-		Usage: "list the executors that are programs of their own",
-		Description: `A plugin is a program named liftoff-executor-NAME, in the folder plugins of the repo or
-on PATH. Each is started and asked; one that is not taken has a line that says why. A
-module for a plugin is written NAME://MODULE: docker://alpine is an image.
+		Usage: "list plugins, the executors other than WebAssembly",
+		Description: `A plugin is a program named liftoff-executor-NAME, in the folder plugins of the repo or in
+PATH. Prints a line for each: its name, its version, its ABIs, its path, and why it is not
+used. A module for a plugin is written NAME://MODULE, as in docker://alpine.
 
-What a plugin runs is not metered: its outcome says nothing of the next run, and is never
-cached.`,
+A plugin is not metered and not deterministic: its outcomes are never cached.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff plugins
-docker  docker 20.10.24  docker  /usr/local/bin/liftoff-executor-docker
-sql     not taken: not executable  /home/me/.liftoff/plugins/liftoff-executor-sql`),
+NAME    VERSION          ABIS    PROGRAM                                 PROBLEM
+docker  docker 20.10.24  docker  /usr/local/bin/liftoff-executor-docker  -
+sql     -                -       /home/ada/.liftoff/plugins/liftoff-exe…  not executable`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.plugins(c, s) }),
 	}
 }
@@ -38,16 +37,5 @@ func (p *process) plugins(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return err
 	}
-	out := p.lines(c.Bool("json"))
-	for _, f := range all {
-		if f.Problem != "" {
-			err = out.put(f, "%s\tnot taken: %s\t%s", clean(f.Name), clean(f.Problem), clean(f.Program))
-		} else {
-			err = out.put(f, "%s\t%s\t%s\t%s", clean(f.Name), clean(f.Version), clean(strings.Join(f.ABIs, ",")), clean(f.Program))
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return out.Flush()
+	return printList(p, c, pluginListing, all...)
 }

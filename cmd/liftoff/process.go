@@ -17,31 +17,30 @@ import (
 	"time"
 
 	"github.com/urfave/cli/v2"
-	"golang.org/x/term"
 
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
-// process is what a command sees of the operating system.
+// process holds the streams and the environment of a command.
 type process struct {
 	stdin  io.Reader
 	stdout *answer
 	stderr io.Writer
 	getenv func(string) string
-	rest   []string // the arguments behind "--", which belong to a guest
+	rest   []string // the arguments after "--", for a guest
 	dashes bool     // there was a "--"
 
-	interrupted sync.Once    // the user was told
-	linger      atomic.Int64 // how long the end in order may take, a time.Duration; 0: grace
+	interrupted sync.Once    // the interruption was reported
+	linger      atomic.Int64 // time.Duration that an orderly shutdown may take; 0: grace
 }
 
 func newProcess(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *process {
 	return &process{stdin: stdin, stdout: &answer{w: stdout}, stderr: stderr, getenv: getenv}
 }
 
-// command runs the command that args name.
+// command runs the command in args.
 func (p *process) command(ctx context.Context, args []string) error {
 	if len(args) == 2 && args[1] == compileCommand {
 		return wasm.CompileChild(ctx, p.stdin, p.stdout)
@@ -53,6 +52,9 @@ func (p *process) command(ctx context.Context, args []string) error {
 	if len(args) > 1 && args[1] == completeCommand {
 		return p.complete(ctx, app, args[2:])
 	}
+	if found, err := p.printTopic(args[1:]); found {
+		return err
+	}
 	line, err := parseLine(app, args[1:])
 	if err != nil {
 		return err
@@ -61,7 +63,7 @@ func (p *process) command(ctx context.Context, args []string) error {
 	return app.RunContext(ctx, append([]string{app.Name}, line.args...))
 }
 
-// answer is standard output. It remembers that its reader has gone away.
+// answer is standard output. It records whether its reader has closed the pipe.
 type answer struct {
 	w    io.Writer
 	gone atomic.Bool
@@ -78,7 +80,10 @@ func (a *answer) Write(b []byte) (int, error) {
 	return n, nil
 }
 
-// repo returns the folder of the repo.
+// Unwrap returns the stream itself.
+func (a *answer) Unwrap() io.Writer { return a.w }
+
+// repo returns the path of the repo.
 func (p *process) repo() (string, error) {
 	dir := p.getenv("LIFTOFF_PATH")
 	if dir == "" {
@@ -91,17 +96,17 @@ func (p *process) repo() (string, error) {
 	return filepath.Abs(dir)
 }
 
-// with makes the action of a command that needs the repo: it joins, acts, says what
-// went wrong and leaves.
+// with returns the action of a command that needs the repo: it begins a session, acts,
+// reports the error and closes the session.
 //
-// Leaving may mean waiting: the owner of a repo serves the commands attached to it
-// until they are done. One of them may be reading this very process's output, as in
-// "liftoff cat a | liftoff add -", so that is closed first.
+// Closing may wait: the owner of a repo serves attached commands until they are done.
+// One of them may read the output of this process, as in "liftoff cat a | liftoff add -",
+// so that stdout is closed first.
 func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.ActionFunc {
 	return func(c *cli.Context) error {
 		s, err := p.join(c)
 		if err != nil {
-			return err
+			return repoError(err)
 		}
 		code := p.fail(c.Context, p.guard(func() error {
 			if err := attachFlags(c, s); err != nil {
@@ -119,8 +124,16 @@ func (p *process) with(act func(c *cli.Context, s *node.Session) error) cli.Acti
 	}
 }
 
-// join begins the session of a command: with the node that --api names, or else with the
-// repo here.
+// repoError is an error about the repo or the node of --api, not about something that the command names. Its exit code
+// is never that of "not found".
+func repoError(err error) error {
+	if codeOf(err) == exitNotFound {
+		return &codeError{err, exitFault}
+	}
+	return err
+}
+
+// join begins the session of a command, on the node that --api names or on the local repo.
 func (p *process) join(c *cli.Context) (*node.Session, error) {
 	dir, err := p.repo()
 	if err != nil {
@@ -148,10 +161,10 @@ func (p *process) join(c *cli.Context) (*node.Session, error) {
 	return node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler, Quota: quota, Plugins: p.pluginDirs()})
 }
 
-// readToken returns a token, which may be said as @FILE.
+// readToken returns a token, which may be written as @FILE.
 func readToken(text string) (string, error) {
 	if text == "" {
-		return "", hinted(usagef("--api needs a token"), "--token @FILE, with the file api.token of the repo there; or set LIFTOFF_TOKEN")
+		return "", hinted(usagef("--api needs a token"), "add --token @FILE with the file api.token of that node's repo, or set LIFTOFF_TOKEN")
 	}
 	name, isFile := strings.CutPrefix(text, "@")
 	if !isFile {
@@ -160,7 +173,7 @@ func readToken(text string) (string, error) {
 	return api.ReadToken(name)
 }
 
-// guard turns a panic of act into an error, so that the repo is left in order.
+// guard turns a panic of act into an error, so that the session is closed.
 func (p *process) guard(act func() error) (err error) {
 	defer func() {
 		if bug := recover(); bug != nil {
@@ -170,11 +183,11 @@ func (p *process) guard(act func() error) (err error) {
 	return act()
 }
 
-// grace is how long a command has to end in order after it was interrupted.
+// grace is the time that an interrupted command gets for an orderly shutdown.
 const grace = time.Second
 
-// endSoon ends the process after the grace, if it is still there: a write to a pipe that
-// nobody reads cannot be stopped. The repo survives it.
+// endSoon ends the process after the grace: a write to a pipe without a reader cannot be
+// stopped. The repo survives it.
 func (p *process) endSoon() {
 	time.Sleep(cmp.Or(time.Duration(p.linger.Load()), grace))
 	p.sayInterrupted()
@@ -185,8 +198,8 @@ func (p *process) sayInterrupted() {
 	p.interrupted.Do(func() { fmt.Fprintln(p.stderr, "liftoff: error: interrupted") })
 }
 
-// hangUp closes standard output, and standard error where that is the same pipe:
-// whoever reads it sees the end.
+// hangUp closes standard output, and standard error if it is the same pipe, so that its
+// reader sees the end.
 func (p *process) hangUp() {
 	out, ok := p.stdout.w.(*os.File)
 	if !ok {
@@ -204,8 +217,8 @@ func sameFile(a, b *os.File) bool {
 	return err == nil && yerr == nil && x.Mode()&os.ModeNamedPipe != 0 && os.SameFile(x, y)
 }
 
-// input returns standard input as a reader whose Read ends when ctx does, which a
-// read from a terminal or a pipe alone would not.
+// input returns standard input as a reader whose Read ends when ctx does, even on a
+// terminal or a pipe.
 func (p *process) input(ctx context.Context) io.ReadCloser {
 	r, w := io.Pipe()
 	stop := context.AfterFunc(ctx, func() { r.CloseWithError(context.Cause(ctx)) })
@@ -227,13 +240,4 @@ func (p *process) open(ctx context.Context, name string) (io.ReadCloser, error) 
 		return nil, pathError(name, err)
 	}
 	return f, nil
-}
-
-// isTerminal reports whether w is one: progress, colour and cleaning are for those alone.
-func isTerminal(w io.Writer) bool {
-	if a, ok := w.(*answer); ok {
-		w = a.w
-	}
-	f, ok := w.(*os.File)
-	return ok && term.IsTerminal(int(f.Fd()))
 }

@@ -7,12 +7,12 @@ import (
 	"sync"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/schollz/progressbar/v3"
 )
 
-// display shows on standard error how many bytes have gone by. What is done in a moment
-// shows nothing. A nil display shows nothing at all. It may be used from several
-// goroutines.
+// display shows on standard error how many bytes were processed. Short operations show
+// nothing, and a nil display never does. It is safe for concurrent use.
 type display struct {
 	what  string
 	w     io.Writer
@@ -20,16 +20,16 @@ type display struct {
 
 	mu    sync.Mutex
 	bytes int64
-	bar   *progressbar.ProgressBar // nil until showAfter has gone by, and in the end
+	bar   *progressbar.ProgressBar // nil until showAfter, and after Close
 	ended bool
 }
 
-// showAfter is how long something takes that is worth a display.
+// showAfter is the time after which a display appears.
 const showAfter = 300 * time.Millisecond
 
-// progress returns a display where standard error is a terminal, and nil elsewhere.
+// progress returns a display if standard error is a terminal, else nil.
 func (p *process) progress(what string) *display {
-	if !isTerminal(p.stderr) {
+	if !ui.CanRedraw(p.stderr, p.getenv) {
 		return nil
 	}
 	return &display{what: what, w: p.stderr, since: time.Now()}
@@ -63,7 +63,7 @@ func (d *display) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// reader returns r, whose bytes are counted.
+// reader returns r with its bytes counted.
 func (d *display) reader(r io.Reader) io.Reader {
 	if d == nil {
 		return r
@@ -71,7 +71,7 @@ func (d *display) reader(r io.Reader) io.Reader {
 	return io.TeeReader(r, d)
 }
 
-// Close takes the display away; it may be called twice.
+// Close removes the display. It may be called twice.
 func (d *display) Close() error {
 	if d == nil {
 		return nil

@@ -3,8 +3,6 @@
 package main
 
 import (
-	"time"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/node"
@@ -13,19 +11,21 @@ import (
 func publishCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "publish",
-		Usage:     "let peers outside the cluster have data",
+		Usage:     "make data available to peers outside the cluster",
 		ArgsUsage: "[CID[/PATH]…]",
-		Description: `Serves what each CID names, and all below it, to the peers of serve --allow-peer and
---allow-did, and under --open to every peer; their jobs read it here. Nothing else goes to
-them. Pin it, too: what is collected cannot be served.
-Without a CID, prints what is published, and since when.
+		Description: `Publishes DAGs: the peers of serve --allow-peer and --allow-did, and with --open every
+peer, can read their blocks, also from jobs. Other blocks stay private. Pin published data,
+so that liftoff gc does not delete it.
+
+Without a CID, prints a line for each published DAG: its CID and the time.
 
 ` + refHelp,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("a CID", 0, unbounded),
-		CustomHelpTemplate: help(`$ liftoff publish bafybeid…
+		CustomHelpTemplate: help(`$ liftoff publish bafybeih…
 $ liftoff publish
-bafybeid… 2030-01-01T12:00:00Z`),
+CID        PUBLISHED
+bafybeih…  now`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			if c.Args().Len() == 0 {
 				return p.listPublished(c, s)
@@ -49,23 +49,17 @@ func (p *process) listPublished(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return err
 	}
-	out := p.lines(c.Bool("json"))
-	for _, v := range all {
-		if err := out.put(v, "%s %s", v.Root, v.At.UTC().Format(time.RFC3339)); err != nil {
-			return err
-		}
-	}
-	return out.Flush()
+	return printList(p, c, publishedListing, all...)
 }
 
 func unpublishCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:               "unpublish",
-		Usage:              "let them have it no more",
+		Usage:              "stop publishing",
 		ArgsUsage:          "CID[/PATH]…",
-		Description:        `Ends what liftoff publish began. Peers keep what they have got.`,
+		Description:        `Undoes liftoff publish. Peers keep the blocks that they have already read.`,
 		Before:             takes("a CID", 1, unbounded),
-		CustomHelpTemplate: help(`$ liftoff unpublish bafybeid…`),
+		CustomHelpTemplate: help(`$ liftoff unpublish bafybeih…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			for _, ref := range c.Args().Slice() {
 				at, err := p.resolve(c.Context, s, ref)

@@ -7,12 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
@@ -21,18 +21,21 @@ import (
 func receiptCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "receipt",
-		Usage: "look at receipts and take them elsewhere",
-		Description: `A receipt is a signed word that a task evaluates to an outcome. Every run leaves one of
-this repo's key, see liftoff id; liftoff verify checks it, here or elsewhere.
+		Usage: "list, show, export and add receipts",
+		Description: `A receipt is a signed statement that a task evaluates to an outcome. Every run makes one,
+signed with this repo's key, see liftoff id. liftoff verify checks it, here or on another
+machine.
 
 ` + receiptRefHelp,
-		CustomHelpTemplate: help(`$ liftoff receipt export bafyreif3 -o receipt.car
-$ scp receipt.car there: && ssh there liftoff verify receipt.car`),
+		CustomHelpTemplate: help(`$ liftoff receipt export j-0d9q -o receipt.car
+$ scp receipt.car there: && ssh there liftoff verify receipt.car
+…
+attested    bafyreig…`),
 		Subcommands: []*cli.Command{receiptLsCommand(p), receiptShowCommand(p), receiptExportCommand(p), receiptAddCommand(p)},
 	}
 }
 
-const receiptRefHelp = `A receipt is named by its CID or the beginning of it, or by a job's id.`
+const receiptRefHelp = `A receipt is named by its CID, the beginning of it, or the id of a job.`
 
 // isJobID reports whether ref is the id of a job or the beginning of one.
 func isJobID(ref string) bool { return strings.HasPrefix(ref, "j-") }
@@ -56,25 +59,20 @@ func (p *process) receiptNamed(ctx context.Context, s *node.Session, ref string)
 func receiptLsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "ls",
-		Usage: "list receipts, the newest first",
+		Usage: "list receipts, newest first",
 		Description: `Prints a line for each receipt: its CID, when it was signed, the task, the outcome, the
-did:key of who says so, and "own" if that is this repo.`,
-		Flags:  []cli.Flag{&cli.StringFlag{Name: "task", Usage: "only those for `TASK`: a CID, or the id of a job"}, jsonFlag},
+did:key of its issuer, and "own" if that is this repo.`,
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "task", Usage: "`TASK` task of the receipts: a CID, or the id of a job (default: all)"}, jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff receipt ls
-bafyrei… 2030-01-01T12:00:00Z bafyrei… bafyrei… did:key:z6Mk… own`),
+RECEIPT          ISSUED   TASK           OUTCOME        ISSUER                 OWN
+bafyreidnoxau2f  26s ago  bafyre…2snmvi  bafyre…nukrhi  did:key:z6Mkru…RP4d4i  own`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			receipts, err := receiptsFor(c, s)
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, r := range receipts {
-				if err := out.receipt(r); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, receiptListing(receipts), receipts...)
 		}),
 	}
 }
@@ -90,44 +88,25 @@ func receiptsFor(c *cli.Context, s *node.Session) ([]api.ReceiptInfo, error) {
 	return s.Receipts.ReceiptsOf(c.Context, task)
 }
 
-// receiptLine is a receipt in a list, as JSON.
-type receiptLine struct {
-	Receipt  string    `json:"receipt"`
-	Issuer   job.DID   `json:"issuer"`
-	Task     string    `json:"task"`
-	Outcome  string    `json:"outcome"`
-	Issued   time.Time `json:"issued"`
-	Replayed bool      `json:"replayed"` // its issuer remembered the outcome and ran nothing
-	Own      bool      `json:"own"`
-}
-
-func (l lines) receipt(r api.ReceiptInfo) error {
-	own := ""
-	if r.Own {
-		own = " own"
-	}
-	line := receiptLine{r.CID.String(), r.Issuer, r.Task.String(), r.Outcome.String(), r.Issued.UTC(), r.Replayed, r.Own}
-	return l.put(line, "%s %s %s %s %s%s", r.CID, r.Issued.UTC().Format(time.RFC3339), r.Task, r.Outcome, r.Issuer, own)
-}
-
 func receiptShowCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "show",
-		Usage:     "print what a receipt says",
+		Usage:     "show the contents of a receipt",
 		ArgsUsage: "RECEIPT",
-		Description: `Prints who says what of which task, or with --json the receipt's block as DAG-JSON: the
-signature and what it covers. The signature is checked; nothing else is.
+		Description: `Prints the issuer, the task and the outcome of a receipt, or with --json its block as
+DAG-JSON: the signature and the signed data. Only the signature is checked.
 
 ` + receiptRefHelp,
-		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print the block as DAG-JSON"}},
+		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON: the block of the receipt as DAG-JSON"}},
 		Before: takes("a receipt", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff receipt show j-0d9q
-receipt  bafyrei…
-issuer   did:key:z6Mk… (own)
-task     bafyrei…
-outcome  bafyrei…
-issued   2030-01-01T12:00:00Z
-took     12ms
+receipt  bafyreig…
+issuer   did:key:z6Mk…
+own      yes
+task     bafyreie…
+outcome  bafyreic…
+issued   26s ago
+took     5ms
 by       liftoff 0.1.0, wazero v1.12.0, amd64`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.receiptShow(c, s) }),
 	}
@@ -148,70 +127,37 @@ func (p *process) receiptShow(c *cli.Context, s *node.Session) error {
 		return hinted(err, "%s", showBlock(name))
 	}
 	if err != nil {
-		return hinted(usagef("%s is no receipt: %s", quote(ref), err), "liftoff receipt ls")
+		return hinted(usagef("%s is not a receipt: %s", quote(ref), err), "liftoff receipt ls")
 	}
-	out := p.lines(false)
-	if c.Bool("json") {
-		text, err := dag.BlockJSON(b)
-		if err != nil {
-			return err
-		}
-		return out.line(string(text))
+	object, err := dag.BlockJSON(b)
+	if err != nil {
+		return err
 	}
 	id, err := s.Identity.Identity(c.Context)
 	if err != nil {
 		return err
 	}
-	describeReceipt(out, name, r, string(r.Issuer) == id.DID)
-	return out.Flush()
+	report := receiptReportOf(name, r, string(r.Issuer) == id.DID, object)
+	return p.fact(c, report, func(s *ui.Screen, f *ui.Facts) { receiptFacts(s, f, report) })
 }
-
-func describeReceipt(out lines, name cid.Cid, r job.Receipt, own bool) {
-	row := func(key, format string, a ...any) { fmt.Fprintf(out, "%-8s %s\n", key, fmt.Sprintf(format, a...)) }
-	row("receipt", "%s", name)
-	if own {
-		row("issuer", "%s (own)", r.Issuer)
-	} else {
-		row("issuer", "%s", r.Issuer)
-	}
-	row("task", "%s", r.Task)
-	row("outcome", "%s", r.Outcome)
-	if r.Order.Defined() {
-		row("job", "%s", r.Order)
-	}
-	row("issued", "%s", time.UnixMilli(r.Issued).UTC().Format(time.RFC3339))
-	m := r.Meta
-	if m.Replayed {
-		row("replayed", "the outcome was known to the issuer, who ran nothing")
-	} else {
-		row("took", "%s", milli(m.Wall))
-	}
-	if m.Queue > 0 {
-		row("queued", "%s", milli(m.Queue))
-	}
-	if m.Fetched > 0 {
-		row("fetched", "%s in %s", size(int64(m.Fetched)), milli(m.Fetch))
-	}
-	row("by", "liftoff %s, %s, %s", clean(m.Version), clean(m.Engine), clean(m.Arch))
-}
-
-func milli(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
 func receiptExportCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "export",
-		Usage:     "write a receipt with its evidence as a CAR",
+		Usage:     "write a receipt and its evidence to a CAR file",
 		ArgsUsage: "RECEIPT",
-		Description: `Writes a CAR, to stdout or to --output, whose root is the receipt: it holds the receipt,
-the task, the outcome, the output, stdout and stderr, so that it verifies on another
-machine with nothing but that file. With --full it holds the module and the inputs, too:
-then it also runs there, with liftoff verify --reexec.
+		Description: `Writes a CAR file whose root is the receipt, to --output (default: stdout). It holds the
+receipt, the task, the outcome, the output, stdout and stderr: all that liftoff verify needs
+on another machine. With --full it also holds the module and the inputs, as liftoff verify
+--reexec needs.
 
 ` + receiptRefHelp,
 		Flags:  exportFlags,
 		Before: takes("a receipt", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff receipt export j-0d9q --full -o receipt.car
-$ liftoff verify receipt.car --reexec`),
+$ liftoff verify receipt.car --reexec
+…
+reexecuted  bafyreig…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			ref := c.Args().First()
 			name, err := p.receiptNamed(c.Context, s, ref)
@@ -220,7 +166,7 @@ $ liftoff verify receipt.car --reexec`),
 			}
 			_, ok, err := loadReceipt(c.Context, s.Blocks, name)
 			if err == nil && !ok {
-				err = hinted(usagef("%s is no receipt", quote(ref)), "liftoff car export %s", name)
+				err = hinted(usagef("%s is not a receipt", quote(ref)), "liftoff car export %s", name)
 			}
 			if err != nil {
 				return err

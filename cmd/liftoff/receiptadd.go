@@ -17,30 +17,29 @@ import (
 func receiptAddCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "add",
-		Usage:     "keep other people's receipts",
+		Usage:     "add receipts of other nodes",
 		ArgsUsage: "RECEIPT…",
-		Description: `Keeps receipts and prints their CIDs, after a look at their signatures: liftoff verify
-counts them as the word of their keys, and one of a key that is trusted answers liftoff
-run, as long as the output is here. Each is a local path, a CAR (.car) as liftoff receipt
-export writes it or the receipt's block, or a CID. What is in a CAR is kept with it.`,
+		Description: `Checks the signatures of receipts, stores them and prints their CIDs. liftoff verify counts
+them as statements of their keys. A receipt of a trusted key answers liftoff run, as long as
+the output is in the repo. RECEIPT is a CID or a local file: a CAR file (.car) of liftoff
+receipt export, whose blocks are pinned, or the block of a receipt.`,
 		Before: takes("a receipt", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff receipt add receipt.car
-bafyrei…
-$ liftoff verify bafyrei…
+bafyreig…
+$ liftoff verify bafyreig…
 …
-agreed 2/2 bafyrei…`),
+agreed 2/2  bafyreig…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
-			out := p.lines(false)
 			for _, ref := range c.Args().Slice() {
 				name, err := p.receiptAdd(c.Context, s, ref)
 				if err != nil {
 					return err
 				}
-				if err := out.put(nil, "%s", name); err != nil {
+				if err := p.word(c, receiptName{name.String()}, name.String()); err != nil {
 					return err
 				}
 			}
-			return out.Flush()
+			return nil
 		}),
 	}
 }

@@ -14,11 +14,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-const refHelp = `A CID is written as a CID, /ipfs/CID or ipfs://CID, and a path may follow: through
-directories by name, through DAG-CBOR by key and index. OUTCOME/root is a run's output.`
+const refHelp = `A CID may have a path behind it, see liftoff help references.`
 
-// resolve finds what a reference of the command line names. The error has exit code
-// 129 when the words are no reference, and 127 when they lead nowhere.
+// resolve resolves a reference of the command line. The error has exit code 129 when ref
+// is not a reference, and 127 when it names nothing.
 func (p *process) resolve(ctx context.Context, s *node.Session, ref string) (dag.Resolved, error) {
 	return p.resolveIn(ctx, s.Blocks, ref)
 }
@@ -43,7 +42,7 @@ func (p *process) resolveIn(ctx context.Context, blocks dag.Blocks, ref string) 
 	return at, err
 }
 
-// root finds the block that a reference names, and that it is here.
+// root returns the CID of the block that ref names. A block that is not in the repo is an error.
 func (p *process) root(ctx context.Context, s *node.Session, ref string) (cid.Cid, error) {
 	at, err := p.resolve(ctx, s, ref)
 	if err != nil {
@@ -71,7 +70,7 @@ func (p *process) root(ctx context.Context, s *node.Session, ref string) (cid.Ci
 
 func isBlock(at dag.Resolved, ref string) error {
 	if at.Value != nil {
-		return hinted(usagef("%s is a value inside a block, not a block", quote(ref)), "liftoff dag get %s", quote(ref))
+		return hinted(usagef("%s is a value inside a block, want a block", quote(ref)), "liftoff dag get %s", quote(ref))
 	}
 	return nil
 }

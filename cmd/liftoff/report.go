@@ -20,59 +20,62 @@ import (
 // report is a job as JSON: the one object of run --json, a line of job ls --json.
 type report struct {
 	Job     string            `json:"job"`
-	State   string            `json:"state"` // an Outcome's state; else "running" or "failed"
-	Code    int               `json:"code"`  // an Outcome's code
-	Task    object            `json:"task"`
-	Outcome *object           `json:"outcome,omitempty"`
-	Output  string            `json:"output,omitempty"` // CID of the Outcome's root
+	State   string            `json:"state"` // of the outcome; without one "running" or "failed"
+	Code    int               `json:"code"`  // of the outcome
+	Task    string            `json:"task"`
+	Outcome string            `json:"outcome,omitempty"`
+	Output  string            `json:"output,omitempty"` // CID of the output
 	Fuel    uint64            `json:"fuel"`
 	Receipt string            `json:"receipt,omitempty"` // CID of the signed receipt
-	Cached  bool              `json:"cached"`            // the outcome was known: nothing ran
+	Cached  bool              `json:"cached"`            // the result was in the cache: nothing ran
 	Fault   string            `json:"fault,omitempty"`
 	Error   *api.Error        `json:"error,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	Created time.Time         `json:"created"`
 	Ended   time.Time         `json:"ended,omitzero"`
-	Read    *readReport       `json:"read,omitempty"` // of its inputs; nil: another peer ran it, which does not tell
+	Read    *readReport       `json:"read,omitempty"` // of its inputs; nil: another peer ran it
 	Refs    []string          `json:"refs,omitempty"` // parts of inputs that the output links to
-	Compile float64           `json:"compile_ms"`
-	Run     float64           `json:"run_ms"`
+	Compile time.Duration     `json:"compile_ns"`
+	Run     time.Duration     `json:"run_ns"`
+	// The blocks themselves as DAG-JSON, where they are known.
+	TaskObject    json.RawMessage `json:"task_object,omitempty"`
+	OutcomeObject json.RawMessage `json:"outcome_object,omitempty"`
 
 	Where      string          `json:"where,omitempty"`  // DID of the peer that ran it
-	Remote     bool            `json:"remote,omitempty"` // that is another one
+	Remote     bool            `json:"remote,omitempty"` // Where is another peer
 	Attempts   int             `json:"attempts,omitempty"`
-	Fetched    *readReport     `json:"fetched,omitempty"` // what came from other peers
+	Fetched    *readReport     `json:"fetched,omitempty"` // from other peers
 	Runs       []api.RunResult `json:"runs,omitempty"`
-	Mismatches []api.Mismatch  `json:"mismatches,omitempty"` // peers that printed what an outcome does not say
+	Mismatches []api.Mismatch  `json:"mismatches,omitempty"` // peers whose printed output differs from the outcome
 	Placement  *api.Placement  `json:"placement,omitempty"`  // every bid and refusal (job describe)
 	Events     []api.Event     `json:"events,omitempty"`     // (job describe)
 }
 
-// object is a named value, with the value itself as DAG-JSON where it is known.
-type object struct {
-	CID    string          `json:"cid"`
-	Object json.RawMessage `json:"object,omitempty"`
+// taskReport is what run --dry-run prints.
+type taskReport struct {
+	Task       string          `json:"task"`
+	TaskObject json.RawMessage `json:"task_object"`
 }
 
-// readReport says how much of its inputs a run has read.
+// readReport is how much of its inputs a run has read.
 type readReport struct {
 	Blocks int    `json:"blocks"`
 	Bytes  int64  `json:"bytes"`
 	Of     *total `json:"of,omitempty"`
 }
 
-// total is how much there is in the inputs.
+// total is the size of the inputs.
 type total struct {
 	Blocks   int64 `json:"blocks"`
 	Bytes    int64 `json:"bytes"`
-	Complete bool  `json:"complete"` // false: there are at least so many
+	Complete bool  `json:"complete"` // false: the numbers are lower bounds
 }
 
 func reportOf(j api.Job) (report, error) {
 	r := report{
-		Job: j.ID, State: j.State, Task: object{CID: j.Task.String()}, Fault: j.Fault, Error: j.Err, Labels: j.Labels,
-		Created: j.Created, Ended: j.Ended,
-		Compile: milliseconds(j.Compile), Run: milliseconds(j.Run), Cached: j.Cached,
+		Job: j.ID, State: j.State, Task: j.Task.String(), Fault: j.Fault, Error: j.Err, Labels: j.Labels,
+		Created: j.Created.UTC(), Ended: j.Ended.UTC(),
+		Compile: j.Compile, Run: j.Run, Cached: j.Cached,
 		Where: j.Where, Remote: j.Remote, Attempts: j.Attempts, Runs: j.Runs, Mismatches: j.Mismatches,
 	}
 	if !j.Remote {
@@ -93,12 +96,10 @@ func reportOf(j api.Job) (report, error) {
 	if err != nil {
 		return r, err
 	}
-	text, err := dagJSON(value)
-	r.Outcome = &object{j.OutcomeCID.String(), text}
+	r.Outcome = j.OutcomeCID.String()
+	r.OutcomeObject, err = dagJSON(value)
 	return r, err
 }
-
-func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 func dagJSON(value datamodel.Node) (json.RawMessage, error) {
 	var b bytes.Buffer
@@ -106,7 +107,7 @@ func dagJSON(value datamodel.Node) (json.RawMessage, error) {
 	return b.Bytes(), err
 }
 
-// taskJSON returns a Task's block as DAG-JSON.
+// taskJSON returns a task as DAG-JSON.
 func taskJSON(t job.Task) (json.RawMessage, error) {
 	value, err := t.Node()
 	if err != nil {
@@ -115,11 +116,11 @@ func taskJSON(t job.Task) (json.RawMessage, error) {
 	return dagJSON(value)
 }
 
-// countTime is the longest that a run's summary waits for the size of its inputs.
+// countTime bounds the time that the summary of a run waits for the size of its inputs.
 const countTime = 50 * time.Millisecond
 
-// inputTotal counts the blocks of a Task's inputs, as far as there is time and they can
-// be read: an input that cannot is no fault of a run that is done.
+// inputTotal counts the blocks of a task's inputs, within countTime. Inputs that cannot
+// be read are not counted.
 func inputTotal(ctx context.Context, s *node.Session, t job.Task) total {
 	ctx, cancel := context.WithTimeout(ctx, countTime)
 	defer cancel()
@@ -133,7 +134,7 @@ func inputTotal(ctx context.Context, s *node.Session, t job.Task) total {
 	return sum
 }
 
-// ended says how a job ended, in a word: ok, exit:3, trap:1, quota:2, failed, running.
+// ended is the state of a job as a word: ok, exit:3, trap:1, quota:2, failed, running.
 func ended(j api.Job) string {
 	if j.Outcome == nil {
 		return j.State
@@ -141,7 +142,7 @@ func ended(j api.Job) string {
 	return ending(j.Outcome.State, j.Outcome.Code)
 }
 
-// ending says how a run ended that has an Outcome.
+// ending is the state of an outcome as a word.
 func ending(state job.State, code int) string {
 	if code != 0 {
 		return fmt.Sprintf("%s:%d", state, code)

@@ -14,7 +14,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-// loadOutcome returns the Outcome that c names; ok is false when it names something else.
+// loadOutcome returns the outcome that c names; ok is false when c names something else.
 func loadOutcome(ctx context.Context, blocks dag.Blocks, c cid.Cid) (o job.Outcome, ok bool, err error) {
 	if c.Type() != cid.DagCBOR {
 		return o, false, nil
@@ -27,7 +27,7 @@ func loadOutcome(ctx context.Context, blocks dag.Blocks, c cid.Cid) (o job.Outco
 	return o, err == nil, nil
 }
 
-// outputRoots are the DAGs that a run made.
+// outputRoots returns the DAGs that a run made.
 func outputRoots(o job.Outcome) []cid.Cid {
 	roots := []cid.Cid{o.Root}
 	for _, c := range []cid.Cid{o.Stdout, o.Stderr} {
@@ -38,7 +38,7 @@ func outputRoots(o job.Outcome) []cid.Cid {
 	return roots
 }
 
-// inputRoots are the DAGs that a run reads, without the module.
+// inputRoots returns the DAGs that a run reads, without the module.
 func inputRoots(t job.Task) []cid.Cid {
 	var roots []cid.Cid
 	for _, in := range t.In {
@@ -50,8 +50,8 @@ func inputRoots(t job.Task) []cid.Cid {
 	return roots
 }
 
-// loadReceipt returns the Receipt that c names; ok is false when it names something
-// else, or one whose signature is bad.
+// loadReceipt returns the receipt that c names; ok is false when c names something else,
+// or when the signature is bad.
 func loadReceipt(ctx context.Context, blocks dag.Blocks, c cid.Cid) (r job.Receipt, ok bool, err error) {
 	if c.Type() != cid.DagCBOR {
 		return r, false, nil
@@ -64,9 +64,9 @@ func loadReceipt(ctx context.Context, blocks dag.Blocks, c cid.Cid) (r job.Recei
 	return r, err == nil, nil
 }
 
-// skipInputs returns what the CAR of an Outcome, or of a Receipt of one, leaves out: all
-// but these, the Task and what the run made. It returns nil when none of the roots is
-// such. Which parts of inputs the output links to is known from the job's history.
+// skipInputs returns the blocks that the CAR of outcomes and receipts leaves out: all but
+// these, the task, and what the run made. It returns nil when no root is an outcome or a
+// receipt. The job's history has the parts of inputs that the output links to.
 func skipInputs(ctx context.Context, s *node.Session, roots []cid.Cid) (func(cid.Cid) bool, error) {
 	taken := make(map[cid.Cid]bool)
 	found := false
@@ -102,7 +102,7 @@ func skipInputs(ctx context.Context, s *node.Session, roots []cid.Cid) (func(cid
 	return func(c cid.Cid) bool { return !taken[c] }, nil
 }
 
-// refsOf returns the parts of inputs that an outcome's output links to.
+// refsOf returns the parts of inputs that the output of an outcome links to.
 func refsOf(ctx context.Context, s *node.Session, outcome cid.Cid) ([]cid.Cid, error) {
 	jobs, err := s.Jobs.List(ctx)
 	if err != nil {
@@ -116,7 +116,7 @@ func refsOf(ctx context.Context, s *node.Session, outcome cid.Cid) ([]cid.Cid, e
 	return nil, nil
 }
 
-// takeAll notes the blocks below roots, up to refs.
+// takeAll adds the blocks below roots to taken, without those below refs.
 func takeAll(ctx context.Context, blocks dag.Blocks, roots, refs []cid.Cid, taken map[cid.Cid]bool) error {
 	foreign := make(map[cid.Cid]bool, len(refs))
 	for _, c := range refs {
@@ -129,12 +129,12 @@ func takeAll(ctx context.Context, blocks dag.Blocks, roots, refs []cid.Cid, take
 	})
 }
 
-// whole reports what keeps the DAG below root from being complete here. An Outcome is
-// complete with its Task, its logs, and as many bytes of output as it says that the
-// run made: the module, the inputs and links into them may be elsewhere. A Receipt is
-// complete with its Outcome. A malformed block is an error; opaque is told of the others whose links cannot be read.
+// whole returns an error when the DAG below root is incomplete in the repo. An outcome is
+// complete with its task, its logs, and as many bytes of output as it claims: the module,
+// the inputs and links into them may be missing. A receipt is complete with its outcome. A
+// malformed block is an error; opaque is called for other blocks whose links cannot be read.
 func whole(ctx context.Context, blocks dag.Blocks, root cid.Cid, opaque func(cid.Cid)) error {
-	tell := func(c cid.Cid, why error) ([]cid.Cid, error) {
+	visit := func(c cid.Cid, why error) ([]cid.Cid, error) {
 		if unsupported := (*dag.UnsupportedError)(nil); !errors.As(why, &unsupported) {
 			return nil, why
 		}
@@ -163,7 +163,7 @@ func whole(ctx context.Context, blocks dag.Blocks, root cid.Cid, opaque func(cid
 			return err
 		}
 		if extent.Opaque > 0 {
-			err := dag.Walk(ctx, blocks, []cid.Cid{o.Root}, dag.WalkOptions{Missing: true, Opaque: tell}, func(dag.Visited) error { return nil })
+			err := dag.Walk(ctx, blocks, []cid.Cid{o.Root}, dag.WalkOptions{Missing: true, Opaque: visit}, func(dag.Visited) error { return nil })
 			if err != nil {
 				return err
 			}
@@ -172,12 +172,12 @@ func whole(ctx context.Context, blocks dag.Blocks, root cid.Cid, opaque func(cid
 			return &shortOutputError{want: int64(o.Size), have: extent.Bytes}
 		}
 	}
-	return dag.Walk(ctx, blocks, complete, dag.WalkOptions{Opaque: tell}, func(dag.Visited) error { return nil })
+	return dag.Walk(ctx, blocks, complete, dag.WalkOptions{Opaque: visit}, func(dag.Visited) error { return nil })
 }
 
-// shortOutputError says that a part of an Outcome's output is missing.
+// shortOutputError is the error of an outcome whose output is incomplete.
 type shortOutputError struct{ want, have int64 } // in bytes
 
 func (e *shortOutputError) Error() string {
-	return fmt.Sprintf("of the output's %s there are %s", size(e.want), size(e.have))
+	return fmt.Sprintf("output: got %s, want %s", size(e.have), size(e.want))
 }

@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"runtime"
@@ -18,17 +17,17 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// runEach runs one Task for each entry of a directory input: the same Task, with the
-// entry in place of the directory. It prints a line for each, in the order of the
-// directory, as soon as it and all before it are done.
+// runEach runs a task for each entry of a directory input: the same task, with the entry
+// in place of the directory. It prints a line for each, in the order of the directory, as
+// soon as it and all lines before it are done.
 func (p *process) runEach(c *cli.Context, r prepared) error {
 	if r.output != "" || r.car != "" {
-		return usagef("--each does not go with --output and --car: liftoff get each output")
+		return hinted(usagef("--each excludes --output and --car"), "liftoff get each output")
 	}
 	name := c.String("each")
 	slot := slices.IndexFunc(r.request.Task.In, func(in job.Input) bool { return in.Name == name && name != "" })
 	if slot < 0 {
-		return usagef("--each %s: no input has that name", quote(name))
+		return usagef("--each %s: no input has this name", quote(name))
 	}
 	parallel := c.Uint("parallel")
 	if parallel == 0 {
@@ -42,19 +41,19 @@ func (p *process) runEach(c *cli.Context, r prepared) error {
 	case err != nil:
 		return hinted(usagef("--each %s: %s", quote(name), err), "liftoff stat %s", r.request.Task.In[slot].CID)
 	}
-	e := each{p: p, r: r, slot: slot, rows: make(chan (<-chan row), maxWaitingRows), places: make(chan struct{}, min(parallel, maxParallel))}
+	e := each{p: p, r: r, slot: slot, rows: make(chan (<-chan row), maxWaitingRows), places: make(chan struct{}, min(parallel, maxParallel)), table: newRows(p, c, eachListing())}
 	return e.run(c.Context, d)
 }
 
-// places is how many runs can go on at once: one for each slot of the peers that may take
-// them and of this machine.
+// places is the number of concurrent runs: one for each slot of the peers and for each
+// processor of this machine.
 func places(ctx context.Context, r prepared) uint {
 	n := runtime.NumCPU()
 	if r.request.Where == api.WhereLocal {
 		return uint(n)
 	}
 	peers, err := r.session.Peers.Peers(ctx)
-	if err != nil { // there is no network
+	if err != nil { // no network
 		return uint(n)
 	}
 	for _, peer := range peers {
@@ -65,19 +64,20 @@ func places(ctx context.Context, r prepared) uint {
 	return uint(min(n, maxParallel))
 }
 
-// each runs the Tasks of one directory, several at a time.
+// each runs the tasks of one directory, several at a time.
 type each struct {
 	p      *process
 	r      prepared
 	slot   int               // the input that is replaced
-	rows   chan (<-chan row) // in the directory's order
-	places chan struct{}     // one for each run that may go on at once
+	rows   chan (<-chan row) // in the order of the directory
+	places chan struct{}     // one element for each running task
+	table  *rows[row]
 }
 
-// maxParallel bounds what runs at once; the owner of the repo bounds it further.
+// maxParallel bounds the concurrent runs of a command; the owner of the repo has its own limit.
 const maxParallel = 1024
 
-// maxWaitingRows is how many rows may wait for one before them.
+// maxWaitingRows bounds the rows that wait for an earlier one.
 const maxWaitingRows = 1024
 
 // row is a line of the table.
@@ -102,7 +102,7 @@ func (e each) run(ctx context.Context, d *dag.Dir) error {
 			failed = e.print(r)
 		}
 		if failed != nil {
-			cancel() // and wait for what runs
+			cancel() // and wait for the running tasks
 			continue
 		}
 		worst = worse(worst, codeOfRow(r))
@@ -119,7 +119,7 @@ func (e each) run(ctx context.Context, d *dag.Dir) error {
 	return nil
 }
 
-// start runs the Task of one entry when there is room.
+// start runs the task of one entry as soon as a place is free.
 func (e each) start(ctx context.Context, entry dag.DirEntry) error {
 	done := make(chan row, 1)
 	select {
@@ -136,7 +136,7 @@ func (e each) start(ctx context.Context, entry dag.DirEntry) error {
 		defer func() { <-e.places }()
 		var w api.Watch
 		if e.r.verbose {
-			w.Event = (&story{p: e.p, who: quote(entry.Name) + ": ", all: true}).tell
+			w.Event = (&eventPrinter{p: e.p, prefix: quote(entry.Name) + ": ", all: true}).print
 		}
 		j, err := e.r.session.Jobs.Run(ctx, e.request(entry.CID), w)
 		done <- row{entry.Name, j, err}
@@ -144,7 +144,7 @@ func (e each) start(ctx context.Context, entry dag.DirEntry) error {
 	return nil
 }
 
-// request is the run's, with c in the place of the directory.
+// request returns the request with c in place of the directory.
 func (e each) request(c cid.Cid) api.Request {
 	r := e.r.request
 	r.Task.In = slices.Clone(r.Task.In)
@@ -155,40 +155,24 @@ func (e each) request(c cid.Cid) api.Request {
 	return r
 }
 
+// print prints a row as soon as it is known; without --json it says on stderr what a row has no
+// room for.
 func (e each) print(r row) error {
 	if r.err != nil && e.p.stdout.gone.Load() {
 		return r.err
 	}
-	out := e.p.stdout
+	if e.r.json {
+		return errors.Join(e.table.put(r), e.table.Flush())
+	}
 	switch {
-	case e.r.json:
-		line := struct {
-			Entry string `json:"entry"`
-			report
-		}{Entry: r.entry}
-		if r.job.ID != "" {
-			var err error
-			if line.report, err = reportOf(r.job); err != nil {
-				return err
-			}
-		}
-		if r.err != nil {
-			line.State, line.Error = api.JobFailed, api.AsError(r.err)
-		}
-		return json.NewEncoder(out).Encode(line)
 	case r.err != nil:
 		e.p.say("liftoff: error: %s: %s", quote(r.entry), clean(r.err.Error()))
-		_, err := fmt.Fprintf(out, "failed - - %s\n", quote(r.entry))
-		return err
 	case e.r.quiet:
-		_, err := fmt.Fprintln(out, r.job.OutcomeCID)
-		return err
+		return e.p.words(r.job.OutcomeCID.String())
+	case r.job.Outcome.State != job.OK:
+		e.p.say("liftoff: hint: %s: liftoff job logs %s", quote(r.entry), r.job.ID)
 	}
-	if r.job.Outcome.State != job.OK {
-		e.p.say("liftoff: hint: %s: what it printed: liftoff job logs %s", quote(r.entry), r.job.ID)
-	}
-	_, err := fmt.Fprintf(out, "%s %s %s %s\n", ended(r.job), r.job.OutcomeCID, r.job.Outcome.Root, quote(r.entry))
-	return err
+	return errors.Join(e.table.put(r), e.table.Flush())
 }
 
 func codeOfRow(r row) int {
@@ -201,7 +185,7 @@ func codeOfRow(r row) int {
 	return 0
 }
 
-// severity orders our own exit codes, the worst first; a guest's stand behind them.
+// severity orders our own exit codes, the worst first; those of a guest come after them.
 var severity = []int{exitInterrupted, exitUsage, exitDisagree, exitFault, exitNotFound, exitRefused, exitTimeout, exitLimit, exitFuel, exitTrap}
 
 // worse returns the worse of two exit codes.

@@ -15,11 +15,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// foreignRef is a module for a plugin: docker://alpine, sql://query.sql.
+// foreignRef matches a module for a plugin: docker://alpine, sql://query.sql.
 var foreignRef = regexp.MustCompile(`^([a-z0-9_]{1,32})://(.*)$`)
 
-// foreign takes a module for a plugin apart. ok is false for any other, ipfs://CID among
-// them.
+// foreign splits a module for a plugin. ok is false for any other reference, as ipfs://CID.
 func foreign(ref string) (abi, rest string, ok bool) {
 	m := foreignRef.FindStringSubmatch(ref)
 	if m == nil || m[1] == "ipfs" {
@@ -31,8 +30,8 @@ func foreign(ref string) (abi, rest string, ok bool) {
 	return job.ABIPlugin + m[1], m[2], true
 }
 
-// foreignModule makes a Task for a plugin of a module ref. Nobody meters what it runs: two
-// runs may differ, and have names of their own.
+// foreignModule makes a task for a plugin. A plugin is not deterministic: two runs may
+// differ, so that each task has a nonce.
 func (b *taskBuilder) foreignModule(ctx context.Context, abi, ref string, t *job.Task) (err error) {
 	t.ABI, t.Fn, t.Det = abi, job.FnRun, job.DetNone
 	if len(t.Nonce) == 0 {
@@ -46,8 +45,8 @@ func (b *taskBuilder) foreignModule(ctx context.Context, abi, ref string, t *job
 	return err
 }
 
-// isContent reports whether what follows docker:// is an image that travels as blocks: a
-// path that begins with a dot or a slash, or a CID.
+// isContent reports whether ref, which follows docker://, is an image archive: a path that
+// begins with a dot or a slash, or a CID.
 func isContent(ref string) bool {
 	if strings.HasPrefix(ref, ".") || filepath.IsAbs(ref) {
 		return true
@@ -57,7 +56,7 @@ func isContent(ref string) bool {
 	return err == nil
 }
 
-// image names an image by what its reference names now, as a block.
+// image stores the reference of an image, with the digest that it has now, as a block.
 func (b *taskBuilder) image(ctx context.Context, ref string) (cid.Cid, error) {
 	digest, err := b.session.Plugins.ResolveImage(ctx, job.ABIDocker, ref)
 	if err != nil {
@@ -65,7 +64,7 @@ func (b *taskBuilder) image(ctx context.Context, ref string) (cid.Cid, error) {
 	}
 	code, err := job.Image{Ref: ref, Digest: digest}.Encode()
 	if err != nil {
-		return cid.Undef, fmt.Errorf("the plugin docker: %w", err)
+		return cid.Undef, fmt.Errorf("plugin docker: %w", err)
 	}
 	block := dag.NewBlock(cid.DagCBOR, code)
 	if err := b.blocks.Put(ctx, block); err != nil {

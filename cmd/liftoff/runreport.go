@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -17,7 +16,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// deliver writes what the user wants as files.
+// deliver writes the files of --output and --car.
 func (r prepared) deliver(ctx context.Context, j api.Job) error {
 	if r.output != "" {
 		blocks, stop := r.session.Reading(ctx, j.Outcome.Root)
@@ -40,7 +39,7 @@ func (r prepared) deliver(ctx context.Context, j api.Job) error {
 	})
 }
 
-// summary says what came of a run.
+// summary prints the result of a run.
 func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
 	if r.json {
 		return p.jsonSummary(r.request.Task, j, inputTotal(ctx, r.session, r.request.Task))
@@ -55,7 +54,7 @@ func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
 	if isEmptyDir(ctx, r.session, j.Outcome.Root) {
 		p.say("liftoff: output  %s, empty", j.Outcome.Root)
 	} else {
-		p.say("liftoff: output  %s, to have it: liftoff get %s", j.Outcome.Root, j.Outcome.Root)
+		p.say("liftoff: output  %s (save it: liftoff get %s -o DIR)", j.Outcome.Root, j.Outcome.Root)
 	}
 	p.ranOn(j)
 	p.printRuns(j)
@@ -75,16 +74,16 @@ func (p *process) jsonSummary(t job.Task, j api.Job, of total) error {
 	if err != nil {
 		return err
 	}
-	if report.Task.Object, err = taskJSON(t); err != nil {
+	if report.TaskObject, err = taskJSON(t); err != nil {
 		return err
 	}
 	if report.Read != nil {
 		report.Read.Of = &of
 	}
-	return json.NewEncoder(p.stdout).Encode(report)
+	return p.objects().put(report)
 }
 
-// outcomeLine names an outcome, how the run ended, and what to think of it.
+// outcomeLine is the CID of an outcome, its state, and whether it was or will be cached.
 func outcomeLine(t job.Task, j api.Job) string {
 	line := j.OutcomeCID.String() + " " + ended(j)
 	switch {
@@ -96,8 +95,8 @@ func outcomeLine(t job.Task, j api.Job) string {
 	return line
 }
 
-// readLine says how much of the inputs a run has read. The count of all of them may have
-// given up below what was read: then it has nothing to say.
+// readLine formats how much of the inputs a run has read. of is left out when its count is
+// incomplete and smaller than that.
 func readLine(r api.Read, of total) string {
 	more := ""
 	if !of.Complete {
@@ -118,7 +117,7 @@ func isEmptyDir(ctx context.Context, s *node.Session, c cid.Cid) bool {
 	return err == nil && next == 0
 }
 
-// explainEnd says on stderr how a guest ended that did not end well.
+// explainEnd prints to stderr how a guest ended, unless it ended with 0.
 func (p *process) explainEnd(j api.Job) {
 	o := j.Outcome
 	switch o.State {
@@ -131,15 +130,15 @@ func (p *process) explainEnd(j api.Job) {
 			p.say("%s", strings.TrimRight(cleanBlock(stack), "\n"))
 		}
 	case job.OutOfFuel:
-		p.say("liftoff: error: the guest ran out of fuel: it had %d", o.Limits.Fuel)
-		p.say("liftoff: hint: give it more with --fuel")
+		p.say("liftoff: error: the guest ran out of fuel: limit %d", o.Limits.Fuel)
+		p.say("liftoff: hint: add --fuel with a larger limit")
 	default:
-		p.say("liftoff: error: the guest reached a limit of the run: %s", limitText(*o))
+		p.say("liftoff: error: the guest reached a limit: %s", limitText(*o))
 		switch o.Code {
 		case job.QuotaPages:
-			p.say("liftoff: hint: give it more with --memory")
+			p.say("liftoff: hint: add --memory with a larger limit")
 		case job.QuotaOut:
-			p.say("liftoff: hint: give it more with --max-output")
+			p.say("liftoff: hint: add --max-output with a larger limit")
 		}
 	}
 }
@@ -157,7 +156,7 @@ func limitText(o job.Outcome) string {
 	return size(int64(l.Log)) + " of stdout and stderr"
 }
 
-// exitOf is the exit code of a run that has an Outcome.
+// exitOf is the exit code of a run that has an outcome.
 func exitOf(j api.Job) error {
 	switch j.Outcome.State {
 	case job.OK:

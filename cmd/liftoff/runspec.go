@@ -17,7 +17,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// runSpec is what one run is to be, as flags or a task file say it.
+// runSpec describes a run, from flags or a task file.
 type runSpec struct {
 	Module  string            `yaml:"module"`
 	Inputs  []string          `yaml:"inputs"` // [name=]reference
@@ -40,8 +40,8 @@ type runSpec struct {
 // maxTaskFile bounds a task file, in bytes.
 const maxTaskFile = 4 << 20
 
-// readSpec gathers the task file, the flags and the arguments: a flag replaces what
-// the file says, or adds to it where a flag may be repeated.
+// readSpec merges the task file, the flags and the arguments: a flag replaces a value of the
+// file, or adds to it if the flag is repeatable.
 func (p *process) readSpec(c *cli.Context) (runSpec, error) {
 	args := c.Args().Slice()
 	var s runSpec
@@ -55,7 +55,7 @@ func (p *process) readSpec(c *cli.Context) (runSpec, error) {
 		s.Module = args[0]
 	}
 	if s.Module == "" {
-		return runSpec{}, hinted(usagef("run needs a module"), "liftoff run --help")
+		return runSpec{}, hinted(usagef("liftoff run needs a module"), "liftoff run --help")
 	}
 	if p.dashes {
 		s.Args = p.rest
@@ -72,12 +72,12 @@ func (p *process) readSpec(c *cli.Context) (runSpec, error) {
 		return runSpec{}, err
 	}
 	if s.Stdin == "-" && c.String("file") == "-" {
-		return runSpec{}, usagef("the task file and the guest's stdin cannot both be stdin")
+		return runSpec{}, usagef("--file and --stdin: got - for both, and there is one stdin")
 	}
 	return s, nil
 }
 
-// readFlags lets the flags that run and job rerun have replace what the file says.
+// readFlags replaces values of the task file by those of the flags that run and job rerun share.
 func (s *runSpec) readFlags(c *cli.Context) (err error) {
 	for flag, field := range map[string]*string{
 		"stdin": &s.Stdin, "fuel": &s.Fuel, "memory": &s.Memory, "max-output": &s.MaxOut, "timeout": &s.Timeout,
@@ -93,8 +93,7 @@ func (s *runSpec) readFlags(c *cli.Context) (err error) {
 	return s.placementSpec.readFlags(c)
 }
 
-// readTaskFile reads a runSpec as YAML, of which JSON is a part. A key that it does
-// not know is an error.
+// readTaskFile reads a runSpec as YAML, which includes JSON. An unknown key is an error.
 func (p *process) readTaskFile(c *cli.Context, name string) (runSpec, error) {
 	r, err := p.open(c.Context, name)
 	if err != nil {
@@ -106,7 +105,7 @@ func (p *process) readTaskFile(c *cli.Context, name string) (runSpec, error) {
 		return runSpec{}, fmt.Errorf("read %s: %w", quote(name), err)
 	}
 	if len(b) > maxTaskFile {
-		return runSpec{}, usagef("%s is longer than %s", quote(name), size(maxTaskFile))
+		return runSpec{}, usagef("%s is too large: more than %s", quote(name), size(maxTaskFile))
 	}
 	var s runSpec
 	d := yaml.NewDecoder(bytes.NewReader(b))
@@ -115,27 +114,27 @@ func (p *process) readTaskFile(c *cli.Context, name string) (runSpec, error) {
 		return runSpec{}, usagef("%s: %s", quote(name), yamlMessage(err))
 	}
 	if err := d.Decode(new(yaml.Node)); err != io.EOF {
-		return runSpec{}, usagef("%s holds more than one document", quote(name))
+		return runSpec{}, usagef("%s: more than one YAML document", quote(name))
 	}
 	return s, nil
 }
 
-// yamlMessage says in words of ours what yaml says of Go's types.
+// yamlMessage replaces names of Go types in an error of yaml.
 func yamlMessage(err error) string {
 	var typed *yaml.TypeError
 	if errors.As(err, &typed) {
 		message := strings.Join(typed.Errors, "; ")
-		return strings.ReplaceAll(strings.ReplaceAll(message, " not found in type main.runSpec", " is not known"), "field ", "key ")
+		return strings.ReplaceAll(strings.ReplaceAll(message, " not found in type main.runSpec", " is unknown"), "field ", "key ")
 	}
 	return strings.TrimPrefix(err.Error(), "yaml: ")
 }
 
-// addPairs adds words of the form K=V to m.
+// addPairs adds words of the form NAME=VALUE to m.
 func addPairs(m map[string]string, flag string, words []string) (map[string]string, error) {
 	for _, w := range words {
 		k, v, ok := strings.Cut(w, "=")
 		if !ok || k == "" {
-			return nil, usagef("--%s %s: write it as NAME=VALUE", flag, quote(w))
+			return nil, usagef("--%s %s: want NAME=VALUE", flag, quote(w))
 		}
 		if m == nil {
 			m = make(map[string]string)
@@ -145,11 +144,11 @@ func addPairs(m map[string]string, flag string, words []string) (map[string]stri
 	return m, nil
 }
 
-// inputSpec is one --input: a name, which may be "", and what it refers to.
+// inputSpec is one --input: a name, which may be "", and a reference.
 type inputSpec struct{ name, ref string }
 
-// parseInput takes [name=]reference apart. What stands in front of the first "=" is a
-// name unless it holds a slash: a path with a "=" in its first part is written ./a=b.
+// parseInput splits [NAME=]REF. The part before the first "=" is a name unless it holds a
+// slash: a path with a "=" in its first part is written ./a=b.
 func parseInput(word string) (inputSpec, error) {
 	name, ref, ok := strings.Cut(word, "=")
 	if !ok || strings.Contains(name, "/") {
@@ -161,15 +160,15 @@ func parseInput(word string) (inputSpec, error) {
 		}
 	}
 	if ref == "" {
-		return inputSpec{}, usagef("--input %s: write it as NAME=REFERENCE or REFERENCE", quote(word))
+		return inputSpec{}, usagef("--input %s: want NAME=REF or REF", quote(word))
 	}
 	return inputSpec{name, ref}, nil
 }
 
-// inputSpecs takes all inputs apart; a name that comes twice is an error.
+// inputSpecs splits all inputs. A duplicate name is an error.
 func (s runSpec) inputSpecs() ([]inputSpec, error) {
 	if len(s.Inputs) > job.MaxInputs {
-		return nil, usagef("%d inputs, at most %d", len(s.Inputs), job.MaxInputs)
+		return nil, usagef("inputs: got %d, want at most %d", len(s.Inputs), job.MaxInputs)
 	}
 	seen := make(map[string]bool)
 	var ins []inputSpec
@@ -179,7 +178,7 @@ func (s runSpec) inputSpecs() ([]inputSpec, error) {
 			return nil, err
 		}
 		if in.name != "" && seen[in.name] {
-			return nil, usagef("two inputs are named %s", quote(in.name))
+			return nil, usagef("duplicate input name %s", quote(in.name))
 		}
 		seen[in.name] = true
 		ins = append(ins, in)
@@ -187,7 +186,7 @@ func (s runSpec) inputSpecs() ([]inputSpec, error) {
 	return ins, nil
 }
 
-// limits reads the bounds of the run; a zero one is its default.
+// limits reads the limits of the run; zero stands for the default.
 func (s runSpec) limits() (job.Limits, error) {
 	var (
 		l   job.Limits
@@ -208,13 +207,13 @@ func (s runSpec) limits() (job.Limits, error) {
 			return l, err
 		}
 		if l.Out == 0 {
-			return l, usagef("--max-output %s: 1 byte is the least", quote(s.MaxOut))
+			return l, usagef("--max-output %s: want at least 1 byte", quote(s.MaxOut))
 		}
 	}
 	return l, nil
 }
 
-// parsePages reads a size of memory and returns its whole pages.
+// parsePages reads a size of memory and returns the number of whole pages.
 func parsePages(s string) (uint64, error) {
 	bytes, err := parseSize(s)
 	if err != nil {
@@ -224,7 +223,7 @@ func parsePages(s string) (uint64, error) {
 	if pages := bytes / page; pages >= 1 && pages <= job.MaxPages {
 		return pages, nil
 	}
-	return 0, usagef("%s of memory: between 64KiB and 4GiB", quote(s))
+	return 0, usagef("memory: got %s, want 64KiB to 4GiB", quote(s))
 }
 
 func (s runSpec) timeout() (time.Duration, error) {
@@ -234,7 +233,7 @@ func (s runSpec) timeout() (time.Duration, error) {
 	return parseDuration(s.Timeout)
 }
 
-// secretive returns the names in env that look as if their values were secret.
+// secretive returns the variables in env whose values may be secrets, by their names.
 func (s runSpec) secretive() []string {
 	var names []string
 	for k := range s.Env {

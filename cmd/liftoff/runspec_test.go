@@ -74,19 +74,19 @@ func TestLimits(t *testing.T) {
 	}
 }
 
-// TestReadLine counts inputs whose size is known, and some whose count gave up.
+// TestReadLine formats inputs with a complete count and with an incomplete one.
 func TestReadLine(t *testing.T) {
 	for _, test := range []struct {
 		read api.Read
 		of   total
 		want string
 	}{
-		{api.Read{Blocks: 1, Bytes: 5}, total{3, 2048, true}, "1 of 3 blocks (5 B of 2.0 KiB)"},
+		{api.Read{Blocks: 1, Bytes: 5}, total{3, 2048, true}, "1 of 3 blocks (5 B of 2 KiB)"},
 		{api.Read{Blocks: 1, Bytes: 5}, total{1, 5, true}, "1 of 1 block (5 B of 5 B)"},
-		{api.Read{Blocks: 1, Bytes: 5}, total{3, 2048, false}, "1 of 3 blocks or more (5 B of 2.0 KiB)"},
-		{api.Read{Blocks: 4, Bytes: 4096}, total{3, 2048, false}, "4 blocks (4.0 KiB)"},
-		{api.Read{Blocks: 2, Bytes: 4096}, total{3, 2048, false}, "2 blocks (4.0 KiB)"},
-		{api.Read{Blocks: 3, Bytes: 2048}, total{3, 2048, false}, "3 blocks (2.0 KiB)"},
+		{api.Read{Blocks: 1, Bytes: 5}, total{3, 2048, false}, "1 of 3 blocks or more (5 B of 2 KiB)"},
+		{api.Read{Blocks: 4, Bytes: 4096}, total{3, 2048, false}, "4 blocks (4 KiB)"},
+		{api.Read{Blocks: 2, Bytes: 4096}, total{3, 2048, false}, "2 blocks (4 KiB)"},
+		{api.Read{Blocks: 3, Bytes: 2048}, total{3, 2048, false}, "3 blocks (2 KiB)"},
 	} {
 		if got := readLine(test.read, test.of); got != test.want {
 			t.Errorf("%q, want %q", got, test.want)

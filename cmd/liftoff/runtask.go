@@ -22,22 +22,21 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
-// taskBuilder makes a Task of what the user named: it adds what is local and resolves
-// what is not.
+// taskBuilder makes a task from references: it adds local files and resolves CIDs.
 type taskBuilder struct {
 	p       *process
 	session *node.Session
-	blocks  dag.Blocks // what is local is added to them
-	reading dag.Blocks // the same, and what peers have
-	local   []cid.Cid  // what was added
-	trusted bool       // the module is a file of the user's own
+	blocks  dag.Blocks // local files are added to them
+	reading dag.Blocks // the same, and the blocks of peers
+	local   []cid.Cid  // roots that were added
+	trusted bool       // the module is a local file
 }
 
 func (p *process) taskBuilder(s *node.Session) *taskBuilder {
 	return &taskBuilder{p: p, session: s, blocks: s.Blocks, reading: s.Fetching()}
 }
 
-// dryTaskBuilder makes the same Task, and adds nothing to the repo.
+// dryTaskBuilder makes the same task and adds nothing to the repo.
 func (p *process) dryTaskBuilder(s *node.Session) *taskBuilder {
 	dry := newDryBlocks(s.Fetching())
 	return &taskBuilder{p: p, session: s, blocks: dry, reading: dry}
@@ -78,24 +77,24 @@ func (b *taskBuilder) build(ctx context.Context, spec runSpec) (job.Task, error)
 	return t, nil
 }
 
-// newNonce makes what keeps a nondet Task apart from all others.
+// newNonce returns the random bytes that make a nondet task unique.
 func newNonce() []byte {
 	nonce := make([]byte, 16)
 	rand.Read(nonce)
 	return nonce
 }
 
-// maxModule is the size, in bytes, of the largest module that is looked into.
+// maxModule bounds the size of a module, in bytes.
 const maxModule = 32 << 20
 
-// module finds the module and, by its exports, the Task's ABI and function. Nothing
-// else is added before it is known to be one.
+// module finds the module and, by its exports, the ABI and function of the task. It is
+// checked before anything else is added.
 func (b *taskBuilder) module(ctx context.Context, ref string, t *job.Task) error {
 	mod, err := b.content(ctx, ref)
 	if err != nil {
 		return err
 	}
-	b.trusted = len(b.local) > 0 && !isCAR(ref) // it is the first thing that is added
+	b.trusted = len(b.local) > 0 && !isCAR(ref) // the module is added first
 	code, err := readModule(ctx, b.reading, ref, mod)
 	if err != nil {
 		return err
@@ -107,12 +106,12 @@ func (b *taskBuilder) module(ctx context.Context, ref string, t *job.Task) error
 	return nil
 }
 
-// readModule reads the module mod, which the user called ref.
+// readModule reads the module mod, named ref on the command line.
 func readModule(ctx context.Context, blocks dag.Blocks, ref string, mod cid.Cid) ([]byte, error) {
 	f, err := dag.OpenFile(ctx, blocks, mod)
 	var notFile *dag.NotFileError
 	if errors.As(err, &notFile) {
-		return nil, runtime.Refusef("%s is %s, not a module", quote(ref), notFile.Is)
+		return nil, runtime.Refusef("%s is %s, want a module", quote(ref), notFile.Is)
 	}
 	var missing *dag.NotFoundError
 	if errors.As(err, &missing) && missing.CID == mod {
@@ -133,7 +132,7 @@ func readModule(ctx context.Context, blocks dag.Blocks, ref string, mod cid.Cid)
 }
 
 func tooLarge(ref string, n int64) error {
-	return runtime.Refusef("%s has %s, and a module at most %s", quote(ref), size(n), size(maxModule))
+	return runtime.Refusef("%s is too large for a module: got %s, want at most %s", quote(ref), size(n), size(maxModule))
 }
 
 func (b *taskBuilder) stdin(ctx context.Context, ref string) (cid.Cid, error) {
@@ -153,13 +152,13 @@ func (b *taskBuilder) stdin(ctx context.Context, ref string) (cid.Cid, error) {
 	kind, err := dag.Kind(ctx, b.reading, c)
 	var missing *dag.NotFoundError
 	if errors.As(err, &missing) {
-		return c, nil // the run will find it, or say that it has not
+		return c, nil // the run fetches it, or reports that it is missing
 	}
 	if err != nil {
 		return cid.Undef, err
 	}
 	if kind != abi.KindFile && kind != abi.KindRaw {
-		return cid.Undef, usagef("--stdin %s: it is not a file", quote(ref))
+		return cid.Undef, usagef("--stdin %s: not a file", quote(ref))
 	}
 	return c, nil
 }
@@ -170,8 +169,7 @@ func (b *taskBuilder) keep(c cid.Cid) cid.Cid {
 	return c
 }
 
-// content finds what ref names: a local path, where there is one, else a CID. Its block
-// need not be here.
+// content resolves ref: a local path if it exists, else a CID. The block may be missing.
 func (b *taskBuilder) content(ctx context.Context, ref string) (cid.Cid, error) {
 	info, err := os.Stat(ref)
 	switch {
@@ -181,9 +179,9 @@ func (b *taskBuilder) content(ctx context.Context, ref string) (cid.Cid, error) 
 		return cid.Undef, pathError(ref, err)
 	}
 	if _, err := dag.ParsePath(ref); err != nil {
-		return cid.Undef, hinted(notFound(fmt.Errorf("%s is neither a path that exists nor a CID", quote(ref))), "ls -l %s", quote(filepath.Dir(ref)))
+		return cid.Undef, hinted(notFound(fmt.Errorf("%s is neither a CID nor an existing path", quote(ref))), "ls -l %s", quote(filepath.Dir(ref)))
 	}
-	// What it names may be at peers alone: the run will find it, or say that it has not.
+	// Peers may have the block: the run fetches it, or reports that it is missing.
 	at, err := b.p.resolveIn(ctx, b.reading, ref)
 	if err == nil {
 		err = isBlock(at, ref)
@@ -191,7 +189,7 @@ func (b *taskBuilder) content(ctx context.Context, ref string) (cid.Cid, error) 
 	return job.V1(at.CID), err
 }
 
-// fromDisk adds a local path, or imports it if it is a CAR.
+// fromDisk adds a local path, or imports it if it is a CAR file.
 func (b *taskBuilder) fromDisk(ctx context.Context, path string, info fs.FileInfo) (cid.Cid, error) {
 	if isCAR(path) && info.Mode().IsRegular() {
 		got, err := b.p.importCAR(ctx, b.blocks, path, false)
@@ -199,7 +197,7 @@ func (b *taskBuilder) fromDisk(ctx context.Context, path string, info fs.FileInf
 			return cid.Undef, err
 		}
 		if len(got.Roots) != 1 {
-			return cid.Undef, usagef("%s has %d roots: an input is one", quote(path), len(got.Roots))
+			return cid.Undef, usagef("%s: got %d roots, want 1 for an input", quote(path), len(got.Roots))
 		}
 		return b.keep(got.Roots[0]), nil
 	}

@@ -26,32 +26,30 @@ import (
 func serveCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "serve",
-		Usage: "make this repo a peer that stays",
-		Description: `Runs until it is interrupted: takes jobs of this machine's users and of the other members
-of its cluster, and gives them its blocks. Commands on the same repo go through it. It dials
-the peers that it was told of and members of its cluster, and nobody else.
+		Usage: "run this repo as a network peer until stopped",
+		Description: `Runs jobs and shares blocks, for the users of this machine and the members of its cluster.
+Other commands on this repo use it. It dials the members of its cluster and the peers of
+--connect, and no other peer.
 
-Once it is up it prints the line that makes another machine join, if this one may invite:
-the first time it makes a cluster of its own. All else goes to stderr as a log.
+At its first start it creates a cluster. When it is ready it prints the command with which
+another machine joins, if this node may invite. The log goes to stderr.
 
-SIGTERM or SIGINT ends it in order: it takes no more jobs, those that run have --grace to
-end, and what is left is handed back or taken up by the next serve. A second signal ends
-it at once: the repo survives that.
+SIGTERM or SIGINT shuts it down: it accepts no more jobs, running jobs get --grace to finish,
+and the rest are returned to their requesters or resumed by the next serve. A second signal
+ends it at once; the repo survives that.
 
-Open access (--open) is for trusted networks: unknown peers may run jobs here and use its
-processors, memory and disk, see SECURITY.md. On other networks, list keys (--allow-did)
-or invite members.
+--open is for trusted networks: unknown peers can run jobs here and use CPU, memory and disk,
+see SECURITY.md. On other networks, allow keys (--allow-did) or invite members.
 
-Every flag is a setting: it can stand in config.yaml or in the environment as well, see
-liftoff config. The API on TCP (--api) is for those who have the token in the file
-api.token of the repo; it is not encrypted: on a network that is not yours, put a proxy
-with TLS, or ssh, in front.`,
+Every flag is a setting, and can also be set in config.yaml or the environment, see liftoff
+config. The API (--api-listen) requires the token in the file api.token of the repo. It is
+not encrypted: on an untrusted network, put a TLS proxy or ssh in front of it.`,
 		Flags:  flagsOf("serve"),
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff serve
 liftoff serve --join liftoff-join-1.…
 $ ssh there liftoff serve --join liftoff-join-1.… --label gpu=yes --slots 4
-$ liftoff run train.wasm --input bafybeid… --need gpu=yes`),
+$ liftoff run train.wasm --input bafybeih… --need gpu=yes`),
 		Action: func(c *cli.Context) error {
 			dir, err := p.repo()
 			if err != nil {
@@ -70,7 +68,7 @@ $ liftoff run train.wasm --input bafybeid… --need gpu=yes`),
 	}
 }
 
-// daemon is a liftoff serve.
+// daemon is a running liftoff serve.
 type daemon struct {
 	p        *process
 	dir      string
@@ -79,7 +77,7 @@ type daemon struct {
 	config   node.Config
 	grace    time.Duration
 	registry *prometheus.Registry
-	ready    chan struct{} // closed when it takes jobs
+	ready    chan struct{} // closed when it accepts jobs
 }
 
 func (p *process) newDaemon(dir string, s settings) (*daemon, error) {
@@ -106,7 +104,7 @@ func (p *process) newDaemon(dir string, s settings) (*daemon, error) {
 	}
 	network.Registerer = d.registry
 	if s["serve.pprof"].yes() && s["serve.metrics"].text() == "" {
-		return nil, usagef("--pprof is served where --metrics says")
+		return nil, usagef("--pprof needs --metrics")
 	}
 	var once sync.Once
 	d.config = node.Config{
@@ -117,7 +115,7 @@ func (p *process) newDaemon(dir string, s settings) (*daemon, error) {
 	return d, nil
 }
 
-// networkConfig makes of settings what the node understands.
+// networkConfig turns settings into the configuration of a node.
 func networkConfig(s settings) (*node.NetworkConfig, error) {
 	labels, err := addPairs(nil, "label", s["serve.label"].texts)
 	if err != nil {
@@ -132,10 +130,10 @@ func networkConfig(s settings) (*node.NetworkConfig, error) {
 		Policy: host.Policy{AllowPeers: s["serve.allow-peer"].texts, Open: s["serve.open"].yes()},
 	}
 	if c.ComputeOnly && c.StoreOnly {
-		return nil, hinted(usagef("a peer that neither computes nor stores: --compute-only and --store-only exclude each other"),
-			"leave out both for a peer that does both; `liftoff config` shows where they are set")
+		return nil, hinted(usagef("--compute-only and --store-only exclude each other"),
+			"liftoff config shows where they are set; without them, serve does both")
 	}
-	c.Bitswap = len(c.Policy.AllowPeers) > 0 // whom it is spoken with
+	c.Bitswap = len(c.Policy.AllowPeers) > 0 // only they use it
 	for _, did := range s["serve.allow-did"].texts {
 		c.Policy.AllowDIDs = append(c.Policy.AllowDIDs, job.DID(did))
 	}
@@ -151,7 +149,7 @@ func networkConfig(s settings) (*node.NetworkConfig, error) {
 	return c, err
 }
 
-// into reads a setting that has a value.
+// into parses a setting, if it has a value.
 func into[T any](s settings, key string, to *T, parse func(string) (T, error)) error {
 	text := s[key].text()
 	if text == "" {
@@ -165,15 +163,15 @@ func into[T any](s settings, key string, to *T, parse func(string) (T, error)) e
 	return nil
 }
 
-// run is the daemon from its beginning to its end in order.
+// run runs the daemon until ctx ends, then shuts it down.
 func (d *daemon) run(ctx context.Context) error {
 	d.p.linger.Store(int64(d.grace + stopTime))
 	s, err := d.own(ctx)
 	if err != nil {
-		return err
+		return repoError(err)
 	}
-	err = d.serve(ctx, s)
-	// Commands that are attached have the rest of the grace to end.
+	err = repoError(d.serve(ctx, s))
+	// Attached commands get the rest of the grace to finish.
 	if ctx.Err() == nil {
 		return errors.Join(err, s.Abort())
 	}
@@ -182,13 +180,13 @@ func (d *daemon) run(ctx context.Context) error {
 	return errors.Join(err, s.Close())
 }
 
-// ownTime is how long a serve waits for a command that has the repo to be done.
+// ownTime bounds the wait for a command that owns the repo.
 const ownTime = 30 * time.Second
 
-// own waits until this process has the repo. Another serve has it for good.
+// own waits until this process owns the repo. It does not wait for another serve.
 func (d *daemon) own(ctx context.Context) (*node.Session, error) {
 	inUse := func(by string) error {
-		return hinted(fmt.Errorf("repo %s is in use by another %s", quote(d.dir), by), "end it, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder")
+		return hinted(fmt.Errorf("repo %s is in use by another %s", quote(d.dir), by), "stop it, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder")
 	}
 	for end := time.Now().Add(ownTime); ; {
 		s, err := node.Join(ctx, d.config)
@@ -211,15 +209,15 @@ func (d *daemon) own(ctx context.Context) (*node.Session, error) {
 	}
 }
 
-// stopTime is how long the end may take beyond the grace.
+// stopTime is the time that the shutdown may take after the grace.
 const stopTime = 10 * time.Second
 
-// serve runs all that listens, until ctx ends or one of them fails.
+// serve runs the network, the API and the metrics until ctx ends or one of them fails.
 func (d *daemon) serve(ctx context.Context, s *node.Session) error {
 	g, ctx := errgroup.WithContext(ctx)
 	d.log.Info("starting", "repo", d.dir, "version", versionName())
 	if d.settings["serve.open"].yes() {
-		d.log.Warn("open access is for trusted networks: unknown peers may run jobs here, see SECURITY.md")
+		d.log.Warn("open access: unknown peers can run jobs here, see SECURITY.md")
 	}
 	if addr := d.settings["serve.metrics"].text(); addr != "" {
 		l, err := net.Listen("tcp", addr)
@@ -229,7 +227,7 @@ func (d *daemon) serve(ctx context.Context, s *node.Session) error {
 		d.log.Info("metrics", "url", "http://"+l.Addr().String()+"/metrics")
 		g.Go(func() error { return d.serveMetrics(ctx, s, l) })
 	}
-	if addr := d.settings["serve.api"].text(); addr != "" {
+	if addr := d.settings["serve.api-listen"].text(); addr != "" {
 		if err := d.listenAPI(ctx, s, g, addr); err != nil {
 			return err
 		}
@@ -238,7 +236,7 @@ func (d *daemon) serve(ctx context.Context, s *node.Session) error {
 	g.Go(func() error {
 		select {
 		case <-d.ready:
-			return d.greet(ctx, s)
+			return d.announce(ctx, s)
 		case <-ctx.Done():
 			return nil
 		}
@@ -267,7 +265,7 @@ func (d *daemon) listenAPI(ctx context.Context, s *node.Session, g *errgroup.Gro
 	}
 	d.log.Info("API", "address", l.Addr().String(), "token_file", file)
 	if ip := net.ParseIP(hostOf(l.Addr().String())); ip != nil && !ip.IsLoopback() {
-		d.log.Warn("the API on TCP is not encrypted: whoever reads the network reads the token", "address", l.Addr().String())
+		d.log.Warn("API on TCP is not encrypted: the token can be read on the network", "address", l.Addr().String())
 	}
 	g.Go(func() error { return s.ServeAPI(ctx, l, token) })
 	return nil
@@ -281,8 +279,9 @@ func hostOf(hostPort string) string {
 	return h
 }
 
-// greet says that the peer is up, and how another machine joins it.
-func (d *daemon) greet(ctx context.Context, s *node.Session) error {
+// announce reports that the node is up, creates a cluster if it has none, and prints the
+// command with which another machine joins.
+func (d *daemon) announce(ctx context.Context, s *node.Session) error {
 	self, err := s.Peers.Self(ctx)
 	if err != nil {
 		return err
@@ -293,7 +292,7 @@ func (d *daemon) greet(ctx context.Context, s *node.Session) error {
 	var e *api.Error
 	if errors.As(err, &e) && e.Code == api.CodeMissing {
 		f, err = s.Cluster.InitCluster(ctx)
-		d.log.Info("made a cluster", "did", f.DID)
+		d.log.Info("created a cluster", "did", f.DID)
 	}
 	if errors.As(err, &e) && e.Code == api.CodeFault && s.Room() != nil {
 		d.log.Warn("no cluster yet: the disk is full", "err", err)
@@ -311,5 +310,5 @@ func (d *daemon) greet(ctx context.Context, s *node.Session) error {
 		d.log.Warn("no invitation", "err", err)
 		return nil
 	}
-	return d.p.lines(false).line("liftoff serve --join " + token)
+	return d.p.words("liftoff serve --join " + token)
 }

@@ -16,7 +16,7 @@ import (
 	"time"
 )
 
-// buffer is a bytes.Buffer for several goroutines.
+// buffer is a bytes.Buffer that is safe for concurrent use.
 type buffer struct {
 	mu sync.Mutex
 	b  bytes.Buffer
@@ -104,15 +104,15 @@ func TestServeTellsItsFigures(t *testing.T) {
 	}
 	for line := range strings.Lines(stderr.String()) {
 		if !strings.HasPrefix(line, `{"time":`) {
-			t.Errorf("a log line that is no JSON: %s", line)
+			t.Errorf("log line is not JSON: %s", line)
 		}
 	}
 }
 
-// TestServeOpenWarns opens a peer to all by each of its settings: it says at start what that
-// is for. One that is not open says nothing of it.
+// TestServeOpenWarns sets --open by each source of settings: serve logs a warning at start.
+// Without --open it does not.
 func TestServeOpenWarns(t *testing.T) {
-	const warning = `level=WARN msg="open access is for trusted networks: unknown peers may run jobs here`
+	const warning = `level=WARN msg="open access: unknown peers can run jobs here`
 	for name, c := range map[string]struct {
 		env   map[string]string
 		flags []string
@@ -143,7 +143,7 @@ func TestServeProfiles(t *testing.T) {
 	}
 }
 
-// A service manager that asks for it is told when the peer is up, and when it goes.
+// The service manager is notified when the node is ready and when it stops.
 func TestServeNotifies(t *testing.T) {
 	path := t.TempDir() + "/notify.sock"
 	l, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
@@ -170,19 +170,19 @@ func expect(t *testing.T, l *net.UnixConn, want string) {
 
 func TestServeRefuses(t *testing.T) {
 	for flags, want := range map[string]string{
-		"--pprof":                        "--pprof is served where --metrics says",
-		"--metrics nowhere":              "is not HOST:PORT",
-		"--api nowhere":                  "is not HOST:PORT",
+		"--pprof":                        "--pprof needs --metrics",
+		"--metrics nowhere":              "got nowhere, want HOST:PORT",
+		"--api-listen nowhere":           "got nowhere, want HOST:PORT",
 		"--grace soon":                   "soon is not a duration",
 		"--allow-did did:web:x":          "did:web:x",
-		"--compute-only --store-only":    "neither computes nor stores",
-		"--label gpu":                    "write it as NAME=VALUE",
-		"--log-level loud":               "loud is not one of debug, info, warn, error",
+		"--compute-only --store-only":    "exclude each other",
+		"--label gpu":                    "got gpu, want NAME=VALUE",
+		"--log-level loud":               "got loud, want one of debug, info, warn, error",
 		"--listen 127.0.0.1:4017":        "is not a multiaddr",
 		"--join nonsense":                "",
-		"--reachability sometimes":       "is not one of public, private",
+		"--reachability sometimes":       "got sometimes, want one of public, private",
 		"--open-fuel none":               "is not an amount of fuel",
-		"--max-memory 5GiB":              "between 64KiB and 4GiB",
+		"--max-memory 5GiB":              "want 64KiB to 4GiB",
 		"--memory lots":                  "is not a size",
 		"--metrics 127.0.0.1:0 --disk x": "is not a size",
 	} {
@@ -199,13 +199,13 @@ func TestServeRefuses(t *testing.T) {
 	}
 }
 
-// TestServeTakesTheQuota: what bounds the repo bounds it in a daemon, too, and the scrub can be off.
+// TestServeTakesTheQuota: the quota of the repo applies to serve, and the scrub can be off.
 func TestServeTakesTheQuota(t *testing.T) {
 	p := newProcess(strings.NewReader(""), io.Discard, io.Discard, func(string) string { return "" })
 	all := settings{}
 	for _, s := range allSettings {
-		if s.otherwise != "" {
-			all[s.key] = value{texts: []string{s.otherwise}}
+		if s.fallback != "" {
+			all[s.key] = value{texts: []string{s.fallback}}
 		}
 	}
 	d, err := p.newDaemon(t.TempDir(), all)

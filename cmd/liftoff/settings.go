@@ -10,17 +10,16 @@ import (
 	"github.com/urfave/cli/v2"
 )
 
-// setting is one thing that can be configured. What is in force comes from the last of
-// these that says anything: the default, the file config.yaml in the repo, the
-// environment, a flag.
+// setting is a key that can be configured. Its effective value comes from the last of
+// these that sets it: the default, config.yaml in the repo, the environment, a flag.
 type setting struct {
-	key       string // in the file, a dot for each level; its last part is the flag
-	kind      settingKind
-	otherwise string             // the default; "": none
-	found     func() []string    // the default where it depends on the machine; nil: otherwise is it
-	secret    bool               // is not shown
-	usage     string             // of the flag
-	check     func(string) error // of one value; nil: any
+	key      string // in the file, a dot for each level; its last part is the flag
+	kind     settingKind
+	fallback string             // the default; "": none
+	found    func() []string    // the default if it depends on the machine; nil: fallback
+	secret   bool               // never shown
+	usage    string             // of the flag
+	check    func(string) error // of one value; nil: any
 }
 
 type settingKind int
@@ -39,9 +38,9 @@ func (s setting) env() string {
 	return "LIFTOFF_" + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(s.key))
 }
 
-// value is what a setting is, and whence.
+// value is the effective value of a setting and its source.
 type value struct {
-	texts  []string // of a yesNo: "true" or "false"; none: nothing was said, and there is no default
+	texts  []string // of a yesNo: "true" or "false"; empty: not set, and no default
 	source string
 }
 
@@ -54,11 +53,11 @@ func (v value) text() string {
 
 func (v value) yes() bool { return v.text() == "true" }
 
-// settings are all values in force, by key.
+// settings are all effective values, by key.
 type settings map[string]value
 
-// settle finds what is in force in the repo at dir. The flags of the command are those of
-// the settings below a key, of the topmost ones for "".
+// settle returns the effective settings of the repo at dir. The flags of the command belong
+// to the settings below the key below, or to the top-level ones for "".
 func (p *process) settle(c *cli.Context, dir, below string) (settings, error) {
 	file, err := readSettings(filepath.Join(dir, settingsFile))
 	if err != nil {
@@ -70,8 +69,8 @@ func (p *process) settle(c *cli.Context, dir, below string) (settings, error) {
 		switch {
 		case s.found != nil:
 			v.texts = s.found()
-		case s.otherwise != "":
-			v.texts = []string{s.otherwise}
+		case s.fallback != "":
+			v.texts = []string{s.fallback}
 		}
 		if texts, ok := file[s.key]; ok {
 			v = value{texts, settingsFile}
@@ -114,7 +113,7 @@ func (s setting) checkAll(v value) error {
 		err := error(nil)
 		switch {
 		case s.kind == yesNo && text != "true" && text != "false":
-			err = usagef("%s is neither true nor false", quote(text))
+			err = usagef("got %s, want true or false", quote(text))
 		case s.check != nil:
 			err = s.check(text)
 		}
@@ -125,8 +124,8 @@ func (s setting) checkAll(v value) error {
 	return nil
 }
 
-// cliFlag makes the setting's flag. It has no default of its own: what is not given on
-// the command line is looked for elsewhere.
+// cliFlag returns the flag of the setting. The flag has no default, so that the other
+// sources apply when it is not set.
 func (s setting) cliFlag() cli.Flag {
 	switch s.kind {
 	case manyTexts:
@@ -137,7 +136,7 @@ func (s setting) cliFlag() cli.Flag {
 	return &cli.StringFlag{Name: s.flag(), Usage: s.usage}
 }
 
-// flagsOf makes the flags of the settings below a key.
+// flagsOf returns the flags of the settings below a key.
 func flagsOf(above string) []cli.Flag {
 	var flags []cli.Flag
 	for _, s := range allSettings {

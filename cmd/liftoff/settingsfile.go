@@ -18,9 +18,8 @@ const settingsFile = "config.yaml"
 // maxSettingsFile bounds it, in bytes.
 const maxSettingsFile = 1 << 20
 
-// readSettings reads the file of settings at path, YAML whose keys are those of
-// allSettings: any other is an error, and so is a key that stands twice. A file that is
-// not there says nothing.
+// readSettings reads a settings file, YAML with the keys of allSettings. Unknown and
+// duplicate keys are errors. A missing file is an empty one.
 func readSettings(path string) (map[string][]string, error) {
 	f, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -35,26 +34,26 @@ func readSettings(path string) (map[string][]string, error) {
 		return nil, pathError(path, err)
 	}
 	if len(b) > maxSettingsFile {
-		return nil, usagef("%s: more than %d bytes", quote(path), maxSettingsFile)
+		return nil, usagef("%s is too large: more than %s", quote(path), size(maxSettingsFile))
 	}
 	var doc yaml.Node
 	if err := yaml.Unmarshal(b, &doc); err != nil {
 		return nil, usagef("%s: %s", quote(path), err)
 	}
-	said := map[string][]string{}
+	values := map[string][]string{}
 	if len(doc.Content) == 0 || doc.Content[0].Tag == "!!null" {
-		return said, nil
+		return values, nil
 	}
-	if err := gather(doc.Content[0], "", said); err != nil {
+	if err := gather(doc.Content[0], "", values); err != nil {
 		return nil, hinted(usagef("%s: %s", quote(path), err), "liftoff config --help")
 	}
-	return said, nil
+	return values, nil
 }
 
-// gather notes the values of the settings below node, whose keys begin with above.
-func gather(node *yaml.Node, above string, said map[string][]string) error {
+// gather adds the settings below node, whose keys begin with above, to values.
+func gather(node *yaml.Node, above string, values map[string][]string) error {
 	if node.Kind != yaml.MappingNode {
-		return fmt.Errorf("line %d: %s holds settings, each with a key", node.Line, quote(above))
+		return fmt.Errorf("line %d: %s: got a value, want keys", node.Line, quote(above))
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		name, of := node.Content[i], node.Content[i+1]
@@ -63,27 +62,27 @@ func gather(node *yaml.Node, above string, said map[string][]string) error {
 			key = above + "." + key
 		}
 		s, level := settingNamed(key)
-		switch _, twice := said[key]; {
+		switch _, twice := values[key]; {
 		case level:
-			if err := gather(of, key, said); err != nil {
+			if err := gather(of, key, values); err != nil {
 				return err
 			}
 		case s == nil:
 			return fmt.Errorf("line %d: unknown key %s%s", name.Line, quote(key), meant(key))
 		case twice:
-			return fmt.Errorf("line %d: %s stands twice", name.Line, key)
+			return fmt.Errorf("line %d: duplicate key %s", name.Line, key)
 		default:
 			texts, err := s.fromYAML(of)
 			if err != nil {
 				return err
 			}
-			said[key] = texts
+			values[key] = texts
 		}
 	}
 	return nil
 }
 
-// settingNamed returns the setting with that key; level says that there are such below it.
+// settingNamed returns the setting with that key; level reports whether other keys are below it.
 func settingNamed(key string) (s *setting, level bool) {
 	for i := range allSettings {
 		k := allSettings[i].key
@@ -106,7 +105,7 @@ func meant(key string) string {
 	return ""
 }
 
-// fromYAML reads a scalar, or a list or a map of scalars where there may be many.
+// fromYAML reads a scalar, or for a setting with several values a list or a map of scalars.
 func (s setting) fromYAML(n *yaml.Node) ([]string, error) {
 	scalar := func(n *yaml.Node) (string, error) {
 		if n.Kind != yaml.ScalarNode || n.Tag == "!!null" {

@@ -4,48 +4,49 @@ package main
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/abi"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
 func statCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "stat",
-		Usage:     "print what a CID names and how much of it is here",
+		Usage:     "describe content: its kind, size and blocks in the repo",
 		ArgsUsage: "CID[/PATH]",
-		Description: `Prints the kind of what the CID names, a file's size, how many of the blocks below it
-are here, and their bytes. Only blocks with links are read.
+		Description: `Prints the kind of the content, the size of a file, how many of the blocks below it are in
+the repo, and their bytes. Only blocks with links are read.
+
+This is about one file, directory or DAG. For the whole repo: liftoff stats.
 
 ` + refHelp,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("a CID", 1, 1),
-		CustomHelpTemplate: help(`$ liftoff stat bafybeid…/film.mkv
-cid     bafybeia…
-kind    file
-size    1073741824
-blocks  1026 of 1026
-bytes   1073794130`),
+		CustomHelpTemplate: help(`$ liftoff stat bafybeih…
+cid     bafybeih…
+kind    directory
+blocks  4 of 4
+bytes   165 B`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.stat(c, s) }),
 	}
 }
 
-// status is what stat prints.
+// status is the answer of stat.
 type status struct {
 	CID     string `json:"cid"`
 	Kind    string `json:"kind"`
 	Size    *int64 `json:"size,omitempty"`   // of a file, in bytes
 	Target  string `json:"target,omitempty"` // of a symlink
-	Blocks  int64  `json:"blocks"`           // distinct, held or known to be missing
+	Blocks  int64  `json:"blocks"`           // distinct, held or missing
 	Held    int64  `json:"held"`
 	Bytes   int64  `json:"bytes"`            // of the blocks that are held
-	Missing int64  `json:"missing"`          // what lies below these is not known
-	Opaque  int64  `json:"opaque,omitempty"` // blocks whose links cannot be read: nor is what lies below these
+	Missing int64  `json:"missing"`          // blocks below these are not counted
+	Opaque  int64  `json:"opaque,omitempty"` // blocks whose links cannot be read; blocks below these are not counted
 }
 
 func (p *process) stat(c *cli.Context, s *node.Session) error {
@@ -67,32 +68,10 @@ func (p *process) stat(c *cli.Context, s *node.Session) error {
 	}
 	st.Blocks, st.Held, st.Missing, st.Bytes = extent.Blocks, extent.Blocks-extent.Missing, extent.Missing, extent.Bytes
 	st.Opaque = extent.Opaque
-	out := p.lines(c.Bool("json"))
-	if out.json != nil {
-		if err := out.json.Encode(st); err != nil {
-			return err
-		}
-		return out.Flush()
-	}
-	fmt.Fprintf(out, "cid     %s\nkind    %s\n", st.CID, st.Kind)
-	if st.Size != nil {
-		fmt.Fprintf(out, "size    %d\n", *st.Size)
-	}
-	if st.Kind == "symlink" {
-		fmt.Fprintf(out, "target  %s\n", quote(st.Target))
-	}
-	more := ""
-	if st.Missing > 0 || st.Opaque > 0 {
-		more = " or more"
-	}
-	fmt.Fprintf(out, "blocks  %d of %d%s\nbytes   %d\n", st.Held, st.Blocks, more, st.Bytes)
-	if st.Opaque > 0 {
-		fmt.Fprintf(out, "opaque  %d\n", st.Opaque)
-	}
-	return out.Flush()
+	return p.fact(c, st, func(_ *ui.Screen, f *ui.Facts) { statFacts(f, st) })
 }
 
-// describe says what c is: for a file its size too, for a symlink its target.
+// describe returns the kind of c, the size of a file, and the target of a symlink.
 func describe(ctx context.Context, blocks dag.Blocks, c cid.Cid) (kind string, size *int64, target string, err error) {
 	k, err := dag.Kind(ctx, blocks, c)
 	if err != nil {

@@ -3,10 +3,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/urfave/cli/v2"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
@@ -14,53 +16,44 @@ import (
 func storeCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "store",
-		Usage:       "look after the repo",
-		Description: `The repo is the folder LIFTOFF_PATH, ~/.liftoff when that is not set.`,
-		CustomHelpTemplate: help(`$ liftoff store verify
-checked 2041 blocks (1.2 GiB), 0 damaged`),
-		Subcommands: []*cli.Command{storeVerifyCommand(p), storeMigrateCommand(p)},
+		Usage:       "check and migrate the repo",
+		Description: `The repo is the folder LIFTOFF_PATH (default: ~/.liftoff).`,
+		CustomHelpTemplate: help(`$ liftoff store check
+checked  15 blocks (12 KiB)
+damaged  0`),
+		Subcommands: []*cli.Command{storeCheckCommand(p), storeMigrateCommand(p)},
 	}
 }
 
-func storeVerifyCommand(p *process) *cli.Command {
+func storeCheckCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:  "verify",
+		Name:  "check",
 		Usage: "read and hash every block of the repo",
-		Description: `Prints a line for each damaged block (its CID, where it is, what is wrong) and then
-how much was checked. The exit code is 125 when a block is damaged. It checks the repo's
-own blocks, and not the CARs and folders that are attached: what is read of these is
-checked when it is read.`,
+		Description: `Prints a line for each damaged block (its CID, its file, the error) and then how much was
+checked. A damaged block is an error. It checks the repo's own blocks, and not the CARs and
+folders that are attached: their blocks are checked when they are read.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
-		CustomHelpTemplate: help(`$ liftoff store verify
-checked 2041 blocks (1.2 GiB), 0 damaged`),
-		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.storeVerify(c, s) }),
+		CustomHelpTemplate: help(`$ liftoff store check
+checked  15 blocks (12 KiB)
+damaged  0`),
+		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.storeCheck(c, s) }),
 	}
 }
 
-func (p *process) storeVerify(c *cli.Context, s *node.Session) error {
-	out := p.lines(c.Bool("json"))
+func (p *process) storeCheck(c *cli.Context, s *node.Session) error {
+	out := newRows(p, c, damageListing)
 	var unwritten error
-	saw, err := s.Maintenance.Check(c.Context, func(d api.Damage) {
-		if err := out.put(d, "damaged %s %s: %s", quote(d.CID), quote(d.Where), clean(d.Err)); err != nil {
-			unwritten = err
-		}
-	})
-	if err == nil {
-		err = unwritten
-	}
-	if err != nil {
+	saw, err := s.Maintenance.Check(c.Context, func(d api.Damage) { unwritten = errors.Join(unwritten, out.put(d)) })
+	if err := errors.Join(err, unwritten, out.Flush()); err != nil {
 		return err
 	}
-	if err := out.put(saw, "checked %s (%s), %d damaged", count(saw.Blocks, "block"), size(saw.Bytes), saw.Damaged); err != nil {
-		return err
-	}
-	if err := out.Flush(); err != nil {
+	if err := p.fact(c, saw, func(_ *ui.Screen, f *ui.Facts) { checkedFacts(f, saw) }); err != nil {
 		return err
 	}
 	if saw.Damaged > 0 {
-		return hinted(fmt.Errorf("%s in the repo are damaged", count(saw.Damaged, "block")),
-			"add or car import the same data again: a good block replaces a damaged one")
+		return hinted(fmt.Errorf("%s damaged", count(saw.Damaged, "block")),
+			"liftoff add or car import the same data again: a good block replaces a damaged one")
 	}
 	return nil
 }

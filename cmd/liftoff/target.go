@@ -14,22 +14,22 @@ import (
 	"time"
 )
 
-// target is what a path that the user named for output refers to. Every command that writes
-// to such a path asks findTarget first, and does with what is there what docs/operations.md
-// ("Output files") says: a regular file is replaced, a device or a FIFO is written into, and
-// nothing else is touched.
+// target is the place that an output path refers to. Every command that writes to a path of
+// the user calls findTarget first and treats an existing file as docs/operations.md ("Output
+// files") says: a regular file is replaced, a device or a FIFO is written into, and nothing
+// else is changed.
 type target struct {
-	name string      // as the user wrote it
-	path string      // where its symlinks lead; of a stream, name
-	info fs.FileInfo // of what is at path; nil: nothing is
+	name string      // as on the command line
+	path string      // name with symlinks resolved; of a stream, name
+	info fs.FileInfo // of the file at path; nil: no file
 }
 
-// findTarget looks at name and opens nothing. A symlink stands for what it leads to; one that
-// leads nowhere is refused.
+// findTarget examines name and opens nothing. A symlink is followed; one to a missing file is
+// refused.
 func findTarget(name string) (target, error) {
 	t := target{name: name, path: filepath.Clean(name)}
 	if name == "-" {
-		return t, hinted(usagef("- is stdout, and the answer of this command goes there"), "name a file; one that is called - is ./-")
+		return t, hinted(usagef("- is stdout, which this command uses for its answer"), "use a file name; a file named - is ./-")
 	}
 	info, err := os.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -42,8 +42,7 @@ func findTarget(name string) (target, error) {
 	if info.Mode()&fs.ModeSymlink == 0 {
 		return t, nil
 	}
-	// The kernel follows it first: what it refuses, as a link that another user has put into
-	// /tmp, is refused here.
+	// The kernel follows it first, and may refuse: for example a link of another user in /tmp.
 	if t.info, err = os.Stat(name); errors.Is(err, fs.ErrNotExist) {
 		return t, usagef("%s is a symlink to a path that does not exist", quote(name))
 	}
@@ -51,23 +50,23 @@ func findTarget(name string) (target, error) {
 		return t, pathError(name, err)
 	}
 	if t.isStream() {
-		return t, nil // opened by its name: /dev/fd/3 may lead to what has no path
+		return t, nil // opened by its name: /dev/fd/3 may lead to a file without a path
 	}
 	if t.path, err = filepath.EvalSymlinks(name); err != nil {
 		return t, pathError(name, err)
 	}
 	if info, err := os.Lstat(t.path); err != nil || !os.SameFile(info, t.info) {
-		return t, fmt.Errorf("%s: the symlink leads to a file without a path, or was changed meanwhile", quote(name))
+		return t, fmt.Errorf("%s: the symlink leads to a file without a path, or it has just been changed", quote(name))
 	}
 	return t, nil
 }
 
-// isStream reports whether t is a device or a FIFO: what is written into as it is.
+// isStream reports whether t is a device or a FIFO, which is written into and never replaced.
 func (t target) isStream() bool { return t.info != nil && isStream(t.info.Mode()) }
 
 func isStream(m fs.FileMode) bool { return m&(fs.ModeCharDevice|fs.ModeNamedPipe) != 0 }
 
-// kindOf names a type of file in messages.
+// kindOf is the name of a file type in messages.
 func kindOf(m fs.FileMode) string {
 	switch {
 	case m.IsRegular():
@@ -88,7 +87,7 @@ func kindOf(m fs.FileMode) string {
 	return "a special file"
 }
 
-// takesFile reports why no file can be written to t. With force, a regular file is replaced.
+// takesFile returns an error if no file can be written to t. With force, a regular file may be replaced.
 func (t target) takesFile(force bool) error {
 	switch {
 	case t.info == nil:
@@ -102,15 +101,15 @@ func (t target) takesFile(force bool) error {
 	case t.info.IsDir():
 		return usagef("%s is a folder, want a file", quote(t.name))
 	case !t.info.Mode().IsRegular():
-		return usagef("%s is %s: nothing is written there", quote(t.name), kindOf(t.info.Mode()))
+		return usagef("%s is %s: refusing to write there", quote(t.name), kindOf(t.info.Mode()))
 	case !force:
 		return errExists(t.name)
 	}
 	return nil
 }
 
-// takesAny reports why neither a file nor a folder can be written to t. Into an empty folder
-// one can be, with force into any.
+// takesAny returns an error if neither a file nor a folder can be written to t. An empty folder
+// may be replaced; with force, any folder may be written into.
 func (t target) takesAny(force bool) error {
 	if t.info == nil || !t.info.IsDir() {
 		return t.takesFile(force)
@@ -126,12 +125,12 @@ func (t target) takesAny(force bool) error {
 }
 
 func errExists(name string) error {
-	return hinted(usagef("%s is there already", quote(name)), "choose another place with --output, or write over it with --force")
+	return hinted(usagef("%s already exists", quote(name)), "add --output with another path, or --force to replace it")
 }
 
-// stream has write write into the device or the FIFO t. Opening a FIFO waits for its reader;
-// that, and each write, ends with ctx. A reader that ends first is an error with the exit
-// code that a closed stdout has.
+// stream calls write with the device or the FIFO t. Opening a FIFO waits for its reader; that,
+// and each write, ends with ctx. A reader that ends first is an error with the exit code of a
+// closed stdout.
 func (t target) stream(ctx context.Context, write func(io.Writer) error) error {
 	f, err := t.open(ctx)
 	if err != nil {
@@ -151,8 +150,8 @@ func (t target) stream(ctx context.Context, write func(io.Writer) error) error {
 	return err
 }
 
-// open opens the stream t. It never creates or truncates: if something else has come to its
-// place, it is not changed.
+// open opens the stream t. It never creates or truncates a file, so that another file in its
+// place stays unchanged.
 func (t target) open(ctx context.Context) (*os.File, error) {
 	type result struct {
 		f   *os.File
@@ -168,7 +167,7 @@ func (t target) open(ctx context.Context) (*os.File, error) {
 	case r = <-opened:
 	case <-ctx.Done():
 		if reader, err := os.OpenFile(t.path, os.O_RDONLY|syscall.O_NONBLOCK, 0); err == nil {
-			r = <-opened // a FIFO without a reader had to have one
+			r = <-opened // opening a FIFO needs a reader
 			reader.Close()
 		}
 		if r.f != nil {

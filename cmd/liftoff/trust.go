@@ -3,8 +3,6 @@
 package main
 
 import (
-	"time"
-
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/job"
@@ -14,28 +12,30 @@ import (
 func trustCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "trust",
-		Usage: "name the keys whose receipts count as runs of your own",
-		Description: `A receipt of a key that is trusted answers liftoff run as an outcome computed here would.
-Other people's receipts count for nothing until they are run again, with liftoff verify
---reexec. Receipts of the key that are here count at once.`,
+		Usage: "choose whose results are accepted without running them again",
+		Description: `A receipt of a trusted key answers liftoff run like a cached result of this repo. That
+includes receipts that are already in the repo. Receipts of other keys are accepted only
+after liftoff verify --reexec.`,
 		CustomHelpTemplate: help(`$ liftoff trust add did:key:z6Mk… --note "the build machine"
 $ liftoff trust ls
-did:key:z6Mk… 2030-01-01T12:00:00Z the build machine`),
+KEY            TRUSTED  NOTE
+did:key:z6Mk…  26s ago  the build machine`),
 		Subcommands: []*cli.Command{trustAddCommand(p), trustLsCommand(p), trustRmCommand(p)},
 	}
 }
 
 func trustAddCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:        "add",
-		Usage:       "trust a key",
-		ArgsUsage:   "DID",
-		Description: `Trusts a key, as liftoff id prints it on its machine. The note of one that is trusted is replaced.`,
-		Flags:       []cli.Flag{&cli.StringFlag{Name: "note", Usage: "`TEXT` to remember it by"}},
-		Before:      takes("a did:key", 1, 1),
-		CustomHelpTemplate: help(`$ ssh there liftoff id
-peer 12D3KooW…
-did  did:key:z6Mk…
+		Name:      "add",
+		Usage:     "trust a key",
+		ArgsUsage: "DID",
+		Description: `Trusts a did:key, as liftoff id shows it on the other machine. The note of a trusted key is
+replaced.`,
+		Flags:  []cli.Flag{&cli.StringFlag{Name: "note", Usage: "`TEXT` note for trust ls (default: none)"}},
+		Before: takes("a did:key", 1, 1),
+		CustomHelpTemplate: help(`$ ssh -t there liftoff id
+peer  12D3KooW…
+did   did:key:z6Mk…
 $ liftoff trust add did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
@@ -49,7 +49,7 @@ $ liftoff trust add did:key:z6Mk…`),
 
 func checkDID(word string) error {
 	if _, err := job.DID(word).Key(); err != nil {
-		return hinted(usagef("%s", err), "liftoff id prints a machine's own, liftoff receipt ls those of receipts")
+		return hinted(usagef("%s", err), "liftoff id on the other machine, or liftoff receipt ls")
 	}
 	return nil
 }
@@ -57,28 +57,19 @@ func checkDID(word string) error {
 func trustLsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:        "ls",
-		Usage:       "list the keys that are trusted",
-		Description: `Prints a line for each key: its did:key, since when it is trusted, the note.`,
+		Usage:       "list trusted keys",
+		Description: `Prints a line for each key: its did:key, when it was added, its note.`,
 		Flags:       []cli.Flag{jsonFlag},
 		Before:      takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff trust ls
-did:key:z6Mk… 2030-01-01T12:00:00Z the build machine`),
+KEY            TRUSTED  NOTE
+did:key:z6Mk…  26s ago  the build machine`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			keys, err := s.Trust.Trusted(c.Context)
 			if err != nil {
 				return err
 			}
-			out := p.lines(c.Bool("json"))
-			for _, k := range keys {
-				note := ""
-				if k.Note != "" {
-					note = " " + quote(k.Note)
-				}
-				if err := out.put(k, "%s %s%s", k.DID, k.Added.UTC().Format(time.RFC3339), note); err != nil {
-					return err
-				}
-			}
-			return out.Flush()
+			return printList(p, c, trustListing, keys...)
 		}),
 	}
 }
@@ -86,9 +77,9 @@ did:key:z6Mk… 2030-01-01T12:00:00Z the build machine`),
 func trustRmCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:               "rm",
-		Usage:              "trust keys no more",
+		Usage:              "stop trusting keys",
 		ArgsUsage:          "DID…",
-		Description:        `Takes the trust back: their receipts answer nothing any more, and stay.`,
+		Description:        `Removes keys from the trusted ones. Their receipts stay, but do not answer liftoff run.`,
 		Before:             takes("a did:key", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff trust rm did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {

@@ -3,12 +3,12 @@
 package main
 
 import (
-	"fmt"
 	"math"
 	"strconv"
 	"strings"
 	"time"
 
+	"github.com/ipfs-liftoff/liftoff/internal/units"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
@@ -32,8 +32,8 @@ var sizeUnits = []struct {
 	{"b", 1},
 }
 
-// parseSize reads a size in bytes: 4096, 64KiB, 1.5GiB, 10MB. A lone K, M, G or T
-// counts in 1024s; case does not matter.
+// parseSize parses a size in bytes: 4096, 64KiB, 1.5GiB, 10MB. K, M, G and T alone are
+// binary units. Case does not matter.
 func parseSize(s string) (uint64, error) {
 	number, unit := strings.ToLower(strings.TrimSpace(s)), 1.0
 	for _, u := range sizeUnits {
@@ -47,16 +47,15 @@ func parseSize(s string) (uint64, error) {
 	}
 	f, err := strconv.ParseFloat(number, 64)
 	if f *= unit; err != nil || strings.ContainsAny(number, "xpinf_") || math.IsNaN(f) || f < 0 || f >= math.MaxInt64 {
-		return 0, usagef("%s is not a size: write it as 4096, 512MiB or 1.5GiB", quote(s))
+		return 0, usagef("%s is not a size, want a form like 4096, 512MiB or 1.5GiB", quote(s))
 	}
 	return uint64(f), nil
 }
 
-// fuelUnits are the suffixes of an amount of fuel: in thousands, for it is counted and
-// not laid out in memory.
+// fuelUnits are the suffixes of an amount of fuel. They are decimal.
 var fuelUnits = map[string]float64{"k": 1e3, "m": 1e6, "g": 1e9, "t": 1e12}
 
-// parseFuel reads an amount of fuel: 250000, 1e9, 5G.
+// parseFuel parses an amount of fuel: 250000, 1e9, 5G.
 func parseFuel(s string) (uint64, error) {
 	number, unit := strings.ToLower(strings.TrimSpace(s)), 1.0
 	for suffix, of := range fuelUnits {
@@ -69,28 +68,17 @@ func parseFuel(s string) (uint64, error) {
 	}
 	f, err := strconv.ParseFloat(number, 64)
 	if f *= unit; err != nil || strings.ContainsAny(number, "xpinf_") || !(f >= 1) || f >= math.MaxInt64 || f != math.Trunc(f) {
-		return 0, usagef("%s is not an amount of fuel: write it as 250000, 1e9 or 5G", quote(s))
+		return 0, usagef("%s is not an amount of fuel, want a form like 250000, 1e9 or 5G", quote(s))
 	}
 	return uint64(f), nil
 }
 
-// size writes a number of bytes for people: 812 B, 1.5 KiB, 3.0 GiB.
-func size(n int64) string {
-	if n < 1024 {
-		return fmt.Sprintf("%d B", n)
-	}
-	f, units := float64(n), "KMGTPE"
-	i := -1
-	for f >= 1023.95 && i < len(units)-1 {
-		f /= 1024
-		i++
-	}
-	return fmt.Sprintf("%.1f %ciB", f, units[i])
-}
+// size formats a number of bytes.
+func size(n int64) string { return units.Bytes(n) }
 
-// parseDuration reads 90s, 1h30m, 30d or 2w.
+// parseDuration parses 90s, 1h30m, 30d or 2w.
 func parseDuration(s string) (time.Duration, error) {
-	bad := usagef("%s is not a duration: write it as 90s, 24h or 30d", quote(s))
+	bad := usagef("%s is not a duration, want a form like 90s, 24h or 30d", quote(s))
 	for suffix, unit := range map[string]time.Duration{"d": 24 * time.Hour, "w": 7 * 24 * time.Hour} {
 		if n, ok := strings.CutSuffix(s, suffix); ok {
 			days, err := strconv.ParseUint(n, 10, 32)
@@ -107,7 +95,7 @@ func parseDuration(s string) (time.Duration, error) {
 	return d, nil
 }
 
-// parseKeep reads how long a job's data is kept: a duration or "forever".
+// parseKeep parses the time for which the data of a job is kept: a duration or "forever".
 func parseKeep(s string) (time.Duration, error) {
 	switch s {
 	case "":
@@ -118,7 +106,7 @@ func parseKeep(s string) (time.Duration, error) {
 	return parseDuration(s)
 }
 
-// parseExpiry reads when a pin ends: a duration from now, a date, or a time of RFC 3339.
+// parseExpiry parses when a pin expires: a duration from now, a date, or a time of RFC 3339.
 func parseExpiry(s string, now time.Time) (time.Time, error) {
 	if s == "" || s == "never" {
 		return time.Time{}, nil
@@ -135,7 +123,7 @@ func parseExpiry(s string, now time.Time) (time.Time, error) {
 		at = now.Add(d)
 	}
 	if !at.After(now) {
-		return time.Time{}, usagef("%s is past", quote(s))
+		return time.Time{}, usagef("%s is in the past", quote(s))
 	}
 	return at, nil
 }

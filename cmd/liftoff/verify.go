@@ -16,62 +16,42 @@ import (
 	"github.com/urfave/cli/v2"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
-	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
-
-// The exit codes that only verify has.
-const (
-	exitInvalid   = 2
-	exitMismatch  = 3
-	exitUndecided = 4
-)
-
-const verifyCodes = `EXIT CODES:
-   0    verified
-   2    the signature or the encoding is bad
-   3    mismatch: another outcome, or one of another task
-   4    it cannot be decided: something is missing, or the task is nondet
-   125  this machine or its repo is to blame
-   127  not found: a path, or a receipt that is not in the repo
-   129  the command line makes no sense
-   130  interrupted
-   141  nobody reads stdout any more
-`
 
 func verifyCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:      "verify",
 		Usage:     "check a receipt",
 		ArgsUsage: "RECEIPT",
-		Description: `Checks a receipt as far as it can be checked here, and prints a line for each step: its
-name, what came of it, and why. The last line is the level that was reached:
+		Description: `Checks a receipt and prints a line for each step: its name, its result, the reason. The last
+line is the level that was reached:
 
-   attested     its issuer has said so
-   agreed K/N   K of the N keys with a receipt here for the task name this outcome
-   reexecuted   it was run here, with the same outcome: --reexec
+   attested     the issuer has signed the outcome
+   agreed K/N   K of the N keys with a receipt for the task in this repo have this outcome
+   reexecuted   a run on this node had the same outcome (--reexec)
 
-On a mismatch the CIDs of both outcomes are printed, and both receipts are kept. Where it is
-another key that says something else, and the task was not run here, the receipt may be the
-one that is right: --reexec tells.
+On a mismatch both outcomes are printed and both receipts are kept. Without --reexec, a
+mismatch with the receipt of another key does not say which of the two is right.
 
-RECEIPT is a local path, or the CID of a receipt, the beginning of it, or a job's id. A
-file that ends in .car is a CAR whose root is the receipt, as liftoff receipt export
-writes it; its blocks stay until the next gc. Any other file is the receipt's block.`,
+RECEIPT is a local file, the CID of a receipt, the beginning of it, or the id of a job. A
+file that ends in .car is a CAR file of liftoff receipt export; its blocks stay until the
+next liftoff gc. Any other file is the block of a receipt.`,
 		Flags: []cli.Flag{
-			&cli.BoolFlag{Name: "reexec", Usage: "run the task here, and compare outcomes"},
-			&cli.BoolFlag{Name: "json", Usage: "print one object"},
+			&cli.BoolFlag{Name: "reexec", Usage: "run the task on this node and compare the outcomes"},
+			&cli.BoolFlag{Name: "json", Usage: "print JSON, one object"},
 		},
 		Before: takes("a receipt", 1, 1),
-		CustomHelpTemplate: helpWith(`$ liftoff verify receipt.car --reexec
-encoding   verified
+		CustomHelpTemplate: help(`$ liftoff verify receipt.car --reexec
+STEP       ANSWER    DETAIL
+encoding   verified  -
 signature  verified  did:key:z6Mk…
 outcome    verified  ok
 output     verified  complete
 reexec     verified  j-0d9q…
-others     verified  2 of 2 keys
-reexecuted bafyrei…`, verifyCodes),
+others     skipped   -
+reexecuted  bafyreig…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.verify(c, s) }),
 	}
 }
@@ -85,16 +65,7 @@ func (p *process) verify(c *cli.Context, s *node.Session) error {
 	if err != nil {
 		return err
 	}
-	out := p.lines(c.Bool("json"))
-	if out.json != nil {
-		err = out.json.Encode(verdictReport(v))
-	} else {
-		err = out.verdict(v)
-	}
-	if err == nil {
-		err = out.Flush()
-	}
-	if err != nil {
+	if err := p.verdict(c, v); err != nil {
 		return err
 	}
 	if code := verdictCodes[v.Answer]; code != 0 {
@@ -107,13 +78,13 @@ var verdictCodes = map[node.Answer]int{
 	node.Invalid: exitInvalid, node.Mismatch: exitMismatch, node.Undecided: exitUndecided,
 }
 
-// envelope finds the bytes of the receipt that ref names: a local path, where there is
-// one, else what the repo has.
+// envelope returns the bytes of the receipt that ref names: a local file if it exists, else a
+// receipt in the repo.
 func (p *process) envelope(ctx context.Context, s *node.Session, ref string) ([]byte, error) {
 	info, err := os.Stat(ref)
 	switch {
 	case err == nil && info.IsDir():
-		return nil, usagef("%s is a directory, not a receipt", quote(ref))
+		return nil, usagef("%s is a folder, want a receipt", quote(ref))
 	case err == nil && isCAR(ref):
 		return p.envelopeOfCAR(ctx, s, ref)
 	case err == nil:
@@ -123,7 +94,7 @@ func (p *process) envelope(ctx context.Context, s *node.Session, ref string) ([]
 	}
 	name, err := p.receiptNamed(ctx, s, ref)
 	if isMissing(err) && (isCAR(ref) || strings.ContainsAny(ref, "./")) {
-		return nil, hinted(notFound(fmt.Errorf("there is no file %s, and no receipt of that name", quote(ref))), "ls -l %s", quote(filepath.Dir(ref)))
+		return nil, hinted(notFound(fmt.Errorf("%s is neither a file nor a receipt", quote(ref))), "ls -l %s", quote(filepath.Dir(ref)))
 	}
 	if err != nil {
 		return nil, err
@@ -131,7 +102,7 @@ func (p *process) envelope(ctx context.Context, s *node.Session, ref string) ([]
 	return blockOf(ctx, s, name)
 }
 
-// isMissing reports that a name was looked for and not found, or could be no name.
+// isMissing reports whether err says that a name was not found or is not valid.
 func isMissing(err error) bool {
 	var e *api.Error
 	return errors.As(err, &e) && (e.Code == api.CodeMissing || e.Code == api.CodeUsage)
@@ -143,15 +114,15 @@ func (p *process) envelopeOfFile(ctx context.Context, path string) ([]byte, erro
 		return nil, err
 	}
 	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, dag.MaxBlock+1)) // what is longer is no receipt
+	b, err := io.ReadAll(io.LimitReader(f, dag.MaxBlock+1)) // larger than any receipt
 	if err != nil {
 		return nil, pathError(path, err)
 	}
 	return b, nil
 }
 
-// envelopeOfCAR imports a CAR, without a pin: the session keeps its blocks as long as
-// the command needs them.
+// envelopeOfCAR imports a CAR without a pin: the session keeps its blocks until the command
+// ends.
 func (p *process) envelopeOfCAR(ctx context.Context, s *node.Session, path string) ([]byte, error) {
 	got, err := p.importCAR(ctx, s.Blocks, path, true)
 	var bad *dag.CARError
@@ -162,7 +133,7 @@ func (p *process) envelopeOfCAR(ctx context.Context, s *node.Session, path strin
 		return nil, err
 	}
 	if len(got.Roots) != 1 {
-		return nil, usagef("%s has %d roots: a receipt is one", quote(path), len(got.Roots))
+		return nil, usagef("%s: got %d roots, want 1 receipt", quote(path), len(got.Roots))
 	}
 	b, err := blockOf(ctx, s, got.Roots[0])
 	if missing := (*dag.NotFoundError)(nil); errors.As(err, &missing) {
@@ -174,63 +145,6 @@ func (p *process) envelopeOfCAR(ctx context.Context, s *node.Session, path strin
 func blockOf(ctx context.Context, s *node.Session, c cid.Cid) ([]byte, error) {
 	b, err := dag.Load(ctx, s.Blocks, c)
 	return b.Data(), err
-}
-
-// verdict writes what came of each step and the level that was reached.
-func (l lines) verdict(v node.Verdict) error {
-	for _, step := range v.Steps {
-		line := fmt.Sprintf("%-10s %-9s %s", step.Name, step.Answer, clean(step.Detail))
-		fmt.Fprintln(l, strings.TrimRight(line, " "))
-	}
-	if v.Answer == node.Mismatch {
-		fmt.Fprintf(l, "claimed    %s\n", v.Claimed)
-		if v.Found.Defined() {
-			fmt.Fprintf(l, "found      %s\n", v.Found)
-		}
-		for _, c := range v.Proof {
-			fmt.Fprintf(l, "proof      %s\n", c)
-		}
-	}
-	return l.put(nil, "%s %s", levelOf(v), v.CID)
-}
-
-func levelOf(v node.Verdict) string {
-	switch v.Level {
-	case node.Attested:
-		return "attested"
-	case node.Agreed:
-		return fmt.Sprintf("agreed %d/%d", v.Agreed, v.Keys)
-	case node.Reexecuted:
-		return "reexecuted"
-	}
-	return "unverified"
-}
-
-// verdictLine is a verdict as JSON.
-type verdictLine struct {
-	Receipt string      `json:"receipt"`
-	Answer  node.Answer `json:"answer"`
-	Level   string      `json:"level"`  // unverified, attested, agreed or reexecuted
-	Agreed  int         `json:"agreed"` // keys that name this outcome, the issuer among them
-	Keys    int         `json:"keys"`   // keys with a receipt here for the task
-	Steps   []node.Step `json:"steps"`
-	Issuer  job.DID     `json:"issuer,omitempty"`
-	Task    string      `json:"task,omitempty"`
-	Claimed string      `json:"claimed,omitempty"` // the receipt's outcome
-	Found   string      `json:"found,omitempty"`   // the other one, on a mismatch
-	Proof   []string    `json:"proof,omitempty"`   // on a mismatch, both receipts
-}
-
-func verdictReport(v node.Verdict) verdictLine {
-	level, _, _ := strings.Cut(levelOf(v), " ")
-	line := verdictLine{
-		Receipt: v.CID.String(), Answer: v.Answer, Level: level, Agreed: v.Agreed, Keys: v.Keys, Steps: v.Steps,
-		Issuer: v.Receipt.Issuer, Task: text(v.Receipt.Task), Claimed: text(v.Claimed), Found: text(v.Found),
-	}
-	for _, c := range v.Proof {
-		line.Proof = append(line.Proof, c.String())
-	}
-	return line
 }
 
 // text is a CID as a string, "" for none.

@@ -16,18 +16,18 @@ var version = ""
 func versionCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:               "version",
-		Usage:              "print the version",
-		Description:        "Prints the version, the commit where it is known, and the platform.",
+		Usage:              "show the version",
+		Description:        "Prints the version, the commit if it is known, the platform, and the version of Go.",
 		Before:             takes("nothing", 0, 0),
 		CustomHelpTemplate: help("$ liftoff version\nliftoff 0.1.0 linux/amd64 go1.26.0"),
 		Action: func(c *cli.Context) error {
-			_, err := fmt.Fprintf(p.stdout, "liftoff %s %s/%s %s\n", versionName(), runtime.GOOS, runtime.GOARCH, runtime.Version())
-			return err
+			v := versionReport{versionName(), runtime.GOOS, runtime.GOARCH, runtime.Version()}
+			return p.word(c, v, fmt.Sprintf("liftoff %s %s/%s %s", v.Version, v.OS, v.Arch, v.Go))
 		},
 	}
 }
 
-// versionName is the release's name, else what the Go tool has noted of the build.
+// versionName returns the name of the release, else the build information of the Go tool.
 func versionName() string {
 	if version != "" {
 		return version
@@ -46,7 +46,7 @@ func versionName() string {
 		}
 	}
 	if v := info.Main.Version; v != "" && v != "(devel)" {
-		return v // a pseudo-version holds the commit already
+		return v // a pseudo-version includes the commit
 	}
 	return "devel" + commit + dirty
 }

@@ -12,8 +12,8 @@ import (
 	"path/filepath"
 )
 
-// writeFile writes to the path name what write writes: into a device or a FIFO as it comes,
-// and else to a file that has a temporary name until it is whole.
+// writeFile calls write to write the file name. A device or a FIFO is written into; any other
+// file has a temporary name until it is complete.
 func writeFile(ctx context.Context, name string, force bool, write func(io.Writer) error) error {
 	t, err := findTarget(name)
 	if err != nil {
@@ -28,7 +28,7 @@ func writeFile(ctx context.Context, name string, force bool, write func(io.Write
 	return t.replace(force, write)
 }
 
-// isStdout reports whether name is -, /dev/stdout or another name of what stdout goes to.
+// isStdout reports whether name is -, /dev/stdout or another name of the file that is stdout.
 func (p *process) isStdout(name string) bool {
 	if name == "-" {
 		return true
@@ -45,7 +45,7 @@ func (p *process) isStdout(name string) bool {
 	return err == nil && os.SameFile(info, stdout)
 }
 
-// replace makes the file t, or a new one in its place.
+// replace creates the file t or replaces it.
 func (t target) replace(force bool, write func(io.Writer) error) (err error) {
 	folder, name := filepath.Split(t.path)
 	root, err := os.OpenRoot(filepath.Clean(folder))
@@ -75,7 +75,7 @@ func (t target) replace(force bool, write func(io.Writer) error) (err error) {
 		return nil
 	}
 	root.Remove(temporary)
-	if inner := (*fs.PathError)(nil); errors.As(err, &inner) && filepath.Base(inner.Path) == temporary { // a name that the user does not know
+	if inner := (*fs.PathError)(nil); errors.As(err, &inner) && filepath.Base(inner.Path) == temporary { // a name that the user has not chosen
 		err = fmt.Errorf("write %w", pathError(t.name, err))
 	}
 	return err

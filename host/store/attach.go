@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"github.com/ipfs/go-cid"
 
@@ -30,9 +31,18 @@ type Attachment struct {
 	Path   string    // absolute
 	Roots  []cid.Cid // of the CAR or the folder
 	Blocks int64
-	Bytes  int64 // total size of the blocks
-	Kept   bool  // attached for every process, until Detach; otherwise only for this process
+	Bytes  int64  // total size of the blocks
+	Kept   bool   // attached for every process, until Detach; otherwise only for this process
+	State  string // AttachedOK or another state, as of the call that returned the Attachment
 }
+
+// States of an attachment.
+const (
+	AttachedOK      = "ok"
+	AttachedChanged = "changed" // a file has changed or is missing
+	AttachedMissing = "missing" // Path does not exist
+	AttachedDamaged = "damaged" // its index cannot be read
+)
 
 // attachment is an open Attachment.
 type attachment struct {
@@ -97,7 +107,9 @@ func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attac
 			return Attachment{}, fmt.Errorf("attach %s: %w", path, err)
 		}
 	}
-	return a.Attachment, nil
+	attached := a.Attachment
+	attached.State = AttachedOK
+	return attached, nil
 }
 
 // Detach removes the attachments of path and their indexes; found is false if path is not attached.
@@ -133,15 +145,31 @@ func (s *Store) Detach(ctx context.Context, path string) (found bool, err error)
 	return found, nil
 }
 
-// Attached returns the attachments in search order.
+// Attached returns the attachments and their states, in search order. It stats every attached
+// file.
 func (s *Store) Attached() []Attachment {
 	s.attachments.mu.RLock()
-	defer s.attachments.mu.RUnlock()
-	all := make([]Attachment, len(s.attachments.list))
-	for i, a := range s.attachments.list {
+	list := slices.Clone(s.attachments.list)
+	s.attachments.mu.RUnlock()
+	all := make([]Attachment, len(list))
+	for i, a := range list {
 		all[i] = a.Attachment
+		all[i].State = a.state()
 	}
 	return all
+}
+
+// state compares the attached files with the index. The attachment may be closed.
+func (a *attachment) state() string {
+	switch _, err := os.Lstat(a.Path); {
+	case gone(err):
+		return AttachedMissing
+	case a.ref == nil:
+		return AttachedDamaged
+	case len(a.ref.Changed()) > 0:
+		return AttachedChanged
+	}
+	return AttachedOK
 }
 
 // attachedPath returns the folder of an attachment's index.

@@ -218,9 +218,9 @@ func TestAttachedError(t *testing.T) {
 		why  string
 		hint string // with %s for the path
 	}{
-		{"changed", true, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "changed since it was attached", "attach the current content: liftoff attach %[1]s; or detach it: liftoff detach %[1]s"},
-		{"cut off", true, func(t *testing.T, _ *Store, path string) { must(t, os.Truncate(path, 200)) }, "changed since it was attached", "attach the current content: liftoff attach %[1]s; or detach it: liftoff detach %[1]s"},
-		{"gone", true, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "file is missing", "restore it, or detach it: liftoff detach %[1]s"},
+		{"changed", true, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "changed since it was attached", "attach the current content: liftoff attach add %[1]s; or detach it: liftoff attach rm %[1]s"},
+		{"cut off", true, func(t *testing.T, _ *Store, path string) { must(t, os.Truncate(path, 200)) }, "changed since it was attached", "attach the current content: liftoff attach add %[1]s; or detach it: liftoff attach rm %[1]s"},
+		{"gone", true, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "file is missing", "restore it, or detach it: liftoff attach rm %[1]s"},
 		{"changed, for one command", false, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "changed since it was attached", "run the command again to read the current content of %[1]s"},
 		{"gone, for one command", false, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "file is missing", "restore %[1]s and run the command again"},
 	} {
@@ -268,7 +268,7 @@ func TestAttachedIndexDamaged(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	word := "'" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
-	if want := "rebuild the index: liftoff detach " + word + " && liftoff attach " + word; got.Hint() != want {
+	if want := "rebuild the index: liftoff attach rm " + word + " && liftoff attach add " + word; got.Hint() != want {
 		t.Errorf("hint: got %s, want %s", got.Hint(), want)
 	}
 }

@@ -39,15 +39,15 @@ func (e *AttachedError) Hint() string {
 	path := shellWord(e.Path)
 	switch _, err := os.Lstat(e.Path); {
 	case gone(err) && e.Kept:
-		return fmt.Sprintf("restore it, or detach it: liftoff detach %s", path)
+		return fmt.Sprintf("restore it, or detach it: liftoff attach rm %s", path)
 	case gone(err):
 		return fmt.Sprintf("restore %s and run the command again", path)
 	case !e.Kept:
 		return fmt.Sprintf("run the command again to read the current content of %s", path)
 	case e.Own:
-		return fmt.Sprintf("rebuild the index: liftoff detach %[1]s && liftoff attach %[1]s", path)
+		return fmt.Sprintf("rebuild the index: liftoff attach rm %[1]s && liftoff attach add %[1]s", path)
 	}
-	return fmt.Sprintf("attach the current content: liftoff attach %[1]s; or detach it: liftoff detach %[1]s", path)
+	return fmt.Sprintf("attach the current content: liftoff attach add %[1]s; or detach it: liftoff attach rm %[1]s", path)
 }
 
 // gone reports whether err means that the file does not exist.

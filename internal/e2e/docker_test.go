@@ -121,7 +121,7 @@ func TestDockerInTheNetwork(t *testing.T) {
 		if got.code != 0 || r.Where != f.holder.did() || !r.Remote {
 			t.Fatalf("run %d: exit code %d, at %q, want the holder\n%s", i, got.code, r.Where, got.stderr)
 		}
-		outcomes = append(outcomes, r.Outcome.CID)
+		outcomes = append(outcomes, r.Outcome)
 		if i > 0 {
 			continue
 		}
@@ -169,7 +169,7 @@ func TestDockerCancelled(t *testing.T) {
 	if code := exitCode(t, logs.Wait()); code == 0 {
 		t.Error("job logs -f of a cancelled job: exit code 0")
 	}
-	if got := f.requester.run("job", "describe", id); !strings.Contains(got, "state    failed") {
+	if got := f.requester.run("job", "describe", id); !strings.Contains(got, "state failed") {
 		t.Errorf("job describe:\n%s", got)
 	}
 }

@@ -155,7 +155,7 @@ func TestFullDisk(t *testing.T) {
 		for _, name := range pins[:5] {
 			r.run("pin", "rm", name)
 		}
-		if got := r.run("gc"); !strings.HasPrefix(got, "removed 5 blocks") {
+		if got := r.run("gc"); !strings.HasPrefix(got, "removed 5\n") {
 			t.Errorf("gc: %s", got)
 		}
 		if got := free(t, r.dir) - before; got < 500_000 { // its reserves take some of it

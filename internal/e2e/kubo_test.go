@@ -127,7 +127,7 @@ func TestKuboReadsOurCAR(t *testing.T) {
 	}
 	for _, version := range []int{1, 2} {
 		car := filepath.Join(t.TempDir(), "ours.car")
-		r.run("car", "export", "--version", fmt.Sprint(version), "--output", car, root)
+		r.run("car", "export", "--car-version", fmt.Sprint(version), "--output", car, root)
 		fresh := newKubo(t, ipfs)
 		fresh.run("dag", "import", car)
 		if got, want := fresh.run("cat", root+"/0/0"), r.run("cat", root+"/0/0"); got != want {

@@ -68,9 +68,9 @@ func TestLabCut(t *testing.T) {
 	})
 	lab.Cut(hosts[runner], true)
 	eventually(t, "another peer finishes the job", 90*time.Second, func() bool {
-		return strings.Contains(peers[0].run("job", "describe", id), "state    ok")
+		return strings.Contains(peers[0].run("job", "describe", id), "state ok")
 	})
-	if d := peers[0].run("job", "describe", id); strings.Contains(d, "ran on   "+peers[runner].did()) {
+	if d := peers[0].run("job", "describe", id); strings.Contains(d, "ran_on "+peers[runner].did()) {
 		t.Errorf("the job ran on the disconnected peer\n%s", d)
 	}
 	lab.Cut(hosts[runner], false)
@@ -301,7 +301,7 @@ func TestLabWatcherVanishes(t *testing.T) {
 	lab := netlab.New(t, netlab.Link{Delay: 2 * time.Millisecond})
 	server, client := lab.Host("server"), lab.Host("client")
 	addr := server.Addr.String() + ":4018"
-	p := labPeer(t, server, "--api", addr)
+	p := labPeer(t, server, "--api-listen", addr)
 	p.start("")
 	token, err := os.ReadFile(p.dir + "/api.token")
 	if err != nil {

@@ -182,7 +182,7 @@ func TestRunsDisagree(t *testing.T) {
 	dishonest, honest := 0, map[string]bool{peers[1].did(): true, peers[2].did(): true}
 	for _, m := range named {
 		for _, x := range r.Runs {
-			if x.Receipt.String() != m[1] {
+			if x.Receipt != m[1] {
 				continue
 			}
 			v := peers[0].try(nil, "verify", "--reexec", m[1])

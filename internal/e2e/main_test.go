@@ -134,8 +134,8 @@ func (r repo) complete(root string) error {
 // verify fails the test if a block of the repo does not match its CID.
 func (r repo) verify() {
 	r.t.Helper()
-	if got := r.try(nil, "store", "verify"); got.code != 0 {
-		r.t.Fatalf("store verify: exit code %d\n%s%s", got.code, got.stdout, got.stderr)
+	if got := r.try(nil, "store", "check"); got.code != 0 {
+		r.t.Fatalf("store check: exit code %d\n%s%s", got.code, got.stdout, got.stderr)
 	}
 }
 

@@ -36,7 +36,7 @@ func TestMappedInput(t *testing.T) {
 				t.Fatal(err)
 			}
 			mapped := mapFile(t, file)
-			root := strings.Fields(r.run("attach", dir))[0]
+			root := strings.Fields(r.run("attach", "add", dir))[0]
 
 			args := []string{"run", "--stdin", root + "/file", twiceWasm}
 			if again {

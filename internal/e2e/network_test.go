@@ -6,8 +6,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/ipfs/go-cid"
 )
 
 // ran is the part of the output of run --json that these tests use.
@@ -16,13 +14,11 @@ type ran struct {
 	State   string `json:"state"`
 	Where   string `json:"where"`
 	Remote  bool   `json:"remote"`
-	Outcome struct {
-		CID string `json:"cid"`
-	} `json:"outcome"`
-	Output string `json:"output"`
-	Runs   []struct {
-		Peer    string  `json:"peer"`
-		Receipt cid.Cid `json:"receipt"`
+	Outcome string `json:"outcome"`
+	Output  string `json:"output"`
+	Runs    []struct {
+		Peer    string `json:"peer"`
+		Receipt string `json:"receipt"`
 	} `json:"runs"`
 	Events []struct {
 		At   time.Time `json:"at"`
@@ -142,7 +138,7 @@ func TestRequesterKilled(t *testing.T) {
 	peers[0].start("")
 	for id, n := range jobs {
 		eventually(t, "the job is done", 2*time.Minute, func() bool {
-			return strings.Contains(peers[0].run("job", "describe", id), "state    ok")
+			return strings.Contains(peers[0].run("job", "describe", id), "state ok")
 		})
 		text := peers[0].run("job", "describe", id)
 		if found := strings.Count(text, "the run was found again on"); found != n || strings.Count(text, "asking ") != 1 {

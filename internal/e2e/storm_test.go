@@ -64,7 +64,7 @@ func TestStorm(t *testing.T) {
 				if got.code != 0 || r.State != "ok" {
 					t.Errorf("job %d: exit code %d\n%s", n, got.code, got.stderr)
 				}
-				outcomes[n] = r.Outcome.CID
+				outcomes[n] = r.Outcome
 			}
 		})
 	}

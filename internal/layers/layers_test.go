@@ -42,6 +42,8 @@ var layers = map[string]int{
 	"internal/dag":        2,
 	"job":                 1,
 	"internal/crc32c":     1,
+	"internal/units":      0,
+	"internal/ui":         1,
 	"internal/diskfs":     1,
 	"internal/sha256x2":   1,
 	"abi":                 1,

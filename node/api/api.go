@@ -175,13 +175,13 @@ type Watch struct {
 // Job is the record of one job. Fields of type cid.Cid are links to blocks. OutcomeCID has the
 // suffix because Outcome is the decoded block.
 type Job struct {
-	ID         string            `json:"id"`    // "j-" and 20 characters; later jobs sort later
+	ID         string            `json:"job"`   // "j-" and 20 characters; later jobs sort later
 	State      string            `json:"state"` // JobRunning, JobDone or JobFailed
 	Task       cid.Cid           `json:"task"`
-	OutcomeCID cid.Cid           `json:"outcome_cid,omitzero"` // defined when State is JobDone
-	Outcome    *job.Outcome      `json:"-"`                    // the decoded block OutcomeCID
-	Receipt    cid.Cid           `json:"receipt,omitzero"`     // CID of the receipt; defined when State is JobDone; of the first run when Cached
-	Cached     bool              `json:"cached,omitempty"`     // the Outcome came from the result cache: nothing ran
+	OutcomeCID cid.Cid           `json:"outcome,omitzero"` // defined when State is JobDone
+	Outcome    *job.Outcome      `json:"-"`                // the decoded block OutcomeCID
+	Receipt    cid.Cid           `json:"receipt,omitzero"` // CID of the receipt; defined when State is JobDone; of the first run when Cached
+	Cached     bool              `json:"cached,omitempty"` // the Outcome came from the result cache: nothing ran
 	Err        *Error            `json:"error,omitempty"`
 	Fault      string            `json:"fault,omitempty"` // message and stack of a trap, for display
 	Labels     map[string]string `json:"labels,omitempty"`

@@ -47,11 +47,11 @@ func (c *Client) Revoke(ctx context.Context, did string) error {
 }
 
 func (c *Client) Publish(ctx context.Context, root cid.Cid) error {
-	return c.ask(ctx, "PUT", "/v1/published", root, nil)
+	return c.ask(ctx, "PUT", "/v1/published", link(root), nil)
 }
 
 func (c *Client) Unpublish(ctx context.Context, root cid.Cid) error {
-	return c.ask(ctx, "DELETE", "/v1/published", root, nil)
+	return c.ask(ctx, "DELETE", "/v1/published", link(root), nil)
 }
 
 func (c *Client) Published(ctx context.Context) ([]Publication, error) {

@@ -44,11 +44,11 @@ func (c *Client) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, erro
 	if err != nil {
 		return cid.Undef, c.explain(ctx, err)
 	}
-	var id cid.Cid
+	var id link
 	if err := json.Unmarshal(b, &id); err != nil {
 		return cid.Undef, Errorf(CodeFault, "answer of the process that owns the repo: %v", err)
 	}
-	return id, nil
+	return cid.Cid(id), nil
 }
 
 func (c *Client) CachedResults(ctx context.Context) ([]CachedResult, error) {

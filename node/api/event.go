@@ -45,34 +45,34 @@ func (k EventKind) Last() bool { return k == EventDone || k == EventFailed }
 // Placement explains how a provider was chosen: the answer of every known peer, or why it was not
 // asked. Its JSON is that of a scheduler.Record.
 type Placement struct {
-	Where     string  `json:"where"`              // Request.Where
-	Attempts  int     `json:"attempts"`           // rounds of asking
-	Bids      []Bid   `json:"peers,omitempty"`    // in the order in which the peers became known
-	Omitted   int     `json:"omitted,omitempty"`  // number of further peers
-	Skipped   []Skip  `json:"skipped,omitempty"`  // peers that were not asked
-	Awards    []Award `json:"awards,omitempty"`   // in order; the last award of a slot counts
-	Announced int     `json:"announce,omitempty"` // number of announcements
-	Ended     string  `json:"ended,omitempty"`    // a sentence; empty while the placement goes on
+	Where     string  `json:"where"`               // Request.Where
+	Attempts  int     `json:"attempts"`            // rounds of asking
+	Bids      []Bid   `json:"bids,omitempty"`      // in the order in which the peers became known
+	Omitted   int     `json:"omitted,omitempty"`   // number of further peers
+	Skipped   []Skip  `json:"skipped,omitempty"`   // peers that were not asked
+	Awards    []Award `json:"awards,omitempty"`    // in order; the last award of a slot counts
+	Announced int     `json:"announced,omitempty"` // number of announcements
+	Ended     string  `json:"ended,omitempty"`     // a sentence; empty while the placement goes on
 }
 
 // Bid is the last answer of one peer.
 type Bid struct {
-	Peer    string  `json:"peer"` // DID
-	Self    bool    `json:"self,omitempty"`
-	Holder  bool    `json:"holder,omitempty"`      // the peer was known to hold inputs
-	Attempt int     `json:"attempt"`               // round of asking of this answer, from 0
-	RTT     int64   `json:"rtt_us,omitempty"`      // microseconds
-	Have    uint64  `json:"have"`                  // bytes of the inputs that the peer holds
-	Missing uint64  `json:"missing"`               // bytes that it would have to fetch
-	Exact   bool    `json:"exact,omitempty"`       // Have and Missing are exact; else Have is a lower bound and Missing an estimate
-	Queue   int64   `json:"queue_ms"`              // until a slot is free
-	Fetch   int64   `json:"fetch_ms"`              // to fetch what is missing
-	Run     int64   `json:"run_ms"`                // to run the job
-	Slots   int     `json:"slots"`                 // free slots
-	Factor  float64 `json:"calibration,omitempty"` // the times of the bid were multiplied by it
-	Score   float64 `json:"score,omitempty"`       // seconds; the lowest score wins
-	Code    string  `json:"code,omitempty"`        // of a refusal or of a missing answer
-	Why     string  `json:"why"`                   // a sentence: the state of this bid and its reason
+	Peer    string        `json:"peer"` // DID
+	Self    bool          `json:"self,omitempty"`
+	Holder  bool          `json:"holder,omitempty"`      // the peer was known to hold inputs
+	Attempt int           `json:"attempt"`               // round of asking of this answer, from 0
+	RTT     time.Duration `json:"rtt_ns,omitempty"`      // microseconds
+	Have    uint64        `json:"have"`                  // bytes of the inputs that the peer holds
+	Missing uint64        `json:"missing"`               // bytes that it would have to fetch
+	Exact   bool          `json:"exact,omitempty"`       // Have and Missing are exact; else Have is a lower bound and Missing an estimate
+	Queue   time.Duration `json:"queue_ns"`              // until a slot is free
+	Fetch   time.Duration `json:"fetch_ns"`              // to fetch what is missing
+	Run     time.Duration `json:"run_ns"`                // to run the job
+	Slots   int           `json:"slots"`                 // free slots
+	Factor  float64       `json:"calibration,omitempty"` // the times of the bid were multiplied by it
+	Score   float64       `json:"score,omitempty"`       // seconds; the lowest score wins
+	Code    string        `json:"code,omitempty"`        // of a refusal or of a missing answer
+	Why     string        `json:"why"`                   // a sentence: the state of this bid and its reason
 }
 
 // Skip is a reason why peers were not asked, and those peers.
@@ -85,17 +85,17 @@ type Skip struct {
 
 // Award is one award and how it ended.
 type Award struct {
-	Slot    int        `json:"slot"`    // index of the run, from 0
-	Attempt int        `json:"attempt"` // round of asking, from 0
-	Peer    string     `json:"peer"`    // DID
-	Self    bool       `json:"self,omitempty"`
-	Lease   string     `json:"lease"` // hex
-	At      time.Time  `json:"at"`
-	Claimed int64      `json:"claimed_ms"`        // time that the bid claimed
-	Took    int64      `json:"took_ms,omitempty"` // time from the award to its end
-	State   string     `json:"state"`             // open, running, declined, lost, done or closed
-	Why     string     `json:"why,omitempty"`
-	Result  *RunResult `json:"result,omitempty"`
+	Slot    int           `json:"slot"`    // index of the run, from 0
+	Attempt int           `json:"attempt"` // round of asking, from 0
+	Peer    string        `json:"peer"`    // DID
+	Self    bool          `json:"self,omitempty"`
+	Lease   string        `json:"lease"` // hex
+	At      time.Time     `json:"at"`
+	Claimed time.Duration `json:"claimed_ns"`        // time that the bid claimed
+	Took    time.Duration `json:"took_ns,omitempty"` // time from the award to its end
+	State   string        `json:"state"`             // open, running, declined, lost, done or closed
+	Why     string        `json:"why,omitempty"`
+	Result  *RunResult    `json:"result,omitempty"`
 }
 
 // Mismatch records that the output which a peer printed differs from an Outcome.

@@ -105,6 +105,6 @@ type Publishing interface {
 
 // Publication is a published root.
 type Publication struct {
-	Root cid.Cid   `json:"root"`
-	At   time.Time `json:"at"` // when it was published
+	Root cid.Cid   `json:"cid"`
+	At   time.Time `json:"published"` // when it was published
 }

@@ -26,13 +26,13 @@ type Receipts interface {
 // ReceiptInfo is the content of a Receipt without its Meta and its signature. The envelope itself
 // is the block CID.
 type ReceiptInfo struct {
-	CID      cid.Cid   `json:"cid"`
+	CID      cid.Cid   `json:"receipt"`
 	Issuer   job.DID   `json:"issuer"`
 	Task     cid.Cid   `json:"task"`
 	Outcome  cid.Cid   `json:"outcome"`
 	Issued   time.Time `json:"issued"`
-	Replayed bool      `json:"replayed,omitempty"` // the issuer answered from its result cache and ran nothing
-	Own      bool      `json:"own"`                // signed by this node
+	Replayed bool      `json:"replayed"` // the issuer answered from its result cache and ran nothing
+	Own      bool      `json:"own"`      // signed by this node
 }
 
 // Cache is the result cache: it maps Tasks to Outcomes.
@@ -50,7 +50,7 @@ type CachedResult struct {
 	Receipt cid.Cid   `json:"receipt"` // the receipt that the entry relies on
 	Issuer  job.DID   `json:"issuer"`
 	State   job.State `json:"state"`
-	Code    int       `json:"code,omitempty"` // Outcome.Code
+	Code    int       `json:"code"` // Outcome.Code
 	Fuel    uint64    `json:"fuel"`
 	Size    uint64    `json:"size"` // bytes of the blocks of the output
 	Created time.Time `json:"created"`

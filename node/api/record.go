@@ -13,14 +13,26 @@ import (
 )
 
 // jobRecord is the JSON form of a Job. The Outcome is in it as the bytes that its CID names.
+// The other fields replace those of Job with the same names: see link.
 type jobRecord struct {
 	Job
-	OutcomeBytes []byte `json:"outcome_bytes,omitempty"`
+	Task         link      `json:"task"`
+	OutcomeCID   link      `json:"outcome,omitzero"`
+	Receipt      link      `json:"receipt,omitzero"`
+	Refs         []link    `json:"refs,omitempty"`
+	Stdout       link      `json:"stdout,omitzero"`
+	Stderr       link      `json:"stderr,omitzero"`
+	Created      time.Time `json:"created"`
+	Ended        time.Time `json:"ended,omitzero"`
+	OutcomeBytes []byte    `json:"outcome_bytes,omitempty"`
 }
 
 // EncodeJob returns the complete j as JSON, for the socket and for the job history.
 func EncodeJob(j Job) ([]byte, error) {
-	r := jobRecord{Job: j}
+	r := jobRecord{
+		Job: j, Task: link(j.Task), OutcomeCID: link(j.OutcomeCID), Receipt: link(j.Receipt), Refs: linksOf(j.Refs),
+		Stdout: link(j.Stdout), Stderr: link(j.Stderr), Created: j.Created.UTC(), Ended: j.Ended.UTC(),
+	}
 	if j.Outcome != nil {
 		b, err := j.Outcome.Encode()
 		if err != nil {
@@ -37,14 +49,17 @@ func DecodeJob(b []byte) (Job, error) {
 	if err := decodeJSON(b, &r); err != nil {
 		return Job{}, fmt.Errorf("decode job: %w", err)
 	}
+	j := r.Job
+	j.Task, j.OutcomeCID, j.Receipt, j.Refs = cid.Cid(r.Task), cid.Cid(r.OutcomeCID), cid.Cid(r.Receipt), cidsOf(r.Refs)
+	j.Stdout, j.Stderr, j.Created, j.Ended = cid.Cid(r.Stdout), cid.Cid(r.Stderr), r.Created, r.Ended
 	if len(r.OutcomeBytes) > 0 {
 		o, err := job.DecodeOutcome(r.OutcomeBytes)
 		if err != nil {
 			return Job{}, fmt.Errorf("decode job %s: %w", r.ID, err)
 		}
-		r.Job.Outcome = &o
+		j.Outcome = &o
 	}
-	return r.Job, nil
+	return j, nil
 }
 
 // requestRecord is the JSON form of a Request. The Task is in it as the bytes that its CID names.
@@ -53,7 +68,7 @@ type requestRecord struct {
 	Limits  job.Limits        `json:"limits"`
 	Timeout time.Duration     `json:"timeout_ns,omitempty"`
 	Keep    time.Duration     `json:"keep_ns,omitempty"`
-	Local   []cid.Cid         `json:"local,omitempty"`
+	Local   []link            `json:"local,omitempty"`
 	Labels  map[string]string `json:"labels,omitempty"`
 	NoCache bool              `json:"no_cache,omitempty"`
 	Trusted bool              `json:"trusted,omitempty"`
@@ -76,7 +91,7 @@ func encodeRequest(r Request, w Watch) ([]byte, error) {
 		return nil, &Error{Code: CodeUsage, Message: err.Error()}
 	}
 	return json.Marshal(requestRecord{
-		task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
+		task, r.Limits, r.Timeout, r.Keep, linksOf(r.Local), r.Labels, r.NoCache, r.Trusted,
 		placed{r.Where, r.Need, r.Prefer, r.Runs, r.Priority, r.Publish},
 		r.PrintAfterCheck,
 		watched{w.Stdout != nil, w.Stderr != nil, w.Progress != nil, w.Event != nil},
@@ -93,7 +108,7 @@ func decodeRequest(b []byte) (Request, watched, error) {
 		return Request{}, watched{}, &Error{Code: CodeUsage, Message: err.Error()}
 	}
 	return Request{
-		task, r.Limits, r.Timeout, r.Keep, r.Local, r.Labels, r.NoCache, r.Trusted,
+		task, r.Limits, r.Timeout, r.Keep, cidsOf(r.Local), r.Labels, r.NoCache, r.Trusted,
 		r.Where, r.Need, r.Prefer, r.Runs, r.Priority, r.Publish, r.PrintAfterCheck,
 	}, r.Watch, nil
 }

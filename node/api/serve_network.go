@@ -52,10 +52,25 @@ func command[A any](do func(g Backend, ctx context.Context, a A) error) call {
 		if err := readJSON(w, r, &a); err != nil {
 			return err
 		}
-		if c, ok := any(a).(cid.Cid); ok && !c.Defined() {
-			return Errorf(CodeUsage, "the CID is missing")
-		}
 		if err := do(g, r.Context(), a); err != nil {
+			return err
+		}
+		w.WriteHeader(http.StatusNoContent)
+		return nil
+	}
+}
+
+// commandOn makes a call of a method that takes a CID and returns an error alone.
+func commandOn(do func(g Backend, ctx context.Context, c cid.Cid) error) call {
+	return func(w http.ResponseWriter, r *http.Request, g Backend) error {
+		var c link
+		if err := readJSON(w, r, &c); err != nil {
+			return err
+		}
+		if c.IsZero() {
+			return Errorf(CodeUsage, "no CID")
+		}
+		if err := do(g, r.Context(), cid.Cid(c)); err != nil {
 			return err
 		}
 		w.WriteHeader(http.StatusNoContent)

@@ -42,7 +42,7 @@ func addReceipt(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, c)
+	return writeJSON(w, link(c))
 }
 
 func listCachedResults(w http.ResponseWriter, r *http.Request, g Backend) error {

@@ -33,7 +33,8 @@ const (
 
 // Source is one place that holds blocks.
 type Source struct {
-	Kind   string    `json:"kind"` // SourceRepo, SourceCAR or SourceDir
+	Kind   string    `json:"kind"`            // SourceRepo, SourceCAR or SourceDir
+	State  string    `json:"state,omitempty"` // of a CAR or a folder, when it is listed: ok, changed, missing or damaged
 	Path   string    `json:"path"`
 	Roots  []cid.Cid `json:"roots,omitempty"` // of a CAR or a folder
 	Blocks int64     `json:"blocks"`
