@@ -12,7 +12,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// slots is where the places of runs come from.
+// slots is a source of run slots.
 type slots interface {
 	Acquire(ctx context.Context, n int64) error
 	Release(n int64)
@@ -24,16 +24,16 @@ var (
 	_ slots = reserved{}
 )
 
-// reserved is the place of a run that has one already.
+// reserved is the source for a run that already has a slot.
 type reserved struct{}
 
 func (reserved) Acquire(context.Context, int64) error { return nil }
-func (reserved) Release(int64)                        { /* its lease is released */ }
+func (reserved) Release(int64)                        { /* the lease is released instead */ }
 
-// book is a peer's admission behind its lock, with those who wait for a slot.
+// admissionQueue is a node's scheduler.Admission behind a lock, with the awards that wait for a slot.
 type book struct {
 	clock   func() time.Time
-	changed func() // called, without the lock, when there is more or less room
+	changed func() // called, without the lock, when the free capacity changes
 	wake    chan struct{}
 
 	mu        sync.Mutex
@@ -41,10 +41,10 @@ type book struct {
 	held      map[scheduler.Lease]*reservation
 }
 
-// reservation is a lease in the book.
+// reservation is a lease in the queue.
 type reservation struct {
-	started chan struct{} // closed when it has its slot
-	expired func()        // called, without the lock, when its time is over
+	started chan struct{} // closed when the lease has its slot
+	expired func()        // called, without the lock, when the lease expires
 }
 
 func newBook(cfg scheduler.AdmissionConfig, clock func() time.Time, changed func()) *book {
@@ -54,22 +54,22 @@ func newBook(cfg scheduler.AdmissionConfig, clock func() time.Time, changed func
 	}
 }
 
-// ask takes a token of a requester.
+// takeAsk takes one token from a requester's ask rate limit. ok is false, with a refusing bid, when there is no
+// token left.
 func (b *book) ask(from job.DID) (job.Bid, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.admission.Ask(from, b.clock())
 }
 
-// load says how busy the peer is for a job of so many bytes of memory.
+// load returns the node's load as a job with that many bytes of memory sees it.
 func (b *book) load(memory uint64) scheduler.Load {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.admission.Load(memory, b.clock())
 }
 
-// reserve makes a reservation, or returns a *scheduler.Decline. started is closed when
-// it has its slot.
+// reserve adds a reservation, or returns a *scheduler.Decline. started is closed when it has its slot.
 func (b *book) reserve(r scheduler.Reservation, expired func()) (started <-chan struct{}, start time.Duration, err error) {
 	b.mu.Lock()
 	g, err := b.admission.Accept(r, b.clock())
@@ -101,7 +101,7 @@ func (b *book) release(l scheduler.Lease) {
 	b.tell()
 }
 
-// start tells those who have got a slot. b.mu is held.
+// start signals the reservations that have got a slot. b.mu is held.
 func (b *book) start(leases []scheduler.Lease) {
 	for _, l := range leases {
 		if h := b.held[l]; h != nil {
@@ -120,7 +120,7 @@ func (b *book) tell() {
 	}
 }
 
-// keep ends the leases whose time is over, until ctx ends.
+// expireLeases ends expired leases until ctx ends.
 func (b *book) keep(ctx context.Context) error {
 	t := time.NewTimer(0)
 	defer t.Stop()
@@ -137,7 +137,7 @@ func (b *book) keep(ctx context.Context) error {
 	}
 }
 
-// expire ends what is over and returns when there is something to end next.
+// expire ends the expired leases and returns when the next one expires.
 func (b *book) expire() (time.Time, bool) {
 	b.mu.Lock()
 	ended, started := b.admission.Expire(b.clock())
@@ -160,8 +160,8 @@ func (b *book) expire() (time.Time, bool) {
 	return at, ok
 }
 
-// ownSlot is a slot for one of this node's own jobs. A run whose output nobody reads
-// gives it back for a while, and then waits for one anew.
+// ownSlot is a slot source for one of this node's own jobs. A run whose output is not being read releases its
+// slot for that time, and then waits for another one.
 type ownSlot struct {
 	book *book
 	job  job.Order

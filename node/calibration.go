@@ -11,15 +11,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// What peers' claims were worth so far is one record, so that a liar does not begin anew
-// whenever this node does. It is written now and then, and at the end: who is killed
-// forgets a minute of it.
+// The calibration of peers is one record, so that a peer with false claims keeps its factor across restarts of
+// this node. It is written at most every minute, and at the end: a kill loses at most a minute of it.
 const (
 	creditRecord = "calibration"
 	creditEvery  = time.Minute
 )
 
-// credit is what the claims of peers are worth. It is used under network.mu.
+// calibration is the calibration of all peers. network.mu guards it.
 type credit struct {
 	scheduler.Calibration
 	dirty bool
@@ -33,14 +32,14 @@ func (w *network) loadCredit() error {
 	}
 	var factors map[job.DID]float64
 	if err := json.Unmarshal(b, &factors); err != nil {
-		w.node.log.Warn("what was known of peers' claims cannot be read", "err", err)
+		w.node.log.Warn("read calibration", "err", err)
 		return nil
 	}
 	w.calibration.Restore(factors)
 	return nil
 }
 
-// observe takes note of how long a peer took.
+// observe records how long a peer took compared with its claim.
 func (w *network) observe(c scheduler.Calibrate) {
 	w.mu.Lock()
 	w.calibration.Observe(c.Peer, c.Claimed, c.Actual)
@@ -51,11 +50,11 @@ func (w *network) observe(c scheduler.Calibrate) {
 		return
 	}
 	if err := w.saveCredit(); err != nil {
-		w.node.log.Warn("what peers' claims are worth is not written down", "err", err)
+		w.node.log.Warn("save calibration", "err", err)
 	}
 }
 
-// saveCredit writes down what has changed.
+// saveCalibration writes the calibration if it has changed.
 func (w *network) saveCredit() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -67,7 +66,7 @@ func (w *network) saveCredit() error {
 		err = w.node.store.Commit(context.Background(), store.Batch{Records: []store.Record{{Name: creditRecord, Value: b}}})
 	}
 	if err != nil {
-		return fmt.Errorf("keep what peers' claims are worth: %w", err)
+		return fmt.Errorf("save calibration: %w", err)
 	}
 	w.calibration.dirty, w.calibration.saved = false, w.node.clock()
 	return nil

@@ -19,7 +19,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// network is a node as a peer: everything that it has only while it is one.
+// network is the node's peer: everything that exists only while the node is on the network.
 type network struct {
 	node     *Node
 	cfg      NetworkConfig
@@ -28,20 +28,20 @@ type network struct {
 	access   *exchange.Access
 	exchange *exchange.Exchange
 	client   *market.Client
-	server   *market.Server // nil: it asks and is not asked
+	server   *market.Server // nil: requester only
 	provider *provider
 	book     *book
 	quota    *quota
-	placing  *semaphore.Weighted // places for jobs for which peers are being asked
+	placing  *semaphore.Weighted // limits the jobs that ask peers for bids at once
 	capacity job.Capacity
-	busier   chan struct{} // of capacity one: what is free has changed
-	closing  atomic.Bool   // it takes no more jobs of others
+	busier   chan struct{} // of capacity one: the free capacity has changed
+	closing  atomic.Bool   // it accepts no more jobs of other peers
 
 	mu          sync.Mutex
 	calibration credit
 }
 
-// openNetwork makes n a peer. The caller closes it.
+// openNetwork makes n a peer. The caller closes the network.
 func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, error) {
 	if err := cfg.check(); err != nil {
 		return nil, api.Errorf(api.CodeUsage, "%v", err)
@@ -83,7 +83,7 @@ func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, err
 	return w, nil
 }
 
-// begin starts what is spoken over the host.
+// start starts the protocols of the host.
 func (w *network) begin(ctx context.Context) error {
 	n := w.node
 	published, err := n.published(ctx)
@@ -111,13 +111,13 @@ func (w *network) begin(ctx context.Context) error {
 		return err
 	}
 	if err := w.peer.SetCapacity(w.capacity); err != nil {
-		return fmt.Errorf("say what this peer can do: %w", err)
+		return fmt.Errorf("announce capacity: %w", err)
 	}
 	w.sayState()
 	return nil
 }
 
-// close ends every conversation and connection. What runs for others has ended before.
+// close ends every stream and connection. The jobs of other peers have ended before.
 func (w *network) close() error {
 	var err error
 	keep := func(e error) {
@@ -137,7 +137,7 @@ func (w *network) close() error {
 	return err
 }
 
-// measure finds out what this peer can do.
+// measure returns this peer's capacity.
 func (w *network) measure(ctx context.Context) (job.Capacity, error) {
 	c := job.Capacity{
 		Labels: w.cfg.Labels, OS: goruntime.GOOS, Arch: goruntime.GOARCH, Version: w.node.version,
@@ -159,7 +159,7 @@ func (w *network) measure(ctx context.Context) (job.Capacity, error) {
 	return c, err
 }
 
-// changed is called when what is free has changed.
+// signalLoad is called when the free capacity has changed.
 func (w *network) changed() {
 	select {
 	case w.busier <- struct{}{}:
@@ -167,7 +167,7 @@ func (w *network) changed() {
 	}
 }
 
-// sayState tells the others what is free.
+// publishState publishes the free capacity to other peers.
 func (w *network) sayState() {
 	l := w.book.load(job.DefaultLimits.Pages * pageSize)
 	w.peer.SetState(l.Free, l.Memory, l.Queue)
@@ -175,8 +175,8 @@ func (w *network) sayState() {
 
 const pageSize = 64 << 10
 
-// keepState tells the others what is free whenever it changes, until ctx ends. The host
-// sees to it that they are not told too often.
+// publishChanges publishes the free capacity whenever it changes, until ctx ends. The host limits how often
+// peers are told.
 func (w *network) keepState(ctx context.Context) error {
 	for {
 		select {
@@ -188,17 +188,17 @@ func (w *network) keepState(ctx context.Context) error {
 	}
 }
 
-// How often peers that this node shall be connected to are dialed again.
+// redial is the period in which peers of NetworkConfig.Connect are dialed again.
 const redial = 30 * time.Second
 
-// keepConnected dials the peers that the owner has named, until ctx ends.
+// keepConnected dials the configured peers, until ctx ends.
 func (w *network) keepConnected(ctx context.Context) error {
 	t := time.NewTicker(redial)
 	defer t.Stop()
 	for {
 		for _, addr := range w.cfg.Connect {
 			if err := w.connect(ctx, addr); err != nil && ctx.Err() == nil {
-				w.node.log.Warn("a peer cannot be reached", "address", addr, "err", err)
+				w.node.log.Warn("dial configured peer", "address", addr, "err", err)
 			}
 		}
 		select {
@@ -226,12 +226,12 @@ func (w *network) connected(id peer.ID) bool {
 	return len(w.peer.Libp2p().Network().ConnsToPeer(id)) > 0
 }
 
-// addrInfo says how p is reached.
+// addrInfo returns the known addresses of p.
 func (w *network) addrInfo(p peer.ID) peer.AddrInfo {
 	return w.peer.Libp2p().Peerstore().PeerInfo(p)
 }
 
-// join redeems a token.
+// join redeems a join token.
 func (w *network) join(ctx context.Context, token string) error {
 	t, err := cluster.ParseToken(token)
 	if err != nil {

@@ -7,25 +7,25 @@ import (
 	"time"
 )
 
-// stallAfter is how long a run's output may block before the run gives up its place.
+// stallAfter is how long a write of output may block before the run releases its slot.
 const stallAfter = 50 * time.Millisecond
 
-// place is a run's place among those that execute at once. While what the guest prints
-// is not being read, it is lent to others: in `liftoff run a | xargs liftoff run b` the
-// first waits for the pipe, the pipe for the second, and the second for a place.
+// runSlot is a run's slot among those that execute at once. While the guest's output is not being read, the slot
+// is released to other runs: in `liftoff run a | xargs liftoff run b` the first run waits for the pipe, the pipe
+// for the second run, and the second run for a slot.
 type place struct {
 	ctx    context.Context
 	sem    slots
 	stall  *time.Timer
-	forget func() bool // stops abandon
+	forget func() bool // unregisters abandon
 
 	mu      sync.Mutex
 	held    bool
 	writing bool
-	err     error // the first of the writers
+	err     error // the writers' first error
 }
 
-// takePlace waits for its turn.
+// acquireSlot waits for a free slot.
 func takePlace(ctx context.Context, sem slots) (*place, error) {
 	if err := sem.Acquire(ctx, 1); err != nil {
 		if ctx.Err() != nil {
@@ -40,8 +40,7 @@ func takePlace(ctx context.Context, sem slots) (*place, error) {
 	return p, nil
 }
 
-// abandon gives up the place of a run that was cancelled: others need not wait until it
-// has ended.
+// abandon releases the slot of a cancelled run, so that other runs need not wait for its end.
 func (p *place) abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -56,7 +55,7 @@ func (p *place) lend() {
 	}
 }
 
-// drop gives the place up. p.mu is held.
+// drop releases the slot. p.mu is held.
 func (p *place) drop() {
 	if p.held {
 		p.held = false
@@ -64,7 +63,7 @@ func (p *place) drop() {
 	}
 }
 
-// leave gives the place up for good.
+// close releases the slot for good.
 func (p *place) leave() {
 	p.stall.Stop()
 	p.forget()
@@ -74,15 +73,14 @@ func (p *place) leave() {
 	p.drop()
 }
 
-// writeErr is the first error of a writer.
+// writeErr returns the writers' first error.
 func (p *place) writeErr() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err
 }
 
-// writer wraps one of a run's writers, which are not called at the same time. A nil w
-// stays nil.
+// writer wraps one of a run's writers, which are not called at the same time. A nil w stays nil.
 func (p *place) writer(w io.Writer) io.Writer {
 	if w == nil {
 		return nil

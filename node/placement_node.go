@@ -11,11 +11,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/request"
 )
 
-// This is what package request needs of the node: of the job, its peers (candidates.go) and
-// its owner.
+// placement implements request.Node: this file has the part about the job, candidates.go the part about peers.
 var _ request.Node = (*placement)(nil)
 
-// Sign implements request.World. Who is to run the job may have its inputs from here.
+// Sign implements request.Node. The provider in to gets access to the job's inputs.
 func (t *placement) Sign(attempt int, to job.DID) ([]byte, error) {
 	j := t.job
 	t.mu.Lock()
@@ -49,7 +48,7 @@ func (t *placement) grant(to job.DID) error {
 	return nil
 }
 
-// over ends what the errand has allowed others.
+// revokeGrants ends the access that the placement has granted.
 func (t *placement) over() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -58,7 +57,7 @@ func (t *placement) over() {
 	}
 }
 
-// Here implements request.World. What is not here comes from peers that hold it.
+// Here implements request.Node. Blocks that this node does not have come from peers that hold them.
 func (t *placement) Here(ctx context.Context, sources []job.DID, out request.Output) (request.Result, error) {
 	w, e := t.w, *t.e
 	e.tracked = e.session.Track()
@@ -77,8 +76,8 @@ func (t *placement) Here(ctx context.Context, sources []job.DID, out request.Out
 	return request.Result{Peer: w.self.DID, Outcome: j.OutcomeCID, Receipt: j.Receipt, Value: *j.Outcome}, nil
 }
 
-// Refused implements request.World. A module that is compiled for the answer is kept for runs, so it is read as they
-// read.
+// Refused implements request.Node. The module is read like a run reads it, since its compiled form is kept for
+// runs.
 func (t *placement) Refused(ctx context.Context) error {
 	executors, err := t.w.node.startRun(ctx)
 	if err != nil {
@@ -88,14 +87,14 @@ func (t *placement) Refused(ctx context.Context) error {
 	return t.w.node.refused(ctx, executors, t.x.request, t.e.session.Track())
 }
 
-// Left implements request.World.
+// Left implements request.Node.
 func (t *placement) Left(l request.Left) {
 	if err := t.w.node.noteLeft(t.x, l); err != nil {
-		t.w.node.log.Warn("who runs a job is not written down", "job", t.x.id, "err", err)
+		t.w.node.log.Warn("record placement", "job", t.x.id, "err", err)
 	}
 }
 
-// Event implements request.World.
+// Event implements request.Node.
 func (t *placement) Event(e api.Event) {
 	if t.placed != nil && (e.Kind == api.EventAwarded || e.Kind == api.EventStarted) {
 		t.placed()
