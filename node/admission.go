@@ -31,7 +31,7 @@ func (reserved) Acquire(context.Context, int64) error { return nil }
 func (reserved) Release(int64)                        { /* the lease is released instead */ }
 
 // admissionQueue is a node's scheduler.Admission behind a lock, with the awards that wait for a slot.
-type book struct {
+type admissionQueue struct {
 	clock   func() time.Time
 	changed func() // called, without the lock, when the free capacity changes
 	wake    chan struct{}
@@ -47,8 +47,8 @@ type reservation struct {
 	expired func()        // called, without the lock, when the lease expires
 }
 
-func newBook(cfg scheduler.AdmissionConfig, clock func() time.Time, changed func()) *book {
-	return &book{
+func newAdmissionQueue(cfg scheduler.AdmissionConfig, clock func() time.Time, changed func()) *admissionQueue {
+	return &admissionQueue{
 		clock: clock, changed: changed, wake: make(chan struct{}, 1),
 		admission: scheduler.NewAdmission(cfg), held: map[scheduler.Lease]*reservation{},
 	}
@@ -56,21 +56,21 @@ func newBook(cfg scheduler.AdmissionConfig, clock func() time.Time, changed func
 
 // takeAsk takes one token from a requester's ask rate limit. ok is false, with a refusing bid, when there is no
 // token left.
-func (b *book) ask(from job.DID) (job.Bid, bool) {
+func (b *admissionQueue) takeAsk(from job.DID) (job.Bid, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.admission.Ask(from, b.clock())
 }
 
 // load returns the node's load as a job with that many bytes of memory sees it.
-func (b *book) load(memory uint64) scheduler.Load {
+func (b *admissionQueue) load(memory uint64) scheduler.Load {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.admission.Load(memory, b.clock())
 }
 
 // reserve adds a reservation, or returns a *scheduler.Decline. started is closed when it has its slot.
-func (b *book) reserve(r scheduler.Reservation, expired func()) (started <-chan struct{}, start time.Duration, err error) {
+func (b *admissionQueue) reserve(r scheduler.Reservation, expired func()) (started <-chan struct{}, start time.Duration, err error) {
 	b.mu.Lock()
 	g, err := b.admission.Accept(r, b.clock())
 	if err != nil {
@@ -83,26 +83,26 @@ func (b *book) reserve(r scheduler.Reservation, expired func()) (started <-chan 
 		close(h.started)
 	}
 	b.mu.Unlock()
-	b.tell()
+	b.notify()
 	return h.started, g.Start, nil
 }
 
-func (b *book) renew(l scheduler.Lease) bool {
+func (b *admissionQueue) renew(l scheduler.Lease) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.admission.Renew(l, b.clock())
 }
 
-func (b *book) release(l scheduler.Lease) {
+func (b *admissionQueue) release(l scheduler.Lease) {
 	b.mu.Lock()
 	delete(b.held, l)
 	b.start(b.admission.Release(l, b.clock()))
 	b.mu.Unlock()
-	b.tell()
+	b.notify()
 }
 
 // start signals the reservations that have got a slot. b.mu is held.
-func (b *book) start(leases []scheduler.Lease) {
+func (b *admissionQueue) start(leases []scheduler.Lease) {
 	for _, l := range leases {
 		if h := b.held[l]; h != nil {
 			close(h.started)
@@ -110,7 +110,7 @@ func (b *book) start(leases []scheduler.Lease) {
 	}
 }
 
-func (b *book) tell() {
+func (b *admissionQueue) notify() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
@@ -121,7 +121,7 @@ func (b *book) tell() {
 }
 
 // expireLeases ends expired leases until ctx ends.
-func (b *book) keep(ctx context.Context) error {
+func (b *admissionQueue) expireLeases(ctx context.Context) error {
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
@@ -138,7 +138,7 @@ func (b *book) keep(ctx context.Context) error {
 }
 
 // expire ends the expired leases and returns when the next one expires.
-func (b *book) expire() (time.Time, bool) {
+func (b *admissionQueue) expire() (time.Time, bool) {
 	b.mu.Lock()
 	ended, started := b.admission.Expire(b.clock())
 	var tell []func()
@@ -163,7 +163,7 @@ func (b *book) expire() (time.Time, bool) {
 // ownSlot is a slot source for one of this node's own jobs. A run whose output is not being read releases its
 // slot for that time, and then waits for another one.
 type ownSlot struct {
-	book *book
+	queue *admissionQueue
 	job  job.Order
 	held scheduler.Lease
 }
@@ -171,7 +171,7 @@ type ownSlot struct {
 func (o *ownSlot) Acquire(ctx context.Context, _ int64) error {
 	var l scheduler.Lease
 	rand.Read(l[:])
-	started, _, err := o.book.reserve(scheduler.Reservation{Lease: l, Job: o.job, Own: true}, nil)
+	started, _, err := o.queue.reserve(scheduler.Reservation{Lease: l, Job: o.job, Own: true}, nil)
 	if err != nil {
 		return err
 	}
@@ -180,9 +180,9 @@ func (o *ownSlot) Acquire(ctx context.Context, _ int64) error {
 		o.held = l
 		return nil
 	case <-ctx.Done():
-		o.book.release(l)
+		o.queue.release(l)
 		return ctx.Err()
 	}
 }
 
-func (o *ownSlot) Release(int64) { o.book.release(o.held) }
+func (o *ownSlot) Release(int64) { o.queue.release(o.held) }

@@ -38,12 +38,12 @@ func (r remoteBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 // remoteDamage is the error for a damaged block of the owner: its API error, with the hint, and the error that
 // block sets return.
 type remoteDamage struct {
-	said    *api.Error
+	apiErr    *api.Error
 	damaged *dag.DamagedError
 }
 
-func (d *remoteDamage) Error() string   { return d.said.Message }
-func (d *remoteDamage) Unwrap() []error { return []error{d.said, d.damaged} }
+func (d *remoteDamage) Error() string   { return d.apiErr.Message }
+func (d *remoteDamage) Unwrap() []error { return []error{d.apiErr, d.damaged} }
 
 func (r remoteBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) { return r.data.Has(ctx, c) }
 

@@ -45,12 +45,12 @@ type award struct {
 	once sync.Once
 
 	mu      sync.Mutex
-	retired *time.Timer   // discards a result that the requester does not fetch
+	retireTimer *time.Timer   // discards a result that the requester does not fetch
 	reader  *spool.Reader // keeps the printed output readable; nil: it is read from the Outcome
 	printed job.Outcome   // the Outcome that has the printed output
 	ended   time.Time     // zero: not ended
-	heard   bool          // the requester has a stream for it
-	left    bool          // it has ended while no stream was open
+	isConnected   bool          // the requester has a stream for it
+	isAway    bool          // it has ended while no stream was open
 	away    chan struct{} // closed when left becomes true; replaced when it becomes false
 }
 
@@ -67,15 +67,15 @@ func newAward(p *provider, from peer.ID, r market.Request, a market.Awarded) *aw
 		block:   dag.NewBlock(cid.DagCBOR, r.Task),
 		sources: append(a.Sources, p.w.addrInfo(from)),
 		spool:   &spool.Spool{Create: n.unnamed, Max: maxLog(a.Signed.Limits)},
-		kept:    make(chan struct{}), closed: make(chan struct{}), away: make(chan struct{}), heard: true,
+		kept:    make(chan struct{}), closed: make(chan struct{}), away: make(chan struct{}), isConnected: true,
 	}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
 	x.reader, _ = x.spool.Open() // cannot fail: the spool was just created
 	x.run = market.NewRun(market.RunConfig{
 		Logs:    x.logs,
-		Renewed: func() { p.w.book.renew(scheduler.Lease(x.lease)) },
-		Closed:  x.farewell,
-		Away:    x.abandoned,
+		Renewed: func() { p.w.queue.renew(scheduler.Lease(x.lease)) },
+		Closed:  x.requesterClosed,
+		Away:    x.disconnected,
 	})
 	return x
 }
@@ -97,18 +97,18 @@ func (x *award) logs(ctx context.Context, stdout, stderr io.Writer) error {
 func (x *award) expired() { x.cancel(errLeaseOver) }
 
 // requesterClosed is called when the requester closes the job.
-func (x *award) farewell(market.Why) {
+func (x *award) requesterClosed(market.Why) {
 	close(x.closed)
 	x.cancel(errClosedBy)
-	x.p.letGo(x)
+	x.p.discardLater(x)
 }
 
 // disconnected is called when the last stream of the requester broke.
-func (x *award) abandoned() {
+func (x *award) disconnected() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.heard = false
-	x.tellAway()
+	x.isConnected = false
+	x.signalAway()
 }
 
 // end records that the run has ended, with or without a result.
@@ -116,30 +116,30 @@ func (x *award) end() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.ended = x.p.w.node.clock()
-	x.tellAway()
+	x.signalAway()
 }
 
 // signalAway lets a shutdown continue when no requester is connected to fetch the result. x.mu is held.
-func (x *award) tellAway() {
-	if !x.ended.IsZero() && !x.heard && !x.left {
-		x.left = true
+func (x *award) signalAway() {
+	if !x.ended.IsZero() && !x.isConnected && !x.isAway {
+		x.isAway = true
 		close(x.away)
 	}
 }
 
 // reattached is called when the requester is about to attach again.
-func (x *award) attached() {
+func (x *award) reattached() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.heard = true
-	if x.left {
-		x.left, x.away = false, make(chan struct{})
+	x.isConnected = true
+	if x.isAway {
+		x.isAway, x.away = false, make(chan struct{})
 	}
 }
 
 // deliveryEvents returns a channel that is closed when the requester has the result, and one that is closed when
 // the requester is not connected to receive it.
-func (x *award) taken() (closed, away <-chan struct{}) {
+func (x *award) deliveryEvents() (closed, away <-chan struct{}) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.closed, x.away
@@ -149,7 +149,7 @@ func (x *award) taken() (closed, away <-chan struct{}) {
 func (x *award) work(started <-chan struct{}) {
 	defer close(x.kept)
 	defer x.spool.End()
-	defer x.p.w.book.release(scheduler.Lease(x.lease))
+	defer x.p.w.queue.release(scheduler.Lease(x.lease))
 	select {
 	case <-started:
 	case <-x.ctx.Done():
@@ -179,7 +179,7 @@ func (x *award) evaluate(ctx context.Context) error {
 	e := &evaluation{
 		local: blocks.Local,
 		node:  n, session: x.session, self: w.self, task: x.block, slots: reserved{}, source: source, tracked: tracked,
-		asker: w.asker(x.from), answers: answers{x.envelope, x.lease[:]}, expires: n.clock().Add(x.retention()),
+		requester: w.requester(x.from), answers: answers{x.envelope, x.lease[:]}, expires: n.clock().Add(x.retention()),
 		r: api.Request{Task: x.task, Limits: x.signed.Limits, Timeout: x.timeout()},
 		phase: func(phase string) {
 			x.run.Heartbeat(market.Heartbeat{Phase: phase, Fetched: uint64(source.Fetched().Bytes)})
@@ -255,12 +255,12 @@ func (x *award) deliver(ctx context.Context, j api.Job) error {
 	x.end()
 	x.retire(x.retention())
 	x.run.Done(receipt.Data(), outcome.Data(), car)
-	x.unspool()
+	x.closeSpool()
 	return nil
 }
 
 // closeSpool closes the spool's file, so that results waiting for absent requesters hold no open files.
-func (x *award) unspool() {
+func (x *award) closeSpool() {
 	x.mu.Lock()
 	r := x.reader
 	x.reader = nil
@@ -325,7 +325,7 @@ const failedFor = time.Minute
 func (x *award) retire(after time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.retired = time.AfterFunc(after, func() {
+	x.retireTimer = time.AfterFunc(after, func() {
 		<-x.kept
 		x.discard()
 	})
@@ -333,7 +333,7 @@ func (x *award) retire(after time.Duration) {
 
 // discard removes the job and unpins its result.
 func (x *award) discard() {
-	x.p.forget(x)
+	x.p.remove(x)
 	x.release()
 	if err := x.p.w.node.unretain(x.lease); err != nil {
 		x.p.w.node.log.Warn("delete expired result", "lease", fmt.Sprintf("%x", x.lease[:]), "err", err)
@@ -344,12 +344,12 @@ func (x *award) discard() {
 func (x *award) release() {
 	x.once.Do(func() {
 		x.mu.Lock()
-		if x.retired != nil {
-			x.retired.Stop()
+		if x.retireTimer != nil {
+			x.retireTimer.Stop()
 		}
 		x.mu.Unlock()
 		x.cancel(errClosedBy)
-		x.unspool()
+		x.closeSpool()
 		if x.session != nil {
 			x.session.End()
 		}

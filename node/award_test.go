@@ -50,7 +50,7 @@ func TestResultsThatWaitAreBounded(t *testing.T) {
 		add := func(n int, from peer.ID) *award {
 			x := &award{p: p, from: from, lease: market.Lease{byte(n), byte(n >> 8), from[1]}, kept: make(chan struct{}), away: make(chan struct{})}
 			x.ctx, x.cancel = context.WithCancelCause(context.Background())
-			if !p.enter(x) {
+			if !p.addAward(x) {
 				t.Fatalf("award %d is not entered", n)
 			}
 			time.Sleep(time.Second)
@@ -60,15 +60,15 @@ func TestResultsThatWaitAreBounded(t *testing.T) {
 		other := add(0, "other")
 		close(other.kept)
 		first := add(0, "one")
-		for n := range maxWaiting {
+		for n := range maxAwards {
 			if n > 0 {
 				close(add(n, "one").kept)
 			}
 		}
-		if n := len(p.all()); n != maxWaiting+1 {
+		if n := len(p.all()); n != maxAwards+1 {
 			t.Errorf("%d are known", n)
 		}
-		close(add(maxWaiting, "one").kept)
+		close(add(maxAwards, "one").kept)
 		closed := false
 		go func() {
 			p.close()
@@ -80,7 +80,7 @@ func TestResultsThatWaitAreBounded(t *testing.T) {
 		}
 		close(first.kept)
 		synctest.Wait()
-		if !closed || p.awards[first.lease] != nil || len(p.all()) != maxWaiting+1 || p.awards[other.lease] == nil {
+		if !closed || p.awards[first.lease] != nil || len(p.all()) != maxAwards+1 || p.awards[other.lease] == nil {
 			t.Errorf("closed %v, %d are known", closed, len(p.all()))
 		}
 	})

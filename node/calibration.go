@@ -14,19 +14,19 @@ import (
 // The calibration of peers is one record, so that a peer with false claims keeps its factor across restarts of
 // this node. It is written at most every minute, and at the end: a kill loses at most a minute of it.
 const (
-	creditRecord = "calibration"
-	creditEvery  = time.Minute
+	calibrationRecord = "calibration"
+	calibrationEvery  = time.Minute
 )
 
 // calibration is the calibration of all peers. network.mu guards it.
-type credit struct {
+type calibration struct {
 	scheduler.Calibration
 	dirty bool
 	saved time.Time
 }
 
-func (w *network) loadCredit() error {
-	b, found, err := w.node.store.Lookup(creditRecord)
+func (w *network) loadCalibration() error {
+	b, found, err := w.node.store.Lookup(calibrationRecord)
 	if err != nil || !found {
 		return err
 	}
@@ -44,18 +44,18 @@ func (w *network) observe(c scheduler.Calibrate) {
 	w.mu.Lock()
 	w.calibration.Observe(c.Peer, c.Claimed, c.Actual)
 	w.calibration.dirty = true
-	due := w.node.clock().Sub(w.calibration.saved) >= creditEvery
+	due := w.node.clock().Sub(w.calibration.saved) >= calibrationEvery
 	w.mu.Unlock()
 	if !due {
 		return
 	}
-	if err := w.saveCredit(); err != nil {
+	if err := w.saveCalibration(); err != nil {
 		w.node.log.Warn("save calibration", "err", err)
 	}
 }
 
 // saveCalibration writes the calibration if it has changed.
-func (w *network) saveCredit() error {
+func (w *network) saveCalibration() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.calibration.dirty {
@@ -63,7 +63,7 @@ func (w *network) saveCredit() error {
 	}
 	b, err := json.Marshal(w.calibration.Snapshot())
 	if err == nil {
-		err = w.node.store.Commit(context.Background(), store.Batch{Records: []store.Record{{Name: creditRecord, Value: b}}})
+		err = w.node.store.Commit(context.Background(), store.Batch{Records: []store.Record{{Name: calibrationRecord, Value: b}}})
 	}
 	if err != nil {
 		return fmt.Errorf("save calibration: %w", err)

@@ -18,18 +18,18 @@ func TestCreditIsKept(t *testing.T) {
 	for range 9 {
 		w.observe(scheduler.Calibrate{Peer: liar, Claimed: time.Second, Actual: time.Minute})
 	}
-	if err := w.saveCredit(); err != nil {
+	if err := w.saveCalibration(); err != nil {
 		t.Fatal(err)
 	}
 	again := &network{node: n}
-	if err := again.loadCredit(); err != nil || again.factor(liar) < 2 || again.factor(liar) != w.factor(liar) {
+	if err := again.loadCalibration(); err != nil || again.factor(liar) < 2 || again.factor(liar) != w.factor(liar) {
 		t.Errorf("%v, %v; want %v", err, again.factor(liar), w.factor(liar))
 	}
 	n.log = slog.New(slog.DiscardHandler)
-	if err := n.store.Commit(t.Context(), store.Batch{Records: []store.Record{{Name: creditRecord, Value: []byte("{")}}}); err != nil {
+	if err := n.store.Commit(t.Context(), store.Batch{Records: []store.Record{{Name: calibrationRecord, Value: []byte("{")}}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := again.loadCredit(); err != nil || again.factor(liar) < 2 {
+	if err := again.loadCalibration(); err != nil || again.factor(liar) < 2 {
 		t.Errorf("a record that cannot be read: %v", err)
 	}
 }

@@ -35,7 +35,7 @@ func (v *verification) checkOutput(ctx context.Context) error {
 		v.output = Step{Answer: Verified, Detail: "complete"}
 		return nil
 	}
-	whole, err := v.madeIsHere(ctx, o)
+	whole, err := v.hasMade(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -55,7 +55,7 @@ func faulty(ctx context.Context, err error) bool {
 
 // hasMade reports whether everything that the run created is present: the printed output, and as many bytes of
 // blocks outside the inputs as the Outcome states.
-func (v *verification) madeIsHere(ctx context.Context, o job.Outcome) (bool, error) {
+func (v *verification) hasMade(ctx context.Context, o job.Outcome) (bool, error) {
 	missing, _, err := v.walkOutput(ctx, outputs(job.Outcome{Stdout: o.Stdout, Stderr: o.Stderr}))
 	if err != nil || missing.Defined() {
 		return false, err
@@ -101,7 +101,7 @@ func (v *verification) inputs(ctx context.Context) (map[string]bool, error) {
 	all := map[string]bool{}
 	b, err := v.block(ctx, v.Receipt.Task)
 	if err != nil {
-		if lack(ctx, "task", v.Receipt.Task, err) == nil {
+		if undecidedStep(ctx, "task", v.Receipt.Task, err) == nil {
 			return nil, err
 		}
 		return all, nil

@@ -37,7 +37,7 @@ func newConfined(s confinable, allowed func(context.Context, cid.Cid) bool) *con
 }
 
 // check returns a *dag.NotFoundError if c is hidden from the job.
-func (b *confined) sees(ctx context.Context, c cid.Cid) error {
+func (b *confined) check(ctx context.Context, c cid.Cid) error {
 	b.mu.Lock()
 	own := b.own[key(c)]
 	b.mu.Unlock()
@@ -48,28 +48,28 @@ func (b *confined) sees(ctx context.Context, c cid.Cid) error {
 }
 
 func (b *confined) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
-	if err := b.sees(ctx, c); err != nil {
+	if err := b.check(ctx, c); err != nil {
 		return dag.Block{}, err
 	}
 	return b.session.Get(ctx, c)
 }
 
 func (b *confined) Has(ctx context.Context, c cid.Cid) (bool, error) {
-	if b.sees(ctx, c) != nil {
+	if b.check(ctx, c) != nil {
 		return false, nil
 	}
 	return b.session.Has(ctx, c)
 }
 
 func (b *confined) Size(ctx context.Context, c cid.Cid) (int64, error) {
-	if err := b.sees(ctx, c); err != nil {
+	if err := b.check(ctx, c); err != nil {
 		return 0, err
 	}
 	return b.session.Size(ctx, c)
 }
 
 func (b *confined) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
-	if err := b.sees(ctx, c); err != nil {
+	if err := b.check(ctx, c); err != nil {
 		return 0, 0, err
 	}
 	return b.session.ReadPart(ctx, c, p, off)

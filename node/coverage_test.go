@@ -89,7 +89,7 @@ func TestCoverage(t *testing.T) {
 // Leases that nobody renews end, and whoever waits gets the slot.
 func TestBook(t *testing.T) {
 	now := time.Unix(1000, 0)
-	b := newBook(scheduler.AdmissionConfig{Slots: 1}, func() time.Time { return now }, nil)
+	b := newAdmissionQueue(scheduler.AdmissionConfig{Slots: 1}, func() time.Time { return now }, nil)
 	ended := false
 	reserve := func(n byte) (<-chan struct{}, error) {
 		j := job.Order{Issuer: "did:key:a", Expires: now.Add(time.Hour).UnixMilli(), Nonce: [16]byte{n}}
@@ -124,13 +124,13 @@ func TestBook(t *testing.T) {
 	if l := b.load(0); l.Free != 1 {
 		t.Errorf("%+v", l)
 	}
-	own := &ownSlot{book: b}
+	own := &ownSlot{queue: b}
 	if err := own.Acquire(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := (&ownSlot{book: b}).Acquire(ctx, 1); err == nil {
+	if err := (&ownSlot{queue: b}).Acquire(ctx, 1); err == nil {
 		t.Error("a slot for who has gone")
 	}
 	own.Release(1)

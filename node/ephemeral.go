@@ -16,18 +16,18 @@ import (
 )
 
 // connectTime is how long an ephemeral peer waits until it is connected to a peer.
-const visitTime = 5 * time.Second
+const connectTime = 5 * time.Second
 
 // settleTime is how long an ephemeral peer waits for more peers after the first: a handshake brings the
 // addresses of other members.
 const settleTime = 500 * time.Millisecond
 
 // idleTime is how long an ephemeral peer stays open when no job needs it: the next job often follows soon.
-const lingerTime = 2 * time.Second
+const idleTime = 2 * time.Second
 
 // ephemeral is a dial-only libp2p host that lives as long as jobs or fetches need it. All of them share it,
 // because a key identifies one peer, and the slots of a machine exist once.
-type visits struct {
+type ephemeral struct {
 	mu    sync.Mutex // held while the peer is opened or closed
 	w     *network   // nil: closed
 	users int
@@ -37,8 +37,8 @@ type visits struct {
 
 // acquireEphemeral opens the node's ephemeral peer, or adds a user to the open one. The peer dials the members
 // of its cluster and accepts no connections. The caller calls release.
-func (n *Node) enter(ctx context.Context) (w *network, leave func(), err error) {
-	v := &n.visits
+func (n *Node) acquireEphemeral(ctx context.Context) (w *network, leave func(), err error) {
+	v := &n.ephemeral
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.w == nil {
@@ -47,32 +47,32 @@ func (n *Node) enter(ctx context.Context) (w *network, leave func(), err error) 
 		}
 	}
 	v.users++
-	return v.w, n.leaveVisit, nil
+	return v.w, n.releaseEphemeral, nil
 }
 
-func (n *Node) leaveVisit() {
-	v := &n.visits
+func (n *Node) releaseEphemeral() {
+	v := &n.ephemeral
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.users--
 	switch {
 	case v.users > 0:
 	case v.over:
-		n.endVisit()
+		n.closeIdle()
 	case v.idle == nil:
-		v.idle = time.AfterFunc(lingerTime, func() {
+		v.idle = time.AfterFunc(idleTime, func() {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			n.endVisit()
+			n.closeIdle()
 		})
 	default:
-		v.idle.Reset(lingerTime)
+		v.idle.Reset(idleTime)
 	}
 }
 
 // closeIdle closes the peer if it has no users. n.ephemeral.mu is held.
-func (n *Node) endVisit() {
-	v := &n.visits
+func (n *Node) closeIdle() {
+	v := &n.ephemeral
 	if v.w == nil || v.users > 0 {
 		return
 	}
@@ -83,23 +83,23 @@ func (n *Node) endVisit() {
 }
 
 // closeEphemeral closes the peer as soon as its last user releases it. It is called before the node closes.
-func (n *Node) endVisits() {
-	v := &n.visits
+func (n *Node) closeEphemeral() {
+	v := &n.ephemeral
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.over = true
 	if v.idle != nil {
 		v.idle.Stop()
 	}
-	n.endVisit()
+	n.closeIdle()
 }
 
 // joinForJob opens the ephemeral peer for one job, if the job needs other peers and the repo belongs to a
 // cluster. It returns nil if the job needs no other peer.
-func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) {
+func (n *Node) joinForJob(ctx context.Context, x *running) (*network, func(), error) {
 	none := func() {}
 	r := x.request
-	lacks, err := n.lacks(ctx, x)
+	lacks, err := n.lacksInputs(ctx, x)
 	if err != nil {
 		return nil, none, apiError(ctx, err)
 	}
@@ -117,7 +117,7 @@ func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) 
 		}
 		return nil, none, offline()
 	}
-	w, leave, err := n.enter(ctx)
+	w, leave, err := n.acquireEphemeral(ctx)
 	if err != nil {
 		return nil, none, apiError(ctx, err)
 	}
@@ -126,7 +126,7 @@ func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) 
 		why = "it is to run on another peer"
 	}
 	x.event(api.Event{Kind: api.EventNote, Text: "connecting to the cluster: " + why})
-	w.awaitPeers(ctx, visitTime)
+	w.awaitPeers(ctx, connectTime)
 	if failed := w.unreached(); failed != "" {
 		x.event(api.Event{Kind: api.EventNote, Text: "no peer of the cluster was reached: " + failed})
 	}
@@ -134,7 +134,7 @@ func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) 
 }
 
 // lacksInputs reports whether some data that the Task names is missing on this node.
-func (n *Node) lacks(ctx context.Context, x *running) (bool, error) {
+func (n *Node) lacksInputs(ctx context.Context, x *running) (bool, error) {
 	if x.request.Where == api.WhereBest && x.request.Runs <= 1 {
 		for _, c := range taskRoots(x.request.Task) {
 			has, err := n.store.Has(ctx, c)
@@ -157,7 +157,7 @@ func (w *network) awaitMembers(ctx context.Context) {
 		return
 	}
 	if members := w.peer.Cluster().Members(w.node.clock()); len(members) > 1 || len(w.cfg.Connect) > 0 {
-		w.awaitPeers(ctx, visitTime)
+		w.awaitPeers(ctx, connectTime)
 	}
 }
 

@@ -42,7 +42,7 @@ type evaluation struct {
 	phase    func(phase string) // reports the phase of the run; may be nil
 	refs     []cid.Cid          // all blocks that the output links to and the run did not create
 	answers  answers            // the award that the Receipt answers
-	asker    runtime.Requester  // the zero Requester may not use any executor
+	requester    runtime.Requester  // the zero Requester may not use any executor
 	grant    runtime.Grant      // what the policy allows the requester
 	blocks   []dag.Block        // to be committed
 	evidence []cid.Cid          // outcomes and receipts of peers whose results were rejected: kept with the job
@@ -70,7 +70,7 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 	if err != nil {
 		return e.explain(ctx, err)
 	}
-	if e.grant, err = e.node.allow(e.asker, e.r.Task, e.r.Limits); err != nil {
+	if e.grant, err = e.node.allow(e.requester, e.r.Task, e.r.Limits); err != nil {
 		return e.explain(ctx, err)
 	}
 	if e.tracked == nil {
@@ -148,11 +148,11 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 	if slots == nil {
 		slots = e.node.slots
 	}
-	p, err := takePlace(ctx, slots)
+	p, err := acquireSlot(ctx, slots)
 	if err != nil {
 		return runtime.Result{}, time.Time{}, e.explain(ctx, err)
 	}
-	defer p.leave()
+	defer p.close()
 	began := e.node.clock()
 	scratch, remove, err := e.node.store.NewScratch()
 	if err != nil {

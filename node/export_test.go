@@ -7,7 +7,7 @@ import (
 )
 
 // VisitTime is how long a visit waits for peers that may still come.
-const VisitTime = visitTime
+const ConnectTime = connectTime
 
 // Cut closes every connection of the node that a session owns, as a broken network does.
 func Cut(s *Session) {

@@ -19,9 +19,9 @@ func (v *View) Follow(ctx context.Context, id string, from int, each func(api.Ev
 	if x := v.node.history.running(id); x != nil {
 		return first.or(ctx, x.follow(ctx, from, first.call))
 	}
-	j, err := v.whole(ctx, id)
+	j, err := v.findByID(ctx, id)
 	if err == nil {
-		_, err = tellFrom(j.Events, &from, first.call)
+		_, err = sendEvents(j.Events, &from, first.call)
 	}
 	return first.or(ctx, err)
 }
@@ -63,13 +63,13 @@ func (v *View) Logs(ctx context.Context, id string, w api.Watch) error {
 		}
 		if err == nil {
 			stdout, stderr := r.Misled()
-			if err := misprinted(x.look(), stdout, stderr, nil); err != nil || x.spool.Size() > 0 {
+			if err := mismatchError(x.snapshot(), stdout, stderr, nil); err != nil || x.spool.Size() > 0 {
 				return err
 			}
 		}
 		// The output is from a cached result, or has been stored by now.
 	}
-	j, err := v.whole(ctx, id)
+	j, err := v.findByID(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -86,14 +86,14 @@ func (v *View) Cancel(ctx context.Context, id string) error {
 		x.stop(errCancelled)
 		return nil
 	}
-	if _, err := v.whole(ctx, id); err != nil {
+	if _, err := v.findByID(ctx, id); err != nil {
 		return err
 	}
 	return api.Errorf(api.CodeUsage, "job %s has ended", id)
 }
 
 // findByID returns the job with the complete id.
-func (v *View) whole(ctx context.Context, id string) (api.Job, error) {
+func (v *View) findByID(ctx context.Context, id string) (api.Job, error) {
 	if !isID(id) {
 		return api.Job{}, api.Errorf(api.CodeUsage, "%q is not a complete job id", id)
 	}

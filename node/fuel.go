@@ -14,7 +14,7 @@ import (
 // fuelEstimates caches how much fuel runs of a module used, by size of the input, to price the next run. It is
 // an estimate. Each entry is the record "f/", the module's CID as bytes and one byte for the size; a collection
 // drops entries of modules that are gone.
-type fuelBook struct {
+type fuelEstimates struct {
 	mu    sync.Mutex
 	known map[string]uint64 // by record name
 }
@@ -47,7 +47,7 @@ func (n *Node) fuelEstimate(mod cid.Cid, bytes uint64) (uint64, error) {
 	return 0, nil
 }
 
-func (f *fuelBook) put(name string, fuel uint64) {
+func (f *fuelEstimates) put(name string, fuel uint64) {
 	if _, ok := f.known[name]; !ok && len(f.known) >= maxFuelKnown {
 		for any := range f.known {
 			delete(f.known, any)

@@ -48,11 +48,11 @@ func newHistory(s *store.Store, clock func() time.Time, log *slog.Logger) *histo
 func (h *history) begin(x *running) {
 	x.id = h.ids.next(h.clock())
 	x.job.ID, x.job.State = x.id, api.JobRunning
-	h.adopt(x)
+	h.register(x)
 }
 
 // register adds x, which has an id, to the running jobs of this process.
-func (h *history) adopt(x *running) {
+func (h *history) register(x *running) {
 	x.timer = time.AfterFunc(recordAfter, func() { h.recordLive(x) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -169,7 +169,7 @@ var errExpired = errors.New("expired")
 // when its process ended.
 func (h *history) read(id string, live map[string]*running) (api.Job, error) {
 	if x, ok := live[id]; ok {
-		return x.look(), nil // its current state, or the last one if it has just ended
+		return x.snapshot(), nil // its current state, or the last one if it has just ended
 	}
 	j, err := h.recorded(id)
 	if err == nil && j.State == api.JobRunning {

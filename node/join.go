@@ -63,7 +63,7 @@ func Join(ctx context.Context, cfg Config) (*Session, error) {
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
-			return nil, giveUp(ctx, dir, err)
+			return nil, joinError(ctx, dir, err)
 		}
 	}
 }
@@ -78,7 +78,7 @@ func isFinal(err error) bool {
 }
 
 // joinError explains why a Join with ctx ended, after its last attempt failed with err.
-func giveUp(ctx context.Context, dir string, err error) error {
+func joinError(ctx context.Context, dir string, err error) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, errUnanswered) {
 		return apiError(ctx, cause)
 	}

@@ -34,7 +34,7 @@ func (e *evaluation) attest(ctx context.Context, j *api.Job, x runtime.Traits, q
 	if err := e.sign(j, meta); err != nil {
 		return err
 	}
-	return e.remember(ctx, j)
+	return e.cacheResult(ctx, j)
 }
 
 // replay answers another peer's order from a cached result. The Receipt states that nothing ran. When several
@@ -79,8 +79,8 @@ func (e *evaluation) sign(j *api.Job, meta job.Meta) error {
 
 // cacheResult adds the cached result of a run to the batch to commit. An Outcome that was ended by a limit does
 // not replace one that is valid for other limits, too.
-func (e *evaluation) remember(ctx context.Context, j *api.Job) error {
-	if e.r.Task.Det == job.DetNone || j.Outcome.Limits != nil && e.knowsEnd(ctx) {
+func (e *evaluation) cacheResult(ctx context.Context, j *api.Job) error {
+	if e.r.Task.Det == job.DetNone || j.Outcome.Limits != nil && e.hasUnlimited(ctx) {
 		return nil
 	}
 	m := cachedResult{Outcome: j.OutcomeCID, Receipt: j.Receipt, Issuer: e.self.DID, Created: e.node.clock().UTC(), Refs: j.Refs}
@@ -96,8 +96,8 @@ func (e *evaluation) remember(ctx context.Context, j *api.Job) error {
 }
 
 // hasUnlimited reports whether the cached result of the Task is from a run that no limit has ended.
-func (e *evaluation) knowsEnd(ctx context.Context) bool {
-	m, found, err := e.node.memo(e.task.CID())
+func (e *evaluation) hasUnlimited(ctx context.Context) bool {
+	m, found, err := e.node.cached(e.task.CID())
 	if err != nil || !found {
 		return false
 	}

@@ -27,8 +27,8 @@ type metrics struct {
 
 // Values of the label "where".
 const (
-	whereMemory = "memory" // a cached result
-	whereHere   = "here"
+	whereCache = "memory" // a cached result
+	whereLocal   = "here"
 	wherePeer   = "peer"
 )
 
@@ -62,7 +62,7 @@ func newMetrics(r prometheus.Registerer, n *Node) (*metrics, error) {
 	f.scrub.bytes = counter("liftoff_scrub_bytes_total", "Bytes of intact blocks read by the background scrub.")
 	f.scrub.damaged = counter("liftoff_scrub_damaged_total", "Damaged blocks and files found by the background scrub; the log names them.")
 	for _, c := range []prometheus.Collector{
-		f.jobs, f.seconds, f.asks, f.served, f.fetched, f.scrub.blocks, f.scrub.bytes, f.scrub.damaged, newState(n),
+		f.jobs, f.seconds, f.asks, f.served, f.fetched, f.scrub.blocks, f.scrub.bytes, f.scrub.damaged, newGauges(n),
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err
@@ -76,10 +76,10 @@ func (f *metrics) ended(j api.Job) {
 	if f == nil || j.State == api.JobRunning {
 		return
 	}
-	where := whereHere
+	where := whereLocal
 	switch {
 	case j.Cached:
-		where = whereMemory
+		where = whereCache
 	case j.Remote:
 		where = wherePeer
 	}
@@ -138,7 +138,7 @@ func (c counted) Ask(ctx context.Context, from peer.ID, r market.Request) job.Bi
 }
 
 // state is the collector of the gauges, which are read when they are collected.
-type state struct {
+type gauges struct {
 	node *Node
 
 	mu    sync.Mutex
@@ -156,17 +156,17 @@ var (
 	bytesDesc     = prometheus.NewDesc("liftoff_store_bytes", "Bytes of blocks in the repo; updated every few minutes.", nil, nil)
 )
 
-func newState(n *Node) *state { return &state{node: n} }
+func newGauges(n *Node) *gauges { return &gauges{node: n} }
 
 // Describe implements prometheus.Collector.
-func (s *state) Describe(to chan<- *prometheus.Desc) {
+func (s *gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{runningDesc, peersDesc, slotsDesc, freeSlotsDesc, blocksDesc, bytesDesc, fullDesc} {
 		to <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (s *state) Collect(to chan<- prometheus.Metric) {
+func (s *gauges) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64) { to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
 	full := 0.0
 	if s.node.store.IsFull() {
@@ -183,7 +183,7 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 		}
 		gauge(peersDesc, float64(connected))
 		gauge(slotsDesc, float64(w.cfg.Slots))
-		gauge(freeSlotsDesc, float64(w.book.load(0).Free))
+		gauge(freeSlotsDesc, float64(w.queue.load(0).Free))
 	}
 	if u, err := s.stored(); err == nil { // a closed store has no usage
 		gauge(blocksDesc, float64(u.Blocks))
@@ -194,7 +194,7 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 // usageTime is how long a count of the store's blocks is used. A slow count is used for longer.
 const usageTime = time.Minute
 
-func (s *state) stored() (store.Usage, error) {
+func (s *gauges) stored() (store.Usage, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	asked := s.node.clock()

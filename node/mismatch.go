@@ -21,7 +21,7 @@ import (
 func (x *running) policy() request.Policy {
 	r := x.request
 	return request.Policy{
-		Checked: r.PrintAfterCheck || len(x.look().Mismatches) > 0,
+		Checked: r.PrintAfterCheck || len(x.snapshot().Mismatches) > 0,
 		Own:     r.Runs > 1, Nondet: r.Task.Det == job.DetNone,
 	}
 }
@@ -78,7 +78,7 @@ func (t *placement) show(ctx context.Context, r request.Result) error {
 }
 
 // reportUnverified reports output of a failed job that was shown and never compared.
-func (t *placement) tellUnproven() {
+func (t *placement) reportUnverified() {
 	for _, p := range t.printed.Unproven() {
 		t.x.event(api.Event{
 			Kind: api.EventNote, Peer: string(p), Text: "not verified: output of " + scheduler.Short(p),
@@ -126,7 +126,7 @@ func mismatchText(m api.Mismatch) string {
 const noOther = "; no other peer finished the job: "
 
 // mismatchSummary names the peers whose printed output differs from their own Outcomes; "" if there are none.
-func lies(all []api.Mismatch) string {
+func mismatchSummary(all []api.Mismatch) string {
 	var said []string
 	for _, m := range all {
 		if text := fmt.Sprintf("what %s printed to %s differs from its outcome", m.Peer, m.Stream); m.Peer == m.Issuer && !slices.Contains(said, text) {
@@ -137,23 +137,23 @@ func lies(all []api.Mismatch) string {
 }
 
 // recordMisled records for which streams the attached client was shown text that differs from the Outcome.
-func (x *running) misread(stdout, stderr bool) {
+func (x *running) recordMisled(stdout, stderr bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.misled = [2]bool{stdout, stderr}
 }
 
 // clientError returns the error for a client that was attached to x, which ended as j with err.
-func (x *running) verdict(j api.Job, err error) error {
+func (x *running) clientError(j api.Job, err error) error {
 	x.mu.Lock()
 	stdout, stderr := x.misled[0], x.misled[1]
 	x.mu.Unlock()
-	return misprinted(j, stdout, stderr, err)
+	return mismatchError(j, stdout, stderr, err)
 }
 
 // misprinted returns err, or the error for a client that was shown text that differs from the Outcome: even if
 // the job succeeded, that text is not its result.
-func misprinted(j api.Job, stdout, stderr bool, err error) error {
+func mismatchError(j api.Job, stdout, stderr bool, err error) error {
 	var e *api.Error
 	if !stdout && !stderr || err != nil && !errors.As(err, &e) {
 		return err
@@ -184,7 +184,7 @@ func misprinted(j api.Job, stdout, stderr bool, err error) error {
 		strings.Join(names, " and "), strings.Join(peers, " and "))}
 	switch {
 	case e != nil:
-		why := strings.TrimPrefix(e.Message, lies(j.Mismatches)+noOther)
+		why := strings.TrimPrefix(e.Message, mismatchSummary(j.Mismatches)+noOther)
 		out.Message, out.Hint = out.Message+noOther+why, e.Hint
 	case receipt != "":
 		out.Hint = fmt.Sprintf("`liftoff job logs %s` prints the output of the outcome; `liftoff verify --reexec %s` checks that outcome", j.ID, receipt)

@@ -30,15 +30,15 @@ type network struct {
 	client   *market.Client
 	server   *market.Server // nil: requester only
 	provider *provider
-	book     *book
+	queue     *admissionQueue
 	quota    *quota
 	placing  *semaphore.Weighted // limits the jobs that ask peers for bids at once
 	capacity job.Capacity
-	busier   chan struct{} // of capacity one: the free capacity has changed
+	loadChanged   chan struct{} // of capacity one: the free capacity has changed
 	closing  atomic.Bool   // it accepts no more jobs of other peers
 
 	mu          sync.Mutex
-	calibration credit
+	calibration calibration
 }
 
 // openNetwork makes n a peer. The caller closes the network.
@@ -46,15 +46,15 @@ func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, err
 	if err := cfg.check(); err != nil {
 		return nil, api.Errorf(api.CodeUsage, "%v", err)
 	}
-	w := &network{node: n, cfg: cfg.withDefaults(), busier: make(chan struct{}, 1), placing: semaphore.NewWeighted(maxPlacing)}
+	w := &network{node: n, cfg: cfg.withDefaults(), loadChanged: make(chan struct{}, 1), placing: semaphore.NewWeighted(maxPlacing)}
 	var err error
 	if w.self, err = n.self.identity(); err != nil {
 		return nil, err
 	}
-	if err := w.loadCredit(); err != nil {
+	if err := w.loadCalibration(); err != nil {
 		return nil, err
 	}
-	w.book = newBook(w.cfg.admission(), n.clock, w.changed)
+	w.queue = newAdmissionQueue(w.cfg.admission(), n.clock, w.signalLoad)
 	w.quota = newQuota(n.store, w.cfg.Disk)
 	if w.cfg.ComputeOnly {
 		w.quota.collect = n.View.Collect
@@ -76,7 +76,7 @@ func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, err
 	if err != nil {
 		return nil, err
 	}
-	if err := w.begin(ctx); err != nil {
+	if err := w.start(ctx); err != nil {
 		w.close()
 		return nil, err
 	}
@@ -84,7 +84,7 @@ func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, err
 }
 
 // start starts the protocols of the host.
-func (w *network) begin(ctx context.Context) error {
+func (w *network) start(ctx context.Context) error {
 	n := w.node
 	published, err := n.published(ctx)
 	if err != nil {
@@ -113,7 +113,7 @@ func (w *network) begin(ctx context.Context) error {
 	if err := w.peer.SetCapacity(w.capacity); err != nil {
 		return fmt.Errorf("announce capacity: %w", err)
 	}
-	w.sayState()
+	w.publishState()
 	return nil
 }
 
@@ -129,7 +129,7 @@ func (w *network) close() error {
 		keep(w.server.Close())
 	}
 	w.provider.close()
-	keep(w.saveCredit())
+	keep(w.saveCalibration())
 	if w.exchange != nil {
 		keep(w.exchange.Close())
 	}
@@ -160,16 +160,16 @@ func (w *network) measure(ctx context.Context) (job.Capacity, error) {
 }
 
 // signalLoad is called when the free capacity has changed.
-func (w *network) changed() {
+func (w *network) signalLoad() {
 	select {
-	case w.busier <- struct{}{}:
+	case w.loadChanged <- struct{}{}:
 	default:
 	}
 }
 
 // publishState publishes the free capacity to other peers.
-func (w *network) sayState() {
-	l := w.book.load(job.DefaultLimits.Pages * pageSize)
+func (w *network) publishState() {
+	l := w.queue.load(job.DefaultLimits.Pages * pageSize)
 	w.peer.SetState(l.Free, l.Memory, l.Queue)
 }
 
@@ -177,13 +177,13 @@ const pageSize = 64 << 10
 
 // publishChanges publishes the free capacity whenever it changes, until ctx ends. The host limits how often
 // peers are told.
-func (w *network) keepState(ctx context.Context) error {
+func (w *network) publishChanges(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.busier:
-			w.sayState()
+		case <-w.loadChanged:
+			w.publishState()
 		}
 	}
 }

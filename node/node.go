@@ -52,17 +52,17 @@ type Node struct {
 	version  string   // liftoff version
 	compiler []string // see Config
 	grace    time.Duration
-	period   time.Duration // of one scrub pass; 0: no scrubbing
+	scrubPeriod   time.Duration // of one scrub pass; 0: no scrubbing
 	coverage *coverage
-	fuel     fuelBook
+	fuel     fuelEstimates
 	ready    func()
 	metrics  *metrics                // nil: no metrics
 	network  *NetworkConfig          // nil: Serve opens no network
 	net      atomic.Pointer[network] // nil: not a peer now
-	visits   visits                  // the peer of a process that does not serve
+	ephemeral   ephemeral                  // the peer of a process that does not serve
 
 	full    atomic.Bool             // the full disk was logged
-	stays   atomic.Bool             // Serve is running
+	isServing   atomic.Bool             // Serve is running
 	serving atomic.Pointer[service] // nil: submitted jobs are not accepted
 
 	lazy struct {
@@ -112,7 +112,7 @@ func Open(cfg Config) (*Node, error) {
 		version: cfg.Version, compiler: cfg.Compiler, self: self{store: s},
 		history:    newHistory(s, cfg.Clock, cfg.Log),
 		pluginDirs: append([]string{filepath.Join(s.Dir(), "plugins")}, cfg.Plugins...),
-		executors:  cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace), period: cfg.Scrub,
+		executors:  cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace), scrubPeriod: cfg.Scrub,
 		coverage: newCoverage(s, cfg.Clock), network: cfg.Network, ready: cfg.Ready,
 	}
 	if n.metrics, err = newMetrics(cfg.Metrics, n); err != nil {
@@ -129,7 +129,7 @@ func (n *Node) Begin() *View { return &View{node: n, session: n.store.Begin()} }
 // Close closes the repo. Runs should have ended: a run that cannot be interrupted continues without a store
 // until the process ends.
 func (n *Node) Close() error {
-	n.endVisits()
+	n.closeEphemeral()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {

@@ -22,14 +22,14 @@ type paced struct {
 // of the client's writers.
 func (x *running) pace(failed context.CancelCauseFunc) (*paced, error) {
 	p := &paced{x: x, progress: make(chan [2]int64, 1), shown: make(chan error, 1)}
-	x.telling.Lock()
+	x.eventMu.Lock()
 	tell := x.watch.Event
 	x.watch.Event = nil
 	from := 0
-	if events := x.look().Events; len(events) > 0 {
+	if events := x.snapshot().Events; len(events) > 0 {
 		from = events[len(events)-1].Seq + 1
 	}
-	x.telling.Unlock()
+	x.eventMu.Unlock()
 	if tell != nil {
 		x.viewers.Go(func() {
 			x.follow(context.Background(), from, func(e api.Event) error { tell(e); return nil }) //nolint:errcheck // cannot fail
@@ -49,7 +49,7 @@ func (x *running) pace(failed context.CancelCauseFunc) (*paced, error) {
 		defer r.Close()
 		out, errs := &firstError{w: x.watch.Stdout}, &firstError{w: x.watch.Stderr}
 		r.CopyTo(ctx, out.orNil(), errs.orNil()) //nolint:errcheck // a writer's error is read below
-		x.misread(r.Misled())
+		x.recordMisled(r.Misled())
 		err := cmp.Or(out.err, errs.err)
 		p.shown <- err
 		if err != nil {

@@ -26,7 +26,7 @@ func (v *View) Self(ctx context.Context) (api.Peer, error) {
 	if w == nil {
 		return api.Peer{}, offline()
 	}
-	l := w.book.load(job.DefaultLimits.Pages * pageSize)
+	l := w.queue.load(job.DefaultLimits.Pages * pageSize)
 	p := api.Peer{
 		DID: string(w.self.DID), PeerID: w.self.PeerID, Role: "self", Connected: true, Seen: v.node.clock().UTC(),
 		Capacity: capacityOf(&w.capacity),

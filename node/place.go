@@ -13,11 +13,11 @@ const stallAfter = 50 * time.Millisecond
 // runSlot is a run's slot among those that execute at once. While the guest's output is not being read, the slot
 // is released to other runs: in `liftoff run a | xargs liftoff run b` the first run waits for the pipe, the pipe
 // for the second run, and the second run for a slot.
-type place struct {
+type runSlot struct {
 	ctx    context.Context
 	sem    slots
 	stall  *time.Timer
-	forget func() bool // unregisters abandon
+	stopAbandon func() bool // unregisters abandon
 
 	mu      sync.Mutex
 	held    bool
@@ -26,28 +26,28 @@ type place struct {
 }
 
 // acquireSlot waits for a free slot.
-func takePlace(ctx context.Context, sem slots) (*place, error) {
+func acquireSlot(ctx context.Context, sem slots) (*runSlot, error) {
 	if err := sem.Acquire(ctx, 1); err != nil {
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
 		return nil, err
 	}
-	p := &place{ctx: ctx, sem: sem, held: true}
+	p := &runSlot{ctx: ctx, sem: sem, held: true}
 	p.stall = time.AfterFunc(time.Hour, p.lend)
 	p.stall.Stop()
-	p.forget = context.AfterFunc(ctx, p.abandon)
+	p.stopAbandon = context.AfterFunc(ctx, p.abandon)
 	return p, nil
 }
 
 // abandon releases the slot of a cancelled run, so that other runs need not wait for its end.
-func (p *place) abandon() {
+func (p *runSlot) abandon() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.drop()
 }
 
-func (p *place) lend() {
+func (p *runSlot) lend() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.writing {
@@ -56,7 +56,7 @@ func (p *place) lend() {
 }
 
 // drop releases the slot. p.mu is held.
-func (p *place) drop() {
+func (p *runSlot) drop() {
 	if p.held {
 		p.held = false
 		p.sem.Release(1)
@@ -64,9 +64,9 @@ func (p *place) drop() {
 }
 
 // close releases the slot for good.
-func (p *place) leave() {
+func (p *runSlot) close() {
 	p.stall.Stop()
-	p.forget()
+	p.stopAbandon()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.writing = false
@@ -74,26 +74,26 @@ func (p *place) leave() {
 }
 
 // writeErr returns the writers' first error.
-func (p *place) writeErr() error {
+func (p *runSlot) writeErr() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.err
 }
 
 // writer wraps one of a run's writers, which are not called at the same time. A nil w stays nil.
-func (p *place) writer(w io.Writer) io.Writer {
+func (p *runSlot) writer(w io.Writer) io.Writer {
 	if w == nil {
 		return nil
 	}
-	return placeWriter{p, w}
+	return slotWriter{p, w}
 }
 
-type placeWriter struct {
-	p *place
+type slotWriter struct {
+	p *runSlot
 	w io.Writer
 }
 
-func (w placeWriter) Write(b []byte) (int, error) {
+func (w slotWriter) Write(b []byte) (int, error) {
 	p := w.p
 	p.mu.Lock()
 	p.writing = true

@@ -28,15 +28,15 @@ type placement struct {
 	placed  func()           // called when no more peers are asked; nil: none is asked
 
 	mu      sync.Mutex
-	here    *evaluation // of the local run that has ended
-	did     api.Job     // what the local run filled in
+	localRun    *evaluation // of the local run that has ended
+	localJob     api.Job     // what the local run filled in
 	nonces  map[int][16]byte
 	granted map[job.DID]func() // functions that revoke a peer's access to the inputs
 	mismatched   map[job.DID]bool   // peers whose printed output differs from their Outcomes: they are not asked again
 }
 
 // orderLife is how long a signed Order can be awarded.
-const jobLife = 10 * time.Minute
+const orderLife = 10 * time.Minute
 
 // place chooses a provider for the job and follows the run there.
 func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.Job) error {
@@ -44,7 +44,7 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 	if err != nil {
 		return err
 	}
-	defer t.over()
+	defer t.revokeGrants()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	client, err := x.pace(cancel)
@@ -60,8 +60,8 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 	if err != nil {
 		return apiError(ctx, err)
 	}
-	run.Left = t.takeUp(ctx)
-	err = t.offer(ctx, run, start, j)
+	run.Left = t.loadLeft(ctx)
+	err = t.retry(ctx, run, start, j)
 	if werr := client.end(ctx); werr != nil {
 		return werr // the client's error also ended the run
 	}
@@ -69,10 +69,10 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 }
 
 // retry places the job until it is done, or no peer is left that would run it.
-func (t *placement) offer(ctx context.Context, run *request.Run, start scheduler.Start, j *api.Job) error {
+func (t *placement) retry(ctx context.Context, run *request.Run, start scheduler.Start, j *api.Job) error {
 	w, x := t.w, t.x
 	for began := w.node.clock(); ; {
-		ending, err := t.do(ctx, run, start)
+		ending, err := t.attempt(ctx, run, start)
 		j.Placement = toPlacement(ending.Record)
 		j.Attempts += len(ending.Record.Awards)
 		if err == nil {
@@ -81,8 +81,8 @@ func (t *placement) offer(ctx context.Context, run *request.Run, start scheduler
 			}
 			return t.show(ctx, ending.Results[0])
 		}
-		if !t.patient(err, ending, began) {
-			t.tellUnproven()
+		if !t.canRetry(err, ending, began) {
+			t.reportUnverified()
 			return t.explain(ctx, err)
 		}
 		x.event(api.Event{Kind: api.EventWaiting, Text: "all peers are busy or unreachable; retrying"})
@@ -104,7 +104,7 @@ const (
 
 // attempt places the job once. It frees its place among the jobs that ask for bids as soon as a peer has
 // accepted the job.
-func (t *placement) do(ctx context.Context, run *request.Run, start scheduler.Start) (request.Ending, error) {
+func (t *placement) attempt(ctx context.Context, run *request.Run, start scheduler.Start) (request.Ending, error) {
 	isTaken := len(run.Left.Leases)+len(run.Left.Results) >= max(1, run.Request.Job.Runs)
 	if !isTaken && (start.Self.Refuses() || start.Self.Missing > 0 || run.Request.Where != scheduler.Anywhere) {
 		if err := t.w.placing.Acquire(ctx, 1); err != nil {
@@ -118,7 +118,7 @@ func (t *placement) do(ctx context.Context, run *request.Run, start scheduler.St
 
 // canRetry reports whether a job that no peer accepted should be offered again later: a busy peer becomes free,
 // and a peer that does not answer or was lost may be overloaded or restarting.
-func (t *placement) patient(err error, ending request.Ending, began time.Time) bool {
+func (t *placement) canRetry(err error, ending request.Ending, began time.Time) bool {
 	var f *request.FailedError
 	if !errors.As(err, &f) || f.Code != scheduler.CodeNoPeer && f.Code != scheduler.CodeExhausted {
 		return false
@@ -151,12 +151,12 @@ func wait(ctx context.Context, d time.Duration) error {
 func (w *network) newPlacement(ctx context.Context, x *running, e *evaluation) (*placement, error) {
 	r := x.request
 	now := w.node.clock()
-	_, mismatched := evidence(x.look().Mismatches)
+	_, mismatched := evidence(x.snapshot().Mismatches)
 	t := &placement{
 		w: w, x: x, e: e, nonces: map[int][16]byte{}, granted: map[job.DID]func(){}, mismatched: mismatched,
 		job: job.Order{
 			Task: x.task.CID(), Limits: r.Limits.OrDefault(), Runs: max(1, r.Runs), Timeout: r.Timeout.Milliseconds(),
-			Issuer: w.self.DID, Issued: now.UnixMilli(), Expires: now.Add(jobLife).UnixMilli(),
+			Issuer: w.self.DID, Issued: now.UnixMilli(), Expires: now.Add(orderLife).UnixMilli(),
 			Fresh: r.NoCache, Priority: r.Priority, Need: r.Need, Prefer: r.Prefer,
 		},
 	}
@@ -225,7 +225,7 @@ func (t *placement) run(ctx context.Context) (*request.Run, scheduler.Start, err
 
 // loadLeft returns what an earlier process has left of the job. Providers that still run it get access to the
 // inputs again, and the results of runs that have ended are read again.
-func (t *placement) takeUp(ctx context.Context) (l request.Left) {
+func (t *placement) loadLeft(ctx context.Context) (l request.Left) {
 	for _, lease := range t.x.left.Leases {
 		id, err := host.IDOf(lease.Peer)
 		if err != nil || !t.w.peer.Allows(id, host.ReceiveJobs) || t.grant(lease.Peer) != nil {
@@ -263,7 +263,7 @@ func (t *placement) explain(ctx context.Context, err error) error {
 	}
 	switch f.Code {
 	case scheduler.CodeNoPeer, scheduler.CodeExhausted:
-		if lied := lies(t.x.look().Mismatches); lied != "" {
+		if lied := mismatchSummary(t.x.snapshot().Mismatches); lied != "" {
 			return &api.Error{Code: api.CodeMismatch, Message: lied + noOther + f.Why, Hint: f.Hint}
 		}
 		if failed := t.w.unreached(); failed != "" && (f.Code == scheduler.CodeNoPeer || t.w.cfg.NoListen) {

@@ -26,7 +26,7 @@ func (t *placement) Sign(attempt int, to job.DID) ([]byte, error) {
 	t.mu.Unlock()
 	now := t.w.node.clock()
 	j.Attempt, j.Audience, j.Nonce = attempt, to, n
-	j.Issued, j.Expires = now.UnixMilli(), now.Add(jobLife).UnixMilli()
+	j.Issued, j.Expires = now.UnixMilli(), now.Add(orderLife).UnixMilli()
 	if to != "" {
 		if err := t.grant(to); err != nil {
 			return nil, err
@@ -49,7 +49,7 @@ func (t *placement) grant(to job.DID) error {
 }
 
 // revokeGrants ends the access that the placement has granted.
-func (t *placement) over() {
+func (t *placement) revokeGrants() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, revoke := range t.granted {
@@ -64,14 +64,14 @@ func (t *placement) Here(ctx context.Context, sources []job.DID, out request.Out
 	source := w.exchange.Session(exchange.SessionConfig{Local: e.tracked, Sources: t.sources(sources)})
 	defer source.Close()
 	e.source = source
-	e.slots = &ownSlot{book: w.book, job: t.job}
-	j := t.x.look()
+	e.slots = &ownSlot{queue: w.queue, job: t.job}
+	j := t.x.snapshot()
 	err := e.run(ctx, api.Watch{Stdout: out.Stdout, Stderr: out.Stderr, Progress: out.Progress}, &j)
 	if err != nil {
 		return request.Result{}, err
 	}
 	t.mu.Lock()
-	t.here, t.did = &e, j
+	t.localRun, t.localJob = &e, j
 	t.mu.Unlock()
 	return request.Result{Peer: w.self.DID, Outcome: j.OutcomeCID, Receipt: j.Receipt, Value: *j.Outcome}, nil
 }
@@ -89,7 +89,7 @@ func (t *placement) Refused(ctx context.Context) error {
 
 // Left implements request.Node.
 func (t *placement) Left(l request.Left) {
-	if err := t.w.node.noteLeft(t.x, l); err != nil {
+	if err := t.w.node.recordLeft(t.x, l); err != nil {
 		t.w.node.log.Warn("record placement", "job", t.x.id, "err", err)
 	}
 }

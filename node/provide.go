@@ -27,7 +27,7 @@ type provider struct {
 	mu      sync.Mutex
 	awards  map[market.Lease]*award
 	working sync.WaitGroup // runs that have not ended
-	leaving sync.WaitGroup // awards that are being discarded
+	discarding sync.WaitGroup // awards that are being discarded
 }
 
 var _ market.Provider = (*provider)(nil)
@@ -45,7 +45,7 @@ func (p *provider) Admit(from peer.ID) error {
 	if err != nil || !p.w.peer.Allows(from, host.SendJobs) {
 		return &market.FailedError{Code: job.RefusePolicy, Why: "not authorized: it accepts jobs from members of its cluster and from listed peers"}
 	}
-	if bid, ok := p.w.book.ask(did); !ok {
+	if bid, ok := p.w.queue.takeAsk(did); !ok {
 		return &market.FailedError{Code: bid.Code, Why: bid.Refusal}
 	}
 	return nil
@@ -59,13 +59,13 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 	}
 	w := scheduler.Work{ABI: r.Work.ABI, Bytes: r.Bytes, Module: r.Module, Fuel: r.Fuel, Output: r.Output}
 	if p.w.node.room() != nil {
-		return scheduler.Refuse(job.RefuseDisk, whyFull)
+		return scheduler.Refuse(job.RefuseDisk, diskFull)
 	}
 	s := p.w.state(r.Signed, p.w.ceiling(from))
 	if bid := scheduler.Offer(r.Signed, w, s, scheduler.Locality{}); bid.Refuses() {
 		return bid
 	}
-	if _, err := p.w.node.allow(p.w.asker(from), r.Work, r.Signed.Limits.OrDefault()); err != nil {
+	if _, err := p.w.node.allow(p.w.requester(from), r.Work, r.Signed.Limits.OrDefault()); err != nil {
 		var denied *runtime.DeniedError
 		if errors.As(err, &denied) {
 			return scheduler.Refuse(job.RefusePolicy, denied.Error())
@@ -73,7 +73,7 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 		p.w.node.log.Error("read policy: no executor is offered to peers", "err", err)
 		return scheduler.Refuse(job.RefuseFault, "its policy file is invalid")
 	}
-	l, err := p.w.locality(ctx, w, r.Work, p.w.rtt(from), p.w.seenBy(from))
+	l, err := p.w.locality(ctx, w, r.Work, p.w.rtt(from), p.w.visibleTo(from))
 	if err != nil {
 		p.w.node.log.Warn("measure held inputs", "err", err)
 		return scheduler.Refuse(job.RefuseFault, "it could not measure the inputs that it holds")
@@ -82,7 +82,7 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 }
 
 // diskFull is the reason that a requester gets.
-const whyFull = "its disk is full"
+const diskFull = "its disk is full"
 
 // bids reports whether this node would bid for an announced job.
 func (p *provider) bids(a job.Announce) bool {
@@ -103,12 +103,12 @@ func (w *network) state(j job.Order, ceiling job.Limits) scheduler.State {
 	c := w.capacity
 	c.Ceiling = ceiling
 	return scheduler.State{
-		Capacity: c, Load: w.book.load(j.Limits.OrDefault().Pages * pageSize), Disk: w.quota.room(), Closing: w.closing.Load(),
+		Capacity: c, Load: w.queue.load(j.Limits.OrDefault().Pages * pageSize), Disk: w.quota.room(), Closing: w.closing.Load(),
 	}
 }
 
 // requester is a peer in the terms of the executor policy.
-func (w *network) asker(from peer.ID) runtime.Requester {
+func (w *network) requester(from peer.ID) runtime.Requester {
 	did, err := host.DIDOf(from)
 	if err != nil {
 		return runtime.Requester{}
@@ -175,7 +175,7 @@ func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rt
 type visible func(context.Context, cid.Cid) bool
 
 // visibleTo returns which roots the jobs of peer from see before that peer has sent any block.
-func (w *network) seenBy(from peer.ID) visible {
+func (w *network) visibleTo(from peer.ID) visible {
 	if w.peer.Allows(from, host.ReceiveBlocks) {
 		return nil
 	}
@@ -212,7 +212,7 @@ const (
 // Award implements market.Provider.
 func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a market.Awarded) (*market.Run, time.Duration, error) {
 	if p.w.node.room() != nil {
-		return nil, 0, &market.DeclinedError{Why: whyFull}
+		return nil, 0, &market.DeclinedError{Why: diskFull}
 	}
 	w := scheduler.Work{ABI: r.Work.ABI, Bytes: r.Bytes}
 	s := p.w.state(a.Signed, p.w.ceiling(from))
@@ -224,7 +224,7 @@ func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a ma
 		return nil, 0, &market.DeclinedError{Why: "lease duration: got 0, want more"}
 	}
 	x := newAward(p, from, r, a)
-	started, start, err := p.w.book.reserve(scheduler.Reservation{
+	started, start, err := p.w.queue.reserve(scheduler.Reservation{
 		Lease: scheduler.Lease(a.Lease), Job: a.Signed, For: a.For, Queue: a.Queue,
 	}, x.expired)
 	var declined *scheduler.Decline
@@ -234,8 +234,8 @@ func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a ma
 	if err != nil {
 		return nil, 0, err
 	}
-	if !p.enter(x) {
-		p.w.book.release(scheduler.Lease(a.Lease))
+	if !p.addAward(x) {
+		p.w.queue.release(scheduler.Lease(a.Lease))
 		return nil, 0, &market.DeclinedError{Why: "shutting down"}
 	}
 	go func() {
@@ -246,14 +246,14 @@ func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a ma
 }
 
 // addAward adds an award, unless the node is shutting down or has that lease already.
-func (p *provider) enter(x *award) bool {
+func (p *provider) addAward(x *award) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.w.closing.Load() || p.awards[x.lease] != nil {
 		return false
 	}
 	if old := p.oldest(x.from); old != nil {
-		p.letGo(old)
+		p.discardLater(old)
 	}
 	p.awards[x.lease] = x
 	p.working.Add(1)
@@ -262,12 +262,12 @@ func (p *provider) enter(x *award) bool {
 
 // maxAwards is how many awards of one requester are kept at most: beyond it, the result that has waited longest
 // is discarded.
-const maxWaiting = 256
+const maxAwards = 256
 
 // oldest returns the award of a requester whose result has waited longest, if the requester has too many; else
 // nil. p.mu is held.
 func (p *provider) oldest(from peer.ID) (old *award) {
-	if len(p.awards) < maxWaiting {
+	if len(p.awards) < maxAwards {
 		return nil
 	}
 	var since time.Time
@@ -284,15 +284,15 @@ func (p *provider) oldest(from peer.ID) (old *award) {
 			old, since = x, ended
 		}
 	}
-	if n < maxWaiting {
+	if n < maxAwards {
 		return nil
 	}
 	return old
 }
 
 // discardLater discards an award once its run has ended.
-func (p *provider) letGo(x *award) {
-	p.leaving.Go(func() {
+func (p *provider) discardLater(x *award) {
+	p.discarding.Go(func() {
 		<-x.kept
 		x.discard()
 	})
@@ -306,12 +306,12 @@ func (p *provider) Attach(_ context.Context, from peer.ID, a market.Attach) (*ma
 	if x == nil || x.from != from || x.envelope != a.Order {
 		return nil, &market.FailedError{Code: request.CodeUnknown, Why: "unknown lease"}
 	}
-	x.attached()
+	x.reattached()
 	return x.run, nil
 }
 
 // remove removes an award whose result is no longer needed.
-func (p *provider) forget(x *award) {
+func (p *provider) remove(x *award) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.awards[x.lease] == x {
@@ -338,7 +338,7 @@ func (p *provider) drain(ctx context.Context) {
 		}
 		<-ended
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), notifyTimeout)
 		defer cancel()
 	}
 	p.delivered(ctx)
@@ -346,12 +346,12 @@ func (p *provider) drain(ctx context.Context) {
 
 // notifyTimeout is how long, beyond the grace period, requesters are told that their jobs are handed back. A
 // requester that is not told finds out by its missing heartbeats.
-const tellTime = time.Second
+const notifyTimeout = time.Second
 
 // delivered waits until each connected requester has its result or its failure, or ctx ends.
 func (p *provider) delivered(ctx context.Context) {
 	for _, x := range p.all() {
-		closed, away := x.taken()
+		closed, away := x.deliveryEvents()
 		select {
 		case <-closed:
 		case <-away:
@@ -374,7 +374,7 @@ func (p *provider) all() []*award {
 // close frees the memory that the awards hold, after all their streams have ended. Results that wait for their
 // requesters stay pinned.
 func (p *provider) close() {
-	p.leaving.Wait()
+	p.discarding.Wait()
 	for _, x := range p.all() {
 		x.release()
 	}

@@ -156,7 +156,7 @@ func (v *View) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, error)
 	}
 	trust, err := n.self.trusted()
 	if err == nil && trust.Has(r.Issuer) && !r.Meta.Replayed {
-		batch.Records, err = n.believe(batch.Records, b.CID(), r.Issuer, r.Task, r.Outcome)
+		batch.Records, err = n.cacheTrusted(batch.Records, b.CID(), r.Issuer, r.Task, r.Outcome)
 	}
 	if err == nil {
 		err = v.session.Commit(ctx, batch)

@@ -106,7 +106,7 @@ func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecon
 func (t *placement) finish(j *api.Job, ending request.Ending) error {
 	first := ending.Results[0]
 	t.mu.Lock()
-	here, did := t.here, t.did
+	here, did := t.localRun, t.localJob
 	t.mu.Unlock()
 	if here != nil && !first.Remote {
 		j.Read, j.Fetched, j.Compile, j.Run, j.Fault = did.Read, did.Fetched, did.Compile, did.Run, did.Fault
@@ -125,7 +125,7 @@ func (t *placement) finish(j *api.Job, ending request.Ending) error {
 			j.Runs = append(j.Runs, api.RunResult{Peer: string(r.Peer), Outcome: r.Outcome, Receipt: r.Receipt})
 		}
 		if r.Remote {
-			if err := t.learn(j, r); err != nil {
+			if err := t.recordRemote(j, r); err != nil {
 				return err
 			}
 		}
@@ -142,7 +142,7 @@ func (t *placement) finish(j *api.Job, ending request.Ending) error {
 }
 
 // recordRemote records another peer's run: its Receipt and, if its key is trusted, the cached result.
-func (t *placement) learn(j *api.Job, r request.Result) error {
+func (t *placement) recordRemote(j *api.Job, r request.Result) error {
 	n, ctx := t.w.node, context.Background()
 	b, err := t.e.session.Get(ctx, r.Receipt)
 	if err != nil {
@@ -168,7 +168,7 @@ func (t *placement) learn(j *api.Job, r request.Result) error {
 	t.e.records = append(t.e.records, records...)
 	trust, err := n.self.trusted()
 	if err == nil && trust.Has(receipt.Issuer) && !receipt.Meta.Replayed && t.x.request.Task.Det != job.DetNone {
-		t.e.records, err = n.believe(t.e.records, r.Receipt, receipt.Issuer, receipt.Task, receipt.Outcome)
+		t.e.records, err = n.cacheTrusted(t.e.records, r.Receipt, receipt.Issuer, receipt.Task, receipt.Outcome)
 	}
 	return apiError(ctx, err)
 }

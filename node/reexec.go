@@ -17,7 +17,7 @@ func (v *verification) checkReexec(ctx context.Context) error {
 	}
 	b, err := v.block(ctx, v.Receipt.Task)
 	if err != nil {
-		step := lack(ctx, "task", v.Receipt.Task, err)
+		step := undecidedStep(ctx, "task", v.Receipt.Task, err)
 		if step == nil {
 			return err
 		}

@@ -13,7 +13,7 @@ import (
 )
 
 // errOriginUnknown is the error when the blocks that a run created cannot be told apart from its inputs.
-var errWhoseBlocks = errors.New("output blocks of the run cannot be told from input blocks")
+var errOriginUnknown = errors.New("output blocks of the run cannot be told from input blocks")
 
 // foreignRefs returns the Refs of another peer's run with the Outcome o: a Receipt does not contain them. The
 // run has created all blocks of the output if their sizes add up to the Outcome's size; or all but the Task's
@@ -32,7 +32,7 @@ func (e *evaluation) foreignRefs(ctx context.Context, o job.Outcome) ([]cid.Cid,
 		return nil, err
 	}
 	if refs, made, err = e.madeBelow(ctx, o.Root, inputs); err == nil && made != o.Size {
-		err = errWhoseBlocks
+		err = errOriginUnknown
 	}
 	return refs, err
 }

@@ -23,29 +23,29 @@ func Remote(ctx context.Context, addr, token string) (*Session, error) {
 		}
 		return nil, err
 	}
-	far := &farBlocks{remoteBlocks: remoteBlocks{c}, recent: recent{held: map[cid.Cid]dag.Block{}}}
+	far := &cachedBlocks{remoteBlocks: remoteBlocks{c}, recent: recent{held: map[cid.Cid]dag.Block{}}}
 	s := newSession(c, far, func(context.Context) error { return c.Close() })
-	s.far = far
+	s.remote = far
 	return s, nil
 }
 
 // Reading returns the blocks of the session for a caller that reads everything below root, in DAG order. From a
 // remote node they arrive as one stream instead of one request per block. The caller must call stop.
 func (s *Session) Reading(ctx context.Context, root cid.Cid) (blocks dag.Blocks, stop func()) {
-	if s.far == nil {
+	if s.remote == nil {
 		return s.Blocks, func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &ahead{farBlocks: s.far, coming: make(chan api.Block, aheadBlocks)}
+	a := &ahead{cachedBlocks: s.remote, stream: make(chan api.Block, aheadBlocks)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer close(a.coming)
+		defer close(a.stream)
 		// Whatever ends the stream, blocks that have not arrived are requested one by one: that request returns
 		// the error.
 		a.data.Walk(ctx, root, func(b api.Block) error { //nolint:errcheck // see above
 			select {
-			case a.coming <- b:
+			case a.stream <- b:
 				return nil
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -64,12 +64,12 @@ const (
 
 // cachedBlocks is the block set of a node that is some milliseconds away: blocks that the node has are not sent
 // again, and blocks that were sent or read recently are not requested.
-type farBlocks struct {
+type cachedBlocks struct {
 	remoteBlocks
 	recent recent
 }
 
-func (f *farBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+func (f *cachedBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	if b, ok := f.recent.get(c); ok {
 		return b, nil
 	}
@@ -80,14 +80,14 @@ func (f *farBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return b, err
 }
 
-func (f *farBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) {
+func (f *cachedBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	if _, ok := f.recent.get(c); ok {
 		return true, nil
 	}
 	return f.remoteBlocks.Has(ctx, c)
 }
 
-func (f *farBlocks) Put(ctx context.Context, bs ...dag.Block) error {
+func (f *cachedBlocks) Put(ctx context.Context, bs ...dag.Block) error {
 	for len(bs) > 0 {
 		part := bs[:min(len(bs), api.MaxMissing)]
 		bs = bs[len(part):]
@@ -98,7 +98,7 @@ func (f *farBlocks) Put(ctx context.Context, bs ...dag.Block) error {
 	return nil
 }
 
-func (f *farBlocks) put(ctx context.Context, bs []dag.Block) error {
+func (f *cachedBlocks) put(ctx context.Context, bs []dag.Block) error {
 	size, cs := 0, make([]cid.Cid, len(bs))
 	for i, b := range bs {
 		size, cs[i] = size+len(b.Data()), b.CID()
@@ -166,10 +166,10 @@ func (r *recent) add(b dag.Block) {
 
 // ahead is cachedBlocks with the next blocks already on the stream.
 type ahead struct {
-	*farBlocks
+	*cachedBlocks
 	mu     sync.Mutex
-	coming chan api.Block
-	gaveUp bool // the stream's order differs from the reader's
+	stream chan api.Block
+	diverged bool // the stream's order differs from the reader's
 }
 
 // ReadInOrder marks the set as one whose reader loses the stream by reading in another order than the DAG's.
@@ -182,7 +182,7 @@ func (a *ahead) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	if b, ok, err := a.next(ctx, c); ok || err != nil {
 		return b, err
 	}
-	return a.farBlocks.Get(ctx, c)
+	return a.cachedBlocks.Get(ctx, c)
 }
 
 // next reads blocks from the stream until c arrives.
@@ -192,11 +192,11 @@ func (a *ahead) next(ctx context.Context, c cid.Cid) (dag.Block, bool, error) {
 	if b, ok := a.recent.get(c); ok { // another goroutine has read it
 		return b, true, nil
 	}
-	for passed := 0; !a.gaveUp; {
+	for passed := 0; !a.diverged; {
 		select {
-		case raw, ok := <-a.coming:
+		case raw, ok := <-a.stream:
 			if !ok {
-				a.gaveUp = true
+				a.diverged = true
 				break
 			}
 			b, err := dag.CheckBlock(raw.CID, raw.Data)
@@ -208,7 +208,7 @@ func (a *ahead) next(ctx context.Context, c cid.Cid) (dag.Block, bool, error) {
 				return b, true, nil
 			}
 			passed += len(b.Data())
-			a.gaveUp = passed > aheadBytes
+			a.diverged = passed > aheadBytes
 		case <-ctx.Done():
 			return dag.Block{}, false, context.Cause(ctx)
 		}

@@ -65,8 +65,8 @@ func rawBlocks(n, size int) []dag.Block {
 	return bs
 }
 
-func newFar(f *faraway) *farBlocks {
-	return &farBlocks{remoteBlocks: remoteBlocks{f}, recent: recent{held: map[cid.Cid]dag.Block{}}}
+func newFar(f *faraway) *cachedBlocks {
+	return &cachedBlocks{remoteBlocks: remoteBlocks{f}, recent: recent{held: map[cid.Cid]dag.Block{}}}
 }
 
 func TestOnlyWhatIsMissingIsSent(t *testing.T) {
@@ -95,7 +95,7 @@ func TestReadingComesInOneStream(t *testing.T) {
 	for _, b := range bs {
 		f.blocks[b.CID()], f.order = b.Data(), append(f.order, b.CID())
 	}
-	s := &Session{far: newFar(f)}
+	s := &Session{remote: newFar(f)}
 	blocks, stop := s.Reading(t.Context(), bs[0].CID())
 	if _, ok := blocks.(interface{ ReadInOrder() }); !ok {
 		t.Error("nobody is told to read in order")
@@ -126,7 +126,7 @@ func TestReadingGivesUp(t *testing.T) {
 		f.blocks[b.CID()], f.order = b.Data(), append(f.order, b.CID())
 	}
 	f.blocks[bs[59].CID()] = bs[59].Data()
-	s := &Session{far: newFar(f)}
+	s := &Session{remote: newFar(f)}
 	blocks, stop := s.Reading(t.Context(), bs[0].CID())
 	if _, err := blocks.Get(t.Context(), bs[59].CID()); err != nil || f.got != 1 {
 		t.Errorf("%v, %d blocks asked for", err, f.got)
@@ -149,7 +149,7 @@ func TestFarBlocksAreChecked(t *testing.T) {
 	if _, err := newFar(f).Get(t.Context(), b.CID()); err == nil {
 		t.Error("Get takes a block with another hash")
 	}
-	s := &Session{far: newFar(f)}
+	s := &Session{remote: newFar(f)}
 	blocks, stop := s.Reading(t.Context(), b.CID())
 	defer stop()
 	if _, err := blocks.Get(t.Context(), b.CID()); err == nil {

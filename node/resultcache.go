@@ -40,7 +40,7 @@ func (m cachedResult) record(task cid.Cid) (store.Record, error) {
 }
 
 // cached returns the cached result of a task.
-func (n *Node) memo(task cid.Cid) (m cachedResult, found bool, err error) {
+func (n *Node) cached(task cid.Cid) (m cachedResult, found bool, err error) {
 	b, found, err := n.store.Lookup(cacheKey(task))
 	if err != nil || !found {
 		return cachedResult{}, false, err
@@ -53,8 +53,8 @@ func (n *Node) memo(task cid.Cid) (m cachedResult, found bool, err error) {
 
 // cacheTrusted adds to records the cached result that follows from a receipt of a trusted key, unless the Task
 // has one already.
-func (n *Node) believe(records []store.Record, receipt cid.Cid, issuer job.DID, task, outcome cid.Cid) ([]store.Record, error) {
-	if _, found, err := n.memo(task); err != nil || found {
+func (n *Node) cacheTrusted(records []store.Record, receipt cid.Cid, issuer job.DID, task, outcome cid.Cid) ([]store.Record, error) {
+	if _, found, err := n.cached(task); err != nil || found {
 		return records, err
 	}
 	r, err := cachedResult{Outcome: outcome, Receipt: receipt, Issuer: issuer, Created: n.clock().UTC()}.record(task)
@@ -77,7 +77,7 @@ func fits(o job.Outcome, l job.Limits) bool {
 // error is that of one of w's writers, or of ctx. Any other problem of the cached result is a miss, and the Task
 // is run.
 func (e *evaluation) recall(ctx context.Context, w api.Watch, j *api.Job) (hit bool, err error) {
-	m, o, ok := e.remembered(ctx)
+	m, o, ok := e.usable(ctx)
 	if !ok {
 		return false, nil
 	}
@@ -96,7 +96,7 @@ func (e *evaluation) recall(ctx context.Context, w api.Watch, j *api.Job) (hit b
 }
 
 // usable returns the cached result of the Task and its Outcome if it can replace a run.
-func (e *evaluation) remembered(ctx context.Context) (cachedResult, job.Outcome, bool) {
+func (e *evaluation) usable(ctx context.Context) (cachedResult, job.Outcome, bool) {
 	n, task := e.node, e.task.CID()
 	if e.r.NoCache || e.r.Task.Det == job.DetNone {
 		return cachedResult{}, job.Outcome{}, false
@@ -108,7 +108,7 @@ func (e *evaluation) remembered(ctx context.Context) (cachedResult, job.Outcome,
 		}
 		return cachedResult{}, job.Outcome{}, false
 	}
-	m, found, err := n.memo(task)
+	m, found, err := n.cached(task)
 	if err != nil || !found {
 		return none(err)
 	}

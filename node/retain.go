@@ -104,7 +104,7 @@ func (p *provider) recover(ctx context.Context) error {
 	now := n.clock()
 	for _, e := range all {
 		if now.Before(e.r.Expires) {
-			err = p.revive(ctx, e.lease, e.r, e.r.Expires.Sub(now))
+			err = p.restore(ctx, e.lease, e.r, e.r.Expires.Sub(now))
 		} else {
 			err = n.unretain(e.lease)
 		}
@@ -116,7 +116,7 @@ func (p *provider) recover(ctx context.Context) error {
 }
 
 // restore creates the award that a record describes.
-func (p *provider) revive(ctx context.Context, l market.Lease, r retained, left time.Duration) error {
+func (p *provider) restore(ctx context.Context, l market.Lease, r retained, left time.Duration) error {
 	from, err := host.ParsePeer(r.From)
 	if err != nil {
 		return err
@@ -162,8 +162,8 @@ func (x *award) reload(ctx context.Context, r retained) (o job.Outcome, err erro
 		Logs: func(ctx context.Context, stdout, stderr io.Writer) error {
 			return show(ctx, x.session, o, stdout, stderr)
 		},
-		Closed: x.farewell,
-		Away:   x.abandoned,
+		Closed: x.requesterClosed,
+		Away:   x.disconnected,
 	})
 	return o, nil
 }

@@ -19,11 +19,11 @@ func (n *Node) room() error {
 	if !n.store.IsFull() {
 		return nil
 	}
-	return n.findRoom()
+	return n.checkRoom()
 }
 
 // findRoom checks for free disk space, and logs a change.
-func (n *Node) findRoom() error {
+func (n *Node) checkRoom() error {
 	err := n.store.Room()
 	var full *store.FullError
 	isFull := errors.As(err, &full)
@@ -47,7 +47,7 @@ func (n *Node) watchRoom(ctx context.Context) error {
 	for {
 		select {
 		case <-t.C:
-			_ = n.findRoom() // logs a change
+			_ = n.checkRoom() // logs a change
 		case <-ctx.Done():
 			return nil
 		}
@@ -70,7 +70,7 @@ func (n *Node) awaitRoom(ctx context.Context, fn func() error) error {
 				t.Stop()
 				return context.Cause(ctx)
 			}
-			if n.findRoom() == nil {
+			if n.checkRoom() == nil {
 				t.Stop()
 				break
 			}

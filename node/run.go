@@ -33,8 +33,8 @@ func (v *View) Run(ctx context.Context, r api.Request, w api.Watch) (api.Job, er
 	if err != nil {
 		return api.Job{}, err
 	}
-	j, err := v.node.carry(ctx, x)
-	return j, x.verdict(j, err)
+	j, err := v.node.runJob(ctx, x)
+	return j, x.clientError(j, err)
 }
 
 // accept creates a job from a request. The job is running from here on, and the caller must call runJob.
@@ -70,17 +70,17 @@ func (n *Node) accept(ctx context.Context, r api.Request, w api.Watch) (*running
 }
 
 // runJob runs a job until it ends, with a result or an error.
-func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
+func (n *Node) runJob(ctx context.Context, x *running) (api.Job, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	x.carried(cancel)
+	x.setCancel(cancel)
 	defer x.viewers.Wait()
-	defer func() { n.metrics.ended(x.look()) }()
+	defer func() { n.metrics.ended(x.snapshot()) }()
 	defer n.history.end(x.id)
 	defer x.session.End()
-	j := x.look()
+	j := x.snapshot()
 	e := evaluation{
-		node: n, session: x.session, self: x.self, asker: runtime.Requester{Role: runtime.Owner}, r: x.request, task: x.task, expires: x.expires,
+		node: n, session: x.session, self: x.self, requester: runtime.Requester{Role: runtime.Owner}, r: x.request, task: x.task, expires: x.expires,
 	}
 	e.evidence, _ = evidence(j.Mismatches) // found by an earlier process
 	hit, err := e.recall(ctx, x.watch, &j)
@@ -90,7 +90,7 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	j.Ended = n.clock().UTC()
 	if err == nil {
 		j.State = api.JobDone
-		x.tellInto(&j)
+		x.fillEvents(&j)
 		x.append(&j, doneEvent(j))
 		err = apiError(ctx, e.keep(ctx, j))
 		if err == nil && x.request.Publish {
@@ -103,7 +103,7 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	}
 	if err != nil && len(j.Runs) > 0 && codeIs(err, api.CodeDisagree) {
 		j.State, j.Err = api.JobFailed, api.AsError(err)
-		x.tellInto(&j)
+		x.fillEvents(&j)
 		x.append(&j, failedEvent(j))
 		if kerr := e.keepDisagreement(context.WithoutCancel(ctx), j); kerr != nil {
 			n.log.Warn("keep evidence of disagreement", "job", j.ID, "err", kerr)
@@ -113,7 +113,7 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	}
 	if err != nil {
 		j.State, j.Err = api.JobFailed, api.AsError(err)
-		x.tellInto(&j)
+		x.fillEvents(&j)
 		j.OutcomeCID, j.Outcome, j.Receipt, j.Cached = cid.Undef, nil, cid.Undef, false
 		x.append(&j, failedEvent(j))
 		e.keepFailed(x, &j)
@@ -128,7 +128,7 @@ func (n *Node) evaluate(ctx context.Context, x *running, e *evaluation, j *api.J
 	if w == nil {
 		var leave func()
 		var err error
-		if w, leave, err = n.visit(ctx, x); err != nil {
+		if w, leave, err = n.joinForJob(ctx, x); err != nil {
 			return err
 		}
 		defer leave()

@@ -31,7 +31,7 @@ type running struct {
 	timer     *time.Timer // writes the first record
 
 	viewers sync.WaitGroup // goroutines that send events to an attached client
-	telling sync.Mutex     // held while watch.Event is called
+	eventMu sync.Mutex     // held while watch.Event is called
 
 	mu      sync.Mutex
 	cancel  context.CancelCauseFunc // nil: runJob has not started
@@ -45,22 +45,22 @@ type running struct {
 }
 
 // snapshot returns the job's current state. The caller must not change its Events.
-func (x *running) look() api.Job {
+func (x *running) snapshot() api.Job {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.job
 }
 
 // fillEvents copies the current events and mismatches into j.
-func (x *running) tellInto(j *api.Job) {
-	now := x.look()
+func (x *running) fillEvents(j *api.Job) {
+	now := x.snapshot()
 	j.Events, j.Mismatches = now.Events, now.Mismatches
 }
 
 // event appends e to the job and delivers it to all watchers. It fills in Seq and At.
 func (x *running) event(e api.Event) {
-	x.telling.Lock() // keeps the events in order
-	defer x.telling.Unlock()
+	x.eventMu.Lock() // keeps the events in order
+	defer x.eventMu.Unlock()
 	x.mu.Lock()
 	e = x.append(&x.job, e)
 	x.wake()
@@ -95,8 +95,8 @@ func (x *running) wake() {
 
 // finish publishes j, the ended job, and delivers its last event. It is called after the record is written.
 func (x *running) finish(j api.Job) {
-	x.telling.Lock()
-	defer x.telling.Unlock()
+	x.eventMu.Lock()
+	defer x.eventMu.Unlock()
 	x.mu.Lock()
 	x.job = j
 	x.wake()
@@ -117,7 +117,7 @@ func (x *running) follow(ctx context.Context, from int, each func(api.Event) err
 		}
 		changed := x.changed
 		x.mu.Unlock()
-		last, err := tellFrom(events, &from, each)
+		last, err := sendEvents(events, &from, each)
 		if err != nil || last {
 			return err
 		}
@@ -131,7 +131,7 @@ func (x *running) follow(ctx context.Context, from int, each func(api.Event) err
 
 // sendEvents calls each for the events numbered *from and later, and advances *from past them. last reports
 // whether the final event was among events.
-func tellFrom(events []api.Event, from *int, each func(api.Event) error) (last bool, err error) {
+func sendEvents(events []api.Event, from *int, each func(api.Event) error) (last bool, err error) {
 	for _, e := range events {
 		if e.Seq < *from {
 			last = e.Kind.Last()
@@ -146,7 +146,7 @@ func tellFrom(events []api.Event, from *int, each func(api.Event) error) (last b
 }
 
 // setCancel sets the function that cancels the job. A stop that was requested before takes effect now.
-func (x *running) carried(cancel context.CancelCauseFunc) {
+func (x *running) setCancel(cancel context.CancelCauseFunc) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.cancel = cancel

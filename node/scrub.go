@@ -28,12 +28,12 @@ type scrubState struct {
 
 // scrub runs passes until ctx ends. Errors are logged: a scrub does not stop the node.
 func (n *Node) scrub(ctx context.Context) error {
-	if n.period <= 0 || n.store.ReadOnly() {
+	if n.scrubPeriod <= 0 || n.store.ReadOnly() {
 		return nil
 	}
-	st := n.scrubbed()
+	st := n.scrubProgress()
 	for {
-		due := st.Began.Add(time.Duration(float64(n.period) / store.ScrubParts * float64(st.Part)))
+		due := st.Began.Add(time.Duration(float64(n.scrubPeriod) / store.ScrubParts * float64(st.Part)))
 		t := time.NewTimer(max(0, due.Sub(n.clock())))
 		select {
 		case <-t.C:
@@ -51,7 +51,7 @@ func (n *Node) scrub(ctx context.Context) error {
 		if st.Part == store.ScrubParts {
 			n.log.Info("scrub complete", "blocks", st.Blocks, "bytes", st.Bytes, "damaged", st.Damaged, "took", n.clock().Sub(st.Began))
 			// Time lost because the node was down or the disk is large is not caught up.
-			st = scrubState{Began: later(st.Began.Add(n.period), n.clock())}
+			st = scrubState{Began: later(st.Began.Add(n.scrubPeriod), n.clock())}
 		}
 		value, err := json.Marshal(st)
 		if err == nil {
@@ -64,7 +64,7 @@ func (n *Node) scrub(ctx context.Context) error {
 }
 
 // scrubProgress returns the progress of the pass that an earlier process has started, or a new pass.
-func (n *Node) scrubbed() scrubState {
+func (n *Node) scrubProgress() scrubState {
 	var st scrubState
 	value, found, err := n.store.Lookup(scrubRecord)
 	if err == nil && found {
@@ -74,7 +74,7 @@ func (n *Node) scrubbed() scrubState {
 		return scrubState{Began: n.clock()}
 	}
 	// Parts that were due while the node was down are not scrubbed all at once.
-	at := time.Duration(float64(n.period) / store.ScrubParts * float64(st.Part))
+	at := time.Duration(float64(n.scrubPeriod) / store.ScrubParts * float64(st.Part))
 	st.Began = later(st.Began, n.clock().Add(-at))
 	return st
 }

@@ -89,7 +89,7 @@ func (v *View) Trust(ctx context.Context, did, note string) error {
 		if r.Issuer != d || r.Replayed {
 			continue
 		}
-		if b.Records, err = n.believe(b.Records, r.CID, r.Issuer, r.Task, r.Outcome); err != nil {
+		if b.Records, err = n.cacheTrusted(b.Records, r.CID, r.Issuer, r.Task, r.Outcome); err != nil {
 			return apiError(ctx, err)
 		}
 	}

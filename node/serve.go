@@ -32,13 +32,13 @@ type service struct {
 func (n *Node) Serve(ctx context.Context) error {
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
-	if !n.stays.CompareAndSwap(false, true) {
+	if !n.isServing.CompareAndSwap(false, true) {
 		return errors.New("serve: already serving")
 	}
-	defer n.stays.Store(false)
-	_ = n.findRoom() // logs a full disk
+	defer n.isServing.Store(false)
+	_ = n.checkRoom() // logs a full disk
 	// This comes before the slow steps, so that other processes see these jobs as running.
-	loaded, err := n.takeUp(ctx)
+	loaded, err := n.loadSubmitted(ctx)
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
@@ -70,8 +70,8 @@ func (n *Node) Serve(ctx context.Context) error {
 	g.Go(func() error { return n.scrub(loops) })
 	g.Go(func() error { return n.watchRoom(loops) })
 	if w != nil {
-		g.Go(func() error { return w.book.keep(loops) })
-		g.Go(func() error { return w.keepState(loops) })
+		g.Go(func() error { return w.queue.expireLeases(loops) })
+		g.Go(func() error { return w.publishChanges(loops) })
 		g.Go(func() error { return w.keepConnected(loops) })
 		g.Go(func() error { return w.quota.keep(loops) })
 	}

@@ -43,7 +43,7 @@ type Session struct {
 	Owner       bool // this process owns the repo
 
 	node  *Node              // nil: another process owns the repo
-	far   *farBlocks         // nil: the repo is on this machine
+	remote   *cachedBlocks         // nil: the repo is on this machine
 	stay  context.Context    // ends when Close must not wait any longer
 	abort context.CancelFunc // ends stay
 	leave func(stay context.Context) error

@@ -49,7 +49,7 @@ func (x *running) submission() (store.Record, error) {
 func (v *View) Submit(ctx context.Context, r api.Request) (api.Job, error) {
 	n := v.node
 	s := n.serving.Load()
-	if s == nil && n.stays.Load() {
+	if s == nil && n.isServing.Load() {
 		if err := n.room(); err != nil { // the network is not opened while the disk is full
 			return api.Job{}, apiError(ctx, err)
 		}
@@ -68,16 +68,16 @@ func (v *View) Submit(ctx context.Context, r api.Request) (api.Job, error) {
 	if err := n.admit(ctx, s, x); err != nil {
 		return api.Job{}, apiError(ctx, err)
 	}
-	return x.look(), nil
+	return x.snapshot(), nil
 }
 
 // admit records a submitted job and starts it, or dismisses it.
 func (n *Node) admit(ctx context.Context, s *service, x *running) error {
 	err := x.session.Protect(ctx, protected(x.request)...)
 	if err == nil {
-		err = n.keepSubmitted(ctx, x)
+		err = n.recordSubmitted(ctx, x)
 	}
-	if err == nil && !s.begin(func(life context.Context) { n.carry(life, x) }) { //nolint:errcheck // the record has it
+	if err == nil && !s.begin(func(life context.Context) { n.runJob(life, x) }) { //nolint:errcheck // the record has it
 		err = &api.Error{Code: api.CodeClosing, Message: "node is shutting down or has too many jobs", Hint: "submit the job again later"}
 	}
 	if err != nil {
@@ -105,7 +105,7 @@ func (n *Node) dismiss(x *running) error {
 
 // recordSubmitted records a submitted job. It pins everything that the job needs under the name that will keep
 // its result.
-func (n *Node) keepSubmitted(ctx context.Context, x *running) error {
+func (n *Node) recordSubmitted(ctx context.Context, x *running) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	r, err := x.submission()
@@ -139,7 +139,7 @@ func jobPin(id string) string { return "job:" + id }
 
 // loadSubmitted loads the submitted jobs of a process that has ended. They count as running from here on. The
 // caller passes them to resume or drop.
-func (n *Node) takeUp(ctx context.Context) (all []*running, err error) {
+func (n *Node) loadSubmitted(ctx context.Context) (all []*running, err error) {
 	type entry struct {
 		id string
 		b  []byte
@@ -156,7 +156,7 @@ func (n *Node) takeUp(ctx context.Context) (all []*running, err error) {
 		return nil, fmt.Errorf("read submitted jobs: %w", err)
 	}
 	for _, e := range entries {
-		x, err := n.revive(ctx, e.id, e.b)
+		x, err := n.restoreJob(ctx, e.id, e.b)
 		if err != nil {
 			n.log.Warn("load submitted job", "job", e.id, "err", err)
 			continue
@@ -170,7 +170,7 @@ func (n *Node) takeUp(ctx context.Context) (all []*running, err error) {
 func (n *Node) resume(s *service, all []*running) {
 	for i, x := range all {
 		x.event(api.Event{Kind: api.EventNote, Text: "resumed: the process that ran it ended"})
-		if !s.begin(func(life context.Context) { n.carry(life, x) }) { //nolint:errcheck // the record has it
+		if !s.begin(func(life context.Context) { n.runJob(life, x) }) { //nolint:errcheck // the record has it
 			n.drop(all[i : i+1])
 		}
 	}
@@ -185,7 +185,7 @@ func (n *Node) drop(all []*running) {
 }
 
 // restoreJob creates the job that a record describes.
-func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error) {
+func (n *Node) restoreJob(ctx context.Context, id string, b []byte) (*running, error) {
 	var s submission
 	if err := json.Unmarshal(b, &s); err != nil {
 		return nil, err
@@ -215,7 +215,7 @@ func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error
 		x.session.End()
 		return nil, err
 	}
-	n.history.adopt(x)
+	n.history.register(x)
 	return x, nil
 }
 
@@ -226,7 +226,7 @@ func (n *Node) newSpool(r api.Request) *spool.Spool {
 }
 
 // recordLeft records what another process needs to resume a submitted job.
-func (n *Node) noteLeft(x *running, l request.Left) error {
+func (n *Node) recordLeft(x *running, l request.Left) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	mismatches := len(x.job.Mismatches)

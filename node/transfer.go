@@ -51,11 +51,11 @@ func (v *View) Fetch(ctx context.Context, c cid.Cid) error {
 			return apiError(ctx, &dag.NotFoundError{CID: c})
 		}
 		var leave func()
-		if w, leave, err = v.node.enter(ctx); err != nil {
+		if w, leave, err = v.node.acquireEphemeral(ctx); err != nil {
 			return apiError(ctx, err)
 		}
 		defer leave()
-		w.awaitPeers(ctx, visitTime)
+		w.awaitPeers(ctx, connectTime)
 	}
 	s := w.exchange.Session(exchange.SessionConfig{Local: v.session, Sources: w.andConnected(nil)})
 	defer s.Close()

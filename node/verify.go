@@ -176,7 +176,7 @@ func (v *verification) block(ctx context.Context, c cid.Cid) ([]byte, error) {
 }
 
 // undecidedStep converts an error of block into a step's answer: nil when the check itself failed.
-func lack(ctx context.Context, what string, c cid.Cid, err error) *Step {
+func undecidedStep(ctx context.Context, what string, c cid.Cid, err error) *Step {
 	var missing *dag.NotFoundError
 	var damaged *dag.DamagedError
 	switch {
@@ -193,7 +193,7 @@ func lack(ctx context.Context, what string, c cid.Cid, err error) *Step {
 func (v *verification) checkOutcome(ctx context.Context) error {
 	b, err := v.block(ctx, v.Claimed)
 	if err != nil {
-		step := lack(ctx, "outcome", v.Claimed, err)
+		step := undecidedStep(ctx, "outcome", v.Claimed, err)
 		if step == nil {
 			return err
 		}
@@ -263,7 +263,7 @@ func (v *verification) checkOthers(ctx context.Context) error {
 func (v *verification) comparable(ctx context.Context, c cid.Cid) (bool, error) {
 	b, err := v.block(ctx, c)
 	if err != nil || v.result == nil {
-		if err != nil && lack(ctx, "outcome", c, err) == nil {
+		if err != nil && undecidedStep(ctx, "outcome", c, err) == nil {
 			return false, err
 		}
 		return false, nil
@@ -274,7 +274,7 @@ func (v *verification) comparable(ctx context.Context, c cid.Cid) (bool, error) 
 	}
 	b, err = v.block(ctx, v.Receipt.Task)
 	if err != nil {
-		if lack(ctx, "task", v.Receipt.Task, err) == nil {
+		if undecidedStep(ctx, "task", v.Receipt.Task, err) == nil {
 			return false, err
 		}
 		return false, nil // it may be nondet

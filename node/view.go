@@ -124,7 +124,7 @@ func (v *View) Collect(ctx context.Context) (api.Collected, error) {
 		err = v.node.dropGone(ctx)
 	}
 	if w := v.node.net.Load(); w != nil && err == nil {
-		w.quota.emptied()
+		w.quota.collected()
 	}
 	return api.Collected{
 		Removed: c.Removed, RemovedBytes: c.RemovedBytes, Kept: c.Kept, KeptBytes: c.KeptBytes,
