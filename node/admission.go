@@ -164,8 +164,8 @@ func (b *admissionQueue) expire() (time.Time, bool) {
 // slot for that time, and then waits for another one.
 type ownSlot struct {
 	queue *admissionQueue
-	job  job.Order
-	held scheduler.Lease
+	job   job.Order
+	held  scheduler.Lease
 }
 
 func (o *ownSlot) Acquire(ctx context.Context, _ int64) error {

@@ -38,7 +38,7 @@ func (r remoteBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 // remoteDamage is the error for a damaged block of the owner: its API error, with the hint, and the error that
 // block sets return.
 type remoteDamage struct {
-	apiErr    *api.Error
+	apiErr  *api.Error
 	damaged *dag.DamagedError
 }
 

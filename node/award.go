@@ -44,14 +44,14 @@ type award struct {
 
 	once sync.Once
 
-	mu      sync.Mutex
+	mu          sync.Mutex
 	retireTimer *time.Timer   // discards a result that the requester does not fetch
-	reader  *spool.Reader // keeps the printed output readable; nil: it is read from the Outcome
-	printed job.Outcome   // the Outcome that has the printed output
-	ended   time.Time     // zero: not ended
-	isConnected   bool          // the requester has a stream for it
-	isAway    bool          // it has ended while no stream was open
-	away    chan struct{} // closed when left becomes true; replaced when it becomes false
+	reader      *spool.Reader // keeps the printed output readable; nil: it is read from the Outcome
+	printed     job.Outcome   // the Outcome that has the printed output
+	ended       time.Time     // zero: not ended
+	isConnected bool          // the requester has a stream for it
+	isAway      bool          // it has ended while no stream was open
+	away        chan struct{} // closed when left becomes true; replaced when it becomes false
 }
 
 // Causes that end a job of another peer.

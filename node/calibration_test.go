@@ -10,8 +10,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// A liar is still one after a restart, and what is stored is no way to break a start.
-func TestCreditIsKept(t *testing.T) {
+// The calibration of a peer with false claims survives a restart, and a damaged record does not prevent a start.
+func TestCalibrationIsKept(t *testing.T) {
 	n := &Node{store: openStore(t), clock: time.Now}
 	const liar = job.DID("did:key:z6Mkliar")
 	w := &network{node: n}
@@ -30,6 +30,6 @@ func TestCreditIsKept(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := again.loadCalibration(); err != nil || again.factor(liar) < 2 {
-		t.Errorf("a record that cannot be read: %v", err)
+		t.Errorf("damaged record: %v", err)
 	}
 }

@@ -29,24 +29,24 @@ const (
 
 // evaluation is one run of a Task on this machine: for a client, for a submitted job, or for another peer.
 type evaluation struct {
-	node     *Node
-	session  *store.Session // keeps inputs and output until they are pinned
-	self     host.Identity
-	r        api.Request
-	task     dag.Block
-	expires  time.Time
-	slots    slots              // nil: the node's slots
-	source   *exchange.Session  // over tracked; nil: all inputs must be in the repo
-	tracked  *store.Tracked     // blocks that the run reads from the repo; nil: set by run
-	local    dag.Blocks         // the repo's blocks that the run may read; nil: session
-	phase    func(phase string) // reports the phase of the run; may be nil
-	refs     []cid.Cid          // all blocks that the output links to and the run did not create
-	answers  answers            // the award that the Receipt answers
-	requester    runtime.Requester  // the zero Requester may not use any executor
-	grant    runtime.Grant      // what the policy allows the requester
-	blocks   []dag.Block        // to be committed
-	evidence []cid.Cid          // outcomes and receipts of peers whose results were rejected: kept with the job
-	records  []store.Record     // to be committed
+	node      *Node
+	session   *store.Session // keeps inputs and output until they are pinned
+	self      host.Identity
+	r         api.Request
+	task      dag.Block
+	expires   time.Time
+	slots     slots              // nil: the node's slots
+	source    *exchange.Session  // over tracked; nil: all inputs must be in the repo
+	tracked   *store.Tracked     // blocks that the run reads from the repo; nil: set by run
+	local     dag.Blocks         // the repo's blocks that the run may read; nil: session
+	phase     func(phase string) // reports the phase of the run; may be nil
+	refs      []cid.Cid          // all blocks that the output links to and the run did not create
+	answers   answers            // the award that the Receipt answers
+	requester runtime.Requester  // the zero Requester may not use any executor
+	grant     runtime.Grant      // what the policy allows the requester
+	blocks    []dag.Block        // to be committed
+	evidence  []cid.Cid          // outcomes and receipts of peers whose results were rejected: kept with the job
+	records   []store.Record     // to be committed
 }
 
 // answers is the award that a Receipt answers; the zero value is for a run without an award.

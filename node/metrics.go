@@ -28,8 +28,8 @@ type metrics struct {
 // Values of the label "where".
 const (
 	whereCache = "memory" // a cached result
-	whereLocal   = "here"
-	wherePeer   = "peer"
+	whereLocal = "here"
+	wherePeer  = "peer"
 )
 
 // newMetrics registers n's metrics with r, or returns nil when r is nil.

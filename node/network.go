@@ -21,21 +21,21 @@ import (
 
 // network is the node's peer: everything that exists only while the node is on the network.
 type network struct {
-	node     *Node
-	cfg      NetworkConfig
-	self     host.Identity
-	peer     *host.Peer
-	access   *exchange.Access
-	exchange *exchange.Exchange
-	client   *market.Client
-	server   *market.Server // nil: requester only
-	provider *provider
-	queue     *admissionQueue
-	quota    *quota
-	placing  *semaphore.Weighted // limits the jobs that ask peers for bids at once
-	capacity job.Capacity
-	loadChanged   chan struct{} // of capacity one: the free capacity has changed
-	closing  atomic.Bool   // it accepts no more jobs of other peers
+	node        *Node
+	cfg         NetworkConfig
+	self        host.Identity
+	peer        *host.Peer
+	access      *exchange.Access
+	exchange    *exchange.Exchange
+	client      *market.Client
+	server      *market.Server // nil: requester only
+	provider    *provider
+	queue       *admissionQueue
+	quota       *quota
+	placing     *semaphore.Weighted // limits the jobs that ask peers for bids at once
+	capacity    job.Capacity
+	loadChanged chan struct{} // of capacity one: the free capacity has changed
+	closing     atomic.Bool   // it accepts no more jobs of other peers
 
 	mu          sync.Mutex
 	calibration calibration

@@ -44,26 +44,26 @@ type Config struct {
 type Node struct {
 	*View // the node's own view
 
-	store    *store.Store
-	log      *slog.Logger
-	clock    func() time.Time
-	history  *history
-	self     self
-	version  string   // liftoff version
-	compiler []string // see Config
-	grace    time.Duration
-	scrubPeriod   time.Duration // of one scrub pass; 0: no scrubbing
-	coverage *coverage
-	fuel     fuelEstimates
-	ready    func()
-	metrics  *metrics                // nil: no metrics
-	network  *NetworkConfig          // nil: Serve opens no network
-	net      atomic.Pointer[network] // nil: not a peer now
-	ephemeral   ephemeral                  // the peer of a process that does not serve
+	store       *store.Store
+	log         *slog.Logger
+	clock       func() time.Time
+	history     *history
+	self        self
+	version     string   // liftoff version
+	compiler    []string // see Config
+	grace       time.Duration
+	scrubPeriod time.Duration // of one scrub pass; 0: no scrubbing
+	coverage    *coverage
+	fuel        fuelEstimates
+	ready       func()
+	metrics     *metrics                // nil: no metrics
+	network     *NetworkConfig          // nil: Serve opens no network
+	net         atomic.Pointer[network] // nil: not a peer now
+	ephemeral   ephemeral               // the peer of a process that does not serve
 
-	full    atomic.Bool             // the full disk was logged
-	isServing   atomic.Bool             // Serve is running
-	serving atomic.Pointer[service] // nil: submitted jobs are not accepted
+	full      atomic.Bool             // the full disk was logged
+	isServing atomic.Bool             // Serve is running
+	serving   atomic.Pointer[service] // nil: submitted jobs are not accepted
 
 	lazy struct {
 		sync.Mutex

@@ -27,12 +27,12 @@ type placement struct {
 	printed *request.Printed // what an attached client was shown, over all attempts
 	placed  func()           // called when no more peers are asked; nil: none is asked
 
-	mu      sync.Mutex
-	localRun    *evaluation // of the local run that has ended
-	localJob     api.Job     // what the local run filled in
-	nonces  map[int][16]byte
-	granted map[job.DID]func() // functions that revoke a peer's access to the inputs
-	mismatched   map[job.DID]bool   // peers whose printed output differs from their Outcomes: they are not asked again
+	mu         sync.Mutex
+	localRun   *evaluation // of the local run that has ended
+	localJob   api.Job     // what the local run filled in
+	nonces     map[int][16]byte
+	granted    map[job.DID]func() // functions that revoke a peer's access to the inputs
+	mismatched map[job.DID]bool   // peers whose printed output differs from their Outcomes: they are not asked again
 }
 
 // orderLife is how long a signed Order can be awarded.

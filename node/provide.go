@@ -24,9 +24,9 @@ import (
 type provider struct {
 	w *network
 
-	mu      sync.Mutex
-	awards  map[market.Lease]*award
-	working sync.WaitGroup // runs that have not ended
+	mu         sync.Mutex
+	awards     map[market.Lease]*award
+	working    sync.WaitGroup // runs that have not ended
 	discarding sync.WaitGroup // awards that are being discarded
 }
 

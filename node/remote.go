@@ -167,8 +167,8 @@ func (r *recent) add(b dag.Block) {
 // ahead is cachedBlocks with the next blocks already on the stream.
 type ahead struct {
 	*cachedBlocks
-	mu     sync.Mutex
-	stream chan api.Block
+	mu       sync.Mutex
+	stream   chan api.Block
 	diverged bool // the stream's order differs from the reader's
 }
 

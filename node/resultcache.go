@@ -239,7 +239,7 @@ func (v *View) Forget(ctx context.Context, task cid.Cid) error {
 // dropCachedResults deletes the cached results for which gone is true; gone may call the store.
 func (n *Node) dropCachedResults(ctx context.Context, gone func(cachedResult) bool) error {
 	type entry struct {
-		task cid.Cid
+		task   cid.Cid
 		result cachedResult
 	}
 	var all []entry

@@ -42,13 +42,13 @@ type Session struct {
 	Plugins     api.Plugins
 	Owner       bool // this process owns the repo
 
-	node  *Node              // nil: another process owns the repo
-	remote   *cachedBlocks         // nil: the repo is on this machine
-	stay  context.Context    // ends when Close must not wait any longer
-	abort context.CancelFunc // ends stay
-	leave func(stay context.Context) error
-	once  sync.Once
-	err   error
+	node   *Node              // nil: another process owns the repo
+	remote *cachedBlocks      // nil: the repo is on this machine
+	stay   context.Context    // ends when Close must not wait any longer
+	abort  context.CancelFunc // ends stay
+	leave  func(stay context.Context) error
+	once   sync.Once
+	err    error
 }
 
 // Serve is [Node.Serve] of the owner: until ctx ends, submitted jobs run without their clients. In an attached

@@ -14,9 +14,9 @@ const stallAfter = 50 * time.Millisecond
 // is released to other runs: in `liftoff run a | xargs liftoff run b` the first run waits for the pipe, the pipe
 // for the second run, and the second run for a slot.
 type runSlot struct {
-	ctx    context.Context
-	sem    slots
-	stall  *time.Timer
+	ctx         context.Context
+	sem         slots
+	stall       *time.Timer
 	stopAbandon func() bool // unregisters abandon
 
 	mu      sync.Mutex
