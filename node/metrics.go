@@ -27,8 +27,8 @@ type metrics struct {
 
 // Values of the label "where".
 const (
-	whereCache = "memory" // a cached result
-	whereLocal = "here"
+	whereCache = "cache" // a cached result
+	whereLocal = "local"
 	wherePeer  = "peer"
 )
 

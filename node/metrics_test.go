@@ -53,10 +53,10 @@ func TestMetricsCountJobs(t *testing.T) {
 		labels []string
 		want   float64
 	}{
-		{"liftoff_jobs_total", []string{"ok", "here"}, 1},
-		{"liftoff_jobs_total", []string{"ok", "memory"}, 1},
-		{"liftoff_jobs_total", []string{"failed", "here"}, 2},
-		{"liftoff_job_seconds", []string{"here"}, 3},
+		{"liftoff_jobs_total", []string{"ok", "local"}, 1},
+		{"liftoff_jobs_total", []string{"ok", "cache"}, 1},
+		{"liftoff_jobs_total", []string{"failed", "local"}, 2},
+		{"liftoff_job_seconds", []string{"local"}, 3},
 		{"liftoff_jobs_running", nil, 0},
 	} {
 		if got := metric(t, r, c.name, c.labels...); got != c.want {

@@ -92,8 +92,8 @@ func TestPrintsAndIsLost(t *testing.T) {
 // A peer with a mismatch is not asked again for the job, however long the job waits for another peer.
 func TestMismatchedPeerIsNotAskedAgain(t *testing.T) {
 	f := honestFleet(t, 1)
-	liar, other := newRogue(t, f, best, runsHonestly), newRogue(t, f, best, runsHonestly)
-	liar.prints = says("balance 99\n", "")
+	mismatched, other := newRogue(t, f, best, runsHonestly), newRogue(t, f, best, runsHonestly)
+	mismatched.prints = says("balance 99\n", "")
 	other.busy.Store(6) // more rounds than one placement has
 	s := newScreen()
 	j, err := f[0].Jobs.Run(t.Context(), api.Request{
@@ -102,7 +102,7 @@ func TestMismatchedPeerIsNotAskedAgain(t *testing.T) {
 	if out, errs := s.text(); err != nil || j.Where != other.did || out != balance || errs != advice {
 		t.Errorf("%v at %s, shown: %q, %q", err, j.Where, out, errs)
 	}
-	if n := liar.awards.Load(); n != 1 {
+	if n := mismatched.awards.Load(); n != 1 {
 		t.Errorf("the rogue was awarded the job %d times", n)
 	}
 }
@@ -110,10 +110,10 @@ func TestMismatchedPeerIsNotAskedAgain(t *testing.T) {
 // Two peers print the same mismatched text and are lost: nothing is shown twice, and each awarded peer is named.
 func TestSameMismatchTwice(t *testing.T) {
 	f := honestFleet(t, 2)
-	liar := func(r *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
+	mismatched := func(r *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
 		run.Fail(market.FailedError{Code: "fault", Why: "its disk is full"})
 	}
-	a, b := newRogue(t, f, best, liar), newRogue(t, f, best, liar)
+	a, b := newRogue(t, f, best, mismatched), newRogue(t, f, best, mismatched)
 	a.prints, b.prints = says("balance 99\n", ""), says("balance 99\n", "")
 	s := newScreen()
 	j, err := f[0].Jobs.Run(t.Context(), api.Request{Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork}, s.watch())
