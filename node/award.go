@@ -51,7 +51,7 @@ type award struct {
 	ended       time.Time     // zero: not ended
 	isConnected bool          // the requester has a stream for it
 	isAway      bool          // it has ended while no stream was open
-	away        chan struct{} // closed when left becomes true; replaced when it becomes false
+	away        chan struct{} // closed when isAway becomes true; replaced when it becomes false
 }
 
 // Causes that end a job of another peer.

@@ -263,8 +263,8 @@ func (t *placement) explain(ctx context.Context, err error) error {
 	}
 	switch f.Code {
 	case scheduler.CodeNoPeer, scheduler.CodeExhausted:
-		if lied := mismatchSummary(t.x.snapshot().Mismatches); lied != "" {
-			return &api.Error{Code: api.CodeMismatch, Message: lied + noOther + f.Why, Hint: f.Hint}
+		if summary := mismatchSummary(t.x.snapshot().Mismatches); summary != "" {
+			return &api.Error{Code: api.CodeMismatch, Message: summary + noOther + f.Why, Hint: f.Hint}
 		}
 		if failed := t.w.unreached(); failed != "" && (f.Code == scheduler.CodeNoPeer || t.w.cfg.NoListen) {
 			return &api.Error{

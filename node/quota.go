@@ -81,7 +81,7 @@ func (q *quota) use(ctx context.Context, t job.Task, bytes uint64) error {
 	return nil
 }
 
-// emptied is called after the owner has run a collection: the blocks that other peers' jobs left are gone.
+// collected is called after the owner has run a collection: the blocks that other peers' jobs left are gone.
 func (q *quota) collected() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

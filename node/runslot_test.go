@@ -42,7 +42,7 @@ func TestStalledRunsReleaseTheirSlots(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := s.Jobs.Run(ctx, api.Request{Task: task(mod, "hello")}, api.Watch{Stdout: io.Discard}); err != nil {
-		t.Errorf("a run beside stalled ones: %v", err)
+		t.Errorf("run while other runs are stalled: %v", err)
 	}
 	close(release)
 	wg.Wait()

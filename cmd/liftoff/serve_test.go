@@ -175,7 +175,7 @@ func TestServeRefuses(t *testing.T) {
 		"--api nowhere":                  "is not HOST:PORT",
 		"--grace soon":                   "soon is not a duration",
 		"--allow-did did:web:x":          "did:web:x",
-		"--compute-only --store-only":    "compute-only and store-only exclude each other",
+		"--compute-only --store-only":    "neither computes nor stores",
 		"--label gpu":                    "write it as NAME=VALUE",
 		"--log-level loud":               "loud is not one of debug, info, warn, error",
 		"--listen 127.0.0.1:4017":        "is not a multiaddr",
