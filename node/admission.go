@@ -141,17 +141,17 @@ func (b *admissionQueue) expireLeases(ctx context.Context) error {
 func (b *admissionQueue) expire() (time.Time, bool) {
 	b.mu.Lock()
 	ended, started := b.admission.Expire(b.clock())
-	var tell []func()
+	var callbacks []func()
 	for _, l := range ended {
 		if h := b.held[l]; h != nil && h.expired != nil {
-			tell = append(tell, h.expired)
+			callbacks = append(callbacks, h.expired)
 		}
 		delete(b.held, l)
 	}
 	b.start(started)
 	at, ok := b.admission.Next()
 	b.mu.Unlock()
-	for _, f := range tell {
+	for _, f := range callbacks {
 		f()
 	}
 	if len(ended) > 0 && b.changed != nil {

@@ -335,7 +335,7 @@ func (x *award) retire(after time.Duration) {
 func (x *award) discard() {
 	x.p.remove(x)
 	x.release()
-	if err := x.p.w.node.unretain(x.lease); err != nil {
+	if err := x.p.w.node.dropRetained(x.lease); err != nil {
 		x.p.w.node.log.Warn("delete expired result", "lease", fmt.Sprintf("%x", x.lease[:]), "err", err)
 	}
 }

@@ -110,7 +110,7 @@ func TestResultWithTooManyLinks(t *testing.T) {
 }
 
 // A record whose pin is gone, because the process was killed between the two deletes, is deleted, too.
-func TestUnretainWithoutPin(t *testing.T) {
+func TestDropRetainedWithoutPin(t *testing.T) {
 	s := openStore(t)
 	n := &Node{store: s, clock: time.Now, log: slog.New(slog.DiscardHandler)}
 	name := leaseRecord(market.Lease{1})

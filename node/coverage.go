@@ -56,7 +56,7 @@ func (c *coverage) of(ctx context.Context, roots ...cid.Cid) (dag.Coverage, erro
 		if err != nil {
 			return sum, err
 		}
-		k, ok := c.recall(r, generation)
+		k, ok := c.lookup(r, generation)
 		if !ok {
 			if limited == nil {
 				var cancel context.CancelFunc
@@ -75,7 +75,7 @@ func (c *coverage) of(ctx context.Context, roots ...cid.Cid) (dag.Coverage, erro
 	return sum, nil
 }
 
-func (c *coverage) recall(root cid.Cid, generation uint64) (covered, bool) {
+func (c *coverage) lookup(root cid.Cid, generation uint64) (covered, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k, ok := c.known[root.KeyString()]

@@ -43,7 +43,7 @@ func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, signed
 	if signed.NeedsRun() {
 		return false, nil
 	}
-	hit, err := e.recall(ctx, w, j)
+	hit, err := e.answerFromCache(ctx, w, j)
 	if err != nil || !hit {
 		return false, err
 	}

@@ -151,7 +151,7 @@ func (x *running) clientError(j api.Job, err error) error {
 	return mismatchError(j, stdout, stderr, err)
 }
 
-// misprinted returns err, or the error for a client that was shown text that differs from the Outcome: even if
+// mismatchError returns err, or the error for a client that was shown text that differs from the Outcome: even if
 // the job succeeded, that text is not its result.
 func mismatchError(j api.Job, stdout, stderr bool, err error) error {
 	var e *api.Error

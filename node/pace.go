@@ -23,16 +23,16 @@ type paced struct {
 func (x *running) pace(failed context.CancelCauseFunc) (*paced, error) {
 	p := &paced{x: x, progress: make(chan [2]int64, 1), shown: make(chan error, 1)}
 	x.eventMu.Lock()
-	tell := x.watch.Event
+	deliver := x.watch.Event
 	x.watch.Event = nil
 	from := 0
 	if events := x.snapshot().Events; len(events) > 0 {
 		from = events[len(events)-1].Seq + 1
 	}
 	x.eventMu.Unlock()
-	if tell != nil {
+	if deliver != nil {
 		x.viewers.Go(func() {
-			x.follow(context.Background(), from, func(e api.Event) error { tell(e); return nil }) //nolint:errcheck // cannot fail
+			x.follow(context.Background(), from, func(e api.Event) error { deliver(e); return nil }) //nolint:errcheck // cannot fail
 		})
 	}
 	r, err := x.spool.Open()

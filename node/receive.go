@@ -106,14 +106,14 @@ func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecon
 func (t *placement) finish(j *api.Job, ending request.Ending) error {
 	first := ending.Results[0]
 	t.mu.Lock()
-	here, did := t.localRun, t.localJob
+	localRun, localJob := t.localRun, t.localJob
 	t.mu.Unlock()
-	if here != nil && !first.Remote {
-		j.Read, j.Fetched, j.Compile, j.Run, j.Fault = did.Read, did.Fetched, did.Compile, did.Run, did.Fault
-		j.Refs = did.Refs
+	if localRun != nil && !first.Remote {
+		j.Read, j.Fetched, j.Compile, j.Run, j.Fault = localJob.Read, localJob.Fetched, localJob.Compile, localJob.Run, localJob.Fault
+		j.Refs = localJob.Refs
 	}
-	if here != nil {
-		t.e.blocks, t.e.records = append(t.e.blocks, here.blocks...), append(t.e.records, here.records...)
+	if localRun != nil {
+		t.e.blocks, t.e.records = append(t.e.blocks, localRun.blocks...), append(t.e.records, localRun.records...)
 	} else {
 		t.e.blocks = append(t.e.blocks, t.e.task)
 	}

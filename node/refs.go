@@ -12,8 +12,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// errOriginUnknown is the error when the blocks that a run created cannot be told apart from its inputs.
-var errOriginUnknown = errors.New("output blocks of the run cannot be told from input blocks")
+// errOriginUnknown is the error when the blocks that a run created cannot be distinguished from its inputs.
+var errOriginUnknown = errors.New("output blocks of the run cannot be distinguished from input blocks")
 
 // foreignRefs returns the Refs of another peer's run with the Outcome o: a Receipt does not contain them. The
 // run has created all blocks of the output if their sizes add up to the Outcome's size; or all but the Task's

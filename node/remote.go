@@ -23,9 +23,9 @@ func Remote(ctx context.Context, addr, token string) (*Session, error) {
 		}
 		return nil, err
 	}
-	far := &cachedBlocks{remoteBlocks: remoteBlocks{c}, recent: recent{held: map[cid.Cid]dag.Block{}}}
-	s := newSession(c, far, func(context.Context) error { return c.Close() })
-	s.remote = far
+	blocks := &cachedBlocks{remoteBlocks: remoteBlocks{c}, recent: recent{held: map[cid.Cid]dag.Block{}}}
+	s := newSession(c, blocks, func(context.Context) error { return c.Close() })
+	s.remote = blocks
 	return s, nil
 }
 

@@ -73,10 +73,10 @@ func fits(o job.Outcome, l job.Limits) bool {
 	return o.Fuel <= l.Fuel && o.Pages <= l.Pages && o.Size <= l.Out && o.Tmp <= l.Tmp && o.Log <= l.Log
 }
 
-// recall answers the Task from the result cache, if possible: it shows the printed output and fills in j. An
+// answerFromCache answers the Task from the result cache, if possible: it shows the printed output and fills in j. An
 // error is that of one of w's writers, or of ctx. Any other problem of the cached result is a miss, and the Task
 // is run.
-func (e *evaluation) recall(ctx context.Context, w api.Watch, j *api.Job) (hit bool, err error) {
+func (e *evaluation) answerFromCache(ctx context.Context, w api.Watch, j *api.Job) (hit bool, err error) {
 	m, o, ok := e.usable(ctx)
 	if !ok {
 		return false, nil
@@ -135,15 +135,15 @@ func (e *evaluation) usable(ctx context.Context) (cachedResult, job.Outcome, boo
 	if here, err := e.session.Has(ctx, m.Receipt); err != nil || !here {
 		return none(err)
 	}
-	if err := e.whole(ctx, &m, o); err != nil {
+	if err := e.protectWhole(ctx, &m, o); err != nil {
 		return none(err)
 	}
 	return m, o, true
 }
 
-// whole returns an error unless the repo has all of the output, and protects it. It walks the blocks only if a
+// protectWhole returns an error unless the repo has all of the output, and protects it. It walks the blocks only if a
 // collection has removed some since the last walk.
-func (e *evaluation) whole(ctx context.Context, m *cachedResult, o job.Outcome) error {
+func (e *evaluation) protectWhole(ctx context.Context, m *cachedResult, o job.Outcome) error {
 	roots := outputs(o)
 	if err := e.session.Protect(ctx, roots...); err != nil {
 		return err
@@ -255,8 +255,8 @@ func (n *Node) dropCachedResults(ctx context.Context, gone func(cachedResult) bo
 	return n.store.Commit(ctx, b)
 }
 
-// dropGone removes the records that refer to blocks that a collection has removed.
-func (n *Node) dropGone(ctx context.Context) error {
+// dropOrphans removes the records that refer to blocks that a collection has removed.
+func (n *Node) dropOrphans(ctx context.Context) error {
 	here := func(c cid.Cid) bool {
 		has, err := n.store.Has(ctx, c)
 		return has || err != nil

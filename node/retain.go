@@ -60,8 +60,8 @@ func (x *award) keep(ctx context.Context, e *evaluation, j api.Job) error {
 	return x.session.Commit(ctx, b)
 }
 
-// unretain unpins a result and deletes its record, if there is one.
-func (n *Node) unretain(l market.Lease) error {
+// dropRetained unpins a result and deletes its record, if there is one.
+func (n *Node) dropRetained(l market.Lease) error {
 	var none *store.PinNotFoundError
 	if err := n.store.RemovePin(leasePin(l)); err != nil && !errors.As(err, &none) {
 		return err
@@ -106,7 +106,7 @@ func (p *provider) recover(ctx context.Context) error {
 		if now.Before(e.r.Expires) {
 			err = p.restore(ctx, e.lease, e.r, e.r.Expires.Sub(now))
 		} else {
-			err = n.unretain(e.lease)
+			err = n.dropRetained(e.lease)
 		}
 		if err != nil {
 			n.log.Warn("restore retained result", "lease", fmt.Sprintf("%x", e.lease[:]), "err", err)

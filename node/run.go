@@ -83,7 +83,7 @@ func (n *Node) runJob(ctx context.Context, x *running) (api.Job, error) {
 		node: n, session: x.session, self: x.self, requester: runtime.Requester{Role: runtime.Owner}, r: x.request, task: x.task, expires: x.expires,
 	}
 	e.evidence, _ = evidence(j.Mismatches) // found by an earlier process
-	hit, err := e.recall(ctx, x.watch, &j)
+	hit, err := e.answerFromCache(ctx, x.watch, &j)
 	if err == nil && !hit {
 		err = n.evaluate(ctx, x, &e, &j)
 	}

@@ -34,7 +34,7 @@ func acquireSlot(ctx context.Context, sem slots) (*runSlot, error) {
 		return nil, err
 	}
 	p := &runSlot{ctx: ctx, sem: sem, held: true}
-	p.stall = time.AfterFunc(time.Hour, p.lend)
+	p.stall = time.AfterFunc(time.Hour, p.releaseStalled)
 	p.stall.Stop()
 	p.stopAbandon = context.AfterFunc(ctx, p.abandon)
 	return p, nil
@@ -47,7 +47,7 @@ func (p *runSlot) abandon() {
 	p.drop()
 }
 
-func (p *runSlot) lend() {
+func (p *runSlot) releaseStalled() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.writing {

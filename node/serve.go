@@ -97,7 +97,7 @@ func closeNetwork(w *network) error {
 }
 
 // begin starts a job, unless there are too many or the service is shutting down.
-func (s *service) begin(carry func(life context.Context)) bool {
+func (s *service) begin(run func(life context.Context)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing || s.count >= maxSubmitted {
@@ -105,7 +105,7 @@ func (s *service) begin(carry func(life context.Context)) bool {
 	}
 	s.count++
 	s.jobs.Go(func() {
-		carry(s.life)
+		run(s.life)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.count--

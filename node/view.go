@@ -121,7 +121,7 @@ func apiPin(p store.Pin) api.Pin {
 func (v *View) Collect(ctx context.Context) (api.Collected, error) {
 	c, err := v.node.store.Collect(ctx, v.node.clock())
 	if err == nil {
-		err = v.node.dropGone(ctx)
+		err = v.node.dropOrphans(ctx)
 	}
 	if w := v.node.net.Load(); w != nil && err == nil {
 		w.quota.collected()
