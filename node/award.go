@@ -299,7 +299,7 @@ func (x *award) car(ctx context.Context, j api.Job) (func(context.Context, io.Wr
 	}, nil
 }
 
-// fail reports why there is no result.
+// fail reports the error of a run without a result.
 func (x *award) fail(err error) {
 	x.end()
 	f := market.FailedError{Code: job.RefuseFault, Why: err.Error()}

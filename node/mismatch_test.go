@@ -140,8 +140,8 @@ func TestNothingIsShownBeforeItIsCompared(t *testing.T) {
 	}
 }
 
-// One of two runs prints something else, and there is no third peer: the job fails, and none of its output is
-// shown.
+// One of two runs prints something else, and a third peer does not exist: the job fails, and none of its output
+// is shown.
 func TestRunPrintsSomethingElse(t *testing.T) {
 	f := honestFleet(t, 2)
 	r := newRogue(t, f, best, runsHonestly)

@@ -486,7 +486,7 @@ func TestTrusted(t *testing.T) {
 				t.Errorf("distrust twice: %v", err)
 			}
 			if j := q.run(api.Request{Task: tk}); j.Cached {
-				t.Error("result of a key that is no longer trusted")
+				t.Error("a result is accepted from a key that was distrusted")
 			}
 		})
 	}

@@ -310,7 +310,7 @@ func (p *provider) Attach(_ context.Context, from peer.ID, a market.Attach) (*ma
 	return x.run, nil
 }
 
-// remove removes an award whose result is no longer needed.
+// remove removes an award from the known ones.
 func (p *provider) remove(x *award) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

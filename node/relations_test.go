@@ -185,7 +185,7 @@ var trials = map[string]func(t *testing.T, x *pair) bool{
 	"be dialed": func(t *testing.T, x *pair) bool {
 		if x.relation == "candidate" { // it was dialed for its token, and is not dialed after that attempt has failed
 			to := lpeer.AddrInfo{ID: x.b.h.ID(), Addrs: x.b.h.Addrs()}
-			eventually(t, "the candidate is no longer dialed", func() bool {
+			eventually(t, "dials of the candidate are refused", func() bool {
 				node.Cut(x.n.Session)
 				return node.Dial(limitedTo(t, 20*time.Second), x.n.Session, to) != nil
 			})
