@@ -18,58 +18,58 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/smallfile"
 )
 
-// book remembers where members of the cluster were reached, over restarts, and when each
-// may be dialed again.
+// addressBook keeps the addresses at which cluster members were reached, across restarts, and the earliest time at
+// which each may be dialed again.
 type addressBook struct {
 	path string
 
 	mu    sync.Mutex
-	known map[peer.ID]*known
+	known map[peer.ID]*knownPeer
 	dirty bool
 }
 
-type known struct {
+type knownPeer struct {
 	addrs  []string // multiaddrs without the peer id
-	signed []byte   // the same, signed by the member; nil after a restart
-	seq    uint64   // of signed
+	signed []byte   // the same addresses, signed by the member; nil after a restart
+	seq    uint64   // sequence number of signed
 	seen   time.Time
-	next   time.Time // not to be dialed before
+	next   time.Time // earliest time of the next dial
 	fails  int
-	err    error // of the last try to dial it; nil: it was not tried, or reached
+	err    error // result of the last dial; nil: not tried, or connected
 }
 
-// bookEntry is a row of the file.
-type bookEntry struct {
+// addressEntry is an entry of the file.
+type addressEntry struct {
 	Peer  string    `json:"peer"`
 	Addrs []string  `json:"addrs"`
 	Seen  time.Time `json:"seen"`
 }
 
 const (
-	bookFile      = "peers.json"
-	maxBook       = 1 << 20
-	maxKnown      = 512
-	maxKnownAddrs = 12
-	firstBackoff  = 5 * time.Second
-	lastBackoff   = 10 * time.Minute
+	addressFile    = "peers.json"
+	maxAddressFile = 1 << 20
+	maxKnown       = 512
+	maxKnownAddrs  = 12
+	firstBackoff   = 5 * time.Second
+	lastBackoff    = 10 * time.Minute
 )
 
-// openBook reads the file in dir. One that is damaged is an error.
-func openBook(dir string) (*addressBook, error) {
-	b := &addressBook{path: filepath.Join(dir, bookFile), known: map[peer.ID]*known{}}
-	content, err := smallfile.Read(b.path, maxBook)
+// openAddressBook reads the address book in dir. A damaged file is an error.
+func openAddressBook(dir string) (*addressBook, error) {
+	b := &addressBook{path: filepath.Join(dir, addressFile), known: map[peer.ID]*knownPeer{}}
+	content, err := smallfile.Read(b.path, maxAddressFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return b, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read known peers: %w", err)
+		return nil, fmt.Errorf("read address book: %w", err)
 	}
 	d := json.NewDecoder(bytes.NewReader(content))
 	d.DisallowUnknownFields()
-	var entries []bookEntry
+	var entries []addressEntry
 	if err = d.Decode(&entries); err == nil {
 		if _, e := d.Token(); e != io.EOF {
-			err = errors.New("more after the list")
+			err = errors.New("data after the list")
 		}
 	}
 	for _, e := range entries {
@@ -78,42 +78,42 @@ func openBook(dir string) (*addressBook, error) {
 			err = cmp.Or(err, bad, badAddr)
 			break
 		}
-		b.known[id] = &known{addrs: e.Addrs, seen: e.Seen}
+		b.known[id] = &knownPeer{addrs: e.Addrs, seen: e.Seen}
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s does not list peers: %w; it may be removed", b.path, err)
+		return nil, fmt.Errorf("address book %s is damaged: %w; delete it to start with an empty one", b.path, err)
 	}
 	return b, nil
 }
 
-// save writes the file if something has changed.
+// save writes the file if an entry has changed.
 func (b *addressBook) save() error {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.dirty {
 		return nil
 	}
-	entries := make([]bookEntry, 0, len(b.known))
+	entries := make([]addressEntry, 0, len(b.known))
 	for id, k := range b.known {
 		if len(k.addrs) > 0 && !k.seen.IsZero() {
-			entries = append(entries, bookEntry{id.String(), k.addrs, k.seen.UTC().Truncate(time.Second)})
+			entries = append(entries, addressEntry{id.String(), k.addrs, k.seen.UTC().Truncate(time.Second)})
 		}
 	}
-	slices.SortFunc(entries, func(x, y bookEntry) int { return cmp.Compare(x.Peer, y.Peer) })
+	slices.SortFunc(entries, func(x, y addressEntry) int { return cmp.Compare(x.Peer, y.Peer) })
 	content, err := json.MarshalIndent(entries, "", "\t")
 	if err == nil {
 		err = smallfile.Replace(b.path, append(content, '\n'))
 	}
 	if err != nil {
-		return fmt.Errorf("keep known peers: %w", err)
+		return fmt.Errorf("write address book: %w", err)
 	}
 	b.dirty = false
 	return nil
 }
 
-// seen notes that a member was reached at addrs; what it signed itself counts more. One that
-// goes away at once is not dialed at once.
-func (b *addressBook) seen(id peer.ID, addrs []string, now time.Time) {
+// recordSeen records that a member was reached at addrs; addresses signed by the member take precedence. The next dial
+// waits for firstBackoff, so that a member that disconnects at once is not redialed at once.
+func (b *addressBook) recordSeen(id peer.ID, addrs []string, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.entry(id)
@@ -123,9 +123,9 @@ func (b *addressBook) seen(id peer.ID, addrs []string, now time.Time) {
 	k.seen, k.next, k.fails, k.err, b.dirty = now, now.Add(firstBackoff), 0, nil, true
 }
 
-// learn notes addresses that the member itself has signed, and reports whether they are
-// new. A later record has the larger seq.
-func (b *addressBook) learn(id peer.ID, addrs []string, signed []byte, seq uint64) bool {
+// recordSigned records addresses that the member has signed, and reports whether they are new. A later record has a
+// larger seq.
+func (b *addressBook) recordSigned(id peer.ID, addrs []string, signed []byte, seq uint64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.entry(id)
@@ -140,7 +140,7 @@ func (b *addressBook) learn(id peer.ID, addrs []string, signed []byte, seq uint6
 	return true
 }
 
-// record returns the addresses of a member, signed by it, nil if there are none.
+// record returns the signed addresses of a member, or nil without a signed record.
 func (b *addressBook) record(id peer.ID) []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -150,9 +150,8 @@ func (b *addressBook) record(id peer.ID) []byte {
 	return nil
 }
 
-// entry returns the row of id, and makes room for it by forgetting whom was not seen
-// for longest.
-func (b *addressBook) entry(id peer.ID) *known {
+// entry returns the entry of id. A new entry evicts the one with the oldest seen time when the book is full.
+func (b *addressBook) entry(id peer.ID) *knownPeer {
 	k := b.known[id]
 	if k != nil {
 		return k
@@ -166,14 +165,13 @@ func (b *addressBook) entry(id peer.ID) *known {
 		}
 		delete(b.known, oldest)
 	}
-	k = &known{}
+	k = &knownPeer{}
 	b.known[id] = k
 	return k
 }
 
-// failed notes that a member could not be dialed, and why: it is left alone for twice as
-// long each time.
-func (b *addressBook) failed(id peer.ID, now time.Time, err error) {
+// recordFailure records a failed dial of a member and its error. The time to the next dial doubles with each failure.
+func (b *addressBook) recordFailure(id peer.ID, now time.Time, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if k := b.known[id]; k != nil {
@@ -183,8 +181,8 @@ func (b *addressBook) failed(id peer.ID, now time.Time, err error) {
 	}
 }
 
-// retry lets every member be dialed now.
-func (b *addressBook) retry() {
+// resetBackoff makes every member due for a dial now.
+func (b *addressBook) resetBackoff() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	for _, k := range b.known {
@@ -192,15 +190,15 @@ func (b *addressBook) retry() {
 	}
 }
 
-// unreached reports whether id could not be dialed, or has no address.
-func (b *addressBook) unreached(id peer.ID) bool {
+// unreachable reports whether the last dial of id failed, or the book has no address of it.
+func (b *addressBook) unreachable(id peer.ID) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	k := b.known[id]
 	return k == nil || k.fails > 0 || len(k.addrs) == 0
 }
 
-// due returns up to n members that may be dialed now.
+// due returns up to n members that are due for a dial.
 func (b *addressBook) due(n int, now time.Time, skip func(peer.ID) bool) []peer.AddrInfo {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -220,8 +218,8 @@ func (b *addressBook) due(n int, now time.Time, skip func(peer.ID) bool) []peer.
 	return list
 }
 
-// look returns where id is, as far as is known, and why it could not be dialed there.
-func (b *addressBook) look(id peer.ID) (addrs []string, err error) {
+// lookup returns the known addresses of id and the error of the last dial.
+func (b *addressBook) lookup(id peer.ID) (addrs []string, err error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if k := b.known[id]; k != nil {
@@ -230,7 +228,7 @@ func (b *addressBook) look(id peer.ID) (addrs []string, err error) {
 	return nil, nil
 }
 
-// members returns whom the book knows.
+// members returns the peers in the book.
 func (b *addressBook) members() []peer.ID {
 	b.mu.Lock()
 	defer b.mu.Unlock()

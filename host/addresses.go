@@ -9,49 +9,46 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// settle is how long addresses are let change before others are told: several come
-// together.
-const settle = 500 * time.Millisecond
+// addrDebounce is how long address changes are collected before they are announced: several come together.
+const addrDebounce = 500 * time.Millisecond
 
-// tellMoves tells the members that are connected when this peer's addresses have changed.
-// Behind a router a peer has none that reach it until AutoNAT has found that out and a
-// relay has taken it on, some 20 s after it came up. The hint that follows makes members
-// farther away ask where it is now, if they could not dial it.
-func (p *Peer) tellMoves(moves event.Subscription) {
-	defer moves.Close()
-	told := texts(p.tellable())
+// advertiseAddresses sends this node's addresses to the connected members when they change. Behind a router a node
+// has no reachable address until AutoNAT has detected that and a relay has accepted it, some 20 s after start. The
+// hint that follows makes members farther away look up the new addresses if they could not dial this node.
+func (p *Peer) advertiseAddresses(updates event.Subscription) {
+	defer updates.Close()
+	announced := texts(p.advertisedAddrs())
 	for {
 		select {
 		case <-p.ctx.Done():
 			return
-		case <-moves.Out():
+		case <-updates.Out():
 		}
-		if !sleep(p.ctx, settle) {
+		if !sleep(p.ctx, addrDebounce) {
 			return
 		}
-		now := texts(p.tellable())
-		if slices.Equal(told, now) {
+		now := texts(p.advertisedAddrs())
+		if slices.Equal(announced, now) {
 			continue
 		}
-		told = now
+		announced = now
 		var wait sync.WaitGroup
-		for id, c := range p.door.connected() {
-			if !p.door.allows(id, JoinGossip) || c.spoke.IsZero() {
-				continue // it is about to be greeted
+		for id, c := range p.gater.connected() {
+			if !p.gater.allows(id, JoinGossip) || c.lastHandshake.IsZero() {
+				continue // its first handshake is about to start
 			}
 			wait.Go(func() {
-				if err := p.greet(p.ctx, id); err != nil {
-					p.cfg.Log.Debug("tell new addresses", "peer", id, "err", err)
+				if err := p.handshake(p.ctx, id); err != nil {
+					p.cfg.Log.Debug("announce addresses", "peer", id, "err", err)
 				}
 			})
 		}
 		wait.Wait()
 		p.mu.Lock()
-		p.own.wake()
+		p.own.signalChange()
 		p.mu.Unlock()
 	}
 }
 
-// lost reports whether id is out of reach: not connected, and without an address at which
-// it could be dialed.
-func (p *Peer) lost(id peer.ID) bool { return !p.connected(id) && p.book.unreached(id) }
+// unreachable reports whether id is unreachable: not connected, and without an address that it could be dialed at.
+func (p *Peer) unreachable(id peer.ID) bool { return !p.connected(id) && p.addrBook.unreachable(id) }

@@ -14,10 +14,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// ownCapacity is what this peer says of its own, under Peer.mu.
+// ownCapacity is what this node announces about its own capacity. Peer.mu guards it.
 type ownCapacity struct {
 	record   job.Capacity
-	envelope []byte // nil: nothing was said yet
+	envelope []byte // nil: nothing announced yet
 	cid      cid.Cid
 	slots    int
 	memory   int // bucket
@@ -26,29 +26,29 @@ type ownCapacity struct {
 	changed  chan struct{} // wakes publish
 }
 
-// The pace of hints.
+// Intervals between hints.
 const (
-	hintEvery  = 30 * time.Second // +-20 %
-	hintAtMost = 5 * time.Second
+	hintInterval    = 30 * time.Second // +-20 %
+	minHintInterval = 5 * time.Second
 )
 
-// SetCapacity says what this peer can do; c's issuer, number and time are set. Until it
-// was called nothing is gossiped.
+// SetCapacity sets the capacity that this node announces. It sets the issuer, sequence number and time of c. Nothing
+// is gossiped before the first call.
 func (p *Peer) SetCapacity(c job.Capacity) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	first := p.own.envelope == nil
 	if err := p.sign(c); err != nil {
-		return fmt.Errorf("set the capacity: %w", err)
+		return fmt.Errorf("set capacity: %w", err)
 	}
 	if first {
 		p.own.slots, p.own.memory = c.Slots, job.Bucket(c.Memory)
 	}
-	p.own.wake()
+	p.own.signalChange()
 	return nil
 }
 
-// sign makes c this peer's record. The caller holds the lock.
+// sign makes c this node's signed capacity record. The caller holds the lock.
 func (p *Peer) sign(c job.Capacity) error {
 	c.Seq, c.Issued = p.nextSeq(), p.cfg.Now().UnixMilli()
 	env, err := c.Sign(p.cfg.Identity.Key)
@@ -60,21 +60,21 @@ func (p *Peer) sign(c job.Capacity) error {
 	return nil
 }
 
-// ownRecordLife is how old a record may be. One that is older, or ahead, may have got its
-// number when the clock was wrong: whoever knows one with a larger number does not take it.
-const ownRecordLife = 24 * time.Hour
+// maxRecordAge is the highest age of this node's record. A record that is older, or in the future, may have been
+// numbered while the clock was wrong; a peer that has a record with a larger number rejects it.
+const maxRecordAge = 24 * time.Hour
 
-// freshen signs the record anew if its number is not of about now. The caller holds the lock.
-func (p *Peer) freshen() error {
+// refreshRecord signs the record again if its number is not close to the current time. The caller holds the lock.
+func (p *Peer) refreshRecord() error {
 	now := p.cfg.Now()
-	if o := &p.own; o.envelope == nil || !ahead(o.record.Seq, now) && o.record.Seq >= uint64(now.Add(-ownRecordLife).UnixMilli()) {
+	if o := &p.own; o.envelope == nil || !inFuture(o.record.Seq, now) && o.record.Seq >= uint64(now.Add(-maxRecordAge).UnixMilli()) {
 		return nil
 	}
 	return p.sign(p.own.record)
 }
 
-// SetState says what is free now: slots, bytes of memory, and the time until a slot is
-// free. It may be called as often as something changes.
+// SetState sets what is free now: slots, bytes of memory, and the time until a slot is free. It may be called on
+// every change.
 func (p *Peer) SetState(slots int, memory uint64, queue time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -82,29 +82,29 @@ func (p *Peer) SetState(slots int, memory uint64, queue time.Duration) {
 	slots = min(max(slots, 0), job.MaxSlots)
 	if slots != p.own.slots || m != p.own.memory || q != p.own.queue {
 		p.own.slots, p.own.memory, p.own.queue = slots, m, q
-		p.own.wake()
+		p.own.signalChange()
 	}
 }
 
-func (o *ownCapacity) wake() {
+func (o *ownCapacity) signalChange() {
 	select {
 	case o.changed <- struct{}{}:
 	default:
 	}
 }
 
-// nextSeq returns a number larger than any before that others can have taken, over
-// restarts too. The caller holds the lock.
+// nextSeq returns a sequence number larger than any that other peers can have accepted, also from before a restart.
+// The caller holds the lock.
 func (p *Peer) nextSeq() uint64 {
 	now := p.cfg.Now()
-	if ahead(p.own.seq, now) {
-		p.own.seq = 0 // the clock was set back, and nobody took that number
+	if inFuture(p.own.seq, now) {
+		p.own.seq = 0 // the clock was set back, and no peer has accepted that number
 	}
 	p.own.seq = max(uint64(now.UnixMilli()), p.own.seq+1)
 	return p.own.seq
 }
 
-// ownHint returns the capacity's envelope and a new hint; nil if there is none.
+// ownHint returns the capacity's envelope and a new hint; both are nil before SetCapacity.
 func (p *Peer) ownHint() (envelope, hint []byte) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -116,21 +116,20 @@ func (p *Peer) ownHint() (envelope, hint []byte) {
 		hint, err = h.Encode()
 	}
 	if err != nil {
-		p.cfg.Log.Error("own hint", "err", err)
+		p.cfg.Log.Error("create hint", "err", err)
 		return nil, nil
 	}
 	return p.own.envelope, hint
 }
 
 func (p *Peer) hintNow() (job.Hint, error) {
-	if err := p.freshen(); err != nil {
-		return job.Hint{}, fmt.Errorf("sign the capacity anew: %w", err)
+	if err := p.refreshRecord(); err != nil {
+		return job.Hint{}, fmt.Errorf("sign capacity: %w", err)
 	}
 	return job.Hint{Capacity: p.own.cid, Seq: p.nextSeq(), Slots: p.own.slots, Memory: p.own.memory, Queue: p.own.queue}, nil
 }
 
-// publish gossips hints: when something changed, but at most one per hintAtMost, else
-// every hintEvery.
+// publish gossips hints: after a change, at most one per minHintInterval, otherwise one every hintInterval.
 func (p *Peer) publish() {
 	timer := time.NewTimer(time.Hour)
 	defer timer.Stop()
@@ -144,7 +143,7 @@ func (p *Peer) publish() {
 			changed = true
 		case <-timer.C:
 		}
-		if wait := hintAtMost - time.Since(last); changed && wait > 0 {
+		if wait := minHintInterval - time.Since(last); changed && wait > 0 {
 			timer.Reset(wait)
 			continue
 		}
@@ -153,17 +152,16 @@ func (p *Peer) publish() {
 			continue
 		}
 		if err := p.gossip.capacity.Publish(p.ctx, hint); err != nil && p.ctx.Err() == nil {
-			p.cfg.Log.Debug("publish a hint", "err", err)
+			p.cfg.Log.Debug("publish hint", "err", err)
 		}
 		last = time.Now()
-		timer.Reset(time.Duration(float64(hintEvery) * (0.8 + 0.4*rand.Float64())))
+		timer.Reset(time.Duration(float64(hintInterval) * (0.8 + 0.4*rand.Float64())))
 	}
 }
 
-// Announce gossips that a job looks for a peer, and calls found for each that answers
-// until the window is over or ctx ends. a's issuer, addresses and time are set. found is
-// called from several goroutines, and does not block. Whom it is called with can be
-// connected to: its addresses are known.
+// Announce gossips a job that needs a provider, and calls found for each peer that answers until the window is over
+// or ctx ends. It sets the issuer, addresses and time of a. found is called from several goroutines and must not
+// block. The peers passed to found can be dialed: their addresses are known.
 func (p *Peer) Announce(ctx context.Context, a job.Announce, found func(peer.ID)) error {
 	a.Issued, a.Addrs = p.cfg.Now().UnixMilli(), p.announceAddrs()
 	env, err := a.Sign(p.cfg.Identity.Key)
@@ -173,16 +171,16 @@ func (p *Peer) Announce(ctx context.Context, a job.Announce, found func(peer.ID)
 	key := job.CIDOf(env).KeyString()
 	g := p.gossip
 	g.mu.Lock()
-	if len(g.waiting) >= maxWaiting {
+	if len(g.callbacks) >= maxOwnAnnounces {
 		g.mu.Unlock()
-		return errors.New("announce: too many jobs look for a peer at once")
+		return errors.New("announce: too many announcements at once")
 	}
-	g.waiting[key] = found
+	g.callbacks[key] = found
 	g.mu.Unlock()
 	defer func() {
 		g.mu.Lock()
 		defer g.mu.Unlock()
-		delete(g.waiting, key)
+		delete(g.callbacks, key)
 	}()
 	if err := g.jobs.Publish(ctx, env); err != nil {
 		return fmt.Errorf("announce: %w", err)
@@ -199,23 +197,23 @@ func (p *Peer) Announce(ctx context.Context, a job.Announce, found func(peer.ID)
 	}
 }
 
-// announceAddrs returns as many of this peer's addresses as a message may hold.
+// announceAddrs returns as many of this node's addresses as a message may hold.
 func (p *Peer) announceAddrs() []string {
-	all := texts(p.tellable())
+	all := texts(p.advertisedAddrs())
 	all = slices.DeleteFunc(all, func(a string) bool { return len(a) > job.MaxAddr })
 	return all[:min(len(all), job.MaxAddrs)]
 }
 
-// answer looks at what was announced, and answers if this peer would bid: with a
-// probability that lets about sixteen peers answer, however many there are.
+// answer answers the announcements that this node would bid for. It answers with a probability at which about sixteen
+// peers answer, however many there are.
 func (g *gossip) answer() {
 	p := g.p
 	for {
-		var a announced
+		var a receivedAnnounce
 		select {
 		case <-p.ctx.Done():
 			return
-		case a = <-g.heard:
+		case a = <-g.announces:
 		}
 		if p.cfg.Bids == nil || slices.Contains(a.Exclude, p.DID()) || !p.cfg.Bids(a.Announce) {
 			continue
@@ -235,7 +233,7 @@ func (g *gossip) answer() {
 			err = g.jobs.Publish(p.ctx, b)
 		}
 		if err != nil && p.ctx.Err() == nil {
-			p.cfg.Log.Debug("answer an announce", "err", err)
+			p.cfg.Log.Debug("answer announcement", "err", err)
 		}
 	}
 }

@@ -23,19 +23,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// dialRaw connects from to p without a greeting.
+// dialRaw connects from to p without a handshake.
 func dialRaw(t *testing.T, from, p *Peer) {
 	t.Helper()
 	from.mu.Lock()
 	from.joining[p.id]++
 	from.mu.Unlock()
-	from.door.toldTo(p.id)
+	from.gater.addProvider(p.id)
 	if err := from.raw.Connect(limited(t), peer.AddrInfo{ID: p.id, Addrs: p.raw.Addrs()}); err != nil {
 		t.Fatal(err)
 	}
 }
 
-// say opens a stream, writes b and returns what comes back until it ends.
+// say opens a stream, writes b and returns the data that arrives until it ends.
 func say(t *testing.T, from, p *Peer, proto protocol.ID, b []byte) ([]byte, error) {
 	t.Helper()
 	s, err := from.raw.NewStream(limited(t), p.id, proto)
@@ -59,9 +59,8 @@ func frame(items ...item) []byte {
 	return b.Bytes()
 }
 
-// TestBadGreetings sends what no peer would, as a stranger: nothing of it makes anybody
-// of it, nor hurts the peer.
-func TestBadGreetings(t *testing.T) {
+// TestBadHandshakes sends invalid handshakes as an unknown peer: none gives it a right, and none harms the node.
+func TestBadHandshakes(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 2, nil)
 	admin, member := peers[0], peers[1]
@@ -70,38 +69,38 @@ func TestBadGreetings(t *testing.T) {
 	rand.Read(garbage)
 	clusterItem := item{itemCluster, []byte(admin.cluster.ID())}
 	for name, b := range map[string][]byte{
-		"nothing":               nil,
-		"garbage":               garbage,
-		"a huge frame":          binary.AppendUvarint(nil, 1<<62),
-		"a frame over the size": append(binary.AppendUvarint(nil, maxGreeting+1), make([]byte, maxGreeting+1)...),
-		"a frame cut short":     binary.AppendUvarint(nil, 100),
-		"an item cut short":     {2, itemCluster, 100},
-		"too many items":        append(binary.AppendUvarint(nil, 2*(maxItems+1)), bytes.Repeat([]byte{'?', 0}, maxItems+1)...),
-		"no credential":         frame(clusterItem),
-		"another's credential":  frame(clusterItem, item{itemMembership, c.Membership}, item{itemDelegation, c.Delegation}),
-		"a garbled credential":  frame(clusterItem, item{itemMembership, garbage}),
+		"nothing":                     nil,
+		"garbage":                     garbage,
+		"a huge frame":                binary.AppendUvarint(nil, 1<<62),
+		"a frame over the size":       append(binary.AppendUvarint(nil, maxUnknownFrame+1), make([]byte, maxUnknownFrame+1)...),
+		"a frame cut short":           binary.AppendUvarint(nil, 100),
+		"an item cut short":           {2, itemCluster, 100},
+		"too many items":              append(binary.AppendUvarint(nil, 2*(maxItems+1)), bytes.Repeat([]byte{'?', 0}, maxItems+1)...),
+		"no credential":               frame(clusterItem),
+		"another member's credential": frame(clusterItem, item{itemMembership, c.Membership}, item{itemDelegation, c.Delegation}),
+		"a malformed credential":      frame(clusterItem, item{itemMembership, garbage}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			stranger := newPeer(t, nil)
 			dialRaw(t, stranger, admin)
 			answer, err := say(t, stranger, admin, handshakeProtocol, b)
 			if err == nil && len(answer) > 0 {
-				items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxGreeting)
+				items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxUnknownFrame)
 				if _, ok := refusal(items); !ok || err != nil {
-					t.Errorf("answered with %d items, %v", len(items), err)
+					t.Errorf("got %d items in answer, %v", len(items), err)
 				}
 			}
 			if r := admin.Relation(stranger.id); r != Unknown {
-				t.Errorf("the stranger is %q", r)
+				t.Errorf("unknown peer: got relation %q", r)
 			}
 		})
 	}
 	if admin.Relation(member.id) != Member || !admin.connected(member.id) {
-		t.Error("the member was hurt")
+		t.Error("the member lost its connection or relation")
 	}
 }
 
-// TestTooManyStreams opens greetings without end: the rest are dropped unread.
+// TestTooManyStreams opens handshakes without end: those above the rate are dropped unread.
 func TestTooManyStreams(t *testing.T) {
 	t.Parallel()
 	admin := newCluster(t, 1, nil)[0]
@@ -122,12 +121,12 @@ func TestTooManyStreams(t *testing.T) {
 		s.Reset()
 	}
 	if dropped == 0 {
-		t.Error("all sixty were answered")
+		t.Error("all sixty streams were answered")
 	}
 }
 
-// TestBadGossip lets a member send what is invalid: none of it is taken, and after a few
-// it is not listened to.
+// TestBadGossip lets a member send invalid gossip: none of it is accepted, and after a few messages the member is
+// ignored.
 func TestBadGossip(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 3, nil)
@@ -135,7 +134,7 @@ func TestBadGossip(t *testing.T) {
 	eventually(t, "hints arrive", func() bool {
 		return infoOf(victim, attacker).Hint != nil && infoOf(victim, other).Hint != nil && len(attacker.gossip.jobs.ListPeers()) == 2
 	})
-	// A hint in another's name, which it has not signed.
+	// A hint in the name of another member, which did not sign it.
 	forged := job.Hint{Capacity: job.CIDOf([]byte("x")), Seq: uint64(time.Now().Add(time.Minute).UnixMilli()), Slots: 999}
 	b, err := forged.Encode()
 	if err != nil {
@@ -146,13 +145,13 @@ func TestBadGossip(t *testing.T) {
 		t.Fatal(err)
 	}
 	attacker.gossip.capacity.Publish(t.Context(), b, pubsub.WithSecretKeyAndPeerId(key, other.id))
-	// An announce that another has signed.
+	// An announcement that another member has signed.
 	theirs, err := job.Announce{Task: cidOf("t"), ABI: job.ABIWASI, Window: 100, Issued: time.Now().UnixMilli()}.Sign(other.cfg.Identity.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Until it has a mesh, what it publishes may not reach the victim: then once more, but not
-	// so often that it is for their rate that its hints are not taken.
+	// Before it has a mesh its messages may not reach the victim: then it repeats them, but not so often that its
+	// hints exceed their rate limit.
 	listening := true
 	for round := 0; listening && round < 3; round++ {
 		for _, m := range [][]byte{theirs, []byte("garbage"), make([]byte, job.MaxAnnounce+1)} {
@@ -161,7 +160,7 @@ func TestBadGossip(t *testing.T) {
 		for _, m := range [][]byte{[]byte("garbage"), make([]byte, job.MaxHint+1), theirs} {
 			attacker.gossip.capacity.Publish(t.Context(), m)
 		}
-		time.Sleep(300 * time.Millisecond) // so that what follows is heard later, if at all
+		time.Sleep(300 * time.Millisecond) // so that the valid hints arrive later, if at all
 		before := infoOf(victim, attacker).Hint
 		valid := job.Hint{Capacity: before.Capacity, Seq: before.Seq + 60_000, Slots: 777 + round}
 		if b, err = valid.Encode(); err != nil {
@@ -170,23 +169,23 @@ func TestBadGossip(t *testing.T) {
 		attacker.gossip.capacity.Publish(t.Context(), b)
 		time.Sleep(500 * time.Millisecond)
 		if i := infoOf(victim, other); i.Hint == nil || i.Hint.Slots == 999 {
-			t.Errorf("the forged hint was taken: %+v", i.Hint)
+			t.Errorf("the forged hint was accepted: %+v", i.Hint)
 		}
 		now := infoOf(victim, attacker).Hint
 		listening = now != nil && now.Slots == valid.Slots
 	}
 	if listening {
-		t.Error("who sends garbage is still listened to")
+		t.Error("the member that sends invalid messages is not ignored")
 	}
-	// The others hear each other.
+	// The other members still receive each other's hints.
 	other.SetState(0, 0, 0)
-	eventually(t, "the others hear each other", func() bool {
+	eventually(t, "the other members receive each other's hints", func() bool {
 		i := infoOf(victim, other)
 		return i.Hint != nil && i.Hint.Slots == 0
 	})
 }
 
-// TestHintFlood sends valid hints faster than anybody may: few are taken.
+// TestHintFlood sends valid hints above the rate limit: few are accepted.
 func TestHintFlood(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 2, nil)
@@ -206,11 +205,11 @@ func TestHintFlood(t *testing.T) {
 	}
 	time.Sleep(500 * time.Millisecond)
 	if got := infoOf(victim, attacker).Hint; got == nil || got.Slots == flood-1 {
-		t.Errorf("the last of the flood was taken: %+v", got)
+		t.Errorf("the last hint of the flood was accepted: %+v", got)
 	}
 }
 
-// TestReplays hands over again what was valid once.
+// TestReplays sends valid messages a second time.
 func TestReplays(t *testing.T) {
 	t.Parallel()
 	p := newCluster(t, 1, nil)[0]
@@ -221,43 +220,42 @@ func TestReplays(t *testing.T) {
 	now := time.Now()
 	h := job.Hint{Capacity: cidOf("c"), Seq: 5}
 	if !p.table.hintOf(author, h, now) || p.table.hintOf(author, h, now) {
-		t.Error("a replayed hint is news")
+		t.Error("a replayed hint counts as new")
 	}
 	h.Seq--
 	if p.table.hintOf(author, h, now) {
-		t.Error("an older hint is news")
+		t.Error("an older hint counts as new")
 	}
 	var a authors
 	seq := func(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 	if !a.announce(author, seq(7), now) || a.announce(author, seq(7), now) || a.announce(author, seq(6), now) || a.announce(author, nil, now) || !a.announce(author, seq(8), now) {
-		t.Error("replayed announces are news")
+		t.Error("replayed announcements were accepted")
 	}
 	for i := range uint64(100) {
 		a.announce(author, seq(9+i), now)
 	}
 	if a.announce(author, seq(1000), now) {
-		t.Error("a flood of announces is taken")
+		t.Error("a flood of announcements was accepted")
 	}
 	if !a.announce(author, seq(1001), now.Add(time.Minute)) {
-		t.Error("and nothing after it")
+		t.Error("no announcement was accepted after the flood")
 	}
-	// The memory of authors is bounded.
+	// The memory of authors is limited.
 	for i := range 3 * maxAuthors {
 		a.hint(peer.ID(seq(uint64(i))), now)
 	}
 	if n := len(a.new) + len(a.old); n > 2*maxAuthors {
-		t.Errorf("%d authors are remembered", n)
+		t.Errorf("got %d authors in memory", n)
 	}
 }
 
-// TestRecordsOfOthers checks that nobody says where somebody else is, or what somebody
-// else has.
+// TestRecordsOfOthers checks that no peer can publish the address or the capacity of another one.
 func TestRecordsOfOthers(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 3, nil)
 	victim, liar, other := peers[0], peers[1], peers[2]
-	eventually(t, "addresses are known", func() bool { return victim.book.record(other.id) != nil && victim.book.record(liar.id) != nil })
-	good := addrsIn(victim.book, other.id)
+	eventually(t, "addresses are known", func() bool { return victim.addrBook.record(other.id) != nil && victim.addrBook.record(liar.id) != nil })
+	good := addrsIn(victim.addrBook, other.id)
 	rec := peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: other.id, Addrs: []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}})
 	env, err := record.Seal(rec, liar.raw.Peerstore().PrivKey(liar.id))
 	if err != nil {
@@ -271,10 +269,10 @@ func TestRecordsOfOthers(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if err := victim.learnAddrs(make([]byte, maxRecord+1)); err == nil {
-		t.Error("a large record is taken")
+		t.Error("a large record was accepted")
 	}
-	if got := addrsIn(victim.book, other.id); strings.Join(got, " ") != strings.Join(good, " ") {
-		t.Errorf("%v, want %v", got, good)
+	if got := addrsIn(victim.addrBook, other.id); strings.Join(got, " ") != strings.Join(good, " ") {
+		t.Errorf("got addresses %v, want %v", got, good)
 	}
 	capacity, err := capacityOf(9).Sign(liar.cfg.Identity.Key)
 	if err != nil {
@@ -284,34 +282,33 @@ func TestRecordsOfOthers(t *testing.T) {
 	if i := infoOf(victim, other); i.Capacity != nil && i.Capacity.Slots == 9 {
 		t.Errorf("%+v", i.Capacity)
 	}
-	// A stranger's addresses are not taken either, though it has signed them itself.
+	// A peer outside the cluster is rejected too, although it has signed its addresses itself.
 	stranger := newPeer(t, nil)
 	if err := victim.learnAddrs(stranger.ownRecord()); err != nil {
 		t.Error(err)
 	}
-	if victim.book.record(stranger.id) != nil {
-		t.Error("a stranger is in the book")
+	if victim.addrBook.record(stranger.id) != nil {
+		t.Error("an unknown peer is in the address book")
 	}
 	if err := victim.raw.Connect(limited(t), peer.AddrInfo{ID: stranger.id, Addrs: stranger.raw.Addrs()}); err == nil {
-		t.Error("a stranger is dialed that nobody told this peer to dial")
+		t.Error("an unknown peer may be dialed")
 	}
 }
 
-// TestStreamToRefuser shows what a further protocol sees of a peer that wants nothing to
-// do with this one.
+// TestStreamToRefuser opens a stream of another protocol to a peer that refuses this node.
 func TestStreamToRefuser(t *testing.T) {
 	t.Parallel()
 	admin := newCluster(t, 1, nil)[0]
 	user := newPeer(t, nil)
-	user.door.toldTo(admin.id)
+	user.gater.addProvider(admin.id)
 	user.raw.Peerstore().AddAddrs(admin.id, admin.raw.Addrs(), time.Hour)
 	_, err := user.Libp2p().NewStream(limited(t), admin.id, "/liftoff/test/1")
 	var refused *RefusedError
 	if !errors.As(err, &refused) {
 		t.Errorf("%v", err)
 	}
-	nobody := newPeer(t, nil)
-	if _, err := user.Libp2p().NewStream(network.WithNoDial(limited(t), ""), nobody.id, "/liftoff/test/1"); !errors.Is(err, network.ErrNoConn) {
+	unknown := newPeer(t, nil)
+	if _, err := user.Libp2p().NewStream(network.WithNoDial(limited(t), ""), unknown.id, "/liftoff/test/1"); !errors.Is(err, network.ErrNoConn) {
 		t.Errorf("%v", err)
 	}
 }
@@ -320,11 +317,11 @@ func FuzzReadFrame(f *testing.F) {
 	f.Add(frame())
 	f.Add(frame(item{itemCluster, []byte("did:key:z")}, item{itemDelegation, nil}))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		items, err := readFrame(bufio.NewReader(bytes.NewReader(b)), maxGreeting)
+		items, err := readFrame(bufio.NewReader(bytes.NewReader(b)), maxUnknownFrame)
 		if err != nil {
 			return
 		}
-		again, err := readFrame(bufio.NewReader(bytes.NewReader(frame(items...))), maxExtras)
+		again, err := readFrame(bufio.NewReader(bytes.NewReader(frame(items...))), maxMemberFrame)
 		if err != nil || len(again) != len(items) {
 			t.Errorf("%d items, then %d, %v", len(items), len(again), err)
 		}

@@ -8,23 +8,22 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// authors bounds what is taken of each author of gossip, whoever passes it on, and keeps
-// out what was heard before. Its memory is bounded: of many authors those are forgotten
-// that were silent longest.
+// authors limits the rate of gossip per author, whichever peer forwards it, and rejects replayed messages. Its memory
+// is bounded: when it is full, the authors that were silent longest are evicted.
 type authors struct {
 	mu       sync.Mutex
 	new, old map[peer.ID]*author
 }
 
 type author struct {
-	hints, questions, announces, answers bucket
-	patience                             bucket // seconds of waiting for what it knows of others
-	lastAnnounce, lastAnswer             uint64 // sequence numbers of gossipsub
+	hints, lookups, announces, answers bucket
+	lookupWait                         bucket // seconds that this node may wait for its answers to lookups
+	lastAnnounce, lastAnswer           uint64 // gossipsub sequence numbers
 }
 
-const maxAuthors = 4096 // of each generation
+const maxAuthors = 4096 // per generation
 
-// of returns the row of id. The caller holds the lock.
+// of returns the state of id. The caller holds the lock.
 func (a *authors) of(id peer.ID) *author {
 	if r := a.new[id]; r != nil {
 		return r
@@ -34,11 +33,11 @@ func (a *authors) of(id peer.ID) *author {
 	}
 	r := a.old[id]
 	if r == nil {
-		// An honest author sends a hint per 5 s at most, and asks and answers seldom.
+		// An honest author sends at most one hint per 5 s, and announces and answers seldom.
 		r = &author{
-			hints: bucket{rate: 0.4, burst: 5}, questions: bucket{rate: 0.1, burst: 3},
+			hints: bucket{rate: 0.4, burst: 5}, lookups: bucket{rate: 0.1, burst: 3},
 			announces: bucket{rate: 2, burst: 10}, answers: bucket{rate: 4, burst: 20},
-			patience: bucket{rate: 0.1, burst: 5},
+			lookupWait: bucket{rate: 0.1, burst: 5},
 		}
 	}
 	a.new[id] = r
@@ -51,26 +50,26 @@ func (a *authors) hint(id peer.ID, now time.Time) bool {
 	return a.of(id).hints.take(now)
 }
 
-// question reports whether it is time to ask somebody about id.
-func (a *authors) question(id peer.ID, now time.Time) bool {
+// allowLookup reports whether a lookup of id is within its rate limit.
+func (a *authors) allowLookup(id peer.ID, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.of(id).questions.take(now)
+	return a.of(id).lookups.take(now)
 }
 
-// patient reports whether id may be asked about others: whether it has not kept this peer
-// waiting for long, lately.
-func (a *authors) patient(id peer.ID, now time.Time) bool {
+// mayQuery reports whether id may be queried about other peers: whether it has not kept this node waiting for long
+// recently.
+func (a *authors) mayQuery(id peer.ID, now time.Time) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.of(id).patience.left(now) > 0
+	return a.of(id).lookupWait.left(now) > 0
 }
 
-// waited notes how long id took to answer.
-func (a *authors) waited(id peer.ID, d time.Duration, now time.Time) {
+// chargeWait charges id for the time that it took to answer.
+func (a *authors) chargeWait(id peer.ID, d time.Duration, now time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.of(id).patience.spend(d.Seconds(), now)
+	a.of(id).lookupWait.spend(d.Seconds(), now)
 }
 
 func (a *authors) announce(id peer.ID, seq []byte, now time.Time) bool {
@@ -87,7 +86,7 @@ func (a *authors) answer(id peer.ID, seq []byte, now time.Time) bool {
 	return later(&r.lastAnswer, seq) && r.answers.take(now)
 }
 
-// later reports whether seq comes after last, and makes it the last.
+// later reports whether seq comes after last, and stores it in last.
 func later(last *uint64, seq []byte) bool {
 	if len(seq) != 8 || binary.BigEndian.Uint64(seq) <= *last {
 		return false

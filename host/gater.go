@@ -15,61 +15,61 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// door decides who may speak to this peer, and of what. Libp2p asks it at three places:
-// before a peer is dialed, when one has proven its key, and when a stream of one has
-// named its protocol. Who has just come may greet, redeem an invitation, and be
-// identified, for as long as a greeting may take; then it is somebody or it is cut.
+// gater is the libp2p connection gater: it decides which peers may connect and which protocols they may use. Libp2p
+// calls it at three points: before it dials a peer, when a peer has proven its key, and when a peer's stream has
+// named its protocol. A new connection may do the handshake, redeem an invitation, and run identify for
+// handshakeTimeout; after that the peer is authorized or disconnected.
 type gater struct {
-	cluster *cluster.Cluster
-	self    peer.ID
-	now     func() time.Time
-	cut     func(peer.ID) // ends the connections to a peer, soon
+	cluster    *cluster.Cluster
+	self       peer.ID
+	now        func() time.Time
+	disconnect func(peer.ID) // closes the connections to a peer, asynchronously
 
-	mu      sync.Mutex
-	policy  Policy
-	dids    map[job.DID]bool
-	ids     map[peer.ID]bool
-	dialed  map[peer.ID]bool    // whom the owner told this peer to connect to
-	trying  map[peer.ID]int     // candidates, and by how many attempts
-	callers map[peer.ID]*caller // who is connected
+	mu         sync.Mutex
+	policy     Policy
+	dids       map[job.DID]bool
+	ids        map[peer.ID]bool
+	providers  map[peer.ID]bool       // peers that the owner told this node to connect to
+	candidates map[peer.ID]int        // candidates, with their number of attempts
+	peers      map[peer.ID]*peerState // connected peers
 }
 
-// caller is a connected peer.
-type caller struct {
-	since   time.Time
-	conns   int           // connections to it
-	greeted chan struct{} // closed when the first greeting is over, however it ended
-	once    sync.Once
-	refused string // why it refuses this peer; "": it does not
-	spoke   time.Time
-	rtt     time.Duration
-	outward bool // this peer dialed it, be it as well
-	member  bool // it was a member when it was greeted
-	leaving bool // it was cut for another stranger
-	streams bucket
+// peerState is the state of a connected peer.
+type peerState struct {
+	since         time.Time
+	conns         int           // number of connections
+	handshakeDone chan struct{} // closed when the first handshake is over, with or without success
+	once          sync.Once
+	refused       string // the peer's reason for refusing this node; "": it does not
+	lastHandshake time.Time
+	rtt           time.Duration
+	outbound      bool // this node dialed the peer on at least one connection
+	wasMember     bool // the peer was a member at its handshake
+	evicted       bool // it is being disconnected to make room for another unknown peer
+	streams       bucket
 }
 
-func (c *caller) over() { c.once.Do(func() { close(c.greeted) }) }
+func (c *peerState) finishHandshake() { c.once.Do(func() { close(c.handshakeDone) }) }
 
-func (c *caller) isOver() bool {
+func (c *peerState) handshakeFinished() bool {
 	select {
-	case <-c.greeted:
+	case <-c.handshakeDone:
 		return true
 	default:
 		return false
 	}
 }
 
-// Bounds of the door.
+// Limits of the gater.
 const (
-	greetTimeout = 10 * time.Second
-	maxNobodies  = 64              // connected at once without being anybody yet
-	nobodysTime  = 2 * time.Second // that one has for itself when others wait for a place
-	maxTrying    = 8
+	handshakeTimeout = 10 * time.Second
+	maxUnknown       = 64              // connected peers that are not authorized yet
+	unknownGrace     = 2 * time.Second // time that such a peer has for its handshake while others wait for a place
+	maxCandidates    = 8
 )
 
-func newDoor(self peer.ID, f *cluster.Cluster, now func() time.Time, policy Policy) (*gater, error) {
-	d := &gater{cluster: f, self: self, now: now, dialed: map[peer.ID]bool{}, trying: map[peer.ID]int{}, callers: map[peer.ID]*caller{}}
+func newGater(self peer.ID, f *cluster.Cluster, now func() time.Time, policy Policy) (*gater, error) {
+	d := &gater{cluster: f, self: self, now: now, providers: map[peer.ID]bool{}, candidates: map[peer.ID]int{}, peers: map[peer.ID]*peerState{}}
 	return d, d.setPolicy(policy)
 }
 
@@ -77,14 +77,14 @@ func (d *gater) setPolicy(p Policy) error {
 	dids, ids := map[job.DID]bool{}, map[peer.ID]bool{}
 	for _, did := range p.AllowDIDs {
 		if _, err := did.Key(); err != nil {
-			return fmt.Errorf("allow a did: %w", err)
+			return fmt.Errorf("policy: allowed did:key: %w", err)
 		}
 		dids[did] = true
 	}
 	for _, s := range p.AllowPeers {
 		id, err := ParsePeer(s)
 		if err != nil {
-			return fmt.Errorf("allow the peer %.60q: %w", s, err)
+			return fmt.Errorf("policy: allowed peer %.60q: %w", s, err)
 		}
 		ids[id] = true
 	}
@@ -94,201 +94,198 @@ func (d *gater) setPolicy(p Policy) error {
 	return nil
 }
 
-// toldTo makes id one that the owner told this peer to connect to.
-func (d *gater) toldTo(id peer.ID) {
+// addProvider makes id a provider: the owner told this node to connect to it.
+func (d *gater) addProvider(id peer.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.dialed[id] = true
+	d.providers[id] = true
 }
 
-// try makes id a candidate until tried is called, and reports whether that is new and not
-// too much.
-func (d *gater) try(id peer.ID) bool {
+// addCandidate makes id a candidate until removeCandidate is called. It reports false if id is a candidate already or
+// there are too many.
+func (d *gater) addCandidate(id peer.ID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.trying[id] > 0 || len(d.trying) >= maxTrying {
+	if d.candidates[id] > 0 || len(d.candidates) >= maxCandidates {
 		return false
 	}
-	d.trying[id] = 1
+	d.candidates[id] = 1
 	return true
 }
 
-// invited makes id a candidate until tried is called: the owner has a token of it.
-func (d *gater) invited(id peer.ID) {
+// addIssuer makes id a candidate until removeCandidate is called: the owner has a token that id issued.
+func (d *gater) addIssuer(id peer.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.trying[id]++
+	d.candidates[id]++
 }
 
-func (d *gater) tried(id peer.ID) {
+func (d *gater) removeCandidate(id peer.ID) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.trying[id]--; d.trying[id] <= 0 {
-		delete(d.trying, id)
+	if d.candidates[id]--; d.candidates[id] <= 0 {
+		delete(d.candidates, id)
 	}
 }
 
-// arrived notes a connection.
-func (d *gater) arrived(id peer.ID, outward bool) *caller {
+// addConn records a new connection.
+func (d *gater) addConn(id peer.ID, outward bool) *peerState {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := d.callers[id]
+	c := d.peers[id]
 	if c == nil {
-		c = &caller{since: d.now(), greeted: make(chan struct{}), streams: bucket{rate: 5, burst: 40}}
-		d.callers[id] = c
+		c = &peerState{since: d.now(), handshakeDone: make(chan struct{}), streams: bucket{rate: 5, burst: 40}}
+		d.peers[id] = c
 	}
 	c.conns++
-	c.outward = c.outward || outward
+	c.outbound = c.outbound || outward
 	return c
 }
 
-// left notes the end of a connection, and reports whether it was the last. They are
-// counted: libp2p may tell of the end of one after another was made.
-func (d *gater) left(id peer.ID) bool {
+// removeConn records the end of a connection, and reports whether it was the last. Connections are counted because
+// libp2p may report the end of one after it has made another.
+func (d *gater) removeConn(id peer.ID) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	c := d.callers[id]
+	c := d.peers[id]
 	if c == nil {
 		return false
 	}
 	if c.conns--; c.conns > 0 {
 		return false
 	}
-	c.over()
-	delete(d.callers, id)
+	c.finishHandshake()
+	delete(d.peers, id)
 	return true
 }
 
-func (d *gater) caller(id peer.ID) *caller {
+func (d *gater) peer(id peer.ID) *peerState {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return d.callers[id]
+	return d.peers[id]
 }
 
-// change runs f on the caller id, if it is connected, with the door locked.
-func (d *gater) change(id peer.ID, f func(*caller)) {
+// update runs f on the state of id, if it is connected, with the lock held.
+func (d *gater) update(id peer.ID, f func(*peerState)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if c := d.callers[id]; c != nil {
+	if c := d.peers[id]; c != nil {
 		f(c)
 	}
 }
 
-// refusal returns why c refuses this peer, "" if it does not. It is known even when the
-// connection is gone.
-func (d *gater) refusal(c *caller) string {
+// refusal returns the reason for which c refuses this node, "" if it does not. The reason stays available after the
+// connection has ended.
+func (d *gater) refusal(c *peerState) string {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return c.refused
 }
 
-// within reports whether id has not yet opened too many streams of this package's
-// protocols.
-func (d *gater) within(id peer.ID) bool {
-	c := d.caller(id)
+// takeStream reports whether id is within its rate limit for streams of this package's protocols.
+func (d *gater) takeStream(id peer.ID) bool {
+	c := d.peer(id)
 	return c != nil && c.streams.take(d.now())
 }
 
-// connected returns who is, with a copy of what is known of each.
-func (d *gater) connected() map[peer.ID]callerInfo {
+// connected returns the connected peers, with a copy of the state of each.
+func (d *gater) connected() map[peer.ID]peerSnapshot {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	all := make(map[peer.ID]callerInfo, len(d.callers))
-	for id, c := range d.callers {
-		all[id] = callerInfo{c.since, c.spoke, c.rtt, c.outward, c.member, c.leaving, c.isOver()}
+	all := make(map[peer.ID]peerSnapshot, len(d.peers))
+	for id, c := range d.peers {
+		all[id] = peerSnapshot{c.since, c.lastHandshake, c.rtt, c.outbound, c.wasMember, c.evicted, c.handshakeFinished()}
 	}
 	return all
 }
 
-type callerInfo struct {
-	since, spoke                      time.Time
-	rtt                               time.Duration
-	outward, member, leaving, greeted bool
+type peerSnapshot struct {
+	since, lastHandshake                        time.Time
+	rtt                                         time.Duration
+	outbound, wasMember, evicted, handshakeDone bool
 }
 
-// hasKey reports why there can be no connection to id, or from it: its key names no DID, and
-// the owner has not listed the id. Libp2p itself takes a key under which one signature fits
-// any handshake.
-func (d *gater) hasKey(id peer.ID) error {
+// checkKey returns an error when no connection with id is allowed in either direction: its key has no DID, and the
+// owner has not listed the id. Libp2p itself accepts a key under which one signature is valid for any handshake.
+func (d *gater) checkKey(id peer.ID) error {
 	_, err := DIDOf(id)
-	if err != nil && d.stands(id, "", Content) {
+	if err != nil && d.hasRelation(id, "", Content) {
 		return nil
 	}
 	return err
 }
 
-// InterceptPeerDial lets only a peer be dialed that may be: neither libp2p nor a message
-// chooses which peer this node speaks to.
+// InterceptPeerDial allows dials only to peers that have that right: neither libp2p nor a message chooses which peers
+// this node connects to.
 func (d *gater) InterceptPeerDial(id peer.ID) bool {
-	return d.hasKey(id) == nil && d.allows(id, BeDialed)
+	return d.checkKey(id) == nil && d.allows(id, BeDialed)
 }
 
 // InterceptAddrDial is part of connmgr.ConnectionGater.
 func (d *gater) InterceptAddrDial(peer.ID, ma.Multiaddr) bool { return true }
 
-// InterceptAccept is part of connmgr.ConnectionGater; the resource manager bounds what
-// is accepted.
+// InterceptAccept is part of connmgr.ConnectionGater; the resource manager limits inbound connections.
 func (d *gater) InterceptAccept(network.ConnMultiaddrs) bool { return true }
 
-// InterceptSecured refuses a peer without a valid key, and bounds strangers to maxNobodies: the one that came first gives way to the
-// next, or that one is cut while all are new. So who holds places and says nothing keeps
-// others out only by coming again as often as that. A member that was revoked is a stranger:
-// it may have been invited anew, and shows that when it greets.
+// InterceptSecured refuses a peer without a valid key, and limits peers that are not authorized to maxUnknown. At
+// the limit the oldest of them is disconnected to make room for the next; while all are younger than unknownGrace, the
+// next one is refused. Silent peers keep others out only by reconnecting that often. A revoked member counts as not
+// authorized: it may have been invited again, and proves that in its handshake.
 func (d *gater) InterceptSecured(dir network.Direction, id peer.ID, _ network.ConnMultiaddrs) bool {
-	if d.hasKey(id) != nil {
+	if d.checkKey(id) != nil {
 		return false
 	}
 	if dir == network.DirOutbound || d.allows(id, StayConnected) {
 		return true
 	}
 	var first peer.ID
-	nobodies, since := 0, d.now().Add(-nobodysTime)
+	count, since := 0, d.now().Add(-unknownGrace)
 	for other, c := range d.connected() {
-		if c.leaving || d.allows(other, StayConnected) {
+		if c.evicted || d.allows(other, StayConnected) {
 			continue
 		}
-		nobodies++
+		count++
 		if c.since.Before(since) {
 			first, since = other, c.since
 		}
 	}
-	if nobodies < maxNobodies {
+	if count < maxUnknown {
 		return true
 	}
 	if first == "" {
 		return false
 	}
-	d.change(first, func(c *caller) { c.leaving = true })
-	d.cut(first)
+	d.update(first, func(c *peerState) { c.evicted = true })
+	d.disconnect(first)
 	return true
 }
 
 // InterceptUpgraded is part of connmgr.ConnectionGater.
 func (d *gater) InterceptUpgraded(network.Conn) (bool, control.DisconnectReason) { return true, 0 }
 
-// resources is a resource manager that asks the door when a stream of a peer has named
-// its protocol, before the protocol's handler sees it.
-type resources struct {
+// gatedResources is a resource manager that asks the gater when an inbound stream has named its protocol, before the
+// protocol's handler runs.
+type gatedResources struct {
 	network.ResourceManager
-	door *gater
+	gater *gater
 }
 
-func (r resources) OpenStream(id peer.ID, dir network.Direction) (network.StreamManagementScope, error) {
+func (r gatedResources) OpenStream(id peer.ID, dir network.Direction) (network.StreamManagementScope, error) {
 	s, err := r.ResourceManager.OpenStream(id, dir)
 	if err != nil || dir == network.DirOutbound {
 		return s, err
 	}
-	return stream{s, id, r.door}, nil
+	return gatedStream{s, id, r.gater}, nil
 }
 
-type stream struct {
+type gatedStream struct {
 	network.StreamManagementScope
-	id   peer.ID
-	door *gater
+	id    peer.ID
+	gater *gater
 }
 
-func (s stream) SetProtocol(proto protocol.ID) error {
-	if err := s.door.admits(s.id, proto, network.DirInbound); err != nil {
+func (s gatedStream) SetProtocol(proto protocol.ID) error {
+	if err := s.gater.admits(s.id, proto, network.DirInbound); err != nil {
 		return fmt.Errorf("%s to %s: %w", proto, s.id, err)
 	}
 	return s.StreamManagementScope.SetProtocol(proto)

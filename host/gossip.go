@@ -14,43 +14,43 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// The topics. What is gossiped binds nobody: a hint that is lost is replaced by the next,
-// and what matters is said again over a stream.
+// The topics. Gossip is best effort: the next hint replaces a lost one, and anything that matters is also sent over a
+// stream.
 const (
 	capacityTopic = "/liftoff/capacity/1"
 	jobsTopic     = "/liftoff/jobs/1"
 )
 
 const (
-	maxGossip   = 64 << 10 // bytes of a frame of gossipsub
-	clockSkew   = 5 * time.Minute
-	maxWaiting  = 256 // announces that wait for answers
-	maxToAnswer = 64  // announces that wait to be looked at
+	maxGossip       = 64 << 10 // bytes of a gossipsub frame
+	clockSkew       = 5 * time.Minute
+	maxOwnAnnounces = 256 // own announcements that wait for answers
+	maxAnnounces    = 64  // received announcements that wait for the goroutine that answers them
 )
 
-// gossip is this peer's part of gossipsub.
+// gossip is this node's use of gossipsub.
 type gossip struct {
-	p        *Peer
-	capacity *pubsub.Topic
-	jobs     *pubsub.Topic
-	lookups  chan lookup
-	heard    chan announced
-	authors  authors
+	p         *Peer
+	capacity  *pubsub.Topic
+	jobs      *pubsub.Topic
+	lookups   chan lookupRequest
+	announces chan receivedAnnounce
+	authors   authors
 
-	mu      sync.Mutex
-	waiting map[string]func(peer.ID) // by the announce's CID
+	mu        sync.Mutex
+	callbacks map[string]func(peer.ID) // by the announce's CID
 }
 
-type announced struct {
+type receivedAnnounce struct {
 	cid cid.Cid
 	job.Announce
 }
 
-// newGossip joins the topics. What runs in the background ends with p.ctx.
+// newGossip joins the topics. Its goroutines end with p.ctx.
 func newGossip(p *Peer) (*gossip, error) {
 	g := &gossip{
-		p: p, lookups: make(chan lookup, maxLookups), heard: make(chan announced, maxToAnswer),
-		waiting: map[string]func(peer.ID){},
+		p: p, lookups: make(chan lookupRequest, maxLookups), announces: make(chan receivedAnnounce, maxAnnounces),
+		callbacks: map[string]func(peer.ID){},
 	}
 	log := slog.New(quiet{p.cfg.Log.Handler()})
 	ps, err := pubsub.NewGossipSub(p.ctx, p.host,
@@ -62,7 +62,7 @@ func newGossip(p *Peer) (*gossip, error) {
 		pubsub.WithValidateWorkers(1),
 		pubsub.WithValidateQueueSize(128),
 		pubsub.WithSubscriptionFilter(pubsub.WrapLimitSubscriptionFilter(pubsub.NewAllowlistSubscriptionFilter(capacityTopic, jobsTopic), 8)),
-		pubsub.WithPeerFilter(func(id peer.ID, _ string) bool { return p.door.allows(id, JoinGossip) }),
+		pubsub.WithPeerFilter(func(id peer.ID, _ string) bool { return p.gater.allows(id, JoinGossip) }),
 		pubsub.WithPeerScore(scores()),
 		pubsub.WithLogger(log), pubsub.WithRPCLogger(log),
 	)
@@ -75,12 +75,12 @@ func newGossip(p *Peer) (*gossip, error) {
 	if g.jobs, err = g.join(ps, jobsTopic, g.checkJobs); err != nil {
 		return nil, err
 	}
-	p.start(g.lookUp)
+	p.start(g.lookupLoop)
 	p.start(g.answer)
 	return g, nil
 }
 
-// join subscribes to a topic. What is delivered was dealt with when it was validated.
+// join subscribes to a topic. Messages are handled by the validator; delivered ones are discarded.
 func (g *gossip) join(ps *pubsub.PubSub, name string, check pubsub.ValidatorEx) (*pubsub.Topic, error) {
 	if err := ps.RegisterTopicValidator(name, check, pubsub.WithValidatorInline(true)); err != nil {
 		return nil, fmt.Errorf("topic %s: %w", name, err)
@@ -104,9 +104,8 @@ func (g *gossip) join(ps *pubsub.PubSub, name string, check pubsub.ValidatorEx) 
 	return t, nil
 }
 
-// scores says what a peer loses by sending what is invalid: after three such messages it
-// is not listened to any more, for some minutes. Rates are low, so nothing is lost by
-// being slow.
+// scores returns the gossipsub score parameters: after three invalid messages a peer is ignored for some minutes.
+// Message rates are low, so a slow peer does not lose score.
 func scores() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 	topic := func() *pubsub.TopicScoreParams {
 		return &pubsub.TopicScoreParams{
@@ -119,7 +118,7 @@ func scores() (*pubsub.PeerScoreParams, *pubsub.PeerScoreThresholds) {
 			SkipAtomicValidation: true,
 			Topics:               map[string]*pubsub.TopicScoreParams{capacityTopic: topic(), jobsTopic: topic()},
 			AppSpecificScore:     func(peer.ID) float64 { return 0 },
-			// Grafting too early and promises that are not kept.
+			// Early GRAFTs and broken IWANT promises.
 			BehaviourPenaltyWeight: -5, BehaviourPenaltyThreshold: 6, BehaviourPenaltyDecay: 0.9,
 			DecayInterval: 10 * time.Second, DecayToZero: 0.1, RetainScore: 10 * time.Minute,
 		}, &pubsub.PeerScoreThresholds{
@@ -140,46 +139,46 @@ func (g *gossip) checkHint(_ context.Context, from peer.ID, m *pubsub.Message) p
 	if err != nil {
 		return pubsub.ValidationReject
 	}
-	if !g.p.door.allows(author, JoinGossip) {
-		g.want(author, h.Capacity, from)
+	if !g.p.gater.allows(author, JoinGossip) {
+		g.requestLookup(author, h.Capacity, from)
 		return pubsub.ValidationIgnore
 	}
 	now := g.p.cfg.Now()
 	if !g.authors.hint(author, now) || !g.p.table.hintOf(author, h, now) {
 		return pubsub.ValidationIgnore
 	}
-	if !g.p.table.has(author, h.Capacity) || g.p.lost(author) {
-		g.want(author, h.Capacity, from)
+	if !g.p.table.has(author, h.Capacity) || g.p.unreachable(author) {
+		g.requestLookup(author, h.Capacity, from)
 	}
-	g.p.changed()
+	g.p.notifyChanged()
 	return pubsub.ValidationAccept
 }
 
-// want asks for what is not known of an author, unless too much is being asked already.
-func (g *gossip) want(author peer.ID, c cid.Cid, from peer.ID) {
+// requestLookup queues a lookup of what is missing about an author, unless the lookups are over their limits.
+func (g *gossip) requestLookup(author peer.ID, c cid.Cid, from peer.ID) {
 	now := g.p.cfg.Now()
-	if !g.authors.patient(from, now) || !g.authors.question(author, now) {
+	if !g.authors.mayQuery(from, now) || !g.authors.allowLookup(author, now) {
 		return
 	}
 	select {
-	case g.lookups <- lookup{author, c, from}:
-	default: // its next hint asks again
+	case g.lookups <- lookupRequest{author, c, from}:
+	default: // the author's next hint queues it again
 	}
 }
 
-func (g *gossip) lookUp() {
+func (g *gossip) lookupLoop() {
 	for {
 		select {
 		case <-g.p.ctx.Done():
 			return
 		case l := <-g.lookups:
-			g.p.lookUp(g.p.ctx, l)
+			g.p.lookup(g.p.ctx, l)
 		}
 	}
 }
 
-// checkJobs validates a message of the jobs topic: an Announce, which is a list, or an
-// Answer, which is a map.
+// checkJobs validates a message of the jobs topic: an Announce, which is a CBOR list, or an Answer, which is a CBOR
+// map.
 func (g *gossip) checkJobs(_ context.Context, _ peer.ID, m *pubsub.Message) pubsub.ValidationResult {
 	author := m.GetFrom()
 	if author == g.p.id {
@@ -188,7 +187,7 @@ func (g *gossip) checkJobs(_ context.Context, _ peer.ID, m *pubsub.Message) pubs
 	if len(m.Data) == 0 || len(m.Data) > job.MaxAnnounce {
 		return pubsub.ValidationReject
 	}
-	if !g.p.door.allows(author, JoinGossip) {
+	if !g.p.gater.allows(author, JoinGossip) {
 		return pubsub.ValidationIgnore
 	}
 	if m.Data[0]>>5 == 5 { // a CBOR map
@@ -216,8 +215,8 @@ func (g *gossip) checkAnnounce(author peer.ID, m *pubsub.Message) pubsub.Validat
 		return pubsub.ValidationIgnore
 	}
 	select {
-	case g.heard <- announced{job.CIDOf(m.Data), a}:
-	default: // there are more than can be answered
+	case g.announces <- receivedAnnounce{job.CIDOf(m.Data), a}:
+	default: // the queue is full
 	}
 	return pubsub.ValidationAccept
 }
@@ -236,15 +235,15 @@ func (g *gossip) checkAnswer(author peer.ID, m *pubsub.Message) pubsub.Validatio
 		return pubsub.ValidationReject
 	}
 	g.mu.Lock()
-	found := g.waiting[a.Announce.KeyString()]
+	found := g.callbacks[a.Announce.KeyString()]
 	g.mu.Unlock()
 	if found == nil {
 		return pubsub.ValidationAccept
 	}
-	g.p.raw.Peerstore().AddAddrs(author, addrs, recordLife)
+	g.p.raw.Peerstore().AddAddrs(author, addrs, addrTTL)
 	g.p.table.hintOf(author, a.Hint, now)
-	g.want(author, a.Hint.Capacity, m.ReceivedFrom)
+	g.requestLookup(author, a.Hint.Capacity, m.ReceivedFrom)
 	found(author)
-	g.p.changed()
+	g.p.notifyChanged()
 	return pubsub.ValidationAccept
 }

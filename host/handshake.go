@@ -20,53 +20,54 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/cluster"
 )
 
-// greetProtocol is the first stream of a connection, opened by who dialed: both show
-// their credentials, their capacity, and a digest of the revocations that they know. What
-// one lacks, and addresses of other members, follow. It is repeated about once a minute,
-// which keeps both up to date whatever gossip has lost.
+// handshakeProtocol is the first stream of a connection, opened by the dialer. Both peers send their credentials,
+// their capacity, and a digest of the revocations that they know. Missing revocations and addresses of other members
+// follow as extras. The handshake is repeated about once a minute, which keeps both peers up to date when gossip is
+// lost.
 //
-//	dialer    greeting ->
-//	          <- greeting, or a refusal
+//	dialer    hello ->
+//	          <- hello, or a refusal
 //	          extras ->
 //	          <- extras
 const handshakeProtocol protocol.ID = "/liftoff/handshake/1"
 
-// greet greets a connected peer. A *RefusedError says that it does not want this one.
-func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+// handshake runs the handshake protocol with a connected peer. The error is a *RefusedError if the peer refuses this
+// node.
+func (p *Peer) handshake(ctx context.Context, id peer.ID) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("greet %s: %w", id, err)
+			err = fmt.Errorf("handshake with %s: %w", id, err)
 		}
 	}()
-	s, err := p.raw.NewStream(network.WithAllowLimitedConn(network.WithNoDial(ctx, "greet"), "greet"), id, handshakeProtocol)
+	s, err := p.raw.NewStream(network.WithAllowLimitedConn(network.WithNoDial(ctx, "handshake"), "handshake"), id, handshakeProtocol)
 	if err != nil {
 		return err
 	}
 	defer func() {
 		var refused *RefusedError
-		if done(s, err); errors.As(err, &refused) || errors.Is(err, errNoPeer) {
-			s.Conn().Close() // and not another, over which it may be joining
+		if closeStream(s, err); errors.As(err, &refused) || errors.Is(err, errNotAuthorized) {
+			s.Conn().Close() // this connection only: the peer may be joining over another one
 		}
 	}()
-	s.SetDeadline(time.Now().Add(greetTimeout))
+	s.SetDeadline(time.Now().Add(handshakeTimeout))
 	r := bufio.NewReader(s)
-	if err := writeFrame(s, p.greeting()); err != nil {
+	if err := writeFrame(s, p.hello()); err != nil {
 		return err
 	}
-	items, err := readFrame(r, maxGreeting)
+	items, err := readFrame(r, maxUnknownFrame)
 	if err != nil {
 		return err
 	}
 	if why, ok := refusal(items); ok {
-		p.door.change(id, func(c *caller) { c.refused = why })
+		p.gater.update(id, func(c *peerState) { c.refused = why })
 		return &RefusedError{id, why}
 	}
-	credErr := p.heed(id, items)
-	p.door.change(id, func(c *caller) { c.refused = "" })
-	if !p.door.allows(id, StayConnected) {
-		return fmt.Errorf("%w: %w", errNoPeer, cmp.Or[error](credErr, &DeniedError{ID: id, Relation: p.door.relation(id), Action: StayConnected}))
+	credErr := p.applyHello(id, items)
+	p.gater.update(id, func(c *peerState) { c.refused = "" })
+	if !p.gater.allows(id, StayConnected) {
+		return fmt.Errorf("%w: %w", errNotAuthorized, cmp.Or[error](credErr, &DeniedError{ID: id, Relation: p.gater.relation(id), Action: StayConnected}))
 	}
 	if err := writeFrame(s, p.extras(id, items)); err != nil {
 		return err
@@ -74,28 +75,28 @@ func (p *Peer) greet(ctx context.Context, id peer.ID) (err error) {
 	return p.readExtras(id, r)
 }
 
-var errNoPeer = errors.New("it is no peer of ours")
+var errNotAuthorized = errors.New("the peer is not authorized")
 
-// answerGreeting is the other end of greet.
-func (p *Peer) answerGreeting(s network.Stream) error {
+// answerHandshake is the listener's side of the handshake.
+func (p *Peer) answerHandshake(s network.Stream) error {
 	id := s.Conn().RemotePeer()
 	r := bufio.NewReader(s)
-	items, err := readFrame(r, maxGreeting)
+	items, err := readFrame(r, maxUnknownFrame)
 	if err != nil {
 		return err
 	}
-	err = p.heed(id, items)
-	if !p.door.allows(id, StayConnected) {
-		p.logRefusal("refused a peer", id, err)
-		defer s.Conn().Close() // and not another, over which it may be joining
+	err = p.applyHello(id, items)
+	if !p.gater.allows(id, StayConnected) {
+		p.logRefusal("refuse peer", id, err)
+		defer s.Conn().Close() // this connection only: the peer may be joining over another one
 		if err := writeFrame(s, []item{{itemRefusal, []byte(reason(err))}}); err != nil {
 			return err
 		}
 		s.CloseWrite()
-		_, err = io.Copy(io.Discard, io.LimitReader(s, maxGreeting)) // so that it reads the reason first
+		_, err = io.Copy(io.Discard, io.LimitReader(s, maxUnknownFrame)) // so that the peer reads the reason before the connection ends
 		return err
 	}
-	if err := writeFrame(s, p.greeting()); err != nil {
+	if err := writeFrame(s, p.hello()); err != nil {
 		return err
 	}
 	if err := p.readExtras(id, r); err != nil {
@@ -104,23 +105,23 @@ func (p *Peer) answerGreeting(s network.Stream) error {
 	if err := writeFrame(s, p.extras(id, items)); err != nil {
 		return err
 	}
-	if c := p.door.caller(id); c != nil {
-		c.over()
+	if c := p.gater.peer(id); c != nil {
+		c.finishHandshake()
 	}
-	p.welcomed(id)
+	p.handshakeSucceeded(id)
 	return nil
 }
 
-// reason makes an error a sentence that a peer may be told.
+// reason returns the text of an error, as it may be sent to a peer.
 func reason(err error) string {
 	if err == nil {
-		return "it serves only those that its owner has listed"
+		return "not authorized: this node accepts only peers that its owner has listed"
 	}
 	return printable(err.Error()[:min(len(err.Error()), maxReason)])
 }
 
-// greeting is what this peer says of itself.
-func (p *Peer) greeting() []item {
+// hello returns this node's hello message: its credential, addresses and capacity.
+func (p *Peer) hello() []item {
 	items := []item{{itemVersion, []byte{1}}}
 	if id := p.cluster.ID(); id != "" {
 		c := p.cluster.Own()
@@ -137,16 +138,15 @@ func (p *Peer) greeting() []item {
 	return items
 }
 
-// heed takes in what a peer says of itself; of who is nobody, its credential alone. The
-// error says why it is no member; what else it says is checked and dropped silently if it
-// is wrong.
-func (p *Peer) heed(id peer.ID, items []item) error {
+// applyHello applies a peer's hello: the whole of an authorized peer, only the credential of any other. The error
+// says why the peer is not a member; other invalid items are dropped without an error.
+func (p *Peer) applyHello(id peer.ID, items []item) error {
 	did, err := DIDOf(id)
 	if err != nil {
 		return err
 	}
 	now := p.cfg.Now()
-	p.door.change(id, func(c *caller) { c.spoke = now })
+	p.gater.update(id, func(c *peerState) { c.lastHandshake = now })
 	why := errNotMember
 	switch own := p.cluster.ID(); {
 	case own == "":
@@ -154,42 +154,42 @@ func (p *Peer) heed(id peer.ID, items []item) error {
 	case string(first(items, itemCluster)) == string(own):
 		_, why = p.cluster.Admit(did, credential(items), now)
 	}
-	if env := first(items, itemCapacity); env != nil && p.door.allows(id, BeCounted) {
+	if env := first(items, itemCapacity); env != nil && p.gater.allows(id, BeCounted) {
 		p.table.capacity(did, env, now)
 		p.table.hint(id, first(items, itemHint), now)
 	}
 	if r := first(items, itemAddrs); r != nil {
 		if err := p.learnAddrs(r); err != nil {
-			p.cfg.Log.Debug("addresses that are not taken", "peer", id, "err", err)
+			p.cfg.Log.Debug("reject addresses", "peer", id, "err", err)
 		}
 	}
-	p.changed()
+	p.notifyChanged()
 	return why
 }
 
-var errNotMember = errors.New("it serves the members of its cluster, and shows no membership")
+var errNotMember = errors.New("not authorized: no membership of this node's cluster")
 
 func credential(items []item) cluster.Credential {
 	return cluster.Credential{Membership: first(items, itemMembership), Delegation: first(items, itemDelegation)}
 }
 
-// maxRecords is how many members' addresses are passed on at a greeting.
+// maxRecords is the number of members whose addresses are sent in a handshake.
 const maxRecords = 16
 
-// extras is what a member gets after a greeting: the revocations, if it does not know the
-// same, and addresses of members.
-func (p *Peer) extras(id peer.ID, greeting []item) []item {
-	if !p.door.allows(id, JoinGossip) {
+// extras returns what a member gets after the hello: the revocations, if its digest differs, and addresses of other
+// members.
+func (p *Peer) extras(id peer.ID, hello []item) []item {
+	if !p.gater.allows(id, JoinGossip) {
 		return nil
 	}
 	items := p.records(id, maxRecords)
 	notices, digest := p.cluster.Notices()
-	if string(first(greeting, itemDigest)) == string(digest[:]) {
+	if string(first(hello, itemDigest)) == string(digest[:]) {
 		return items
 	}
-	// If there are more than a frame takes it is chance which: the next greeting has others.
+	// If they exceed a frame, a random selection is sent: the next handshake sends others.
 	rand.Shuffle(len(notices), func(i, j int) { notices[i], notices[j] = notices[j], notices[i] })
-	room := maxExtras - sizeOf(items)
+	room := maxMemberFrame - sizeOf(items)
 	for _, n := range notices {
 		both := []item{{itemRevocation, n.Revocation}, {itemDelegation, n.Delegation}}
 		if room -= sizeOf(both); room < 0 || len(items)+2 > maxItems {
@@ -200,13 +200,13 @@ func (p *Peer) extras(id peer.ID, greeting []item) []item {
 	return items
 }
 
-// readExtras reads what a peer says of others. Only a member is believed, and what it
-// says is signed by those whom it is about.
+// readExtras reads what a peer sends about other peers. Only a member is accepted as a source, and each item is
+// signed by the peer that it describes or by the cluster.
 func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
-	limit := maxGreeting
-	member := p.door.allows(id, JoinGossip)
+	limit := maxUnknownFrame
+	member := p.gater.allows(id, JoinGossip)
 	if member {
-		limit = maxExtras
+		limit = maxMemberFrame
 	}
 	items, err := readFrame(r, limit)
 	if err != nil || !member {
@@ -225,7 +225,7 @@ func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
 	}
 	fresh, err := p.cluster.ApplyNotices(notices, p.cfg.Now())
 	if err != nil {
-		p.cfg.Log.Debug("revocations that do not hold", "peer", id, "err", err)
+		p.cfg.Log.Debug("reject revocations", "peer", id, "err", err)
 	}
 	if fresh {
 		p.afterRevocation()
@@ -234,25 +234,25 @@ func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
 	return nil
 }
 
-// measure takes the round trip to id.
+// measure measures the round-trip time to id.
 func (p *Peer) measure(id peer.ID) {
-	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(network.WithNoDial(p.ctx, "ping"), "ping"), greetTimeout)
-	pings := ping.Ping(ctx, p.raw, id) // notes it in the peerstore, too
+	ctx, cancel := context.WithTimeout(network.WithAllowLimitedConn(network.WithNoDial(p.ctx, "ping"), "ping"), handshakeTimeout)
+	pings := ping.Ping(ctx, p.raw, id) // also records it in the peerstore
 	var best time.Duration
-	for range 2 { // the first also negotiates
+	for range 2 { // the first includes the protocol negotiation
 		if r := <-pings; r.Error == nil && (best == 0 || r.RTT < best) {
 			best = r.RTT
 		}
 	}
 	cancel()
-	for range pings { // until its goroutine has ended
+	for range pings { // until the goroutine of Ping has ended
 	}
 	if best > 0 {
-		p.door.change(id, func(c *caller) { c.rtt = best })
+		p.gater.update(id, func(c *peerState) { c.rtt = best })
 	}
 }
 
-// printable replaces what could confuse a terminal.
+// printable replaces characters that could corrupt a terminal.
 func printable(s string) string {
 	return strings.Map(func(r rune) rune {
 		if r == unicode.ReplacementChar || !unicode.IsPrint(r) {

@@ -13,7 +13,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// TestPeerID compares with what go-libp2p's peer.IDFromPrivateKey makes of the key.
+// TestPeerID compares with go-libp2p's peer.IDFromPrivateKey.
 func TestPeerID(t *testing.T) {
 	key := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{7}, ed25519.SeedSize))
 	const want = "12D3KooWRawPbxPtP1eZaJpumGnyWX2DcUyd3RQnydr3eAto4Az7"
@@ -34,7 +34,7 @@ func TestIdentityIsMadeOnce(t *testing.T) {
 	}
 	pub, err := first.DID.Key()
 	if err != nil || !pub.Equal(first.Key.Public()) || PeerID(pub) != first.PeerID {
-		t.Errorf("%s and %s are not of one key: %v", first.DID, first.PeerID, err)
+		t.Errorf("%s and %s do not match: %v", first.DID, first.PeerID, err)
 	}
 	info, err := os.Stat(filepath.Join(dir, identityFile))
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -42,12 +42,12 @@ func TestIdentityIsMadeOnce(t *testing.T) {
 	}
 	other, err := LoadIdentity(t.TempDir())
 	if err != nil || other.DID == first.DID {
-		t.Errorf("two repos are both %s, %v", other.DID, err)
+		t.Errorf("two repos have the same DID %s, %v", other.DID, err)
 	}
 }
 
-// TestIdentityDamaged changes every byte, and cuts the file everywhere: never is another
-// identity made or read.
+// TestIdentityDamaged changes every byte, and truncates the file at every length: no other identity is created or
+// read.
 func TestIdentityDamaged(t *testing.T) {
 	dir := t.TempDir()
 	if _, err := LoadIdentity(dir); err != nil {
@@ -68,7 +68,7 @@ func TestIdentityDamaged(t *testing.T) {
 			t.Errorf("%q: %v", b, err)
 		}
 		if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, b) {
-			t.Errorf("the file is %q now, %v", now, err)
+			t.Errorf("file changed to %q, %v", now, err)
 		}
 	}
 	for i := range good {
@@ -103,11 +103,11 @@ func TestTrust(t *testing.T) {
 		t.Errorf("%v, %v", ok, err)
 	}
 	if ok, err := trust.Remove(didOf(1)); ok || err != nil {
-		t.Errorf("removed twice: %v, %v", ok, err)
+		t.Errorf("second remove: %v, %v", ok, err)
 	}
 	for _, bad := range []TrustedKey{{DID: "did:key:z"}, {DID: didOf(0), Note: "\xff"}, {DID: didOf(0), Note: strings.Repeat("x", MaxNote+1)}} {
 		if err := trust.Add(bad); err == nil {
-			t.Errorf("%+v is trusted", bad)
+			t.Errorf("%+v: accepted", bad)
 		}
 	}
 	trust, err = OpenTrust(dir)
@@ -132,7 +132,7 @@ func TestTrustDamaged(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := OpenTrust(dir); err == nil {
-			t.Errorf("%q is read", content)
+			t.Errorf("%q: accepted", content)
 		}
 	}
 }

@@ -21,8 +21,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// TestStrangersSayNothing lets a stranger say what it can do: nobody notes it, or strangers
-// could fill the table and keep members out of it.
+// TestStrangersSayNothing lets an unknown peer send a capacity: it is not stored, since unknown peers could fill the
+// table and keep members out of it.
 func TestStrangersSayNothing(t *testing.T) {
 	t.Parallel()
 	admin := newCluster(t, 1, nil)[0]
@@ -31,51 +31,51 @@ func TestStrangersSayNothing(t *testing.T) {
 	envelope, hint := stranger.ownHint()
 	say(t, stranger, admin, handshakeProtocol, frame(item{itemCluster, []byte(admin.cluster.ID())},
 		item{itemCapacity, envelope}, item{itemHint, hint}, item{itemAddrs, stranger.ownRecord()}))
-	eventually(t, "it is cut", func() bool { return !stranger.connected(admin.id) })
-	if slices.Contains(admin.table.ids(), stranger.id) || admin.book.record(stranger.id) != nil {
-		t.Error("what a stranger says is noted")
+	eventually(t, "it is disconnected", func() bool { return !stranger.connected(admin.id) })
+	if slices.Contains(admin.table.ids(), stranger.id) || admin.addrBook.record(stranger.id) != nil {
+		t.Error("the capacity of an unknown peer is stored")
 	}
 }
 
-// TestSilentStrangers fills the places of strangers: one that comes is let in as soon as the
-// others have had their time, in the place of who came first.
+// TestSilentStrangers fills the places for unknown peers: a new one is accepted once the others have had their time,
+// and replaces the oldest.
 func TestSilentStrangers(t *testing.T) {
 	t.Parallel()
 	admin, now := newCluster(t, 1, nil)[0], time.Now()
 	var cut []peer.ID
-	d, err := newDoor(admin.id, admin.cluster, func() time.Time { return now }, Policy{})
+	d, err := newGater(admin.id, admin.cluster, func() time.Time { return now }, Policy{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.cut = func(id peer.ID) { cut = append(cut, id) }
-	knock := func(i int) bool {
+	d.disconnect = func(id peer.ID) { cut = append(cut, id) }
+	connect := func(i int) bool {
 		id := idOfSeed(t, byte(i))
 		in := d.InterceptSecured(network.DirInbound, id, nil)
 		if in {
-			d.arrived(id, false)
+			d.addConn(id, false)
 		}
 		return in
 	}
-	for i := range maxNobodies {
+	for i := range maxUnknown {
 		now = now.Add(time.Millisecond)
-		if !knock(i) {
-			t.Fatalf("stranger %d is not let in", i)
+		if !connect(i) {
+			t.Fatalf("unknown peer %d: refused", i)
 		}
 	}
-	if knock(100) || len(cut) > 0 {
-		t.Errorf("one too many is let in, or somebody is cut at once: %v", cut)
+	if connect(100) || len(cut) > 0 {
+		t.Errorf("accepted one too many, or disconnected one at once: %v", cut)
 	}
-	now = now.Add(nobodysTime)
-	if !knock(101) || !knock(102) || !slices.Equal(cut, []peer.ID{idOfSeed(t, 0), idOfSeed(t, 1)}) {
-		t.Errorf("cut: %q", cut)
+	now = now.Add(unknownGrace)
+	if !connect(101) || !connect(102) || !slices.Equal(cut, []peer.ID{idOfSeed(t, 0), idOfSeed(t, 1)}) {
+		t.Errorf("got disconnected %q", cut)
 	}
 	if !d.InterceptSecured(network.DirInbound, admin.id, nil) {
-		t.Error("who is somebody waits for strangers")
+		t.Error("an authorized peer was refused")
 	}
 }
 
-// TestClockSetBack starts a peer whose clock is wrong, and sets it right: the others do not
-// take what it numbers by the wrong clock, and take what comes after.
+// TestClockSetBack starts a peer whose clock is wrong, and corrects it: the others reject the sequence numbers of the
+// wrong clock, and accept later ones.
 func TestClockSetBack(t *testing.T) {
 	t.Parallel()
 	for name, wrong := range map[string]time.Duration{"ahead": 2 * time.Hour, "behind": -50 * 365 * 24 * time.Hour} {
@@ -88,7 +88,7 @@ func TestClockSetBack(t *testing.T) {
 				others.capacity(p.DID(), envelope, now)
 				return others.hint(p.id, hint, now) && others.has(p.id, job.CIDOf(envelope))
 			}
-			tell() // of what it had said before, when its clock was right
+			tell() // what it announced before, when its clock was right
 			c.advance(wrong)
 			if err := p.SetCapacity(capacityOf(1)); err != nil {
 				t.Fatal(err)
@@ -96,14 +96,14 @@ func TestClockSetBack(t *testing.T) {
 			tell()
 			c.advance(-wrong + time.Second)
 			if !tell() {
-				t.Error("it is not heard any more")
+				t.Error("its hints are not accepted any more")
 			}
 		})
 	}
 }
 
-// TestSlowNeighbor is a member that passes on hints of many that nobody has heard of, and
-// never answers who they are: it does not keep this peer from asking others.
+// TestSlowNeighbor has a member that forwards hints of many unknown authors and never answers lookups of them: it
+// does not keep this node from lookups at others.
 func TestSlowNeighbor(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 4, nil)
@@ -118,7 +118,7 @@ func TestSlowNeighbor(t *testing.T) {
 	if err := author.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it is gone", func() bool { return !victim.connected(author.id) })
+	eventually(t, "it is disconnected", func() bool { return !victim.connected(author.id) })
 	want := job.CIDOf(admin.table.envelope(author.id))
 	victim.table.mu.Lock()
 	delete(victim.table.rows, author.id)
@@ -130,15 +130,15 @@ func TestSlowNeighbor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		victim.gossip.want(id, cidOf("unknown"), slow.id)
+		victim.gossip.requestLookup(id, cidOf("unknown"), slow.id)
 	}
-	eventually(t, "who is asked about elsewhere is found", func() bool {
-		victim.gossip.want(author.id, want, admin.id) // as its next hint does
+	eventually(t, "an author that another peer forwarded is found", func() bool {
+		victim.gossip.requestLookup(author.id, want, admin.id) // as its next hint does
 		return victim.table.has(author.id, want)
 	})
 }
 
-// TestGuesses lets strangers guess secrets: who has one still gets in at once.
+// TestGuesses lets unknown peers guess secrets: a peer with a valid one still joins at once.
 func TestGuesses(t *testing.T) {
 	t.Parallel()
 	admin := newCluster(t, 1, nil)[0]
@@ -152,7 +152,7 @@ func TestGuesses(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxGreeting)
+			items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxUnknownFrame)
 			if why, ok := refusal(items); !ok || err != nil || !strings.Contains(why, "invitation") {
 				t.Fatalf("%q, %v", why, err)
 			}
@@ -161,8 +161,8 @@ func TestGuesses(t *testing.T) {
 	joinBy(t, newPeer(t, nil), admin, cluster.Invitation{})
 }
 
-// TestRenewalRefused is an admin in its last thirty days that is connected only to an admin
-// that cannot renew it: it does not ask again and again.
+// TestRenewalRefused has an admin in its last thirty days that is connected only to an admin that cannot renew it: it
+// does not repeat its request at once.
 func TestRenewalRefused(t *testing.T) {
 	t.Parallel()
 	var c clock
@@ -175,32 +175,31 @@ func TestRenewalRefused(t *testing.T) {
 		admins = append(admins, p)
 	}
 	a, b := admins[0], admins[1]
-	eventually(t, "the admins meet", func() bool { return infoOf(a, b).Connected && infoOf(b, a).Role == job.RoleAdmin })
+	eventually(t, "the admins are connected", func() bool { return infoOf(a, b).Connected && infoOf(b, a).Role == job.RoleAdmin })
 	if err := founder.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the founder is gone", func() bool { return !a.connected(founder.id) && !b.connected(founder.id) })
+	eventually(t, "the founder is disconnected", func() bool { return !a.connected(founder.id) && !b.connected(founder.id) })
 	var asked atomic.Int64
 	a.raw.SetStreamHandler(joinProtocol, func(s network.Stream) {
 		asked.Add(1)
-		a.bounded(a.answerJoin)(s)
+		a.streamHandler(a.answerJoin)(s)
 	})
 	c.advance(65 * 24 * time.Hour)
 	for range 20 {
-		b.renewSoon() // as keepUp does
+		b.renewMembership() // as maintain does
 	}
-	if n := asked.Load(); n < 1 || n > 2 { // keepUp may be at it just then
-		t.Errorf("asked %d times", n)
+	if n := asked.Load(); n < 1 || n > 2 { // maintain may call it at the same time
+		t.Errorf("got %d requests", n)
 	}
-	c.advance(renewEvery)
-	b.renewSoon()
+	c.advance(renewInterval)
+	b.renewMembership()
 	if n := asked.Load(); n < 2 || n > 3 {
-		t.Errorf("a minute later: %d times", n)
+		t.Errorf("got %d requests a minute later", n)
 	}
 }
 
-// TestGoesAwayAtOnce is a member that ends the connection after each greeting: it is not
-// dialed over and over.
+// TestGoesAwayAtOnce has a member that ends the connection after each handshake: it is not dialed over and over.
 func TestGoesAwayAtOnce(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 2, nil)
@@ -212,22 +211,22 @@ func TestGoesAwayAtOnce(t *testing.T) {
 		}
 		dialed.Add(1)
 		rude.start(func() {
-			if call := rude.door.caller(victim.id); call != nil {
-				<-call.greeted
+			if call := rude.gater.peer(victim.id); call != nil {
+				<-call.handshakeDone
 			}
-			sleep(rude.ctx, 50*time.Millisecond) // so that the other end has heard it all
+			sleep(rude.ctx, 50*time.Millisecond) // so that the other end has received everything
 			rude.raw.Network().ClosePeer(victim.id)
 		})
 	}})
 	rude.raw.Network().ClosePeer(victim.id)
 	time.Sleep(2 * time.Second)
 	if n := dialed.Load(); n > 2 {
-		t.Errorf("dialed %d times in two seconds", n)
+		t.Errorf("got %d dials in two seconds", n)
 	}
 }
 
-// TestManyRevocations has more of them than one frame takes: each greeting passes on some,
-// and a few of them all.
+// TestManyRevocations has more revocations than fit one frame: each handshake sends some, and a few handshakes send
+// all.
 func TestManyRevocations(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 2, nil)
@@ -262,7 +261,7 @@ func TestManyRevocations(t *testing.T) {
 		if err := writeFrame(&b, admin.extras(member.id, nil)); err != nil {
 			t.Fatal(err)
 		}
-		items, err := readFrame(bufio.NewReader(&b), maxExtras)
+		items, err := readFrame(bufio.NewReader(&b), maxMemberFrame)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -272,16 +271,16 @@ func TestManyRevocations(t *testing.T) {
 			}
 		}
 		if n := len(heard); n < maxItems/2-2*maxRecords {
-			t.Fatalf("%d revocations in a frame", n)
+			t.Fatalf("got %d revocations in a frame", n)
 		}
 	}
 	if len(heard) != len(many) {
-		t.Errorf("%d of %d were passed on", len(heard), len(many))
+		t.Errorf("%d of %d revocations were sent", len(heard), len(many))
 	}
 }
 
-// TestRevokedButDialed revokes a member that the owner has told another to connect to: they
-// may still speak, but it hears no gossip.
+// TestRevokedButDialed revokes a member that the owner has told another one to connect to: they stay connected, but
+// it gets no gossip.
 func TestRevokedButDialed(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 3, nil)
@@ -289,10 +288,10 @@ func TestRevokedButDialed(t *testing.T) {
 	if _, err := p.Connect(limited(t), gone.Addrs()[0]); err != nil {
 		t.Fatal(err)
 	}
-	hears := func() bool { return slices.Contains(p.gossip.capacity.ListPeers(), gone.id) }
-	eventually(t, "it hears gossip", hears)
+	subscribed := func() bool { return slices.Contains(p.gossip.capacity.ListPeers(), gone.id) }
+	eventually(t, "it gets gossip", subscribed)
 	if err := admin.Revoke(gone.DID()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "it hears none", func() bool { return p.Relation(gone.id) == Provider && !hears() })
+	eventually(t, "it gets no gossip", func() bool { return p.Relation(gone.id) == Provider && !subscribed() })
 }

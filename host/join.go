@@ -18,19 +18,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// joinProtocol gives a credential: for the secret of an invitation to who is nobody yet,
-// and for nothing to a member whose membership ends within thirty days.
+// joinProtocol issues a credential: to an unknown peer for the secret of an invitation, and to a member whose
+// membership ends within thirty days without one.
 //
 //	dialer    secret, or an empty frame to renew ->
 //	          <- membership (and delegation), or a refusal
 const joinProtocol protocol.ID = "/liftoff/join/1"
 
-// Invite makes an invitation and returns the token, one line, that lets a machine join by
-// it. Only this peer can redeem it, so it must be up when that happens.
+// Invite creates an invitation and returns its join token, one line of text. Only this node can redeem the token, so
+// it must be running at that time.
 func (p *Peer) Invite(i cluster.Invitation) (cluster.Token, error) {
-	addrs := texts(p.tellable())
+	addrs := texts(p.advertisedAddrs())
 	if len(addrs) == 0 {
-		return cluster.Token{}, errors.New("invite: this peer listens nowhere, so nobody could join by it")
+		return cluster.Token{}, errors.New("invite: this node has no listen address, so no peer could use the token")
 	}
 	secret, err := p.cluster.Invite(i, p.cfg.Now())
 	if err != nil {
@@ -41,8 +41,8 @@ func (p *Peer) Invite(i cluster.Invitation) (cluster.Token, error) {
 
 const maxTokenAddrs = 8
 
-// Join redeems a token: it dials the token's addresses and no others, and this repo is a
-// member of the cluster when it returns nil. One that is a member already only connects.
+// Join redeems a token: it dials only the addresses of the token. When it returns nil, this repo is a member of the
+// cluster. A repo that is a member already only connects.
 func (p *Peer) Join(ctx context.Context, t cluster.Token) error {
 	id, err := IDOf(t.Peer)
 	if err != nil {
@@ -54,18 +54,18 @@ func (p *Peer) Join(ctx context.Context, t cluster.Token) error {
 	}
 	own := p.cluster.ID()
 	if own != "" && own != t.Cluster {
-		return fmt.Errorf("join: this repo belongs to the cluster %s already", own)
+		return fmt.Errorf("join: this repo is already a member of the cluster %s", own)
 	}
-	p.door.invited(id)
-	defer p.door.tried(id)
+	p.gater.addIssuer(id)
+	defer p.gater.removeCandidate(id)
 	if _, err := p.cluster.Check(p.DID(), p.cfg.Now()); own == t.Cluster && err == nil {
-		var refused *RefusedError // if it was revoked, and does not know it
+		var refused *RefusedError // the membership may have been revoked without this node knowing it
 		if err := p.dial(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); !errors.As(err, &refused) {
 			return err
 		}
 	}
 	p.mu.Lock()
-	p.joining[id]++ // so that the connection does not begin with a greeting
+	p.joining[id]++ // so that the connection does not start with a handshake
 	p.mu.Unlock()
 	defer func() {
 		p.mu.Lock()
@@ -74,7 +74,7 @@ func (p *Peer) Join(ctx context.Context, t cluster.Token) error {
 			delete(p.joining, id)
 		}
 	}()
-	p.raw.Network().ClosePeer(id) // a connection from before it was a member begins anew
+	p.raw.Network().ClosePeer(id) // a connection from before the membership is replaced
 	if err := p.raw.Connect(ctx, peer.AddrInfo{ID: id, Addrs: addrs}); err != nil {
 		return &UnreachableError{ID: id, Addrs: t.Addrs, Err: err}
 	}
@@ -85,19 +85,19 @@ func (p *Peer) Join(ctx context.Context, t cluster.Token) error {
 	if err := p.cluster.Adopt(t.Cluster, c, p.cfg.Now()); err != nil {
 		return err
 	}
-	p.book.retry() // who has refused a stranger will take a member
-	p.wake()
-	if err := p.meet(ctx, id); err != nil {
+	p.addrBook.resetBackoff() // peers that refused this node as unknown accept it as a member
+	p.wakeDialer()
+	if err := p.firstHandshake(ctx, id); err != nil {
 		return fmt.Errorf("join: %w", err)
 	}
-	return p.lookAround()
+	return p.discover()
 }
 
-// UnreachedError says that nobody could be reached at the addresses of a token.
+// UnreachableError reports that the peer that issued a token could not be reached at the token's addresses.
 type UnreachableError struct {
 	ID    peer.ID
 	Addrs []string
-	Err   error // libp2p's
+	Err   error // from libp2p
 }
 
 func (e *UnreachableError) Error() string {
@@ -105,33 +105,33 @@ func (e *UnreachableError) Error() string {
 	if errors.Is(e.Err, syscall.ECONNREFUSED) {
 		why = "connection refused"
 	}
-	return fmt.Sprintf("join: %s, who made the token, cannot be reached at %s: %s", e.ID, strings.Join(e.Addrs, ", "), why)
+	return fmt.Sprintf("join: peer %s, the issuer of the token, is unreachable at %s: %s", e.ID, strings.Join(e.Addrs, ", "), why)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
 
-// renew asks the admin id for a new membership.
+// renew requests a new membership from the admin id.
 func (p *Peer) renew(ctx context.Context, id peer.ID) error {
 	c, err := p.askCredential(ctx, id, nil)
 	if err != nil {
-		return fmt.Errorf("renew the membership: %w", err)
+		return fmt.Errorf("renew membership: %w", err)
 	}
 	return p.cluster.Adopt(p.cluster.ID(), c, p.cfg.Now())
 }
 
 func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (_ cluster.Credential, err error) {
-	ctx, cancel := context.WithTimeout(ctx, greetTimeout)
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	s, err := p.raw.NewStream(network.WithAllowLimitedConn(ctx, "join"), id, joinProtocol)
 	if err != nil {
 		return cluster.Credential{}, err
 	}
-	defer func() { done(s, err) }()
-	s.SetDeadline(time.Now().Add(greetTimeout))
+	defer func() { closeStream(s, err) }()
+	s.SetDeadline(time.Now().Add(handshakeTimeout))
 	if err := writeFrame(s, ask); err != nil {
 		return cluster.Credential{}, err
 	}
-	items, err := readFrame(bufio.NewReader(s), maxGreeting)
+	items, err := readFrame(bufio.NewReader(s), maxUnknownFrame)
 	if err != nil {
 		return cluster.Credential{}, err
 	}
@@ -141,21 +141,21 @@ func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (_ clu
 	return credential(items), nil
 }
 
-// answerJoin is the other end. A secret has 128 bits: that attempts are bounded for each
-// peer is enough, and nobody can use up those of others.
+// answerJoin is the listener's side. A secret has 128 bits: a limit of attempts per peer is enough, and no peer can
+// use up the attempts of others.
 func (p *Peer) answerJoin(s network.Stream) error {
 	id := s.Conn().RemotePeer()
-	items, err := readFrame(bufio.NewReader(s), maxGreeting)
+	items, err := readFrame(bufio.NewReader(s), maxUnknownFrame)
 	if err != nil {
 		return err
 	}
 	c, err := p.giveCredential(id, items)
 	answer := []item{{itemMembership, c.Membership}, {itemDelegation, c.Delegation}}
 	if err != nil {
-		p.logRefusal("refused a membership", id, err)
+		p.logRefusal("refuse membership", id, err)
 		answer = []item{{itemRefusal, []byte(reason(err))}}
 	} else {
-		p.cfg.Log.Info("gave a membership", "peer", id)
+		p.cfg.Log.Info("issue membership", "peer", id)
 	}
 	return writeFrame(s, answer)
 }
@@ -175,8 +175,8 @@ func (p *Peer) giveCredential(id peer.ID, items []item) (cluster.Credential, err
 	return p.cluster.Redeem([16]byte(secret), did, p.cfg.Now())
 }
 
-// logRefusal logs that id was refused: for the owner, unless there are so many that
-// somebody may want to fill the log.
+// logRefusal logs that id was refused, at level info for the owner; at level debug above a rate that could fill the
+// log.
 func (p *Peer) logRefusal(what string, id peer.ID, why error) {
 	level := slog.LevelInfo
 	if !p.refusals.take(p.cfg.Now()) {
@@ -185,8 +185,7 @@ func (p *Peer) logRefusal(what string, id peer.ID, why error) {
 	p.cfg.Log.Log(p.ctx, level, what, "peer", id, "reason", why)
 }
 
-// Revoke ends a membership, tells the members that are connected, and cuts the one that
-// is none any more.
+// Revoke ends a membership, sends the revocation to the connected members, and disconnects the former member.
 func (p *Peer) Revoke(did job.DID) error {
 	if _, err := p.cluster.Revoke(did, p.cfg.Now()); err != nil {
 		return fmt.Errorf("revoke %s: %w", did, err)
@@ -195,78 +194,77 @@ func (p *Peer) Revoke(did job.DID) error {
 	return nil
 }
 
-// afterRevocation cuts who is nobody any more and passes the news on.
+// afterRevocation disconnects peers that have lost their rights and sends the revocations to the connected members.
 func (p *Peer) afterRevocation() {
-	p.cutNobodies(0)
-	for id := range p.door.connected() {
-		if p.door.allows(id, JoinGossip) {
-			p.start(func() { p.greet(p.ctx, id) })
+	p.disconnectUnauthorized(0)
+	for id := range p.gater.connected() {
+		if p.gater.allows(id, JoinGossip) {
+			p.start(func() { p.handshake(p.ctx, id) })
 		}
 	}
-	p.changed()
+	p.notifyChanged()
 }
 
-// cutNobodies closes the connections to peers that may do nothing here and came longer
-// ago than patience, and to those that were members: who may still do something, because
-// the owner told this peer to connect to it, takes part in gossip no more.
-func (p *Peer) cutNobodies(patience time.Duration) {
+// disconnectUnauthorized disconnects peers without the right to stay that connected longer ago than patience. It also
+// disconnects former members: such a peer may keep other rights, because the owner told this node to connect to it,
+// but it takes no part in gossip any more.
+func (p *Peer) disconnectUnauthorized(patience time.Duration) {
 	now := p.cfg.Now()
-	for id, c := range p.door.connected() {
-		idle := now.Sub(c.since) >= patience && !p.door.allows(id, StayConnected)
-		if idle || c.member && !p.door.allows(id, JoinGossip) {
+	for id, c := range p.gater.connected() {
+		idle := now.Sub(c.since) >= patience && !p.gater.allows(id, StayConnected)
+		if idle || c.wasMember && !p.gater.allows(id, JoinGossip) {
 			p.raw.Network().ClosePeer(id)
 		}
 	}
 }
 
-// Connect connects to a peer by its multiaddr, "/ip4/…/tcp/4017/p2p/12D3…", because the
-// owner says so: the peer may answer this one, whatever the policy. The error is a
-// *RefusedError if it wants nothing to do with this one.
+// Connect connects to a peer by its multiaddr, "/ip4/…/tcp/4017/p2p/12D3…", on the owner's request. The peer becomes
+// a provider, whatever the policy. The error is a *RefusedError if the peer refuses this node.
 func (p *Peer) Connect(ctx context.Context, addr string) (peer.ID, error) {
 	info, err := ParsePeerAddr(addr)
 	if err != nil {
 		return "", fmt.Errorf("connect to %.80q: %w", addr, err)
 	}
 	if info.ID == p.id {
-		return "", errors.New("connect: that is this very peer")
+		return "", errors.New("connect: the address is this node's own")
 	}
-	if err := p.door.hasKey(info.ID); err != nil {
+	if err := p.gater.checkKey(info.ID); err != nil {
 		return "", fmt.Errorf("connect: %w", err)
 	}
-	p.door.toldTo(info.ID)
+	p.gater.addProvider(info.ID)
 	return info.ID, p.dial(ctx, *info)
 }
 
-// dial connects and waits until the greeting is over.
+// dial connects and waits until the first handshake is over.
 func (p *Peer) dial(ctx context.Context, info peer.AddrInfo) error {
 	if err := p.raw.Connect(ctx, info); err != nil {
 		return fmt.Errorf("dial %s: %w", info.ID, err)
 	}
-	return p.await(ctx, info.ID)
+	return p.awaitHandshake(ctx, info.ID)
 }
 
-// meet greets, for the first time on a connection, and does what follows.
-func (p *Peer) meet(ctx context.Context, id peer.ID) error {
-	err := p.greet(ctx, id)
-	if c := p.door.caller(id); c != nil {
-		c.over()
+// firstHandshake does the first handshake of a connection and applies its result.
+func (p *Peer) firstHandshake(ctx context.Context, id peer.ID) error {
+	err := p.handshake(ctx, id)
+	if c := p.gater.peer(id); c != nil {
+		c.finishHandshake()
 	}
 	var refused *RefusedError
-	if p.door.allows(id, StayConnected) && !errors.As(err, &refused) {
-		p.welcomed(id)
+	if p.gater.allows(id, StayConnected) && !errors.As(err, &refused) {
+		p.handshakeSucceeded(id)
 	}
 	return err
 }
 
-// welcomed is called when a greeting has gone well.
-func (p *Peer) welcomed(id peer.ID) {
-	if p.door.allows(id, JoinGossip) {
-		p.door.change(id, func(c *caller) { c.member = true })
+// handshakeSucceeded is called after a successful handshake.
+func (p *Peer) handshakeSucceeded(id peer.ID) {
+	if p.gater.allows(id, JoinGossip) {
+		p.gater.update(id, func(c *peerState) { c.wasMember = true })
 		p.raw.ConnManager().TagPeer(id, "liftoff", 50)
-		p.book.seen(id, p.dialable(id), p.cfg.Now())
+		p.addrBook.recordSeen(id, p.dialable(id), p.cfg.Now())
 	}
 	p.start(func() {
 		p.measure(id)
-		p.changed()
+		p.notifyChanged()
 	})
 }

@@ -26,12 +26,12 @@ import (
 	"github.com/pbnjay/memory"
 )
 
-// newLibp2p makes the host: TCP and QUIC, relay client, hole punching, AutoNAT; no DHT,
-// no bootstrap, no port mapping.
+// newLibp2p creates the libp2p host: TCP and QUIC, relay client, hole punching, AutoNAT; no DHT, no bootstrap peers,
+// no port mapping.
 func newLibp2p(cfg Config, d *gater, relays autorelay.PeerSource) (host.Host, error) {
 	key, err := crypto.UnmarshalEd25519PrivateKey(cfg.Identity.Key)
 	if err != nil {
-		return nil, fmt.Errorf("the repo's key: %w", err)
+		return nil, fmt.Errorf("repo key: %w", err)
 	}
 	listen, err := parseAddrs(cfg.Listen)
 	if err != nil {
@@ -42,7 +42,7 @@ func newLibp2p(cfg Config, d *gater, relays autorelay.PeerSource) (host.Host, er
 		return nil, fmt.Errorf("announce: %w", err)
 	}
 	if cfg.Reachability != "" && cfg.Reachability != "public" && cfg.Reachability != "private" {
-		return nil, fmt.Errorf("reachability is public, private or empty, not %q", cfg.Reachability)
+		return nil, fmt.Errorf("reachability: got %q, want public, private or empty", cfg.Reachability)
 	}
 	rm, err := newResources(cfg)
 	if err != nil {
@@ -58,10 +58,10 @@ func newLibp2p(cfg Config, d *gater, relays autorelay.PeerSource) (host.Host, er
 		libp2p.UserAgent("liftoff"),
 		libp2p.Transport(tcp.NewTCPTransport), libp2p.Transport(quic.NewTransport),
 		libp2p.DefaultSecurity, libp2p.DefaultMuxers,
-		libp2p.ConnectionGater(d), libp2p.ResourceManager(resources{rm, d}), libp2p.ConnectionManager(cm),
+		libp2p.ConnectionGater(d), libp2p.ResourceManager(gatedResources{rm, d}), libp2p.ConnectionManager(cm),
 		libp2p.WithDialTimeout(10 * time.Second), libp2p.SwarmOpts(swarm.WithDialRanker(tcpFirst)),
 		libp2p.EnableRelay(), libp2p.EnableHolePunching(), libp2p.EnableAutoNATv2(),
-		libp2p.NoListenAddrs, // listens below: a libp2p that cannot start leaves goroutines behind
+		libp2p.NoListenAddrs, // listens below: a libp2p host that cannot start leaks goroutines
 	}
 	if cfg.Registerer == nil {
 		opts = append(opts, libp2p.DisableMetrics())
@@ -90,7 +90,7 @@ func newLibp2p(cfg Config, d *gater, relays autorelay.PeerSource) (host.Host, er
 		res := relayv2.DefaultResources()
 		res.Limit = &relayv2.RelayLimit{Duration: 10 * time.Minute, Data: 64 << 20}
 		res.MaxReservationsPerIP, res.MaxReservationsPerASN = res.MaxReservations, res.MaxReservations // members, whatever network they are in
-		opts = append(opts, libp2p.EnableRelayService(relayv2.WithACL(membersOnly{d}), relayv2.WithResources(res)))
+		opts = append(opts, libp2p.EnableRelayService(relayv2.WithACL(relayACL{d}), relayv2.WithResources(res)))
 	}
 	h, err := libp2p.New(opts...)
 	if err != nil {
@@ -105,12 +105,12 @@ func newLibp2p(cfg Config, d *gater, relays autorelay.PeerSource) (host.Host, er
 	return h, nil
 }
 
-// listenOn listens on every address. Libp2p is content with one of them; a machine may
-// have no IPv6.
+// listenOn listens on every address. Libp2p itself accepts one success among them. An IPv6 address may fail: a
+// machine may have no IPv6.
 func listenOn(n network.Network, addrs []ma.Multiaddr) error {
 	for _, a := range addrs {
 		first, _ := ma.SplitFirst(a)
-		err := vacant(a)
+		err := checkPortFree(a)
 		if err == nil {
 			err = n.Listen(a)
 		}
@@ -121,16 +121,16 @@ func listenOn(n network.Network, addrs []ma.Multiaddr) error {
 	return nil
 }
 
-// vacant returns an error when another process listens on a TCP address. Libp2p shares
-// ports, to dial from that on which it listens: two peers would then share one port, too,
-// and each get some of the other's connections.
-func vacant(a ma.Multiaddr) error {
+// checkPortFree returns an error when another process listens on a TCP address. Libp2p shares ports, because it dials
+// from the port on which it listens: two peers would then share one port, and each would get some of the other's
+// connections.
+func checkPortFree(a ma.Multiaddr) error {
 	if _, err := a.ValueForProtocol(ma.P_TCP); err != nil {
-		return nil // QUIC shares nothing
+		return nil // QUIC does not share ports
 	}
 	addr, err := manet.ToNetAddr(a)
 	if err != nil {
-		return nil // libp2p says better what is wrong with it
+		return nil // libp2p has the better error for it
 	}
 	network := "tcp4"
 	if first, _ := ma.SplitFirst(a); first != nil && first.Protocol().Code == ma.P_IP6 {
@@ -143,8 +143,8 @@ func vacant(a ma.Multiaddr) error {
 	return l.Close()
 }
 
-// tcpFirst ranks addresses as libp2p does, but those of QUIC a little later than others:
-// blocks move several times faster over the kernel's TCP, at less of a core.
+// tcpFirst ranks addresses as libp2p does, but delays those of QUIC: blocks move several times faster over the
+// kernel's TCP, at less CPU time.
 func tcpFirst(addrs []ma.Multiaddr) []network.AddrDelay {
 	const later = 250 * time.Millisecond
 	var quics, others []ma.Multiaddr
@@ -169,20 +169,19 @@ func isRelayed(a ma.Multiaddr) bool {
 	return err == nil
 }
 
-// membersOnly lets peers use this one as a relay that may.
-type membersOnly struct{ door *gater }
+// relayACL is the relay's ACL: it requires the right UseRelay.
+type relayACL struct{ gater *gater }
 
-func (m membersOnly) AllowReserve(id peer.ID, _ ma.Multiaddr) bool {
-	return m.door.allows(id, UseRelay)
+func (m relayACL) AllowReserve(id peer.ID, _ ma.Multiaddr) bool {
+	return m.gater.allows(id, UseRelay)
 }
 
-func (m membersOnly) AllowConnect(src peer.ID, _ ma.Multiaddr, dest peer.ID) bool {
-	return m.door.allows(src, UseRelay) && m.door.allows(dest, UseRelay)
+func (m relayACL) AllowConnect(src peer.ID, _ ma.Multiaddr, dest peer.ID) bool {
+	return m.gater.allows(src, UseRelay) && m.gater.allows(dest, UseRelay)
 }
 
-// streamLimits lists liftoff's protocols with how many streams of one peer and of all
-// peers may come in at once. A conversation of the market is open while its job runs; a QUIC
-// connection of libp2p has 256 streams, and a further one waits.
+// streamLimits lists liftoff's protocols and the inbound streams allowed per peer and in total. A market stream is
+// open while its job runs. A QUIC connection of libp2p has 256 streams; a further one waits.
 var streamLimits = []struct {
 	id        protocol.ID
 	peer, all int
@@ -194,14 +193,13 @@ var streamLimits = []struct {
 	{blocksProtocol, 128, 1024},
 }
 
-// newResources bounds what libp2p may take: half of the machine's memory unless the
-// Config says less, and a connection for each MiB of it, but at most eight times as many
-// as are kept.
+// newResources limits the resources of libp2p: half of the machine's memory unless the Config says less, and one
+// connection per MiB of it, but at most eight times MaxPeers.
 func newResources(cfg Config) (network.ResourceManager, error) {
 	scaling := rcmgr.DefaultLimits
 	libp2p.SetDefaultServiceLimits(&scaling)
 	for _, l := range streamLimits {
-		out := 4 * l.peer // its own asks and greetings of many at once are not attacks
+		out := 4 * l.peer // this node's own requests and handshakes come in bursts
 		per := rcmgr.BaseLimit{StreamsInbound: l.peer, StreamsOutbound: out, Streams: l.peer + out, Memory: 32 << 20}
 		all := rcmgr.BaseLimit{StreamsInbound: l.all, StreamsOutbound: l.all, Streams: 2 * l.all, Memory: 128 << 20}
 		scaling.AddProtocolPeerLimit(l.id, per, rcmgr.BaseLimitIncrease{})
@@ -222,7 +220,7 @@ func newResources(cfg Config) (network.ResourceManager, error) {
 		PeerDefault: rcmgr.ResourceLimits{StreamsInbound: 1024, StreamsOutbound: 2048, Streams: 3072},
 	}.Build(scaling.AutoScale())
 	opts := []rcmgr.Option{
-		// Many members may stand behind one address.
+		// Many members may share one public address.
 		rcmgr.WithLimitPerSubnet([]rcmgr.ConnLimitPerSubnet{{ConnCount: conns, PrefixLength: 32}},
 			[]rcmgr.ConnLimitPerSubnet{{ConnCount: conns, PrefixLength: 56}}),
 	}
@@ -232,36 +230,35 @@ func newResources(cfg Config) (network.ResourceManager, error) {
 	return rcmgr.NewResourceManager(rcmgr.NewFixedLimiter(limits), opts...)
 }
 
-// guarded is the host that further protocols get.
-type guarded struct {
+// gatedHost is the host on which other protocols run.
+type gatedHost struct {
 	host.Host
 	p *Peer
 }
 
-// NewStream waits until the first greeting is over, so that the other side knows this
-// peer, and refuses what the door does not let out. It takes a relayed connection if there
-// is no other.
-func (g guarded) NewStream(ctx context.Context, id peer.ID, protos ...protocol.ID) (network.Stream, error) {
-	if err := g.p.await(ctx, id); err != nil {
+// NewStream waits until the first handshake is over, so that the other peer knows this node, and refuses protocols
+// that the gater does not allow. It uses a relayed connection without a direct one.
+func (g gatedHost) NewStream(ctx context.Context, id peer.ID, protos ...protocol.ID) (network.Stream, error) {
+	if err := g.p.awaitHandshake(ctx, id); err != nil {
 		return nil, err
 	}
 	for _, proto := range protos {
-		if err := g.p.door.admits(id, proto, network.DirOutbound); err != nil {
+		if err := g.p.gater.admits(id, proto, network.DirOutbound); err != nil {
 			return nil, fmt.Errorf("open %s to %s: %w", proto, id, err)
 		}
 	}
-	return g.Host.NewStream(network.WithAllowLimitedConn(ctx, "no other way"), id, protos...)
+	return g.Host.NewStream(network.WithAllowLimitedConn(ctx, "no direct connection"), id, protos...)
 }
 
-// Connect is content with a relayed connection.
-func (g guarded) Connect(ctx context.Context, info peer.AddrInfo) error {
-	return g.Host.Connect(network.WithAllowLimitedConn(ctx, "no other way"), info)
+// Connect accepts a relayed connection.
+func (g gatedHost) Connect(ctx context.Context, info peer.AddrInfo) error {
+	return g.Host.Connect(network.WithAllowLimitedConn(ctx, "no direct connection"), info)
 }
 
-// reached connects to id unless there is a connection. Libp2p lets others use one before
-// it has told this package of it.
-func (p *Peer) reached(ctx context.Context, id peer.ID) (*caller, error) {
-	if c := p.door.caller(id); c != nil {
+// ensureConn connects to id unless there is a connection. Libp2p makes a connection usable before it notifies this
+// package of it.
+func (p *Peer) ensureConn(ctx context.Context, id peer.ID) (*peerState, error) {
+	if c := p.gater.peer(id); c != nil {
 		return c, nil
 	}
 	if noDial, _ := network.GetNoDial(ctx); noDial && !p.connected(id) {
@@ -271,7 +268,7 @@ func (p *Peer) reached(ctx context.Context, id peer.ID) (*caller, error) {
 		return nil, err
 	}
 	for p.connected(id) {
-		if c := p.door.caller(id); c != nil {
+		if c := p.gater.peer(id); c != nil {
 			return c, nil
 		}
 		if !sleep(ctx, time.Millisecond) {
@@ -281,22 +278,22 @@ func (p *Peer) reached(ctx context.Context, id peer.ID) (*caller, error) {
 	return nil, network.ErrNoConn
 }
 
-// await connects to id unless there is a connection, and waits for the first greeting.
-func (p *Peer) await(ctx context.Context, id peer.ID) error {
-	c, err := p.reached(ctx, id)
+// awaitHandshake connects to id unless there is a connection, and waits for the first handshake.
+func (p *Peer) awaitHandshake(ctx context.Context, id peer.ID) error {
+	c, err := p.ensureConn(ctx, id)
 	if err != nil {
 		return err
 	}
-	timer := time.NewTimer(greetTimeout)
+	timer := time.NewTimer(handshakeTimeout)
 	defer timer.Stop()
 	select {
-	case <-c.greeted:
+	case <-c.handshakeDone:
 	case <-timer.C:
-		return errors.New("the peer did not greet in time")
+		return errors.New("handshake: timed out")
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-	if why := p.door.refusal(c); why != "" {
+	if why := p.gater.refusal(c); why != "" {
 		return &RefusedError{ID: id, Why: why}
 	}
 	if !p.connected(id) {
@@ -305,13 +302,15 @@ func (p *Peer) await(ctx context.Context, id peer.ID) error {
 	return nil
 }
 
-// RefusedError says that another peer wants nothing to do with this one.
+// RefusedError reports that another peer refuses this node.
 type RefusedError struct {
 	ID  peer.ID
-	Why string // in its words
+	Why string // the peer's own text
 }
 
-func (e *RefusedError) Error() string { return fmt.Sprintf("%s refuses this peer: %s", e.ID, e.Why) }
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("peer %s refused this node: %s", e.ID, e.Why)
+}
 
 func parseAddrs(list []string) ([]ma.Multiaddr, error) {
 	addrs := make([]ma.Multiaddr, 0, len(list))

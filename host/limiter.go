@@ -5,7 +5,7 @@ import (
 	"time"
 )
 
-// bucket is a token bucket: rate per second, and at most burst at once.
+// bucket is a token bucket: rate tokens per second, at most burst tokens.
 type bucket struct {
 	rate, burst float64
 
@@ -14,7 +14,7 @@ type bucket struct {
 	last time.Time
 }
 
-// take reports whether there was a token, and takes it.
+// take takes a token, and reports whether there was one.
 func (b *bucket) take(now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -26,7 +26,7 @@ func (b *bucket) take(now time.Time) bool {
 	return true
 }
 
-// left returns how many tokens there are, less than none after too much was spent.
+// left returns the number of tokens, which is negative after too much was spent.
 func (b *bucket) left(now time.Time) float64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -34,7 +34,7 @@ func (b *bucket) left(now time.Time) float64 {
 	return b.have
 }
 
-// spend takes n tokens, be they there or not.
+// spend takes n tokens, whether they are there or not.
 func (b *bucket) spend(n float64, now time.Time) {
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -10,12 +10,11 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/market"
 )
 
-// TestEveryProtocolIsLimited holds the table of limits and the packages that speak the
-// protocols together.
+// TestEveryProtocolIsLimited compares the table of limits with the packages that define the protocols.
 func TestEveryProtocolIsLimited(t *testing.T) {
 	for _, id := range []protocol.ID{market.Protocol, exchange.Protocol} {
 		if !host.Limited(id) {
-			t.Errorf("%s has no limits of its own", id)
+			t.Errorf("protocol %s has no stream limits", id)
 		}
 	}
 }

@@ -5,16 +5,15 @@ import (
 	"log/slog"
 )
 
-// quiet makes what a library finds worth saying of its own workings a matter of debugging;
-// its warnings stay.
+// quiet lowers a library's info messages to debug; warnings and errors keep their level.
 type quiet struct{ slog.Handler }
 
 func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
-	return q.Handler.Enabled(ctx, hush(l))
+	return q.Handler.Enabled(ctx, demote(l))
 }
 
 func (q quiet) Handle(ctx context.Context, r slog.Record) error {
-	r.Level = hush(r.Level)
+	r.Level = demote(r.Level)
 	return q.Handler.Handle(ctx, r)
 }
 
@@ -22,7 +21,7 @@ func (q quiet) WithAttrs(as []slog.Attr) slog.Handler { return quiet{q.Handler.W
 
 func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
 
-func hush(l slog.Level) slog.Level {
+func demote(l slog.Level) slog.Level {
 	if l == slog.LevelInfo {
 		return slog.LevelDebug
 	}

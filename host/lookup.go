@@ -17,74 +17,74 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// whoProtocol answers what is known of a peer: its credential, its capacity, its
-// addresses, each signed by whom it is about or by its cluster. A peer that gossip has
-// brought a hint of is asked for at the neighbor that passed it on.
+// lookupProtocol answers with what is known of a peer: its credential, its capacity, its addresses. Each is signed by
+// the peer that it describes or by the cluster. The author of a gossiped hint is looked up at the neighbor that
+// forwarded it.
 //
-//	asker     did:key ->
-//	          <- membership (and delegation), capacity, addresses: what there is
+//	requester did:key ->
+//	          <- membership (and delegation), capacity, addresses: what is known
 const lookupProtocol protocol.ID = "/liftoff/lookup/1"
 
 const (
-	recordLife = 15 * time.Minute // of addresses that others told
-	maxRecord  = 4 << 10          // bytes of a signed peer record
-	maxLookups = 256              // waiting
-	whoTimeout = 3 * time.Second
+	addrTTL       = 15 * time.Minute // of addresses received from other peers
+	maxRecord     = 4 << 10          // bytes of a signed peer record
+	maxLookups    = 256              // queued
+	lookupTimeout = 3 * time.Second
 )
 
-// lookup is a question to ask: who is author, whose capacity is want?
-type lookup struct {
+// lookupRequest is a queued lookup: of the peer author and its capacity record want.
+type lookupRequest struct {
 	author peer.ID
 	want   cid.Cid
-	asked  peer.ID // first asked: who passed its hint on
+	via    peer.ID // the neighbor to query first: it forwarded the hint
 }
 
-// lookUp asks a neighbor, and then the peer itself if it is connected. There is one lookup
-// at a time: who answers slowly is not asked for most of it.
-func (p *Peer) lookUp(ctx context.Context, l lookup) {
-	for _, whom := range []peer.ID{l.asked, l.author} {
+// lookup queries a neighbor, and then the author itself if it is connected. One lookup runs at a time: a slow peer is
+// skipped for most of them.
+func (p *Peer) lookup(ctx context.Context, l lookupRequest) {
+	for _, via := range []peer.ID{l.via, l.author} {
 		begun := p.cfg.Now()
-		if !p.connected(whom) || p.table.has(l.author, l.want) && !p.lost(l.author) || !p.gossip.authors.patient(whom, begun) {
+		if !p.connected(via) || p.table.has(l.author, l.want) && !p.unreachable(l.author) || !p.gossip.authors.mayQuery(via, begun) {
 			continue
 		}
-		if err := p.ask(ctx, whom, l.author); err != nil {
-			p.cfg.Log.Debug("look up a peer", "author", l.author, "at", whom, "err", err)
+		if err := p.queryLookup(ctx, via, l.author); err != nil {
+			p.cfg.Log.Debug("look up peer", "author", l.author, "at", via, "err", err)
 		}
 		end := p.cfg.Now()
-		p.gossip.authors.waited(whom, end.Sub(begun), end)
+		p.gossip.authors.chargeWait(via, end.Sub(begun), end)
 	}
 }
 
-func (p *Peer) ask(ctx context.Context, whom, about peer.ID) (err error) {
-	ctx, cancel := context.WithTimeout(ctx, whoTimeout)
+func (p *Peer) queryLookup(ctx context.Context, via, about peer.ID) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
 	did, err := DIDOf(about)
 	if err != nil {
 		return err
 	}
-	s, err := p.host.NewStream(network.WithNoDial(ctx, "who"), whom, lookupProtocol)
+	s, err := p.host.NewStream(network.WithNoDial(ctx, "lookup"), via, lookupProtocol)
 	if err != nil {
 		return err
 	}
-	defer func() { done(s, err) }()
-	s.SetDeadline(time.Now().Add(whoTimeout))
+	defer func() { closeStream(s, err) }()
+	s.SetDeadline(time.Now().Add(lookupTimeout))
 	if err := writeFrame(s, []item{{itemDID, []byte(did)}}); err != nil {
 		return err
 	}
-	items, err := readFrame(bufio.NewReader(s), maxGreeting)
+	items, err := readFrame(bufio.NewReader(s), maxUnknownFrame)
 	if err != nil {
 		return err
 	}
 	p.learnRecords(items)
-	if env := first(items, itemCapacity); env != nil && p.door.allows(about, BeCounted) {
+	if env := first(items, itemCapacity); env != nil && p.gater.allows(about, BeCounted) {
 		p.table.capacity(did, env, p.cfg.Now())
 	}
-	p.changed()
+	p.notifyChanged()
 	return nil
 }
 
-func (p *Peer) answerWho(s network.Stream) error {
-	items, err := readFrame(bufio.NewReader(s), maxGreeting)
+func (p *Peer) answerLookup(s network.Stream) error {
+	items, err := readFrame(bufio.NewReader(s), maxUnknownFrame)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (p *Peer) answerWho(s network.Stream) error {
 	}
 	answer := p.record(id)
 	if id == p.id {
-		answer = p.greeting()
+		answer = p.hello()
 	} else if env := p.table.envelope(id); env != nil {
 		answer = append(answer, item{itemCapacity, env})
 	}
@@ -110,18 +110,18 @@ func (p *Peer) record(id peer.ID) []item {
 	var items []item
 	if c, ok := p.cluster.Credential(did, p.cfg.Now()); ok {
 		items = append(items, item{itemMembership, c.Membership}, item{itemDelegation, c.Delegation})
-	} else if !p.door.allows(id, JoinGossip) {
+	} else if !p.gater.allows(id, JoinGossip) {
 		return nil
 	}
-	if r := p.book.record(id); r != nil {
+	if r := p.addrBook.record(id); r != nil {
 		items = append(items, item{itemAddrs, r})
 	}
 	return items
 }
 
-// ownRecord returns this peer's addresses, signed; nil if it listens nowhere.
+// ownRecord returns this node's signed addresses, or nil without a listen address.
 func (p *Peer) ownRecord() []byte {
-	addrs := p.tellable()
+	addrs := p.advertisedAddrs()
 	if len(addrs) == 0 {
 		return nil
 	}
@@ -139,11 +139,11 @@ func (p *Peer) ownRecord() []byte {
 	return b
 }
 
-// records returns up to n records of members other than id, taken at random.
+// records returns up to n records of members other than id, in random order.
 func (p *Peer) records(id peer.ID, n int) []item {
 	var others []peer.ID
-	for other := range p.door.connected() {
-		if other != id && p.door.allows(other, JoinGossip) {
+	for other := range p.gater.connected() {
+		if other != id && p.gater.allows(other, JoinGossip) {
 			others = append(others, other)
 		}
 	}
@@ -157,8 +157,8 @@ func (p *Peer) records(id peer.ID, n int) []item {
 	return items
 }
 
-// learnRecords takes in records: a membership, with its delegation, and the addresses of
-// that member after it. Each is signed by whom it is about or by its cluster.
+// learnRecords stores records: a membership, with its delegation, then the addresses of that member. Each is signed
+// by the peer that it describes or by the cluster.
 func (p *Peer) learnRecords(items []item) {
 	for i, it := range items {
 		switch it.kind {
@@ -174,7 +174,7 @@ func (p *Peer) learnRecords(items []item) {
 			p.cluster.Admit(m.Member, c, p.cfg.Now())
 		case itemAddrs:
 			if err := p.learnAddrs(it.data); err != nil {
-				p.cfg.Log.Debug("addresses that are not taken", "err", err)
+				p.cfg.Log.Debug("reject addresses", "err", err)
 			}
 		}
 	}
@@ -182,7 +182,7 @@ func (p *Peer) learnRecords(items []item) {
 
 func (p *Peer) learnAddrs(b []byte) error {
 	if len(b) > maxRecord {
-		return fmt.Errorf("%d bytes, at most %d", len(b), maxRecord)
+		return fmt.Errorf("peer record: got %d bytes, want at most %d", len(b), maxRecord)
 	}
 	var rec peer.PeerRecord
 	env, err := record.ConsumeTypedEnvelope(b, &rec)
@@ -190,15 +190,15 @@ func (p *Peer) learnAddrs(b []byte) error {
 		return err
 	}
 	if !rec.PeerID.MatchesPublicKey(env.PublicKey) {
-		return fmt.Errorf("the addresses of %s are signed by another", rec.PeerID)
+		return fmt.Errorf("peer record: addresses of %s are signed by another key", rec.PeerID)
 	}
-	if rec.PeerID == p.id || !p.door.allows(rec.PeerID, JoinGossip) {
+	if rec.PeerID == p.id || !p.gater.allows(rec.PeerID, JoinGossip) {
 		return nil
 	}
 	rec.Addrs = rec.Addrs[:min(len(rec.Addrs), maxKnownAddrs)]
-	if p.book.learn(rec.PeerID, texts(rec.Addrs), b, rec.Seq) {
-		p.raw.Peerstore().AddAddrs(rec.PeerID, rec.Addrs, recordLife)
-		p.wake()
+	if p.addrBook.recordSigned(rec.PeerID, texts(rec.Addrs), b, rec.Seq) {
+		p.raw.Peerstore().AddAddrs(rec.PeerID, rec.Addrs, addrTTL)
+		p.wakeDialer()
 	}
 	return nil
 }

@@ -13,108 +13,106 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// The pace of keepUp and keepDialing.
+// Intervals and limits of maintain and dialLoop.
 const (
-	lookEvery   = 5 * time.Second
-	renewEvery  = time.Minute
-	greetEvery  = time.Minute
-	saveEvery   = 5 * time.Minute
-	wantPeers   = 32 // members to be connected to, if there are as many
-	dialsAtOnce = 4
+	maintainInterval  = 5 * time.Second
+	renewInterval     = time.Minute
+	handshakeInterval = time.Minute
+	saveInterval      = 5 * time.Minute
+	targetPeers       = 32 // members to stay connected to, if there are as many
+	maxDials          = 4
 )
 
-// keepUp repeats greetings, renews the membership, and cuts who has no business here.
-func (p *Peer) keepUp() {
+// maintain repeats handshakes, renews the membership, and disconnects peers that are not authorized.
+func (p *Peer) maintain() {
 	saved := p.cfg.Now()
-	for sleep(p.ctx, lookEvery) {
-		p.cutNobodies(greetTimeout)
-		p.greetAgain()
-		p.renewSoon()
+	for sleep(p.ctx, maintainInterval) {
+		p.disconnectUnauthorized(handshakeTimeout)
+		p.repeatHandshakes()
+		p.renewMembership()
 		now := p.cfg.Now()
 		p.table.sweep(now, p.connected)
-		if now.Sub(saved) >= saveEvery {
+		if now.Sub(saved) >= saveInterval {
 			saved = now
-			if err := p.book.save(); err != nil {
-				p.cfg.Log.Warn("known peers", "err", err)
+			if err := p.addrBook.save(); err != nil {
+				p.cfg.Log.Warn("save address book", "err", err)
 			}
 		}
 	}
 }
 
-// keepDialing dials members that it is not connected to, until there are enough.
-func (p *Peer) keepDialing() {
+// dialLoop dials members that are not connected, until enough are.
+func (p *Peer) dialLoop() {
 	for {
 		for p.dialMembers() && p.ctx.Err() == nil {
 		}
-		timer := time.NewTimer(lookEvery)
+		timer := time.NewTimer(maintainInterval)
 		select {
 		case <-p.ctx.Done():
 			timer.Stop()
 			return
 		case <-timer.C:
-		case <-p.kick:
+		case <-p.dialNow:
 			timer.Stop()
-			if !sleep(p.ctx, 100*time.Millisecond) { // several come together
+			if !sleep(p.ctx, 100*time.Millisecond) { // several requests come together
 				return
 			}
 		}
 	}
 }
 
-// dialMembers dials a few members. isMore reports that none of them was reached, so that
-// there may be others to dial at once.
+// dialMembers dials a few members. isMore reports that every dial failed, so that other members may be due at once.
 func (p *Peer) dialMembers() (isMore bool) {
 	have := 0
-	for id := range p.door.connected() {
-		if p.door.allows(id, JoinGossip) {
+	for id := range p.gater.connected() {
+		if p.gater.allows(id, JoinGossip) {
 			have++
 		}
 	}
-	if have >= wantPeers {
+	if have >= targetPeers {
 		return false
 	}
 	now := p.cfg.Now()
 	var wait sync.WaitGroup
-	due := p.book.due(min(dialsAtOnce, wantPeers-have), now, func(id peer.ID) bool {
-		return p.connected(id) || !p.door.allows(id, JoinGossip)
+	due := p.addrBook.due(min(maxDials, targetPeers-have), now, func(id peer.ID) bool {
+		return p.connected(id) || !p.gater.allows(id, JoinGossip)
 	})
 	var failed atomic.Int64
 	for _, info := range due {
 		wait.Go(func() {
-			ctx, cancel := context.WithTimeout(p.ctx, 2*greetTimeout)
+			ctx, cancel := context.WithTimeout(p.ctx, 2*handshakeTimeout)
 			defer cancel()
 			if err := p.dial(ctx, info); err != nil {
-				p.book.failed(info.ID, now, err)
+				p.addrBook.recordFailure(info.ID, now, err)
 				failed.Add(1)
-				p.cfg.Log.Debug("dial a member", "peer", info.ID, "err", err)
+				p.cfg.Log.Debug("dial member", "peer", info.ID, "err", err)
 			}
 		})
 	}
 	wait.Wait()
-	return failed.Load() == dialsAtOnce
+	return failed.Load() == maxDials
 }
 
-// greetAgain greets whom this peer has dialed and not greeted for a while.
-func (p *Peer) greetAgain() {
+// repeatHandshakes repeats the handshake with peers that this node has dialed, once it is due.
+func (p *Peer) repeatHandshakes() {
 	now := p.cfg.Now()
-	for id, c := range p.door.connected() {
-		due := c.spoke.Add(greetEvery + rand.N(greetEvery/2))
-		if !c.outward || c.spoke.IsZero() || now.Before(due) {
+	for id, c := range p.gater.connected() {
+		due := c.lastHandshake.Add(handshakeInterval + rand.N(handshakeInterval/2))
+		if !c.outbound || c.lastHandshake.IsZero() || now.Before(due) {
 			continue
 		}
 		p.start(func() {
-			if err := p.greet(p.ctx, id); err != nil {
-				p.cfg.Log.Debug("greet again", "peer", id, "err", err)
+			if err := p.handshake(p.ctx, id); err != nil {
+				p.cfg.Log.Debug("repeat handshake", "peer", id, "err", err)
 			}
 			p.measure(id)
 		})
 	}
 }
 
-// renewSoon renews the membership in its last thirty days, by itself if the cluster's key
-// is here, else at an admin that is connected: by chance one each time, since there may be
-// some that will not.
-func (p *Peer) renewSoon() {
+// renewMembership renews the membership in its last thirty days: with the cluster's key if it is here, otherwise at a
+// connected admin. The admin is chosen at random each time, since some may refuse.
+func (p *Peer) renewMembership() {
 	now := p.cfg.Now()
 	if !p.cluster.Due(now) {
 		return
@@ -125,7 +123,7 @@ func (p *Peer) renewSoon() {
 	if _, err := p.cluster.Renew(p.DID(), now); err == nil || early {
 		return
 	}
-	for id := range p.door.connected() {
+	for id := range p.gater.connected() {
 		did, err := DIDOf(id)
 		if err != nil {
 			continue
@@ -135,24 +133,24 @@ func (p *Peer) renewSoon() {
 		}
 		if err := p.renew(p.ctx, id); err != nil {
 			p.mu.Lock()
-			p.renewal = now.Add(renewEvery)
+			p.renewal = now.Add(renewInterval)
 			p.mu.Unlock()
-			p.cfg.Log.Debug("renew the membership", "admin", id, "err", err)
+			p.cfg.Log.Debug("renew membership", "admin", id, "err", err)
 		}
 		return
 	}
 }
 
-// relays offers members that carry connections to libp2p's relay client.
+// relays offers members that run a relay to libp2p's relay client.
 func (p *Peer) relays(ctx context.Context, n int) <-chan peer.AddrInfo {
 	out := make(chan peer.AddrInfo, n)
 	defer close(out)
-	for id := range p.door.connected() {
+	for id := range p.gater.connected() {
 		if n == 0 {
 			break
 		}
 		hop, err := p.raw.Peerstore().SupportsProtocols(id, proto.ProtoIDv2Hop)
-		if err == nil && len(hop) > 0 && p.door.allows(id, UseRelay) {
+		if err == nil && len(hop) > 0 && p.gater.allows(id, UseRelay) {
 			out <- p.raw.Peerstore().PeerInfo(id)
 			n--
 		}

@@ -8,8 +8,7 @@ import (
 	"github.com/libp2p/go-libp2p/core/network"
 )
 
-// TestManyConversations opens as many streams to one peer as a requester with many jobs
-// does, all at once.
+// TestManyConversations opens as many streams to one peer as a requester with many jobs does, at the same time.
 func TestManyConversations(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 2, nil)

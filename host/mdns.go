@@ -13,19 +13,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// lookAround looks for members of the cluster on the local network, if the Config says so,
-// under a name that only they know to look for. It is called again when the repo has
-// joined a cluster.
-func (p *Peer) lookAround() error {
+// discover starts mDNS discovery of cluster members on the local network, if the Config enables it. The service
+// name is derived from the cluster's key, so only members search for it. It is called again after the repo has joined
+// a cluster.
+func (p *Peer) discover() error {
 	id := p.cluster.ID()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if !p.cfg.MDNS || id == "" || p.mdns != nil || p.closing {
 		return nil
 	}
-	s := mdns.NewMdnsService(p.raw, mdnsName(id), found{p})
+	s := mdns.NewMdnsService(p.raw, mdnsName(id), mdnsNotifee{p})
 	if err := s.Start(); err != nil {
-		return fmt.Errorf("look around on the local network: %w", err)
+		return fmt.Errorf("start mDNS: %w", err)
 	}
 	p.mdns = s
 	return nil
@@ -36,26 +36,26 @@ func mdnsName(id job.DID) string {
 	return fmt.Sprintf("_liftoff-%x._udp", h[2:6])
 }
 
-// found takes what mDNS brings. Anybody can claim anything there: only addresses of local
-// networks are dialed, a few at once, and who answers must be a member.
-type found struct{ p *Peer }
+// mdnsNotifee handles mDNS results. Any machine can claim anything there: only local addresses are dialed, a few at
+// once, and the peer must prove in the handshake that it is a member.
+type mdnsNotifee struct{ p *Peer }
 
-func (f found) HandlePeerFound(info peer.AddrInfo) {
+func (f mdnsNotifee) HandlePeerFound(info peer.AddrInfo) {
 	p := f.p
 	info.Addrs = slices.DeleteFunc(info.Addrs, func(a ma.Multiaddr) bool { return manet.IsPublicAddr(a) })
 	if info.ID == p.id || p.connected(info.ID) || len(info.Addrs) == 0 {
 		return
 	}
 	info.Addrs = info.Addrs[:min(len(info.Addrs), maxKnownAddrs)]
-	if !p.door.try(info.ID) {
+	if !p.gater.addCandidate(info.ID) {
 		return
 	}
 	p.start(func() {
-		defer p.door.tried(info.ID)
-		ctx, cancel := context.WithTimeout(p.ctx, greetTimeout)
+		defer p.gater.removeCandidate(info.ID)
+		ctx, cancel := context.WithTimeout(p.ctx, handshakeTimeout)
 		defer cancel()
 		if err := p.dial(ctx, info); err != nil {
-			p.cfg.Log.Debug("dial whom mDNS found", "peer", info.ID, "err", err)
+			p.cfg.Log.Debug("dial peer found by mDNS", "peer", info.ID, "err", err)
 		}
 	})
 }

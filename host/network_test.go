@@ -22,7 +22,7 @@ import (
 
 var loopback = []string{"/ip4/127.0.0.1/tcp/0", "/ip4/127.0.0.1/udp/0/quic-v1"}
 
-// clock is a time.Now that tests set forward.
+// clock is a time.Now that tests can advance.
 type clock struct{ ahead atomic.Int64 }
 
 func (c *clock) now() time.Time          { return time.Now().Add(time.Duration(c.ahead.Load())) }
@@ -63,7 +63,7 @@ func openPeer(t *testing.T, dir string, change func(*Config)) *Peer {
 	return p
 }
 
-// newCluster returns n peers of one cluster, all joined by invitations of the first.
+// newCluster returns n peers of one cluster, which joined by invitations of the first.
 func newCluster(t *testing.T, n int, change func(*Config)) []*Peer {
 	t.Helper()
 	admin := newPeer(t, change)
@@ -100,7 +100,7 @@ func limited(t *testing.T) context.Context {
 	return ctx
 }
 
-// eventually waits until ok holds; it fails the test only when there is no hope left.
+// eventually waits until ok reports true; its timeout is far longer than a slow machine needs.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
@@ -108,7 +108,7 @@ func eventually(t *testing.T, what string, ok func() bool) {
 			return
 		}
 	}
-	t.Fatalf("in vain: %s", what)
+	t.Fatalf("timed out: %s", what)
 }
 
 func infoOf(p *Peer, of *Peer) PeerInfo {
@@ -128,8 +128,8 @@ func TestJoin(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 3, nil)
 	admin, a, b := peers[0], peers[1], peers[2]
-	// a and b learn of each other at the admin, and connect.
-	eventually(t, "all are connected to all", func() bool {
+	// a and b learn about each other from the admin, and connect.
+	eventually(t, "every peer is connected to every other", func() bool {
 		return infoOf(a, b).Connected && infoOf(b, a).Connected && infoOf(admin, a).Connected
 	})
 	eventually(t, "the round trip is measured", func() bool { return infoOf(a, admin).RTT > 0 && infoOf(admin, a).RTT > 0 })
@@ -141,20 +141,20 @@ func TestJoin(t *testing.T) {
 		t.Errorf("%+v", i)
 	}
 	if a.Relation(a.id) != Owner {
-		t.Error("it does not know itself")
+		t.Error("got the wrong relation of itself")
 	}
 	eventually(t, "capacities arrive", func() bool {
 		i := infoOf(a, b)
 		return i.Capacity != nil && i.Hint != nil && i.Capacity.Slots == 2 && i.Hint.Slots == 2
 	})
 	b.SetState(1, 1<<20, time.Second)
-	eventually(t, "a change is gossiped", func() bool {
+	eventually(t, "the changed capacity arrives", func() bool {
 		i := infoOf(a, b)
 		return i.Hint != nil && i.Hint.Slots == 1 && i.Hint.Queue == job.Bucket(1000)
 	})
 }
 
-// TestRestart closes a member and opens it again: it finds the others without a token.
+// TestRestart closes a member and opens it again: it finds the other members without a token.
 func TestRestart(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 2, nil)
@@ -163,9 +163,9 @@ func TestRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := openPeer(t, p.cfg.Dir, nil)
-	eventually(t, "it connects again", func() bool { return infoOf(again, admin).Connected && infoOf(admin, again).Connected })
+	eventually(t, "it reconnects", func() bool { return infoOf(again, admin).Connected && infoOf(admin, again).Connected })
 	if again.Cluster().ID() != admin.Cluster().ID() {
-		t.Error("it belongs to another cluster")
+		t.Error("it is a member of another cluster")
 	}
 }
 
@@ -181,13 +181,13 @@ func TestInvitations(t *testing.T) {
 			t.Errorf("%v, want: %s", err, why)
 		}
 		if p.cluster.ID() != "" || admin.Relation(p.id) != Unknown {
-			t.Errorf("it is in: %s", admin.Relation(p.id))
+			t.Errorf("got relation %s", admin.Relation(p.id))
 		}
 		if r := p.Relation(admin.id); r != Unknown {
-			t.Errorf("who refused it is %q", r)
+			t.Errorf("got relation %q of the peer that refused it", r)
 		}
-		eventually(t, "it is cut or goes", func() bool {
-			admin.cutNobodies(0)
+		eventually(t, "it is disconnected", func() bool {
+			admin.disconnectUnauthorized(0)
 			return !admin.connected(p.id)
 		})
 	}
@@ -211,7 +211,7 @@ func TestInvitations(t *testing.T) {
 	refused(token, "expired")
 }
 
-// TestStrangers tries what somebody may who is nobody.
+// TestStrangers checks what an unknown peer may do.
 func TestStrangers(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 2, nil)
@@ -222,15 +222,15 @@ func TestStrangers(t *testing.T) {
 	if !errors.As(err, &refused) || !strings.Contains(refused.Why, "membership") {
 		t.Errorf("connect: %v", err)
 	}
-	eventually(t, "it is cut", func() bool { return !admin.connected(stranger.id) })
+	eventually(t, "it is disconnected", func() bool { return !admin.connected(stranger.id) })
 
-	// One that does not greet cannot speak either.
+	// A peer that skips the handshake may not use other protocols either.
 	reached := make(chan struct{}, 1)
 	admin.Libp2p().SetStreamHandler("/liftoff/test/1", func(s network.Stream) {
 		reached <- struct{}{}
 		s.Close()
 	})
-	stranger.joining[admin.id] = 1 // so that it does not greet
+	stranger.joining[admin.id] = 1 // so that it skips the handshake
 	if err := stranger.raw.Connect(limited(t), peer.AddrInfo{ID: admin.id, Addrs: admin.raw.Addrs()}); err != nil {
 		t.Fatal(err)
 	}
@@ -240,19 +240,19 @@ func TestStrangers(t *testing.T) {
 			s.Write([]byte("hello"))
 			s.SetReadDeadline(time.Now().Add(10 * time.Second))
 			if n, err := s.Read(make([]byte, 100)); err == nil {
-				t.Errorf("%s answers %d bytes", proto, n)
+				t.Errorf("%s: got %d bytes of answer", proto, n)
 			}
 			s.Reset()
 		}
 	}
 	select {
 	case <-reached:
-		t.Error("a stranger's stream reached the handler")
+		t.Error("the stream of an unknown peer reached the handler")
 	default:
 	}
-	admin.cutNobodies(0)
-	eventually(t, "it is cut again", func() bool { return !admin.connected(stranger.id) })
-	// A member's stream does reach it.
+	admin.disconnectUnauthorized(0)
+	eventually(t, "it is disconnected again", func() bool { return !admin.connected(stranger.id) })
+	// A member's stream reaches it.
 	s, err := peers[1].Libp2p().NewStream(limited(t), admin.id, "/liftoff/test/1")
 	if err != nil {
 		t.Fatal(err)
@@ -262,7 +262,7 @@ func TestStrangers(t *testing.T) {
 	select {
 	case <-reached:
 	case <-time.After(20 * time.Second):
-		t.Error("a member's stream did not")
+		t.Error("a member's stream did not reach the handler")
 	}
 }
 
@@ -284,20 +284,20 @@ func TestPolicy(t *testing.T) {
 				t.Fatal(err)
 			}
 			if got := p.Relation(user.id); got != c.want || Allows(got, SendJobs) == (c.want == Content) {
-				t.Errorf("%q", got)
+				t.Errorf("got relation %q", got)
 			}
 			if got := user.Relation(id); got != Provider || Allows(got, SendJobs) {
-				t.Errorf("who was dialed is %q", got)
+				t.Errorf("dialed peer: got relation %q", got)
 			}
 			if err := p.SetPolicy(Policy{}); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "it is cut when it is listed no more", func() bool { return !p.connected(user.id) })
+			eventually(t, "it is disconnected when it is not listed any more", func() bool { return !p.connected(user.id) })
 		})
 	}
 	for _, bad := range []Policy{{AllowDIDs: []job.DID{"x"}}, {AllowPeers: []string{"x"}}} {
 		if err := user.SetPolicy(bad); err == nil {
-			t.Errorf("%+v is taken", bad)
+			t.Errorf("%+v: accepted", bad)
 		}
 	}
 }
@@ -306,16 +306,16 @@ func TestRevoke(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 4, nil)
 	admin, a, b, gone := peers[0], peers[1], peers[2], peers[3]
-	eventually(t, "all know all", func() bool {
+	eventually(t, "every peer has all memberships", func() bool {
 		return infoOf(a, gone).Connected && infoOf(b, gone).Connected && infoOf(a, b).Connected
 	})
 	if err := a.Revoke(gone.DID()); err == nil {
-		t.Error("a member revokes")
+		t.Error("a member can revoke")
 	}
 	if err := admin.Revoke(gone.DID()); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "every member cuts it", func() bool {
+	eventually(t, "every member disconnects it", func() bool {
 		for _, p := range []*Peer{admin, a, b} {
 			if p.connected(gone.id) || p.Relation(gone.id) != Unknown {
 				return false
@@ -324,20 +324,20 @@ func TestRevoke(t *testing.T) {
 		return true
 	})
 	var refused *RefusedError
-	eventually(t, "it is refused when it comes back", func() bool {
+	eventually(t, "it is refused when it reconnects", func() bool {
 		_, err := gone.Connect(limited(t), b.Addrs()[0])
 		return errors.As(err, &refused) && strings.Contains(refused.Why, "revoked")
 	})
-	for _, p := range []*Peer{a, b} { // it tries again and again, and leaves them alone for longer each time
+	for _, p := range []*Peer{a, b} { // it retries, with a longer pause each time
 		for range 8 {
-			gone.book.failed(p.id, time.Now(), ErrClosed)
+			gone.addrBook.recordFailure(p.id, time.Now(), ErrClosed)
 		}
 	}
 	joinBy(t, gone, admin, cluster.Invitation{})
 	eventually(t, "it is invited again", func() bool { return infoOf(a, gone).Connected && infoOf(a, gone).Relation == Member })
 }
 
-// TestRenew sets the clock forward into the last thirty days, and then behind the end.
+// TestRenew advances the clock into the last thirty days, and then past the end.
 func TestRenew(t *testing.T) {
 	t.Parallel()
 	var c clock
@@ -356,17 +356,17 @@ func TestRenew(t *testing.T) {
 		c.advance(65 * 24 * time.Hour)
 		before := expiry(p)
 		eventually(t, "the membership is renewed", func() bool {
-			admin.renewSoon() // as keepUp does
-			p.renewSoon()
+			admin.renewMembership() // as maintain does
+			p.renewMembership()
 			return expiry(p).After(before) && !admin.cluster.Due(c.now())
 		})
 	}
 	if d := expiry(p).Sub(first); d < 100*24*time.Hour {
-		t.Errorf("it lasts %s longer", d)
+		t.Errorf("the membership lasts %s longer", d)
 	}
 	c.advance(cluster.MembershipLife + time.Hour)
 	if r := admin.Relation(p.id); r != Unknown {
-		t.Errorf("after its end: %q", r)
+		t.Errorf("after its end: got relation %q", r)
 	}
 }
 

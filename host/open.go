@@ -16,83 +16,82 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/cluster"
 )
 
-// Open makes the repo a peer. It listens where cfg says and dials nobody but members of
-// the cluster that it was in touch with before.
+// Open starts the peer of a repo. It listens where cfg says, and dials only cluster members in its address book.
 func Open(cfg Config) (*Peer, error) {
 	cfg = cfg.withDefaults()
 	id, err := peer.Decode(cfg.Identity.PeerID)
 	if err != nil {
-		return nil, fmt.Errorf("the repo's identity: %w", err)
+		return nil, fmt.Errorf("repo identity: %w", err)
 	}
 	p := &Peer{
 		cfg: cfg, id: id, cluster: cfg.Cluster, table: newTable(), refusals: bucket{rate: 0.1, burst: 20}, joining: map[peer.ID]int{},
-		kick: make(chan struct{}, 1), news: make(chan struct{}, 1),
+		dialNow: make(chan struct{}, 1), changes: make(chan struct{}, 1),
 	}
 	p.own.changed = make(chan struct{}, 1)
 	if p.cluster == nil {
 		p.cluster = cluster.None(cfg.Identity.Key)
 	}
-	if p.book, err = openBook(cfg.Dir); err != nil {
+	if p.addrBook, err = openAddressBook(cfg.Dir); err != nil {
 		return nil, err
 	}
-	if p.door, err = newDoor(id, p.cluster, cfg.Now, cfg.Policy); err != nil {
+	if p.gater, err = newGater(id, p.cluster, cfg.Now, cfg.Policy); err != nil {
 		return nil, err
 	}
-	p.door.cut = func(id peer.ID) { p.start(func() { p.raw.Network().ClosePeer(id) }) }
+	p.gater.disconnect = func(id peer.ID) { p.start(func() { p.raw.Network().ClosePeer(id) }) }
 	p.ctx, p.cancel = context.WithCancelCause(context.Background())
-	if p.raw, err = newLibp2p(cfg, p.door, p.relays); err != nil {
+	if p.raw, err = newLibp2p(cfg, p.gater, p.relays); err != nil {
 		p.cancel(err)
-		return nil, fmt.Errorf("start the network: %w", err)
+		return nil, fmt.Errorf("start libp2p: %w", err)
 	}
-	p.host = guarded{p.raw, p}
-	if err := p.begin(); err != nil {
+	p.host = gatedHost{p.raw, p}
+	if err := p.startServices(); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
 }
 
-func (p *Peer) begin() (err error) {
-	p.raw.SetStreamHandler(handshakeProtocol, p.bounded(p.answerGreeting))
-	p.raw.SetStreamHandler(joinProtocol, p.bounded(p.answerJoin))
-	p.raw.SetStreamHandler(lookupProtocol, p.bounded(p.answerWho))
+func (p *Peer) startServices() (err error) {
+	p.raw.SetStreamHandler(handshakeProtocol, p.streamHandler(p.answerHandshake))
+	p.raw.SetStreamHandler(joinProtocol, p.streamHandler(p.answerJoin))
+	p.raw.SetStreamHandler(lookupProtocol, p.streamHandler(p.answerLookup))
 	p.raw.Network().Notify(&network.NotifyBundle{
-		ConnectedF:    func(_ network.Network, c network.Conn) { p.arrived(c) },
-		DisconnectedF: func(n network.Network, c network.Conn) { p.parted(c.RemotePeer()) },
+		ConnectedF:    func(_ network.Network, c network.Conn) { p.connOpened(c) },
+		DisconnectedF: func(n network.Network, c network.Conn) { p.connClosed(c.RemotePeer()) },
 	})
 	if p.gossip, err = newGossip(p); err != nil {
 		return err
 	}
-	moves, err := p.raw.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated))
+	updates, err := p.raw.EventBus().Subscribe(new(event.EvtLocalAddressesUpdated))
 	if err != nil {
 		return err
 	}
-	p.start(func() { p.tellMoves(moves) })
+	p.start(func() { p.advertiseAddresses(updates) })
 	p.start(p.publish)
-	p.start(p.keepUp)
-	p.start(p.keepDialing)
-	p.start(p.tell)
-	return p.lookAround()
+	p.start(p.maintain)
+	p.start(p.dialLoop)
+	p.start(p.notifyLoop)
+	return p.discover()
 }
 
 // Close ends every connection and returns when every goroutine has ended.
 func (p *Peer) Close() error {
 	p.mu.Lock()
 	p.closing = true
-	around := p.mdns
+	service := p.mdns
 	p.mu.Unlock()
 	p.cancel(ErrClosed)
 	var errs []error
-	if around != nil {
-		errs = append(errs, around.Close())
+	if service != nil {
+		errs = append(errs, service.Close())
 	}
 	errs = append(errs, p.raw.Close())
 	p.tasks.Wait()
-	errs = append(errs, p.book.save())
+	errs = append(errs, p.addrBook.save())
 	return errors.Join(errs...)
 }
 
-// start runs f in a goroutine that Close waits for; not at all after Close.
+// start runs f in a goroutine that Close waits for. After Close it does nothing.
 func (p *Peer) start(f func()) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -101,12 +100,12 @@ func (p *Peer) start(f func()) {
 	}
 }
 
-// bounded makes a stream handler of h: Close waits for it, it has greetTimeout, and
-// streams of who opens too many are dropped.
-func (p *Peer) bounded(h func(network.Stream) error) network.StreamHandler {
+// streamHandler returns h as a stream handler: Close waits for it, it ends after handshakeTimeout, and streams above
+// a peer's rate limit are reset.
+func (p *Peer) streamHandler(h func(network.Stream) error) network.StreamHandler {
 	return func(s network.Stream) {
 		p.mu.Lock()
-		if p.closing || !p.door.within(s.Conn().RemotePeer()) {
+		if p.closing || !p.gater.takeStream(s.Conn().RemotePeer()) {
 			p.mu.Unlock()
 			s.Reset()
 			return
@@ -114,18 +113,18 @@ func (p *Peer) bounded(h func(network.Stream) error) network.StreamHandler {
 		p.tasks.Add(1)
 		p.mu.Unlock()
 		defer p.tasks.Done()
-		s.SetDeadline(time.Now().Add(greetTimeout))
+		s.SetDeadline(time.Now().Add(handshakeTimeout))
 		err := h(s)
-		done(s, err)
+		closeStream(s, err)
 		if err != nil {
-			p.cfg.Log.Debug("answer a stream", "protocol", s.Protocol(), "peer", s.Conn().RemotePeer(), "err", err)
+			p.cfg.Log.Debug("handle stream", "protocol", s.Protocol(), "peer", s.Conn().RemotePeer(), "err", err)
 		}
 	}
 }
 
-// done closes a stream that went well and resets another. One that was closed must not be
-// reset: what was written last might be lost.
-func done(s network.Stream, err error) {
+// closeStream closes a stream after a success and resets it after an error. A closed stream must not be reset: the last
+// bytes written might be lost.
+func closeStream(s network.Stream, err error) {
 	if err != nil {
 		s.Reset()
 	} else {
@@ -133,61 +132,60 @@ func done(s network.Stream, err error) {
 	}
 }
 
-// arrived greets whom this peer has dialed. It does so on each connection: when two dial
-// each other at the same moment, each may see the other's connection first, and both would
-// wait; and what this peer takes for a second one may be the first for the other, which has
-// seen an earlier one end.
-func (p *Peer) arrived(c network.Conn) {
+// connOpened starts the handshake with a peer that this node has dialed. It does so on each connection: when two peers
+// dial each other at the same moment, each may see the other's connection first, and both would wait. A connection
+// that is the second one here may also be the first one for the other peer, which has seen an earlier one end.
+func (p *Peer) connOpened(c network.Conn) {
 	id := c.RemotePeer()
 	outward := c.Stat().Direction == network.DirOutbound
-	call := p.door.arrived(id, outward)
+	call := p.gater.addConn(id, outward)
 	p.mu.Lock()
 	joining := p.joining[id] > 0
 	p.mu.Unlock()
-	closest := p.door.relation(id)
-	if slices.Contains(p.door.relations(id), Content) {
-		call.over() // it may speak bitswap alone, and no greeting
-		p.changed()
+	closest := p.gater.relation(id)
+	if slices.Contains(p.gater.relations(id), Content) {
+		call.finishHandshake() // the peer may speak only bitswap, and does no handshake
+		p.notifyChanged()
 	}
 	if outward && !joining && closest != Content {
 		p.start(func() {
-			if err := p.meet(p.ctx, id); err != nil && p.ctx.Err() == nil {
-				p.cfg.Log.Debug("greet", "peer", id, "err", err)
+			if err := p.firstHandshake(p.ctx, id); err != nil && p.ctx.Err() == nil {
+				p.cfg.Log.Debug("handshake", "peer", id, "err", err)
 			}
 		})
 	}
-	p.wake()
+	p.wakeDialer()
 }
 
-func (p *Peer) parted(id peer.ID) {
-	if p.door.left(id) {
-		p.changed()
-		p.wake()
+func (p *Peer) connClosed(id peer.ID) {
+	if p.gater.removeConn(id) {
+		p.notifyChanged()
+		p.wakeDialer()
 	}
 }
 
-// wake makes keepDialing look whom to dial.
-func (p *Peer) wake() {
+// wakeDialer makes dialLoop check which members to dial.
+func (p *Peer) wakeDialer() {
 	select {
-	case p.kick <- struct{}{}:
+	case p.dialNow <- struct{}{}:
 	default:
 	}
 }
 
-// changed makes tell call Config.Changed.
-func (p *Peer) changed() {
+// notifyChanged makes notifyLoop call Config.Changed.
+func (p *Peer) notifyChanged() {
 	select {
-	case p.news <- struct{}{}:
+	case p.changes <- struct{}{}:
 	default:
 	}
 }
 
-func (p *Peer) tell() {
+func (p *Peer) notifyLoop() {
 	for {
 		select {
 		case <-p.ctx.Done():
 			return
-		case <-p.news:
+		case <-p.changes:
 		}
 		if p.cfg.Changed == nil {
 			continue
@@ -199,9 +197,9 @@ func (p *Peer) tell() {
 	}
 }
 
-// tellable returns the addresses that others are told: those of this machine's loopback
-// only if there are no others.
-func (p *Peer) tellable() []ma.Multiaddr {
+// advertisedAddrs returns the addresses that are announced to other peers. Loopback addresses are included only if
+// there are no others.
+func (p *Peer) advertisedAddrs() []ma.Multiaddr {
 	all := p.raw.Addrs()
 	far := slices.DeleteFunc(slices.Clone(all), manet.IsIPLoopback)
 	if len(far) > 0 {
@@ -210,7 +208,7 @@ func (p *Peer) tellable() []ma.Multiaddr {
 	return all
 }
 
-// Addrs returns the multiaddrs that this peer can be dialed at, with its peer id.
+// Addrs returns the multiaddrs at which this node can be dialed, with its peer id.
 func (p *Peer) Addrs() []string {
 	list := texts(p.raw.Addrs())
 	for i := range list {
@@ -219,7 +217,7 @@ func (p *Peer) Addrs() []string {
 	return list
 }
 
-// dialable returns the addresses that a peer has signed, or where it was dialed.
+// dialable returns the addresses at which a peer was dialed and those in the peerstore.
 func (p *Peer) dialable(id peer.ID) []string {
 	var addrs []ma.Multiaddr
 	for _, c := range p.raw.Network().ConnsToPeer(id) {
@@ -233,21 +231,20 @@ func (p *Peer) dialable(id peer.ID) []string {
 	return slices.Compact(list)
 }
 
-// SetPolicy replaces Config.Policy, and cuts who is nobody by it.
+// SetPolicy replaces Config.Policy, and disconnects peers that it does not authorize.
 func (p *Peer) SetPolicy(policy Policy) error {
-	if err := p.door.setPolicy(policy); err != nil {
+	if err := p.gater.setPolicy(policy); err != nil {
 		return err
 	}
-	p.cutNobodies(0)
+	p.disconnectUnauthorized(0)
 	return nil
 }
 
-// Peers returns whom this peer is connected to, and whom it has heard of: members whose
-// address it knows, and authors of hints.
+// Peers returns the connected peers and the other known peers: members with a known address, and authors of hints.
 func (p *Peer) Peers() []PeerInfo {
 	now := p.cfg.Now()
-	connected := p.door.connected()
-	ids := append(p.table.ids(), p.book.members()...)
+	connected := p.gater.connected()
+	ids := append(p.table.ids(), p.addrBook.members()...)
 	for id := range connected {
 		ids = append(ids, id)
 	}
@@ -256,18 +253,18 @@ func (p *Peer) Peers() []PeerInfo {
 	all := make([]PeerInfo, 0, len(ids))
 	for _, id := range ids {
 		info := PeerInfo{ID: id}
-		info.Relation, info.Rights = p.door.rights(id)
-		info.Addrs, info.Unreachable = p.book.look(id)
+		info.Relation, info.Rights = p.gater.rights(id)
+		info.Addrs, info.Unreachable = p.addrBook.lookup(id)
 		if !info.Allows(StayConnected) {
 			continue
 		}
-		info.DID, _ = DIDOf(id) // a content peer may have another key
+		info.DID, _ = DIDOf(id) // a content peer may have a key of another type
 		if info.Relation == Member {
-			info.Role, _ = p.cluster.Check(info.DID, now) // it is a member
+			info.Role, _ = p.cluster.Check(info.DID, now) // the relation implies a valid membership
 		}
 		if c, ok := connected[id]; ok {
-			info.Connected, info.RTT, info.LastSeen, info.Unreachable = true, c.rtt, c.spoke, nil
-			info.HandshakeDone = c.greeted && !c.spoke.IsZero()
+			info.Connected, info.RTT, info.LastSeen, info.Unreachable = true, c.rtt, c.lastHandshake, nil
+			info.HandshakeDone = c.handshakeDone && !c.lastHandshake.IsZero()
 			info.Relayed = p.raw.Network().Connectedness(id) == network.Limited
 			info.Addrs = p.dialable(id)
 		}

@@ -12,8 +12,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// idPrefix begins the peer id of an Ed25519 key, whose 32 bytes follow it: an identity
-// multihash of libp2p's protobuf PublicKey{Type: Ed25519, Data: key}. See
+// idPrefix is the prefix of the peer id of an Ed25519 key, whose 32 bytes follow it: an identity multihash of
+// libp2p's protobuf PublicKey{Type: Ed25519, Data: key}. See
 // https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md.
 const idPrefix = "\x00\x24\x08\x01\x12\x20"
 
@@ -35,9 +35,8 @@ func IDOf(d job.DID) (peer.ID, error) {
 	return peer.ID(idPrefix + string(pub)), nil
 }
 
-// DIDOf returns the did:key of a libp2p peer id. Only the one spelling of the id of a key
-// that job.CheckKey takes has a DID: libp2p itself reads others, under which a peer would
-// have several ids.
+// DIDOf returns the did:key of a libp2p peer id. Only the canonical peer id of a key that job.CheckKey accepts has a
+// DID: libp2p itself accepts other encodings, which would give one peer several ids.
 func DIDOf(id peer.ID) (job.DID, error) {
 	key, ok := strings.CutPrefix(string(id), idPrefix)
 	if !ok || len(key) != ed25519.PublicKeySize {
@@ -49,9 +48,8 @@ func DIDOf(id peer.ID) (job.DID, error) {
 	return job.DIDOf(ed25519.PublicKey(key)), nil
 }
 
-// ParsePeer reads a peer id as people write it. An Ed25519 key in it must be one that has a
-// DID; an id that holds or hashes a key of another type is left to libp2p, which compares it
-// with the key that a peer proves.
+// ParsePeer parses the text form of a peer id. An Ed25519 key in it must have a DID. An id with a key of another
+// type, or with a hash of one, is left to libp2p, which compares it with the key that the peer proves.
 func ParsePeer(s string) (peer.ID, error) {
 	id, err := peer.Decode(s)
 	if err != nil {
@@ -60,7 +58,7 @@ func ParsePeer(s string) (peer.ID, error) {
 	return id, checkID(id)
 }
 
-// ParsePeerAddr reads a multiaddr that ends in a peer id, which it reads as ParsePeer does.
+// ParsePeerAddr parses a multiaddr that ends in a peer id, with the checks of ParsePeer.
 func ParsePeerAddr(s string) (*peer.AddrInfo, error) {
 	info, err := peer.AddrInfoFromString(s)
 	if err != nil {
@@ -72,7 +70,7 @@ func ParsePeerAddr(s string) (*peer.AddrInfo, error) {
 func checkID(id peer.ID) error {
 	key, err := id.ExtractPublicKey()
 	if errors.Is(err, peer.ErrNoPublicKey) {
-		return nil // a hash of it
+		return nil // the id is a hash of the key
 	}
 	if err != nil {
 		return fmt.Errorf("peer %s: %w", id, err)

@@ -23,7 +23,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// noKeys returns the encodings of job/testdata/keys.txt that are not keys.
+// noKeys returns the invalid key encodings of job/testdata/keys.txt.
 func noKeys(t *testing.T) []ed25519.PublicKey {
 	t.Helper()
 	b, err := os.ReadFile("../job/testdata/keys.txt")
@@ -43,7 +43,7 @@ func noKeys(t *testing.T) []ed25519.PublicKey {
 		keys = append(keys, key)
 	}
 	if len(keys) < 50 {
-		t.Fatalf("%d encodings in testdata, want more", len(keys))
+		t.Fatalf("got %d encodings in testdata, want more", len(keys))
 	}
 	return keys
 }
@@ -51,8 +51,8 @@ func noKeys(t *testing.T) []ed25519.PublicKey {
 // identityKey is the encoding of the neutral element.
 var identityKey = ed25519.PublicKey(append([]byte{1}, make([]byte, 31)...))
 
-// constant is a private key that is not there: its one signature, R the neutral element and
-// S zero, is valid for any message under the public key identityKey.
+// constant is a crypto.PrivKey without a private key: its one signature, R the neutral element and S zero, is valid for
+// any message under the public key identityKey.
 type constant struct{ pub crypto.PubKey }
 
 func newConstant(t *testing.T) (constant, peer.ID) {
@@ -74,8 +74,8 @@ func (c constant) Type() pb.KeyType            { return pb.KeyType_Ed25519 }
 func (c constant) GetPublic() crypto.PubKey    { return c.pub }
 func (c constant) Sign([]byte) ([]byte, error) { return append([]byte{1}, make([]byte, 63)...), nil }
 
-// TestConstantSignature connects a libp2p host without a private key: libp2p takes it, over
-// each of its handshakes, and a peer that is open to all does not.
+// TestConstantSignature connects a libp2p host without a private key: libp2p accepts it, with each of its security
+// protocols, and a peer that is open to all refuses it.
 func TestConstantSignature(t *testing.T) {
 	t.Parallel()
 	key, id := newConstant(t)
@@ -108,23 +108,23 @@ func TestConstantSignature(t *testing.T) {
 				return some
 			}
 			if err := h.Connect(limited(t), peer.AddrInfo{ID: stock.ID(), Addrs: over(stock.Addrs())}); err != nil {
-				t.Fatalf("libp2p refuses the key: %v", err)
+				t.Fatalf("libp2p refused the key: %v", err)
 			}
 			err = h.Connect(limited(t), peer.AddrInfo{ID: p.id, Addrs: over(p.raw.Addrs())})
-			if err == nil { // QUIC is told later
+			if err == nil { // over QUIC the error comes later
 				_, err = h.NewStream(limited(t), p.id, handshakeProtocol)
 			}
 			if err == nil {
-				t.Error("a peer without a private key speaks to this one")
+				t.Error("a peer without a private key opened a stream")
 			}
 		})
 	}
-	if p.connected(id) || p.door.caller(id) != nil || p.Relation(id) != Unknown {
-		t.Errorf("it is connected, or %q", p.Relation(id))
+	if p.connected(id) || p.gater.peer(id) != nil || p.Relation(id) != Unknown {
+		t.Errorf("connected, or got relation %q", p.Relation(id))
 	}
 }
 
-// TestKeysOfPeers shows each encoding that is not a key to whatever decodes a peer id.
+// TestKeysOfPeers passes each invalid key encoding to every function that decodes a peer id.
 func TestKeysOfPeers(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, func(cfg *Config) { cfg.Policy = Policy{Open: true} })
@@ -135,50 +135,50 @@ func TestKeysOfPeers(t *testing.T) {
 			t.Fatal(err)
 		}
 		if did, err := DIDOf(id); err == nil {
-			t.Errorf("%s is %s", id, did)
+			t.Errorf("%s: got DID %s", id, did)
 		}
 		if _, err := IDOf(job.DIDOf(key)); err == nil {
-			t.Errorf("%s has a peer id", job.DIDOf(key))
+			t.Errorf("%s: got a peer id", job.DIDOf(key))
 		}
 		if _, err := ParsePeer(text); err == nil {
-			t.Errorf("%s is a peer id", text)
+			t.Errorf("%s: accepted as a peer id", text)
 		}
 		addr := "/ip4/127.0.0.1/tcp/4017/p2p/" + text
 		if _, err := ParsePeerAddr(addr); err == nil {
-			t.Errorf("%s is the address of a peer", addr)
+			t.Errorf("%s: accepted as a peer address", addr)
 		}
-		if _, err := p.Connect(limited(t), addr); err == nil || p.door.dialed[id] {
+		if _, err := p.Connect(limited(t), addr); err == nil || p.gater.providers[id] {
 			t.Errorf("connect to %s: %v", addr, err)
 		}
 		for _, policy := range []Policy{{AllowPeers: []string{text}}, {AllowDIDs: []job.DID{job.DIDOf(key)}}} {
 			if err := p.SetPolicy(policy); err == nil {
-				t.Errorf("%+v is taken", policy)
+				t.Errorf("%+v: accepted", policy)
 			}
 		}
 		for _, dir := range []network.Direction{network.DirInbound, network.DirOutbound} {
-			if p.door.InterceptSecured(dir, id, nil) {
-				t.Errorf("%s is let in, direction %v", id, dir)
+			if p.gater.InterceptSecured(dir, id, nil) {
+				t.Errorf("%s: connection accepted, direction %v", id, dir)
 			}
 		}
-		if p.door.try(id); p.door.InterceptPeerDial(id) {
-			t.Errorf("%s is dialed", id)
+		if p.gater.addCandidate(id); p.gater.InterceptPeerDial(id) {
+			t.Errorf("%s: may be dialed", id)
 		}
-		p.door.tried(id)
+		p.gater.removeCandidate(id)
 		if r := p.Relation(id); r != Unknown {
-			t.Errorf("%s is %q", id, r)
+			t.Errorf("%s: got relation %q", id, r)
 		}
 		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, bookFile), []byte(`[{"peer":"`+text+`","addrs":[],"seen":"2030-01-01T00:00:00Z"}]`), 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(dir, addressFile), []byte(`[{"peer":"`+text+`","addrs":[],"seen":"2030-01-01T00:00:00Z"}]`), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := openBook(dir); err == nil {
-			t.Errorf("%s is a known peer", text)
+		if _, err := openAddressBook(dir); err == nil {
+			t.Errorf("%s: accepted in the address book", text)
 		}
 	}
 }
 
-// TestKeysOfOtherTypes lets peers with other keys in if their ids were listed, and then to
-// what is published: they have no DID. No other peer with such a key is.
+// TestKeysOfOtherTypes checks peers with keys of other types. If their ids are listed they may connect, and fetch
+// published blocks: they have no DID. Unlisted ones are refused.
 func TestKeysOfOtherTypes(t *testing.T) {
 	t.Parallel()
 	p := newPeer(t, func(cfg *Config) { cfg.Policy = Policy{Open: true} })
@@ -192,26 +192,25 @@ func TestKeysOfOtherTypes(t *testing.T) {
 			t.Fatal(err)
 		}
 		if did, err := DIDOf(id); err == nil {
-			t.Errorf("%s: %s is %s", name, id, did)
+			t.Errorf("%s: %s: got DID %s", name, id, did)
 		}
 		if _, err := p.Connect(limited(t), "/ip4/127.0.0.1/tcp/4017/p2p/"+id.String()); err == nil || p.Relation(id) != Unknown {
 			t.Errorf("%s: connect: %v, %q", name, err, p.Relation(id))
 		}
-		if p.door.InterceptSecured(network.DirInbound, id, nil) {
-			t.Errorf("%s: let in", name)
+		if p.gater.InterceptSecured(network.DirInbound, id, nil) {
+			t.Errorf("%s: connection accepted", name)
 		}
 		if err := p.SetPolicy(Policy{Open: true, AllowPeers: []string{id.String()}}); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
-		if r := p.Relation(id); r != Content || !p.door.InterceptSecured(network.DirInbound, id, nil) {
-			t.Errorf("%s: a listed peer is not let in, or %q", name, r)
+		if r := p.Relation(id); r != Content || !p.gater.InterceptSecured(network.DirInbound, id, nil) {
+			t.Errorf("%s: listed peer: refused, or got relation %q", name, r)
 		}
 	}
 }
 
-// TestPeerIDHasOneSpelling spells the id of a member in other ways that libp2p reads: if each
-// were the member, its messages could come under as many ids as it likes, and each would
-// have a row of the table and a share of the rates.
+// TestPeerIDHasOneSpelling encodes the id of a member in other ways that libp2p accepts. If each were the member, its
+// messages could use as many ids as it likes, each with a row of the table and a share of the rates.
 func TestPeerIDHasOneSpelling(t *testing.T) {
 	t.Parallel()
 	admin := newCluster(t, 1, nil)[0]
@@ -233,7 +232,7 @@ func TestPeerIDHasOneSpelling(t *testing.T) {
 			t.Fatal(err)
 		}
 		if key, err := id.ExtractPublicKey(); err != nil || key.Type() != crypto.Ed25519 {
-			t.Fatalf("%s: libp2p does not read the id: %v", name, err)
+			t.Fatalf("%s: libp2p refused the id: %v", name, err)
 		}
 		_, err = DIDOf(id)
 		if good := name == "canonical"; (err == nil) != good || (admin.Relation(id) == Owner) != good || !good && admin.Relation(id) != Unknown {

@@ -14,15 +14,15 @@ import (
 	"github.com/libp2p/go-libp2p/p2p/protocol/ping"
 )
 
-// Protocols of packages below this one.
+// Protocols of the packages below this one.
 const (
 	marketProtocol protocol.ID = "/liftoff/market/1"
 	blocksProtocol protocol.ID = "/liftoff/blocks/1"
 )
 
-// handshake reports whether a protocol serves to find out who a peer is. Every peer may
-// speak it, for as long as a greeting may take.
-func handshake(proto protocol.ID) bool {
+// isHandshake reports whether a protocol is part of authorizing a peer. Every peer may speak it, for at most
+// handshakeTimeout.
+func isHandshake(proto protocol.ID) bool {
 	switch proto {
 	case handshakeProtocol, joinProtocol, identify.ID, identify.IDPush, autonatv2.DialBackProtocol:
 		return true
@@ -30,8 +30,8 @@ func handshake(proto protocol.ID) bool {
 	return false
 }
 
-// needs returns the actions of which a peer needs one to speak a protocol. A protocol that
-// is not listed is for members.
+// needs returns the actions of which a peer must have the right to at least one to speak a protocol. An unlisted
+// protocol is for members only.
 func needs(proto protocol.ID, dir network.Direction) []Action {
 	inbound := dir == network.DirInbound
 	switch {
@@ -41,9 +41,9 @@ func needs(proto protocol.ID, dir network.Direction) []Action {
 		return []Action{SendJobs}
 	case proto == marketProtocol:
 		return []Action{ReceiveJobs}
-	case proto == blocksProtocol && inbound: // it gets the inputs of a job that it runs
+	case proto == blocksProtocol && inbound: // the peer fetches the inputs of a job that it runs
 		return []Action{ReceiveBlocks, ReceivePublished, ReceiveJobs}
-	case proto == blocksProtocol: // it is asked for the inputs of a job that it sent
+	case proto == blocksProtocol: // this node fetches the inputs of a job that the peer sent
 		return []Action{BeAsked, SendJobs}
 	case strings.HasPrefix(string(proto), "/ipfs/bitswap"): // one stream carries wants, the other their blocks
 		return []Action{ReceiveBlocks, ReceivePublished, BeAsked}
@@ -54,10 +54,9 @@ func needs(proto protocol.ID, dir network.Direction) []Action {
 	return []Action{JoinGossip}
 }
 
-// admits reports why id may not speak a protocol with this node: dir says which of them
-// opened the stream.
+// admits returns an error if id may not speak a protocol with this node. dir says which of the two opened the stream.
 func (d *gater) admits(id peer.ID, proto protocol.ID, dir network.Direction) error {
-	if handshake(proto) {
+	if isHandshake(proto) {
 		return nil
 	}
 	actions := needs(proto, dir)

@@ -13,8 +13,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/cluster"
 )
 
-// TestRelay lets a member that cannot be dialed be reached over one that carries
-// connections, and nobody else use that one.
+// TestRelay connects to a member that cannot be dialed through a member that is a relay; an unknown peer cannot use
+// the relay.
 func TestRelay(t *testing.T) {
 	t.Parallel()
 	relay := newPeer(t, func(c *Config) { c.Relay = true })
@@ -23,14 +23,14 @@ func TestRelay(t *testing.T) {
 	}
 	hidden := newPeer(t, func(c *Config) {
 		c.Reachability = "private"
-		c.Announce = []string{"/ip4/127.0.0.1/tcp/1"} // nothing is there
+		c.Announce = []string{"/ip4/127.0.0.1/tcp/1"} // no process listens there
 	})
 	joinBy(t, hidden, relay, cluster.Invitation{})
 	far, stranger := newPeer(t, nil), newPeer(t, nil)
 	joinBy(t, far, relay, cluster.Invitation{})
-	// Libp2p tells others only circuits over public addresses; here there are none.
+	// Libp2p announces only circuits over public addresses; here there are no public addresses.
 	circuit := relay.Addrs()[0] + "/p2p-circuit/p2p/" + hidden.id.String()
-	eventually(t, "it is reached over the relay", func() bool {
+	eventually(t, "it is connected over the relay", func() bool {
 		_, err := far.Connect(limited(t), circuit)
 		return err == nil
 	})
@@ -54,19 +54,19 @@ func TestRelay(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("nothing is carried")
+		t.Error("no data arrived over the relay")
 	}
 	if _, err := stranger.Connect(limited(t), circuit); err == nil {
-		t.Error("a stranger is carried")
+		t.Error("an unknown peer connected over the relay")
 	}
 }
 
-// TestMoved gives a peer one more address: who is connected hears of it at once.
+// TestMoved adds an address to a peer: the connected members receive it at once.
 func TestMoved(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 2, nil)
 	eventually(t, "they are connected", func() bool { return infoOf(peers[1], peers[0]).Connected })
-	before := len(addrsIn(peers[1].book, peers[0].id))
+	before := len(addrsIn(peers[1].addrBook, peers[0].id))
 	more, err := parseAddrs([]string{"/ip4/127.0.0.1/tcp/0"})
 	if err != nil {
 		t.Fatal(err)
@@ -74,10 +74,10 @@ func TestMoved(t *testing.T) {
 	if err := listenOn(peers[0].raw.Network(), more); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the new address is known", func() bool { return len(addrsIn(peers[1].book, peers[0].id)) == before+1 })
+	eventually(t, "the new address is known", func() bool { return len(addrsIn(peers[1].addrBook, peers[0].id)) == before+1 })
 }
 
-// TestMDNS lets two members find each other on the local network, without any address.
+// TestMDNS lets two members find each other on the local network, without configured addresses.
 func TestMDNS(t *testing.T) {
 	t.Parallel()
 	interfaces, err := net.Interfaces()
@@ -89,7 +89,7 @@ func TestMDNS(t *testing.T) {
 		able = able || i.Flags&net.FlagMulticast != 0 && i.Flags&net.FlagUp != 0
 	}
 	if !able {
-		t.Skip("no network interface here can multicast")
+		t.Skip("no network interface supports multicast")
 	}
 	peers := newCluster(t, 2, nil)
 	dirs := []string{peers[0].cfg.Dir, peers[1].cfg.Dir}
@@ -97,15 +97,15 @@ func TestMDNS(t *testing.T) {
 		if err := p.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if err := os.Remove(filepath.Join(dirs[i], bookFile)); err != nil {
+		if err := os.Remove(filepath.Join(dirs[i], addressFile)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	around := func(c *Config) { c.MDNS = true }
-	a, b := openPeer(t, dirs[0], around), openPeer(t, dirs[1], around)
-	stranger := newPeer(t, around)
+	withMDNS := func(c *Config) { c.MDNS = true }
+	a, b := openPeer(t, dirs[0], withMDNS), openPeer(t, dirs[1], withMDNS)
+	stranger := newPeer(t, withMDNS)
 	eventually(t, "they find each other", func() bool { return infoOf(a, b).Connected && infoOf(b, a).Connected })
 	if n := len(stranger.raw.Network().Peers()); n != 0 {
-		t.Errorf("a peer without a cluster found %d", n)
+		t.Errorf("a peer without a cluster found %d peers", n)
 	}
 }

@@ -2,19 +2,18 @@ package host
 
 import "slices"
 
-// Relation says how a peer stands to this node. A peer can stand in several relations, and
-// has the rights of each.
+// Relation is what a peer is to this node. A peer can have several relations, and has the rights of each.
 type Relation string
 
-// The relations. How a peer gets one is in standing.go.
+// The relations. standing.go decides which of them a peer has.
 const (
 	Unknown   Relation = ""          // the zero value: every other peer
-	Candidate Relation = "candidate" // may turn out to be a member: found by mDNS, or named by a token that is being redeemed
+	Candidate Relation = "candidate" // may turn out to be a member: found by mDNS, or the issuer of a token that is being redeemed
 	Content   Relation = "content"   // in Policy.AllowPeers: an IPFS node to exchange blocks with
 	Provider  Relation = "provider"  // the owner told this node to connect to it
 	OpenPeer  Relation = "open"      // any peer, under Policy.Open
 	Granted   Relation = "granted"   // in Policy.AllowDIDs
-	Member    Relation = "member"    // of the same cluster
+	Member    Relation = "member"    // a member of the same cluster
 	Owner     Relation = "owner"     // this node
 )
 
@@ -24,23 +23,23 @@ var relations = [...]Relation{Owner, Member, Granted, Provider, Content, OpenPee
 // Relations returns every relation but Unknown, the closest first.
 func Relations() []Relation { return slices.Clone(relations[:]) }
 
-// Action is something that a peer does at this node, or that this node does with a peer.
-// Each is a bit of its own; the zero Action is allowed to no peer.
+// Action is something that a peer does at this node, or that this node does with a peer. Each is one bit; no peer has
+// the right to the zero Action.
 type Action uint16
 
 // The actions.
 const (
-	StayConnected    Action = 1 << iota // keep a connection after the greeting, and be listed as a peer
-	SendJobs                            // have jobs run here; then it is asked for the inputs of those jobs, and of no other
-	ReceiveJobs                         // be asked for bids for this node's own jobs, and run them; then it gets the inputs of those jobs
-	BeAsked                             // be asked for blocks, which tells it their CIDs
-	ReceivePublished                    // get blocks below published roots, by exchange or as inputs of its jobs
-	ReceiveBlocks                       // get all blocks but private records, likewise
-	BeCounted                           // have its capacity noted and shown
+	StayConnected    Action = 1 << iota // keep a connection after the handshake, and be listed as a peer
+	SendJobs                            // have jobs run here; then this node fetches the inputs of those jobs from it, and no other blocks
+	ReceiveJobs                         // be asked for bids for this node's own jobs, and run them; then it may fetch the inputs of those jobs
+	BeAsked                             // be asked for blocks, which reveals their CIDs to it
+	ReceivePublished                    // fetch blocks below published roots, by exchange or as inputs of its jobs
+	ReceiveBlocks                       // fetch all blocks except private records, likewise
+	BeCounted                           // have its capacity stored and listed
 	BeDialed                            // be dialed, at addresses that it may have chosen itself
-	JoinGossip                          // hear and say what the cluster tells its members: hints, announcements, addresses, revocations
-	UseRelay                            // carry connections, be carried, and have its reachability tested
-	FullLimits                          // use --max-* and not --open-*, and the share of streams that is reserved
+	JoinGossip                          // exchange what the cluster tells its members: hints, announcements, addresses, revocations
+	UseRelay                            // relay connections, be relayed, and have its reachability tested
+	FullLimits                          // the limits --max-* instead of --open-*, and the reserved share of streams
 )
 
 // Actions lists every action.
@@ -58,8 +57,8 @@ var actionNames = map[Action]string{
 
 func (a Action) String() string { return actionNames[a] }
 
-// rights returns the row of r in the table of docs/protocol.md, which has the reason of each
-// cell. A relation without a row here has no rights.
+// rights returns the rights of r: its row in the table of docs/protocol.md, which has the reason for each cell. A
+// relation without a row here has no rights.
 func (r Relation) rights() Action {
 	switch r {
 	case Candidate:
@@ -79,6 +78,5 @@ func (r Relation) rights() Action {
 	return 0
 }
 
-// Allows reports whether a peer of relation r may take part in action a. It is the only
-// place where rights are decided.
+// Allows reports whether a peer of relation r has the right to every action in a. Rights are decided only here.
 func Allows(r Relation, a Action) bool { return a != 0 && r.rights()&a == a }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// tableOf reads the table of docs/protocol.md: by action and relation, yes or no.
+// tableOf parses the table of docs/protocol.md: by action and relation, yes or no.
 func tableOf(t *testing.T) map[string]map[string]string {
 	t.Helper()
 	b, err := os.ReadFile("../docs/protocol.md")
@@ -37,16 +37,16 @@ func tableOf(t *testing.T) map[string]map[string]string {
 	return table
 }
 
-// TestRelationTable compares each cell with docs/protocol.md. How a cell acts between real
-// hosts is tested in package node.
+// TestRelationTable compares each cell with docs/protocol.md. Package node tests the effect of the cells between real
+// hosts.
 func TestRelationTable(t *testing.T) {
 	table := tableOf(t)
 	if len(table) != len(Actions()) {
-		t.Errorf("%d actions are documented, want %d", len(table), len(Actions()))
+		t.Errorf("got %d documented actions, want %d", len(table), len(Actions()))
 	}
 	for _, a := range Actions() {
 		if len(table[a.String()]) != len(Relations())+1 {
-			t.Errorf("%s: %d relations are documented, want %d", a, len(table[a.String()]), len(Relations())+1)
+			t.Errorf("%s: got %d documented relations, want %d", a, len(table[a.String()]), len(Relations())+1)
 		}
 		for _, r := range append(Relations(), Unknown) {
 			name := string(r)
@@ -63,14 +63,14 @@ func TestRelationTable(t *testing.T) {
 	}
 }
 
-// TestNoRightsByDefault tries what has no row: the zero relation, one that was forgotten,
-// and actions that are not one.
+// TestNoRightsByDefault checks values without a row: the zero relation, unknown names, and values that are not an
+// action.
 func TestNoRightsByDefault(t *testing.T) {
 	var zero Relation
 	for _, r := range []Relation{zero, Unknown, "new", "Member", "owner "} {
 		for _, a := range Actions() {
 			if Allows(r, a) {
-				t.Errorf("%q may %s", r, a)
+				t.Errorf("%q: allowed to %s", r, a)
 			}
 		}
 	}
@@ -81,22 +81,22 @@ func TestNoRightsByDefault(t *testing.T) {
 	}
 	for _, r := range Relations() {
 		if Allows(r, 0) || Allows(r, 1<<15) {
-			t.Errorf("%s may do what is not an action", r)
+			t.Errorf("%s: allowed a value that is not an action", r)
 		}
 	}
 }
 
-// TestSeveralRelations has a peer stand in more than one: it has the rights of each, and
-// loses those of the one that ends.
+// TestSeveralRelations gives a peer more than one relation: it has the rights of each, and loses those of the
+// relation that ends.
 func TestSeveralRelations(t *testing.T) {
 	t.Parallel()
 	other := newPeer(t, nil)
 	p := newPeer(t, func(c *Config) { c.Policy.Open = true })
 	if _, err := p.Connect(limited(t), other.Addrs()[0]); err == nil {
-		t.Error("it takes an unknown peer")
+		t.Error("an unknown peer may connect")
 	}
 	all := []Relation{Provider, OpenPeer}
-	if got := p.door.relations(other.id); !slices.Equal(got, all) {
+	if got := p.gater.relations(other.id); !slices.Equal(got, all) {
 		t.Fatalf("%q, want %q", got, all)
 	}
 	for _, a := range Actions() {
@@ -105,18 +105,18 @@ func TestSeveralRelations(t *testing.T) {
 		}
 	}
 	if got := p.RelationFor(other.id, SendJobs); got != OpenPeer {
-		t.Errorf("it sends jobs as %q", got)
+		t.Errorf("send jobs: got relation %q", got)
 	}
 	if err := p.SetPolicy(Policy{AllowPeers: []string{other.id.String()}}); err != nil {
 		t.Fatal(err)
 	}
-	if got := p.door.relations(other.id); !slices.Equal(got, []Relation{Provider, Content}) || p.Allows(other.id, SendJobs) {
-		t.Errorf("%q, and it sends jobs: %v", got, p.Allows(other.id, SendJobs))
+	if got := p.gater.relations(other.id); !slices.Equal(got, []Relation{Provider, Content}) || p.Allows(other.id, SendJobs) {
+		t.Errorf("got relation %q, may send jobs: %v", got, p.Allows(other.id, SendJobs))
 	}
 	if got := p.RelationFor(other.id, SendJobs); got != Unknown {
-		t.Errorf("it sends jobs as %q", got)
+		t.Errorf("send jobs: got relation %q", got)
 	}
 	if p.Allows(p.id, StayConnected) || p.Relation(p.id) != Owner {
-		t.Error("it is a peer of itself")
+		t.Error("the node is a peer of itself")
 	}
 }

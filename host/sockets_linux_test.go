@@ -14,7 +14,7 @@ import (
 // socket is a TCP or UDP socket of this process.
 type socket struct{ proto, local, remote, state string }
 
-// sockets returns what the kernel says of this process' internet sockets.
+// sockets returns the internet sockets of this process, from the kernel.
 func sockets(t *testing.T) []socket {
 	t.Helper()
 	mine := map[string]bool{}
@@ -52,8 +52,8 @@ const (
 	loopHex   = "0100007F"
 )
 
-// TestSockets watches what a peer without a cluster does on the network: it listens where
-// it is told to, and dials nobody. One that listens nowhere has no socket at all.
+// TestSockets checks the sockets of a peer without a cluster: it listens on the configured addresses, and dials no
+// peer. A peer with NoListen has no socket at all.
 func TestSockets(t *testing.T) {
 	before := sockets(t)
 	watch := func(want map[string]int) {
@@ -65,10 +65,10 @@ func TestSockets(t *testing.T) {
 					continue
 				}
 				if !strings.HasPrefix(s.local, loopHex+":") || !strings.HasSuffix(s.remote, ":0000") {
-					t.Errorf("a socket that nobody asked for: %+v", s)
+					t.Errorf("unexpected socket: %+v", s)
 				}
 				if s.proto == "tcp" && s.state != tcpListen {
-					t.Errorf("a connection: %+v", s)
+					t.Errorf("unexpected connection: %+v", s)
 				}
 				got[s.proto]++
 			}
@@ -88,12 +88,12 @@ func TestSockets(t *testing.T) {
 	}
 	p := newPeer(t, func(c *Config) { c.Policy.Open = true })
 	watch(map[string]int{"tcp": 1, "udp": 1})
-	// The watcher does see a connection.
+	// The check does find a connection.
 	other := newPeer(t, nil)
 	if _, err := other.Connect(limited(t), p.Addrs()[0]); err != nil {
 		t.Fatal(err)
 	}
 	if len(sockets(t)) <= len(before)+4 && !strings.Contains(p.Addrs()[0], "/udp/") {
-		t.Errorf("the watcher sees nothing: %v", sockets(t))
+		t.Errorf("a connection was not found: %v", sockets(t))
 	}
 }

@@ -8,9 +8,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// stands reports whether id stands in relation r, by the cluster and the policy as they are
-// now. did is the key of id, "" if it is not of Ed25519.
-func (d *gater) stands(id peer.ID, did job.DID, r Relation) bool {
+// hasRelation reports whether id has relation r, by the current cluster and policy. did is the DID of id, "" if its
+// key is not an Ed25519 key.
+func (d *gater) hasRelation(id peer.ID, did job.DID, r Relation) bool {
 	switch r {
 	case Owner:
 		return id == d.self
@@ -27,40 +27,40 @@ func (d *gater) stands(id peer.ID, did job.DID, r Relation) bool {
 	case Granted:
 		return did != "" && d.dids[did]
 	case Provider:
-		return d.dialed[id]
+		return d.providers[id]
 	case Content:
 		return d.ids[id]
 	case OpenPeer:
 		return d.policy.Open && did != "" && id != d.self
 	case Candidate:
-		return d.trying[id] > 0
+		return d.candidates[id] > 0
 	}
 	return false
 }
 
-// relations returns the relations that id stands in, the closest first.
+// relations returns the relations of id, the closest first.
 func (d *gater) relations(id peer.ID) (all []Relation) {
-	did, _ := DIDOf(id) // one without an Ed25519 key can be a content peer alone
+	did, _ := DIDOf(id) // a peer without an Ed25519 key can only be a content peer
 	for _, r := range relations {
-		if d.stands(id, did, r) {
+		if d.hasRelation(id, did, r) {
 			all = append(all, r)
 		}
 	}
 	return all
 }
 
-// relation returns the closest relation that id stands in.
+// relation returns the closest relation of id.
 func (d *gater) relation(id peer.ID) Relation {
 	did, _ := DIDOf(id)
 	for _, r := range relations {
-		if d.stands(id, did, r) {
+		if d.hasRelation(id, did, r) {
 			return r
 		}
 	}
 	return Unknown
 }
 
-// rights returns the closest relation that id stands in, and what all of them allow.
+// rights returns the closest relation of id, and the rights of all its relations.
 func (d *gater) rights(id peer.ID) (closest Relation, all Action) {
 	for _, r := range d.relations(id) {
 		if closest == Unknown {
@@ -71,12 +71,12 @@ func (d *gater) rights(id peer.ID) (closest Relation, all Action) {
 	return closest, all
 }
 
-// allows reports whether a relation that id stands in allows one of the actions.
+// allows reports whether a relation of id gives the right to one of the actions.
 func (d *gater) allows(id peer.ID, anyOf ...Action) bool {
 	did, _ := DIDOf(id)
 	for _, r := range relations {
 		for _, a := range anyOf {
-			if Allows(r, a) && d.stands(id, did, r) {
+			if Allows(r, a) && d.hasRelation(id, did, r) {
 				return true
 			}
 		}
@@ -84,13 +84,12 @@ func (d *gater) allows(id peer.ID, anyOf ...Action) bool {
 	return false
 }
 
-// Relation returns the closest relation that the peer id stands in, now.
-func (p *Peer) Relation(id peer.ID) Relation { return p.door.relation(id) }
+// Relation returns the current closest relation of the peer id.
+func (p *Peer) Relation(id peer.ID) Relation { return p.gater.relation(id) }
 
-// RelationFor returns the closest relation of the peer id that allows a; Unknown if none
-// does.
+// RelationFor returns the closest relation of the peer id that gives the right to a, or Unknown.
 func (p *Peer) RelationFor(id peer.ID, a Action) Relation {
-	for _, r := range p.door.relations(id) {
+	for _, r := range p.gater.relations(id) {
 		if Allows(r, a) {
 			return r
 		}
@@ -98,29 +97,29 @@ func (p *Peer) RelationFor(id peer.ID, a Action) Relation {
 	return Unknown
 }
 
-// Allows reports whether the peer id may take part in action a, now.
-func (p *Peer) Allows(id peer.ID, a Action) bool { return p.door.allows(id, a) }
+// Allows reports whether the peer id currently has the right to action a.
+func (p *Peer) Allows(id peer.ID, a Action) bool { return p.gater.allows(id, a) }
 
-// AnyConnected reports whether a connected peer may take part in action a.
+// AnyConnected reports whether a connected peer has the right to action a.
 func (p *Peer) AnyConnected(a Action) bool {
 	for _, id := range p.raw.Network().Peers() {
-		if p.door.allows(id, a) {
+		if p.gater.allows(id, a) {
 			return true
 		}
 	}
 	return false
 }
 
-// DeniedError says that a peer's relation does not allow an action.
+// DeniedError reports that a peer has no relation that allows an action.
 type DeniedError struct {
 	ID       peer.ID
-	Relation Relation // its closest
+	Relation Relation // its closest relation
 	Action   Action
 }
 
 func (e *DeniedError) Error() string {
 	if e.Relation == Unknown {
-		return fmt.Sprintf("%s is unknown here: it may not %s", e.ID, e.Action)
+		return fmt.Sprintf("unknown peer %s is not authorized to %s", e.ID, e.Action)
 	}
-	return fmt.Sprintf("%s is %s here: it may not %s", e.ID, e.Relation, e.Action)
+	return fmt.Sprintf("peer %s (%s) is not authorized to %s", e.ID, e.Relation, e.Action)
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// table is what is known of the capacity of peers: the record that changes seldom, and
-// the hint that holds for hintLife after it was received, by the receiver's clock.
+// table holds the known capacity of peers: the record, which changes seldom, and the hint, which is valid for
+// hintTTL after it was received, by the receiver's clock.
 type table struct {
 	mu   sync.Mutex
 	rows map[peer.ID]*row
 }
 
 type row struct {
-	cid      cid.Cid // of envelope; cid.Undef: none
+	cid      cid.Cid // of envelope; cid.Undef: no record
 	envelope []byte
 	record   *job.Capacity
 	hint     job.Hint
@@ -27,18 +27,18 @@ type row struct {
 }
 
 const (
-	hintLife   = 100 * time.Second
-	maxRows    = 4096
-	recordRest = 10 * hintLife // a record without hints is forgotten then
+	hintTTL   = 100 * time.Second
+	maxRows   = 4096
+	recordTTL = 10 * hintTTL // a record without hints expires then
 )
 
 func newTable() *table { return &table{rows: map[peer.ID]*row{}} }
 
-// ahead reports whether a number is beyond what a clock can have given. It is not taken:
-// who set its clock back afterwards would not be heard until that time has come.
-func ahead(seq uint64, now time.Time) bool { return seq > uint64(now.Add(clockSkew).UnixMilli()) }
+// inFuture reports whether a sequence number is later than any correct clock can give. Such a number is rejected: after
+// its author's clock was set back, the author's messages would be ignored until that time.
+func inFuture(seq uint64, now time.Time) bool { return seq > uint64(now.Add(clockSkew).UnixMilli()) }
 
-// capacity keeps the record of did if it is its own and newer than what is there.
+// capacity stores the record of did if did signed it and it is newer than the stored one.
 func (t *table) capacity(did job.DID, envelope []byte, now time.Time) {
 	id, err := IDOf(did)
 	if err != nil {
@@ -51,7 +51,7 @@ func (t *table) capacity(did job.DID, envelope []byte, now time.Time) {
 	}
 	t.mu.Unlock()
 	c, err := job.DecodeCapacity(envelope)
-	if err != nil || c.Issuer != did || ahead(c.Seq, now) {
+	if err != nil || c.Issuer != did || inFuture(c.Seq, now) {
 		return
 	}
 	t.mu.Lock()
@@ -63,15 +63,14 @@ func (t *table) capacity(did job.DID, envelope []byte, now time.Time) {
 	r.cid, r.envelope, r.record = job.CIDOf(envelope), bytes.Clone(envelope), &c
 }
 
-// hint keeps a hint that came from its author, and reports whether it is newer than what
-// is there.
+// hint stores a hint that came from its author, and reports whether it is newer than the stored one.
 func (t *table) hint(id peer.ID, b []byte, now time.Time) bool {
 	h, err := job.DecodeHint(b)
 	return err == nil && t.hintOf(id, h, now)
 }
 
 func (t *table) hintOf(id peer.ID, h job.Hint, now time.Time) bool {
-	if ahead(h.Seq, now) {
+	if inFuture(h.Seq, now) {
 		return false
 	}
 	t.mu.Lock()
@@ -84,7 +83,7 @@ func (t *table) hintOf(id peer.ID, h job.Hint, now time.Time) bool {
 	return true
 }
 
-// row returns the row of id, and makes room for it by forgetting who was silent longest.
+// row returns the row of id. A new row evicts the one with the oldest hint when the table is full.
 func (t *table) row(id peer.ID) *row {
 	if r := t.rows[id]; r != nil {
 		return r
@@ -103,7 +102,7 @@ func (t *table) row(id peer.ID) *row {
 	return r
 }
 
-// has reports whether the record c of id is here.
+// has reports whether the table holds the record c of id.
 func (t *table) has(id peer.ID, c cid.Cid) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -120,31 +119,31 @@ func (t *table) envelope(id peer.ID) []byte {
 	return nil
 }
 
-// sweep forgets who has been silent.
+// sweep removes the peers whose hints have expired, unless they are connected.
 func (t *table) sweep(now time.Time, connected func(peer.ID) bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for id, r := range t.rows {
-		if now.Sub(r.hinted) > recordRest && !connected(id) {
+		if now.Sub(r.hinted) > recordTTL && !connected(id) {
 			delete(t.rows, id)
 		}
 	}
 }
 
-// fresh returns how many peers have a hint that holds.
+// fresh returns the number of peers with a valid hint.
 func (t *table) fresh(now time.Time) int {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	n := 0
 	for _, r := range t.rows {
-		if now.Sub(r.hinted) <= hintLife {
+		if now.Sub(r.hinted) <= hintTTL {
 			n++
 		}
 	}
 	return n
 }
 
-// fill sets what the table knows in info.
+// fill copies the row of info.ID into info.
 func (t *table) fill(info *PeerInfo, now time.Time) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -156,7 +155,7 @@ func (t *table) fill(info *PeerInfo, now time.Time) {
 	if r.hinted.After(info.LastSeen) {
 		info.LastSeen = r.hinted
 	}
-	if age := now.Sub(r.hinted); age <= hintLife && r.record != nil && r.hint.Capacity.Equals(r.cid) {
+	if age := now.Sub(r.hinted); age <= hintTTL && r.record != nil && r.hint.Capacity.Equals(r.cid) {
 		h := r.hint
 		info.Hint, info.HintAge = &h, age
 	}

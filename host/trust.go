@@ -18,15 +18,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// TrustedKey is a key whose receipts are believed.
+// TrustedKey is a key whose receipts are accepted without re-execution.
 type TrustedKey struct {
 	DID   job.DID   `json:"did"`
 	Note  string    `json:"note,omitempty"`
 	Added time.Time `json:"added"`
 }
 
-// Trust is the keys that a repo trusts by name. Its methods may be called from several
-// goroutines.
+// Trust is the list of keys that a repo trusts. Its methods may be called concurrently.
 type Trust struct {
 	dir string
 
@@ -38,12 +37,12 @@ const (
 	trustFile = "trust.json"
 	maxTrust  = 4 << 20
 
-	// MaxNote is the length in bytes of the longest note.
+	// MaxNote is the highest length of a note in bytes.
 	MaxNote = 1 << 10
 )
 
-// OpenTrust reads the file in dir. One that is damaged is an error: whom it names is
-// never forgotten silently, nor is anybody else trusted.
+// OpenTrust reads the file in dir. A damaged file is an error: a listed key is never dropped silently, and no other
+// key is trusted.
 func OpenTrust(dir string) (*Trust, error) {
 	t := &Trust{dir: dir, keys: map[job.DID]TrustedKey{}}
 	path := filepath.Join(dir, trustFile)
@@ -60,7 +59,7 @@ func OpenTrust(dir string) (*Trust, error) {
 	err = d.Decode(&keys)
 	if err == nil {
 		if _, e := d.Token(); e != io.EOF {
-			err = errors.New("more after the list")
+			err = errors.New("data after the list")
 		}
 	}
 	for _, k := range keys {
@@ -70,7 +69,7 @@ func OpenTrust(dir string) (*Trust, error) {
 		t.keys[k.DID] = k
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s does not list trusted keys: %w", path, err)
+		return nil, fmt.Errorf("trust file %s is damaged: %w", path, err)
 	}
 	return t, nil
 }
@@ -80,7 +79,7 @@ func (k TrustedKey) check() error {
 		return err
 	}
 	if len(k.Note) > MaxNote || !utf8.ValidString(k.Note) {
-		return fmt.Errorf("a note is UTF-8 of at most %d bytes", MaxNote)
+		return fmt.Errorf("note: want UTF-8 of at most %d bytes", MaxNote)
 	}
 	return nil
 }
@@ -93,7 +92,7 @@ func (t *Trust) Has(d job.DID) bool {
 	return ok
 }
 
-// List returns the keys, by DID.
+// List returns the keys, sorted by DID.
 func (t *Trust) List() []TrustedKey {
 	t.mu.RLock()
 	defer t.mu.RUnlock()
@@ -108,7 +107,7 @@ func (*Trust) list(keys map[job.DID]TrustedKey) []TrustedKey {
 	return all
 }
 
-// Add trusts k, durably. One that is trusted already keeps its time and gets the note.
+// Add trusts k, durably. A key that is trusted already keeps its time and gets the new note.
 func (t *Trust) Add(k TrustedKey) error {
 	if err := k.check(); err != nil {
 		return err
@@ -121,7 +120,7 @@ func (t *Trust) Add(k TrustedKey) error {
 	})
 }
 
-// Remove reports whether d was trusted; it is not any more.
+// Remove ends the trust in d, durably, and reports whether d was trusted.
 func (t *Trust) Remove(d job.DID) (bool, error) {
 	if !t.Has(d) {
 		return false, nil
@@ -139,10 +138,10 @@ func (t *Trust) change(f func(map[job.DID]TrustedKey)) error {
 		return err
 	}
 	if len(b) >= maxTrust {
-		return fmt.Errorf("trusted keys take at most %d bytes", maxTrust)
+		return fmt.Errorf("trust file: want at most %d bytes", maxTrust)
 	}
 	if err := smallfile.Replace(filepath.Join(t.dir, trustFile), append(b, '\n')); err != nil {
-		return fmt.Errorf("keep trusted keys: %w", err)
+		return fmt.Errorf("write trusted keys: %w", err)
 	}
 	t.keys = keys
 	return nil

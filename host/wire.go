@@ -7,35 +7,34 @@ import (
 	"io"
 )
 
-// The protocols of this package exchange frames: a uvarint with the frame's length, then
-// items, each a byte that says what it is, a uvarint with its length, and its bytes. What
-// is in an item is a format of package job, or a few bytes of text.
+// The protocols of this package exchange frames: a uvarint with the frame's length, then items. An item is a byte for
+// its kind, a uvarint with its length, and its data. The data is in a format of package job, or a few bytes of text.
 type item struct {
 	kind byte
 	data []byte
 }
 
-// The kinds of items, append-only. Who meets an unknown one skips it.
+// The kinds of items, append-only. A reader skips unknown kinds.
 const (
-	itemVersion    = 'v' // 1: of the protocol's revision, for people who look at a dump
+	itemVersion    = 'v' // 1: revision of the protocol, for people who read a dump
 	itemCluster    = 'f' // did:key of the cluster
 	itemMembership = 'm' // envelope
 	itemDelegation = 'd' // envelope; belongs to the membership or revocation before it
-	itemDigest     = 'g' // of the revocations that are known, 32 bytes
+	itemDigest     = 'g' // of the known revocations, 32 bytes
 	itemRevocation = 'r' // envelope
 	itemCapacity   = 'c' // envelope
 	itemHint       = 'h'
 	itemAddrs      = 'a' // a signed libp2p peer record
-	itemDID        = 'w' // who is asked about
+	itemDID        = 'w' // the peer that is looked up
 	itemSecret     = 's' // of an invitation
 	itemRefusal    = 'x' // a sentence
 )
 
 const (
-	maxGreeting = 32 << 10 // bytes of a frame from somebody who may be nobody
-	maxExtras   = 1 << 20  // bytes of a frame from a member
-	maxItems    = 4096
-	maxReason   = 300
+	maxUnknownFrame = 32 << 10 // bytes of a frame from a peer that may be unknown
+	maxMemberFrame  = 1 << 20  // bytes of a frame from a member
+	maxItems        = 4096
+	maxReason       = 300
 )
 
 func writeFrame(w io.Writer, items []item) error {
@@ -49,7 +48,7 @@ func writeFrame(w io.Writer, items []item) error {
 	return err
 }
 
-// sizeOf returns how many bytes items take in a frame, at most.
+// sizeOf returns an upper bound of the bytes that items take in a frame.
 func sizeOf(items []item) int {
 	n := 0
 	for _, it := range items {
@@ -58,14 +57,14 @@ func sizeOf(items []item) int {
 	return n
 }
 
-// readFrame reads one frame of at most limit bytes. Memory is taken as bytes arrive.
+// readFrame reads one frame of at most limit bytes. Memory grows with the bytes that arrive.
 func readFrame(r *bufio.Reader, limit int) ([]item, error) {
 	n, err := binary.ReadUvarint(r)
 	if err != nil {
 		return nil, err
 	}
 	if n > uint64(limit) {
-		return nil, fmt.Errorf("a frame of %d bytes, at most %d", n, limit)
+		return nil, fmt.Errorf("frame: got %d bytes, want at most %d", n, limit)
 	}
 	body, err := io.ReadAll(io.LimitReader(r, int64(n)))
 	if err == nil && uint64(len(body)) < n {
@@ -78,10 +77,10 @@ func readFrame(r *bufio.Reader, limit int) ([]item, error) {
 	for len(body) > 0 {
 		size, used := binary.Uvarint(body[1:])
 		if used <= 0 || size > uint64(len(body)-1-used) {
-			return nil, fmt.Errorf("a frame that is cut off at item %d", len(items))
+			return nil, fmt.Errorf("frame: item %d is truncated", len(items))
 		}
 		if len(items) == maxItems {
-			return nil, fmt.Errorf("a frame of over %d items", maxItems)
+			return nil, fmt.Errorf("frame: want at most %d items", maxItems)
 		}
 		end := 1 + used + int(size)
 		items = append(items, item{body[0], body[1+used : end]})
@@ -90,7 +89,7 @@ func readFrame(r *bufio.Reader, limit int) ([]item, error) {
 	return items, nil
 }
 
-// first returns the data of the first item of a kind, nil if there is none.
+// first returns the data of the first item of a kind, or nil.
 func first(items []item, kind byte) []byte {
 	for _, it := range items {
 		if it.kind == kind {
@@ -100,7 +99,7 @@ func first(items []item, kind byte) []byte {
 	return nil
 }
 
-// refusal returns the sentence of a refusal, made fit to be shown.
+// refusal returns the text of a refusal, made safe for a terminal.
 func refusal(items []item) (string, bool) {
 	why := first(items, itemRefusal)
 	if why == nil {

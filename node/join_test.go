@@ -179,7 +179,7 @@ func TestAbort(t *testing.T) {
 	if d := time.Since(begin); d > 10*time.Second {
 		t.Errorf("took %v", d)
 	}
-	contains(t, client.line(), "fault: the process that held the repo ended")
+	contains(t, client.line(), "fault: the process that owned the repo ended")
 }
 
 // The owner is killed: every client gets the right error at once, everything reported is still in the repo, and
@@ -204,7 +204,7 @@ func TestOwnerKilled(t *testing.T) {
 		for ; strings.HasPrefix(line, "pinned "); line = g.line() {
 			pinned = append(pinned, strings.TrimPrefix(line, "pinned "))
 		}
-		contains(t, line, "error fault: the process that held the repo ended")
+		contains(t, line, "error fault: the process that owned the repo ended")
 	}
 	if d := time.Since(killed); d > 10*time.Second {
 		t.Errorf("the clients took %v to notice", d)

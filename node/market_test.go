@@ -316,7 +316,7 @@ func TestRunsSurviveRestart(t *testing.T) {
 	connectAll(t, append([]*member{again}, f[1:]...))
 	eventually(t, "both runs are found again", func() bool {
 		found, err := again.Jobs.Find(t.Context(), j.ID)
-		return err == nil && strings.Count(texts(found.Events), "found again where it ran") == 2
+		return err == nil && strings.Count(texts(found.Events), "the run was found again on") == 2
 	})
 	var out strings.Builder
 	logs := make(chan error, 1)
@@ -516,7 +516,7 @@ func TestEphemeralPeerReachesNoPeer(t *testing.T) {
 		if d := time.Since(began); d > node.ConnectTime { // every peer refuses at once
 			t.Errorf("took %v", d)
 		}
-		contains(t, err.Error(), "not reached: ", "/ip4/127.0.0.1/tcp/", "it answers at none of its addresses", " and 2 more")
+		contains(t, err.Error(), "not reached: ", "/ip4/127.0.0.1/tcp/", "it did not answer at any of its addresses", " and 2 more")
 		named := 0
 		for _, name := range gone[1:] {
 			named += strings.Count(err.Error(), name)

@@ -79,7 +79,7 @@ func (t *placement) show(ctx context.Context, r request.Result) error {
 
 // reportUnverified reports output of a failed job that was shown and never compared.
 func (t *placement) reportUnverified() {
-	for _, p := range t.printed.Unproven() {
+	for _, p := range t.printed.Unverified() {
 		t.x.event(api.Event{
 			Kind: api.EventNote, Peer: string(p), Text: "not verified: output of " + scheduler.Short(p),
 		})

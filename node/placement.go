@@ -60,7 +60,7 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 	if err != nil {
 		return apiError(ctx, err)
 	}
-	run.Left = t.loadLeft(ctx)
+	run.Checkpoint = t.loadCheckpoint(ctx)
 	err = t.retry(ctx, run, start, j)
 	if werr := client.end(ctx); werr != nil {
 		return werr // the client's error also ended the run
@@ -105,7 +105,7 @@ const (
 // attempt places the job once. It frees its place among the jobs that ask for bids as soon as a peer has
 // accepted the job.
 func (t *placement) attempt(ctx context.Context, run *request.Run, start scheduler.Start) (request.Ending, error) {
-	isTaken := len(run.Left.Leases)+len(run.Left.Results) >= max(1, run.Request.Job.Runs)
+	isTaken := len(run.Checkpoint.Leases)+len(run.Checkpoint.Results) >= max(1, run.Request.Job.Runs)
 	if !isTaken && (start.Self.Refuses() || start.Self.Missing > 0 || run.Request.Where != scheduler.Anywhere) {
 		if err := t.w.placing.Acquire(ctx, 1); err != nil {
 			return request.Ending{}, context.Cause(ctx)
@@ -223,17 +223,17 @@ func (t *placement) run(ctx context.Context) (*request.Run, scheduler.Start, err
 	}, scheduler.Start{Self: bid, Capacity: &w.capacity}, nil
 }
 
-// loadLeft returns what an earlier process has left of the job. Providers that still run it get access to the
+// loadCheckpoint returns what an earlier process has left of the job. Providers that still run it get access to the
 // inputs again, and the results of runs that have ended are read again.
-func (t *placement) loadLeft(ctx context.Context) (l request.Left) {
-	for _, lease := range t.x.left.Leases {
+func (t *placement) loadCheckpoint(ctx context.Context) (l request.Checkpoint) {
+	for _, lease := range t.x.checkpoint.Leases {
 		id, err := host.IDOf(lease.Peer)
 		if err != nil || !t.w.peer.Allows(id, host.ReceiveJobs) || t.grant(lease.Peer) != nil {
 			continue
 		}
 		l.Leases = append(l.Leases, lease)
 	}
-	for _, r := range t.x.left.Results {
+	for _, r := range t.x.checkpoint.Results {
 		b, err := t.e.session.Get(ctx, r.Outcome)
 		if err == nil {
 			r.Value, err = job.DecodeOutcome(b.Data())

@@ -57,8 +57,8 @@ func (t *placement) revokeGrants() {
 	}
 }
 
-// Here implements request.Node. Blocks that this node does not have come from peers that hold them.
-func (t *placement) Here(ctx context.Context, sources []job.DID, out request.Output) (request.Result, error) {
+// RunLocal implements request.Node. Blocks that this node does not have come from peers that hold them.
+func (t *placement) RunLocal(ctx context.Context, sources []job.DID, out request.Output) (request.Result, error) {
 	w, e := t.w, *t.e
 	e.tracked = e.session.Track()
 	source := w.exchange.Session(exchange.SessionConfig{Local: e.tracked, Sources: t.sources(sources)})
@@ -76,9 +76,9 @@ func (t *placement) Here(ctx context.Context, sources []job.DID, out request.Out
 	return request.Result{Peer: w.self.DID, Outcome: j.OutcomeCID, Receipt: j.Receipt, Value: *j.Outcome}, nil
 }
 
-// Refused implements request.Node. The module is read like a run reads it, since its compiled form is kept for
+// CheckModule implements request.Node. The module is read like a run reads it, since its compiled form is kept for
 // runs.
-func (t *placement) Refused(ctx context.Context) error {
+func (t *placement) CheckModule(ctx context.Context) error {
 	executors, err := t.w.node.startRun(ctx)
 	if err != nil {
 		return nil
@@ -87,9 +87,9 @@ func (t *placement) Refused(ctx context.Context) error {
 	return t.w.node.refused(ctx, executors, t.x.request, t.e.session.Track())
 }
 
-// Left implements request.Node.
-func (t *placement) Left(l request.Left) {
-	if err := t.w.node.recordLeft(t.x, l); err != nil {
+// SaveCheckpoint implements request.Node.
+func (t *placement) SaveCheckpoint(l request.Checkpoint) {
+	if err := t.w.node.saveCheckpoint(t.x, l); err != nil {
 		t.w.node.log.Warn("record placement", "job", t.x.id, "err", err)
 	}
 }

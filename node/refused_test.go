@@ -80,7 +80,7 @@ func TestRefusedReadsWhatRunsRead(t *testing.T) {
 		x: &running{request: api.Request{Task: task}},
 		e: &evaluation{session: session},
 	}
-	if err := e.Refused(t.Context()); err != nil {
+	if err := e.CheckModule(t.Context()); err != nil {
 		t.Error(err)
 	}
 	var bad *dag.DamagedError

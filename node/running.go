@@ -33,15 +33,15 @@ type running struct {
 	viewers sync.WaitGroup // goroutines that send events to an attached client
 	eventMu sync.Mutex     // held while watch.Event is called
 
-	mu      sync.Mutex
-	cancel  context.CancelCauseFunc // nil: runJob has not started
-	left    request.Left            // what another process needs to resume it
-	pinned  int                     // number of the job's Mismatches that its pin keeps
-	stopped error                   // cause of a stop before runJob started
-	misled  [2]bool                 // stdout, stderr: the attached client was shown text that differs from the Outcome
-	job     api.Job                 // the public state
-	changed chan struct{}           // closed, and replaced, at an event; nil: no waiters
-	over    bool                    // its last record is written, or being written
+	mu         sync.Mutex
+	cancel     context.CancelCauseFunc // nil: runJob has not started
+	checkpoint request.Checkpoint      // what another process needs to resume it
+	pinned     int                     // number of the job's Mismatches that its pin keeps
+	stopped    error                   // cause of a stop before runJob started
+	misled     [2]bool                 // stdout, stderr: the attached client was shown text that differs from the Outcome
+	job        api.Job                 // the public state
+	changed    chan struct{}           // closed, and replaced, at an event; nil: no waiters
+	over       bool                    // its last record is written, or being written
 }
 
 // snapshot returns the job's current state. The caller must not change its Events.

@@ -30,12 +30,12 @@ type submission struct {
 	Request api.Request `json:"request"`
 	Created time.Time   `json:"created"`
 	Expires time.Time   `json:"expires,omitzero"`
-	request.Left
+	request.Checkpoint
 }
 
 // submission returns x's record in its current state. x.mu is held.
 func (x *running) submission() (store.Record, error) {
-	s := submission{Task: x.task.Data(), Request: x.request, Created: x.job.Created, Expires: x.expires, Left: x.left}
+	s := submission{Task: x.task.Data(), Request: x.request, Created: x.job.Created, Expires: x.expires, Checkpoint: x.checkpoint}
 	s.Request.Task = job.Task{}
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -125,7 +125,7 @@ func (x *running) pin() store.Pin {
 		}
 	}
 	keep(true, protected(x.request)...)
-	for _, r := range x.left.Results {
+	for _, r := range x.checkpoint.Results {
 		keep(false, r.Outcome, r.Receipt)
 		keep(true, outputs(r.Value)...)
 	}
@@ -205,7 +205,7 @@ func (n *Node) restoreJob(ctx context.Context, id string, b []byte) (*running, e
 	}
 	x := &running{
 		id: id, request: s.Request, self: self, session: n.store.Begin(), submitted: true, expires: s.Expires,
-		clock: n.clock, spool: n.newSpool(s.Request), job: j, left: s.Left,
+		clock: n.clock, spool: n.newSpool(s.Request), job: j, checkpoint: s.Checkpoint,
 	}
 	if x.task, err = check(s.Request); err == nil {
 		x.job.Task = x.task.CID()
@@ -225,13 +225,13 @@ func (n *Node) newSpool(r api.Request) *spool.Spool {
 	return &spool.Spool{Create: n.unnamed, Max: 2 * min(maxLog(r.Limits), math.MaxInt64/2)}
 }
 
-// recordLeft records what another process needs to resume a submitted job.
-func (n *Node) recordLeft(x *running, l request.Left) error {
+// saveCheckpoint records what another process needs to resume a submitted job.
+func (n *Node) saveCheckpoint(x *running, l request.Checkpoint) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	mismatches := len(x.job.Mismatches)
-	hasMore := len(l.Results) > len(x.left.Results) || mismatches > x.pinned
-	x.left = l
+	hasMore := len(l.Results) > len(x.checkpoint.Results) || mismatches > x.pinned
+	x.checkpoint = l
 	if !x.submitted || x.over {
 		return nil
 	}

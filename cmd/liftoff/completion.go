@@ -4,17 +4,12 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/urfave/cli/v2"
 )
 
-// completeCommand is the hidden command that the shells' scripts call with the words
-// typed so far, the last of which is being completed. It prints one candidate for
-// each line, or nothing where a file name is wanted.
-const completeCommand = "__complete"
-
-// The scripts. Each falls back to file names where there are no candidates.
+// completions are the scripts by shell. Each calls completeCommand and completes file names
+// when that prints nothing.
 var completions = map[string]string{
 	"bash": `_liftoff() {
     local IFS=$'\n'
@@ -44,11 +39,13 @@ complete -c liftoff -a '(__liftoff)'
 
 func completionCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:        "completion",
-		Usage:       "print a shell's completion script",
-		ArgsUsage:   "bash|zsh|fish",
-		Description: `Prints a script that makes the shell complete liftoff's commands and flags.`,
-		Before:      takes("a shell: bash, zsh or fish", 1, 1),
+		Name:      "completion",
+		Usage:     "print a completion script for a shell",
+		ArgsUsage: "bash|zsh|fish",
+		Description: `Prints a script for the shell. It completes commands, flags and their values, and what
+is in the repo: job ids, pin names, receipts, CIDs, peers and labels. "make install" and the
+release archives install the same scripts.`,
+		Before: takes("a shell: bash, zsh or fish", 1, 1),
 		CustomHelpTemplate: help(`$ source <(liftoff completion bash)     # in ~/.bashrc
 $ source <(liftoff completion zsh)      # in ~/.zshrc
 $ liftoff completion fish | source      # in ~/.config/fish/config.fish`),
@@ -62,50 +59,4 @@ $ liftoff completion fish | source      # in ~/.config/fish/config.fish`),
 			return err
 		},
 	}
-}
-
-// complete prints the words that may stand in place of the last one.
-func (p *process) complete(app *cli.App, words []string) error {
-	if len(words) == 0 {
-		words = []string{""}
-	}
-	last := words[len(words)-1]
-	_, cmd, rest, err := findCommand(app, words[:len(words)-1])
-	if err != nil {
-		return nil // a command that does not exist: nothing to offer
-	}
-	for _, w := range rest {
-		if w == "--" {
-			return nil
-		}
-	}
-	var candidates []string
-	switch {
-	case strings.HasPrefix(last, "-"):
-		candidates = flagWords(cmd.Flags)
-	case len(rest) == 0 && cmd.Name == "completion":
-		candidates = []string{"bash", "zsh", "fish"}
-	case len(rest) == 0:
-		candidates = commandNames(cmd.Subcommands)
-	}
-	for _, word := range candidates {
-		if strings.HasPrefix(word, last) {
-			if _, err := fmt.Fprintln(p.stdout, word); err != nil {
-				return err
-			}
-		}
-	}
-	return nil
-}
-
-func flagWords(flags []cli.Flag) []string {
-	words := []string{"--help"}
-	for _, f := range flags {
-		for _, name := range f.Names() {
-			if len(name) > 1 {
-				words = append(words, "--"+name)
-			}
-		}
-	}
-	return words
 }

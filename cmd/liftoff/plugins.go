@@ -28,7 +28,7 @@ cached.`,
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff plugins
 docker  docker 20.10.24  docker  /usr/local/bin/liftoff-executor-docker
-sql     not taken: it is not executable  /home/me/.liftoff/plugins/liftoff-executor-sql`),
+sql     not taken: not executable  /home/me/.liftoff/plugins/liftoff-executor-sql`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.plugins(c, s) }),
 	}
 }

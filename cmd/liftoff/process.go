@@ -47,8 +47,11 @@ func (p *process) command(ctx context.Context, args []string) error {
 		return wasm.CompileChild(ctx, p.stdin, p.stdout)
 	}
 	app := newApp(p)
+	if len(args) == 3 && args[1] == manCommand {
+		return p.writeShare(args[2])
+	}
 	if len(args) > 1 && args[1] == completeCommand {
-		return p.complete(app, args[2:])
+		return p.complete(ctx, app, args[2:])
 	}
 	line, err := parseLine(app, args[1:])
 	if err != nil {

@@ -1,11 +1,11 @@
-// Package cluster says who may use whom. A cluster is a key: who holds a membership that the
-// key signed, or that one of its admins signed, is inside.
+// Package cluster decides which nodes are members of a cluster. A cluster is a key: a node is a member if it holds a
+// membership signed by that key or by one of the cluster's admins.
 //
-// It is data and signatures: it knows no network and reads no clock. What it must
-// remember lies in one folder of the repo, in small files that people can read.
+// The package is data and signatures: it uses no network and reads no clock. Its state is in one folder of the repo,
+// in small text files.
 //
-// A Cluster is what one repo knows: which cluster it belongs to, its own credential, the
-// members and the revocations that it has seen, and the invitations that it has made.
+// A Cluster is the state of one repo: the cluster that it belongs to, its own credential, the members and revocations
+// that it has received, and the invitations that it has issued.
 package cluster
 
 import (
@@ -21,21 +21,21 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Cluster is a repo's view of the cluster it belongs to, if any. Its methods may be called
-// from several goroutines; what they change is on disk when they return.
+// Cluster is a repo's state of the cluster that it belongs to, if any. Its methods may be called concurrently; their
+// changes are on disk when they return.
 type Cluster struct {
 	dir  string
-	self ed25519.PrivateKey // the repo's
-	me   job.DID
+	self ed25519.PrivateKey // the repo's key
+	did  job.DID
 
-	changing sync.Mutex // held while something changes and is written; who has it reads without mu
+	writeMu sync.Mutex // held while a change is computed and written; its holder reads without mu
 
-	mu      sync.RWMutex       // never held while anything is written or verified: all look here who a peer is
-	id      job.DID            // "": none
-	key     ed25519.PrivateKey // the cluster's; nil: held elsewhere
-	own     shown
+	mu      sync.RWMutex       // never held during a write or a signature check: every stream's authorization reads below it
+	id      job.DID            // "": no cluster
+	key     ed25519.PrivateKey // the cluster's key; nil: another repo holds it
+	own     verified
 	roster  roster
-	invites map[string]invite // by hashOf the secret
+	invites map[string]invite // by hashOf of the secret
 }
 
 // Durations of the cluster.
@@ -49,17 +49,17 @@ const (
 
 const maxInvites = 1024
 
-// Member is a row of the roster.
+// Member is an entry of the roster.
 type Member struct {
 	DID     job.DID   `json:"did"`
 	Role    job.Role  `json:"role"`
 	Issuer  job.DID   `json:"issuer"`
 	Issued  time.Time `json:"issued"`
 	Expires time.Time `json:"expires"`
-	Why     string    `json:"why,omitempty"` // it is no member any more; "": it is one
+	Why     string    `json:"why,omitempty"` // why it is not a member any more; "": it is one
 }
 
-// ID returns the cluster's did:key, "" for a repo that belongs to none.
+// ID returns the cluster's did:key, "" for a repo without a cluster.
 func (f *Cluster) ID() job.DID {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -73,19 +73,19 @@ func (f *Cluster) Own() Credential {
 	return f.own.Credential
 }
 
-// Init makes a new cluster, whose key stays in this repo, and the repo its first admin.
-// A repo belongs to at most one.
+// Init creates a new cluster. The cluster's key stays in this repo, which becomes the first admin. A repo belongs to
+// at most one cluster.
 func (f *Cluster) Init(now time.Time) error {
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if f.id != "" {
-		return fmt.Errorf("this repo belongs to the cluster %s already", f.id)
+		return fmt.Errorf("this repo is already a member of the cluster %s", f.id)
 	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
-		return fmt.Errorf("make a cluster: %w", err)
+		return fmt.Errorf("create cluster: %w", err)
 	}
-	if err := f.keepKey(key); err != nil {
+	if err := f.writeKey(key); err != nil {
 		return err
 	}
 	return f.change(func(s *state) error {
@@ -95,22 +95,22 @@ func (f *Cluster) Init(now time.Time) error {
 	})
 }
 
-// issueOwn gives the holder of the cluster's key a membership as its admin.
+// issueOwn issues an admin membership to the holder of the cluster's key.
 func (s *state) issueOwn(now time.Time) error {
-	c, err := s.issue(s.me, job.RoleAdmin, now)
+	c, err := s.issue(s.did, job.RoleAdmin, now)
 	if err != nil {
 		return err
 	}
-	s.own, s.roster.members[s.me] = c, c
+	s.own, s.roster.members[s.did] = c, c
 	return nil
 }
 
-// issue signs a membership, by the cluster's key if it is here, else by this repo's.
-func (s *state) issue(member job.DID, role job.Role, now time.Time) (shown, error) {
+// issue signs a membership with the cluster's key if it is here, otherwise with this repo's key.
+func (s *state) issue(member job.DID, role job.Role, now time.Time) (verified, error) {
 	issued := now.UnixMilli()
 	for k, n := range s.roster.notices {
 		if k.member == member {
-			issued = max(issued, n.Issued+1) // whoever revoked it may have had another clock
+			issued = max(issued, n.Issued+1) // the clock of the revocation's issuer may be ahead
 		}
 	}
 	m := job.Membership{
@@ -123,7 +123,7 @@ func (s *state) issue(member job.DID, role job.Role, now time.Time) (shown, erro
 	}
 	b, err := m.Sign(key)
 	if err != nil {
-		return shown{}, err
+		return verified{}, err
 	}
 	c := Credential{Membership: b}
 	if s.key == nil {
@@ -131,30 +131,29 @@ func (s *state) issue(member job.DID, role job.Role, now time.Time) (shown, erro
 	}
 	got, err := s.roster.check(c, now)
 	if err != nil {
-		return shown{}, fmt.Errorf("issue a membership: %w", err)
+		return verified{}, fmt.Errorf("issue membership: %w", err)
 	}
 	return got, nil
 }
 
-// admin reports why this repo cannot issue anything.
-func (s *state) admin(now time.Time) error {
+// checkAdmin returns an error if this repo may not issue memberships and revocations.
+func (s *state) checkAdmin(now time.Time) error {
 	if s.id == "" {
 		return ErrNoCluster
 	}
 	if s.key != nil {
 		return nil
 	}
-	if err := s.roster.holds(s.own, now); err != nil {
-		return fmt.Errorf("this repo is no member of the cluster: %w", err)
+	if err := s.roster.checkValid(s.own, now); err != nil {
+		return fmt.Errorf("this repo is not a member of the cluster: %w", err)
 	}
 	if s.own.m.Role != job.RoleAdmin {
-		return errors.New("this repo is no admin of the cluster: `liftoff cluster ls` says who is")
+		return errors.New("this repo is not an admin of the cluster: list the admins with `liftoff cluster ls`")
 	}
 	return nil
 }
 
-// Check returns the role of who was admitted before, at now. The error says why it is no
-// member.
+// Check returns the role at now of a member that was admitted before. The error says why d is not a member.
 func (f *Cluster) Check(d job.DID, now time.Time) (job.Role, error) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -162,24 +161,24 @@ func (f *Cluster) Check(d job.DID, now time.Time) (job.Role, error) {
 		return "", ErrNoCluster
 	}
 	s, ok := f.roster.members[d]
-	if d == f.me {
+	if d == f.did {
 		s, ok = f.own, true
 	}
 	if !ok {
-		return "", fmt.Errorf("%s has not shown a membership", d)
+		return "", fmt.Errorf("%s has not presented a membership", d)
 	}
-	if err := f.roster.holds(s, now); err != nil {
+	if err := f.roster.checkValid(s, now); err != nil {
 		return "", err
 	}
 	return s.m.Role, nil
 }
 
-// Admit checks the credential that d shows and remembers it.
+// Admit checks the credential that d presents and stores it.
 func (f *Cluster) Admit(d job.DID, c Credential, now time.Time) (job.Role, error) {
 	f.mu.RLock()
 	id := f.id
 	known, ok := f.roster.members[d]
-	same := ok && known.Equal(c) && f.roster.holds(known, now) == nil
+	same := ok && known.Equal(c) && f.roster.checkValid(known, now) == nil
 	f.mu.RUnlock()
 	switch {
 	case id == "":
@@ -192,48 +191,48 @@ func (f *Cluster) Admit(d job.DID, c Credential, now time.Time) (job.Role, error
 		return "", err
 	}
 	if got.m.Member != d {
-		return "", fmt.Errorf("%s shows the membership of %s", d, got.m.Member)
+		return "", fmt.Errorf("%s presented the membership of %s", d, got.m.Member)
 	}
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if f.id != id {
 		return "", ErrNoCluster
 	}
-	if err := f.roster.holds(got, now); err != nil {
+	if err := f.roster.checkValid(got, now); err != nil {
 		return "", err
 	}
 	old, ok := f.roster.members[d]
-	if ok && old.m.Expires >= got.m.Expires && f.roster.holds(old, now) == nil {
+	if ok && old.m.Expires >= got.m.Expires && f.roster.checkValid(old, now) == nil {
 		return got.m.Role, nil
 	}
-	return got.m.Role, f.change(func(s *state) error { return s.remember(got, now) })
+	return got.m.Role, f.change(func(s *state) error { return s.storeMember(got, now) })
 }
 
-// remember keeps a member, in place of one that is none any more if there are many.
-func (s *state) remember(c shown, now time.Time) error {
+// storeMember stores a member. When the roster is full, it first removes former members.
+func (s *state) storeMember(c verified, now time.Time) error {
 	old, ok := s.roster.members[c.m.Member]
-	if c.by == "" {
-		c.by = old.by
+	if c.invitation == "" {
+		c.invitation = old.invitation
 	}
 	if !ok && len(s.roster.members) >= maxMembers {
-		maps.DeleteFunc(s.roster.members, func(_ job.DID, old shown) bool { return s.roster.holds(old, now) != nil })
+		maps.DeleteFunc(s.roster.members, func(_ job.DID, old verified) bool { return s.roster.checkValid(old, now) != nil })
 		if len(s.roster.members) >= maxMembers {
-			return fmt.Errorf("the cluster has %d members, at most %d", len(s.roster.members), maxMembers)
+			return fmt.Errorf("roster: cluster has %d members, want at most %d", len(s.roster.members), maxMembers)
 		}
 	}
 	s.roster.members[c.m.Member] = c
 	return nil
 }
 
-// Credential returns what d showed, if it holds at now.
+// Credential returns the stored credential of d, and whether it is valid at now.
 func (f *Cluster) Credential(d job.DID, now time.Time) (Credential, bool) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
 	s, ok := f.roster.members[d]
-	return s.Credential, ok && f.roster.holds(s, now) == nil
+	return s.Credential, ok && f.roster.checkValid(s, now) == nil
 }
 
-// Members returns who was seen, by DID, with those that are no members any more.
+// Members returns the known members, sorted by DID, including former members.
 func (f *Cluster) Members(now time.Time) []Member {
 	f.mu.RLock()
 	defer f.mu.RUnlock()
@@ -244,7 +243,7 @@ func (f *Cluster) Members(now time.Time) []Member {
 			DID: d, Role: s.m.Role, Issuer: s.m.Issuer,
 			Issued: time.UnixMilli(s.m.Issued).UTC(), Expires: time.UnixMilli(s.m.Expires).UTC(),
 		}
-		if err := f.roster.holds(s, now); err != nil {
+		if err := f.roster.checkValid(s, now); err != nil {
 			row.Why = err.Error()
 		}
 		all = append(all, row)
@@ -252,46 +251,46 @@ func (f *Cluster) Members(now time.Time) []Member {
 	return all
 }
 
-// Adopt makes c this repo's credential: it joins the cluster, or its membership is renewed.
+// Adopt makes c this repo's credential: the repo joins the cluster, or its membership is renewed.
 func (f *Cluster) Adopt(id job.DID, c Credential, now time.Time) error {
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if f.id != "" && f.id != id {
-		return fmt.Errorf("this repo belongs to the cluster %s already", f.id)
+		return fmt.Errorf("this repo is already a member of the cluster %s", f.id)
 	}
 	r := f.roster
 	if f.id == "" {
 		r = newRoster(id)
 	}
 	own, err := r.check(c, now)
-	if err == nil && own.m.Member != f.me {
-		err = fmt.Errorf("a membership of %s", own.m.Member)
+	if err == nil && own.m.Member != f.did {
+		err = fmt.Errorf("got the membership of %s", own.m.Member)
 	}
 	if err != nil {
-		return fmt.Errorf("join the cluster: %w", err)
+		return fmt.Errorf("join cluster: %w", err)
 	}
 	if f.id == "" {
-		if err := f.forgetKey(); err != nil {
-			return fmt.Errorf("join the cluster: %w", err)
+		if err := f.deleteKey(); err != nil {
+			return fmt.Errorf("join cluster: %w", err)
 		}
 	}
 	return f.change(func(s *state) error {
 		s.id, s.roster, s.own = id, r.clone(), own
-		s.roster.members[s.me] = own
+		s.roster.members[s.did] = own
 		return nil
 	})
 }
 
-// Leave forgets the cluster: membership, members, invitations. The repo that holds the
-// cluster's key cannot.
+// Leave deletes the state of the cluster: membership, members, invitations. It is an error in the repo that holds the
+// cluster's key.
 func (f *Cluster) Leave() error {
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if f.key != nil {
-		return errors.New("this repo holds the key of the cluster: without it nobody could renew its admins")
+		return errors.New("this repo holds the cluster's key, which is needed to renew its admins")
 	}
 	return f.change(func(s *state) error {
-		s.id, s.own, s.roster, s.invites = "", shown{}, newRoster(""), map[string]invite{}
+		s.id, s.own, s.roster, s.invites = "", verified{}, newRoster(""), map[string]invite{}
 		return nil
 	})
 }

@@ -13,49 +13,49 @@ import (
 
 func TestInviteAndAdmit(t *testing.T) {
 	f, m, other := founder(t), repo(t, 2), repo(t, 3)
-	if role, err := f.Check(f.me, start); role != job.RoleAdmin || err != nil {
-		t.Errorf("the founder is %q, %v", role, err)
+	if role, err := f.Check(f.did, start); role != job.RoleAdmin || err != nil {
+		t.Errorf("founder: got role %q, %v", role, err)
 	}
 	if err := f.Init(start); err == nil {
-		t.Error("a second cluster is made")
+		t.Error("Init created a second cluster")
 	}
 	join(t, m, f, "", start)
 	join(t, other, f, "", start)
-	if _, err := m.Check(other.me, start); err == nil {
-		t.Error("a member is known before it showed anything")
+	if _, err := m.Check(other.did, start); err == nil {
+		t.Error("member is known before it presented a membership")
 	}
-	if role, err := m.Admit(other.me, other.Own(), start); role != job.RoleMember || err != nil {
+	if role, err := m.Admit(other.did, other.Own(), start); role != job.RoleMember || err != nil {
 		t.Errorf("%q, %v", role, err)
 	}
-	if role, err := m.Check(other.me, start); role != job.RoleMember || err != nil {
+	if role, err := m.Check(other.did, start); role != job.RoleMember || err != nil {
 		t.Errorf("%q, %v", role, err)
 	}
 	for name, c := range map[string]Credential{
-		"another's":           f.Own(),
-		"none":                {},
-		"garbage":             {Membership: []byte("x")},
-		"with a delegation":   {Membership: other.Own().Membership, Delegation: f.Own().Membership},
-		"a byte changed":      {Membership: append(bytes.Clone(other.Own().Membership[:100]), append([]byte{0}, other.Own().Membership[101:]...)...)},
-		"of another cluster":  foreign(t, other.me),
-		"signed by the other": self(t, f.id, other),
+		"another member's":   f.Own(),
+		"none":               {},
+		"garbage":            {Membership: []byte("x")},
+		"with a delegation":  {Membership: other.Own().Membership, Delegation: f.Own().Membership},
+		"one byte changed":   {Membership: append(bytes.Clone(other.Own().Membership[:100]), append([]byte{0}, other.Own().Membership[101:]...)...)},
+		"of another cluster": foreign(t, other.did),
+		"signed by itself":   self(t, f.id, other),
 	} {
-		if _, err := m.Admit(other.me, c, start); err == nil {
-			t.Errorf("%s is admitted", name)
+		if _, err := m.Admit(other.did, c, start); err == nil {
+			t.Errorf("%s: admitted", name)
 		}
 	}
 	for _, late := range []time.Time{start.Add(MembershipLife + time.Second), start.Add(-Skew - time.Second)} {
-		if _, err := m.Check(other.me, late); err == nil {
+		if _, err := m.Check(other.did, late); err == nil {
 			t.Errorf("still a member at %s", late)
 		}
 	}
 	if _, err := m.Invite(Invitation{}, start); err == nil {
-		t.Error("a member invites")
+		t.Error("a member can invite")
 	}
 	if _, err := repo(t, 9).Invite(Invitation{}, start); !errors.Is(err, ErrNoCluster) {
 		t.Errorf("without a cluster: %v", err)
 	}
 	if err := repo(t, 9).Adopt(f.id, m.Own(), start); err == nil {
-		t.Error("another's membership is adopted")
+		t.Error("the membership of another repo was adopted")
 	}
 }
 
@@ -74,7 +74,7 @@ func TestInvitationsEnd(t *testing.T) {
 			t.Errorf("use %d: %v", i, err)
 		}
 	}
-	// A kill after the last use gives none back.
+	// A kill after the last use restores none.
 	if reopened, err = Open(f.dir, f.self); err != nil {
 		t.Fatal(err)
 	}
@@ -94,7 +94,7 @@ func TestInvitationsEnd(t *testing.T) {
 	}
 	b, err := os.ReadFile(filepath.Join(f.dir, rosterFile))
 	if err != nil || bytes.Contains(b, secret[:]) {
-		t.Errorf("the secret is on disk, %v", err)
+		t.Errorf("secret is on disk, %v", err)
 	}
 	for _, i := range []Invitation{{Uses: -1}, {Uses: maxUses + 1}, {Expires: -1}, {Expires: MembershipLife + 1}, {Role: "root"}} {
 		secret, err := f.Invite(i, start)
@@ -102,7 +102,7 @@ func TestInvitationsEnd(t *testing.T) {
 			_, err = f.Redeem(secret, didOf(keyOf(15)), start)
 		}
 		if err == nil {
-			t.Errorf("%+v is made", i)
+			t.Errorf("%+v: created", i)
 		}
 	}
 }
@@ -111,42 +111,42 @@ func TestAdmins(t *testing.T) {
 	f, admin, m := founder(t), repo(t, 2), repo(t, 3)
 	join(t, admin, f, job.RoleAdmin, start)
 	if _, err := admin.Invite(Invitation{Role: job.RoleAdmin}, start); err == nil {
-		t.Error("an admin invites an admin")
+		t.Error("an admin can invite an admin")
 	}
 	join(t, m, admin, "", start)
 	if len(m.Own().Delegation) == 0 {
-		t.Error("the membership comes without a delegation")
+		t.Error("membership without a delegation")
 	}
-	if role, err := f.Admit(m.me, m.Own(), start); role != job.RoleMember || err != nil {
+	if role, err := f.Admit(m.did, m.Own(), start); role != job.RoleMember || err != nil {
 		t.Errorf("%q, %v", role, err)
 	}
 	without := m.Own()
 	without.Delegation = nil
-	if _, err := repoIn(t, 5, f).Admit(m.me, without, start); err == nil {
+	if _, err := repoIn(t, 5, f).Admit(m.did, without, start); err == nil {
 		t.Error("admitted without the delegation")
 	}
-	if _, err := admin.Revoke(f.me, start); err == nil {
-		admin.Admit(f.me, f.Own(), start)
-		if _, err := admin.Revoke(f.me, start); err == nil {
-			t.Error("an admin revokes the founder")
+	if _, err := admin.Revoke(f.did, start); err == nil {
+		admin.Admit(f.did, f.Own(), start)
+		if _, err := admin.Revoke(f.did, start); err == nil {
+			t.Error("an admin can revoke the founder")
 		}
 	}
-	meet(f, admin, start)
-	if _, err := f.Check(f.me, start); err != nil {
-		t.Errorf("the founder is none any more: %v", err)
+	exchange(f, admin, start)
+	if _, err := f.Check(f.did, start); err != nil {
+		t.Errorf("founder is not a member any more: %v", err)
 	}
-	// Revoking an admin ends what it issued.
-	if _, err := f.Revoke(admin.me, start.Add(time.Minute)); err != nil {
+	// Revoking an admin ends the memberships that it issued.
+	if _, err := f.Revoke(admin.did, start.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	for _, d := range []job.DID{admin.me, m.me} {
+	for _, d := range []job.DID{admin.did, m.did} {
 		if _, err := f.Check(d, start.Add(time.Minute)); !errors.Is(err, ErrRevoked) {
 			t.Errorf("%s: %v", d, err)
 		}
 	}
-	meet(f, admin, start.Add(time.Minute))
+	exchange(f, admin, start.Add(time.Minute))
 	if _, err := admin.Invite(Invitation{}, start.Add(time.Minute)); err == nil {
-		t.Error("a revoked admin invites")
+		t.Error("a revoked admin can invite")
 	}
 }
 
@@ -156,14 +156,14 @@ func TestRenew(t *testing.T) {
 	if m.Due(start) {
 		t.Error("due on the first day")
 	}
-	if _, err := f.Renew(m.me, start.Add(24*time.Hour)); err == nil {
+	if _, err := f.Renew(m.did, start.Add(24*time.Hour)); err == nil {
 		t.Error("renewed on the second day")
 	}
 	soon := start.Add(MembershipLife - RenewBefore + time.Hour)
 	if !m.Due(soon) {
 		t.Error("not due in the last thirty days")
 	}
-	c, err := f.Renew(m.me, soon)
+	c, err := f.Renew(m.did, soon)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -174,33 +174,33 @@ func TestRenew(t *testing.T) {
 		t.Error("due after it was renewed")
 	}
 	late := soon.Add(MembershipLife + time.Hour)
-	if _, err := f.Renew(m.me, late); err == nil {
+	if _, err := f.Renew(m.did, late); err == nil {
 		t.Error("renewed after its end")
 	}
-	// The holder of the cluster's key brings itself back.
-	if _, err := f.Renew(f.me, late); err != nil {
+	// The repo with the cluster's key renews itself after expiry.
+	if _, err := f.Renew(f.did, late); err != nil {
 		t.Error(err)
 	}
-	if _, err := f.Check(f.me, late); err != nil {
+	if _, err := f.Check(f.did, late); err != nil {
 		t.Error(err)
 	}
-	// An admin renews a member, and not itself.
+	// An admin renews a member, but not itself.
 	admin, n := repo(t, 4), repo(t, 5)
 	join(t, admin, f, job.RoleAdmin, late)
 	join(t, n, f, "", late)
-	meet(admin, n, late)
+	exchange(admin, n, late)
 	soon = late.Add(MembershipLife - RenewBefore + time.Hour)
-	if _, err := admin.Renew(n.me, soon); err != nil {
+	if _, err := admin.Renew(n.did, soon); err != nil {
 		t.Error(err)
 	}
-	if _, err := admin.Renew(admin.me, soon); err == nil {
-		t.Error("an admin renews itself")
+	if _, err := admin.Renew(admin.did, soon); err == nil {
+		t.Error("an admin can renew itself")
 	}
-	if _, err := f.Revoke(n.me, soon); err != nil {
+	if _, err := f.Revoke(n.did, soon); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Renew(n.me, soon); err == nil {
-		t.Error("a revoked member is renewed")
+	if _, err := f.Renew(n.did, soon); err == nil {
+		t.Error("a revoked member was renewed")
 	}
 }
 
@@ -216,6 +216,6 @@ func TestLeave(t *testing.T) {
 	}
 	join(t, again, f, "", start)
 	if err := f.Leave(); err == nil {
-		t.Error("who holds the key leaves")
+		t.Error("the repo with the cluster's key can leave")
 	}
 }

@@ -19,8 +19,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// The folder has a key, if the cluster was made here, of three lines like the repo's
-// identity, and the rest as JSON.
+// The folder has the cluster's key, if the cluster was created here, in a file of three lines like the repo's
+// identity, and all other state as JSON.
 const (
 	keyFile  = "key"
 	keyMagic = "liftoff cluster 1"
@@ -30,27 +30,25 @@ const (
 	maxRoster  = 16 << 20
 )
 
-// state is what a change works on: a copy, which becomes the Cluster's own when it is on
-// disk.
+// state is a copy of the Cluster's fields that a change works on. It replaces them when it is on disk.
 type state struct {
 	self, key ed25519.PrivateKey
-	me, id    job.DID
-	own       shown
+	did, id   job.DID
+	own       verified
 	roster    roster
 	invites   map[string]invite
 }
 
 func (r roster) clone() roster {
-	return roster{r.cluster, maps.Clone(r.members), maps.Clone(r.notices), r.ended} // which is never changed in place
+	return roster{r.cluster, maps.Clone(r.members), maps.Clone(r.notices), r.cutoffs} // cutoffs is never changed in place
 }
 
-// change applies do, writes the file, and takes the result over if both went well. The
-// caller holds f.changing.
+// change applies do to a copy, writes the file, and keeps the copy if both succeeded. The caller holds f.writeMu.
 func (f *Cluster) change(do func(*state) error) error {
 	if f.dir == "" {
-		return errors.New("this repo keeps no cluster")
+		return errors.New("cluster: this repo has no cluster folder")
 	}
-	s := state{f.self, f.key, f.me, f.id, f.own, f.roster.clone(), maps.Clone(f.invites)}
+	s := state{f.self, f.key, f.did, f.id, f.own, f.roster.clone(), maps.Clone(f.invites)}
 	if err := do(&s); err != nil {
 		return err
 	}
@@ -59,13 +57,13 @@ func (f *Cluster) change(do func(*state) error) error {
 		return err
 	}
 	if len(b) >= maxRoster {
-		return fmt.Errorf("the cluster's roster takes at most %d bytes", maxRoster)
+		return fmt.Errorf("roster: want at most %d bytes", maxRoster)
 	}
 	if err := smallfile.MakeFolder(f.dir); err != nil {
-		return fmt.Errorf("keep the cluster: %w", err)
+		return fmt.Errorf("write roster: %w", err)
 	}
 	if err := smallfile.Replace(filepath.Join(f.dir, rosterFile), append(b, '\n')); err != nil {
-		return fmt.Errorf("keep the cluster: %w", err)
+		return fmt.Errorf("write roster: %w", err)
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -73,8 +71,8 @@ func (f *Cluster) change(do func(*state) error) error {
 	return nil
 }
 
-// file is the form of the roster on disk. DIDs and times stand beside the envelopes for
-// people; what is read are the envelopes.
+// file is the JSON form of the roster. DIDs and times beside the envelopes are for readers; only the envelopes are
+// read back.
 type file struct {
 	Cluster job.DID           `json:"cluster"`
 	Own     Credential        `json:"own"`
@@ -86,7 +84,7 @@ type file struct {
 type fileMember struct {
 	DID job.DID `json:"did"`
 	Credential
-	Invitation string `json:"invitation,omitempty"` // of ours that it came by
+	Invitation string `json:"invitation,omitempty"` // the invitation of this repo that it used
 }
 
 type fileNotice struct {
@@ -98,7 +96,7 @@ func (s *state) file() file {
 	out := file{Cluster: s.id, Own: s.own.Credential, Members: []fileMember{}, Revoked: []fileNotice{}, Invites: s.invites}
 	for _, d := range slices.Sorted(maps.Keys(s.roster.members)) {
 		m := s.roster.members[d]
-		out.Members = append(out.Members, fileMember{d, m.Credential, m.by})
+		out.Members = append(out.Members, fileMember{d, m.Credential, m.invitation})
 	}
 	for _, n := range s.roster.sorted() {
 		out.Revoked = append(out.Revoked, fileNotice{n.Member, n.Notice})
@@ -106,31 +104,30 @@ func (s *state) file() file {
 	return out
 }
 
-// None returns an empty Cluster that keeps nothing on disk, for a repo that neither has a
-// cluster nor may join one.
+// None returns an empty Cluster without a folder, for a repo that has no cluster and may not join one.
 func None(self ed25519.PrivateKey) *Cluster {
-	return &Cluster{self: self, me: didOf(self), roster: newRoster(""), invites: map[string]invite{}}
+	return &Cluster{self: self, did: didOf(self), roster: newRoster(""), invites: map[string]invite{}}
 }
 
-// Open reads what the folder dir knows of a cluster, if it is there, for the repo whose
-// key is self. A damaged file is an error: who was revoked is never forgotten silently.
+// Open reads the state of a cluster in the folder dir, if there is one, for the repo whose key is self. A damaged
+// file is an error: a revocation is never dropped silently.
 func Open(dir string, self ed25519.PrivateKey) (*Cluster, error) {
 	f := None(self)
 	f.dir = dir
 	if err := f.readKey(); err != nil {
-		return nil, fmt.Errorf("read the cluster's key: %w", err)
+		return nil, fmt.Errorf("read cluster key: %w", err)
 	}
 	path := filepath.Join(dir, rosterFile)
 	b, err := smallfile.Read(path, maxRoster)
 	if errors.Is(err, fs.ErrNotExist) {
-		f.key = nil // of a cluster whose making was cut short
+		f.key = nil // of an Init that was interrupted
 		return f, nil
 	}
 	if err == nil {
 		err = f.readRoster(b)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("%s does not describe a cluster: %w", path, err)
+		return nil, fmt.Errorf("roster file %s is damaged: %w", path, err)
 	}
 	return f, nil
 }
@@ -143,21 +140,21 @@ func (f *Cluster) readRoster(b []byte) error {
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return errors.New("more after the roster")
+		return errors.New("data after the roster")
 	}
 	if in.Cluster == "" {
-		f.key = nil // of a cluster whose making was cut short
+		f.key = nil // of an Init that was interrupted
 		return nil
 	}
 	if f.key != nil && didOf(f.key) != in.Cluster {
-		return fmt.Errorf("the key in %s is not that of the cluster %s", keyFile, in.Cluster)
+		return fmt.Errorf("file %s does not hold the key of the cluster %s", keyFile, in.Cluster)
 	}
 	own, err := in.Own.read(in.Cluster)
 	if err != nil {
 		return fmt.Errorf("own membership: %w", err)
 	}
-	if own.m.Member != f.me {
-		return fmt.Errorf("own membership: it is that of %s", own.m.Member)
+	if own.m.Member != f.did {
+		return fmt.Errorf("own membership: got the membership of %s", own.m.Member)
 	}
 	f.id, f.own, f.roster = in.Cluster, own, newRoster(in.Cluster)
 	for _, m := range in.Members {
@@ -166,15 +163,15 @@ func (f *Cluster) readRoster(b []byte) error {
 			return fmt.Errorf("member %s: %w", m.DID, err)
 		}
 		if got.m.Member != m.DID {
-			return fmt.Errorf("member %s: it is the membership of %s", m.DID, got.m.Member)
+			return fmt.Errorf("member %s: got the membership of %s", m.DID, got.m.Member)
 		}
-		got.by = m.Invitation
+		got.invitation = m.Invitation
 		f.roster.members[m.DID] = got
 	}
 	for _, n := range in.Revoked {
 		v, err := n.read(in.Cluster)
 		if err == nil && v.Member != n.DID {
-			err = fmt.Errorf("it is of %s", v.Member)
+			err = fmt.Errorf("got the revocation of %s", v.Member)
 		}
 		if err != nil {
 			return fmt.Errorf("revocation of %s: %w", n.DID, err)
@@ -188,21 +185,20 @@ func (f *Cluster) readRoster(b []byte) error {
 	return nil
 }
 
-func (f *Cluster) keepKey(key ed25519.PrivateKey) error {
+func (f *Cluster) writeKey(key ed25519.PrivateKey) error {
 	content := fmt.Sprintf("%s\n%s\n%s\n", keyMagic, didOf(key), base64.StdEncoding.EncodeToString(key.Seed()))
 	err := smallfile.MakeFolder(f.dir)
 	if err == nil {
 		err = smallfile.Replace(filepath.Join(f.dir, keyFile), []byte(content))
 	}
 	if err != nil {
-		return fmt.Errorf("keep the cluster's key: %w", err)
+		return fmt.Errorf("write cluster key: %w", err)
 	}
 	return nil
 }
 
-// forgetKey removes the key of a cluster whose making was cut short, so that it is not taken
-// for that of another cluster.
-func (f *Cluster) forgetKey() error {
+// deleteKey deletes the key of an interrupted Init, so that it is not taken for the key of another cluster.
+func (f *Cluster) deleteKey() error {
 	err := os.Remove(filepath.Join(f.dir, keyFile))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
@@ -220,15 +216,15 @@ func (f *Cluster) readKey() error {
 	}
 	lines := strings.Split(string(b), "\n")
 	if len(lines) != 4 || lines[0] != keyMagic || lines[3] != "" {
-		return errors.New("it is not three lines that begin with " + keyMagic)
+		return errors.New("want three lines that begin with " + keyMagic)
 	}
 	seed, err := base64.StdEncoding.Strict().DecodeString(lines[2])
 	if err != nil || len(seed) != ed25519.SeedSize {
-		return errors.New("it holds no key")
+		return errors.New("invalid key")
 	}
 	key := ed25519.NewKeyFromSeed(seed)
 	if string(didOf(key)) != lines[1] {
-		return errors.New("its key is not that of the did:key in it")
+		return errors.New("key and did:key do not match")
 	}
 	f.key = key
 	return nil

@@ -7,13 +7,12 @@ import (
 	"testing"
 )
 
-// TestDamaged changes bytes of the files: what is read then is never somebody else's
-// truth.
+// TestDamaged changes bytes of the files: Open then fails, or the revoked member stays revoked.
 func TestDamaged(t *testing.T) {
 	f := founder(t)
 	m := repoIn(t, 2, f)
-	meet(f, m, start)
-	if _, err := f.Revoke(m.me, start); err != nil {
+	exchange(f, m, start)
+	if _, err := f.Revoke(m.did, start); err != nil {
 		t.Fatal(err)
 	}
 	for _, name := range []string{keyFile, rosterFile} {
@@ -32,8 +31,8 @@ func TestDamaged(t *testing.T) {
 			if err != nil {
 				continue
 			}
-			if _, err := got.Check(m.me, start); err == nil {
-				t.Errorf("%s, byte %d: the revoked member is one", name, i)
+			if _, err := got.Check(m.did, start); err == nil {
+				t.Errorf("%s, byte %d: the revoked member is a member", name, i)
 			}
 		}
 		if err := os.WriteFile(path, good, 0o600); err != nil {
@@ -44,7 +43,7 @@ func TestDamaged(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := Open(f.dir, keyOf(99)); err == nil {
-		t.Error("another repo's cluster is opened")
+		t.Error("opened the cluster of another repo")
 	}
 	info, err := os.Stat(filepath.Join(f.dir, keyFile))
 	if err != nil || info.Mode().Perm() != 0o600 {
@@ -52,13 +51,13 @@ func TestDamaged(t *testing.T) {
 	}
 }
 
-// TestKilledInInit is a repo that was killed between the two files of a new cluster: it has
-// none, and can make or join one.
+// TestKilledInInit opens a repo that was killed between the two files of a new cluster: it has no cluster, and can
+// create or join one.
 func TestKilledInInit(t *testing.T) {
 	f := founder(t)
 	for name, next := range map[string]func(m *Cluster) error{
-		"makes one": func(m *Cluster) error { return m.Init(start) },
-		"joins one": func(m *Cluster) error { join(t, m, f, "", start); return nil },
+		"init": func(m *Cluster) error { return m.Init(start) },
+		"join": func(m *Cluster) error { join(t, m, f, "", start); return nil },
 	} {
 		t.Run(name, func(t *testing.T) {
 			m := repo(t, 2)
@@ -77,7 +76,7 @@ func TestKilledInInit(t *testing.T) {
 			}
 			again, err := Open(m.dir, m.self)
 			if err != nil || again.ID() != m.ID() {
-				t.Errorf("it is not read again: %v", err)
+				t.Errorf("open again: %v", err)
 			}
 		})
 	}

@@ -21,7 +21,7 @@ type tester interface {
 	Helper()
 }
 
-// repo returns the Cluster of a repo whose key is made of b.
+// repo returns the Cluster of a repo whose key is derived from b.
 func repo(t *testing.T, b byte) *Cluster {
 	t.Helper()
 	f, err := Open(filepath.Join(t.TempDir(), "cluster"), keyOf(b))
@@ -40,14 +40,14 @@ func founder(t *testing.T) *Cluster {
 	return f
 }
 
-// join lets m into the cluster by an invitation of admin.
+// join makes m a member by an invitation of admin.
 func join(t tester, m, admin *Cluster, role job.Role, now time.Time) {
 	t.Helper()
 	secret, err := admin.Invite(Invitation{Role: role}, now)
 	if err != nil {
 		t.Fatal(err)
 	}
-	c, err := admin.Redeem(secret, m.me, now)
+	c, err := admin.Redeem(secret, m.did, now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,10 +56,11 @@ func join(t tester, m, admin *Cluster, role job.Role, now time.Time) {
 	}
 }
 
-// meet lets two repos of a cluster show each other what they have, as hosts do.
-func meet(a, b *Cluster, now time.Time) {
+// exchange admits the credentials and applies the revocations of two repos of a cluster to each other, as package
+// host does.
+func exchange(a, b *Cluster, now time.Time) {
 	for range 2 {
-		a.Admit(b.me, b.Own(), now)
+		a.Admit(b.did, b.Own(), now)
 		notices, _ := b.Notices()
 		a.ApplyNotices(notices, now)
 		a, b = b, a
@@ -83,10 +84,9 @@ func foreign(t *testing.T, member job.DID) Credential {
 	return c
 }
 
-// self returns a membership that a member has issued to itself, with its own membership
-// as the delegation.
+// self returns a membership that a member has issued to itself, with its own membership as the delegation.
 func self(t *testing.T, cluster job.DID, f *Cluster) Credential {
-	m := job.Membership{Cluster: cluster, Member: f.me, Role: job.RoleMember, Issued: start.UnixMilli(), Expires: start.UnixMilli() + 1000}
+	m := job.Membership{Cluster: cluster, Member: f.did, Role: job.RoleMember, Issued: start.UnixMilli(), Expires: start.UnixMilli() + 1000}
 	b, err := m.Sign(f.self)
 	if err != nil {
 		t.Fatal(err)
@@ -94,7 +94,7 @@ func self(t *testing.T, cluster job.DID, f *Cluster) Credential {
 	return Credential{b, f.Own().Membership}
 }
 
-// repoIn returns a further member of f's cluster.
+// repoIn returns another member of f's cluster.
 func repoIn(t *testing.T, b byte, f *Cluster) *Cluster {
 	t.Helper()
 	m := repo(t, b)

@@ -10,27 +10,27 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Invitation says whom a token lets in.
+// Invitation configures an invitation.
 type Invitation struct {
 	Role    job.Role      // "": RoleMember; RoleAdmin needs the cluster's key
-	Uses    int           // how many may join by it; 0: one
+	Uses    int           // number of nodes that may join with it; 0: one
 	Expires time.Duration // from now; 0: DefaultInvitation
 }
 
-// invite is an invitation that was made here.
+// invite is an invitation that this repo has issued.
 type invite struct {
 	Role    job.Role  `json:"role"`
-	Uses    int       `json:"uses"` // left
+	Uses    int       `json:"uses"` // remaining
 	Expires time.Time `json:"expires"`
 }
 
-// ErrInvitation says that a secret opens nothing: it was never given out, was used up,
-// or came too late. Which of them is not told.
-var ErrInvitation = errors.New("the invitation is unknown, used up or expired")
+// ErrInvitation is the error for a secret that is not valid: unknown, used up, or expired. The error does not reveal
+// which.
+var ErrInvitation = errors.New("invitation is unknown, used up or expired")
 
 const maxUses = 10_000
 
-// Invite makes an invitation and returns its secret, of which only a hash is kept.
+// Invite creates an invitation and returns its secret; only a hash of the secret is stored.
 func (f *Cluster) Invite(i Invitation, now time.Time) (secret [16]byte, err error) {
 	if i.Role == "" {
 		i.Role = job.RoleMember
@@ -42,23 +42,23 @@ func (f *Cluster) Invite(i Invitation, now time.Time) (secret [16]byte, err erro
 		i.Expires = DefaultInvitation
 	}
 	if i.Uses < 0 || i.Uses > maxUses || i.Expires < 0 || i.Expires > MembershipLife {
-		return secret, fmt.Errorf("an invitation has 1 to %d uses and lasts at most %s", maxUses, MembershipLife)
+		return secret, fmt.Errorf("invitation: want 1 to %d uses and a lifetime of at most %s", maxUses, MembershipLife)
 	}
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if secret, err = newSecret(); err != nil {
-		return secret, fmt.Errorf("make an invitation: %w", err)
+		return secret, fmt.Errorf("create invitation: %w", err)
 	}
 	err = f.change(func(s *state) error {
-		if err := s.admin(now); err != nil {
+		if err := s.checkAdmin(now); err != nil {
 			return err
 		}
 		if i.Role == job.RoleAdmin && s.key == nil {
-			return errors.New("only the repo that holds the cluster's key can invite an admin")
+			return errors.New("only the repo with the cluster's key can invite an admin")
 		}
 		maps.DeleteFunc(s.invites, func(_ string, i invite) bool { return now.After(i.Expires) })
 		if len(s.invites) >= maxInvites {
-			return fmt.Errorf("%d invitations are open, at most %d", len(s.invites), maxInvites)
+			return fmt.Errorf("invitation: %d are open, want at most %d", len(s.invites), maxInvites)
 		}
 		s.invites[hashOf(secret)] = invite{i.Role, i.Uses, now.Add(i.Expires).UTC()}
 		return nil
@@ -66,14 +66,14 @@ func (f *Cluster) Invite(i Invitation, now time.Time) (secret [16]byte, err erro
 	return secret, err
 }
 
-// Redeem gives member a credential for a secret, whose use is on disk before it returns. Who
-// has used it gets the same credential again, as the answer may have been lost.
-// The error is ErrInvitation for any secret that opens nothing.
+// Redeem issues a credential to member for a secret. The use of the secret is on disk before Redeem returns. A member
+// that has used the secret before gets the same credential again, as the answer may have been lost. The error is
+// ErrInvitation for any secret that is not valid.
 func (f *Cluster) Redeem(secret [16]byte, member job.DID, now time.Time) (c Credential, err error) {
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	h := hashOf(secret)
-	if old, ok := f.roster.members[member]; ok && old.by == h && f.roster.holds(old, now) == nil {
+	if old, ok := f.roster.members[member]; ok && old.invitation == h && f.roster.checkValid(old, now) == nil {
 		return old.Credential, nil
 	}
 	i, ok := f.invites[h]
@@ -81,20 +81,20 @@ func (f *Cluster) Redeem(secret [16]byte, member job.DID, now time.Time) (c Cred
 		return c, ErrInvitation
 	}
 	err = f.change(func(s *state) error {
-		if err := s.admin(now); err != nil {
+		if err := s.checkAdmin(now); err != nil {
 			return err
 		}
 		got, err := s.issue(member, i.Role, now)
 		if err != nil {
 			return err
 		}
-		c, got.by = got.Credential, h
+		c, got.invitation = got.Credential, h
 		if i.Uses--; i.Uses > 0 {
 			s.invites[h] = i
 		} else {
 			delete(s.invites, h)
 		}
-		return s.remember(got, now)
+		return s.storeMember(got, now)
 	})
 	return c, err
 }
@@ -106,71 +106,69 @@ func (f *Cluster) Due(now time.Time) bool {
 	return f.id != "" && now.Add(RenewBefore).UnixMilli() >= f.own.m.Expires
 }
 
-// Renew gives a member whose membership ends within RenewBefore a new one of the same
-// role. Admins are renewed by the cluster's key alone. The repo that holds the cluster's key
-// renews itself by it.
+// Renew issues a new membership of the same role to a member whose membership ends within RenewBefore. Only the
+// cluster's key renews admins. The repo with the cluster's key renews itself.
 func (f *Cluster) Renew(member job.DID, now time.Time) (c Credential, err error) {
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	old, ok := f.roster.members[member]
 	if !ok {
-		return c, fmt.Errorf("%s is no member", member)
+		return c, fmt.Errorf("%s is not a member", member)
 	}
 	err = f.change(func(s *state) error {
-		if err := s.admin(now); err != nil {
+		if err := s.checkAdmin(now); err != nil {
 			return err
 		}
-		err := s.roster.holds(old, now)
+		err := s.roster.checkValid(old, now)
 		switch m := old.m; {
-		case err != nil && (member != s.me || s.key == nil || errors.Is(err, ErrRevoked)):
+		case err != nil && (member != s.did || s.key == nil || errors.Is(err, ErrRevoked)):
 			return err
 		case now.Add(RenewBefore).UnixMilli() < m.Expires:
-			return fmt.Errorf("the membership lasts until %s: renew it in its last 30 days", time.UnixMilli(m.Expires).UTC().Format(time.DateOnly))
+			return fmt.Errorf("membership lasts until %s: renew it in its last 30 days", time.UnixMilli(m.Expires).UTC().Format(time.DateOnly))
 		case m.Role == job.RoleAdmin && s.key == nil:
-			return errors.New("only the repo that holds the cluster's key renews an admin")
-		case member == s.me && s.key == nil:
-			return errors.New("another admin renews this one")
+			return errors.New("only the repo with the cluster's key can renew an admin")
+		case member == s.did && s.key == nil:
+			return errors.New("an admin cannot renew itself")
 		}
 		got, err := s.issue(member, old.m.Role, now)
 		if err != nil {
 			return err
 		}
 		c = got.Credential
-		if member == s.me {
+		if member == s.did {
 			s.own = got
 		}
-		return s.remember(got, now)
+		return s.storeMember(got, now)
 	})
 	return c, err
 }
 
-// Revoke ends the membership of a member, and, of an admin, those that it issued. It
-// returns what is to be told to the others. Who was revoked can be invited again, but not
-// by the invitation that it came by: that lets nobody in any more, as its secret is known
-// to somebody who was sent away.
+// Revoke ends the membership of a member, and those that it issued if it is an admin. It returns the revocations to
+// send to other members. A revoked member can be invited again, but not with the invitation that it used: that
+// invitation is closed, because a removed member knows its secret.
 func (f *Cluster) Revoke(member job.DID, now time.Time) (all []Notice, err error) {
 	if _, err := member.Key(); err != nil {
 		return nil, err
 	}
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	err = f.change(func(s *state) error {
-		if err := s.admin(now); err != nil {
+		if err := s.checkAdmin(now); err != nil {
 			return err
 		}
-		if member == s.me {
-			return errors.New("an admin does not revoke itself")
+		if member == s.did {
+			return errors.New("an admin cannot revoke itself")
 		}
 		admin := s.roster.members[member].m.Role == job.RoleAdmin
 		if admin && s.key == nil {
-			return errors.New("only the repo that holds the cluster's key revokes an admin")
+			return errors.New("only the repo with the cluster's key can revoke an admin")
 		}
-		// Whoever issued the membership may have had a clock that was ahead.
+		// The clock of the membership's issuer may have been ahead.
 		until := map[job.DID]int64{member: max(now.UnixMilli(), s.roster.members[member].m.Issued)}
 		for k, n := range s.roster.notices {
 			if admin && k.issuer == member {
-				// What a revoked admin has revoked would be void: it stays, in the cluster's name,
-				// and ends no more than it did: who was invited again since is a member.
+				// The revocations by a revoked admin become void, so they are issued again by the cluster's key. They
+				// end no more than before: a member that was invited again later stays a member.
 				until[k.member] = max(until[k.member], n.Issued)
 			}
 		}
@@ -199,7 +197,7 @@ func (s *state) revoke(member job.DID, issued int64, now time.Time) (Notice, err
 		}
 		v.Seq = max(v.Seq, n.Seq+1)
 		if n.Member == member {
-			v.Issued = max(v.Issued, n.Issued) // this one takes its place
+			v.Issued = max(v.Issued, n.Issued) // the new revocation replaces it
 		}
 	}
 	b, err := v.Sign(key)
@@ -213,39 +211,39 @@ func (s *state) revoke(member job.DID, issued int64, now time.Time) (Notice, err
 	return n.Notice, err
 }
 
-// heed takes in a revocation, and ends the invitation that the member came by.
-func (s *state) applyNotice(n notice, now time.Time) (fresh bool, err error) {
+// applyNotice adds a revocation, and closes the invitation that the member used.
+func (s *state) applyNotice(n verifiedNotice, now time.Time) (fresh bool, err error) {
 	if fresh, err = s.roster.add(n, now); fresh {
-		delete(s.invites, s.roster.members[n.Member].by)
+		delete(s.invites, s.roster.members[n.Member].invitation)
 	}
 	return fresh, err
 }
 
-// errNoNews keeps change from writing what is on disk already.
-var errUnchanged = errors.New("nothing new")
+// errUnchanged keeps change from writing a roster that is on disk already.
+var errUnchanged = errors.New("roster is unchanged")
 
-// Heed takes in revocations that a peer passed on. It reports whether they say anything
-// new, and so are to be passed on; the error says why some of them do not hold.
+// ApplyNotices adds revocations that a peer has sent. It reports whether any of them is new and should be sent on;
+// the error says why some of them are not valid.
 func (f *Cluster) ApplyNotices(all []Notice, now time.Time) (fresh bool, err error) {
 	id := f.ID()
 	if id == "" {
 		return false, ErrNoCluster
 	}
 	var errs []error
-	read := make([]notice, 0, len(all))
-	for _, n := range all { // without the lock: signatures take time
+	read := make([]verifiedNotice, 0, len(all))
+	for _, n := range all { // without the lock: signature checks are slow
 		if v, err := n.read(id); err != nil {
 			errs = append(errs, err)
 		} else {
 			read = append(read, v)
 		}
 	}
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	if f.id != id {
 		return false, ErrNoCluster
 	}
-	read = slices.DeleteFunc(read, func(n notice) bool { return !f.roster.isNews(n) })
+	read = slices.DeleteFunc(read, func(n verifiedNotice) bool { return !f.roster.isNews(n) })
 	if len(read) == 0 {
 		return false, errors.Join(errs...)
 	}
@@ -266,7 +264,7 @@ func (f *Cluster) ApplyNotices(all []Notice, now time.Time) (fresh bool, err err
 	return fresh && err == nil, errors.Join(append(errs, err)...)
 }
 
-// Notices returns the revocations that hold, and a digest that is equal for equal ones.
+// Notices returns the valid revocations, and a digest that is equal for equal sets.
 func (f *Cluster) Notices() ([]Notice, [32]byte) {
 	f.mu.RLock()
 	defer f.mu.RUnlock()

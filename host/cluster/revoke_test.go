@@ -10,19 +10,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// TestRevokedAdminStaysAway lets an admin that was revoked go on signing, with the dates
-// that its delegation allows, until nothing that it can sign holds any more.
+// TestRevokedAdminStaysAway lets a revoked admin keep signing, with the dates that its delegation allows, until
+// nothing that it can sign is valid any more.
 func TestRevokedAdminStaysAway(t *testing.T) {
 	f, admin := founder(t), repo(t, 2)
 	join(t, admin, f, job.RoleAdmin, start)
-	if _, err := f.Revoke(admin.me, start.Add(time.Minute)); err != nil {
+	if _, err := f.Revoke(admin.did, start.Add(time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	spy := didOf(keyOf(66))
 	const day = 24 * time.Hour
 	for age := time.Duration(0); age <= 200*day; age += 10 * day {
 		now := start.Add(age)
-		if _, err := f.Revoke(didOf(keyOf(67)), now); err != nil { // forgets what holds no more
+		if _, err := f.Revoke(didOf(keyOf(67)), now); err != nil { // removes expired notices
 			t.Fatal(err)
 		}
 		for issued := time.Duration(0); issued <= min(age, MembershipLife); issued += day {
@@ -33,75 +33,75 @@ func TestRevokedAdminStaysAway(t *testing.T) {
 				t.Fatal(err)
 			}
 			if _, err := f.Admit(spy, Credential{b, admin.Own().Membership}, now); err == nil {
-				t.Fatalf("after %s, what the revoked admin dates to day %d is a membership", age, issued/day)
+				t.Fatalf("after %s: a membership that the revoked admin dated to day %d is valid", age, issued/day)
 			}
 		}
 	}
 }
 
-// TestRevokeAhead revokes who was let in by an admin whose clock is ahead.
+// TestRevokeAhead revokes a member that an admin with a clock ahead has admitted.
 func TestRevokeAhead(t *testing.T) {
 	f, admin, m := founder(t), repo(t, 2), repo(t, 3)
 	join(t, admin, f, job.RoleAdmin, start)
 	join(t, m, admin, "", start.Add(Skew-time.Second))
-	if _, err := f.Admit(m.me, m.Own(), start); err != nil {
+	if _, err := f.Admit(m.did, m.Own(), start); err != nil {
 		t.Fatal(err)
 	}
-	notices, err := f.Revoke(m.me, start.Add(time.Second))
+	notices, err := f.Revoke(m.did, start.Add(time.Second))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Check(m.me, start.Add(time.Second)); !errors.Is(err, ErrRevoked) {
+	if _, err := f.Check(m.did, start.Add(time.Second)); !errors.Is(err, ErrRevoked) {
 		t.Errorf("still a member: %v", err)
 	}
 	admin.ApplyNotices(notices, start.Add(time.Second))
-	if _, err := admin.Check(m.me, start.Add(time.Second)); !errors.Is(err, ErrRevoked) {
-		t.Errorf("still a member elsewhere: %v", err)
+	if _, err := admin.Check(m.did, start.Add(time.Second)); !errors.Is(err, ErrRevoked) {
+		t.Errorf("still a member at another repo: %v", err)
 	}
-	// The same when it is revoked, invited and revoked within a millisecond.
+	// The same with a revocation, an invitation and a revocation within a millisecond.
 	now := start.Add(time.Hour)
 	x := repo(t, 4)
 	for range 3 {
 		join(t, x, f, "", now)
-		if _, err := f.Check(x.me, now); err != nil {
+		if _, err := f.Check(x.did, now); err != nil {
 			t.Error(err)
 		}
-		if _, err := f.Revoke(x.me, now); err != nil {
+		if _, err := f.Revoke(x.did, now); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.Check(x.me, now); !errors.Is(err, ErrRevoked) {
+		if _, err := f.Check(x.did, now); !errors.Is(err, ErrRevoked) {
 			t.Errorf("revoked, invited, revoked: %v", err)
 		}
 	}
 }
 
-// TestInheritedRevocations revokes an admin that has revoked two members: one stays away,
-// the other was invited again since, and stays.
+// TestInheritedRevocations revokes an admin that has revoked two members: one stays revoked; the other was invited
+// again since, and stays a member.
 func TestInheritedRevocations(t *testing.T) {
 	f, admin, away, back := founder(t), repo(t, 2), repo(t, 3), repo(t, 4)
 	join(t, admin, f, job.RoleAdmin, start)
 	at := func(minutes time.Duration) time.Time { return start.Add(minutes * time.Minute) }
 	for _, m := range []*Cluster{away, back} {
 		join(t, m, f, "", start)
-		if _, err := admin.Revoke(m.me, at(1)); err != nil {
+		if _, err := admin.Revoke(m.did, at(1)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	meet(f, admin, at(2))
+	exchange(f, admin, at(2))
 	join(t, back, f, "", at(3))
-	if _, err := f.Revoke(admin.me, at(4)); err != nil {
+	if _, err := f.Revoke(admin.did, at(4)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.Check(back.me, at(5)); err != nil {
-		t.Errorf("who was invited again: %v", err)
+	if _, err := f.Check(back.did, at(5)); err != nil {
+		t.Errorf("the member that was invited again: %v", err)
 	}
-	if _, err := f.Check(away.me, at(5)); !errors.Is(err, ErrRevoked) {
-		t.Errorf("who was not: %v", err)
+	if _, err := f.Check(away.did, at(5)); !errors.Is(err, ErrRevoked) {
+		t.Errorf("the member that was not invited again: %v", err)
 	}
 }
 
-// TestInvitationOfTheRevoked revokes one of several who came by the same invitation, here
-// or elsewhere: it comes back neither as itself nor as somebody new.
+// TestInvitationOfTheRevoked revokes one of several members that used the same invitation, here or at another repo:
+// it cannot rejoin with its own key or a new one.
 func TestInvitationOfTheRevoked(t *testing.T) {
 	for name, revoke := range map[string]func(f *Cluster, m job.DID){
 		"here": func(f *Cluster, m job.DID) {
@@ -137,7 +137,7 @@ func TestInvitationOfTheRevoked(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			if f, err = Open(f.dir, f.self); err != nil { // it is remembered over restarts
+			if f, err = Open(f.dir, f.self); err != nil { // the invitation of a member is kept over restarts
 				t.Fatal(err)
 			}
 			revoke(f, first)
@@ -147,7 +147,7 @@ func TestInvitationOfTheRevoked(t *testing.T) {
 				}
 			}
 			if _, err := f.Check(second, start); err != nil {
-				t.Errorf("who came by the same invitation: %v", err)
+				t.Errorf("another member of the same invitation: %v", err)
 			}
 			if _, err := f.Redeem(other, didOf(keyOf(23)), start); err != nil {
 				t.Errorf("another invitation: %v", err)
@@ -156,8 +156,8 @@ func TestInvitationOfTheRevoked(t *testing.T) {
 	}
 }
 
-// TestAnswerLost redeems a secret for one use twice: who has not got the answer gets it again,
-// nobody else does, nor it itself when it was revoked.
+// TestAnswerLost redeems a secret for one use twice: the member that did not get the answer gets it again. No other
+// node does, and the member itself does not after it was revoked.
 func TestAnswerLost(t *testing.T) {
 	f := founder(t)
 	secret, err := f.Invite(Invitation{}, start)
@@ -176,7 +176,7 @@ func TestAnswerLost(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	if _, err := f.Redeem(secret, didOf(keyOf(21)), start); !errors.Is(err, ErrInvitation) {
-		t.Errorf("another: %v", err)
+		t.Errorf("another node: %v", err)
 	}
 	if _, err := f.Revoke(m, start.Add(time.Hour)); err != nil {
 		t.Fatal(err)
@@ -186,9 +186,9 @@ func TestAnswerLost(t *testing.T) {
 	}
 }
 
-// TestHeedMany takes in what a repo gets that was away for long: with one write, and none
-// when there is nothing new.
-func TestHeedMany(t *testing.T) {
+// TestApplyMany applies the revocations that a repo has missed in one write, and writes nothing when there is nothing
+// new.
+func TestApplyMany(t *testing.T) {
 	f := founder(t)
 	m := repoIn(t, 2, f)
 	for i := range byte(20) {
@@ -211,21 +211,21 @@ func TestHeedMany(t *testing.T) {
 		t.Errorf("again: %v, %v", fresh, err)
 	}
 	if _, err := os.Stat(filepath.Join(m.dir, rosterFile)); err == nil {
-		t.Error("what is on disk is written again")
+		t.Error("an unchanged roster was written")
 	}
 }
 
-// TestSlowDisk looks who is a member while something is being written.
+// TestSlowDisk checks a membership while a change is being written.
 func TestSlowDisk(t *testing.T) {
 	f := founder(t)
 	m := repoIn(t, 2, f)
-	f.changing.Lock()
-	defer f.changing.Unlock()
+	f.writeMu.Lock()
+	defer f.writeMu.Unlock()
 	err := f.change(func(*state) error {
-		if _, err := f.Admit(m.me, m.Own(), start); err != nil {
+		if _, err := f.Admit(m.did, m.Own(), start); err != nil {
 			return err
 		}
-		_, err := f.Check(m.me, start)
+		_, err := f.Check(m.did, start)
 		return err
 	})
 	if err != nil {

@@ -13,23 +13,23 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Notice is a revocation as it travels: the envelope of a job.Revocation, and, if an
-// admin issued it, the envelope of the admin's membership.
+// Notice is a revocation on the wire: the envelope of a job.Revocation, and, if an admin issued it, the envelope of
+// the admin's membership.
 type Notice struct {
 	Revocation []byte
 	Delegation []byte // empty if the cluster's key issued Revocation
 }
 
-// Bounds of what is remembered of others, so that no admin can fill a disk.
+// Limits of the roster, so that no admin can fill a disk.
 const (
 	maxMembers   = 4096
 	maxNotices   = 1024
 	maxPerIssuer = 512
 )
 
-// revocationLife is how long a revocation is kept: then every membership that it can have
-// ended has expired. One of the cluster's key may be of an admin, whose delegation lasts as
-// long as a membership, and so does what the admin's key signs on its last day.
+// revocationLife is how long a revocation is kept: after that every membership that it can have ended has expired. A
+// revocation by the cluster's key may be of an admin. The admin's delegation lasts as long as a membership, and a
+// membership that it signs on its last day lasts as long again.
 func revocationLife(v job.Revocation) time.Duration {
 	if v.Issuer == v.Cluster {
 		return 2*(MembershipLife+Skew) + Skew
@@ -37,41 +37,41 @@ func revocationLife(v job.Revocation) time.Duration {
 	return MembershipLife + 2*Skew
 }
 
-// roster is the members and revocations of one cluster that were seen. What it comes to
-// does not depend on the order in which they were seen.
+// roster is the known members and revocations of one cluster. Its content does not depend on the order in which they
+// arrived.
 type roster struct {
 	cluster job.DID
-	members map[job.DID]shown
-	notices map[noticeKey]notice
-	ended   map[job.DID]ended // what the notices come to, of each member: index makes it
+	members map[job.DID]verified
+	notices map[noticeKey]verifiedNotice
+	cutoffs map[job.DID]cutoff // the effect of the notices on each member; index computes it
 }
 
 type noticeKey struct{ member, issuer job.DID }
 
-// ended is until when the memberships of somebody have ended, in ms; -1: they have not.
-type ended struct {
+// cutoff is the issue time, in ms, up to which memberships of one member are revoked; -1: none are.
+type cutoff struct {
 	byCluster   int64
 	byAnyIssuer int64 // by the cluster's key or an admin
 }
 
-// notice is one whose signatures were checked.
-type notice struct {
+// verifiedNotice is a Notice with valid signatures.
+type verifiedNotice struct {
 	Notice
 	job.Revocation
-	d job.Membership // the delegation; zero if the cluster's key issued it
+	d job.Membership // the delegation; zero if the cluster's key issued the notice
 }
 
 func newRoster(cluster job.DID) roster {
-	return roster{cluster: cluster, members: map[job.DID]shown{}, notices: map[noticeKey]notice{}}
+	return roster{cluster: cluster, members: map[job.DID]verified{}, notices: map[noticeKey]verifiedNotice{}}
 }
 
-// index makes ended of the notices: it is looked at for every stream and every block.
+// index computes cutoffs from the notices: it is read for every stream and every block.
 func (r *roster) index() {
-	all := make(map[job.DID]ended, len(r.notices))
+	all := make(map[job.DID]cutoff, len(r.notices))
 	for k, n := range r.notices {
 		e, ok := all[k.member]
 		if !ok {
-			e = ended{-1, -1}
+			e = cutoff{-1, -1}
 		}
 		e.byAnyIssuer = max(e.byAnyIssuer, n.Issued)
 		if k.issuer == r.cluster {
@@ -79,21 +79,21 @@ func (r *roster) index() {
 		}
 		all[k.member] = e
 	}
-	r.ended = all
+	r.cutoffs = all
 }
 
-// check returns what c proves at now. Its member is not compared with anybody.
-func (r *roster) check(c Credential, now time.Time) (shown, error) {
+// check returns the content of c if it is valid at now. The caller compares the member.
+func (r *roster) check(c Credential, now time.Time) (verified, error) {
 	s, err := c.read(r.cluster)
 	if err == nil {
-		err = r.holds(s, now)
+		err = r.checkValid(s, now)
 	}
 	return s, err
 }
 
-// holds reports why s proves nothing at now.
-func (r *roster) holds(s shown, now time.Time) error {
-	if err := current(s.m, now); err != nil {
+// checkValid returns an error if s is not valid at now.
+func (r *roster) checkValid(s verified, now time.Time) error {
+	if err := checkTime(s.m, now); err != nil {
 		return err
 	}
 	if err := r.revoked(s.m); err != nil {
@@ -101,18 +101,18 @@ func (r *roster) holds(s shown, now time.Time) error {
 	}
 	if s.m.Issuer != r.cluster {
 		if err := r.revoked(s.d); err != nil {
-			return fmt.Errorf("who issued the membership: %w", err)
+			return fmt.Errorf("issuer of the membership: %w", err)
 		}
 	}
 	return nil
 }
 
-// ErrRevoked says that a member was sent away.
-var ErrRevoked = errors.New("the membership was revoked")
+// ErrRevoked reports that a membership was revoked.
+var ErrRevoked = errors.New("membership was revoked")
 
-// revoked reports whether m was.
+// revoked returns ErrRevoked if m was revoked.
 func (r *roster) revoked(m job.Membership) error {
-	e, ok := r.ended[m.Member]
+	e, ok := r.cutoffs[m.Member]
 	if !ok || e.byAnyIssuer < m.Issued {
 		return nil
 	}
@@ -122,40 +122,38 @@ func (r *roster) revoked(m job.Membership) error {
 	return ErrRevoked
 }
 
-// read checks what n is by itself: its signature, and that its issuer may.
-func (n Notice) read(cluster job.DID) (notice, error) {
+// read checks n by itself: its signature, and its issuer's authority.
+func (n Notice) read(cluster job.DID) (verifiedNotice, error) {
 	v, err := job.DecodeRevocation(n.Revocation)
 	switch {
 	case err != nil:
-		return notice{}, err
+		return verifiedNotice{}, err
 	case v.Cluster != cluster:
-		return notice{}, fmt.Errorf("a revocation of another cluster, %s", v.Cluster)
+		return verifiedNotice{}, fmt.Errorf("revocation: issued for another cluster, %s", v.Cluster)
 	case v.Issuer == cluster && len(n.Delegation) > 0:
-		return notice{}, errors.New("revocation: a delegation that nothing needs")
+		return verifiedNotice{}, errors.New("revocation: unexpected delegation")
 	case v.Issuer == cluster:
-		return notice{Notice: n, Revocation: v}, nil
+		return verifiedNotice{Notice: n, Revocation: v}, nil
 	}
 	d, err := readDelegation(n.Delegation, cluster, v.Issuer, v.Issued)
 	if err != nil {
-		return notice{}, fmt.Errorf("revocation: %w", err)
+		return verifiedNotice{}, fmt.Errorf("revocation: %w", err)
 	}
-	return notice{n, v, d}, nil
+	return verifiedNotice{n, v, d}, nil
 }
 
-// news reports whether n says more than what its issuer has said of the member so far: it
-// has the larger number or, if an issuer gave one twice, the larger bytes, so that all come
-// to the same.
-func (r *roster) isNews(n notice) bool {
+// isNews reports whether n replaces its issuer's last notice on the member. The larger sequence number wins. If an
+// issuer used a number twice, the larger bytes win, so that all rosters converge.
+func (r *roster) isNews(n verifiedNotice) bool {
 	old, ok := r.notices[noticeKey{n.Member, n.Issuer}]
 	return !ok || cmp.Or(cmp.Compare(n.Seq, old.Seq), bytes.Compare(n.Notice.Revocation, old.Notice.Revocation)) > 0
 }
 
-// add takes a notice in and reports whether it says anything new. One whose work is done
-// is no error.
-func (r *roster) add(n notice, now time.Time) (bool, error) {
+// add adds a notice and reports whether it is new. An expired notice is not an error.
+func (r *roster) add(n verifiedNotice, now time.Time) (bool, error) {
 	switch {
 	case n.Issued > now.Add(Skew).UnixMilli():
-		return false, errors.New("a revocation from the future: is the clock right?")
+		return false, errors.New("revocation: issued in the future: check the clocks of both machines")
 	case expired(n.Revocation, now), !r.isNews(n):
 		return false, nil
 	}
@@ -166,7 +164,7 @@ func (r *roster) add(n notice, now time.Time) (bool, error) {
 	}
 	r.expire(now)
 	k := noticeKey{n.Member, n.Issuer}
-	if err := r.room(k); err != nil {
+	if err := r.checkLimit(k); err != nil {
 		return false, err
 	}
 	r.notices[k] = n
@@ -176,7 +174,7 @@ func (r *roster) add(n notice, now time.Time) (bool, error) {
 	return true, nil
 }
 
-func (r *roster) room(k noticeKey) error {
+func (r *roster) checkLimit(k noticeKey) error {
 	if _, ok := r.notices[k]; ok || k.issuer == r.cluster {
 		return nil
 	}
@@ -187,35 +185,35 @@ func (r *roster) room(k noticeKey) error {
 		}
 	}
 	if len(r.notices) >= maxNotices || of >= maxPerIssuer {
-		return fmt.Errorf("revocation: %s issued too many", k.issuer)
+		return fmt.Errorf("revocation: limit reached for the issuer %s", k.issuer)
 	}
 	return nil
 }
 
-// purge drops what admins said that are none any more.
+// purge removes the notices of former admins.
 func (r *roster) purge() {
-	maps.DeleteFunc(r.notices, func(k noticeKey, n notice) bool {
+	maps.DeleteFunc(r.notices, func(k noticeKey, n verifiedNotice) bool {
 		return k.issuer != r.cluster && r.revoked(n.d) != nil
 	})
 }
 
-// expire drops what holds no more.
+// expire removes expired notices.
 func (r *roster) expire(now time.Time) {
-	maps.DeleteFunc(r.notices, func(_ noticeKey, n notice) bool { return expired(n.Revocation, now) })
+	maps.DeleteFunc(r.notices, func(_ noticeKey, n verifiedNotice) bool { return expired(n.Revocation, now) })
 }
 
 func expired(v job.Revocation, now time.Time) bool {
 	return now.Sub(time.UnixMilli(v.Issued)) > revocationLife(v)
 }
 
-// sorted returns the notices in an order that depends on nothing but them.
-func (r *roster) sorted() []notice {
-	return slices.SortedFunc(maps.Values(r.notices), func(a, b notice) int {
+// sorted returns the notices in an order that depends only on the notices.
+func (r *roster) sorted() []verifiedNotice {
+	return slices.SortedFunc(maps.Values(r.notices), func(a, b verifiedNotice) int {
 		return cmp.Or(cmp.Compare(a.Member, b.Member), cmp.Compare(a.Issuer, b.Issuer), bytes.Compare(a.Notice.Revocation, b.Notice.Revocation))
 	})
 }
 
-// digest is equal for equal notices.
+// digest returns a hash that is equal for equal sets of notices.
 func (r *roster) digest() [32]byte {
 	h := sha256.New()
 	for _, n := range r.sorted() {

@@ -15,16 +15,16 @@ import (
 func TestRevoke(t *testing.T) {
 	f := founder(t)
 	a, b := repoIn(t, 2, f), repoIn(t, 3, f)
-	meet(a, b, start)
-	meet(f, a, start)
-	if _, err := a.Revoke(b.me, start); err == nil {
-		t.Error("a member revokes")
+	exchange(a, b, start)
+	exchange(f, a, start)
+	if _, err := a.Revoke(b.did, start); err == nil {
+		t.Error("a member can revoke")
 	}
-	if _, err := f.Revoke(f.me, start); err == nil {
-		t.Error("the founder revokes itself")
+	if _, err := f.Revoke(f.did, start); err == nil {
+		t.Error("the founder can revoke itself")
 	}
 	later := start.Add(time.Hour)
-	notices, err := f.Revoke(b.me, later)
+	notices, err := f.Revoke(b.did, later)
 	if err != nil || len(notices) != 1 {
 		t.Fatal(notices, err)
 	}
@@ -34,10 +34,10 @@ func TestRevoke(t *testing.T) {
 	if fresh, err := a.ApplyNotices(notices, later); fresh || err != nil {
 		t.Errorf("replayed: %v, %v", fresh, err)
 	}
-	if _, err := a.Check(b.me, later); !errors.Is(err, ErrRevoked) {
+	if _, err := a.Check(b.did, later); !errors.Is(err, ErrRevoked) {
 		t.Errorf("%v", err)
 	}
-	if _, err := a.Admit(b.me, b.Own(), later); !errors.Is(err, ErrRevoked) {
+	if _, err := a.Admit(b.did, b.Own(), later); !errors.Is(err, ErrRevoked) {
 		t.Errorf("%v", err)
 	}
 	// It is still revoked after a restart.
@@ -45,19 +45,19 @@ func TestRevoke(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := again.Check(b.me, later); !errors.Is(err, ErrRevoked) {
+	if _, err := again.Check(b.did, later); !errors.Is(err, ErrRevoked) {
 		t.Errorf("after a restart: %v", err)
 	}
-	// Invited again, even by who has an earlier clock.
+	// Invited again, even by an issuer whose clock is behind.
 	join(t, b, f, "", later.Add(-time.Minute))
-	if _, err := a.Admit(b.me, b.Own(), later); err != nil {
+	if _, err := a.Admit(b.did, b.Own(), later); err != nil {
 		t.Errorf("invited again: %v", err)
 	}
-	// The old revocation does not hurt the new membership.
+	// The old revocation does not end the new membership.
 	if fresh, _ := a.ApplyNotices(notices, later); fresh {
-		t.Error("a replayed revocation is news")
+		t.Error("a replayed revocation counts as new")
 	}
-	if _, err := a.Check(b.me, later); err != nil {
+	if _, err := a.Check(b.did, later); err != nil {
 		t.Error(err)
 	}
 }
@@ -65,7 +65,7 @@ func TestRevoke(t *testing.T) {
 func TestForgedNotices(t *testing.T) {
 	f := founder(t)
 	a, b := repoIn(t, 2, f), repoIn(t, 3, f)
-	meet(a, b, start)
+	exchange(a, b, start)
 	sign := func(key ed25519.PrivateKey, r job.Revocation, delegation []byte) Notice {
 		env, err := r.Sign(key)
 		if err != nil {
@@ -73,27 +73,27 @@ func TestForgedNotices(t *testing.T) {
 		}
 		return Notice{env, delegation}
 	}
-	r := job.Revocation{Cluster: f.id, Member: b.me, Seq: 1, Issued: start.UnixMilli()}
+	r := job.Revocation{Cluster: f.id, Member: b.did, Seq: 1, Issued: start.UnixMilli()}
 	future, other := r, r
 	future.Issued = start.Add(time.Hour).UnixMilli()
 	other.Cluster = didOf(keyOf(50))
 	for name, n := range map[string]Notice{
-		"by a member":                 sign(a.self, r, nil),
-		"by a member, as if an admin": sign(a.self, r, a.Own().Membership),
-		"by another's delegation":     sign(a.self, r, f.Own().Membership),
-		"from the future":             sign(f.key, future, nil),
-		"of another cluster":          sign(f.key, other, nil),
-		"useless delegation":          sign(f.key, r, f.Own().Membership),
-		"garbage":                     {Revocation: []byte("garbage")},
+		"by a member":                   sign(a.self, r, nil),
+		"by a member, as if an admin":   sign(a.self, r, a.Own().Membership),
+		"by another admin's delegation": sign(a.self, r, f.Own().Membership),
+		"from the future":               sign(f.key, future, nil),
+		"of another cluster":            sign(f.key, other, nil),
+		"useless delegation":            sign(f.key, r, f.Own().Membership),
+		"garbage":                       {Revocation: []byte("garbage")},
 	} {
 		if fresh, err := a.ApplyNotices([]Notice{n}, start); fresh || err == nil {
 			t.Errorf("%s: %v, %v", name, fresh, err)
 		}
 	}
-	if _, err := a.Check(b.me, start); err != nil {
+	if _, err := a.Check(b.did, start); err != nil {
 		t.Error(err)
 	}
-	// No admin can fill the memory of others.
+	// No admin can fill the memory of other members.
 	admin := repo(t, 4)
 	join(t, admin, f, job.RoleAdmin, start)
 	refused := 0
@@ -101,7 +101,7 @@ func TestForgedNotices(t *testing.T) {
 		seed := keyOf(9)
 		seed = ed25519.NewKeyFromSeed(append([]byte(fmt.Sprintf("%032d", i))[:ed25519.SeedSize:ed25519.SeedSize], seed[:0]...))
 		n := job.Revocation{Cluster: f.id, Member: didOf(seed), Seq: uint64(i), Issued: start.UnixMilli()}
-		if _, err := heedInMemory(a, sign(admin.self, n, admin.Own().Membership)); err != nil {
+		if _, err := applyInMemory(a, sign(admin.self, n, admin.Own().Membership)); err != nil {
 			refused++
 		}
 	}
@@ -110,8 +110,8 @@ func TestForgedNotices(t *testing.T) {
 	}
 }
 
-// heedInMemory is Heed without the disk.
-func heedInMemory(f *Cluster, n Notice) (bool, error) {
+// applyInMemory is ApplyNotices without the disk.
+func applyInMemory(f *Cluster, n Notice) (bool, error) {
 	v, err := n.read(f.id)
 	if err != nil {
 		return false, err
@@ -119,8 +119,8 @@ func heedInMemory(f *Cluster, n Notice) (bool, error) {
 	return f.roster.add(v, start)
 }
 
-// TestOrder hands the same notices, of the founder and of an admin that is revoked
-// somewhere in between, to repos in any order, any number of times: all come to the same.
+// TestOrder applies the same notices, of the founder and of an admin that is revoked in between, in any order and any
+// number of times: all rosters converge.
 func TestOrder(t *testing.T) {
 	f, admin := founder(t), repo(t, 2)
 	join(t, admin, f, job.RoleAdmin, start)
@@ -142,7 +142,7 @@ func TestOrder(t *testing.T) {
 	revoke(admin, 22)
 	f.ApplyNotices(all, now)
 	revoke(f, 2)
-	twice := func(issued time.Duration) Notice { // an issuer that gives a number twice
+	twice := func(issued time.Duration) Notice { // an issuer that uses a number twice
 		b, err := job.Revocation{Cluster: f.id, Member: didOf(keyOf(23)), Seq: 7, Issued: start.Add(issued).UnixMilli()}.Sign(f.key)
 		if err != nil {
 			t.Fatal(err)
@@ -163,7 +163,7 @@ func TestOrder(t *testing.T) {
 			r.add(v, now)
 		}
 		if got := r.digest(); got != want {
-			t.Fatalf("%d notices come to %x, want %x", len(r.notices), got, want)
+			t.Fatalf("%d notices: got digest %x, want %x", len(r.notices), got, want)
 		}
 	})
 }

@@ -12,11 +12,11 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Token is what is handed to a machine that shall join: whom to dial, which cluster it is,
-// and the secret that an invitation was made for. Who has it can redeem it.
+// Token is a join token: the peer to dial, its cluster, and the secret of an invitation. Any holder of a token can
+// redeem it.
 type Token struct {
 	Cluster job.DID
-	Peer    job.DID // who made it, and alone can redeem it
+	Peer    job.DID // the issuer, which alone can redeem it
 	Secret  [16]byte
 	Addrs   []string // multiaddrs of Peer, without its peer id; at least one
 }
@@ -28,9 +28,8 @@ const (
 	didPrefix     = "did:key:"
 )
 
-// String returns t as one line without blanks: the magic, the two keys as in their
-// did:keys, the secret in base64url, a check, and the addresses, joined by dots; the
-// addresses among themselves by commas.
+// String returns t as one line without spaces, its parts joined by dots: the magic, the two keys as in their
+// did:keys, the secret in base64url, a checksum, and the addresses, joined by commas.
 func (t Token) String() string {
 	addrs := strings.Join(t.Addrs, ",")
 	head := strings.Join([]string{
@@ -40,24 +39,24 @@ func (t Token) String() string {
 	return head + "." + checkOf(head, addrs) + "." + addrs
 }
 
-// checkOf finds a token that was not copied as a whole.
+// checkOf returns a checksum that detects a token that was not copied completely.
 func checkOf(head, addrs string) string {
 	h := sha256.Sum256([]byte(head + "." + addrs))
 	return hex.EncodeToString(h[:3])
 }
 
-// ParseToken reads what String wrote. The error never quotes the secret.
+// ParseToken parses the output of String. The error never quotes the secret.
 func ParseToken(s string) (Token, error) {
 	bad := func(why string) (Token, error) { return Token{}, fmt.Errorf("join token: %s", why) }
 	if len(s) > maxToken {
-		return bad(fmt.Sprintf("%d bytes, at most %d", len(s), maxToken))
+		return bad(fmt.Sprintf("got %d bytes, want at most %d", len(s), maxToken))
 	}
 	parts := strings.SplitN(strings.TrimSpace(s), ".", 6)
 	if parts[0] != tokenMagic || len(parts) != 6 {
-		return bad("it does not look like " + tokenMagic + ".…: copy the whole line")
+		return bad("want a line like " + tokenMagic + ".…: copy the whole line")
 	}
 	if parts[4] != checkOf(strings.Join(parts[:4], "."), parts[5]) {
-		return bad("it was not copied as a whole")
+		return bad("wrong checksum: copy the whole line")
 	}
 	t := Token{Cluster: didPrefix + job.DID(parts[1]), Peer: didPrefix + job.DID(parts[2])}
 	for _, d := range []job.DID{t.Cluster, t.Peer} {
@@ -67,12 +66,12 @@ func ParseToken(s string) (Token, error) {
 	}
 	secret, err := base64.RawURLEncoding.Strict().DecodeString(parts[3])
 	if err != nil || len(secret) != len(t.Secret) {
-		return bad("it holds no secret")
+		return bad("invalid secret")
 	}
 	copy(t.Secret[:], secret)
 	t.Addrs = strings.Split(parts[5], ",")
 	if len(t.Addrs) > maxTokenAddrs {
-		return bad(fmt.Sprintf("%d addresses, at most %d", len(t.Addrs), maxTokenAddrs))
+		return bad(fmt.Sprintf("got %d addresses, want at most %d", len(t.Addrs), maxTokenAddrs))
 	}
 	for _, a := range t.Addrs {
 		if !strings.HasPrefix(a, "/") || strings.ContainsAny(a, " \t\r\n") {
@@ -87,11 +86,11 @@ func newSecret() (s [16]byte, err error) {
 	return s, err
 }
 
-// hashOf is what an inviter keeps of a secret.
+// hashOf returns the form in which the issuer stores a secret.
 func hashOf(secret [16]byte) string {
 	h := sha256.Sum256(secret[:])
 	return hex.EncodeToString(h[:])
 }
 
-// ErrNoCluster says that the repo belongs to no cluster.
-var ErrNoCluster = errors.New("this repo belongs to no cluster")
+// ErrNoCluster reports that the repo belongs to no cluster.
+var ErrNoCluster = errors.New("this repo is not a member of a cluster")

@@ -27,10 +27,10 @@ func TestToken(t *testing.T) {
 		b := []byte(line)
 		b[i] ^= 1
 		if _, err := ParseToken(string(b)); err == nil {
-			t.Errorf("byte %d changed is accepted", i)
+			t.Errorf("accepted with byte %d changed", i)
 		}
 		if _, err := ParseToken(line[:i]); err == nil {
-			t.Errorf("the first %d bytes are accepted", i)
+			t.Errorf("accepted after %d bytes", i)
 		}
 	}
 	for _, bad := range []Token{
@@ -40,11 +40,11 @@ func TestToken(t *testing.T) {
 		{"did:key:z6Mk", want.Peer, want.Secret, want.Addrs},
 	} {
 		if _, err := ParseToken(bad.String()); err == nil {
-			t.Errorf("%s is accepted", bad)
+			t.Errorf("%s: accepted", bad)
 		}
 	}
 	if _, err := ParseToken(strings.Repeat("x", maxToken+1)); err == nil {
-		t.Error("a long token is accepted")
+		t.Error("accepted a long token")
 	}
 }
 
@@ -54,7 +54,7 @@ func FuzzParseToken(f *testing.F) {
 	f.Fuzz(func(t *testing.T, s string) {
 		got, err := ParseToken(s)
 		if err == nil && got.String() != strings.TrimSpace(s) {
-			t.Errorf("%q is read as %q", s, got)
+			t.Errorf("%q: parsed as %q", s, got)
 		}
 	})
 }

@@ -13,18 +13,17 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// AccessConfig is what an Access decides by.
+// AccessConfig has the inputs of an Access.
 type AccessConfig struct {
-	Blocks    dag.Blocks // what is here: what lies under a root is found in it
-	Published *Published // nil: nothing is
-	// Allows says what a peer may do: [host.ReceiveBlocks] gets it all that is here, but for
-	// Tasks, Outcomes, Receipts and Jobs that are not published, [host.ReceivePublished] what
-	// is published, and [host.BeAsked] the CIDs of what is not here. nil: it never may.
+	Blocks    dag.Blocks // local blocks, in which the blocks below a root are found
+	Published *Published // nil: nothing is published
+	// Allows reports a peer's rights. [host.ReceiveBlocks] is the right to all local blocks except unpublished Tasks,
+	// Outcomes, Receipts and orders; [host.ReceivePublished] to published blocks; [host.BeAsked] to see the CIDs that
+	// this node requests. nil: no peer has a right.
 	Allows func(peer.ID, host.Action) bool
 }
 
-// Access decides which block a peer may have. Its methods may be called from several
-// goroutines.
+// Access decides which blocks a peer may have. Its methods may be called concurrently.
 type Access struct {
 	cfg AccessConfig
 
@@ -32,20 +31,20 @@ type Access struct {
 	grants map[peer.ID][]*grant
 }
 
-// grant is what a peer may have because it runs a job.
+// grant is the blocks that a peer may have because it runs a job.
 type grant struct{ below *reach }
 
-// NewAccess returns the rule that cfg describes.
+// NewAccess returns an Access with the given rules.
 func NewAccess(cfg AccessConfig) *Access {
 	return &Access{cfg: cfg, grants: map[peer.ID][]*grant{}}
 }
 
-// allows reports whether p may take part in action. A nil Access allows nothing.
+// allows reports whether p has the right to action. A nil Access allows nothing.
 func (a *Access) allows(p peer.ID, action host.Action) bool {
 	return a != nil && a.cfg.Allows != nil && a.cfg.Allows(p, action)
 }
 
-// verdict is what can be said of a block by its name.
+// verdict is a decision on a block by its CID alone.
 type verdict int
 
 const (
@@ -54,36 +53,36 @@ const (
 	allowed
 )
 
-// Allowed reports whether p may have the block named c, be it here or not.
+// Allowed reports whether p may have the block named c, whether it is here or not.
 func (a *Access) Allowed(ctx context.Context, p peer.ID, c cid.Cid) bool {
-	switch a.judge(ctx, p, c) {
+	switch a.decide(ctx, p, c) {
 	case allowed:
 		return true
 	case unlessPrivate:
-		may, err := a.mayPassUnread(ctx, c)
+		may, err := a.storedAllowed(ctx, c)
 		return err == nil && may
 	}
 	return false
 }
 
-// mayPassUnread is mayPass for a block whose bytes are not needed: mostly the first of them
-// tell. The error is a *dag.NotFoundError when it is not here.
-func (a *Access) mayPassUnread(ctx context.Context, c cid.Cid) (bool, error) {
+// storedAllowed is contentAllowed for a block whose bytes are not loaded: its first bytes are mostly enough. The
+// error is a *dag.NotFoundError when the block is not here.
+func (a *Access) storedAllowed(ctx context.Context, c cid.Cid) (bool, error) {
 	var head [3]byte
 	n, _, err := dag.ReadPart(ctx, a.cfg.Blocks, c, head[:], 0)
 	if err != nil || !mayBePrivate(head[:n]) {
 		return err == nil, err
 	}
 	b, err := a.cfg.Blocks.Get(ctx, c)
-	return err == nil && a.mayPass(ctx, b), err
+	return err == nil && a.contentAllowed(ctx, b), err
 }
 
-// mayPass is the rest of unlessPrivate, once the bytes are known.
-func (a *Access) mayPass(ctx context.Context, b dag.Block) bool {
+// contentAllowed decides unlessPrivate, by the bytes.
+func (a *Access) contentAllowed(ctx context.Context, b dag.Block) bool {
 	return !private(b.Data()) || a.cfg.Published.reaches(ctx, a.cfg.Blocks, b.CID())
 }
 
-func (a *Access) judge(ctx context.Context, p peer.ID, c cid.Cid) verdict {
+func (a *Access) decide(ctx context.Context, p peer.ID, c cid.Cid) verdict {
 	if a == nil {
 		return denied
 	}
@@ -98,8 +97,7 @@ func (a *Access) judge(ctx context.Context, p peer.ID, c cid.Cid) verdict {
 	return denied
 }
 
-// Grant lets p have what lies under roots until revoke is called: the module and the
-// inputs of a job that it runs.
+// Grant lets p have the blocks below roots until revoke is called: the module and the inputs of a job that p runs.
 func (a *Access) Grant(p peer.ID, roots ...cid.Cid) (revoke func()) {
 	g := &grant{newReach(maxGranted, roots...)}
 	a.mu.Lock()
@@ -136,9 +134,8 @@ func (a *Access) granted(ctx context.Context, p peer.ID, c cid.Cid) bool {
 	return false
 }
 
-// private reports whether b is what nobody gets unless it is published: a Task, which
-// holds somebody's arguments, an Outcome, a Receipt or a Job. It looks at the bytes,
-// because a store finds them under any codec.
+// private reports whether no peer gets b unless it is published: a Task, which holds a user's arguments, an Outcome,
+// a Receipt or an order. It decides by the bytes, because a store finds them under any codec.
 func private(b []byte) bool {
 	switch {
 	case bytes.HasPrefix(b, taskHead):
@@ -155,7 +152,7 @@ func private(b []byte) bool {
 	return false
 }
 
-// How the canonical bytes of each begin, so that other blocks cost nothing.
+// The first canonical bytes of each, so that other blocks are not decoded.
 var (
 	taskHead     = []byte{0xa0 | 11}        // a map of its fields
 	outcomeHead  = []byte{0xa0 | 13}        // the same

@@ -34,17 +34,17 @@ func openPublished(t testing.TB, s *store.Store) *Published {
 }
 
 const (
-	member, listed, runner, stranger = peer.ID("member"), peer.ID("listed"), peer.ID("runner"), peer.ID("stranger")
+	member, listed, runner, unknown = peer.ID("member"), peer.ID("listed"), peer.ID("runner"), peer.ID("unknown")
 )
 
-// isMember allows what a member may; byRelation gives each of the peers its relation.
+// isMember gives the peer member the rights of a member; byRelation gives each peer its relation.
 func isMember(p peer.ID, a host.Action) bool { return p == member && host.Allows(host.Member, a) }
 
 func byRelation(p peer.ID, a host.Action) bool {
 	return host.Allows(map[peer.ID]host.Relation{member: host.Member, listed: host.Granted, runner: host.Provider}[p], a)
 }
 
-// privates puts a Task, its Outcome, a Receipt and a Job, and returns their CIDs.
+// privates puts a Task, its Outcome, a Receipt and an order, and returns their CIDs.
 func privates(t *testing.T, bs dag.Blocks, mod cid.Cid) []cid.Cid {
 	t.Helper()
 	task := job.Task{ABI: job.ABIWASI, Mod: mod, Fn: "_start", Det: job.Det2, Out: job.OutProfile, Args: []string{"--password=1234"}}
@@ -89,10 +89,10 @@ func TestAccess(t *testing.T) {
 		t.Fatal(err)
 	}
 	revoke := a.Grant(runner, input)
-	check := func(who peer.ID, c cid.Cid, want bool, what string) {
+	check := func(p peer.ID, c cid.Cid, want bool, what string) {
 		t.Helper()
-		if got := a.Allowed(t.Context(), who, c); got != want {
-			t.Errorf("%s and %s: %v, want %v", who, what, got, want)
+		if got := a.Allowed(t.Context(), p, c); got != want {
+			t.Errorf("%s, %s: got %v, want %v", p, what, got, want)
 		}
 	}
 	below := func(root cid.Cid, each func(cid.Cid)) {
@@ -107,18 +107,18 @@ func TestAccess(t *testing.T) {
 		}
 	}
 	below(public, func(c cid.Cid) {
-		check(member, c, true, "what is published")
-		check(listed, c, true, "what is published")
-		check(runner, c, false, "what is published")
-		check(stranger, c, false, "what is published")
+		check(member, c, true, "a published block")
+		check(listed, c, true, "a published block")
+		check(runner, c, false, "a published block")
+		check(unknown, c, false, "a published block")
 		raw := cid.NewCidV1(cid.Raw, c.Hash())
-		check(listed, raw, true, "what is published, under another codec")
+		check(listed, raw, true, "a published block, under another codec")
 	})
 	below(input, func(c cid.Cid) {
 		check(member, c, true, "an input")
 		check(listed, c, false, "an input")
 		check(runner, c, true, "an input")
-		check(stranger, c, false, "an input")
+		check(unknown, c, false, "an input")
 	})
 	below(other, func(c cid.Cid) {
 		check(member, c, true, "any block")
@@ -126,17 +126,17 @@ func TestAccess(t *testing.T) {
 		check(runner, c, false, "any block")
 	})
 	for i, c := range secret {
-		for _, who := range []peer.ID{member, listed, runner, stranger} {
-			check(who, c, false, []string{"a task", "an outcome", "a receipt", "a job"}[i])
-			check(who, cid.NewCidV1(cid.Raw, c.Hash()), false, "the same under another codec")
-			check(who, cid.NewCidV1(cid.DagProtobuf, c.Hash()), false, "the same under another codec")
+		for _, p := range []peer.ID{member, listed, runner, unknown} {
+			check(p, c, false, []string{"a task", "an outcome", "a receipt", "an order"}[i])
+			check(p, cid.NewCidV1(cid.Raw, c.Hash()), false, "the same under another codec")
+			check(p, cid.NewCidV1(cid.DagProtobuf, c.Hash()), false, "the same under another codec")
 		}
 	}
 	revoke()
-	check(runner, input, false, "an input of a job that is over")
+	check(runner, input, false, "an input of an ended job")
 	revoke()
 
-	if err := pub.Publish(t.Context(), secret[2], time.Unix(2, 0)); err != nil { // a receipt, and what it links to
+	if err := pub.Publish(t.Context(), secret[2], time.Unix(2, 0)); err != nil { // a receipt, and its links
 		t.Fatal(err)
 	}
 	check(member, secret[2], true, "a published receipt")
@@ -146,18 +146,18 @@ func TestAccess(t *testing.T) {
 	if was, err := pub.Unpublish(t.Context(), public); !was || err != nil {
 		t.Error(was, err)
 	}
-	check(listed, public, false, "what was published")
-	check(listed, secret[2], true, "what still is")
+	check(listed, public, false, "an unpublished block")
+	check(listed, secret[2], true, "a block that is still published")
 	if was, err := pub.Unpublish(t.Context(), public); was || err != nil {
 		t.Error(was, err)
 	}
-	var nobody *Access
-	if nobody.Allowed(t.Context(), member, public) {
-		t.Error("no rule allows something")
+	var none *Access
+	if none.Allowed(t.Context(), member, public) {
+		t.Error("an Access without rules allows a block")
 	}
 }
 
-// TestPublishedGrows publishes a root of which a part arrives later.
+// TestPublishedGrows publishes a root; a part of its DAG arrives later.
 func TestPublishedGrows(t *testing.T) {
 	all := new(dag.MemBlocks)
 	p := dag.UnixFSv1
@@ -176,12 +176,12 @@ func TestPublishedGrows(t *testing.T) {
 		return nil
 	})
 	if a.Allowed(t.Context(), listed, randomBlock(10).CID()) {
-		t.Error("any block is published")
+		t.Error("an unrelated block is published")
 	}
-	eventually(t, "what arrived is served", func() bool { return a.Allowed(t.Context(), listed, last) })
+	eventually(t, "the new block is served", func() bool { return a.Allowed(t.Context(), listed, last) })
 }
 
-// TestPublishedStays opens a repo again.
+// TestPublishedStays opens a repo a second time.
 func TestPublishedStays(t *testing.T) {
 	dir := t.TempDir()
 	s := openStore(t, dir)
@@ -194,7 +194,7 @@ func TestPublishedStays(t *testing.T) {
 		}
 	}
 	if err := pub.Publish(t.Context(), cid.Undef, time.Unix(1, 0)); err == nil {
-		t.Error("nothing was published")
+		t.Error("the root was not published")
 	}
 	s.Close()
 	s = openStore(t, dir)
@@ -205,7 +205,7 @@ func TestPublishedStays(t *testing.T) {
 	}
 	a := NewAccess(AccessConfig{Blocks: s, Published: pub, Allows: byRelation})
 	if !a.Allowed(t.Context(), listed, first) {
-		t.Error("it is forgotten")
+		t.Error("the root is not published after a restart")
 	}
 }
 
@@ -216,9 +216,9 @@ func TestReachIsBounded(t *testing.T) {
 	root := addFile(t, bs, noise(100_000, 1), p)
 	r := newReach(50)
 	if err := r.add(t.Context(), bs, root); err == nil {
-		t.Error("a set of 50 took more")
+		t.Error("a set of 50 accepted more")
 	}
-	if len(r.keys) > 50 || len(r.inner) > 50 || len(r.away) > 50 {
-		t.Errorf("%d, %d and %d entries", len(r.keys), len(r.inner), len(r.away))
+	if len(r.keys) > 50 || len(r.inner) > 50 || len(r.missing) > 50 {
+		t.Errorf("got %d, %d and %d entries", len(r.keys), len(r.inner), len(r.missing))
 	}
 }

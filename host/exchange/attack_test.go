@@ -18,8 +18,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// lie serves the protocol with what say writes for a request.
-func lie(h host.Host, say func(s network.Stream, r request)) {
+// serveScript serves the protocol with an answer that say writes for each request.
+func serveScript(h host.Host, say func(s network.Stream, r request)) {
 	h.SetStreamHandler(Protocol, func(s network.Stream) {
 		defer s.Close()
 		r := bufio.NewReader(s)
@@ -38,8 +38,8 @@ func lie(h host.Host, say func(s network.Stream, r request)) {
 	})
 }
 
-// TestHostileSource gives other things than it was asked for: it is asked no more, the
-// block comes from somebody honest, and nothing wrong is kept.
+// TestHostileSource has a source that sends invalid answers: it is not asked again, the block comes from an honest
+// source, and no wrong block is stored.
 func TestHostileSource(t *testing.T) {
 	block := randomBlock(1000)
 	other := randomBlock(1000)
@@ -47,10 +47,10 @@ func TestHostileSource(t *testing.T) {
 		name, why string
 		say       func(s network.Stream, r request)
 	}{
-		{"wrong bytes", "something else", func(s network.Stream, r request) {
+		{"wrong bytes", "wrong bytes", func(s network.Stream, r request) {
 			s.Write(appendFrame(nil, []byte{isHere}, other.Data()))
 		}},
-		{"no bytes", "something else", func(s network.Stream, r request) { s.Write(appendFrame(nil, []byte{isHere})) }},
+		{"no bytes", "wrong bytes", func(s network.Stream, r request) { s.Write(appendFrame(nil, []byte{isHere})) }},
 		{"an oversized block", "want 1 to", func(s network.Stream, r request) {
 			s.Write(protowire.AppendVarint(nil, maxAnswer+1))
 		}},
@@ -58,14 +58,14 @@ func TestHostileSource(t *testing.T) {
 		{"an endless length", "", func(s network.Stream, r request) { s.Write(bytes.Repeat([]byte{0xff}, 100)) }},
 		{"an empty frame", "want 1 to", func(s network.Stream, r request) { s.Write([]byte{0}) }},
 		{"an unknown answer", "", func(s network.Stream, r request) { s.Write(appendFrame(nil, []byte{99})) }},
-		{"a refusal with a tail", "", func(s network.Stream, r request) { s.Write(appendFrame(nil, []byte{isMissing, 1, 2})) }},
-		{"what nobody asked for", "", func(s network.Stream, r request) {
+		{"a refusal with data", "", func(s network.Stream, r request) { s.Write(appendFrame(nil, []byte{isMissing, 1, 2})) }},
+		{"an unrequested answer", "", func(s network.Stream, r request) {
 			for range r.cids {
 				s.Write(appendFrame(nil, []byte{isMissing}))
 			}
 			s.Write(appendFrame(nil, []byte{isHere}, other.Data()))
 		}},
-		{"nothing", "silent", func(s network.Stream, r request) {}},
+		{"nothing", "no answer", func(s network.Stream, r request) {}},
 		{"a trickle", "", func(s network.Stream, r request) {
 			frame := appendFrame(nil, []byte{isHere}, block.Data())
 			for _, b := range frame {
@@ -79,7 +79,7 @@ func TestHostileSource(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			liar, honest, me := newHost(t), newHost(t), newHost(t)
-			lie(liar, c.say)
+			serveScript(liar, c.say)
 			there, here := new(dag.MemBlocks), new(dag.MemBlocks)
 			put(t, there, block)
 			newSource(t, honest, there)
@@ -91,7 +91,7 @@ func TestHostileSource(t *testing.T) {
 				t.Errorf("%v, want %q", err, c.why)
 			}
 			if n, _ := here.Len(); n != 0 {
-				t.Errorf("%d blocks were kept", n)
+				t.Errorf("%d blocks were stored, want 0", n)
 			}
 			s := newSession(t, x, here, liar, honest)
 			b, err := s.Get(t.Context(), block.CID())
@@ -99,13 +99,13 @@ func TestHostileSource(t *testing.T) {
 				t.Errorf("%v", err)
 			}
 			if n, _ := here.Len(); n != 1 {
-				t.Errorf("%d blocks were kept", n)
+				t.Errorf("%d blocks were stored, want 1", n)
 			}
 		})
 	}
 }
 
-// TestHostileReader sends what no session sends. The stream ends, and nothing is left.
+// TestHostileReader sends invalid requests. The stream ends, and no resource leaks.
 func TestHostileReader(t *testing.T) {
 	there := new(dag.MemBlocks)
 	block := randomBlock(100)
@@ -116,16 +116,16 @@ func TestHostileReader(t *testing.T) {
 		Frame: 200 * time.Millisecond, Idle: 100 * time.Millisecond,
 	})
 	for name, sent := range map[string][]byte{
-		"nothing":            nil,
-		"garbage":            []byte("GET / HTTP/1.1\r\n\r\n"),
-		"a huge frame":       protowire.AppendVarint(nil, 1<<40),
-		"half a frame":       {100, 1, 2, 3},
-		"no CBOR":            appendFrame(nil, []byte{0xff, 0xff}),
-		"another word":       appendFrame(nil, []byte("\xa1\x64push\x80")),
-		"no links":           appendFrame(nil, []byte("\xa1\x64want\x80")),
-		"no list":            appendFrame(nil, []byte("\xa1\x64want\x01")),
-		"deep":               appendFrame(nil, bytes.Repeat([]byte{0x81}, 10_000)),
-		"a list of billions": appendFrame(nil, []byte("\xa1\x64want\x9a\xff\xff\xff\xff")),
+		"nothing":              nil,
+		"garbage":              []byte("GET / HTTP/1.1\r\n\r\n"),
+		"a huge frame":         protowire.AppendVarint(nil, 1<<40),
+		"half a frame":         {100, 1, 2, 3},
+		"no CBOR":              appendFrame(nil, []byte{0xff, 0xff}),
+		"an unknown operation": appendFrame(nil, []byte("\xa1\x64push\x80")),
+		"no links":             appendFrame(nil, []byte("\xa1\x64want\x80")),
+		"no list":              appendFrame(nil, []byte("\xa1\x64want\x01")),
+		"deep":                 appendFrame(nil, bytes.Repeat([]byte{0x81}, 10_000)),
+		"a list of billions":   appendFrame(nil, []byte("\xa1\x64want\x9a\xff\xff\xff\xff")),
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := b.NewStream(t.Context(), a.ID(), Protocol)
@@ -146,17 +146,17 @@ func TestHostileReader(t *testing.T) {
 			got, err := io.ReadAll(s)
 			var timeout interface{ Timeout() bool }
 			if len(got) > 0 || errors.As(err, &timeout) && timeout.Timeout() {
-				t.Errorf("answered %x, %v", got, err)
+				t.Errorf("got answer %x, %v", got, err)
 			}
 		})
 	}
-	eventually(t, "nothing is left", func() bool {
+	eventually(t, "all streams have ended", func() bool {
 		return x.gate.Open() == 0
 	})
 }
 
-// TestFlood asks for more than it reads, on as many streams as it can get: what is read
-// ahead for it is bounded, and somebody else is served.
+// TestFlood requests more than it reads, on as many streams as it can open: the blocks read ahead for it are limited,
+// and another peer is served.
 func TestFlood(t *testing.T) {
 	there := new(dag.MemBlocks)
 	big := randomBlock(1 << 20)
@@ -192,7 +192,7 @@ func TestFlood(t *testing.T) {
 	}
 	n := x.gate.OpenOf(b.ID())
 	if n > 3 {
-		t.Errorf("%d streams to one peer", n)
+		t.Errorf("got %d streams to one peer", n)
 	}
 	if n := x.ahead.OpenOf(b.ID()); n > 2 {
 		t.Errorf("%d of 8 blocks are read ahead for one peer", n)
@@ -203,11 +203,11 @@ func TestFlood(t *testing.T) {
 	here := new(dag.MemBlocks)
 	s := newSession(t, newExchange(t, c, Config{Blocks: here}), here, a)
 	if _, err := s.Get(t.Context(), big.CID()); err != nil {
-		t.Errorf("somebody else: %v", err)
+		t.Errorf("another peer: %v", err)
 	}
 }
 
-// TestStranger is a peer that is nobody: it gets nothing, and no word about what is here.
+// TestStranger is an unknown peer: it gets no block, and does not learn which blocks are here.
 func TestStranger(t *testing.T) {
 	there := new(dag.MemBlocks)
 	block := randomBlock(100)
@@ -243,13 +243,13 @@ func FuzzDecodeRequest(f *testing.F) {
 		}
 		again, err := r.encode()
 		if err != nil || !bytes.Equal(b, again) {
-			t.Errorf("%x decodes and encodes to %x, %v", b, again, err)
+			t.Errorf("%x: encoded again as %x, %v", b, again, err)
 		}
 	})
 }
 
-// TestKeepFails has the store refuse what came.
-func TestKeepFails(t *testing.T) {
+// TestStoreFails has a store that refuses a fetched block.
+func TestStoreFails(t *testing.T) {
 	there := new(dag.MemBlocks)
 	block := randomBlock(100)
 	put(t, there, block)

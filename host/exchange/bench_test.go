@@ -18,8 +18,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// slowLink forwards TCP connections to a peer, each byte delay later in both directions,
-// and returns the peer as it is reached over it.
+// slowLink forwards TCP connections to a peer, each byte delay later in both directions, and returns the peer with
+// the address of the forwarder.
 func slowLink(t testing.TB, to peer.AddrInfo, delay time.Duration) peer.AddrInfo {
 	t.Helper()
 	var target string
@@ -62,7 +62,7 @@ func slowLink(t testing.TB, to peer.AddrInfo, delay time.Duration) peer.AddrInfo
 	return peer.AddrInfo{ID: to.ID, Addrs: []multiaddr.Multiaddr{a}}
 }
 
-// delayed copies from in to out. What is on its way is bounded by 64 MiB.
+// delayed copies from in to out. At most 64 MiB are in flight.
 func delayed(out, in net.Conn, delay time.Duration) {
 	type piece struct {
 		b   []byte
@@ -96,9 +96,9 @@ var leaves = map[string]dag.Profile{
 	"256KiB": {Name: "256 KiB", CIDVersion: 1, ChunkSize: 256 << 10, RawLeaves: true, FileWidth: 174},
 }
 
-// BenchmarkSequential reads a file of 256 MiB that a peer behind a link of 10 ms has,
-// from one store on disk into another; against `ipfs cat` between two Kubo daemons on
-// the same link, when LIFTOFF_TEST_KUBO names one.
+// BenchmarkSequential reads a file of 256 MiB from a peer behind a link of 10 ms, from one store on disk into
+// another. It compares with `ipfs cat` between two Kubo daemons on the same link, when LIFTOFF_TEST_KUBO names a
+// binary.
 func BenchmarkSequential(b *testing.B) {
 	const size = 256 << 20
 	for _, delay := range []time.Duration{0, 10 * time.Millisecond} {
@@ -161,8 +161,8 @@ func readOver(b *testing.B, from peer.AddrInfo, root cid.Cid) {
 	b.StartTimer()
 }
 
-// BenchmarkOnePercent reads 1 % of a file of 1 GiB in pieces of 64 KiB, and reports how
-// much of the file crossed.
+// BenchmarkOnePercent reads 1 % of a file of 1 GiB in pieces of 64 KiB, and reports the fraction of the file that was
+// transferred.
 func BenchmarkOnePercent(b *testing.B) {
 	const size = 1 << 30
 	there := openStore(b, b.TempDir())
@@ -190,7 +190,7 @@ func BenchmarkOnePercent(b *testing.B) {
 	b.ReportMetric(100*float64(crossed)/size, "%crossed")
 }
 
-// BenchmarkSmallBlock is the round trip of one block on loopback.
+// BenchmarkSmallBlock measures the round trip of one block on loopback.
 func BenchmarkSmallBlock(b *testing.B) {
 	there := new(dag.MemBlocks)
 	a, h := newHost(b), newHost(b)

@@ -16,28 +16,28 @@ import (
 	p2phost "github.com/libp2p/go-libp2p/core/host"
 	"github.com/libp2p/go-libp2p/core/network"
 	"github.com/libp2p/go-libp2p/core/peer"
-	_ "github.com/multiformats/go-multihash/register/blake2" // bitswap hashes what it receives by name
+	_ "github.com/multiformats/go-multihash/register/blake2" // bitswap verifies received blocks with the registered hashes
 	_ "github.com/multiformats/go-multihash/register/blake3"
 
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Bounds of bitswap.
+// Limits of bitswap.
 const (
-	bitswapOutstanding = 16 << 20 // bytes on their way to one peer
-	bitswapQueue       = 4096     // wants that are remembered of one peer
-	bitswapPending     = 64       // wants of ours at one peer
+	bitswapOutstanding = 16 << 20 // bytes in flight to one peer
+	bitswapQueue       = 4096     // stored wants of one peer
+	bitswapPending     = 64       // wants of this node at one peer
 )
 
-// bitswapNode speaks bitswap, with boxo: nothing is announced, nothing is looked for in
-// a DHT, and who gets what is for Access to say.
+// bitswapNode is boxo's bitswap: without provider announcements, without a DHT, and with Access as its request
+// filter.
 type bitswapNode struct {
 	host p2phost.Host
 	node *bitswap.Bitswap
 }
 
 func startBitswap(ctx context.Context, h p2phost.Host, cfg Config) *bitswapNode {
-	net := discreet{bsnet.NewFromIpfsHost(h), cfg.Access}
+	net := wantFilter{bsnet.NewFromIpfsHost(h), cfg.Access}
 	bs := blockView{cfg.Blocks}
 	return &bitswapNode{h, bitswap.New(ctx, net, nil, bs,
 		bitswap.MaxOutstandingBytesPerPeer(bitswapOutstanding),
@@ -50,8 +50,8 @@ func startBitswap(ctx context.Context, h p2phost.Host, cfg Config) *bitswapNode 
 
 func (b *bitswapNode) close() error { return b.node.Close() }
 
-// bitswap serves a link over bitswap: its peer is connected and does not speak the own
-// protocol. Bitswap asks every connected peer that speaks it and may be asked.
+// bitswap serves a link over bitswap: its peer is connected and does not support the liftoff protocol. Bitswap sends
+// a want to every connected peer that supports it and may be asked.
 func (l *link) bitswap() error {
 	x := l.s.x
 	if x.host.Network().Connectedness(l.src.info.ID) != network.Connected {
@@ -62,12 +62,12 @@ func (l *link) bitswap() error {
 	defer fetching.Wait()
 	room := make(chan struct{}, bitswapPending)
 	for {
-		l.next()
-		for w := l.head(); w != nil; w = l.head() {
+		l.takeQueued()
+		for w := l.takeWaiting(); w != nil; w = l.takeWaiting() {
 			select {
 			case room <- struct{}{}:
 			case <-l.ctx.Done():
-				l.drop(w, "the session is closed")
+				l.drop(w, "session is closed")
 				return context.Cause(l.ctx)
 			}
 			fetching.Go(func() {
@@ -76,15 +76,14 @@ func (l *link) bitswap() error {
 			})
 		}
 		select {
-		case <-l.more:
+		case <-l.wake:
 		case <-l.ctx.Done():
 			return context.Cause(l.ctx)
 		}
 	}
 }
 
-// fetch gets one block over bitswap, which does not say that nobody has it: it is
-// given up after a while.
+// fetch gets one block over bitswap. Bitswap does not report that no peer has it: fetch ends after Config.Wait.
 func (l *link) fetch(session boxo.Fetcher, w *want) {
 	ctx, cancel := context.WithTimeout(l.ctx, l.s.x.cfg.Wait)
 	defer cancel()
@@ -96,13 +95,12 @@ func (l *link) fetch(session boxo.Fetcher, w *want) {
 	l.check(w, b.RawData())
 }
 
-// blockView is a set of blocks as bitswap wants it. It only reads: what is fetched is
-// put by the session that asked.
+// blockView adapts a dag.Blocks to bitswap. It is read-only: the session that requested a block puts it.
 type blockView struct{ bs dag.Blocks }
 
 var _ blockstore.Blockstore = blockView{}
 
-var errReadOnly = errors.New("bitswap does not write")
+var errReadOnly = errors.New("blockstore is read-only")
 
 func (v blockView) Has(ctx context.Context, c cid.Cid) (bool, error) { return v.bs.Has(ctx, c) }
 

@@ -1,17 +1,16 @@
-// Package exchange moves blocks between peers: it fetches what a job touches and is not
-// here, and serves what others may have.
+// Package exchange moves blocks between peers: it fetches the blocks of a job that are not local, and serves blocks
+// to peers that may have them.
 //
-// Between two peers of ours it speaks a protocol of its own, in which a peer asks for
-// many blocks and gets them back in that order as fast as they are read: nothing is
-// announced, nothing can come that was not asked for, and a long link stays full. With
-// other IPFS nodes it speaks bitswap, with the peers that the owner has listed.
+// Between two liftoff nodes it uses its own protocol. A peer requests many blocks and gets them in that order as fast
+// as they are read: nothing is announced, unrequested blocks cannot arrive, and a link with high latency stays full.
+// With other IPFS nodes that the owner has listed it uses bitswap.
 //
-// Three rules. A block is hashed before it is read or kept. A peer gets
-// only what [Access] allows: an unknown one gets nothing, not even the word whether a block
-// is here. And only a peer that may be asked is: a want tells it a CID.
+// Three rules. A block is hashed before it is read or stored. A peer gets only what [Access] allows: an unknown peer
+// gets no block, and does not learn whether a block is here. Only a peer that may be asked is asked: a want reveals a
+// CID.
 //
-// It announces nothing, looks for providers nowhere, and asks only the sources that it
-// was told of. docs/protocol.md has the bytes.
+// The package announces nothing, searches for no providers, and asks only the sources that it is given.
+// docs/protocol.md specifies the bytes.
 package exchange
 
 import (
@@ -30,27 +29,27 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Protocol is the stream protocol's name.
+// Protocol is the name of the stream protocol.
 const Protocol protocol.ID = "/liftoff/blocks/1"
 
-// Config says how blocks are exchanged. Its zero fields are the defaults.
+// Config configures an Exchange. Its zero fields are the defaults.
 type Config struct {
-	Blocks  dag.Blocks // what is served
-	Access  *Access    // which peer gets what of it, and is asked for the rest; nil: no peer
+	Blocks  dag.Blocks // the blocks to serve
+	Access  *Access    // which peer may have which blocks, and may be asked for blocks; nil: none
 	Bitswap bool       // serve and fetch over bitswap, too
 
-	Window int64         // bytes asked for in advance of each source: 16 MiB
-	Stall  time.Duration // that a source may be silent with blocks asked for: 5 s
+	Window int64         // bytes requested in advance from each source: 16 MiB
+	Stall  time.Duration // without an answer, while blocks are requested: 5 s
 	Frame  time.Duration // to send or receive one block: 30 s
 	Idle   time.Duration // before an unused stream is closed: 60 s
-	Dial   time.Duration // to reach a source: 5 s
-	Wait   time.Duration // that one block over bitswap may take: 15 s
+	Dial   time.Duration // to connect to a source: 5 s
+	Wait   time.Duration // for one block over bitswap: 15 s
 
-	Streams int // that are served at once: 128
-	PerPeer int // of them to one peer: 16
-	Ahead   int // blocks that are read before they can be sent, a quarter of them for one peer: 64
+	Streams int // served at once: 128
+	PerPeer int // served at once to one peer: 16
+	Ahead   int // blocks read before they can be sent, at most a quarter of them for one peer: 64
 
-	Logger *slog.Logger // nil: silent
+	Logger *slog.Logger // nil: no logs
 }
 
 func (c Config) orDefault() Config {
@@ -81,28 +80,27 @@ func (c Config) orDefault() Config {
 	return c
 }
 
-// Exchange is a peer's exchange of blocks. Its methods may be called from several
-// goroutines.
+// Exchange fetches and serves blocks on a host. Its methods may be called concurrently.
 type Exchange struct {
 	host p2phost.Host
 	cfg  Config
-	ctx  context.Context // of everything that is served, until Close
+	ctx  context.Context // of all served streams, until Close
 	stop context.CancelCauseFunc
 
-	bitswap *bitswapNode // nil: not spoken
+	bitswap *bitswapNode // nil: bitswap is off
 
-	gate  *gate.Gate // the streams that are served
-	ahead *gate.Gate // the blocks that are read before they can be sent
+	gate  *gate.Gate // counts the served streams
+	ahead *gate.Gate // counts the blocks that are read before they can be sent
 	sent  counter
 }
 
-// Sent is what was served to other peers over the own protocol.
+// Sent counts what was served to other peers over the liftoff protocol.
 type Sent struct {
 	Blocks, Bytes int64
-	Refused       int64 // blocks that were asked for and not allowed
+	Refused       int64 // requested blocks that were not allowed
 }
 
-var errClosed = errors.New("the exchange is closed")
+var errClosed = errors.New("exchange is closed")
 
 // New serves blocks on h. The caller closes the Exchange before h.
 func New(h p2phost.Host, cfg Config) (*Exchange, error) {
@@ -111,9 +109,9 @@ func New(h p2phost.Host, cfg Config) (*Exchange, error) {
 	}
 	x := &Exchange{host: h, cfg: cfg.orDefault()}
 	x.ctx, x.stop = context.WithCancelCause(context.Background())
-	guest := func(p peer.ID) bool { return !cfg.Access.allows(p, host.FullLimits) }
-	x.gate = gate.New(gate.Config{Total: x.cfg.Streams, PerPeer: x.cfg.PerPeer, Unknown: guest})
-	x.ahead = gate.New(gate.Config{Total: x.cfg.Ahead, PerPeer: max(x.cfg.Ahead/4, 1), Unknown: guest})
+	unknown := func(p peer.ID) bool { return !cfg.Access.allows(p, host.FullLimits) }
+	x.gate = gate.New(gate.Config{Total: x.cfg.Streams, PerPeer: x.cfg.PerPeer, Unknown: unknown})
+	x.ahead = gate.New(gate.Config{Total: x.cfg.Ahead, PerPeer: max(x.cfg.Ahead/4, 1), Unknown: unknown})
 	if cfg.Bitswap {
 		x.bitswap = startBitswap(x.ctx, h, x.cfg)
 	}
@@ -121,7 +119,7 @@ func New(h p2phost.Host, cfg Config) (*Exchange, error) {
 	return x, nil
 }
 
-// Close ends what is served and fetched, and waits for it. Sessions are closed before.
+// Close ends all streams and waits for them. Sessions must be closed before.
 func (x *Exchange) Close() error {
 	x.host.RemoveStreamHandler(Protocol)
 	x.gate.Close()
@@ -136,5 +134,5 @@ func (x *Exchange) Close() error {
 	return nil
 }
 
-// Sent returns what was served so far.
+// Sent returns the counts since New.
 func (x *Exchange) Sent() Sent { return x.sent.read() }

@@ -17,13 +17,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// TestLiarThatHurries gives wrong bytes and breaks the stream before the reader can have
-// hashed them: it is asked no more all the same.
+// TestLiarThatHurries sends wrong bytes and breaks the stream before the reader can have hashed them: it is still not
+// asked again.
 func TestLiarThatHurries(t *testing.T) {
 	liar, me := newHost(t), newHost(t)
 	var asked atomic.Int64
 	wrong := noise(dag.MaxBlock, 1)
-	lie(liar, func(s network.Stream, r request) {
+	serveScript(liar, func(s network.Stream, r request) {
 		asked.Add(1)
 		s.Write(appendFrame(nil, []byte{isHere}, wrong))
 		s.CloseWrite()
@@ -39,13 +39,12 @@ func TestLiarThatHurries(t *testing.T) {
 		}
 	}
 	if n := asked.Load(); n != 1 {
-		t.Errorf("asked %d times", n)
+		t.Errorf("got %d requests", n)
 	}
 }
 
-// TestSlowReader takes longer for what it has asked for than a stream may be unused: it
-// gets all of it, both what the other end holds until there is room on the way and what
-// was on its way when the other end closed the stream.
+// TestSlowReader takes longer to read its answers than the idle time of a stream. It gets all of them: those that the
+// other end holds until it can send, and those that were in flight when the other end closed the stream.
 func TestSlowReader(t *testing.T) {
 	const idle = 50 * time.Millisecond
 	for name, c := range map[string]struct {
@@ -90,14 +89,14 @@ func TestSlowReader(t *testing.T) {
 				}
 				time.Sleep(c.each)
 			}
-			if _, err := r.ReadByte(); err != io.EOF { // then it is unused
+			if _, err := r.ReadByte(); err != io.EOF { // the idle time has passed
 				t.Errorf("%v", err)
 			}
 		})
 	}
 }
 
-// TestCheapHave asks whether many blocks are there: none is read whole.
+// TestCheapHave asks for the presence of many blocks: none is read as a whole.
 func TestCheapHave(t *testing.T) {
 	there := &parts{}
 	var cids []cid.Cid
@@ -119,14 +118,14 @@ func TestCheapHave(t *testing.T) {
 		}
 	}
 	if !access.Allowed(t.Context(), b.ID(), cids[0]) {
-		t.Error("not allowed")
+		t.Error("a member may not have the block")
 	}
 	if n := there.whole.Load(); n != 0 {
-		t.Errorf("%d blocks were read whole", n)
+		t.Errorf("%d blocks were read as a whole", n)
 	}
 }
 
-// parts is a set of blocks that gives parts of them, and counts those that are read whole.
+// parts is a set of blocks with part reads, which counts the blocks read as a whole.
 type parts struct {
 	dag.MemBlocks
 	whole atomic.Int64
@@ -144,8 +143,7 @@ func (p *parts) ReadPart(ctx context.Context, c cid.Cid, b []byte, off int64) (i
 	return dag.ReadPart(ctx, &p.MemBlocks, c, b, off)
 }
 
-// TestGuess asks for what is private, and for what is not here: it cannot tell one from
-// the other.
+// TestGuess asks for private blocks and for missing ones: it cannot distinguish them.
 func TestGuess(t *testing.T) {
 	s := openStore(t, t.TempDir())
 	secret := privates(t, s, addFile(t, s, noise(10, 1), dag.UnixFSv1))
@@ -161,7 +159,7 @@ func TestGuess(t *testing.T) {
 	held, err := x.Have(t.Context(), infoOf(a), secret)
 	for i, h := range held {
 		if h {
-			t.Errorf("private block %d is there", i)
+			t.Errorf("private block %d: reported as present", i)
 		}
 	}
 	if err != nil {
@@ -169,7 +167,7 @@ func TestGuess(t *testing.T) {
 	}
 }
 
-// TestRequestsFit holds the two bounds of a request together.
+// TestRequestsFit checks that a request of perRequest longest links fits maxRequest.
 func TestRequestsFit(t *testing.T) {
 	digest, err := multihash.Encode(make([]byte, abi.MaxCID-6), multihash.IDENTITY)
 	if err != nil {
@@ -181,7 +179,7 @@ func TestRequestsFit(t *testing.T) {
 	}
 	b, err := r.encode()
 	if err != nil || len(b) > maxRequest || r.cids[0].ByteLen() < abi.MaxCID-2 {
-		t.Errorf("%d bytes for links of %d, %v", len(b), r.cids[0].ByteLen(), err)
+		t.Errorf("got %d bytes for links of %d, %v", len(b), r.cids[0].ByteLen(), err)
 	}
 	if _, err := decodeRequest(b); err != nil {
 		t.Error(err)

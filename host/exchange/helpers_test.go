@@ -33,16 +33,16 @@ func newHost(t testing.TB) p2phost.Host {
 
 func infoOf(h p2phost.Host) peer.AddrInfo { return peer.AddrInfo{ID: h.ID(), Addrs: h.Addrs()} }
 
-// newSource is a peer that gives everybody what bs holds.
+// newSource is a peer that serves the blocks of bs to every peer.
 func newSource(t testing.TB, h p2phost.Host, bs dag.Blocks) *Exchange {
 	t.Helper()
 	return newExchange(t, h, Config{Blocks: bs, Access: NewAccess(AccessConfig{Blocks: bs, Allows: allowAll})})
 }
 
-// allowAll allows every peer everything.
+// allowAll gives every peer every right.
 func allowAll(peer.ID, host.Action) bool { return true }
 
-// mayBeAsked lets every peer be asked for blocks, and none have any.
+// mayBeAsked lets every peer be asked for blocks, and gives no other right.
 func mayBeAsked(_ peer.ID, a host.Action) bool { return a == host.BeAsked }
 
 func newExchange(t testing.TB, h p2phost.Host, cfg Config) *Exchange {
@@ -69,7 +69,7 @@ func newSession(t testing.TB, x *Exchange, local dag.Blocks, sources ...p2phost.
 	return s
 }
 
-// noise is n bytes that depend on seed alone.
+// noise returns n bytes that depend only on seed.
 func noise(n int, seed byte) []byte {
 	b := make([]byte, n)
 	mrand.NewChaCha8([32]byte{seed}).Read(b)

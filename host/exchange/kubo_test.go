@@ -22,13 +22,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// kubo is a Kubo daemon on loopback that dials nobody.
+// kubo is a Kubo daemon on loopback that dials no peer by itself.
 type kubo struct {
 	program, repo string
 	info          peer.AddrInfo
 }
 
-// newKubo starts the program that LIFTOFF_TEST_KUBO names.
+// newKubo starts the binary that LIFTOFF_TEST_KUBO names.
 func newKubo(t testing.TB) *kubo {
 	t.Helper()
 	program := os.Getenv("LIFTOFF_TEST_KUBO")
@@ -57,7 +57,7 @@ func newKubo(t testing.TB) *kubo {
 			t.Logf("%s", log.Bytes())
 		}
 	})
-	eventually(t, "Kubo listens", func() bool { // a command before that would take the repo's lock
+	eventually(t, "Kubo listens", func() bool { // an earlier command would take the repo's lock
 		_, err := os.Stat(filepath.Join(k.repo, "api"))
 		return err == nil
 	})
@@ -74,7 +74,7 @@ func newKubo(t testing.TB) *kubo {
 		k.info.ID, k.info.Addrs = p.ID, append(k.info.Addrs, p.Addrs...)
 	}
 	if len(k.info.Addrs) == 0 {
-		t.Fatal("Kubo listens nowhere")
+		t.Fatal("Kubo has no listen address")
 	}
 	return k
 }
@@ -116,7 +116,7 @@ func (k *kubo) add(t testing.TB, data []byte, args ...string) cid.Cid {
 	return c
 }
 
-// TestFromKubo reads what only a Kubo has, over bitswap, each block when it is wanted.
+// TestFromKubo reads blocks that only a Kubo node has, over bitswap, each block when it is wanted.
 func TestFromKubo(t *testing.T) {
 	k := newKubo(t)
 	h := newHost(t)
@@ -139,7 +139,7 @@ func TestFromKubo(t *testing.T) {
 			data := noise(5<<20+i, byte(10+i))
 			root := k.add(t, data, args...)
 			if got := readFile(t, session(), root); !bytes.Equal(got, data) {
-				t.Error("the file differs")
+				t.Error("file differs")
 			}
 		})
 	}
@@ -163,7 +163,7 @@ func TestFromKubo(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 		if n := s.Fetched().Blocks; n > 10 {
-			t.Errorf("%d blocks were fetched for one file of 2,000", n)
+			t.Errorf("fetched %d blocks for one file of 2,000", n)
 		}
 	})
 	t.Run("a part", func(t *testing.T) {
@@ -177,13 +177,13 @@ func TestFromKubo(t *testing.T) {
 		defer f.Close()
 		b := make([]byte, 100)
 		if _, err := f.ReadAt(t.Context(), b, 33<<20); err != nil || !bytes.Equal(b, data[33<<20:][:100]) {
-			t.Errorf("it differs: %v", err)
+			t.Errorf("part differs: %v", err)
 		}
 		if n := s.Fetched().Bytes; n > 2<<20 {
-			t.Errorf("%d bytes were fetched for 100", n)
+			t.Errorf("fetched %d bytes for 100", n)
 		}
 		if held, err := session().Has(t.Context(), root); !held || err != nil {
-			t.Errorf("it is there: %v, %v", held, err)
+			t.Errorf("has: %v, %v", held, err)
 		}
 	})
 	t.Run("not there", func(t *testing.T) {
@@ -194,7 +194,7 @@ func TestFromKubo(t *testing.T) {
 	})
 }
 
-// TestToKubo has Kubo get what was published, and nothing else.
+// TestToKubo has Kubo fetch published blocks, and no others.
 func TestToKubo(t *testing.T) {
 	k := newKubo(t)
 	h := newHost(t)
@@ -241,17 +241,17 @@ func TestToKubo(t *testing.T) {
 		got, err := exec.CommandContext(ctx, k.program, "--repo-dir="+k.repo, "cat", c.String()).Output()
 		cancel()
 		if err != nil || !bytes.Equal(got, want[name]) {
-			t.Errorf("%s: %d bytes, want %d, %v", name, len(got), len(want[name]), err)
+			t.Errorf("%s: got %d bytes, want %d, %v", name, len(got), len(want[name]), err)
 		}
 	}
 	if _, err := k.try(nil, "--timeout=2s", "block", "get", secret.String()); err == nil {
-		t.Error("Kubo got what is not published")
+		t.Error("Kubo got an unpublished block")
 	}
 	if was, err := pub.Unpublish(t.Context(), roots["v1"]); !was || err != nil {
 		t.Fatal(was, err)
 	}
 	k.run(t, nil, "repo", "gc")
 	if _, err := k.try(nil, "--timeout=2s", "block", "get", roots["v1"].String()); err == nil {
-		t.Error("Kubo got what is not published any more")
+		t.Error("Kubo got a block that is not published any more")
 	}
 }

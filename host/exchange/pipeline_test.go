@@ -12,8 +12,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// TestPipelined reads a file in its order from a source that is slow to answer: many
-// blocks are asked for before the first of them comes, and never more than the window.
+// TestPipelined reads a file in order from a source that is slow to answer: many blocks are requested before the
+// first one arrives, and never more than the window.
 func TestPipelined(t *testing.T) {
 	there, here := new(dag.MemBlocks), new(dag.MemBlocks)
 	p := dag.UnixFSv1
@@ -61,9 +61,9 @@ func TestPipelined(t *testing.T) {
 	const window = 2 << 20
 	s := newSession(t, newExchange(t, b, Config{Blocks: here, Window: window}), here, a)
 	if got := readFile(t, s, root); !bytes.Equal(got, data) {
-		t.Error("the file differs")
+		t.Error("file differs")
 	}
 	if n := most.Load(); n < 32 || n > window/(16<<10)+urgentRoom {
-		t.Errorf("%d blocks were on their way at once", n)
+		t.Errorf("%d blocks were in flight at once", n)
 	}
 }

@@ -14,14 +14,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// PublishedRoot is a root that listed peers may have, with all that is below it.
+// PublishedRoot is a root that listed peers may have, with all blocks below it.
 type PublishedRoot struct {
 	CID   cid.Cid   `json:"cid"`
 	Added time.Time `json:"added"`
 }
 
-// Published is the roots that a repo's owner has published. They are records in the
-// repo. Its methods may be called from several goroutines.
+// Published is the set of published roots of a repo, stored as its records. Its methods may be called concurrently.
 type Published struct {
 	store *store.Store
 	below *reach
@@ -32,8 +31,7 @@ type Published struct {
 
 const publishedPrefix = "published/"
 
-// OpenPublished reads the published roots of s. What lies below them is found when it
-// is first asked for.
+// OpenPublished reads the published roots of s. The blocks below them are found at the first query.
 func OpenPublished(ctx context.Context, s *store.Store) (*Published, error) {
 	p := &Published{store: s, roots: map[cid.Cid]PublishedRoot{}}
 	err := s.Records(ctx, publishedPrefix, func(name string, value func() ([]byte, error)) error {
@@ -43,7 +41,7 @@ func OpenPublished(ctx context.Context, s *store.Store) (*Published, error) {
 		}
 		var r PublishedRoot
 		if err := json.Unmarshal(b, &r); err != nil || !r.CID.Defined() {
-			return fmt.Errorf("record %q is no published root", name)
+			return fmt.Errorf("record %q is not a published root", name)
 		}
 		p.roots[r.CID] = r
 		return nil
@@ -63,8 +61,8 @@ func (p *Published) cids() []cid.Cid {
 	return all
 }
 
-// Publish lets listed peers have root and all that is below it, now and when more of it
-// arrives. One that is published keeps its time. It does not pin.
+// Publish lets listed peers have root and all blocks below it, also blocks that arrive later. A published root keeps
+// its time. Publish does not pin.
 func (p *Published) Publish(ctx context.Context, root cid.Cid, now time.Time) error {
 	if !root.Defined() {
 		return fmt.Errorf("publish: no CID")
@@ -89,15 +87,15 @@ func (p *Published) Publish(ctx context.Context, root cid.Cid, now time.Time) er
 	return nil
 }
 
-// restore takes back what a failed Publish has added.
+// restore removes what a failed Publish has added.
 func (p *Published) restore(err error) error {
-	// Nothing cancels this: whoever looks at the time ends by itself.
+	// It runs without a deadline: a concurrent query ends by itself.
 	p.below.set(context.Background(), p.cids())
 	return err
 }
 
-// Unpublish ends it, and reports whether root was published. What is below another
-// published root, too, stays published.
+// Unpublish ends the publication of root, and reports whether root was published. Blocks that are also below another
+// published root stay published.
 func (p *Published) Unpublish(ctx context.Context, root cid.Cid) (bool, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -112,7 +110,7 @@ func (p *Published) Unpublish(ctx context.Context, root cid.Cid) (bool, error) {
 	}
 	err := p.store.Commit(ctx, store.Batch{Records: []store.Record{{Name: recordOf(root), Delete: true}}})
 	if err != nil {
-		return true, fmt.Errorf("unpublish %s: it is not served any more, but would be after a restart: %w", root, err)
+		return true, fmt.Errorf("unpublish %s: it is not served now, but will be after a restart: %w", root, err)
 	}
 	return true, nil
 }

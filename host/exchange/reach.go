@@ -12,50 +12,48 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Bounds of what lies under roots, in blocks: some 20 bytes of memory for each.
+// Limits of a reach, in blocks; a block takes some 20 bytes of memory.
 const (
 	maxGranted   = 4 << 20
 	maxPublished = 16 << 20
 )
 
-// A block that was not here is taken to be still away for lookAgain, or longer: looking
-// takes at most a tenth of the time.
-const lookAgain = time.Second
+// A missing block is not looked for again within retryInterval, or longer: looking takes at most a tenth of the time.
+const retryInterval = time.Second
 
-// reach is the set of blocks that lie under some roots, found by walking what is here.
-// It is kept by 64 bits of a hash with a secret seed, of the multihash alone, as a store
-// finds a block under any codec.
+// reach is the set of blocks below some roots, found by a walk of the local blocks. An entry is 64 bits of a hash
+// with a secret seed, of the multihash alone, because a store finds a block under any codec.
 //
-// It is made when it is first asked, and grows as blocks arrive: what was linked to and
-// not here is looked for again.
+// The first query computes the set, and it grows as blocks arrive: linked blocks that were missing are looked for
+// again.
 type reach struct {
-	max  int
-	gate chan struct{} // held by whoever looks or changes; of capacity one, so that waiting ends with a ctx
+	max int
+	sem chan struct{} // held by a query or a change; a channel of capacity one, so that a wait for it ends with a ctx
 
-	seed  maphash.Seed
-	keys  map[uint64]struct{}  // of multihashes
-	inner map[uint64]struct{}  // of CIDs with possible links: walked, or away
-	away  map[cid.Cid]struct{} // those that are not walked yet
-	again time.Time            // when away is tried again
-	full  bool
+	seed    maphash.Seed
+	keys    map[uint64]struct{}  // of multihashes
+	inner   map[uint64]struct{}  // of CIDs that may have links: walked, or in missing
+	missing map[cid.Cid]struct{} // CIDs that are not walked yet
+	retryAt time.Time            // earliest time of the next walk of missing
+	full    bool
 }
 
 func newReach(limit int, roots ...cid.Cid) *reach {
-	r := &reach{max: limit, gate: make(chan struct{}, 1)}
+	r := &reach{max: limit, sem: make(chan struct{}, 1)}
 	r.reset(roots)
 	return r
 }
 
 func (r *reach) reset(roots []cid.Cid) {
-	r.seed, r.full, r.again = maphash.MakeSeed(), false, time.Time{}
-	r.keys, r.inner, r.away = map[uint64]struct{}{}, map[uint64]struct{}{}, map[cid.Cid]struct{}{}
+	r.seed, r.full, r.retryAt = maphash.MakeSeed(), false, time.Time{}
+	r.keys, r.inner, r.missing = map[uint64]struct{}{}, map[uint64]struct{}{}, map[cid.Cid]struct{}{}
 	for _, c := range roots {
-		r.note(c)
+		r.record(c)
 	}
 }
 
-// note takes c in, and reports whether it is to be walked, which it says once.
-func (r *reach) note(c cid.Cid) bool {
+// record adds c, and reports whether it must be walked. It reports true once per CID.
+func (r *reach) record(c cid.Cid) bool {
 	if len(r.keys) >= r.max {
 		r.full = true
 		return false
@@ -68,59 +66,58 @@ func (r *reach) note(c cid.Cid) bool {
 	if _, known := r.inner[f]; known {
 		return false
 	}
-	r.inner[f], r.away[c] = struct{}{}, struct{}{}
+	r.inner[f], r.missing[c] = struct{}{}, struct{}{}
 	return true
 }
 
-// set makes roots the only ones. It waits for who looks at the time.
+// set replaces the roots. It waits for a running query.
 func (r *reach) set(ctx context.Context, roots []cid.Cid) error {
-	if err := r.enter(ctx); err != nil {
+	if err := r.lock(ctx); err != nil {
 		return err
 	}
-	defer r.leave()
+	defer r.unlock()
 	r.reset(roots)
 	return nil
 }
 
-// add takes one more root in, and all that is below it and here. It is an error when
-// the set is full.
+// add adds a root and all local blocks below it. It is an error when the set is full.
 func (r *reach) add(ctx context.Context, bs dag.Blocks, root cid.Cid) error {
-	if err := r.enter(ctx); err != nil {
+	if err := r.lock(ctx); err != nil {
 		return err
 	}
-	defer r.leave()
-	r.note(root)
+	defer r.unlock()
+	r.record(root)
 	if err := r.walk(ctx, bs); err != nil {
 		return err
 	}
 	if r.full {
-		return fmt.Errorf("more than %d blocks are published", r.max)
+		return fmt.Errorf("publish: want at most %d blocks in total", r.max)
 	}
 	return nil
 }
 
-// has reports whether c lies under the roots, as far as what is here tells.
+// has reports whether c is below the roots, by the local blocks.
 func (r *reach) has(ctx context.Context, bs dag.Blocks, c cid.Cid) bool {
-	if r.enter(ctx) != nil {
+	if r.lock(ctx) != nil {
 		return false
 	}
-	defer r.leave()
+	defer r.unlock()
 	k := maphash.Bytes(r.seed, c.Hash())
 	if _, ok := r.keys[k]; ok {
 		return true
 	}
-	if len(r.away) == 0 || time.Now().Before(r.again) || r.walk(ctx, bs) != nil {
+	if len(r.missing) == 0 || time.Now().Before(r.retryAt) || r.walk(ctx, bs) != nil {
 		return false
 	}
 	_, ok := r.keys[k]
 	return ok
 }
 
-// walk follows what is away and has come, as far as ctx lets it; the rest stays away.
+// walk walks the blocks of missing that have arrived, until ctx ends; the others stay in missing.
 func (r *reach) walk(ctx context.Context, bs dag.Blocks) error {
 	begun := time.Now()
-	todo := make([]cid.Cid, 0, len(r.away))
-	for c := range r.away {
+	todo := make([]cid.Cid, 0, len(r.missing))
+	for c := range r.missing {
 		todo = append(todo, c)
 	}
 	for len(todo) > 0 {
@@ -133,20 +130,20 @@ func (r *reach) walk(ctx context.Context, bs dag.Blocks) error {
 		if err != nil {
 			return err
 		}
-		delete(r.away, c)
+		delete(r.missing, c)
 		for _, l := range links {
-			if r.note(l) {
+			if r.record(l) {
 				todo = append(todo, l)
 			}
 		}
 	}
 	now := time.Now()
-	r.again = now.Add(max(lookAgain, 9*now.Sub(begun)))
+	r.retryAt = now.Add(max(retryInterval, 9*now.Sub(begun)))
 	return nil
 }
 
-// linksOf returns what c links to. A block that is not what its codec says leads nowhere, as one of an unknown codec does:
-// what it may lead to is given to no peer for its sake.
+// linksOf returns the links of c. A block that is malformed, or of an unknown codec, has none: no peer may have a
+// block because of it.
 func (r *reach) linksOf(ctx context.Context, bs dag.Blocks, c cid.Cid) ([]cid.Cid, error) {
 	b, err := dag.Load(ctx, bs, c)
 	if damaged := (*dag.DamagedError)(nil); errors.As(err, &damaged) {
@@ -162,13 +159,13 @@ func (r *reach) linksOf(ctx context.Context, bs dag.Blocks, c cid.Cid) ([]cid.Ci
 	return links, nil
 }
 
-func (r *reach) enter(ctx context.Context) error {
+func (r *reach) lock(ctx context.Context) error {
 	select {
-	case r.gate <- struct{}{}:
+	case r.sem <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (r *reach) leave() { <-r.gate }
+func (r *reach) unlock() { <-r.sem }

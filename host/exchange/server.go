@@ -19,18 +19,18 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Bounds of one served stream.
+// Limits of one served stream.
 const (
-	queuedRequests = 8 // that are read and not answered: then no more is read
+	queuedRequests = 8 // read and not answered; at the limit no more is read
 	readAhead      = 4 // blocks that are read before they can be sent
 )
 
-// counter is what was served.
+// counter counts what was served.
 type counter struct{ blocks, bytes, refused atomic.Int64 }
 
 func (c *counter) read() Sent { return Sent{c.blocks.Load(), c.bytes.Load(), c.refused.Load()} }
 
-// serve answers one stream: one goroutine reads requests, one writes answers.
+// serve handles one stream: one goroutine reads requests, one writes answers.
 func (x *Exchange) serve(s network.Stream) {
 	p := s.Conn().RemotePeer()
 	if !x.gate.Enter(p) {
@@ -56,33 +56,33 @@ func (x *Exchange) serve(s network.Stream) {
 	} else {
 		cancel(err)
 		s.Reset()
-		x.cfg.Logger.Debug("serving blocks ended", "peer", p, "err", errors.Join(err, context.Cause(ctx)))
+		x.cfg.Logger.Debug("end of served stream", "peer", p, "err", errors.Join(err, context.Cause(ctx)))
 	}
-	for range requests { // lets the reader go on to its end
+	for range requests { // unblocks the reader until it ends
 	}
 	reading.Wait()
 }
 
 // served is a stream on which blocks are served.
 type served struct {
-	x    *Exchange
-	s    network.Stream
-	peer peer.ID
-	owed atomic.Int64 // requests that are read and not answered
+	x          *Exchange
+	s          network.Stream
+	peer       peer.ID
+	unanswered atomic.Int64 // requests that are read and not answered
 }
 
-// readRequests reads until the peer closes its side, or asks for nothing for long: both end
-// the stream in order, so that what was sent still arrives.
+// readRequests reads until the peer closes its side or stays idle: both end the stream cleanly, so that all sent data
+// still arrives.
 func (v *served) readRequests(ctx context.Context, requests chan<- request) error {
 	r := bufio.NewReader(v.s)
 	for {
-		// All of a request comes in time, and the next one before the stream is idle: while
-		// nothing was asked for that is not answered.
+		// A request must arrive completely in time. The stream is idle when no request arrives in time and all
+		// requests are answered.
 		v.s.SetReadDeadline(time.Now().Add(2 * v.x.cfg.Idle))
 		_, err := r.Peek(1)
 		switch {
 		case err == nil:
-		case isTimeout(err) && v.owed.Load() > 0:
+		case isTimeout(err) && v.unanswered.Load() > 0:
 			continue
 		case isTimeout(err), errors.Is(err, io.EOF):
 			return nil
@@ -98,7 +98,7 @@ func (v *served) readRequests(ctx context.Context, requests chan<- request) erro
 		if err != nil {
 			return err
 		}
-		v.owed.Add(1)
+		v.unanswered.Add(1)
 		select {
 		case requests <- req:
 		case <-ctx.Done():
@@ -122,7 +122,7 @@ func (v *served) answerAll(ctx context.Context, requests <-chan request) error {
 			if err := v.answer(ctx, req); err != nil {
 				return err
 			}
-			v.owed.Add(-1)
+			v.unanswered.Add(-1)
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
@@ -137,7 +137,7 @@ func (v *served) answer(ctx context.Context, req request) error {
 		}
 		return v.write(appendFrame(nil, held))
 	}
-	var ahead []*loading
+	var ahead []*pendingBlock
 	for i := range req.cids {
 		for n := i + len(ahead); n < len(req.cids) && len(ahead) <= readAhead; n++ {
 			l := v.load(ctx, req.cids[n], len(ahead) > 0)
@@ -160,18 +160,18 @@ func (v *served) answer(ctx context.Context, req request) error {
 	return nil
 }
 
-// loading is a block on its way from the store.
-type loading struct {
-	done   chan struct{} // closed when status and block are set; nil: they are
-	leave  func()        // gives the place back that it has taken; nil: it has none
+// pendingBlock is a block that is being read from the store.
+type pendingBlock struct {
+	done   chan struct{} // closed when status and block are set; nil: they are set
+	leave  func()        // frees the place that it holds; nil: it holds none
 	status byte
 	block  dag.Block
 }
 
-// load begins to read a block: now, or in the background if early, which takes a place:
-// nil when there is none.
-func (v *served) load(ctx context.Context, c cid.Cid, early bool) *loading {
-	l := &loading{}
+// load starts to read a block. With early it reads in the background, which needs a place: it returns nil when there
+// is none.
+func (v *served) load(ctx context.Context, c cid.Cid, early bool) *pendingBlock {
+	l := &pendingBlock{}
 	if !early {
 		l.status, l.block = v.get(ctx, c)
 		return l
@@ -187,14 +187,14 @@ func (v *served) load(ctx context.Context, c cid.Cid, early bool) *loading {
 	return l
 }
 
-func (l *loading) wait() {
+func (l *pendingBlock) wait() {
 	if l.done != nil {
 		<-l.done
 	}
 }
 
-// free lets go of the block, after it was read.
-func (l *loading) free() {
+// free frees the block's place, after it was read.
+func (l *pendingBlock) free() {
 	l.wait()
 	if l.leave != nil {
 		l.leave()
@@ -203,7 +203,7 @@ func (l *loading) free() {
 
 // get reads a block if the peer may have it.
 func (v *served) get(ctx context.Context, c cid.Cid) (byte, dag.Block) {
-	verdict := v.x.cfg.Access.judge(ctx, v.peer, c)
+	verdict := v.x.cfg.Access.decide(ctx, v.peer, c)
 	if verdict == denied {
 		v.x.sent.refused.Add(1)
 		return isRefused, dag.Block{}
@@ -214,18 +214,18 @@ func (v *served) get(ctx context.Context, c cid.Cid) (byte, dag.Block) {
 	case errors.As(err, &missing):
 		return isMissing, dag.Block{}
 	case err != nil:
-		v.unread(ctx, c, err)
+		v.logReadError(ctx, c, err)
 		return isMissing, dag.Block{}
-	case verdict == unlessPrivate && !v.x.cfg.Access.mayPass(ctx, b):
+	case verdict == unlessPrivate && !v.x.cfg.Access.contentAllowed(ctx, b):
 		v.x.sent.refused.Add(1)
-		return isMissing, dag.Block{} // so that who guesses what is in it does not learn that it is here
+		return isMissing, dag.Block{} // so that a peer that guesses its content does not learn that it is here
 	}
 	return isHere, b
 }
 
-// has answers for one link of a have.
+// has returns the answer for one link of a have.
 func (v *served) has(ctx context.Context, c cid.Cid) byte {
-	verdict := v.x.cfg.Access.judge(ctx, v.peer, c)
+	verdict := v.x.cfg.Access.decide(ctx, v.peer, c)
 	if verdict == denied {
 		v.x.sent.refused.Add(1)
 		return isRefused
@@ -235,11 +235,11 @@ func (v *served) has(ctx context.Context, c cid.Cid) byte {
 	if verdict == allowed {
 		held, err = v.x.cfg.Blocks.Has(ctx, c)
 	} else {
-		held, err = v.x.cfg.Access.mayPassUnread(ctx, c)
+		held, err = v.x.cfg.Access.storedAllowed(ctx, c)
 	}
 	var missing *dag.NotFoundError
 	if err != nil && !errors.As(err, &missing) {
-		v.unread(ctx, c, err)
+		v.logReadError(ctx, c, err)
 	}
 	if !held {
 		return isMissing
@@ -247,14 +247,14 @@ func (v *served) has(ctx context.Context, c cid.Cid) byte {
 	return isHere
 }
 
-// unread logs that a block that is here cannot be read, unless it is the stream that ended.
-func (v *served) unread(ctx context.Context, c cid.Cid, err error) {
+// logReadError logs that a local block cannot be read, unless the stream has ended.
+func (v *served) logReadError(ctx context.Context, c cid.Cid, err error) {
 	if ctx.Err() == nil {
-		v.x.cfg.Logger.Warn("read a block for a peer", "peer", v.peer, "block", c, "err", err)
+		v.x.cfg.Logger.Warn("read block for peer", "peer", v.peer, "block", c, "err", err)
 	}
 }
 
-func (v *served) send(l *loading) error {
+func (v *served) send(l *pendingBlock) error {
 	l.wait()
 	data := l.block.Data()
 	head := protowire.AppendVarint(make([]byte, 0, 8), uint64(1+len(data)))
@@ -263,7 +263,7 @@ func (v *served) send(l *loading) error {
 	if l.status == isHere {
 		v.x.sent.blocks.Add(1)
 	}
-	if len(data) < 16<<10 { // one write for what is small
+	if len(data) < 16<<10 { // one write for a small block
 		return v.write(append(head, data...))
 	}
 	if err := v.write(head); err != nil {

@@ -16,46 +16,45 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// SessionConfig says where a Session looks.
+// SessionConfig configures a Session.
 type SessionConfig struct {
-	Local   dag.Blocks      // looked in first, and what is fetched is put there: a store's session
-	Sources []peer.AddrInfo // asked for the rest, the best first, if they may be
-	// Requester is a peer whose job the session is for: it may be asked for the blocks of
-	// this session, whatever its relation. Empty: the job is this node's own.
+	Local   dag.Blocks      // queried first; fetched blocks are put there: a store's session
+	Sources []peer.AddrInfo // peers to fetch from, the best first, if they may be asked
+	// Requester is the peer whose job the session is for: it may be asked for the blocks of this session, whatever
+	// its relation. Empty: the job is this node's own.
 	Requester peer.ID
 }
 
-// Fetched is what a Session has got from its sources.
+// Fetched counts what a Session has fetched from its sources.
 type Fetched struct {
 	Blocks int64
 	Bytes  int64
-	Waited time.Duration // with somebody waiting for a block
+	Waited time.Duration // time during which a caller waited for a block
 }
 
-// Session is the blocks of a job: those that are here, and those that its sources have.
-// A block that is not here is asked for once, however many want it; it is hashed and put
-// before anybody gets it. A source that gives wrong bytes is asked no more, one that is
-// silent is left for the others.
+// Session is the blocks of a job: the local ones, and those of its sources. A missing block is fetched once for all
+// callers; it is hashed and put before a caller gets it. A source that sends wrong bytes is not used any more; the
+// wants of a silent source go to the others.
 //
-// Its methods may be called from several goroutines.
+// Its methods may be called concurrently.
 type Session struct {
 	x     *Exchange
 	local dag.Blocks
 	// requester may be asked whatever its relation; empty: no peer.
 	requester peer.ID
-	ctx       context.Context // of what is fetched, until Close
+	ctx       context.Context // of all fetches, until Close
 	stop      context.CancelCauseFunc
 
-	came atomic.Int64 // blocks that were put; changes with mu held
+	stored atomic.Int64 // number of blocks put; changes with mu held
 
 	mu      sync.Mutex
 	wants   map[string]*want
-	urgent  []*want // nobody has been asked yet; somebody waits for them
-	early   []*want // the same, and nobody waits
+	urgent  []*want // wants without a source that a caller waits for
+	early   []*want // wants without a source that no caller waits for
 	sources []*source
 	fetched Fetched
 	waiting int
-	since   time.Time // when waiting became positive
+	since   time.Time // time when waiting became positive
 	closed  bool
 	running sync.WaitGroup
 }
@@ -67,8 +66,7 @@ var (
 	_ dag.PartReader = (*Session)(nil)
 )
 
-// SourcesError says why none of the sources gave a block. It is a *dag.NotFoundError,
-// too.
+// SourcesError reports why no source returned a block. It is a *dag.NotFoundError, too.
 type SourcesError struct {
 	CID     cid.Cid
 	Answers []string // "12D3KooW…: not there"
@@ -76,18 +74,18 @@ type SourcesError struct {
 
 func (e *SourcesError) Error() string {
 	if len(e.Answers) == 0 {
-		return fmt.Sprintf("block %s is not here, and there is nobody to ask for it", e.CID)
+		return fmt.Sprintf("block %s is not here, and no peer can be asked for it", e.CID)
 	}
 	return fmt.Sprintf("block %s is not here; asked %s", e.CID, strings.Join(e.Answers, "; "))
 }
 
 func (e *SourcesError) Unwrap() error { return &dag.NotFoundError{CID: e.CID} }
 
-// maxEarly bounds the blocks that are read ahead and not asked for yet; more are
-// forgotten, and fetched when somebody wants them.
+// maxEarly limits the prefetched blocks that are not requested yet; more are dropped, and fetched when a caller wants
+// them.
 const maxEarly = 1024
 
-// Session returns the blocks of a job. The caller closes it, before the Exchange.
+// Session returns a Session. The caller closes it, before the Exchange.
 func (x *Exchange) Session(cfg SessionConfig) *Session {
 	s := &Session{x: x, local: cfg.Local, requester: cfg.Requester, wants: map[string]*want{}}
 	s.ctx, s.stop = context.WithCancelCause(x.ctx)
@@ -95,7 +93,7 @@ func (x *Exchange) Session(cfg SessionConfig) *Session {
 	return s
 }
 
-// AddSources asks others, too. Those that are known, and this peer itself, are left out.
+// AddSources adds sources. It ignores known ones and this peer itself.
 func (s *Session) AddSources(peers ...peer.AddrInfo) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,13 +109,12 @@ func (s *Session) AddSources(peers ...peer.AddrInfo) {
 	}
 }
 
-// mayAsk reports whether p may see what the session wants.
+// mayAsk reports whether p may see the CIDs that the session wants.
 func (s *Session) mayAsk(p peer.ID) bool {
 	return p == s.requester || s.x.cfg.Access.allows(p, host.BeAsked)
 }
 
-// Close gives up what is being fetched and waits for it. Every later Get that would
-// have to fetch is an error.
+// Close cancels all fetches and waits for them. A later Get of a missing block is an error.
 func (s *Session) Close() {
 	s.mu.Lock()
 	s.closed = true
@@ -131,9 +128,9 @@ func (s *Session) Close() {
 	}
 }
 
-var errSessionClosed = errors.New("the session is closed")
+var errSessionClosed = errors.New("session is closed")
 
-// Fetched returns what came from the sources so far.
+// Fetched returns the counts so far.
 func (s *Session) Fetched() Fetched {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -144,11 +141,11 @@ func (s *Session) Fetched() Fetched {
 	return f
 }
 
-// Get returns the block named c, fetched if it is not here. The error is a *SourcesError
-// when nobody has it.
+// Get returns the block named c, which is fetched if it is not local. The error is a *SourcesError when no source has
+// it.
 func (s *Session) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	for {
-		came := s.came.Load()
+		came := s.stored.Load()
 		b, err := s.local.Get(ctx, c)
 		var missing *dag.NotFoundError
 		if !errors.As(err, &missing) {
@@ -171,7 +168,7 @@ func (s *Session) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	}
 }
 
-// ReadPart reads a part of a block that is here; another is fetched whole.
+// ReadPart reads a part of a local block; a missing block is fetched as a whole.
 func (s *Session) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
 	n, size, err = dag.ReadPart(ctx, s.local, c, p, off)
 	var missing *dag.NotFoundError
@@ -185,15 +182,15 @@ func (s *Session) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) 
 	return copy(p, b.Data()[min(off, int64(len(b.Data()))):]), int64(len(b.Data())), nil
 }
 
-// Has reports whether Get would find c: whether it is here, or a source says that it
-// has it. Over bitswap that is known when the block is here.
+// Has reports whether Get would find c: it is local, or a source reports that it has it. Over bitswap it must be
+// fetched to know that.
 func (s *Session) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	held, err := s.local.Has(ctx, c)
 	if held || err != nil {
 		return held, err
 	}
-	held, deaf, err := s.askAll(ctx, c)
-	if held || err != nil || !deaf || s.x.bitswap == nil {
+	held, bitswap, err := s.askAll(ctx, c)
+	if held || err != nil || !bitswap || s.x.bitswap == nil {
 		return held, err
 	}
 	_, err = s.Get(ctx, c)
@@ -204,9 +201,9 @@ func (s *Session) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	return err == nil, err
 }
 
-// askAll asks all sources at once whether they have c; deaf says that some of them do
-// not speak the own protocol.
-func (s *Session) askAll(ctx context.Context, c cid.Cid) (held, deaf bool, err error) {
+// askAll asks all sources at once whether they have c. bitswap reports that some of them do not support the liftoff
+// protocol.
+func (s *Session) askAll(ctx context.Context, c cid.Cid) (held, bitswap bool, err error) {
 	s.mu.Lock()
 	sources := s.sources // only appended to
 	s.mu.Unlock()
@@ -231,21 +228,21 @@ func (s *Session) askAll(ctx context.Context, c cid.Cid) (held, deaf bool, err e
 	}
 	for range sources {
 		a := <-answers
-		deaf = deaf || errors.Is(a.err, errNotSpoken)
+		bitswap = bitswap || errors.Is(a.err, errNotSupported)
 		if a.err == nil && a.held[0] {
-			return true, deaf, nil
+			return true, bitswap, nil
 		}
 	}
 	if ctx.Err() != nil {
-		return false, deaf, context.Cause(ctx)
+		return false, bitswap, context.Cause(ctx)
 	}
-	return false, deaf, nil
+	return false, bitswap, nil
 }
 
-// Put puts blocks here.
+// Put stores local blocks.
 func (s *Session) Put(ctx context.Context, bs ...dag.Block) error { return s.local.Put(ctx, bs...) }
 
-// Size returns the size of a block that is here; of another it is a *dag.NotFoundError.
+// Size returns the size of a local block; of any other it returns a *dag.NotFoundError.
 func (s *Session) Size(ctx context.Context, c cid.Cid) (int64, error) {
 	if z, ok := s.local.(dag.Sizer); ok {
 		return z.Size(ctx, c)
@@ -254,8 +251,8 @@ func (s *Session) Size(ctx context.Context, c cid.Cid) (int64, error) {
 	return int64(len(b.Data())), err
 }
 
-// Prefetch asks for blocks that will be wanted soon, in their order, and returns at
-// once. Those that are here, and those that nobody has, are forgotten.
+// Prefetch requests blocks that will be wanted soon, in this order, and does not block. It ignores local blocks and
+// blocks that no source has.
 func (s *Session) Prefetch(ctx context.Context, cids []cid.Cid) {
 	for _, c := range cids {
 		for !dag.IsIdentity(c) && !s.prefetch(ctx, c) {
@@ -266,11 +263,11 @@ func (s *Session) Prefetch(ctx context.Context, cids []cid.Cid) {
 	s.dispatch()
 }
 
-// prefetch queues c unless it is here or asked for. It is to be called again if it returns
-// false: something came while it looked, which may have been c.
+// prefetch queues c unless it is local or requested. If it returns false it must be called again: a block arrived
+// during the check, which may have been c.
 func (s *Session) prefetch(ctx context.Context, c cid.Cid) bool {
 	s.mu.Lock()
-	came := s.came.Load()
+	came := s.stored.Load()
 	_, asked := s.wants[c.KeyString()]
 	s.mu.Unlock()
 	if asked {
@@ -284,7 +281,7 @@ func (s *Session) prefetch(ctx context.Context, c cid.Cid) bool {
 	if _, asked := s.wants[c.KeyString()]; asked || s.closed || len(s.early) >= maxEarly {
 		return true
 	}
-	if s.came.Load() != came {
+	if s.stored.Load() != came {
 		return false
 	}
 	w := newWant(c)
@@ -300,15 +297,15 @@ type want struct {
 	block   dag.Block
 	err     error
 	waiters int
-	tried   map[*source]string // who was asked in vain, and what came of it
+	tried   map[*source]string // sources that did not return the block, and why
 }
 
 func newWant(c cid.Cid) *want {
 	return &want{cid: c, done: make(chan struct{}), tried: map[*source]string{}}
 }
 
-// want joins who waits for c, and asks for it if nobody has. It returns nil if more blocks
-// came than came, and so c may be here by now.
+// want adds a caller that waits for c, and requests c if it is not requested yet. It returns nil if the number of
+// arrived blocks is not came any more: c may be local now.
 func (s *Session) want(c cid.Cid, came int64) (*want, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -317,7 +314,7 @@ func (s *Session) want(c cid.Cid, came int64) (*want, error) {
 	}
 	w, asked := s.wants[c.KeyString()]
 	if !asked {
-		if s.came.Load() != came {
+		if s.stored.Load() != came {
 			return nil, nil
 		}
 		w = newWant(c)
@@ -353,7 +350,7 @@ func indexOf(list []*want, w *want) int {
 	return -1
 }
 
-// dispatch hands wants to sources that have room. s.mu is held.
+// dispatch assigns wants to sources with room. s.mu is held.
 func (s *Session) dispatch() {
 	if s.closed {
 		return // Close ends all wants
@@ -362,14 +359,14 @@ func (s *Session) dispatch() {
 	s.early = s.assign(s.early, false)
 }
 
-// assign returns those that wait on. s.mu is held.
+// assign returns the wants that stay queued. s.mu is held.
 func (s *Session) assign(list []*want, urgent bool) []*want {
 	var rest []*want
 	for i, w := range list {
 		best, later := s.choose(w, urgent)
 		switch {
 		case best != nil:
-			best.take(w)
+			best.request(w)
 		case later && !urgent && s.full():
 			return append(rest, list[i:]...)
 		case later:
@@ -381,18 +378,18 @@ func (s *Session) assign(list []*want, urgent bool) []*want {
 	return rest
 }
 
-// full reports whether no source has room for what nobody waits for. s.mu is held.
+// full reports whether no source has room for a want without a waiting caller. s.mu is held.
 func (s *Session) full() bool {
 	for _, src := range s.sources {
-		if src.room(false) && src.unfit(time.Now()) == "" {
+		if src.room(false) && src.unusable(time.Now()) == "" {
 			return false
 		}
 	}
 	return true
 }
 
-// choose returns the source that shall be asked for w, the one that is likely to give it
-// first; nil with later true when that one has no room now. s.mu is held.
+// choose returns the source that is expected to return w first, or nil with later true when it has no room now. s.mu
+// is held.
 func (s *Session) choose(w *want, urgent bool) (best *source, later bool) {
 	now := time.Now()
 	unknown := s.bestPace()
@@ -401,7 +398,7 @@ func (s *Session) choose(w *want, urgent bool) (best *source, later bool) {
 		if _, tried := w.tried[src]; tried {
 			continue
 		}
-		if why := src.unfit(now); why != "" {
+		if why := src.unusable(now); why != "" {
 			w.tried[src] = why
 			continue
 		}
@@ -415,7 +412,7 @@ func (s *Session) choose(w *want, urgent bool) (best *source, later bool) {
 	return best, false
 }
 
-// bestPace returns the pace of the fastest source, as far as it is known.
+// bestPace returns the pace of the fastest source of known pace.
 func (s *Session) bestPace() time.Duration {
 	best := time.Duration(0)
 	for _, src := range s.sources {
@@ -426,7 +423,7 @@ func (s *Session) bestPace() time.Duration {
 	return max(best, 1)
 }
 
-// notFound says whom w was asked of. s.mu is held.
+// notFound returns the error that lists the sources of w and their answers. s.mu is held.
 func (s *Session) notFound(w *want) error {
 	e := &SourcesError{CID: w.cid}
 	for _, src := range s.sources {
@@ -437,7 +434,7 @@ func (s *Session) notFound(w *want) error {
 	return e
 }
 
-// finish ends w for all who wait. s.mu is held.
+// finish ends w for all waiting callers. s.mu is held.
 func (s *Session) finish(w *want, b dag.Block, err error) {
 	if s.wants[w.cid.KeyString()] != w {
 		return
@@ -447,15 +444,15 @@ func (s *Session) finish(w *want, b dag.Block, err error) {
 	close(w.done)
 }
 
-// arrived keeps a block that was checked.
-func (s *Session) arrived(src *source, w *want, b dag.Block) {
+// store puts a checked block.
+func (s *Session) store(src *source, w *want, b dag.Block) {
 	err := s.local.Put(s.ctx, b)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.finish(w, dag.Block{}, fmt.Errorf("keep what was fetched: %w", err))
+		s.finish(w, dag.Block{}, fmt.Errorf("store fetched block: %w", err))
 	} else {
-		s.came.Add(1)
+		s.stored.Add(1)
 		s.fetched.Blocks++
 		s.fetched.Bytes += int64(len(b.Data()))
 		s.finish(w, b, nil)
@@ -463,7 +460,7 @@ func (s *Session) arrived(src *source, w *want, b dag.Block) {
 	s.dispatch()
 }
 
-// refused takes note that src does not give ws, and asks others.
+// refused records that src does not return ws, and queues them for other sources.
 func (s *Session) refused(src *source, why string, ws ...*want) {
 	s.mu.Lock()
 	for _, w := range ws {
@@ -473,7 +470,7 @@ func (s *Session) refused(src *source, why string, ws ...*want) {
 	s.requeue(ws...)
 }
 
-// requeue asks anew, before all others.
+// requeue queues ws again, before all others.
 func (s *Session) requeue(ws ...*want) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -26,25 +26,25 @@ func TestFetchFile(t *testing.T) {
 			src := newSource(t, a, there)
 			s := newSession(t, newExchange(t, b, Config{Blocks: here}), here, a)
 			if got := readFile(t, s, root); !bytes.Equal(got, data) {
-				t.Error("the file differs")
+				t.Error("file differs")
 			}
 			blocks, n := there.Len()
 			if f := s.Fetched(); f.Blocks != int64(blocks) || f.Bytes != n || f.Waited <= 0 {
-				t.Errorf("fetched %+v, want %d blocks of %d bytes", f, blocks, n)
+				t.Errorf("got %+v, want %d blocks of %d bytes", f, blocks, n)
 			}
 			if sent := src.Sent(); sent.Blocks != int64(blocks) || sent.Bytes != n || sent.Refused != 0 {
-				t.Errorf("sent %+v", sent)
+				t.Errorf("got sent %+v", sent)
 			}
-			readFile(t, here, root) // it is here now
+			readFile(t, here, root) // the file is local now
 			s.Close()
 			if _, err := s.Get(t.Context(), randomBlock(10).CID()); !errors.Is(err, errSessionClosed) {
-				t.Errorf("after the end: %v", err)
+				t.Errorf("after Close: %v", err)
 			}
 		})
 	}
 }
 
-// TestFetchOnce has many readers of one block: it crosses once.
+// TestFetchOnce has many readers of one block: it is transferred once.
 func TestFetchOnce(t *testing.T) {
 	var reads atomic.Int64
 	there, here := &counting{}, new(dag.MemBlocks)
@@ -67,14 +67,14 @@ func TestFetchOnce(t *testing.T) {
 	}
 	wg.Wait()
 	if n := reads.Load(); n != 1 || s.Fetched().Blocks != 1 {
-		t.Errorf("it was read %d times and came %d times", n, s.Fetched().Blocks)
+		t.Errorf("block was read %d times and arrived %d times", n, s.Fetched().Blocks)
 	}
 }
 
 func TestNotFound(t *testing.T) {
 	a, b, c := newHost(t), newHost(t), newHost(t)
 	newSource(t, a, new(dag.MemBlocks))
-	newExchange(t, b, Config{Blocks: new(dag.MemBlocks)}) // gives nobody anything
+	newExchange(t, b, Config{Blocks: new(dag.MemBlocks)}) // it serves no peer
 	x := newExchange(t, c, Config{Blocks: new(dag.MemBlocks)})
 	s := newSession(t, x, new(dag.MemBlocks), a, b)
 	want := randomBlock(10).CID()
@@ -85,10 +85,10 @@ func TestNotFound(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	if e := err.Error(); !strings.Contains(e, a.ID().String()+": not there") || !strings.Contains(e, b.ID().String()+": refused") {
-		t.Errorf("it does not say whom it asked: %v", e)
+		t.Errorf("error does not list the asked peers: %v", e)
 	}
 	lonely := newSession(t, x, new(dag.MemBlocks))
-	if _, err := lonely.Get(t.Context(), want); !errors.As(err, &sources) || !strings.Contains(err.Error(), "nobody to ask") {
+	if _, err := lonely.Get(t.Context(), want); !errors.As(err, &sources) || !strings.Contains(err.Error(), "no peer can be asked") {
 		t.Errorf("%v", err)
 	}
 	if held, err := s.Has(t.Context(), want); held || err != nil {
@@ -112,15 +112,14 @@ func TestHave(t *testing.T) {
 		t.Errorf("%v %v", yes, err)
 	}
 	if _, err := x.Have(t.Context(), infoOf(a), nil); err == nil {
-		t.Error("a question about nothing")
+		t.Error("have accepted zero blocks")
 	}
 	if _, err := x.Have(t.Context(), infoOf(a), make([]cid.Cid, maxCIDs+1)); err == nil {
-		t.Error("a question about too much")
+		t.Error("have accepted too many blocks")
 	}
 }
 
-// TestSourcesTogether spreads a file over two sources of which each has a part, and
-// adds a third that has nothing.
+// TestSourcesTogether reads a file from two sources that have a part each, and a third one that has nothing.
 func TestSourcesTogether(t *testing.T) {
 	all, first, second, here := new(dag.MemBlocks), new(dag.MemBlocks), new(dag.MemBlocks), new(dag.MemBlocks)
 	data := noise(8<<20, 2)
@@ -142,14 +141,14 @@ func TestSourcesTogether(t *testing.T) {
 	newSource(t, c, new(dag.MemBlocks))
 	s := newSession(t, newExchange(t, d, Config{Blocks: here}), here, c, a, b)
 	if got := readFile(t, s, root); !bytes.Equal(got, data) {
-		t.Error("the file differs")
+		t.Error("file differs")
 	}
 	if xa.Sent().Blocks == 0 || xb.Sent().Blocks == 0 || s.Fetched().Blocks != int64(n) {
 		t.Errorf("sent %+v and %+v, fetched %+v of %d", xa.Sent(), xb.Sent(), s.Fetched(), n)
 	}
 }
 
-// TestFailover kills one of two sources, and has another hang, amid a file.
+// TestFailover kills one of two sources during a read, and lets another hang.
 func TestFailover(t *testing.T) {
 	there, here := &counting{}, new(dag.MemBlocks)
 	data := noise(8<<20, 3)
@@ -172,12 +171,12 @@ func TestFailover(t *testing.T) {
 		}
 	}
 	if got := readFile(t, s, root); !bytes.Equal(got, data) {
-		t.Error("the file differs")
+		t.Error("file differs")
 	}
 }
 
-// TestSlowSource reads a file that two peers have, of which one takes its time for each
-// block: it is asked for few, and not for half of them.
+// TestSlowSource reads a file that two peers have, one of which delays each block: the slow one gets few requests,
+// less than half.
 func TestSlowSource(t *testing.T) {
 	there, here := new(dag.MemBlocks), new(dag.MemBlocks)
 	data := noise(16<<20, 4)
@@ -200,17 +199,17 @@ func TestSlowSource(t *testing.T) {
 	s := newSession(t, newExchange(t, c, Config{Blocks: here}), here, a, b)
 	begun := time.Now()
 	if got := readFile(t, s, root); !bytes.Equal(got, data) {
-		t.Error("the file differs")
+		t.Error("file differs")
 	}
 	n := s.Fetched().Blocks
-	t.Logf("%d of %d blocks were asked of the slow source in %s", asked.Load(), n, time.Since(begun))
+	t.Logf("the slow source got %d of %d requests in %s", asked.Load(), n, time.Since(begun))
 	if 8*asked.Load() > n {
-		t.Errorf("%d of %d blocks were asked of the slow source", asked.Load(), n)
+		t.Errorf("the slow source got %d of %d requests", asked.Load(), n)
 	}
 }
 
-// TestHalves reads ahead what lies half with a peer that is slow and half with another: that
-// is not kept waiting by the first.
+// TestHalves prefetches blocks half of which only a slow peer has and half another peer: the first one does not delay
+// the other.
 func TestHalves(t *testing.T) {
 	slow, fast, here := &counting{}, new(dag.MemBlocks), new(dag.MemBlocks)
 	var cids []cid.Cid
@@ -225,28 +224,28 @@ func TestHalves(t *testing.T) {
 	}
 	a, b, c := newHost(t), newHost(t), newHost(t)
 	xb := newSource(t, b, fast)
-	var served, meanwhile atomic.Int64
+	var served, atHundred atomic.Int64
 	slow.gets = func(c cid.Cid) {
 		if held, _ := slow.MemBlocks.Has(t.Context(), c); !held {
 			return
 		}
 		time.Sleep(10 * time.Millisecond)
 		if served.Add(1) == 100 {
-			meanwhile.Store(xb.Sent().Blocks)
+			atHundred.Store(xb.Sent().Blocks)
 		}
 	}
 	newExchange(t, a, Config{Blocks: slow, Access: NewAccess(AccessConfig{Blocks: slow, Allows: allowAll}), Ahead: 1})
 	s := newSession(t, newExchange(t, c, Config{Blocks: here, Window: 8000}), here, a, b)
 	s.Prefetch(t.Context(), cids)
-	eventually(t, "all are here", func() bool { n, _ := here.Len(); return n == len(cids) })
-	if n := meanwhile.Load(); n < 190 {
-		t.Errorf("when the slow peer had given 100 blocks, the other had given %d", n)
+	eventually(t, "all blocks are local", func() bool { n, _ := here.Len(); return n == len(cids) })
+	if n := atHundred.Load(); n < 190 {
+		t.Errorf("when the slow peer had sent 100 blocks, the other had sent %d", n)
 	}
 }
 
-// TestCameMeanwhile lets a block come just after somebody has looked for it in vain: it is
-// not asked for again.
-func TestCameMeanwhile(t *testing.T) {
+// TestArrivedDuringLookup has a block arrive just after a caller has looked for it locally: it is not requested
+// again.
+func TestArrivedDuringLookup(t *testing.T) {
 	there := new(dag.MemBlocks)
 	block := randomBlock(100)
 	put(t, there, block)
@@ -267,19 +266,19 @@ func TestCameMeanwhile(t *testing.T) {
 			if err := look(s); err != nil {
 				t.Error(err)
 			}
-			eventually(t, "nothing is on its way", func() bool {
+			eventually(t, "no want is open", func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				return len(s.wants) == 0
 			})
 			if n := src.Sent().Blocks; n != 1 {
-				t.Errorf("sent %d times", n)
+				t.Errorf("block was sent %d times", n)
 			}
 		})
 	}
 }
 
-// late calls missed after the first look that was in vain.
+// late calls missed after the first local lookup without a result.
 type late struct {
 	dag.MemBlocks
 	missed func()
@@ -308,7 +307,7 @@ func (l *late) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	return held, err
 }
 
-// TestCancelledGet leaves a fetch that others wait for alone.
+// TestCancelledGet cancels one caller of a fetch that others wait for: the fetch continues.
 func TestCancelledGet(t *testing.T) {
 	there, here := &counting{}, new(dag.MemBlocks)
 	release := make(chan struct{})
@@ -332,7 +331,7 @@ func TestCancelledGet(t *testing.T) {
 	}
 }
 
-// TestIdle lets the streams of a session end and begin again.
+// TestIdle lets the streams of a session end and start again.
 func TestIdle(t *testing.T) {
 	there, here := new(dag.MemBlocks), new(dag.MemBlocks)
 	blocks := []dag.Block{randomBlock(1), randomBlock(2)}
@@ -348,8 +347,8 @@ func TestIdle(t *testing.T) {
 	}
 }
 
-// TestRandomAccess touches 1 % of a large file here and there, and 1 % in one piece: at
-// most 2 % of its bytes cross.
+// TestRandomAccess reads 1 % of a large file in many places, and 1 % in one piece: at most 2 % of its bytes are
+// transferred.
 func TestRandomAccess(t *testing.T) {
 	const size = 100 << 20
 	there := new(dag.MemBlocks)
@@ -386,19 +385,19 @@ func TestRandomAccess(t *testing.T) {
 				t.Fatal(err)
 			}
 			f.Close()
-			eventually(t, "all that was asked for came", func() bool {
+			eventually(t, "all requested blocks arrived", func() bool {
 				s.mu.Lock()
 				defer s.mu.Unlock()
 				return len(s.wants) == 0
 			})
 			if n := s.Fetched().Bytes; n > size/50 {
-				t.Errorf("%s, %s: %d bytes of %d crossed, %.1f %%", p.Name, name, n, size, float64(n)*100/size)
+				t.Errorf("%s, %s: transferred %d bytes of %d, %.1f %%", p.Name, name, n, size, float64(n)*100/size)
 			}
 		}
 	}
 }
 
-// TestManySessions has one after the other: libp2p's limits show what is not let go.
+// TestManySessions runs sessions one after the other: libp2p's limits reveal leaked streams.
 func TestManySessions(t *testing.T) {
 	there := new(dag.MemBlocks)
 	block := randomBlock(100)

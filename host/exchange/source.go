@@ -20,79 +20,79 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// firstAverage is what a block is taken to weigh before one came, in bytes.
+// firstAverage is the assumed size of a block before the first one has arrived, in bytes.
 const firstAverage = 256 << 10
 
-// Bounds of what is asked of one source and not answered, in blocks.
+// Limits of the unanswered wants of one source, in blocks.
 const (
 	minPending = 4
 	maxPending = 512
-	urgentRoom = 64 // more than that for blocks that somebody waits for
+	urgentRoom = 64 // more than that for blocks that a caller waits for
 )
 
-// source is a peer that a Session asks. Its fields are guarded by the session's mutex.
+// source is a peer that a Session fetches from. The session's mutex guards its fields.
 type source struct {
 	session *Session
 	info    peer.AddrInfo
 
-	link    *link         // open stream; nil: none
-	asked   int           // wants that it has and has not answered
-	average int64         // bytes of a block, of those that came lately
-	pace    time.Duration // between two of them; 0: none came
-	last    time.Time     // when an answer came, or asked became positive
-	liar    bool
-	failed  string    // why the stream broke last
-	until   time.Time // not asked before
-	streak  int       // failures in a row
+	link     *link         // open stream; nil: none
+	pending  int           // unanswered wants
+	average  int64         // average bytes of recent blocks
+	pace     time.Duration // time between two blocks; 0: none arrived yet
+	last     time.Time     // time of the last answer, or when pending became positive
+	banned   bool
+	reason   string    // the last error
+	retryAt  time.Time // earliest time of the next request
+	failures int       // failures in a row
 }
 
-// unfit says why src is not asked now, or "".
-func (src *source) unfit(now time.Time) string {
-	if src.liar || now.Before(src.until) {
-		return src.failed
+// unusable returns why src is not used now, or "".
+func (src *source) unusable(now time.Time) string {
+	if src.banned || now.Before(src.retryAt) {
+		return src.reason
 	}
 	return ""
 }
 
-// room reports whether src may be asked for one more block. One whose pace is not known has
-// to show it before it gets much of what others could give.
+// room reports whether src may be asked for one more block. A source of unknown pace gets only a few wants while
+// there are other sources.
 func (src *source) room(urgent bool) bool {
 	if src.pace == 0 && len(src.session.sources) > 1 {
-		return src.asked < minPending
+		return src.pending < minPending
 	}
 	n := int(min(max(src.session.x.cfg.Window/src.average, minPending), maxPending))
 	if urgent {
 		n += urgentRoom
 	}
-	return src.asked < n
+	return src.pending < n
 }
 
-// wait is when one more block is to be expected of src. One of unknown pace is taken to be
-// as fast as unknown.
+// wait returns the expected time until src would return one more block. A source of unknown pace is assumed to have
+// the pace unknown.
 func (src *source) wait(now time.Time, unknown time.Duration) time.Duration {
 	pace := src.pace
 	if pace == 0 {
 		pace = unknown
 	}
-	if src.asked > 0 {
+	if src.pending > 0 {
 		pace = max(pace, now.Sub(src.last)) // it may have slowed down
 	}
-	return time.Duration(src.asked+1) * pace
+	return time.Duration(src.pending+1) * pace
 }
 
-// lied makes src one that is asked no more.
-func (src *source) lied(err error) {
-	if !src.liar {
-		src.liar, src.failed = true, oneLine(err)
+// ban excludes src from the session.
+func (src *source) ban(err error) {
+	if !src.banned {
+		src.banned, src.reason = true, oneLine(err)
 	}
 }
 
-// oneLine is the text of an error, of which libp2p's have many lines.
+// oneLine returns the text of an error on one line; libp2p's errors have many lines.
 func oneLine(err error) string { return strings.Join(strings.Fields(err.Error()), " ") }
 
-// take asks src for w.
-func (src *source) take(w *want) {
-	if src.asked++; src.asked == 1 {
+// request queues w at src.
+func (src *source) request(w *want) {
+	if src.pending++; src.pending == 1 {
 		src.last = time.Now()
 	}
 	if src.link == nil {
@@ -101,46 +101,46 @@ func (src *source) take(w *want) {
 	}
 	src.link.queue = append(src.link.queue, w)
 	select {
-	case src.link.more <- struct{}{}:
+	case src.link.wake <- struct{}{}:
 	default:
 	}
 }
 
-// link is a stream to a source: one goroutine asks, one receives.
+// link is a stream to a source: one goroutine sends requests, one receives answers.
 type link struct {
 	src    *source
 	s      *Session
 	ctx    context.Context
 	cancel context.CancelCauseFunc
-	more   chan struct{} // of capacity one: queue has grown
+	wake   chan struct{} // of capacity one: queue has grown
 
 	// Guarded by the session's mutex.
-	queue   []*want   // to ask for
-	waiting []*want   // asked for, in the order of the answers
-	moved   time.Time // when an answer came last, or waiting became not empty
+	queue    []*want   // to request
+	waiting  []*want   // requested, in the order of the answers
+	lastByte time.Time // time of the last received byte, or when waiting became non-empty
 
 	checks chan struct{} // a token for each block that is being hashed
 }
 
 func newLink(src *source) *link {
-	l := &link{src: src, s: src.session, more: make(chan struct{}, 1), checks: make(chan struct{}, 4)}
+	l := &link{src: src, s: src.session, wake: make(chan struct{}, 1), checks: make(chan struct{}, 4)}
 	l.ctx, l.cancel = context.WithCancelCause(src.session.ctx)
 	return l
 }
 
-// errIdle ends a link that nobody needs.
+// errIdle ends an unused link.
 var errIdle = errors.New("idle")
 
-// errStalled says that a source answers nothing.
-var errStalled = errors.New("silent")
+// errStalled reports that a source does not answer.
+var errStalled = errors.New("no answer")
 
-// lieError says that a source gave something else than it was asked for.
-type lieError struct{ err error }
+// badAnswerError reports that a source sent something other than the requested block.
+type badAnswerError struct{ err error }
 
-func (e *lieError) Error() string { return e.err.Error() }
-func (e *lieError) Unwrap() error { return e.err }
+func (e *badAnswerError) Error() string { return e.err.Error() }
+func (e *badAnswerError) Unwrap() error { return e.err }
 
-// run serves the link to its end, and hands what it did not get to other sources.
+// run serves the link to its end, and moves its unanswered wants to other sources.
 func (l *link) run() {
 	err := l.converse()
 	l.cancel(err)
@@ -155,7 +155,7 @@ func (l *link) converse() error {
 	ctx, cancel := context.WithTimeout(l.ctx, x.cfg.Dial)
 	st, err := x.dial(ctx, l.src.info)
 	cancel()
-	if errors.Is(err, errNotSpoken) && x.bitswap != nil {
+	if errors.Is(err, errNotSupported) && x.bitswap != nil {
 		return l.bitswap()
 	}
 	if err != nil {
@@ -172,7 +172,7 @@ func (l *link) converse() error {
 	return context.Cause(l.ctx)
 }
 
-// ask sends what is queued, and watches over the answers.
+// ask sends the queued wants, and checks that answers arrive.
 func (l *link) ask(st network.Stream) error {
 	cfg := l.s.x.cfg
 	idle := time.NewTimer(cfg.Idle)
@@ -180,7 +180,7 @@ func (l *link) ask(st network.Stream) error {
 	watch := time.NewTicker(max(cfg.Stall/4, time.Millisecond))
 	defer watch.Stop()
 	for {
-		cids := l.next()
+		cids := l.takeQueued()
 		if len(cids) > 0 {
 			b, err := request{opWant, cids}.encode()
 			if err != nil {
@@ -188,13 +188,13 @@ func (l *link) ask(st network.Stream) error {
 			}
 			st.SetWriteDeadline(time.Now().Add(cfg.Stall))
 			if _, err := st.Write(appendFrame(nil, b)); err != nil {
-				return fmt.Errorf("ask: %w", err)
+				return fmt.Errorf("send request: %w", err)
 			}
 			idle.Reset(cfg.Idle)
 			continue
 		}
 		select {
-		case <-l.more:
+		case <-l.wake:
 		case <-idle.C:
 			if l.release() {
 				return errIdle
@@ -204,20 +204,20 @@ func (l *link) ask(st network.Stream) error {
 			if l.stalled(now) {
 				return fmt.Errorf("%w for %s", errStalled, cfg.Stall)
 			}
-			l.s.requeue() // what waits for a source that has become slow
+			l.s.requeue() // wants queued for a source that has become slow
 		case <-l.ctx.Done():
 			return context.Cause(l.ctx)
 		}
 	}
 }
 
-// next takes what the next request asks for.
-func (l *link) next() []cid.Cid {
+// takeQueued moves the wants of the next request from queue to waiting.
+func (l *link) takeQueued() []cid.Cid {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	n := min(len(l.queue), perRequest)
 	if n > 0 && len(l.waiting) == 0 {
-		l.moved = time.Now()
+		l.lastByte = time.Now()
 	}
 	cids := make([]cid.Cid, n)
 	for i, w := range l.queue[:n] {
@@ -228,17 +228,17 @@ func (l *link) next() []cid.Cid {
 	return cids
 }
 
-// stalled reports whether answers are due and none has come for too long.
+// stalled reports whether answers are due and none has arrived within Stall.
 func (l *link) stalled(now time.Time) bool {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
-	if len(l.checks) == cap(l.checks) { // it is this end that is slow
-		l.moved = now
+	if len(l.checks) == cap(l.checks) { // this node is the slow one
+		l.lastByte = now
 	}
-	return len(l.waiting) > 0 && now.Sub(l.moved) > l.s.x.cfg.Stall
+	return len(l.waiting) > 0 && now.Sub(l.lastByte) > l.s.x.cfg.Stall
 }
 
-// release parts the link from its source, unless it is needed.
+// release detaches an unused link from its source, and reports whether it did.
 func (l *link) release() bool {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
@@ -251,7 +251,7 @@ func (l *link) release() bool {
 	return true
 }
 
-// receive reads answers, and hashes them a few at a time.
+// receive reads answers, and hashes a few of them at a time.
 func (l *link) receive(st network.Stream) error {
 	r := bufio.NewReaderSize(&progress{st, l}, 64<<10)
 	for {
@@ -259,9 +259,9 @@ func (l *link) receive(st network.Stream) error {
 		if err != nil {
 			return err
 		}
-		w := l.head()
+		w := l.takeWaiting()
 		if w == nil {
-			return &lieError{errors.New("it sent something that nobody asked for")}
+			return &badAnswerError{errors.New("sent an answer that was not requested")}
 		}
 		switch b[0] {
 		case isHere:
@@ -280,14 +280,14 @@ func (l *link) receive(st network.Stream) error {
 		case isRefused:
 			l.drop(w, "refused")
 		default:
-			l.drop(w, "it broke the rules")
-			return &lieError{fmt.Errorf("an answer of kind %d", b[0])}
+			l.drop(w, "invalid answer")
+			return &badAnswerError{fmt.Errorf("answer: unknown status %d", b[0])}
 		}
 	}
 }
 
-// answer reads one frame. What is asked for must begin in time, which ask watches; what
-// has begun must be whole in time.
+// answer reads one frame. ask checks that a due frame begins in time; Frame limits the time from its first byte to
+// its last.
 func (l *link) answer(st network.Stream, r *bufio.Reader) ([]byte, error) {
 	st.SetReadDeadline(time.Time{})
 	if _, err := r.Peek(1); err != nil {
@@ -299,12 +299,12 @@ func (l *link) answer(st network.Stream, r *bufio.Reader) ([]byte, error) {
 		return nil, fmt.Errorf("receive: %w", err)
 	}
 	if b[0] != isHere && len(b) > 1 {
-		return nil, &lieError{errors.New("a refusal with something behind it")}
+		return nil, &badAnswerError{errors.New("answer: data after a refusal")}
 	}
 	return b, nil
 }
 
-// progress takes note of every byte that comes.
+// progress records the time of every received byte.
 type progress struct {
 	r io.Reader
 	l *link
@@ -314,14 +314,14 @@ func (p *progress) Read(b []byte) (int, error) {
 	n, err := p.r.Read(b)
 	if n > 0 {
 		p.l.s.mu.Lock()
-		p.l.moved = time.Now()
+		p.l.lastByte = time.Now()
 		p.l.s.mu.Unlock()
 	}
 	return n, err
 }
 
-// head takes the want that the next answer is for.
-func (l *link) head() *want {
+// takeWaiting removes the want of the next answer from waiting.
+func (l *link) takeWaiting() *want {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	if len(l.waiting) == 0 {
@@ -332,34 +332,34 @@ func (l *link) head() *want {
 	return w
 }
 
-// putBack undoes head, so that end finds w.
+// putBack reverts takeWaiting, so that end finds w.
 func (l *link) putBack(w *want) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	l.waiting = append([]*want{w}, l.waiting...)
 }
 
-// check hashes what came for w.
+// check hashes the data received for w.
 func (l *link) check(w *want, data []byte) {
 	b, err := dag.CheckBlock(w.cid, data)
 	if err != nil {
 		l.s.mu.Lock()
-		l.src.lied(err) // now, whatever else may end the link first
+		l.src.ban(err) // now, whatever error ends the link first
 		l.s.mu.Unlock()
-		l.cancel(&lieError{err})
-		l.drop(w, "it gave something else")
+		l.cancel(&badAnswerError{err})
+		l.drop(w, "sent wrong bytes")
 		return
 	}
-	l.settle(int64(len(data)))
-	l.s.arrived(l.src, w, b)
+	l.recordAnswer(int64(len(data)))
+	l.s.store(l.src, w, b)
 }
 
-// settle counts an answer, of n bytes if it is a block.
-func (l *link) settle(n int64) {
+// recordAnswer counts an answer, of n bytes if it is a block.
+func (l *link) recordAnswer(n int64) {
 	l.s.mu.Lock()
 	defer l.s.mu.Unlock()
 	src, now := l.src, time.Now()
-	src.asked--
+	src.pending--
 	if n > 0 {
 		took := max(now.Sub(src.last), 1)
 		if src.pace > 0 {
@@ -367,15 +367,15 @@ func (l *link) settle(n int64) {
 		}
 		src.pace, src.average = took, max(1, (7*src.average+n)/8)
 	}
-	src.last, src.streak = now, 0
+	src.last, src.failures = now, 0
 }
 
 func (l *link) drop(w *want, why string) {
-	l.settle(0)
+	l.recordAnswer(0)
 	l.s.refused(l.src, why, w)
 }
 
-// end parts the link from its source after err, and gives its wants to others.
+// end detaches the link from its source after err, and moves its wants to other sources.
 func (l *link) end(err error) {
 	s := l.s
 	s.mu.Lock()
@@ -384,23 +384,23 @@ func (l *link) end(err error) {
 	if l.src.link == l {
 		l.src.link = nil
 	}
-	l.src.asked -= len(lost)
-	if lie := (*lieError)(nil); errors.As(err, &lie) {
-		l.src.lied(lie)
+	l.src.pending -= len(lost)
+	if lie := (*badAnswerError)(nil); errors.As(err, &lie) {
+		l.src.ban(lie)
 	}
-	again := errors.Is(err, errIdle) || len(lost) == 0 && !l.src.liar // either end may close an unused stream
+	again := errors.Is(err, errIdle) || len(lost) == 0 && !l.src.banned // either end may close an unused stream
 	if !again {
-		if !l.src.liar {
-			l.src.failed = oneLine(err)
+		if !l.src.banned {
+			l.src.reason = oneLine(err)
 		}
-		l.src.streak = min(l.src.streak+1, 6)
-		// A stream may break because the connection did: a new one is tried at once.
-		again = l.src.streak == 1 && !l.src.liar && !errors.Is(err, errStalled) && !errors.Is(err, errNotAsked)
+		l.src.failures = min(l.src.failures+1, 6)
+		// A stream may break with its connection: a new one is tried at once.
+		again = l.src.failures == 1 && !l.src.banned && !errors.Is(err, errStalled) && !errors.Is(err, errNotAsked)
 		if !again {
-			l.src.until = time.Now().Add(time.Second << l.src.streak)
+			l.src.retryAt = time.Now().Add(time.Second << l.src.failures)
 		}
 	}
-	why := l.src.failed
+	why := l.src.reason
 	s.mu.Unlock()
 	if again {
 		s.requeue(lost...)
@@ -409,8 +409,8 @@ func (l *link) end(err error) {
 	}
 }
 
-// errNotSpoken says that a peer does not speak the own protocol.
-var errNotSpoken = errors.New("it does not speak " + string(Protocol))
+// errNotSupported reports that a peer does not support the liftoff protocol.
+var errNotSupported = errors.New("protocol " + string(Protocol) + " is not supported")
 
 // dial opens a stream to p.
 func (x *Exchange) dial(ctx context.Context, p peer.AddrInfo) (network.Stream, error) {
@@ -421,19 +421,19 @@ func (x *Exchange) dial(ctx context.Context, p peer.AddrInfo) (network.Stream, e
 	}
 	st, err := x.host.NewStream(ctx, p.ID, Protocol)
 	if errors.Is(err, multistream.ErrNotSupported[protocol.ID]{}) {
-		return nil, errNotSpoken
+		return nil, errNotSupported
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open a stream: %w", err)
+		return nil, fmt.Errorf("open stream: %w", err)
 	}
 	return st, nil
 }
 
-// errNotAsked says that a peer may not see what is wanted.
-var errNotAsked = errors.New("its relation does not allow to ask it for blocks")
+// errNotAsked reports that a peer may not see the CIDs that this node wants.
+var errNotAsked = errors.New("its relation does not allow requests for blocks")
 
-// Have asks p which of at most 1,024 blocks it has, and would give, if p may be asked. It
-// connects if it must; the caller bounds it by ctx.
+// Have asks p which of at most 1,024 blocks it has and would send, if p may be asked. It connects if necessary; the
+// caller limits its time by ctx.
 func (x *Exchange) Have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([]bool, error) {
 	err := errNotAsked
 	var held []bool
@@ -441,14 +441,14 @@ func (x *Exchange) Have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([
 		held, err = x.have(ctx, p, cids)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask peer %s what it has: %w", p.ID, err)
+		return nil, fmt.Errorf("ask peer %s for blocks that it has: %w", p.ID, err)
 	}
 	return held, nil
 }
 
 func (x *Exchange) have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([]bool, error) {
 	if len(cids) == 0 || len(cids) > maxCIDs {
-		return nil, fmt.Errorf("%d blocks, want 1 to %d", len(cids), maxCIDs)
+		return nil, fmt.Errorf("got %d blocks, want 1 to %d", len(cids), maxCIDs)
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.cfg.Dial)
 	defer cancel()
@@ -470,7 +470,7 @@ func (x *Exchange) have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([
 		return nil, err
 	}
 	if len(answer) != len(cids) {
-		return nil, fmt.Errorf("%d answers for %d blocks", len(answer), len(cids))
+		return nil, fmt.Errorf("got %d answers, want %d", len(answer), len(cids))
 	}
 	held := make([]bool, len(cids))
 	for i, a := range answer {

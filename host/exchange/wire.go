@@ -20,23 +20,23 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// A request is a frame (a varint length and as many bytes) of DAG-CBOR: a map of one
-// entry, from "want" or "have" to a list of links. A want is answered by one frame for
-// each link, in their order; a have by one frame for all.
+// A request is a frame (a varint length and as many bytes) of DAG-CBOR: a map of one entry, from "want" or "have" to
+// a list of links. The answer to a want is one frame per link, in the same order; the answer to a have is one frame
+// for all links.
 const (
 	opWant = "want"
 	opHave = "have"
 
 	maxRequest = 64 << 10 // bytes of a request
-	maxCIDs    = 1024     // links of one
-	perRequest = 256      // links that a session asks for at once: of the longest, too, they fit
+	maxCIDs    = 1024     // links of a request
+	perRequest = 256      // links in a request of a session: also the longest ones fit
 )
 
 // The first byte of an answer to a want, and each byte of an answer to a have.
 const (
 	isHere    = 0 // for a want: the block's bytes follow
-	isMissing = 1 // it is not here
-	isRefused = 2 // the peer may not have it, be it here or not
+	isMissing = 1 // the block is not here
+	isRefused = 2 // the peer may not have the block, whether it is here or not
 )
 
 type request struct {
@@ -62,7 +62,7 @@ func (r request) encode() ([]byte, error) {
 	return b.Bytes(), nil
 }
 
-// decodeRequest reads what encode wrote and nothing else.
+// decodeRequest accepts only the output of encode.
 func decodeRequest(b []byte) (request, error) {
 	nb := basicnode.Prototype.Any.NewBuilder()
 	opts := dagcbor.DecodeOptions{AllowLinks: true, AllocationBudget: 16 * maxRequest, MaxDepth: 4}
@@ -71,7 +71,7 @@ func decodeRequest(b []byte) (request, error) {
 	}
 	n := nb.Build()
 	if n.Kind() != datamodel.Kind_Map || n.Length() != 1 {
-		return request{}, errors.New("decode request: it is not a map of one entry")
+		return request{}, errors.New("decode request: want a map of one entry")
 	}
 	k, list, err := n.MapIterator().Next()
 	if err != nil {
@@ -79,7 +79,7 @@ func decodeRequest(b []byte) (request, error) {
 	}
 	r := request{}
 	if r.op, err = k.AsString(); err != nil || r.op != opWant && r.op != opHave {
-		return request{}, fmt.Errorf("decode request: unknown %.40q", r.op)
+		return request{}, fmt.Errorf("decode request: unknown operation %.40q", r.op)
 	}
 	if r.cids, err = readLinks(list); err != nil {
 		return request{}, fmt.Errorf("decode request: %w", err)
@@ -93,7 +93,7 @@ func decodeRequest(b []byte) (request, error) {
 
 func readLinks(list datamodel.Node) ([]cid.Cid, error) {
 	if list.Kind() != datamodel.Kind_List || list.Length() < 1 || list.Length() > maxCIDs {
-		return nil, fmt.Errorf("not a list of 1 to %d links", maxCIDs)
+		return nil, fmt.Errorf("want a list of 1 to %d links", maxCIDs)
 	}
 	cids := make([]cid.Cid, 0, list.Length())
 	for it := list.ListIterator(); !it.Done(); {
@@ -107,7 +107,7 @@ func readLinks(list datamodel.Node) ([]cid.Cid, error) {
 		}
 		c, ok := l.(cidlink.Link)
 		if !ok || c.Cid.ByteLen() > abi.MaxCID {
-			return nil, errors.New("a link that is too long")
+			return nil, errors.New("link is too long")
 		}
 		cids = append(cids, c.Cid)
 	}
@@ -126,7 +126,7 @@ func appendFrame(dst []byte, parts ...[]byte) []byte {
 	return dst
 }
 
-// maxAnswer is the bytes of the largest answer to a want.
+// maxAnswer is the size in bytes of the largest answer to a want.
 const maxAnswer = 1 + dag.MaxBlock
 
 // readFrame reads a frame of at most limit bytes.
@@ -136,11 +136,11 @@ func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
 		return nil, err
 	}
 	if n == 0 || n > uint64(limit) {
-		return nil, fmt.Errorf("a frame of %d bytes, want 1 to %d", n, limit)
+		return nil, fmt.Errorf("frame: got %d bytes, want 1 to %d", n, limit)
 	}
 	b := make([]byte, n)
 	if k, err := io.ReadFull(r, b); err != nil {
-		return nil, fmt.Errorf("%d bytes of a frame of %d: %w", k, n, noEOF(err))
+		return nil, fmt.Errorf("frame: got %d bytes, want %d: %w", k, n, noEOF(err))
 	}
 	return b, nil
 }

@@ -1,7 +1,6 @@
-// Package gate bounds how much of something other peers take at once, all together and
-// each of them: streams of one of this peer's protocols, blocks that are read for them.
-// Some of it is kept for those that are no guests, since a guest may have many names. At
-// the end it waits for all.
+// Package gate is a concurrency limiter for peers: it limits the total and the number per peer of streams or of
+// blocks being read. A share is reserved for known peers, since an unknown peer may use many peer ids. Wait blocks
+// until all have ended.
 package gate
 
 import (
@@ -10,16 +9,15 @@ import (
 	"github.com/libp2p/go-libp2p/core/peer"
 )
 
-// Config says how many a Gate lets in.
+// Config is the limits of a Gate.
 type Config struct {
 	Total   int
 	PerPeer int
-	// Guest says who is left out when three quarters of Total are inside. nil: nobody.
+	// Unknown reports whether a peer is refused when three quarters of Total are in use. nil: no peer is.
 	Unknown func(peer.ID) bool
 }
 
-// Gate counts streams, or what else it is made for, in and out. Its methods may be called
-// from several goroutines.
+// Gate counts the open streams (or other units) of each peer. Its methods may be called concurrently.
 type Gate struct {
 	cfg Config
 
@@ -30,10 +28,10 @@ type Gate struct {
 	inside  sync.WaitGroup
 }
 
-// New returns a Gate with nobody inside.
+// New returns a Gate without open streams.
 func New(cfg Config) *Gate { return &Gate{cfg: cfg, open: map[peer.ID]int{}} }
 
-// Enter counts a stream of p in, if there is room for it. Then Leave must follow.
+// Enter reports whether p may open a stream, and counts it. The caller must call Leave when it ends.
 func (g *Gate) Enter(p peer.ID) bool {
 	total := g.cfg.Total
 	if g.cfg.Unknown != nil && g.cfg.Unknown(p) {
@@ -50,7 +48,7 @@ func (g *Gate) Enter(p peer.ID) bool {
 	return true
 }
 
-// Leave counts a stream of p out.
+// Leave ends a stream of p.
 func (g *Gate) Leave(p peer.ID) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -61,29 +59,29 @@ func (g *Gate) Leave(p peer.ID) {
 	g.inside.Done()
 }
 
-// Go runs f for a stream that is inside: Wait waits for it, too.
+// Go runs f in a goroutine, for an open stream. Wait waits for it, too.
 func (g *Gate) Go(f func()) { g.inside.Go(f) }
 
-// Open returns how many streams are inside.
+// Open returns the number of open streams.
 func (g *Gate) Open() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.streams
 }
 
-// OpenOf returns how many streams of p are inside.
+// OpenOf returns the number of open streams of p.
 func (g *Gate) OpenOf(p peer.ID) int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.open[p]
 }
 
-// Close lets nobody in any more.
+// Close makes Enter refuse all further streams.
 func (g *Gate) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.closed = true
 }
 
-// Wait returns when nobody is inside. The Gate is closed before.
+// Wait blocks until no stream is open. The Gate must be closed.
 func (g *Gate) Wait() { g.inside.Wait() }

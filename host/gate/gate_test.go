@@ -22,12 +22,12 @@ func TestGate(t *testing.T) {
 		t.Errorf("%d open, %d of a", g.Open(), g.OpenOf(a))
 	}
 	if !g.Enter(b) {
-		t.Error("no room where one has left")
+		t.Error("Enter refuses a stream after another one ended")
 	}
 	g.Close()
 	g.Leave(a)
 	if g.Enter(a) {
-		t.Error("somebody came in after the end")
+		t.Error("Enter allows a stream after Close")
 	}
 	done := false
 	g.Go(func() { done = true })
@@ -38,24 +38,24 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// TestGuests lets guests with any number of names fill what is theirs: there is room left
-// for others.
-func TestGuests(t *testing.T) {
-	const guests = 40
+// TestUnknownPeers lets unknown peers with any number of peer ids use their share: the reserved share stays free for
+// known peers.
+func TestUnknownPeers(t *testing.T) {
+	const peers = 40
 	g := New(Config{Total: 8, PerPeer: 2, Unknown: func(p peer.ID) bool { return len(p) == 1 }})
-	for i := range guests {
+	for i := range peers {
 		p := peer.ID([]byte{byte(i)})
 		for range 2 {
 			if got := g.Enter(p); got != (g.Open() <= 6 && i < 3) {
-				t.Errorf("guest %d: %v with %d open", i, got, g.Open())
+				t.Errorf("unknown peer %d: %v with %d open", i, got, g.Open())
 			}
 		}
 	}
 	const member = peer.ID("member")
 	if first, second, third := g.Enter(member), g.Enter(member), g.Enter(member); !first || !second || third {
-		t.Error("a member does not get what is kept for it")
+		t.Error("a member does not get the reserved share")
 	}
 	if !New(Config{Total: 1, PerPeer: 1, Unknown: func(peer.ID) bool { return true }}).Enter(member) {
-		t.Error("a gate for one lets no guest in")
+		t.Error("a Gate with Total 1 refuses an unknown peer")
 	}
 }

@@ -30,8 +30,8 @@ func frameOf(t testing.TB, m message) []byte {
 
 func chunkOf(b []byte) []byte { return append(protowire.AppendVarint(nil, uint64(len(b))), b...) }
 
-// TestHostileRequester sends what no requester sends. The provider ends the conversation
-// with a reason or a reset, and is as before.
+// TestHostileRequester sends invalid input. The provider ends the conversation with a reason or a reset, and its
+// state does not change.
 func TestHostileRequester(t *testing.T) {
 	p := newPair(t, Config{Frame: 200 * time.Millisecond, Reply: 200 * time.Millisecond, Hold: 200 * time.Millisecond})
 	stranger := newNode(t)
@@ -52,7 +52,7 @@ func TestHostileRequester(t *testing.T) {
 	for _, c := range []struct {
 		name  string
 		sent  []byte
-		reply string // a word of the frame that comes back; "": the stream is just ended
+		reply string // text in the reply frame; "": the stream ends without one
 	}{
 		{"nothing", nil, ""},
 		{"garbage", []byte("GET / HTTP/1.1\r\n\r\n"), ""},
@@ -65,20 +65,20 @@ func TestHostileRequester(t *testing.T) {
 		{"an unknown message", chunkOf([]byte("\xa1\x63abc\xa0")), ""},
 		{"two messages in one", chunkOf([]byte("\xa2\x65renew\xa0\x65close\xa0")), ""},
 		{"deep nesting", chunkOf(bytes.Repeat([]byte{0x81}, 1000)), ""},
-		{"a beat first", frameOf(t, &heartbeatFrame{}), ""},
+		{"a heartbeat first", frameOf(t, &heartbeatFrame{}), ""},
 		{"an award first", frameOf(t, &awardFrame{}), ""},
-		{"a forged job", append(ask(stranger), chunkOf(w.taskB)...), "invalid"},
-		{"a broken job", frameOf(t, &askFrame{order: []byte("job"), engine: "wasm"}), "invalid"},
+		{"a forged order", append(ask(stranger), chunkOf(w.taskB)...), "invalid"},
+		{"a malformed order", frameOf(t, &askFrame{order: []byte("job"), engine: "wasm"}), "invalid"},
 		{"another task", append(ask(p.requester), chunkOf(swapped.taskB)...), "invalid"},
 		{"a huge task", append(ask(p.requester), protowire.AppendVarint(nil, MaxTask+1)...), ""},
 		{"no task", ask(p.requester), ""},
 		{"two asks", append(bytes.Clone(good), good...), ""},
 		{"no award", good, ""},
-		{"an award by another", award(stranger, p.provider.did), "invalid"},
-		{"an award for another", award(p.requester, stranger.did), "invalid"},
-		{"an award for nobody", award(p.requester, ""), "invalid"},
-		{"an attach to nothing", frameOf(t, &attachFrame{order: w.task.Mod.Bytes()}), "unknown"},
-		{"an attach to no CID", frameOf(t, &attachFrame{order: []byte{1}}), "invalid"},
+		{"an award by another peer", award(stranger, p.provider.did), "invalid"},
+		{"an award for another peer", award(p.requester, stranger.did), "invalid"},
+		{"an award without an audience", award(p.requester, ""), "invalid"},
+		{"an attach to an unknown order", frameOf(t, &attachFrame{order: w.task.Mod.Bytes()}), "unknown"},
+		{"an attach to an invalid CID", frameOf(t, &attachFrame{order: []byte{1}}), "invalid"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s, err := p.requester.NewStream(t.Context(), p.provider.ID(), Protocol)
@@ -89,27 +89,27 @@ func TestHostileRequester(t *testing.T) {
 			s.SetDeadline(time.Now().Add(20 * time.Second))
 			s.Write(c.sent)
 			if len(c.sent) == 0 {
-				s.CloseWrite() // else libp2p has not even named the protocol
+				s.CloseWrite() // otherwise libp2p has not sent the protocol yet
 			}
 			got, err := io.ReadAll(s)
 			if isTimeout(err) {
-				t.Fatal("the provider does not end the stream")
+				t.Fatal("the provider did not end the stream")
 			}
 			if !strings.Contains(string(got), c.reply) || c.reply == "" && strings.Contains(string(got), "failed") {
-				t.Errorf("answered %q, %v", got, err)
+				t.Errorf("got reply %q, %v", got, err)
 			}
 		})
 	}
 	if n := len(p.seller.awarded); n != 0 {
-		t.Errorf("%d awards got through", n)
+		t.Errorf("%d awards were accepted", n)
 	}
-	p.server.Close() // waits
+	p.server.Close() // waits for all conversations
 	if n := p.server.Conversations(); n != 0 {
-		t.Errorf("%d conversations are left", n)
+		t.Errorf("%d conversations after Close", n)
 	}
 }
 
-// TestTrickle sends a byte now and then: a frame has its time, however alive the peer is.
+// TestTrickle sends a byte now and then: the time limit of a frame holds however slowly it arrives.
 func TestTrickle(t *testing.T) {
 	p := newPair(t, Config{Frame: 100 * time.Millisecond, Reply: 10 * time.Second})
 	s, err := p.requester.NewStream(t.Context(), p.provider.ID(), Protocol)
@@ -133,10 +133,10 @@ func TestTrickle(t *testing.T) {
 		case <-time.After(20 * time.Millisecond):
 		}
 	}
-	t.Error("a frame may take as long as it likes")
+	t.Error("the frame had no time limit")
 }
 
-// TestFlood opens more conversations than there may be.
+// TestFlood opens more conversations than allowed.
 func TestFlood(t *testing.T) {
 	p := newPair(t, Config{PerPeer: 4, Reply: 500 * time.Millisecond})
 	w := newWork(t, nil)
@@ -152,7 +152,7 @@ func TestFlood(t *testing.T) {
 		open = append(open, c)
 	}
 	if len(open) != 4 || failed != 8 {
-		t.Errorf("%d conversations, %d refused", len(open), failed)
+		t.Errorf("got %d conversations, %d refused", len(open), failed)
 	}
 	for _, c := range open {
 		c.Close(Lost)
@@ -168,15 +168,14 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// liar serves the market's protocol with a script: it reads an Ask and an Award, and
-// writes what the test says.
+// liar serves the market's protocol with a script: it reads an Ask and an Award, and writes what the test defines.
 func liar(t *testing.T, p node, say func(s network.Stream, award []byte)) {
 	t.Helper()
 	var running sync.WaitGroup
 	p.SetStreamHandler(Protocol, func(s network.Stream) {
 		running.Add(1)
 		defer running.Done()
-		t.Cleanup(func() { // nothing that it does outlives the test
+		t.Cleanup(func() { // none of its goroutines outlives the test
 			s.Reset()
 			running.Wait()
 		})
@@ -200,8 +199,8 @@ func liar(t *testing.T, p node, say func(s network.Stream, award []byte)) {
 	})
 }
 
-// TestHostileProvider answers an award with lies. Each is a *ProtocolError that says
-// what is wrong, and costs no more than its frame.
+// TestHostileProvider answers an award with invalid messages. Each is a *ProtocolError that names the fault, and
+// costs no more than its frame.
 func TestHostileProvider(t *testing.T) {
 	w := newWork(t, bytes.Repeat([]byte("output"), 1000))
 	stranger := newNode(t)
@@ -233,7 +232,7 @@ func TestHostileProvider(t *testing.T) {
 			s.Write(protowire.AppendVarint(nil, 1<<30))
 		}},
 		{"a bid again", "during a run", func(t *testing.T, _ node, s network.Stream, _ []byte) { s.Write(frameOf(t, &bidFrame{})) }},
-		{"a gap in the output", "at byte", func(t *testing.T, _ node, s network.Stream, _ []byte) {
+		{"a gap in the output", "want byte 0", func(t *testing.T, _ node, s network.Stream, _ []byte) {
 			s.Write(frameOf(t, &logFrame{1, 5, []byte("x")}))
 		}},
 		{"endless output", "more output", func(t *testing.T, _ node, s network.Stream, _ []byte) {
@@ -243,7 +242,7 @@ func TestHostileProvider(t *testing.T) {
 				}
 			}
 		}},
-		{"endless beats", "too many beats", func(t *testing.T, _ node, s network.Stream, _ []byte) {
+		{"endless heartbeats", "too many heartbeats", func(t *testing.T, _ node, s network.Stream, _ []byte) {
 			go io.Copy(io.Discard, s)
 			for range 200_000 {
 				if _, err := s.Write(frameOf(t, &heartbeatFrame{})); err != nil {
@@ -251,7 +250,7 @@ func TestHostileProvider(t *testing.T) {
 				}
 			}
 		}},
-		{"somebody else's receipt", "who was not asked", func(t *testing.T, p node, s network.Stream, e []byte) {
+		{"a receipt of another peer", "got issuer", func(t *testing.T, p node, s network.Stream, e []byte) {
 			m := make(t, stranger, e, func(*job.Receipt, *job.Outcome) {})
 			s.Write(frameOf(t, &doneFrame{m.receipt, m.outcome}))
 		}},
@@ -271,7 +270,7 @@ func TestHostileProvider(t *testing.T) {
 			m := make(t, p, e, func(r *job.Receipt, _ *job.Outcome) { r.Outcome = w.task.Mod })
 			s.Write(frameOf(t, &doneFrame{m.receipt, m.outcome}))
 		}},
-		{"more than the limits", "where the Job allows", func(t *testing.T, p node, s network.Stream, e []byte) {
+		{"more than the limits", "want at most", func(t *testing.T, p node, s network.Stream, e []byte) {
 			m := make(t, p, e, func(_ *job.Receipt, o *job.Outcome) { o.Size = 1 << 40 })
 			s.Write(frameOf(t, &doneFrame{m.receipt, m.outcome}))
 		}},
@@ -296,7 +295,7 @@ func TestHostileProvider(t *testing.T) {
 					break
 				}
 				if conv.done != nil {
-					t.Fatal("it was believed")
+					t.Fatal("it was accepted")
 				}
 			}
 			var lie *ProtocolError
@@ -308,10 +307,10 @@ func TestHostileProvider(t *testing.T) {
 	}
 }
 
-// TestHostileBlocks ends a run well and then sends other blocks than the result's.
+// TestHostileBlocks ends a run correctly and then sends other blocks than those of the result.
 func TestHostileBlocks(t *testing.T) {
 	w := newWork(t, bytes.Repeat([]byte("output"), 1_000_000))
-	foreign := dag.NewBlock(cid.Raw, []byte("nobody asked for this"))
+	foreign := dag.NewBlock(cid.Raw, []byte("not part of the result"))
 	root, err := w.blocks.Get(t.Context(), w.outcome.Root)
 	if err != nil {
 		t.Fatal(err)
@@ -362,8 +361,8 @@ func TestHostileBlocks(t *testing.T) {
 			_, err := out.Write(car(t, outcome, root, root))
 			return err
 		}},
-		{"more than was said", "more bytes than", func(_ context.Context, out io.Writer) error {
-			// A version 2 header, whose payload begins somewhere far away.
+		{"more than declared", "more bytes than", func(_ context.Context, out io.Writer) error {
+			// A version 2 header whose payload begins at a large offset.
 			out.Write([]byte("\x0a\xa1\x67version\x02"))
 			out.Write(binary.LittleEndian.AppendUint64(make([]byte, 16), 1<<40))
 			out.Write([]byte{1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0})
@@ -377,11 +376,11 @@ func TestHostileBlocks(t *testing.T) {
 		{"half of it", "", func(_ context.Context, out io.Writer) error {
 			b := car(t, outcome, root)
 			out.Write(b[:len(b)-10])
-			return errors.New("my disk is gone")
+			return errors.New("disk failure")
 		}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			p := newPair(t, Config{Frame: time.Hour}) // nobody may wait for a liar
+			p := newPair(t, Config{Frame: time.Hour}) // the client must not wait for a hostile provider
 			p.seller.started = func(run *Run, _ Request, a Awarded) {
 				receipt, _ := w.result(p.provider.key, a)
 				run.Done(receipt, w.outcomeB, c.car)
@@ -394,7 +393,7 @@ func TestHostileBlocks(t *testing.T) {
 			for b, err := range conv.Blocks(ctx) {
 				last = err
 				if err == nil && b.CID() == foreign.CID() {
-					t.Error("a foreign block was handed on")
+					t.Error("a foreign block was returned")
 				}
 			}
 			if last == nil || !strings.Contains(last.Error(), c.want) || ctx.Err() != nil {
@@ -405,7 +404,7 @@ func TestHostileBlocks(t *testing.T) {
 			case <-p.seller.closed:
 			case <-p.seller.away: // the stream was broken already
 			case <-time.After(20 * time.Second):
-				t.Error("the provider waits on")
+				t.Error("the provider still waits")
 			}
 		})
 	}
@@ -437,7 +436,7 @@ func TestFrames(t *testing.T) {
 		}
 		for i := range b {
 			if _, err := decode(b[:i]); err == nil {
-				t.Errorf("%s: its first %d bytes are read", m.name(), i)
+				t.Errorf("%s: its first %d bytes are accepted", m.name(), i)
 			}
 		}
 	}
@@ -446,7 +445,7 @@ func TestFrames(t *testing.T) {
 		&closeFrame{"gone"}, &failedFrame{why: strings.Repeat("x", 1000)}, &askFrame{order: make([]byte, MaxControl)},
 	} {
 		if b, err := encode(bad); err == nil {
-			t.Errorf("%+v is written as %x", bad, b)
+			t.Errorf("%+v: encoded as %x", bad, b)
 		}
 	}
 }
@@ -466,7 +465,7 @@ func FuzzDecode(f *testing.F) {
 		}
 		again, err := encode(m)
 		if err != nil || !bytes.Equal(b, again) {
-			t.Errorf("%x decodes and encodes to %x, %v", b, again, err)
+			t.Errorf("%x: encoded again as %x, %v", b, again, err)
 		}
 	})
 }

@@ -6,8 +6,7 @@ import (
 	"time"
 )
 
-// BenchmarkAward is a job from the Ask to the Accept, on loopback: two round trips on a
-// new stream.
+// BenchmarkAward measures a job from the Ask to the Accept, on loopback: two round trips on a new stream.
 func BenchmarkAward(b *testing.B) {
 	p := newPair(b, Config{HeartbeatInterval: time.Hour})
 	w := newWork(b, nil)
@@ -29,7 +28,7 @@ func BenchmarkAward(b *testing.B) {
 	close(p.seller.closed)
 }
 
-// BenchmarkResult is a whole job with a result of 16 MiB, on loopback.
+// BenchmarkResult measures a whole job with a result of 16 MiB, on loopback.
 func BenchmarkResult(b *testing.B) {
 	const size = 16 << 20
 	p := newPair(b, Config{})

@@ -15,22 +15,20 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Bounds of a result's CAR beyond the sizes that its Outcome says.
+// Limits of a result's CAR beyond the sizes in its Outcome.
 const (
-	carSlack   = 8 << 20 // bytes: Task, Outcome, Receipt, inner nodes of little output
-	maxPending = 1 << 21 // links that are known and not followed yet
+	carSlack   = 8 << 20 // bytes: Task, Outcome, Receipt, inner nodes of small outputs
+	maxPending = 1 << 21 // known links whose blocks have not arrived yet
 )
 
-// Blocks returns the blocks of the result after Done, each checked against its name as
-// it comes, and against the DAG: it is the Outcome, the Receipt, the Task, or linked to
-// by a block of the output that came before. Together they have no more bytes than the
-// Outcome says. Links into the inputs are not followed by the provider, so whether
-// everything is here is for the caller to see. The iterator ends with an error or after
-// the last block; it can be ranged over once.
+// Blocks returns the blocks of the result after Done. Each is checked against its CID as it arrives, and against the
+// DAG: it must be the Outcome, the Receipt, the Task, or be linked to by an earlier block of the output. Their total
+// size is limited by the sizes in the Outcome. The provider does not follow links into the inputs, so the caller must
+// check that everything is here. The iterator ends with an error or after the last block; it can be ranged over once.
 func (c *Conversation) Blocks(ctx context.Context) iter.Seq2[dag.Block, error] {
 	return func(yield func(dag.Block, error) bool) {
 		if c.done == nil {
-			yield(dag.Block{}, errors.New("no blocks before Done"))
+			yield(dag.Block{}, errors.New("blocks: called before Done"))
 			return
 		}
 		stopped := errors.New("stopped")
@@ -46,32 +44,32 @@ func (c *Conversation) Blocks(ctx context.Context) iter.Seq2[dag.Block, error] {
 				err = stopped
 			}
 			if err != nil {
-				stop(err) // what comes after it is not waited for
+				stop(err) // unblocks a read of further chunks
 			}
 			return err
 		})
 		if err != nil && err != stopped {
-			yield(dag.Block{}, fmt.Errorf("receive the result of peer %s: %w", c.w.peer(), err))
+			yield(dag.Block{}, fmt.Errorf("receive result of peer %s: %w", c.w.peer(), err))
 		}
 	}
 }
 
-// incoming is what may still come of a result.
+// incoming is what is still allowed to arrive of a result.
 type incoming struct {
-	limit   int64 // bytes of the CAR
-	closed  map[cid.Cid]bool
-	seed    maphash.Seed
-	pending map[uint64]struct{} // fingerprints of CIDs, with a secret seed
+	limit    int64 // remaining bytes of the CAR
+	noFollow map[cid.Cid]bool
+	seed     maphash.Seed
+	pending  map[uint64]struct{} // fingerprints of CIDs, with a secret seed
 }
 
 func newIncoming(c *Conversation) *incoming {
 	o := c.done.Outcome
 	in := &incoming{seed: maphash.MakeSeed(), pending: map[uint64]struct{}{}}
-	// UnixFS around stdout and stderr, and sections around blocks, are below a 32nd.
+	// UnixFS around stdout and stderr, and CAR sections around blocks, add less than a 32nd.
 	payload := min(o.Size, 1<<60) + min(o.Log, 1<<60)
 	in.limit = int64(payload + payload/32 + carSlack)
 	receipt := job.CIDOf(c.done.ReceiptBytes)
-	in.closed = map[cid.Cid]bool{c.task: true, c.done.Receipt.Outcome: true, receipt: true}
+	in.noFollow = map[cid.Cid]bool{c.task: true, c.done.Receipt.Outcome: true, receipt: true}
 	for _, l := range []cid.Cid{c.task, c.done.Receipt.Outcome, receipt, o.Root, o.Stdout, o.Stderr} {
 		if l.Defined() {
 			in.pending[in.fingerprint(l)] = struct{}{}
@@ -82,15 +80,15 @@ func newIncoming(c *Conversation) *incoming {
 
 func (in *incoming) fingerprint(c cid.Cid) uint64 { return maphash.String(in.seed, c.KeyString()) }
 
-// check admits b and what it links to. Task, Outcome and Receipt lead to inputs and to
-// other jobs: their links were followed where they may be.
+// check accepts b and records its links. The links of Task, Outcome and Receipt are not recorded: they lead to inputs
+// and to other jobs, and newIncoming has recorded the allowed ones.
 func (in *incoming) check(b dag.Block) error {
 	f := in.fingerprint(b.CID())
 	if _, ok := in.pending[f]; !ok {
 		return fmt.Errorf("block %s does not belong to the result, or came twice", b.CID())
 	}
 	delete(in.pending, f)
-	if in.closed[b.CID()] {
+	if in.noFollow[b.CID()] {
 		return nil
 	}
 	links, err := dag.Links(b)
@@ -102,7 +100,7 @@ func (in *incoming) check(b dag.Block) error {
 		return err
 	}
 	if len(in.pending)+len(links) > maxPending {
-		return fmt.Errorf("more than %d links that lead nowhere", maxPending)
+		return fmt.Errorf("result: want at most %d links without a block", maxPending)
 	}
 	for _, l := range links {
 		in.pending[in.fingerprint(l)] = struct{}{}
@@ -110,14 +108,14 @@ func (in *incoming) check(b dag.Block) error {
 	return nil
 }
 
-// chunkReader is the bytes of chunks up to the empty one.
+// chunkReader reads the bytes of chunks up to the empty one.
 type chunkReader struct {
-	ctx   context.Context // of the call that reads: io.Reader has no place for it
-	w     *wire
-	left  int64
-	chunk []byte
-	ended bool
-	heard time.Time // when the provider was last told that somebody is there
+	ctx     context.Context // of the call that reads: io.Reader has no parameter for it
+	w       *wire
+	left    int64
+	chunk   []byte
+	ended   bool
+	renewed time.Time // when the last renew was sent to the provider
 }
 
 func (r *chunkReader) Read(p []byte) (int, error) {
@@ -134,13 +132,13 @@ func (r *chunkReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// next reads a chunk. A result may take longer than the provider bears silence.
+// next reads a chunk, and sends a renew when one is due: a result may take longer than the provider's Silence.
 func (r *chunkReader) next() error {
-	if now := time.Now(); now.Sub(r.heard) >= r.w.cfg.HeartbeatInterval {
+	if now := time.Now(); now.Sub(r.renewed) >= r.w.cfg.HeartbeatInterval {
 		if err := r.w.send(&renewFrame{}); err != nil {
 			return err
 		}
-		r.heard = now
+		r.renewed = now
 	}
 	b, err := r.w.read(r.ctx, MaxChunk, r.w.cfg.Frame)
 	if errors.Is(err, errNoFrame) {
@@ -150,7 +148,7 @@ func (r *chunkReader) next() error {
 		return err
 	}
 	if r.left -= int64(len(b)); r.left < 0 {
-		return &ProtocolError{r.w.peer(), errors.New("more bytes than the outcome says")}
+		return &ProtocolError{r.w.peer(), errors.New("result: more bytes than the outcome declares")}
 	}
 	r.chunk, r.ended = b, len(b) == 0
 	return nil

@@ -15,7 +15,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Client opens conversations. Its methods may be called from several goroutines.
+// Client opens conversations. Its methods may be called concurrently.
 type Client struct {
 	host p2phost.Host
 	cfg  Config
@@ -24,10 +24,9 @@ type Client struct {
 // NewClient returns the requester's side of the market on h.
 func NewClient(h p2phost.Host, cfg Config) *Client { return &Client{h, cfg.orDefault()} }
 
-// Ask opens a conversation with p and returns its Bid, which may be a refusal: then the
-// Conversation is nil, as it is with an error. Otherwise the caller closes it. The error
-// is a *ProtocolError, a *SilentError, or says why p cannot be reached; ctx should end
-// with the window for bids.
+// Ask opens a conversation with p and returns its Bid. The Bid may be a refusal: then the Conversation is nil, as it
+// is with an error. Otherwise the caller closes the Conversation. The error is a *ProtocolError, a *TimeoutError, or
+// the reason why p is unreachable; ctx should end with the window for bids.
 func (c *Client) Ask(ctx context.Context, p peer.ID, a Ask) (*Conversation, job.Bid, error) {
 	conv, err := c.open(ctx, p, a.Order, a.Task)
 	if err != nil {
@@ -45,20 +44,20 @@ func (c *Client) Ask(ctx context.Context, p peer.ID, a Ask) (*Conversation, job.
 	return conv, bid, nil
 }
 
-// open checks what is going to be asked and opens a stream.
+// open checks the order and the task, and opens a stream.
 func (c *Client) open(ctx context.Context, p peer.ID, envelope, task []byte) (*Conversation, error) {
 	j, err := job.DecodeOrder(envelope)
 	if err != nil {
 		return nil, err
 	}
 	if len(task) > MaxTask || job.CIDOf(task) != j.Task {
-		return nil, errors.New("the Task is not the one that the Job names")
+		return nil, errors.New("task does not match the order")
 	}
 	conv, err := c.dial(ctx, p)
 	if err != nil {
 		return nil, err
 	}
-	conv.asked, conv.limits = j, j.Limits.OrDefault()
+	conv.order, conv.limits = j, j.Limits.OrDefault()
 	conv.task = j.Task
 	return conv, nil
 }
@@ -99,25 +98,25 @@ func (c *Conversation) ask(ctx context.Context, a Ask) (job.Bid, error) {
 			return job.Bid{}, &ProtocolError{c.w.peer(), err}
 		}
 		if bid.Order != name {
-			return job.Bid{}, &ProtocolError{c.w.peer(), errors.New("a bid for another job")}
+			return job.Bid{}, &ProtocolError{c.w.peer(), errors.New("bid is for another order")}
 		}
 		return bid, nil
 	case *failedFrame:
 		return refusal(name, m), nil
 	}
-	return job.Bid{}, c.w.unexpected(m, "where a bid should be")
+	return job.Bid{}, c.w.unexpected(m, "instead of a bid")
 }
 
-// refusal is a failure at the start, as a Bid.
+// refusal converts a failed message at the start to a Bid.
 func refusal(j cid.Cid, m *failedFrame) job.Bid {
 	b := job.Bid{Order: j, Refusal: m.why, Code: m.code}
 	if b.Refusal == "" || b.Validate() != nil {
-		b.Refusal, b.Code = "it refuses, and its reason cannot be read", job.RefuseFault
+		b.Refusal, b.Code = "peer refused without a valid reason", job.RefuseFault
 	}
 	return b
 }
 
-// reply reads the answer to what was sent.
+// reply reads the answer to the message that was sent.
 func (c *Conversation) reply(ctx context.Context) (message, error) {
 	m, err := c.w.readMessage(ctx, c.w.cfg.Reply)
 	if errors.Is(err, errNoFrame) {
@@ -126,8 +125,8 @@ func (c *Conversation) reply(ctx context.Context) (message, error) {
 	return m, err
 }
 
-// Attach takes up the conversation about an award with p again. The error is a
-// *FailedError when p does not know it any more. The caller closes the Conversation.
+// Attach resumes the conversation about an award with p. The error is a *FailedError when p does not know the award
+// any more. The caller closes the Conversation.
 func (c *Client) Attach(ctx context.Context, p peer.ID, a Attach, limits job.Limits) (*Conversation, error) {
 	conv, err := c.attach(ctx, p, a)
 	if err != nil {
@@ -143,7 +142,7 @@ func (c *Client) attach(ctx context.Context, p peer.ID, a Attach) (*Conversation
 		return nil, err
 	}
 	conv.task, conv.job, conv.lease = a.Task, a.Order, a.Lease
-	conv.printed = [2]uint64{a.Stdout, a.Stderr}
+	conv.received = [2]uint64{a.Stdout, a.Stderr}
 	err = conv.w.send(&attachFrame{order: a.Order.Bytes(), lease: a.Lease, stdout: a.Stdout, stderr: a.Stderr})
 	var m message
 	if err == nil {
@@ -157,7 +156,7 @@ func (c *Client) attach(ctx context.Context, p peer.ID, a Attach) (*Conversation
 	case *failedFrame:
 		err = &FailedError{m.code, m.why, m.final}
 	default:
-		err = conv.w.unexpected(m, "where the answer to an attach should be")
+		err = conv.w.unexpected(m, "instead of the answer to an attach")
 	}
 	conv.w.s.Reset()
 	return nil, err

@@ -12,15 +12,15 @@ import (
 	"github.com/ipld/go-ipld-prime/node/basicnode"
 )
 
-// message is what a control frame holds: a DAG-CBOR map of one entry, from the
-// message's name to the map of its fields.
+// message is the content of a control frame: a DAG-CBOR map of one entry, from the message's name to the map of its
+// fields.
 type message interface {
 	name() string
-	// fields says each field once, for both directions.
+	// fields lists each field once, for both directions.
 	fields(*coder)
 }
 
-// messages makes the zero value of each message by its name.
+// messages returns the zero value of each message by its name.
 var messages = map[string]func() message{}
 
 func register(makers ...func() message) {
@@ -29,7 +29,7 @@ func register(makers ...func() message) {
 	}
 }
 
-// encode returns the one form of m.
+// encode returns the canonical form of m.
 func encode(m message) ([]byte, error) {
 	n, err := nodeOf(m)
 	if err != nil {
@@ -40,7 +40,7 @@ func encode(m message) ([]byte, error) {
 		return nil, fmt.Errorf("encode %s: %w", m.name(), err)
 	}
 	if b.Len() > MaxControl {
-		return nil, fmt.Errorf("encode %s: %d bytes, at most %d", m.name(), b.Len(), MaxControl)
+		return nil, fmt.Errorf("encode %s: got %d bytes, want at most %d", m.name(), b.Len(), MaxControl)
 	}
 	return b.Bytes(), nil
 }
@@ -57,8 +57,8 @@ func nodeOf(m message) (n datamodel.Node, err error) {
 	return built, err
 }
 
-// decode reads what encode wrote and nothing else: an unknown message or field, a
-// missing one, or another spelling of the same is an error.
+// decode accepts only the output of encode: an unknown message or field, a missing field, or a non-canonical form is
+// an error.
 func decode(b []byte) (message, error) {
 	nb := basicnode.Prototype.Any.NewBuilder()
 	opts := dagcbor.DecodeOptions{AllocationBudget: 16 * MaxControl, MaxDepth: 8}
@@ -67,7 +67,7 @@ func decode(b []byte) (message, error) {
 	}
 	n := nb.Build()
 	if n.Kind() != datamodel.Kind_Map || n.Length() != 1 {
-		return nil, errors.New("decode frame: it is not a map of one message")
+		return nil, errors.New("decode frame: want a map of one message")
 	}
 	k, v, err := n.MapIterator().Next()
 	if err != nil {
@@ -97,12 +97,12 @@ func decode(b []byte) (message, error) {
 
 func decodeFields(m message, n datamodel.Node) (err error) {
 	if n.Kind() != datamodel.Kind_Map {
-		return fmt.Errorf("%s where a map should be", n.Kind())
+		return fmt.Errorf("got %s, want a map", n.Kind())
 	}
 	c := &coder{in: n, err: &err}
 	m.fields(c)
 	if err == nil && n.Length() != c.read {
-		err = fmt.Errorf("%d fields, want %d", n.Length(), c.read)
+		err = fmt.Errorf("got %d fields, want %d", n.Length(), c.read)
 	}
 	return err
 }
@@ -128,7 +128,7 @@ func (c *coder) field(name string) datamodel.Node {
 	}
 	n, err := c.in.LookupByString(name)
 	if err != nil {
-		c.fail("no field %q", name)
+		c.fail("field %q: missing", name)
 		return nil
 	}
 	c.read++
@@ -144,12 +144,12 @@ func (c *coder) bytes(name string, v *[]byte, limit int) {
 	} else if n := c.field(name); n != nil {
 		b, err := n.AsBytes()
 		if err != nil {
-			c.fail("field %q is %s", name, n.Kind())
+			c.fail("field %q: got %s, want bytes", name, n.Kind())
 		}
 		*v = b
 	}
 	if len(*v) > limit {
-		c.fail("field %q has %d bytes, at most %d", name, len(*v), limit)
+		c.fail("field %q: got %d bytes, want at most %d", name, len(*v), limit)
 	}
 }
 
@@ -158,7 +158,7 @@ func (c *coder) lease(name string, v *Lease) {
 	b := v[:]
 	c.bytes(name, &b, len(v))
 	if copy(v[:], b) != len(v) {
-		c.fail("field %q has %d bytes, want %d", name, len(b), len(v))
+		c.fail("field %q: got %d bytes, want %d", name, len(b), len(v))
 	}
 }
 
@@ -169,7 +169,7 @@ func (c *coder) text(name string, v *string, limit int) {
 	} else if n := c.field(name); n != nil {
 		s, err := n.AsString()
 		if err != nil {
-			c.fail("field %q is %s", name, n.Kind())
+			c.fail("field %q: got %s, want text", name, n.Kind())
 		}
 		*v = s
 	}
@@ -178,17 +178,17 @@ func (c *coder) text(name string, v *string, limit int) {
 	}
 }
 
-// uint is a number of 63 bits.
+// uint is an integer from 0 to 2^63-1.
 func (c *coder) uint(name string, v *uint64) {
 	if c.writing() {
 		if int64(*v) < 0 {
-			c.fail("field %q is over 63 bits", name)
+			c.fail("field %q: more than 63 bits", name)
 		}
 		qp.MapEntry(c.out, name, qp.Int(int64(*v)))
 	} else if n := c.field(name); n != nil {
 		i, err := n.AsInt()
 		if err != nil || i < 0 {
-			c.fail("field %q is no number of 63 bits", name)
+			c.fail("field %q: want an unsigned integer of 63 bits", name)
 		}
 		*v = uint64(i)
 	}
@@ -200,7 +200,7 @@ func (c *coder) bool(name string, v *bool) {
 	} else if n := c.field(name); n != nil {
 		b, err := n.AsBool()
 		if err != nil {
-			c.fail("field %q is %s", name, n.Kind())
+			c.fail("field %q: got %s, want a bool", name, n.Kind())
 		}
 		*v = b
 	}
@@ -218,7 +218,7 @@ func (c *coder) texts(name string, v *[]string, count, limit int) {
 		*v = c.readTexts(name, n, count)
 	}
 	if len(*v) > count {
-		c.fail("field %q has %d entries, at most %d", name, len(*v), count)
+		c.fail("field %q: got %d entries, want at most %d", name, len(*v), count)
 	}
 	for _, s := range *v {
 		if err := checkText(s, limit); err != nil {
@@ -229,7 +229,7 @@ func (c *coder) texts(name string, v *[]string, count, limit int) {
 
 func (c *coder) readTexts(name string, n datamodel.Node, count int) (list []string) {
 	if n.Kind() != datamodel.Kind_List || n.Length() > int64(count) {
-		c.fail("field %q is no list of at most %d", name, count)
+		c.fail("field %q: want a list of at most %d entries", name, count)
 		return nil
 	}
 	for it := n.ListIterator(); !it.Done(); {
@@ -240,7 +240,7 @@ func (c *coder) readTexts(name string, n datamodel.Node, count int) (list []stri
 		}
 		s, err := e.AsString()
 		if err != nil {
-			c.fail("field %q has an entry that is %s", name, e.Kind())
+			c.fail("field %q: got an entry of kind %s, want text", name, e.Kind())
 		}
 		list = append(list, s)
 	}
@@ -249,14 +249,14 @@ func (c *coder) readTexts(name string, n datamodel.Node, count int) (list []stri
 
 func checkText(s string, limit int) error {
 	if len(s) > limit {
-		return fmt.Errorf("%d bytes of text, at most %d", len(s), limit)
+		return fmt.Errorf("text: got %d bytes, want at most %d", len(s), limit)
 	}
 	if !utf8.ValidString(s) {
-		return errors.New("text that is not UTF-8")
+		return errors.New("text: not UTF-8")
 	}
 	for _, r := range s {
 		if r < ' ' || r >= 0x7f && r < 0xa0 {
-			return fmt.Errorf("the control character %U in text", r)
+			return fmt.Errorf("text: control character %U", r)
 		}
 	}
 	return nil

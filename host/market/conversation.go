@@ -13,39 +13,38 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Conversation is a requester's side of what is said about one job with one peer. Award,
-// Next and Blocks belong to one goroutine; Close may be called from any. When the ctx of
-// a call ends, nothing more can be read: attach anew.
+// Conversation is the requester's side of the protocol about one job with one peer. Award, Next and Blocks must be
+// called from one goroutine; Close may be called from any. When the ctx of a call ends, nothing more can be read:
+// attach again.
 //
-// Who awards reads on with Next until Done, fast: what is printed must not wait here, or
-// signs of life wait behind it.
+// After Award the caller must call Next until Done without delay: if output waits here, heartbeats wait behind it.
 type Conversation struct {
 	w        *wire
 	provider job.DID
-	asked    job.Order
+	order    job.Order
 	task     cid.Cid
 	limits   job.Limits
 	rtt      time.Duration
 
-	job        cid.Cid // of the awarded envelope
+	job        cid.Cid // of the awarded order's envelope
 	lease      Lease
 	running    bool
 	began      time.Time // when running became true
 	heartbeats int
-	printed    [2]uint64 // bytes of stdout and stderr so far
+	received   [2]uint64 // bytes of stdout and stderr so far
 	done       *Done
 
 	closing sync.Once
 }
 
-// Provider returns who is at the other end.
+// Provider returns the peer at the other end.
 func (c *Conversation) Provider() job.DID { return c.provider }
 
 // RTT returns the time from the Ask to the Bid.
 func (c *Conversation) RTT() time.Duration { return c.rtt }
 
-// Award gives the job to the peer. The error is a *DeclinedError when it makes no
-// reservation; every other error leaves open whether it did.
+// Award gives the job to the peer. The error is a *DeclinedError when the peer made no reservation; after any other
+// error it may have made one.
 func (c *Conversation) Award(ctx context.Context, a Award) (Accept, error) {
 	start, err := c.award(ctx, a)
 	if err != nil {
@@ -59,8 +58,8 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 	if err != nil {
 		return 0, err
 	}
-	if j.Task != c.task || j.Audience != c.provider || j.Issuer != c.asked.Issuer {
-		return 0, errors.New("the Job is not for this peer, or not the one that it bid for")
+	if j.Task != c.task || j.Audience != c.provider || j.Issuer != c.order.Issuer {
+		return 0, errors.New("order is not for this peer, or not the one that it bid for")
 	}
 	sources, err := sourceTexts(a.Sources)
 	if err != nil {
@@ -84,22 +83,21 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 	case *failedFrame:
 		return 0, &FailedError{m.code, m.why, m.final}
 	}
-	return 0, c.w.unexpected(m, "where the answer to an award should be")
+	return 0, c.w.unexpected(m, "instead of the answer to an award")
 }
 
-// More signs of life than maxBeats and one each minBeat are a flood.
+// More than maxHeartbeats, plus one per minHeartbeatInterval, is a flood.
 const (
 	maxHeartbeats        = 1000
 	minHeartbeatInterval = 10 * time.Millisecond
 )
 
-// Next waits for what comes next: a Beat, which it answers, so that the provider knows
-// that somebody is there; a Log; or Done, the last. The error is a *FailedError when the
-// run has failed there, a *ProtocolError when the peer lies or breaks the rules, a
-// *SilentError when nothing was heard for Config.Silence.
+// Next waits for the next event: a Heartbeat, which it answers, so that the provider knows that the requester is
+// alive; a Log; or Done, the last. The error is a *FailedError when the run has failed at the provider, a
+// *ProtocolError when the peer broke a rule, and a *TimeoutError when nothing arrived for Config.Silence.
 func (c *Conversation) Next(ctx context.Context) (Event, error) {
 	if !c.running || c.done != nil {
-		return nil, errors.New("nothing runs in this conversation")
+		return nil, errors.New("next: no job is running in this conversation")
 	}
 	m, err := c.w.readMessage(ctx, c.w.cfg.Silence)
 	if errors.Is(err, errNoFrame) {
@@ -111,7 +109,7 @@ func (c *Conversation) Next(ctx context.Context) (Event, error) {
 	switch m := m.(type) {
 	case *heartbeatFrame:
 		if c.heartbeats++; c.heartbeats > maxHeartbeats+int(time.Since(c.began)/minHeartbeatInterval) {
-			return nil, &ProtocolError{c.w.peer(), errors.New("too many beats")}
+			return nil, &ProtocolError{c.w.peer(), errors.New("too many heartbeats")}
 		}
 		if err := c.w.send(&renewFrame{}); err != nil {
 			return nil, err
@@ -132,20 +130,20 @@ func (c *Conversation) Next(ctx context.Context) (Event, error) {
 	return nil, c.w.unexpected(m, "during a run")
 }
 
-// log holds output to its order and its limit.
+// log checks that output is in order and within its limit.
 func (c *Conversation) log(m *logFrame) (Event, error) {
-	at := &c.printed[m.stream-1]
+	at := &c.received[m.stream-1]
 	if m.off != *at {
-		return nil, &ProtocolError{c.w.peer(), fmt.Errorf("output at byte %d of stream %d, want byte %d", m.off, m.stream, *at)}
+		return nil, &ProtocolError{c.w.peer(), fmt.Errorf("output: got byte %d of stream %d, want byte %d", m.off, m.stream, *at)}
 	}
 	*at += uint64(len(m.data))
-	if c.printed[0]+c.printed[1] > c.limits.Log {
-		return nil, &ProtocolError{c.w.peer(), fmt.Errorf("more output than the %d bytes that the Job allows", c.limits.Log)}
+	if c.received[0]+c.received[1] > c.limits.Log {
+		return nil, &ProtocolError{c.w.peer(), fmt.Errorf("more output than the order's limit of %d bytes", c.limits.Log)}
 	}
 	return Log{Stream: byte(m.stream), Offset: m.off, Data: m.data}, nil
 }
 
-// check holds the end of a run to what was awarded.
+// check compares the end of a run with the award.
 func (c *Conversation) check(m *doneFrame) (Done, error) {
 	r, err := job.DecodeReceipt(m.receipt)
 	if err != nil {
@@ -157,13 +155,13 @@ func (c *Conversation) check(m *doneFrame) (Done, error) {
 	}
 	switch {
 	case r.Issuer != c.provider:
-		return Done{}, fmt.Errorf("a receipt of %s, who was not asked", r.Issuer)
+		return Done{}, fmt.Errorf("receipt: got issuer %s, want %s", r.Issuer, c.provider)
 	case r.Task != c.task || o.Task != c.task:
-		return Done{}, errors.New("a receipt or an outcome of another task")
+		return Done{}, errors.New("receipt or outcome of another task")
 	case r.Order != c.job || string(r.Lease) != string(c.lease[:]):
-		return Done{}, errors.New("a receipt for another award")
+		return Done{}, errors.New("receipt for another award")
 	case r.Outcome != job.CIDOf(m.outcome):
-		return Done{}, errors.New("a receipt for another outcome")
+		return Done{}, errors.New("receipt for another outcome")
 	}
 	if err := within(o, c.limits); err != nil {
 		return Done{}, err
@@ -171,25 +169,24 @@ func (c *Conversation) check(m *doneFrame) (Done, error) {
 	return Done{Receipt: r, ReceiptBytes: m.receipt, Outcome: o, OutcomeBytes: m.outcome}, nil
 }
 
-// within reports what an Outcome has beyond the limits of its Job: an honest run would
-// have ended there.
+// within returns an error if an Outcome exceeds the limits of its order: an honest run would have ended there.
 func within(o job.Outcome, l job.Limits) error {
 	for _, f := range []struct {
 		what        string
 		have, limit uint64
 	}{{"fuel", o.Fuel, l.Fuel}, {"pages", o.Pages, l.Pages}, {"bytes of output", o.Size, l.Out}, {"bytes of /tmp", o.Tmp, l.Tmp}, {"bytes of log", o.Log, l.Log}} {
 		if f.have > f.limit {
-			return fmt.Errorf("an outcome of %d %s where the Job allows %d", f.have, f.what, f.limit)
+			return fmt.Errorf("outcome: got %d %s, want at most %d", f.have, f.what, f.limit)
 		}
 	}
 	if o.Limits != nil && *o.Limits != l {
-		return errors.New("an outcome that ended at limits which are not the Job's")
+		return errors.New("outcome: its limits are not the order's")
 	}
 	return nil
 }
 
-// Close ends the conversation and tells the peer why. The second Close does nothing. It
-// does not wait for the peer.
+// Close ends the conversation and sends the reason to the peer. A second Close does nothing. Close does not wait for
+// the peer.
 func (c *Conversation) Close(why Why) (err error) {
 	c.closing.Do(func() { err = c.close(why) })
 	return err
@@ -197,7 +194,7 @@ func (c *Conversation) Close(why Why) (err error) {
 
 func (c *Conversation) close(why Why) error {
 	err := c.w.send(&closeFrame{string(why)})
-	if errors.Is(err, network.ErrReset) { // the peer has left: there is nobody to tell
+	if errors.Is(err, network.ErrReset) { // the peer has already left
 		c.w.s.Reset()
 		return nil
 	}
@@ -205,14 +202,13 @@ func (c *Conversation) close(why Why) error {
 		c.w.s.Reset()
 		return fmt.Errorf("close conversation with peer %s: %w", c.w.peer(), err)
 	}
-	if c.w.s.Close() != nil { // the other end was quicker: it has been told
+	if c.w.s.Close() != nil { // the other end closed first: it has the message
 		c.w.s.Reset()
 	}
 	return nil
 }
 
-// Drop ends the conversation without a word, in place of Close: the run goes on, and waits
-// for an Attach.
+// Drop ends the conversation without a message, instead of Close: the run continues and waits for an Attach.
 func (c *Conversation) Drop() {
 	c.closing.Do(func() { c.w.s.Reset() })
 }

@@ -15,8 +15,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// wire is a stream of frames: a varint length and as many bytes. One goroutine reads;
-// any may write.
+// wire is a stream of frames: a varint length and as many bytes. One goroutine reads; any goroutine may write.
 type wire struct {
 	cfg Config
 	s   network.Stream
@@ -31,13 +30,12 @@ func newWire(s network.Stream, cfg Config) *wire {
 
 func (w *wire) peer() peer.ID { return w.s.Conn().RemotePeer() }
 
-// errNoFrame says that no frame had begun when the wait for one was over.
+// errNoFrame reports that no frame began within the wait.
 var errNoFrame = errors.New("no frame in time")
 
-// read returns the next frame, of at most limit bytes. It waits idle for its first byte,
-// and Config.Frame from there to its last, however many bytes that is: a peer that sends
-// one now and then gets no further. When ctx ends its cause is returned, and no later
-// read makes sense.
+// read returns the next frame, of at most limit bytes. It waits idle for the first byte, and Config.Frame from there
+// to the last byte, whatever the frame's size: a peer cannot extend that by sending a byte now and then. When ctx
+// ends its cause is returned, and the wire cannot be read any more.
 func (w *wire) read(ctx context.Context, limit int, idle time.Duration) ([]byte, error) {
 	stop := context.AfterFunc(ctx, func() { w.s.SetReadDeadline(time.Unix(1, 0)) })
 	b, err := w.readFrame(ctx, limit, idle)
@@ -65,7 +63,7 @@ func (w *wire) readFrame(ctx context.Context, limit int, idle time.Duration) ([]
 		return nil, fmt.Errorf("read frame: %w", noEOF(err))
 	}
 	if n > uint64(limit) {
-		return nil, &ProtocolError{w.peer(), fmt.Errorf("a frame of %d bytes, at most %d", n, limit)}
+		return nil, &ProtocolError{w.peer(), fmt.Errorf("frame: got %d bytes, want at most %d", n, limit)}
 	}
 	b := make([]byte, n)
 	if k, err := io.ReadFull(w.r, b); err != nil {
@@ -78,7 +76,7 @@ func (w *wire) deadline(ctx context.Context, d time.Duration) error {
 	if err := w.s.SetReadDeadline(time.Now().Add(d)); err != nil {
 		return fmt.Errorf("read frame: %w", err)
 	}
-	if ctx.Err() != nil { // its AfterFunc may have come before
+	if ctx.Err() != nil { // its AfterFunc may have run before
 		return context.Cause(ctx)
 	}
 	return nil
@@ -97,7 +95,7 @@ func (w *wire) readMessage(ctx context.Context, idle time.Duration) (message, er
 	return m, nil
 }
 
-// unexpected is the error for a message out of its order.
+// unexpected returns the error for a message out of order.
 func (w *wire) unexpected(m message, where string) error {
 	return &ProtocolError{w.peer(), fmt.Errorf("message %q %s", m.name(), where)}
 }
@@ -115,7 +113,7 @@ func (w *wire) send(ms ...message) error {
 	return w.write(frames)
 }
 
-// sendChunk writes a frame of plain bytes; none at all end a sequence of chunks.
+// sendChunk writes a frame of raw bytes; an empty one ends a sequence of chunks.
 func (w *wire) sendChunk(b []byte) error {
 	frame := make([]byte, 0, len(b)+protowire.SizeVarint(uint64(len(b))))
 	return w.write(append(protowire.AppendVarint(frame, uint64(len(b))), b...))

@@ -25,7 +25,7 @@ import (
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m,
-		// A library of libp2p's discovery starts it at init and never ends it.
+		// A library of libp2p's discovery starts this goroutine in an init and never ends it.
 		goleak.IgnoreTopFunction("github.com/ipfs/go-log/v2/writer.(*MirrorWriter).logRoutine"),
 		goleak.IgnoreAnyFunction("github.com/jackpal/go-nat-pmp.(*Client).GetExternalAddress"),
 	)
@@ -43,7 +43,7 @@ func newNode(t testing.TB) node {
 	return nodeWith(t, libp2p.ListenAddrStrings("/ip4/127.0.0.1/tcp/0"))
 }
 
-// nodeWith makes a node whose host has the options, too.
+// nodeWith returns a node whose host has these additional options.
 func nodeWith(t testing.TB, opts ...libp2p.Option) node {
 	t.Helper()
 	_, key, err := ed25519.GenerateKey(rand.Reader)
@@ -62,7 +62,7 @@ func nodeWith(t testing.TB, opts ...libp2p.Option) node {
 	return node{h, key, job.DIDOf(key.Public().(ed25519.PublicKey))}
 }
 
-// pair is a requester and a provider that are connected.
+// pair is a connected requester and provider.
 type pair struct {
 	requester, provider node
 	seller              *seller
@@ -75,7 +75,7 @@ func newPair(t testing.TB, cfg Config) pair {
 	return connected(t, newNode(t), newNode(t), cfg)
 }
 
-// connected makes a pair of two nodes.
+// connected returns a pair of two nodes.
 func connected(t testing.TB, requester, provider node, cfg Config) pair {
 	t.Helper()
 	p := pair{requester: requester, provider: provider}
@@ -93,7 +93,7 @@ func connected(t testing.TB, requester, provider node, cfg Config) pair {
 	return p
 }
 
-// seller is a Provider that bids for everything, and whose runs a test drives.
+// seller is a Provider that bids for every job, and whose runs a test controls.
 type seller struct {
 	key     ed25519.PrivateKey
 	refuse  job.Bid
@@ -159,7 +159,7 @@ func (s *seller) Attach(_ context.Context, _ peer.ID, a Attach) (*Run, error) {
 	return run, nil
 }
 
-// work is a job with its result, in a set of blocks.
+// work is a job with its result, as a set of blocks.
 type work struct {
 	task     job.Task
 	taskB    []byte
@@ -199,7 +199,7 @@ func newWork(t testing.TB, output []byte) work {
 	return w
 }
 
-// envelope returns a Job for w, signed by n and meant for aud.
+// envelope returns an order for w, signed by n, with the audience aud.
 func (w work) envelope(t testing.TB, n node, aud job.DID) []byte {
 	t.Helper()
 	j := job.Order{Task: job.CIDOf(w.taskB), Audience: aud, Runs: 1, Issued: 1, Expires: 1000}
@@ -244,7 +244,7 @@ func (w work) result(key ed25519.PrivateKey, a Awarded) (receipt []byte, car fun
 	}
 }
 
-// union is two sets of blocks.
+// union is the union of two sets of blocks.
 type union struct {
 	*dag.MemBlocks
 	more *dag.MemBlocks
@@ -258,7 +258,7 @@ func (u union) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return b, err
 }
 
-// within fails a test that hangs.
+// within fails a test that takes too long.
 func soon[T any](t testing.TB, c <-chan T, what string) (v T) {
 	t.Helper()
 	select {

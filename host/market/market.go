@@ -1,18 +1,16 @@
-// Package market is what two peers say to each other about one job: the requester asks,
-// the provider bids, is awarded, accepts, shows signs of life and what the guest prints,
-// and ends with a Receipt, an Outcome and the blocks of the result.
+// Package market is the protocol of two peers about one job. The requester asks; the provider bids, is awarded the
+// job, accepts, sends heartbeats and the guest's output, and ends with a Receipt, an Outcome and the blocks of the
+// result.
 //
-// All of it goes over one libp2p stream for each peer that is asked, opened by the
-// requester, so it works from behind a NAT. A stream that breaks does not end the run:
-// who asked may [Client.Attach] again until the lease is over.
+// All of it uses one libp2p stream per asked peer, opened by the requester, so it works from behind a NAT. A broken
+// stream does not end the run: the requester may [Client.Attach] until the lease is over.
 //
-// One rule: nothing that a peer sends is believed. Every frame has a size limit before
-// it is read, a deadline until which it must be whole, and a place in the order; a Job
-// must be signed by the peer that brings it, a Receipt by the peer that was asked, and
-// every block must hash to its name and belong to the result.
+// One rule: no input from a peer is trusted. Every frame has a size limit before it is read, a deadline for its last
+// byte, and a place in the order of messages. An order must be signed by the peer that sends it, a Receipt by the
+// peer that was asked, and every block must hash to its CID and belong to the result.
 //
-// It decides nothing: what to bid and to whom to award is the scheduler's, running is
-// the node's. docs/protocol.md has the bytes.
+// The package makes no decisions: the scheduler decides what to bid and which peer gets the award, and the node runs
+// the job. docs/protocol.md specifies the bytes.
 package market
 
 import (
@@ -26,38 +24,38 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Protocol is the stream protocol's name.
+// Protocol is the name of the stream protocol.
 const Protocol protocol.ID = "/liftoff/market/1"
 
-// Bounds of what is sent.
+// Limits of messages.
 const (
-	MaxControl = 64 << 10         // bytes of a frame, but for chunks
+	MaxControl = 64 << 10         // bytes of a frame, except chunks
 	MaxChunk   = 4 << 20          // bytes of a chunk: a Task, or a piece of a CAR
-	MaxLog     = MaxControl - 128 // bytes that one Log carries
+	MaxLog     = MaxControl - 128 // bytes of one Log
 	MaxTask    = dag.MaxBlock     // bytes of a Task: it must fit a block
 	MaxSources = 8                // peers named in an Award
-	maxAddrs   = 8                // addresses of one of them
-	maxText    = 512              // bytes of a sentence for people
+	maxAddrs   = 8                // addresses per peer
+	maxText    = 512              // bytes of a text for people
 	maxWord    = 64               // bytes of a code or the name of a phase
-	carChunk   = 256 << 10        // bytes of a chunk of a CAR that we send
+	carChunk   = 256 << 10        // bytes of a CAR chunk that this side sends
 )
 
-// Config has the times of the protocol; zero fields are the defaults. Tests shorten
-// them; two peers need not agree.
+// Config has the timeouts of the protocol; zero fields are the defaults. Tests shorten them; the two peers may use
+// different ones.
 type Config struct {
-	HeartbeatInterval time.Duration // between two signs of life: 2 s
-	Silence           time.Duration // without any frame, before the other end counts as gone: 7 s
+	HeartbeatInterval time.Duration // between two heartbeats: 2 s
+	Silence           time.Duration // without any frame, before the other end counts as lost: 7 s
 	Frame             time.Duration // to send or receive one frame: 10 s
 	Reply             time.Duration // for a Bid, for an answer to an Award or an Attach: 5 s
 	Hold              time.Duration // that a provider waits for an Award after its Bid: 60 s
 	Log               time.Duration // that output is collected before it is sent: 50 ms
 
-	Conversations int // that a provider has at once: 1,024
-	PerPeer       int // of them with one peer: 128
-	// Guest says who leaves a quarter of the conversations to others. nil: nobody.
+	Conversations int // at a provider, at once: 1,024
+	PerPeer       int // with one peer: 128
+	// Unknown reports whether a peer may not use the last quarter of the conversations. nil: every peer may.
 	Unknown func(peer.ID) bool
 
-	Logger *slog.Logger // nil: silent
+	Logger *slog.Logger // nil: no logs
 }
 
 func (c Config) orDefault() Config {
@@ -84,40 +82,40 @@ func (c Config) orDefault() Config {
 	return c
 }
 
-// Lease names one award. Job and Lease together are what a requester attaches by.
+// Lease names one award. A requester attaches with the order and the lease.
 type Lease [16]byte
 
-// Why says how a conversation ended.
+// Why is the reason for which a conversation ended.
 type Why string
 
-// How a conversation ends. The first three are what a requester says; Gone is what a
-// provider finds out: the stream broke, or nothing was heard on it.
+// The reasons. A requester sends the first three. Gone is the provider's own: the stream broke, or nothing arrived on
+// it.
 const (
-	OK        Why = "ok"        // the result is there
+	OK        Why = "ok"        // the requester has the result
 	Lost      Why = "lost"      // another peer got the job
-	Cancelled Why = "cancelled" // nobody wants it any more
+	Cancelled Why = "cancelled" // the job is not wanted any more
 	Gone      Why = "gone"
 )
 
-// FailedError is a provider's word that there is no Outcome: it refuses, does not know
-// the lease, or its machine failed. It is no fault of the protocol.
+// FailedError is a provider's message that it has no Outcome: it refuses, does not know the lease, or its machine
+// failed. It is not a protocol error.
 type FailedError struct {
-	Code  string // a job.Refuse constant, or the scheduler's word for the failure
-	Why   string // a sentence for people
-	Final bool   // no other peer would do better
+	Code  string // a job.Refuse constant, or the scheduler's code for the failure
+	Why   string // a text for people
+	Final bool   // the job would fail at any other peer, too
 }
 
 func (e *FailedError) Error() string { return fmt.Sprintf("%s (%s)", e.Why, e.Code) }
 
-// DeclinedError is the answer to an Award that makes no reservation.
+// DeclinedError is a provider's answer to an Award for which it makes no reservation.
 type DeclinedError struct {
 	Why   string
-	Queue time.Duration // it only got busier: its new queue; 0: it does not want the job
+	Queue time.Duration // its new queue, if it only became busier; 0: it does not want the job
 }
 
 func (e *DeclinedError) Error() string { return "declined: " + e.Why }
 
-// ProtocolError says that a peer broke the rules of the protocol.
+// ProtocolError reports that a peer broke a rule of the protocol.
 type ProtocolError struct {
 	Peer peer.ID
 	Err  error
@@ -126,10 +124,12 @@ type ProtocolError struct {
 func (e *ProtocolError) Error() string { return fmt.Sprintf("peer %s: %v", e.Peer, e.Err) }
 func (e *ProtocolError) Unwrap() error { return e.Err }
 
-// SilentError says that nothing was heard from a peer for longer than it may be silent.
+// TimeoutError reports that nothing arrived from a peer within its timeout.
 type TimeoutError struct {
 	Peer peer.ID
 	For  time.Duration
 }
 
-func (e *TimeoutError) Error() string { return fmt.Sprintf("peer %s: silent for %s", e.Peer, e.For) }
+func (e *TimeoutError) Error() string {
+	return fmt.Sprintf("peer %s: no message for %s", e.Peer, e.For)
+}

@@ -16,8 +16,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// converse reads a conversation to Done and puts the output together.
-func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, beats []Heartbeat, done Done) {
+// converse reads a conversation to Done and returns its output.
+func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, heartbeats []Heartbeat, done Done) {
 	t.Helper()
 	for {
 		ev, err := c.Next(t.Context())
@@ -26,7 +26,7 @@ func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, beats []Hea
 		}
 		switch ev := ev.(type) {
 		case Heartbeat:
-			beats = append(beats, ev)
+			heartbeats = append(heartbeats, ev)
 		case Log:
 			if ev.Stream == 1 {
 				stdout = append(stdout, ev.Data...)
@@ -34,7 +34,7 @@ func converse(t *testing.T, c *Conversation) (stdout, stderr []byte, beats []Hea
 				stderr = append(stderr, ev.Data...)
 			}
 		case Done:
-			return stdout, stderr, beats, ev
+			return stdout, stderr, heartbeats, ev
 		}
 	}
 }
@@ -49,13 +49,13 @@ func TestConversation(t *testing.T) {
 		if _, err := stdout.Write(printed); err != nil {
 			return err
 		}
-		_, err := fmt.Fprint(stderr, "a word on stderr")
+		_, err := fmt.Fprint(stderr, "a line on stderr")
 		return err
 	}
 	p.seller.started = func(run *Run, _ Request, a Awarded) {
 		for _, phase := range []string{"fetch", "compile", "run"} {
 			run.Heartbeat(Heartbeat{Phase: phase, Fuel: 5, Fetched: 9})
-			for range 3 { // two of an earlier phase may be on their way
+			for range 3 { // two of an earlier phase may be in flight
 				<-p.seller.renewed
 			}
 		}
@@ -71,11 +71,11 @@ func TestConversation(t *testing.T) {
 		t.Fatal(err)
 	}
 	if bid.Have != 42 || bid.Refuses() || c.Provider() != p.provider.did || c.RTT() <= 0 {
-		t.Errorf("bid %+v of %s", bid, c.Provider())
+		t.Errorf("got bid %+v of %s", bid, c.Provider())
 	}
 	r := p.seller.asked[0]
 	if r.Bytes != 12 || r.Engine != "wasm" || r.Window != time.Second || !bytes.Equal(r.Task, w.taskB) || r.Work.Fn != "_start" {
-		t.Errorf("the provider was asked %+v", r)
+		t.Errorf("provider: got request %+v", r)
 	}
 	award := w.award(t, p.requester, p.provider.did)
 	award.Sources = []peer.AddrInfo{{ID: p.requester.ID(), Addrs: p.requester.Addrs()}, {ID: p.provider.ID()}}
@@ -84,26 +84,26 @@ func TestConversation(t *testing.T) {
 		t.Fatal(err)
 	}
 	if accept.Start != 250*time.Millisecond {
-		t.Errorf("start %s", accept.Start)
+		t.Errorf("got start %s", accept.Start)
 	}
 	got := p.seller.awarded[0]
 	if got.For != 15*time.Second || got.Lease != award.Lease || len(got.Sources) != 2 ||
 		got.Sources[0].ID != p.requester.ID() || len(got.Sources[0].Addrs) != len(p.requester.Addrs()) {
-		t.Errorf("awarded %+v", got.Award)
+		t.Errorf("got award %+v", got.Award)
 	}
-	stdout, stderr, beats, done := converse(t, c)
-	if !bytes.Equal(stdout, printed) || string(stderr) != "a word on stderr" {
-		t.Errorf("%d bytes of stdout, %d of stderr", len(stdout), len(stderr))
+	stdout, stderr, heartbeats, done := converse(t, c)
+	if !bytes.Equal(stdout, printed) || string(stderr) != "a line on stderr" {
+		t.Errorf("got %d bytes of stdout, %d of stderr", len(stdout), len(stderr))
 	}
 	phases := map[string]bool{}
-	for _, b := range beats {
+	for _, b := range heartbeats {
 		phases[b.Phase] = true
 	}
 	if !phases["fetch"] || !phases["run"] || !phases["pack"] {
-		t.Errorf("phases %v", phases)
+		t.Errorf("got phases %v", phases)
 	}
 	if done.Receipt.Issuer != p.provider.did || done.Outcome.Root != w.outcome.Root {
-		t.Errorf("done %+v", done)
+		t.Errorf("got done %+v", done)
 	}
 	kept := &dag.MemBlocks{}
 	for b, err := range c.Blocks(t.Context()) {
@@ -118,15 +118,15 @@ func TestConversation(t *testing.T) {
 	}
 	var back bytes.Buffer
 	if _, err := f.WriteTo(t.Context(), &back); err != nil || !bytes.Equal(back.Bytes(), output) {
-		t.Errorf("the output differs: %v", err)
+		t.Errorf("output differs: %v", err)
 	}
 	for _, want := range [][]byte{w.taskB, w.outcomeB, done.ReceiptBytes} {
 		if held, _ := kept.Has(t.Context(), job.CIDOf(want)); !held {
-			t.Errorf("block %s did not come", job.CIDOf(want))
+			t.Errorf("missing block %s", job.CIDOf(want))
 		}
 	}
 	if held, _ := kept.Has(t.Context(), w.task.Mod); held {
-		t.Error("the module came back")
+		t.Error("the result contains the module")
 	}
 	if err := c.Close(OK); err != nil {
 		t.Error(err)
@@ -135,7 +135,7 @@ func TestConversation(t *testing.T) {
 		t.Error(err)
 	}
 	if why := soon(t, p.seller.closed, "close"); why != OK {
-		t.Errorf("closed: %s", why)
+		t.Errorf("got close reason %s", why)
 	}
 }
 
@@ -153,10 +153,10 @@ func TestRefusal(t *testing.T) {
 		t.Errorf("%v %+v %v", c, bid, err)
 	}
 	if _, err := p.client.Attach(t.Context(), p.provider.ID(), Attach{Order: job.CIDOf(w.taskB)}, job.Limits{}); err == nil {
-		t.Error("an attach is admitted")
+		t.Error("an attach was admitted")
 	}
 	if n := len(p.seller.asked); n != 1 {
-		t.Errorf("%d asks got through", n)
+		t.Errorf("%d asks were admitted", n)
 	}
 }
 
@@ -211,12 +211,12 @@ func TestFailure(t *testing.T) {
 	}
 	c.Close(Lost)
 	if why := soon(t, p.seller.closed, "close"); why != Lost {
-		t.Errorf("closed: %s", why)
+		t.Errorf("got close reason %s", why)
 	}
 }
 
-// TestAttach breaks a conversation and takes it up again, as after a restart: what was
-// printed goes on where the requester has got to.
+// TestAttach breaks a conversation and resumes it, as after a restart: the output continues at the requester's
+// offsets.
 func TestAttach(t *testing.T) {
 	p := newPair(t, Config{HeartbeatInterval: 10 * time.Millisecond, Log: time.Millisecond})
 	w := newWork(t, []byte("result"))
@@ -243,7 +243,7 @@ func TestAttach(t *testing.T) {
 		}
 	}
 	c.w.s.Reset()
-	soon(t, p.seller.away, "word that nobody listens")
+	soon(t, p.seller.away, "call of Away")
 
 	envelope := job.CIDOf(a.Order)
 	at := Attach{Lease: a.Lease, Order: envelope, Task: w.outcome.Task, Stdout: uint64(len(seen))}
@@ -267,7 +267,7 @@ func TestAttach(t *testing.T) {
 	if n < 4 {
 		t.Errorf("%d blocks", n)
 	}
-	// A second attach, to a run that is over, supersedes the first and gets all again.
+	// A second attach, to a run that has ended, replaces the first and gets everything again.
 	third, err := p.client.Attach(t.Context(), p.provider.ID(), Attach{Lease: a.Lease, Order: envelope, Task: w.outcome.Task}, job.Limits{})
 	if err != nil {
 		t.Fatal(err)
@@ -277,7 +277,7 @@ func TestAttach(t *testing.T) {
 	}
 	third.Close(OK)
 	if why := soon(t, p.seller.closed, "close"); why != OK {
-		t.Errorf("closed: %s", why)
+		t.Errorf("got close reason %s", why)
 	}
 
 	var f *FailedError
@@ -286,7 +286,7 @@ func TestAttach(t *testing.T) {
 	}
 }
 
-// TestSlowViewer has a guest print while nobody reads: the run goes on.
+// TestSlowViewer has a guest print while the requester does not read: the run continues.
 func TestSlowViewer(t *testing.T) {
 	p := newPair(t, Config{HeartbeatInterval: 10 * time.Millisecond})
 	w := newWork(t, nil)
@@ -304,7 +304,7 @@ func TestSlowViewer(t *testing.T) {
 		}
 	}
 	c, _ := begin(t, p, w)
-	time.Sleep(100 * time.Millisecond) // nobody reads
+	time.Sleep(100 * time.Millisecond) // the requester does not read
 	run := p.seller.runs[p.seller.awarded[0].Lease]
 	returned := make(chan struct{})
 	go func() {
@@ -313,17 +313,17 @@ func TestSlowViewer(t *testing.T) {
 		}
 		close(returned)
 	}()
-	soon(t, returned, "end of the run's own words")
+	soon(t, returned, "end of the heartbeats")
 	c.Close(Cancelled)
 	if why := soon(t, p.seller.closed, "close"); why != Cancelled {
-		t.Errorf("closed: %s", why)
+		t.Errorf("got close reason %s", why)
 	}
 	if n := soon(t, stuck, "end of the output"); n > 64<<20 {
-		t.Errorf("%d bytes were taken for a viewer that does not read", n)
+		t.Errorf("buffered %d bytes for a viewer that does not read", n)
 	}
 }
 
-// TestSilentProvider stops answering in the middle.
+// TestSilentProvider has a provider that stops sending during a run.
 func TestSilentProvider(t *testing.T) {
 	slow := Config{HeartbeatInterval: time.Hour}
 	p := newPair(t, slow)
@@ -343,16 +343,16 @@ func TestSilentProvider(t *testing.T) {
 	}
 	c.Close(Lost)
 	if why := soon(t, p.seller.closed, "close"); why != Lost {
-		t.Errorf("closed: %s", why)
+		t.Errorf("got close reason %s", why)
 	}
 }
 
-// TestSilentRequester never answers a beat: the provider's conversation ends, and the
-// node learns that nobody listens.
+// TestSilentRequester has a requester that does not answer heartbeats: the provider's conversation ends, and the node
+// gets a call of Away.
 func TestSilentRequester(t *testing.T) {
 	p := newPair(t, Config{HeartbeatInterval: 10 * time.Millisecond, Silence: 80 * time.Millisecond})
 	begin(t, p, newWork(t, nil))
-	soon(t, p.seller.away, "word that nobody listens")
+	soon(t, p.seller.away, "call of Away")
 }
 
 func TestCancelledCalls(t *testing.T) {
@@ -376,7 +376,7 @@ func TestCancelledCalls(t *testing.T) {
 		t.Error(err)
 	}
 	if why := soon(t, p.seller.closed, "close"); why != Cancelled {
-		t.Errorf("closed: %s", why)
+		t.Errorf("got close reason %s", why)
 	}
 }
 
@@ -388,7 +388,7 @@ func TestServerClose(t *testing.T) {
 	}
 	p.server.Close()
 	if n := p.server.Conversations(); n != 0 {
-		t.Errorf("%d conversations after the end", n)
+		t.Errorf("%d conversations after Close", n)
 	}
 	for {
 		if _, err := c.Next(t.Context()); err != nil {
@@ -398,7 +398,7 @@ func TestServerClose(t *testing.T) {
 	c.Close(Lost)
 }
 
-// TestManyConversations has one after the other: libp2p's limits show what is not let go.
+// TestManyConversations runs conversations one after the other: libp2p's limits reveal leaked streams.
 func TestManyConversations(t *testing.T) {
 	p := newPair(t, Config{})
 	w := newWork(t, nil)

@@ -13,59 +13,59 @@ import (
 
 // Ask is what a provider needs to price a job without fetching anything.
 type Ask struct {
-	Order  []byte        // the signed Job's envelope
-	Task   []byte        // the Task's bytes, which Job names
-	Engine string        // as job.Capacity names it: "wasm"
+	Order  []byte        // the envelope of the signed order
+	Task   []byte        // the Task's bytes, named in Order
+	Engine string        // named as in job.Capacity: "wasm"
 	Bytes  uint64        // of the inputs and the module together; 0: unknown
-	Fuel   uint64        // from earlier runs of this module at this size; 0: unknown
+	Fuel   uint64        // estimate from earlier runs of this module at this size; 0: unknown
 	Module uint64        // bytes of the module alone; 0: unknown
-	Output uint64        // bytes that are expected to come back; 0: unknown
-	Window time.Duration // a later Bid is of no use
+	Output uint64        // expected bytes of the result; 0: unknown
+	Window time.Duration // a later Bid is ignored
 }
 
 // Award gives the job to the peer that bid.
 type Award struct {
-	Order   []byte          // the signed Job's envelope, with this peer as its audience
+	Order   []byte          // the envelope of the signed order, with this peer as its audience
 	Lease   Lease           // names the award
-	For     time.Duration   // the lease's length; each Beat renews it
-	Queue   time.Duration   // what was bid: the peer declines when it has become much busier
-	Sources []peer.AddrInfo // others that hold inputs, the best first; at most MaxSources
+	For     time.Duration   // duration of the lease; each Heartbeat renews it
+	Queue   time.Duration   // the queue in the bid: the peer declines when it has become much busier
+	Sources []peer.AddrInfo // other peers that hold inputs, the best first; at most MaxSources
 }
 
-// Accept reserves: the run begins in Start, or sooner.
+// Accept confirms a reservation: the run begins within Start.
 type Accept struct{ Start time.Duration }
 
-// Attach takes up a conversation again: after its stream broke, or after the requester
-// was restarted. Output before the offsets is left out.
+// Attach resumes a conversation: after its stream broke, or after the requester was restarted. Output before the
+// offsets is not sent again.
 type Attach struct {
 	Lease          Lease
-	Stdout, Stderr uint64 // bytes that the requester has
+	Stdout, Stderr uint64 // bytes that the requester already has
 	Task           cid.Cid
-	Order          cid.Cid // the envelope that was awarded
+	Order          cid.Cid // the awarded order's envelope
 }
 
-// Event is what a Conversation says next: a Beat, a Log or a Done.
+// Event is an event of a Conversation: a Heartbeat, a Log or a Done.
 type Event interface{ event() }
 
-// Beat is a sign of life.
+// Heartbeat reports that the provider is alive, and the progress of the run.
 type Heartbeat struct {
 	Phase       string // "queue", "fetch", "compile", "run" or "pack"
 	Fuel        uint64 // spent so far
-	Done, Total uint64 // progress as the guest says it; Total 0: it does not
-	Fetched     uint64 // bytes of blocks that came from elsewhere
+	Done, Total uint64 // progress as reported by the guest; Total 0: not reported
+	Fetched     uint64 // bytes of blocks fetched from other peers
 }
 
-// Log is a piece of what the guest prints: Data begins Offset bytes into its stream.
-// Offsets of a stream have no gap, but after an Attach they begin where it asked.
+// Log is a piece of the guest's output: Data begins Offset bytes into its stream. Offsets of a stream have no gap;
+// after an Attach they begin at the requested offset.
 type Log struct {
 	Stream byte // 1 stdout, 2 stderr
 	Offset uint64
 	Data   []byte
 }
 
-// Done is the end of a run that has an Outcome. The conversation has checked it: the
-// Receipt is signed by the peer that was asked and belongs to the Job, the lease and the
-// Outcome, and the Outcome to the Task. The blocks follow, see [Conversation.Blocks].
+// Done is the end of a run with an Outcome. The conversation has checked it: the Receipt is signed by the asked peer
+// and belongs to the order, the lease and the Outcome, and the Outcome belongs to the Task. The blocks follow, see
+// [Conversation.Blocks].
 type Done struct {
 	Receipt      job.Receipt
 	ReceiptBytes []byte // its envelope, a dag-cbor block
@@ -77,8 +77,7 @@ func (Heartbeat) event() {}
 func (Log) event()       {}
 func (Done) event()      {}
 
-// The messages on the wire. What they have in common with the types above is converted
-// by send and receive.
+// The messages on the wire. The senders and receivers convert them to and from the types above.
 type (
 	askFrame struct {
 		order                               []byte
@@ -220,7 +219,7 @@ func (m *closeFrame) fields(c *coder) {
 	}
 }
 
-// clip makes any sentence one that fits a frame.
+// clip makes a text fit a frame: it replaces control characters and cuts it to maxText.
 func clip(s string) string {
 	if checkText(s, maxText) == nil {
 		return s
@@ -240,12 +239,12 @@ func clip(s string) string {
 
 func millis(d time.Duration) uint64 { return uint64(max(0, d.Milliseconds())) }
 
-// maxMillis bounds a duration that a peer names: beyond a year nothing is meant.
+// maxMillis limits a duration from a peer to a year.
 const maxMillis = 365 * 24 * 60 * 60 * 1000
 
 func duration(ms uint64) time.Duration { return time.Duration(min(ms, maxMillis)) * time.Millisecond }
 
-// sourceTexts writes peers as multiaddresses that end in /p2p/ID.
+// sourceTexts encodes peers as multiaddrs that end in /p2p/ID.
 func sourceTexts(peers []peer.AddrInfo) ([]string, error) {
 	var list []string
 	for _, p := range peers[:min(len(peers), MaxSources)] {
@@ -276,7 +275,7 @@ func sourcePeers(texts []string) ([]peer.AddrInfo, error) {
 		i, known := at[p.ID]
 		if !known {
 			if len(peers) == MaxSources {
-				return nil, fmt.Errorf("more than %d sources", MaxSources)
+				return nil, fmt.Errorf("sources: want at most %d", MaxSources)
 			}
 			at[p.ID] = len(peers)
 			peers = append(peers, *p)

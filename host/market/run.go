@@ -7,36 +7,35 @@ import (
 	"sync"
 )
 
-// Run is a provider's side of one awarded job: what the node says of it, for whoever
-// has a conversation about it. It outlives its conversations. Its methods may be called
-// from several goroutines; none waits for a peer.
+// Run is the provider's side of one awarded job: the node reports its progress to it, and conversations about it read
+// that. It outlives its conversations. Its methods may be called concurrently; none waits for a peer.
 type Run struct {
 	cfg RunConfig
 
-	mu      sync.Mutex
-	beat    Heartbeat
-	end     *ending
-	changed chan struct{} // closed, and replaced, when the phase changes or the run ends
-	viewer  *viewer       // the latest
-	over    bool          // Closed was called with a requester's word
+	mu       sync.Mutex
+	progress Heartbeat
+	end      *ending
+	changed  chan struct{} // closed, and replaced, when the phase changes or the run ends
+	viewer   *viewer       // the latest
+	closed   bool          // Closed was called because the requester closed
 }
 
-// RunConfig is how a Run reaches the node.
+// RunConfig has the callbacks of a Run.
 type RunConfig struct {
-	// Logs writes all that the guest has printed and will print, in its order, until the
-	// end. Each conversation calls it once, and its writes wait for the peer: it reads
-	// from where the output is kept, and the guest does not wait for it. Nil: nothing.
+	// Logs writes all past and future output of the guest, in order, until the end. Each conversation calls it once,
+	// and its writes wait for the peer: Logs reads from stored output, so the guest does not wait for it. Nil: no
+	// output.
 	Logs func(ctx context.Context, stdout, stderr io.Writer) error
-	// Renewed is called when the requester was heard: the lease begins anew.
+	// Renewed is called when the requester has sent a message: the lease starts again.
 	Renewed func()
-	// Closed is called when the requester has ended the conversation: the run is to end,
-	// if it has not, and its result to be forgotten. It is called once.
+	// Closed is called when the requester has closed the conversation: the run must end, and its result may be
+	// deleted. It is called once.
 	Closed func(Why)
-	// Away is called when the last conversation broke: nobody listens until an Attach.
+	// Away is called when the last conversation broke: the requester is away until an Attach.
 	Away func()
 }
 
-// ending is what a run came to.
+// ending is the end of a run.
 type ending struct {
 	done   *doneFrame
 	failed *failedFrame
@@ -45,28 +44,26 @@ type ending struct {
 
 // NewRun returns a run that has just been accepted.
 func NewRun(cfg RunConfig) *Run {
-	return &Run{cfg: cfg, beat: Heartbeat{Phase: "queue"}, changed: make(chan struct{})}
+	return &Run{cfg: cfg, progress: Heartbeat{Phase: "queue"}, changed: make(chan struct{})}
 }
 
-// Beat says how far the run is. A new phase is sent at once, the rest with the next
-// sign of life.
+// Heartbeat sets the progress of the run. A new phase is sent at once, other changes with the next heartbeat.
 func (r *Run) Heartbeat(b Heartbeat) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.end != nil {
 		return
 	}
-	fresh := b.Phase != r.beat.Phase
-	r.beat = b
+	fresh := b.Phase != r.progress.Phase
+	r.progress = b
 	if fresh {
 		r.wake()
 	}
 }
 
-// Done ends the run with an Outcome. Receipt is the signed envelope, outcome the
-// Outcome's bytes; car writes a CAR (see docs/protocol.md for what is in it) and is
-// called by each conversation that gets so far. What the guest printed has come to its
-// end before. Only the first of Done and Fail counts.
+// Done ends the run with an Outcome. receipt is the signed envelope, outcome the Outcome's bytes. car writes a CAR
+// (docs/protocol.md has its content); each conversation that gets so far calls it. The guest's output must have ended
+// before. Only the first call of Done or Fail has an effect.
 func (r *Run) Done(receipt, outcome []byte, car func(ctx context.Context, w io.Writer) error) {
 	r.finish(ending{done: &doneFrame{receipt, outcome}, car: car})
 }
@@ -90,16 +87,16 @@ func (r *Run) wake() {
 	r.changed = make(chan struct{})
 }
 
-// state returns the latest of everything, and what tells of a change.
+// state returns the latest heartbeat, the end or nil, and a channel that is closed at the next change.
 func (r *Run) state() (Heartbeat, *ending, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.beat, r.end, r.changed
+	return r.progress, r.end, r.changed
 }
 
-var errSuperseded = errors.New("the requester has attached anew")
+var errSuperseded = errors.New("replaced by a later attach of the requester")
 
-// attach makes v the run's viewer and ends the one before.
+// attach makes v the run's viewer and ends the previous one.
 func (r *Run) attach(v *viewer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -109,16 +106,16 @@ func (r *Run) attach(v *viewer) {
 	r.viewer = v
 }
 
-// detach tells the node how v's conversation ended, unless another one goes on.
+// detach reports the end of v's conversation to the node, unless a later one replaced it.
 func (r *Run) detach(v *viewer, why Why) {
 	r.mu.Lock()
 	last := r.viewer == v
 	if last {
 		r.viewer = nil
 	}
-	first := !r.over
+	first := !r.closed
 	if why != Gone {
-		r.over = true
+		r.closed = true
 	}
 	r.mu.Unlock()
 	switch {

@@ -16,36 +16,34 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Provider is what runs jobs for others: the node. Its methods are called from several
-// goroutines, and only with what is well-formed: a Job that is signed by the peer at the
-// other end, the Task that it names, for an Award one with this peer as its audience.
-// Whether it has expired, was seen before, and who may ask what is theirs to say.
+// Provider runs jobs for requesters: it is the node. Its methods are called concurrently, and only with valid input:
+// an order that is signed by the peer at the other end, the Task that it names, and for an Award an order with this
+// peer as its audience. The Provider checks expiry, replay and authorization.
 type Provider interface {
-	// Admit is asked before anything of a peer is looked at: a token bucket, and
-	// whether it is closing. The error, a *FailedError, is told to the peer.
+	// Admit is called before any input of a peer is read: it checks a rate limit, and whether the node is closing.
+	// The error, a *FailedError, is sent to the peer.
 	Admit(from peer.ID) error
-	// Ask prices a job or refuses it. It has until ctx ends. Bid.Job is set by the caller.
+	// Ask prices a job or refuses it, before ctx ends. The caller sets Bid.Order.
 	Ask(ctx context.Context, from peer.ID, r Request) job.Bid
-	// Award reserves and begins the job, or says why not: a *DeclinedError. It returns
-	// at once, with the Run that shows how it goes and the time until it starts.
+	// Award reserves and starts the job, or declines with a *DeclinedError. It does not block. It returns the Run
+	// that reports progress and the time until it starts.
 	Award(ctx context.Context, from peer.ID, r Request, a Awarded) (*Run, time.Duration, error)
-	// Attach finds the Run of an award of that peer, or says in a *FailedError that it
-	// is not known.
+	// Attach returns the Run of an award of that peer, or a *FailedError if it does not know the award.
 	Attach(ctx context.Context, from peer.ID, a Attach) (*Run, error)
 }
 
-// Request is an Ask as a Provider sees it: checked and decoded.
+// Request is a checked and decoded Ask.
 type Request struct {
 	Ask
-	Envelope cid.Cid // names Ask.Job
+	Envelope cid.Cid // names Ask.Order
 	Signed   job.Order
-	Work     job.Task // what Ask.Task holds
+	Work     job.Task // the decoded Ask.Task
 }
 
-// Awarded is an Award as a Provider sees it.
+// Awarded is a checked and decoded Award.
 type Awarded struct {
 	Award
-	Envelope cid.Cid // names Award.Job: what a Receipt answers
+	Envelope cid.Cid // names Award.Order, to which a Receipt refers
 	Signed   job.Order
 }
 
@@ -59,16 +57,16 @@ type Server struct {
 	ctx    context.Context // of all conversations, until Close
 	cancel context.CancelCauseFunc
 
-	gate *gate.Gate // the conversations
+	gate *gate.Gate // counts the conversations
 }
 
-var errClosing = errors.New("this peer is shutting down")
+var errClosing = errors.New("node is shutting down")
 
-// Serve answers the market's streams on h. The caller closes the Server.
+// Serve handles the market's streams on h. The caller closes the Server.
 func Serve(h p2phost.Host, p Provider, cfg Config) (*Server, error) {
 	self, err := host.DIDOf(h.ID())
 	if err != nil {
-		return nil, fmt.Errorf("serve the market: %w", err)
+		return nil, fmt.Errorf("serve market: %w", err)
 	}
 	s := &Server{host: h, provider: p, cfg: cfg.orDefault(), self: self}
 	s.gate = gate.New(gate.Config{Total: s.cfg.Conversations, PerPeer: s.cfg.PerPeer, Unknown: s.cfg.Unknown})
@@ -77,8 +75,8 @@ func Serve(h p2phost.Host, p Provider, cfg Config) (*Server, error) {
 	return s, nil
 }
 
-// Close ends all conversations and waits for them. Runs that should be handed back
-// fail first, see [Run.Fail].
+// Close ends all conversations and waits for them. The caller first calls [Run.Fail] for runs that should go to
+// another peer.
 func (s *Server) Close() error {
 	s.host.RemoveStreamHandler(Protocol)
 	s.gate.Close()
@@ -87,7 +85,7 @@ func (s *Server) Close() error {
 	return nil
 }
 
-// Conversations returns how many there are now.
+// Conversations returns the number of open conversations.
 func (s *Server) Conversations() int { return s.gate.Open() }
 
 func (s *Server) serve(st network.Stream) {
@@ -104,7 +102,7 @@ func (s *Server) serve(st network.Stream) {
 		err = w.send(&failedFrame{failed.Code, clip(failed.Why), failed.Final})
 	}
 	if err != nil {
-		s.cfg.Logger.Debug("a conversation broke", "peer", from, "err", err)
+		s.cfg.Logger.Debug("market conversation", "peer", from, "err", err)
 		st.Reset()
 		return
 	}
@@ -126,13 +124,13 @@ func (s *Server) converse(w *wire) error {
 	case *attachFrame:
 		return s.attached(w, m)
 	}
-	return w.unexpected(m, "at the beginning")
+	return w.unexpected(m, "at the start")
 }
 
-// invalid is the answer to what breaks a rule of the market and not of the protocol.
+// invalid is the answer to input that is well-formed but breaks a rule of the market.
 func invalid(err error) error { return &FailedError{Code: job.RefuseInvalid, Why: err.Error()} }
 
-// signed decodes a Job and checks that it is the peer's own.
+// signed decodes an order and checks that the peer signed it.
 func (s *Server) signed(w *wire, envelope []byte) (job.Order, error) {
 	j, err := job.DecodeOrder(envelope)
 	if err != nil {
@@ -143,7 +141,7 @@ func (s *Server) signed(w *wire, envelope []byte) (job.Order, error) {
 		return job.Order{}, invalid(err)
 	}
 	if issuer != w.peer() {
-		return job.Order{}, invalid(fmt.Errorf("the Job is signed by %s, and not by the peer that brings it", j.Issuer))
+		return job.Order{}, invalid(fmt.Errorf("order: signed by %s, want the peer that sends it", j.Issuer))
 	}
 	return j, nil
 }
@@ -175,10 +173,10 @@ func (s *Server) asked(w *wire, m *askFrame) error {
 	case *closeFrame:
 		return nil
 	}
-	return w.unexpected(next, "where an award should be")
+	return w.unexpected(next, "instead of an award")
 }
 
-// request reads the rest of an Ask. The Task is read only for a Job that is the peer's.
+// request reads the rest of an Ask. It reads the Task only if the peer signed the order.
 func (s *Server) request(w *wire, m *askFrame) (Request, error) {
 	j, err := s.signed(w, m.order)
 	if err != nil {
@@ -189,7 +187,7 @@ func (s *Server) request(w *wire, m *askFrame) (Request, error) {
 		return Request{}, err
 	}
 	if job.CIDOf(b) != j.Task {
-		return Request{}, invalid(errors.New("the Task is not the one that the Job names"))
+		return Request{}, invalid(errors.New("task does not match the order"))
 	}
 	t, err := job.DecodeTask(b)
 	if err != nil {
@@ -226,14 +224,14 @@ func (s *Server) awarded(w *wire, r Request, m *awardFrame) error {
 	return run.show(s.ctx, w, 0, 0)
 }
 
-// award checks that what is awarded is what was bid for, and is for this peer.
+// award checks that the award matches the bid and is for this peer.
 func (s *Server) award(w *wire, r Request, m *awardFrame) (Awarded, error) {
 	j, err := s.signed(w, m.order)
 	if err != nil {
 		return Awarded{}, err
 	}
 	if j.Audience != s.self || j.Task != r.Signed.Task {
-		return Awarded{}, invalid(errors.New("the Job is not for this peer, or not the one that it bid for"))
+		return Awarded{}, invalid(errors.New("order is not for this peer, or not the one that it bid for"))
 	}
 	sources, err := sourcePeers(m.sources)
 	if err != nil {

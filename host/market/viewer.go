@@ -8,8 +8,8 @@ import (
 	"time"
 )
 
-// viewer shows a Run to the peer that awarded it. Three goroutines: the one that writes
-// beats, output and the end; one that hears the peer; one that reads what is printed.
+// viewer sends a Run to the peer that awarded it. It uses three goroutines: one writes heartbeats, output and the
+// end; one receives from the peer; one reads the guest's output.
 type viewer struct {
 	w      *wire
 	run    *Run
@@ -17,28 +17,28 @@ type viewer struct {
 	logs   *logBuffer
 }
 
-// closedError is the cause of a ctx that the requester's Close ended.
+// closedError is the cause of a ctx that ended because the requester closed.
 type closedError struct{ why Why }
 
-func (e closedError) Error() string { return "the requester says: " + string(e.why) }
+func (e closedError) Error() string { return "closed by the requester: " + string(e.why) }
 
-var errUnheard = errors.New("the requester is silent")
+var errNoMessage = errors.New("no message from the requester")
 
-// show serves the conversation to its end. Output before the offsets is left out.
+// show serves the conversation to its end. Output before the offsets is not sent.
 func (r *Run) show(ctx context.Context, w *wire, stdout, stderr uint64) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	v := &viewer{w: w, run: r, cancel: cancel, logs: newLogBuffer(stdout, stderr)}
 	r.attach(v)
 	stop := context.AfterFunc(ctx, func() { w.s.Reset() }) // ends a write that waits for the peer
 	var running sync.WaitGroup
-	running.Go(func() { cancel(v.hear(ctx)) })
-	running.Go(func() { v.read(ctx) })
-	err := v.speak(ctx)
+	running.Go(func() { cancel(v.receive(ctx)) })
+	running.Go(func() { v.readLogs(ctx) })
+	err := v.send(ctx)
 	if err == nil {
 		err = v.wait(ctx)
 	}
-	if ctx.Err() == nil { // what broke may be what the peer's Close did to the stream
-		w.s.SetReadDeadline(time.Now().Add(lastWords))
+	if ctx.Err() == nil { // the error may be the effect of the peer's Close on the stream
+		w.s.SetReadDeadline(time.Now().Add(closeGrace))
 	}
 	v.logs.end()
 	running.Wait()
@@ -53,15 +53,15 @@ func (r *Run) show(ctx context.Context, w *wire, stdout, stderr uint64) error {
 	return err
 }
 
-// lastWords is how long a Close may still be behind a stream that broke.
-const lastWords = time.Second
+// closeGrace is how long a Close message may still arrive after the stream broke.
+const closeGrace = time.Second
 
-// hear reads what the requester says until it closes or falls silent.
-func (v *viewer) hear(ctx context.Context) error {
+// receive receives the requester's messages until it closes or a timeout.
+func (v *viewer) receive(ctx context.Context) error {
 	for {
 		m, err := v.w.readMessage(ctx, v.w.cfg.Silence)
 		if errors.Is(err, errNoFrame) {
-			return errUnheard
+			return errNoMessage
 		}
 		if err != nil {
 			return err
@@ -79,32 +79,32 @@ func (v *viewer) hear(ctx context.Context) error {
 	}
 }
 
-// read copies what is printed into the buffer. What cannot be read is no reason to lose
-// the run: the Outcome has all of it.
-func (v *viewer) read(ctx context.Context) {
+// readLogs copies the guest's output into the buffer. A read error does not end the run: the Outcome has the complete
+// output.
+func (v *viewer) readLogs(ctx context.Context) {
 	defer v.logs.end()
 	if v.run.cfg.Logs == nil {
 		return
 	}
 	err := v.run.cfg.Logs(ctx, v.logs.writer(ctx, 1), v.logs.writer(ctx, 2))
 	if err != nil && ctx.Err() == nil {
-		v.w.cfg.Logger.Warn("read what a guest printed", "err", err)
+		v.w.cfg.Logger.Warn("read guest output", "err", err)
 	}
 }
 
-// speak writes until the end of the run has been told, and its blocks.
-func (v *viewer) speak(ctx context.Context) error {
-	beats := time.NewTicker(v.w.cfg.HeartbeatInterval)
-	defer beats.Stop()
+// send writes until the end of the run and its blocks are sent.
+func (v *viewer) send(ctx context.Context) error {
+	heartbeats := time.NewTicker(v.w.cfg.HeartbeatInterval)
+	defer heartbeats.Stop()
 	phase := ""
 	for {
-		beat, end, changed := v.run.state()
+		progress, end, changed := v.run.state()
 		if end != nil {
-			return v.tell(ctx, end)
+			return v.sendEnd(ctx, end)
 		}
-		if beat.Phase != phase {
-			phase = beat.Phase
-			if err := v.w.send(heartbeatFrameOf(beat)); err != nil {
+		if progress.Phase != phase {
+			phase = progress.Phase
+			if err := v.w.send(heartbeatFrameOf(progress)); err != nil {
 				return err
 			}
 		}
@@ -114,9 +114,9 @@ func (v *viewer) speak(ctx context.Context) error {
 			if err := v.flush(ctx, changed); err != nil {
 				return err
 			}
-		case <-beats.C:
-			beat, _, _ = v.run.state()
-			if err := v.w.send(heartbeatFrameOf(beat)); err != nil {
+		case <-heartbeats.C:
+			progress, _, _ = v.run.state()
+			if err := v.w.send(heartbeatFrameOf(progress)); err != nil {
 				return err
 			}
 		case <-ctx.Done():
@@ -129,14 +129,14 @@ func heartbeatFrameOf(b Heartbeat) message {
 	return &heartbeatFrame{phase: b.Phase, fuel: b.Fuel, done: b.Done, total: b.Total, fetched: b.Fetched}
 }
 
-// flush sends the output of some time together.
+// flush sends the output of Config.Log together.
 func (v *viewer) flush(ctx context.Context, changed <-chan struct{}) error {
 	wait := time.NewTimer(v.w.cfg.Log)
 	defer wait.Stop()
 	select {
 	case <-wait.C:
 	case <-v.logs.full:
-	case <-changed: // nothing waits for output that ends
+	case <-changed: // the rest is sent with the change
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -152,8 +152,8 @@ func (v *viewer) sendLogs() error {
 	return nil
 }
 
-// tell says how the run ended, after the rest of its output.
-func (v *viewer) tell(ctx context.Context, end *ending) error {
+// sendEnd sends the rest of the output and then the end of the run.
+func (v *viewer) sendEnd(ctx context.Context, end *ending) error {
 	if err := v.drain(ctx); err != nil {
 		return err
 	}
@@ -168,25 +168,25 @@ func (v *viewer) tell(ctx context.Context, end *ending) error {
 		if out.err != nil {
 			return err
 		}
-		// It is our own fault, and there is no word for it amid a CAR: it ends too soon.
-		v.w.cfg.Logger.Warn("send a result", "peer", v.w.peer(), "err", err)
+		// The error is local, and the protocol has no message for it inside a CAR: the CAR is cut off.
+		v.w.cfg.Logger.Warn("send result", "peer", v.w.peer(), "err", err)
 		return v.w.s.CloseWrite()
 	}
 	return out.close()
 }
 
-// drain sends what was printed, to its end. Signs of life go on.
+// drain sends output until its end, and heartbeats in between.
 func (v *viewer) drain(ctx context.Context) error {
-	beats := time.NewTicker(v.w.cfg.HeartbeatInterval)
-	defer beats.Stop()
+	heartbeats := time.NewTicker(v.w.cfg.HeartbeatInterval)
+	defer heartbeats.Stop()
 	for {
 		select {
 		case <-v.logs.ready:
 		case <-v.logs.ended:
 			return v.sendLogs()
-		case <-beats.C:
-			beat, _, _ := v.run.state()
-			if err := v.w.send(heartbeatFrameOf(beat)); err != nil {
+		case <-heartbeats.C:
+			progress, _, _ := v.run.state()
+			if err := v.w.send(heartbeatFrameOf(progress)); err != nil {
 				return err
 			}
 			continue
@@ -199,7 +199,7 @@ func (v *viewer) drain(ctx context.Context) error {
 	}
 }
 
-// wait is for the requester's Close, once all is said.
+// wait waits for the requester's Close after everything was sent.
 func (v *viewer) wait(ctx context.Context) error {
 	t := time.NewTimer(v.w.cfg.Hold)
 	defer t.Stop()
@@ -207,13 +207,13 @@ func (v *viewer) wait(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	case <-t.C:
-		return errUnheard
+		return errNoMessage
 	}
 }
 
 // logBuffer holds output between the goroutine that reads it and the one that sends it.
 type logBuffer struct {
-	skip  [2]uint64 // bytes that the peer has and that are still to come
+	skip  [2]uint64 // bytes that the peer already has and that Logs still writes
 	ready chan struct{}
 	full  chan struct{}
 	ended chan struct{} // closed after the last byte
@@ -226,7 +226,7 @@ type logBuffer struct {
 	room   chan struct{} // closed, and replaced, by take
 }
 
-// maxBuffered is what a logBuffer takes before its writer waits, in bytes.
+// maxBuffered is the size in bytes at which a logBuffer's writer waits.
 const maxBuffered = 256 << 10
 
 func newLogBuffer(stdout, stderr uint64) *logBuffer {
@@ -243,7 +243,7 @@ func (b *logBuffer) writer(ctx context.Context, stream uint64) io.Writer {
 
 // logWriter writes to one stream of a buffer, waiting for room.
 type logWriter struct {
-	ctx    context.Context // of the conversation: io.Writer has no place for it
+	ctx    context.Context // of the conversation: io.Writer has no parameter for it
 	b      *logBuffer
 	stream uint64
 }
@@ -269,7 +269,7 @@ func (w *logWriter) Write(p []byte) (int, error) {
 	return total, nil
 }
 
-// add takes some bytes; wait is not nil when there is no room.
+// add adds some bytes; wait is not nil when the buffer is full.
 func (b *logBuffer) add(stream uint64, p []byte) (n int, wait <-chan struct{}) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -317,7 +317,7 @@ func (b *logBuffer) take() []*logFrame {
 	return f
 }
 
-// end says that no more output comes.
+// end marks the end of the output.
 func (b *logBuffer) end() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -327,7 +327,7 @@ func (b *logBuffer) end() {
 	}
 }
 
-// chunkWriter sends what is written to it in chunks.
+// chunkWriter sends the bytes written to it in chunks.
 type chunkWriter struct {
 	w   *wire
 	buf []byte
@@ -355,7 +355,7 @@ func (c *chunkWriter) flush() error {
 	return c.err
 }
 
-// close sends the rest and the mark of the end.
+// close sends the rest and the empty chunk that marks the end.
 func (c *chunkWriter) close() error {
 	if len(c.buf) > 0 {
 		if err := c.flush(); err != nil {

@@ -11,15 +11,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// A repo keeps room for its small files: in a folder Reserves the file Reserve. It is for the files beside that folder,
-// and for those in folders beside it.
+// A repo reserves disk space for its small files: in a folder Reserves the file Reserve. It is used for the files
+// beside that folder, and for those in folders beside it.
 const (
 	Reserves = "reserve"
 	Reserve  = "small"
 )
 
-// reserving is held while a reserve for small files is used: one that is turned into another file while it is filled would
-// be filled as that file.
+// reserving is held while a reserve for small files is used. Without it a reserve that is turned into another file
+// while it is filled would be filled as that file.
 var reserving sync.Mutex
 
 // FillReserve is [diskfs.Reserve.Fill] of a reserve for small files.
@@ -36,7 +36,7 @@ func ReleaseReserve(r diskfs.Reserve) error {
 	return r.Release()
 }
 
-// reserveFor returns the reserve that is for path, which may be none.
+// reserveFor returns the reserve for path; without one its Path is "".
 func reserveFor(path string) diskfs.Reserve {
 	r := diskfs.Reserve{FS: diskfs.OS{}}
 	dir := filepath.Dir(path)
@@ -50,10 +50,10 @@ func reserveFor(path string) diskfs.Reserve {
 	return r
 }
 
-// Replace writes data to path, for this user alone, by way of path + ".new", durably:
-// after a kill or a loss of power the file is the old one or the new one. On a full disk it is written over the
-// repo's reserve, which the room of the old file makes whole again: a key can be revoked there. It replaces
-// regular files only: a symlink may stand for a file that is not mounted.
+// Replace writes data to path, readable by this user only, by way of path + ".new", durably: after a kill or a loss
+// of power the file is the old one or the new one. On a full disk it uses the repo's reserve, which the space of the
+// old file then fills again: a key can be revoked there. It replaces regular files only: a symlink may stand for a
+// file that is not mounted.
 func Replace(path string, data []byte) error {
 	info, err := os.Lstat(path)
 	if err == nil && !info.Mode().IsRegular() {
@@ -74,13 +74,12 @@ func replace(reserveFor func(string) diskfs.Reserve, path string, data []byte) e
 		return int64(n), err
 	})
 	if err == nil {
-		_ = r.Fill() // what stays less is made whole when there is room
+		_ = r.Fill() // the rest is filled when there is space
 	}
 	return err
 }
 
-// MakeFolder makes the folder path, for this user alone, durably, unless it is there. Its
-// parent is there.
+// MakeFolder creates the folder path, accessible to this user only, durably, unless it exists. Its parent must exist.
 func MakeFolder(path string) error {
 	err := os.Mkdir(path, 0o700)
 	if diskfs.Full(err) {

@@ -12,30 +12,30 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs/simdisk"
 )
 
-// watched is a file system on which a file is looked at in the middle of its use.
-type watched struct {
+// hooked is a file system that runs a function while a file is in use.
+type hooked struct {
 	diskfs.FS
-	meanwhile func()
+	during func()
 }
 
-type watchedFile struct {
+type hookedFile struct {
 	diskfs.File
-	meanwhile func()
+	during func()
 }
 
-func (w watched) Open(path string, write bool) (diskfs.File, error) {
+func (w hooked) Open(path string, write bool) (diskfs.File, error) {
 	f, err := w.FS.Open(path, write)
-	return watchedFile{f, w.meanwhile}, err
+	return hookedFile{f, w.during}, err
 }
 
-func (f watchedFile) Size() (int64, error) {
+func (f hookedFile) Size() (int64, error) {
 	n, err := f.File.Size()
-	f.meanwhile()
+	f.during()
 	return n, err
 }
 
-// TestReserveIsUsedByOne has a file written over the reserve while another goroutine looks for room and fills the
-// reserve: the file holds what was written, and none of the reserve's zeros behind it.
+// TestReserveIsUsedByOne writes a file with the reserve while another goroutine fills the reserve: the file holds the
+// written data, without the reserve's zeros after it.
 func TestReserveIsUsedByOne(t *testing.T) {
 	d := simdisk.New(1)
 	r := diskfs.Reserve{FS: d, Path: filepath.Join("d", "reserve"), Size: 16 << 10}
@@ -47,7 +47,7 @@ func TestReserveIsUsedByOne(t *testing.T) {
 	var other sync.WaitGroup
 	var replaced atomic.Bool
 	r.Size += 4 << 10
-	r.FS = watched{d, func() {
+	r.FS = hooked{d, func() {
 		other.Go(func() {
 			err := replace(func(string) diskfs.Reserve { return diskfs.Reserve{FS: d, Path: r.Path, Size: 16 << 10} }, path, data)
 			if err != nil {
@@ -55,7 +55,7 @@ func TestReserveIsUsedByOne(t *testing.T) {
 			}
 			replaced.Store(true)
 		})
-		for range 100_000 { // it has to wait, which cannot be seen: it has every chance not to
+		for range 100_000 { // replace must wait here, which cannot be observed: give it every chance not to
 			if replaced.Load() {
 				break
 			}
@@ -63,7 +63,7 @@ func TestReserveIsUsedByOne(t *testing.T) {
 		}
 	}}
 	if err := FillReserve(r); !diskfs.Full(err) {
-		t.Errorf("fill a full disk: %v", err)
+		t.Errorf("fill reserve on a full disk: %v", err)
 	}
 	other.Wait()
 	f, err := d.Open(path, false)
@@ -76,6 +76,6 @@ func TestReserveIsUsedByOne(t *testing.T) {
 	}
 	got := make([]byte, n)
 	if _, err := f.ReadAt(got, 0); err != nil || !bytes.Equal(got, data) {
-		t.Errorf("the file has %d bytes, %v, want %q", n, err, data)
+		t.Errorf("file: got %d bytes, %v, want %q", n, err, data)
 	}
 }

@@ -1,6 +1,6 @@
-// Package smallfile reads and replaces the small files of a repo: keys, and lists that
-// a person may look at. They are read whole, within a bound, and replaced whole,
-// durably. Who calls owns the repo: nothing is locked.
+// Package smallfile reads and replaces the small files of a repo: keys, and lists that people may read. A file is
+// read completely, within a size limit, and replaced completely, durably. The caller owns the repo: the package takes
+// no lock.
 package smallfile
 
 import (
@@ -9,7 +9,7 @@ import (
 	"os"
 )
 
-// Read returns the content of a file that must not be larger than limit bytes.
+// Read returns the content of a file of at most limit bytes.
 func Read(path string, limit int64) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -18,7 +18,7 @@ func Read(path string, limit int64) ([]byte, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("%s has more than %d bytes", path, limit)
+		err = fmt.Errorf("read %s: want at most %d bytes", path, limit)
 	}
 	return b, err
 }

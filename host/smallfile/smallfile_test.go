@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestReplaceRefuses replaces what is not a regular file, as a symlink to a secret that is
-// not mounted: it is an error, and what is there stays.
+// TestReplaceRefuses replaces a path that is not a regular file, such as a symlink to a secret that is not mounted:
+// it is an error, and the path does not change.
 func TestReplaceRefuses(t *testing.T) {
 	dir := t.TempDir()
 	at := func(name string) string { return filepath.Join(dir, name) }
@@ -23,17 +23,17 @@ func TestReplaceRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 		if is, err := os.Readlink(at(name)); err != nil || is != to {
-			t.Errorf("%s leads to %q, %v", name, is, err)
+			t.Errorf("%s: got link target %q, %v", name, is, err)
 		}
 	}
 	if b, err := Read(at("file"), 10); err != nil || string(b) != "old" {
-		t.Errorf("the file is %q, %v", b, err)
+		t.Errorf("file: got %q, %v", b, err)
 	}
 	if err := Replace(at("file"), []byte("new")); err != nil {
 		t.Error(err)
 	}
 	entries, err := os.ReadDir(dir)
 	if err != nil || len(entries) != 3 {
-		t.Errorf("%d files, want 3, %v", len(entries), err)
+		t.Errorf("got %d files, want 3, %v", len(entries), err)
 	}
 }
