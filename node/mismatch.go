@@ -81,7 +81,7 @@ func (t *placement) show(ctx context.Context, r request.Result) error {
 func (t *placement) reportUnverified() {
 	for _, p := range t.printed.Unverified() {
 		t.x.event(api.Event{
-			Kind: api.EventNote, Peer: string(p), Text: "not verified: output of " + scheduler.Short(p),
+			Kind: api.EventNote, Peer: string(p), Text: "the output of " + scheduler.Short(p) + " is not verified",
 		})
 	}
 }

@@ -161,7 +161,7 @@ func TestNondetStartsAgain(t *testing.T) {
 	if out, _ := s.text(); out != "it is noon\n"+balance || len(j.Mismatches) > 0 {
 		t.Errorf("shown: %q, %+v", out, j.Mismatches)
 	}
-	contains(t, texts(events), "not verified: ")
+	contains(t, texts(events), "is not verified")
 	if out, _ := kept(t, f[0], j.ID); out != balance {
 		t.Errorf("kept: %q", out)
 	}
