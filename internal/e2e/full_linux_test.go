@@ -200,7 +200,7 @@ func TestServeOnAFullDisk(t *testing.T) {
 		must(t, cmd.Start())
 		t.Cleanup(func() { cmd.Process.Kill() })
 		log := follow(pipe)
-		log.await(t, "the disk is full: no jobs are taken")
+		log.await(t, "disk full: no jobs are accepted")
 		submit := func() result { return r.try(nil, "run", "--detach", upperWasm) }
 		for range 2 {
 			if got := submit(); got.code != 125 || !strings.Contains(got.stderr, "full") && !strings.Contains(got.stderr, "no space") ||

@@ -143,7 +143,7 @@ func TestPrintedIsProven(t *testing.T) {
 	if got.code != 123 || !strings.HasPrefix(got.stdout, "working\n") || strings.TrimSpace(got.stdout) == honest {
 		t.Fatalf("exit code %d, printed %q\n%s", got.code, got.stdout, got.stderr)
 	}
-	if line := errorLine(got); !strings.Contains(line, did) || !strings.Contains(line, "what was printed to stdout is not what the outcome says") {
+	if line := errorLine(got); !strings.Contains(line, did) || !strings.Contains(line, "the output shown on stdout differs from the outcome") {
 		t.Errorf("error line: got %q", line)
 	}
 	id := strings.Fields(peers[0].run("job", "ls"))[0]
@@ -152,7 +152,7 @@ func TestPrintedIsProven(t *testing.T) {
 	}
 	got = run("--where", did, "--print-after-check")
 	says(got, 123, "")
-	if line := errorLine(got); !strings.Contains(line, "what "+did+" printed to stdout is not what its outcome says") {
+	if line := errorLine(got); !strings.Contains(line, "what "+did+" printed to stdout differs from its outcome") {
 		t.Errorf("error line: got %q", line)
 	}
 	says(run("--where", "network", "--print-after-check"), 0, honest)
