@@ -148,7 +148,7 @@ func BenchmarkParts(b *testing.B) {
 	b.Run("receipt", func(b *testing.B) {
 		r := job.Receipt{Task: j.Task, Outcome: j.OutcomeCID}
 		for b.Loop() {
-			stranger(b, 1, r)
+			unknown(b, 1, r)
 		}
 	})
 	b.Run("record", func(b *testing.B) {

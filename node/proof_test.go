@@ -523,8 +523,8 @@ func TestTrustedRefs(t *testing.T) {
 	}
 }
 
-// stranger signs any receipt with a key of its own.
-func stranger(t testing.TB, n byte, r job.Receipt) []byte {
+// unknown signs any receipt with a key of its own.
+func unknown(t testing.TB, n byte, r job.Receipt) []byte {
 	t.Helper()
 	b, err := r.Sign(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize)))
 	if err != nil {

@@ -60,7 +60,7 @@ func TestVerify(t *testing.T) {
 		return bl.CID()
 	}
 	claim := func(w fixture, n byte, outcome cid.Cid) []byte {
-		return stranger(w.q.t, n, job.Receipt{Task: w.first.Task, Outcome: outcome, Issued: 1})
+		return unknown(w.q.t, n, job.Receipt{Task: w.first.Task, Outcome: outcome, Issued: 1})
 	}
 	all := func(w fixture) { w.p.give(w.q, w.first.Receipt, w.first.OutcomeCID, w.first.Task) }
 	reexec := node.VerifyOptions{Reexec: true}
@@ -161,12 +161,12 @@ func TestVerify(t *testing.T) {
 		}, node.VerifyOptions{}, node.Verified, node.Agreed, "2 of 2 keys"},
 		{"one key twice is one", func(w fixture) []byte {
 			all(w)
-			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), stranger(t, 5, job.Receipt{Task: w.first.Task, Outcome: w.first.OutcomeCID, Issued: 2})))
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), unknown(t, 5, job.Receipt{Task: w.first.Task, Outcome: w.first.OutcomeCID, Issued: 2})))
 			return claim(w, 5, w.first.OutcomeCID)
 		}, node.VerifyOptions{}, node.Verified, node.Attested, "others:skipped"},
 		{"a replayed receipt does not count", func(w fixture) []byte {
 			all(w)
-			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), stranger(t, 6, job.Receipt{
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), unknown(t, 6, job.Receipt{
 				Task: w.first.Task, Outcome: w.first.OutcomeCID, Meta: job.Meta{Replayed: true},
 			})))
 			return claim(w, 5, w.first.OutcomeCID)
@@ -274,7 +274,7 @@ func TestVerifyAttached(t *testing.T) {
 	o.Pages = 5
 	b := dag.NewBlock(cid.DagCBOR, must(o.Encode()))
 	q.must(s.Blocks.Put(t.Context(), b))
-	v, err = s.VerifyReceipt(t.Context(), stranger(t, 5, job.Receipt{Task: j.Task, Outcome: b.CID()}), node.VerifyOptions{Reexec: true})
+	v, err = s.VerifyReceipt(t.Context(), unknown(t, 5, job.Receipt{Task: j.Task, Outcome: b.CID()}), node.VerifyOptions{Reexec: true})
 	if err != nil || v.Answer != node.Mismatch || v.Found != j.OutcomeCID || len(v.Proof) != 2 {
 		t.Errorf("%+v, %v", v, err)
 	}

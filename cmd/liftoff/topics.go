@@ -95,7 +95,7 @@ const environmentTopic = `   LIFTOFF_PATH     folder of the repo (default: ~/.li
                     values takes a list with commas.
 
    PATH             where plugins are searched: programs named liftoff-executor-NAME
-   HOME             where the default repo is
+   HOME             location of the default repo
    NO_COLOR         when set, nothing is printed in colour
    NOTIFY_SOCKET    set by systemd: serve reports when it is ready
 

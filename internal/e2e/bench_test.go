@@ -277,7 +277,7 @@ func BenchmarkKubo(b *testing.B) {
 				return r.command(ctx, args...)
 			}
 		}
-		kuboAnew := func(args ...string) func() *exec.Cmd {
+		kuboFresh := func(args ...string) func() *exec.Cmd {
 			return func() *exec.Cmd {
 				if k != nil {
 					os.RemoveAll(k.dir)
@@ -296,7 +296,7 @@ func BenchmarkKubo(b *testing.B) {
 				os.Remove(out)
 			}
 		}
-		kuboAdd := kuboAnew("add", "-Q", "--progress=false", file)
+		kuboAdd := kuboFresh("add", "-Q", "--progress=false", file)
 		pair("add-nosync", fresh("add", "--quiet", "--no-sync", file), kuboAdd)
 		pair("add", fresh("add", "--quiet", file), kuboAdd)
 		root := r.run("add", "--quiet", file)
@@ -310,7 +310,7 @@ func BenchmarkKubo(b *testing.B) {
 			return export
 		})
 		r.run("car", "export", root, "-o", car)
-		pair("import", fresh("car", "import", car), kuboAnew("dag", "import", car))
+		pair("import", fresh("car", "import", car), kuboFresh("dag", "import", car))
 		os.Remove(car)
 		os.RemoveAll(r.dir)
 		os.RemoveAll(k.dir)

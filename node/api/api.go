@@ -234,7 +234,7 @@ const (
 	CodeFault       Code = "fault"       // this machine, its disk or the owner process failed
 	CodeClosing     Code = "closing"     // the owner process is shutting down: attach again, or become the owner
 	CodeDenied      Code = "denied"      // the token is wrong, or the cluster does not allow the call
-	CodeNoPeer      Code = "nobody"      // no peer can or will run the job
+	CodeNoPeer      Code = "no-peer"     // no peer can or will run the job
 	CodeDisagree    Code = "disagree"    // several runs of a job came to different Outcomes
 	CodeMismatch    Code = "mismatch"    // printed output differs from the Outcome
 )

@@ -203,9 +203,9 @@ func TestFullCBORResolves(t *testing.T) {
 	d.fails(abi.NOENT, "resolve", 0, ptr, n)
 }
 
-// TestMissingIsNoContent distinguishes a missing block, which ends the run, from a malformed
+// TestMissingIsNotContent distinguishes a missing block, which ends the run, from a malformed
 // one in the same place.
-func TestMissingIsNoContent(t *testing.T) {
+func TestMissingIsNotContent(t *testing.T) {
 	w := newHarness(t)
 	gone := dag.NewBlock(cid.DagProtobuf, []byte("\xff not here")).CID()
 	d := drive(t, w, nil, gone)

@@ -155,7 +155,7 @@ func check(d *simdisk.Disk, w expected) error {
 }
 
 // TestDiskFull fills a small disk: a block that does not fit is an error and leaves nothing; deleting and compacting
-// frees space even if there is none for a copy.
+// frees space even without space for a copy.
 func TestDiskFull(t *testing.T) {
 	for seed := range uint64(50) {
 		d := simdisk.New(seed)

@@ -68,7 +68,7 @@ func (r *reader) valueType() byte {
 	return t
 }
 
-// limits are the size limits of a memory or a table; max is noMax without a maximum.
+// limits are the size limits of a memory or a table; a limits without a maximum has noMax as max.
 type limits struct {
 	min, max uint64
 }
