@@ -202,6 +202,18 @@ func (w *network) triedAll() bool {
 	return pending == 0 || ready >= maxFetchFrom
 }
 
+// awaitsMembers reports whether members are being dialed. A serving node that opened its network less than waitSilent
+// ago also awaits those whose dial failed: two nodes that dial each other at once may both fail, and dial again.
+func (w *network) awaitsMembers() bool {
+	if !w.triedAll() {
+		return true
+	}
+	if w.cfg.NoListen || w.node.clock().Sub(w.opened) >= waitSilent {
+		return false
+	}
+	return slices.ContainsFunc(w.peer.Peers(), func(p host.PeerInfo) bool { return p.Role != "" && !p.HandshakeDone })
+}
+
 // Bounds of the list of peers that were not reached.
 const (
 	maxUnreached      = 4

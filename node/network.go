@@ -31,6 +31,7 @@ type network struct {
 	server      *market.Server // nil: requester only
 	provider    *provider
 	queue       *admissionQueue
+	opened      time.Time
 	quota       *quota
 	placing     *semaphore.Weighted // limits the jobs that ask peers for bids at once
 	capacity    job.Capacity
@@ -46,7 +47,7 @@ func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, err
 	if err := cfg.check(); err != nil {
 		return nil, api.Errorf(api.CodeUsage, "%v", err)
 	}
-	w := &network{node: n, cfg: cfg.withDefaults(), loadChanged: make(chan struct{}, 1), placing: semaphore.NewWeighted(maxPlacing)}
+	w := &network{node: n, cfg: cfg.withDefaults(), opened: n.clock(), loadChanged: make(chan struct{}, 1), placing: semaphore.NewWeighted(maxPlacing)}
 	var err error
 	if w.self, err = n.self.identity(); err != nil {
 		return nil, err

@@ -25,6 +25,7 @@ type placement struct {
 	work    scheduler.Work
 	printed *request.Printed // what an attached client was shown, over all attempts
 	placed  func()           // called when no more peers are asked; nil: none is asked
+	partial bool             // members were still being dialed when the candidates were listed
 
 	mu         sync.Mutex
 	localRun   *evaluation // of the local run that has ended
@@ -122,7 +123,8 @@ func (t *placement) canRetry(err error, ending request.Ending, began time.Time) 
 	if !errors.As(err, &f) || f.Code != scheduler.CodeNoPeer && f.Code != scheduler.CodeExhausted {
 		return false
 	}
-	absent := ending.Broken || !t.w.triedAll() // a member that is being dialed may accept the job
+	dialing := t.partial || t.w.awaitsMembers()
+	absent := ending.Broken || dialing // a member that is being dialed may accept the job
 	for _, p := range ending.Record.Peers {
 		switch p.Code {
 		case job.RefuseBusy, job.RefuseRate:
@@ -133,7 +135,7 @@ func (t *placement) canRetry(err error, ending request.Ending, began time.Time) 
 	}
 	where := ending.Record.Where
 	return absent && (where == scheduler.Anywhere || where == scheduler.OnNetwork) &&
-		t.w.node.clock().Sub(began) < waitSilent && t.w.anyPeer()
+		t.w.node.clock().Sub(began) < waitSilent && (dialing || t.w.anyPeer())
 }
 
 func wait(ctx context.Context, d time.Duration) error {
@@ -183,6 +185,7 @@ func (w *network) newPlacement(ctx context.Context, x *running, e *evaluation) (
 // run prepares the market run and this node's own bid.
 func (t *placement) run(ctx context.Context) (*request.Run, scheduler.Start, error) {
 	w := t.w
+	t.partial = w.awaitsMembers()
 	t.mu.Lock()
 	rand.Read(t.job.Nonce[:]) // a peer accepts an award of a nonce only once
 	clear(t.nonces)
