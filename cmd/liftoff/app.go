@@ -109,10 +109,12 @@ EXAMPLE:
 GLOBAL FLAGS:
    --api HOST:PORT       address of a node to use instead of the local repo; also https://HOST
    --token TOKEN|@FILE   token of that node
+   --no-color            print without colour
 
 TOPICS:
    references            how commands name content
    environment           environment variables; LIFTOFF_PATH is the repo (default: ~/.liftoff)
+   output                forms of output: tables, lines, JSON
    exit-codes            exit codes of all commands
 `
 

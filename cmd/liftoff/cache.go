@@ -35,7 +35,8 @@ is not in the repo), its fuel, the time of the result.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cache ls
-bafyreie… bafyreic… ok 6606 2030-01-01T12:00:00Z`),
+TASK           OUTCOME        STATE  FUEL  CREATED
+bafyre…2snmvi  bafyre…nukrhi  ok     6606  3m ago`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			results, err := s.Cache.CachedResults(c.Context)
 			if err != nil {

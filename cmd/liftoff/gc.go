@@ -17,7 +17,8 @@ func gcCommand(p *process) *cli.Command {
 		Flags:       []cli.Flag{jsonFlag},
 		Before:      takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff gc
-removed 1 block (6 B), kept 15 blocks (12 KiB)`),
+removed  1 block (6 B)
+kept     15 blocks (12 KiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			did, err := s.Maintenance.Collect(c.Context)
 			if err != nil {

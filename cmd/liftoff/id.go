@@ -18,8 +18,8 @@ and clusters use. The key is created at its first use.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff id
-peer 12D3KooW…
-did  did:key:z6Mk…`),
+peer  12D3KooW…
+did   did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			id, err := s.Identity.Identity(c.Context)
 			if err != nil {

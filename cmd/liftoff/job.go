@@ -30,12 +30,13 @@ func jobLsCommand(p *process) *cli.Command {
 		Name:  "ls",
 		Usage: "list jobs, newest first",
 		Description: `Prints a line for each job: its id, its state, when it began, the CID of its outcome ("-"
-for none), and its labels. The state is running; ok, exit:CODE, trap:CODE, quota:CODE or
+for none), and its labels, separated by commas. The state is running; ok, exit:CODE, trap:CODE, quota:CODE or
 out_of_fuel when the guest has ended; or failed when the guest was not run to its end.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff job ls
-j-0d9q… exit:3 2030-01-01T12:00:00Z bafyreic… team=blue`),
+JOB       STATE   CREATED  OUTCOME        LABELS
+j-06h373  exit:3  3m ago   bafyre…nukrhi  team=blue`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			jobs, err := s.Jobs.List(c.Context)
 			if err != nil {

@@ -21,7 +21,8 @@ blocks stay where they are.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff store migrate
-moved 0 blocks (0 B), left 0 damaged ones`),
+moved    0 blocks (0 B)
+damaged  0`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			did, err := s.Storage.Migrate(c.Context)
 			if err != nil {

@@ -219,7 +219,8 @@ func pinRmCommand(p *process) *cli.Command {
 		Before:      takes("the name of a pin", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin rm photos
 $ liftoff gc
-removed 1 block (6 B), kept 15 blocks (12 KiB)`),
+removed  1 block (6 B)
+kept     15 blocks (12 KiB)`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			for _, name := range args {

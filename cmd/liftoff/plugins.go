@@ -18,15 +18,16 @@ func pluginsCommand(p *process) *cli.Command {
 		Name:  "plugins",
 		Usage: "list plugins, the executors other than WebAssembly",
 		Description: `A plugin is a program named liftoff-executor-NAME, in the folder plugins of the repo or in
-PATH. Prints a line for each: its name, its version, what it runs, and its path; or why it
-is not used. A module for a plugin is written NAME://MODULE, as in docker://alpine.
+PATH. Prints a line for each: its name, version, ABIs and path, and why it is not used
+("-" for none). A module for a plugin is written NAME://MODULE, as in docker://alpine.
 
 A plugin is not metered and not deterministic: its outcomes are never cached.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff plugins
-docker  docker 20.10.24  docker  /usr/local/bin/liftoff-executor-docker
-sql     not taken: it is not executable  /home/ada/.liftoff/plugins/liftoff-executor-sql`),
+NAME    VERSION          ABIS    PROGRAM                                 PROBLEM
+docker  docker 20.10.24  docker  /usr/local/bin/liftoff-executor-docker  -
+sql     -                -       /usr/local/bin/liftoff-executor-sql     it is not executable`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.plugins(c, s) }),
 	}
 }

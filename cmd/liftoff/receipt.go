@@ -61,11 +61,12 @@ func receiptLsCommand(p *process) *cli.Command {
 		Name:  "ls",
 		Usage: "list receipts, newest first",
 		Description: `Prints a line for each receipt: its CID, when it was signed, the task, the outcome, the
-did:key of its issuer, and "own" if that is this repo.`,
+did:key of its issuer, and "own" if that is this repo, else "-".`,
 		Flags:  []cli.Flag{&cli.StringFlag{Name: "task", Usage: "`TASK` task of the receipts: a CID, or the id of a job (default: all)"}, jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff receipt ls
-bafyreig… 2030-01-01T12:00:00Z bafyreie… bafyreic… did:key:z6Mk… own`),
+RECEIPT          ISSUED  TASK           OUTCOME        ISSUER                 OWN
+bafyreigpnioaze  3m ago  bafyre…2snmvi  bafyre…nukrhi  did:key:z6Mko7…ZFmnHA  own`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			receipts, err := receiptsFor(c, s)
 			if err != nil {
@@ -92,15 +93,17 @@ func receiptShowCommand(p *process) *cli.Command {
 		Name:      "show",
 		Usage:     "show the contents of a receipt",
 		ArgsUsage: "RECEIPT",
-		Description: `Prints the issuer, the task and the outcome of a receipt, or with --json its block as
-DAG-JSON: the signature and the signed data. Only the signature is checked.
+		Description: `Prints the issuer, the task and the outcome of a receipt, and how the run went.
+With --json the object has the block itself, too: the signature and the signed data. Only
+the signature is checked.
 
 ` + receiptRefHelp,
 		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON: the block of the receipt as DAG-JSON"}},
 		Before: takes("a receipt", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff receipt show j-0d9q
 receipt  bafyreig…
-issuer   did:key:z6Mk… (own)
+issuer   did:key:z6Mk…
+own      yes
 task     bafyreie…
 outcome  bafyreic…
 issued   2030-01-01T12:00:00Z

@@ -19,7 +19,8 @@ func storeCommand(p *process) *cli.Command {
 		Usage:       "check and migrate the repo",
 		Description: `The repo is the folder LIFTOFF_PATH (default: ~/.liftoff).`,
 		CustomHelpTemplate: help(`$ liftoff store check
-checked 15 blocks (12 KiB), 0 damaged`),
+checked  15 blocks (12 KiB)
+damaged  0`),
 		Subcommands: []*cli.Command{storeCheckCommand(p), storeMigrateCommand(p)},
 	}
 }
@@ -34,7 +35,8 @@ folders that are attached: their blocks are checked when they are read.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff store check
-checked 15 blocks (12 KiB), 0 damaged`),
+checked  15 blocks (12 KiB)
+damaged  0`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.storeCheck(c, s) }),
 	}
 }

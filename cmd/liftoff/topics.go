@@ -18,6 +18,7 @@ type topic struct {
 var topics = []topic{
 	{"references", "how commands name content", func() string { return referenceTopic }},
 	{"environment", "environment variables", func() string { return environmentTopic }},
+	{"output", "forms of output: tables, lines, JSON", func() string { return outputTopic }},
 	{"exit-codes", "exit codes of all commands", exitTopic},
 }
 
@@ -69,6 +70,21 @@ Other names:
    pin       the name that was given to it; without one, the CID
    plugin    NAME://MODULE, as in docker://alpine
    peer      its did:key, or its libp2p peer id
+`
+
+const outputTopic = `On a terminal a list is a table, and a single answer is a line for each fact. Sizes have
+units, times are relative. CIDs and DIDs are shortened to their ends where the terminal is
+too narrow; the short ids of jobs and receipts can be used in commands.
+
+   --no-trunc   print whole ids and texts
+   --no-color   print without colour; so do a non-empty NO_COLOR and TERM=dumb
+
+In a pipe each item is one line of fields with one space between them: whole ids, bytes,
+nanoseconds, RFC 3339 times in UTC, "-" for no value. A text is quoted as a Go string when
+it is empty, does not print, begins with a quotation mark, or holds a space or a quotation
+mark and is not the last field.
+
+   --json       print JSON: one object for an answer, one in each line for a list
 `
 
 const environmentTopic = `   LIFTOFF_PATH     folder of the repo (default: ~/.liftoff)
