@@ -12,8 +12,14 @@ import (
 // peerListing is that of peers; withAddrs adds the addresses.
 func peerListing(withAddrs bool) listing[api.Peer] {
 	columns := []ui.Column{
-		{Name: "PEER", Give: 3}, {Name: "ROLE"}, {Name: "STATE"}, {Name: "RTT", Right: true}, {Name: "SLOTS", Right: true},
-		{Name: "MEMORY", Right: true}, {Name: "ENGINES", Give: 2}, {Name: "LABELS", Give: 1},
+		{Name: "PEER", Give: 3},
+		{Name: "ROLE"},
+		{Name: "STATE"},
+		{Name: "RTT", Right: true},
+		{Name: "SLOTS", Right: true},
+		{Name: "MEMORY", Right: true},
+		{Name: "ENGINES", Give: 2},
+		{Name: "LABELS", Give: 1},
 	}
 	if withAddrs {
 		columns = append(columns, ui.Column{Name: "ADDRESSES", Give: 1})

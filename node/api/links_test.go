@@ -47,8 +47,15 @@ func TestLinks(t *testing.T) {
 // TestLinkTags holds the encoded types to the tags of the types that they stand for.
 func TestLinkTags(t *testing.T) {
 	for _, pair := range [][2]any{
-		{Root{}, rootJSON{}}, {Pin{}, pinJSON{}}, {RunResult{}, runResultJSON{}}, {Mismatch{}, mismatchJSON{}}, {Publication{}, publicationJSON{}},
-		{ReceiptInfo{}, receiptInfoJSON{}}, {CachedResult{}, cachedResultJSON{}}, {Source{}, sourceJSON{}}, {Coverage{}, coverageJSON{}},
+		{Root{}, rootJSON{}},
+		{Pin{}, pinJSON{}},
+		{RunResult{}, runResultJSON{}},
+		{Mismatch{}, mismatchJSON{}},
+		{Publication{}, publicationJSON{}},
+		{ReceiptInfo{}, receiptInfoJSON{}},
+		{CachedResult{}, cachedResultJSON{}},
+		{Source{}, sourceJSON{}},
+		{Coverage{}, coverageJSON{}},
 	} {
 		of, encoded := reflect.TypeOf(pair[0]), reflect.TypeOf(pair[1])
 		if of.NumField() != encoded.NumField() {
