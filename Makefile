@@ -24,36 +24,36 @@ help: ## list the targets
 build: ## bin/liftoff
 	@$(GO) build -ldflags "$(LDFLAGS)" -o $(BIN)/liftoff ./cmd/liftoff
 
-plugins: ## bin/liftoff-executor-docker, for PATH or the folder plugins of a repo
+plugins: ## bin/liftoff-executor-docker, for PATH or a repo's plugins folder
 	@$(GO) build -ldflags "-s -w" -o $(BIN)/liftoff-executor-docker ./cmd/liftoff-executor-docker
 
-image: build ## the image liftoff, of deploy/Dockerfile
+image: build ## build the image liftoff from deploy/Dockerfile
 	@rm -rf $(BIN)/image && mkdir -p $(BIN)/image/repo && cp $(BIN)/liftoff $(BIN)/image/liftoff
 	docker build -f deploy/Dockerfile -t liftoff $(BIN)/image
 
-deploy: build ## try what deploy/ holds, as far as this machine can
+deploy: build ## test the files in deploy/, as far as this machine can
 	@GO=$(GO) BIN=$(BIN) sh .ci/deploy
 
-examples: ## the example guests, into bin/wasm; missing toolchains are named and skipped
+examples: ## build the example guests into bin/wasm; missing toolchains are reported and skipped
 	@$(MAKE) --no-print-directory -C wasm-examples GO=$(GO) BIN=$(BIN)/wasm
 
-run: build ## build all, add the Go tree's sources, run an example over their CID
+run: build ## build, add the sources of the Go tree, run an example over their CID
 	@$(MAKE) --no-print-directory -C wasm-examples GO=$(GO) BIN=$(BIN)/wasm wordcount
 	@GO=$(GO) BIN=$(BIN) sh .ci/demo
 
-test: ## every test that needs Go and nothing else
+test: ## run every test that needs only Go
 	$(GO) test -timeout 15m ./...
 
-test-all: setup ## what needs Kubo, clang, Rust, root or gcc too
+test-all: setup ## run the tests that also need Kubo, clang, Rust, root or gcc
 	@GO=$(GO) BIN=$(BIN) sh .ci/test-all
 
-arm64: ## the examples on arm64, under qemu: the same Outcomes
+arm64: ## run the examples on arm64 under qemu and compare the Outcomes
 	@GO=$(GO) BIN=$(BIN) sh .ci/arm64
 
-setup: ## install what test-all needs, where that can be done
+setup: ## install what test-all needs, if possible
 	@GO=$(GO) BIN=$(BIN) sh .ci/setup
 
-check: fmt-check lint test ## format, vet, staticcheck, layers and the tests
+check: fmt-check lint test ## check format, vet, staticcheck, layers, and run the tests
 
 fmt-check:
 	@out=$$($(GO) run $(GOFUMPT) -l .); test -z "$$out" || { echo "gofumpt -w these:"; echo "$$out"; exit 1; }
@@ -64,27 +64,27 @@ lint:
 	GOOS=windows $(GO) build -o /dev/null ./cmd/liftoff
 	$(GO) run $(STATICCHECK) ./...
 
-soak: build ## hours of kills and fuzzing; SOAK_KILLS, SOAK_MODULES, SOAK_ARM64 and FUZZTIME bound it
+soak: build ## kill and fuzz for hours; SOAK_KILLS, SOAK_MODULES, SOAK_ARM64 and FUZZTIME set the amount
 	LIFTOFF_KILLS=$(SOAK_KILLS) $(GO) test -count=1 -timeout 6h -run 'Kill|Crashes' -v ./host/store/... ./internal/e2e
 	LIFTOFF_TEST_LARGE=1 LIFTOFF_FUZZ_SEED=random LIFTOFF_FUZZ_MODULES=$(SOAK_MODULES) $(GO) test -count=1 -timeout 6h -v -run 'FloatsAgree|Pressure|LargeFunctions|RandomModules|MutationsAgree' ./runtime/wasm/meter
 	@GO=$(GO) BIN=$(BIN) MODULES=$(SOAK_ARM64) LIFTOFF_TEST_LARGE=1 sh .ci/arm64
 	@$(MAKE) --no-print-directory fuzz
 
-fuzz: ## every fuzz target for FUZZTIME
+fuzz: ## run every fuzz target for FUZZTIME
 	@GO=$(GO) FUZZTIME=$(FUZZTIME) sh .ci/fuzz
 
-bench: build examples ## every figure that the docs quote
+bench: build examples ## run every benchmark that the docs quote
 	LIFTOFF_TEST_LAB=1 $(GO) test -run '^$$' -bench . -benchtime 1s ./...
 
-sim: ## whole markets of 10, 100 and 1,000 peers: the table of docs/scale.md; SIM_SEEDS bounds it
+sim: ## simulate markets of 10, 100 and 1,000 peers (the table in docs/scale.md); SIM_SEEDS sets the runs
 	$(GO) test -count=1 -timeout 3h -run 'TestTable' -v ./scheduler/sim -full -seeds $(SIM_SEEDS)
 
-install: build plugins ## programs, man pages and shell completions, below $(PREFIX)
+install: build plugins ## install programs, man pages and shell completions below $(PREFIX)
 	install -d $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BIN)/liftoff $(BIN)/liftoff-executor-docker $(DESTDIR)$(PREFIX)/bin
 	$(BIN)/liftoff __man $(DESTDIR)$(PREFIX)/share
 
-release: ## static binaries for linux amd64 and arm64, man pages, completions and checksums, into dist
+release: ## build static binaries for linux amd64 and arm64, with man pages, completions and checksums, into dist
 	@rm -rf dist && mkdir -p dist
 	@for arch in amd64 arm64; do \
 		for program in liftoff liftoff-executor-docker; do \
@@ -98,8 +98,8 @@ release: ## static binaries for linux amd64 and arm64, man pages, completions an
 	@rm -r dist/share
 	@cd dist && sha256sum liftoff-* > SHA256SUMS && cat SHA256SUMS
 
-vuln: ## known vulnerabilities of the dependencies; needs their database, so it gates nothing
+vuln: ## list known vulnerabilities of the dependencies; needs their database, so not part of check
 	$(GO) run $(VULNCHECK) ./...
 
-clean: ## bin and dist
+clean: ## remove bin and dist
 	rm -rf bin dist

@@ -1,35 +1,33 @@
-// Package abi is the contract between a guest module and the host that runs it:
-// the names and signatures of the host calls, the error numbers they answer and
-// the limits that both sides keep. docs/abi.md says it in prose; a test holds the
-// two together.
+// Package abi is the contract between a guest module and the host that runs it: the names and
+// signatures of the host calls, their error numbers, and the limits that both sides keep.
+// docs/abi.md is its documentation; a test compares the two.
 //
-// Every call returns an i64: an answer when it is >= 0, a negated [Errno] when it
-// is < 0. The guest owns every buffer. A handle is the only authority: a guest
-// reaches what it was given and what can be reached from there, and nothing else.
+// Every call returns an i64: an answer if it is >= 0, a negated [Errno] if it is < 0. The guest
+// owns every buffer. A handle is the only authority: a guest can reach its inputs and what can
+// be reached from them, and nothing else.
 //
-// The package imports the standard library alone, so that a guest toolchain can
-// read it too.
+// The package imports only the standard library, so that a guest toolchain can compile it, too.
 package abi
 
-// Module is the import module under which the host's calls are found. A second
-// version of the ABI is a second name, and a host may link both.
+// Module is the import module of the host's calls. A second version of the ABI would have a
+// second name, and a host may provide both.
 const Module = "liftoff_v1"
 
-// The exports that a guest offers.
+// The exports of a guest.
 const (
-	// ExportRun is func() i32: 0 success, 1..255 the guest's own failure, anything
-	// else counts as 255. A module that exports it is a liftoff_v1 module.
+	// ExportRun is func() i32: 0 is success, 1..255 the guest's own failure, any other value
+	// counts as 255. A module that exports it is a liftoff_v1 module.
 	ExportRun = "liftoff_run"
-	// ExportStart is func(): a module that exports it, and no ExportRun, is an
-	// unmodified WASI preview 1 command.
+	// ExportStart is func(): a module that exports it, but not ExportRun, is an unmodified WASI
+	// preview 1 command.
 	ExportStart = "_start"
-	// ExportInitialize is func(): it runs first, where there is one.
+	// ExportInitialize is func(): if it is exported, it runs first.
 	ExportInitialize = "_initialize"
 	// ExportMemory is the guest's linear memory.
 	ExportMemory = "memory"
 )
 
-// Kinds of object that the call "kind" answers.
+// The kinds of objects that the call "kind" returns.
 const (
 	KindRaw       = 0 // a raw block: bytes, and a file of one leaf
 	KindFile      = 1 // a UnixFS file
@@ -38,11 +36,11 @@ const (
 	KindOther     = 4 // any other block: links and bytes
 )
 
-// Limits that belong to the ABI: a guest meets them as errors, not as ends of its run.
+// Limits of the ABI: exceeding them is an errno, and does not end the run.
 const (
-	MaxHandles    = 4096    // live handles at once; MFILE beyond
+	MaxHandles    = 4096    // live handles at once; more is MFILE
 	MaxBlockRead  = 2 << 20 // bytes of a block that a guest may read
-	MaxBlockWrite = 1 << 20 // bytes of a block that a guest may write; TOOBIG beyond
+	MaxBlockWrite = 1 << 20 // bytes of a block that a guest may write; more is TOOBIG
 	MaxPath       = 4096    // bytes of a path
 	MaxSegments   = 256     // segments of a path
 	MaxName       = 255     // bytes of one name in a path or of an input
@@ -61,9 +59,9 @@ const (
 	I64 ValueType = 0x7e
 )
 
-// Call is one host call: its name, the types of its parameters in order, and the
-// errors of its own. BADF, FAULT, FORMAT, MFILE and STATE may come from every call
-// that takes what they concern. Every call returns an i64.
+// Call is one host call: its name, the types of its parameters in order, and its specific
+// errors. BADF, FAULT, FORMAT, MFILE and STATE may come from every call with a parameter that
+// they concern. Every call returns an i64.
 type Call struct {
 	Name   string
 	Params []Param

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestDoc holds docs/abi.md to the table in the code: names, parameters and errors of
+// TestDoc compares docs/abi.md with the tables in the code: names, parameters and errors of
 // every call, and every error number.
 func TestDoc(t *testing.T) {
 	doc, err := os.ReadFile(filepath.Join("..", "docs", "abi.md"))
@@ -39,12 +39,12 @@ func TestDoc(t *testing.T) {
 	}
 
 	if len(calls)-1 != len(Calls) {
-		t.Fatalf("the page has %d calls, the code %d", len(calls)-1, len(Calls))
+		t.Fatalf("docs/abi.md has %d calls, want %d", len(calls)-1, len(Calls))
 	}
 	for i, c := range Calls {
 		row := calls[i+1]
 		if row[0] != "`"+c.Name+"`" {
-			t.Errorf("row %d of the page is %s, call %d is %s", i, row[0], i, c.Name)
+			t.Errorf("docs/abi.md: row %d is %s, call %d is %s", i, row[0], i, c.Name)
 			continue
 		}
 		var params []string
@@ -53,29 +53,29 @@ func TestDoc(t *testing.T) {
 			params = append(params, p.Name+" "+typ)
 		}
 		if want := strings.Join(params, ", "); row[1] != want {
-			t.Errorf("%s: the page's params are %q, the code's %q", c.Name, row[1], want)
+			t.Errorf("%s: docs/abi.md has params %q, want %q", c.Name, row[1], want)
 		}
 		var names []string
 		for _, e := range c.Errors {
 			names = append(names, e.String())
 		}
 		if want := strings.Join(names, " "); row[3] != want {
-			t.Errorf("%s: the page's errors are %q, the code's %q", c.Name, row[3], want)
+			t.Errorf("%s: docs/abi.md has errors %q, want %q", c.Name, row[3], want)
 		}
 	}
 
 	if len(errnos)-1 != len(errnoNames) {
-		t.Errorf("the page has %d errors, the code %d", len(errnos)-1, len(errnoNames))
+		t.Errorf("docs/abi.md has %d errors, want %d", len(errnos)-1, len(errnoNames))
 	}
 	for _, row := range errnos[1:] {
 		n, err := strconv.Atoi(row[0])
 		if err != nil || Errno(n).String() != row[1] {
-			t.Errorf("error %s is %s on the page, %s in the code", row[0], row[1], Errno(n))
+			t.Errorf("error %s: docs/abi.md has %s, want %s", row[0], row[1], Errno(n))
 		}
 	}
 }
 
-// TestNames keeps the table fit for every toolchain: names that C can hold, each once.
+// TestNames checks that every toolchain can use the names: valid in C, and unique.
 func TestNames(t *testing.T) {
 	ok := regexp.MustCompile(`^[a-z]+(_[a-z]+)*$`)
 	seen := map[string]bool{}

@@ -10,8 +10,7 @@ import (
 	"testing"
 )
 
-// TestFuelTable compares the prices of fuel.go, all of them, with the table of
-// docs/abi.md.
+// TestFuelTable compares all prices in fuel.go with the table in docs/abi.md.
 func TestFuelTable(t *testing.T) {
 	prices := map[string]string{}
 	f, err := parser.ParseFile(token.NewFileSet(), "fuel.go", nil, 0)
@@ -25,7 +24,7 @@ func TestFuelTable(t *testing.T) {
 		return true
 	})
 	if len(prices) < 10 {
-		t.Fatalf("fuel.go has the prices %v", prices)
+		t.Fatalf("prices of fuel.go: got %v", prices)
 	}
 	doc, err := os.ReadFile(filepath.Join("..", "docs", "abi.md"))
 	if err != nil {
@@ -40,12 +39,12 @@ func TestFuelTable(t *testing.T) {
 		}
 		name := strings.Trim(cells[1], " `")
 		if got := strings.TrimSpace(cells[2]); got != prices[name] {
-			t.Errorf("%s is %s on the page, %s in the code", name, got, prices[name])
+			t.Errorf("%s: docs/abi.md has %s, want %s", name, got, prices[name])
 		}
 		delete(prices, name)
 	}
 	for name := range prices {
-		t.Errorf("%s is not on the page", name)
+		t.Errorf("%s: missing in docs/abi.md", name)
 	}
 }
 

@@ -15,8 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// The SDKs declare the calls in three languages. Each is read here as text and
-// reduced to "name(i32 i64)", so that none can drift from Calls.
+// The SDKs declare the calls in three languages. Each is parsed here as text and reduced to
+// "name(i32 i64)", so that none can differ from Calls.
 
 func TestSDKCalls(t *testing.T) {
 	var want []string
@@ -36,7 +36,7 @@ func TestSDKCalls(t *testing.T) {
 		{"rust", rustCalls(t, "rust/liftoff.rs")},
 	} {
 		t.Run(sdk.lang, func(t *testing.T) {
-			// C groups its declarations by topic: order is no part of the contract.
+			// C groups its declarations by topic: the order is not part of the contract.
 			if diff := cmp.Diff(counted(want), counted(sdk.have)); diff != "" {
 				t.Errorf("declarations (-abi.Calls +sdk):\n%s", diff)
 			}
@@ -67,11 +67,11 @@ func TestSDKErrnos(t *testing.T) {
 	}
 }
 
-// TestSDKErrnoText holds Rust's table of names to the numbers.
+// TestSDKErrnoText compares Rust's table of names with the numbers.
 func TestSDKErrnoText(t *testing.T) {
 	list := regexp.MustCompile(`(?s)let names = \[(.*?)\];`).FindStringSubmatch(read(t, "rust/liftoff.rs"))
 	if list == nil {
-		t.Fatal("no table of names in rust/liftoff.rs")
+		t.Fatal("rust/liftoff.rs: no table of names")
 	}
 	names := regexp.MustCompile(`"(\w*)"`).FindAllStringSubmatch(list[1], -1)
 	for e, name := range errnoNames {
@@ -81,7 +81,7 @@ func TestSDKErrnoText(t *testing.T) {
 	}
 }
 
-// goCalls reads the functions that carry a go:wasmimport line.
+// goCalls parses the functions that have a go:wasmimport line.
 func goCalls(t *testing.T, name string) (calls []string) {
 	f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 	if err != nil {
@@ -132,7 +132,7 @@ func cCalls(t *testing.T, name string) (calls []string) {
 		var params []string
 		for p := range strings.SplitSeq(m[3], ", ") {
 			if p != "void" {
-				// All but the last word: "const void *ptr" is a const void *.
+				// All except the last word: "const void *ptr" is a const void *.
 				params = append(params, strings.TrimRight(p, "abcdefghijklmnopqrstuvwxyz_"))
 			}
 		}
@@ -149,7 +149,7 @@ var (
 func rustCalls(t *testing.T, name string) (calls []string) {
 	block := rustBlock.FindStringSubmatch(read(t, name))
 	if block == nil {
-		t.Fatalf("%s links no module %s", name, Module)
+		t.Fatalf("%s: no link to module %s", name, Module)
 	}
 	for _, m := range rustDecl.FindAllStringSubmatch(block[1], -1) {
 		var params []string
@@ -163,7 +163,7 @@ func rustCalls(t *testing.T, name string) (calls []string) {
 	return calls
 }
 
-// wasmTypes reduces the parameter types of any of the languages.
+// wasmTypes maps the parameter types of any of the languages to WebAssembly types.
 func wasmTypes(t *testing.T, params []string) (types []string) {
 	for _, p := range params {
 		switch p = strings.TrimSpace(p); {
@@ -172,7 +172,7 @@ func wasmTypes(t *testing.T, params []string) (types []string) {
 		case p == "int64", p == "uint64_t", p == "u64":
 			types = append(types, "i64")
 		default:
-			t.Errorf("a parameter of type %q", p)
+			t.Errorf("unknown parameter type %q", p)
 		}
 	}
 	return types

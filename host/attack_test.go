@@ -81,16 +81,16 @@ func TestBadHandshakes(t *testing.T) {
 		"a malformed credential":      frame(clusterItem, item{itemMembership, garbage}),
 	} {
 		t.Run(name, func(t *testing.T) {
-			stranger := newPeer(t, nil)
-			dialRaw(t, stranger, admin)
-			answer, err := say(t, stranger, admin, handshakeProtocol, b)
+			unknown := newPeer(t, nil)
+			dialRaw(t, unknown, admin)
+			answer, err := say(t, unknown, admin, handshakeProtocol, b)
 			if err == nil && len(answer) > 0 {
 				items, err := readFrame(bufio.NewReader(bytes.NewReader(answer)), maxUnknownFrame)
 				if _, ok := refusal(items); !ok || err != nil {
 					t.Errorf("got %d items in answer, %v", len(items), err)
 				}
 			}
-			if r := admin.Relation(stranger.id); r != Unknown {
+			if r := admin.Relation(unknown.id); r != Unknown {
 				t.Errorf("unknown peer: got relation %q", r)
 			}
 		})
@@ -104,11 +104,11 @@ func TestBadHandshakes(t *testing.T) {
 func TestTooManyStreams(t *testing.T) {
 	t.Parallel()
 	admin := newCluster(t, 1, nil)[0]
-	stranger := newPeer(t, nil)
-	dialRaw(t, stranger, admin)
+	unknown := newPeer(t, nil)
+	dialRaw(t, unknown, admin)
 	dropped := 0
 	for range 60 {
-		s, err := stranger.raw.NewStream(limited(t), admin.id, joinProtocol)
+		s, err := unknown.raw.NewStream(limited(t), admin.id, joinProtocol)
 		if err != nil {
 			dropped++
 			continue
@@ -283,14 +283,14 @@ func TestRecordsOfOthers(t *testing.T) {
 		t.Errorf("%+v", i.Capacity)
 	}
 	// A peer outside the cluster is rejected too, although it has signed its addresses itself.
-	stranger := newPeer(t, nil)
-	if err := victim.learnAddrs(stranger.ownRecord()); err != nil {
+	unknown := newPeer(t, nil)
+	if err := victim.learnAddrs(unknown.ownRecord()); err != nil {
 		t.Error(err)
 	}
-	if victim.addrBook.record(stranger.id) != nil {
+	if victim.addrBook.record(unknown.id) != nil {
 		t.Error("an unknown peer is in the address book")
 	}
-	if err := victim.raw.Connect(limited(t), peer.AddrInfo{ID: stranger.id, Addrs: stranger.raw.Addrs()}); err == nil {
+	if err := victim.raw.Connect(limited(t), peer.AddrInfo{ID: unknown.id, Addrs: unknown.raw.Addrs()}); err == nil {
 		t.Error("an unknown peer may be dialed")
 	}
 }

@@ -21,25 +21,25 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// TestStrangersSayNothing lets an unknown peer send a capacity: it is not stored, since unknown peers could fill the
+// TestUnknownPeersSayNothing lets an unknown peer send a capacity: it is not stored, since unknown peers could fill the
 // table and keep members out of it.
-func TestStrangersSayNothing(t *testing.T) {
+func TestUnknownPeersSayNothing(t *testing.T) {
 	t.Parallel()
 	admin := newCluster(t, 1, nil)[0]
-	stranger := newPeer(t, nil)
-	dialRaw(t, stranger, admin)
-	envelope, hint := stranger.ownHint()
-	say(t, stranger, admin, handshakeProtocol, frame(item{itemCluster, []byte(admin.cluster.ID())},
-		item{itemCapacity, envelope}, item{itemHint, hint}, item{itemAddrs, stranger.ownRecord()}))
-	eventually(t, "it is disconnected", func() bool { return !stranger.connected(admin.id) })
-	if slices.Contains(admin.table.ids(), stranger.id) || admin.addrBook.record(stranger.id) != nil {
+	unknown := newPeer(t, nil)
+	dialRaw(t, unknown, admin)
+	envelope, hint := unknown.ownHint()
+	say(t, unknown, admin, handshakeProtocol, frame(item{itemCluster, []byte(admin.cluster.ID())},
+		item{itemCapacity, envelope}, item{itemHint, hint}, item{itemAddrs, unknown.ownRecord()}))
+	eventually(t, "it is disconnected", func() bool { return !unknown.connected(admin.id) })
+	if slices.Contains(admin.table.ids(), unknown.id) || admin.addrBook.record(unknown.id) != nil {
 		t.Error("the capacity of an unknown peer is stored")
 	}
 }
 
-// TestSilentStrangers fills the places for unknown peers: a new one is accepted once the others have had their time,
+// TestSilentUnknownPeers fills the places for unknown peers: a new one is accepted once the others have had their time,
 // and replaces the oldest.
-func TestSilentStrangers(t *testing.T) {
+func TestSilentUnknownPeers(t *testing.T) {
 	t.Parallel()
 	admin, now := newCluster(t, 1, nil)[0], time.Now()
 	var cut []peer.ID
@@ -143,12 +143,12 @@ func TestGuesses(t *testing.T) {
 	t.Parallel()
 	admin := newCluster(t, 1, nil)[0]
 	for range 3 {
-		stranger := newPeer(t, nil)
-		dialRaw(t, stranger, admin)
+		unknown := newPeer(t, nil)
+		dialRaw(t, unknown, admin)
 		for range 15 {
 			var secret [16]byte
 			rand.Read(secret[:])
-			answer, err := say(t, stranger, admin, joinProtocol, frame(item{itemSecret, secret[:]}))
+			answer, err := say(t, unknown, admin, joinProtocol, frame(item{itemSecret, secret[:]}))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -211,18 +211,18 @@ func TestInvitations(t *testing.T) {
 	refused(token, "expired")
 }
 
-// TestStrangers checks what an unknown peer may do.
-func TestStrangers(t *testing.T) {
+// TestUnknownPeers checks what an unknown peer may do.
+func TestUnknownPeers(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 2, nil)
 	admin := peers[0]
-	stranger := newPeer(t, nil)
-	_, err := stranger.Connect(limited(t), admin.Addrs()[0])
+	unknown := newPeer(t, nil)
+	_, err := unknown.Connect(limited(t), admin.Addrs()[0])
 	var refused *RefusedError
 	if !errors.As(err, &refused) || !strings.Contains(refused.Why, "membership") {
 		t.Errorf("connect: %v", err)
 	}
-	eventually(t, "it is disconnected", func() bool { return !admin.connected(stranger.id) })
+	eventually(t, "it is disconnected", func() bool { return !admin.connected(unknown.id) })
 
 	// A peer that skips the handshake may not use other protocols either.
 	reached := make(chan struct{}, 1)
@@ -230,12 +230,12 @@ func TestStrangers(t *testing.T) {
 		reached <- struct{}{}
 		s.Close()
 	})
-	stranger.joining[admin.id] = 1 // so that it skips the handshake
-	if err := stranger.raw.Connect(limited(t), peer.AddrInfo{ID: admin.id, Addrs: admin.raw.Addrs()}); err != nil {
+	unknown.joining[admin.id] = 1 // so that it skips the handshake
+	if err := unknown.raw.Connect(limited(t), peer.AddrInfo{ID: admin.id, Addrs: admin.raw.Addrs()}); err != nil {
 		t.Fatal(err)
 	}
 	for _, proto := range []string{"/liftoff/test/1", string(lookupProtocol), "/meshsub/1.1.0", "/ipfs/ping/1.0.0"} {
-		s, err := stranger.raw.NewStream(limited(t), admin.id, protocol.ID(proto))
+		s, err := unknown.raw.NewStream(limited(t), admin.id, protocol.ID(proto))
 		if err == nil {
 			s.Write([]byte("hello"))
 			s.SetReadDeadline(time.Now().Add(10 * time.Second))
@@ -251,7 +251,7 @@ func TestStrangers(t *testing.T) {
 	default:
 	}
 	admin.disconnectUnauthorized(0)
-	eventually(t, "it is disconnected again", func() bool { return !admin.connected(stranger.id) })
+	eventually(t, "it is disconnected again", func() bool { return !admin.connected(unknown.id) })
 	// A member's stream reaches it.
 	s, err := peers[1].Libp2p().NewStream(limited(t), admin.id, "/liftoff/test/1")
 	if err != nil {

@@ -26,7 +26,7 @@ func TestRelay(t *testing.T) {
 		c.Announce = []string{"/ip4/127.0.0.1/tcp/1"} // no process listens there
 	})
 	joinBy(t, hidden, relay, cluster.Invitation{})
-	far, stranger := newPeer(t, nil), newPeer(t, nil)
+	far, unknown := newPeer(t, nil), newPeer(t, nil)
 	joinBy(t, far, relay, cluster.Invitation{})
 	// Libp2p announces only circuits over public addresses; here there are no public addresses.
 	circuit := relay.Addrs()[0] + "/p2p-circuit/p2p/" + hidden.id.String()
@@ -56,7 +56,7 @@ func TestRelay(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("no data arrived over the relay")
 	}
-	if _, err := stranger.Connect(limited(t), circuit); err == nil {
+	if _, err := unknown.Connect(limited(t), circuit); err == nil {
 		t.Error("an unknown peer connected over the relay")
 	}
 }
@@ -103,9 +103,9 @@ func TestMDNS(t *testing.T) {
 	}
 	withMDNS := func(c *Config) { c.MDNS = true }
 	a, b := openPeer(t, dirs[0], withMDNS), openPeer(t, dirs[1], withMDNS)
-	stranger := newPeer(t, withMDNS)
+	unknown := newPeer(t, withMDNS)
 	eventually(t, "they find each other", func() bool { return infoOf(a, b).Connected && infoOf(b, a).Connected })
-	if n := len(stranger.raw.Network().Peers()); n != 0 {
+	if n := len(unknown.raw.Network().Peers()); n != 0 {
 		t.Errorf("a peer without a cluster found %d peers", n)
 	}
 }

@@ -12,9 +12,9 @@ import (
 	"github.com/ipld/go-ipld-prime/fluent/qp"
 )
 
-// Announce tells whom the requester does not know that a job looks for a peer. It is
-// gossiped, signed, and binds nobody: who would bid answers with an Answer, and the
-// requester opens a stream and asks.
+// Announce tells unknown peers that a job looks for a provider. It is gossiped, signed, and not
+// binding. A peer that would bid answers with an Answer; then the requester opens a stream and asks
+// it.
 type Announce struct {
 	Issuer  DID
 	Task    cid.Cid
@@ -23,15 +23,15 @@ type Announce struct {
 	Bytes   uint64            // of all inputs; 0: unknown
 	Limits  Limits            // a zero field is its default
 	Need    map[string]string // labels that the provider must have
-	Window  int64             // ms that answers are waited for, at most MaxWindow
+	Window  int64             // ms until the requester stops waiting for answers, at most MaxWindow
 	Addrs   []string          // multiaddrs of the requester, without its peer id
-	Exclude []DID             // need not answer
+	Exclude []DID             // peers that should not answer
 	Issued  int64             // ms since 1970
 }
 
-// Answer is gossiped by a peer that would bid for what was announced.
+// Answer is gossiped by a peer that would bid for an announced job.
 type Answer struct {
-	Announce cid.Cid // the envelope
+	Announce cid.Cid // CID of the envelope of the Announce
 	Hint     Hint
 	Addrs    []string // multiaddrs of the author, without its peer id
 }
@@ -53,8 +53,8 @@ func (a Announce) Sign(key ed25519.PrivateKey) ([]byte, error) {
 	return seal(a, key)
 }
 
-// DecodeAnnounce reads an envelope strictly and checks its signature: the error is
-// ErrSignature when only that is wrong.
+// DecodeAnnounce decodes an envelope strictly and verifies its signature. The error is ErrSignature
+// when only the signature is wrong.
 func DecodeAnnounce(b []byte) (Announce, error) { return unseal(b, readAnnounce) }
 
 func (a Announce) form() form {
@@ -90,18 +90,18 @@ func (a Announce) validate() error {
 	}
 	switch {
 	case a.ABI == "" || !isWord(a.ABI, maxLabel):
-		return fmt.Errorf("announce: bad abi %.40q", a.ABI)
+		return fmt.Errorf("announce: invalid abi %.40q", a.ABI)
 	case len(a.Inputs) > MaxAnnounceLinks:
-		return fmt.Errorf("announce: %d inputs, at most %d", len(a.Inputs), MaxAnnounceLinks)
+		return fmt.Errorf("announce: got %d inputs, want at most %d", len(a.Inputs), MaxAnnounceLinks)
 	case len(a.Exclude) > MaxExclude:
-		return fmt.Errorf("announce: %d exclusions, at most %d", len(a.Exclude), MaxExclude)
+		return fmt.Errorf("announce: got %d exclusions, want at most %d", len(a.Exclude), MaxExclude)
 	case a.Window < 1 || a.Window > MaxWindow:
-		return fmt.Errorf("announce: a window of %d ms, want 1 to %d", a.Window, MaxWindow)
+		return fmt.Errorf("announce: window: got %d ms, want 1 to %d", a.Window, MaxWindow)
 	case a.Issued < 0 || a.Bytes > math.MaxInt64:
-		return errors.New("announce: a number out of range")
+		return errors.New("announce: number out of range")
 	}
 	for _, c := range a.Inputs {
-		if err := checkLink("announce: an input", c); err != nil {
+		if err := checkLink("announce: input", c); err != nil {
 			return err
 		}
 	}
@@ -119,14 +119,14 @@ func (a Announce) validate() error {
 	return checkLimits("announce", a.Limits)
 }
 
-// checkAddrs bounds multiaddrs and leaves their syntax to who dials.
+// checkAddrs checks the number and the length of multiaddrs. It leaves their syntax to the dialer.
 func checkAddrs(addrs []string) error {
 	if len(addrs) > MaxAddrs {
-		return fmt.Errorf("%d addresses, at most %d", len(addrs), MaxAddrs)
+		return fmt.Errorf("got %d addresses, want at most %d", len(addrs), MaxAddrs)
 	}
 	for _, a := range addrs {
 		if err := checkText(a, MaxAddr); err != nil {
-			return fmt.Errorf("an address: %w", err)
+			return fmt.Errorf("address: %w", err)
 		}
 		if !strings.HasPrefix(a, "/") {
 			return fmt.Errorf("%.40q is not a multiaddr", a)
@@ -135,7 +135,7 @@ func checkAddrs(addrs []string) error {
 	return nil
 }
 
-// Validate reports the first thing in a that the format does not allow.
+// Validate returns an error for the first field of a that the format does not allow.
 func (a Answer) Validate() error {
 	if err := checkLink("answer: announce", a.Announce); err != nil {
 		return err
@@ -146,7 +146,7 @@ func (a Answer) Validate() error {
 	return a.Hint.Validate()
 }
 
-// Encode returns a's canonical bytes, or what Validate says.
+// Encode returns the canonical bytes of a, or the error of Validate.
 func (a Answer) Encode() ([]byte, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
@@ -163,7 +163,7 @@ func (a Answer) node() datamodel.Node {
 	})
 }
 
-// DecodeAnswer reads what Encode wrote and nothing else.
+// DecodeAnswer decodes what Encode returned, and rejects everything else.
 func DecodeAnswer(b []byte) (Answer, error) {
 	var a Answer
 	err := decodeWithin(b, MaxAnswer, "answer", func(r *record) {

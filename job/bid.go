@@ -10,39 +10,37 @@ import (
 	"github.com/ipld/go-ipld-prime/fluent/qp"
 )
 
-// Bid is a provider's answer to an Ask: what it holds and how long it would take, or
-// why it will not. It is cheap, binds nobody, and is not signed: the stream says whose
-// it is.
+// Bid is a provider's answer to an Ask: what it holds and how long it would take, or why it
+// refuses. It is cheap to make, not binding, and not signed: the stream identifies the provider.
 type Bid struct {
-	Order   cid.Cid // the Job's envelope
-	Have    uint64  // bytes of the inputs below their paths that are here
+	Order   cid.Cid // CID of the envelope of the order
+	Have    uint64  // bytes of the inputs below their paths that the provider holds
 	Missing uint64  // bytes that would have to be fetched
-	Exact   bool    // Have and Missing are exact; else Have is a lower bound and Missing an upper
+	Exact   bool    // Have and Missing are exact; otherwise Have is a lower and Missing an upper bound
 	Queue   int64   // ms until a slot is free
 	Fetch   int64   // ms to fetch what is missing
 	Run     int64   // ms to run; 0: unknown
-	Slots   int     // free now
-	Refusal string  // why not, a sentence for people; "": it bids
-	Code    string  // a Refuse constant of a refusal, "" of a bid
+	Slots   int     // free slots
+	Refusal string  // reason of a refusal, a sentence for display; "" in a bid
+	Code    string  // a Refuse constant in a refusal, "" in a bid
 }
 
-// The values of Bid.Code, append-only. A reader takes one that it does not know for a
-// refusal like any other.
+// The values of Bid.Code, append-only. A reader treats an unknown value like any other refusal.
 const (
-	RefuseInvalid = "invalid" // the Ask breaks a rule
-	RefusePolicy  = "policy"  // who asks may not use this peer
+	RefuseInvalid = "invalid" // the Ask violates the protocol
+	RefusePolicy  = "policy"  // the requester may not use this peer
 	RefuseRate    = "rate"    // too many asks from this requester
-	RefuseExpired = "expired" // the Job has expired, or the clocks differ by too much
-	RefuseReplay  = "replay"  // the Job was awarded before
+	RefuseExpired = "expired" // the order has expired, or the clocks differ too much
+	RefuseReplay  = "replay"  // the order was awarded before
 	RefuseRole    = "role"    // the peer only stores
 	RefuseEngine  = "engine"  // it has no executor for the Task
-	RefuseLabels  = "labels"  // it lacks a label that is needed
+	RefuseLabels  = "labels"  // it lacks a required label
 	RefuseLimits  = "limits"  // the limits are above its ceilings
 	RefuseMemory  = "memory"  // too little memory is free
 	RefuseDisk    = "disk"    // too little disk is free
 	RefuseBusy    = "busy"    // no slot, and its queue is full
 	RefuseClosing = "closing" // it is shutting down
-	RefuseFault   = "fault"   // it is broken in some other way
+	RefuseFault   = "fault"   // any other fault of the provider
 )
 
 // Bounds of a Bid, in bytes.
@@ -55,7 +53,7 @@ const (
 // Refuses reports whether b is a refusal.
 func (b Bid) Refuses() bool { return b.Code != "" }
 
-// Validate reports the first thing in b that the format does not allow.
+// Validate returns an error for the first field of b that the format does not allow.
 func (b Bid) Validate() error {
 	if err := checkLink("bid: order", b.Order); err != nil {
 		return err
@@ -65,18 +63,18 @@ func (b Bid) Validate() error {
 	}
 	switch {
 	case (b.Refusal == "") != (b.Code == ""):
-		return errors.New("bid: a refusal has a code and a reason, a bid neither")
+		return errors.New("bid: want a code and a reason, or neither")
 	case !isWord(b.Code, maxCode):
-		return fmt.Errorf("bid: bad code %.40q", b.Code)
+		return fmt.Errorf("bid: invalid code %.40q", b.Code)
 	case b.Have > math.MaxInt64 || b.Missing > math.MaxInt64:
-		return errors.New("bid: a number of bytes over 63 bits")
+		return errors.New("bid: number of bytes over 63 bits")
 	case b.Queue < 0 || b.Fetch < 0 || b.Run < 0 || b.Slots < 0 || b.Slots > MaxSlots:
-		return errors.New("bid: a number out of range")
+		return errors.New("bid: number out of range")
 	}
 	return nil
 }
 
-// isWord reports whether s is at most limit of a-z, 0-9, '_' and '-'.
+// isWord reports whether s consists of at most limit characters of a-z, 0-9, '_' and '-'.
 func isWord(s string, limit int) bool {
 	for i := range len(s) {
 		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '_' && c != '-' {
@@ -86,7 +84,7 @@ func isWord(s string, limit int) bool {
 	return len(s) <= limit
 }
 
-// Encode returns b's canonical bytes, or what Validate says.
+// Encode returns the canonical bytes of b, or the error of Validate.
 func (b Bid) Encode() ([]byte, error) {
 	if err := b.Validate(); err != nil {
 		return nil, err
@@ -110,7 +108,7 @@ func (b Bid) node() datamodel.Node {
 	})
 }
 
-// DecodeBid reads what Encode wrote and nothing else.
+// DecodeBid decodes what Encode returned, and rejects everything else.
 func DecodeBid(data []byte) (Bid, error) {
 	var b Bid
 	err := decodeWithin(data, MaxBid, "bid", func(r *record) {

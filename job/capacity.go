@@ -12,32 +12,32 @@ import (
 	"github.com/ipld/go-ipld-prime/fluent/qp"
 )
 
-// Capacity is what a provider says of itself that seldom changes. It is signed, and
-// read by the CID of its envelope, which every Hint names.
+// Capacity is the description that a provider publishes of itself, of properties that seldom
+// change. It is signed. Peers read it by the CID of its envelope, which every Hint contains.
 type Capacity struct {
 	Issuer  DID
-	Seq     uint64            // larger in each that the issuer signs
+	Seq     uint64            // increases with each Capacity of the issuer
 	Issued  int64             // ms since 1970
-	ABIs    []string          // the values of Task.ABI that it runs; none: it only stores
+	ABIs    []string          // the values of Task.ABI that it runs; empty: it only stores
 	Labels  map[string]string // "gpu": "a100"
 	OS      string            // "linux"
 	Arch    string            // "amd64"
 	Version string            // of liftoff
-	Rate    uint64            // fuel per second of one slot, measured by itself; 0: unknown
-	Slots   int               // Tasks that run at once
+	Rate    uint64            // fuel per second of one slot, measured by the provider; 0: unknown
+	Slots   int               // Tasks that run at the same time
 	Memory  uint64            // bytes that Tasks may use together
-	Disk    uint64            // bytes that others' blocks may take
-	Ceiling Limits            // the most that one Task may ask for
+	Disk    uint64            // bytes that blocks of others may take
+	Ceiling Limits            // the maximum that one Task may request
 	Stores  bool              // it keeps blocks beyond the jobs that need them
 }
 
-// Hint is what changes from moment to moment, in as few bytes as can be: it is gossiped.
-// Its author is the gossip message's.
+// Hint is the part of the capacity that changes all the time, in as few bytes as possible: it is
+// gossiped. The author of the gossip message is its author.
 type Hint struct {
 	Capacity cid.Cid // the author's Capacity
-	Seq      uint64  // larger in each that the author sends: ms since 1970
-	Slots    int     // free
-	Memory   int     // bucket of the free bytes: Bucket, FromBucket
+	Seq      uint64  // increases with each Hint of the author: ms since 1970
+	Slots    int     // free slots
+	Memory   int     // bucket of the free bytes, see Bucket and FromBucket
 	Queue    int     // bucket of the ms until a slot is free
 }
 
@@ -55,8 +55,8 @@ func (c Capacity) Sign(key ed25519.PrivateKey) ([]byte, error) {
 	return seal(c, key)
 }
 
-// DecodeCapacity reads an envelope strictly and checks its signature: the error is
-// ErrSignature when only that is wrong.
+// DecodeCapacity decodes an envelope strictly and verifies its signature. The error is ErrSignature
+// when only the signature is wrong.
 func DecodeCapacity(b []byte) (Capacity, error) { return unseal(b, readCapacity) }
 
 func (c Capacity) form() form {
@@ -99,36 +99,36 @@ func (c Capacity) validate() error {
 		}
 	}
 	if len(c.ABIs) > maxABIs {
-		return fmt.Errorf("capacity: %d ABIs, at most %d", len(c.ABIs), maxABIs)
+		return fmt.Errorf("capacity: got %d ABIs, want at most %d", len(c.ABIs), maxABIs)
 	}
 	for _, a := range c.ABIs {
 		if a == "" || !isWord(a, maxLabel) {
-			return fmt.Errorf("capacity: bad abi %.40q", a)
+			return fmt.Errorf("capacity: invalid abi %.40q", a)
 		}
 	}
 	for _, n := range []uint64{c.Seq, c.Rate, c.Memory, c.Disk} {
 		if n > math.MaxInt64 {
-			return fmt.Errorf("capacity: the number %d is over 63 bits", n)
+			return fmt.Errorf("capacity: number %d is over 63 bits", n)
 		}
 	}
 	if c.Issued < 0 || c.Slots < 0 || c.Slots > MaxSlots {
-		return errors.New("capacity: a number out of range")
+		return errors.New("capacity: number out of range")
 	}
 	return checkLimits("capacity", c.Ceiling)
 }
 
-// Validate reports the first thing in h that the format does not allow.
+// Validate returns an error for the first field of h that the format does not allow.
 func (h Hint) Validate() error {
 	switch {
 	case h.Seq > math.MaxInt64:
-		return fmt.Errorf("hint: the number %d is over 63 bits", h.Seq)
+		return fmt.Errorf("hint: number %d is over 63 bits", h.Seq)
 	case h.Slots < 0 || h.Slots > MaxSlots || h.Memory < 0 || h.Memory > maxBucket || h.Queue < 0 || h.Queue > maxBucket:
-		return errors.New("hint: a number out of range")
+		return errors.New("hint: number out of range")
 	}
 	return checkLink("hint: capacity", h.Capacity)
 }
 
-// Encode returns h's canonical bytes, or what Validate says.
+// Encode returns the canonical bytes of h, or the error of Validate.
 func (h Hint) Encode() ([]byte, error) {
 	if err := h.Validate(); err != nil {
 		return nil, err
@@ -152,7 +152,7 @@ func readHint(r *record) Hint {
 	}
 }
 
-// DecodeHint reads what Encode wrote and nothing else.
+// DecodeHint decodes what Encode returned, and rejects everything else.
 func DecodeHint(b []byte) (Hint, error) {
 	var h Hint
 	err := decodeWithin(b, MaxHint, "hint", func(r *record) { h = readHint(r) })
@@ -171,9 +171,9 @@ func DecodeHint(b []byte) (Hint, error) {
 // maxBucket is the bucket of 2^63 - 1.
 const maxBucket = 125
 
-// Bucket puts v into one of two buckets for each power of two, so that a number that
-// wavers does not change what is gossiped: 0 is 0, 1 is 1, then 2, 3, 4, 6, 8, 12 begin
-// one each. It rounds down.
+// Bucket returns the bucket of v. There are two buckets for each power of two, so that small
+// changes of a number do not change what is gossiped: 0 is in bucket 0, 1 in bucket 1, and the next
+// buckets start at 2, 3, 4, 6, 8, 12. It rounds down.
 func Bucket(v uint64) int {
 	v = min(v, math.MaxInt64)
 	if v < 2 {

@@ -1,10 +1,9 @@
-// Package job holds the words of the system and their bytes: a Task names a
-// computation, an Outcome is what it evaluates to. They are pure data.
+// Package job defines the formats of liftoff and their encoding. A Task names a computation; an
+// Outcome is its result. The types are pure data.
 //
-// The form is canonical DAG-CBOR, decoded strictly: an unknown field, a missing
-// one, a trailing byte or another spelling of the same value is an error, so that
-// one value has one CID. docs/formats.md is the specification; the vectors in
-// testdata are its tests.
+// The encoding is canonical DAG-CBOR and is decoded strictly: an unknown or missing field, a
+// trailing byte, or another encoding of the same value is an error. So each value has exactly one
+// CID. docs/formats.md is the specification; the vectors in testdata are its tests.
 package job
 
 import (
@@ -20,7 +19,7 @@ import (
 	"github.com/multiformats/go-multihash"
 )
 
-// CIDOf names the bytes of a format: CIDv1, dag-cbor, sha2-256.
+// CIDOf returns the CID of an encoded value: CIDv1, dag-cbor, sha2-256.
 func CIDOf(b []byte) cid.Cid {
 	h, err := multihash.Sum(b, multihash.SHA2_256, -1)
 	if err != nil {
@@ -74,7 +73,7 @@ func (o Outcome) node() datamodel.Node {
 	})
 }
 
-// Node returns t as data, for printing as DAG-JSON; an invalid t is an error.
+// Node returns t as an IPLD node, for printing as DAG-JSON. It is an error if t is invalid.
 func (t Task) Node() (datamodel.Node, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
@@ -82,7 +81,7 @@ func (t Task) Node() (datamodel.Node, error) {
 	return t.node(), nil
 }
 
-// Node returns o as data, for printing as DAG-JSON; an invalid o is an error.
+// Node returns o as an IPLD node, for printing as DAG-JSON. It is an error if o is invalid.
 func (o Outcome) Node() (datamodel.Node, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -93,7 +92,7 @@ func (o Outcome) Node() (datamodel.Node, error) {
 func buildMap(f func(datamodel.MapAssembler)) datamodel.Node {
 	n, err := qp.BuildMap(basicnode.Prototype.Any, -1, f)
 	if err != nil {
-		panic(err) // basicnode refuses nothing but a repeated key, and our keys are fixed
+		panic(err) // basicnode rejects only duplicate keys, and these keys are constants
 	}
 	return n
 }
@@ -147,19 +146,19 @@ func encodeWithin(n datamodel.Node, limit int) ([]byte, error) {
 		return nil, fmt.Errorf("encode: %w", err)
 	}
 	if b.Len() > limit {
-		return nil, fmt.Errorf("encode: %d bytes, at most %d", b.Len(), limit)
+		return nil, fmt.Errorf("encode: got %d bytes, want at most %d", b.Len(), limit)
 	}
 	return b.Bytes(), nil
 }
 
-// same reports that b is not the one encoding of n.
+// same returns an error unless b is the canonical encoding of n.
 func same(b []byte, n datamodel.Node) error {
 	canon, err := encode(n)
 	if err != nil {
 		return err
 	}
 	if !bytes.Equal(b, canon) {
-		return fmt.Errorf("not canonical")
+		return fmt.Errorf("encoding is not canonical")
 	}
 	return nil
 }
@@ -182,10 +181,10 @@ func decodeWithin(b []byte, limit int, what string, fields func(*record)) error 
 	return nil
 }
 
-// parse reads any DAG-CBOR value of at most limit bytes.
+// parse decodes any DAG-CBOR value of at most limit bytes.
 func parse(b []byte, limit int) (datamodel.Node, error) {
 	if len(b) > limit {
-		return nil, fmt.Errorf("%d bytes, at most %d", len(b), limit)
+		return nil, fmt.Errorf("got %d bytes, want at most %d", len(b), limit)
 	}
 	nb := basicnode.Prototype.Any.NewBuilder()
 	opts := dagcbor.DecodeOptions{AllowLinks: true, AllocationBudget: 16 * int64(limit), MaxDepth: 8}
@@ -195,8 +194,8 @@ func parse(b []byte, limit int) (datamodel.Node, error) {
 	return nb.Build(), nil
 }
 
-// record reads the fields of a map and keeps the first error. It counts them: end
-// reports fields that nobody asked for.
+// record reads the fields of a map and keeps the first error. It counts the fields that were read,
+// so that end can report unknown ones.
 type record struct {
 	n    datamodel.Node
 	read int64
@@ -212,7 +211,7 @@ func (r *record) fail(format string, a ...any) {
 func (r *record) sub(n datamodel.Node) *record {
 	s := &record{n: n, err: r.err}
 	if n != nil && n.Kind() != datamodel.Kind_Map {
-		r.fail("%s where a map should be", n.Kind())
+		r.fail("got %s, want a map", n.Kind())
 	}
 	if *r.err != nil {
 		s.n = nil
@@ -222,7 +221,7 @@ func (r *record) sub(n datamodel.Node) *record {
 
 func (r *record) end() {
 	if r.n != nil && r.n.Length() != r.read {
-		r.fail("%d fields, want %d", r.n.Length(), r.read)
+		r.fail("got %d fields, want %d", r.n.Length(), r.read)
 	}
 }
 
@@ -232,21 +231,21 @@ func (r *record) field(name string) datamodel.Node {
 	}
 	n, err := r.n.LookupByString(name)
 	if err != nil {
-		r.fail("no field %q", name)
+		r.fail("field %q is missing", name)
 		return nil
 	}
 	r.read++
 	return n
 }
 
-// typed reads a field through one of datamodel.Node's As methods.
+// typed converts a field by one of the As methods of datamodel.Node.
 func typed[T any](r *record, name string, n datamodel.Node, as func(datamodel.Node) (T, error)) (v T) {
 	if n == nil {
 		return v
 	}
 	v, err := as(n)
 	if err != nil {
-		r.fail("field %q is %s", name, n.Kind())
+		r.fail("field %q has the wrong kind %s", name, n.Kind())
 	}
 	return v
 }
@@ -259,7 +258,7 @@ func (r *record) asLink(name string, n datamodel.Node) cid.Cid {
 	l := typed(r, name, n, datamodel.Node.AsLink)
 	cl, ok := l.(cidlink.Link)
 	if !ok && l != nil {
-		r.fail("field %q is a link of another kind", name)
+		r.fail("field %q is not a CID link", name)
 	}
 	return cl.Cid
 }
@@ -297,7 +296,7 @@ func (r *record) small(name string) int {
 
 func (r *record) version() {
 	if v := r.uint("v"); v != Version {
-		r.fail("version %d, want %d", v, Version)
+		r.fail("got version %d, want %d", v, Version)
 	}
 }
 
@@ -325,7 +324,7 @@ func (r *record) list(name string, each func(datamodel.Node)) {
 		return
 	}
 	if n.Kind() != datamodel.Kind_List {
-		r.fail("field %q is %s", name, n.Kind())
+		r.fail("field %q has the wrong kind %s", name, n.Kind())
 		return
 	}
 	for it := n.ListIterator(); !it.Done() && *r.err == nil; {
@@ -367,14 +366,14 @@ func (r *record) limitsOf(n datamodel.Node) Limits {
 	return Limits{Fuel: l.uint("fuel"), Pages: l.uint("pages"), Out: l.uint("out"), Tmp: l.uint("tmp"), Log: l.uint("log")}
 }
 
-// strMap reads a map of strings; an empty one is nil.
+// strMap reads a map of strings. An empty map is nil.
 func (r *record) strMap(name string) map[string]string {
 	n := r.field(name)
 	if n == nil {
 		return nil
 	}
 	if n.Kind() != datamodel.Kind_Map {
-		r.fail("field %q is %s", name, n.Kind())
+		r.fail("field %q has the wrong kind %s", name, n.Kind())
 		return nil
 	}
 	if n.Length() == 0 {

@@ -8,7 +8,7 @@ import (
 	"github.com/multiformats/go-multibase"
 )
 
-// DID is a did:key of an Ed25519 key: "did:key:z6Mk…". See
+// DID is the did:key of an Ed25519 key: "did:key:z6Mk…". See
 // https://w3c-ccg.github.io/did-key-spec/.
 type DID string
 
@@ -20,7 +20,7 @@ const (
 // ed25519Multicodec is the varint of ed25519-pub, 0xed.
 const ed25519Multicodec = "\xed\x01"
 
-// DIDOf names a public key.
+// DIDOf returns the did:key of a public key.
 func DIDOf(key ed25519.PublicKey) DID {
 	s, err := multibase.Encode(multibase.Base58BTC, append([]byte(ed25519Multicodec), key...))
 	if err != nil {
@@ -29,8 +29,8 @@ func DIDOf(key ed25519.PublicKey) DID {
 	return DID(didPrefix + s)
 }
 
-// Key returns the public key that d names. Only the one spelling of it is a DID, and only
-// what CheckKey takes is a key.
+// Key returns the public key that d names. d must be the canonical encoding of the key, and the key
+// must pass CheckKey.
 func (d DID) Key() (ed25519.PublicKey, error) {
 	pub, err := d.decode()
 	if err != nil {

@@ -10,24 +10,24 @@ import (
 	"github.com/ipld/go-ipld-prime/fluent/qp"
 )
 
-// ABIs of executors that are not this program. Their Tasks are DetNone: nobody meters
-// them, and two runs may differ.
+// ABIs of executors that are separate programs. Their Tasks have the det profile DetNone: they are
+// not metered, and two runs may differ.
 const (
 	ABIDocker = "docker" // Mod is an image: an Image block, or the root of an OCI archive
-	// ABIPlugin begins the ABIs that plugins define: "x_" and 1 to 32 of a-z, 0-9 and _.
+	// ABIPlugin is the prefix of the ABIs that plugins define, followed by 1 to 32 of a-z, 0-9 and
+	// _.
 	ABIPlugin = "x_"
 )
 
-// FnRun is Task.Fn where there is nothing to choose from: of every ABI but the two of
-// modules.
+// FnRun is the only value of Task.Fn for all ABIs but the two of WebAssembly modules.
 const FnRun = "run"
 
 var pluginABI = regexp.MustCompile(`^x_[a-z0-9_]{1,32}$`)
 
-// Foreign reports whether abi is one that only a plugin runs.
+// Foreign reports whether only a plugin runs abi.
 func Foreign(abi string) bool { return abi == ABIDocker || pluginABI.MatchString(abi) }
 
-// validateABI checks what the ABI says of the other fields.
+// validateABI checks the fields whose values depend on the ABI.
 func (t Task) validateABI() error {
 	switch {
 	case t.ABI == ABILiftoff || t.ABI == ABIWASI:
@@ -35,32 +35,32 @@ func (t Task) validateABI() error {
 	case !Foreign(t.ABI):
 		return fmt.Errorf("task: unknown abi %q", t.ABI)
 	case t.Det != DetNone:
-		return fmt.Errorf("task: abi %q under %s: nobody meters it", t.ABI, t.Det)
+		return fmt.Errorf("task: abi %q needs det %q, got %q: it is not metered", t.ABI, DetNone, t.Det)
 	case t.Fn != FnRun:
-		return fmt.Errorf("task: fn %q under abi %q, want %q", t.Fn, t.ABI, FnRun)
+		return fmt.Errorf("task: fn of abi %q: got %q, want %q", t.ABI, t.Fn, FnRun)
 	}
 	return nil
 }
 
-// Image names a container image by what cannot change. As a block it is the Mod of a
-// Task whose image does not travel as blocks itself.
+// Image identifies a container image by its digest. An Image block is the Mod of a Task whose image
+// is not transferred as blocks.
 type Image struct {
-	Ref string // as the user wrote it, for people and to find a registry: "alpine:3.20"
-	// Digest is 32 bytes of sha2-256: of the image's manifest, as registries name it, or,
-	// for an image that never was in one, of its configuration, as engines name it.
+	Ref string // as the user typed it, for display and to find a registry: "alpine:3.20"
+	// Digest is 32 bytes of sha2-256: of the image's manifest, as registries name it; or of its
+	// configuration, as engines name it, for an image that never was in a registry.
 	Digest []byte
 }
 
-// maxRef is the length, in bytes, of the longest reference.
+// maxRef is the maximum length of a reference in bytes.
 const maxRef = 512
 
-// Validate reports the first thing in i that the format does not allow.
+// Validate returns an error for the first field of i that the format does not allow.
 func (i Image) Validate() error {
 	switch {
 	case i.Ref == "" || len(i.Ref) > maxRef || !utf8.ValidString(i.Ref) || strings.ContainsAny(i.Ref, "\x00 \t\r\n"):
-		return fmt.Errorf("image: bad reference %q", i.Ref[:min(len(i.Ref), 80)])
+		return fmt.Errorf("image: invalid reference %q", i.Ref[:min(len(i.Ref), 80)])
 	case len(i.Digest) != 32:
-		return fmt.Errorf("image: a digest of %d bytes, want 32", len(i.Digest))
+		return fmt.Errorf("image: digest: got %d bytes, want 32", len(i.Digest))
 	}
 	return nil
 }
@@ -73,7 +73,7 @@ func (i Image) node() datamodel.Node {
 	})
 }
 
-// Encode returns i's canonical bytes, or what Validate says.
+// Encode returns the canonical bytes of i, or the error of Validate.
 func (i Image) Encode() ([]byte, error) {
 	if err := i.Validate(); err != nil {
 		return nil, err
@@ -81,7 +81,7 @@ func (i Image) Encode() ([]byte, error) {
 	return encode(i.node())
 }
 
-// DecodeImage reads what Encode wrote and nothing else.
+// DecodeImage decodes what Encode returned, and rejects everything else.
 func DecodeImage(b []byte) (Image, error) {
 	var i Image
 	err := decode(b, "image", func(r *record) {

@@ -21,8 +21,8 @@ func testImage() Image {
 	return Image{Ref: "alpine:3.20", Digest: bytes.Repeat([]byte{0xab}, 32)}
 }
 
-// TestEngineVectors holds the bytes of the formats still that belong to other engines
-// than modules'.
+// TestEngineVectors compares the encodings of formats for other executors than WebAssembly with the
+// vectors.
 func TestEngineVectors(t *testing.T) {
 	for name, v := range map[string]interface{ Encode() ([]byte, error) }{
 		"task-docker": dockerTask(), "image": testImage(),
@@ -50,21 +50,21 @@ func TestEngineVectors(t *testing.T) {
 
 func TestForeignTasks(t *testing.T) {
 	if err := dockerTask().Validate(); err != nil {
-		t.Errorf("a docker task: %v", err)
+		t.Errorf("docker task: %v", err)
 	}
 	for says, change := range map[string]func(*Task){
 		"unknown abi":               func(t *Task) { t.ABI = "dockers" },
 		`unknown abi "x_"`:          func(t *Task) { t.ABI = "x_" },
 		`unknown abi "x_SQL"`:       func(t *Task) { t.ABI = "x_SQL" },
 		`unknown abi "x_` + "a\n\"": func(t *Task) { t.ABI = "x_a\n" },
-		"nobody meters it":          func(t *Task) { t.Det, t.Nonce = Det2, nil },
-		`fn "_start"`:               func(t *Task) { t.Fn = "_start" },
+		"it is not metered":         func(t *Task) { t.Det, t.Nonce = Det2, nil },
+		`got "_start", want "run"`:  func(t *Task) { t.Fn = "_start" },
 	} {
 		task := dockerTask()
 		change(&task)
 		err := task.Validate()
 		if err == nil || !strings.Contains(err.Error(), strings.ReplaceAll(says, "\n", `\n`)) {
-			t.Errorf("want an error that says %q, got %v", says, err)
+			t.Errorf("got error %v, want %q", err, says)
 		}
 	}
 }
@@ -88,11 +88,11 @@ func TestDecodeImage(t *testing.T) {
 	}
 	for n := range b {
 		if _, err := DecodeImage(b[:n]); err == nil {
-			t.Errorf("the first %d bytes were read as an image", n)
+			t.Errorf("the first %d bytes were decoded as an image", n)
 		}
 	}
 	if _, err := DecodeImage(append(b, 0)); err == nil {
-		t.Error("a trailing byte was read over")
+		t.Error("a trailing byte was accepted")
 	}
 }
 
@@ -111,7 +111,7 @@ func FuzzDecodeImage(f *testing.F) {
 			return
 		}
 		if again, err := i.Encode(); err != nil || !bytes.Equal(again, b) {
-			t.Errorf("%x became %x, %v", b, again, err)
+			t.Errorf("%x decodes and encodes to %x, %v", b, again, err)
 		}
 	})
 }

@@ -11,31 +11,31 @@ import (
 	"github.com/ipld/go-ipld-prime/node/basicnode"
 )
 
-// statement is what its issuer signs. It travels in an envelope of the shape of UCAN
-// 1.0, [signature, {"h": header, tag: payload}]: an Ed25519 signature over the DAG-CBOR
-// bytes of the second element. The envelope's CID names the statement.
+// statement is a signed type. It travels in an envelope in the shape of UCAN 1.0, [signature, {"h":
+// header, tag: payload}], with an Ed25519 signature over the DAG-CBOR bytes of the second element.
+// The CID of the envelope names the statement.
 type statement interface {
 	form() form
 	issuer() DID
 	validate() error
-	fields(datamodel.MapAssembler) // the payload's
+	fields(datamodel.MapAssembler) // of the payload
 }
 
-// form is what all statements of one type share.
+// form holds the constants of one type of statement.
 type form struct {
 	name string // for errors
-	tag  string // of the payload in the envelope
-	max  int    // bytes of the envelope
+	tag  string // key of the payload in the envelope
+	max  int    // maximum size of the envelope in bytes
 }
 
 // varsigEd25519 is the Varsig v1 header for Ed25519 over DAG-CBOR: the prefix 0x34,
 // version 1, EdDSA, curve ed25519, hash sha2-512, payload dag-cbor.
 var varsigEd25519 = []byte{0x34, 0x01, 0xed, 0x01, 0xed, 0x01, 0x13, 0x71}
 
-// ErrSignature says that a signature is not its issuer's.
+// ErrSignature means that a signature was not made with the issuer's key.
 var ErrSignature = errors.New("bad signature")
 
-// seal returns the envelope of s, whose issuer is key's.
+// seal returns the envelope of s, whose issuer must be the owner of key.
 func seal(s statement, key ed25519.PrivateKey) ([]byte, error) {
 	if err := check(s); err != nil {
 		return nil, err
@@ -51,8 +51,8 @@ func seal(s statement, key ed25519.PrivateKey) ([]byte, error) {
 	return b, nil
 }
 
-// unseal reads an envelope strictly and checks its signature: the error is
-// ErrSignature when only that is wrong.
+// unseal decodes an envelope strictly and verifies its signature. The error is ErrSignature when
+// only the signature is wrong.
 func unseal[S statement](b []byte, read func(*record) S) (S, error) {
 	var none S
 	s, sig, err := open(b, read)
@@ -73,24 +73,24 @@ func unseal[S statement](b []byte, read func(*record) S) (S, error) {
 	return s, nil
 }
 
-// open reads an envelope strictly and leaves its signature to the caller.
+// open decodes an envelope strictly without verifying its signature.
 func open[S statement](b []byte, read func(*record) S) (s S, sig []byte, err error) {
 	n, err := parse(b, s.form().max)
 	if err != nil {
 		return s, nil, err
 	}
 	if n.Kind() != datamodel.Kind_List || n.Length() != 2 {
-		return s, nil, errors.New("not a list of signature and payload")
+		return s, nil, errors.New("envelope is not a list of signature and payload")
 	}
-	first, _ := n.LookupByIndex(0) // both are there
+	first, _ := n.LookupByIndex(0) // the list has two elements
 	second, _ := n.LookupByIndex(1)
 	if sig, err = first.AsBytes(); err != nil || len(sig) != ed25519.SignatureSize {
-		return s, nil, errors.New("no Ed25519 signature")
+		return s, nil, errors.New("signature is not an Ed25519 signature")
 	}
 	rec := &record{err: &err}
 	rec = rec.sub(second)
 	if h := rec.bytes("h"); err == nil && !bytes.Equal(h, varsigEd25519) {
-		rec.fail("signature header %x, want %x", h, varsigEd25519)
+		rec.fail("signature header: got %x, want %x", h, varsigEd25519)
 	}
 	if p := rec.field(s.form().tag); p != nil {
 		payload := rec.sub(p)
@@ -120,12 +120,12 @@ func envelopeNode(sig []byte, s statement) datamodel.Node {
 		qp.ListEntry(l, qp.Node(signedNode(s)))
 	})
 	if err != nil {
-		panic(err) // basicnode takes any two values
+		panic(err) // basicnode accepts any two values
 	}
 	return n
 }
 
-// signedNode is what the signature covers.
+// signedNode returns the part of the envelope that the signature covers.
 func signedNode(s statement) datamodel.Node {
 	return buildMap(func(m datamodel.MapAssembler) {
 		qp.MapEntry(m, "h", qp.Bytes(varsigEd25519))

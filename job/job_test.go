@@ -17,7 +17,7 @@ import (
 
 var update = flag.Bool("update", false, "write testdata/*.hex again")
 
-// raw names the bytes s as a raw block.
+// raw returns the CID of s as a raw block.
 func raw(s string) cid.Cid {
 	h, err := multihash.Sum([]byte(s), multihash.SHA2_256, -1)
 	if err != nil {
@@ -55,8 +55,8 @@ func quotaOutcome() Outcome {
 	}
 }
 
-// TestVectors holds the bytes of each format still. A vector is one hex line of the
-// bytes and one of the CID.
+// TestVectors compares the encoding of each format with its vector: a hex line of the bytes, and a
+// line with the CID.
 func TestVectors(t *testing.T) {
 	type value interface{ Encode() ([]byte, error) }
 	decodeT := func(b []byte) (value, error) { return DecodeTask(b) }
@@ -109,7 +109,7 @@ func TestVectors(t *testing.T) {
 			}
 			again, err := back.Encode()
 			if err != nil || !bytes.Equal(again, stored) {
-				t.Errorf("decode and encode gives %x, %v", again, err)
+				t.Errorf("decodes and encodes to %x, %v", again, err)
 			}
 		})
 	}
@@ -141,7 +141,7 @@ func TestRoundTrip(t *testing.T) {
 	}
 }
 
-// TestStrict feeds other spellings of valid values, and values that are not valid.
+// TestStrict decodes other encodings of valid values, and invalid values.
 func TestStrict(t *testing.T) {
 	good, err := minTask().Encode()
 	if err != nil {
@@ -207,10 +207,10 @@ func TestTaskValidate(t *testing.T) {
 			task := minTask()
 			change(&task)
 			if err := task.Validate(); err == nil {
-				t.Error("is accepted")
+				t.Error("it was accepted")
 			}
 			if _, err := task.Encode(); err == nil {
-				t.Error("is encoded")
+				t.Error("it was encoded")
 			}
 		})
 	}
@@ -237,7 +237,7 @@ func TestOutcomeValidate(t *testing.T) {
 			o := okOutcome()
 			change(&o)
 			if b, err := o.Encode(); err == nil {
-				t.Errorf("is encoded as %x", b)
+				t.Errorf("it was encoded as %x", b)
 			}
 		})
 	}

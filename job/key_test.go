@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// keyVector is a line of testdata/keys.txt.
+// keyVector is one line of testdata/keys.txt.
 type keyVector struct {
 	kind string // small, unreduced, off or key
 	key  ed25519.PublicKey
@@ -61,7 +61,7 @@ func TestCheckKey(t *testing.T) {
 		seen[v.kind]++
 		want, ok := wants[v.kind]
 		if !ok {
-			t.Fatalf("testdata has the kind %q", v.kind)
+			t.Fatalf("testdata: unknown kind %q", v.kind)
 		}
 		if err := CheckKey(v.key); !errors.Is(err, want) {
 			t.Errorf("%s %x: got %v, want %v", v.kind, v.key, err, want)
@@ -85,9 +85,9 @@ func TestCheckKey(t *testing.T) {
 	}
 }
 
-// forged returns an envelope of one of the statements that make returns for the numbers from
-// 0 on, with a signature for its issuer key that was made without a private key: R is a
-// point of small order, and S is 0.
+// forged returns the envelope of a statement whose signature was made without a private key: R is a
+// point of small order, and S is 0. It tries the statements that make returns for 0, 1, 2, ...
+// until the signature is valid for the issuer key.
 func forged[S statement](t *testing.T, key ed25519.PublicKey, make func(i int) S) []byte {
 	t.Helper()
 	for i := range 1000 {
@@ -112,8 +112,8 @@ func forged[S statement](t *testing.T, key ed25519.PublicKey, make func(i int) S
 	return nil
 }
 
-// TestForgedStatements decodes statements that are signed, by a signature that verifies,
-// by no private key.
+// TestForgedStatements decodes statements with a valid signature that was made without a private
+// key.
 func TestForgedStatements(t *testing.T) {
 	for _, key := range weak(t) {
 		did := DIDOf(key)
@@ -130,7 +130,7 @@ func TestForgedStatements(t *testing.T) {
 		}))
 		refused("receipt", err)
 		_, err = DecodeOrder(forged(t, key, func(i int) Order {
-			j := testJob()
+			j := testOrder()
 			j.Issuer, j.Timeout = did, j.Timeout+int64(i)
 			return j
 		}))
@@ -162,7 +162,7 @@ func TestForgedStatements(t *testing.T) {
 	}
 }
 
-// TestWeakKeysNamed signs statements with a good key that name a bad one.
+// TestWeakKeysNamed signs statements with a valid key that name an invalid one.
 func TestWeakKeysNamed(t *testing.T) {
 	for _, v := range keyVectors(t) {
 		if v.kind == "key" {
@@ -171,7 +171,7 @@ func TestWeakKeysNamed(t *testing.T) {
 		did := DIDOf(v.key)
 		member, cluster, revoked, revoker := testMembership(), testMembership(), testRevocation(), testRevocation()
 		member.Member, cluster.Cluster, cluster.Role, revoked.Member, revoker.Cluster = did, did, RoleMember, did, did
-		order, announce := testJob(), testAnnounce()
+		order, announce := testOrder(), testAnnounce()
 		order.Audience, announce.Exclude = did, []DID{did}
 		for what, s := range map[string]interface {
 			Sign(ed25519.PrivateKey) ([]byte, error)
@@ -186,8 +186,8 @@ func TestWeakKeysNamed(t *testing.T) {
 	}
 }
 
-// TestSignatureHasOneForm adds the order of the group to S, which a lenient verifier would
-// reduce: another envelope, with another CID, of one statement.
+// TestSignatureHasOneForm adds the order of the group to S, which a lenient verifier would reduce.
+// The result would be another envelope, with another CID, of the same statement.
 func TestSignatureHasOneForm(t *testing.T) {
 	good, err := testReceipt().Sign(testKey)
 	if err != nil {

@@ -10,19 +10,19 @@ import (
 	"github.com/ipld/go-ipld-prime/fluent/qp"
 )
 
-// Role is what a member of a cluster may do.
+// Role is the role of a member in a cluster.
 type Role string
 
 // The roles.
 const (
-	RoleMember Role = "member" // uses the peers of the cluster, and is used
+	RoleMember Role = "member" // uses the peers of the cluster, and is used by them
 	RoleAdmin  Role = "admin"  // also invites, renews, and revokes members
 )
 
-// Membership says that Member belongs to Cluster. That of an admin is issued by the
-// cluster's own key, and is the delegation under which the admin issues those of members.
+// Membership states that Member belongs to Cluster. An admin's membership is issued by the cluster
+// key. It is also the delegation by which the admin issues memberships.
 type Membership struct {
-	Issuer  DID // the cluster, or an admin of it
+	Issuer  DID // the cluster key, or an admin
 	Cluster DID
 	Member  DID
 	Role    Role
@@ -30,13 +30,13 @@ type Membership struct {
 	Expires int64 // ms since 1970, at most MaxMembershipLife after Issued
 }
 
-// Revocation ends the memberships of Member that were issued up to its own time. It is
-// issued by the cluster's key, or, unless Member is an admin, by an admin.
+// Revocation ends the memberships of Member that were issued up to its own time. It is issued by
+// the cluster key or, unless Member is an admin, by an admin.
 type Revocation struct {
 	Issuer  DID
 	Cluster DID
 	Member  DID
-	Seq     uint64 // larger in each that the issuer signs for the cluster
+	Seq     uint64 // increases with each revocation of the issuer in the cluster
 	Issued  int64  // ms since 1970
 }
 
@@ -53,8 +53,8 @@ func (s Membership) Sign(key ed25519.PrivateKey) ([]byte, error) {
 	return seal(s, key)
 }
 
-// DecodeMembership reads an envelope strictly and checks its signature: the error is
-// ErrSignature when only that is wrong. It does not say whether the issuer may.
+// DecodeMembership decodes an envelope strictly and verifies its signature. The error is
+// ErrSignature when only the signature is wrong. It does not check the authority of the issuer.
 func DecodeMembership(b []byte) (Membership, error) {
 	return unseal(b, func(r *record) Membership {
 		return Membership{
@@ -89,9 +89,9 @@ func (s Membership) validate() error {
 	case s.Role != RoleMember && s.Role != RoleAdmin:
 		return fmt.Errorf("membership: unknown role %.40q", string(s.Role))
 	case s.Issued < 0 || s.Expires <= s.Issued || s.Expires-s.Issued > MaxMembershipLife:
-		return fmt.Errorf("membership: lasts %d ms, want 1 to %d", s.Expires-s.Issued, int64(MaxMembershipLife))
+		return fmt.Errorf("membership: lifetime: got %d ms, want 1 to %d", s.Expires-s.Issued, int64(MaxMembershipLife))
 	case s.Role == RoleAdmin && s.Issuer != s.Cluster:
-		return errors.New("membership: only the cluster's key makes an admin")
+		return errors.New("membership: an admin needs a membership issued by the cluster key")
 	}
 	return nil
 }
@@ -102,8 +102,8 @@ func (r Revocation) Sign(key ed25519.PrivateKey) ([]byte, error) {
 	return seal(r, key)
 }
 
-// DecodeRevocation reads an envelope strictly and checks its signature: the error is
-// ErrSignature when only that is wrong. It does not say whether the issuer may.
+// DecodeRevocation decodes an envelope strictly and verifies its signature. The error is
+// ErrSignature when only the signature is wrong. It does not check the authority of the issuer.
 func DecodeRevocation(b []byte) (Revocation, error) {
 	return unseal(b, func(r *record) Revocation {
 		return Revocation{
@@ -134,10 +134,10 @@ func (r Revocation) validate() error {
 		return fmt.Errorf("revocation: member: %w", err)
 	}
 	if r.Issued < 0 || r.Seq > math.MaxInt64 {
-		return errors.New("revocation: a number out of range")
+		return errors.New("revocation: number out of range")
 	}
 	if r.Member == r.Cluster {
-		return errors.New("revocation: a cluster is no member of itself")
+		return errors.New("revocation: member is the cluster itself")
 	}
 	return nil
 }

@@ -23,7 +23,7 @@ var (
 	otherDID = DIDOf(otherKey.Public().(ed25519.PublicKey))
 )
 
-func testJob() Order {
+func testOrder() Order {
 	return Order{
 		Task: CIDOf([]byte("task")), Audience: otherDID, Runs: 1, Attempt: 2, TTL: 60_000, Timeout: 1000,
 		Issued: 1_700_000_000_000, Expires: 1_700_000_060_000, Fresh: true, Priority: -1,
@@ -67,12 +67,12 @@ func testRevocation() Revocation {
 	return Revocation{Cluster: testDID, Member: otherDID, Seq: 4, Issued: 1_700_000_000_000}
 }
 
-// message is a format as the tests below see it.
+// message is one format, for the tests below.
 type message struct {
 	encode func() ([]byte, error)
 	decode func([]byte) (value any, again func() ([]byte, error), err error)
-	want   any  // what decode returns
-	signed bool // in an envelope
+	want   any  // return value of decode
+	signed bool // it has an envelope
 	limit  int  // bytes
 }
 
@@ -94,12 +94,12 @@ func signed[T interface {
 }
 
 func messages() map[string]message {
-	j, c, a, m, r := testJob(), testCapacity(), testAnnounce(), testMembership(), testRevocation()
+	j, c, a, m, r := testOrder(), testCapacity(), testAnnounce(), testMembership(), testRevocation()
 	j.Issuer, c.Issuer, a.Issuer, m.Issuer, r.Issuer = testDID, testDID, testDID, testDID, testDID
 	refusal := testBid()
 	refusal.Refusal, refusal.Code = "needs 2 GiB of memory, 1 GiB is free", RefuseMemory
 	return map[string]message{
-		"order":       signed(testJob(), j, MaxOrder, DecodeOrder),
+		"order":       signed(testOrder(), j, MaxOrder, DecodeOrder),
 		"capacity":    signed(testCapacity(), c, MaxCapacity, DecodeCapacity),
 		"announce":    signed(testAnnounce(), a, MaxAnnounce, DecodeAnnounce),
 		"membership":  signed(testMembership(), m, MaxMembership, DecodeMembership),
@@ -145,17 +145,17 @@ func TestMessageVectors(t *testing.T) {
 				t.Error(d)
 			}
 			if b, err := again(); err != nil || !bytes.Equal(b, stored) {
-				t.Errorf("decode and encode gives %x, %v", b, err)
+				t.Errorf("decodes and encodes to %x, %v", b, err)
 			}
 			if len(stored) > m.limit {
-				t.Errorf("%d bytes, at most %d", len(stored), m.limit)
+				t.Errorf("got %d bytes, want at most %d", len(stored), m.limit)
 			}
 		})
 	}
 }
 
-// TestMessagesForged changes each byte, cuts everywhere and appends: of what is signed
-// nothing is accepted, of the rest nothing that is another spelling of a value.
+// TestMessagesForged changes each byte, truncates everywhere and appends. No variant of a signed
+// message is accepted, and no non-canonical encoding of the others.
 func TestMessagesForged(t *testing.T) {
 	for name, m := range messages() {
 		t.Run(name, func(t *testing.T) {
@@ -170,9 +170,9 @@ func TestMessagesForged(t *testing.T) {
 					return
 				}
 				if m.signed {
-					t.Errorf("%x is accepted as %+v", b, v)
+					t.Errorf("%x was accepted as %+v", b, v)
 				} else if a, err := again(); err != nil || !bytes.Equal(a, b) {
-					t.Errorf("%x is read as %x, %v", b, a, err)
+					t.Errorf("%x decodes and encodes to %x, %v", b, a, err)
 				}
 			}
 			for i := range good {
@@ -182,11 +182,11 @@ func TestMessagesForged(t *testing.T) {
 					try(b)
 				}
 				if _, _, err := m.decode(good[:i]); err == nil {
-					t.Errorf("the first %d bytes are accepted", i)
+					t.Errorf("the first %d bytes were accepted", i)
 				}
 			}
 			if _, _, err := m.decode(append(bytes.Clone(good), 0)); err == nil {
-				t.Error("a trailing byte is accepted")
+				t.Error("a trailing byte was accepted")
 			}
 			if _, _, err := m.decode(make([]byte, m.limit+1)); err == nil || !strings.Contains(err.Error(), "at most") {
 				t.Errorf("oversized: %v", err)
@@ -209,7 +209,7 @@ func TestMessagesValidate(t *testing.T) {
 		many[fmt.Sprint(i)] = ""
 	}
 	sign := func(change func(*Order)) func() ([]byte, error) {
-		j := testJob()
+		j := testOrder()
 		change(&j)
 		return func() ([]byte, error) { return j.Sign(testKey) }
 	}
@@ -264,10 +264,10 @@ func TestMessagesValidate(t *testing.T) {
 		"order, large limit":        sign(func(j *Order) { j.Limits.Fuel = 1 << 63 }),
 		"order, many proofs":        sign(func(j *Order) { j.Proofs = make([]cid.Cid, maxProofs+1) }),
 		"order, undefined proof":    sign(func(j *Order) { j.Proofs = make([]cid.Cid, 1) }),
-		"bid of no job":             bid(func(b *Bid) { b.Order = cid.Undef }),
+		"bid without order":         bid(func(b *Bid) { b.Order = cid.Undef }),
 		"bid, code without reason":  bid(func(b *Bid) { b.Code = RefuseBusy }),
 		"bid, reason without code":  bid(func(b *Bid) { b.Refusal = "busy" }),
-		"bid, bad code":             bid(func(b *Bid) { b.Code, b.Refusal = "No!", "no" }),
+		"bid, invalid code":         bid(func(b *Bid) { b.Code, b.Refusal = "No!", "no" }),
 		"bid, long reason":          bid(func(b *Bid) { b.Code, b.Refusal = "no", strings.Repeat("x", MaxRefusal+1) }),
 		"bid, escape in reason":     bid(func(b *Bid) { b.Code, b.Refusal = "no", "\x1b[2J" }),
 		"bid, negative queue":       bid(func(b *Bid) { b.Queue = -1 }),
@@ -305,12 +305,12 @@ func TestMessagesValidate(t *testing.T) {
 		"revocation, time":          revoke(func(r *Revocation) { r.Issued = -1 }),
 	} {
 		if b, err := encode(); err == nil {
-			t.Errorf("%s: is encoded as %x", name, b)
+			t.Errorf("%s: was encoded as %x", name, b)
 		}
 	}
 }
 
-// TestHintIsSmall encodes the largest hint that there is.
+// TestHintIsSmall encodes the largest possible hint.
 func TestHintIsSmall(t *testing.T) {
 	h := Hint{Capacity: CIDOf(nil), Seq: math.MaxInt64, Slots: MaxSlots, Memory: maxBucket, Queue: maxBucket}
 	b, err := h.Encode()
@@ -332,11 +332,11 @@ func TestBucket(t *testing.T) {
 		last = b
 	}
 	if Bucket(math.MaxUint64) != maxBucket || Bucket(5) != Bucket(4) || Bucket(7) != Bucket(6) || FromBucket(-1) != 0 || FromBucket(1000) != FromBucket(maxBucket) {
-		t.Error("the ends of the buckets")
+		t.Error("wrong first or last bucket")
 	}
 }
 
-// FuzzDecodeMessages tries the bytes as each of the formats.
+// FuzzDecodeMessages decodes the bytes as each of the formats.
 func FuzzDecodeMessages(f *testing.F) {
 	all := messages()
 	for _, m := range all {
@@ -360,13 +360,13 @@ func FuzzDecodeMessages(f *testing.F) {
 			reopener(readOrder), reopener(readCapacity), reopener(readAnnounce),
 		} {
 			if again, want, err := reopen(b); err == nil && !bytes.Equal(again, want) {
-				t.Errorf("%x opens and encodes to %x", want, again)
+				t.Errorf("%x decodes and encodes to %x", want, again)
 			}
 		}
 	})
 }
 
-// reopener opens envelopes whatever their signature, so that fuzzing gets past it.
+// reopener decodes envelopes without verifying the signature, so that fuzzing reaches the payload.
 func reopener[S statement](read func(*record) S) func([]byte) ([]byte, []byte, error) {
 	return func(b []byte) ([]byte, []byte, error) {
 		s, sig, err := open(b, read)
@@ -390,8 +390,8 @@ func BenchmarkDecodeHint(b *testing.B) {
 	}
 }
 
-func BenchmarkDecodeJob(b *testing.B) {
-	j, err := testJob().Sign(testKey)
+func BenchmarkDecodeOrder(b *testing.B) {
+	j, err := testOrder().Sign(testKey)
 	if err != nil {
 		b.Fatal(err)
 	}

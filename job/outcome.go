@@ -7,28 +7,28 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// State is how an evaluation ended. All but the machine's faults are results:
-// final, the same everywhere, never retried.
+// State is how an evaluation ended. Every state is a result: final, the same on every machine,
+// never retried. A fault of the machine is not a State but an error.
 type State string
 
 // The states.
 const (
 	OK        State = "ok"          // returned, or exit code 0
 	Exit      State = "exit"        // exit code 1..255
-	Trap      State = "trap"        // the guest broke a rule of the machine; the code is a TrapCode
+	Trap      State = "trap"        // the guest violated a rule of the WebAssembly machine; the code is a Trap constant
 	OutOfFuel State = "out_of_fuel" // the fuel limit was reached
-	Quota     State = "quota"       // another limit would have been exceeded; the code is a QuotaCode
+	Quota     State = "quota"       // another limit would have been exceeded; the code is a Quota constant
 )
 
 // The codes of Trap, append-only.
 const (
 	TrapUnreachable  = 1
-	TrapMemory       = 2 // out of bounds of the memory
-	TrapTable        = 3 // out of bounds of a table
-	TrapIndirectType = 4 // call_indirect to another type, or to null
-	TrapDivide       = 5 // integer divide by zero; an integer out of range, divided or converted
+	TrapMemory       = 2 // out of bounds memory access
+	TrapTable        = 3 // out of bounds table access
+	TrapIndirectType = 4 // call_indirect with a wrong type or of null
+	TrapDivide       = 5 // integer divide by zero, or integer overflow in a division or conversion
 	TrapConversion   = 6 // NaN to integer
-	TrapStack        = 7 // recursion too deep
+	TrapStack        = 7 // call stack exhausted
 )
 
 // The codes of Quota.
@@ -39,20 +39,20 @@ const (
 	QuotaLog   = 4
 )
 
-// Limits bound one run. They belong to the Job, not to the Task, and are never
-// visible to the guest: what would exceed one ends the run. A zero field is its default.
+// Limits are the limits of one run. They belong to the order, not to the Task, and the guest cannot
+// see them: an action that would exceed one ends the run. A zero field is its default.
 type Limits struct {
-	Fuel  uint64 `json:"fuel"`  // instructions and their like
-	Pages uint64 `json:"pages"` // of memory, 64 KiB each
+	Fuel  uint64 `json:"fuel"`  // about one per instruction
+	Pages uint64 `json:"pages"` // memory pages of 64 KiB
 	Out   uint64 `json:"out"`   // bytes of output
 	Tmp   uint64 `json:"tmp"`   // bytes of /tmp
 	Log   uint64 `json:"log"`   // bytes of stdout and stderr together
 }
 
-// DefaultLimits is what a zero Limits means.
+// DefaultLimits are the defaults of Limits.
 var DefaultLimits = Limits{Fuel: 1e13, Pages: 16384, Out: 16 << 30, Tmp: 4 << 30, Log: 64 << 20}
 
-// MaxPages is the most that a 32-bit memory has.
+// MaxPages is the maximum size of a 32-bit memory in pages.
 const MaxPages = 65536
 
 // OrDefault returns l with its zero fields replaced.
@@ -68,24 +68,24 @@ func (l Limits) OrDefault() Limits {
 	return l
 }
 
-// Outcome is what a Task evaluates to. It is unsigned and holds nothing that differs
-// between machines: its CID is what two peers compare.
+// Outcome is the result of evaluating a Task. It is unsigned and contains nothing that differs
+// between machines: two peers agree if their CIDs are equal.
 type Outcome struct {
 	Task   cid.Cid
 	State  State
-	Code   int     // of exit, trap and quota; else 0
-	Root   cid.Cid // what the run put out; the empty directory when it has nothing
-	Size   uint64  // bytes of the blocks below Root that the run made
-	Fuel   uint64  // what the run spent; the limit of one that ran out of it
-	Pages  uint64  // peak of the memory
+	Code   int     // code of exit, trap and quota; otherwise 0
+	Root   cid.Cid // root of the output; the empty directory without output
+	Size   uint64  // bytes of the blocks below Root that the run created
+	Fuel   uint64  // fuel that the run used; the limit if it ran out of fuel
+	Pages  uint64  // peak of the memory in pages
 	Tmp    uint64  // peak bytes of /tmp
 	Log    uint64  // bytes of stdout and stderr
 	Stdout cid.Cid // a UnixFS file; cid.Undef when empty
 	Stderr cid.Cid
-	Limits *Limits // of out_of_fuel and quota alone: without them they say nothing
+	Limits *Limits // only for out_of_fuel and quota, whose meaning depends on the limits
 }
 
-// Validate reports the first thing in o that the format does not allow.
+// Validate returns an error for the first field of o that the format does not allow.
 func (o Outcome) Validate() error {
 	bad := func(format string, a ...any) error { return fmt.Errorf("outcome: "+format, a...) }
 	if err := checkLink("task", o.Task); err != nil {
@@ -114,17 +114,17 @@ func (o Outcome) Validate() error {
 		return bad("unknown state %q", o.State)
 	}
 	if o.Code < lo || o.Code > hi {
-		return bad("code %d of state %s", o.Code, o.State)
+		return bad("code of state %s: got %d, want %d to %d", o.State, o.Code, lo, hi)
 	}
 	limited := o.State == OutOfFuel || o.State == Quota
 	if limited != (o.Limits != nil) {
-		return bad("limits belong to out_of_fuel and quota, and to nothing else")
+		return bad("limits: want them for out_of_fuel and quota only, got state %s", o.State)
 	}
 	if o.State == OutOfFuel && o.Fuel != o.Limits.Fuel {
-		return bad("fuel %d of a limit of %d, out of fuel", o.Fuel, o.Limits.Fuel)
+		return bad("fuel of out_of_fuel: got %d, want the limit %d", o.Fuel, o.Limits.Fuel)
 	}
 	if o.Pages > MaxPages {
-		return bad("%d pages", o.Pages)
+		return bad("pages: got %d, want at most %d", o.Pages, MaxPages)
 	}
 	numbers := []uint64{o.Size, o.Fuel, o.Tmp, o.Log}
 	if l := o.Limits; l != nil {
@@ -132,13 +132,13 @@ func (o Outcome) Validate() error {
 	}
 	for _, n := range numbers {
 		if n > math.MaxInt64 {
-			return bad("the number %d is over 63 bits", n)
+			return bad("number %d is over 63 bits", n)
 		}
 	}
 	return nil
 }
 
-// Encode returns o's canonical bytes, or what Validate says.
+// Encode returns the canonical bytes of o, or the error of Validate.
 func (o Outcome) Encode() ([]byte, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
@@ -146,7 +146,7 @@ func (o Outcome) Encode() ([]byte, error) {
 	return encode(o.node())
 }
 
-// CID returns the Outcome's name, or what Validate says.
+// CID returns the CID of the Outcome, or the error of Validate.
 func (o Outcome) CID() (cid.Cid, error) {
 	b, err := o.Encode()
 	if err != nil {
@@ -155,7 +155,7 @@ func (o Outcome) CID() (cid.Cid, error) {
 	return CIDOf(b), nil
 }
 
-// DecodeOutcome reads what Encode wrote and nothing else.
+// DecodeOutcome decodes what Encode returned, and rejects everything else.
 func DecodeOutcome(b []byte) (Outcome, error) {
 	var o Outcome
 	err := decode(b, "outcome", func(r *record) {

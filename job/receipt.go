@@ -10,47 +10,48 @@ import (
 	"github.com/ipld/go-ipld-prime/fluent/qp"
 )
 
-// Receipt is its issuer's word that a Task evaluates to an Outcome. Claim and
-// attestation are apart: agreement is comparing Outcomes, trust is looking at issuers.
+// Receipt is a signed statement of its issuer that a Task evaluates to an Outcome. The claim and
+// its signature are separate: to agree is to have equal Outcomes, to trust is a decision about
+// issuers.
 type Receipt struct {
 	Issuer  DID
-	Order   cid.Cid   // the signed Job that it answers; cid.Undef: nobody's
-	Task    cid.Cid   // what was run
-	Outcome cid.Cid   // what came of it
-	Lease   []byte    // of the award; empty: none
+	Order   cid.Cid   // CID of the envelope of the order that it answers; cid.Undef: none
+	Task    cid.Cid   // the Task that was run
+	Outcome cid.Cid   // the result
+	Lease   []byte    // lease of the award; empty: none
 	Issued  int64     // milliseconds since 1970
 	Proofs  []cid.Cid // UCAN delegations, empty so far
 	Meta    Meta
 }
 
-// Meta is what a run was like here: all that may differ between two machines.
+// Meta describes the run itself: everything that may differ between two machines.
 type Meta struct {
-	Wall, Queue, Fetch int64  // milliseconds
-	Fetched            uint64 // bytes of blocks that came from elsewhere
+	Wall, Queue, Fetch int64  // ms: run time, time in the queue, time to fetch inputs
+	Fetched            uint64 // bytes of blocks that came from other peers
 	Arch               string // "amd64"
 	Engine             string // "wazero 1.12.0"
 	Version            string // of liftoff
-	Replayed           bool   // the Outcome came from memory, not from a run
+	Replayed           bool   // the Outcome came from the result cache, not from a run
 }
 
-// receiptTag names the payload in the envelope.
+// receiptTag is the key of the payload in the envelope.
 const receiptTag = "liftoff/rcpt@1"
 
-// Bounds of a Receipt, in bytes and links.
+// Bounds of a Receipt, in bytes; maxProofs in links.
 const (
 	maxLease  = 64
 	maxProofs = 64
 	maxWord   = 256
 )
 
-// Sign returns the receipt's envelope. It sets r.Issuer to key's did:key.
+// Sign returns the envelope of the receipt. It sets r.Issuer to the did:key of key.
 func (r Receipt) Sign(key ed25519.PrivateKey) ([]byte, error) {
 	r.Issuer = DIDOf(key.Public().(ed25519.PublicKey))
 	return seal(r, key)
 }
 
-// DecodeReceipt reads an envelope strictly and checks its signature: the error is
-// ErrSignature when only that is wrong.
+// DecodeReceipt decodes an envelope strictly and verifies its signature. The error is ErrSignature
+// when only the signature is wrong.
 func DecodeReceipt(b []byte) (Receipt, error) { return unseal(b, readReceipt) }
 
 func readReceipt(p *record) Receipt {
@@ -79,19 +80,19 @@ func (r Receipt) validate() error {
 		links = append(links, r.Order)
 	}
 	for _, c := range links {
-		if err := checkLink("receipt: a link", c); err != nil {
+		if err := checkLink("receipt: link", c); err != nil {
 			return err
 		}
 	}
 	switch m := r.Meta; {
 	case len(r.Lease) > maxLease:
-		return fmt.Errorf("receipt: lease of %d bytes, at most %d", len(r.Lease), maxLease)
+		return fmt.Errorf("receipt: lease: got %d bytes, want at most %d", len(r.Lease), maxLease)
 	case len(r.Proofs) > maxProofs:
-		return fmt.Errorf("receipt: %d proofs, at most %d", len(r.Proofs), maxProofs)
+		return fmt.Errorf("receipt: got %d proofs, want at most %d", len(r.Proofs), maxProofs)
 	case r.Issued < 0 || m.Wall < 0 || m.Queue < 0 || m.Fetch < 0 || int64(m.Fetched) < 0:
-		return errors.New("receipt: a negative number")
+		return errors.New("receipt: negative number")
 	case len(m.Arch) > maxWord || len(m.Engine) > maxWord || len(m.Version) > maxWord:
-		return fmt.Errorf("receipt: a word of over %d bytes", maxWord)
+		return fmt.Errorf("receipt: arch, engine or version: more than %d bytes", maxWord)
 	}
 	return nil
 }

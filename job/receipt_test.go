@@ -59,8 +59,8 @@ func TestReceiptVector(t *testing.T) {
 	}
 }
 
-// TestReceiptForged changes one byte after the other: none of the results is accepted,
-// and a change of a value alone is a bad signature.
+// TestReceiptForged changes each byte. No variant is accepted, and changing only a value is a bad
+// signature.
 func TestReceiptForged(t *testing.T) {
 	good, err := testReceipt().Sign(testKey)
 	if err != nil {
@@ -71,7 +71,7 @@ func TestReceiptForged(t *testing.T) {
 			b := bytes.Clone(good)
 			b[i] ^= flip
 			if _, err := DecodeReceipt(b); err == nil {
-				t.Errorf("byte %d changed to %#x is accepted", i, b[i])
+				t.Errorf("byte %d changed to %#x was accepted", i, b[i])
 			}
 		}
 	}
@@ -104,7 +104,7 @@ func TestDID(t *testing.T) {
 		"did:key:" + DID(strings.Repeat("z", 1000)),
 	} {
 		if _, err := bad.Key(); err == nil {
-			t.Errorf("%.60q is accepted", string(bad))
+			t.Errorf("%.60q was accepted", string(bad))
 		}
 	}
 }

@@ -21,41 +21,41 @@ const (
 	ABIWASI    = "wasi_p1"    // an unmodified WASI preview 1 command
 )
 
-// The values of Task.Det. A change of the rewriter's rules, of the fuel table, of
-// the clock or of the layout of /in is a new value.
+// The values of Task.Det. A change of the rewriter's rules, of the fuel table, of the clock or of
+// the layout of /in needs a new value.
 const (
-	// Det2: metered, and the same on every machine. The Task has no nonce.
+	// Det2: metered, and the same outcome on every machine. The Task has no nonce.
 	Det2 = "det2"
-	// DetNone: real clock, real randomness, real sleeping. The Task has a random nonce,
-	// so that no two such runs share a name; its Outcome is never compared nor reused.
+	// DetNone: real clock, real randomness, real sleep. The Task has a random nonce, so that no two
+	// such runs have the same CID. Its Outcome is never compared or cached.
 	DetNone = "nondet"
 )
 
-// OutProfile is the only value of Task.Out: how output is made into a DAG.
+// OutProfile is the only value of Task.Out: how the output is encoded as a DAG.
 const OutProfile = "unixfs-v1-2025"
 
-// Task says what to compute. Its CID names the computation: everything in it is
-// part of the question, and nothing else (limits, who asks, where it runs) is.
+// Task describes what to compute. Its CID names the computation: everything in it is part of the
+// computation. Limits, the requester and the provider are not.
 type Task struct {
-	ABI   string            // who speaks to the module: ABILiftoff, ABIWASI, ABIDocker or a plugin's
-	Mod   cid.Cid           // root of the module's bytes
-	Fn    string            // the export to call
+	ABI   string            // the calls that the module uses: ABILiftoff, ABIWASI, ABIDocker or one of a plugin
+	Mod   cid.Cid           // root of the bytes of the module
+	Fn    string            // the exported function to call
 	In    []Input           // in the order in which the guest sees them
-	Stdin cid.Cid           // what fd 0 reads; cid.Undef: empty
-	Args  []string          // without the program's name
-	Env   map[string]string // the guest's whole environment
-	Det   string            // the rules of determinism
-	Out   string            // the output's DAG profile
+	Stdin cid.Cid           // standard input; cid.Undef: empty
+	Args  []string          // without the name of the program
+	Env   map[string]string // the complete environment of the guest
+	Det   string            // the det profile
+	Out   string            // the DAG profile of the output
 	Nonce []byte            // empty under Det2; random, 16 bytes, under DetNone
 }
 
-// Input is one input of a Task. Name may be "": then its index is its only name.
+// Input is one input of a Task. If Name is "", the input has only its index.
 type Input struct {
 	Name string
 	CID  cid.Cid
 }
 
-// Bounds of a Task, in bytes but for MaxInputs.
+// Bounds of a Task, in bytes except MaxInputs.
 const (
 	MaxInputs   = 1024
 	maxName     = 255
@@ -64,23 +64,23 @@ const (
 	maxEncoding = 4 << 20
 )
 
-// Validate reports the first thing in t that the format does not allow.
+// Validate returns an error for the first field of t that the format does not allow.
 func (t Task) Validate() error {
 	switch {
 	case t.Det != Det2 && t.Det != DetNone:
 		return fmt.Errorf("task: unknown det %q", t.Det)
 	case t.Det == Det2 && len(t.Nonce) > 0:
-		return fmt.Errorf("task: a nonce under %s: equal work has one name", Det2)
+		return fmt.Errorf("task: nonce with det %s: equal tasks must have equal CIDs", Det2)
 	case t.Det == DetNone && len(t.Nonce) == 0:
-		return fmt.Errorf("task: no nonce under %s: no two such runs are the same work", DetNone)
+		return fmt.Errorf("task: nonce is missing with det %s: two such runs must have different CIDs", DetNone)
 	case t.Out != OutProfile:
 		return fmt.Errorf("task: unknown out %q", t.Out)
 	case t.Fn == "" || len(t.Fn) > maxName || !utf8.ValidString(t.Fn):
-		return fmt.Errorf("task: bad fn %q", t.Fn)
+		return fmt.Errorf("task: invalid fn %q", t.Fn)
 	case len(t.In) > MaxInputs:
-		return fmt.Errorf("task: %d inputs, at most %d", len(t.In), MaxInputs)
+		return fmt.Errorf("task: got %d inputs, want at most %d", len(t.In), MaxInputs)
 	case len(t.Nonce) > maxNonce:
-		return fmt.Errorf("task: nonce of %d bytes, at most %d", len(t.Nonce), maxNonce)
+		return fmt.Errorf("task: nonce: got %d bytes, want at most %d", len(t.Nonce), maxNonce)
 	}
 	if err := t.validateABI(); err != nil {
 		return err
@@ -105,14 +105,14 @@ func (t Task) Validate() error {
 			return fmt.Errorf("task: %w", err)
 		}
 		if seen[in.Name] {
-			return fmt.Errorf("task: two inputs are named %q", in.Name)
+			return fmt.Errorf("task: duplicate input name %q", in.Name)
 		}
 		seen[in.Name] = true
 	}
 	return t.validateWords()
 }
 
-// validateWords checks args and env: strings that C can hold, of a bounded size.
+// validateWords checks args and env: strings that C can represent, with a bounded total size.
 func (t Task) validateWords() error {
 	size := 0
 	word := func(what, s string) error {
@@ -134,11 +134,11 @@ func (t Task) validateWords() error {
 	}
 	for _, k := range slices.Sorted(maps.Keys(t.Env)) {
 		if k == "" {
-			return fmt.Errorf("task: empty name in env")
+			return fmt.Errorf("task: env: empty name")
 		}
 		for i := range len(k) {
 			if k[i] == '=' {
-				return fmt.Errorf("task: '=' in the env name %q", k)
+				return fmt.Errorf("task: env: '=' in the name %q", k)
 			}
 		}
 		if err := word("env "+k, k+"="+t.Env[k]); err != nil {
@@ -146,37 +146,38 @@ func (t Task) validateWords() error {
 		}
 	}
 	if size > maxArgs {
-		return fmt.Errorf("task: args and env take %d bytes, at most %d", size, maxArgs)
+		return fmt.Errorf("task: args and env: got %d bytes, want at most %d", size, maxArgs)
 	}
 	return nil
 }
 
-// CheckInputName reports why name cannot be an input's: 1 to 255 bytes of UTF-8, no
-// '/', no NUL, not "." or "..", not all digits (those are the inputs' indexes).
+// CheckInputName returns an error if name cannot be the name of an input. A name is 1 to 255 bytes
+// of UTF-8 without '/' and NUL, not "." or "..", and not all digits, which are the indexes of
+// inputs.
 func CheckInputName(name string) error {
 	digits := true
 	for i := range len(name) {
 		if name[i] == '/' || name[i] == 0 {
-			return fmt.Errorf("input name %q holds a slash or a NUL", name)
+			return fmt.Errorf("input name %q contains a slash or a NUL", name)
 		}
 		digits = digits && name[i] >= '0' && name[i] <= '9'
 	}
 	switch {
 	case name == "":
-		return fmt.Errorf("an input's name is empty")
+		return fmt.Errorf("input name is empty")
 	case len(name) > maxName:
-		return fmt.Errorf("input name %q is %d bytes long, at most %d", name[:32]+"…", len(name), maxName)
+		return fmt.Errorf("input name %q: got %d bytes, want at most %d", name[:32]+"…", len(name), maxName)
 	case name == "." || name == "..":
-		return fmt.Errorf("an input cannot be named %q", name)
+		return fmt.Errorf("input name %q is not allowed", name)
 	case digits:
-		return fmt.Errorf("input name %q is all digits, which are kept for the inputs' indexes", name)
+		return fmt.Errorf("input name %q is all digits: these are reserved for the indexes of inputs", name)
 	case !utf8.ValidString(name):
 		return fmt.Errorf("input name %q is not UTF-8", name)
 	}
 	return nil
 }
 
-// checkLink accepts the links that a format may hold: CIDv1, at most 160 bytes.
+// checkLink accepts the links that a format may contain: CIDv1 of at most 160 bytes.
 func checkLink(what string, c cid.Cid) error {
 	switch {
 	case !c.Defined():
@@ -184,12 +185,12 @@ func checkLink(what string, c cid.Cid) error {
 	case c.Version() != 1:
 		return fmt.Errorf("%s is not a CIDv1", what)
 	case c.ByteLen() > 160:
-		return fmt.Errorf("%s is a CID of %d bytes, at most 160", what, c.ByteLen())
+		return fmt.Errorf("%s: got a CID of %d bytes, want at most 160", what, c.ByteLen())
 	}
 	return nil
 }
 
-// V1 returns c as a CIDv1, as formats hold links.
+// V1 returns c as a CIDv1, the only version that formats contain.
 func V1(c cid.Cid) cid.Cid {
 	if !c.Defined() || c.Version() == 1 {
 		return c
@@ -197,7 +198,7 @@ func V1(c cid.Cid) cid.Cid {
 	return cid.NewCidV1(c.Type(), c.Hash())
 }
 
-// Encode returns t's canonical bytes, or what Validate says.
+// Encode returns the canonical bytes of t, or the error of Validate.
 func (t Task) Encode() ([]byte, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
@@ -205,7 +206,7 @@ func (t Task) Encode() ([]byte, error) {
 	return encode(t.node())
 }
 
-// CID returns the name of the computation, or what Validate says.
+// CID returns the CID that names the computation, or the error of Validate.
 func (t Task) CID() (cid.Cid, error) {
 	b, err := t.Encode()
 	if err != nil {
@@ -214,7 +215,7 @@ func (t Task) CID() (cid.Cid, error) {
 	return CIDOf(b), nil
 }
 
-// DecodeTask reads what Encode wrote and nothing else.
+// DecodeTask decodes what Encode returned, and rejects everything else.
 func DecodeTask(b []byte) (Task, error) {
 	var t Task
 	err := decode(b, "task", func(r *record) {
@@ -246,7 +247,7 @@ func DecodeTask(b []byte) (Task, error) {
 	return t, nil
 }
 
-// Words returns args and env as the C library lays them out: env as "K=V", sorted.
+// Words returns args and env in the layout of the C library: env as sorted "K=V" strings.
 func (t Task) Words() (args, env []string) {
 	env = make([]string, 0, len(t.Env))
 	for k, v := range t.Env {

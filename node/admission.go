@@ -12,7 +12,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// slots is where the places of runs come from.
+// slots is a source of run slots.
 type slots interface {
 	Acquire(ctx context.Context, n int64) error
 	Release(n int64)
@@ -24,16 +24,16 @@ var (
 	_ slots = reserved{}
 )
 
-// reserved is the place of a run that has one already.
+// reserved is the source for a run that already has a slot.
 type reserved struct{}
 
 func (reserved) Acquire(context.Context, int64) error { return nil }
-func (reserved) Release(int64)                        { /* its lease is released */ }
+func (reserved) Release(int64)                        { /* the lease is released instead */ }
 
-// book is a peer's admission behind its lock, with those who wait for a slot.
-type book struct {
+// admissionQueue is a node's scheduler.Admission behind a lock, with the awards that wait for a slot.
+type admissionQueue struct {
 	clock   func() time.Time
-	changed func() // called, without the lock, when there is more or less room
+	changed func() // called, without the lock, when the free capacity changes
 	wake    chan struct{}
 
 	mu        sync.Mutex
@@ -41,36 +41,36 @@ type book struct {
 	held      map[scheduler.Lease]*reservation
 }
 
-// reservation is a lease in the book.
+// reservation is a lease in the queue.
 type reservation struct {
-	started chan struct{} // closed when it has its slot
-	expired func()        // called, without the lock, when its time is over
+	started chan struct{} // closed when the lease has its slot
+	expired func()        // called, without the lock, when the lease expires
 }
 
-func newBook(cfg scheduler.AdmissionConfig, clock func() time.Time, changed func()) *book {
-	return &book{
+func newAdmissionQueue(cfg scheduler.AdmissionConfig, clock func() time.Time, changed func()) *admissionQueue {
+	return &admissionQueue{
 		clock: clock, changed: changed, wake: make(chan struct{}, 1),
 		admission: scheduler.NewAdmission(cfg), held: map[scheduler.Lease]*reservation{},
 	}
 }
 
-// ask takes a token of a requester.
-func (b *book) ask(from job.DID) (job.Bid, bool) {
+// takeAsk takes one token from a requester's ask rate limit. ok is false, with a refusing bid, when there is no
+// token left.
+func (b *admissionQueue) takeAsk(from job.DID) (job.Bid, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.admission.Ask(from, b.clock())
 }
 
-// load says how busy the peer is for a job of so many bytes of memory.
-func (b *book) load(memory uint64) scheduler.Load {
+// load returns the node's load as a job with that many bytes of memory sees it.
+func (b *admissionQueue) load(memory uint64) scheduler.Load {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.admission.Load(memory, b.clock())
 }
 
-// reserve makes a reservation, or returns a *scheduler.Decline. started is closed when
-// it has its slot.
-func (b *book) reserve(r scheduler.Reservation, expired func()) (started <-chan struct{}, start time.Duration, err error) {
+// reserve adds a reservation, or returns a *scheduler.Decline. started is closed when it has its slot.
+func (b *admissionQueue) reserve(r scheduler.Reservation, expired func()) (started <-chan struct{}, start time.Duration, err error) {
 	b.mu.Lock()
 	g, err := b.admission.Accept(r, b.clock())
 	if err != nil {
@@ -83,26 +83,26 @@ func (b *book) reserve(r scheduler.Reservation, expired func()) (started <-chan 
 		close(h.started)
 	}
 	b.mu.Unlock()
-	b.tell()
+	b.notify()
 	return h.started, g.Start, nil
 }
 
-func (b *book) renew(l scheduler.Lease) bool {
+func (b *admissionQueue) renew(l scheduler.Lease) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.admission.Renew(l, b.clock())
 }
 
-func (b *book) release(l scheduler.Lease) {
+func (b *admissionQueue) release(l scheduler.Lease) {
 	b.mu.Lock()
 	delete(b.held, l)
 	b.start(b.admission.Release(l, b.clock()))
 	b.mu.Unlock()
-	b.tell()
+	b.notify()
 }
 
-// start tells those who have got a slot. b.mu is held.
-func (b *book) start(leases []scheduler.Lease) {
+// start signals the reservations that have got a slot. b.mu is held.
+func (b *admissionQueue) start(leases []scheduler.Lease) {
 	for _, l := range leases {
 		if h := b.held[l]; h != nil {
 			close(h.started)
@@ -110,7 +110,7 @@ func (b *book) start(leases []scheduler.Lease) {
 	}
 }
 
-func (b *book) tell() {
+func (b *admissionQueue) notify() {
 	select {
 	case b.wake <- struct{}{}:
 	default:
@@ -120,8 +120,8 @@ func (b *book) tell() {
 	}
 }
 
-// keep ends the leases whose time is over, until ctx ends.
-func (b *book) keep(ctx context.Context) error {
+// expireLeases ends expired leases until ctx ends.
+func (b *admissionQueue) expireLeases(ctx context.Context) error {
 	t := time.NewTimer(0)
 	defer t.Stop()
 	for {
@@ -137,21 +137,21 @@ func (b *book) keep(ctx context.Context) error {
 	}
 }
 
-// expire ends what is over and returns when there is something to end next.
-func (b *book) expire() (time.Time, bool) {
+// expire ends the expired leases and returns when the next one expires.
+func (b *admissionQueue) expire() (time.Time, bool) {
 	b.mu.Lock()
 	ended, started := b.admission.Expire(b.clock())
-	var tell []func()
+	var callbacks []func()
 	for _, l := range ended {
 		if h := b.held[l]; h != nil && h.expired != nil {
-			tell = append(tell, h.expired)
+			callbacks = append(callbacks, h.expired)
 		}
 		delete(b.held, l)
 	}
 	b.start(started)
 	at, ok := b.admission.Next()
 	b.mu.Unlock()
-	for _, f := range tell {
+	for _, f := range callbacks {
 		f()
 	}
 	if len(ended) > 0 && b.changed != nil {
@@ -160,18 +160,18 @@ func (b *book) expire() (time.Time, bool) {
 	return at, ok
 }
 
-// ownSlot is a slot for one of this node's own jobs. A run whose output nobody reads
-// gives it back for a while, and then waits for one anew.
+// ownSlot is a slot source for one of this node's own jobs. A run whose output is not being read releases its
+// slot for that time, and then waits for another one.
 type ownSlot struct {
-	book *book
-	job  job.Order
-	held scheduler.Lease
+	queue *admissionQueue
+	job   job.Order
+	held  scheduler.Lease
 }
 
 func (o *ownSlot) Acquire(ctx context.Context, _ int64) error {
 	var l scheduler.Lease
 	rand.Read(l[:])
-	started, _, err := o.book.reserve(scheduler.Reservation{Lease: l, Job: o.job, Own: true}, nil)
+	started, _, err := o.queue.reserve(scheduler.Reservation{Lease: l, Job: o.job, Own: true}, nil)
 	if err != nil {
 		return err
 	}
@@ -180,9 +180,9 @@ func (o *ownSlot) Acquire(ctx context.Context, _ int64) error {
 		o.held = l
 		return nil
 	case <-ctx.Done():
-		o.book.release(l)
+		o.queue.release(l)
 		return ctx.Err()
 	}
 }
 
-func (o *ownSlot) Release(int64) { o.book.release(o.held) }
+func (o *ownSlot) Release(int64) { o.queue.release(o.held) }

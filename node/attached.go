@@ -10,13 +10,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// attached begins a session of a process that another one serves.
+// attached begins a session of a process that is served by the owner.
 func attached(c *api.Client) *Session {
 	return newSession(c, remoteBlocks{c}, func(context.Context) error { return c.Close() })
 }
 
-// remoteBlocks is the owner's blocks as a set. What comes over the socket is hashed:
-// a Block is made of nothing else.
+// remoteBlocks is the owner's blocks as a block set. Data from the socket is hashed: a Block is only made from
+// checked data.
 type remoteBlocks struct{ data api.Data }
 
 var _ dag.Blocks = remoteBlocks{}
@@ -35,15 +35,15 @@ func (r remoteBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return dag.CheckBlock(c, b)
 }
 
-// remoteDamage is what the owner says of a block that is damaged, with its hint, and
-// what a set of blocks says.
+// remoteDamage is the error for a damaged block of the owner: its API error, with the hint, and the error that
+// block sets return.
 type remoteDamage struct {
-	said    *api.Error
+	apiErr  *api.Error
 	damaged *dag.DamagedError
 }
 
-func (d *remoteDamage) Error() string   { return d.said.Message }
-func (d *remoteDamage) Unwrap() []error { return []error{d.said, d.damaged} }
+func (d *remoteDamage) Error() string   { return d.apiErr.Message }
+func (d *remoteDamage) Unwrap() []error { return []error{d.apiErr, d.damaged} }
 
 func (r remoteBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) { return r.data.Has(ctx, c) }
 

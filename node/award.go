@@ -22,42 +22,42 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// award is a job that this peer runs for another.
+// award is a job that this node runs as a provider.
 type award struct {
 	p        *provider
 	from     peer.ID
 	lease    market.Lease
-	envelope cid.Cid // of the awarded Job
+	envelope cid.Cid // of the awarded Order
 	signed   job.Order
 	task     job.Task
-	block    dag.Block // the Task's
+	block    dag.Block // the encoded Task
 	sources  []peer.AddrInfo
-	refs     []cid.Cid // what the output links to and the run has not made
+	refs     []cid.Cid // blocks that the output links to and the run did not create
 
 	run     *market.Run
 	spool   *spool.Spool
 	session *store.Session
 	ctx     context.Context // of the run
 	cancel  context.CancelCauseFunc
-	kept    chan struct{} // closed when the result is committed, or there is none
-	closed  chan struct{} // closed when the requester has said good-bye
+	kept    chan struct{} // closed when the result is committed, or the run failed
+	closed  chan struct{} // closed when the requester has closed the job
 
 	once sync.Once
 
-	mu      sync.Mutex
-	retired *time.Timer   // forgets a result that nobody comes for
-	reader  *spool.Reader // keeps the output until the Outcome does; nil: it does
-	printed job.Outcome   // where the output is then
-	ended   time.Time     // zero: it has not
-	heard   bool          // there is a conversation about it
-	left    bool          // it has ended, and nobody heard of it since
-	away    chan struct{} // closed when left becomes true; replaced when it becomes false
+	mu          sync.Mutex
+	retireTimer *time.Timer   // discards a result that the requester does not fetch
+	reader      *spool.Reader // keeps the printed output readable; nil: it is read from the Outcome
+	printed     job.Outcome   // the Outcome that has the printed output
+	ended       time.Time     // zero: not ended
+	isConnected bool          // the requester has a stream for it
+	isAway      bool          // it has ended while no stream was open
+	away        chan struct{} // closed when isAway becomes true; replaced when it becomes false
 }
 
-// Causes that end another's job.
+// Causes that end a job of another peer.
 var (
-	errLeaseOver = errors.New("the lease is over: nothing was heard of the requester")
-	errClosedBy  = errors.New("the requester has ended it")
+	errLeaseOver = errors.New("the lease expired: no heartbeat from the requester")
+	errClosedBy  = errors.New("the requester ended it")
 )
 
 func newAward(p *provider, from peer.ID, r market.Request, a market.Awarded) *award {
@@ -67,20 +67,20 @@ func newAward(p *provider, from peer.ID, r market.Request, a market.Awarded) *aw
 		block:   dag.NewBlock(cid.DagCBOR, r.Task),
 		sources: append(a.Sources, p.w.addrInfo(from)),
 		spool:   &spool.Spool{Create: n.unnamed, Max: maxLog(a.Signed.Limits)},
-		kept:    make(chan struct{}), closed: make(chan struct{}), away: make(chan struct{}), heard: true,
+		kept:    make(chan struct{}), closed: make(chan struct{}), away: make(chan struct{}), isConnected: true,
 	}
 	x.ctx, x.cancel = context.WithCancelCause(context.Background())
-	x.reader, _ = x.spool.Open() // nothing is over yet
+	x.reader, _ = x.spool.Open() // cannot fail: the spool was just created
 	x.run = market.NewRun(market.RunConfig{
 		Logs:    x.logs,
-		Renewed: func() { p.w.book.renew(scheduler.Lease(x.lease)) },
-		Closed:  x.farewell,
-		Away:    x.abandoned,
+		Renewed: func() { p.w.queue.renew(scheduler.Lease(x.lease)) },
+		Closed:  x.requesterClosed,
+		Away:    x.disconnected,
 	})
 	return x
 }
 
-// logs shows all that was and will be printed.
+// logs writes all output of the guest, past and future.
 func (x *award) logs(ctx context.Context, stdout, stderr io.Writer) error {
 	r, err := x.spool.Open()
 	if errors.Is(err, spool.ErrGone) {
@@ -93,63 +93,63 @@ func (x *award) logs(ctx context.Context, stdout, stderr io.Writer) error {
 	return r.CopyTo(ctx, stdout, stderr)
 }
 
-// expired is called when the lease is over.
+// expired is called when the lease expires.
 func (x *award) expired() { x.cancel(errLeaseOver) }
 
-// farewell is called when the requester says that it is over.
-func (x *award) farewell(market.Why) {
+// requesterClosed is called when the requester closes the job.
+func (x *award) requesterClosed(market.Why) {
 	close(x.closed)
 	x.cancel(errClosedBy)
-	x.p.letGo(x)
+	x.p.discardLater(x)
 }
 
-// abandoned is called when the last conversation broke.
-func (x *award) abandoned() {
+// disconnected is called when the last stream of the requester broke.
+func (x *award) disconnected() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.heard = false
-	x.tellAway()
+	x.isConnected = false
+	x.signalAway()
 }
 
-// end notes that there is a result, or will be none.
+// end records that the run has ended, with or without a result.
 func (x *award) end() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.ended = x.p.w.node.clock()
-	x.tellAway()
+	x.signalAway()
 }
 
-// tellAway lets a shutdown go on when nobody takes the result now. x.mu is held.
-func (x *award) tellAway() {
-	if !x.ended.IsZero() && !x.heard && !x.left {
-		x.left = true
+// signalAway lets a shutdown continue when no requester is connected to fetch the result. x.mu is held.
+func (x *award) signalAway() {
+	if !x.ended.IsZero() && !x.isConnected && !x.isAway {
+		x.isAway = true
 		close(x.away)
 	}
 }
 
-// attached is called when the requester is about to hear of it again.
-func (x *award) attached() {
+// reattached is called when the requester is about to attach again.
+func (x *award) reattached() {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.heard = true
-	if x.left {
-		x.left, x.away = false, make(chan struct{})
+	x.isConnected = true
+	if x.isAway {
+		x.isAway, x.away = false, make(chan struct{})
 	}
 }
 
-// taken returns what is closed when the requester has the result, and what is closed
-// when it is not there to take it.
-func (x *award) taken() (closed, away <-chan struct{}) {
+// deliveryEvents returns a channel that is closed when the requester has the result, and one that is closed when
+// the requester is not connected to receive it.
+func (x *award) deliveryEvents() (closed, away <-chan struct{}) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.closed, x.away
 }
 
-// work runs the job once it has its slot, and says what came of it.
+// work runs the job once it has its slot, and reports its result.
 func (x *award) work(started <-chan struct{}) {
 	defer close(x.kept)
 	defer x.spool.End()
-	defer x.p.w.book.release(scheduler.Lease(x.lease))
+	defer x.p.w.queue.release(scheduler.Lease(x.lease))
 	select {
 	case <-started:
 	case <-x.ctx.Done():
@@ -162,7 +162,7 @@ func (x *award) work(started <-chan struct{}) {
 	}
 }
 
-// evaluate runs the Task and hands over what it came to.
+// evaluate runs the Task and delivers its result.
 func (x *award) evaluate(ctx context.Context) error {
 	w, n := x.p.w, x.p.w.node
 	full := w.peer.Allows(x.from, host.ReceiveBlocks)
@@ -170,7 +170,7 @@ func (x *award) evaluate(ctx context.Context) error {
 	blocks := exchange.SessionConfig{Local: tracked, Requester: x.from}
 	if full {
 		blocks.Sources = w.andConnected(x.sources)
-	} else { // whatever it names is its own to send, or published
+	} else { // the requester sends the blocks itself, unless they are published
 		blocks.Local = newConfined(tracked, func(ctx context.Context, c cid.Cid) bool { return w.access.Allowed(ctx, x.from, c) })
 		blocks.Sources = []peer.AddrInfo{w.addrInfo(x.from)}
 	}
@@ -179,7 +179,7 @@ func (x *award) evaluate(ctx context.Context) error {
 	e := &evaluation{
 		local: blocks.Local,
 		node:  n, session: x.session, self: w.self, task: x.block, slots: reserved{}, source: source, tracked: tracked,
-		asker: w.asker(x.from), answers: answers{x.envelope, x.lease[:]}, expires: n.clock().Add(x.retention()),
+		requester: w.requester(x.from), answers: answers{x.envelope, x.lease[:]}, expires: n.clock().Add(x.retention()),
 		r: api.Request{Task: x.task, Limits: x.signed.Limits, Timeout: x.timeout()},
 		phase: func(phase string) {
 			x.run.Heartbeat(market.Heartbeat{Phase: phase, Fetched: uint64(source.Fetched().Bytes)})
@@ -189,7 +189,7 @@ func (x *award) evaluate(ctx context.Context) error {
 	watch := api.Watch{Stdout: x.spool.Writer(spool.Stdout), Stderr: x.spool.Writer(spool.Stderr), Progress: x.progress(source)}
 	var replay bool
 	var err error
-	if full { // an answer from memory would say what others have run here
+	if full { // a cached result would reveal what other requesters have run
 		replay, err = e.replay(ctx, watch, &j, x.signed)
 	}
 	if err == nil && !replay {
@@ -210,7 +210,7 @@ func (x *award) evaluate(ctx context.Context) error {
 	return x.deliver(ctx, j)
 }
 
-// progress passes on what the guest says of its progress.
+// progress returns a function that forwards the guest's progress to the requester.
 func (x *award) progress(source *exchange.Session) func(done, total int64) {
 	return func(done, total int64) {
 		x.run.Heartbeat(market.Heartbeat{
@@ -219,7 +219,7 @@ func (x *award) progress(source *exchange.Session) func(done, total int64) {
 	}
 }
 
-// timeout is how long the job may run here.
+// timeout is how long the job may run on this node.
 func (x *award) timeout() time.Duration {
 	most := x.p.w.cfg.MaxTime
 	if t := time.Duration(x.signed.Timeout) * time.Millisecond; t > 0 && t < most {
@@ -228,7 +228,7 @@ func (x *award) timeout() time.Duration {
 	return most
 }
 
-// retention is how long the result waits for its requester.
+// retention is how long the result is kept for its requester.
 func (x *award) retention() time.Duration {
 	most := x.p.w.cfg.Retain
 	if t := time.Duration(x.signed.TTL) * time.Millisecond; t > 0 && t < most {
@@ -237,7 +237,7 @@ func (x *award) retention() time.Duration {
 	return most
 }
 
-// deliver tells the requester, and keeps the result until it says good-bye.
+// deliver reports the result to the requester, and keeps it until the requester closes the job.
 func (x *award) deliver(ctx context.Context, j api.Job) error {
 	receipt, err := x.session.Get(ctx, j.Receipt)
 	if err != nil {
@@ -255,13 +255,12 @@ func (x *award) deliver(ctx context.Context, j api.Job) error {
 	x.end()
 	x.retire(x.retention())
 	x.run.Done(receipt.Data(), outcome.Data(), car)
-	x.unspool()
+	x.closeSpool()
 	return nil
 }
 
-// unspool lets the spool's file go: however many results wait for requesters that do not
-// come, no file is open for them.
-func (x *award) unspool() {
+// closeSpool closes the spool's file, so that results waiting for absent requesters hold no open files.
+func (x *award) closeSpool() {
 	x.mu.Lock()
 	r := x.reader
 	x.reader = nil
@@ -271,9 +270,9 @@ func (x *award) unspool() {
 	}
 }
 
-// car returns what writes the result: what the run has made, and neither its inputs nor
-// the parts of them that the output links to. What was printed is whole, though it may be
-// what was read.
+// car returns a function that writes the result as a CAR: the blocks that the run created, without its inputs
+// and without the parts of inputs that the output links to. Printed output is included whole, even where it
+// repeats an input.
 func (x *award) car(ctx context.Context, j api.Job) (func(context.Context, io.Writer) error, error) {
 	taken := map[cid.Cid]bool{j.OutcomeCID: true, j.Receipt: true, j.Task: true}
 	take := func(roots []cid.Cid, skip func(cid.Cid) bool) error {
@@ -291,7 +290,7 @@ func (x *award) car(ctx context.Context, j api.Job) (func(context.Context, io.Wr
 		err = take(outputs(job.Outcome{Stdout: j.Outcome.Stdout, Stderr: j.Outcome.Stderr}), nil)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("gather the result: %w", err)
+		return nil, fmt.Errorf("collect the result: %w", err)
 	}
 	return func(ctx context.Context, w io.Writer) error {
 		return dag.WriteCAR(ctx, w, x.session, []cid.Cid{j.OutcomeCID, j.Receipt}, dag.CAROptions{
@@ -300,7 +299,7 @@ func (x *award) car(ctx context.Context, j api.Job) (func(context.Context, io.Wr
 	}, nil
 }
 
-// fail says why nothing came of it.
+// fail reports the error of a run without a result.
 func (x *award) fail(err error) {
 	x.end()
 	f := market.FailedError{Code: job.RefuseFault, Why: err.Error()}
@@ -318,39 +317,39 @@ func (x *award) fail(err error) {
 	x.run.Fail(f)
 }
 
-// failedFor is how long a failure is remembered for a requester whose stream broke.
+// failedFor is how long a failure is kept for a requester whose stream broke.
 const failedFor = time.Minute
 
-// retire discards the job after some time: however short its requester has made that, not
-// before the work at it is over.
+// retire discards the job after a delay, but never before its run has ended, however short a retention the
+// requester asked for.
 func (x *award) retire(after time.Duration) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.retired = time.AfterFunc(after, func() {
+	x.retireTimer = time.AfterFunc(after, func() {
 		<-x.kept
 		x.discard()
 	})
 }
 
-// discard forgets the job and lets its result go.
+// discard removes the job and unpins its result.
 func (x *award) discard() {
-	x.p.forget(x)
+	x.p.remove(x)
 	x.release()
-	if err := x.p.w.node.unretain(x.lease); err != nil {
-		x.p.w.node.log.Warn("a result that nobody waits for stays", "lease", fmt.Sprintf("%x", x.lease[:]), "err", err)
+	if err := x.p.w.node.dropRetained(x.lease); err != nil {
+		x.p.w.node.log.Warn("delete expired result", "lease", fmt.Sprintf("%x", x.lease[:]), "err", err)
 	}
 }
 
-// release lets go of what the award holds in memory.
+// release frees the memory, files and session that the award holds.
 func (x *award) release() {
 	x.once.Do(func() {
 		x.mu.Lock()
-		if x.retired != nil {
-			x.retired.Stop()
+		if x.retireTimer != nil {
+			x.retireTimer.Stop()
 		}
 		x.mu.Unlock()
 		x.cancel(errClosedBy)
-		x.unspool()
+		x.closeSpool()
 		if x.session != nil {
 			x.session.End()
 		}

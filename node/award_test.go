@@ -18,9 +18,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// A requester that wants its result kept for no time at all does not take it away from
-// under the work that makes it.
-func TestRetireWaitsForTheWork(t *testing.T) {
+// A requester that sets the shortest retention does not get its job discarded while it still runs.
+func TestRetireWaitsForTheRun(t *testing.T) {
 	s := openStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		p := newProvider(&network{node: &Node{store: s}})
@@ -31,27 +30,27 @@ func TestRetireWaitsForTheWork(t *testing.T) {
 		time.Sleep(time.Second)
 		synctest.Wait()
 		if len(p.all()) != 1 || x.ctx.Err() != nil {
-			t.Error("it is discarded while it is worked on")
+			t.Error("discarded while the run is not committed")
 		}
 		close(x.kept)
 		synctest.Wait()
 		if len(p.all()) != 0 || x.ctx.Err() == nil {
-			t.Error("it is not discarded")
+			t.Error("not discarded")
 		}
 	})
 }
 
-// However many results a requester leaves waiting, a bounded number does; and no shutdown
-// ends before what is let go is.
-func TestResultsThatWaitAreBounded(t *testing.T) {
+// The number of results that wait for one requester is bounded; and shutdown waits until discarded awards are
+// gone.
+func TestRetainedResultsAreBounded(t *testing.T) {
 	s := openStore(t)
 	synctest.Test(t, func(t *testing.T) {
 		p := newProvider(&network{node: &Node{store: s, clock: time.Now}})
 		add := func(n int, from peer.ID) *award {
 			x := &award{p: p, from: from, lease: market.Lease{byte(n), byte(n >> 8), from[1]}, kept: make(chan struct{}), away: make(chan struct{})}
 			x.ctx, x.cancel = context.WithCancelCause(context.Background())
-			if !p.enter(x) {
-				t.Fatalf("award %d is not entered", n)
+			if !p.addAward(x) {
+				t.Fatalf("award %d is not added", n)
 			}
 			time.Sleep(time.Second)
 			x.end()
@@ -60,15 +59,15 @@ func TestResultsThatWaitAreBounded(t *testing.T) {
 		other := add(0, "other")
 		close(other.kept)
 		first := add(0, "one")
-		for n := range maxWaiting {
+		for n := range maxAwards {
 			if n > 0 {
 				close(add(n, "one").kept)
 			}
 		}
-		if n := len(p.all()); n != maxWaiting+1 {
-			t.Errorf("%d are known", n)
+		if n := len(p.all()); n != maxAwards+1 {
+			t.Errorf("%d awards are kept", n)
 		}
-		close(add(maxWaiting, "one").kept)
+		close(add(maxAwards, "one").kept)
 		closed := false
 		go func() {
 			p.close()
@@ -76,21 +75,19 @@ func TestResultsThatWaitAreBounded(t *testing.T) {
 		}()
 		synctest.Wait()
 		if closed || first.ctx.Err() != nil {
-			t.Error("the first is let go while it is worked on")
+			t.Error("the first award is discarded while its run is not committed")
 		}
 		close(first.kept)
 		synctest.Wait()
-		if !closed || p.awards[first.lease] != nil || len(p.all()) != maxWaiting+1 || p.awards[other.lease] == nil {
-			t.Errorf("closed %v, %d are known", closed, len(p.all()))
+		if !closed || p.awards[first.lease] != nil || len(p.all()) != maxAwards+1 || p.awards[other.lease] == nil {
+			t.Errorf("closed %v, %d awards are kept", closed, len(p.all()))
 		}
 	})
 }
 
-// The record of a result that has no pin any more, since the process was killed between
-// the two, goes too.
-// A result whose links to blocks of others do not all fit into its record is not recorded: the
-// next process would take the rest for what the run has made, and send it.
-func TestResultOfTooManyLinks(t *testing.T) {
+// A result whose links to blocks of others do not all fit into its record is not recorded: the next process
+// would take the other linked blocks for the run's own, and send them.
+func TestResultWithTooManyLinks(t *testing.T) {
 	s := openStore(t)
 	n := &Node{store: s, clock: time.Now}
 	for _, links := range []int{maxRefs, maxRefs + 1} {
@@ -112,7 +109,8 @@ func TestResultOfTooManyLinks(t *testing.T) {
 	}
 }
 
-func TestUnretainWithoutPin(t *testing.T) {
+// A record whose pin is gone, because the process was killed between the two deletes, is deleted, too.
+func TestDropRetainedWithoutPin(t *testing.T) {
 	s := openStore(t)
 	n := &Node{store: s, clock: time.Now, log: slog.New(slog.DiscardHandler)}
 	name := leaseRecord(market.Lease{1})

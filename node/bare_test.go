@@ -32,31 +32,31 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// The handshake's protocols, and kinds of their items.
+// The protocol ids of the host.
 const (
-	greetProtocol protocol.ID = "/liftoff/handshake/1"
-	joinProtocol  protocol.ID = "/liftoff/join/1"
-	whoProtocol   protocol.ID = "/liftoff/lookup/1"
+	handshakeProtocol protocol.ID = "/liftoff/handshake/1"
+	joinProtocol      protocol.ID = "/liftoff/join/1"
+	lookupProtocol    protocol.ID = "/liftoff/lookup/1"
 )
 
-// barePeer speaks the protocols on a plain libp2p host: no rule of ours keeps it from trying
-// anything. It notes what it is asked.
+// barePeer speaks the protocols on a plain libp2p host, without any of this project's checks. It records what it
+// is asked.
 type barePeer struct {
 	h        p2phost.Host
 	key      ed25519.PrivateKey
 	did      job.DID
-	blocks   *asked // what it has, and what it was asked for
+	blocks   *asked // its blocks, and the CIDs requested from it
 	exchange *exchange.Exchange
 
 	mu         sync.Mutex
-	cluster    job.DID // that it says it belongs to
+	cluster    job.DID // the cluster it claims to belong to
 	credential map[byte][]byte
 	asks       []market.Request
-	dialed     int // connections that it did not make
+	dialed     int // inbound connections
 	joining    chan struct{}
 }
 
-// asked is a set of blocks that notes each CID that is looked for.
+// asked is a block set that records each requested CID.
 type asked struct {
 	dag.MemBlocks
 	mu   sync.Mutex
@@ -104,8 +104,8 @@ func newBarePeer(t *testing.T) *barePeer {
 		h: h, key: key, did: job.DIDOf(key.Public().(ed25519.PublicKey)), blocks: &asked{seen: map[string]bool{}},
 		joining: make(chan struct{}, 100), credential: map[byte][]byte{},
 	}
-	h.SetStreamHandler(greetProtocol, func(s network.Stream) { b.greeted(s) })
-	h.SetStreamHandler(joinProtocol, func(s network.Stream) { // it never answers
+	h.SetStreamHandler(handshakeProtocol, func(s network.Stream) { b.answerHandshake(s) })
+	h.SetStreamHandler(joinProtocol, func(s network.Stream) { // never answers
 		b.joining <- struct{}{}
 		<-t.Context().Done()
 		s.Reset()
@@ -152,7 +152,7 @@ func (b *barePeer) has(t *testing.T, data string) cid.Cid {
 	return bl.CID()
 }
 
-// Admit, Ask, Award and Attach make it a provider that is asked and never runs anything.
+// Admit, Ask, Award and Attach implement a provider that refuses every job.
 func (b *barePeer) Admit(lpeer.ID) error { return nil }
 
 func (b *barePeer) Ask(_ context.Context, _ lpeer.ID, r market.Request) job.Bid {
@@ -170,7 +170,7 @@ func (b *barePeer) Attach(context.Context, lpeer.ID, market.Attach) (*market.Run
 	return nil, &market.FailedError{Code: "unknown", Why: "it only listens"}
 }
 
-// wasAsked returns how many asks came since it was called last.
+// wasAsked returns the number of asks since the last call.
 func (b *barePeer) wasAsked() int {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -179,7 +179,7 @@ func (b *barePeer) wasAsked() int {
 	return n
 }
 
-// frame is items as a handshake has them, by kind.
+// frameOf encodes the items of a handshake frame, by kind.
 func frameOf(items map[byte][]byte) []byte {
 	var body []byte
 	for _, kind := range []byte("vfmdgchsw") {
@@ -219,8 +219,8 @@ func readFrame(r *bufio.Reader) (map[byte][]byte, error) {
 	}
 }
 
-// greeting says that it has a hundred slots.
-func (b *barePeer) greeting() []byte {
+// hello is a handshake frame that claims a hundred slots.
+func (b *barePeer) hello() []byte {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := time.Now().UnixMilli()
@@ -244,32 +244,32 @@ func (b *barePeer) greeting() []byte {
 	return frameOf(items)
 }
 
-// greeted answers a greeting.
-func (b *barePeer) greeted(s network.Stream) {
+// answerHandshake answers a handshake.
+func (b *barePeer) answerHandshake(s network.Stream) {
 	defer s.Close()
 	r := bufio.NewReader(s)
 	if _, err := readFrame(r); err != nil {
 		return
 	}
-	s.Write(b.greeting())
+	s.Write(b.hello())
 	if _, err := readFrame(r); err == nil {
 		s.Write(frameOf(nil))
 	}
 }
 
-// connect dials to and greets; the error is its refusal.
+// connect dials to and does the handshake; the error is the refusal.
 func (b *barePeer) connect(ctx context.Context, to lpeer.AddrInfo) error {
 	if err := b.h.Connect(ctx, to); err != nil {
 		return err
 	}
-	s, err := b.h.NewStream(ctx, to.ID, greetProtocol)
+	s, err := b.h.NewStream(ctx, to.ID, handshakeProtocol)
 	if err != nil {
 		return err
 	}
 	defer s.Close()
 	s.SetDeadline(time.Now().Add(20 * time.Second))
 	r := bufio.NewReader(s)
-	if _, err := s.Write(b.greeting()); err != nil {
+	if _, err := s.Write(b.hello()); err != nil {
 		return err
 	}
 	items, err := readFrame(r)
@@ -310,7 +310,7 @@ func (b *barePeer) join(ctx context.Context, to lpeer.AddrInfo, line string) err
 
 // say opens a stream, sends one frame and returns the one that comes back.
 func (b *barePeer) say(ctx context.Context, to lpeer.ID, proto protocol.ID, items map[byte][]byte) (map[byte][]byte, error) {
-	s, err := b.h.NewStream(network.WithNoDial(ctx, "it is connected"), to, proto)
+	s, err := b.h.NewStream(network.WithNoDial(ctx, "must be connected"), to, proto)
 	if err != nil {
 		return nil, err
 	}
@@ -322,7 +322,7 @@ func (b *barePeer) say(ctx context.Context, to lpeer.ID, proto protocol.ID, item
 	return readFrame(bufio.NewReader(s))
 }
 
-// asksFor asks a node for a bid; an error is its refusal, too.
+// asksFor asks a node for a bid; a refusal is an error, too.
 func (b *barePeer) asksFor(ctx context.Context, to lpeer.ID, tk job.Task, limits job.Limits) (*market.Conversation, job.Order, error) {
 	body, err := tk.Encode()
 	if err != nil {
@@ -334,7 +334,7 @@ func (b *barePeer) asksFor(ctx context.Context, to lpeer.ID, tk job.Task, limits
 	if err != nil {
 		return nil, j, err
 	}
-	conv, bid, err := market.NewClient(b.h, quick).Ask(network.WithNoDial(ctx, "it is connected"), to, market.Ask{
+	conv, bid, err := market.NewClient(b.h, quick).Ask(network.WithNoDial(ctx, "must be connected"), to, market.Ask{
 		Order: envelope, Task: body, Engine: job.ABIWASI, Window: time.Second,
 	})
 	if err == nil && bid.Refuses() {
@@ -343,9 +343,9 @@ func (b *barePeer) asksFor(ctx context.Context, to lpeer.ID, tk job.Task, limits
 	return conv, j, err
 }
 
-// testsReach reports whether a node answers when it is asked to dial addresses of this peer.
+// testsReach reports whether a node answers a request to dial addresses of this peer.
 func (b *barePeer) testsReach(ctx context.Context, to lpeer.ID) bool {
-	s, err := b.h.NewStream(network.WithNoDial(ctx, "it is connected"), to, autonatv2.DialProtocol)
+	s, err := b.h.NewStream(network.WithNoDial(ctx, "must be connected"), to, autonatv2.DialProtocol)
 	if err != nil {
 		return false
 	}
@@ -367,8 +367,8 @@ func (b *barePeer) gets(ctx context.Context, from lpeer.ID, c cid.Cid) (dag.Bloc
 	return s.Get(ctx, c)
 }
 
-// infoOf says how a node is reached.
-func infoOf(t *testing.T, m *staying) lpeer.AddrInfo {
+// infoOf returns the address of a node.
+func infoOf(t *testing.T, m *serving) lpeer.AddrInfo {
 	t.Helper()
 	self, err := m.Peers.Self(t.Context())
 	if err != nil {

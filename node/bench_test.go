@@ -26,7 +26,7 @@ const emptyGuest = "\x00asm\x01\x00\x00\x00" +
 	"\x07\x13\x02\x06memory\x02\x00\x06_start\x00\x00" +
 	"\x0a\x04\x01\x02\x00\x0b"
 
-// hot is a repo with real executors in which a guest has run once.
+// hot is a repo with real executors that has run a guest once.
 func hot(b testing.TB) (*node.Session, cid.Cid) {
 	b.Helper()
 	s, err := node.Join(b.Context(), node.Config{Dir: b.TempDir(), Version: "bench"})
@@ -42,7 +42,7 @@ func hot(b testing.TB) (*node.Session, cid.Cid) {
 	return s, mod.CID()
 }
 
-// runNumbered runs a Task that differs from all others by its argument.
+// runNumbered runs a Task that its argument makes unique.
 func runNumbered(b testing.TB, s *node.Session, mod cid.Cid, i int) api.Job {
 	tk := task(mod, "_start")
 	tk.Args = []string{strconv.Itoa(i)}
@@ -53,8 +53,8 @@ func runNumbered(b testing.TB, s *node.Session, mod cid.Cid, i int) api.Job {
 	return j
 }
 
-// BenchmarkHotRun runs an empty guest: instance, run, Outcome, signed Receipt, all kept.
-// It reports the median, and how long the executor alone took.
+// BenchmarkHotRun runs an empty guest: instance, run, Outcome, signed Receipt, all kept. It reports the median,
+// and the time of the executor alone.
 func BenchmarkHotRun(b *testing.B) {
 	s, mod := hot(b)
 	var whole, compile, guest []time.Duration
@@ -76,8 +76,8 @@ func median[T cmp.Ordered](all []T) T {
 
 func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }
 
-// BenchmarkMemoHit asks for the same Task again and again.
-func BenchmarkMemoHit(b *testing.B) {
+// BenchmarkCacheHit runs the same Task repeatedly, from the result cache.
+func BenchmarkCacheHit(b *testing.B) {
 	s, mod := hot(b)
 	tk := task(mod, "_start")
 	tk.Args = []string{"-1"}
@@ -89,8 +89,8 @@ func BenchmarkMemoHit(b *testing.B) {
 	}
 }
 
-// BenchmarkRuns runs 10,000 guests on all processors, once, and reports their rate and
-// what the heap has grown by between the first thousand and the last.
+// BenchmarkRuns runs 10,000 guests on all processors, once, and reports their rate and the growth of the heap
+// between the first thousand and the last.
 func BenchmarkRuns(b *testing.B) {
 	const total = 10_000
 	for range b.N {
@@ -125,7 +125,7 @@ func BenchmarkRuns(b *testing.B) {
 	}
 }
 
-// BenchmarkParts measures what a run needs beside the executor.
+// BenchmarkParts measures the parts of a run outside the executor.
 func BenchmarkParts(b *testing.B) {
 	s, mod := hot(b)
 	ctx := context.Background()
@@ -148,7 +148,7 @@ func BenchmarkParts(b *testing.B) {
 	b.Run("receipt", func(b *testing.B) {
 		r := job.Receipt{Task: j.Task, Outcome: j.OutcomeCID}
 		for b.Loop() {
-			stranger(b, 1, r)
+			unknown(b, 1, r)
 		}
 	})
 	b.Run("record", func(b *testing.B) {
@@ -167,8 +167,8 @@ func BenchmarkParts(b *testing.B) {
 	})
 }
 
-// BenchmarkDaemon submits trivial jobs to a peer that stays, through the API of its
-// socket, one after the other and 100 at once.
+// BenchmarkDaemon submits trivial jobs to a serving node, through the API on its socket, one after the other and
+// 100 at once.
 func BenchmarkDaemon(b *testing.B) {
 	for _, c := range []struct {
 		name    string
@@ -176,7 +176,7 @@ func BenchmarkDaemon(b *testing.B) {
 	}{{"alone", nil}, {"peer", &node.NetworkConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0"}}}} {
 		b.Run(c.name, func(b *testing.B) {
 			dir := b.TempDir()
-			stay(b, node.Config{Dir: dir, Network: c.network})
+			serve(b, node.Config{Dir: dir, Network: c.network})
 			s := join(b, dir)
 			mod := dag.NewBlock(cid.Raw, []byte(emptyGuest))
 			if err := s.Blocks.Put(b.Context(), mod); err != nil {

@@ -21,7 +21,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// gatedFleet is a requester and one other, whose guests wait at g.
+// gatedFleet is a requester and one provider, whose guests wait at g.
 func gatedFleet(t *testing.T, g *gate, w *where) []*member {
 	return fleet(t, 2, func(i int, c *node.Config) {
 		c.Executors = runtime.Executors{script{"gate": w.at(fmt.Sprint(i), g.run)}}
@@ -29,8 +29,8 @@ func gatedFleet(t *testing.T, g *gate, w *where) []*member {
 	})
 }
 
-// A network that is cut and healed while a job runs costs nothing: the conversation is
-// taken up again, and nothing runs twice or is shown twice.
+// A connection that is cut and restored while a job runs costs nothing: the stream is attached again, and
+// nothing runs or is shown twice.
 func TestCutAndHealed(t *testing.T) {
 	g, w := newGate(), &where{}
 	f := gatedFleet(t, g, w)
@@ -52,8 +52,7 @@ func TestCutAndHealed(t *testing.T) {
 	(<-ran)()
 }
 
-// A result whose requester was away is found again, though the peer that has it was
-// restarted meanwhile.
+// A result whose requester was away is found again, even if its provider was restarted in between.
 func TestBothRestart(t *testing.T) {
 	g, w := newGate(), &where{}
 	f := gatedFleet(t, g, w)
@@ -65,16 +64,16 @@ func TestBothRestart(t *testing.T) {
 	<-g.begun
 	f[0].leave()
 	close(g.open)
-	eventually(t, "the result waits", func() bool {
+	eventually(t, "the result is retained", func() bool {
 		pins, err := f[1].Pins.Pins(t.Context())
 		return err == nil && len(pins) == 1 && strings.HasPrefix(pins[0].Name, "lease:")
 	})
 	f[1].leave()
-	provider := &member{staying: stay(t, f[1].cfg), cfg: f[1].cfg}
+	provider := &member{serving: serve(t, f[1].cfg), cfg: f[1].cfg}
 	if _, err := provider.Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	requester := &member{staying: stay(t, f[0].cfg), cfg: f[0].cfg}
+	requester := &member{serving: serve(t, f[0].cfg), cfg: f[0].cfg}
 	connectAll(t, []*member{requester, provider})
 	done, events := waitFor(t, requester.Session, j.ID)
 	if done.State != api.JobDone || done.Where != f[1].did || w.ran["1"] != 1 || w.ran["0"] != 0 {
@@ -84,22 +83,22 @@ func TestBothRestart(t *testing.T) {
 	if err := requester.Jobs.Logs(t.Context(), j.ID, api.Watch{Stdout: &out}); err != nil {
 		t.Error(err)
 	}
-	eventually(t, "the result is let go", func() bool {
+	eventually(t, "the result is unpinned", func() bool {
 		pins, err := provider.Pins.Pins(t.Context())
 		return err == nil && len(pins) == 0
 	})
 }
 
-// A peer that shuts down does not wait for requesters that are away to get their results:
-// neither for one that left before the run's end, nor for one of before its own restart.
-func TestLeavesWithResultsThatWait(t *testing.T) {
+// A peer that shuts down does not wait for absent requesters to get their results: neither for one that left
+// before the end of the run, nor for one from before the peer's own restart.
+func TestShutdownWithRetainedResults(t *testing.T) {
 	g, w := newGate(), &where{}
 	f := gatedFleet(t, g, w)
 	provider := f[1]
 	provider.leave()
 	provider.cfg.Grace = time.Minute
 	restart := func() {
-		provider = &member{staying: stay(t, provider.cfg), cfg: provider.cfg, did: provider.did}
+		provider = &member{serving: serve(t, provider.cfg), cfg: provider.cfg, did: provider.did}
 	}
 	leave := func() {
 		left := make(chan struct{})
@@ -110,7 +109,7 @@ func TestLeavesWithResultsThatWait(t *testing.T) {
 		select {
 		case <-left:
 		case <-time.After(30 * time.Second):
-			t.Fatal("it waits for the requester")
+			t.Fatal("shutdown waits for the requester")
 		}
 	}
 	restart()
@@ -122,7 +121,7 @@ func TestLeavesWithResultsThatWait(t *testing.T) {
 	<-g.begun
 	f[0].leave()
 	close(g.open)
-	eventually(t, "the result waits", func() bool {
+	eventually(t, "the result is retained", func() bool {
 		pins, err := provider.Pins.Pins(t.Context())
 		return err == nil && len(pins) == 1
 	})
@@ -131,9 +130,9 @@ func TestLeavesWithResultsThatWait(t *testing.T) {
 	leave()
 }
 
-// A result that waits for its requester holds no file open, however much the guest has
-// printed; all of that is there when the requester comes back.
-func TestResultThatWaitsHoldsNoFile(t *testing.T) {
+// A result that waits for its requester holds no file open, however much the guest has printed; the requester
+// gets all of the output when it is back.
+func TestRetainedResultHoldsNoFile(t *testing.T) {
 	const lines = 10_000 // more than is kept in memory
 	g, w := newGate(), &where{}
 	loud := func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
@@ -154,11 +153,11 @@ func TestResultThatWaitsHoldsNoFile(t *testing.T) {
 	<-g.begun
 	f[0].leave()
 	close(g.open)
-	eventually(t, "no output's file is open", func() bool {
+	eventually(t, "no output file is open", func() bool {
 		pins, err := f[1].Pins.Pins(t.Context())
 		return err == nil && len(pins) == 1 && spoolFiles(t) == 0
 	})
-	again := &member{staying: stay(t, f[0].cfg), cfg: f[0].cfg}
+	again := &member{serving: serve(t, f[0].cfg), cfg: f[0].cfg}
 	connectAll(t, []*member{again, f[1]})
 	done, events := waitFor(t, again.Session, j.ID)
 	if done.State != api.JobDone || w.ran["1"] != 1 || w.ran["0"] != 0 {
@@ -173,7 +172,7 @@ func TestResultThatWaitsHoldsNoFile(t *testing.T) {
 	}
 }
 
-// spoolFiles counts the files of outputs that this process has open, where the system tells.
+// spoolFiles counts the output files that this process has open, where the system reports them.
 func spoolFiles(t *testing.T) (n int) {
 	open, _ := filepath.Glob("/proc/self/fd/*")
 	for _, fd := range open {
@@ -184,14 +183,14 @@ func spoolFiles(t *testing.T) (n int) {
 	return n
 }
 
-// A job that is handed back when no other peer is there waits for one, and begins anew:
-// what its first run has printed is not shown again.
+// A job that is handed back while no other peer is available waits for one and starts again: output of its first
+// run is not shown again.
 func TestPrintsOnceOverPlacements(t *testing.T) {
 	g := newGate()
 	f := fleet(t, 3, func(i int, c *node.Config) {
 		c.Executors = runtime.Executors{script{"gate": g.run}}
 		c.Grace = 10 * time.Millisecond
-		c.Network.StoreOnly = i == 2 // somebody stays connected
+		c.Network.StoreOnly = i == 2 // keeps one peer connected
 	})
 	mod := put(t, f[0].Session, "module")
 	shown := make(chan string, 100)
@@ -204,7 +203,7 @@ func TestPrintsOnceOverPlacements(t *testing.T) {
 	}()
 	out := <-shown
 	f[1].leave()
-	again := &member{staying: stay(t, f[1].cfg), cfg: f[1].cfg}
+	again := &member{serving: serve(t, f[1].cfg), cfg: f[1].cfg}
 	connectAll(t, []*member{again, f[0], f[2]})
 	close(g.open)
 	if err := <-ended; err != nil {
@@ -215,7 +214,7 @@ func TestPrintsOnceOverPlacements(t *testing.T) {
 		out += s
 	}
 	if out != "begun\nended\n" {
-		t.Errorf("it printed %q", out)
+		t.Errorf("printed %q", out)
 	}
 }
 
@@ -231,13 +230,13 @@ func TestPublishing(t *testing.T) {
 		}
 		absent := dag.NewBlock(cid.Raw, []byte("absent")).CID()
 		if err := s.Publishing.Publish(ctx, absent); codeOf(err) != api.CodeMissing {
-			t.Errorf("what is not here: %v", err)
+			t.Errorf("publish an absent block: %v", err)
 		}
 		if err := s.Publishing.Unpublish(ctx, c); err != nil {
 			t.Error(err)
 		}
 		if err := s.Publishing.Unpublish(ctx, c); codeOf(err) != api.CodeMissing {
-			t.Errorf("twice: %v", err)
+			t.Errorf("unpublish twice: %v", err)
 		}
 		j, err := s.Jobs.Run(ctx, api.Request{Task: task(c, "hello"), Publish: true}, api.Watch{})
 		if err != nil {
@@ -249,7 +248,7 @@ func TestPublishing(t *testing.T) {
 	})
 }
 
-// Without a network, what needs one says so.
+// Without a network, calls that need one return an error with a hint.
 func TestOffline(t *testing.T) {
 	s := join(t, t.TempDir())
 	mod := put(t, s, "module")
@@ -282,21 +281,21 @@ func TestOffline(t *testing.T) {
 
 func second[T any](_ T, err error) error { return err }
 
-// stuck is a writer that nobody reads from until it is let go.
+// stuck is a writer that blocks until release is closed.
 type stuck struct {
-	let  chan struct{}
-	once sync.Once
-	hit  chan struct{} // closed at the first write
+	release chan struct{}
+	once    sync.Once
+	hit     chan struct{} // closed at the first write
 }
 
 func (s *stuck) Write(b []byte) (int, error) {
 	s.once.Do(func() { close(s.hit) })
-	<-s.let
+	<-s.release
 	return len(b), nil
 }
 
-// A user who does not read what a remote job prints does not lose it: the peer is
-// answered all the while, and the job comes to its end.
+// A user that does not read the output of a remote job does not lose the job: the provider still gets
+// heartbeats, and the job ends normally.
 func TestSlowReaderKeepsLease(t *testing.T) {
 	g := newGate()
 	f := fleet(t, 2, func(i int, c *node.Config) {
@@ -305,7 +304,7 @@ func TestSlowReaderKeepsLease(t *testing.T) {
 		c.Network.Placement.Lease = 2 * time.Second
 	})
 	mod := put(t, f[0].Session, "module")
-	out := &stuck{let: make(chan struct{}), hit: make(chan struct{})}
+	out := &stuck{release: make(chan struct{}), hit: make(chan struct{})}
 	type ended struct {
 		j   api.Job
 		err error
@@ -316,16 +315,16 @@ func TestSlowReaderKeepsLease(t *testing.T) {
 		done <- ended{j, err}
 	}()
 	<-out.hit
-	time.Sleep(3 * time.Second) // longer than any silence that is allowed
+	time.Sleep(3 * time.Second) // longer than the allowed silence
 	close(g.open)
 	time.Sleep(200 * time.Millisecond)
-	close(out.let)
+	close(out.release)
 	if e := <-done; e.err != nil || e.j.Where != f[1].did || e.j.Attempts != 1 {
 		t.Errorf("%+v, %v", e.j, e.err)
 	}
 }
 
-// A writer that fails ends the run, wherever that is, and its error is the run's.
+// A writer that fails ends the run, wherever it is, and its error is returned.
 func TestRemoteWriterFails(t *testing.T) {
 	g := newGate()
 	f := fleet(t, 2, func(i int, c *node.Config) { c.Executors = runtime.Executors{script{"gate": g.run}} })

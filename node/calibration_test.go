@@ -10,26 +10,26 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// A liar is still one after a restart, and what is stored is no way to break a start.
-func TestCreditIsKept(t *testing.T) {
+// The calibration of a peer with false claims survives a restart, and a damaged record does not prevent a start.
+func TestCalibrationIsKept(t *testing.T) {
 	n := &Node{store: openStore(t), clock: time.Now}
-	const liar = job.DID("did:key:z6Mkliar")
+	const claimant = job.DID("did:key:z6Mkliar")
 	w := &network{node: n}
 	for range 9 {
-		w.observe(scheduler.Calibrate{Peer: liar, Claimed: time.Second, Actual: time.Minute})
+		w.observe(scheduler.Calibrate{Peer: claimant, Claimed: time.Second, Actual: time.Minute})
 	}
-	if err := w.saveCredit(); err != nil {
+	if err := w.saveCalibration(); err != nil {
 		t.Fatal(err)
 	}
 	again := &network{node: n}
-	if err := again.loadCredit(); err != nil || again.factor(liar) < 2 || again.factor(liar) != w.factor(liar) {
-		t.Errorf("%v, %v; want %v", err, again.factor(liar), w.factor(liar))
+	if err := again.loadCalibration(); err != nil || again.factor(claimant) < 2 || again.factor(claimant) != w.factor(claimant) {
+		t.Errorf("%v, %v; want %v", err, again.factor(claimant), w.factor(claimant))
 	}
 	n.log = slog.New(slog.DiscardHandler)
-	if err := n.store.Commit(t.Context(), store.Batch{Records: []store.Record{{Name: creditRecord, Value: []byte("{")}}}); err != nil {
+	if err := n.store.Commit(t.Context(), store.Batch{Records: []store.Record{{Name: calibrationRecord, Value: []byte("{")}}}); err != nil {
 		t.Fatal(err)
 	}
-	if err := again.loadCredit(); err != nil || again.factor(liar) < 2 {
-		t.Errorf("a record that cannot be read: %v", err)
+	if err := again.loadCalibration(); err != nil || again.factor(claimant) < 2 {
+		t.Errorf("damaged record: %v", err)
 	}
 }

@@ -15,12 +15,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// Peers implements request.World.
+// Peers implements request.Node.
 func (t *placement) Peers(ctx context.Context) []scheduler.Candidate {
 	var all []scheduler.Candidate
 	infos := t.w.peer.Peers()
 	for _, p := range infos {
-		if c, ok := candidate(p); ok && !t.isLiar(p.DID) {
+		if c, ok := candidate(p); ok && !t.isExcluded(p.DID) {
 			all = append(all, c)
 		}
 	}
@@ -30,11 +30,11 @@ func (t *placement) Peers(ctx context.Context) []scheduler.Candidate {
 	return all
 }
 
-// askAll is how many peers are all asked for a bid, which tells what they hold.
+// askAll is the number of peers up to which all are asked for a bid, which states what they hold.
 const askAll = 8
 
-// candidate is a peer as the scheduler knows it; ok is false for one that may not receive
-// jobs, and for one that did not greet and of which nothing was heard.
+// candidate converts a peer into the scheduler's type. ok is false for a peer that may not receive jobs, and for
+// one without a handshake or a hint.
 func candidate(p host.PeerInfo) (c scheduler.Candidate, ok bool) {
 	if !p.Allows(host.ReceiveJobs) || p.DID == "" || !p.HandshakeDone && p.Hint == nil {
 		return c, false
@@ -46,7 +46,7 @@ func candidate(p host.PeerInfo) (c scheduler.Candidate, ok bool) {
 	return c, true
 }
 
-// Bounds of the search for who holds inputs, among many peers.
+// Bounds of the search for holders of inputs, among many peers.
 const (
 	haveTime  = 150 * time.Millisecond
 	havePeers = 64
@@ -82,7 +82,7 @@ func (t *placement) markHolders(ctx context.Context, infos []host.PeerInfo, all 
 	group.Wait()
 }
 
-// Announce implements request.World.
+// Announce implements request.Node.
 func (t *placement) Announce(ctx context.Context, a scheduler.Announce, found func(scheduler.Candidate)) error {
 	r := t.x.request
 	roots := taskRoots(r.Task)
@@ -90,16 +90,16 @@ func (t *placement) Announce(ctx context.Context, a scheduler.Announce, found fu
 		Task: t.x.task.CID(), ABI: r.Task.ABI, Inputs: roots[:min(len(roots), job.MaxAnnounceLinks)], Bytes: t.work.Bytes,
 		Limits: t.job.Limits, Need: t.job.Need, Window: a.Window.Milliseconds(), Exclude: a.Exclude[:min(len(a.Exclude), job.MaxExclude)],
 	}, func(id peer.ID) {
-		if did, err := host.DIDOf(id); err == nil && !t.isLiar(did) {
+		if did, err := host.DIDOf(id); err == nil && !t.isExcluded(did) {
 			found(scheduler.Candidate{Peer: did, Slots: -1})
 		}
 	})
 }
 
-// AddrInfo implements request.World.
+// AddrInfo implements request.Node.
 func (t *placement) AddrInfo(p peer.ID) peer.AddrInfo { return t.w.addrInfo(p) }
 
-// sources returns how peers are reached, and after them others that are connected.
+// sources returns the addresses of the first peers, followed by those of other connected peers.
 func (t *placement) sources(first []job.DID) []peer.AddrInfo {
 	var all []peer.AddrInfo
 	for _, d := range first {
@@ -110,27 +110,27 @@ func (t *placement) sources(first []job.DID) []peer.AddrInfo {
 	return t.w.andConnected(all)
 }
 
-// reach dials the one peer that may run the job, unless it is connected: the window for
-// bids is shorter than a dial may take. Whether it was of use shows when the peer is asked.
+// reach dials the one peer that may run the job, unless it is connected: the bid window is shorter than a dial
+// may take. A failed dial shows when the peer is asked for a bid.
 func (t *placement) reach(ctx context.Context, to job.DID) {
 	id, err := host.IDOf(to)
 	if err != nil || t.w.connected(id) || !t.w.peer.Allows(id, host.BeDialed) {
 		return
 	}
 	t.x.event(api.Event{
-		Kind: api.EventWaiting, Peer: string(to), Text: fmt.Sprintf("%s is not connected: it is dialed, for at most %v", scheduler.Short(to), reachTime),
+		Kind: api.EventWaiting, Peer: string(to), Text: fmt.Sprintf("dialing %s, for at most %v", scheduler.Short(to), reachTime),
 	})
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
 	if err := t.w.peer.Libp2p().Connect(ctx, t.w.addrInfo(id)); err != nil {
-		t.w.node.log.Debug("the peer that a job is for cannot be dialed", "peer", id, "err", err)
+		t.w.node.log.Debug("dial target peer", "peer", id, "err", err)
 	}
 }
 
 // reachTime is how long the one peer that may run a job is dialed.
 const reachTime = 3 * time.Second
 
-// whereOf reads Request.Where: a peer may be named by its peer id, too.
+// whereOf parses Request.Where. A peer is named by its did:key or its peer id.
 func whereOf(s string) (string, error) {
 	switch s {
 	case api.WhereBest:
@@ -150,14 +150,14 @@ func whereOf(s string) (string, error) {
 	}
 	if err != nil {
 		return "", &api.Error{
-			Code: api.CodeUsage, Message: fmt.Sprintf("%q is neither local nor network nor a peer", s),
+			Code: api.CodeUsage, Message: fmt.Sprintf("%q is not \"local\", \"network\" or a peer", s),
 			Hint: "name a peer by its did:key or its peer id, as `liftoff peers` shows them",
 		}
 	}
 	return string(did), nil
 }
 
-// Calibrate implements request.World.
+// Calibrate implements request.Node.
 func (t *placement) Calibrate(c scheduler.Calibrate) {
 	t.w.observe(c)
 }

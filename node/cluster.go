@@ -12,7 +12,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// cluster returns what the repo knows of its cluster, read when somebody asks first.
+// cluster returns the repo's cluster state, read on first use.
 func (n *Node) cluster() (*cluster.Cluster, error) {
 	n.lazy.Lock()
 	defer n.lazy.Unlock()
@@ -30,23 +30,23 @@ func (n *Node) cluster() (*cluster.Cluster, error) {
 	return n.lazy.cluster, nil
 }
 
-// clusterError turns an error of the cluster into an *api.Error.
+// clusterError converts an error of the cluster into an *api.Error.
 func clusterError(ctx context.Context, err error) error {
 	var unreached *host.UnreachableError
 	var refused *host.RefusedError
 	switch {
 	case errors.As(err, &unreached):
 		return &api.Error{
-			Code: api.CodeFault, Message: err.Error(), Hint: "see whether `liftoff serve` runs there and its port can be reached",
+			Code: api.CodeFault, Message: err.Error(), Hint: "check that `liftoff serve` is running there and that its port is reachable",
 		}
 	case errors.As(err, &refused):
 		return &api.Error{
-			Code: api.CodeDenied, Message: err.Error(), Hint: "ask for another invitation: `liftoff cluster invite` prints one there",
+			Code: api.CodeDenied, Message: err.Error(), Hint: "ask an admin of the cluster for another token: `liftoff cluster invite`",
 		}
 	case errors.Is(err, cluster.ErrNoCluster):
 		return &api.Error{
 			Code: api.CodeMissing, Message: err.Error(),
-			Hint: "`liftoff cluster init` makes one, `liftoff serve --join TOKEN` joins one",
+			Hint: "`liftoff cluster init` creates a cluster, `liftoff serve --join TOKEN` joins one",
 		}
 	case errors.Is(err, cluster.ErrInvitation), errors.Is(err, cluster.ErrRevoked):
 		return api.Errorf(api.CodeDenied, "%v", err)
@@ -86,7 +86,7 @@ func (v *View) InitCluster(ctx context.Context) (api.ClusterInfo, error) {
 		return api.ClusterInfo{}, apiError(ctx, err)
 	}
 	if id := f.ID(); id != "" {
-		return api.ClusterInfo{}, api.Errorf(api.CodeUsage, "this repo belongs to the cluster %s already", id)
+		return api.ClusterInfo{}, api.Errorf(api.CodeUsage, "this repo already belongs to cluster %s", id)
 	}
 	if err := f.Init(v.node.clock()); err != nil {
 		return api.ClusterInfo{}, clusterError(ctx, err)
@@ -94,7 +94,7 @@ func (v *View) InitCluster(ctx context.Context) (api.ClusterInfo, error) {
 	return v.Cluster(ctx)
 }
 
-// Invite implements api.Cluster. Others redeem the token at this process.
+// Invite implements api.Cluster. The token is redeemed at this process.
 func (v *View) Invite(ctx context.Context, i api.Invitation) (string, error) {
 	w := v.node.net.Load()
 	if w == nil {
@@ -110,7 +110,7 @@ func (v *View) Invite(ctx context.Context, i api.Invitation) (string, error) {
 	return t.String(), nil
 }
 
-// JoinCluster implements api.Cluster. A process without a network has one for this.
+// JoinCluster implements api.Cluster. A process without a network opens one for the call.
 func (v *View) JoinCluster(ctx context.Context, token string) (api.ClusterInfo, error) {
 	w := v.node.net.Load()
 	if w == nil {
@@ -118,7 +118,7 @@ func (v *View) JoinCluster(ctx context.Context, token string) (api.ClusterInfo, 
 		if w, err = openNetwork(ctx, v.node, NetworkConfig{NoListen: true, StoreOnly: true}); err != nil {
 			return api.ClusterInfo{}, apiError(ctx, err)
 		}
-		defer w.close() //nolint:errcheck // it has joined, or says why not
+		defer w.close() //nolint:errcheck // the result of the join matters
 	}
 	if err := w.join(ctx, token); err != nil {
 		return api.ClusterInfo{}, clusterError(ctx, err)
@@ -149,8 +149,7 @@ func (v *View) Members(ctx context.Context) ([]api.Member, error) {
 	return all, nil
 }
 
-// Revoke implements api.Cluster. Members that are connected hear of it at once, the others
-// when they are.
+// Revoke implements api.Cluster. Connected members receive the revocation at once, others when they connect.
 func (v *View) Revoke(ctx context.Context, did string) error {
 	d := job.DID(did)
 	if _, err := d.Key(); err != nil {
@@ -166,8 +165,8 @@ func (v *View) Revoke(ctx context.Context, did string) error {
 	return clusterError(ctx, err)
 }
 
-// enterCluster redeems the Config's token. Of a repo that is a member already it only makes
-// it connect, and that can wait until the other end is up.
+// enterCluster redeems the token of the Config. For a repo that is a member already this only makes a
+// connection, which can wait until the other node is up.
 func (w *network) enterCluster(ctx context.Context) error {
 	if w.cfg.Join == "" {
 		return nil
@@ -183,7 +182,7 @@ func (w *network) enterCluster(ctx context.Context) error {
 	}
 	err = w.peer.Join(ctx, t)
 	if err != nil && member && ctx.Err() == nil {
-		w.node.log.Warn("who invited this peer is not reached", "peer", t.Peer, "err", err)
+		w.node.log.Warn("dial inviting peer", "peer", t.Peer, "err", err)
 		return nil
 	}
 	return clusterError(ctx, err)

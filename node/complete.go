@@ -16,48 +16,48 @@ import (
 // maxInputBlocks bounds the walk of a Task's inputs.
 const maxInputBlocks = 1 << 20
 
-// checkOutput walks the output, and hashes every block. What is missing may be a part of
-// an input that the output links to: it is, if all bytes that the run made are here.
+// checkOutput walks the output and hashes every block. A missing block may be a part of an input that the output
+// links to: it is, if all bytes that the run created are present.
 func (v *verification) checkOutput(ctx context.Context) error {
 	if v.result == nil {
-		v.output = Step{Answer: Skipped, Detail: "the outcome is not here"}
+		v.output = Step{Answer: Skipped, Detail: "the outcome is not in this repo"}
 		return nil
 	}
 	o := *v.result
-	lacks, _, err := v.walkOutput(ctx, outputs(o))
+	missing, _, err := v.walkOutput(ctx, outputs(o))
 	switch {
 	case err != nil && faulty(ctx, err):
 		v.output = Step{Answer: Undecided, Detail: err.Error()}
 		return nil
 	case err != nil:
 		return err
-	case !lacks.Defined():
+	case !missing.Defined():
 		v.output = Step{Answer: Verified, Detail: "complete"}
 		return nil
 	}
-	whole, err := v.madeIsHere(ctx, o)
+	whole, err := v.hasMade(ctx, o)
 	if err != nil {
 		return err
 	}
-	v.output = Step{Answer: Undecided, Detail: fmt.Sprintf("lacks %s", lacks)}
+	v.output = Step{Answer: Undecided, Detail: fmt.Sprintf("missing block %s", missing)}
 	if whole {
-		v.output = Step{Answer: Verified, Detail: fmt.Sprintf("needs input %s", lacks)}
+		v.output = Step{Answer: Verified, Detail: fmt.Sprintf("needs input %s", missing)}
 	}
 	return nil
 }
 
-// faulty reports whether err, of a walk, is about the data and not about the walking.
+// faulty reports whether err, of a walk, is a fault of the data and not of the walk itself.
 func faulty(ctx context.Context, err error) bool {
 	var damaged *dag.DamagedError
 	var e *api.Error
 	return ctx.Err() == nil && (errors.As(err, &damaged) || !errors.As(err, &e) && !errors.Is(err, store.ErrClosed))
 }
 
-// madeIsHere reports whether all that the run itself made is here: what it printed, and
-// as many bytes of blocks that are no input's as the Outcome says.
-func (v *verification) madeIsHere(ctx context.Context, o job.Outcome) (bool, error) {
-	lacks, _, err := v.walkOutput(ctx, outputs(job.Outcome{Stdout: o.Stdout, Stderr: o.Stderr}))
-	if err != nil || lacks.Defined() {
+// hasMade reports whether everything that the run created is present: the printed output, and as many bytes of
+// blocks outside the inputs as the Outcome states.
+func (v *verification) hasMade(ctx context.Context, o job.Outcome) (bool, error) {
+	missing, _, err := v.walkOutput(ctx, outputs(job.Outcome{Stdout: o.Stdout, Stderr: o.Stderr}))
+	if err != nil || missing.Defined() {
 		return false, err
 	}
 	_, held, err := v.walkOutput(ctx, []cid.Cid{o.Root})
@@ -77,15 +77,15 @@ func (v *verification) madeIsHere(ctx context.Context, o job.Outcome) (bool, err
 	return made >= o.Size, nil
 }
 
-// walkOutput hashes all that is below roots and here. It returns the sizes of the blocks,
-// by multihash, and the first that is not here.
-func (v *verification) walkOutput(ctx context.Context, roots []cid.Cid) (lacks cid.Cid, held map[string]uint64, err error) {
+// walkOutput hashes all present blocks below roots. It returns their sizes, by multihash, and the first missing
+// block.
+func (v *verification) walkOutput(ctx context.Context, roots []cid.Cid) (missing cid.Cid, held map[string]uint64, err error) {
 	held = map[string]uint64{}
 	o := dag.WalkOptions{Data: true, Missing: true, Opaque: dag.IgnoreOpaque}
 	err = dag.Walk(ctx, v.s.Blocks, roots, o, func(b dag.Visited) error {
 		if !b.Held {
-			if !lacks.Defined() {
-				lacks = b.CID
+			if !missing.Defined() {
+				missing = b.CID
 			}
 			return nil
 		}
@@ -93,15 +93,15 @@ func (v *verification) walkOutput(ctx context.Context, roots []cid.Cid) (lacks c
 		_, err := dag.CheckBlock(b.CID, b.Block.Data())
 		return err
 	})
-	return lacks, held, err
+	return missing, held, err
 }
 
-// inputs returns the blocks of the Task's inputs that are here, by multihash.
+// inputs returns the present blocks of the Task's inputs, by multihash.
 func (v *verification) inputs(ctx context.Context) (map[string]bool, error) {
 	all := map[string]bool{}
 	b, err := v.block(ctx, v.Receipt.Task)
 	if err != nil {
-		if lack(ctx, "task", v.Receipt.Task, err) == nil {
+		if undecidedStep(ctx, "task", v.Receipt.Task, err) == nil {
 			return nil, err
 		}
 		return all, nil
@@ -118,5 +118,5 @@ func (v *verification) inputs(ctx context.Context) (map[string]bool, error) {
 	if ctx.Err() != nil {
 		return nil, err
 	}
-	return all, nil // as far as they can be followed
+	return all, nil // as far as the links can be followed
 }

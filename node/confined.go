@@ -9,10 +9,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// confined is what the job of a peer sees of the blocks here, if the peer may not receive
-// them all: those that it may, and what was put for the job. That is what its run has made,
-// and what the peer itself has sent: whatever else the job names has to come from there, be
-// it here or not. So a job gives no block to its requester that an exchange would not.
+// confined is the repo's blocks as the job of a peer sees them, if that peer may not receive all blocks: those
+// that it may receive, and those that were put for the job. The latter are the blocks that the run has created
+// and those that the peer itself has sent: any other block that the job names has to come from the peer, whether
+// the repo has it or not. So a job gives no block to its requester that an exchange would not give.
 //
 // Its methods may be called from several goroutines.
 type confined struct {
@@ -23,7 +23,7 @@ type confined struct {
 	own map[string]bool // by multihash: put for the job
 }
 
-// confinable is what a store's session can do.
+// confinable is the interface of a store's session that confined wraps.
 type confinable interface {
 	dag.Blocks
 	dag.Sizer
@@ -36,8 +36,8 @@ func newConfined(s confinable, allowed func(context.Context, cid.Cid) bool) *con
 	return &confined{session: s, allowed: allowed, own: map[string]bool{}}
 }
 
-// sees returns an error, a *dag.NotFoundError, if c is hidden.
-func (b *confined) sees(ctx context.Context, c cid.Cid) error {
+// check returns a *dag.NotFoundError if c is hidden from the job.
+func (b *confined) check(ctx context.Context, c cid.Cid) error {
 	b.mu.Lock()
 	own := b.own[key(c)]
 	b.mu.Unlock()
@@ -48,28 +48,28 @@ func (b *confined) sees(ctx context.Context, c cid.Cid) error {
 }
 
 func (b *confined) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
-	if err := b.sees(ctx, c); err != nil {
+	if err := b.check(ctx, c); err != nil {
 		return dag.Block{}, err
 	}
 	return b.session.Get(ctx, c)
 }
 
 func (b *confined) Has(ctx context.Context, c cid.Cid) (bool, error) {
-	if b.sees(ctx, c) != nil {
+	if b.check(ctx, c) != nil {
 		return false, nil
 	}
 	return b.session.Has(ctx, c)
 }
 
 func (b *confined) Size(ctx context.Context, c cid.Cid) (int64, error) {
-	if err := b.sees(ctx, c); err != nil {
+	if err := b.check(ctx, c); err != nil {
 		return 0, err
 	}
 	return b.session.Size(ctx, c)
 }
 
 func (b *confined) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
-	if err := b.sees(ctx, c); err != nil {
+	if err := b.check(ctx, c); err != nil {
 		return 0, 0, err
 	}
 	return b.session.ReadPart(ctx, c, p, off)

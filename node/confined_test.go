@@ -18,8 +18,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// runsAt has the node run a Task, and returns whether it answers from memory. It names
-// sources in its award.
+// runsAt has the node run a Task, and returns whether the answer is a cached result. The award names sources.
 func (b *barePeer) runsAt(t *testing.T, x *pair, tk job.Task, sources ...lpeer.AddrInfo) (replayed bool, err error) {
 	t.Helper()
 	ctx := limitedTo(t, time.Minute)
@@ -49,15 +48,15 @@ func (b *barePeer) runsAt(t *testing.T, x *pair, tk job.Task, sources ...lpeer.A
 			all = append(all, bl)
 		}
 		if len(all) == 0 {
-			t.Error("a result without a block")
+			t.Error("result without blocks")
 		}
 		return done.Receipt.Meta.Replayed, nil
 	}
 	return false, err
 }
 
-// TestJobsSeeWhatTheirRequesterMay has peers run jobs on what is at the node: they get to
-// read only what an exchange would give them, and what they send themselves.
+// TestJobsSeeWhatTheirRequesterMay has peers run jobs on the node's data: the jobs can read only the blocks that
+// an exchange would give their requesters, and those that the requesters send themselves.
 func TestJobsSeeWhatTheirRequesterMay(t *testing.T) {
 	for _, relation := range []string{"open", "granted", "member"} {
 		member := relation == "member"
@@ -102,14 +101,14 @@ func TestJobsSeeWhatTheirRequesterMay(t *testing.T) {
 					t.Errorf("%v, want a result: %v", err, c.want)
 				}
 				if replayed != (member && name == "what the owner has run") {
-					t.Errorf("answered from memory: %v", replayed)
+					t.Errorf("answered from the result cache: %v", replayed)
 				}
 			})
 		}
 	}
 }
 
-// links puts a block that links to c.
+// links stores a block that links to c.
 func (b *barePeer) links(t *testing.T, c cid.Cid) cid.Cid {
 	t.Helper()
 	bl := dag.NewBlock(cid.DagCBOR, append([]byte{0xd8, 42, 0x58, byte(c.ByteLen() + 1), 0}, c.Bytes()...))
@@ -119,8 +118,8 @@ func (b *barePeer) links(t *testing.T, c cid.Cid) cid.Cid {
 	return bl.CID()
 }
 
-// TestBidDoesNotTell compares the bids for what is here and for what is not.
-func TestBidDoesNotTell(t *testing.T) {
+// TestBidDoesNotReveal compares the bids for a block that the node has and for one that it lacks.
+func TestBidDoesNotReveal(t *testing.T) {
 	x := newPair(t, "open")
 	bid := func(in cid.Cid) job.Bid {
 		t.Helper()
@@ -142,15 +141,15 @@ func TestBidDoesNotTell(t *testing.T) {
 		conv.Close(market.Cancelled)
 		return bid
 	}
-	here, away := bid(put(t, x.n.Session, "private")), bid(dag.NewBlock(cid.Raw, []byte("absent")).CID())
-	if here.Have != 0 || here.Have != away.Have || here.Missing != away.Missing || here.Exact != away.Exact {
-		t.Errorf("of what is here: %+v\nof what is not: %+v", here, away)
+	held, absent := bid(put(t, x.n.Session, "private")), bid(dag.NewBlock(cid.Raw, []byte("absent")).CID())
+	if held.Have != 0 || held.Have != absent.Have || held.Missing != absent.Missing || held.Exact != absent.Exact {
+		t.Errorf("bid for a held block: %+v\nbid for an absent block: %+v", held, absent)
 	}
 }
 
-// TestStrangersJobAsksNoOther has an open peer name an input that only a member has, and
-// sources that it has chosen: neither is asked, nor dialed.
-func TestStrangersJobAsksNoOther(t *testing.T) {
+// TestOpenPeersJobAsksOnlyIt has an open peer name an input that only a member has, and sources of its own
+// choice: neither is asked or dialed.
+func TestOpenPeersJobAsksOnlyIt(t *testing.T) {
 	x := newPair(t, "open")
 	member, victim := newBarePeer(t), newBarePeer(t)
 	token, err := x.n.Cluster.Invite(t.Context(), api.Invitation{})
@@ -164,7 +163,7 @@ func TestStrangersJobAsksNoOther(t *testing.T) {
 	victim.has(t, "private to the cluster")
 	source := lpeer.AddrInfo{ID: victim.h.ID(), Addrs: victim.h.Addrs()}
 	if _, err := x.b.runsAt(t, x, task(x.b.has(t, "module"), "read", in), source); err == nil {
-		t.Error("it got a result")
+		t.Error("the job of the open peer got a result")
 	}
 	if member.blocks.askedFor(in) || victim.blocks.askedFor(in) || victim.dialed > 0 {
 		t.Errorf("a member is asked: %v, a source is asked: %v, and dialed %d times", member.blocks.askedFor(in), victim.blocks.askedFor(in), victim.dialed)
@@ -172,7 +171,7 @@ func TestStrangersJobAsksNoOther(t *testing.T) {
 	if !x.b.blocks.askedFor(in) {
 		t.Error("the requester is not asked")
 	}
-	// A member's job gets it.
+	// A member's job gets the input.
 	other := newBarePeer(t)
 	if token, err = x.n.Cluster.Invite(t.Context(), api.Invitation{}); err != nil {
 		t.Fatal(err)
@@ -185,9 +184,9 @@ func TestStrangersJobAsksNoOther(t *testing.T) {
 	}
 }
 
-// TestRequesterIsAskedForItsJobAlone has an open peer whose job was accepted hold another
-// block, too: a fetch of the owner's does not ask it.
-func TestRequesterIsAskedForItsJobAlone(t *testing.T) {
+// TestRequesterIsAskedForItsJobOnly has an open peer with an accepted job hold another block, too: a fetch of
+// the owner does not ask it for that block.
+func TestRequesterIsAskedForItsJobOnly(t *testing.T) {
 	x := newPair(t, "open")
 	in, other := x.b.has(t, "input"), x.b.has(t, "what the owner looks for")
 	result := make(chan error, 1)
@@ -200,9 +199,9 @@ func TestRequesterIsAskedForItsJobAlone(t *testing.T) {
 		t.Errorf("fetch: %v", err)
 	}
 	if x.b.blocks.askedFor(other) {
-		t.Error("it is asked")
+		t.Error("the requester is asked")
 	}
-	// Another peer does not get to the run, though it knows the lease.
+	// Another peer cannot attach to the run, even with the lease.
 	thief := newBarePeer(t)
 	if err := thief.connect(limitedTo(t, 20*time.Second), x.self); err != nil {
 		t.Fatal(err)
@@ -217,12 +216,12 @@ func TestRequesterIsAskedForItsJobAlone(t *testing.T) {
 	}
 }
 
-// TestBitswapTellsNoStranger fetches over bitswap with an open peer connected that speaks
-// it: it does not learn what is wanted, and still gets what is published.
-func TestBitswapTellsNoStranger(t *testing.T) {
-	content, stranger := newBarePeer(t), newBarePeer(t)
-	x := newPairOf(t, "open", stranger, func(c *node.NetworkConfig) { c.Policy.AllowPeers = []string{content.h.ID().String()} })
-	for _, b := range []*barePeer{content, stranger} {
+// TestBitswapIsForContentPeersOnly fetches over Bitswap while an open peer that supports it is connected: that
+// peer does not learn which blocks are wanted, and still gets published blocks.
+func TestBitswapIsForContentPeersOnly(t *testing.T) {
+	content, openPeer := newBarePeer(t), newBarePeer(t)
+	x := newPairOf(t, "open", openPeer, func(c *node.NetworkConfig) { c.Policy.AllowPeers = []string{content.h.ID().String()} })
+	for _, b := range []*barePeer{content, openPeer} {
 		b.h.RemoveStreamHandler(exchange.Protocol)
 	}
 	if err := content.connect(limitedTo(t, 20*time.Second), x.self); err != nil {
@@ -240,21 +239,21 @@ func TestBitswapTellsNoStranger(t *testing.T) {
 	cancel()
 	<-fetched
 	for _, c := range []cid.Cid{sought, c} {
-		if stranger.blocks.askedFor(c) {
-			t.Errorf("a stranger is asked for %s", c)
+		if openPeer.blocks.askedFor(c) {
+			t.Errorf("the open peer is asked for %s", c)
 		}
 	}
 	published := put(t, x.n.Session, "published")
 	if err := x.n.Publishing.Publish(t.Context(), published); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := stranger.gets(limitedTo(t, 20*time.Second), x.self.ID, published); err != nil {
-		t.Errorf("what is published: %v", err)
+	if _, err := openPeer.gets(limitedTo(t, 20*time.Second), x.self.ID, published); err != nil {
+		t.Errorf("get a published block: %v", err)
 	}
 }
 
-// TestPolicyHoldsForWebAssembly has the policy refuse open peers what runs everywhere.
-func TestPolicyHoldsForWebAssembly(t *testing.T) {
+// TestPolicyAppliesToWebAssembly has the policy deny WebAssembly to open peers.
+func TestPolicyAppliesToWebAssembly(t *testing.T) {
 	x := newPair(t, "open")
 	if !x.mayRun(t, job.Limits{Fuel: openFuel}) {
 		t.Error("refused without a policy")
@@ -268,6 +267,6 @@ func TestPolicyHoldsForWebAssembly(t *testing.T) {
 		}
 	}
 	if !x.runsOwn(t, job.Limits{}) {
-		t.Error("the owner's WebAssembly needs a policy")
+		t.Error("the policy denies the owner's WebAssembly")
 	}
 }

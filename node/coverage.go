@@ -11,18 +11,17 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Bounds of what is measured and remembered.
+// Bounds of the measurements and of the cache.
 const (
-	coverTime  = 50 * time.Millisecond // of all walks for one question
-	maxCovered = 4096                  // roots
-	// restFactor is how many times as long as a walk took its answer stands, even though
-	// blocks have been put since: so at most a tenth of a core walks.
+	coverTime  = 50 * time.Millisecond // for all walks of one call
+	maxCovered = 4096                  // roots in the cache
+	// restFactor is how long an answer is valid, in multiples of the time of its walk, even though blocks have
+	// been put since: so walks take at most a tenth of a core.
 	restFactor = 10
 )
 
-// coverage answers what the store holds of a DAG, from memory when it can. A DAG that
-// was whole is so until a collection removes blocks; one that was not is measured again
-// when blocks have been put.
+// coverage returns how much of a DAG the store holds, from its cache if possible. A whole DAG stays whole until
+// a collection removes blocks; an incomplete one is measured again after blocks have been put.
 type coverage struct {
 	store *store.Store
 	clock func() time.Time
@@ -31,22 +30,22 @@ type coverage struct {
 	known map[string]covered // by the root's multihash and codec
 }
 
-// covered is what was measured of a root, and when.
+// covered is a cached measurement of a root.
 type covered struct {
 	dag.Coverage
 	generation, puts uint64
-	until            time.Time // it stands until then, whatever was put
+	until            time.Time // valid until then, even if blocks are put
 }
 
 func newCoverage(s *store.Store, clock func() time.Time) *coverage {
 	return &coverage{store: s, clock: clock, known: map[string]covered{}}
 }
 
-// of measures the DAGs below roots, which takes at most coverTime; what is not measured
-// by then is a lower bound. A root that comes twice counts once.
+// of measures the DAGs below roots, which takes at most coverTime; what is not measured by then makes the result
+// a lower bound. A repeated root counts once.
 func (c *coverage) of(ctx context.Context, roots ...cid.Cid) (dag.Coverage, error) {
 	sum := dag.Coverage{Exact: true}
-	var limited context.Context // made when there is something to walk
+	var limited context.Context // created for the first walk
 	seen := map[cid.Cid]bool{}
 	for _, r := range roots {
 		if seen[r] {
@@ -57,7 +56,7 @@ func (c *coverage) of(ctx context.Context, roots ...cid.Cid) (dag.Coverage, erro
 		if err != nil {
 			return sum, err
 		}
-		k, ok := c.recall(r, generation)
+		k, ok := c.lookup(r, generation)
 		if !ok {
 			if limited == nil {
 				var cancel context.CancelFunc
@@ -76,7 +75,7 @@ func (c *coverage) of(ctx context.Context, roots ...cid.Cid) (dag.Coverage, erro
 	return sum, nil
 }
 
-func (c *coverage) recall(root cid.Cid, generation uint64) (covered, bool) {
+func (c *coverage) lookup(root cid.Cid, generation uint64) (covered, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	k, ok := c.known[root.KeyString()]
@@ -89,8 +88,8 @@ func (c *coverage) recall(root cid.Cid, generation uint64) (covered, bool) {
 	return k, c.clock().Before(k.until)
 }
 
-// cover asks the store, which knows of the roots that are whole; what is missing of the
-// others takes a walk, since it says how deep that lies.
+// cover asks the store, which has the coverage of whole roots. For other roots it walks the DAG, because the
+// walk also finds out how deep the missing blocks are.
 func (c *coverage) cover(ctx context.Context, root cid.Cid) (dag.Coverage, error) {
 	k, err := c.store.Coverage(ctx, root)
 	if err == nil && k.Exact && k.Have == k.Total {
@@ -114,7 +113,7 @@ func (c *coverage) measure(ctx context.Context, root cid.Cid, generation uint64)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.known) >= maxCovered {
-		for name := range c.known { // any: to measure again is cheap
+		for name := range c.known { // any entry: measuring again is cheap
 			delete(c.known, name)
 			break
 		}

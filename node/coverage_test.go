@@ -24,10 +24,10 @@ func openStore(t *testing.T) *store.Store {
 	return s
 }
 
-// What is known of a root stands until blocks come or go.
+// The coverage of a root is cached until blocks are put or removed.
 func TestCoverage(t *testing.T) {
 	s := openStore(t)
-	now := time.Unix(1000, 0) // stands still: no answer stands by its age
+	now := time.Unix(1000, 0) // fixed: no answer stays valid by age
 	c := newCoverage(s, func() time.Time { return now })
 	all := new(dag.MemBlocks)
 	p := dag.UnixFSv1
@@ -45,7 +45,7 @@ func TestCoverage(t *testing.T) {
 		return got
 	}
 	if got := ask(); got != (dag.Coverage{Lacks: 1, Untold: 1, Depth: 1, Exact: true}) {
-		t.Errorf("nothing is here: %+v", got)
+		t.Errorf("empty repo: %+v", got)
 	}
 	var links []cid.Cid
 	root, err := all.Get(t.Context(), file.CID)
@@ -59,7 +59,7 @@ func TestCoverage(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := ask(); got.Whole() || got.Missing == 0 || got.Have != uint64(len(root.Data())) {
-		t.Errorf("the root is here: %+v", got)
+		t.Errorf("root only: %+v", got)
 	}
 	for _, l := range links {
 		b, err := all.Get(t.Context(), l)
@@ -71,25 +71,25 @@ func TestCoverage(t *testing.T) {
 		}
 	}
 	if got := ask(); !got.Whole() || got.Missing != 0 {
-		t.Errorf("all is here: %+v", got)
+		t.Errorf("all blocks: %+v", got)
 	}
-	if _, err := s.Collect(t.Context(), now); err != nil { // takes all: nothing is pinned
+	if _, err := s.Collect(t.Context(), now); err != nil { // removes all blocks: nothing is pinned
 		t.Fatal(err)
 	}
 	if got := ask(); got.Have != 0 || got.Whole() {
-		t.Errorf("all is gone: %+v", got)
+		t.Errorf("after collection: %+v", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := c.of(ctx, file.CID); err == nil {
-		t.Error("a cancelled question is answered")
+		t.Error("no error for a cancelled context")
 	}
 }
 
-// Leases that nobody renews end, and whoever waits gets the slot.
-func TestBook(t *testing.T) {
+// Leases that are not renewed expire, and the waiting award gets the slot.
+func TestAdmissionQueue(t *testing.T) {
 	now := time.Unix(1000, 0)
-	b := newBook(scheduler.AdmissionConfig{Slots: 1}, func() time.Time { return now }, nil)
+	b := newAdmissionQueue(scheduler.AdmissionConfig{Slots: 1}, func() time.Time { return now }, nil)
 	ended := false
 	reserve := func(n byte) (<-chan struct{}, error) {
 		j := job.Order{Issuer: "did:key:a", Expires: now.Add(time.Hour).UnixMilli(), Nonce: [16]byte{n}}
@@ -111,27 +111,27 @@ func TestBook(t *testing.T) {
 	default:
 	}
 	if _, err := reserve(1); err == nil {
-		t.Error("one lease twice")
+		t.Error("a lease is accepted twice")
 	}
 	now = now.Add(5 * time.Second)
 	b.renew(scheduler.Lease{2})
 	now = now.Add(6 * time.Second)
 	if at, ok := b.expire(); !ok || !ended || !at.After(now) {
-		t.Errorf("the first has not ended: %v, %v", at, ok)
+		t.Errorf("the first lease has not expired: %v, %v", at, ok)
 	}
 	<-second
 	b.release(scheduler.Lease{2})
 	if l := b.load(0); l.Free != 1 {
 		t.Errorf("%+v", l)
 	}
-	own := &ownSlot{book: b}
+	own := &ownSlot{queue: b}
 	if err := own.Acquire(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := (&ownSlot{book: b}).Acquire(ctx, 1); err == nil {
-		t.Error("a slot for who has gone")
+	if err := (&ownSlot{queue: b}).Acquire(ctx, 1); err == nil {
+		t.Error("a slot for a cancelled job")
 	}
 	own.Release(1)
 	if l := b.load(0); l.Free != 1 {

@@ -7,14 +7,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// TestPeerMayNotReceiveJobs: a job for a peer that this node lets have none ends after one round, and the reason is
-// neither the network nor the peer.
+// TestPeerMayNotReceiveJobs: a job for a peer that this node does not allow to receive jobs ends after one
+// round, and the reason names the relation.
 func TestPeerMayNotReceiveJobs(t *testing.T) {
 	for _, test := range []struct{ relation, why string }{
-		{"open", "its relation here is open"},
-		{"granted", "its relation here is granted"},
-		{"content", "its relation here is content"},
-		{"revoked", ""}, // unknown from now on, as a member is that has not connected yet: it is tried again
+		{"open", "its relation to this node is open"},
+		{"granted", "its relation to this node is granted"},
+		{"content", "its relation to this node is content"},
+		{"revoked", ""}, // unknown from now on, like a member that has not connected yet: it is tried again
 	} {
 		t.Run(test.relation, func(t *testing.T) {
 			t.Parallel()
@@ -41,7 +41,7 @@ func TestPeerMayNotReceiveJobs(t *testing.T) {
 			}
 			contains(t, err.(*api.Error).Hint, "liftoff peers")
 			if test.why != "" {
-				if rounds != 1 || !strings.HasSuffix(err.Error(), ": it may not receive jobs: "+test.why) {
+				if rounds != 1 || !strings.HasSuffix(err.Error(), ": this node does not send it jobs: "+test.why) {
 					t.Errorf("%d rounds, %v", rounds, err)
 				}
 				for _, p := range j.Placement.Bids {
@@ -51,7 +51,7 @@ func TestPeerMayNotReceiveJobs(t *testing.T) {
 				}
 			}
 			if x.b.wasAsked() > 0 {
-				t.Error("it was asked")
+				t.Error("the peer was asked")
 			}
 		})
 	}

@@ -11,8 +11,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// A job that was not taken after all leaves nothing, though its record was just about to
-// be written.
+// A job that is dismissed after all leaves nothing, even if its record was about to be written.
 func TestDismissedJobLeavesNothing(t *testing.T) {
 	n, err := Open(Config{Dir: t.TempDir()})
 	if err != nil {
@@ -33,7 +32,7 @@ func TestDismissedJobLeavesNothing(t *testing.T) {
 	if !errors.As(err, &e) || e.Code != api.CodeClosing {
 		t.Errorf("%v", err)
 	}
-	n.history.recordLive(x) // of a timer that had begun before
+	n.history.recordLive(x) // as from a timer that had fired before
 	if jobs, err := n.List(t.Context()); err != nil || len(jobs) != 0 {
 		t.Errorf("%+v, %v", jobs, err)
 	}

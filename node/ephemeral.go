@@ -15,30 +15,30 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// visitTime is how long a peer for the time of one job waits until it is connected.
-const visitTime = 5 * time.Second
+// connectTime is how long an ephemeral peer waits until it is connected to a peer.
+const connectTime = 5 * time.Second
 
-// settleTime is how long a visit waits for more peers when it has one: who is greeted
-// first tells of others.
+// settleTime is how long an ephemeral peer waits for more peers after the first: a handshake brings the
+// addresses of other members.
 const settleTime = 500 * time.Millisecond
 
-// lingerTime is how long a visit lasts when nobody needs it: the next one is often near.
-const lingerTime = 2 * time.Second
+// idleTime is how long an ephemeral peer stays open when no job needs it: the next job often follows soon.
+const idleTime = 2 * time.Second
 
-// visits is the peer that a node is while something visits the cluster. All that do share
-// it: a key is one peer's, and so are the slots of a machine.
-type visits struct {
+// ephemeral is a dial-only libp2p host that lives as long as jobs or fetches need it. All of them share it,
+// because a key identifies one peer, and the slots of a machine exist once.
+type ephemeral struct {
 	mu    sync.Mutex // held while the peer is opened or closed
-	w     *network   // nil: there is none
+	w     *network   // nil: closed
 	users int
-	idle  *time.Timer // closes it; nil: it was never left
-	over  bool        // the node is about to close
+	idle  *time.Timer // closes the peer; nil: it was never released
+	over  bool        // the node is closing
 }
 
-// enter makes the node a peer of its cluster, or another user of the one that it is already:
-// it dials the members and lets nobody in. The caller calls leave.
-func (n *Node) enter(ctx context.Context) (w *network, leave func(), err error) {
-	v := &n.visits
+// acquireEphemeral opens the node's ephemeral peer, or adds a user to the open one. The peer dials the members
+// of its cluster and accepts no connections. The caller calls release.
+func (n *Node) acquireEphemeral(ctx context.Context) (w *network, leave func(), err error) {
+	v := &n.ephemeral
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.w == nil {
@@ -47,64 +47,63 @@ func (n *Node) enter(ctx context.Context) (w *network, leave func(), err error) 
 		}
 	}
 	v.users++
-	return v.w, n.leaveVisit, nil
+	return v.w, n.releaseEphemeral, nil
 }
 
-func (n *Node) leaveVisit() {
-	v := &n.visits
+func (n *Node) releaseEphemeral() {
+	v := &n.ephemeral
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.users--
 	switch {
 	case v.users > 0:
 	case v.over:
-		n.endVisit()
+		n.closeIdle()
 	case v.idle == nil:
-		v.idle = time.AfterFunc(lingerTime, func() {
+		v.idle = time.AfterFunc(idleTime, func() {
 			v.mu.Lock()
 			defer v.mu.Unlock()
-			n.endVisit()
+			n.closeIdle()
 		})
 	default:
-		v.idle.Reset(lingerTime)
+		v.idle.Reset(idleTime)
 	}
 }
 
-// endVisit closes the peer if nobody uses it. n.visits.mu is held.
-func (n *Node) endVisit() {
-	v := &n.visits
+// closeIdle closes the peer if it has no users. n.ephemeral.mu is held.
+func (n *Node) closeIdle() {
+	v := &n.ephemeral
 	if v.w == nil || v.users > 0 {
 		return
 	}
 	if err := v.w.close(); err != nil {
-		n.log.Warn("the network was not left well", "err", err)
+		n.log.Warn("leave network", "err", err)
 	}
 	v.w = nil
 }
 
-// endVisits has nothing linger any more, before the node closes.
-func (n *Node) endVisits() {
-	v := &n.visits
+// closeEphemeral closes the peer as soon as its last user releases it. It is called before the node closes.
+func (n *Node) closeEphemeral() {
+	v := &n.ephemeral
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.over = true
 	if v.idle != nil {
 		v.idle.Stop()
 	}
-	n.endVisit()
+	n.closeIdle()
 }
 
-// visit makes the node a peer for the time of one job, when it needs others for it and
-// the repo belongs to a cluster: it dials its members and lets nobody in. It returns nil
-// when the job needs nobody.
-func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) {
+// joinForJob opens the ephemeral peer for one job, if the job needs other peers and the repo belongs to a
+// cluster. It returns nil if the job needs no other peer.
+func (n *Node) joinForJob(ctx context.Context, x *running) (*network, func(), error) {
 	none := func() {}
 	r := x.request
-	lacks, err := n.lacks(ctx, x)
+	lacks, err := n.lacksInputs(ctx, x)
 	if err != nil {
 		return nil, none, apiError(ctx, err)
 	}
-	anywhere := r.Where == api.WhereBest && r.Runs <= 1 && len(r.Need) == 0 // here, too
+	anywhere := r.Where == api.WhereBest && r.Runs <= 1 && len(r.Need) == 0 // this node included
 	if r.Where == api.WhereLocal && r.Runs <= 1 || anywhere && !lacks {
 		return nil, none, nil
 	}
@@ -114,28 +113,28 @@ func (n *Node) visit(ctx context.Context, x *running) (*network, func(), error) 
 	}
 	if f.ID() == "" {
 		if anywhere {
-			return nil, none, nil // the run will say what is missing
+			return nil, none, nil // the run will report what is missing
 		}
 		return nil, none, offline()
 	}
-	w, leave, err := n.enter(ctx)
+	w, leave, err := n.acquireEphemeral(ctx)
 	if err != nil {
 		return nil, none, apiError(ctx, err)
 	}
-	why := "not all of its inputs are here"
+	why := "this node lacks some of its inputs"
 	if !anywhere {
-		why = "it shall run elsewhere"
+		why = "it is to run on another peer"
 	}
-	x.event(api.Event{Kind: api.EventNote, Text: "joins its cluster for this job: " + why})
-	w.awaitPeers(ctx, visitTime)
-	if who := w.unreached(); who != "" {
-		x.event(api.Event{Kind: api.EventNote, Text: "nobody of its cluster was reached: " + who})
+	x.event(api.Event{Kind: api.EventNote, Text: "connecting to the cluster: " + why})
+	w.awaitPeers(ctx, connectTime)
+	if failed := w.unreached(); failed != "" {
+		x.event(api.Event{Kind: api.EventNote, Text: "no peer of the cluster was reached: " + failed})
 	}
 	return w, leave, nil
 }
 
-// lacks reports whether something that the Task names is not here.
-func (n *Node) lacks(ctx context.Context, x *running) (bool, error) {
+// lacksInputs reports whether some data that the Task names is missing on this node.
+func (n *Node) lacksInputs(ctx context.Context, x *running) (bool, error) {
 	if x.request.Where == api.WhereBest && x.request.Runs <= 1 {
 		for _, c := range taskRoots(x.request.Task) {
 			has, err := n.store.Has(ctx, c)
@@ -144,33 +143,32 @@ func (n *Node) lacks(ctx context.Context, x *running) (bool, error) {
 			}
 		}
 		if f, err := n.cluster(); err != nil || f.ID() == "" {
-			return false, err // nobody could be asked for what is below
+			return false, err // without a cluster the blocks below the roots cannot be fetched either
 		}
 	}
 	c, err := n.coverage.of(ctx, taskRoots(x.request.Task)...)
 	return c.Lacks > 0, err
 }
 
-// awaitMembers waits until a peer is connected if there are others in the cluster: one that
-// has just been started is about to reach them. A visit has waited already.
+// awaitMembers waits until a peer is connected, if the cluster has other members: a node that has just started
+// is about to reach them. An ephemeral peer has waited already.
 func (w *network) awaitMembers(ctx context.Context) {
 	if w.cfg.NoListen {
 		return
 	}
 	if members := w.peer.Cluster().Members(w.node.clock()); len(members) > 1 || len(w.cfg.Connect) > 0 {
-		w.awaitPeers(ctx, visitTime)
+		w.awaitPeers(ctx, connectTime)
 	}
 }
 
-// awaitPeers waits until a peer is connected, or for some time. Who is not dialed himself
-// waits a little for those that the first one tells of, and can stop as soon as nobody is
-// left to dial.
+// awaitPeers waits until a peer is connected, or until most has passed. A dial-only node waits settleTime longer
+// for members whose addresses come from the first peer, and stops as soon as no member is left to dial.
 func (w *network) awaitPeers(ctx context.Context, most time.Duration) {
-	ctx, cancel := context.WithTimeoutCause(ctx, most, errors.New("nobody was reached"))
+	ctx, cancel := context.WithTimeoutCause(ctx, most, errors.New("no peer was reached"))
 	defer cancel()
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
-	var settled <-chan time.Time // nil: nobody is connected yet
+	var settled <-chan time.Time // nil: no peer is connected yet
 	for {
 		found := w.anyPeer()
 		switch {
@@ -189,29 +187,29 @@ func (w *network) awaitPeers(ctx context.Context, most time.Duration) {
 	}
 }
 
-// triedAll reports whether every member whose address is known was greeted, or dialed in
-// vain; or enough of them are.
+// triedAll reports whether each member with a known address has done the handshake or was dialed in vain; or
+// whether enough members have.
 func (w *network) triedAll() bool {
-	greeted, pending := 0, 0
+	ready, pending := 0, 0
 	for _, p := range w.peer.Peers() {
 		switch {
 		case p.HandshakeDone:
-			greeted++
+			ready++
 		case p.Connected, p.Unreachable == nil && len(p.Addrs) > 0:
 			pending++
 		}
 	}
-	return pending == 0 || greeted >= maxFetchFrom
+	return pending == 0 || ready >= maxFetchFrom
 }
 
 // Bounds of the list of peers that were not reached.
 const (
 	maxUnreached      = 4
-	maxUnreachedAddrs = 2 // of each
+	maxUnreachedAddrs = 2 // of each peer
 )
 
-// unreached says, when nobody is connected, which members were dialed and why in vain; ""
-// when somebody is, or there is nobody to dial.
+// unreached lists the members that could not be reached, each with the reason. It is "" when a peer is
+// connected, or when there are no members to dial.
 func (w *network) unreached() string {
 	var all []string
 	for _, p := range w.peer.Peers() {
@@ -230,7 +228,7 @@ func (w *network) unreached() string {
 	return listed(all, maxUnreached)
 }
 
-// listed joins at most n of all, and counts the rest.
+// listed joins at most n items of all, and counts the rest.
 func listed(all []string, n int) string {
 	if len(all) <= n {
 		return strings.Join(all, ", ")
@@ -238,7 +236,7 @@ func listed(all []string, n int) string {
 	return fmt.Sprintf("%s and %d more", strings.Join(all[:n], ", "), len(all)-n)
 }
 
-// anyPeer reports whether a peer is connected, has greeted, and may receive jobs.
+// anyPeer reports whether a peer that may receive jobs is connected and has done the handshake.
 func (w *network) anyPeer() bool {
 	if !w.peer.AnyConnected(host.ReceiveJobs) {
 		return false

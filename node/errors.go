@@ -10,11 +10,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// hintFull is what to do about a full disk: both work there.
-const hintFull = "make room: `liftoff pin rm NAME` for what is not needed (`liftoff pin ls`), then `liftoff gc`"
+// hintFull is the hint of a full-disk error: both commands work on a full disk.
+const hintFull = "free disk space: `liftoff pin rm NAME` for data that is not needed (`liftoff pin ls`), then `liftoff gc`"
 
-// apiError turns an error of the parts below, in a call under ctx, into an *api.Error;
-// nil stays nil.
+// apiError converts an error of the layers below, in a call under ctx, into an *api.Error; nil stays nil.
 func apiError(ctx context.Context, err error) error {
 	if err == nil {
 		return nil
@@ -48,12 +47,12 @@ func apiError(ctx context.Context, err error) error {
 	case errors.As(err, &damaged):
 		return &api.Error{
 			Code: api.CodeFault, Message: err.Error(), Damaged: true,
-			Hint: "`liftoff store verify` finds all damaged blocks; adding or importing the data again repairs them",
+			Hint: "`liftoff store check` finds all damaged blocks; add or import the data again to repair them",
 		}
 	case errors.As(err, &readOnly):
-		return fault("make it writable, or set LIFTOFF_PATH to another repo")
+		return fault("make the repo writable, or set LIFTOFF_PATH to another repo")
 	case errors.As(err, &opaque):
-		return fault("import the CAR that the block came in, or pin it with `liftoff pin add --opaque`, which keeps the block and not what it links to")
+		return fault("import the CAR that contains the block, or use `liftoff pin add --opaque`, which keeps the block without the blocks it links to")
 	case errors.As(err, &full):
 		return fault("remove pins with `liftoff pin rm`, or raise LIFTOFF_QUOTA")
 	case diskfs.Full(err):

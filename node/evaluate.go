@@ -18,7 +18,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// What a run is at, as beats say it.
+// Phases of a run, as heartbeats report them.
 const (
 	phaseQueue   = "queue"
 	phaseFetch   = "fetch"
@@ -27,37 +27,35 @@ const (
 	phasePack    = "pack"
 )
 
-// evaluation is one run of a Task on this machine, on its way to an Outcome: for a
-// client, for a job that was submitted, or for another peer.
+// evaluation is one run of a Task on this machine: for a client, for a submitted job, or for another peer.
 type evaluation struct {
-	node     *Node
-	session  *store.Session // keeps inputs and output until a pin does
-	self     host.Identity
-	r        api.Request
-	task     dag.Block
-	expires  time.Time
-	slots    slots              // nil: the node's places
-	source   *exchange.Session  // over tracked; nil: all must be here
-	tracked  *store.Tracked     // what the run reads here; nil: run makes it
-	local    dag.Blocks         // what the run sees of what is here; nil: session
-	phase    func(phase string) // reports the phase of the run; may be nil
-	refs     []cid.Cid          // all that the output links to and the run has not made
-	answers  answers            // what the Receipt answers
-	asker    runtime.Requester  // the zero Requester may use no executor
-	grant    runtime.Grant      // what the policy lets the asker have
-	blocks   []dag.Block        // to be committed
-	evidence []cid.Cid          // what peers have signed whose results were not taken: kept with the job
-	records  []store.Record     // the same
+	node      *Node
+	session   *store.Session // keeps inputs and output until they are pinned
+	self      host.Identity
+	r         api.Request
+	task      dag.Block
+	expires   time.Time
+	slots     slots              // nil: the node's slots
+	source    *exchange.Session  // over tracked; nil: all inputs must be in the repo
+	tracked   *store.Tracked     // blocks that the run reads from the repo; nil: set by run
+	local     dag.Blocks         // the repo's blocks that the run may read; nil: session
+	phase     func(phase string) // reports the phase of the run; may be nil
+	refs      []cid.Cid          // all blocks that the output links to and the run did not create
+	answers   answers            // the award that the Receipt answers
+	requester runtime.Requester  // the zero Requester may not use any executor
+	grant     runtime.Grant      // what the policy allows the requester
+	blocks    []dag.Block        // to be committed
+	evidence  []cid.Cid          // outcomes and receipts of peers whose results were rejected: kept with the job
+	records   []store.Record     // to be committed
 }
 
-// answers is the award that a Receipt answers; the zero value is nobody's.
+// answers is the award that a Receipt answers; the zero value is for a run without an award.
 type answers struct {
 	job   cid.Cid
 	lease []byte
 }
 
-// run evaluates the Task and fills in j what came of it. Its error is an *api.Error,
-// or that of one of w's writers.
+// run runs the Task and fills in j the result. Its error is an *api.Error, or that of one of w's writers.
 func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 	executors, err := e.node.startRun(ctx)
 	if err != nil {
@@ -72,7 +70,7 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 	if err != nil {
 		return e.explain(ctx, err)
 	}
-	if e.grant, err = e.node.allow(e.asker, e.r.Task, e.r.Limits); err != nil {
+	if e.grant, err = e.node.allow(e.requester, e.r.Task, e.r.Limits); err != nil {
 		return e.explain(ctx, err)
 	}
 	if e.tracked == nil {
@@ -81,7 +79,7 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 	asked := e.node.clock()
 	result, began, err := e.execute(ctx, executor, roots, w, j)
 	if err == nil {
-		err = apiError(ctx, e.tracked.Recheck(ctx)) // what is signed was made of what the Task names
+		err = apiError(ctx, e.tracked.Recheck(ctx)) // sign only a result of the blocks that the Task names
 	}
 	if err != nil {
 		return err
@@ -96,7 +94,7 @@ func (e *evaluation) run(ctx context.Context, w api.Watch, j *api.Job) error {
 
 // root is a DAG that the Task names.
 type root struct {
-	what string // for people
+	what string // for messages
 	cid  cid.Cid
 }
 
@@ -115,8 +113,8 @@ func (e *evaluation) roots() []root {
 	return roots
 }
 
-// hold puts the Task and keeps everything that it names from collection, after a look
-// that it is here.
+// hold stores the Task and protects everything that it names from collection, after checking that the repo has
+// its roots.
 func (e *evaluation) hold(ctx context.Context, roots []root) error {
 	cids := make([]cid.Cid, 0, len(roots)+len(e.r.Local))
 	for _, r := range roots {
@@ -136,25 +134,25 @@ func (e *evaluation) hold(ctx context.Context, roots []root) error {
 		}
 		if !has {
 			return &api.Error{
-				Code: api.CodeMissing, Message: fmt.Sprintf("%s is not here: %s", r.what, r.cid),
-				Hint: "bring it here with `liftoff car import FILE` or `liftoff add PATH`",
+				Code: api.CodeMissing, Message: fmt.Sprintf("%s is not in this repo: %s", r.what, r.cid),
+				Hint: "`liftoff car import FILE` or `liftoff add PATH` brings the data into this repo",
 			}
 		}
 	}
 	return nil
 }
 
-// execute runs the guest when its turn has come, and says when that was.
+// execute runs the guest once it has a slot, and returns when it got the slot.
 func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []root, w api.Watch, j *api.Job) (runtime.Result, time.Time, error) {
-	places := e.slots
-	if places == nil {
-		places = e.node.places
+	slots := e.slots
+	if slots == nil {
+		slots = e.node.slots
 	}
-	p, err := takePlace(ctx, places)
+	p, err := acquireSlot(ctx, slots)
 	if err != nil {
 		return runtime.Result{}, time.Time{}, e.explain(ctx, err)
 	}
-	defer p.leave()
+	defer p.close()
 	began := e.node.clock()
 	scratch, remove, err := e.node.store.NewScratch()
 	if err != nil {
@@ -162,7 +160,7 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 	}
 	defer func() {
 		if err := remove(); err != nil {
-			e.node.log.Warn("a run's folder is not removed", "job", j.ID, "err", err)
+			e.node.log.Warn("remove scratch folder", "job", j.ID, "err", err)
 		}
 	}()
 	if e.r.Timeout > 0 {
@@ -204,8 +202,7 @@ func (e *evaluation) execute(ctx context.Context, x runtime.Executor, roots []ro
 	return runtime.Result{}, began, e.explain(ctx, err)
 }
 
-// prepare gets and compiles the module before the run, if somebody wants to know how
-// far it is.
+// prepare fetches and compiles the module before the run, if phases are reported.
 func (e *evaluation) prepare(ctx context.Context, x runtime.Executor, env runtime.Env) error {
 	if e.phase == nil {
 		return nil
@@ -224,7 +221,7 @@ func (e *evaluation) prepare(ctx context.Context, x runtime.Executor, env runtim
 	return nil
 }
 
-// explain turns an executor's error into an *api.Error.
+// explain converts an executor's error into an *api.Error.
 func (e *evaluation) explain(ctx context.Context, err error) error {
 	var refused *runtime.RefusedError
 	var denied *runtime.DeniedError
@@ -233,7 +230,7 @@ func (e *evaluation) explain(ctx context.Context, err error) error {
 	case errors.Is(err, runtime.ErrTimeout):
 		return &api.Error{
 			Code: api.CodeTimeout, Message: fmt.Sprintf("the run did not end within %v", e.r.Timeout),
-			Hint: "give it more time with --timeout",
+			Hint: "raise --timeout",
 		}
 	case errors.As(err, &refused):
 		return api.Errorf(api.CodeRefused, "%v", refused)
@@ -245,7 +242,7 @@ func (e *evaluation) explain(ctx context.Context, err error) error {
 	return apiError(ctx, err)
 }
 
-// clip shortens what a guest may have made long.
+// clip shortens a fault message, whose length the guest controls.
 func clip(s string) string {
 	if len(s) <= maxFault {
 		return s

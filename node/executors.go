@@ -13,12 +13,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
-// makeExecutors makes the executors that every node has, and what closes them: WebAssembly,
-// and the plugins, of which none is looked for yet.
+// makeExecutors creates the executors of every node, and the function that closes them: WebAssembly, and the
+// plugin set, which has not searched for plugins yet.
 func (n *Node) makeExecutors(ctx context.Context) (runtime.Executors, func() error, error) {
 	w, err := wasm.New(ctx, wasm.Config{CacheDir: n.store.CacheDir(), Compiler: n.compiler, Log: n.log})
 	if err != nil {
-		return nil, nil, fmt.Errorf("make the wasm executor: %w", err)
+		return nil, nil, fmt.Errorf("create wasm executor: %w", err)
 	}
 	owner := sha256.Sum256([]byte(n.store.Dir())) // one process at a time owns a repo
 	s := plugin.NewSet(n.pluginDirs, plugin.Config{
@@ -27,7 +27,7 @@ func (n *Node) makeExecutors(ctx context.Context) (runtime.Executors, func() err
 	return runtime.Executors{w, s}, func() error { return errors.Join(s.Close(), w.Close()) }, nil
 }
 
-// plugins calls with the plugins, which stay until it returns.
+// plugins calls with with the plugin set, which stays open until with returns.
 func (n *Node) plugins(ctx context.Context, with func(*plugin.Set) error) error {
 	executors, err := n.startRun(ctx)
 	if err != nil {
@@ -39,7 +39,7 @@ func (n *Node) plugins(ctx context.Context, with func(*plugin.Set) error) error 
 			return with(s)
 		}
 	}
-	return runtime.Refusef("this node takes no plugins")
+	return runtime.Refusef("this node does not support plugins")
 }
 
 // Plugins implements api.Plugins.
@@ -72,15 +72,15 @@ func (v *View) ResolveImage(ctx context.Context, name, ref string) (digest []byt
 	return digest, pluginError(ctx, err)
 }
 
-// pluginError is apiError for what a plugin refuses, or is too broken for.
+// pluginError is apiError for errors of plugins: a refusal, or an unusable plugin.
 func pluginError(ctx context.Context, err error) error {
 	var refused *runtime.RefusedError
 	var unavailable *plugin.UnavailableError
 	switch {
 	case errors.As(err, &refused):
-		return &api.Error{Code: api.CodeRefused, Message: refused.Reason, Hint: "`liftoff plugins` lists them"}
+		return &api.Error{Code: api.CodeRefused, Message: refused.Reason, Hint: "`liftoff plugins` lists the plugins"}
 	case errors.As(err, &unavailable):
-		return &api.Error{Code: api.CodeFault, Message: err.Error(), Hint: "`liftoff plugins` says what is wrong with it"}
+		return &api.Error{Code: api.CodeFault, Message: err.Error(), Hint: "`liftoff plugins` shows the problem"}
 	}
 	return apiError(ctx, err)
 }

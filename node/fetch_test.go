@@ -11,34 +11,34 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-// A process that does not stay fetches a block from whoever of its cluster has it, though
-// its user did not name him.
-func TestVisitFetches(t *testing.T) {
+// A process that does not serve fetches a block from any peer of its cluster that has it, without naming that
+// peer.
+func TestEphemeralPeerFetches(t *testing.T) {
 	f := fleet(t, 4, nil)
-	want := put(t, f[3].Session, "what only one has")
+	want := put(t, f[3].Session, "a block of one peer")
 	f[0].leave()
-	visitor := visit(t, f[0].dir)
-	if b, err := visitor.Fetching().Get(t.Context(), want); err != nil || string(b.Data()) != "what only one has" {
+	client := joinOnce(t, f[0].dir)
+	if b, err := client.Fetching().Get(t.Context(), want); err != nil || string(b.Data()) != "a block of one peer" {
 		t.Error(err)
 	}
 	nowhere := dag.NewBlock(0x55, []byte("nowhere")).CID()
 	began := time.Now()
 	var missing *dag.NotFoundError
-	if _, err := visitor.Fetching().Get(t.Context(), nowhere); !errors.As(err, &missing) || missing.CID != nowhere {
+	if _, err := client.Fetching().Get(t.Context(), nowhere); !errors.As(err, &missing) || missing.CID != nowhere {
 		t.Error(err)
 	}
-	if d := time.Since(began); d > node.VisitTime {
-		t.Errorf("it looked for what nobody has for %v", d)
+	if d := time.Since(began); d > node.ConnectTime {
+		t.Errorf("searched for an absent block for %v", d)
 	}
-	alone := visit(t, t.TempDir())
+	alone := joinOnce(t, t.TempDir())
 	if _, err := alone.Fetching().Get(t.Context(), nowhere); !errors.As(err, &missing) {
 		t.Error(err)
 	}
 }
 
-// A peer that runs a job also asks its own neighbors for what it lacks: the requester may
-// know none who has it.
-func TestRunnerAsksItsNeighbors(t *testing.T) {
+// A peer that runs a job also asks its own connected peers for missing blocks: the requester may not be
+// connected to any peer that has them.
+func TestProviderAsksItsPeers(t *testing.T) {
 	f := fleet(t, 2, nil)
 	r := newRogue(t, f, job.Bid{Code: job.RefuseBusy, Refusal: "it only asks"}, nil)
 	target, err := f[0].Peers.Self(t.Context())

@@ -23,19 +23,19 @@ import (
 
 // member is one node of a fleet: real hosts on the loopback interface, in this process.
 type member struct {
-	*staying
+	*serving
 	dir string
 	cfg node.Config
 	did string
 }
 
-// quick is a market in which signs of life come often, and what was lost is tried again
-// soon. Patience is as in life: a busy machine is no reason to give a peer up.
+// quick is a market with frequent heartbeats and quick retries. Other timeouts are the real ones: a busy machine
+// must not make a peer look lost.
 var quick = market.Config{HeartbeatInterval: 200 * time.Millisecond, Log: time.Millisecond}
 
 var quickPlacement = scheduler.Config{Window: scheduler.MaxWindow, Backoff: 50 * time.Millisecond}
 
-// fleet starts n members of one cluster, all connected; change may change a config.
+// fleet starts n members of one cluster, all connected; change may modify a config.
 func fleet(t testing.TB, n int, change func(i int, c *node.Config)) []*member {
 	t.Helper()
 	var all []*member
@@ -62,7 +62,7 @@ func fleet(t testing.TB, n int, change func(i int, c *node.Config)) []*member {
 			}
 			s.Close()
 		}
-		m := &member{staying: stay(t, cfg), dir: dir, cfg: cfg}
+		m := &member{serving: serve(t, cfg), dir: dir, cfg: cfg}
 		id, err := m.Identity.Identity(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -79,7 +79,7 @@ func fleet(t testing.TB, n int, change func(i int, c *node.Config)) []*member {
 	return all
 }
 
-// connectAll waits until each knows what each other one can do.
+// connectAll connects all members and waits until each has the capacity of every other.
 func connectAll(t testing.TB, all []*member) {
 	t.Helper()
 	for i, m := range all {
@@ -93,7 +93,7 @@ func connectAll(t testing.TB, all []*member) {
 			}
 		}
 	}
-	eventually(t, "everybody knows everybody", func() bool {
+	eventually(t, "all members have each other's capacity", func() bool {
 		for _, m := range all {
 			peers, err := m.Peers.Peers(t.Context())
 			if err != nil {
@@ -113,7 +113,7 @@ func connectAll(t testing.TB, all []*member) {
 	})
 }
 
-// addFile puts a file of random bytes, and returns its root.
+// addFile stores a file of random bytes, and returns its root.
 func addFile(t testing.TB, m *member, size int) cid.Cid {
 	t.Helper()
 	data := make([]byte, size)
@@ -132,7 +132,7 @@ func addFile(t testing.TB, m *member, size int) cid.Cid {
 	return e.CID
 }
 
-// run runs a request at m and returns the job with its events, and what it printed.
+// run runs a request at m and returns the job with its events and its stdout.
 func (m *member) run(t testing.TB, r api.Request) (api.Job, []api.Event, string, error) {
 	t.Helper()
 	var events []api.Event
@@ -160,7 +160,7 @@ func count(events []api.Event, kind api.EventKind) (n int) {
 	return n
 }
 
-// receipt returns what a job's receipt says.
+// receipt returns a decoded receipt.
 func receipt(t testing.TB, m *member, c cid.Cid) job.Receipt {
 	t.Helper()
 	b, err := m.Data.Get(t.Context(), c)
@@ -174,7 +174,7 @@ func receipt(t testing.TB, m *member, c cid.Cid) job.Receipt {
 	return r
 }
 
-// where makes guests that note in which member of a fleet they run.
+// where makes guests that count in which member of a fleet they run.
 type where struct {
 	mu  sync.Mutex
 	ran map[string]int

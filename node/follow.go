@@ -19,14 +19,14 @@ func (v *View) Follow(ctx context.Context, id string, from int, each func(api.Ev
 	if x := v.node.history.running(id); x != nil {
 		return first.or(ctx, x.follow(ctx, from, first.call))
 	}
-	j, err := v.whole(ctx, id)
+	j, err := v.findByID(ctx, id)
 	if err == nil {
-		_, err = tellFrom(j.Events, &from, first.call)
+		_, err = sendEvents(j.Events, &from, first.call)
 	}
 	return first.or(ctx, err)
 }
 
-// firstCall keeps the error of a caller's function, which is returned as it is.
+// firstCall keeps the error of a caller's function, which is returned unchanged.
 type firstCall struct {
 	each func(api.Event) error
 	err  error
@@ -44,7 +44,7 @@ func (f *firstCall) or(ctx context.Context, err error) error {
 	return apiError(ctx, err)
 }
 
-// Logs implements api.Jobs. An error of one of w's writers is returned as it is.
+// Logs implements api.Jobs. An error of one of w's writers is returned unchanged.
 func (v *View) Logs(ctx context.Context, id string, w api.Watch) error {
 	if x := v.node.history.running(id); x != nil {
 		r, err := x.spool.Open()
@@ -63,13 +63,13 @@ func (v *View) Logs(ctx context.Context, id string, w api.Watch) error {
 		}
 		if err == nil {
 			stdout, stderr := r.Misled()
-			if err := misprinted(x.look(), stdout, stderr, nil); err != nil || x.spool.Size() > 0 {
+			if err := mismatchError(x.snapshot(), stdout, stderr, nil); err != nil || x.spool.Size() > 0 {
 				return err
 			}
 		}
-		// What it printed was remembered, or is kept by now.
+		// The output is from a cached result, or has been stored by now.
 	}
-	j, err := v.whole(ctx, id)
+	j, err := v.findByID(ctx, id)
 	if err != nil {
 		return err
 	}
@@ -86,16 +86,16 @@ func (v *View) Cancel(ctx context.Context, id string) error {
 		x.stop(errCancelled)
 		return nil
 	}
-	if _, err := v.whole(ctx, id); err != nil {
+	if _, err := v.findByID(ctx, id); err != nil {
 		return err
 	}
 	return api.Errorf(api.CodeUsage, "job %s has ended", id)
 }
 
-// whole returns the job that has the whole id.
-func (v *View) whole(ctx context.Context, id string) (api.Job, error) {
+// findByID returns the job with the complete id.
+func (v *View) findByID(ctx context.Context, id string) (api.Job, error) {
 	if !isID(id) {
-		return api.Job{}, api.Errorf(api.CodeUsage, "%q is no job's id", id)
+		return api.Job{}, api.Errorf(api.CodeUsage, "%q is not a complete job id", id)
 	}
 	return v.Find(ctx, id)
 }

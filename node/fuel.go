@@ -11,12 +11,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// fuelBook remembers what runs of a module have cost at some size of input, for the
-// price of the next one. It is a guess. Each one is the record "f/", the module's CID as
-// bytes and a byte for the size; a collection drops those whose modules are gone.
-type fuelBook struct {
+// fuelEstimates caches how much fuel runs of a module used, by size of the input, to price the next run. It is
+// an estimate. Each entry is the record "f/", the module's CID as bytes and one byte for the size; a collection
+// drops entries of modules that are gone.
+type fuelEstimates struct {
 	mu    sync.Mutex
-	known map[string]uint64 // by the record's name: what was looked up or learnt
+	known map[string]uint64 // by record name
 }
 
 const (
@@ -28,7 +28,7 @@ func fuelName(mod cid.Cid, bytes uint64) string {
 	return fuelPrefix + mod.KeyString() + string([]byte{byte(job.Bucket(bytes))})
 }
 
-// fuelEstimate returns what such a run cost last, 0 when nobody knows.
+// fuelEstimate returns how much fuel such a run used last, 0 when it is unknown.
 func (n *Node) fuelEstimate(mod cid.Cid, bytes uint64) (uint64, error) {
 	f, name := &n.fuel, fuelName(mod, bytes)
 	f.mu.Lock()
@@ -47,7 +47,7 @@ func (n *Node) fuelEstimate(mod cid.Cid, bytes uint64) (uint64, error) {
 	return 0, nil
 }
 
-func (f *fuelBook) put(name string, fuel uint64) {
+func (f *fuelEstimates) put(name string, fuel uint64) {
 	if _, ok := f.known[name]; !ok && len(f.known) >= maxFuelKnown {
 		for any := range f.known {
 			delete(f.known, any)
@@ -60,8 +60,8 @@ func (f *fuelBook) put(name string, fuel uint64) {
 	f.known[name] = fuel
 }
 
-// learnFuel takes note of a run: an average in which the latest counts most. It returns
-// the record to commit, or none while the estimate stays about the same.
+// learnFuel updates the estimate with a run, as an average in which the latest run counts most. It returns the
+// record to commit, or nil while the estimate stays about the same.
 func (n *Node) learnFuel(mod cid.Cid, bytes, fuel uint64) ([]store.Record, error) {
 	old, err := n.fuelEstimate(mod, bytes)
 	if err != nil {
@@ -80,7 +80,7 @@ func (n *Node) learnFuel(mod cid.Cid, bytes, fuel uint64) ([]store.Record, error
 	return []store.Record{{Name: name, Value: binary.AppendUvarint(nil, fuel)}}, nil
 }
 
-// dropFuel forgets what modules cost that are gone.
+// dropFuel deletes the estimates of modules that are gone.
 func (n *Node) dropFuel(ctx context.Context, here func(cid.Cid) bool) error {
 	names := map[string]cid.Cid{}
 	err := n.store.Records(ctx, fuelPrefix, func(name string, _ func() ([]byte, error)) error {

@@ -9,8 +9,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// What a module cost is known to the next process, written when it has changed by much,
-// and forgotten with the module.
+// The fuel estimate of a module is available to the next process, written when it has changed much, and deleted
+// with the module.
 func TestFuelIsKept(t *testing.T) {
 	n := &Node{store: openStore(t)}
 	mod := dag.NewBlock(cid.Raw, []byte("module")).CID()

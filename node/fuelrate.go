@@ -14,15 +14,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// rateRecord keeps how fast this machine is. It is measured once for each engine.
+// rateRecord has the speed of this machine. It is measured once per engine.
 const rateRecord = "rate"
 
 type rate struct {
 	Engine string `json:"engine"`
-	Fuel   uint64 `json:"fuel"` // a second
+	Fuel   uint64 `json:"fuel"` // per second
 }
 
-// rateFuel is what the guest that is measured may spend: some tenths of a second.
+// rateFuel is the fuel of the measured guest: some tenths of a second.
 const rateFuel = 200e6
 
 // rateGuest counts in a loop until its fuel is spent.
@@ -34,8 +34,7 @@ const rateGuest = "\x00asm\x01\x00\x00\x00" +
 	"\x0a\x12\x01\x10\x01\x01\x7f" + // one local i32
 	"\x03\x40\x20\x00\x41\x01\x6a\x21\x00\x0c\x00\x0b\x0b" // loop: add 1, br 0
 
-// fuelRate returns how much fuel a slot of this machine spends in a second, 0 when that
-// cannot be measured.
+// fuelRate returns how much fuel a slot of this machine uses per second, 0 when that cannot be measured.
 func (n *Node) fuelRate(ctx context.Context, executors runtime.Executors) (uint64, error) {
 	x, err := executors.For(job.ABIWASI)
 	if err != nil {
@@ -52,7 +51,7 @@ func (n *Node) fuelRate(ctx context.Context, executors runtime.Executors) (uint6
 	}
 	r = rate{Engine: engine}
 	if r.Fuel, err = n.measureRate(ctx, x); err != nil {
-		return 0, fmt.Errorf("measure this machine: %w", err)
+		return 0, fmt.Errorf("measure fuel rate: %w", err)
 	}
 	if b, err = json.Marshal(r); err != nil {
 		return 0, err
@@ -70,13 +69,13 @@ func (n *Node) measureRate(ctx context.Context, x runtime.Executor) (uint64, err
 	if err != nil {
 		return 0, err
 	}
-	defer remove() //nolint:errcheck // a folder that stays is removed by the next Open
+	defer remove() //nolint:errcheck // the next Open removes a leftover folder
 	t := job.Task{ABI: job.ABIWASI, Mod: mod.CID(), Fn: "_start", Det: job.Det2, Out: job.OutProfile}
 	limits := job.Limits{Fuel: rateFuel}
 	result, err := x.Run(ctx, t, limits.OrDefault(), runtime.Env{Blocks: bs, Scratch: scratch, Trusted: true})
 	var refused *runtime.RefusedError
 	if errors.As(err, &refused) || err == nil && result.Elapsed <= 0 {
-		return 0, nil // it is no engine for this guest
+		return 0, nil // the engine cannot run this guest
 	}
 	if err != nil {
 		return 0, err

@@ -20,58 +20,58 @@ import (
 // Bounds of the history.
 const (
 	maxJobs = 10_000
-	// pruneEvery is how many jobs may be too many before the oldest are dropped.
+	// pruneEvery is how far the history may exceed maxJobs before the oldest jobs are dropped.
 	pruneEvery = 512
-	// recordAfter is how long a job runs before there is a record of it: one that ends
-	// sooner is written once, and of one that is killed sooner nobody has heard.
+	// recordAfter is how long a job runs before it gets a record: a job that ends sooner is written once, and a
+	// job that is killed sooner has not been shown to any client.
 	recordAfter = 10 * time.Millisecond
 )
 
-// history keeps one record for each job. It is for people: what a job made is kept by a
-// pin, whether its record can be read or not.
+// history keeps one record per job, for display. The data of a job is kept by a pin, whether or not its record
+// can be read.
 type history struct {
 	store *store.Store
 	clock func() time.Time
 	log   *slog.Logger
 	ids   ids
-	ended atomic.Uint64 // jobs
+	ended atomic.Uint64 // number of jobs
 
 	mu   sync.Mutex
-	live map[string]*running // of this process, that have not ended
+	live map[string]*running // jobs of this process that have not ended
 }
 
 func newHistory(s *store.Store, clock func() time.Time, log *slog.Logger) *history {
 	return &history{store: s, clock: clock, log: log, live: map[string]*running{}}
 }
 
-// begin gives x an id: from now on it is running.
+// begin gives x an id and registers it as running.
 func (h *history) begin(x *running) {
 	x.id = h.ids.next(h.clock())
 	x.job.ID, x.job.State = x.id, api.JobRunning
-	h.adopt(x)
+	h.register(x)
 }
 
-// adopt lets x, which has an id, be one of this process's.
-func (h *history) adopt(x *running) {
+// register adds x, which has an id, to the running jobs of this process.
+func (h *history) register(x *running) {
 	x.timer = time.AfterFunc(recordAfter, func() { h.recordLive(x) })
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.live[x.id] = x
 }
 
-// recordLive writes the record of a job that runs, and again when it has more to tell.
+// recordLive writes the first record of a running job.
 func (h *history) recordLive(x *running) {
-	x.mu.Lock() // until it is written: the last record must come later
+	x.mu.Lock() // held until the record is written: the last record must come later
 	defer x.mu.Unlock()
 	if x.over {
 		return
 	}
 	if err := h.write(context.Background(), x, store.Batch{}); err != nil {
-		h.log.Warn("a running job is not in the history", "job", x.id, "err", err)
+		h.log.Warn("record running job", "job", x.id, "err", err)
 	}
 }
 
-// write writes the record of a job that runs, and b. x.mu is held.
+// write commits the record of a running job together with b. x.mu is held.
 func (h *history) write(ctx context.Context, x *running, b store.Batch) error {
 	r, err := jobRecord(x.job, x.expires)
 	if err != nil {
@@ -81,8 +81,7 @@ func (h *history) write(ctx context.Context, x *running, b store.Batch) error {
 	return h.store.Commit(ctx, b)
 }
 
-// last returns what is to be recorded of j in the end, for the caller to write before he
-// calls end.
+// last returns the final records of j. The caller writes them before it calls end.
 func (h *history) last(j api.Job, expires time.Time) ([]store.Record, error) {
 	r, err := jobRecord(j, expires)
 	records := []store.Record{r}
@@ -98,14 +97,14 @@ func (h *history) last(j api.Job, expires time.Time) ([]store.Record, error) {
 	return records, err
 }
 
-// running returns the job of that id if it is one of this process's and has not ended.
+// running returns the job with that id if it belongs to this process and has not ended; else nil.
 func (h *history) running(id string) *running {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.live[id]
 }
 
-// end forgets that a job runs. Now and then it drops the oldest records.
+// end removes a job from the running ones. Every pruneEvery jobs it drops the oldest records.
 func (h *history) end(id string) {
 	h.mu.Lock()
 	if x := h.live[id]; x != nil {
@@ -115,12 +114,12 @@ func (h *history) end(id string) {
 	h.mu.Unlock()
 	if h.ended.Add(1)%pruneEvery == 0 {
 		if _, err := h.names(context.Background(), ""); err != nil {
-			h.log.Warn("old jobs are not dropped", "err", err)
+			h.log.Warn("drop old jobs", "err", err)
 		}
 	}
 }
 
-// liveJobs returns those that run whose ids begin with prefix.
+// liveJobs returns the running jobs whose ids begin with prefix.
 func (h *history) liveJobs(prefix string) map[string]*running {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -133,9 +132,9 @@ func (h *history) liveJobs(prefix string) map[string]*running {
 	return jobs
 }
 
-// A job's record is named "j/" and the characters of its id, each as far from the end of
-// the alphabet as the id's is from its beginning: so the newest come first. It is eight
-// bytes, when it expires in milliseconds since 1970 or 0, and what api.EncodeJob makes.
+// A job's record is named "j/" plus the mirrored characters of its id: each is as far from the end of the
+// alphabet as the id's is from its start, so that the newest record comes first. The value is eight bytes, the
+// expiry in milliseconds since 1970 or 0, followed by the encoding of api.EncodeJob.
 const jobPrefix = "j/"
 
 func jobName(id string) string {
@@ -144,7 +143,7 @@ func jobName(id string) string {
 
 func jobID(name string) string { return idPrefix + mirror(strings.TrimPrefix(name, jobPrefix)) }
 
-// mirror is its own inverse.
+// mirror mirrors each character in the alphabet. It is its own inverse.
 func mirror(chars string) string {
 	return strings.Map(func(r rune) rune {
 		return rune(idAlphabet[len(idAlphabet)-1-strings.IndexRune(idAlphabet, r)])
@@ -163,14 +162,14 @@ func jobRecord(j api.Job, expires time.Time) (store.Record, error) {
 	return store.Record{Name: jobName(j.ID), Value: append(binary.BigEndian.AppendUint64(nil, ms), b...)}, nil
 }
 
-// errExpired says that a record's time is over.
+// errExpired is the error for an expired or deleted record.
 var errExpired = errors.New("expired")
 
-// read reads one record. A job that says that it is running and is not one of this
-// process's was interrupted with the process that ran it.
+// read reads one record. A job that is recorded as running, but is not running in this process, was interrupted
+// when its process ended.
 func (h *history) read(id string, live map[string]*running) (api.Job, error) {
 	if x, ok := live[id]; ok {
-		return x.look(), nil // as it is now, or was when it had just ended
+		return x.snapshot(), nil // its current state, or the last one if it has just ended
 	}
 	j, err := h.recorded(id)
 	if err == nil && j.State == api.JobRunning {
@@ -183,17 +182,17 @@ func (h *history) read(id string, live map[string]*running) (api.Job, error) {
 	return j, err
 }
 
-// recorded returns what the record says.
+// recorded returns the job as its record has it.
 func (h *history) recorded(id string) (api.Job, error) {
 	b, found, err := h.store.Lookup(jobName(id))
 	if err != nil {
 		return api.Job{}, err
 	}
 	if !found {
-		return api.Job{}, errExpired // dropped meanwhile
+		return api.Job{}, errExpired // dropped since it was listed
 	}
 	if len(b) < 8 {
-		return api.Job{}, fmt.Errorf("it has %d bytes", len(b))
+		return api.Job{}, fmt.Errorf("job record: got %d bytes, want at least 8", len(b))
 	}
 	if ms := binary.BigEndian.Uint64(b); ms != 0 && h.clock().UnixMilli() >= int64(ms) {
 		return api.Job{}, errExpired
@@ -203,18 +202,18 @@ func (h *history) recorded(id string) (api.Job, error) {
 		return api.Job{}, err
 	}
 	if j.ID != id {
-		return api.Job{}, fmt.Errorf("it is the record of job %q", j.ID)
+		return api.Job{}, fmt.Errorf("job record: got job %q, want %q", j.ID, id)
 	}
 	return j, nil
 }
 
-// interrupted is what becomes of a job whose process has died. One that was submitted is
-// taken up by the next process that stays.
+// interrupted marks j as failed, because its process has ended. The next `liftoff serve` resumes j if it was
+// submitted.
 func interrupted(j *api.Job, submitted bool) {
 	j.State = api.JobFailed
 	j.Err = &api.Error{Code: api.CodeInterrupted, Message: "interrupted: the process that ran it ended", Hint: "run it again"}
 	if submitted {
-		j.Err.Hint = "`liftoff serve` goes on with it"
+		j.Err.Hint = "`liftoff serve` resumes it"
 	}
 	last := api.Event{Kind: api.EventFailed, Text: j.Err.Message, At: j.Created, Fields: map[string]string{"code": string(j.Err.Code)}}
 	if n := len(j.Events); n > 0 {
@@ -223,8 +222,8 @@ func interrupted(j *api.Job, submitted bool) {
 	j.Events = append(j.Events, last)
 }
 
-// names returns the ids that begin with prefix and have a record, newest first. It drops
-// what is beyond maxJobs.
+// names returns the ids that begin with prefix and have a record, newest first. It drops the records beyond
+// maxJobs.
 func (h *history) names(ctx context.Context, prefix string) ([]string, error) {
 	var all []string
 	err := h.store.Records(ctx, jobName(prefix), func(name string, _ func() ([]byte, error)) error {
@@ -245,7 +244,7 @@ func (h *history) names(ctx context.Context, prefix string) ([]string, error) {
 	return all, nil
 }
 
-// drop removes records; in a read-only repo they stay, and on a full disk until there is room.
+// drop deletes records. In a read-only repo they stay; on a full disk they stay until there is space.
 func (h *history) drop(ids []string) error {
 	if len(ids) == 0 || h.store.ReadOnly() {
 		return nil
@@ -263,7 +262,7 @@ func (h *history) drop(ids []string) error {
 
 // list returns the jobs, newest first, and drops the expired ones.
 func (h *history) list(ctx context.Context) ([]api.Job, error) {
-	live := h.liveJobs("") // before the records are read: they may end meanwhile
+	live := h.liveJobs("") // before the records are read: a job may end in between
 	ids, err := h.names(ctx, "")
 	if err != nil {
 		return nil, err
@@ -281,13 +280,13 @@ func (h *history) list(ctx context.Context) ([]api.Job, error) {
 		case errors.Is(err, errExpired):
 			expired = append(expired, id)
 		default:
-			h.log.Warn("a job's record cannot be read", "job", id, "err", err)
+			h.log.Warn("read job record", "job", id, "err", err)
 		}
 	}
 	return jobs, h.drop(expired)
 }
 
-// withLive adds the ids of jobs that have no record yet.
+// withLive adds the ids of running jobs that have no record yet.
 func withLive(ids []string, live map[string]*running) []string {
 	for id := range live {
 		if !slices.Contains(ids[:min(len(ids), 4*len(live)+64)], id) {
@@ -299,13 +298,13 @@ func withLive(ids []string, live map[string]*running) []string {
 	return slices.Compact(ids)
 }
 
-// find returns the one job whose id begins with prefix, "j-" being understood.
+// find returns the one job whose id begins with prefix; "j-" may be omitted.
 func (h *history) find(ctx context.Context, prefix string) (api.Job, error) {
 	if !strings.HasPrefix(prefix, idPrefix) {
 		prefix = idPrefix + prefix
 	}
 	if !isIDPrefix(prefix) || prefix == idPrefix {
-		return api.Job{}, api.Errorf(api.CodeUsage, "%q is not the beginning of a job's id", prefix)
+		return api.Job{}, api.Errorf(api.CodeUsage, "%q is not a job id or a prefix of one", prefix)
 	}
 	live := h.liveJobs(prefix)
 	ids, err := h.names(ctx, prefix)
@@ -315,8 +314,8 @@ func (h *history) find(ctx context.Context, prefix string) (api.Job, error) {
 	ids = withLive(ids, live)
 	if len(ids) > 1 {
 		return api.Job{}, &api.Error{
-			Code: api.CodeUsage, Message: fmt.Sprintf("%d jobs begin with %s", len(ids), prefix),
-			Hint: fmt.Sprintf("give more of it, as in %s or %s", ids[0], ids[1]),
+			Code: api.CodeUsage, Message: fmt.Sprintf("%d job ids begin with %s", len(ids), prefix),
+			Hint: fmt.Sprintf("give a longer prefix, as in %s or %s", ids[0], ids[1]),
 		}
 	}
 	if len(ids) == 0 {
@@ -334,7 +333,7 @@ func (h *history) find(ctx context.Context, prefix string) (api.Job, error) {
 
 func noJob(prefix string) error {
 	return &api.Error{
-		Code: api.CodeMissing, Message: fmt.Sprintf("no job begins with %s", prefix),
-		Hint: "`liftoff job ls` shows those that there are",
+		Code: api.CodeMissing, Message: fmt.Sprintf("no job id begins with %s", prefix),
+		Hint: "`liftoff job ls` lists the jobs",
 	}
 }

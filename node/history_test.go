@@ -14,13 +14,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// A job whose process was killed is known to the next owner as interrupted.
+// A job whose process was killed is listed by the next owner as interrupted.
 func TestKilledRun(t *testing.T) {
 	dir := t.TempDir()
 	a := start(t, "run", dir)
 	a.want(t, "joined true")
 	a.want(t, "waiting")
-	time.Sleep(time.Second) // until it has a record
+	time.Sleep(time.Second) // until the job has a record
 	a.Process.Kill()
 	a.Wait()
 	if left, _ := filepath.Glob(filepath.Join(dir, "scratch", "*")); len(left) != 1 {
@@ -39,7 +39,7 @@ func TestKilledRun(t *testing.T) {
 	}
 }
 
-// withStore opens the repo without a node: no process has it.
+// withStore opens the repo without a node: no process owns it.
 func withStore(t testing.TB, dir string, f func(s *store.Store)) {
 	t.Helper()
 	s, err := store.Open(dir, store.Config{})
@@ -72,7 +72,7 @@ func jobRecords(t testing.TB, s *store.Store) (names []string) {
 	return names
 }
 
-// Records that are no records, of whatever kind, hide no other.
+// Invalid records, of whatever kind, hide no valid one.
 func TestDamagedHistory(t *testing.T) {
 	dir := t.TempDir()
 	s, err := node.Join(t.Context(), config(dir))
@@ -146,7 +146,7 @@ func TestHistoryIsBounded(t *testing.T) {
 	}
 	clock = clock.Add(time.Hour)
 	if _, err := s.Jobs.Find(t.Context(), short.ID); codeOf(err) != api.CodeMissing {
-		t.Errorf("an expired job: %v", err)
+		t.Errorf("expired job: %v", err)
 	}
 	if d := cmp.Diff([]string{forever.ID, def.ID}, ids()); d != "" {
 		t.Error(d)
@@ -156,7 +156,7 @@ func TestHistoryIsBounded(t *testing.T) {
 		t.Error(d)
 	}
 
-	// The oldest go beyond 10,000, even one that is kept for ever.
+	// The oldest beyond 10,000 are dropped, even a job that is kept for ever.
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

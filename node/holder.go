@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// holder returns the id of the process that holds the lock on the file at path, or 0
-// when the system does not tell. Linux does, in /proc/locks.
+// holder returns the id of the process that holds the lock on the file at path, or 0 if the system does not
+// report it. Linux does, in /proc/locks.
 func holder(path string) int {
 	info, err := os.Stat(path)
 	if err != nil {

@@ -25,23 +25,23 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// rogue is a member that bids the best price for every job and then does what a test
-// says. It speaks the real protocols.
+// rogue is a member that makes the best bid for every job and then does what a test defines. It speaks the real
+// protocols.
 type rogue struct {
 	peer   *host.Peer
 	key    ed25519.PrivateKey
 	did    string
 	awards atomic.Int32
-	deaf   atomic.Int32                              // how many of them it does not answer
-	bend   atomic.Pointer[func(frame []byte) []byte] // what it says otherwise in the market; nil: nothing
-	again  atomic.Pointer[market.Run]                // what it shows who attaches; nil: nothing
-	busy   atomic.Int32                              // how many asks it refuses as busy
+	deaf   atomic.Int32                              // number of awards that it does not answer
+	bend   atomic.Pointer[func(frame []byte) []byte] // modifies frames that it sends in the market; nil: no change
+	again  atomic.Pointer[market.Run]                // the run that an attaching requester gets; nil: none
+	busy   atomic.Int32                              // number of asks that it refuses as busy
 	bid    job.Bid
-	prints func(ctx context.Context, stdout, stderr io.Writer) error // nil: nothing
+	prints func(ctx context.Context, stdout, stderr io.Writer) error // nil: prints nothing
 	run    func(r *rogue, q market.Request, a market.Awarded, run *market.Run)
 }
 
-// newRogue joins the cluster of m, and is known to all of f.
+// newRogue joins the cluster of f, and connects to all of f.
 func newRogue(t *testing.T, f []*member, bid job.Bid, run func(*rogue, market.Request, market.Awarded, *market.Run)) *rogue {
 	t.Helper()
 	dir := t.TempDir()
@@ -155,7 +155,7 @@ func (r *rogue) deliver(q market.Request, a market.Awarded, run *market.Run, o j
 	})
 }
 
-// cutOff delivers a result that breaks off.
+// cutOff delivers a result whose CAR breaks off.
 func cutOff(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 	out := dag.NewBlock(cid.Raw, []byte("out"))
 	b, _ := job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3}.Encode()
@@ -163,11 +163,11 @@ func cutOff(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 	run.Done(receipt, b, func(ctx context.Context, w io.Writer) error { return fmt.Errorf("broken") })
 }
 
-// best is a price that nobody beats.
+// best is a bid that no other peer can improve on.
 var best = job.Bid{Have: 1 << 40, Exact: true, Slots: 100}
 
-// Whatever a peer does with what it was awarded, another one does the job, the user has
-// the honest result, and one line tells of the loss.
+// Whatever a peer does with an award, another peer runs the job, the user gets the honest result, and one event
+// reports the loss.
 func TestRogues(t *testing.T) {
 	honest := func(t *testing.T) []*member {
 		return fleet(t, 2, func(i int, c *node.Config) {
@@ -178,10 +178,10 @@ func TestRogues(t *testing.T) {
 		"fails": func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
 			run.Fail(market.FailedError{Code: "fault", Why: "its disk is full"})
 		},
-		"says that the module is refused": func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
-			run.Fail(market.FailedError{Code: "refused", Why: "it is no module", Final: true})
+		"refuses the module": func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
+			run.Fail(market.FailedError{Code: "refused", Why: "not a module", Final: true})
 		},
-		"says that the time is over": func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
+		"reports a timeout": func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
 			run.Fail(market.FailedError{Code: "timeout", Why: "too slow", Final: true})
 		},
 		"sends another task's outcome": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
@@ -192,12 +192,12 @@ func TestRogues(t *testing.T) {
 			lost := dag.NewBlock(cid.Raw, []byte("lost"))
 			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: lost.CID(), Size: 4})
 		},
-		"sends no output, however often it is asked": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+		"sends no output, on every attempt": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 			lost := dag.NewBlock(cid.Raw, []byte("lost"))
 			r.again.Store(run)
 			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: lost.CID(), Size: 4})
 		},
-		"sends what nobody asked for": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+		"sends unrequested blocks": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 			out, more := dag.NewBlock(cid.Raw, []byte("out")), dag.NewBlock(cid.Raw, make([]byte, 1<<20))
 			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3}, out, more)
 		},
@@ -205,12 +205,12 @@ func TestRogues(t *testing.T) {
 			out, printed := dag.NewBlock(cid.Raw, []byte("out")), dag.NewBlock(cid.Raw, make([]byte, 1000))
 			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3, Stdout: printed.CID(), Log: 999}, out, printed)
 		},
-		"prints what is not a file": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+		"printed output is not a file": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 			out, printed := dag.NewBlock(cid.Raw, []byte("out")), dag.NewBlock(cid.DagCBOR, []byte{0xa0})
 			r.deliver(q, a, run, job.Outcome{Task: q.Signed.Task, State: job.OK, Root: out.CID(), Size: 3, Stdout: printed.CID(), Log: 1}, out, printed)
 		},
 		"never ends the CAR": cutOff,
-		"never ends the CAR, however often it is asked": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
+		"never ends the CAR, on every attempt": func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 			r.again.Store(run)
 			cutOff(r, q, a, run)
 		},
@@ -224,18 +224,17 @@ func TestRogues(t *testing.T) {
 				t.Errorf("%+v, %v, printed %q, %d awards\n%s", j, err, out, r.awards.Load(), texts(events))
 			}
 			if n := count(events, api.EventAwarded); n != 2 {
-				t.Errorf("%d lines about who got it, want 2:\n%s", n, texts(events))
+				t.Errorf("%d awarded events, want 2:\n%s", n, texts(events))
 			}
 			if b, err := f[0].Data.Get(t.Context(), j.Outcome.Root); err != nil || string(b) != "hello" {
-				t.Errorf("the output: %q, %v", b, err)
+				t.Errorf("output: %q, %v", b, err)
 			}
 		})
 	}
 }
 
-// The only peer does not answer an award, as one that is overloaded: the job waits, and is
-// offered again.
-func TestUnansweredAwardIsNoEnd(t *testing.T) {
+// The only peer does not answer an award, like an overloaded one: the job waits and is offered again.
+func TestUnansweredAwardIsRetried(t *testing.T) {
 	f := fleet(t, 1, nil)
 	r := newRogue(t, f, best, func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 		out := dag.NewBlock(cid.Raw, []byte("hello"))
@@ -249,9 +248,9 @@ func TestUnansweredAwardIsNoEnd(t *testing.T) {
 	}
 }
 
-// Who claims to hold what it does not, and is slow for it, wins less often: its word
-// counts for less.
-func TestLiarLosesCredit(t *testing.T) {
+// A peer that claims to hold data that it lacks, and is slow for that reason, wins less often: its calibration
+// lowers the value of its bids.
+func TestFalseClaimsAreCalibrated(t *testing.T) {
 	f := fleet(t, 2, nil)
 	r := newRogue(t, f, best, func(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 		time.Sleep(700 * time.Millisecond)
@@ -271,13 +270,13 @@ func TestLiarLosesCredit(t *testing.T) {
 		if j.Where == r.did {
 			won++
 		} else if won > 0 {
-			return // its price was the best, and was not believed
+			return // its bid was the best, but was corrected
 		}
 	}
-	t.Errorf("the liar got %d of 8 jobs", won)
+	t.Errorf("the peer with false claims got %d of 8 jobs", won)
 }
 
-// asks asks target for a job of the rogue's own.
+// asks asks target for a bid for a job of the rogue.
 func (r *rogue) asks(ctx context.Context, target string, tk job.Task) (*market.Conversation, job.Order, job.Bid, error) {
 	id, err := lpeer.Decode(target)
 	if err != nil {
@@ -297,8 +296,8 @@ func (r *rogue) asks(ctx context.Context, target string, tk job.Task) (*market.C
 	return conv, j, bid, err
 }
 
-// Who asks for a lease of no length does not get one without an end.
-func TestLeaseOfNoLength(t *testing.T) {
+// An award with a zero lease duration is declined: it would never expire.
+func TestZeroLease(t *testing.T) {
 	g := newGate()
 	f := fleet(t, 1, func(i int, c *node.Config) { c.Executors = runtime.Executors{script{"gate": g.run}} })
 	r := newRogue(t, f, job.Bid{Code: job.RefuseBusy, Refusal: "it only asks"}, nil)
@@ -323,7 +322,7 @@ func TestLeaseOfNoLength(t *testing.T) {
 	conv.Close(market.Cancelled)
 }
 
-// A flood of asks is refused before any work is done for it, and the others are served.
+// A flood of asks is refused before any work is done for it, and other requesters are served.
 func TestFloodOfAsks(t *testing.T) {
 	f := fleet(t, 2, func(i int, c *node.Config) { c.Network.AskRate, c.Network.AskBurst = 10, 20 })
 	r := newRogue(t, f, job.Bid{Code: job.RefuseBusy, Refusal: "it is a flooder"}, nil)
@@ -355,7 +354,7 @@ func TestFloodOfAsks(t *testing.T) {
 	mod := put(t, f[0].Session, "module")
 	j, events, _, err := f[0].run(t, api.Request{Task: task(mod, "hello"), Where: f[1].did})
 	if err != nil || j.Where != f[1].did {
-		t.Errorf("who does not flood: %+v, %v\n%s", j, err, texts(events))
+		t.Errorf("other requester: %+v, %v\n%s", j, err, texts(events))
 	}
 	group.Wait()
 	took := time.Since(began)

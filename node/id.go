@@ -9,9 +9,8 @@ import (
 	"time"
 )
 
-// A job's id is "j-" and 100 bits in base32: 48 bits of milliseconds since 1970, 52
-// random ones. The alphabet is that of base32hex in lower case, whose order is that of
-// its characters, so that ids sort by time.
+// A job's id is "j-" and 100 bits in base32: 48 bits of milliseconds since 1970 and 52 random bits. The alphabet
+// is base32hex in lower case, whose order is that of its characters, so that ids sort by time.
 const (
 	idPrefix   = "j-"
 	idAlphabet = "0123456789abcdefghijklmnopqrstuv"
@@ -20,7 +19,7 @@ const (
 
 var idEncoding = base32.NewEncoding(idAlphabet).WithPadding(base32.NoPadding)
 
-// ids makes ids, each greater than those before it in the same process.
+// ids generates ids, each greater than the previous ones of the same process.
 type ids struct {
 	mu   sync.Mutex
 	last [13]byte // 100 bits and 4 zero ones
@@ -49,10 +48,10 @@ func (g *ids) next(now time.Time) string {
 	return idPrefix + idEncoding.EncodeToString(b[:])[:idChars]
 }
 
-// isID reports whether s is a whole id.
+// isID reports whether s is a complete id.
 func isID(s string) bool { return len(s) == len(idPrefix)+idChars && isIDPrefix(s) }
 
-// isIDPrefix reports whether an id can begin with s, which is "j-" at least.
+// isIDPrefix reports whether s is a prefix of a valid id, at least "j-".
 func isIDPrefix(s string) bool {
 	chars, ok := strings.CutPrefix(s, idPrefix)
 	return ok && len(chars) <= idChars && strings.Trim(chars, idAlphabet) == ""

@@ -13,8 +13,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// How long Join tries, and how it waits in between. An owner that is just opening the
-// repo, or just leaving it, is neither to be replaced nor to be reached.
+// How long Join retries, and how long it waits between two attempts. An owner that is just opening or leaving
+// the repo can be neither replaced nor reached.
 const (
 	joinTime    = 10 * time.Second
 	joinWaitMin = time.Millisecond
@@ -28,9 +28,9 @@ var errUnanswered = errors.New("the process that holds the repo does not answer"
 
 // Join opens the repo, or attaches to the process that has it open.
 //
-// The repo's lock elects the owner: whoever gets it serves the socket, and gives up
-// the socket before the lock. So a process that gets neither the lock nor an answer
-// has come upon an owner that is coming or going, and tries both again.
+// The repo's lock elects the owner: the process that gets the lock serves the socket, and closes the socket
+// before it releases the lock. A process that gets neither the lock nor an answer has met an owner that is
+// starting or leaving, and tries both again.
 func Join(ctx context.Context, cfg Config) (*Session, error) {
 	dir, err := filepath.Abs(cfg.Dir)
 	if err != nil {
@@ -57,19 +57,18 @@ func Join(ctx context.Context, cfg Config) (*Session, error) {
 		if isFinal(err) {
 			return nil, apiError(ctx, err)
 		}
-		// Several that wait for the same owner should not come at the same time.
+		// Several processes that wait for the same owner should not retry at the same time.
 		select {
 		case <-time.After(wait/2 + rand.N(wait)):
 		case <-ctx.Done():
 		}
 		if ctx.Err() != nil {
-			return nil, giveUp(ctx, dir, err)
+			return nil, joinError(ctx, dir, err)
 		}
 	}
 }
 
-// isFinal reports whether trying again cannot help: the owner has said no, or may not
-// be asked.
+// isFinal reports whether a retry cannot help: the owner refused the request, or cannot be asked.
 func isFinal(err error) bool {
 	var e *api.Error
 	if errors.As(err, &e) {
@@ -78,22 +77,22 @@ func isFinal(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, api.ErrSocketPath)
 }
 
-// giveUp explains the end of a Join with ctx, after the last try failed with err.
-func giveUp(ctx context.Context, dir string, err error) error {
+// joinError explains why a Join with ctx ended, after its last attempt failed with err.
+func joinError(ctx context.Context, dir string, err error) error {
 	if cause := context.Cause(ctx); !errors.Is(cause, errUnanswered) {
 		return apiError(ctx, cause)
 	}
-	who := "another process"
+	owner := "another process"
 	if pid := holder(filepath.Join(dir, "lock")); pid != 0 {
-		who = fmt.Sprintf("process %d", pid)
+		owner = fmt.Sprintf("process %d", pid)
 	}
-	message := fmt.Sprintf("repo %s is in use by %s, which does not answer", dir, who)
+	message := fmt.Sprintf("repo %s is in use by %s, which does not answer", dir, owner)
 	if !errors.Is(err, errUnanswered) {
 		message += fmt.Sprintf(" (%v)", err)
 	}
 	return &api.Error{
 		Code:    api.CodeFault,
 		Message: message,
-		Hint:    "end it, or wait until it is done, and run the command again",
+		Hint:    "stop that process or wait until it has ended, then run the command again",
 	}
 }

@@ -30,23 +30,23 @@ func TestOwnerAndAttached(t *testing.T) {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		t.Fatalf("socket: %v, %v", info, err)
 	}
-	guest := join(t, dir)
-	if guest.Owner {
+	client := join(t, dir)
+	if client.Owner {
 		t.Fatal("two sessions own the repo")
 	}
 
 	ctx := t.Context()
-	c := put(t, guest, "from the guest")
-	if b, err := owner.Data.Get(ctx, c); err != nil || string(b) != "from the guest" {
+	c := put(t, client, "from the client")
+	if b, err := owner.Data.Get(ctx, c); err != nil || string(b) != "from the client" {
 		t.Fatalf("%q, %v", b, err)
 	}
 	c = put(t, owner, "from the owner")
-	if b, err := guest.Blocks.Get(ctx, c); err != nil || string(b.Data()) != "from the owner" {
+	if b, err := client.Blocks.Get(ctx, c); err != nil || string(b.Data()) != "from the owner" {
 		t.Fatalf("%q, %v", b.Data(), err)
 	}
 
 	absent := dag.NewBlock(cid.Raw, []byte("absent")).CID()
-	for name, s := range map[string]*node.Session{"owner": owner, "guest": guest} {
+	for name, s := range map[string]*node.Session{"owner": owner, "client": client} {
 		var missing *dag.NotFoundError
 		if _, err := s.Blocks.Get(ctx, absent); !errors.As(err, &missing) || missing.CID != absent {
 			t.Errorf("%s: Blocks.Get of an absent block: %v", name, err)
@@ -58,7 +58,7 @@ func TestOwnerAndAttached(t *testing.T) {
 			t.Errorf("%s: Has of an absent block: %v, %v", name, has, err)
 		}
 		if err := s.Data.Put(ctx, api.Block{CID: absent, Data: []byte("other")}); codeOf(err) != api.CodeUsage {
-			t.Errorf("%s: Put of bytes under another's name: %v", name, err)
+			t.Errorf("%s: Put with a wrong CID: %v", name, err)
 		}
 		if err := s.Pins.Unpin(ctx, "none"); codeOf(err) != api.CodeMissing {
 			t.Errorf("%s: Unpin of no pin: %v", name, err)
@@ -71,34 +71,34 @@ func TestOwnerAndAttached(t *testing.T) {
 			t.Errorf("%s: Pin: %v", name, err)
 		}
 	}
-	mine, err := owner.Pins.Pins(ctx)
-	if err != nil || len(mine) != 2 {
-		t.Fatalf("pins of the owner: %v, %v", mine, err)
+	ownPins, err := owner.Pins.Pins(ctx)
+	if err != nil || len(ownPins) != 2 {
+		t.Fatalf("pins of the owner: %v, %v", ownPins, err)
 	}
-	theirs, err := guest.Pins.Pins(ctx)
-	if err != nil || fmt.Sprint(theirs) != fmt.Sprint(mine) {
-		t.Fatalf("pins of the guest: %v, %v; of the owner: %v", theirs, err, mine)
+	clientPins, err := client.Pins.Pins(ctx)
+	if err != nil || fmt.Sprint(clientPins) != fmt.Sprint(ownPins) {
+		t.Fatalf("pins of the client: %v, %v; of the owner: %v", clientPins, err, ownPins)
 	}
-	v, err := guest.Maintenance.Check(ctx, nil)
+	v, err := client.Maintenance.Check(ctx, nil)
 	if err != nil || v.Blocks != 2 || v.Damaged != 0 {
-		t.Fatalf("verify: %+v, %v", v, err)
+		t.Fatalf("check: %+v, %v", v, err)
 	}
 }
 
-// What a guest has put stays while it is attached, and may go afterwards.
-func TestGuestsPutsAreKept(t *testing.T) {
+// Blocks that an attached process has put are kept while it is attached, and may be collected afterwards.
+func TestAttachedPutsAreKept(t *testing.T) {
 	dir := t.TempDir()
-	owner, guest := join(t, dir), join(t, dir)
-	c := put(t, guest, "kept by the guest")
-	for _, s := range []*node.Session{owner, guest} {
+	owner, client := join(t, dir), join(t, dir)
+	c := put(t, client, "kept by the client")
+	for _, s := range []*node.Session{owner, client} {
 		if got, err := s.Maintenance.Collect(t.Context()); err != nil || got.Removed != 0 {
 			t.Fatalf("collect: %+v, %v", got, err)
 		}
 	}
-	if err := guest.Close(); err != nil {
+	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the guest's block can be collected", func() bool {
+	eventually(t, "the client's block can be collected", func() bool {
 		got, err := owner.Maintenance.Collect(t.Context())
 		return err == nil && got.Removed == 1
 	})
@@ -107,24 +107,24 @@ func TestGuestsPutsAreKept(t *testing.T) {
 	}
 }
 
-func TestOwnerWaitsForItsGuests(t *testing.T) {
+func TestOwnerWaitsForAttached(t *testing.T) {
 	dir := t.TempDir()
 	owner := join(t, dir)
-	guest := start(t, "stay", dir)
-	guest.want(t, "joined false")
+	client := start(t, "stay", dir)
+	client.want(t, "joined false")
 
 	left := make(chan error, 1)
 	go func() { left <- owner.Close() }()
 	select {
 	case err := <-left:
-		t.Fatalf("the owner left before its guest: %v", err)
+		t.Fatalf("the owner closed before its client: %v", err)
 	case <-time.After(100 * time.Millisecond):
 	}
-	// It goes on to serve, newcomers too.
+	// It continues to serve, including new clients.
 	another := start(t, "stay", dir)
 	another.want(t, "joined false")
-	guest.in.Close()
-	guest.want(t, "left")
+	client.in.Close()
+	client.want(t, "left")
 	another.in.Close()
 	another.want(t, "left")
 	if err := <-left; err != nil {
@@ -138,14 +138,14 @@ func TestOwnerWaitsForItsGuests(t *testing.T) {
 	}
 }
 
-// A guest that is killed does not keep the owner.
-func TestGuestKilled(t *testing.T) {
+// A killed client does not delay the owner.
+func TestAttachedKilled(t *testing.T) {
 	dir := t.TempDir()
 	owner := join(t, dir)
-	guest := start(t, "run", dir)
-	guest.want(t, "joined false")
-	guest.want(t, "waiting")
-	guest.Process.Kill()
+	client := start(t, "run", dir)
+	client.want(t, "joined false")
+	client.want(t, "waiting")
+	client.Process.Kill()
 	begin := time.Now()
 	if err := owner.Close(); err != nil {
 		t.Fatal(err)
@@ -163,9 +163,9 @@ func TestGuestKilled(t *testing.T) {
 func TestAbort(t *testing.T) {
 	dir := t.TempDir()
 	owner := join(t, dir)
-	guest := start(t, "run", dir)
-	guest.want(t, "joined false")
-	guest.want(t, "waiting")
+	client := start(t, "run", dir)
+	client.want(t, "joined false")
+	client.want(t, "waiting")
 	left := make(chan error, 1)
 	go func() { left <- owner.Close() }()
 	time.Sleep(20 * time.Millisecond)
@@ -177,44 +177,44 @@ func TestAbort(t *testing.T) {
 		t.Fatal(err)
 	}
 	if d := time.Since(begin); d > 10*time.Second {
-		t.Errorf("it took %v", d)
+		t.Errorf("took %v", d)
 	}
-	contains(t, guest.line(), "fault: the process that held the repo ended")
+	contains(t, client.line(), "fault: the process that owned the repo ended")
 }
 
-// The owner is killed: every guest gets the right error at once, what was reported is
-// still there, and the next session is the owner.
+// The owner is killed: every client gets the right error at once, everything reported is still in the repo, and
+// the next session is the owner.
 func TestOwnerKilled(t *testing.T) {
 	dir := t.TempDir()
 	owner := start(t, "stay", dir)
 	owner.want(t, "joined true")
-	var guests []*actor
+	var clients []*actor
 	for range 4 {
-		guests = append(guests, start(t, "work", dir))
+		clients = append(clients, start(t, "work", dir))
 	}
 	var pinned []string
-	for _, g := range guests {
+	for _, g := range clients {
 		g.want(t, "joined false")
 		pinned = append(pinned, strings.TrimPrefix(g.line(), "pinned "))
 	}
 	owner.Process.Kill()
 	killed := time.Now()
-	for _, g := range guests {
+	for _, g := range clients {
 		line := g.line()
 		for ; strings.HasPrefix(line, "pinned "); line = g.line() {
 			pinned = append(pinned, strings.TrimPrefix(line, "pinned "))
 		}
-		contains(t, line, "error fault: the process that held the repo ended")
+		contains(t, line, "error fault: the process that owned the repo ended")
 	}
 	if d := time.Since(killed); d > 10*time.Second {
-		t.Errorf("the guests needed %v to see it", d)
+		t.Errorf("the clients took %v to notice", d)
 	}
 	next := join(t, dir)
 	if !next.Owner {
 		t.Fatal("the next session does not own the repo")
 	}
 	if v, err := next.Maintenance.Check(t.Context(), nil); err != nil || v.Damaged != 0 {
-		t.Errorf("verify: %+v, %v", v, err)
+		t.Errorf("check: %+v, %v", v, err)
 	}
 	if _, err := next.Maintenance.Collect(t.Context()); err != nil {
 		t.Error(err)
@@ -225,20 +225,20 @@ func TestOwnerKilled(t *testing.T) {
 			t.Fatalf("%q: %v", p, err)
 		}
 		if _, err := next.Blocks.Get(t.Context(), c); err != nil {
-			t.Errorf("reported and lost: %v", err)
+			t.Errorf("reported but lost: %v", err)
 		}
 	}
 }
 
-// Eight processes join, work and leave, each again and again: in every round there is
-// one owner, nobody is refused, and what was reported is there at the end.
+// Eight processes join, work and leave repeatedly: each round has one owner, no process is refused, and
+// everything reported is in the repo at the end.
 func TestOwnersComeAndGo(t *testing.T) {
 	dir := t.TempDir()
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	var reported []string
 	for range 8 {
-		a := start(t, "visit", dir)
+		a := start(t, "rejoin", dir)
 		wg.Go(func() {
 			for line := a.line(); line != ""; line = a.line() {
 				c, ok := strings.CutPrefix(line, "put ")
@@ -254,7 +254,7 @@ func TestOwnersComeAndGo(t *testing.T) {
 	}
 	wg.Wait()
 	if len(reported) != 8*25 {
-		t.Fatalf("%d rounds ended well, want %d", len(reported), 8*25)
+		t.Fatalf("%d rounds succeeded, want %d", len(reported), 8*25)
 	}
 	s := join(t, dir)
 	for _, r := range reported {
@@ -268,8 +268,8 @@ func TestOwnersComeAndGo(t *testing.T) {
 	}
 }
 
-// The same within one process, where the rounds are quicker: an owner leaves at the
-// very moment at which another session joins.
+// The same within one process, where the rounds are quicker: an owner leaves at the moment another session
+// joins.
 func TestOwnerLeavesWhileOthersJoin(t *testing.T) {
 	dir := t.TempDir()
 	for round := range 200 {
@@ -309,25 +309,25 @@ func TestLongPath(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), strings.Repeat("long/", 30)+"repo")
 	owner, err := node.Join(t.Context(), config(dir))
 	if errors.Is(err, api.ErrSocketPath) || err != nil && strings.Contains(err.Error(), api.ErrSocketPath.Error()) {
-		return // a system on which a long path cannot be shortened says so
+		return // the system cannot shorten a long path
 	}
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer owner.Abort()
-	guest := join(t, dir)
-	if guest.Owner {
+	client := join(t, dir)
+	if client.Owner {
 		t.Fatal("two owners")
 	}
-	put(t, guest, "through a long path")
-	guest.Close()
+	put(t, client, "through a long path")
+	client.Close()
 	owner.Close()
 	if exists(dir, "api.sock") {
 		t.Error("the socket is still there")
 	}
 }
 
-// A socket that a killed owner has left is in nobody's way.
+// A socket left by a killed owner does not prevent a join.
 func TestStaleSocket(t *testing.T) {
 	dir := t.TempDir()
 	owner := start(t, "stay", dir)
@@ -351,7 +351,7 @@ func TestReadOnlyRepo(t *testing.T) {
 	s := join(t, dir)
 	c := put(t, s, "x")
 	s.Close()
-	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // another user has to get there
+	if err := os.Chmod(filepath.Dir(dir), 0o755); err != nil { // another user needs access to the parent folder
 		t.Fatal(err)
 	}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
@@ -377,7 +377,7 @@ func TestReadOnlyRepo(t *testing.T) {
 	}
 }
 
-// An owner that is stopped answers nobody; the error names it.
+// A stopped owner does not answer; the error names its process.
 func TestOwnerStopped(t *testing.T) {
 	dir := t.TempDir()
 	owner := start(t, "stay", dir)
@@ -385,7 +385,7 @@ func TestOwnerStopped(t *testing.T) {
 	if err := owner.Process.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	var status syscall.WaitStatus // the signal takes its time
+	var status syscall.WaitStatus // the signal is asynchronous
 	if _, err := syscall.Wait4(owner.Process.Pid, &status, syscall.WUNTRACED, nil); err != nil || !status.Stopped() {
 		t.Fatal(status, err)
 	}
@@ -393,7 +393,7 @@ func TestOwnerStopped(t *testing.T) {
 	cfg.Wait = 200 * time.Millisecond
 	var begin time.Time
 	err := error(nil)
-	for tries := 0; err == nil && tries < 100; tries++ { // its threads do not stop at once
+	for tries := 0; err == nil && tries < 100; tries++ { // its threads do not stop at the same time
 		begin = time.Now()
 		var s *node.Session
 		if s, err = node.Join(t.Context(), cfg); err == nil {
@@ -402,7 +402,7 @@ func TestOwnerStopped(t *testing.T) {
 		}
 	}
 	if d := time.Since(begin); d < cfg.Wait || d > 20*time.Second {
-		t.Errorf("it tried for %v", d)
+		t.Errorf("retried for %v", d)
 	}
 	if codeOf(err) != api.CodeFault {
 		t.Fatal(err)
@@ -417,19 +417,19 @@ func TestLargeData(t *testing.T) {
 	dir := t.TempDir()
 	owner := start(t, "stay", dir)
 	owner.want(t, "joined true")
-	guest := join(t, dir)
+	client := join(t, dir)
 	const count, size = 100, 1 << 20
 	before := residentPeak(t, owner.Process.Pid)
 	var cids []cid.Cid
 	for i := range count {
 		b := dag.NewBlock(cid.Raw, bytes.Repeat([]byte{byte(i), byte(i >> 3)}, size/2))
-		if err := guest.Blocks.Put(t.Context(), b); err != nil {
+		if err := client.Blocks.Put(t.Context(), b); err != nil {
 			t.Fatal(err)
 		}
 		cids = append(cids, b.CID())
 	}
 	for i, c := range cids {
-		b, err := guest.Blocks.Get(t.Context(), c)
+		b, err := client.Blocks.Get(t.Context(), c)
 		if err != nil || len(b.Data()) != size || b.Data()[0] != byte(i) {
 			t.Fatalf("block %d: %d bytes, %v", i, len(b.Data()), err)
 		}
@@ -439,8 +439,7 @@ func TestLargeData(t *testing.T) {
 	}
 }
 
-// residentPeak returns the most memory that a process has had, in bytes; 0 where the
-// system does not tell.
+// residentPeak returns the peak resident memory of a process, in bytes; 0 where the system does not report it.
 func residentPeak(t *testing.T, pid int) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))

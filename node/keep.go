@@ -16,9 +16,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// attest makes the Outcome and the Receipt of a run, and the memo, and enters them into
-// j and into what is to be committed. Nothing is signed for an answer from the memo: it
-// says nothing new, and j names the Receipt of the run that it comes from.
+// attest creates the Outcome, the Receipt and the cached result of a run, and adds them to j and to the batch to
+// commit. A cached answer is not signed again: j names the Receipt of the original run.
 func (e *evaluation) attest(ctx context.Context, j *api.Job, x runtime.Traits, queue time.Duration) error {
 	engine := x.Version
 	if engine == "" {
@@ -35,16 +34,16 @@ func (e *evaluation) attest(ctx context.Context, j *api.Job, x runtime.Traits, q
 	if err := e.sign(j, meta); err != nil {
 		return err
 	}
-	return e.remember(ctx, j)
+	return e.cacheResult(ctx, j)
 }
 
-// replay answers another's job from what an earlier run here came to. The Receipt says
-// that nothing ran. Of several runs each is to run.
+// replay answers another peer's order from a cached result. The Receipt states that nothing ran. When several
+// runs are asked for, each of them must run.
 func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, signed job.Order) (bool, error) {
 	if signed.NeedsRun() {
 		return false, nil
 	}
-	hit, err := e.recall(ctx, w, j)
+	hit, err := e.answerFromCache(ctx, w, j)
 	if err != nil || !hit {
 		return false, err
 	}
@@ -52,11 +51,11 @@ func (e *evaluation) replay(ctx context.Context, w api.Watch, j *api.Job, signed
 	return true, e.sign(j, job.Meta{Arch: goruntime.GOARCH, Version: e.node.version, Replayed: true})
 }
 
-// sign makes the Outcome and the Receipt.
+// sign creates the Outcome and the Receipt.
 func (e *evaluation) sign(j *api.Job, meta job.Meta) error {
 	b, err := j.Outcome.Encode()
 	if err != nil {
-		return fmt.Errorf("the executor's outcome: %w", err)
+		return fmt.Errorf("encode outcome: %w", err)
 	}
 	outcome := dag.NewBlock(cid.DagCBOR, b)
 	r := job.Receipt{
@@ -65,7 +64,7 @@ func (e *evaluation) sign(j *api.Job, meta job.Meta) error {
 	}
 	envelope, err := r.Sign(e.self.Key)
 	if err != nil {
-		return fmt.Errorf("sign the receipt: %w", err)
+		return fmt.Errorf("sign receipt: %w", err)
 	}
 	receipt := dag.NewBlock(cid.DagCBOR, envelope)
 	records, err := receiptRecords(receipt.CID(), r)
@@ -78,14 +77,14 @@ func (e *evaluation) sign(j *api.Job, meta job.Meta) error {
 	return nil
 }
 
-// remember enters the memo of a run into what is to be committed. An Outcome that a
-// limit has made does not take the place of one that answers for other limits, too.
-func (e *evaluation) remember(ctx context.Context, j *api.Job) error {
-	if e.r.Task.Det == job.DetNone || j.Outcome.Limits != nil && e.knowsEnd(ctx) {
+// cacheResult adds the cached result of a run to the batch to commit. An Outcome that was ended by a limit does
+// not replace one that is valid for other limits, too.
+func (e *evaluation) cacheResult(ctx context.Context, j *api.Job) error {
+	if e.r.Task.Det == job.DetNone || j.Outcome.Limits != nil && e.hasUnlimited(ctx) {
 		return nil
 	}
 	m := cachedResult{Outcome: j.OutcomeCID, Receipt: j.Receipt, Issuer: e.self.DID, Created: e.node.clock().UTC(), Refs: j.Refs}
-	if len(j.Refs) == 0 { // else parts of the output are the inputs', which may not be whole
+	if len(j.Refs) == 0 { // otherwise parts of the output belong to inputs, which may be incomplete
 		var err error
 		if m.Whole, err = e.node.store.Generation(); err != nil {
 			return err
@@ -96,9 +95,9 @@ func (e *evaluation) remember(ctx context.Context, j *api.Job) error {
 	return err
 }
 
-// knowsEnd reports whether the memo of the Task is of a run that no limit has ended.
-func (e *evaluation) knowsEnd(ctx context.Context) bool {
-	m, found, err := e.node.memo(e.task.CID())
+// hasUnlimited reports whether the cached result of the Task is from a run that no limit has ended.
+func (e *evaluation) hasUnlimited(ctx context.Context) bool {
+	m, found, err := e.node.cached(e.task.CID())
 	if err != nil || !found {
 		return false
 	}
@@ -110,8 +109,7 @@ func (e *evaluation) knowsEnd(ctx context.Context) bool {
 	return err == nil && o.Limits == nil
 }
 
-// keep writes down, at once, all that the job has made and what is known of it, and pins
-// all that belongs to it.
+// keep commits everything that the job has created, with its record and a pin, in one batch.
 func (e *evaluation) keep(ctx context.Context, j api.Job) error {
 	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires, Opaque: true}
 	for _, c := range append([]cid.Cid{e.task.CID(), j.OutcomeCID, j.Receipt}, e.evidence...) {
@@ -132,7 +130,7 @@ func (e *evaluation) keep(ctx context.Context, j api.Job) error {
 	})
 }
 
-// keepFailed writes down that the job has failed, and keeps what it has printed.
+// keepFailed records that the job has failed, and keeps its printed output.
 func (e *evaluation) keepFailed(x *running, j *api.Job) {
 	ctx := context.Background()
 	b := store.Batch{Blocks: []dag.Block{e.task}}
@@ -158,11 +156,11 @@ func (e *evaluation) keepFailed(x *running, j *api.Job) {
 		rerr = e.session.Commit(ctx, b)
 	}
 	if err := errors.Join(err, rerr); err != nil {
-		e.node.log.Warn("a job's end is not in the history", "job", j.ID, "err", err)
+		e.node.log.Warn("record failed job", "job", j.ID, "err", err)
 	}
 }
 
-// keepPrinted makes files of what a job that failed has printed.
+// keepPrinted stores the printed output of a failed job as files.
 func (e *evaluation) keepPrinted(ctx context.Context, x *running, j *api.Job) error {
 	if x.spool.Size() == 0 {
 		return nil

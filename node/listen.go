@@ -11,13 +11,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// ServeAPI serves the API on l, which it closes, to those who have the token, until ctx
-// ends; then their calls are cancelled. In an attached process it is an error.
+// ServeAPI serves the API on l, to clients that have the token, until ctx ends; then their calls are cancelled.
+// It closes l. In an attached process it returns an error.
 func (s *Session) ServeAPI(ctx context.Context, l net.Listener, token string) error {
 	n := s.node
 	if n == nil {
 		l.Close()
-		return api.Errorf(api.CodeUsage, "another process has the repo")
+		return api.Errorf(api.CodeUsage, "the repo is in use by another process")
 	}
 	h := api.NewHandler(func() (api.Backend, error) { return n.Begin(), nil })
 	server, err := h.Remote(token, log.New(logWriter{n.log}, "", 0))
@@ -35,6 +35,6 @@ func (s *Session) ServeAPI(ctx context.Context, l net.Listener, token string) er
 		server.Close()
 		return fmt.Errorf("serve the API: %w", err)
 	}
-	h.Close() // waits for the same as the one that is under way
+	h.Close() // waits for the Close that is running
 	return nil
 }

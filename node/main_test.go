@@ -25,8 +25,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// TestMain is also the processes that the tests start: actors, which the environment
-// tells what to do.
+// TestMain is also the main function of the processes that the tests start: an actor does what its environment
+// names.
 func TestMain(m *testing.M) {
 	if act := os.Getenv("NODE_TEST_ACT"); act != "" {
 		if err := acts[act](os.Getenv("NODE_TEST_DIR")); err != nil {
@@ -38,8 +38,8 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// script is an Executor whose guests are Go functions, chosen by the Task's Fn. Like every
-// Executor it keeps what they print.
+// script is an Executor whose guests are Go functions, chosen by the Task's Fn. Like every Executor it keeps the
+// printed output.
 type script map[string]func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error)
 
 func (s script) Traits() runtime.Traits {
@@ -84,7 +84,7 @@ func both(a, b io.Writer) io.Writer {
 	return io.MultiWriter(a, b)
 }
 
-// result puts content as the run's output and returns the Result of a run that ended well.
+// result puts content as the run's output and returns the Result of a successful run.
 func result(ctx context.Context, t job.Task, env runtime.Env, content string) (runtime.Result, error) {
 	b := dag.NewBlock(cid.Raw, []byte(content))
 	if err := env.Blocks.Put(ctx, b); err != nil {
@@ -143,7 +143,7 @@ var guests = script{
 		}
 		r, err := result(ctx, t, env, "read")
 		if err == nil {
-			_, err = env.Blocks.Get(ctx, r.Outcome.Root) // its own output does not count
+			_, err = env.Blocks.Get(ctx, r.Outcome.Root) // the run's own output is not counted
 		}
 		return r, err
 	},
@@ -174,7 +174,7 @@ func config(dir string) node.Config {
 	return node.Config{Dir: dir, Executors: runtime.Executors{guests}}
 }
 
-// join joins dir and leaves when the test ends.
+// join joins dir and closes the session when the test ends.
 func join(t testing.TB, dir string) *node.Session {
 	t.Helper()
 	s, err := node.Join(t.Context(), config(dir))
@@ -210,9 +210,9 @@ func codeOf(err error) api.Code {
 	return ""
 }
 
-// acts are what another process can do. Each prints lines that the test waits for.
+// acts are the programs of an actor. Each prints lines that the test waits for.
 var acts = map[string]func(dir string) error{
-	// join, say as what, stay until stdin ends, leave well
+	// join, print whether it owns the repo, stay until stdin ends, close
 	"stay": func(dir string) error {
 		s, err := node.Join(context.Background(), config(dir))
 		if err != nil {
@@ -226,8 +226,8 @@ var acts = map[string]func(dir string) error{
 		fmt.Println("left")
 		return nil
 	},
-	// join, put a block, leave; again and again
-	"visit": func(dir string) error {
+	// join, put a block, close; repeatedly
+	"rejoin": func(dir string) error {
 		for i := range 25 {
 			s, err := node.Join(context.Background(), config(dir))
 			if err != nil {
@@ -268,7 +268,7 @@ var acts = map[string]func(dir string) error{
 			fmt.Println("pinned", b.CID())
 		}
 	},
-	// as a user without rights: join, read the block that stdin names, try to run
+	// as an unprivileged user: join, read the block that stdin names, try to run
 	"read": func(dir string) error {
 		if os.Geteuid() == 0 {
 			if err := errors.Join(syscall.Setgid(65534), syscall.Setuid(65534)); err != nil {
@@ -394,7 +394,7 @@ func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(2 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatalf("still not: %s", what)
+			t.Fatalf("timed out waiting for: %s", what)
 		}
 	}
 }
@@ -408,7 +408,7 @@ func contains(t testing.TB, s string, parts ...string) {
 	t.Helper()
 	for _, p := range parts {
 		if !strings.Contains(s, p) {
-			t.Errorf("%q does not hold %q", s, p)
+			t.Errorf("got %q, want it to contain %q", s, p)
 		}
 	}
 }

@@ -10,8 +10,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// An input whose bytes are not what its codec says is content: a peer that links it as its
-// output has a result, which the requester keeps, verifies and remembers.
+// An input whose bytes do not match its codec is content: a peer that links it as its output has a result, which
+// the requester keeps, verifies and caches.
 func TestMalformedInputIsARemoteResult(t *testing.T) {
 	f := fleet(t, 2, nil)
 	bad := dag.NewBlock(cid.DagProtobuf, []byte("not dag-pb"))

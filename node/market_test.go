@@ -19,54 +19,54 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// The data is on one of five peers: the job goes there, no input crosses the wire, and
-// the result comes back, checked and kept.
+// The data is on one of five peers: the job runs there, no input is transferred, and the result is returned,
+// checked and kept.
 func TestJobGoesToItsData(t *testing.T) {
 	f := fleet(t, 5, nil)
-	holder, asker := f[3], f[1]
-	in := addFile(t, holder, 16<<20) // far dearer to fetch than the module over a slow machine's round trips
-	mod := put(t, asker.Session, "module")
-	j, events, _, err := asker.run(t, api.Request{Task: task(mod, "read", in)})
+	holder, requester := f[3], f[1]
+	in := addFile(t, holder, 16<<20) // costs far more to fetch than the module, even with slow round trips
+	mod := put(t, requester.Session, "module")
+	j, events, _, err := requester.run(t, api.Request{Task: task(mod, "read", in)})
 	if err != nil {
 		t.Fatalf("%v\n%s", err, texts(events))
 	}
 	if j.Where != holder.did || !j.Remote || j.State != api.JobDone || count(events, api.EventAwarded) != 1 {
-		t.Errorf("it ran at %s: %+v\n%s\n%+v", j.Where, j, texts(events), j.Placement)
+		t.Errorf("ran at %s: %+v\n%s\n%+v", j.Where, j, texts(events), j.Placement)
 	}
-	r := receipt(t, asker, j.Receipt)
+	r := receipt(t, requester, j.Receipt)
 	if r.Issuer != job.DID(holder.did) || r.Meta.Fetched > 100 || !r.Order.Defined() || len(r.Lease) != 16 { // the module is 6 bytes
 		t.Errorf("%+v", r)
 	}
 	if j.Placement == nil || len(j.Placement.Bids) != 5 {
-		t.Errorf("the record of the placement: %+v", j.Placement)
+		t.Errorf("placement record: %+v", j.Placement)
 	}
-	for _, b := range j.Placement.Bids { // the module's size is told and not guessed
+	for _, b := range j.Placement.Bids { // the module's size is stated, not estimated
 		if b.Peer == holder.did && (b.Missing != uint64(len("module")) || !b.Exact) {
-			t.Errorf("the holder's bid: %+v", b)
+			t.Errorf("bid of the holder: %+v", b)
 		}
 	}
-	if has, err := asker.Data.Has(t.Context(), in); err != nil || has {
-		t.Errorf("the input has come to the requester: %v, %v", has, err)
+	if has, err := requester.Data.Has(t.Context(), in); err != nil || has {
+		t.Errorf("requester has the input: %v, %v", has, err)
 	}
-	if _, err := asker.Maintenance.Collect(t.Context()); err != nil {
+	if _, err := requester.Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if b, err := asker.Data.Get(t.Context(), j.Outcome.Root); err != nil || string(b) != "read" {
-		t.Errorf("the output: %q, %v", b, err)
+	if b, err := requester.Data.Get(t.Context(), j.Outcome.Root); err != nil || string(b) != "read" {
+		t.Errorf("output: %q, %v", b, err)
 	}
-	found, err := asker.Jobs.Find(t.Context(), j.ID)
+	found, err := requester.Jobs.Find(t.Context(), j.ID)
 	if err != nil || found.Where != holder.did || len(found.Events) != len(events) {
 		t.Errorf("%+v, %v", found, err)
 	}
-	// The holder lets go of the result when the requester has it.
+	// The holder unpins the result when the requester has it.
 	eventually(t, "nothing is pinned for the requester", func() bool {
 		pins, err := holder.Pins.Pins(t.Context())
 		return err == nil && len(pins) == 1
 	})
 }
 
-// What is here runs here, and nobody is asked.
-func TestRunsHere(t *testing.T) {
+// A job whose data is on this node runs on it, and no peer is asked.
+func TestRunsLocally(t *testing.T) {
 	f := fleet(t, 2, nil)
 	mod := put(t, f[0].Session, "module")
 	j, events, out, err := f[0].run(t, api.Request{Task: task(mod, "hello")})
@@ -102,18 +102,18 @@ func TestWhere(t *testing.T) {
 	if j, _, err := run("need", api.Request{Need: map[string]string{"n": "1"}}); err != nil || j.Where != f[1].did {
 		t.Errorf("need n=1: %v, %v", j.Where, err)
 	}
-	_, events, err := run("nobody", api.Request{Need: map[string]string{"gpu": "yes"}})
+	_, events, err := run("none", api.Request{Need: map[string]string{"gpu": "yes"}})
 	if codeOf(err) != api.CodeNoPeer {
-		t.Errorf("need what nobody has: %v\n%s", err, events)
+		t.Errorf("need without a matching peer: %v\n%s", err, events)
 	}
 	contains(t, fmt.Sprint(err), "gpu")
 	if _, _, err := run("bad", api.Request{Where: "somewhere"}); codeOf(err) != api.CodeUsage {
-		t.Errorf("a peer that is none: %v", err)
+		t.Errorf("invalid peer name: %v", err)
 	}
 }
 
-// A peer that knows the Outcome says so, unless the job is to be run: then it runs again,
-// here and there, and so does each run.
+// A peer with a cached result answers from it, unless the job asks for a fresh run or for several runs: then the
+// peer runs the task again.
 func TestNoCacheElsewhere(t *testing.T) {
 	f := fleet(t, 3, nil)
 	mod := put(t, f[0].Session, "module")
@@ -148,8 +148,7 @@ func TestNoCacheElsewhere(t *testing.T) {
 	}
 }
 
-// A peer that the user has named and that cannot be reached is not waited for long, and
-// the failure says which one it was.
+// A peer that the user names and that cannot be reached is not waited for long, and the error names it.
 func TestNamedPeerIsGone(t *testing.T) {
 	f := fleet(t, 3, nil)
 	mod := put(t, f[0].Session, "module")
@@ -161,13 +160,13 @@ func TestNamedPeerIsGone(t *testing.T) {
 		t.Errorf("%v\n%s", err, texts(events))
 	}
 	contains(t, fmt.Sprint(err), scheduler.Short(job.DID(gone))+": it could not be reached")
-	if d := time.Since(began); d > 25*time.Second { // others are waited for for 30 s and more
-		t.Errorf("it took %v", d)
+	if d := time.Since(began); d > 25*time.Second { // for other peers a job waits 30 s or longer
+		t.Errorf("took %v", d)
 	}
 }
 
-// Each of two peers holds one of two inputs: one of them runs the job and fetches what it
-// lacks from the other; the requester has none of it.
+// Each of two peers holds one of two inputs: one peer runs the job and fetches the missing input from the other;
+// the requester holds neither.
 func TestTwoHalves(t *testing.T) {
 	f := fleet(t, 3, nil)
 	a, b := addFile(t, f[1], 8<<20), addFile(t, f[2], 16<<20)
@@ -182,11 +181,11 @@ func TestTwoHalves(t *testing.T) {
 		t.Errorf("%d bytes were fetched, want %d or a little more", r.Meta.Fetched, want)
 	}
 	if has, err := f[0].Data.Has(t.Context(), a); err != nil || has {
-		t.Errorf("an input has come to the requester: %v, %v", has, err)
+		t.Errorf("requester has an input: %v, %v", has, err)
 	}
 }
 
-// The one that holds the input is busy for long, the input is small: it moves.
+// The holder of a small input is busy for long: the input is moved to another peer.
 func TestHolderBusy(t *testing.T) {
 	g := newGate()
 	f := fleet(t, 3, func(i int, c *node.Config) {
@@ -212,7 +211,7 @@ func TestHolderBusy(t *testing.T) {
 	}
 }
 
-// Cancelling ends the run where it is.
+// Cancel ends the run on the provider.
 func TestCancelReachesProvider(t *testing.T) {
 	g := newGate()
 	ended := make(chan error, 1)
@@ -235,7 +234,7 @@ func TestCancelReachesProvider(t *testing.T) {
 	select {
 	case err := <-ended:
 		if err == nil {
-			t.Error("the guest came to its end")
+			t.Error("the guest ended without an error")
 		}
 	case <-time.After(10 * time.Second):
 		t.Fatal("the guest still runs")
@@ -250,8 +249,8 @@ func TestCancelReachesProvider(t *testing.T) {
 	})
 }
 
-// A requester that comes back finds its job where it ran: nothing runs twice, and what
-// was printed meanwhile is there.
+// A restarted requester finds its job at the provider: nothing runs twice, and output printed while it was away
+// is complete.
 func TestRequesterRestarts(t *testing.T) {
 	g, w := newGate(), &where{}
 	f := fleet(t, 2, func(i int, c *node.Config) {
@@ -266,7 +265,7 @@ func TestRequesterRestarts(t *testing.T) {
 	<-g.begun
 	f[0].leave()
 	close(g.open)
-	again := &member{staying: stay(t, f[0].cfg), cfg: f[0].cfg}
+	again := &member{serving: serve(t, f[0].cfg), cfg: f[0].cfg}
 	connectAll(t, []*member{again, f[1]})
 	done, events := waitFor(t, again.Session, j.ID)
 	if done.State != api.JobDone || done.Where != f[1].did || w.ran["1"] != 1 || w.ran["0"] != 0 {
@@ -278,8 +277,8 @@ func TestRequesterRestarts(t *testing.T) {
 	}
 }
 
-// A requester that comes back finds each of its runs: what one had come to is kept,
-// even through a collection, and those that ran on are not begun again.
+// A restarted requester finds each of its runs: the result of an ended run is kept, even through a collection,
+// and continuing runs are not restarted.
 func TestRunsSurviveRestart(t *testing.T) {
 	g, w := newGate(), &where{}
 	quick := func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
@@ -313,11 +312,11 @@ func TestRunsSurviveRestart(t *testing.T) {
 		t.Fatal(err)
 	}
 	between.Abort()
-	again := &member{staying: stay(t, f[0].cfg), cfg: f[0].cfg}
+	again := &member{serving: serve(t, f[0].cfg), cfg: f[0].cfg}
 	connectAll(t, append([]*member{again}, f[1:]...))
-	eventually(t, "both are found again", func() bool {
+	eventually(t, "both runs are found again", func() bool {
 		found, err := again.Jobs.Find(t.Context(), j.ID)
-		return err == nil && strings.Count(texts(found.Events), "found again where it ran") == 2
+		return err == nil && strings.Count(texts(found.Events), "the run was found again on") == 2
 	})
 	var out strings.Builder
 	logs := make(chan error, 1)
@@ -325,14 +324,14 @@ func TestRunsSurviveRestart(t *testing.T) {
 	close(g.open)
 	done, events := waitFor(t, again.Session, j.ID)
 	if err := <-logs; err != nil || out.String() != "begun\nended\n" {
-		t.Errorf("its log is %q, %v", &out, err)
+		t.Errorf("log: %q, %v", &out, err)
 	}
 	if done.State != api.JobDone || len(done.Runs) != 3 {
 		t.Fatalf("%+v\n%s", done, texts(events))
 	}
 	for _, n := range []string{"1", "2", "3"} {
 		if w.ran[n] != 1 {
-			t.Errorf("it ran at %v\n%s", w.ran, texts(events))
+			t.Errorf("ran at %v\n%s", w.ran, texts(events))
 		}
 	}
 	peers := map[string]bool{}
@@ -343,11 +342,11 @@ func TestRunsSurviveRestart(t *testing.T) {
 		}
 	}
 	if len(peers) != 3 {
-		t.Errorf("they ran at %v", peers)
+		t.Errorf("runs were at %v", peers)
 	}
 }
 
-// Runs run at distinct peers and are compared.
+// Several runs are placed on distinct peers, and their outcomes are compared.
 func TestSeveralRuns(t *testing.T) {
 	f := fleet(t, 4, func(i int, c *node.Config) {
 		answer := func(text string) func(context.Context, job.Task, runtime.Env) (runtime.Result, error) {
@@ -371,7 +370,7 @@ func TestSeveralRuns(t *testing.T) {
 		}
 	}
 	if len(peers) != 3 {
-		t.Errorf("they ran at %v", peers)
+		t.Errorf("runs were at %v", peers)
 	}
 	j, events, _, err = f[0].run(t, api.Request{Task: task(mod, "odd"), Runs: 2})
 	if codeOf(err) != api.CodeDisagree || len(j.Runs) != 2 || j.State != api.JobFailed {
@@ -382,7 +381,7 @@ func TestSeveralRuns(t *testing.T) {
 	}
 	for _, r := range j.Runs {
 		contains(t, err.Error(), r.Receipt.String(), r.Peer)
-		receipt(t, f[0], r.Receipt) // it is kept
+		receipt(t, f[0], r.Receipt) // the receipt is kept
 	}
 	found, err := f[0].Jobs.Find(t.Context(), j.ID)
 	if err != nil || found.Err == nil || found.Err.Code != api.CodeDisagree || len(found.Runs) != 2 {
@@ -390,8 +389,7 @@ func TestSeveralRuns(t *testing.T) {
 	}
 }
 
-// A peer that only computes keeps nothing: outputs are the requester's, inputs stay
-// within a quota.
+// A compute-only peer keeps no data: outputs belong to the requester, inputs stay within a quota.
 func TestComputeOnly(t *testing.T) {
 	f := fleet(t, 2, func(i int, c *node.Config) {
 		if i == 1 {
@@ -420,7 +418,7 @@ func TestComputeOnly(t *testing.T) {
 		}
 		return n
 	}
-	eventually(t, "what is over the quota is gone", func() bool { return held() <= 3 })
+	eventually(t, "inputs over the quota are collected", func() bool { return held() <= 3 })
 }
 
 func TestStoreOnly(t *testing.T) {
@@ -437,53 +435,53 @@ func TestStoreOnly(t *testing.T) {
 	}
 }
 
-// visit joins dir as a process that does not stay.
-func visit(t testing.TB, dir string) *member {
+// joinOnce joins dir as a process that does not serve.
+func joinOnce(t testing.TB, dir string) *member {
 	t.Helper()
-	return &member{staying: &staying{Session: join(t, dir)}}
+	return &member{serving: &serving{Session: join(t, dir)}}
 }
 
-// A process that does not stay joins its cluster for one job whose inputs are not here.
-func TestVisit(t *testing.T) {
+// A process that does not serve connects to its cluster for one job whose inputs it lacks.
+func TestEphemeralPeer(t *testing.T) {
 	f := fleet(t, 2, nil)
 	in := addFile(t, f[1], 1<<20)
 	f[0].leave()
-	visitor := visit(t, f[0].dir)
-	mod := put(t, visitor.Session, "module")
-	put(t, f[1].Session, "module") // so that nothing lacks there, however long a round trip takes
-	j, events, _, err := visitor.run(t, api.Request{Task: task(mod, "read", in)})
+	client := joinOnce(t, f[0].dir)
+	mod := put(t, client.Session, "module")
+	put(t, f[1].Session, "module") // so that f[1] lacks nothing, even with slow round trips
+	j, events, _, err := client.run(t, api.Request{Task: task(mod, "read", in)})
 	if err != nil || j.State != api.JobDone || j.Where != f[1].did {
-		t.Errorf("it ran at %s, %v\n%s\n%+v", j.Where, err, texts(events), j.Placement)
+		t.Errorf("ran at %s, %v\n%s\n%+v", j.Where, err, texts(events), j.Placement)
 	}
-	j, events, _, err = visitor.run(t, api.Request{Task: task(mod, "hello")})
+	j, events, _, err = client.run(t, api.Request{Task: task(mod, "hello")})
 	if err != nil || j.Remote || kinds(events) != "submitted started done" {
-		t.Errorf("a job that lacks nothing: %+v, %v\n%s", j, err, texts(events))
+		t.Errorf("job with all inputs: %+v, %v\n%s", j, err, texts(events))
 	}
 	nowhere := dag.NewBlock(cid.Raw, []byte("nowhere")).CID()
-	if _, _, _, err := visitor.run(t, api.Request{Task: task(mod, "read", nowhere)}); err == nil {
-		t.Error("an input that nobody has")
+	if _, _, _, err := client.run(t, api.Request{Task: task(mod, "read", nowhere)}); err == nil {
+		t.Error("no error for an input that no peer has")
 	} else {
 		contains(t, err.Error(), nowhere.String())
 	}
 }
 
-// Jobs of such a process at the same time are those of one peer.
-func TestVisitsShareAPeer(t *testing.T) {
+// Concurrent jobs of such a process share one ephemeral peer.
+func TestEphemeralPeerIsShared(t *testing.T) {
 	g := newGate()
 	f := fleet(t, 2, func(i int, c *node.Config) {
 		c.Executors, c.Network.Slots = runtime.Executors{script{"gate": g.run}}, 2
 	})
 	f[0].leave()
-	visitor := visit(t, f[0].dir)
-	mod := put(t, visitor.Session, "module")
+	client := joinOnce(t, f[0].dir)
+	mod := put(t, client.Session, "module")
 	put(t, f[1].Session, "module")
 	var jobs sync.WaitGroup
 	for _, in := range []string{"one", "another"} {
 		in := put(t, f[1].Session, in)
 		jobs.Go(func() {
-			j, events, _, err := visitor.run(t, api.Request{Task: task(mod, "gate", in), Where: api.WhereNetwork})
+			j, events, _, err := client.run(t, api.Request{Task: task(mod, "gate", in), Where: api.WhereNetwork})
 			if err != nil || j.Where != f[1].did {
-				t.Errorf("it ran at %s, %v\n%s", j.Where, err, texts(events))
+				t.Errorf("ran at %s, %v\n%s", j.Where, err, texts(events))
 			}
 		})
 	}
@@ -497,9 +495,9 @@ func TestVisitsShareAPeer(t *testing.T) {
 	jobs.Wait()
 }
 
-// When nobody of the cluster can be reached, such a process does not wait for long, and says
-// whom it has tried.
-func TestVisitInVain(t *testing.T) {
+// When no peer of the cluster can be reached, such a process does not wait for long, and the error names the
+// peers that it tried.
+func TestEphemeralPeerReachesNoPeer(t *testing.T) {
 	f := fleet(t, 7, nil) // more than are dialed at once
 	in := addFile(t, f[1], 1<<20)
 	var gone []string
@@ -507,29 +505,29 @@ func TestVisitInVain(t *testing.T) {
 		m.leave()
 		gone = append(gone, scheduler.Short(job.DID(m.did)))
 	}
-	visitor := visit(t, f[0].dir)
-	mod := put(t, visitor.Session, "module")
+	client := joinOnce(t, f[0].dir)
+	mod := put(t, client.Session, "module")
 	for _, r := range []api.Request{{Task: task(mod, "read", in)}, {Task: task(mod, "hello"), Where: api.WhereNetwork}} {
 		began := time.Now()
-		_, events, _, err := visitor.run(t, r)
+		_, events, _, err := client.run(t, r)
 		if codeOf(err) != api.CodeNoPeer {
 			t.Fatalf("%v\n%s", err, texts(events))
 		}
-		if d := time.Since(began); d > node.VisitTime { // every one refuses at once
-			t.Errorf("it took %v", d)
+		if d := time.Since(began); d > node.ConnectTime { // every peer refuses at once
+			t.Errorf("took %v", d)
 		}
-		contains(t, err.Error(), "not reached: ", "/ip4/127.0.0.1/tcp/", "it answers at none of its addresses", " and 2 more")
+		contains(t, err.Error(), "not reached: ", "/ip4/127.0.0.1/tcp/", "it did not answer at any of its addresses", " and 2 more")
 		named := 0
 		for _, name := range gone[1:] {
 			named += strings.Count(err.Error(), name)
 		}
-		if named != 4 || !strings.Contains(texts(events), "nobody of its cluster was reached") {
+		if named != 4 || !strings.Contains(texts(events), "no peer of the cluster was reached") {
 			t.Errorf("%v\n%s", err, texts(events))
 		}
 	}
 }
 
-// A peer that shuts down hands back what it runs: another one does it.
+// A peer that shuts down hands its jobs back: another peer runs them.
 func TestHandedBack(t *testing.T) {
 	g, w := newGate(), &where{}
 	f := fleet(t, 3, func(i int, c *node.Config) {
@@ -555,20 +553,20 @@ func TestHandedBack(t *testing.T) {
 	if done.State != api.JobDone || done.Where == f[at].did || count(events, api.EventAwarded) != 2 {
 		t.Errorf("%+v\n%s", done, texts(events))
 	}
-	contains(t, texts(events), "it is shutting down") // it was told, and had not to find out
+	contains(t, texts(events), "shutting down") // the requester was told, and did not wait for a missing heartbeat
 }
 
-// Many jobs from several requesters at once: each ends once, and nothing is left.
+// Many concurrent jobs from several requesters: each ends exactly once, and no slot stays occupied.
 func TestManyJobs(t *testing.T) {
 	f := fleet(t, 4, func(i int, c *node.Config) {
-		c.Network.Placement.Reply, c.Network.Market.Reply = 20*time.Second, 20*time.Second // all are busy
+		c.Network.Placement.Reply, c.Network.Market.Reply = 20*time.Second, 20*time.Second // all peers are busy
 	})
 	mods := make([]cid.Cid, len(f))
 	for i, m := range f {
 		mods[i] = put(t, m.Session, "module")
 	}
 	const each = 30
-	gate := make(chan struct{}, 24) // at once: all slots are taken, and queues are used
+	gate := make(chan struct{}, 24) // concurrent jobs: enough to fill all slots and use the queues
 	var group sync.WaitGroup
 	for i, m := range f {
 		for k := range each {

@@ -14,8 +14,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// figures are what a node counts for Prometheus. Their labels are words of ours alone:
-// what others say cannot make further series. The methods of nil count nothing.
+// metrics are the node's Prometheus metrics. Label values come from fixed sets, never from other peers, so that
+// peers cannot create series. The methods of a nil *metrics do nothing.
 type metrics struct {
 	jobs    *prometheus.CounterVec   // by where and state
 	seconds *prometheus.HistogramVec // by where
@@ -25,44 +25,44 @@ type metrics struct {
 	scrub   struct{ blocks, bytes, damaged prometheus.Counter }
 }
 
-// What figures' label "where" says.
+// Values of the label "where".
 const (
-	whereMemory = "memory" // the Outcome was known
-	whereHere   = "here"
-	wherePeer   = "peer"
+	whereCache = "cache" // a cached result
+	whereLocal = "local"
+	wherePeer  = "peer"
 )
 
-// newFigures registers n's figures with r, or returns nil when that is nil.
+// newMetrics registers n's metrics with r, or returns nil when r is nil.
 func newMetrics(r prometheus.Registerer, n *Node) (*metrics, error) {
 	if r == nil {
 		return nil, nil
 	}
 	f := &metrics{
 		jobs: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "liftoff_jobs_total", Help: "This node's own jobs that have ended, by where they ran and how they ended.",
+			Name: "liftoff_jobs_total", Help: "Ended jobs of this node, by where they ran and by final state.",
 		}, []string{"where", "state"}),
 		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Name: "liftoff_job_seconds", Help: "From submission to end of this node's own jobs.",
+			Name: "liftoff_job_seconds", Help: "Time from submission to end of this node's jobs.",
 			Buckets: prometheus.ExponentialBuckets(0.001, 4, 12), // 1 ms to 70 min
 		}, []string{"where"}),
 		asks: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "liftoff_asks_total", Help: "Asks of other peers, by the answer: bid, or the code of the refusal.",
+			Name: "liftoff_asks_total", Help: "Requests for bids from other peers, by answer: bid, or the code of the refusal.",
 		}, []string{"answer"}),
 		served: prometheus.NewCounterVec(prometheus.CounterOpts{
-			Name: "liftoff_served_jobs_total", Help: "Jobs of other peers that ran here, by how they ended.",
+			Name: "liftoff_served_jobs_total", Help: "Jobs of other peers that ran on this node, by final state.",
 		}, []string{"state"}),
 		fetched: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "liftoff_fetched_bytes_total", Help: "Bytes of inputs that came from other peers for runs here.",
+			Name: "liftoff_fetched_bytes_total", Help: "Bytes of inputs fetched from other peers for runs on this node.",
 		}),
 	}
 	counter := func(name, text string) prometheus.Counter {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: text})
 	}
-	f.scrub.blocks = counter("liftoff_scrub_blocks_total", "Blocks that were read and hashed again in the background.")
-	f.scrub.bytes = counter("liftoff_scrub_bytes_total", "Bytes of those that were sound.")
-	f.scrub.damaged = counter("liftoff_scrub_damaged_total", "What was damaged then; the log names it.")
+	f.scrub.blocks = counter("liftoff_scrub_blocks_total", "Blocks read and hashed by the background scrub.")
+	f.scrub.bytes = counter("liftoff_scrub_bytes_total", "Bytes of intact blocks read by the background scrub.")
+	f.scrub.damaged = counter("liftoff_scrub_damaged_total", "Damaged blocks and files found by the background scrub; the log names them.")
 	for _, c := range []prometheus.Collector{
-		f.jobs, f.seconds, f.asks, f.served, f.fetched, f.scrub.blocks, f.scrub.bytes, f.scrub.damaged, newState(n),
+		f.jobs, f.seconds, f.asks, f.served, f.fetched, f.scrub.blocks, f.scrub.bytes, f.scrub.damaged, newGauges(n),
 	} {
 		if err := r.Register(c); err != nil {
 			return nil, err
@@ -71,15 +71,15 @@ func newMetrics(r prometheus.Registerer, n *Node) (*metrics, error) {
 	return f, nil
 }
 
-// ended counts a job of this node's own, unless another process will go on with it.
+// ended counts an ended job of this node, unless another process will resume it.
 func (f *metrics) ended(j api.Job) {
 	if f == nil || j.State == api.JobRunning {
 		return
 	}
-	where := whereHere
+	where := whereLocal
 	switch {
 	case j.Cached:
-		where = whereMemory
+		where = whereCache
 	case j.Remote:
 		where = wherePeer
 	}
@@ -94,7 +94,7 @@ func (f *metrics) ended(j api.Job) {
 	}
 }
 
-// scrubbed counts a part of a scrub.
+// scrubbed counts one part of a scrub.
 func (f *metrics) scrubbed(v store.Checked) {
 	if f == nil {
 		return
@@ -104,7 +104,7 @@ func (f *metrics) scrubbed(v store.Checked) {
 	f.scrub.damaged.Add(float64(v.Damaged + v.Foreign))
 }
 
-// ran counts a job of another peer's.
+// ran counts a job of another peer.
 func (f *metrics) ran(j api.Job, err error) {
 	if f == nil {
 		return
@@ -117,7 +117,7 @@ func (f *metrics) ran(j api.Job, err error) {
 	f.fetched.Add(float64(j.Fetched.Bytes))
 }
 
-// counted is a provider whose answers are counted.
+// counted wraps a provider and counts its answers.
 type counted struct {
 	*provider
 	metrics *metrics
@@ -137,36 +137,36 @@ func (c counted) Ask(ctx context.Context, from peer.ID, r market.Request) job.Bi
 	return b
 }
 
-// state is what can be said of a node at any time, found out when somebody asks.
-type state struct {
+// state is the collector of the gauges, which are read when they are collected.
+type gauges struct {
 	node *Node
 
 	mu    sync.Mutex
-	until time.Time // usage is as good as new
+	until time.Time // usage is fresh enough
 	usage store.Usage
 }
 
 var (
-	runningDesc   = prometheus.NewDesc("liftoff_jobs_running", "This node's own jobs that have not ended.", nil, nil)
-	peersDesc     = prometheus.NewDesc("liftoff_peers_connected", "Peers that this node is connected to.", nil, nil)
-	slotsDesc     = prometheus.NewDesc("liftoff_slots", "Jobs that can run at once.", nil, nil)
-	freeSlotsDesc = prometheus.NewDesc("liftoff_slots_free", "Jobs that could begin now.", nil, nil)
-	blocksDesc    = prometheus.NewDesc("liftoff_store_blocks", "Blocks in the repo; at most some minutes old.", nil, nil)
-	fullDesc      = prometheus.NewDesc("liftoff_disk_full", "1 while the disk is full and no jobs are taken, else 0.", nil, nil)
-	bytesDesc     = prometheus.NewDesc("liftoff_store_bytes", "Bytes of the blocks in the repo; at most some minutes old.", nil, nil)
+	runningDesc   = prometheus.NewDesc("liftoff_jobs_running", "Jobs of this node that have not ended.", nil, nil)
+	peersDesc     = prometheus.NewDesc("liftoff_peers_connected", "Connected peers.", nil, nil)
+	slotsDesc     = prometheus.NewDesc("liftoff_slots", "Job slots.", nil, nil)
+	freeSlotsDesc = prometheus.NewDesc("liftoff_slots_free", "Free job slots.", nil, nil)
+	blocksDesc    = prometheus.NewDesc("liftoff_store_blocks", "Blocks in the repo; updated every few minutes.", nil, nil)
+	fullDesc      = prometheus.NewDesc("liftoff_disk_full", "1 while the disk is full and no jobs are accepted, else 0.", nil, nil)
+	bytesDesc     = prometheus.NewDesc("liftoff_store_bytes", "Bytes of blocks in the repo; updated every few minutes.", nil, nil)
 )
 
-func newState(n *Node) *state { return &state{node: n} }
+func newGauges(n *Node) *gauges { return &gauges{node: n} }
 
 // Describe implements prometheus.Collector.
-func (s *state) Describe(to chan<- *prometheus.Desc) {
+func (s *gauges) Describe(to chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{runningDesc, peersDesc, slotsDesc, freeSlotsDesc, blocksDesc, bytesDesc, fullDesc} {
 		to <- d
 	}
 }
 
 // Collect implements prometheus.Collector.
-func (s *state) Collect(to chan<- prometheus.Metric) {
+func (s *gauges) Collect(to chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64) { to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v) }
 	full := 0.0
 	if s.node.store.IsFull() {
@@ -183,19 +183,18 @@ func (s *state) Collect(to chan<- prometheus.Metric) {
 		}
 		gauge(peersDesc, float64(connected))
 		gauge(slotsDesc, float64(w.cfg.Slots))
-		gauge(freeSlotsDesc, float64(w.book.load(0).Free))
+		gauge(freeSlotsDesc, float64(w.queue.load(0).Free))
 	}
-	if u, err := s.stored(); err == nil { // a closed store has no figures
+	if u, err := s.stored(); err == nil { // a closed store has no usage
 		gauge(blocksDesc, float64(u.Blocks))
 		gauge(bytesDesc, float64(u.Bytes))
 	}
 }
 
-// usageTime is how long a count of the store's blocks is good. One that takes long is good
-// for longer.
+// usageTime is how long a count of the store's blocks is used. A slow count is used for longer.
 const usageTime = time.Minute
 
-func (s *state) stored() (store.Usage, error) {
+func (s *gauges) stored() (store.Usage, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	asked := s.node.clock()

@@ -10,9 +10,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// figure returns the series of a family with these values of its labels, which are in the
-// order of their names.
-func figure(t *testing.T, r *prometheus.Registry, name string, values ...string) (sum float64) {
+// metric returns the sum of the series of a family with these label values, in the order of the label names.
+func metric(t *testing.T, r *prometheus.Registry, name string, values ...string) (sum float64) {
 	t.Helper()
 	families, err := r.Gather()
 	if err != nil {
@@ -32,7 +31,7 @@ func figure(t *testing.T, r *prometheus.Registry, name string, values ...string)
 	return sum
 }
 
-func TestFiguresCountJobs(t *testing.T) {
+func TestMetricsCountJobs(t *testing.T) {
 	r := prometheus.NewRegistry()
 	cfg := config(t.TempDir())
 	cfg.Metrics = r
@@ -54,17 +53,17 @@ func TestFiguresCountJobs(t *testing.T) {
 		labels []string
 		want   float64
 	}{
-		{"liftoff_jobs_total", []string{"ok", "here"}, 1},
-		{"liftoff_jobs_total", []string{"ok", "memory"}, 1},
-		{"liftoff_jobs_total", []string{"failed", "here"}, 2},
-		{"liftoff_job_seconds", []string{"here"}, 3},
+		{"liftoff_jobs_total", []string{"ok", "local"}, 1},
+		{"liftoff_jobs_total", []string{"ok", "cache"}, 1},
+		{"liftoff_jobs_total", []string{"failed", "local"}, 2},
+		{"liftoff_job_seconds", []string{"local"}, 3},
 		{"liftoff_jobs_running", nil, 0},
 	} {
-		if got := figure(t, r, c.name, c.labels...); got != c.want {
-			t.Errorf("%s %v is %v, want %v", c.name, c.labels, got, c.want)
+		if got := metric(t, r, c.name, c.labels...); got != c.want {
+			t.Errorf("%s %v: got %v, want %v", c.name, c.labels, got, c.want)
 		}
 	}
-	if got := figure(t, r, "liftoff_store_blocks"); got < 3 {
+	if got := metric(t, r, "liftoff_store_blocks"); got < 3 {
 		t.Errorf("%v blocks in the store", got)
 	}
 }

@@ -16,23 +16,23 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// policy says what of the runs of x is shown before there is an Outcome. Of runs the
-// run on this node alone is: they are run because no single peer is believed.
+// policy decides which output is shown before there is an Outcome. Of several runs, only the run on this node is
+// shown: several runs are requested because no single peer is trusted.
 func (x *running) policy() request.Policy {
 	r := x.request
 	return request.Policy{
-		Checked: r.PrintAfterCheck || len(x.look().Mismatches) > 0,
+		Checked: r.PrintAfterCheck || len(x.snapshot().Mismatches) > 0,
 		Own:     r.Runs > 1, Nondet: r.Task.Det == job.DetNone,
 	}
 }
 
-// Open implements request.World.
+// Open implements request.Node.
 func (t *placement) Open(ctx context.Context, c cid.Cid) (*dag.File, error) {
 	return dag.OpenFile(ctx, t.e.session, c)
 }
 
-// Mismatch implements request.World. The peer is not asked again for the job. What it has
-// signed is kept with the job, as evidence, and is not among the receipts.
+// Mismatch implements request.Node. The peer is not asked again for the job. Its signed outcome and receipt are
+// kept with the job as evidence, and are not added to the receipts.
 func (t *placement) Mismatch(m request.Mismatch) {
 	t.x.mismatch(api.Mismatch{
 		Peer: string(m.Peer), Stream: m.Name(), Shown: m.Shown,
@@ -40,31 +40,32 @@ func (t *placement) Mismatch(m request.Mismatch) {
 	})
 	if m.Peer == m.Result.Peer {
 		t.mu.Lock()
-		t.liars[m.Peer] = true
+		t.mismatched[m.Peer] = true
 		t.mu.Unlock()
 		t.e.evidence = append(t.e.evidence, m.Result.Outcome, m.Result.Receipt)
 	}
 }
 
-// evidence returns what peers have signed who printed something else, and those peers.
-func evidence(all []api.Mismatch) (signed []cid.Cid, liars map[job.DID]bool) {
-	liars = map[job.DID]bool{}
+// evidence returns the signed outcomes and receipts of peers whose printed output differs from them, and those
+// peers.
+func evidence(all []api.Mismatch) (signed []cid.Cid, mismatched map[job.DID]bool) {
+	mismatched = map[job.DID]bool{}
 	for _, m := range all {
 		if m.Peer == m.Issuer {
 			signed = append(signed, m.Outcome, m.Receipt)
-			liars[job.DID(m.Peer)] = true
+			mismatched[job.DID(m.Peer)] = true
 		}
 	}
-	return signed, liars
+	return signed, mismatched
 }
 
-func (t *placement) isLiar(d job.DID) bool {
+func (t *placement) isExcluded(d job.DID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.liars[d]
+	return t.mismatched[d]
 }
 
-// show compares what is shown with what the job came to, and shows the rest of that.
+// show compares the output shown so far with the job's Outcome, and shows the rest.
 func (t *placement) show(ctx context.Context, r request.Result) error {
 	blocks := overlay{t.e.session, t.e.blocks}
 	all, err := t.printed.Finish(ctx, r, func(ctx context.Context, c cid.Cid) (*dag.File, error) {
@@ -76,16 +77,16 @@ func (t *placement) show(ctx context.Context, r request.Result) error {
 	return apiError(ctx, err)
 }
 
-// tellUnproven says of a job that has failed whose text was shown and never compared.
-func (t *placement) tellUnproven() {
-	for _, p := range t.printed.Unproven() {
+// reportUnverified reports output of a failed job that was shown and never compared.
+func (t *placement) reportUnverified() {
+	for _, p := range t.printed.Unverified() {
 		t.x.event(api.Event{
-			Kind: api.EventNote, Peer: string(p), Text: "not verified: what " + scheduler.Short(p) + " printed",
+			Kind: api.EventNote, Peer: string(p), Text: "the output of " + scheduler.Short(p) + " is not verified",
 		})
 	}
 }
 
-// overlay is blocks of which some are not put yet.
+// overlay is a block set plus blocks that are not stored yet.
 type overlay struct {
 	dag.Blocks
 	more []dag.Block
@@ -100,7 +101,7 @@ func (o overlay) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return o.Blocks.Get(ctx, c)
 }
 
-// mismatch notes m and tells all who listen.
+// mismatch records m and sends the event to all watchers.
 func (x *running) mismatch(m api.Mismatch) {
 	x.mu.Lock()
 	if n := len(x.job.Mismatches); n < api.MaxMismatches {
@@ -114,45 +115,45 @@ func (x *running) mismatch(m api.Mismatch) {
 }
 
 func mismatchText(m api.Mismatch) string {
-	text := fmt.Sprintf("%s printed to %s what the outcome %s does not say", m.Peer, m.Stream, m.Outcome)
+	text := fmt.Sprintf("%s printed something to %s that differs from outcome %s", m.Peer, m.Stream, m.Outcome)
 	if m.Issuer != m.Peer {
-		text += ", which is of " + m.Issuer
+		text += " of " + m.Issuer
 	}
 	return text
 }
 
-// noOther begins the rest of an error about lies.
+// noOther begins the rest of an error about mismatches.
 const noOther = "; no other peer finished the job: "
 
-// lies says which peers have printed what their own Outcomes do not say; "" if none has.
-func lies(all []api.Mismatch) string {
+// mismatchSummary names the peers whose printed output differs from their own Outcomes; "" if there are none.
+func mismatchSummary(all []api.Mismatch) string {
 	var said []string
 	for _, m := range all {
-		if text := fmt.Sprintf("what %s printed to %s is not what its outcome says", m.Peer, m.Stream); m.Peer == m.Issuer && !slices.Contains(said, text) {
+		if text := fmt.Sprintf("what %s printed to %s differs from its outcome", m.Peer, m.Stream); m.Peer == m.Issuer && !slices.Contains(said, text) {
 			said = append(said, text)
 		}
 	}
 	return listed(said, maxUnreached)
 }
 
-// misread notes that the attached client was shown what is not so.
-func (x *running) misread(stdout, stderr bool) {
+// recordMisled records for which streams the attached client was shown text that differs from the Outcome.
+func (x *running) recordMisled(stdout, stderr bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.misled = [2]bool{stdout, stderr}
 }
 
-// verdict is the error of a client that was attached to x, which ended as j with err.
-func (x *running) verdict(j api.Job, err error) error {
+// clientError returns the error for a client that was attached to x, which ended as j with err.
+func (x *running) clientError(j api.Job, err error) error {
 	x.mu.Lock()
 	stdout, stderr := x.misled[0], x.misled[1]
 	x.mu.Unlock()
-	return misprinted(j, stdout, stderr, err)
+	return mismatchError(j, stdout, stderr, err)
 }
 
-// misprinted returns err, or what is said to a client that was shown what no Outcome says:
-// however well the job ended, what the client has is not what it came to.
-func misprinted(j api.Job, stdout, stderr bool, err error) error {
+// mismatchError returns err, or the error for a client that was shown text that differs from the Outcome: even if
+// the job succeeded, that text is not its result.
+func mismatchError(j api.Job, stdout, stderr bool, err error) error {
 	var e *api.Error
 	if !stdout && !stderr || err != nil && !errors.As(err, &e) {
 		return err
@@ -179,16 +180,16 @@ func misprinted(j api.Job, stdout, stderr bool, err error) error {
 			}
 		}
 	}
-	out := &api.Error{Code: api.CodeMismatch, Message: fmt.Sprintf("what was printed to %s is not what the outcome says: %s printed something else",
+	out := &api.Error{Code: api.CodeMismatch, Message: fmt.Sprintf("the output shown on %s differs from the outcome: %s printed something else",
 		strings.Join(names, " and "), strings.Join(peers, " and "))}
 	switch {
 	case e != nil:
-		why := strings.TrimPrefix(e.Message, lies(j.Mismatches)+noOther)
+		why := strings.TrimPrefix(e.Message, mismatchSummary(j.Mismatches)+noOther)
 		out.Message, out.Hint = out.Message+noOther+why, e.Hint
 	case receipt != "":
-		out.Hint = fmt.Sprintf("liftoff job logs %s prints what the outcome says; liftoff verify --reexec %s tells whether that is right", j.ID, receipt)
+		out.Hint = fmt.Sprintf("`liftoff job logs %s` prints the output of the outcome; `liftoff verify --reexec %s` checks that outcome", j.ID, receipt)
 	default:
-		out.Hint = fmt.Sprintf("liftoff job logs %s prints what the outcome says", j.ID)
+		out.Hint = fmt.Sprintf("`liftoff job logs %s` prints the output of the outcome", j.ID)
 	}
 	return out
 }

@@ -13,9 +13,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Readers of a submitted job: one who saw a lie is told, one who comes when it was found
-// out sees the truth alone.
-func TestFollowsALie(t *testing.T) {
+// Readers of a submitted job: one that was shown mismatched text gets an error, one that comes after the
+// mismatch was found gets the correct text only.
+func TestFollowMismatch(t *testing.T) {
 	g := newGate()
 	f := fleet(t, 2, func(_ int, c *node.Config) {
 		c.Executors = runtime.Executors{script{"prints": func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
@@ -44,29 +44,29 @@ func TestFollowsALie(t *testing.T) {
 	otherDone := follow(other, api.Watch{Stderr: other.watch().Stderr})
 	early.shows(t, "balance 99\n")
 	close(shown)
-	<-g.begun // the next peer runs it: the lie was found out
+	<-g.begun // the next peer runs it: the mismatch was found
 	lateDone := follow(late, late.watch())
 	close(g.open)
 	err = <-earlyDone
 	if out, _ := early.text(); codeOf(err) != api.CodeMismatch || out != "balance 99\n" {
-		t.Errorf("who saw it: %v, shown %q", err, out)
+		t.Errorf("early reader: %v, shown %q", err, out)
 	}
 	contains(t, fmt.Sprint(err), r.did)
 	err = <-otherDone
 	if _, errs := other.text(); err != nil || errs != advice {
-		t.Errorf("who reads stderr: %v, shown %q", err, errs)
+		t.Errorf("stderr reader: %v, shown %q", err, errs)
 	}
 	err = <-lateDone
 	if out, errs := late.text(); err != nil || out != balance || errs != advice {
-		t.Errorf("who came later: %v, shown %q, %q", err, out, errs)
+		t.Errorf("late reader: %v, shown %q, %q", err, out, errs)
 	}
 	if done, _ := waitFor(t, f[0].Session, j.ID); done.State != api.JobDone || done.Where != f[1].did || len(done.Mismatches) != 1 {
 		t.Errorf("%+v", done)
 	}
 }
 
-// A client of the HTTP API, on TCP, is told what one in the process is.
-func TestRemoteClientSeesALie(t *testing.T) {
+// A client of the HTTP API, on TCP, gets the same error as one in the process.
+func TestRemoteClientGetsMismatch(t *testing.T) {
 	f := honestFleet(t, 2)
 	r := newRogue(t, f, best, runsHonestly)
 	r.prints = says("balance 99\n", advice)
@@ -79,31 +79,30 @@ func TestRemoteClientSeesALie(t *testing.T) {
 	const token = "0123456789abcdefghij"
 	go func() { served <- f[0].ServeAPI(ctx, l, token) }()
 	t.Cleanup(func() { cancel(); <-served })
-	far, err := node.Remote(t.Context(), l.Addr().String(), token)
+	remote, err := node.Remote(t.Context(), l.Addr().String(), token)
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { far.Close() })
-	q := api.Request{Task: task(put(t, far, "module"), "prints"), Where: api.WhereNetwork}
+	t.Cleanup(func() { remote.Close() })
+	q := api.Request{Task: task(put(t, remote, "module"), "prints"), Where: api.WhereNetwork}
 	s := newScreen()
 	var events []api.Event
 	w := s.watch()
 	w.Event = func(e api.Event) { events = append(events, e) }
-	j, err := far.Jobs.Run(t.Context(), q, w)
+	j, err := remote.Jobs.Run(t.Context(), q, w)
 	wantMismatch(t, j, err, r.did, "stdout")
 	if out, errs := s.text(); out != "balance 99\n" || errs != advice || count(events, api.EventMismatch) != 1 {
 		t.Errorf("shown: %q, %q\n%s", out, errs, texts(events))
 	}
 	q.Task.Args, q.PrintAfterCheck = []string{"again"}, true
 	s = newScreen()
-	j, err = far.Jobs.Run(t.Context(), q, s.watch())
+	j, err = remote.Jobs.Run(t.Context(), q, s.watch())
 	if out, errs := s.text(); err != nil || out != balance || errs != advice || j.Where == r.did {
 		t.Errorf("after the check: %v, shown %q, %q", err, out, errs)
 	}
 }
 
-// PrintAfterCheck shows nothing while the guest runs, here or elsewhere, and all of it in
-// the end.
+// PrintAfterCheck shows nothing while the guest runs, on this node or another, and all of the output at the end.
 func TestPrintAfterCheckWaits(t *testing.T) {
 	for _, where := range []string{api.WhereLocal, api.WhereNetwork} {
 		t.Run(where, func(t *testing.T) {

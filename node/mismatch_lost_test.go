@@ -13,22 +13,22 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// A peer prints and is lost; an honest one does the job. Only what was a lie is held against
-// the first, whatever ended it.
+// A peer prints and is lost; an honest one does the job. Only a mismatch is held against the first, however its
+// run ended.
 func TestPrintsAndIsLost(t *testing.T) {
 	fails := func(_ *rogue, run *market.Run) {
 		run.Fail(market.FailedError{Code: "fault", Why: "its disk is full"})
 	}
 	for name, c := range map[string]struct {
-		first string
-		lies  bool
-		ends  func(r *rogue, run *market.Run)
+		first    string
+		mismatch bool
+		ends     func(r *rogue, run *market.Run)
 	}{
-		"a lie, and it fails":                {"balance 99\n", true, fails},
-		"a lie that is longer, and it fails": {balance + "and more\n", true, fails},
-		"the truth, and it fails":            {"balance", false, fails},
-		"a lie, and at a wrong place":        {"balance 99\n", true, nil},
-		"the truth, and at a wrong place":    {"balance", false, nil},
+		"mismatch, then failure":        {"balance 99\n", true, fails},
+		"longer mismatch, then failure": {balance + "and more\n", true, fails},
+		"correct, then failure":         {"balance", false, fails},
+		"mismatch, at a wrong offset":   {"balance 99\n", true, nil},
+		"correct, at a wrong offset":    {"balance", false, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := honestFleet(t, 2)
@@ -69,7 +69,7 @@ func TestPrintsAndIsLost(t *testing.T) {
 			close(shown)
 			e := <-done
 			out, errs := s.text()
-			if !c.lies {
+			if !c.mismatch {
 				if e.error != nil || out != balance || errs != advice || len(e.Mismatches) > 0 {
 					t.Errorf("%v, shown: %q, %q\n%s", e.error, out, errs, texts(events))
 				}
@@ -80,7 +80,7 @@ func TestPrintsAndIsLost(t *testing.T) {
 			}
 			wantMismatch(t, e.Job, e.error, r.did, "stdout")
 			if m := e.Mismatches[0]; m.Issuer != f[1].did || m.Receipt != e.Receipt {
-				t.Errorf("the record says who says otherwise: %+v", m)
+				t.Errorf("record does not name the honest peer: %+v", m)
 			}
 			if out, errs := kept(t, f[0], e.ID); out != balance || errs != advice {
 				t.Errorf("kept: %q, %q", out, errs)
@@ -89,11 +89,11 @@ func TestPrintsAndIsLost(t *testing.T) {
 	}
 }
 
-// A liar is not asked again for the job, however long that waits for another peer.
-func TestLiarIsNotAskedAgain(t *testing.T) {
+// A peer with a mismatch is not asked again for the job, however long the job waits for another peer.
+func TestMismatchedPeerIsNotAskedAgain(t *testing.T) {
 	f := honestFleet(t, 1)
-	liar, other := newRogue(t, f, best, runsHonestly), newRogue(t, f, best, runsHonestly)
-	liar.prints = says("balance 99\n", "")
+	mismatched, other := newRogue(t, f, best, runsHonestly), newRogue(t, f, best, runsHonestly)
+	mismatched.prints = says("balance 99\n", "")
 	other.busy.Store(6) // more rounds than one placement has
 	s := newScreen()
 	j, err := f[0].Jobs.Run(t.Context(), api.Request{
@@ -102,19 +102,18 @@ func TestLiarIsNotAskedAgain(t *testing.T) {
 	if out, errs := s.text(); err != nil || j.Where != other.did || out != balance || errs != advice {
 		t.Errorf("%v at %s, shown: %q, %q", err, j.Where, out, errs)
 	}
-	if n := liar.awards.Load(); n != 1 {
-		t.Errorf("the liar was awarded the job %d times", n)
+	if n := mismatched.awards.Load(); n != 1 {
+		t.Errorf("the rogue was awarded the job %d times", n)
 	}
 }
 
-// Two peers print the same lie and are lost: nothing is shown twice, and each of them
-// that the job was given to is named.
-func TestTwoSayTheSameLie(t *testing.T) {
+// Two peers print the same mismatched text and are lost: nothing is shown twice, and each awarded peer is named.
+func TestSameMismatchTwice(t *testing.T) {
 	f := honestFleet(t, 2)
-	liar := func(r *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
+	mismatched := func(r *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
 		run.Fail(market.FailedError{Code: "fault", Why: "its disk is full"})
 	}
-	a, b := newRogue(t, f, best, liar), newRogue(t, f, best, liar)
+	a, b := newRogue(t, f, best, mismatched), newRogue(t, f, best, mismatched)
 	a.prints, b.prints = says("balance 99\n", ""), says("balance 99\n", "")
 	s := newScreen()
 	j, err := f[0].Jobs.Run(t.Context(), api.Request{Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork}, s.watch())
@@ -131,9 +130,9 @@ func TestTwoSayTheSameLie(t *testing.T) {
 	}
 }
 
-// Two runs of a nondeterministic task may print different text: that of one that was lost
-// is marked as not verified, the next begins again, and neither has lied.
-func TestNondetBeginsAgain(t *testing.T) {
+// Two runs of a nondeterministic task may print different text: that of a lost run is marked as not verified,
+// the next run starts again, and neither counts as a mismatch.
+func TestNondetStartsAgain(t *testing.T) {
 	f := honestFleet(t, 2)
 	shown := make(chan struct{})
 	r := newRogue(t, f, best, func(_ *rogue, _ market.Request, _ market.Awarded, run *market.Run) {
@@ -162,19 +161,19 @@ func TestNondetBeginsAgain(t *testing.T) {
 	if out, _ := s.text(); out != "it is noon\n"+balance || len(j.Mismatches) > 0 {
 		t.Errorf("shown: %q, %+v", out, j.Mismatches)
 	}
-	contains(t, texts(events), "not verified: what ")
+	contains(t, texts(events), "is not verified")
 	if out, _ := kept(t, f[0], j.ID); out != balance {
 		t.Errorf("kept: %q", out)
 	}
 }
 
-// A peer prints as much as the job may, to the wrong stream, and is lost: what the next one
-// prints to the other stream has room all the same.
-func TestLieOfFullLength(t *testing.T) {
-	lie := strings.Repeat("x", len(balance+advice))
+// A peer prints as much as the job may, to the wrong stream, and is lost: the output of the next peer to the
+// other stream still fits.
+func TestMismatchOfFullLength(t *testing.T) {
+	text := strings.Repeat("x", len(balance+advice))
 	for name, prints := range map[string]func(context.Context, io.Writer, io.Writer) error{
-		"to stdout": says(lie, ""),
-		"to stderr": says("", lie),
+		"to stdout": says(text, ""),
+		"to stderr": says("", text),
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := honestFleet(t, 2)
@@ -183,7 +182,7 @@ func TestLieOfFullLength(t *testing.T) {
 			})
 			r.prints = prints
 			q := api.Request{Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork}
-			q.Limits.Log = uint64(len(lie))
+			q.Limits.Log = uint64(len(text))
 			j, err := f[0].Jobs.Run(t.Context(), q, newScreen().watch())
 			wantMismatch(t, j, err, r.did, strings.TrimPrefix(name, "to "))
 			if out, errs := kept(t, f[0], j.ID); out != balance || errs != advice {

@@ -8,21 +8,21 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// A requester that restarts while its job waits for another peer still knows the liar: it is
-// not asked again, and what it has signed is kept, whatever is collected meanwhile.
-func TestLiarIsKnownAfterRestart(t *testing.T) {
+// A requester that restarts while its job waits for another peer still excludes the peer with the mismatch, and
+// keeps its signed result through collections.
+func TestMismatchIsKnownAfterRestart(t *testing.T) {
 	f := honestFleet(t, 1)
-	liar, other := newRogue(t, f, best, runsHonestly), newRogue(t, f, best, runsHonestly)
-	liar.prints = says("balance 99\n", "")
+	rogue, other := newRogue(t, f, best, runsHonestly), newRogue(t, f, best, runsHonestly)
+	rogue.prints = says("balance 99\n", "")
 	other.busy.Store(1 << 30)
 	j, err := f[0].Jobs.Submit(t.Context(), api.Request{Task: task(put(t, f[0].Session, "module"), "prints"), Where: api.WhereNetwork})
 	if err != nil {
 		t.Fatal(err)
 	}
-	waits, lied := errors.New("it waits"), false
+	waits, mismatched := errors.New("waiting"), false
 	err = f[0].Jobs.Follow(t.Context(), j.ID, 0, func(e api.Event) error {
-		lied = lied || e.Kind == api.EventMismatch
-		if lied && e.Kind == api.EventWaiting {
+		mismatched = mismatched || e.Kind == api.EventMismatch
+		if mismatched && e.Kind == api.EventWaiting {
 			return waits
 		}
 		return nil
@@ -31,35 +31,35 @@ func TestLiarIsKnownAfterRestart(t *testing.T) {
 		t.Fatalf("the job does not wait: %v", err)
 	}
 	f[0].leave()
-	again := stay(t, f[0].cfg)
+	again := serve(t, f[0].cfg)
 	signed := func() {
 		t.Helper()
 		if _, err := again.Maintenance.Collect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		j, err := again.Jobs.Find(t.Context(), j.ID)
-		if err != nil || len(j.Mismatches) != 1 || j.Mismatches[0].Peer != liar.did {
-			t.Fatalf("the record: %+v, %v", j, err)
+		if err != nil || len(j.Mismatches) != 1 || j.Mismatches[0].Peer != rogue.did {
+			t.Fatalf("record: %+v, %v", j, err)
 		}
 		m := j.Mismatches[0]
 		if has, err := again.Data.Has(t.Context(), m.Outcome); err != nil || !has {
-			t.Errorf("the outcome of the liar (job %s) is kept: %v, %v", j.State, has, err)
+			t.Errorf("outcome of the rogue (job %s) is kept: %v, %v", j.State, has, err)
 		}
 		if has, err := again.Data.Has(t.Context(), m.Receipt); err != nil || !has {
-			t.Errorf("the receipt of the liar (job %s) is kept: %v, %v", j.State, has, err)
+			t.Errorf("receipt of the rogue (job %s) is kept: %v, %v", j.State, has, err)
 		}
 	}
 	signed()
 	other.busy.Store(0)
 	done, _ := waitFor(t, again.Session, j.ID)
-	if done.State != api.JobDone || done.Where != other.did || liar.awards.Load() != 1 {
-		t.Errorf("%s at %s, %d awards to the liar: %+v", done.State, done.Where, liar.awards.Load(), done.Err)
+	if done.State != api.JobDone || done.Where != other.did || rogue.awards.Load() != 1 {
+		t.Errorf("%s at %s, %d awards to the rogue: %+v", done.State, done.Where, rogue.awards.Load(), done.Err)
 	}
 	signed()
 }
 
-// A job for a liar alone fails because of the lie, shown or not, and names it.
-func TestLiarAlone(t *testing.T) {
+// A job for a single peer with a mismatch fails because of the mismatch, shown or not, and names the peer.
+func TestOnlyPeerMismatches(t *testing.T) {
 	f := honestFleet(t, 1)
 	r := newRogue(t, f, best, runsHonestly)
 	r.prints = says("balance 99\n", "")
@@ -70,9 +70,9 @@ func TestLiarAlone(t *testing.T) {
 			t.Errorf("after check %v: %v, %+v", after, err, j)
 			continue
 		}
-		why := "what was printed to stdout is not what the outcome says"
+		why := "the output shown on stdout differs from the outcome"
 		if after {
-			why = "printed to stdout is not what its outcome says"
+			why = "printed to stdout differs from its outcome"
 		}
 		contains(t, err.Error(), r.did, why)
 		if strings.Count(err.Error(), "no other peer finished the job") != 1 {

@@ -22,13 +22,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// What the guest of these tests prints.
+// Output of the guest of these tests.
 const (
 	balance = "balance 17\n"
 	advice  = "all is well\n"
 )
 
-// prints is a guest that prints what honest peers print.
+// prints is a guest that prints the correct output.
 func prints(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
 	io.WriteString(env.Stdout, balance)
 	io.WriteString(env.Stderr, advice)
@@ -40,7 +40,7 @@ func honestFleet(t *testing.T, n int) []*member {
 	return fleet(t, n, func(_ int, c *node.Config) { c.Executors = runtime.Executors{script{"prints": prints}} })
 }
 
-// bending is the host of a rogue, which writes other frames than the market's.
+// bending is the host of a rogue, which modifies the frames of the market.
 type bending struct {
 	p2phost.Host
 	r *rogue
@@ -66,7 +66,7 @@ func (s bentStream) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// says makes a rogue print these texts, whatever its Outcome says.
+// says makes a rogue print these texts, regardless of its Outcome.
 func says(stdout, stderr string) func(context.Context, io.Writer, io.Writer) error {
 	return func(_ context.Context, out, errs io.Writer) error {
 		if _, err := io.WriteString(out, stdout); err != nil {
@@ -77,7 +77,7 @@ func says(stdout, stderr string) func(context.Context, io.Writer, io.Writer) err
 	}
 }
 
-// runsHonestly delivers the Outcome that an honest peer comes to.
+// runsHonestly delivers the Outcome of an honest peer.
 func runsHonestly(r *rogue, q market.Request, a market.Awarded, run *market.Run) {
 	root, out, errs := dag.NewBlock(cid.Raw, []byte("done")), dag.NewBlock(cid.Raw, []byte(balance)), dag.NewBlock(cid.Raw, []byte(advice))
 	r.deliver(q, a, run, job.Outcome{
@@ -85,7 +85,7 @@ func runsHonestly(r *rogue, q market.Request, a market.Awarded, run *market.Run)
 	}, root, out, errs)
 }
 
-// screen is what a client was shown. Its writers may be called from several goroutines.
+// screen collects the output shown to a client. Its writers may be called from several goroutines.
 type screen struct {
 	mu        sync.Mutex
 	out, errs strings.Builder
@@ -131,30 +131,30 @@ func (s *screen) shows(t testing.TB, text string) {
 	}
 }
 
-// wantMismatch looks whether a client was told, that it names the liar, and that the job
-// was done by another peer all the same.
-func wantMismatch(t *testing.T, j api.Job, err error, liar string, streams ...string) {
+// wantMismatch checks that the client's error names the rogue and the streams, and that another peer has done
+// the job.
+func wantMismatch(t *testing.T, j api.Job, err error, rogue string, streams ...string) {
 	t.Helper()
 	if codeOf(err) != api.CodeMismatch {
 		t.Fatalf("error %v (%s), want %s", err, codeOf(err), api.CodeMismatch)
 	}
-	contains(t, err.Error(), liar, "is not what the outcome says", "what was printed to "+strings.Join(streams, " and "))
-	if j.State != api.JobDone || j.Where == liar || j.Outcome == nil {
-		t.Errorf("the job is %s at %s: %+v", j.State, j.Where, j)
+	contains(t, err.Error(), rogue, "differs from the outcome", "the output shown on "+strings.Join(streams, " and "))
+	if j.State != api.JobDone || j.Where == rogue || j.Outcome == nil {
+		t.Errorf("job is %s at %s: %+v", j.State, j.Where, j)
 	}
 	for _, s := range streams {
-		if !slices.ContainsFunc(j.Mismatches, func(m api.Mismatch) bool { return m.Peer == liar && m.Stream == s && m.Shown }) {
-			t.Errorf("the record does not name %s: %+v", s, j.Mismatches)
+		if !slices.ContainsFunc(j.Mismatches, func(m api.Mismatch) bool { return m.Peer == rogue && m.Stream == s && m.Shown }) {
+			t.Errorf("record does not name %s: %+v", s, j.Mismatches)
 		}
 	}
 }
 
-// kept returns what the node has kept of a job's streams.
+// kept returns the output that the node keeps for a job.
 func kept(t *testing.T, m *member, id string) (stdout, stderr string) {
 	t.Helper()
 	s := newScreen()
 	if err := m.Jobs.Logs(t.Context(), id, s.watch()); err != nil {
-		t.Errorf("the logs of a job that has ended: %v", err)
+		t.Errorf("logs of an ended job: %v", err)
 	}
 	return s.text()
 }

@@ -10,22 +10,22 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// A peer that runs honestly and prints something else loses the job and is named. What it
-// did not print is in the Outcome.
-func TestPrintsOtherwise(t *testing.T) {
+// A peer that runs the task honestly but prints something else loses the job and is named. Output that it did
+// not print is in the Outcome.
+func TestPrintsSomethingElse(t *testing.T) {
 	for name, c := range map[string]struct {
-		stdout, stderr string   // of the rogue
-		out, errs      string   // what is shown in the end
-		lies           []string // streams
+		stdout, stderr string   // the rogue's output
+		out, errs      string   // the final output shown
+		mismatches     []string // streams
 	}{
-		"as long":       {"balance 99\n", advice, "balance 99\n", advice, []string{"stdout"}},
-		"longer":        {balance + "and more\n", advice, balance + "and more\n", advice, []string{"stdout"}},
-		"shorter":       {"balance 9", advice, "balance 9", advice, []string{"stdout"}},
-		"to stderr":     {balance, "flee at once\n", balance, "flee at once\n", []string{"stderr"}},
-		"to both":       {"x", "y", "x", "y", []string{"stdout", "stderr"}},
-		"nothing":       {"", "", balance, advice, nil},
-		"too little":    {"bal", "a", balance, advice, nil},
-		"what is right": {balance, advice, balance, advice, nil},
+		"as long":    {"balance 99\n", advice, "balance 99\n", advice, []string{"stdout"}},
+		"longer":     {balance + "and more\n", advice, balance + "and more\n", advice, []string{"stdout"}},
+		"shorter":    {"balance 9", advice, "balance 9", advice, []string{"stdout"}},
+		"to stderr":  {balance, "flee at once\n", balance, "flee at once\n", []string{"stderr"}},
+		"to both":    {"x", "y", "x", "y", []string{"stdout", "stderr"}},
+		"nothing":    {"", "", balance, advice, nil},
+		"too little": {"bal", "a", balance, advice, nil},
+		"correct":    {balance, advice, balance, advice, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := honestFleet(t, 2)
@@ -42,25 +42,25 @@ func TestPrintsOtherwise(t *testing.T) {
 			if out, errs := kept(t, f[0], j.ID); out != balance || errs != advice {
 				t.Errorf("kept: %q, %q", out, errs)
 			}
-			if len(c.lies) == 0 {
+			if len(c.mismatches) == 0 {
 				if err != nil || j.Where != r.did || len(j.Mismatches) > 0 {
 					t.Errorf("%+v, %v\n%s", j, err, texts(events))
 				}
 				return
 			}
-			wantMismatch(t, j, err, r.did, c.lies...)
-			if n := count(events, api.EventMismatch); n != len(c.lies) {
-				t.Errorf("%d events of a mismatch, want %d\n%s", n, len(c.lies), texts(events))
+			wantMismatch(t, j, err, r.did, c.mismatches...)
+			if n := count(events, api.EventMismatch); n != len(c.mismatches) {
+				t.Errorf("%d mismatch events, want %d\n%s", n, len(c.mismatches), texts(events))
 			}
 			if r.awards.Load() != 1 {
-				t.Errorf("it was awarded the job %d times", r.awards.Load())
+				t.Errorf("the rogue was awarded the job %d times", r.awards.Load())
 			}
 		})
 	}
 }
 
-// A client that does not look at a stream is not told of what was wrong with it.
-func TestUnseenLie(t *testing.T) {
+// A client that does not read a stream gets no error for a mismatch on it.
+func TestMismatchOnUnreadStream(t *testing.T) {
 	f := honestFleet(t, 2)
 	r := newRogue(t, f, best, runsHonestly)
 	r.prints = says("balance 99\n", advice)
@@ -73,9 +73,9 @@ func TestUnseenLie(t *testing.T) {
 	}
 }
 
-// What a liar has signed is kept as evidence and is neither a receipt nor a memo, however
-// much its key is trusted.
-func TestLiarsResultIsNotTaken(t *testing.T) {
+// The signed result of a peer with a mismatch is kept as evidence and is neither added to the receipts nor
+// cached, even if its key is trusted.
+func TestMismatchedResultIsRejected(t *testing.T) {
 	f := honestFleet(t, 1)
 	r := newRogue(t, f, best, runsHonestly)
 	r.prints = says("balance 99\n", "")
@@ -92,32 +92,32 @@ func TestLiarsResultIsNotTaken(t *testing.T) {
 		t.Errorf("receipts: %+v, %v", all, err)
 	}
 	if all, err := f[0].Cache.CachedResults(t.Context()); err != nil || len(all) > 0 {
-		t.Errorf("memos: %+v, %v", all, err)
+		t.Errorf("cached results: %+v, %v", all, err)
 	}
 	if _, err := f[0].Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	again, err := f[0].Jobs.Find(t.Context(), j.ID)
 	if err != nil || len(again.Mismatches) != 1 {
-		t.Fatalf("the record: %+v, %v", again, err)
+		t.Fatalf("record: %+v, %v", again, err)
 	}
 	m := again.Mismatches[0]
 	if m.Issuer != r.did || receipt(t, f[0], m.Receipt).Outcome != m.Outcome {
-		t.Errorf("the evidence: %+v", m)
+		t.Errorf("evidence: %+v", m)
 	}
 	if has, err := f[0].Data.Has(t.Context(), m.Outcome); err != nil || !has {
-		t.Errorf("the outcome is kept: %v, %v", has, err)
+		t.Errorf("outcome is kept: %v, %v", has, err)
 	}
 }
 
-// With PrintAfterCheck, and with runs, nothing that is not so is shown, and the job is
-// done well.
+// With PrintAfterCheck, and with several runs, no text that differs from the Outcome is shown, and the job
+// succeeds.
 func TestNothingIsShownBeforeItIsCompared(t *testing.T) {
 	for name, change := range map[string]func(*api.Request){
-		"print after check":  func(r *api.Request) { r.PrintAfterCheck = true },
-		"runs":               func(r *api.Request) { r.Runs = 2 },
-		"runs, after check":  func(r *api.Request) { r.Runs, r.PrintAfterCheck = 2, true },
-		"runs, and this one": func(r *api.Request) { r.Runs, r.Where = 2, api.WhereBest },
+		"print after check":         func(r *api.Request) { r.PrintAfterCheck = true },
+		"runs":                      func(r *api.Request) { r.Runs = 2 },
+		"runs, after check":         func(r *api.Request) { r.Runs, r.PrintAfterCheck = 2, true },
+		"runs, including this node": func(r *api.Request) { r.Runs, r.Where = 2, api.WhereBest },
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := honestFleet(t, 3)
@@ -131,18 +131,18 @@ func TestNothingIsShownBeforeItIsCompared(t *testing.T) {
 				t.Errorf("%v, shown: %q, %q", err, out, errs)
 			}
 			if r.awards.Load() == 1 && (len(j.Mismatches) != 2 || j.Mismatches[0].Shown) {
-				t.Errorf("the record: %+v", j.Mismatches)
+				t.Errorf("record: %+v", j.Mismatches)
 			}
 			if j.Where == r.did || slices.ContainsFunc(j.Runs, func(p api.RunResult) bool { return p.Peer == r.did }) {
-				t.Errorf("the liar's result was taken: %+v", j)
+				t.Errorf("the rogue's result was accepted: %+v", j)
 			}
 		})
 	}
 }
 
-// Of two runs one prints something else, and there is no third peer: the job fails, and
-// nothing of it is shown.
-func TestRunPrintsOtherwise(t *testing.T) {
+// One of two runs prints something else, and a third peer does not exist: the job fails, and none of its output
+// is shown.
+func TestRunPrintsSomethingElse(t *testing.T) {
 	f := honestFleet(t, 2)
 	r := newRogue(t, f, best, runsHonestly)
 	r.prints = says("balance 1000000\n", "")
@@ -153,15 +153,15 @@ func TestRunPrintsOtherwise(t *testing.T) {
 	if out, errs := s.text(); codeOf(err) != api.CodeMismatch || out != "" || errs != "" {
 		t.Errorf("%v, shown: %q, %q", err, out, errs)
 	}
-	contains(t, fmt.Sprint(err), "what "+r.did+" printed to stdout is not what its outcome says", "no other peer finished the job")
+	contains(t, fmt.Sprint(err), "what "+r.did+" printed to stdout differs from its outcome", "no other peer finished the job")
 	if len(j.Mismatches) != 1 || j.Mismatches[0].Peer != r.did {
-		t.Errorf("the record: %+v", j.Mismatches)
+		t.Errorf("record: %+v", j.Mismatches)
 	}
 }
 
-// Runs print nothing while they run, but for the one on this node, which is shown as
-// it comes.
-func TestRunsAreShownFromHere(t *testing.T) {
+// Output of several runs is not shown while they run, except that of the run on this node, which is shown at
+// once.
+func TestOwnRunIsShownAtOnce(t *testing.T) {
 	g := newGate()
 	f := fleet(t, 2, func(i int, c *node.Config) { c.Executors = runtime.Executors{script{"gate": g.run}} })
 	mod := put(t, f[0].Session, "module")

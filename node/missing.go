@@ -12,13 +12,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// Bounds of the search for the input that lacks a block.
+// Bounds of the search for the incomplete input.
 const (
 	searchBlocks = 100_000
 	searchTime   = 2 * time.Second
 )
 
-// explainMissing says which of the Task's DAGs the block that the run lacked belongs to.
+// explainMissing finds the DAG of the Task that the missing block belongs to.
 func (e *evaluation) explainMissing(ctx context.Context, c cid.Cid) error {
 	ctx, cancel := context.WithTimeout(ctx, searchTime)
 	defer cancel()
@@ -26,20 +26,19 @@ func (e *evaluation) explainMissing(ctx context.Context, c cid.Cid) error {
 		if e.reaches(ctx, r.cid, c) {
 			return &api.Error{
 				Code:    api.CodeFault,
-				Message: fmt.Sprintf("block %s of %s is not here", c, r.what),
-				Hint:    fmt.Sprintf("%s is incomplete: bring all of %s here with `liftoff car import FILE` or `liftoff add PATH`", r.what, r.cid),
+				Message: fmt.Sprintf("block %s of %s is not in this repo", c, r.what),
+				Hint:    fmt.Sprintf("%s is incomplete: bring all of %s into this repo with `liftoff car import FILE` or `liftoff add PATH`", r.what, r.cid),
 			}
 		}
 	}
 	return &api.Error{
 		Code:    api.CodeFault,
-		Message: fmt.Sprintf("block %s is not here", c),
-		Hint:    "one of the inputs is incomplete: bring all of it here with `liftoff car import FILE` or `liftoff add PATH`",
+		Message: fmt.Sprintf("block %s is not in this repo", c),
+		Hint:    "an input is incomplete: bring all of it into this repo with `liftoff car import FILE` or `liftoff add PATH`",
 	}
 }
 
-// reaches reports whether want is found below from, among what is here and within the
-// bounds of the search.
+// reaches reports whether want is found below from, among the local blocks and within the bounds of the search.
 func (e *evaluation) reaches(ctx context.Context, from, want cid.Cid) bool {
 	var here dag.Blocks = e.session
 	if e.local != nil {

@@ -17,38 +17,38 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// NetworkConfig makes a node a peer. Its zero fields are the defaults.
+// NetworkConfig configures a node as a peer. The zero value of a field is its default.
 type NetworkConfig struct {
 	Listen       []string // multiaddrs; nil: host.DefaultListen
-	NoListen     bool     // it dials and is not dialed
-	Announce     []string // addresses that others are told instead of the ones found
-	MDNS         bool     // look for members of the cluster on the local network
-	Relay        bool     // carry connections between members that cannot reach each other
-	Reachability string   // "public" or "private": instead of what AutoNAT finds out
-	Connect      []string // multiaddrs of peers that it always tries to be connected to
-	Join         string   // a token of a cluster, to be redeemed if this node is in none
-	Bitswap      bool     // exchange blocks with other IPFS nodes, those in Policy.AllowPeers
+	NoListen     bool     // dial only: accept no connections
+	Announce     []string // addresses to announce instead of the detected ones
+	MDNS         bool     // discover members of the cluster on the local network
+	Relay        bool     // relay connections between members that cannot reach each other
+	Reachability string   // "public" or "private": overrides AutoNAT
+	Connect      []string // multiaddrs of peers to stay connected to
+	Join         string   // a join token, redeemed if this node is not in a cluster
+	Bitswap      bool     // exchange blocks by Bitswap with the IPFS nodes in Policy.AllowPeers
 	Policy       host.Policy
 
-	ComputeOnly bool // it keeps nothing beyond the jobs that it runs: Disk is a quota
-	StoreOnly   bool // it runs nothing for others
+	ComputeOnly bool // keep no data beyond the jobs that it runs: Disk is a quota
+	StoreOnly   bool // run no jobs of other peers
 
-	Slots        int               // jobs that run at once; 0: one for each processor
-	Memory       uint64            // bytes that they may use together; 0: three quarters of the machine's
-	Disk         uint64            // bytes that others' blocks may take; 0: DefaultDisk
-	Queue        int               // jobs that may wait; 0: four for each slot, negative: none
-	PerRequester int               // of one requester; 0: all slots and half the queue
-	AskRate      float64           // asks a second of one requester; 0: 10
-	AskBurst     int               // asks at once of one requester; 0: 20
-	Ceiling      job.Limits        // the most that one job may ask for; zero fields: the default limits
-	OpenCeiling  job.Limits        // the same for who is no member of the cluster; zero fields: Ceiling
-	MaxTime      time.Duration     // that another's job may run; 0: a day
-	Labels       map[string]string // what Request.Need and Prefer match
-	Retain       time.Duration     // how long a result waits for its requester; 0: a day, which is the most
+	Slots        int               // jobs that run at once; 0: one per processor
+	Memory       uint64            // bytes of memory for all jobs; 0: three quarters of the machine's
+	Disk         uint64            // bytes for other peers' blocks; 0: DefaultDisk
+	Queue        int               // jobs that may wait; 0: four per slot, negative: none
+	PerRequester int               // jobs of one requester; 0: all slots and half the queue
+	AskRate      float64           // asks per second of one requester; 0: 10
+	AskBurst     int               // burst of asks of one requester; 0: 20
+	Ceiling      job.Limits        // highest limits that a member may request; zero fields: the default limits
+	OpenCeiling  job.Limits        // highest limits that a non-member may request; zero fields: Ceiling
+	MaxTime      time.Duration     // most time that another peer's job may run; 0: a day
+	Labels       map[string]string // labels that Request.Need and Prefer match
+	Retain       time.Duration     // how long a result is kept for its requester; 0: a day, which is the maximum
 
-	Registerer prometheus.Registerer // of libp2p's own figures; nil: none
+	Registerer prometheus.Registerer // for libp2p's metrics; nil: none
 	Placement  scheduler.Config      // zero fields: the scheduler's defaults
-	Market     market.Config         // the same of the market
+	Market     market.Config         // zero fields: the market's defaults
 }
 
 // Defaults of a NetworkConfig.
@@ -70,7 +70,7 @@ func (c NetworkConfig) withDefaults() NetworkConfig {
 	return c
 }
 
-// limitsOr replaces the zero fields of l.
+// limitsOr replaces the zero fields of l by those of by.
 func limitsOr(l, by job.Limits) job.Limits {
 	return job.Limits{
 		Fuel: cmp.Or(l.Fuel, by.Fuel), Pages: cmp.Or(l.Pages, by.Pages), Out: cmp.Or(l.Out, by.Out),
@@ -81,9 +81,9 @@ func limitsOr(l, by job.Limits) job.Limits {
 func (c NetworkConfig) check() error {
 	switch {
 	case c.ComputeOnly && c.StoreOnly:
-		return errors.New("a peer that neither computes nor stores")
+		return errors.New("compute-only and store-only exclude each other")
 	case c.Slots < 0 || c.Slots > job.MaxSlots:
-		return fmt.Errorf("%d slots, want 1 to %d", c.Slots, job.MaxSlots)
+		return fmt.Errorf("slots: got %d, want 1 to %d", c.Slots, job.MaxSlots)
 	}
 	return nil
 }

@@ -19,42 +19,42 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// network is a node as a peer: everything that it has only while it is one.
+// network is the node's peer: everything that exists only while the node is on the network.
 type network struct {
-	node     *Node
-	cfg      NetworkConfig
-	self     host.Identity
-	peer     *host.Peer
-	access   *exchange.Access
-	exchange *exchange.Exchange
-	client   *market.Client
-	server   *market.Server // nil: it asks and is not asked
-	provider *provider
-	book     *book
-	quota    *quota
-	placing  *semaphore.Weighted // places for jobs for which peers are being asked
-	capacity job.Capacity
-	busier   chan struct{} // of capacity one: what is free has changed
-	closing  atomic.Bool   // it takes no more jobs of others
+	node        *Node
+	cfg         NetworkConfig
+	self        host.Identity
+	peer        *host.Peer
+	access      *exchange.Access
+	exchange    *exchange.Exchange
+	client      *market.Client
+	server      *market.Server // nil: requester only
+	provider    *provider
+	queue       *admissionQueue
+	quota       *quota
+	placing     *semaphore.Weighted // limits the jobs that ask peers for bids at once
+	capacity    job.Capacity
+	loadChanged chan struct{} // of capacity one: the free capacity has changed
+	closing     atomic.Bool   // it accepts no more jobs of other peers
 
 	mu          sync.Mutex
-	calibration credit
+	calibration calibration
 }
 
-// openNetwork makes n a peer. The caller closes it.
+// openNetwork makes n a peer. The caller closes the network.
 func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, error) {
 	if err := cfg.check(); err != nil {
 		return nil, api.Errorf(api.CodeUsage, "%v", err)
 	}
-	w := &network{node: n, cfg: cfg.withDefaults(), busier: make(chan struct{}, 1), placing: semaphore.NewWeighted(maxPlacing)}
+	w := &network{node: n, cfg: cfg.withDefaults(), loadChanged: make(chan struct{}, 1), placing: semaphore.NewWeighted(maxPlacing)}
 	var err error
 	if w.self, err = n.self.identity(); err != nil {
 		return nil, err
 	}
-	if err := w.loadCredit(); err != nil {
+	if err := w.loadCalibration(); err != nil {
 		return nil, err
 	}
-	w.book = newBook(w.cfg.admission(), n.clock, w.changed)
+	w.queue = newAdmissionQueue(w.cfg.admission(), n.clock, w.signalLoad)
 	w.quota = newQuota(n.store, w.cfg.Disk)
 	if w.cfg.ComputeOnly {
 		w.quota.collect = n.View.Collect
@@ -76,15 +76,15 @@ func openNetwork(ctx context.Context, n *Node, cfg NetworkConfig) (*network, err
 	if err != nil {
 		return nil, err
 	}
-	if err := w.begin(ctx); err != nil {
+	if err := w.start(ctx); err != nil {
 		w.close()
 		return nil, err
 	}
 	return w, nil
 }
 
-// begin starts what is spoken over the host.
-func (w *network) begin(ctx context.Context) error {
+// start starts the protocols of the host.
+func (w *network) start(ctx context.Context) error {
 	n := w.node
 	published, err := n.published(ctx)
 	if err != nil {
@@ -111,13 +111,13 @@ func (w *network) begin(ctx context.Context) error {
 		return err
 	}
 	if err := w.peer.SetCapacity(w.capacity); err != nil {
-		return fmt.Errorf("say what this peer can do: %w", err)
+		return fmt.Errorf("announce capacity: %w", err)
 	}
-	w.sayState()
+	w.publishState()
 	return nil
 }
 
-// close ends every conversation and connection. What runs for others has ended before.
+// close ends every stream and connection. The jobs of other peers have ended before.
 func (w *network) close() error {
 	var err error
 	keep := func(e error) {
@@ -129,7 +129,7 @@ func (w *network) close() error {
 		keep(w.server.Close())
 	}
 	w.provider.close()
-	keep(w.saveCredit())
+	keep(w.saveCalibration())
 	if w.exchange != nil {
 		keep(w.exchange.Close())
 	}
@@ -137,7 +137,7 @@ func (w *network) close() error {
 	return err
 }
 
-// measure finds out what this peer can do.
+// measure returns this peer's capacity.
 func (w *network) measure(ctx context.Context) (job.Capacity, error) {
 	c := job.Capacity{
 		Labels: w.cfg.Labels, OS: goruntime.GOOS, Arch: goruntime.GOARCH, Version: w.node.version,
@@ -159,46 +159,46 @@ func (w *network) measure(ctx context.Context) (job.Capacity, error) {
 	return c, err
 }
 
-// changed is called when what is free has changed.
-func (w *network) changed() {
+// signalLoad is called when the free capacity has changed.
+func (w *network) signalLoad() {
 	select {
-	case w.busier <- struct{}{}:
+	case w.loadChanged <- struct{}{}:
 	default:
 	}
 }
 
-// sayState tells the others what is free.
-func (w *network) sayState() {
-	l := w.book.load(job.DefaultLimits.Pages * pageSize)
+// publishState publishes the free capacity to other peers.
+func (w *network) publishState() {
+	l := w.queue.load(job.DefaultLimits.Pages * pageSize)
 	w.peer.SetState(l.Free, l.Memory, l.Queue)
 }
 
 const pageSize = 64 << 10
 
-// keepState tells the others what is free whenever it changes, until ctx ends. The host
-// sees to it that they are not told too often.
-func (w *network) keepState(ctx context.Context) error {
+// publishChanges publishes the free capacity whenever it changes, until ctx ends. The host limits how often
+// peers are told.
+func (w *network) publishChanges(ctx context.Context) error {
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
-		case <-w.busier:
-			w.sayState()
+		case <-w.loadChanged:
+			w.publishState()
 		}
 	}
 }
 
-// How often peers that this node shall be connected to are dialed again.
+// redial is the period in which peers of NetworkConfig.Connect are dialed again.
 const redial = 30 * time.Second
 
-// keepConnected dials the peers that the owner has named, until ctx ends.
+// keepConnected dials the configured peers, until ctx ends.
 func (w *network) keepConnected(ctx context.Context) error {
 	t := time.NewTicker(redial)
 	defer t.Stop()
 	for {
 		for _, addr := range w.cfg.Connect {
 			if err := w.connect(ctx, addr); err != nil && ctx.Err() == nil {
-				w.node.log.Warn("a peer cannot be reached", "address", addr, "err", err)
+				w.node.log.Warn("dial configured peer", "address", addr, "err", err)
 			}
 		}
 		select {
@@ -226,12 +226,12 @@ func (w *network) connected(id peer.ID) bool {
 	return len(w.peer.Libp2p().Network().ConnsToPeer(id)) > 0
 }
 
-// addrInfo says how p is reached.
+// addrInfo returns the known addresses of p.
 func (w *network) addrInfo(p peer.ID) peer.AddrInfo {
 	return w.peer.Libp2p().Peerstore().PeerInfo(p)
 }
 
-// join redeems a token.
+// join redeems a join token.
 func (w *network) join(ctx context.Context, token string) error {
 	t, err := cluster.ParseToken(token)
 	if err != nil {

@@ -20,64 +20,64 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Config says how to open or join a repo. Its zero fields are the defaults.
+// Config configures how a repo is opened or joined. The zero value of a field is its default.
 type Config struct {
-	Dir       string                // the repo; made if it is not there
-	Wait      time.Duration         // how long Join tries; 10 seconds
-	Verify    bool                  // hash every block that is read
-	Quota     int64                 // bytes that blocks may take on the disk; 0: as many as there is room for
-	Log       *slog.Logger          // nil: nothing is logged
-	Clock     func() time.Time      // nil: the time in UTC, as answers of the API have it
-	Version   string                // of liftoff, for receipts
-	Compiler  []string              // the command line of a child that compiles strangers' modules; see wasm.Config
-	Grace     time.Duration         // how long jobs may run on when Serve shall end; 10 seconds
-	Scrub     time.Duration         // in which Serve reads and hashes all blocks once more, again and again; 0: never
-	Network   *NetworkConfig        // makes it a peer while it serves; nil: it is none
-	Metrics   prometheus.Registerer // of what the node counts; nil: nothing is counted
-	Ready     func()                // called once Serve takes jobs; nil: nobody waits for it
-	Plugins   []string              // absolute folders in which plugins are looked for, behind the repo's own
-	Executors runtime.Executors     // nil: runtime/wasm and plugins, made at the first run. The caller closes its own
+	Dir       string                // the repo folder; created if it does not exist
+	Wait      time.Duration         // how long Join retries; 0: 10 seconds
+	Verify    bool                  // hash every block on each read
+	Quota     int64                 // most bytes of blocks on disk; 0: limited by free space only
+	Log       *slog.Logger          // nil: no logging
+	Clock     func() time.Time      // nil: time.Now in UTC, as the answers of the API
+	Version   string                // liftoff version, recorded in receipts
+	Compiler  []string              // command line of the child process that compiles untrusted modules; see wasm.Config
+	Grace     time.Duration         // time that running jobs get to finish when Serve ends; 0: 10 seconds
+	Scrub     time.Duration         // period in which Serve reads and hashes all blocks once, repeatedly; 0: never
+	Network   *NetworkConfig        // makes the node a peer while it serves; nil: no network
+	Metrics   prometheus.Registerer // registry for the node's metrics; nil: no metrics
+	Ready     func()                // called once Serve accepts jobs; nil: not called
+	Plugins   []string              // absolute folders searched for plugins after the repo's own
+	Executors runtime.Executors     // nil: runtime/wasm and plugins, created at the first run. The caller closes executors that it passes
 }
 
-// Node is a repo that this process owns, with the means to run jobs over it. It meets
-// the interfaces of package api itself; [Node.Begin] makes further views.
+// Node is a repo that this process owns, with everything needed to run jobs over it. It implements the
+// interfaces of package api itself; [Node.Begin] creates further views.
 type Node struct {
-	*View // the node's own
+	*View // the node's own view
 
-	store    *store.Store
-	log      *slog.Logger
-	clock    func() time.Time
-	history  *history
-	self     self
-	version  string   // of liftoff
-	compiler []string // see Config
-	grace    time.Duration
-	period   time.Duration // of a scrub; 0: none
-	coverage *coverage
-	fuel     fuelBook
-	ready    func()
-	metrics  *metrics                // nil: nothing is counted
-	network  *NetworkConfig          // nil: Serve makes it no peer
-	net      atomic.Pointer[network] // nil: it is none now
-	visits   visits                  // of a process that does not stay
+	store       *store.Store
+	log         *slog.Logger
+	clock       func() time.Time
+	history     *history
+	self        self
+	version     string   // liftoff version
+	compiler    []string // see Config
+	grace       time.Duration
+	scrubPeriod time.Duration // of one scrub pass; 0: no scrubbing
+	coverage    *coverage
+	fuel        fuelEstimates
+	ready       func()
+	metrics     *metrics                // nil: no metrics
+	network     *NetworkConfig          // nil: Serve opens no network
+	net         atomic.Pointer[network] // nil: not a peer now
+	ephemeral   ephemeral               // the peer of a process that does not serve
 
-	full    atomic.Bool             // the log says that the disk is full
-	stays   atomic.Bool             // Serve is under way
-	serving atomic.Pointer[service] // nil: it takes no jobs that outlive their clients
+	full      atomic.Bool             // the full disk was logged
+	isServing atomic.Bool             // Serve is running
+	serving   atomic.Pointer[service] // nil: submitted jobs are not accepted
 
 	lazy struct {
 		sync.Mutex
 		cluster   *cluster.Cluster    // nil: not read yet
-		published *exchange.Published // the same
+		published *exchange.Published // nil: not read yet
 	}
 
 	pluginDirs []string
 
 	mu             sync.Mutex
-	places         *semaphore.Weighted // nil: not made yet. For runs that execute; first come, first served
-	executors      runtime.Executors   // nil: not made yet
-	closeExecutors func() error        // nil: not made, or not ours
-	runs           int                 // under way
+	slots          *semaphore.Weighted // nil: not created yet. Slots for runs that execute, in FIFO order
+	executors      runtime.Executors   // nil: not created yet
+	closeExecutors func() error        // nil: not created, or owned by the caller
+	runs           int                 // running now
 	closed         bool
 }
 
@@ -94,8 +94,8 @@ var (
 	_ api.Plugins     = (*Node)(nil)
 )
 
-// Open opens the repo for this process alone. The error wraps store.ErrLocked when
-// another process has it: see [Join].
+// Open opens the repo for this process alone. The error wraps store.ErrLocked when another process has it open:
+// see [Join].
 func Open(cfg Config) (*Node, error) {
 	s, err := store.Open(cfg.Dir, store.Config{Verify: cfg.Verify, Clock: cfg.Clock, Quota: cfg.Quota})
 	if err != nil {
@@ -112,7 +112,7 @@ func Open(cfg Config) (*Node, error) {
 		version: cfg.Version, compiler: cfg.Compiler, self: self{store: s},
 		history:    newHistory(s, cfg.Clock, cfg.Log),
 		pluginDirs: append([]string{filepath.Join(s.Dir(), "plugins")}, cfg.Plugins...),
-		executors:  cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace), period: cfg.Scrub,
+		executors:  cfg.Executors, grace: cmp.Or(cfg.Grace, defaultGrace), scrubPeriod: cfg.Scrub,
 		coverage: newCoverage(s, cfg.Clock), network: cfg.Network, ready: cfg.Ready,
 	}
 	if n.metrics, err = newMetrics(cfg.Metrics, n); err != nil {
@@ -123,14 +123,13 @@ func Open(cfg Config) (*Node, error) {
 	return n, nil
 }
 
-// Begin returns a view of the node whose blocks are safe from collection until it is
-// closed.
+// Begin returns a view of the node. Garbage collection keeps the blocks of the view until it is closed.
 func (n *Node) Begin() *View { return &View{node: n, session: n.store.Begin()} }
 
-// Close gives up the repo. Runs should have ended: one that nothing can interrupt goes
-// on without a store until the process ends.
+// Close closes the repo. Runs should have ended: a run that cannot be interrupted continues without a store
+// until the process ends.
 func (n *Node) Close() error {
-	n.endVisits()
+	n.closeEphemeral()
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.closed {
@@ -139,7 +138,7 @@ func (n *Node) Close() error {
 	n.closed = true
 	n.View.Close()
 	var err error
-	if n.closeExecutors != nil && n.runs == 0 { // under a run its code must stay
+	if n.closeExecutors != nil && n.runs == 0 { // a running guest still needs its code
 		err = n.closeExecutors()
 	}
 	if e := n.store.Close(); err == nil {
@@ -148,7 +147,7 @@ func (n *Node) Close() error {
 	return err
 }
 
-// startRun counts a run and returns the executors; endRun is its other half.
+// startRun counts a run and returns the executors. The caller calls endRun when the run has ended.
 func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -161,8 +160,8 @@ func (n *Node) startRun(ctx context.Context) (runtime.Executors, error) {
 			return nil, err
 		}
 	}
-	if n.places == nil {
-		n.places = semaphore.NewWeighted(int64(goruntime.GOMAXPROCS(0)))
+	if n.slots == nil {
+		n.slots = semaphore.NewWeighted(int64(goruntime.GOMAXPROCS(0)))
 	}
 	n.runs++
 	return n.executors, nil

@@ -15,7 +15,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// owner is a node and the socket on which other processes reach it.
+// owner is a node and the socket on which it serves other processes.
 type owner struct {
 	node    *Node
 	handler *api.Handler
@@ -24,7 +24,7 @@ type owner struct {
 	group   errgroup.Group // serves the socket
 }
 
-// own begins a session of the process that has the repo.
+// own begins a session of the process that owns the repo.
 func own(ctx context.Context, n *Node) (*Session, error) {
 	o := &owner{node: n}
 	if !n.store.ReadOnly() {
@@ -38,19 +38,19 @@ func own(ctx context.Context, n *Node) (*Session, error) {
 	return s, nil
 }
 
-// serve opens the repo to others. Where there can be no socket (a full disk, a file
-// system without sockets) the process works on alone.
+// serve opens the repo to other processes. Where there can be no socket (a full disk, a file system without
+// sockets) the process continues alone.
 func (o *owner) serve() error {
 	path := filepath.Join(o.node.store.Dir(), socketName)
 	l, err := api.Listen(path)
-	if diskfs.Full(err) && o.node.store.ReleaseReserve() == nil { // who makes room has to come in
+	if diskfs.Full(err) && o.node.store.ReleaseReserve() == nil { // commands that free space need the socket
 		l, err = api.Listen(path)
 	}
 	if errors.Is(err, api.ErrSocketPath) {
 		return err
 	}
 	if err != nil {
-		o.node.log.Warn("other processes cannot share the repo", "err", err)
+		o.node.log.Warn("listen on repo socket: other processes cannot share the repo", "err", err)
 		return nil
 	}
 	o.socket = l
@@ -60,22 +60,22 @@ func (o *owner) serve() error {
 	return nil
 }
 
-// leave gives up the repo when the attached processes are gone, or when stay ends. The
-// order matters: nobody is let in, then there is no socket, then no lock.
+// leave closes the repo when the attached processes are gone, or when stay ends. The order matters: first no
+// process is admitted, then the socket is closed, then the lock is released.
 func (o *owner) leave(stay context.Context) error {
 	if o.handler != nil {
 		if o.handler.Drain(stay) != nil {
 			o.handler.Close()
 		}
-		o.server.Close() // and with it the socket
+		o.server.Close() // closes the socket, too
 		if err := o.group.Wait(); !errors.Is(err, http.ErrServerClosed) {
-			o.node.log.Warn("the socket failed", "err", err)
+			o.node.log.Warn("serve repo socket", "err", err)
 		}
 	}
 	return apiError(stay, o.node.Close())
 }
 
-// logWriter takes what net/http has to say.
+// logWriter writes the error log of net/http to the node's log.
 type logWriter struct{ log *slog.Logger }
 
 func (w logWriter) Write(p []byte) (int, error) {

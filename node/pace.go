@@ -8,31 +8,31 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/request"
 )
 
-// paced shows an attached client what a job in the market says, at the client's own pace.
-// A client that reads slowly, or not at all, must hold up neither the conversations with
-// peers, whose leases live of being answered, nor the guest: all goes through the spool.
+// paced shows an attached client the progress of a job in the market at the client's own pace. A client that
+// reads slowly, or not at all, must block neither the streams to peers, whose leases depend on heartbeats, nor
+// the guest: all output goes through the spool.
 type paced struct {
 	x        *running
-	progress chan [2]int64 // of capacity one: the latest
+	progress chan [2]int64 // of capacity one: the latest value
 	stop     context.CancelFunc
-	shown    chan error // the end of what is printed
+	shown    chan error // receives the result of copying the output
 }
 
-// pace begins to show x. The events go on after end, to the last one. failed is called
-// with the error of one of the client's writers.
+// pace starts showing x. Events continue after end, up to the last one. failed is called with the error of one
+// of the client's writers.
 func (x *running) pace(failed context.CancelCauseFunc) (*paced, error) {
 	p := &paced{x: x, progress: make(chan [2]int64, 1), shown: make(chan error, 1)}
-	x.telling.Lock()
-	tell := x.watch.Event
+	x.eventMu.Lock()
+	deliver := x.watch.Event
 	x.watch.Event = nil
 	from := 0
-	if events := x.look().Events; len(events) > 0 {
+	if events := x.snapshot().Events; len(events) > 0 {
 		from = events[len(events)-1].Seq + 1
 	}
-	x.telling.Unlock()
-	if tell != nil {
+	x.eventMu.Unlock()
+	if deliver != nil {
 		x.viewers.Go(func() {
-			x.follow(context.Background(), from, func(e api.Event) error { tell(e); return nil }) //nolint:errcheck // it has none
+			x.follow(context.Background(), from, func(e api.Event) error { deliver(e); return nil }) //nolint:errcheck // cannot fail
 		})
 	}
 	r, err := x.spool.Open()
@@ -41,15 +41,15 @@ func (x *running) pace(failed context.CancelCauseFunc) (*paced, error) {
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	p.stop = stop
-	// Neither is waited for: a writer that is stuck ends when its client does.
+	// No goroutine is waited for: a stuck writer ends when its client does.
 	if x.watch.Progress != nil {
 		go p.showProgress(ctx)
 	}
 	go func() {
 		defer r.Close()
 		out, errs := &firstError{w: x.watch.Stdout}, &firstError{w: x.watch.Stderr}
-		r.CopyTo(ctx, out.orNil(), errs.orNil()) //nolint:errcheck // of a writer's error the next line knows
-		x.misread(r.Misled())
+		r.CopyTo(ctx, out.orNil(), errs.orNil()) //nolint:errcheck // a writer's error is read below
+		x.recordMisled(r.Misled())
 		err := cmp.Or(out.err, errs.err)
 		p.shown <- err
 		if err != nil {
@@ -70,7 +70,7 @@ func (p *paced) showProgress(ctx context.Context) {
 	}
 }
 
-// output is where the run writes: it never waits.
+// output returns the writers for the run: they never block.
 func (p *paced) output() request.Output {
 	o := request.Output{Stdout: p.x.spool.Writer(1), Stderr: p.x.spool.Writer(2), Restart: p.x.spool.Restart}
 	if p.x.watch.Progress != nil {
@@ -88,8 +88,8 @@ func (p *paced) output() request.Output {
 	return o
 }
 
-// end returns when the client has all that was printed, or ctx ends before; the error is
-// that of one of its writers, or an *api.Error when somebody looks who has not all.
+// end returns when the client has all of the output, or ctx ends before. The error is that of one of the
+// client's writers, or an *api.Error if a client that reads output has not received all of it.
 func (p *paced) end(ctx context.Context) error {
 	defer p.stop()
 	p.x.spool.Stop()
@@ -98,7 +98,7 @@ func (p *paced) end(ctx context.Context) error {
 		return err
 	case <-ctx.Done():
 	}
-	select { // it may be why ctx has ended
+	select { // its error may be why ctx has ended
 	case err := <-p.shown:
 		return err
 	default:

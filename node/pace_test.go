@@ -10,7 +10,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/spool"
 )
 
-// stuckWriter is a client that reads nothing until it is let go.
+// stuckWriter is a client that reads nothing until the channel is closed.
 type stuckWriter chan struct{}
 
 func (s stuckWriter) Write(b []byte) (int, error) {
@@ -18,18 +18,17 @@ func (s stuckWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// A client that was cancelled before it had all that was printed is told so: what it has
-// is not the whole.
+// A client that was cancelled before it had received all output gets an error.
 func TestEndBeforeAllIsShown(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		look bool
-	}{{"somebody looks", true}, {"nobody looks", false}} {
+		name  string
+		reads bool
+	}{{"output is read", true}, {"no output is read", false}} {
 		t.Run(c.name, func(t *testing.T) {
-			let := make(stuckWriter)
+			stuck := make(stuckWriter)
 			x := &running{spool: new(spool.Spool), clock: time.Now}
-			if c.look {
-				x.watch = api.Watch{Stdout: let}
+			if c.reads {
+				x.watch = api.Watch{Stdout: stuck}
 			}
 			p, err := x.pace(func(error) {})
 			if err != nil {
@@ -40,10 +39,10 @@ func TestEndBeforeAllIsShown(t *testing.T) {
 			}
 			ctx, cancel := context.WithCancelCause(t.Context())
 			cancel(errCancelled)
-			if err := p.end(ctx); errors.Is(err, errCancelled) != c.look {
+			if err := p.end(ctx); errors.Is(err, errCancelled) != c.reads {
 				t.Errorf("%v", err)
 			}
-			close(let)
+			close(stuck)
 		})
 	}
 }

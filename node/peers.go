@@ -12,11 +12,11 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// offline is what a node without a network answers.
+// offline is the error of calls that need a network on a node without one.
 func offline() error {
 	return &api.Error{
-		Code: api.CodeUsage, Message: "this process has no network",
-		Hint: "`liftoff serve` makes this repo a peer",
+		Code: api.CodeUsage, Message: "not connected to other peers",
+		Hint: "start `liftoff serve`",
 	}
 }
 
@@ -26,7 +26,7 @@ func (v *View) Self(ctx context.Context) (api.Peer, error) {
 	if w == nil {
 		return api.Peer{}, offline()
 	}
-	l := w.book.load(job.DefaultLimits.Pages * pageSize)
+	l := w.queue.load(job.DefaultLimits.Pages * pageSize)
 	p := api.Peer{
 		DID: string(w.self.DID), PeerID: w.self.PeerID, Role: "self", Connected: true, Seen: v.node.clock().UTC(),
 		Capacity: capacityOf(&w.capacity),
@@ -69,10 +69,10 @@ func (v *View) Connect(ctx context.Context, addr string) (api.Peer, error) {
 			return peerOf(p), nil
 		}
 	}
-	return api.Peer{}, api.Errorf(api.CodeFault, "%s was reached, and left at once", addr)
+	return api.Peer{}, api.Errorf(api.CodeFault, "%s disconnected right after the connection was made", addr)
 }
 
-// peerOf is what the host knows, in the API's words.
+// peerOf converts what the host has about a peer into the API's type.
 func peerOf(p host.PeerInfo) api.Peer {
 	a := api.Peer{
 		DID: string(p.DID), PeerID: p.ID.String(), Role: roleOf(p), Addrs: p.Addrs,
@@ -107,5 +107,5 @@ func capacityOf(c *job.Capacity) *api.Capacity {
 	}
 }
 
-// clusterDir is where a repo keeps what it knows of its cluster.
+// clusterDir is the folder, in the repo, of the cluster's state.
 func (n *Node) clusterDir() string { return filepath.Join(n.store.Dir(), "cluster") }

@@ -16,35 +16,34 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// errand is one of this node's jobs on its way through the market: what package request
-// needs of the node.
+// placement is one of this node's jobs on its way through the market. It implements request.Node.
 type placement struct {
 	w       *network
 	x       *running
-	e       *evaluation // of the job; a run here has its own
+	e       *evaluation // of the job; a local run has its own
 	job     job.Order   // without audience; each attempt has its own nonce
 	work    scheduler.Work
-	printed *request.Printed // what an attached client is shown, over all placements
-	placed  func()           // called when peers are not asked any more; nil: none are
+	printed *request.Printed // what an attached client was shown, over all attempts
+	placed  func()           // called when no more peers are asked; nil: none is asked
 
-	mu      sync.Mutex
-	here    *evaluation // of the run here that came to its end
-	did     api.Job     // what that run filled in
-	nonces  map[int][16]byte
-	granted map[job.DID]func() // what ends a peer's access to the inputs
-	liars   map[job.DID]bool   // have printed what their Outcomes do not say: they are not asked again
+	mu         sync.Mutex
+	localRun   *evaluation // of the local run that has ended
+	localJob   api.Job     // what the local run filled in
+	nonces     map[int][16]byte
+	granted    map[job.DID]func() // functions that revoke a peer's access to the inputs
+	mismatched map[job.DID]bool   // peers whose printed output differs from their Outcomes: they are not asked again
 }
 
-// jobLife is how long a peer may take the award of a signed Job.
-const jobLife = 10 * time.Minute
+// orderLife is how long a signed Order can be awarded.
+const orderLife = 10 * time.Minute
 
-// place finds who runs the job and has it run.
+// place chooses a provider for the job and follows the run there.
 func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.Job) error {
 	t, err := w.newPlacement(ctx, x, e)
 	if err != nil {
 		return err
 	}
-	defer t.over()
+	defer t.revokeGrants()
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	client, err := x.pace(cancel)
@@ -60,19 +59,19 @@ func (w *network) place(ctx context.Context, x *running, e *evaluation, j *api.J
 	if err != nil {
 		return apiError(ctx, err)
 	}
-	run.Left = t.takeUp(ctx)
-	err = t.offer(ctx, run, start, j)
+	run.Checkpoint = t.loadCheckpoint(ctx)
+	err = t.retry(ctx, run, start, j)
 	if werr := client.end(ctx); werr != nil {
-		return werr // of the client: it is why the rest ended, too
+		return werr // the client's error also ended the run
 	}
 	return err
 }
 
-// offer places the job until it is done, or nobody is left who would do it.
-func (t *placement) offer(ctx context.Context, run *request.Run, start scheduler.Start, j *api.Job) error {
+// retry places the job until it is done, or no peer is left that would run it.
+func (t *placement) retry(ctx context.Context, run *request.Run, start scheduler.Start, j *api.Job) error {
 	w, x := t.w, t.x
 	for began := w.node.clock(); ; {
-		ending, err := t.do(ctx, run, start)
+		ending, err := t.attempt(ctx, run, start)
 		j.Placement = toPlacement(ending.Record)
 		j.Attempts += len(ending.Record.Awards)
 		if err == nil {
@@ -81,11 +80,11 @@ func (t *placement) offer(ctx context.Context, run *request.Run, start scheduler
 			}
 			return t.show(ctx, ending.Results[0])
 		}
-		if !t.patient(err, ending, began) {
-			t.tellUnproven()
+		if !t.canRetry(err, ending, began) {
+			t.reportUnverified()
 			return t.explain(ctx, err)
 		}
-		x.event(api.Event{Kind: api.EventWaiting, Text: "no peer can take it now: it waits"})
+		x.event(api.Event{Kind: api.EventWaiting, Text: "all peers are busy or unreachable; retrying"})
 		if err := wait(ctx, waitBusy/2+mrand.N(waitBusy)); err != nil {
 			return apiError(ctx, err)
 		}
@@ -97,14 +96,15 @@ func (t *placement) offer(ctx context.Context, run *request.Run, start scheduler
 
 // Waiting for peers.
 const (
-	waitBusy   = 2 * time.Second  // between two placements of a job for which all were busy
-	waitSilent = 30 * time.Second // for peers that do not answer or are lost, in all
-	maxPlacing = 32               // jobs for which peers are being asked at once
+	waitBusy   = 2 * time.Second  // between two placements while all peers are busy
+	waitSilent = 30 * time.Second // total time for peers that do not answer or are lost
+	maxPlacing = 32               // jobs that ask peers for bids at once
 )
 
-// do places the job, and lets others be placed as soon as it is with a peer.
-func (t *placement) do(ctx context.Context, run *request.Run, start scheduler.Start) (request.Ending, error) {
-	isTaken := len(run.Left.Leases)+len(run.Left.Results) >= max(1, run.Request.Job.Runs)
+// attempt places the job once. It frees its place among the jobs that ask for bids as soon as a peer has
+// accepted the job.
+func (t *placement) attempt(ctx context.Context, run *request.Run, start scheduler.Start) (request.Ending, error) {
+	isTaken := len(run.Checkpoint.Leases)+len(run.Checkpoint.Results) >= max(1, run.Request.Job.Runs)
 	if !isTaken && (start.Self.Refuses() || start.Self.Missing > 0 || run.Request.Where != scheduler.Anywhere) {
 		if err := t.w.placing.Acquire(ctx, 1); err != nil {
 			return request.Ending{}, context.Cause(ctx)
@@ -115,15 +115,14 @@ func (t *placement) do(ctx context.Context, run *request.Run, start scheduler.St
 	return run.Do(ctx, start)
 }
 
-// patient reports whether a job that nobody took should be offered again later: who is
-// busy will not be for ever, and who does not answer, or was lost, may only be overloaded
-// or be starting again.
-func (t *placement) patient(err error, ending request.Ending, began time.Time) bool {
+// canRetry reports whether a job that no peer accepted should be offered again later: a busy peer becomes free,
+// and a peer that does not answer or was lost may be overloaded or restarting.
+func (t *placement) canRetry(err error, ending request.Ending, began time.Time) bool {
 	var f *request.FailedError
 	if !errors.As(err, &f) || f.Code != scheduler.CodeNoPeer && f.Code != scheduler.CodeExhausted {
 		return false
 	}
-	absent := ending.Broken || !t.w.triedAll() // a member that is being dialed may take it
+	absent := ending.Broken || !t.w.triedAll() // a member that is being dialed may accept the job
 	for _, p := range ending.Record.Peers {
 		switch p.Code {
 		case job.RefuseBusy, job.RefuseRate:
@@ -151,12 +150,12 @@ func wait(ctx context.Context, d time.Duration) error {
 func (w *network) newPlacement(ctx context.Context, x *running, e *evaluation) (*placement, error) {
 	r := x.request
 	now := w.node.clock()
-	_, liars := evidence(x.look().Mismatches)
+	_, mismatched := evidence(x.snapshot().Mismatches)
 	t := &placement{
-		w: w, x: x, e: e, nonces: map[int][16]byte{}, granted: map[job.DID]func(){}, liars: liars,
+		w: w, x: x, e: e, nonces: map[int][16]byte{}, granted: map[job.DID]func(){}, mismatched: mismatched,
 		job: job.Order{
 			Task: x.task.CID(), Limits: r.Limits.OrDefault(), Runs: max(1, r.Runs), Timeout: r.Timeout.Milliseconds(),
-			Issuer: w.self.DID, Issued: now.UnixMilli(), Expires: now.Add(jobLife).UnixMilli(),
+			Issuer: w.self.DID, Issued: now.UnixMilli(), Expires: now.Add(orderLife).UnixMilli(),
 			Fresh: r.NoCache, Priority: r.Priority, Need: r.Need, Prefer: r.Prefer,
 		},
 	}
@@ -181,11 +180,11 @@ func (w *network) newPlacement(ctx context.Context, x *running, e *evaluation) (
 	return t, nil
 }
 
-// run prepares the Placement and this node's own price.
+// run prepares the market run and this node's own bid.
 func (t *placement) run(ctx context.Context) (*request.Run, scheduler.Start, error) {
 	w := t.w
 	t.mu.Lock()
-	rand.Read(t.job.Nonce[:]) // a peer takes the award of a nonce once
+	rand.Read(t.job.Nonce[:]) // a peer accepts an award of a nonce only once
 	clear(t.nonces)
 	t.mu.Unlock()
 	envelope, err := t.job.Sign(w.self.Key)
@@ -196,8 +195,8 @@ func (t *placement) run(ctx context.Context) (*request.Run, scheduler.Start, err
 	if err != nil {
 		return nil, scheduler.Start{}, err
 	}
-	s := w.state(t.job, t.job.Limits.OrDefault()) // the ceiling is for others
-	s.Closing, s.Load.Full = false, false         // its own jobs always find a place in its queue
+	s := w.state(t.job, t.job.Limits.OrDefault()) // the ceiling applies to other peers only
+	s.Closing, s.Load.Full = false, false         // its own jobs always fit into its queue
 	l, err := w.locality(ctx, t.work, t.x.request.Task, 0, nil)
 	if err != nil {
 		return nil, scheduler.Start{}, err
@@ -223,23 +222,23 @@ func (t *placement) run(ctx context.Context) (*request.Run, scheduler.Start, err
 	}, scheduler.Start{Self: bid, Capacity: &w.capacity}, nil
 }
 
-// takeUp returns what a process before has left of the job: who is at it may go on to get
-// its inputs from here, and what others came to is read again.
-func (t *placement) takeUp(ctx context.Context) (l request.Left) {
-	for _, lease := range t.x.left.Leases {
+// loadCheckpoint returns what an earlier process has left of the job. Providers that still run it get access to the
+// inputs again, and the results of runs that have ended are read again.
+func (t *placement) loadCheckpoint(ctx context.Context) (l request.Checkpoint) {
+	for _, lease := range t.x.checkpoint.Leases {
 		id, err := host.IDOf(lease.Peer)
 		if err != nil || !t.w.peer.Allows(id, host.ReceiveJobs) || t.grant(lease.Peer) != nil {
 			continue
 		}
 		l.Leases = append(l.Leases, lease)
 	}
-	for _, r := range t.x.left.Results {
+	for _, r := range t.x.checkpoint.Results {
 		b, err := t.e.session.Get(ctx, r.Outcome)
 		if err == nil {
 			r.Value, err = job.DecodeOutcome(b.Data())
 		}
 		if err != nil {
-			t.w.node.log.Warn("what a run came to is not here any more", "job", t.x.id, "peer", r.Peer, "err", err)
+			t.w.node.log.Warn("read result of earlier run", "job", t.x.id, "peer", r.Peer, "err", err)
 			continue
 		}
 		l.Results = append(l.Results, r)
@@ -247,7 +246,8 @@ func (t *placement) takeUp(ctx context.Context) (l request.Left) {
 	return l
 }
 
-// explain turns the end of a Placement into an *api.Error, and leaves a writer's alone.
+// explain turns the error of a market run into an *api.Error. The error of a client's writer is returned
+// unchanged.
 func (t *placement) explain(ctx context.Context, err error) error {
 	var f *request.FailedError
 	if !errors.As(err, &f) {
@@ -262,13 +262,13 @@ func (t *placement) explain(ctx context.Context, err error) error {
 	}
 	switch f.Code {
 	case scheduler.CodeNoPeer, scheduler.CodeExhausted:
-		if lied := lies(t.x.look().Mismatches); lied != "" {
-			return &api.Error{Code: api.CodeMismatch, Message: lied + noOther + f.Why, Hint: f.Hint}
+		if summary := mismatchSummary(t.x.snapshot().Mismatches); summary != "" {
+			return &api.Error{Code: api.CodeMismatch, Message: summary + noOther + f.Why, Hint: f.Hint}
 		}
-		if who := t.w.unreached(); who != "" && (f.Code == scheduler.CodeNoPeer || t.w.cfg.NoListen) {
+		if failed := t.w.unreached(); failed != "" && (f.Code == scheduler.CodeNoPeer || t.w.cfg.NoListen) {
 			return &api.Error{
-				Code: api.CodeNoPeer, Message: f.Why + "; not reached: " + who,
-				Hint: "see whether `liftoff serve` runs there and its port can be reached",
+				Code: api.CodeNoPeer, Message: f.Why + "; not reached: " + failed,
+				Hint: "check that `liftoff serve` is running there and that its port is reachable",
 			}
 		}
 		return &api.Error{Code: api.CodeNoPeer, Message: f.Why, Hint: f.Hint}
@@ -277,7 +277,7 @@ func (t *placement) explain(ctx context.Context, err error) error {
 	case scheduler.CodeTimeout:
 		return &api.Error{
 			Code: api.CodeTimeout, Message: fmt.Sprintf("the run did not end within %v", t.x.request.Timeout),
-			Hint: "give it more time with --timeout",
+			Hint: "raise --timeout",
 		}
 	}
 	return &api.Error{Code: api.Code(f.Code), Message: f.Why, Hint: f.Hint}

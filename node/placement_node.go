@@ -11,11 +11,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/request"
 )
 
-// This is what package request needs of the node: of the job, its peers (candidates.go) and
-// its owner.
+// placement implements request.Node: this file has the part about the job, candidates.go the part about peers.
 var _ request.Node = (*placement)(nil)
 
-// Sign implements request.World. Who is to run the job may have its inputs from here.
+// Sign implements request.Node. The provider in to gets access to the job's inputs.
 func (t *placement) Sign(attempt int, to job.DID) ([]byte, error) {
 	j := t.job
 	t.mu.Lock()
@@ -27,7 +26,7 @@ func (t *placement) Sign(attempt int, to job.DID) ([]byte, error) {
 	t.mu.Unlock()
 	now := t.w.node.clock()
 	j.Attempt, j.Audience, j.Nonce = attempt, to, n
-	j.Issued, j.Expires = now.UnixMilli(), now.Add(jobLife).UnixMilli()
+	j.Issued, j.Expires = now.UnixMilli(), now.Add(orderLife).UnixMilli()
 	if to != "" {
 		if err := t.grant(to); err != nil {
 			return nil, err
@@ -49,8 +48,8 @@ func (t *placement) grant(to job.DID) error {
 	return nil
 }
 
-// over ends what the errand has allowed others.
-func (t *placement) over() {
+// revokeGrants ends the access that the placement has granted.
+func (t *placement) revokeGrants() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, revoke := range t.granted {
@@ -58,28 +57,28 @@ func (t *placement) over() {
 	}
 }
 
-// Here implements request.World. What is not here comes from peers that hold it.
-func (t *placement) Here(ctx context.Context, sources []job.DID, out request.Output) (request.Result, error) {
+// RunLocal implements request.Node. Blocks that this node does not have come from peers that hold them.
+func (t *placement) RunLocal(ctx context.Context, sources []job.DID, out request.Output) (request.Result, error) {
 	w, e := t.w, *t.e
 	e.tracked = e.session.Track()
 	source := w.exchange.Session(exchange.SessionConfig{Local: e.tracked, Sources: t.sources(sources)})
 	defer source.Close()
 	e.source = source
-	e.slots = &ownSlot{book: w.book, job: t.job}
-	j := t.x.look()
+	e.slots = &ownSlot{queue: w.queue, job: t.job}
+	j := t.x.snapshot()
 	err := e.run(ctx, api.Watch{Stdout: out.Stdout, Stderr: out.Stderr, Progress: out.Progress}, &j)
 	if err != nil {
 		return request.Result{}, err
 	}
 	t.mu.Lock()
-	t.here, t.did = &e, j
+	t.localRun, t.localJob = &e, j
 	t.mu.Unlock()
 	return request.Result{Peer: w.self.DID, Outcome: j.OutcomeCID, Receipt: j.Receipt, Value: *j.Outcome}, nil
 }
 
-// Refused implements request.World. A module that is compiled for the answer is kept for runs, so it is read as they
-// read.
-func (t *placement) Refused(ctx context.Context) error {
+// CheckModule implements request.Node. The module is read like a run reads it, since its compiled form is kept for
+// runs.
+func (t *placement) CheckModule(ctx context.Context) error {
 	executors, err := t.w.node.startRun(ctx)
 	if err != nil {
 		return nil
@@ -88,14 +87,14 @@ func (t *placement) Refused(ctx context.Context) error {
 	return t.w.node.refused(ctx, executors, t.x.request, t.e.session.Track())
 }
 
-// Left implements request.World.
-func (t *placement) Left(l request.Left) {
-	if err := t.w.node.noteLeft(t.x, l); err != nil {
-		t.w.node.log.Warn("who runs a job is not written down", "job", t.x.id, "err", err)
+// SaveCheckpoint implements request.Node.
+func (t *placement) SaveCheckpoint(l request.Checkpoint) {
+	if err := t.w.node.saveCheckpoint(t.x, l); err != nil {
+		t.w.node.log.Warn("record placement", "job", t.x.id, "err", err)
 	}
 }
 
-// Event implements request.World.
+// Event implements request.Node.
 func (t *placement) Event(e api.Event) {
 	if t.placed != nil && (e.Kind == api.EventAwarded || e.Kind == api.EventStarted) {
 		t.placed()

@@ -12,30 +12,29 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// policyName is the file, in the repo, that says who may use which executors. Without it
-// the zero runtime.Policy holds.
+// policyName is the file, in the repo, that defines which peers may use which executors. Without it the zero
+// runtime.Policy applies.
 const policyName = "policy.json"
 
-// maxPolicy bounds it, in bytes.
+// maxPolicy is the largest policy file, in bytes.
 const maxPolicy = 4 << 20
 
-// readPolicy reads the repo's policy. It is read anew for each decision, so that a change
-// holds from the next job on.
+// readPolicy reads the repo's policy. It is read for each decision, so that a change applies from the next job.
 func readPolicy(dir string) (runtime.Policy, error) {
 	f, err := os.Open(filepath.Join(dir, policyName))
 	if errors.Is(err, fs.ErrNotExist) {
 		return runtime.Policy{}, nil
 	}
 	if err != nil {
-		return runtime.Policy{}, fmt.Errorf("read the policy: %w", err)
+		return runtime.Policy{}, fmt.Errorf("read policy: %w", err)
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxPolicy+1))
 	if err != nil {
-		return runtime.Policy{}, fmt.Errorf("read the policy: %w", err)
+		return runtime.Policy{}, fmt.Errorf("read policy: %w", err)
 	}
 	if len(b) > maxPolicy {
-		return runtime.Policy{}, fmt.Errorf("read the policy: more than %d bytes", maxPolicy)
+		return runtime.Policy{}, fmt.Errorf("read policy: more than %d bytes", maxPolicy)
 	}
 	p, err := runtime.ParsePolicy(b)
 	if err != nil {
@@ -44,9 +43,8 @@ func readPolicy(dir string) (runtime.Policy, error) {
 	return p, nil
 }
 
-// Allow decides about a run for r, as the repo's policy says now. A *runtime.DeniedError is
-// a refusal; any other error is a policy that cannot be read, and no reason to allow
-// anything.
+// Allow decides about a run for r by the repo's current policy. A *runtime.DeniedError is a refusal; any other
+// error means that the policy cannot be read, and nothing is allowed.
 func (n *Node) Allow(r runtime.Requester, abi string, lim job.Limits) (runtime.Grant, error) {
 	p, err := readPolicy(n.store.Dir())
 	if err != nil {
@@ -55,8 +53,8 @@ func (n *Node) Allow(r runtime.Requester, abi string, lim job.Limits) (runtime.G
 	return p.Check(r, abi, lim)
 }
 
-// allow decides as Allow does about a run of t for r. The owner's WebAssembly needs no
-// policy's leave: it can do nothing.
+// allow decides like Allow about a run of t for r. The owner's WebAssembly is always allowed: it has no access
+// to the machine.
 func (n *Node) allow(r runtime.Requester, t job.Task, lim job.Limits) (runtime.Grant, error) {
 	if r.Role == runtime.Owner && !job.Foreign(t.ABI) {
 		return runtime.Grant{}, nil

@@ -16,7 +16,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// foreignScript runs the Tasks of a plugin's ABI as a script does, and notes its world.
+// foreignScript runs the Tasks of a plugin's ABI like a script does, and records the Env of each.
 type foreignScript struct{ seen *[]runtime.Env }
 
 func (s foreignScript) Traits() runtime.Traits {
@@ -30,8 +30,8 @@ func (s foreignScript) Run(ctx context.Context, t job.Task, _ job.Limits, env ru
 	return result(ctx, t, env, "done")
 }
 
-// TestPolicy runs Tasks of another engine under the repo's policy, which may change between
-// them. Each has a Receipt, and none is remembered.
+// TestPolicy runs Tasks of another engine under the repo's policy, which changes between them. Each has a
+// Receipt, and none is cached.
 func TestPolicy(t *testing.T) {
 	dir := t.TempDir()
 	var seen []runtime.Env
@@ -67,7 +67,7 @@ func TestPolicy(t *testing.T) {
 		t.Error(err)
 	}
 	if len(seen) != 3 || seen[0].Network || seen[1].Network || !seen[2].Network {
-		t.Errorf("the guests' worlds: %+v", seen)
+		t.Errorf("guest environments: %+v", seen)
 	}
 	if _, err := run(`{"rules": [{"who": ["owner"], "engines": ["*"], "deny": true}]}`); codeOf(err) != api.CodeRefused {
 		t.Errorf("a policy that denies: %v", err)
@@ -83,17 +83,17 @@ func TestPolicy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := n.Allow(member, job.ABIWASI, job.Limits{}); err != nil {
-		t.Errorf("wasm for members: %v", err)
+		t.Errorf("wasm is denied to members: %v", err)
 	}
 	if _, err := n.Allow(member, job.ABIDocker, job.Limits{}); err == nil {
-		t.Error("docker for members")
+		t.Error("docker is allowed to members")
 	}
 	if len(seen) != 3 {
 		t.Errorf("%d guests ran", len(seen))
 	}
 }
 
-// TestPluginsOfANode lists what is in the repo's own folder.
+// TestPluginsOfANode lists the plugins in the repo's own folder.
 func TestPluginsOfANode(t *testing.T) {
 	dir := t.TempDir()
 	cfg := config(dir)

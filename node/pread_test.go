@@ -16,8 +16,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// leaper is a module that reads 4 KiB at each of n random, aligned offsets below size, a
-// power of two, through the import of that name, whose other arguments are around the offset.
+// leaper is a module that reads 4 KiB at each of n random, aligned offsets below size, a power of two, through
+// the named import. before and after are the code for the import's arguments before and after the offset.
 func leaper(module, name, entry string, params, before, after []byte, results, end []byte, n, size int64) []byte {
 	str := func(s string) []byte { return append([]byte{byte(len(s))}, s...) }
 	section := func(id byte, parts ...[]byte) []byte {
@@ -26,8 +26,8 @@ func leaper(module, name, entry string, params, before, after []byte, results, e
 	}
 	body := slices.Concat(
 		[]byte{2, 1, 0x7e, 1, 0x7f},                                                   // i64 x, i32 n
-		[]byte{0x41}, leb(64, true), []byte{0x41}, leb(128, true), []byte{0x36, 2, 0}, // where an iovec points to
-		[]byte{0x41}, leb(68, true), []byte{0x41}, leb(4096, true), []byte{0x36, 2, 0}, // and its length
+		[]byte{0x41}, leb(64, true), []byte{0x41}, leb(128, true), []byte{0x36, 2, 0}, // the iovec's pointer
+		[]byte{0x41}, leb(68, true), []byte{0x41}, leb(4096, true), []byte{0x36, 2, 0}, // the iovec's length
 		[]byte{0x42}, leb(0x2545f4914f6cdd1d, true), []byte{0x21, 0},
 		[]byte{0x41}, leb(n, true), []byte{0x21, 1, 0x03, 0x40},
 		[]byte{0x20, 0, 0x20, 0, 0x42, 13, 0x86, 0x85, 0x22, 0}, // x ^= x << 13
@@ -46,7 +46,7 @@ func leaper(module, name, entry string, params, before, after []byte, results, e
 	)
 }
 
-// leb is v as a LEB128 number.
+// leb encodes v as a LEB128 number.
 func leb(v int64, signed bool) (b []byte) {
 	for {
 		c := byte(v & 0x7f)
@@ -63,7 +63,7 @@ const (
 	tI64 = 0x7e
 )
 
-// leapers are such modules of both ABIs; both read the Task's first input or its stdin.
+// leapers returns such modules for both ABIs; both read the Task's first input or its stdin.
 func leapers(n, size int64) map[string][]byte {
 	return map[string][]byte{
 		job.ABILiftoff: leaper(abi.Module, "file_read", "liftoff_run",
@@ -75,7 +75,7 @@ func leapers(n, size int64) map[string][]byte {
 	}
 }
 
-// leap adds a file of size random bytes and returns a run of each ABI that leaps in it n times.
+// leap adds a file of size random bytes and returns, for each ABI, a run that reads it at n offsets.
 func leap(t testing.TB, n, size int64) (file cid.Cid, runs map[string]func() api.Job) {
 	t.Helper()
 	s, err := node.Join(t.Context(), node.Config{Dir: t.TempDir(), Version: "leap"})
@@ -109,9 +109,9 @@ func leap(t testing.TB, n, size int64) (file cid.Cid, runs map[string]func() api
 	return f.CID, runs
 }
 
-// TestLeapsAreCountedAndPaid: what a run reads in parts counts as the blocks that it lies in, and
-// costs what it costs to read them whole.
-func TestLeapsAreCountedAndPaid(t *testing.T) {
+// TestPartialReadsAreMetered: partial reads are counted by the blocks that they touch, and cost as much fuel as
+// reading those blocks whole.
+func TestPartialReadsAreMetered(t *testing.T) {
 	const leaves, n = 8, 200
 	_, runs := leap(t, n, leaves<<20)
 	for name, run := range runs {
@@ -133,7 +133,7 @@ func BenchmarkGuestPread(b *testing.B) {
 	_, runs := leap(b, n, 1<<30)
 	for name, run := range runs {
 		b.Run(name, func(b *testing.B) {
-			for range 8 { // every leaf was read once
+			for range 8 { // so that every leaf was read once
 				run()
 			}
 			var each []time.Duration

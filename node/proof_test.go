@@ -21,7 +21,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// counted runs one guest, a function, and counts its runs.
+// counted is an executor with one guest, a function; it counts the runs.
 type counted struct {
 	runs atomic.Int64
 	run  func(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) (runtime.Result, error)
@@ -38,8 +38,8 @@ func (c *counted) Run(ctx context.Context, t job.Task, lim job.Limits, env runti
 	return c.run(ctx, t, lim, env)
 }
 
-// printer is a guest that prints its arguments, to both streams, and puts out a list of
-// its inputs and of a block of its own.
+// printer is a guest that prints its arguments to both streams; its output is a list of its inputs and of a
+// block of its own.
 func printer(ctx context.Context, t job.Task, _ job.Limits, env runtime.Env) (runtime.Result, error) {
 	text := []byte(strings.Join(t.Args, " "))
 	own := dag.NewBlock(cid.Raw, append([]byte("own "), text...))
@@ -115,7 +115,7 @@ func (p *peer) reopen() {
 	p.open()
 }
 
-// printTask puts a module and returns a Task for printer.
+// printTask stores a module and returns a Task for printer.
 func (p *peer) printTask(text string, in ...cid.Cid) job.Task {
 	p.t.Helper()
 	tk := task(put(p.t, p.Session, "module"), "_start", in...)
@@ -130,7 +130,7 @@ func (p *peer) run(r api.Request) api.Job {
 	return j
 }
 
-// give copies blocks, and what is below them, to another peer.
+// give copies the DAGs below roots to another peer.
 func (p *peer) give(to *peer, roots ...cid.Cid) {
 	p.t.Helper()
 	p.must(dag.Walk(p.t.Context(), p.Blocks, roots, dag.WalkOptions{Data: true}, func(v dag.Visited) error {
@@ -188,10 +188,10 @@ func TestReceipt(t *testing.T) {
 			t.Errorf("%+v, %v", one, err)
 		}
 		if _, err := s.Receipts.FindReceipt(t.Context(), "bafyrei"); codeOf(err) != api.CodeUsage {
-			t.Errorf("a prefix of two: %v", err)
+			t.Errorf("ambiguous prefix: %v", err)
 		}
 		if _, err := s.Receipts.FindReceipt(t.Context(), "bafyzz"); codeOf(err) != api.CodeMissing {
-			t.Errorf("a prefix of none: %v", err)
+			t.Errorf("unknown prefix: %v", err)
 		}
 	}
 }
@@ -231,7 +231,7 @@ func TestAddReceipt(t *testing.T) {
 	})
 }
 
-func TestMemo(t *testing.T) {
+func TestResultCache(t *testing.T) {
 	p := newPeer(t)
 	attached, err := node.Join(t.Context(), p.config())
 	p.must(err)
@@ -262,37 +262,37 @@ func TestMemo(t *testing.T) {
 		Stdout: writerFunc(func([]byte) (int, error) { return 0, syscall.EPIPE }),
 	})
 	if !errors.Is(err, syscall.EPIPE) {
-		t.Errorf("a reader that has gone: %v", err)
+		t.Errorf("a writer that fails: %v", err)
 	}
 	if j := p.run(api.Request{Task: tk, NoCache: true}); j.Cached || p.x.runs.Load() != 2 || j.OutcomeCID != first.OutcomeCID {
 		t.Errorf("%+v after %d runs", j, p.x.runs.Load())
 	}
 
-	memos, err := attached.Cache.CachedResults(t.Context())
-	if err != nil || len(memos) != 1 || memos[0].Task != first.Task || memos[0].State != job.OK || memos[0].Size != first.Outcome.Size || string(memos[0].Issuer) != p.did() {
-		t.Errorf("%+v, %v", memos, err)
+	cached, err := attached.Cache.CachedResults(t.Context())
+	if err != nil || len(cached) != 1 || cached[0].Task != first.Task || cached[0].State != job.OK || cached[0].Size != first.Outcome.Size || string(cached[0].Issuer) != p.did() {
+		t.Errorf("%+v, %v", cached, err)
 	}
 	p.must(attached.Close())
 	p.reopen()
 	if j := p.run(api.Request{Task: tk}); !j.Cached {
-		t.Error("not known to the next process")
+		t.Error("not cached for the next process")
 	}
 	p.must(p.Cache.Forget(t.Context(), first.Task))
 	if err := p.Cache.Forget(t.Context(), first.Task); codeOf(err) != api.CodeMissing {
 		t.Errorf("forget twice: %v", err)
 	}
 	if j := p.run(api.Request{Task: tk}); j.Cached {
-		t.Error("it is remembered")
+		t.Error("the result is still cached")
 	}
 	p.must(p.Cache.Forget(t.Context(), cid.Undef))
 	if j := p.run(api.Request{Task: tk}); j.Cached {
-		t.Error("it is remembered")
+		t.Error("the result is still cached")
 	}
 }
 
-// TestMemoKeepsTheEnd: a run that a limit has ended does not push out the memo of one
-// that came to its end.
-func TestMemoKeepsTheEnd(t *testing.T) {
+// TestLimitedRunKeepsCachedResult: a run that a limit has ended does not replace the cached result of a run that
+// has ended normally.
+func TestLimitedRunKeepsCachedResult(t *testing.T) {
 	p := newPeer(t)
 	p.x.run = func(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) (runtime.Result, error) {
 		r, err := result(ctx, t, env, "x")
@@ -312,8 +312,8 @@ func TestMemoKeepsTheEnd(t *testing.T) {
 	}
 }
 
-// TestMemoRules asks for a Task again under other limits.
-func TestMemoRules(t *testing.T) {
+// TestCachedResultLimits runs a Task again under other limits.
+func TestCachedResultLimits(t *testing.T) {
 	base := job.Limits{Fuel: 100, Pages: 10, Out: 1000, Tmp: 50, Log: 60}
 	with := func(f func(*job.Limits)) job.Limits {
 		l := base
@@ -373,7 +373,7 @@ func TestMemoRules(t *testing.T) {
 			t.Run(fmt.Sprintf("%s %s %s", c.det, c.state, name), func(t *testing.T) {
 				p.must(p.Cache.Forget(t.Context(), cid.Undef))
 				if j := p.run(api.Request{Task: tk, Limits: base}); j.Cached {
-					t.Fatal("it is remembered")
+					t.Fatal("the first run is cached")
 				}
 				want := ch.hit && c.det != job.DetNone
 				if j := p.run(api.Request{Task: tk, Limits: ch.limits}); j.Cached != want {
@@ -384,8 +384,8 @@ func TestMemoRules(t *testing.T) {
 	}
 }
 
-// TestMemoAfterCollect sees that a memo goes with the blocks that it needs.
-func TestMemoAfterCollect(t *testing.T) {
+// TestCachedResultAfterCollect checks that a cached result is dropped with the blocks that it needs.
+func TestCachedResultAfterCollect(t *testing.T) {
 	p := newPeer(t)
 	in := put(t, p.Session, "an input")
 	tk, withInput := p.printTask("hello"), p.printTask("hello", in)
@@ -393,41 +393,41 @@ func TestMemoAfterCollect(t *testing.T) {
 	p.run(api.Request{Task: withInput, Keep: time.Hour})
 	for _, again := range []job.Task{tk, withInput} {
 		if j := p.run(api.Request{Task: again, Keep: time.Minute}); !j.Cached {
-			t.Error("not remembered")
+			t.Error("not cached")
 		}
 	}
 	p.clock = p.clock.Add(2 * time.Hour)
-	p.reopen() // nothing is held by a session
+	p.reopen() // no session protects blocks
 	done, err := p.Maintenance.Collect(t.Context())
 	p.must(err)
 	if done.Removed == 0 {
 		t.Fatal("nothing was removed")
 	}
-	memos, err := p.Cache.CachedResults(t.Context())
-	if err != nil || len(memos) != 1 {
-		t.Errorf("%+v, %v", memos, err)
+	cached, err := p.Cache.CachedResults(t.Context())
+	if err != nil || len(cached) != 1 {
+		t.Errorf("%+v, %v", cached, err)
 	}
 	receipts, err := p.Receipts.Receipts(t.Context())
 	if err != nil || len(receipts) != 1 {
 		t.Errorf("%+v, %v", receipts, err)
 	}
 	if j := p.run(api.Request{Task: tk}); !j.Cached {
-		t.Error("what is pinned is not remembered")
+		t.Error("a pinned result is not cached")
 	}
 	p.reopen()
 	put(t, p.Session, "an input")
 	if j := p.run(api.Request{Task: p.printTask("hello", in)}); j.Cached {
-		t.Error("what is gone is remembered")
+		t.Error("a collected result is cached")
 	}
 }
 
-// TestMemoNeedsWhole takes a part of an output away: the Task runs again.
-func TestMemoNeedsWhole(t *testing.T) {
+// TestCachedResultNeedsWholeOutput removes a part of an output: the Task runs again.
+func TestCachedResultNeedsWholeOutput(t *testing.T) {
 	p, q := newPeer(t), newPeer(t)
 	in := put(t, p.Session, "an input")
 	tk := p.printTask("hello", in)
 	first := p.run(api.Request{Task: tk})
-	// q has all of it but the output's link to the input.
+	// q has all blocks except the output's own child.
 	q.must(q.Trust.Trust(t.Context(), p.did(), ""))
 	for _, c := range []cid.Cid{tk.Mod, first.OutcomeCID, first.Task} {
 		b, err := p.Blocks.Get(t.Context(), c)
@@ -441,11 +441,11 @@ func TestMemoNeedsWhole(t *testing.T) {
 	q.must(err)
 	put(t, q.Session, "an input")
 	if j := q.run(api.Request{Task: tk}); j.Cached {
-		t.Error("the output's own block is not here and the Task did not run")
+		t.Error("a block of the output is missing and the Task did not run")
 	}
 }
 
-// TestTrusted runs a Task at one peer and asks for it at another one.
+// TestTrusted runs a Task at one peer and then at another that trusts its key.
 func TestTrusted(t *testing.T) {
 	for _, when := range []string{"trusted first", "receipt first"} {
 		t.Run(when, func(t *testing.T) {
@@ -465,8 +465,8 @@ func TestTrusted(t *testing.T) {
 				t.Fatal(err)
 			}
 			if when == "receipt first" {
-				if memos, err := q.Cache.CachedResults(t.Context()); err != nil || len(memos) != 0 {
-					t.Errorf("a stranger's receipt is in the memo: %+v, %v", memos, err)
+				if cached, err := q.Cache.CachedResults(t.Context()); err != nil || len(cached) != 0 {
+					t.Errorf("receipt of an untrusted key is cached: %+v, %v", cached, err)
 				}
 				trust()
 			}
@@ -486,7 +486,7 @@ func TestTrusted(t *testing.T) {
 				t.Errorf("distrust twice: %v", err)
 			}
 			if j := q.run(api.Request{Task: tk}); j.Cached {
-				t.Error("the word of a key that is not trusted any more")
+				t.Error("a result is accepted from a key that was distrusted")
 			}
 		})
 	}
@@ -495,7 +495,7 @@ func TestTrusted(t *testing.T) {
 	p.must(p.Trust.Trust(t.Context(), p.did(), "me"))
 	p.must(p.Trust.Distrust(t.Context(), p.did()))
 	if j := p.run(api.Request{Task: p.printTask("mine")}); !j.Cached {
-		t.Error("a repo does not believe its own key any more")
+		t.Error("a repo does not accept results of its own key")
 	}
 	for _, bad := range []string{"", "did:key:z", "did:web:x"} {
 		if err := p.Trust.Trust(t.Context(), bad, ""); codeOf(err) != api.CodeUsage {
@@ -504,8 +504,8 @@ func TestTrusted(t *testing.T) {
 	}
 }
 
-// TestTrustedRefs answers from a friend's Receipt with the same Refs as from one's own: the
-// parts of inputs that the output links to, whether they are whole or not.
+// TestTrustedRefs: a cached result from the receipt of a trusted key has the same Refs as one from an own run:
+// the parts of inputs that the output links to, whether they are whole or not.
 func TestTrustedRefs(t *testing.T) {
 	p, q := newPeer(t), newPeer(t)
 	in := put(t, p.Session, "an input")
@@ -523,8 +523,8 @@ func TestTrustedRefs(t *testing.T) {
 	}
 }
 
-// stranger signs whatever one wants.
-func stranger(t testing.TB, n byte, r job.Receipt) []byte {
+// unknown signs any receipt with a key of its own.
+func unknown(t testing.TB, n byte, r job.Receipt) []byte {
 	t.Helper()
 	b, err := r.Sign(ed25519.NewKeyFromSeed(bytes.Repeat([]byte{n}, ed25519.SeedSize)))
 	if err != nil {

@@ -19,15 +19,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// provider runs jobs for other peers: the market asks it, it looks at the book and at
-// what is held, and runs what is awarded.
+// provider implements market.Provider: it prices orders by the admission queue and by the data that the node
+// holds, and runs the jobs that are awarded to it.
 type provider struct {
 	w *network
 
-	mu      sync.Mutex
-	awards  map[market.Lease]*award
-	working sync.WaitGroup // those that have not come to their end
-	leaving sync.WaitGroup // those that are being forgotten
+	mu         sync.Mutex
+	awards     map[market.Lease]*award
+	working    sync.WaitGroup // runs that have not ended
+	discarding sync.WaitGroup // awards that are being discarded
 }
 
 var _ market.Provider = (*provider)(nil)
@@ -39,52 +39,52 @@ func newProvider(w *network) *provider {
 // Admit implements market.Provider.
 func (p *provider) Admit(from peer.ID) error {
 	if p.w.closing.Load() {
-		return &market.FailedError{Code: job.RefuseClosing, Why: "it is shutting down"}
+		return &market.FailedError{Code: job.RefuseClosing, Why: "shutting down"}
 	}
 	did, err := host.DIDOf(from)
 	if err != nil || !p.w.peer.Allows(from, host.SendJobs) {
-		return &market.FailedError{Code: job.RefusePolicy, Why: "it runs jobs for members of its cluster and for those that it lists"}
+		return &market.FailedError{Code: job.RefusePolicy, Why: "not authorized: it accepts jobs from members of its cluster and from listed peers"}
 	}
-	if bid, ok := p.w.book.ask(did); !ok {
+	if bid, ok := p.w.queue.takeAsk(did); !ok {
 		return &market.FailedError{Code: bid.Code, Why: bid.Refusal}
 	}
 	return nil
 }
 
-// Ask implements market.Provider. What costs nothing is looked at first; what is held is
-// measured only for a job that would be taken.
+// Ask implements market.Provider. Cheap checks come first; the data that the node holds is measured only for a
+// job that the node would accept.
 func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.Bid {
 	if code, why := scheduler.Timely(r.Signed, p.w.node.clock()); code != "" {
 		return scheduler.Refuse(code, why)
 	}
 	w := scheduler.Work{ABI: r.Work.ABI, Bytes: r.Bytes, Module: r.Module, Fuel: r.Fuel, Output: r.Output}
 	if p.w.node.room() != nil {
-		return scheduler.Refuse(job.RefuseDisk, whyFull)
+		return scheduler.Refuse(job.RefuseDisk, diskFull)
 	}
 	s := p.w.state(r.Signed, p.w.ceiling(from))
 	if bid := scheduler.Offer(r.Signed, w, s, scheduler.Locality{}); bid.Refuses() {
 		return bid
 	}
-	if _, err := p.w.node.allow(p.w.asker(from), r.Work, r.Signed.Limits.OrDefault()); err != nil {
+	if _, err := p.w.node.allow(p.w.requester(from), r.Work, r.Signed.Limits.OrDefault()); err != nil {
 		var denied *runtime.DeniedError
 		if errors.As(err, &denied) {
 			return scheduler.Refuse(job.RefusePolicy, denied.Error())
 		}
-		p.w.node.log.Error("no executor is offered to peers", "err", err)
-		return scheduler.Refuse(job.RefuseFault, "its policy cannot be read")
+		p.w.node.log.Error("read policy: no executor is offered to peers", "err", err)
+		return scheduler.Refuse(job.RefuseFault, "its policy file is invalid")
 	}
-	l, err := p.w.locality(ctx, w, r.Work, p.w.rtt(from), p.w.seenBy(from))
+	l, err := p.w.locality(ctx, w, r.Work, p.w.rtt(from), p.w.visibleTo(from))
 	if err != nil {
-		p.w.node.log.Warn("what is held of a job cannot be measured", "err", err)
-		return scheduler.Refuse(job.RefuseFault, "it cannot tell what it holds")
+		p.w.node.log.Warn("measure held inputs", "err", err)
+		return scheduler.Refuse(job.RefuseFault, "it could not measure the inputs that it holds")
 	}
 	return scheduler.Offer(r.Signed, w, s, l)
 }
 
-// whyFull is what a requester is told.
-const whyFull = "its disk is full"
+// diskFull is the reason that a requester gets.
+const diskFull = "its disk is full"
 
-// bids reports whether this peer would bid for what was announced.
+// bids reports whether this node would bid for an announced job.
 func (p *provider) bids(a job.Announce) bool {
 	if p.w.closing.Load() || p.w.server == nil || p.w.node.room() != nil {
 		return false
@@ -98,17 +98,17 @@ func (p *provider) bids(a job.Announce) bool {
 	return !bid.Refuses()
 }
 
-// state is this peer now, for a job under a ceiling.
+// state is this node's current state, for a job under a ceiling.
 func (w *network) state(j job.Order, ceiling job.Limits) scheduler.State {
 	c := w.capacity
 	c.Ceiling = ceiling
 	return scheduler.State{
-		Capacity: c, Load: w.book.load(j.Limits.OrDefault().Pages * pageSize), Disk: w.quota.room(), Closing: w.closing.Load(),
+		Capacity: c, Load: w.queue.load(j.Limits.OrDefault().Pages * pageSize), Disk: w.quota.room(), Closing: w.closing.Load(),
 	}
 }
 
-// asker is a peer as the policy of executors sees it.
-func (w *network) asker(from peer.ID) runtime.Requester {
+// requester is a peer in the terms of the executor policy.
+func (w *network) requester(from peer.ID) runtime.Requester {
 	did, err := host.DIDOf(from)
 	if err != nil {
 		return runtime.Requester{}
@@ -121,10 +121,10 @@ func (w *network) asker(from peer.ID) runtime.Requester {
 	case host.OpenPeer:
 		return runtime.Requester{DID: did, Role: runtime.Open}
 	}
-	return runtime.Requester{} // it has lost its relation since it was admitted
+	return runtime.Requester{} // the peer has lost its relation since it was admitted
 }
 
-// ceiling is the most that a peer may ask for.
+// ceiling returns the highest limits that a peer may request.
 func (w *network) ceiling(from peer.ID) job.Limits {
 	if w.peer.Allows(from, host.FullLimits) {
 		return w.cfg.Ceiling
@@ -132,15 +132,14 @@ func (w *network) ceiling(from peer.ID) job.Limits {
 	return w.cfg.OpenCeiling
 }
 
-// rtt is how long a message to p and back takes, 0 when nobody knows.
+// rtt is the round-trip time to p, 0 when it is unknown.
 func (w *network) rtt(p peer.ID) time.Duration {
 	return w.peer.Libp2p().Peerstore().LatencyEWMA(p)
 }
 
-// locality measures what is held of a Task's module and inputs. When the requester says
-// how much they are together, that tells how much is missing; what nobody knows the size
-// of is taken to be of a usual one. A root that the requester does not see counts as not here,
-// so that its bid does not tell.
+// locality measures how much of a Task's module and inputs the node holds. If the requester states their total
+// size, the missing size follows from it; a root of unknown size counts with a typical size. A root that is not
+// visible to the requester counts as missing, so that the bid does not reveal whether the node has it.
 func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rtt time.Duration, sees visible) (scheduler.Locality, error) {
 	roots := taskRoots(t)
 	all, err := w.covers(ctx, sees, roots...)
@@ -166,24 +165,24 @@ func (w *network) locality(ctx context.Context, k scheduler.Work, t job.Task, rt
 			guess += usualModule
 		}
 		l.Exact = all.Exact && guess == 0
-		// A guess makes it dear, and is no reason to refuse.
+		// An estimate raises the price, but is never a reason to refuse.
 		l.Missing += min(guess, w.quota.room()-min(w.quota.room(), l.Missing))
 	}
 	return l, nil
 }
 
-// visible says which roots a requester sees; nil: all.
+// visible reports whether a requester may see a root; nil: it may see all.
 type visible func(context.Context, cid.Cid) bool
 
-// seenBy returns the roots that the jobs of from see before from has sent anything.
-func (w *network) seenBy(from peer.ID) visible {
+// visibleTo returns which roots the jobs of peer from see before that peer has sent any block.
+func (w *network) visibleTo(from peer.ID) visible {
 	if w.peer.Allows(from, host.ReceiveBlocks) {
 		return nil
 	}
 	return func(ctx context.Context, c cid.Cid) bool { return w.access.Allowed(ctx, from, c) }
 }
 
-// covers measures what is held of the roots that are seen.
+// covers measures how much the node holds of the visible roots.
 func (w *network) covers(ctx context.Context, sees visible, roots ...cid.Cid) (dag.Coverage, error) {
 	if sees == nil {
 		return w.node.coverage.of(ctx, roots...)
@@ -197,14 +196,14 @@ func (w *network) covers(ctx context.Context, sees visible, roots ...cid.Cid) (d
 		}
 	}
 	all, err := w.node.coverage.of(ctx, shown...)
-	if n := len(hidden); n > 0 { // as if they were not here
+	if n := len(hidden); n > 0 { // hidden roots count as missing
 		all.Lacks, all.Untold, all.Depth = all.Lacks+n, all.Untold+n, max(all.Depth, 1)
 	}
 	return all, err
 }
 
-// What lacks when nobody says how much it is, in bytes. Of inputs it is enough that who
-// holds them is the better choice, with or without the module.
+// Assumed sizes, in bytes, of missing data of unknown size. usualInput is large enough that a provider that
+// holds the inputs is the better choice, with or without the module.
 const (
 	usualModule = 2 << 20
 	usualInput  = 256 << 20
@@ -213,19 +212,19 @@ const (
 // Award implements market.Provider.
 func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a market.Awarded) (*market.Run, time.Duration, error) {
 	if p.w.node.room() != nil {
-		return nil, 0, &market.DeclinedError{Why: whyFull}
+		return nil, 0, &market.DeclinedError{Why: diskFull}
 	}
 	w := scheduler.Work{ABI: r.Work.ABI, Bytes: r.Bytes}
 	s := p.w.state(a.Signed, p.w.ceiling(from))
-	s.Load = scheduler.Load{} // the book says how busy it is
+	s.Load = scheduler.Load{} // the admission queue decides about the load
 	if bid := scheduler.Offer(a.Signed, w, s, scheduler.Locality{}); bid.Refuses() {
 		return nil, 0, &market.DeclinedError{Why: bid.Refusal}
 	}
-	if a.For <= 0 { // to the book: one that does not end by itself
-		return nil, 0, &market.DeclinedError{Why: "it gives no lease of no length"}
+	if a.For <= 0 { // the queue takes 0 for a lease that never expires
+		return nil, 0, &market.DeclinedError{Why: "lease duration: got 0, want more"}
 	}
 	x := newAward(p, from, r, a)
-	started, start, err := p.w.book.reserve(scheduler.Reservation{
+	started, start, err := p.w.queue.reserve(scheduler.Reservation{
 		Lease: scheduler.Lease(a.Lease), Job: a.Signed, For: a.For, Queue: a.Queue,
 	}, x.expired)
 	var declined *scheduler.Decline
@@ -235,9 +234,9 @@ func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a ma
 	if err != nil {
 		return nil, 0, err
 	}
-	if !p.enter(x) {
-		p.w.book.release(scheduler.Lease(a.Lease))
-		return nil, 0, &market.DeclinedError{Why: "it is shutting down"}
+	if !p.addAward(x) {
+		p.w.queue.release(scheduler.Lease(a.Lease))
+		return nil, 0, &market.DeclinedError{Why: "shutting down"}
 	}
 	go func() {
 		defer p.working.Done()
@@ -246,29 +245,29 @@ func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a ma
 	return x.run, start, nil
 }
 
-// enter counts an award in, unless the peer takes no more.
-func (p *provider) enter(x *award) bool {
+// addAward adds an award, unless the node is shutting down or has that lease already.
+func (p *provider) addAward(x *award) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.w.closing.Load() || p.awards[x.lease] != nil {
 		return false
 	}
 	if old := p.oldest(x.from); old != nil {
-		p.letGo(old)
+		p.discardLater(old)
 	}
 	p.awards[x.lease] = x
 	p.working.Add(1)
 	return true
 }
 
-// maxWaiting is how many jobs of one requester are known at most: with one more, the
-// result that has waited longest is let go.
-const maxWaiting = 256
+// maxAwards is how many awards of one requester are kept at most: beyond it, the result that has waited longest
+// is discarded.
+const maxAwards = 256
 
-// oldest returns the result of a requester that has waited longest, if it has too many;
-// else nil. p.mu is held.
+// oldest returns the award of a requester whose result has waited longest, if the requester has too many; else
+// nil. p.mu is held.
 func (p *provider) oldest(from peer.ID) (old *award) {
-	if len(p.awards) < maxWaiting {
+	if len(p.awards) < maxAwards {
 		return nil
 	}
 	var since time.Time
@@ -285,15 +284,15 @@ func (p *provider) oldest(from peer.ID) (old *award) {
 			old, since = x, ended
 		}
 	}
-	if n < maxWaiting {
+	if n < maxAwards {
 		return nil
 	}
 	return old
 }
 
-// letGo forgets an award once its work is over.
-func (p *provider) letGo(x *award) {
-	p.leaving.Go(func() {
+// discardLater discards an award once its run has ended.
+func (p *provider) discardLater(x *award) {
+	p.discarding.Go(func() {
 		<-x.kept
 		x.discard()
 	})
@@ -305,14 +304,14 @@ func (p *provider) Attach(_ context.Context, from peer.ID, a market.Attach) (*ma
 	x := p.awards[a.Lease]
 	p.mu.Unlock()
 	if x == nil || x.from != from || x.envelope != a.Order {
-		return nil, &market.FailedError{Code: request.CodeUnknown, Why: "it knows no such lease"}
+		return nil, &market.FailedError{Code: request.CodeUnknown, Why: "unknown lease"}
 	}
-	x.attached()
+	x.reattached()
 	return x.run, nil
 }
 
-// forget drops an award whose result nobody waits for.
-func (p *provider) forget(x *award) {
+// remove removes an award from the known ones.
+func (p *provider) remove(x *award) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.awards[x.lease] == x {
@@ -320,9 +319,10 @@ func (p *provider) forget(x *award) {
 	}
 }
 
-// drain hands back what has not ended when ctx does, and returns when nothing runs.
+// drain accepts no more awards and waits for the running ones. When ctx ends it hands the rest back. It returns
+// when no run is left.
 func (p *provider) drain(ctx context.Context) {
-	p.mu.Lock() // from here on none is entered
+	p.mu.Lock() // no award is added from here on
 	p.w.closing.Store(true)
 	p.mu.Unlock()
 	ended := make(chan struct{})
@@ -338,21 +338,20 @@ func (p *provider) drain(ctx context.Context) {
 		}
 		<-ended
 		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), tellTime)
+		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), notifyTimeout)
 		defer cancel()
 	}
 	p.delivered(ctx)
 }
 
-// tellTime is how long it may take, beyond the grace, to tell requesters that they have
-// their jobs back: who is not told finds out by itself, after a while.
-const tellTime = time.Second
+// notifyTimeout is how long, beyond the grace period, requesters are told that their jobs are handed back. A
+// requester that is not told finds out by its missing heartbeats.
+const notifyTimeout = time.Second
 
-// delivered waits until requesters that listen have their results, or know that there is
-// none, or ctx ends.
+// delivered waits until each connected requester has its result or its failure, or ctx ends.
 func (p *provider) delivered(ctx context.Context) {
 	for _, x := range p.all() {
-		closed, away := x.taken()
+		closed, away := x.deliveryEvents()
 		select {
 		case <-closed:
 		case <-away:
@@ -372,19 +371,19 @@ func (p *provider) all() []*award {
 	return all
 }
 
-// close lets go of what the awards hold in memory, when the conversations about them have
-// ended. Results that wait for their requesters stay pinned.
+// close frees the memory that the awards hold, after all their streams have ended. Results that wait for their
+// requesters stay pinned.
 func (p *provider) close() {
-	p.leaving.Wait()
+	p.discarding.Wait()
 	for _, x := range p.all() {
 		x.release()
 	}
 }
 
-// errHandedBack is the cause that ends another's job when this peer shuts down.
-var errHandedBack = errors.New("it is shutting down")
+// errHandedBack is the cause that ends another peer's job when this node shuts down.
+var errHandedBack = errors.New("shutting down")
 
-// taskRoots returns what a Task names.
+// taskRoots returns the roots of the DAGs that a Task names.
 func taskRoots(t job.Task) []cid.Cid {
 	roots := []cid.Cid{t.Mod}
 	for _, in := range t.In {
@@ -396,5 +395,5 @@ func taskRoots(t job.Task) []cid.Cid {
 	return roots
 }
 
-// leasePin is the name of the pin under which a result waits for its requester.
+// leasePin is the name of the pin that keeps a result for its requester.
 func leasePin(l market.Lease) string { return fmt.Sprintf("lease:%x", l[:]) }

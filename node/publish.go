@@ -10,7 +10,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// published returns the roots that are published, read when somebody asks first.
+// published returns the published roots, read on first use.
 func (n *Node) published(ctx context.Context) (*exchange.Published, error) {
 	n.lazy.Lock()
 	defer n.lazy.Unlock()
@@ -27,7 +27,7 @@ func (n *Node) published(ctx context.Context) (*exchange.Published, error) {
 // Publish implements api.Publishing.
 func (v *View) Publish(ctx context.Context, root cid.Cid) error {
 	if !root.Defined() {
-		return api.Errorf(api.CodeUsage, "publish no root")
+		return api.Errorf(api.CodeUsage, "publish: no root CID")
 	}
 	has, err := v.session.Has(ctx, root)
 	if err != nil {

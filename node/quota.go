@@ -13,35 +13,35 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// quota bounds the blocks of others. A peer that only computes keeps the inputs of the
-// jobs that it ran last, and collects the rest when there is too much; another one keeps
-// what its owner does, counts, and refuses jobs when its room is used up.
+// quota bounds the disk space of other peers' blocks. A compute-only peer keeps the inputs of its most recent
+// jobs and collects the rest when the quota is exceeded. Any other peer keeps data as its owner does: it only
+// counts the bytes, and refuses jobs when the quota is used up.
 type quota struct {
 	store   *store.Store
 	limit   uint64
-	collect func(context.Context) (api.Collected, error) // nil: it only counts
-	full    chan struct{}                                // of capacity one: there is something to collect
+	collect func(context.Context) (api.Collected, error) // nil: count only
+	full    chan struct{}                                // of capacity one: a collection is due
 
 	mu     sync.Mutex
 	used   uint64
-	recent []*recentUse // the latest first
+	recent []*recentUse // latest first
 }
 
-// recentUse is the inputs of a job that ran not long ago.
+// recentUse is the inputs of a recent job.
 type recentUse struct {
 	roots   []cid.Cid
-	bytes   uint64 // that were fetched for it
+	bytes   uint64 // fetched for the job
 	session *store.Session
 }
 
-// maxRecent bounds how many jobs' inputs are kept, whatever their size.
+// maxRecent bounds the number of jobs whose inputs are kept, whatever their size.
 const maxRecent = 1024
 
 func newQuota(s *store.Store, limit uint64) *quota {
 	return &quota{store: s, limit: limit, full: make(chan struct{}, 1)}
 }
 
-// room is how many more bytes of others there is room for. What can be collected is room.
+// room returns how many more bytes fit into the quota. Bytes that can be collected count as free.
 func (q *quota) room() uint64 {
 	if q.collect != nil {
 		return q.limit
@@ -51,7 +51,7 @@ func (q *quota) room() uint64 {
 	return q.limit - min(q.limit, q.used)
 }
 
-// use counts what a job has brought, and keeps its inputs for the next that needs them.
+// use counts the bytes that a job has brought, and keeps its inputs for later jobs.
 func (q *quota) use(ctx context.Context, t job.Task, bytes uint64) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -81,8 +81,8 @@ func (q *quota) use(ctx context.Context, t job.Task, bytes uint64) error {
 	return nil
 }
 
-// emptied takes note that the owner has collected: what others' jobs have left is gone.
-func (q *quota) emptied() {
+// collected is called after the owner has run a collection: the blocks that other peers' jobs left are gone.
+func (q *quota) collected() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.collect == nil {
@@ -90,7 +90,7 @@ func (q *quota) emptied() {
 	}
 }
 
-// evict lets go of the inputs used longest ago until a fifth of the quota is free.
+// evict stops protecting the inputs used longest ago until a fifth of the quota is free.
 func (q *quota) evict() {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -107,7 +107,7 @@ func (q *quota) evict() {
 	}
 }
 
-// keep collects when there is too much, until ctx ends.
+// keep runs a collection whenever the quota is exceeded, until ctx ends.
 func (q *quota) keep(ctx context.Context) error {
 	if q.collect == nil {
 		return nil
@@ -120,7 +120,7 @@ func (q *quota) keep(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("collect what is over the quota: %w", err)
+			return fmt.Errorf("collect blocks over quota: %w", err)
 		}
 		q.mu.Lock()
 		q.used = uint64(max(0, done.KeptBytes))
@@ -133,7 +133,7 @@ func (q *quota) keep(ctx context.Context) error {
 	}
 }
 
-// release lets go of all inputs.
+// release stops protecting all inputs.
 func (q *quota) release() {
 	q.mu.Lock()
 	defer q.mu.Unlock()

@@ -10,18 +10,18 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// reads is a set of blocks as one run sees it. It counts the distinct blocks of the
-// inputs that are read: neither those of the module nor what the run has put.
+// reads is the block set that one run sees. It counts the distinct blocks of the inputs that are read: neither
+// blocks of the module nor blocks that the run has put.
 type reads struct {
 	dag.Blocks
 
 	mu   sync.Mutex
-	seen map[string]bool // by multihash: read, of the module, or made by the run
-	mod  map[string]bool // of the module, as far as it has been read
+	seen map[string]bool // by multihash: blocks read, or put by the run
+	mod  map[string]bool // by multihash: blocks of the module, as far as it has been read
 	sum  api.Read
 }
 
-// newReads counts what is read from bs. Inputs count even where they are the module.
+// newReads counts the blocks read from bs. Blocks of inputs count even where they also belong to the module.
 func newReads(bs dag.Blocks, mod cid.Cid, inputs []cid.Cid) *reads {
 	r := &reads{Blocks: bs, seen: map[string]bool{}, mod: map[string]bool{key(mod): true}}
 	for _, c := range inputs {
@@ -40,8 +40,8 @@ func (r *reads) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return b, err
 }
 
-// ReadPart reads a part of a block where the set can; a block that was not read before is read
-// whole, so that it is counted, and followed if it is the module's.
+// ReadPart reads a part of a block if the set supports it; a block that was not read before is read whole, so
+// that it is counted, and its links followed if it belongs to the module.
 func (r *reads) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
 	parts, ok := r.Blocks.(dag.PartReader)
 	if ok && (r.known(c) || c.Type() == cid.Raw && !r.ofModule(c)) {
@@ -96,7 +96,7 @@ func (r *reads) count(b dag.Block) {
 	}
 	links, err := dag.Links(b)
 	if err != nil {
-		return // whoever reads the module will say so
+		return // the reader of the module reports it
 	}
 	for _, l := range links {
 		r.mod[key(l)] = true
@@ -118,7 +118,7 @@ func (r *reads) total() api.Read {
 	return r.sum
 }
 
-// Prefetch lets what fetches blocks know which ones will be wanted.
+// Prefetch passes the CIDs of the next blocks on to a set that fetches blocks.
 func (r *reads) Prefetch(ctx context.Context, cids []cid.Cid) {
 	if p, ok := r.Blocks.(dag.Prefetcher); ok {
 		p.Prefetch(ctx, cids)

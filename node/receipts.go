@@ -15,8 +15,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// A receipt is a block. Two records lead to it: "r/" and its CID as people write it,
-// with what it says; and "t/", its Task's CID as bytes, and its own CID again.
+// A receipt is a block with two records. "r/" and its CID as a string has the receipt's fields; "t/", its Task's
+// CID as bytes, and its own CID is an index by Task.
 const (
 	receiptPrefix = "r/"
 	taskPrefix    = "t/"
@@ -24,8 +24,7 @@ const (
 
 func receiptsOf(task cid.Cid) string { return taskPrefix + task.KeyString() + "/" }
 
-// receiptRecords returns the records of a receipt. Own is not in them: it is known by
-// the issuer.
+// receiptRecords returns the records of a receipt. Field Own is not stored: it follows from the issuer.
 func receiptRecords(c cid.Cid, r job.Receipt) ([]store.Record, error) {
 	b, err := json.Marshal(api.ReceiptInfo{
 		CID: c, Issuer: r.Issuer, Task: r.Task, Outcome: r.Outcome,
@@ -40,7 +39,7 @@ func receiptRecords(c cid.Cid, r job.Receipt) ([]store.Record, error) {
 	}, nil
 }
 
-// maxReceipt is the length in bytes of the longest envelope that is kept.
+// maxReceipt is the size in bytes of the largest envelope that is kept.
 const maxReceipt = dag.MaxBlock
 
 // Receipts implements api.Receipts.
@@ -49,7 +48,7 @@ func (v *View) Receipts(ctx context.Context) ([]api.ReceiptInfo, error) {
 	return all, apiError(ctx, err)
 }
 
-// receipts returns those whose CID begins with prefix, newest first.
+// receipts returns the receipts whose CID begins with prefix, newest first.
 func (n *Node) receipts(ctx context.Context, prefix string) ([]api.ReceiptInfo, error) {
 	self, err := n.self.did()
 	if err != nil {
@@ -83,7 +82,7 @@ func newerFirst(a, b api.ReceiptInfo) int {
 // ReceiptsOf implements api.Receipts.
 func (v *View) ReceiptsOf(ctx context.Context, task cid.Cid) ([]api.ReceiptInfo, error) {
 	if !task.Defined() {
-		return nil, api.Errorf(api.CodeUsage, "receipts of no task")
+		return nil, api.Errorf(api.CodeUsage, "receipts: no task CID")
 	}
 	var names []string
 	prefix := receiptsOf(job.V1(task))
@@ -106,10 +105,10 @@ func (v *View) ReceiptsOf(ctx context.Context, task cid.Cid) ([]api.ReceiptInfo,
 // FindReceipt implements api.Receipts.
 func (v *View) FindReceipt(ctx context.Context, prefix string) (api.ReceiptInfo, error) {
 	if prefix == "" {
-		return api.ReceiptInfo{}, api.Errorf(api.CodeUsage, "a receipt without a name")
+		return api.ReceiptInfo{}, api.Errorf(api.CodeUsage, "receipt: no CID")
 	}
 	if c, err := cid.Decode(prefix); err == nil {
-		prefix = c.String() // in whatever base it was written
+		prefix = c.String() // normalize the multibase encoding
 	}
 	all, err := v.node.receipts(ctx, prefix)
 	switch {
@@ -117,24 +116,24 @@ func (v *View) FindReceipt(ctx context.Context, prefix string) (api.ReceiptInfo,
 		return api.ReceiptInfo{}, apiError(ctx, err)
 	case len(all) == 0:
 		return api.ReceiptInfo{}, &api.Error{
-			Code: api.CodeMissing, Message: fmt.Sprintf("no receipt begins with %s", prefix),
-			Hint: "`liftoff receipt ls` shows those that there are",
+			Code: api.CodeMissing, Message: fmt.Sprintf("no receipt CID begins with %s", prefix),
+			Hint: "`liftoff receipt ls` lists the receipts",
 		}
 	case len(all) > 1:
 		return api.ReceiptInfo{}, &api.Error{
-			Code: api.CodeUsage, Message: fmt.Sprintf("%d receipts begin with %s", len(all), prefix),
-			Hint: fmt.Sprintf("give more of it, as in %s or %s", all[0].CID, all[1].CID),
+			Code: api.CodeUsage, Message: fmt.Sprintf("%d receipt CIDs begin with %s", len(all), prefix),
+			Hint: fmt.Sprintf("give a longer prefix, as in %s or %s", all[0].CID, all[1].CID),
 		}
 	}
 	return all[0], nil
 }
 
-// AddReceipt implements api.Receipts. The receipt is pinned as "receipt:" and its CID.
-// When its issuer is trusted, it enters the memo.
+// AddReceipt implements api.Receipts. The receipt is pinned as "receipt:" and its CID. A receipt of a trusted
+// issuer is added to the result cache.
 func (v *View) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, error) {
 	n := v.node
 	if len(envelope) > maxReceipt {
-		return cid.Undef, api.Errorf(api.CodeUsage, "a receipt of %d bytes, at most %d", len(envelope), maxReceipt)
+		return cid.Undef, api.Errorf(api.CodeUsage, "receipt: got %d bytes, want at most %d", len(envelope), maxReceipt)
 	}
 	r, err := job.DecodeReceipt(envelope)
 	if err != nil {
@@ -144,7 +143,7 @@ func (v *View) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, error)
 	name := b.CID().String()
 	if _, found, err := n.store.Lookup(receiptPrefix + name); err != nil || found {
 		if err == nil {
-			err = v.session.Put(ctx, b) // kept by the pin that it has
+			err = v.session.Put(ctx, b) // the existing pin keeps it
 		}
 		return b.CID(), apiError(ctx, err)
 	}
@@ -157,7 +156,7 @@ func (v *View) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, error)
 	}
 	trust, err := n.self.trusted()
 	if err == nil && trust.Has(r.Issuer) && !r.Meta.Replayed {
-		batch.Records, err = n.believe(batch.Records, b.CID(), r.Issuer, r.Task, r.Outcome)
+		batch.Records, err = n.cacheTrusted(batch.Records, b.CID(), r.Issuer, r.Task, r.Outcome)
 	}
 	if err == nil {
 		err = v.session.Commit(ctx, batch)

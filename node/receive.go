@@ -18,8 +18,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Keep implements request.World: it puts the blocks of a result, each of which hashes to
-// its name and belongs to it, and looks that the peer has sent all that the run made.
+// Keep implements request.Node: it stores the blocks of a result, each of which matches its CID and belongs to
+// the result, and checks that the peer has sent everything that the run created.
 func (t *placement) Keep(ctx context.Context, from job.DID, d market.Done, blocks func(yield func(dag.Block, error) bool)) (request.Result, error) {
 	s := t.e.session
 	r := request.Result{
@@ -38,17 +38,17 @@ func (t *placement) Keep(ctx context.Context, from job.DID, d market.Done, block
 		return r, &request.KeepError{Err: apiError(ctx, err)}
 	}
 	if err = complete(ctx, s, d.Outcome); err != nil && ctx.Err() == nil {
-		err = &market.ProtocolError{Err: err} // it would send the same again, however often
+		err = &market.ProtocolError{Err: err} // the peer would send the same on every retry
 	}
 	return r, err
 }
 
-// complete returns an error unless all that a run made is here. Blocks of its output that
-// are not may be parts of inputs, if all the bytes that it says it made are here.
+// complete returns an error unless all blocks that a run created are in bs. Missing blocks of the output may be
+// parts of inputs, if all bytes that the outcome states are present.
 func complete(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
-	lacks, _, err := walkHeld(ctx, bs, outputs(job.Outcome{Stdout: o.Stdout, Stderr: o.Stderr})...)
-	if err == nil && len(lacks) > 0 {
-		err = fmt.Errorf("what was printed lacks block %s", lacks[0])
+	missing, _, err := walkHeld(ctx, bs, outputs(job.Outcome{Stdout: o.Stdout, Stderr: o.Stderr})...)
+	if err == nil && len(missing) > 0 {
+		err = fmt.Errorf("printed output: block %s is missing", missing[0])
 	}
 	if err == nil {
 		err = checkLog(ctx, bs, o)
@@ -56,15 +56,15 @@ func complete(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
 	if err != nil {
 		return err
 	}
-	lacks, held, err := walkHeld(ctx, bs, o.Root)
-	if err == nil && len(lacks) > 0 && held < o.Size {
-		err = fmt.Errorf("the output lacks block %s: %d of %d bytes came", lacks[0], held, o.Size)
+	missing, held, err := walkHeld(ctx, bs, o.Root)
+	if err == nil && len(missing) > 0 && held < o.Size {
+		err = fmt.Errorf("output: block %s is missing, got %d of %d bytes", missing[0], held, o.Size)
 	}
 	return err
 }
 
-// checkLog returns an error unless stdout and stderr are files of as many bytes as o says:
-// blocks that a file repeats would make it longer than all that was sent.
+// checkLog returns an error unless stdout and stderr are files of as many bytes as o states: a file that repeats
+// blocks would be longer than the data that was sent.
 func checkLog(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
 	printed := uint64(0)
 	for _, c := range outputs(job.Outcome{Stdout: o.Stdout, Stderr: o.Stderr}) {
@@ -75,20 +75,19 @@ func checkLog(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
 		printed += uint64(f.Size())
 	}
 	if printed != o.Log {
-		return fmt.Errorf("an outcome of %d bytes of log whose stdout and stderr have %d", o.Log, printed)
+		return fmt.Errorf("log size: outcome states %d bytes, stdout and stderr have %d", o.Log, printed)
 	}
 	return nil
 }
 
-// walkHeld returns what is linked to below roots and not here, and how many bytes are. An
-// output may hold malformed blocks of the inputs: they are content, and nothing of the
-// peer's.
-func walkHeld(ctx context.Context, bs dag.Blocks, roots ...cid.Cid) (lacks []cid.Cid, held uint64, err error) {
+// walkHeld returns the blocks linked to below roots that bs lacks, and the total size of those that it has. An
+// output may contain malformed blocks of the inputs: they count as content, not as an error of the peer.
+func walkHeld(ctx context.Context, bs dag.Blocks, roots ...cid.Cid) (missing []cid.Cid, held uint64, err error) {
 	sizes, _ := bs.(dag.Sizer)
 	err = dag.Walk(ctx, bs, roots, dag.WalkOptions{Missing: true, Opaque: dag.IgnoreOpaque, Data: sizes == nil}, func(b dag.Visited) error {
 		switch {
 		case !b.Held:
-			lacks = append(lacks, b.CID)
+			missing = append(missing, b.CID)
 		case b.Block.CID().Defined():
 			held += uint64(len(b.Block.Data()))
 		default:
@@ -98,23 +97,23 @@ func walkHeld(ctx context.Context, bs dag.Blocks, roots ...cid.Cid) (lacks []cid
 		}
 		return nil
 	})
-	return lacks, held, err
+	return missing, held, err
 }
 
 func millis(ms int64) time.Duration { return time.Duration(ms) * time.Millisecond }
 
-// finish fills in j what came of the job, and prepares what is to be kept.
+// finish fills in j the result of the job, and prepares the records and blocks to commit.
 func (t *placement) finish(j *api.Job, ending request.Ending) error {
 	first := ending.Results[0]
 	t.mu.Lock()
-	here, did := t.here, t.did
+	localRun, localJob := t.localRun, t.localJob
 	t.mu.Unlock()
-	if here != nil && !first.Remote {
-		j.Read, j.Fetched, j.Compile, j.Run, j.Fault = did.Read, did.Fetched, did.Compile, did.Run, did.Fault
-		j.Refs = did.Refs
+	if localRun != nil && !first.Remote {
+		j.Read, j.Fetched, j.Compile, j.Run, j.Fault = localJob.Read, localJob.Fetched, localJob.Compile, localJob.Run, localJob.Fault
+		j.Refs = localJob.Refs
 	}
-	if here != nil {
-		t.e.blocks, t.e.records = append(t.e.blocks, here.blocks...), append(t.e.records, here.records...)
+	if localRun != nil {
+		t.e.blocks, t.e.records = append(t.e.blocks, localRun.blocks...), append(t.e.records, localRun.records...)
 	} else {
 		t.e.blocks = append(t.e.blocks, t.e.task)
 	}
@@ -126,7 +125,7 @@ func (t *placement) finish(j *api.Job, ending request.Ending) error {
 			j.Runs = append(j.Runs, api.RunResult{Peer: string(r.Peer), Outcome: r.Outcome, Receipt: r.Receipt})
 		}
 		if r.Remote {
-			if err := t.learn(j, r); err != nil {
+			if err := t.recordRemote(j, r); err != nil {
 				return err
 			}
 		}
@@ -142,9 +141,8 @@ func (t *placement) finish(j *api.Job, ending request.Ending) error {
 	return nil
 }
 
-// learn takes note of what another peer's run came to: its Receipt and, if its key is
-// trusted, the memo.
-func (t *placement) learn(j *api.Job, r request.Result) error {
+// recordRemote records another peer's run: its Receipt and, if its key is trusted, the cached result.
+func (t *placement) recordRemote(j *api.Job, r request.Result) error {
 	n, ctx := t.w.node, context.Background()
 	b, err := t.e.session.Get(ctx, r.Receipt)
 	if err != nil {
@@ -155,11 +153,11 @@ func (t *placement) learn(j *api.Job, r request.Result) error {
 		return apiError(ctx, err)
 	}
 	if r.Outcome == j.OutcomeCID && r.Receipt == j.Receipt {
-		lacks, _, err := walkHeld(ctx, t.e.session, outputs(r.Value)...)
+		missing, _, err := walkHeld(ctx, t.e.session, outputs(r.Value)...)
 		if err != nil {
 			return apiError(ctx, err)
 		}
-		j.Refs = lacks[:min(len(lacks), maxRefs)]
+		j.Refs = missing[:min(len(missing), maxRefs)]
 		j.Run = millis(receipt.Meta.Wall)
 		j.Fetched.Bytes = int64(min(receipt.Meta.Fetched, 1<<62))
 	}
@@ -170,12 +168,12 @@ func (t *placement) learn(j *api.Job, r request.Result) error {
 	t.e.records = append(t.e.records, records...)
 	trust, err := n.self.trusted()
 	if err == nil && trust.Has(receipt.Issuer) && !receipt.Meta.Replayed && t.x.request.Task.Det != job.DetNone {
-		t.e.records, err = n.believe(t.e.records, r.Receipt, receipt.Issuer, receipt.Task, receipt.Outcome)
+		t.e.records, err = n.cacheTrusted(t.e.records, r.Receipt, receipt.Issuer, receipt.Task, receipt.Outcome)
 	}
 	return apiError(ctx, err)
 }
 
-// disagreement says that runs came to different Outcomes.
+// disagreement returns the error of runs with different Outcomes.
 func disagreement(j *api.Job) error {
 	first := j.Runs[0]
 	i := slices.IndexFunc(j.Runs, func(r api.RunResult) bool { return r.Outcome != first.Outcome })
@@ -184,12 +182,12 @@ func disagreement(j *api.Job) error {
 		Code: api.CodeDisagree,
 		Message: fmt.Sprintf("the runs disagree: %s says %s (receipt %s), %s says %s (receipt %s)",
 			first.Peer, first.Outcome, first.Receipt, other.Peer, other.Outcome, other.Receipt),
-		Hint: "`liftoff verify --reexec RECEIPT` tells which of them is right",
+		Hint: "`liftoff verify --reexec RECEIPT` runs the task again to find out which is right",
 	}
 }
 
-// refused returns why the module of a request can run nowhere, or nil. What is for a
-// plugin is for each peer's own to judge.
+// refused returns the reason why no peer can run the module of a request, or nil. Whether a plugin runs a task
+// is decided by each peer for its own plugins.
 func (n *Node) refused(ctx context.Context, executors runtime.Executors, r api.Request, bs dag.Blocks) error {
 	if job.Foreign(r.Task.ABI) {
 		return nil
@@ -205,7 +203,7 @@ func (n *Node) refused(ctx context.Context, executors runtime.Executors, r api.R
 	return nil
 }
 
-// keepDisagreement keeps both sides of a job whose runs disagree.
+// keepDisagreement keeps the outcomes, receipts and outputs of a job whose runs disagree.
 func (e *evaluation) keepDisagreement(ctx context.Context, j api.Job) error {
 	p := store.Pin{Name: jobPin(j.ID), Created: e.node.clock(), Expires: e.expires, Opaque: true, Roots: []store.Root{{CID: e.task.CID()}}}
 	for _, c := range e.evidence {

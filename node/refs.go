@@ -12,12 +12,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// errWhoseBlocks says that it cannot be told which blocks of an output its run has made.
-var errWhoseBlocks = errors.New("it is not clear which blocks of the output the run has made")
+// errOriginUnknown is the error when the blocks that a run created cannot be distinguished from its inputs.
+var errOriginUnknown = errors.New("output blocks of the run cannot be distinguished from input blocks")
 
-// foreignRefs returns the Refs of a run that was somebody else's, whose Outcome is o: a
-// Receipt does not hold them. The run has made all blocks of the output, if their sizes
-// come to the Outcome's; or all but the Task's inputs. Otherwise the Task had better run.
+// foreignRefs returns the Refs of another peer's run with the Outcome o: a Receipt does not contain them. The
+// run has created all blocks of the output if their sizes add up to the Outcome's size; or all but the Task's
+// inputs. Otherwise it returns an error, and the Task is run.
 func (e *evaluation) foreignRefs(ctx context.Context, o job.Outcome) ([]cid.Cid, error) {
 	refs, made, err := e.madeBelow(ctx, o.Root, nil)
 	if err != nil || made == o.Size {
@@ -32,12 +32,12 @@ func (e *evaluation) foreignRefs(ctx context.Context, o job.Outcome) ([]cid.Cid,
 		return nil, err
 	}
 	if refs, made, err = e.madeBelow(ctx, o.Root, inputs); err == nil && made != o.Size {
-		err = errWhoseBlocks
+		err = errOriginUnknown
 	}
 	return refs, err
 }
 
-// inputRoots returns what a Task is given, its module among it.
+// inputRoots returns the roots of a Task's inputs, including its module.
 func inputRoots(t job.Task) []cid.Cid {
 	roots := []cid.Cid{t.Mod}
 	for _, in := range t.In {
@@ -49,8 +49,7 @@ func inputRoots(t job.Task) []cid.Cid {
 	return roots
 }
 
-// madeBelow returns the first blocks below root that are others', sorted, and the bytes of
-// all that are not.
+// madeBelow returns the topmost blocks below root that are in others, sorted, and the total size of the rest.
 func (e *evaluation) madeBelow(ctx context.Context, root cid.Cid, others map[string]bool) (refs []cid.Cid, made uint64, err error) {
 	err = dag.Walk(ctx, e.session, []cid.Cid{root}, dag.WalkOptions{Data: true, Opaque: dag.IgnoreOpaque}, func(b dag.Visited) error {
 		if others[key(b.CID)] {

@@ -18,7 +18,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// compiler reads the module that it is asked about, as one does that keeps what it compiles.
+// compiler reads the module that it checks, like an executor that keeps compiled modules.
 type compiler struct{ read error }
 
 func (*compiler) Traits() runtime.Traits { return runtime.Traits{ABIs: []string{job.ABIWASI}} }
@@ -32,9 +32,9 @@ func (*compiler) Run(context.Context, job.Task, job.Limits, runtime.Env) (runtim
 	panic("not asked to")
 }
 
-// TestRefusedReadsWhatRunsRead asks whether any peer would run a module from an attached file that a program has mapped
-// and changed, with the same times and the same CRC: what is compiled is kept for runs whose receipts are signed, so it
-// is not read.
+// TestRefusedReadsWhatRunsRead checks a module in an attached file that a program has mapped and changed, with
+// the same times and the same CRC. Compiled modules are kept for runs whose receipts are signed, so the changed
+// module must not be read.
 func TestRefusedReadsWhatRunsRead(t *testing.T) {
 	module := make([]byte, 10_000)
 	dir := t.TempDir()
@@ -52,7 +52,7 @@ func TestRefusedReadsWhatRunsRead(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = syscall.Munmap(m) }()
-	for i := 0; i < len(m); i += 4096 { // moves the times, before they are looked at
+	for i := 0; i < len(m); i += 4096 { // changes the times before they are recorded
 		m[i] ^= 1
 		m[i] ^= 1
 	}
@@ -80,7 +80,7 @@ func TestRefusedReadsWhatRunsRead(t *testing.T) {
 		x: &running{request: api.Request{Task: task}},
 		e: &evaluation{session: session},
 	}
-	if err := e.Refused(t.Context()); err != nil {
+	if err := e.CheckModule(t.Context()); err != nil {
 		t.Error(err)
 	}
 	var bad *dag.DamagedError

@@ -21,9 +21,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// pair is a node, and another peer that stands to it in one relation.
+// pair is a node and another peer with one relation to it.
 type pair struct {
-	n    *staying
+	n    *serving
 	self lpeer.AddrInfo // of n
 	did  string         // of n
 	b    *barePeer
@@ -31,10 +31,10 @@ type pair struct {
 	dir  string // of n
 
 	relation string
-	err      error // of the peer's attempt to connect
+	err      error // of the peer's connection attempt
 }
 
-const openFuel = 1000 // that peers without full limits may ask for
+const openFuel = 1000 // the most fuel that peers without full limits may request
 
 func limitedTo(t *testing.T, d time.Duration) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), d)
@@ -42,7 +42,7 @@ func limitedTo(t *testing.T, d time.Duration) context.Context {
 	return ctx
 }
 
-// newPair makes a node with one slot, and brings a peer into relation with it.
+// newPair creates a node with one slot, and a peer with the given relation to it.
 func newPair(t *testing.T, relation string) *pair {
 	t.Helper()
 	return newPairOf(t, relation, newBarePeer(t), func(*node.NetworkConfig) {})
@@ -79,7 +79,7 @@ func newPairOf(t *testing.T, relation string, b *barePeer, change func(*node.Net
 		}
 		s.Close()
 	}
-	x.n = stay(t, cfg)
+	x.n = serve(t, cfg)
 	self, err := x.n.Identity.Identity(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -129,7 +129,7 @@ func (x *pair) listed(t *testing.T) (api.Peer, bool) {
 	return peers[i], true
 }
 
-// trials try each action for real, between a node and a peer that does what it can.
+// trials try each action between a node and a peer that attempts everything it can.
 var trials = map[string]func(t *testing.T, x *pair) bool{
 	"stay connected": func(t *testing.T, x *pair) bool {
 		p, ok := x.listed(t)
@@ -144,7 +144,7 @@ var trials = map[string]func(t *testing.T, x *pair) bool{
 	"receive jobs": func(t *testing.T, x *pair) bool {
 		asked := []bool{x.asksWhenBusy(t), x.asksFor(t, api.WhereNetwork), x.asksFor(t, string(x.b.did))}
 		if asked[0] != asked[1] || asked[1] != asked[2] {
-			t.Errorf("asked when the slot is busy, for a job on the network, and when it is named: %v", asked)
+			t.Errorf("asked when the slot is busy, for a network job, and when named: %v", asked)
 		}
 		return asked[0] || asked[1] || asked[2]
 	},
@@ -158,7 +158,7 @@ var trials = map[string]func(t *testing.T, x *pair) bool{
 		_, jerr := x.n.Jobs.Run(limitedTo(t, 20*time.Second), api.Request{Task: task(put(t, x.n.Session, "module"), "read", read)}, api.Watch{})
 		for c, err := range map[cid.Cid]error{fetched: err, read: jerr} {
 			if saw := x.b.blocks.askedFor(c); saw != (err == nil) {
-				t.Errorf("it was asked: %v, and the node has it: %v", saw, err)
+				t.Errorf("peer was asked: %v, node has the block: %v", saw, err)
 			}
 		}
 		if (err == nil) != (jerr == nil) {
@@ -179,13 +179,13 @@ var trials = map[string]func(t *testing.T, x *pair) bool{
 		return err == nil
 	},
 	"be counted": func(t *testing.T, x *pair) bool {
-		p, ok := x.listed(t) // it has said what it can do before it was connected
+		p, ok := x.listed(t) // it announced its capacity before it was connected
 		return ok && p.Capacity != nil
 	},
 	"be dialed": func(t *testing.T, x *pair) bool {
-		if x.relation == "candidate" { // it was dialed for its token, and is not when that attempt has failed
+		if x.relation == "candidate" { // it was dialed for its token, and is not dialed after that attempt has failed
 			to := lpeer.AddrInfo{ID: x.b.h.ID(), Addrs: x.b.h.Addrs()}
-			eventually(t, "it is not dialed any more", func() bool {
+			eventually(t, "dials of the candidate are refused", func() bool {
 				node.Cut(x.n.Session)
 				return node.Dial(limitedTo(t, 20*time.Second), x.n.Session, to) != nil
 			})
@@ -193,7 +193,7 @@ var trials = map[string]func(t *testing.T, x *pair) bool{
 			defer x.b.mu.Unlock()
 			return x.b.dialed > 0
 		}
-		eventually(t, "they are parted", func() bool {
+		eventually(t, "the peers are disconnected", func() bool {
 			node.Cut(x.n.Session)
 			return len(x.b.h.Network().ConnsToPeer(x.self.ID)) == 0
 		})
@@ -204,18 +204,18 @@ var trials = map[string]func(t *testing.T, x *pair) bool{
 		x.b.mu.Lock()
 		defer x.b.mu.Unlock()
 		if err != nil && x.b.dialed != before {
-			t.Errorf("it was dialed, and then: %v", err)
+			t.Errorf("the peer was dialed, but: %v", err)
 		}
 		return err == nil
 	},
 	"join gossip": func(t *testing.T, x *pair) bool {
-		items, err := x.b.say(limitedTo(t, 20*time.Second), x.self.ID, whoProtocol, map[byte][]byte{'w': []byte(x.did)})
+		items, err := x.b.say(limitedTo(t, 20*time.Second), x.self.ID, lookupProtocol, map[byte][]byte{'w': []byte(x.did)})
 		return err == nil && len(items) > 0
 	},
 	"use relays": func(t *testing.T, x *pair) bool {
 		_, err := circuit.Reserve(limitedTo(t, 20*time.Second), x.b.h, lpeer.AddrInfo{ID: x.self.ID})
 		if tested := x.b.testsReach(limitedTo(t, 20*time.Second), x.self.ID); tested != (err == nil) {
-			t.Errorf("a reservation: %v, and AutoNAT answers: %v", err, tested)
+			t.Errorf("relay reservation: %v, AutoNAT answers: %v", err, tested)
 		}
 		return err == nil
 	},
@@ -239,19 +239,18 @@ func (x *pair) asksFor(t *testing.T, where string) bool {
 	mod, in := put(t, x.n.Session, "the module of "+where), put(t, x.n.Session, "the input of "+where)
 	_, err := x.n.Jobs.Run(limitedTo(t, time.Minute), api.Request{Task: task(mod, "hello", in), Where: where}, api.Watch{})
 	if codeOf(err) != api.CodeNoPeer {
-		t.Errorf("a job that the node may not run itself: %v", err)
+		t.Errorf("job that the node may not run itself: %v", err)
 	}
 	return x.told(t, mod, in)
 }
 
-// told reports whether the peer was asked for a bid, and that it has not heard of the CIDs
-// in another way.
+// told reports whether the peer was asked for a bid, and checks that it has not learned the CIDs in another way.
 func (x *pair) told(t *testing.T, cids ...cid.Cid) bool {
 	t.Helper()
 	asked := x.b.wasAsked() > 0
 	for _, c := range cids {
 		if x.b.blocks.askedFor(c) && !asked {
-			t.Errorf("it was asked for %s", c)
+			t.Errorf("the peer was asked for %s", c)
 		}
 	}
 	return asked
@@ -279,7 +278,7 @@ func (x *pair) asksWhenBusy(t *testing.T) bool {
 			}
 		}})
 		if err != nil {
-			t.Errorf("the job that waits: %v", err)
+			t.Errorf("waiting job: %v", err)
 		}
 		j <- got
 	}()
@@ -289,12 +288,12 @@ func (x *pair) asksWhenBusy(t *testing.T) bool {
 		t.Error(err)
 	}
 	if got := <-j; got.Where != x.did {
-		t.Errorf("it ran at %s", got.Where)
+		t.Errorf("ran at %s", got.Where)
 	}
 	return x.told(t, mod, in)
 }
 
-// owners try the same for the node's owner, who speaks to it and needs no connection.
+// owners try the same actions for the node's owner, which uses the API and needs no connection.
 var owners = map[string]func(t *testing.T, x *pair) bool{
 	"stay connected": func(t *testing.T, x *pair) bool {
 		peers, err := x.n.Peers.Peers(t.Context())
@@ -349,7 +348,7 @@ func (x *pair) runsOwn(t *testing.T, limits job.Limits) bool {
 	return err == nil && j.Where == x.did && !j.Remote
 }
 
-// relationTable reads docs/protocol.md: by action and relation, yes or no.
+// relationTable reads the table of docs/protocol.md: yes or no, by action and relation.
 func relationTable(t *testing.T) (relations []string, table map[string][]string) {
 	t.Helper()
 	b, err := os.ReadFile("../docs/protocol.md")
@@ -375,7 +374,7 @@ func relationTable(t *testing.T) (relations []string, table map[string][]string)
 	return relations, table
 }
 
-// TestRelations tries each cell of the table of docs/protocol.md between real hosts.
+// TestRelations checks each cell of the table of docs/protocol.md between real hosts.
 func TestRelations(t *testing.T) {
 	relations, table := relationTable(t)
 	if len(relations) != len(host.Relations())+1 || len(table) != len(host.Actions()) || len(trials) != len(table) || len(owners) != len(table) {
@@ -389,7 +388,7 @@ func TestRelations(t *testing.T) {
 					try = owners[action]
 				}
 				if got, want := try(t, newPair(t, relation)), cells[i] == "yes"; got != want {
-					t.Errorf("it may: %v, want %v", got, want)
+					t.Errorf("allowed: %v, want %v", got, want)
 				}
 			})
 		}

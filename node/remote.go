@@ -11,42 +11,41 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// Remote begins a session with the node whose API listens at addr on TCP, for whoever
-// has its token. See [api.DialRemote].
+// Remote begins a session with the node whose API listens on the TCP address addr; token authorizes it. See
+// [api.DialRemote].
 func Remote(ctx context.Context, addr, token string) (*Session, error) {
 	c, err := api.DialRemote(ctx, addr, token)
 	if err != nil {
 		err = apiError(ctx, err)
 		var e *api.Error
 		if errors.As(err, &e) && e.Code == api.CodeFault && e.Hint == "" {
-			e.Hint = "see whether `liftoff serve --api` runs there, and its port can be reached"
+			e.Hint = "check that `liftoff serve --api` is running there and that its port is reachable"
 		}
 		return nil, err
 	}
-	far := &farBlocks{remoteBlocks: remoteBlocks{c}, recent: recent{held: map[cid.Cid]dag.Block{}}}
-	s := newSession(c, far, func(context.Context) error { return c.Close() })
-	s.far = far
+	blocks := &cachedBlocks{remoteBlocks: remoteBlocks{c}, recent: recent{held: map[cid.Cid]dag.Block{}}}
+	s := newSession(c, blocks, func(context.Context) error { return c.Close() })
+	s.remote = blocks
 	return s, nil
 }
 
-// Reading returns the blocks of the session for one who is about to read all that is
-// below root, in its order: of a remote node they then come in one stream, and not by a
-// question for each. stop must be called.
+// Reading returns the blocks of the session for a caller that reads everything below root, in DAG order. From a
+// remote node they arrive as one stream instead of one request per block. The caller must call stop.
 func (s *Session) Reading(ctx context.Context, root cid.Cid) (blocks dag.Blocks, stop func()) {
-	if s.far == nil {
+	if s.remote == nil {
 		return s.Blocks, func() {}
 	}
 	ctx, cancel := context.WithCancel(ctx)
-	a := &ahead{farBlocks: s.far, coming: make(chan api.Block, aheadBlocks)}
+	a := &ahead{cachedBlocks: s.remote, stream: make(chan api.Block, aheadBlocks)}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		defer close(a.coming)
-		// Whatever ends the stream, blocks that have not come are asked for one by one:
-		// an error is then the answer to that question.
+		defer close(a.stream)
+		// Whatever ends the stream, blocks that have not arrived are requested one by one: that request returns
+		// the error.
 		a.data.Walk(ctx, root, func(b api.Block) error { //nolint:errcheck // see above
 			select {
-			case a.coming <- b:
+			case a.stream <- b:
 				return nil
 			case <-ctx.Done():
 				return context.Cause(ctx)
@@ -57,20 +56,20 @@ func (s *Session) Reading(ctx context.Context, root cid.Cid) (blocks dag.Blocks,
 }
 
 const (
-	aheadBlocks = 8        // that have come and are not asked for
-	aheadBytes  = 32 << 20 // that may go by until one that is asked for comes
+	aheadBlocks = 8        // blocks buffered ahead of the reader
+	aheadBytes  = 32 << 20 // streamed bytes that may be skipped before the requested block arrives
 	recentBytes = 64 << 20
-	smallPut    = 16 << 10 // bytes that are sent without asking whether they are there
+	smallPut    = 16 << 10 // bytes that are sent without asking whether the node has them
 )
 
-// farBlocks is the blocks of a node that is some milliseconds away: what is there is
-// not sent again, and what was sent or read of late is not asked for.
-type farBlocks struct {
+// cachedBlocks is the block set of a node that is some milliseconds away: blocks that the node has are not sent
+// again, and blocks that were sent or read recently are not requested.
+type cachedBlocks struct {
 	remoteBlocks
 	recent recent
 }
 
-func (f *farBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
+func (f *cachedBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	if b, ok := f.recent.get(c); ok {
 		return b, nil
 	}
@@ -81,14 +80,14 @@ func (f *farBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return b, err
 }
 
-func (f *farBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) {
+func (f *cachedBlocks) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	if _, ok := f.recent.get(c); ok {
 		return true, nil
 	}
 	return f.remoteBlocks.Has(ctx, c)
 }
 
-func (f *farBlocks) Put(ctx context.Context, bs ...dag.Block) error {
+func (f *cachedBlocks) Put(ctx context.Context, bs ...dag.Block) error {
 	for len(bs) > 0 {
 		part := bs[:min(len(bs), api.MaxMissing)]
 		bs = bs[len(part):]
@@ -99,20 +98,20 @@ func (f *farBlocks) Put(ctx context.Context, bs ...dag.Block) error {
 	return nil
 }
 
-func (f *farBlocks) put(ctx context.Context, bs []dag.Block) error {
+func (f *cachedBlocks) put(ctx context.Context, bs []dag.Block) error {
 	size, cs := 0, make([]cid.Cid, len(bs))
 	for i, b := range bs {
 		size, cs[i] = size+len(b.Data()), b.CID()
 	}
-	lacks := cs
+	missing := cs
 	if size > smallPut {
 		var err error
-		if lacks, err = f.data.Missing(ctx, cs...); err != nil {
+		if missing, err = f.data.Missing(ctx, cs...); err != nil {
 			return err
 		}
 	}
-	wanted := make(map[cid.Cid]bool, len(lacks))
-	for _, c := range lacks {
+	wanted := make(map[cid.Cid]bool, len(missing))
+	for _, c := range missing {
 		wanted[c] = true
 	}
 	var send []dag.Block
@@ -133,7 +132,7 @@ func (f *farBlocks) put(ctx context.Context, bs []dag.Block) error {
 	return nil
 }
 
-// recent keeps some blocks in memory, and forgets the oldest.
+// recent caches the most recent blocks in memory, up to recentBytes.
 type recent struct {
 	mu    sync.Mutex
 	held  map[cid.Cid]dag.Block
@@ -165,15 +164,15 @@ func (r *recent) add(b dag.Block) {
 	}
 }
 
-// ahead is farBlocks whose next blocks are on their way.
+// ahead is cachedBlocks with the next blocks already on the stream.
 type ahead struct {
-	*farBlocks
-	mu     sync.Mutex
-	coming chan api.Block
-	gaveUp bool // the stream has other blocks than those that are read
+	*cachedBlocks
+	mu       sync.Mutex
+	stream   chan api.Block
+	diverged bool // the stream's order differs from the reader's
 }
 
-// ReadInOrder says that whoever reads blocks in another order than the DAG's loses the stream.
+// ReadInOrder marks the set as one whose reader loses the stream by reading in another order than the DAG's.
 func (a *ahead) ReadInOrder() {}
 
 func (a *ahead) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
@@ -183,21 +182,21 @@ func (a *ahead) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	if b, ok, err := a.next(ctx, c); ok || err != nil {
 		return b, err
 	}
-	return a.farBlocks.Get(ctx, c)
+	return a.cachedBlocks.Get(ctx, c)
 }
 
-// next takes blocks from the stream until c comes.
+// next reads blocks from the stream until c arrives.
 func (a *ahead) next(ctx context.Context, c cid.Cid) (dag.Block, bool, error) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if b, ok := a.recent.get(c); ok { // another goroutine took it
+	if b, ok := a.recent.get(c); ok { // another goroutine has read it
 		return b, true, nil
 	}
-	for passed := 0; !a.gaveUp; {
+	for passed := 0; !a.diverged; {
 		select {
-		case raw, ok := <-a.coming:
+		case raw, ok := <-a.stream:
 			if !ok {
-				a.gaveUp = true
+				a.diverged = true
 				break
 			}
 			b, err := dag.CheckBlock(raw.CID, raw.Data)
@@ -209,7 +208,7 @@ func (a *ahead) next(ctx context.Context, c cid.Cid) (dag.Block, bool, error) {
 				return b, true, nil
 			}
 			passed += len(b.Data())
-			a.gaveUp = passed > aheadBytes
+			a.diverged = passed > aheadBytes
 		case <-ctx.Done():
 			return dag.Block{}, false, context.Cause(ctx)
 		}

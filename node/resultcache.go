@@ -16,14 +16,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// memo is what is remembered of a Task: the record "m/" and its CID as bytes.
+// cachedResult is the record "m/" and the Task's CID as bytes: the Outcome that the Task evaluates to.
 type cachedResult struct {
 	Outcome cid.Cid   `json:"outcome"`
 	Receipt cid.Cid   `json:"receipt"`
 	Issuer  job.DID   `json:"issuer"`
 	Created time.Time `json:"created"`
-	// Whole is the store's generation in which the output was known to be here as a
-	// whole; 0: in none.
+	// Whole is the store's generation in which the repo was known to have the whole output; 0: in none.
 	Whole uint64    `json:"whole,omitempty"`
 	Refs  []cid.Cid `json:"refs,omitempty"` // as in api.Job
 }
@@ -35,27 +34,27 @@ func cacheKey(task cid.Cid) string { return cachePrefix + task.KeyString() }
 func (m cachedResult) record(task cid.Cid) (store.Record, error) {
 	b, err := json.Marshal(m)
 	if err != nil {
-		return store.Record{}, fmt.Errorf("remember task %s: %w", task, err)
+		return store.Record{}, fmt.Errorf("cache result of task %s: %w", task, err)
 	}
 	return store.Record{Name: cacheKey(task), Value: b}, nil
 }
 
-// memo returns what is remembered of a task.
-func (n *Node) memo(task cid.Cid) (m cachedResult, found bool, err error) {
+// cached returns the cached result of a task.
+func (n *Node) cached(task cid.Cid) (m cachedResult, found bool, err error) {
 	b, found, err := n.store.Lookup(cacheKey(task))
 	if err != nil || !found {
 		return cachedResult{}, false, err
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		return cachedResult{}, false, fmt.Errorf("the memo of task %s: %w", task, err)
+		return cachedResult{}, false, fmt.Errorf("cached result of task %s: %w", task, err)
 	}
 	return m, true, nil
 }
 
-// believe adds to records the memo that a receipt of a trusted key makes, unless the
-// Task is remembered already.
-func (n *Node) believe(records []store.Record, receipt cid.Cid, issuer job.DID, task, outcome cid.Cid) ([]store.Record, error) {
-	if _, found, err := n.memo(task); err != nil || found {
+// cacheTrusted adds to records the cached result that follows from a receipt of a trusted key, unless the Task
+// has one already.
+func (n *Node) cacheTrusted(records []store.Record, receipt cid.Cid, issuer job.DID, task, outcome cid.Cid) ([]store.Record, error) {
+	if _, found, err := n.cached(task); err != nil || found {
 		return records, err
 	}
 	r, err := cachedResult{Outcome: outcome, Receipt: receipt, Issuer: issuer, Created: n.clock().UTC()}.record(task)
@@ -65,8 +64,8 @@ func (n *Node) believe(records []store.Record, receipt cid.Cid, issuer job.DID, 
 	return append(records, r), nil
 }
 
-// fits reports whether a run under the limits l would come to o. An Outcome that a limit
-// has made holds the limits: it is that of equal ones alone.
+// fits reports whether a run under the limits l would have the Outcome o. An Outcome that was ended by a limit
+// names its limits: it is valid for equal limits only.
 func fits(o job.Outcome, l job.Limits) bool {
 	if o.Limits != nil {
 		return *o.Limits == l
@@ -74,11 +73,11 @@ func fits(o job.Outcome, l job.Limits) bool {
 	return o.Fuel <= l.Fuel && o.Pages <= l.Pages && o.Size <= l.Out && o.Tmp <= l.Tmp && o.Log <= l.Log
 }
 
-// recall answers the Task from the memo, if that can be: it shows what the guest printed
-// and fills in j. An error is that of one of w's writers, or of ctx; whatever else is
-// wrong with the memo, the Task is run.
-func (e *evaluation) recall(ctx context.Context, w api.Watch, j *api.Job) (hit bool, err error) {
-	m, o, ok := e.remembered(ctx)
+// answerFromCache answers the Task from the result cache, if possible: it shows the printed output and fills in j. An
+// error is that of one of w's writers, or of ctx. Any other problem of the cached result is a miss, and the Task
+// is run.
+func (e *evaluation) answerFromCache(ctx context.Context, w api.Watch, j *api.Job) (hit bool, err error) {
+	m, o, ok := e.usable(ctx)
 	if !ok {
 		return false, nil
 	}
@@ -96,8 +95,8 @@ func (e *evaluation) recall(ctx context.Context, w api.Watch, j *api.Job) (hit b
 	return true, nil
 }
 
-// remembered returns the memo of the Task and its Outcome when it is as good as a run.
-func (e *evaluation) remembered(ctx context.Context) (cachedResult, job.Outcome, bool) {
+// usable returns the cached result of the Task and its Outcome if it can replace a run.
+func (e *evaluation) usable(ctx context.Context) (cachedResult, job.Outcome, bool) {
 	n, task := e.node, e.task.CID()
 	if e.r.NoCache || e.r.Task.Det == job.DetNone {
 		return cachedResult{}, job.Outcome{}, false
@@ -105,16 +104,16 @@ func (e *evaluation) remembered(ctx context.Context) (cachedResult, job.Outcome,
 	none := func(err error) (cachedResult, job.Outcome, bool) {
 		var missing *dag.NotFoundError
 		if err != nil && !errors.As(err, &missing) && ctx.Err() == nil {
-			n.log.Warn("a memo cannot be used", "task", task, "err", err)
+			n.log.Warn("use cached result", "task", task, "err", err)
 		}
 		return cachedResult{}, job.Outcome{}, false
 	}
-	m, found, err := n.memo(task)
+	m, found, err := n.cached(task)
 	if err != nil || !found {
 		return none(err)
 	}
 	if m.Issuer != e.self.DID && e.answers.job.Defined() {
-		return none(nil) // to others this node answers for itself alone
+		return none(nil) // other peers get only the results of this node's own runs
 	}
 	if m.Issuer != e.self.DID {
 		trust, err := n.self.trusted()
@@ -136,15 +135,15 @@ func (e *evaluation) remembered(ctx context.Context) (cachedResult, job.Outcome,
 	if here, err := e.session.Has(ctx, m.Receipt); err != nil || !here {
 		return none(err)
 	}
-	if err := e.whole(ctx, &m, o); err != nil {
+	if err := e.protectWhole(ctx, &m, o); err != nil {
 		return none(err)
 	}
 	return m, o, true
 }
 
-// whole returns an error unless all of the output is here, and keeps it so. It looks at
-// the blocks only if some have been collected since it did so last.
-func (e *evaluation) whole(ctx context.Context, m *cachedResult, o job.Outcome) error {
+// protectWhole returns an error unless the repo has all of the output, and protects it. It walks the blocks only if a
+// collection has removed some since the last walk.
+func (e *evaluation) protectWhole(ctx context.Context, m *cachedResult, o job.Outcome) error {
 	roots := outputs(o)
 	if err := e.session.Protect(ctx, roots...); err != nil {
 		return err
@@ -166,12 +165,12 @@ func (e *evaluation) whole(ctx context.Context, m *cachedResult, o job.Outcome) 
 	return err
 }
 
-// outputs returns the roots of what a run left.
+// outputs returns the roots of a run's output: its DAG, stdout and stderr.
 func outputs(o job.Outcome) []cid.Cid {
 	return slices.DeleteFunc([]cid.Cid{o.Root, o.Stdout, o.Stderr}, func(c cid.Cid) bool { return !c.Defined() })
 }
 
-// Memos implements api.Cache. Of one whose Outcome is not here only the CIDs are told.
+// CachedResults implements api.Cache. If the repo lacks the Outcome, only the CIDs are filled in.
 func (v *View) CachedResults(ctx context.Context) ([]api.CachedResult, error) {
 	var all []api.CachedResult
 	err := v.node.eachCachedResult(ctx, func(task cid.Cid, m cachedResult) {
@@ -196,12 +195,12 @@ func (v *View) CachedResults(ctx context.Context) ([]api.CachedResult, error) {
 	return all, nil
 }
 
-// eachMemo calls fn, which must not call the store. What cannot be read is left out.
+// eachCachedResult calls fn, which must not call the store. Unreadable records are logged and skipped.
 func (n *Node) eachCachedResult(ctx context.Context, fn func(task cid.Cid, m cachedResult)) error {
 	return n.store.Records(ctx, cachePrefix, func(name string, value func() ([]byte, error)) error {
 		task, err := cid.Cast([]byte(name[len(cachePrefix):]))
 		if err != nil {
-			return nil // not ours
+			return nil // an unknown record
 		}
 		b, err := value()
 		if b == nil {
@@ -209,7 +208,7 @@ func (n *Node) eachCachedResult(ctx context.Context, fn func(task cid.Cid, m cac
 		}
 		var m cachedResult
 		if err := json.Unmarshal(b, &m); err != nil {
-			n.log.Warn("a memo cannot be read", "task", task, "err", err)
+			n.log.Warn("read cached result", "task", task, "err", err)
 			return nil
 		}
 		fn(task, m)
@@ -227,8 +226,8 @@ func (v *View) Forget(ctx context.Context, task cid.Cid) error {
 	_, found, err := n.store.Lookup(cacheKey(task))
 	if err == nil && !found {
 		return &api.Error{
-			Code: api.CodeMissing, Message: fmt.Sprintf("nothing is remembered of task %s", task),
-			Hint: "`liftoff cache ls` shows what is",
+			Code: api.CodeMissing, Message: fmt.Sprintf("no cached result of task %s", task),
+			Hint: "`liftoff cache ls` lists the cached results",
 		}
 	}
 	if err == nil {
@@ -237,11 +236,11 @@ func (v *View) Forget(ctx context.Context, task cid.Cid) error {
 	return apiError(ctx, err)
 }
 
-// dropMemos forgets those for which gone is true; gone may call the store.
+// dropCachedResults deletes the cached results for which gone is true; gone may call the store.
 func (n *Node) dropCachedResults(ctx context.Context, gone func(cachedResult) bool) error {
 	type entry struct {
-		task cid.Cid
-		memo cachedResult
+		task   cid.Cid
+		result cachedResult
 	}
 	var all []entry
 	if err := n.eachCachedResult(ctx, func(task cid.Cid, m cachedResult) { all = append(all, entry{task, m}) }); err != nil {
@@ -249,15 +248,15 @@ func (n *Node) dropCachedResults(ctx context.Context, gone func(cachedResult) bo
 	}
 	var b store.Batch
 	for _, e := range all {
-		if gone(e.memo) {
+		if gone(e.result) {
 			b.Records = append(b.Records, store.Record{Name: cacheKey(e.task), Delete: true})
 		}
 	}
 	return n.store.Commit(ctx, b)
 }
 
-// dropGone removes the records of what a collection has removed.
-func (n *Node) dropGone(ctx context.Context) error {
+// dropOrphans removes the records that refer to blocks that a collection has removed.
+func (n *Node) dropOrphans(ctx context.Context) error {
 	here := func(c cid.Cid) bool {
 		has, err := n.store.Has(ctx, c)
 		return has || err != nil

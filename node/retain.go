@@ -20,12 +20,11 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/spool"
 )
 
-// A result that waits for its requester is recorded as "l/" and its lease, so that it is
-// found again when this peer was restarted. A peer that only computes keeps none: its
-// results wait in memory and in its store, as long as it runs.
+// A result that waits for its requester is recorded as "l/" and its lease, so that it is found again after a
+// restart. A compute-only peer records none: its results stay in memory and in its store while it runs.
 const leasePrefix = "l/"
 
-// retained is the record of a result that waits.
+// retained is the record of a result that waits for its requester.
 type retained struct {
 	From    string    `json:"from"` // the requester's peer id
 	Job     cid.Cid   `json:"job"`  // the awarded envelope
@@ -38,10 +37,9 @@ type retained struct {
 
 func leaseRecord(l market.Lease) string { return leasePrefix + hex.EncodeToString(l[:]) }
 
-// keep commits what the run has left: blocks, memo and receipt. Unless this peer only
-// computes, the result is pinned until the requester has it. One that links to more than a
-// record holds does not outlive the process: what of it is not the run's would not be known,
-// and be sent.
+// keep commits what the run has created: blocks, cached result and receipt. Unless this peer is compute-only,
+// the result is pinned until the requester has it. A result with more links than a record holds does not survive
+// the process: without the full list, blocks that the run did not create would be sent.
 func (x *award) keep(ctx context.Context, e *evaluation, j api.Job) error {
 	b := store.Batch{Blocks: e.blocks, Records: e.records}
 	if !x.p.w.cfg.ComputeOnly && len(e.refs) <= maxRefs {
@@ -54,7 +52,7 @@ func (x *award) keep(ctx context.Context, e *evaluation, j api.Job) error {
 		}
 		r, err := json.Marshal(retained{x.from.String(), x.envelope, j.Task, j.OutcomeCID, j.Receipt, j.Refs, e.expires})
 		if err != nil {
-			return fmt.Errorf("record a result: %w", err)
+			return fmt.Errorf("record result: %w", err)
 		}
 		b.Pins = []store.Pin{p}
 		b.Records = append(b.Records, store.Record{Name: leaseRecord(x.lease), Value: r})
@@ -62,8 +60,8 @@ func (x *award) keep(ctx context.Context, e *evaluation, j api.Job) error {
 	return x.session.Commit(ctx, b)
 }
 
-// unretain lets go of a result, if there is one.
-func (n *Node) unretain(l market.Lease) error {
+// dropRetained unpins a result and deletes its record, if there is one.
+func (n *Node) dropRetained(l market.Lease) error {
 	var none *store.PinNotFoundError
 	if err := n.store.RemovePin(leasePin(l)); err != nil && !errors.As(err, &none) {
 		return err
@@ -75,8 +73,8 @@ func (n *Node) unretain(l market.Lease) error {
 	return n.store.Commit(context.Background(), store.Batch{Records: []store.Record{{Name: leaseRecord(l), Delete: true}}})
 }
 
-// recover takes up the results that wait for their requesters since before this peer was
-// restarted, and forgets those whose time is over.
+// recover restores the results that wait for their requesters since before a restart, and deletes the expired
+// ones.
 func (p *provider) recover(ctx context.Context) error {
 	n := p.w.node
 	type entry struct {
@@ -91,34 +89,34 @@ func (p *provider) recover(ctx context.Context) error {
 		}
 		var e entry
 		if k, err := hex.Decode(e.lease[:], []byte(name[len(leasePrefix):])); err != nil || k != len(e.lease) {
-			return nil // not ours
+			return nil // an unknown record
 		}
 		if err := json.Unmarshal(b, &e.r); err != nil {
-			n.log.Warn("a result that waits cannot be read", "lease", name[len(leasePrefix):], "err", err)
+			n.log.Warn("read retained result", "lease", name[len(leasePrefix):], "err", err)
 			return nil
 		}
 		all = append(all, e)
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("read the results that wait: %w", err)
+		return fmt.Errorf("read retained results: %w", err)
 	}
 	now := n.clock()
 	for _, e := range all {
 		if now.Before(e.r.Expires) {
-			err = p.revive(ctx, e.lease, e.r, e.r.Expires.Sub(now))
+			err = p.restore(ctx, e.lease, e.r, e.r.Expires.Sub(now))
 		} else {
-			err = n.unretain(e.lease)
+			err = n.dropRetained(e.lease)
 		}
 		if err != nil {
-			n.log.Warn("a result that waits cannot be taken up", "lease", fmt.Sprintf("%x", e.lease[:]), "err", err)
+			n.log.Warn("restore retained result", "lease", fmt.Sprintf("%x", e.lease[:]), "err", err)
 		}
 	}
 	return nil
 }
 
-// revive makes the award that a record is about.
-func (p *provider) revive(ctx context.Context, l market.Lease, r retained, left time.Duration) error {
+// restore creates the award that a record describes.
+func (p *provider) restore(ctx context.Context, l market.Lease, r retained, left time.Duration) error {
 	from, err := host.ParsePeer(r.From)
 	if err != nil {
 		return err
@@ -145,7 +143,7 @@ func (p *provider) revive(ctx context.Context, l market.Lease, r retained, left 
 	return x.deliver(ctx, j)
 }
 
-// reload reads the Task and the Outcome of a result that waits.
+// reload reads the Task and the Outcome of a retained result.
 func (x *award) reload(ctx context.Context, r retained) (o job.Outcome, err error) {
 	if x.block, err = x.session.Get(ctx, r.Task); err != nil {
 		return o, err
@@ -164,13 +162,13 @@ func (x *award) reload(ctx context.Context, r retained) (o job.Outcome, err erro
 		Logs: func(ctx context.Context, stdout, stderr io.Writer) error {
 			return show(ctx, x.session, o, stdout, stderr)
 		},
-		Closed: x.farewell,
-		Away:   x.abandoned,
+		Closed: x.requesterClosed,
+		Away:   x.disconnected,
 	})
 	return o, nil
 }
 
-// show writes what a run has printed, as its Outcome keeps it.
+// show writes the printed output that an Outcome refers to.
 func show(ctx context.Context, bs dag.Blocks, o job.Outcome, stdout, stderr io.Writer) error {
 	for _, p := range []printed{{o.Stdout, stdout}, {o.Stderr, stderr}} {
 		if err := p.show(ctx, bs); err != nil {

@@ -16,29 +16,28 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Bounds of a Request and of what a Job's record holds.
+// Bounds of a Request and of a Job's record.
 const (
 	maxLabels    = 64
-	maxLabelSize = 4 << 10 // bytes of a label's name and value together
+	maxLabelSize = 4 << 10 // bytes of name plus value
 	maxLocal     = 100_000
 	maxRefs      = 65_536
 	maxFault     = 64 << 10 // bytes
 )
 
-// Run implements api.Jobs. The job is in the history from here on; its Task, Outcome,
-// Receipt, module, inputs and output are pinned before it is reported as done. What it
-// reports survives a kill of the process at once, and a loss of power after the store's
-// next sync. An error of one of w's writers is returned as it is.
+// Run implements api.Jobs. The job is in the history from here on; its Task, Outcome, Receipt, module, inputs
+// and output are pinned before it is reported as done. What it reports survives a kill of the process at once,
+// and a power failure after the store's next sync. An error of one of w's writers is returned unchanged.
 func (v *View) Run(ctx context.Context, r api.Request, w api.Watch) (api.Job, error) {
 	x, err := v.node.accept(ctx, r, w)
 	if err != nil {
 		return api.Job{}, err
 	}
-	j, err := v.node.carry(ctx, x)
-	return j, x.verdict(j, err)
+	j, err := v.node.runJob(ctx, x)
+	return j, x.clientError(j, err)
 }
 
-// accept makes a job of a request: from here on it is running, and carry must be called.
+// accept creates a job from a request. The job is running from here on, and the caller must call runJob.
 func (n *Node) accept(ctx context.Context, r api.Request, w api.Watch) (*running, error) {
 	task, err := check(r)
 	if err != nil {
@@ -70,28 +69,28 @@ func (n *Node) accept(ctx context.Context, r api.Request, w api.Watch) (*running
 	return x, nil
 }
 
-// carry brings a job to its end, however it ends.
-func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
+// runJob runs a job until it ends, with a result or an error.
+func (n *Node) runJob(ctx context.Context, x *running) (api.Job, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	x.carried(cancel)
+	x.setCancel(cancel)
 	defer x.viewers.Wait()
-	defer func() { n.metrics.ended(x.look()) }()
+	defer func() { n.metrics.ended(x.snapshot()) }()
 	defer n.history.end(x.id)
 	defer x.session.End()
-	j := x.look()
+	j := x.snapshot()
 	e := evaluation{
-		node: n, session: x.session, self: x.self, asker: runtime.Requester{Role: runtime.Owner}, r: x.request, task: x.task, expires: x.expires,
+		node: n, session: x.session, self: x.self, requester: runtime.Requester{Role: runtime.Owner}, r: x.request, task: x.task, expires: x.expires,
 	}
-	e.evidence, _ = evidence(j.Mismatches) // found by a process that has ended
-	hit, err := e.recall(ctx, x.watch, &j)
+	e.evidence, _ = evidence(j.Mismatches) // found by an earlier process
+	hit, err := e.answerFromCache(ctx, x.watch, &j)
 	if err == nil && !hit {
 		err = n.evaluate(ctx, x, &e, &j)
 	}
 	j.Ended = n.clock().UTC()
 	if err == nil {
 		j.State = api.JobDone
-		x.tellInto(&j)
+		x.fillEvents(&j)
 		x.append(&j, doneEvent(j))
 		err = apiError(ctx, e.keep(ctx, j))
 		if err == nil && x.request.Publish {
@@ -100,21 +99,21 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	}
 	if err != nil && x.submitted && errors.Is(context.Cause(ctx), request.ErrReturning) {
 		x.spool.End()
-		return j, err // it is taken up by the next process that stays
+		return j, err // the next `liftoff serve` resumes it
 	}
 	if err != nil && len(j.Runs) > 0 && codeIs(err, api.CodeDisagree) {
 		j.State, j.Err = api.JobFailed, api.AsError(err)
-		x.tellInto(&j)
+		x.fillEvents(&j)
 		x.append(&j, failedEvent(j))
 		if kerr := e.keepDisagreement(context.WithoutCancel(ctx), j); kerr != nil {
-			n.log.Warn("what runs disagree about is not kept", "job", j.ID, "err", kerr)
+			n.log.Warn("keep evidence of disagreement", "job", j.ID, "err", kerr)
 		}
 		x.finish(j)
 		return j, err
 	}
 	if err != nil {
 		j.State, j.Err = api.JobFailed, api.AsError(err)
-		x.tellInto(&j)
+		x.fillEvents(&j)
 		j.OutcomeCID, j.Outcome, j.Receipt, j.Cached = cid.Undef, nil, cid.Undef, false
 		x.append(&j, failedEvent(j))
 		e.keepFailed(x, &j)
@@ -123,13 +122,13 @@ func (n *Node) carry(ctx context.Context, x *running) (api.Job, error) {
 	return j, err
 }
 
-// evaluate finds out what the Task comes to, here or elsewhere, and fills in j.
+// evaluate gets the Task's Outcome, from a run on this node or on another, and fills in j.
 func (n *Node) evaluate(ctx context.Context, x *running, e *evaluation, j *api.Job) error {
 	w := n.net.Load()
 	if w == nil {
 		var leave func()
 		var err error
-		if w, leave, err = n.visit(ctx, x); err != nil {
+		if w, leave, err = n.joinForJob(ctx, x); err != nil {
 			return err
 		}
 		defer leave()
@@ -137,7 +136,7 @@ func (n *Node) evaluate(ctx context.Context, x *running, e *evaluation, j *api.J
 	if w != nil {
 		return w.place(ctx, x, e, j)
 	}
-	x.event(api.Event{Kind: api.EventStarted, Text: "runs here"})
+	x.event(api.Event{Kind: api.EventStarted, Text: "running on this node"})
 	out := x.output()
 	if !x.request.PrintAfterCheck {
 		return e.run(ctx, out, j)
@@ -157,12 +156,12 @@ func codeIs(err error, code api.Code) bool {
 	return errors.As(err, &e) && e.Code == code
 }
 
-// doneEvent says in a line what came of j.
+// doneEvent is the last event of j: a line about its Outcome.
 func doneEvent(j api.Job) api.Event {
 	text := "done"
 	switch o := j.Outcome; {
 	case j.Cached:
-		text = "done: the outcome was known"
+		text = "done: cached result"
 	case o.State == job.Exit:
 		text = fmt.Sprintf("done: exit code %d", o.Code)
 	case o.State != job.OK:
@@ -171,7 +170,7 @@ func doneEvent(j api.Job) api.Event {
 	return api.Event{Kind: api.EventDone, Text: text, Peer: j.Where, Fields: map[string]string{"outcome": j.OutcomeCID.String()}}
 }
 
-// check returns r's Task as a block, or why r makes no sense.
+// check returns r's Task as a block, or the reason why the request is invalid.
 func check(r api.Request) (dag.Block, error) {
 	b, err := r.Task.Encode()
 	if err != nil {
@@ -179,34 +178,34 @@ func check(r api.Request) (dag.Block, error) {
 	}
 	switch {
 	case r.Timeout < 0:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "a timeout of %v", r.Timeout)
+		return dag.Block{}, api.Errorf(api.CodeUsage, "negative timeout %v", r.Timeout)
 	case r.Keep < 0 && r.Keep != api.KeepForever:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "a job cannot be kept for %v", r.Keep)
+		return dag.Block{}, api.Errorf(api.CodeUsage, "negative retention time %v", r.Keep)
 	case r.Limits.Pages > job.MaxPages:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "a memory limit of %d pages, at most %d", r.Limits.Pages, job.MaxPages)
+		return dag.Block{}, api.Errorf(api.CodeUsage, "memory limit: got %d pages, want at most %d", r.Limits.Pages, job.MaxPages)
 	case len(r.Labels) > maxLabels:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "%d labels, at most %d", len(r.Labels), maxLabels)
+		return dag.Block{}, api.Errorf(api.CodeUsage, "got %d labels, want at most %d", len(r.Labels), maxLabels)
 	case r.Runs < 0 || r.Runs > api.MaxRuns:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "%d runs, at most %d", r.Runs, api.MaxRuns)
+		return dag.Block{}, api.Errorf(api.CodeUsage, "got %d runs, want at most %d", r.Runs, api.MaxRuns)
 	case r.Runs > 1 && r.Task.Det == job.DetNone:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "two runs of a %s task may differ: its runs cannot be compared", job.DetNone)
+		return dag.Block{}, api.Errorf(api.CodeUsage, "a %s task cannot have several runs: their outcomes may differ", job.DetNone)
 	case len(r.Local) > maxLocal:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "%d local roots, at most %d", len(r.Local), maxLocal)
+		return dag.Block{}, api.Errorf(api.CodeUsage, "got %d local roots, want at most %d", len(r.Local), maxLocal)
 	}
 	for k, v := range r.Labels {
 		if k == "" || len(k)+len(v) > maxLabelSize {
-			return dag.Block{}, api.Errorf(api.CodeUsage, "a label needs a name and has at most %d bytes", maxLabelSize)
+			return dag.Block{}, api.Errorf(api.CodeUsage, "label: want a name, and at most %d bytes of name and value", maxLabelSize)
 		}
 	}
 	for _, c := range r.Local {
 		if !c.Defined() {
-			return dag.Block{}, api.Errorf(api.CodeUsage, "a local root without a CID")
+			return dag.Block{}, api.Errorf(api.CodeUsage, "local root without a CID")
 		}
 	}
 	return dag.NewBlock(cid.DagCBOR, b), nil
 }
 
-// protected returns the roots of all that a request needs.
+// protected returns the roots of all data that a request needs.
 func protected(r api.Request) []cid.Cid {
 	roots := []cid.Cid{r.Task.Mod}
 	for _, in := range r.Task.In {
@@ -218,5 +217,5 @@ func protected(r api.Request) []cid.Cid {
 	return append(roots, r.Local...)
 }
 
-// maxLog is the most that a guest may print under l, in bytes.
+// maxLog is how many bytes a guest may print under the limits l.
 func maxLog(l job.Limits) int64 { return int64(min(l.OrDefault().Log, math.MaxInt64)) }

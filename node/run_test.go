@@ -18,7 +18,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// bothWays runs f as the owner of a repo and through one.
+// bothWays runs f as the owner of a repo and as an attached process.
 func bothWays(t *testing.T, f func(t *testing.T, s *node.Session)) {
 	t.Run("owner", func(t *testing.T) { f(t, join(t, t.TempDir())) })
 	t.Run("attached", func(t *testing.T) {
@@ -51,7 +51,7 @@ func TestRun(t *testing.T) {
 			t.Fatalf("%+v", j)
 		}
 
-		// Task, Outcome and output are here, and stay when nothing but the pin keeps them.
+		// Task, Outcome and output are in the repo, and the pin keeps them.
 		if _, err := s.Maintenance.Collect(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -61,13 +61,13 @@ func TestRun(t *testing.T) {
 		}
 		o, err := job.DecodeOutcome(b)
 		if err != nil || !cmp.Equal(o, *j.Outcome, cmp.Comparer(equalCIDs)) {
-			t.Errorf("the Outcome's block: %+v, %v", o, err)
+			t.Errorf("block of the outcome: %+v, %v", o, err)
 		}
 		if b, err = s.Data.Get(t.Context(), j.Task); err != nil {
 			t.Fatal(err)
 		}
 		if got, err := job.DecodeTask(b); err != nil || got.Mod != mod {
-			t.Errorf("the Task's block: %+v, %v", got, err)
+			t.Errorf("block of the task: %+v, %v", got, err)
 		}
 		pins, err := s.Pins.Pins(t.Context())
 		if err != nil || len(pins) != 1 {
@@ -90,7 +90,7 @@ func TestRun(t *testing.T) {
 			t.Errorf("%+v", pins[0])
 		}
 
-		// History has it as it was reported, by any unique prefix.
+		// The history has the job as it was reported, under any unique prefix.
 		list, err := s.Jobs.List(t.Context())
 		if err != nil {
 			t.Fatal(err)
@@ -109,16 +109,16 @@ func TestRun(t *testing.T) {
 			}
 		}
 
-		// The same again is another job with the same Outcome.
+		// A repeated request is another job with the same Outcome.
 		again, err := s.Jobs.Run(t.Context(), api.Request{Task: tk, Keep: api.KeepForever}, api.Watch{})
 		if err != nil || again.OutcomeCID != j.OutcomeCID || again.ID <= j.ID {
 			t.Fatalf("%+v, %v", again, err)
 		}
 		if _, err := s.Jobs.Find(t.Context(), "j-0"); codeOf(err) != api.CodeUsage {
-			t.Errorf("a prefix of two: %v", err)
+			t.Errorf("ambiguous prefix: %v", err)
 		}
 		if _, err := s.Jobs.Find(t.Context(), "j-vvvv"); codeOf(err) != api.CodeMissing {
-			t.Errorf("a prefix of none: %v", err)
+			t.Errorf("unknown prefix: %v", err)
 		}
 		for _, bad := range []string{"j-../../x", "", "j-", "j-zz", "../pins"} {
 			if _, err := s.Jobs.Find(t.Context(), bad); codeOf(err) != api.CodeUsage {
@@ -193,7 +193,7 @@ func TestRunErrors(t *testing.T) {
 						t.Errorf("history: %+v", j)
 					}
 				}
-				for _, j := range jobs { // all that is kept is what it has printed
+				for _, j := range jobs { // only printed output is kept
 					printed := 0
 					for _, c := range []cid.Cid{j.Stdout, j.Stderr} {
 						if c.Defined() {
@@ -260,7 +260,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// A reader that goes away ends the run, with the reader's error.
+// A failing writer ends the run, with the writer's error.
 func TestRunWriteError(t *testing.T) {
 	bothWays(t, func(t *testing.T, s *node.Session) {
 		mod := put(t, s, "module")
@@ -273,7 +273,7 @@ func TestRunWriteError(t *testing.T) {
 	})
 }
 
-// A million lines come whole and in order, and in far fewer writes.
+// A million lines arrive complete and in order, in far fewer writes.
 func TestRunManyLines(t *testing.T) {
 	bothWays(t, func(t *testing.T, s *node.Session) {
 		mod := put(t, s, "module")

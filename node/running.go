@@ -15,52 +15,52 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/spool"
 )
 
-// running is a job of this process that has not ended: what it is asked to do, what it
-// has to tell, and who listens. One goroutine carries it; all others look.
+// running is a job of this process that has not ended: its request, its state and events, and its watchers. One
+// goroutine runs it; all others only read it.
 type running struct {
 	id        string
 	request   api.Request
 	task      dag.Block
-	expires   time.Time // of what it leaves
+	expires   time.Time // of its results
 	self      host.Identity
-	session   *store.Session // keeps inputs and output until a pin does
-	watch     api.Watch      // of an attached client
-	submitted bool           // it outlives its client
+	session   *store.Session // keeps inputs and output until they are pinned
+	watch     api.Watch      // the attached client's
+	submitted bool           // it does not end with its client
 	clock     func() time.Time
 	spool     *spool.Spool
-	timer     *time.Timer // writes the record
+	timer     *time.Timer // writes the first record
 
-	viewers sync.WaitGroup // who show an attached client what happens
-	telling sync.Mutex     // held while watch.Event is called
+	viewers sync.WaitGroup // goroutines that send events to an attached client
+	eventMu sync.Mutex     // held while watch.Event is called
 
-	mu      sync.Mutex
-	cancel  context.CancelCauseFunc // nil: it is not carried yet
-	left    request.Left            // what another process needs to go on with it
-	pinned  int                     // how many of the job's Mismatches its pin keeps
-	stopped error                   // why it shall end, before it was carried
-	misled  [2]bool                 // of stdout and stderr: the attached client was shown what is not so
-	job     api.Job                 // as others see it
-	changed chan struct{}           // closed, and replaced, at an event; nil: nobody waits
-	over    bool                    // its last record is being written, or is
+	mu         sync.Mutex
+	cancel     context.CancelCauseFunc // nil: runJob has not started
+	checkpoint request.Checkpoint      // what another process needs to resume it
+	pinned     int                     // number of the job's Mismatches that its pin keeps
+	stopped    error                   // cause of a stop before runJob started
+	misled     [2]bool                 // stdout, stderr: the attached client was shown text that differs from the Outcome
+	job        api.Job                 // the public state
+	changed    chan struct{}           // closed, and replaced, at an event; nil: no waiters
+	over       bool                    // its last record is written, or being written
 }
 
-// look returns the job as it is now. Its Events are not to be changed.
-func (x *running) look() api.Job {
+// snapshot returns the job's current state. The caller must not change its Events.
+func (x *running) snapshot() api.Job {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.job
 }
 
-// tellInto fills in what has happened so far.
-func (x *running) tellInto(j *api.Job) {
-	now := x.look()
+// fillEvents copies the current events and mismatches into j.
+func (x *running) fillEvents(j *api.Job) {
+	now := x.snapshot()
 	j.Events, j.Mismatches = now.Events, now.Mismatches
 }
 
-// event tells all who listen. It fills in Seq and At.
+// event appends e to the job and delivers it to all watchers. It fills in Seq and At.
 func (x *running) event(e api.Event) {
-	x.telling.Lock() // so that they are told in order
-	defer x.telling.Unlock()
+	x.eventMu.Lock() // keeps the events in order
+	defer x.eventMu.Unlock()
 	x.mu.Lock()
 	e = x.append(&x.job, e)
 	x.wake()
@@ -70,8 +70,8 @@ func (x *running) event(e api.Event) {
 	}
 }
 
-// append adds e to j's events, and drops the oldest when there are too many. Others may
-// hold the slice as it was: nothing in it changes. x.mu is held.
+// append adds e to j's events and drops the oldest when there are too many. Other goroutines may hold the old
+// slice: it is never modified. x.mu is held.
 func (x *running) append(j *api.Job, e api.Event) api.Event {
 	e.At = x.clock().UTC()
 	old := j.Events
@@ -85,7 +85,7 @@ func (x *running) append(j *api.Job, e api.Event) api.Event {
 	return e
 }
 
-// wake lets those who wait look again. x.mu is held.
+// wake wakes the goroutines that wait for an event. x.mu is held.
 func (x *running) wake() {
 	if x.changed != nil {
 		close(x.changed)
@@ -93,11 +93,10 @@ func (x *running) wake() {
 	}
 }
 
-// finish shows j, the job as it has ended, with its last event. It is called when the
-// record is written.
+// finish publishes j, the ended job, and delivers its last event. It is called after the record is written.
 func (x *running) finish(j api.Job) {
-	x.telling.Lock()
-	defer x.telling.Unlock()
+	x.eventMu.Lock()
+	defer x.eventMu.Unlock()
 	x.mu.Lock()
 	x.job = j
 	x.wake()
@@ -108,7 +107,7 @@ func (x *running) finish(j api.Job) {
 	}
 }
 
-// follow calls each for the events from a number on, until the last one.
+// follow calls each for the events numbered from and later, until the last event.
 func (x *running) follow(ctx context.Context, from int, each func(api.Event) error) error {
 	for {
 		x.mu.Lock()
@@ -118,7 +117,7 @@ func (x *running) follow(ctx context.Context, from int, each func(api.Event) err
 		}
 		changed := x.changed
 		x.mu.Unlock()
-		last, err := tellFrom(events, &from, each)
+		last, err := sendEvents(events, &from, each)
 		if err != nil || last {
 			return err
 		}
@@ -130,9 +129,9 @@ func (x *running) follow(ctx context.Context, from int, each func(api.Event) err
 	}
 }
 
-// tellFrom calls each for the events numbered from and more, and moves from behind them.
-// last says that no event comes after them.
-func tellFrom(events []api.Event, from *int, each func(api.Event) error) (last bool, err error) {
+// sendEvents calls each for the events numbered *from and later, and advances *from past them. last reports
+// whether the final event was among events.
+func sendEvents(events []api.Event, from *int, each func(api.Event) error) (last bool, err error) {
 	for _, e := range events {
 		if e.Seq < *from {
 			last = e.Kind.Last()
@@ -146,9 +145,8 @@ func tellFrom(events []api.Event, from *int, each func(api.Event) error) (last b
 	return last, nil
 }
 
-// carried ties the job to its context: from here on it can be cancelled. What was asked
-// for before ends it now.
-func (x *running) carried(cancel context.CancelCauseFunc) {
+// setCancel sets the function that cancels the job. A stop that was requested before takes effect now.
+func (x *running) setCancel(cancel context.CancelCauseFunc) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.cancel = cancel
@@ -157,7 +155,7 @@ func (x *running) carried(cancel context.CancelCauseFunc) {
 	}
 }
 
-// stop ends the job with a cause.
+// stop ends the job with the given cause.
 func (x *running) stop(why error) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -168,8 +166,8 @@ func (x *running) stop(why error) {
 	}
 }
 
-// output returns where the guest's output goes: to who comes and asks for it, and to
-// the attached client, who holds up the guest until he has read it.
+// output returns the writers of the guest's output: the spool, which anyone may follow, and the attached client,
+// which blocks the guest until the client has read the output.
 func (x *running) output() api.Watch {
 	tee := func(stream byte, to io.Writer) io.Writer {
 		keep := x.spool.Writer(stream)
@@ -184,13 +182,13 @@ func (x *running) output() api.Watch {
 	}
 }
 
-// unnamed returns an empty file that is gone when it is closed, or the process ends.
+// unnamed returns an empty file that disappears when it is closed or the process ends.
 func (n *Node) unnamed() (*os.File, error) {
 	dir, remove, err := n.store.NewScratch()
 	if err != nil {
 		return nil, err
 	}
-	defer remove() //nolint:errcheck // a folder that stays is removed by the next Open
+	defer remove() //nolint:errcheck // the next Open removes a leftover folder
 	f, err := os.CreateTemp(dir, "output-")
 	if err != nil {
 		return nil, err

@@ -8,32 +8,32 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store"
 )
 
-// A node that stays reads and hashes its blocks again, part by part, so that a disk that fails
-// is noticed before the block is needed. A pass takes Config.Scrub: its parts are spread over that
-// time, and the part that is next is kept in the repo, so that a restart goes on there.
+// A serving node reads and hashes its blocks again, part by part, so that a failing disk is noticed before the
+// block is needed. A pass takes Config.Scrub: its parts are spread over that time, and the number of the next
+// part is kept in the repo, so that a restart continues there.
 
 const (
-	scrubRate   = 16 << 20 // bytes a second within a part
+	scrubRate   = 16 << 20 // bytes per second within a part
 	scrubRecord = "scrub"
 )
 
-// scrubState is how far the pass is.
+// scrubState is the progress of a pass.
 type scrubState struct {
-	Part    int       `json:"part"`  // the next
-	Began   time.Time `json:"began"` // the pass
+	Part    int       `json:"part"`  // the next part
+	Began   time.Time `json:"began"` // start of the pass
 	Blocks  int       `json:"blocks"`
 	Bytes   int64     `json:"bytes"`
 	Damaged int       `json:"damaged"`
 }
 
-// scrub runs passes until ctx ends. What goes wrong is logged: a scrub ends no node.
+// scrub runs passes until ctx ends. Errors are logged: a scrub does not stop the node.
 func (n *Node) scrub(ctx context.Context) error {
-	if n.period <= 0 || n.store.ReadOnly() {
+	if n.scrubPeriod <= 0 || n.store.ReadOnly() {
 		return nil
 	}
-	st := n.scrubbed()
+	st := n.scrubProgress()
 	for {
-		due := st.Began.Add(time.Duration(float64(n.period) / store.ScrubParts * float64(st.Part)))
+		due := st.Began.Add(time.Duration(float64(n.scrubPeriod) / store.ScrubParts * float64(st.Part)))
 		t := time.NewTimer(max(0, due.Sub(n.clock())))
 		select {
 		case <-t.C:
@@ -45,26 +45,26 @@ func (n *Node) scrub(ctx context.Context) error {
 			if ctx.Err() != nil {
 				return nil
 			}
-			n.log.Error("a part of the repo could not be scrubbed", "part", st.Part, "err", err)
+			n.log.Error("scrub part of repo", "part", st.Part, "err", err)
 		}
 		st.Part++
 		if st.Part == store.ScrubParts {
-			n.log.Info("scrubbed the repo", "blocks", st.Blocks, "bytes", st.Bytes, "damaged", st.Damaged, "took", n.clock().Sub(st.Began))
-			// A pass that was late, since the node was away or the disk is large, is not made up for.
-			st = scrubState{Began: later(st.Began.Add(n.period), n.clock())}
+			n.log.Info("scrub complete", "blocks", st.Blocks, "bytes", st.Bytes, "damaged", st.Damaged, "took", n.clock().Sub(st.Began))
+			// Time lost because the node was down or the disk is large is not caught up.
+			st = scrubState{Began: later(st.Began.Add(n.scrubPeriod), n.clock())}
 		}
 		value, err := json.Marshal(st)
 		if err == nil {
 			err = n.store.Commit(ctx, store.Batch{Records: []store.Record{{Name: scrubRecord, Value: value}}})
 		}
 		if err != nil && ctx.Err() == nil {
-			n.log.Error("how far the repo is scrubbed could not be kept", "err", err)
+			n.log.Error("save scrub progress", "err", err)
 		}
 	}
 }
 
-// scrubbed returns how far the pass is that the process before has begun, or a new one.
-func (n *Node) scrubbed() scrubState {
+// scrubProgress returns the progress of the pass that an earlier process has started, or a new pass.
+func (n *Node) scrubProgress() scrubState {
 	var st scrubState
 	value, found, err := n.store.Lookup(scrubRecord)
 	if err == nil && found {
@@ -73,8 +73,8 @@ func (n *Node) scrubbed() scrubState {
 	if err != nil || !found || st.Part < 0 || st.Part >= store.ScrubParts || st.Began.IsZero() {
 		return scrubState{Began: n.clock()}
 	}
-	// What was due while the node was away is not done all at once.
-	at := time.Duration(float64(n.period) / store.ScrubParts * float64(st.Part))
+	// Parts that were due while the node was down are not scrubbed all at once.
+	at := time.Duration(float64(n.scrubPeriod) / store.ScrubParts * float64(st.Part))
 	st.Began = later(st.Began, n.clock().Add(-at))
 	return st
 }
@@ -85,7 +85,7 @@ func (n *Node) scrubPart(ctx context.Context, st *scrubState) error {
 		if d.CID.Defined() {
 			name = d.CID.String()
 		}
-		n.log.Error("damaged", "block", name, "where", d.Where, "err", d.Err)
+		n.log.Error("damaged block", "block", name, "where", d.Where, "err", d.Err)
 	})
 	st.Blocks += sum.Blocks
 	st.Bytes += sum.Bytes

@@ -17,8 +17,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-// TestServeScrubs: a node that stays finds a block that went bad on the disk, and says so; the
-// next process goes on where it was.
+// TestServeScrubs: a serving node finds a block that was damaged on the disk and reports it; the next process
+// continues the pass.
 func TestServeScrubs(t *testing.T) {
 	dir := t.TempDir()
 	s, err := node.Join(t.Context(), config(dir))
@@ -59,7 +59,7 @@ func TestServeScrubs(t *testing.T) {
 		go func() { done <- n.Serve(ctx) }()
 		for end := time.Now().Add(20 * time.Second); !until(r); time.Sleep(5 * time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatal("it has not scrubbed")
+				t.Fatal("timed out waiting for the scrub")
 			}
 		}
 		stop()
@@ -69,10 +69,10 @@ func TestServeScrubs(t *testing.T) {
 		return r
 	}
 	serve(time.Millisecond, func(r *prometheus.Registry) bool {
-		return figure(t, r, "liftoff_scrub_damaged_total") >= 1 && figure(t, r, "liftoff_scrub_blocks_total") >= 2
+		return metric(t, r, "liftoff_scrub_damaged_total") >= 1 && metric(t, r, "liftoff_scrub_blocks_total") >= 2
 	})
 
-	// The next process goes on where this one was: with a period of years one part is due, if any.
+	// The next process continues where this one stopped: with a period of years at most one part is due.
 	part := func(set string) string {
 		t.Helper()
 		st, err := store.Open(dir, store.Config{})
@@ -93,6 +93,6 @@ func TestServeScrubs(t *testing.T) {
 	turns := 0
 	serve(10*365*24*time.Hour, func(*prometheus.Registry) bool { turns++; return turns > 20 })
 	if now := part(""); !strings.HasPrefix(now, `{"part":100,`) && !strings.HasPrefix(now, `{"part":101,`) {
-		t.Errorf("it went on with %s", now)
+		t.Errorf("continued with %s", now)
 	}
 }

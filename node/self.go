@@ -10,7 +10,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// self is who the node is and whom it trusts, read from the repo when somebody asks.
+// self is the node's identity and its trusted keys, read from the repo on first use.
 type self struct {
 	store *store.Store
 
@@ -33,7 +33,7 @@ func (s *self) identity() (host.Identity, error) {
 }
 
 func (s *self) did() (job.DID, error) {
-	if s.store.ReadOnly() { // it may have none, and cannot make one
+	if s.store.ReadOnly() { // it may have no identity, and cannot create one
 		id, _ := s.identity()
 		return id.DID, nil
 	}
@@ -60,7 +60,7 @@ func (v *View) Identity(ctx context.Context) (api.ID, error) {
 	return api.ID{PeerID: id.PeerID, DID: string(id.DID)}, apiError(ctx, err)
 }
 
-// Trust implements api.Trust. The receipts of the key that are here enter the memo.
+// Trust implements api.Trust. Receipts of the key that are in this repo are added to the result cache.
 func (v *View) Trust(ctx context.Context, did, note string) error {
 	n := v.node
 	if n.store.ReadOnly() {
@@ -71,7 +71,7 @@ func (v *View) Trust(ctx context.Context, did, note string) error {
 		return api.Errorf(api.CodeUsage, "%v", err)
 	}
 	if len(note) > host.MaxNote {
-		return api.Errorf(api.CodeUsage, "a note of %d bytes, at most %d", len(note), host.MaxNote)
+		return api.Errorf(api.CodeUsage, "note: got %d bytes, want at most %d", len(note), host.MaxNote)
 	}
 	trust, err := n.self.trusted()
 	if err == nil {
@@ -89,15 +89,14 @@ func (v *View) Trust(ctx context.Context, did, note string) error {
 		if r.Issuer != d || r.Replayed {
 			continue
 		}
-		if b.Records, err = n.believe(b.Records, r.CID, r.Issuer, r.Task, r.Outcome); err != nil {
+		if b.Records, err = n.cacheTrusted(b.Records, r.CID, r.Issuer, r.Task, r.Outcome); err != nil {
 			return apiError(ctx, err)
 		}
 	}
 	return apiError(ctx, n.store.Commit(ctx, b))
 }
 
-// Distrust implements api.Trust. What the memo has from the key counts no longer, unless
-// it is the repo's own.
+// Distrust implements api.Trust. Cached results of the key are dropped, unless it is the repo's own.
 func (v *View) Distrust(ctx context.Context, did string) error {
 	n := v.node
 	if n.store.ReadOnly() {

@@ -12,12 +12,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/request"
 )
 
-// defaultGrace is how long jobs may run on when the process shall end.
+// defaultGrace is the default time that running jobs get to finish at shutdown.
 const defaultGrace = 10 * time.Second
 
-// service is a node that stays: jobs go on in it without their clients.
+// service is the state of a serving node: submitted jobs run in it without their clients.
 type service struct {
-	life context.Context // of jobs; its cause is request.ErrReturning
+	life context.Context // the jobs' context; its cause is request.ErrReturning
 
 	mu      sync.Mutex
 	closing bool
@@ -25,25 +25,24 @@ type service struct {
 	jobs    sync.WaitGroup
 }
 
-// Serve makes the node one that stays: until ctx ends it takes submitted jobs, goes on
-// with those of the process before it and, with a Config.Network, is a peer. Then it
-// takes no more, gives what runs Config.Grace to end, and returns when all goroutines
-// that it has started have ended. Submitted jobs that have not ended by then are taken
-// up by the next Serve over the repo; other peers' jobs are handed back.
+// Serve runs the node until ctx ends: it accepts submitted jobs, resumes those of the previous process and, with
+// a Config.Network, is a peer. At the end it accepts no more jobs, gives the running ones Config.Grace to
+// finish, and returns when all goroutines that it has started have ended. The next Serve over the repo resumes
+// submitted jobs that have not ended by then; other peers' jobs are handed back.
 func (n *Node) Serve(ctx context.Context) error {
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
-	if !n.stays.CompareAndSwap(false, true) {
-		return errors.New("serve: it serves already")
+	if !n.isServing.CompareAndSwap(false, true) {
+		return errors.New("serve: already serving")
 	}
-	defer n.stays.Store(false)
-	_ = n.findRoom() // which logs it
-	// Before anything that takes long: who looks at them shall see that they run.
-	taken, err := n.takeUp(ctx)
+	defer n.isServing.Store(false)
+	_ = n.checkRoom() // logs a full disk
+	// This comes before the slow steps, so that other processes see these jobs as running.
+	loaded, err := n.loadSubmitted(ctx)
 	if err != nil {
 		return fmt.Errorf("serve: %w", err)
 	}
-	defer func() { n.drop(taken) }()
+	defer func() { n.drop(loaded) }()
 	var w *network
 	if n.network != nil {
 		err := n.awaitRoom(ctx, func() error {
@@ -66,18 +65,18 @@ func (n *Node) Serve(ctx context.Context) error {
 	defer n.serving.Store(nil)
 
 	g, ctx := errgroup.WithContext(ctx)
-	loops, stop := context.WithCancel(context.WithoutCancel(ctx)) // for as long as jobs run
+	loops, stop := context.WithCancel(context.WithoutCancel(ctx)) // ends after the last job
 	defer stop()
 	g.Go(func() error { return n.scrub(loops) })
 	g.Go(func() error { return n.watchRoom(loops) })
 	if w != nil {
-		g.Go(func() error { return w.book.keep(loops) })
-		g.Go(func() error { return w.keepState(loops) })
+		g.Go(func() error { return w.queue.expireLeases(loops) })
+		g.Go(func() error { return w.publishChanges(loops) })
 		g.Go(func() error { return w.keepConnected(loops) })
 		g.Go(func() error { return w.quota.keep(loops) })
 	}
-	n.resume(s, taken)
-	taken = nil
+	n.resume(s, loaded)
+	loaded = nil
 	if n.ready != nil {
 		n.ready()
 	}
@@ -97,8 +96,8 @@ func closeNetwork(w *network) error {
 	return w.close()
 }
 
-// begin starts a job, unless there are too many or the service is about to end.
-func (s *service) begin(carry func(life context.Context)) bool {
+// begin starts a job, unless there are too many or the service is shutting down.
+func (s *service) begin(run func(life context.Context)) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing || s.count >= maxSubmitted {
@@ -106,7 +105,7 @@ func (s *service) begin(carry func(life context.Context)) bool {
 	}
 	s.count++
 	s.jobs.Go(func() {
-		carry(s.life)
+		run(s.life)
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.count--
@@ -114,8 +113,8 @@ func (s *service) begin(carry func(life context.Context)) bool {
 	return true
 }
 
-// drain takes no more jobs and waits for those that run, first for grace and then,
-// cancelled, for as long as it takes.
+// drain accepts no more jobs and waits for the running ones: first for grace, and then, cancelled, until they
+// have ended.
 func (s *service) drain(w *network, grace time.Duration, end context.CancelCauseFunc) {
 	s.mu.Lock()
 	s.closing = true

@@ -1,17 +1,15 @@
-// Package node joins the parts into a working peer: it opens the repo, runs jobs on
-// the executors, remembers them, and offers all of it through the interfaces of
-// node/api, to this process and to others that share the repo.
+// Package node builds a working peer from its parts: it opens the repo, runs jobs on the executors, caches their
+// results, and offers all of it through the interfaces of node/api, to this process and to others that share the
+// repo.
 //
-// One process at a time owns a repo, and every process can be the one: [Join] decides.
-// The owner serves the API on a socket in the repo until the processes attached to it
-// are gone, and keeps all state that is not on disk; an attached process keeps none,
-// so the end of either leaves the repo as whole as it was.
+// One process at a time owns a repo, and any process can be the owner: [Join] decides. The owner serves the API
+// on a socket in the repo until the attached processes are gone, and keeps all state that is not on disk; an
+// attached process keeps none, so that the end of either leaves the repo consistent.
 //
-// [Node.Serve] makes an owner that stays. With a [NetworkConfig] it plays two roles in
-// the market: as a requester (errand.go, receive.go, node/request) it finds out where a
-// job of its own runs best, as a provider (provide.go, award.go) it prices and runs those
-// of others. Both use one evaluation of a Task (evaluate.go) and one book of slots
-// (book.go).
+// [Node.Serve] makes the owner a long-running node. With a [NetworkConfig] it has two roles in the market: as a
+// requester (placement.go, receive.go, node/request) it finds the best peer for a job of its own, as a provider
+// (provide.go, award.go) it prices and runs the jobs of others. Both use one evaluation of a Task (evaluate.go)
+// and one queue of slots (admission.go).
 package node
 
 import (
@@ -25,9 +23,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// Session is one command's view of a repo: its own when this process is the first to
-// open it, through the owner's socket otherwise. What a session has put or is reading
-// is safe from collection until Close.
+// Session is one command's view of a repo: its own node when this process is the first to open it, the owner's
+// socket otherwise. Blocks that a session has put or is reading are kept from collection until Close.
 type Session struct {
 	Blocks      dag.Blocks
 	Data        api.Data
@@ -45,26 +42,26 @@ type Session struct {
 	Plugins     api.Plugins
 	Owner       bool // this process owns the repo
 
-	node  *Node              // nil: another process's
-	far   *farBlocks         // nil: the repo is on this machine
-	stay  context.Context    // ends when the session must not wait any more
-	abort context.CancelFunc // ends stay
-	leave func(stay context.Context) error
-	once  sync.Once
-	err   error
+	node   *Node              // nil: another process owns the repo
+	remote *cachedBlocks      // nil: the repo is on this machine
+	stay   context.Context    // ends when Close must not wait any longer
+	abort  context.CancelFunc // ends stay
+	leave  func(stay context.Context) error
+	once   sync.Once
+	err    error
 }
 
-// Serve is [Node.Serve] of the owner: until ctx ends, jobs go on without their clients.
-// In an attached process it is an error.
+// Serve is [Node.Serve] of the owner: until ctx ends, submitted jobs run without their clients. In an attached
+// process it returns an error.
 func (s *Session) Serve(ctx context.Context) error {
 	if s.node == nil {
-		return api.Errorf(api.CodeUsage, "another process has the repo")
+		return api.Errorf(api.CodeUsage, "the repo is in use by another process")
 	}
 	return s.node.Serve(ctx)
 }
 
-// Room returns nil while the disk of the owner's repo has room for what a job leaves, else an error that says that it is
-// full.
+// Room returns nil while the disk of the owner's repo has space for the result of a job, else an error that says
+// that the disk is full.
 func (s *Session) Room() error {
 	if s.node == nil {
 		return nil
@@ -72,8 +69,8 @@ func (s *Session) Room() error {
 	return s.node.room()
 }
 
-// Close leaves the repo. An owner first waits until the commands attached to it are
-// done, so a command that feeds another one closes its stdout before it calls Close.
+// Close leaves the repo. An owner first waits until the attached commands are done, so a command that feeds
+// another one must close its stdout before it calls Close.
 func (s *Session) Close() error {
 	s.once.Do(func() {
 		s.err = s.leave(s.stay)
@@ -82,15 +79,15 @@ func (s *Session) Close() error {
 	return s.err
 }
 
-// Abort leaves the repo at once: what runs is cancelled and attached commands fail.
-// It may be called while Close waits, which then returns.
+// Abort leaves the repo at once: running jobs are cancelled and attached commands fail. It may be called while
+// Close waits, which then returns.
 func (s *Session) Abort() error {
 	s.abort()
 	return s.Close()
 }
 
-// Fetching returns the blocks of the session for one who is about to read some that may
-// not be here: then the node asks its peers for each.
+// Fetching returns the blocks of the session for reading blocks that the repo may lack: the node requests each
+// missing block from its peers.
 func (s *Session) Fetching() dag.Blocks { return fetching{s.Blocks, s.Data} }
 
 type fetching struct {

@@ -9,14 +9,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Bounds of what a run's small blocks may take in memory, in bytes.
+// Bounds of the memory for a run's small blocks, in bytes.
 const (
 	maxSmall    = 4 << 10
 	maxSmallSum = 64 << 10
 )
 
-// smallBlocks keeps the small blocks that a run puts, as long as they are few, so that
-// they can be committed with all else that it leaves: an ordinary run writes once.
+// smallBlocks holds the small blocks that a run puts, while they are few, so that they are committed together
+// with the run's other results: an ordinary run writes once.
 type smallBlocks struct {
 	dag.Blocks
 
@@ -24,7 +24,7 @@ type smallBlocks struct {
 	list []dag.Block
 	held map[string]dag.Block // by multihash
 	sum  int
-	full bool // what comes now goes on at once
+	full bool // further blocks are put at once
 }
 
 func newSmallBlocks(bs dag.Blocks) *smallBlocks {
@@ -45,7 +45,7 @@ func (s *smallBlocks) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return s.Blocks.Get(ctx, c)
 }
 
-// ReadPart reads a part of a block where the set can.
+// ReadPart reads a part of a block if the set supports it.
 func (s *smallBlocks) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
 	if b, held := s.find(c); held {
 		return copy(p, b.Data()[min(off, int64(len(b.Data()))):]), int64(len(b.Data())), nil
@@ -77,7 +77,7 @@ func (s *smallBlocks) Put(ctx context.Context, bs ...dag.Block) error {
 		if s.sum > maxSmallSum {
 			s.full = true
 			on = append(on, s.list...)
-			s.list = nil // held still has them: a reader may not wait for the Put below
+			s.list = nil // held still has them: a reader must not wait for the Put below
 		}
 	}
 	s.mu.Unlock()
@@ -87,14 +87,14 @@ func (s *smallBlocks) Put(ctx context.Context, bs ...dag.Block) error {
 	return s.Blocks.Put(ctx, on...)
 }
 
-// blocks returns those that were not put on.
+// blocks returns the blocks that are held and not put.
 func (s *smallBlocks) blocks() []dag.Block {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.list
 }
 
-// Prefetch lets what fetches blocks know which ones will be wanted.
+// Prefetch passes the CIDs of the next blocks on to a set that fetches blocks.
 func (s *smallBlocks) Prefetch(ctx context.Context, cids []cid.Cid) {
 	if p, ok := s.Blocks.(dag.Prefetcher); ok {
 		p.Prefetch(ctx, cids)

@@ -17,25 +17,25 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/spool"
 )
 
-// A submitted job is recorded as "s/" and its id until it ends, with all that is needed
-// to go on with it: whatever happens to the process, the job ends once.
+// A submitted job is recorded as "s/" and its id until it ends, with everything needed to resume it: the job
+// ends exactly once, whatever happens to the process.
 const submissionPrefix = "s/"
 
-// maxSubmitted is how many submitted jobs may wait and run at once.
+// maxSubmitted is how many submitted jobs may be waiting or running at once.
 const maxSubmitted = 10_000
 
 // submission is the record of a submitted job that has not ended.
 type submission struct {
-	Task    []byte      `json:"task"` // its bytes
+	Task    []byte      `json:"task"` // the encoded Task
 	Request api.Request `json:"request"`
 	Created time.Time   `json:"created"`
 	Expires time.Time   `json:"expires,omitzero"`
-	request.Left
+	request.Checkpoint
 }
 
-// submission returns x's record as it is now. x.mu is held.
+// submission returns x's record in its current state. x.mu is held.
 func (x *running) submission() (store.Record, error) {
-	s := submission{Task: x.task.Data(), Request: x.request, Created: x.job.Created, Expires: x.expires, Left: x.left}
+	s := submission{Task: x.task.Data(), Request: x.request, Created: x.job.Created, Expires: x.expires, Checkpoint: x.checkpoint}
 	s.Request.Task = job.Task{}
 	b, err := json.Marshal(s)
 	if err != nil {
@@ -44,20 +44,20 @@ func (x *running) submission() (store.Record, error) {
 	return store.Record{Name: submissionPrefix + x.id, Value: b}, nil
 }
 
-// Submit implements api.Jobs. What the Task names is kept from collection from here on,
-// whether the client stays or not.
+// Submit implements api.Jobs. Everything that the Task names is kept from collection from here on, whether or
+// not the client stays connected.
 func (v *View) Submit(ctx context.Context, r api.Request) (api.Job, error) {
 	n := v.node
 	s := n.serving.Load()
-	if s == nil && n.stays.Load() {
-		if err := n.room(); err != nil { // which its network waits for
+	if s == nil && n.isServing.Load() {
+		if err := n.room(); err != nil { // the network is not opened while the disk is full
 			return api.Job{}, apiError(ctx, err)
 		}
 	}
 	if s == nil {
 		return api.Job{}, &api.Error{
-			Code: api.CodeUsage, Message: "a job that goes on without its client needs a process that stays",
-			Hint: "start one with `liftoff serve`",
+			Code: api.CodeUsage, Message: "no `liftoff serve` is running on this repo: a detached job needs one",
+			Hint: "start `liftoff serve`, or run the job without --detach",
 		}
 	}
 	x, err := n.accept(ctx, r, api.Watch{})
@@ -68,17 +68,17 @@ func (v *View) Submit(ctx context.Context, r api.Request) (api.Job, error) {
 	if err := n.admit(ctx, s, x); err != nil {
 		return api.Job{}, apiError(ctx, err)
 	}
-	return x.look(), nil
+	return x.snapshot(), nil
 }
 
-// admit records a submitted job and begins it, or dismisses it.
+// admit records a submitted job and starts it, or dismisses it.
 func (n *Node) admit(ctx context.Context, s *service, x *running) error {
 	err := x.session.Protect(ctx, protected(x.request)...)
 	if err == nil {
-		err = n.keepSubmitted(ctx, x)
+		err = n.recordSubmitted(ctx, x)
 	}
-	if err == nil && !s.begin(func(life context.Context) { n.carry(life, x) }) { //nolint:errcheck // it is in the record
-		err = &api.Error{Code: api.CodeClosing, Message: "the process takes no more jobs", Hint: "submit it again later"}
+	if err == nil && !s.begin(func(life context.Context) { n.runJob(life, x) }) { //nolint:errcheck // the record has it
+		err = &api.Error{Code: api.CodeClosing, Message: "node is shutting down or has too many jobs", Hint: "submit the job again later"}
 	}
 	if err != nil {
 		return errors.Join(err, n.dismiss(x))
@@ -86,10 +86,10 @@ func (n *Node) admit(ctx context.Context, s *service, x *running) error {
 	return nil
 }
 
-// dismiss undoes what was done for a job that is not taken.
+// dismiss removes everything recorded for a job that was not accepted.
 func (n *Node) dismiss(x *running) error {
 	x.mu.Lock()
-	x.over = true // from here on nothing is recorded
+	x.over = true // no record is written from here on
 	x.mu.Unlock()
 	n.history.end(x.id)
 	x.session.End()
@@ -103,9 +103,9 @@ func (n *Node) dismiss(x *running) error {
 	return err
 }
 
-// keepSubmitted writes down a submitted job, and pins all that it needs under the name
-// under which its result will be kept.
-func (n *Node) keepSubmitted(ctx context.Context, x *running) error {
+// recordSubmitted records a submitted job. It pins everything that the job needs under the name that will keep
+// its result.
+func (n *Node) recordSubmitted(ctx context.Context, x *running) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	r, err := x.submission()
@@ -115,8 +115,8 @@ func (n *Node) keepSubmitted(ctx context.Context, x *running) error {
 	return n.history.write(ctx, x, store.Batch{Pins: []store.Pin{x.pin()}, Records: []store.Record{r}})
 }
 
-// pin keeps all that a submitted job needs, what runs of it that have ended came to, and
-// what peers have signed who printed something else. x.mu is held.
+// pin keeps everything that a submitted job needs, the results of its runs that have ended, and the signed
+// outcomes and receipts of peers whose printed output did not match. x.mu is held.
 func (x *running) pin() store.Pin {
 	p := store.Pin{Name: jobPin(x.id), Created: x.job.Created, Opaque: true}
 	keep := func(isRecursive bool, roots ...cid.Cid) {
@@ -125,7 +125,7 @@ func (x *running) pin() store.Pin {
 		}
 	}
 	keep(true, protected(x.request)...)
-	for _, r := range x.left.Results {
+	for _, r := range x.checkpoint.Results {
 		keep(false, r.Outcome, r.Receipt)
 		keep(true, outputs(r.Value)...)
 	}
@@ -134,12 +134,12 @@ func (x *running) pin() store.Pin {
 	return p
 }
 
-// jobPin is the name of the pin under which a job keeps what belongs to it.
+// jobPin is the name of the pin that keeps a job's data.
 func jobPin(id string) string { return "job:" + id }
 
-// takeUp makes the submitted jobs of a process that has ended this one's: from here on
-// they run, for all who look. The caller gives them to resume, or drops them.
-func (n *Node) takeUp(ctx context.Context) (all []*running, err error) {
+// loadSubmitted loads the submitted jobs of a process that has ended. They count as running from here on. The
+// caller passes them to resume or drop.
+func (n *Node) loadSubmitted(ctx context.Context) (all []*running, err error) {
 	type entry struct {
 		id string
 		b  []byte
@@ -156,9 +156,9 @@ func (n *Node) takeUp(ctx context.Context) (all []*running, err error) {
 		return nil, fmt.Errorf("read submitted jobs: %w", err)
 	}
 	for _, e := range entries {
-		x, err := n.revive(ctx, e.id, e.b)
+		x, err := n.restoreJob(ctx, e.id, e.b)
 		if err != nil {
-			n.log.Warn("a submitted job cannot be taken up", "job", e.id, "err", err)
+			n.log.Warn("load submitted job", "job", e.id, "err", err)
 			continue
 		}
 		all = append(all, x)
@@ -166,17 +166,17 @@ func (n *Node) takeUp(ctx context.Context) (all []*running, err error) {
 	return all, nil
 }
 
-// resume goes on with what takeUp returned.
+// resume runs the jobs that loadSubmitted returned.
 func (n *Node) resume(s *service, all []*running) {
 	for i, x := range all {
-		x.event(api.Event{Kind: api.EventNote, Text: "taken up again: the process that had it ended"})
-		if !s.begin(func(life context.Context) { n.carry(life, x) }) { //nolint:errcheck // it is in the record
+		x.event(api.Event{Kind: api.EventNote, Text: "resumed: the process that ran it ended"})
+		if !s.begin(func(life context.Context) { n.runJob(life, x) }) { //nolint:errcheck // the record has it
 			n.drop(all[i : i+1])
 		}
 	}
 }
 
-// drop leaves jobs that were taken up and not begun to the next process.
+// drop leaves jobs that were loaded and not started to the next process.
 func (n *Node) drop(all []*running) {
 	for _, x := range all {
 		n.history.end(x.id)
@@ -184,8 +184,8 @@ func (n *Node) drop(all []*running) {
 	}
 }
 
-// revive makes the job that a record is about.
-func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error) {
+// restoreJob creates the job that a record describes.
+func (n *Node) restoreJob(ctx context.Context, id string, b []byte) (*running, error) {
 	var s submission
 	if err := json.Unmarshal(b, &s); err != nil {
 		return nil, err
@@ -205,7 +205,7 @@ func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error
 	}
 	x := &running{
 		id: id, request: s.Request, self: self, session: n.store.Begin(), submitted: true, expires: s.Expires,
-		clock: n.clock, spool: n.newSpool(s.Request), job: j, left: s.Left,
+		clock: n.clock, spool: n.newSpool(s.Request), job: j, checkpoint: s.Checkpoint,
 	}
 	if x.task, err = check(s.Request); err == nil {
 		x.job.Task = x.task.CID()
@@ -215,23 +215,23 @@ func (n *Node) revive(ctx context.Context, id string, b []byte) (*running, error
 		x.session.End()
 		return nil, err
 	}
-	n.history.adopt(x)
+	n.history.register(x)
 	return x, nil
 }
 
-// newSpool returns a place for what the guest of a request prints. The two streams may show
-// text of two runs, each of which may print as much as the job to one of them.
+// newSpool returns a spool for the output of a request's guest. Each of the two streams may show text of two
+// runs, and each run may print as much as the job's log limit to one stream.
 func (n *Node) newSpool(r api.Request) *spool.Spool {
 	return &spool.Spool{Create: n.unnamed, Max: 2 * min(maxLog(r.Limits), math.MaxInt64/2)}
 }
 
-// noteLeft writes down what another process would need to go on with a submitted job.
-func (n *Node) noteLeft(x *running, l request.Left) error {
+// saveCheckpoint records what another process needs to resume a submitted job.
+func (n *Node) saveCheckpoint(x *running, l request.Checkpoint) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	lies := len(x.job.Mismatches)
-	hasMore := len(l.Results) > len(x.left.Results) || lies > x.pinned
-	x.left = l
+	mismatches := len(x.job.Mismatches)
+	hasMore := len(l.Results) > len(x.checkpoint.Results) || mismatches > x.pinned
+	x.checkpoint = l
 	if !x.submitted || x.over {
 		return nil
 	}
@@ -245,7 +245,7 @@ func (n *Node) noteLeft(x *running, l request.Left) error {
 	}
 	err = n.history.write(context.Background(), x, b)
 	if err == nil {
-		x.pinned = lies
+		x.pinned = mismatches
 	}
 	return err
 }

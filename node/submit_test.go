@@ -18,7 +18,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// gate is a guest that prints, says that it has begun, and ends when it is let.
+// gate is a guest that prints, signals that it has begun, and ends when open is closed.
 type gate struct {
 	begun, open chan struct{}
 }
@@ -38,14 +38,14 @@ func (g *gate) run(ctx context.Context, t job.Task, env runtime.Env) (runtime.Re
 	return result(ctx, t, env, "gate "+strings.Join(t.Args, " "))
 }
 
-// staying is a node that stays, and a session of another process's view on it.
-type staying struct {
+// serving is a session with a node that serves.
+type serving struct {
 	*node.Session
-	leave func() // ends Serve and gives up the repo; the second call does nothing
+	leave func() // ends Serve and closes the repo; the second call does nothing
 }
 
-// stay serves dir with guests until the test ends.
-func stay(t testing.TB, cfg node.Config) *staying {
+// serve serves dir with guests until the test ends.
+func serve(t testing.TB, cfg node.Config) *serving {
 	t.Helper()
 	s, err := node.Join(t.Context(), cfg)
 	if err != nil {
@@ -64,16 +64,16 @@ func stay(t testing.TB, cfg node.Config) *staying {
 	t.Cleanup(leave)
 	eventually(t, "serving", func() bool {
 		_, err := s.Jobs.Submit(t.Context(), api.Request{Timeout: -1})
-		return !strings.Contains(fmt.Sprint(err), "process that stays")
+		return !strings.Contains(fmt.Sprint(err), "no `liftoff serve` is running")
 	})
-	return &staying{s, leave}
+	return &serving{s, leave}
 }
 
-// TestServeTwice calls Serve of a node that serves: it does nothing, least of all to the
-// network of the first call.
+// TestServeTwice calls Serve on a node that is serving: the second call returns an error and leaves the network
+// of the first call alone.
 func TestServeTwice(t *testing.T) {
-	s := stay(t, node.Config{Dir: t.TempDir(), Grace: time.Millisecond, Network: &node.NetworkConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0"}}})
-	if err := s.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), "serves already") {
+	s := serve(t, node.Config{Dir: t.TempDir(), Grace: time.Millisecond, Network: &node.NetworkConfig{Listen: []string{"/ip4/127.0.0.1/tcp/0"}}})
+	if err := s.Serve(t.Context()); err == nil || !strings.Contains(err.Error(), "already serving") {
 		t.Errorf("%v", err)
 	}
 	if p, err := s.Peers.Self(t.Context()); err != nil || len(p.Addrs) == 0 {
@@ -96,7 +96,7 @@ func kinds(events []api.Event) string {
 	return strings.Join(all, " ")
 }
 
-// waitFor returns the job when it has ended.
+// waitFor returns the job after it has ended.
 func waitFor(t testing.TB, s *node.Session, id string) (api.Job, []api.Event) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
@@ -113,11 +113,11 @@ func waitFor(t testing.TB, s *node.Session, id string) (api.Job, []api.Event) {
 	return j, events
 }
 
-// A submitted job outlives its client; others follow it from its first event and its
-// first byte, while it runs and when it has ended.
+// A submitted job outlives its client; other clients follow it from its first event and its first byte, while it
+// runs and after it has ended.
 func TestSubmit(t *testing.T) {
 	dir, g := t.TempDir(), newGate()
-	s := stay(t, gated(dir, g))
+	s := serve(t, gated(dir, g))
 	client := join(t, dir)
 	mod := put(t, client, "module")
 	j, err := client.Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate")})
@@ -128,7 +128,7 @@ func TestSubmit(t *testing.T) {
 	if err := client.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Maintenance.Collect(t.Context()); err != nil { // takes nothing of it
+	if _, err := s.Maintenance.Collect(t.Context()); err != nil { // removes none of its data
 		t.Fatal(err)
 	}
 	other := join(t, dir)
@@ -173,15 +173,15 @@ func TestSubmit(t *testing.T) {
 		t.Errorf("from 2: %s", got)
 	}
 	if err := other.Jobs.Cancel(t.Context(), j.ID); codeOf(err) != api.CodeUsage {
-		t.Errorf("cancel what has ended: %v", err)
+		t.Errorf("cancel of an ended job: %v", err)
 	}
 	enough := errors.New("enough")
 	if err := s.Jobs.Follow(t.Context(), j.ID, 0, func(api.Event) error { return enough }); err != enough {
-		t.Errorf("a follower who has had enough: %v", err)
+		t.Errorf("follow: got %v, want the callback's error", err)
 	}
 }
 
-// Without a process that stays there is nobody to submit to.
+// Submit needs a node that serves.
 func TestSubmitNeedsServe(t *testing.T) {
 	bothWays(t, func(t *testing.T, s *node.Session) {
 		_, err := s.Jobs.Submit(t.Context(), api.Request{Task: task(put(t, s, "module"), "hello")})
@@ -203,7 +203,7 @@ func hintOf(err error) string {
 
 func TestCancel(t *testing.T) {
 	dir, g := t.TempDir(), newGate()
-	s := stay(t, gated(dir, g))
+	s := serve(t, gated(dir, g))
 	client := join(t, dir)
 	mod := put(t, client, "module")
 	j, err := client.Jobs.Submit(t.Context(), api.Request{Task: task(mod, "gate")})
@@ -218,7 +218,7 @@ func TestCancel(t *testing.T) {
 	if done.State != api.JobFailed || done.Err == nil || done.Err.Code != api.CodeInterrupted || kinds(events) != "submitted started failed" {
 		t.Errorf("%+v, %s", done, kinds(events))
 	}
-	// What it had printed by then is kept.
+	// Its printed output is kept.
 	var stdout, stderr bytes.Buffer
 	if _, err := s.Maintenance.Collect(t.Context()); err != nil {
 		t.Fatal(err)
@@ -226,7 +226,7 @@ func TestCancel(t *testing.T) {
 	if err := client.Jobs.Logs(t.Context(), j.ID, api.Watch{Stdout: &stdout, Stderr: &stderr}); err != nil || stdout.String() != "begun\n" || stderr.String() != "to stderr\n" {
 		t.Errorf("%v, logs %q, %q", err, &stdout, &stderr)
 	}
-	// A run of an attached client can be cancelled by another one, too.
+	// A run of an attached client can be cancelled by another client.
 	ran := make(chan error)
 	go func() {
 		_, err := client.Jobs.Run(t.Context(), api.Request{Task: task(mod, "gate")}, api.Watch{})
@@ -250,11 +250,11 @@ func TestCancel(t *testing.T) {
 	}
 }
 
-// A process that ends lets jobs end for a while; those that have not ended by then are
-// taken up by the next one, under their ids and with their events.
+// A process that shuts down gives running jobs a grace period; the next process resumes the unfinished ones,
+// with the same ids and events.
 func TestResume(t *testing.T) {
 	dir, g := t.TempDir(), newGate()
-	s := stay(t, gated(dir, g))
+	s := serve(t, gated(dir, g))
 	mod := put(t, s.Session, "module")
 	var ids []string
 	for i := range 5 {
@@ -269,7 +269,7 @@ func TestResume(t *testing.T) {
 	<-g.begun
 	s.leave()
 
-	between := join(t, dir) // not one that stays
+	between := join(t, dir) // a process that does not serve
 	for _, id := range ids {
 		j, err := between.Jobs.Find(t.Context(), id)
 		if err != nil || j.State != api.JobFailed || j.Err.Code != api.CodeInterrupted {
@@ -284,7 +284,7 @@ func TestResume(t *testing.T) {
 
 	g2 := newGate()
 	close(g2.open)
-	s2 := stay(t, gated(dir, g2))
+	s2 := serve(t, gated(dir, g2))
 	for i, id := range ids {
 		j, events := waitFor(t, s2.Session, id)
 		if j.State != api.JobDone || j.Labels["n"] != fmt.Sprint(i) || events[0].Seq != 0 {
@@ -295,7 +295,7 @@ func TestResume(t *testing.T) {
 		t.Errorf("%d jobs, %v", len(list), err)
 	}
 	s2.leave()
-	s3 := stay(t, gated(dir, newGate())) // nothing is left to take up
+	s3 := serve(t, gated(dir, newGate())) // nothing is left to resume
 	for _, id := range ids {
 		if j, err := s3.Jobs.Find(t.Context(), id); err != nil || j.State != api.JobDone {
 			t.Errorf("%+v, %v", j, err)
@@ -303,10 +303,10 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// Output that nobody reads does not stop a submitted job, and leaves no file.
+// Unread output does not block a submitted job, and leaves no file.
 func TestSubmitLoud(t *testing.T) {
 	dir := t.TempDir()
-	s := stay(t, node.Config{Dir: dir, Executors: runtime.Executors{guests}})
+	s := serve(t, node.Config{Dir: dir, Executors: runtime.Executors{guests}})
 	mod := put(t, s.Session, "module")
 	j, err := s.Jobs.Submit(t.Context(), api.Request{Task: task(mod, "lines")})
 	if err != nil {

@@ -17,11 +17,10 @@ import (
 // fetchTime bounds the search for one block.
 const fetchTime = 20 * time.Second
 
-// maxFetchFrom bounds the peers that blocks are fetched from.
+// maxFetchFrom bounds the number of peers that blocks are fetched from.
 const maxFetchFrom = 16
 
-// andConnected returns the sources first, and after them all others that are connected and
-// may be asked for blocks.
+// andConnected returns the sources in first, followed by all other connected peers that may be asked for blocks.
 func (w *network) andConnected(first []peer.AddrInfo) []peer.AddrInfo {
 	all := slices.Clip(first)
 	for _, p := range w.peer.Peers() {
@@ -36,7 +35,7 @@ func (w *network) andConnected(first []peer.AddrInfo) []peer.AddrInfo {
 	return all
 }
 
-// Fetch implements api.Data. A process without a network visits its cluster.
+// Fetch implements api.Data. A process without a network uses its ephemeral peer.
 func (v *View) Fetch(ctx context.Context, c cid.Cid) error {
 	has, err := v.session.Has(ctx, c)
 	if err != nil || has {
@@ -52,11 +51,11 @@ func (v *View) Fetch(ctx context.Context, c cid.Cid) error {
 			return apiError(ctx, &dag.NotFoundError{CID: c})
 		}
 		var leave func()
-		if w, leave, err = v.node.enter(ctx); err != nil {
+		if w, leave, err = v.node.acquireEphemeral(ctx); err != nil {
 			return apiError(ctx, err)
 		}
 		defer leave()
-		w.awaitPeers(ctx, visitTime)
+		w.awaitPeers(ctx, connectTime)
 	}
 	s := w.exchange.Session(exchange.SessionConfig{Local: v.session, Sources: w.andConnected(nil)})
 	defer s.Close()
@@ -68,17 +67,17 @@ func (v *View) Fetch(ctx context.Context, c cid.Cid) error {
 
 // Missing implements api.Data.
 func (v *View) Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error) {
-	var lacks []cid.Cid
+	var missing []cid.Cid
 	for _, c := range cs {
 		has, err := v.session.Has(ctx, c)
 		if err != nil {
 			return nil, apiError(ctx, err)
 		}
 		if !has {
-			lacks = append(lacks, c)
+			missing = append(missing, c)
 		}
 	}
-	return lacks, nil
+	return missing, nil
 }
 
 // Walk implements api.Data.
@@ -86,13 +85,13 @@ func (v *View) Walk(ctx context.Context, root cid.Cid, each func(api.Block) erro
 	if err := v.session.Protect(ctx, root); err != nil {
 		return apiError(ctx, err)
 	}
-	var theirs error
+	var callErr error
 	err := dag.Walk(ctx, v.session, []cid.Cid{root}, dag.WalkOptions{Data: true}, func(b dag.Visited) error {
-		theirs = each(api.Block{CID: b.CID, Data: b.Block.Data()})
-		return theirs
+		callErr = each(api.Block{CID: b.CID, Data: b.Block.Data()})
+		return callErr
 	})
-	if theirs != nil {
-		return theirs
+	if callErr != nil {
+		return callErr
 	}
 	return apiError(ctx, err)
 }

@@ -12,62 +12,61 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// VerifyOptions says how far a verification goes.
+// VerifyOptions configures a verification.
 type VerifyOptions struct {
-	Reexec  bool       // run the Task here, whatever is remembered, and compare Outcomes
-	Limits  job.Limits // of that run; a zero one: those in the Outcome, else the defaults
+	Reexec  bool       // run the Task on this node, ignoring cached results, and compare Outcomes
+	Limits  job.Limits // of that run; zero: those in the Outcome, else the defaults
 	Trusted bool       // as in api.Request
 	Watch   api.Watch  // of that run
 }
 
-// Level is how good the evidence for a Receipt is. Higher is better.
+// Level is the strength of the evidence for a Receipt. Higher is stronger.
 type Level int
 
 // The levels.
 const (
-	Unverified Level = iota // not even its signature holds
-	Attested                // its issuer has said so
-	Agreed                  // other keys have said so, too
-	Reexecuted              // it was run here, with the same Outcome
+	Unverified Level = iota // its signature is invalid
+	Attested                // its issuer signed it
+	Agreed                  // receipts of other keys agree
+	Reexecuted              // a run on this node had the same Outcome
 )
 
-// Answer is what a verification comes to, and each of its steps.
+// Answer is the result of a verification and of each of its steps.
 type Answer string
 
 // The answers.
 const (
 	Verified  Answer = "verified"
 	Invalid   Answer = "invalid"   // bad signature or encoding
-	Mismatch  Answer = "mismatch"  // another Outcome, or one of another Task
-	Undecided Answer = "undecided" // something is not here, or cannot be decided at all
-	Skipped   Answer = "skipped"   // a step that was not asked for, or that an earlier one made pointless
+	Mismatch  Answer = "mismatch"  // a different Outcome, or an Outcome of another Task
+	Undecided Answer = "undecided" // data is missing, or the question cannot be decided
+	Skipped   Answer = "skipped"   // a step that was not requested, or that an earlier step made irrelevant
 )
 
-// Step is one step of a verification and what came of it.
+// Step is one step of a verification and its result.
 type Step struct {
 	Name   string `json:"name"` // "encoding", "signature", "outcome", "output", "reexec", "others"
 	Answer Answer `json:"answer"`
-	Detail string `json:"detail,omitempty"` // for people; of the output "complete" or "needs input <cid>"
+	Detail string `json:"detail,omitempty"` // for display; of the output "complete" or "needs input <cid>"
 }
 
 // Verdict is the result of a verification.
 type Verdict struct {
 	CID     cid.Cid     `json:"cid"`             // of the envelope
 	Receipt job.Receipt `json:"-"`               // zero unless the signature is good
-	Answer  Answer      `json:"answer"`          // of the whole
-	Level   Level       `json:"level"`           // reached
-	Agreed  int         `json:"agreed"`          // distinct keys here that name the same Outcome, the issuer among them
-	Keys    int         `json:"keys"`            // distinct keys here with a receipt for the Task
+	Answer  Answer      `json:"answer"`          // of the whole verification
+	Level   Level       `json:"level"`           // the level reached
+	Agreed  int         `json:"agreed"`          // distinct keys with a receipt in this repo for the same Outcome, including the issuer
+	Keys    int         `json:"keys"`            // distinct keys with a receipt in this repo for the Task
 	Steps   []Step      `json:"steps"`           // all of them, in order
 	Claimed cid.Cid     `json:"claimed"`         // the Receipt's Outcome
-	Found   cid.Cid     `json:"found,omitzero"`  // the Outcome that a run here, or another key, came to, on a mismatch
-	Proof   []cid.Cid   `json:"proof,omitempty"` // on a mismatch: both receipts, kept
+	Found   cid.Cid     `json:"found,omitzero"`  // on a mismatch: the Outcome of the run on this node, or of another key
+	Proof   []cid.Cid   `json:"proof,omitempty"` // on a mismatch: both receipts, which are kept
 }
 
-// VerifyReceipt checks an envelope as far as o and what is here allow. What it finds is
-// in the Verdict; an error means that the checking failed, not the receipt. On a
-// mismatch both receipts are pinned, with Task and Outcomes, as "fraud:" and the CID of
-// the one that was checked.
+// VerifyReceipt checks an envelope as far as o and the data in this repo allow. The findings are in the Verdict;
+// an error means that the check failed, not the receipt. On a mismatch both receipts are pinned, with Task and
+// Outcomes, as "fraud:" and the CID of the checked receipt.
 func (s *Session) VerifyReceipt(ctx context.Context, envelope []byte, o VerifyOptions) (Verdict, error) {
 	v := verification{s: s, o: o, envelope: envelope}
 	v.CID = job.CIDOf(envelope)
@@ -85,7 +84,7 @@ func (s *Session) VerifyReceipt(ctx context.Context, envelope []byte, o VerifyOp
 	return v.Verdict, v.keepProof(ctx)
 }
 
-// verification is one on its way to a Verdict.
+// verification is a verification in progress.
 type verification struct {
 	Verdict
 	s        *Session
@@ -94,8 +93,8 @@ type verification struct {
 
 	encoding, signature, outcome, output, reexec, others Step
 
-	result *job.Outcome // nil: not here
-	rival  cid.Cid      // the receipt of another Outcome
+	result *job.Outcome // nil: not in this repo
+	rival  cid.Cid      // the receipt of a different Outcome
 }
 
 func (v *verification) run(ctx context.Context) error {
@@ -119,7 +118,7 @@ func (v *verification) run(ctx context.Context) error {
 		if err := v.checkReexec(ctx); err != nil {
 			return err
 		}
-		if v.reexec.Answer == Verified && v.result == nil { // the run has made it
+		if v.reexec.Answer == Verified && v.result == nil { // the run created it
 			if err := v.checkOutcome(ctx); err != nil {
 				return err
 			}
@@ -131,7 +130,7 @@ func (v *verification) run(ctx context.Context) error {
 	return v.checkOthers(ctx)
 }
 
-// conclude makes one answer of the steps'. What a run here says outweighs all else.
+// conclude derives the overall answer from the steps. A run on this node outweighs all other evidence.
 func (v *verification) conclude() {
 	if v.Level == Attested && v.Agreed > 1 {
 		v.Level = Agreed
@@ -166,7 +165,7 @@ func (v *verification) conclude() {
 	}
 }
 
-// block reads and hashes a block: what a store vouches for is not enough here.
+// block reads and hashes a block: the store's own trust in its blocks is not enough for a verification.
 func (v *verification) block(ctx context.Context, c cid.Cid) ([]byte, error) {
 	b, err := v.s.Blocks.Get(ctx, c)
 	if err != nil {
@@ -176,8 +175,8 @@ func (v *verification) block(ctx context.Context, c cid.Cid) ([]byte, error) {
 	return b.Data(), err
 }
 
-// lack turns an error of block into a step's answer: nil when the checking failed.
-func lack(ctx context.Context, what string, c cid.Cid, err error) *Step {
+// undecidedStep converts an error of block into a step's answer: nil when the check itself failed.
+func undecidedStep(ctx context.Context, what string, c cid.Cid, err error) *Step {
 	var missing *dag.NotFoundError
 	var damaged *dag.DamagedError
 	switch {
@@ -194,7 +193,7 @@ func lack(ctx context.Context, what string, c cid.Cid, err error) *Step {
 func (v *verification) checkOutcome(ctx context.Context) error {
 	b, err := v.block(ctx, v.Claimed)
 	if err != nil {
-		step := lack(ctx, "outcome", v.Claimed, err)
+		step := undecidedStep(ctx, "outcome", v.Claimed, err)
 		if step == nil {
 			return err
 		}
@@ -204,17 +203,17 @@ func (v *verification) checkOutcome(ctx context.Context) error {
 	o, err := job.DecodeOutcome(b)
 	switch {
 	case err != nil:
-		v.outcome = Step{Answer: Mismatch, Detail: fmt.Sprintf("%s is no outcome: %v", v.Claimed, err)}
+		v.outcome = Step{Answer: Mismatch, Detail: fmt.Sprintf("%s is not an outcome: %v", v.Claimed, err)}
 	case o.Task != v.Receipt.Task:
-		v.outcome = Step{Answer: Mismatch, Detail: fmt.Sprintf("it is the outcome of task %s", o.Task)}
+		v.outcome = Step{Answer: Mismatch, Detail: fmt.Sprintf("it is the outcome of another task, %s", o.Task)}
 	default:
 		v.result, v.outcome = &o, Step{Answer: Verified, Detail: string(o.State)}
 	}
 	return nil
 }
 
-// checkOthers counts the keys that have a receipt here for the Task. Who only repeats
-// what he remembers is no witness.
+// checkOthers counts the keys with a receipt in this repo for the Task. Replayed receipts do not count: their
+// issuers ran nothing.
 func (v *verification) checkOthers(ctx context.Context) error {
 	all, err := v.s.Receipts.ReceiptsOf(ctx, v.Receipt.Task)
 	if err != nil {
@@ -251,7 +250,7 @@ func (v *verification) checkOthers(ctx context.Context) error {
 	v.others.Answer = Mismatch
 	v.others.Detail += fmt.Sprintf("; %s says %s", other.Issuer, other.Outcome)
 	if !v.o.Reexec {
-		v.others.Detail += "; --reexec tells who is right"
+		v.others.Detail += "; --reexec runs the task again to find out which is right"
 	}
 	if !v.Found.Defined() {
 		v.Found, v.rival = other.Outcome, other.CID
@@ -259,12 +258,12 @@ func (v *verification) checkOthers(ctx context.Context) error {
 	return nil
 }
 
-// comparable reports whether c and the claimed Outcome cannot both be right: not under
-// nondet, nor where a limit has made one of them.
+// comparable reports whether c and the claimed Outcome cannot both be right. They can for a nondeterministic
+// task, and where a limit ended one of the runs.
 func (v *verification) comparable(ctx context.Context, c cid.Cid) (bool, error) {
 	b, err := v.block(ctx, c)
 	if err != nil || v.result == nil {
-		if err != nil && lack(ctx, "outcome", c, err) == nil {
+		if err != nil && undecidedStep(ctx, "outcome", c, err) == nil {
 			return false, err
 		}
 		return false, nil
@@ -275,7 +274,7 @@ func (v *verification) comparable(ctx context.Context, c cid.Cid) (bool, error) 
 	}
 	b, err = v.block(ctx, v.Receipt.Task)
 	if err != nil {
-		if lack(ctx, "task", v.Receipt.Task, err) == nil {
+		if undecidedStep(ctx, "task", v.Receipt.Task, err) == nil {
 			return false, err
 		}
 		return false, nil // it may be nondet

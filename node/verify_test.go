@@ -22,7 +22,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// answers are the steps' answers in one word each.
+// answers lists the answer of each step in one word.
 func answers(v node.Verdict) string {
 	var all []string
 	for _, s := range v.Steps {
@@ -38,16 +38,16 @@ func (p *peer) verify(envelope []byte, o node.VerifyOptions) node.Verdict {
 	return v
 }
 
-// TestVerify checks receipts of p at q, which has more or less of what belongs to them.
+// TestVerify checks receipts of p at q, which has more or less of their data.
 func TestVerify(t *testing.T) {
-	type world struct {
+	type fixture struct {
 		p, q  *peer
 		task  job.Task
 		first api.Job
 		right []byte // p's receipt
 	}
-	// wrong puts an Outcome of the Task that nobody came to, and returns it.
-	wrong := func(w world, f func(*job.Outcome)) cid.Cid {
+	// wrong stores an Outcome of the Task that no run had, and returns it.
+	wrong := func(w fixture, f func(*job.Outcome)) cid.Cid {
 		o := *w.first.Outcome
 		o.Pages = 77
 		if f != nil {
@@ -59,92 +59,92 @@ func TestVerify(t *testing.T) {
 		w.q.must(w.q.Blocks.Put(w.q.t.Context(), bl))
 		return bl.CID()
 	}
-	claim := func(w world, n byte, outcome cid.Cid) []byte {
-		return stranger(w.q.t, n, job.Receipt{Task: w.first.Task, Outcome: outcome, Issued: 1})
+	claim := func(w fixture, n byte, outcome cid.Cid) []byte {
+		return unknown(w.q.t, n, job.Receipt{Task: w.first.Task, Outcome: outcome, Issued: 1})
 	}
-	all := func(w world) { w.p.give(w.q, w.first.Receipt, w.first.OutcomeCID, w.first.Task) }
+	all := func(w fixture) { w.p.give(w.q, w.first.Receipt, w.first.OutcomeCID, w.first.Task) }
 	reexec := node.VerifyOptions{Reexec: true}
 	for _, c := range []struct {
 		name   string
-		setup  func(w world) []byte // the envelope
+		setup  func(w fixture) []byte // the envelope
 		o      node.VerifyOptions
 		answer node.Answer
 		level  node.Level
-		says   string // of answers, or of a detail
+		says   string // part of the answers or of a detail
 	}{
 		{
-			"all is there", func(w world) []byte { all(w); return w.right },
+			"all data is present", func(w fixture) []byte { all(w); return w.right },
 			node.VerifyOptions{},
 			node.Verified, node.Attested, "encoding:verified signature:verified outcome:verified output:verified reexec:skipped others:skipped",
 		},
 		{
-			"run again", func(w world) []byte { all(w); return w.right }, reexec,
+			"run again", func(w fixture) []byte { all(w); return w.right }, reexec,
 			node.Verified, node.Reexecuted, "reexec:verified others:verified",
 		},
-		{"run again with nothing but task and module", func(w world) []byte {
+		{"run again with nothing but task and module", func(w fixture) []byte {
 			w.q.must(w.q.Blocks.Put(t.Context(), must(w.p.Blocks.Get(t.Context(), w.first.Task)), must(w.p.Blocks.Get(t.Context(), w.task.Mod))))
 			return w.right
 		}, reexec, node.Verified, node.Reexecuted, "outcome:verified output:verified reexec:verified"},
 		{
-			"nothing is there", func(w world) []byte { return w.right },
+			"no data is present", func(w fixture) []byte { return w.right },
 			node.VerifyOptions{},
 			node.Undecided, node.Attested, "outcome:undecided output:skipped",
 		},
 		{
-			"no task to run", func(w world) []byte { return w.right }, reexec,
+			"no task to run", func(w fixture) []byte { return w.right }, reexec,
 			node.Undecided, node.Attested, "needs task",
 		},
-		{"no module to run", func(w world) []byte {
+		{"no module to run", func(w fixture) []byte {
 			w.q.must(w.q.Blocks.Put(t.Context(), must(w.p.Blocks.Get(t.Context(), w.first.Task))))
 			return w.right
-		}, reexec, node.Undecided, node.Attested, "the module is not here"},
-		{"the output is cut off", func(w world) []byte {
+		}, reexec, node.Undecided, node.Attested, "the module is not in this repo"},
+		{"the output is cut off", func(w fixture) []byte {
 			for _, b := range []cid.Cid{w.first.Task, w.first.OutcomeCID, w.first.Outcome.Root, w.first.Outcome.Stdout} {
 				w.q.must(w.q.Blocks.Put(t.Context(), must(w.p.Blocks.Get(t.Context(), b))))
 			}
 			return w.right
-		}, node.VerifyOptions{}, node.Undecided, node.Attested, "lacks"},
+		}, node.VerifyOptions{}, node.Undecided, node.Attested, "missing block"},
 		{
-			"a flipped bit", func(w world) []byte { return flip(w.right, []byte("counted"), 0x20) }, reexec,
+			"a flipped bit", func(w fixture) []byte { return flip(w.right, []byte("counted"), 0x20) }, reexec,
 			node.Invalid, node.Unverified, "encoding:verified signature:invalid outcome:skipped",
 		},
 		{
-			"no receipt", func(w world) []byte { return []byte("hello") }, reexec,
+			"no receipt", func(w fixture) []byte { return []byte("hello") }, reexec,
 			node.Invalid, node.Unverified, "encoding:invalid signature:skipped",
 		},
 		{
-			"a trailing byte", func(w world) []byte { return append(bytes.Clone(w.right), 0) },
+			"a trailing byte", func(w fixture) []byte { return append(bytes.Clone(w.right), 0) },
 			node.VerifyOptions{},
 			node.Invalid, node.Unverified, "encoding:invalid",
 		},
-		{"an outcome of another task", func(w world) []byte {
+		{"an outcome of another task", func(w fixture) []byte {
 			all(w)
 			return claim(w, 5, wrong(w, func(o *job.Outcome) { o.Task = w.first.OutcomeCID }))
 		}, reexec, node.Mismatch, node.Attested, "outcome:mismatch output:skipped reexec:skipped"},
 		{
-			"what is no outcome", func(w world) []byte { all(w); return claim(w, 5, w.first.Task) }, reexec,
+			"not an outcome", func(w fixture) []byte { all(w); return claim(w, 5, w.first.Task) }, reexec,
 			node.Mismatch, node.Attested, "outcome:mismatch",
 		},
 		{
-			"a liar, believed", func(w world) []byte { all(w); return claim(w, 5, wrong(w, nil)) },
+			"a false claim, accepted", func(w fixture) []byte { all(w); return claim(w, 5, wrong(w, nil)) },
 			node.VerifyOptions{},
 			node.Verified, node.Attested, "others:skipped",
 		},
 		{
-			"a liar, run again", func(w world) []byte { all(w); return claim(w, 5, wrong(w, nil)) }, reexec,
+			"a false claim, run again", func(w fixture) []byte { all(w); return claim(w, 5, wrong(w, nil)) }, reexec,
 			node.Mismatch, node.Attested, "reexec:mismatch",
 		},
-		{"a liar, beside another key", func(w world) []byte {
+		{"a false claim, beside another key", func(w fixture) []byte {
 			all(w)
 			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), w.right))
 			return claim(w, 5, wrong(w, nil))
 		}, node.VerifyOptions{}, node.Mismatch, node.Attested, "others:mismatch"},
-		{"honest, beside a liar, run again", func(w world) []byte {
+		{"honest, beside a false claim, run again", func(w fixture) []byte {
 			all(w)
 			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), claim(w, 5, wrong(w, nil))))
 			return w.right
 		}, reexec, node.Verified, node.Reexecuted, "others:mismatch"},
-		{"another outcome by another limit", func(w world) []byte {
+		{"another outcome by another limit", func(w fixture) []byte {
 			all(w)
 			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), claim(w, 5, wrong(w, func(o *job.Outcome) {
 				l := job.DefaultLimits
@@ -153,27 +153,27 @@ func TestVerify(t *testing.T) {
 			}))))
 			return w.right
 		}, node.VerifyOptions{}, node.Verified, node.Attested, "others:verified"},
-		{"two keys agree", func(w world) []byte {
+		{"two keys agree", func(w fixture) []byte {
 			all(w)
 			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), w.right))
 			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), w.right))
 			return claim(w, 5, w.first.OutcomeCID)
 		}, node.VerifyOptions{}, node.Verified, node.Agreed, "2 of 2 keys"},
-		{"one key twice is one", func(w world) []byte {
+		{"one key twice is one", func(w fixture) []byte {
 			all(w)
-			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), stranger(t, 5, job.Receipt{Task: w.first.Task, Outcome: w.first.OutcomeCID, Issued: 2})))
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), unknown(t, 5, job.Receipt{Task: w.first.Task, Outcome: w.first.OutcomeCID, Issued: 2})))
 			return claim(w, 5, w.first.OutcomeCID)
 		}, node.VerifyOptions{}, node.Verified, node.Attested, "others:skipped"},
-		{"who remembers is no witness", func(w world) []byte {
+		{"a replayed receipt does not count", func(w fixture) []byte {
 			all(w)
-			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), stranger(t, 6, job.Receipt{
+			w.q.must2(w.q.Receipts.AddReceipt(t.Context(), unknown(t, 6, job.Receipt{
 				Task: w.first.Task, Outcome: w.first.OutcomeCID, Meta: job.Meta{Replayed: true},
 			})))
 			return claim(w, 5, w.first.OutcomeCID)
 		}, node.VerifyOptions{}, node.Verified, node.Attested, "others:skipped"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := world{p: newPeer(t), q: newPeer(t)}
+			w := fixture{p: newPeer(t), q: newPeer(t)}
 			w.task = w.p.printTask("hello")
 			w.first = w.p.run(api.Request{Task: w.task})
 			w.right = w.p.envelope(w.first.Receipt)
@@ -187,12 +187,12 @@ func TestVerify(t *testing.T) {
 				t.Fatalf("%s, level %d; %s", v.Answer, v.Level, text)
 			}
 			if v.CID != job.CIDOf(envelope) {
-				t.Errorf("it is about %s", v.CID)
+				t.Errorf("verdict is about %s", v.CID)
 			}
 			if c.answer != node.Mismatch || !v.Found.Defined() {
 				return
 			}
-			// The pair is kept, and each of the two is a receipt for the Task.
+			// Both receipts are kept, and each is for the Task.
 			if v.Found == v.Claimed || len(v.Proof) != 2 {
 				t.Fatalf("found %s, claimed %s, proof %v", v.Found, v.Claimed, v.Proof)
 			}
@@ -222,14 +222,14 @@ func (p *peer) must2(_ cid.Cid, err error) {
 	p.must(err)
 }
 
-// flip changes a byte of the first place where what is.
+// flip changes the first byte of the first occurrence of what.
 func flip(b, what []byte, with byte) []byte {
 	b = bytes.Clone(b)
 	b[bytes.Index(b, what)] ^= with
 	return b
 }
 
-// A run under nondet proves nothing by being run again.
+// Running a nondeterministic task again proves nothing.
 func TestVerifyNondet(t *testing.T) {
 	p := newPeer(t)
 	tk := p.printTask("hello")
@@ -241,7 +241,7 @@ func TestVerifyNondet(t *testing.T) {
 	}
 }
 
-// A link into an input that is not here is no part of what the run made.
+// A link into a missing input is not part of the run's own output.
 func TestVerifyNeedsInput(t *testing.T) {
 	p, q := newPeer(t), newPeer(t)
 	in := put(t, p.Session, "an input")
@@ -274,14 +274,14 @@ func TestVerifyAttached(t *testing.T) {
 	o.Pages = 5
 	b := dag.NewBlock(cid.DagCBOR, must(o.Encode()))
 	q.must(s.Blocks.Put(t.Context(), b))
-	v, err = s.VerifyReceipt(t.Context(), stranger(t, 5, job.Receipt{Task: j.Task, Outcome: b.CID()}), node.VerifyOptions{Reexec: true})
+	v, err = s.VerifyReceipt(t.Context(), unknown(t, 5, job.Receipt{Task: j.Task, Outcome: b.CID()}), node.VerifyOptions{Reexec: true})
 	if err != nil || v.Answer != node.Mismatch || v.Found != j.OutcomeCID || len(v.Proof) != 2 {
 		t.Errorf("%+v, %v", v, err)
 	}
 }
 
-// TestVerifyDamaged verifies where the Outcome's block is damaged, as the repo's owner and
-// through its socket: nothing can be decided, which is no fault of the checking.
+// TestVerifyDamaged verifies with a damaged Outcome block, as the repo's owner and through its socket: the
+// result is undecided, and the verification itself does not fail.
 func TestVerifyDamaged(t *testing.T) {
 	p, q := newPeer(t), newPeer(t)
 	j := p.run(api.Request{Task: p.printTask("hello")})
@@ -303,7 +303,7 @@ func TestVerifyDamaged(t *testing.T) {
 		return err
 	}))
 	if hurt != 1 {
-		t.Fatalf("%d files hold the outcome", hurt)
+		t.Fatalf("%d files contain the outcome", hurt)
 	}
 	q.open()
 	s, err := node.Join(t.Context(), q.config())
@@ -320,8 +320,8 @@ func TestVerifyDamaged(t *testing.T) {
 	}
 }
 
-// TestKilledRuns kills a process that runs one job after the other: each that it has
-// told is in the history, with its Receipt, and remembered.
+// TestKilledRuns kills a process that runs one job after the other: each reported job is in the history, with
+// its Receipt, and in the result cache.
 func TestKilledRuns(t *testing.T) {
 	dir := t.TempDir()
 	for range 4 {

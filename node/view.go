@@ -12,8 +12,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// View is the node as one client has it: what it puts or reads stays until Close.
-// Every error of its methods is an *api.Error.
+// View is one client's view of the node: blocks that it puts or reads are kept until Close. Every error of its
+// methods is an *api.Error.
 type View struct {
 	node    *Node
 	session *store.Session
@@ -21,7 +21,7 @@ type View struct {
 
 var _ api.Backend = (*View)(nil)
 
-// Close lets go of what the view has put.
+// Close ends the protection of the view's blocks from collection.
 func (v *View) Close() error {
 	v.session.End()
 	return nil
@@ -73,7 +73,7 @@ func (v *View) Pin(ctx context.Context, p api.Pin) error {
 	}
 	for _, c := range p.Rest {
 		if !c.Defined() {
-			return api.Errorf(api.CodeUsage, "pin %q has a rest without a CID", p.Name)
+			return api.Errorf(api.CodeUsage, "pin %q has an entry in rest without a CID", p.Name)
 		}
 	}
 	if len(p.Roots) == 0 || p.Name == "" || len(p.Name) > store.MaxPinName {
@@ -117,21 +117,21 @@ func apiPin(p store.Pin) api.Pin {
 	return ap
 }
 
-// Collect implements api.Upkeep. Memos and receipts whose blocks are gone are dropped.
+// Collect implements api.Maintenance. Cached results and receipts whose blocks are gone are dropped.
 func (v *View) Collect(ctx context.Context) (api.Collected, error) {
 	c, err := v.node.store.Collect(ctx, v.node.clock())
 	if err == nil {
-		err = v.node.dropGone(ctx)
+		err = v.node.dropOrphans(ctx)
 	}
 	if w := v.node.net.Load(); w != nil && err == nil {
-		w.quota.emptied()
+		w.quota.collected()
 	}
 	return api.Collected{
 		Removed: c.Removed, RemovedBytes: c.RemovedBytes, Kept: c.Kept, KeptBytes: c.KeptBytes,
 	}, apiError(ctx, err)
 }
 
-// Verify implements api.Upkeep. What should not be in the repo at all counts as damaged.
+// Check implements api.Maintenance. Files that do not belong to the repo count as damaged.
 func (v *View) Check(ctx context.Context, damaged func(api.Damage)) (api.Checked, error) {
 	sum, err := v.node.store.Check(ctx, func(d store.Damage) {
 		if damaged == nil {

@@ -11,45 +11,45 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Role is what a requester is to this machine.
+// Role is the relation of a requester to this node.
 type Role string
 
-// The roles. A requester that is granted by its key and a member, too, is what suits it
-// better. The zero Role may use no executor.
+// The roles. A requester that is both granted and a member has the role that allows more. The
+// zero Role, an unknown peer, may use no executor.
 const (
-	Owner   Role = "owner"   // whoever speaks to the node's own socket
-	Member  Role = "member"  // of the cluster
-	Granted Role = "granted" // by its key, where keys are let in one by one
-	Open    Role = "open"    // any other, where every peer is let in
+	Owner   Role = "owner"   // a client of the node's own socket
+	Member  Role = "member"  // a member of the cluster
+	Granted Role = "granted" // a non-member whose key is admitted
+	Open    Role = "open"    // any other peer, if the node is open to all peers
 )
 
-// Requester is who asks for a run.
+// Requester is the peer that requests a run.
 type Requester struct {
 	DID  job.DID
 	Role Role
 }
 
-// Policy says which requesters may use which executors, and how much they may ask for. The
-// zero Policy is the default: WebAssembly for everybody who is let in at all, all else for
-// the owner alone, nobody's guests on the network. It decides nothing about who is let in.
+// Policy decides which requesters may use which executors, and with which limits. The zero
+// Policy is the default: WebAssembly for every admitted requester, all other executors for the
+// owner only, and no network for any guest. A Policy does not decide which peers are admitted.
 //
-// A provider asks before it bids, when all that it knows are the requester, the Task's ABI
-// and the limits: a *DeniedError is a refusal with its reason. It asks again before it runs
-// what it was awarded, and gives Grant.Network to the executor (Env.Network).
+// A provider checks it before it bids, when it knows only the requester, the Task's ABI and the
+// limits: a *DeniedError is a refusal with its reason. It checks again before it runs an award,
+// and passes Grant.Network to the executor (Env.Network).
 type Policy struct {
-	Rules []Rule `json:"rules"` // the first that fits decides; none: the default
+	Rules []Rule `json:"rules"` // the first match decides; without a match, the default
 }
 
-// Rule allows some requesters some executors.
+// Rule allows or denies some requesters some executors.
 type Rule struct {
-	// Who holds roles and did:keys; the rule fits a requester of one of them.
+	// Who holds roles and did:keys; the rule matches a requester that has one of them.
 	Who []string `json:"who"`
-	// Engines holds ABIs ("docker", "x_sql"), "wasm" for both of WebAssembly, or "*".
+	// Engines holds ABIs ("docker", "x_sql"), "wasm" for both ABIs of WebAssembly, or "*".
 	Engines []string `json:"engines"`
-	Deny    bool     `json:"deny,omitempty"` // nothing is allowed by this rule, whatever follows
-	// Ceiling is the most that may be asked for; a zero field is no bound of its own.
+	Deny    bool     `json:"deny,omitempty"` // a match is refused; later rules are not tried
+	// Ceiling holds the highest limits that a request may have; a zero field sets no limit.
 	Ceiling job.Limits `json:"ceiling,omitzero"`
-	Network bool       `json:"network,omitempty"` // guests may reach the network, where their engine can
+	Network bool       `json:"network,omitempty"` // guests may use the network, if their engine supports it
 }
 
 // EngineWasm stands for the ABIs of WebAssembly in a Rule.
@@ -60,12 +60,12 @@ type Grant struct {
 	Network bool
 }
 
-// DeniedError is a refusal, in words for the requester.
+// DeniedError is a refusal, with a reason that is shown to the requester.
 type DeniedError struct{ Reason string }
 
 func (e *DeniedError) Error() string { return e.Reason }
 
-// Check decides about a run of abi that asks for lim, whose zero fields are the defaults.
+// Check decides about a run of abi that requests lim, whose zero fields are the defaults.
 func (p Policy) Check(r Requester, abi string, lim job.Limits) (Grant, error) {
 	for _, rule := range p.Rules {
 		if !rule.fits(r, abi) {
@@ -90,24 +90,24 @@ func (p Policy) Check(r Requester, abi string, lim job.Limits) (Grant, error) {
 	return Grant{}, denied(r, abi)
 }
 
-// Allows reports whether r could have abi run at all, whatever it asks for.
+// Allows reports whether r may run abi at all, with any limits.
 func (p Policy) Allows(r Requester, abi string) bool {
 	_, err := p.Check(r, abi, job.Limits{Fuel: 1, Pages: 1, Out: 1, Tmp: 1, Log: 1})
 	return err == nil
 }
 
 func denied(r Requester, abi string) error {
-	who := "who is let in as " + string(r.Role)
+	who := string(r.Role) + " peers"
 	switch r.Role {
 	case Member:
-		who = "members of its cluster"
+		who = "members of the cluster"
 	case "":
-		who = "an unknown requester"
+		who = "unknown peers"
 	}
-	return &DeniedError{fmt.Sprintf("it does not run %s for %s", engineOf(abi), who)}
+	return &DeniedError{fmt.Sprintf("policy does not allow %s for %s", engineOf(abi), who)}
 }
 
-// engineOf is what people call the executor of an ABI.
+// engineOf returns the name of an ABI's executor in a Policy.
 func engineOf(abi string) string {
 	if job.Foreign(abi) {
 		return abi
@@ -135,7 +135,7 @@ func (r Rule) exceeded(lim job.Limits) error {
 		{"bytes of stdout and stderr", lim.Log, r.Ceiling.Log},
 	} {
 		if f.is > 0 && f.asked > f.is {
-			return &DeniedError{fmt.Sprintf("it allows %d %s, and %d are asked for", f.is, f.what, f.asked)}
+			return &DeniedError{fmt.Sprintf("policy allows %d %s, the request has %d", f.is, f.what, f.asked)}
 		}
 	}
 	return nil
@@ -144,8 +144,8 @@ func (r Rule) exceeded(lim job.Limits) error {
 // maxRules bounds a Policy.
 const maxRules = 10_000
 
-// ParsePolicy reads a Policy as JSON. What it does not know is an error: a rule that was
-// misspelt would else allow what it should not.
+// ParsePolicy reads a Policy as JSON. Unknown fields are an error: a misspelt rule could
+// otherwise allow what it should not.
 func ParsePolicy(b []byte) (Policy, error) {
 	var p Policy
 	d := json.NewDecoder(bytes.NewReader(b))
@@ -154,7 +154,7 @@ func ParsePolicy(b []byte) (Policy, error) {
 		return Policy{}, fmt.Errorf("policy: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Policy{}, errors.New("policy: something follows its end")
+		return Policy{}, errors.New("policy: data after its end")
 	}
 	if len(p.Rules) > maxRules {
 		return Policy{}, fmt.Errorf("policy: %d rules, at most %d", len(p.Rules), maxRules)
@@ -169,23 +169,23 @@ func ParsePolicy(b []byte) (Policy, error) {
 
 func (r Rule) validate() error {
 	if len(r.Who) == 0 || len(r.Engines) == 0 {
-		return errors.New("it names nobody, or no engine")
+		return errors.New("want at least one requester and one engine")
 	}
 	for _, w := range r.Who {
 		if slices.Contains([]Role{Owner, Member, Granted, Open}, Role(w)) {
 			continue
 		}
 		if _, err := job.DID(w).Key(); err != nil {
-			return fmt.Errorf("%q is neither owner, member, granted or open nor a did:key", w)
+			return fmt.Errorf("invalid requester %q: want owner, member, granted, open or a did:key", w)
 		}
 	}
 	for _, e := range r.Engines {
 		if e != "*" && e != EngineWasm && !job.Foreign(e) {
-			return fmt.Errorf("%q is no engine: wasm, docker, x_NAME or *", e)
+			return fmt.Errorf("invalid engine %q: want wasm, docker, x_NAME or *", e)
 		}
 	}
 	if r.Deny && (r.Ceiling != job.Limits{} || r.Network) {
-		return errors.New("it denies and allows")
+		return errors.New("a rule with deny has neither a ceiling nor network")
 	}
 	return nil
 }

@@ -45,7 +45,8 @@ func TestDefaultPolicy(t *testing.T) {
 	}
 }
 
-// TestNoRole has a policy name a key: whoever has it and no role may use nothing.
+// TestNoRole has a policy that names a key: without a role, a requester with that key is
+// refused.
 func TestNoRole(t *testing.T) {
 	p := Policy{Rules: []Rule{{Who: []string{ann, "member", "granted", "open", "owner"}, Engines: []string{"*"}}}}
 	for _, abi := range []string{job.ABIWASI, job.ABIDocker, "x_sql"} {
@@ -76,12 +77,12 @@ func TestPolicy(t *testing.T) {
 	}{
 		{Requester{ann, Member}, job.ABIDocker, small, ""},
 		{Requester{ann, Open}, job.ABIDocker, small, ""},
-		{Requester{ann, Member}, job.ABIDocker, job.Limits{Fuel: 1000, Pages: 101}, "allows 100 pages of memory, and 101"},
+		{Requester{ann, Member}, job.ABIDocker, job.Limits{Fuel: 1000, Pages: 101}, "allows 100 pages of memory, the request has 101"},
 		{Requester{ann, Member}, job.ABIDocker, job.Limits{}, "fuel"}, // the defaults are more
-		{Requester{"did:key:other", Member}, job.ABIDocker, small, "does not run docker for members of its cluster"},
+		{Requester{"did:key:other", Member}, job.ABIDocker, small, "does not allow docker for members of the cluster"},
 		{Requester{"did:key:other", Granted}, "x_sql", small, ""},
 		{Requester{"did:key:other", Granted}, job.ABIWASI, job.Limits{Log: 11}, "stdout"},
-		{Requester{"did:key:other", Open}, job.ABIWASI, small, "does not run wasm"},
+		{Requester{"did:key:other", Open}, job.ABIWASI, small, "does not allow wasm"},
 		{Requester{"", Owner}, job.ABIDocker, job.Limits{}, ""},
 	} {
 		g, err := p.Check(c.who, c.abi, c.lim)
@@ -89,7 +90,7 @@ func TestPolicy(t *testing.T) {
 		case c.says == "" && err != nil:
 			t.Errorf("%v, %s: %v", c.who, c.abi, err)
 		case c.says != "" && (err == nil || !strings.Contains(err.Error(), c.says)):
-			t.Errorf("%v, %s: error %v, want one that says %q", c.who, c.abi, err, c.says)
+			t.Errorf("%v, %s: error %v, want one that contains %q", c.who, c.abi, err, c.says)
 		}
 		if want := err == nil && c.who.DID == ann; g.Network != want {
 			t.Errorf("%v, %s: network %v", c.who, c.abi, g.Network)
@@ -101,23 +102,23 @@ func TestParsePolicy(t *testing.T) {
 	for text, says := range map[string]string{
 		``:                   "EOF",
 		`{"rule": []}`:       "unknown field",
-		`{"rules": []} more`: "follows",
-		`{"rules": [{"who": [], "engines": ["*"]}]}`:                                           "names nobody",
-		`{"rules": [{"who": ["member"]}]}`:                                                     "no engine",
-		`{"rules": [{"who": ["everybody"], "engines": ["*"]}]}`:                                "rule 1",
+		`{"rules": []} more`: "data after",
+		`{"rules": [{"who": [], "engines": ["*"]}]}`:                                           "at least one requester",
+		`{"rules": [{"who": ["member"]}]}`:                                                     "one engine",
+		`{"rules": [{"who": ["all"], "engines": ["*"]}]}`:                                      "rule 1",
 		`{"rules": [{"who": ["did:key:x"], "engines": ["*"]}]}`:                                "did:key",
-		`{"rules": [{"who": ["open"], "engines": ["dockers"]}]}`:                               "no engine",
-		`{"rules": [{"who": ["open"], "engines": ["docker"], "deny": true, "network": true}]}`: "denies and allows",
+		`{"rules": [{"who": ["open"], "engines": ["dockers"]}]}`:                               "invalid engine",
+		`{"rules": [{"who": ["open"], "engines": ["docker"], "deny": true, "network": true}]}`: "rule with deny",
 		`{"rules": [{"who": ["open"], "engines": ["docker"], "ceiling": {"pages": -1}}]}`:      "policy",
 		`{"rules": [` + strings.Repeat(`{"who":["open"],"engines":["*"]},`, 10_000) + `{}]}`:   "at most",
 	} {
 		if _, err := ParsePolicy([]byte(text)); err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%.80s: error %v, want one that says %q", text, err, says)
+			t.Errorf("%.80s: error %v, want one that contains %q", text, err, says)
 		}
 	}
 }
 
-// TestPolicyIsMonotone shows that asking for less is never refused where more is allowed.
+// TestPolicyIsMonotone checks that a request for less is not refused where more is allowed.
 func TestPolicyIsMonotone(t *testing.T) {
 	limits := rapid.Custom(func(t *rapid.T) job.Limits {
 		n := rapid.Uint64Range(1, 5)

@@ -11,49 +11,50 @@ import (
 
 // AdmissionConfig bounds an Admission. The zero value of each field is its default.
 type AdmissionConfig struct {
-	Slots        int     // jobs that run at once: 1
-	Memory       uint64  // bytes that they may use together: no bound
+	Slots        int     // jobs that run at the same time: 1
+	Memory       uint64  // bytes that running jobs may use together: unlimited
 	Queue        int     // jobs that may wait for a slot: 4 for each slot; negative: none
-	PerRequester int     // running and waiting jobs of one requester: all slots and half the queue
+	PerRequester int     // running and queued jobs of one requester: all slots and half the queue
 	Rate         float64 // asks per second of one requester: 10
-	Burst        int     // asks at once of one requester: 20
+	Burst        int     // asks of one requester in a burst: 20
 }
 
-// Admission is a provider's book: which jobs have a slot, which wait for one, until when
-// each lease lives. It admits and never exceeds what it was given: slots, memory, the
-// queue. This node's own jobs go through it too.
+// Admission is a provider's admission queue: which jobs have a slot, which wait for one, and when
+// each lease expires. This node's own jobs go through it too.
+//
+// Invariant: what it admits never exceeds its configured slots, memory and queue.
 type Admission struct {
 	cfg     AdmissionConfig
 	leases  map[Lease]*entry
 	running []*entry // in the order in which they started
 	waiting []*entry // in the order in which they will start
-	memory  uint64   // of the running ones
+	memory  uint64   // bytes, of the running ones
 	mean    time.Duration
 	asks    buckets
 	seen    replays
 }
 
-// Reservation is an Award as the book needs it.
+// Reservation is the part of an Award that Admission needs.
 type Reservation struct {
 	Lease  Lease
-	Job    job.Order     // its issuer, nonce, times, limits and priority are looked at
-	For    time.Duration // how long the lease lives without a Renew; zero: until Release
-	Queue  time.Duration // what was bid; zero: a free slot
-	Expect time.Duration // the fetch and the run that were bid; zero: unknown
-	Own    bool          // this node's own job: no nonce, no share, no queue bound
+	Job    job.Order     // its issuer, nonce, times, limits and priority are used
+	For    time.Duration // lifetime of the lease without a Renew; zero: until Release
+	Queue  time.Duration // queue time of the bid; zero: a free slot
+	Expect time.Duration // fetch and run time of the bid; zero: unknown
+	Own    bool          // this node's own job: no nonce check, no share, no queue bound
 }
 
-// Grant is what Accept gives.
+// Grant is the result of a successful Accept.
 type Grant struct {
-	Started bool          // it has its slot now; else Release or Expire will name its lease
-	Start   time.Duration // estimate until it has one
+	Started bool          // it has a slot now; otherwise Release or Expire will return its lease
+	Start   time.Duration // estimated time until it has a slot
 }
 
-// Decline is why an Award was not accepted. It is an error.
+// Decline is the reason why an Award was not accepted. It is an error.
 type Decline struct {
 	Code  string        // a Refuse constant of job
-	Why   string        // a sentence about the peer
-	Queue time.Duration // not zero: it would still take the job, but only this much later
+	Why   string        // a sentence about the provider
+	Queue time.Duration // not zero: the provider would accept the job, but only after this queue time
 }
 
 func (d *Decline) Error() string { return d.Why }
@@ -61,18 +62,18 @@ func (d *Decline) Error() string { return d.Why }
 type entry struct {
 	Reservation
 	accepted time.Time
-	started  time.Time // zero: it waits
+	started  time.Time // zero: it is queued
 	expires  time.Time // zero: never
 	memory   uint64
 }
 
-// MaxLeaseFor is the longest life of a lease between two renewals, whoever asks.
+// MaxLeaseFor is the maximum lifetime of a lease between two renewals.
 const MaxLeaseFor = time.Minute
 
-// ClockSkew is how far the clocks of two peers may differ.
+// ClockSkew is the tolerated difference between the clocks of two peers.
 const ClockSkew = 5 * time.Minute
 
-// NewAdmission opens an empty book.
+// NewAdmission returns an empty Admission.
 func NewAdmission(cfg AdmissionConfig) *Admission {
 	cfg.Slots = max(cfg.Slots, 1)
 	cfg.Queue = max(orDefault(cfg.Queue, 4*cfg.Slots), 0)
@@ -85,29 +86,29 @@ func NewAdmission(cfg AdmissionConfig) *Admission {
 	}
 }
 
-// Ask takes one token of a requester, before any work is done for it. With none left
-// it returns false and the refusal to answer with.
+// Ask takes one token of a requester from its rate limit, before any work is done for it. When no
+// token is left it returns false and the refusal to answer with.
 func (a *Admission) Ask(from job.DID, now time.Time) (job.Bid, bool) {
 	if a.asks.take(from, now) {
 		return job.Bid{}, true
 	}
-	return Refuse(job.RefuseRate, fmt.Sprintf("it takes %g asks a second of one requester", a.asks.rate)), false
+	return Refuse(job.RefuseRate, fmt.Sprintf("it accepts %g asks per second from one requester", a.asks.rate)), false
 }
 
-// Timely returns the code and the sentence to refuse j with when it has expired, or
-// comes from a clock too far ahead; "" when it is fine.
+// Timely checks the times of j. It returns the code and the sentence of a refusal when j has
+// expired or was issued by a clock that is too far ahead, else "".
 func Timely(j job.Order, now time.Time) (code, why string) {
 	switch ms := now.UnixMilli(); {
 	case j.Expires+ClockSkew.Milliseconds() < ms:
-		return job.RefuseExpired, "the job has expired"
+		return job.RefuseExpired, "the order has expired"
 	case j.Issued-ClockSkew.Milliseconds() > ms:
-		return job.RefuseExpired, "its clock is more than 5 minutes behind that of the requester"
+		return job.RefuseExpired, "its clock is more than 5 minutes behind the requester's clock"
 	}
 	return "", ""
 }
 
-// Accept reserves a slot, or a place in the queue, or returns a *Decline. The same
-// (issuer, nonce) is accepted once.
+// Accept reserves a slot or a place in the queue, or returns a *Decline. It accepts each (issuer,
+// nonce) once.
 func (a *Admission) Accept(r Reservation, now time.Time) (Grant, error) {
 	e := &entry{Reservation: r, accepted: now, memory: memoryOf(r.Job)}
 	if d := a.check(e, now); d != nil {
@@ -119,7 +120,7 @@ func (a *Admission) Accept(r Reservation, now time.Time) (Grant, error) {
 			return Grant{}, d
 		}
 		if !a.seen.add(r.Job, now) {
-			return Grant{}, &Decline{Code: job.RefuseRate, Why: "the requester has too many jobs that have not expired yet"}
+			return Grant{}, &Decline{Code: job.RefuseRate, Why: "the requester has too many unexpired orders"}
 		}
 	}
 	if r.For > 0 {
@@ -131,13 +132,13 @@ func (a *Admission) Accept(r Reservation, now time.Time) (Grant, error) {
 	return Grant{Started: slices.Contains(a.start(now), r.Lease), Start: load.Queue}, nil
 }
 
-// check says what is wrong with the Award itself.
+// check validates the Award itself.
 func (a *Admission) check(e *entry, now time.Time) *Decline {
 	if _, ok := a.leases[e.Lease]; ok {
-		return &Decline{Code: job.RefuseReplay, Why: "it has this lease already"}
+		return &Decline{Code: job.RefuseReplay, Why: "this lease exists already"}
 	}
 	if a.cfg.Memory > 0 && e.memory > a.cfg.Memory {
-		return &Decline{Code: job.RefuseMemory, Why: fmt.Sprintf("it has %s of memory for jobs, the job may use %s", units.Bytes(a.cfg.Memory), units.Bytes(e.memory))}
+		return &Decline{Code: job.RefuseMemory, Why: fmt.Sprintf("it has %s of memory for jobs, the job asks for %s", units.Bytes(a.cfg.Memory), units.Bytes(e.memory))}
 	}
 	if e.Own {
 		return nil
@@ -146,32 +147,32 @@ func (a *Admission) check(e *entry, now time.Time) *Decline {
 		return &Decline{Code: code, Why: why}
 	}
 	if a.seen.has(e.Job, now) {
-		return &Decline{Code: job.RefuseReplay, Why: "the job was awarded to it before"}
+		return &Decline{Code: job.RefuseReplay, Why: "the order was awarded before"}
 	}
 	return nil
 }
 
-// room says whether one more job fits, and is still as good as what was bid.
+// room checks whether one more job fits, and whether the bid still holds.
 func (a *Admission) room(r Reservation, load Load) *Decline {
 	if load.Full {
-		return &Decline{Code: job.RefuseBusy, Why: "no slot is free and its queue is full"}
+		return &Decline{Code: job.RefuseBusy, Why: "all slots are in use and its queue is full"}
 	}
-	if n := a.of(r.Job.Issuer); n >= a.cfg.PerRequester {
-		return &Decline{Code: job.RefuseBusy, Why: fmt.Sprintf("it has %s of this requester, which is its share", count(n, "job"))}
+	if n := a.countOf(r.Job.Issuer); n >= a.cfg.PerRequester {
+		return &Decline{Code: job.RefuseBusy, Why: fmt.Sprintf("the requester has used up its share: %s here", count(n, "job"))}
 	}
-	if load.Queue > 2*r.Queue+busier {
+	if load.Queue > 2*r.Queue+queueTolerance {
 		return &Decline{
 			Code: job.RefuseBusy, Queue: load.Queue,
-			Why: fmt.Sprintf("it got busier: it would start in %s, its bid said %s", round(load.Queue), round(r.Queue)),
+			Why: fmt.Sprintf("its queue has grown: the job would start in %s, its bid said %s", roundTime(load.Queue), roundTime(r.Queue)),
 		}
 	}
 	return nil
 }
 
-// busier is how much longer the queue may be than twice what was bid.
-const busier = 50 * time.Millisecond
+// queueTolerance is how much longer the queue may be than twice the queue time of the bid.
+const queueTolerance = 50 * time.Millisecond
 
-func (a *Admission) of(issuer job.DID) (n int) {
+func (a *Admission) countOf(issuer job.DID) (n int) {
 	for _, e := range a.leases {
 		if e.Job.Issuer == issuer && !e.Own {
 			n++
@@ -180,7 +181,7 @@ func (a *Admission) of(issuer job.DID) (n int) {
 	return n
 }
 
-// Renew gives a lease its time again; false: there is no such lease any more.
+// Renew extends a lease by its lifetime. It returns false when the lease does not exist.
 func (a *Admission) Renew(l Lease, now time.Time) bool {
 	e, ok := a.leases[l]
 	if ok && e.For > 0 {
@@ -189,8 +190,8 @@ func (a *Admission) Renew(l Lease, now time.Time) bool {
 	return ok
 }
 
-// Release ends a lease, whether its job ran or waited, and returns the leases that have
-// got a slot by it. A lease that is not known is fine.
+// Release ends a lease, whether its job was running or queued, and returns the leases that got a
+// slot because of it. An unknown lease is ignored.
 func (a *Admission) Release(l Lease, now time.Time) (started []Lease) {
 	if e, ok := a.leases[l]; ok {
 		a.drop(e, now)
@@ -198,8 +199,8 @@ func (a *Admission) Release(l Lease, now time.Time) (started []Lease) {
 	return a.start(now)
 }
 
-// Expire ends the leases whose time is over, and returns them, to be stopped, and the
-// ones that have got a slot by it.
+// Expire ends the leases whose lifetime has passed. It returns them, so that their runs are
+// stopped, and the leases that got a slot because of it.
 func (a *Admission) Expire(now time.Time) (ended, started []Lease) {
 	for _, list := range [][]*entry{a.running, a.waiting} {
 		for _, e := range list {
@@ -224,13 +225,13 @@ func (a *Admission) Next() (at time.Time, ok bool) {
 	return at, ok
 }
 
-// Running and Waiting count the jobs in the book.
+// Running returns the number of running jobs.
 func (a *Admission) Running() int { return len(a.running) }
 
-// Waiting counts the jobs that have a place in the queue.
+// Waiting returns the number of queued jobs.
 func (a *Admission) Waiting() int { return len(a.waiting) }
 
-// drop takes e out of the book, and learns from a run how long one takes.
+// drop removes e, and updates the mean run time.
 func (a *Admission) drop(e *entry, now time.Time) {
 	delete(a.leases, e.Lease)
 	if i := slices.Index(a.running, e); i >= 0 {
@@ -247,5 +248,5 @@ func (a *Admission) drop(e *entry, now time.Time) {
 	}
 }
 
-// memoryOf is the most that j may use.
+// memoryOf returns the maximum memory of j in bytes.
 func memoryOf(j job.Order) uint64 { return j.Limits.OrDefault().Pages * pageSize }

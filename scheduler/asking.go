@@ -11,19 +11,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// A round of asking: whom, until when, and what their answers mean.
+// One round of asking: which peers to ask, until when, and how to judge their answers.
 
-// ask begins the next round. With nobody to ask it is over at once.
+// ask starts the next round. Without a peer to ask it is over at once.
 func (p *Placement) ask(now time.Time) {
 	p.round++
 	p.retryAt, p.asked = time.Time{}, 0
 	p.askUntil = now.Add(p.cfg.Window)
-	for _, q := range p.met {
+	for _, q := range p.contacted {
 		if q != p.self && (q.state == peerRefused || q.state == peerBid && !p.fresh(q, now)) {
 			q.state = peerKnown
 		}
 	}
-	if p.callFor(len(p.eligible())) {
+	if p.needsAnnounce(len(p.eligible())) {
 		p.announce(now)
 	}
 	p.askMore(now)
@@ -34,8 +34,8 @@ func (p *Placement) ask(now time.Time) {
 	p.rec.Attempts++
 }
 
-// callFor reports whether the network has to be told: fewer fits are known than needed.
-func (p *Placement) callFor(fits int) bool {
+// needsAnnounce reports whether to announce the job: fewer suitable peers are known than needed.
+func (p *Placement) needsAnnounce(fits int) bool {
 	if p.req.Alone || p.req.Where != Anywhere && p.req.Where != OnNetwork {
 		return false
 	}
@@ -56,10 +56,10 @@ func (p *Placement) announce(now time.Time) {
 		}
 	}
 	p.do(Announce{Window: p.cfg.Window, Exclude: exclude})
-	p.say("too few peers are known, so the job is announced")
+	p.noteNext("too few peers are known: announcing the job")
 }
 
-// askMore asks those who are not asked yet, as far as the round's bound goes.
+// askMore asks the peers that were not asked yet, up to the limit of the round.
 func (p *Placement) askMore(now time.Time) {
 	room := p.cfg.Asked - p.asked
 	if room <= 0 {
@@ -67,12 +67,12 @@ func (p *Placement) askMore(now time.Time) {
 	}
 	var to []job.DID
 	for _, q := range p.choose(p.eligible(), room) {
-		q.set(peerAsked, "", "its answer is waited for")
+		q.set(peerAsked, "", "waiting for its answer")
 		q.open, q.attempt, q.askedAt = true, p.round, now
 		q.bid = job.Bid{}
-		if !q.met {
-			q.met = true
-			p.met = append(p.met, q)
+		if !q.contacted {
+			q.contacted = true
+			p.contacted = append(p.contacted, q)
 		}
 		q.rec = p.line(q)
 		to = append(to, q.did)
@@ -84,7 +84,7 @@ func (p *Placement) askMore(now time.Time) {
 	p.do(Ask{Peers: to, Attempt: p.round, Window: p.askUntil.Sub(now)})
 }
 
-// eligible lists who may be asked now.
+// eligible returns the peers that may be asked now.
 func (p *Placement) eligible() (fits []*peer) {
 	for _, q := range p.order {
 		if q.state == peerKnown && q != p.self {
@@ -94,10 +94,10 @@ func (p *Placement) eligible() (fits []*peer) {
 	return fits
 }
 
-// choose picks at most n of fits. Holders come first, those with a free slot, by their
-// hints, before the others; but unless free ones take all places, a quarter of them is
-// for peers that hold nothing, so that a job can move away from holders that are all
-// busy. Preferred labels come next; the rest is chance, seeded by the job.
+// choose picks at most n of fits. Holders come first, and among them those with a free slot by
+// their hints. Unless free holders take all places, a quarter of the places is for peers that hold
+// nothing, so that a job can move away from holders that are all busy. Preferred labels come next.
+// The rest is random, seeded by the order.
 func (p *Placement) choose(fits []*peer, n int) []*peer {
 	if len(fits) <= n {
 		return fits
@@ -105,7 +105,7 @@ func (p *Placement) choose(fits []*peer, n int) []*peer {
 	p.random().Shuffle(len(fits), func(i, j int) { fits[i], fits[j] = fits[j], fits[i] })
 	holders, free := 0, 0
 	for _, q := range fits {
-		q.draw = p.attraction(q)
+		q.attraction = p.attraction(q)
 		if q.holder {
 			holders++
 			if q.hint > 0 {
@@ -113,13 +113,13 @@ func (p *Placement) choose(fits []*peer, n int) []*peer {
 			}
 		}
 	}
-	slices.SortStableFunc(fits, func(a, b *peer) int { return cmp.Compare(b.draw, a.draw) })
+	slices.SortStableFunc(fits, func(a, b *peer) int { return cmp.Compare(b.attraction, a.attraction) })
 	others := max(min(n/4, n-free), n-holders, 0)
 	others = min(others, len(fits)-holders)
 	return slices.Concat(fits[:n-others], fits[holders:holders+others])
 }
 
-// attraction orders whom to ask, the largest first.
+// attraction orders the peers to ask, the largest first.
 func (p *Placement) attraction(q *peer) (a float64) {
 	if q.holder {
 		a += 8
@@ -133,7 +133,7 @@ func (p *Placement) attraction(q *peer) (a float64) {
 	return a + met(p.req.Job, q.capacity)
 }
 
-// random is a source of its own for each round of each job.
+// random returns a random source that is specific to each round of each job.
 func (p *Placement) random() *rand.Rand {
 	h := sha256.New()
 	h.Write(p.req.CID.Bytes())
@@ -143,7 +143,7 @@ func (p *Placement) random() *rand.Rand {
 	return rand.New(rand.NewPCG(binary.LittleEndian.Uint64(s), binary.LittleEndian.Uint64(s[8:])))
 }
 
-// answered takes a bid or a refusal of one who was asked.
+// answered handles the bid or refusal of a peer that was asked.
 func (p *Placement) answered(ev Bid, now time.Time) {
 	q := p.peers[ev.Peer]
 	if q == nil || q.state != peerAsked {
@@ -155,14 +155,14 @@ func (p *Placement) answered(ev Bid, now time.Time) {
 		q.refuse(ev.Bid)
 		q.open = false
 	} else {
-		q.set(peerBid, "", "its price was not the best")
+		q.set(peerBid, "", outbid)
 		q.renewed = false
 		p.price(q)
 	}
 	q.rec = p.line(q)
 }
 
-// price scores the bid of q by what its claims were worth so far.
+// price computes the score of the bid of q, corrected by its calibration.
 func (p *Placement) price(q *peer) {
 	if q != p.self {
 		q.factor = p.cfg.Factor(q.did)
@@ -170,8 +170,8 @@ func (p *Placement) price(q *peer) {
 	q.score = score(p.informed(q.bid), q.factor, met(p.req.Job, q.capacity))
 }
 
-// informed is the bid of a peer that does not know how much it lacks, priced by what
-// another one knows of the inputs' size.
+// informed returns b with a corrected estimate of the missing bytes, when the peer does not know
+// how much it lacks and an exact bid of another peer tells the size of the inputs.
 func (p *Placement) informed(b job.Bid) job.Bid {
 	if b.Exact || b.Missing == 0 {
 		return b
@@ -185,9 +185,9 @@ func (p *Placement) informed(b job.Bid) job.Bid {
 	if whole <= b.Have || whole-b.Have >= b.Missing {
 		return b
 	}
-	lacks := whole - b.Have
-	b.Fetch = int64(float64(b.Fetch) * float64(lacks) / float64(b.Missing))
-	b.Missing = lacks
+	missing := whole - b.Have
+	b.Fetch = int64(float64(b.Fetch) * float64(missing) / float64(b.Missing))
+	b.Missing = missing
 	return b
 }
 
@@ -196,9 +196,9 @@ func (p *Placement) unreached(ev AskFailed) {
 	if q == nil || q.state != peerAsked {
 		return
 	}
-	why := cut(orDefaultText(ev.Why, "no reason is known"))
+	why := truncate(orDefaultText(ev.Why, "unknown reason"))
 	if ev.Denied {
-		q.set(peerOut, CodeDenied, "it may not receive jobs: "+why)
+		q.set(peerOut, CodeDenied, "this node does not send it jobs: "+why)
 	} else {
 		q.set(peerRefused, CodeUnreached, "it could not be reached: "+why)
 	}
@@ -206,16 +206,15 @@ func (p *Placement) unreached(ev AskFailed) {
 	q.rec = p.line(q)
 }
 
-// enough reports whether waiting for more answers is over: enough bids have nothing
-// missing and no queue, everyone has answered, or the window has closed. Who has not
-// answered by then still may, until the window closes: its bid is the next in rank
-// should the award fail.
+// enough reports whether to stop waiting for answers: there are enough bids with nothing missing
+// and no queue, every peer has answered, or the window has closed. A peer that has not answered by
+// then may still do so until the window closes: its bid is the next in rank if the award fails.
 func (p *Placement) enough() bool {
 	if p.askUntil.IsZero() {
 		return true
 	}
 	good, open := 0, 0
-	for _, q := range p.met {
+	for _, q := range p.contacted {
 		switch {
 		case q.state == peerAsked:
 			open++
@@ -226,17 +225,17 @@ func (p *Placement) enough() bool {
 	return good >= p.empty() || open == 0 && p.callUntil.IsZero()
 }
 
-// credible reports whether the word of q alone may end the asking: it kept its claims so
-// far, and if it claims to hold inputs it is not the only one who says so, unless
-// nobody is said to hold any.
+// credible reports whether the bid of q alone may end the asking. The claims of q must have been
+// accurate so far. If it claims to hold inputs, another source must say so too, unless no peer is
+// known to hold any.
 func (p *Placement) credible(q *peer) bool {
-	return q.factor < doubtful && (q.holder || q.bid.Have == 0 || !p.holders)
+	return q.factor < maxTrustedFactor && (q.holder || q.bid.Have == 0 || !p.holders)
 }
 
-// perfect bids have nothing missing and no queue.
+// perfect reports whether a bid has nothing missing and no queue.
 func perfect(b job.Bid) bool { return b.Missing == 0 && b.Queue == 0 && b.Slots > 0 }
 
-// closeWindow ends the wait for those who have not answered in time.
+// closeWindow ends the wait for the peers that have not answered in time.
 func (p *Placement) closeWindow(now time.Time) {
 	if !now.Before(p.callUntil) {
 		p.callUntil = time.Time{}
@@ -245,16 +244,16 @@ func (p *Placement) closeWindow(now time.Time) {
 		return
 	}
 	p.askUntil = time.Time{}
-	for _, q := range p.met {
+	for _, q := range p.contacted {
 		if q.state == peerAsked {
-			q.set(peerRefused, CodeSilent, "it did not answer within "+round(now.Sub(q.askedAt)))
+			q.set(peerRefused, CodeSilent, "it did not answer within "+roundTime(now.Sub(q.askedAt)))
 			q.rec = p.line(q)
 			p.close(q, CloseLost)
 		}
 	}
 }
 
-// empty counts the slots that need a peer.
+// empty returns the number of slots that need a peer.
 func (p *Placement) empty() (n int) {
 	for i := range p.slots {
 		if p.slots[i].state == slotEmpty {

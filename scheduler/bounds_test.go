@@ -9,38 +9,37 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Whoever lies about what it holds is believed less and less, and after it has kept its
-// word for a while it is believed again.
+// A peer with false claims gets a higher factor with each job, and a lower one when its claims
+// become true.
 func TestCalibrationFollows(t *testing.T) {
 	var c Calibration
 	if f := c.Factor("x"); f != 1 {
-		t.Errorf("a stranger: %f", f)
+		t.Errorf("unknown peer: factor %f", f)
 	}
 	c.Observe("x", time.Second, time.Hour)
 	first := c.Factor("x")
-	if first <= doubtful || first > maxFactor {
-		t.Errorf("after one lie: %f", first)
+	if first <= maxTrustedFactor || first > maxFactor {
+		t.Errorf("after one false claim: factor %f", first)
 	}
 	for range 50 {
 		c.Observe("x", 0, time.Hour)
 	}
 	if f := c.Factor("x"); f < maxFactor-0.1 || f > maxFactor {
-		t.Errorf("after many: %f", f)
+		t.Errorf("after many false claims: factor %f", f)
 	}
 	for range 50 {
 		c.Observe("x", time.Hour, time.Second)
 	}
 	if f := c.Factor("x"); f < minFactor || f > 1 {
-		t.Errorf("after many good deeds: %f", f)
+		t.Errorf("after many true claims: factor %f", f)
 	}
 	c.Observe("short", time.Millisecond, 5*time.Millisecond)
 	if f := c.Factor("short"); f != 1 {
-		t.Errorf("a few milliseconds: %f", f)
+		t.Errorf("after a job of a few milliseconds: factor %f", f)
 	}
 }
 
-// Nobody can make the requester remember peers without end, and what comes back from
-// disk is within bounds, whatever is there.
+// The number of remembered peers is bounded, and values restored from disk are clamped.
 func TestCalibrationIsBounded(t *testing.T) {
 	var c Calibration
 	for i := range maxCalibrated + 10 {
@@ -50,12 +49,12 @@ func TestCalibrationIsBounded(t *testing.T) {
 		t.Errorf("%d peers", n)
 	}
 	if c.Factor("0") != 1 || c.Factor(job.DID(fmt.Sprint(maxCalibrated+9))) == 1 {
-		t.Error("it forgot the wrong ones")
+		t.Error("the wrong peers were dropped")
 	}
 	var d Calibration
 	d.Restore(c.Snapshot())
 	if a, b := c.Factor("100"), d.Factor("100"); a != b {
-		t.Errorf("%f became %f", a, b)
+		t.Errorf("restored %f as %f", a, b)
 	}
 	d.Restore(map[job.DID]float64{"nan": math.NaN(), "inf": math.Inf(1), "negative": -1, "zero": 0})
 	for _, p := range []job.DID{"nan", "inf", "negative", "zero"} {
@@ -69,7 +68,7 @@ func TestBucketsAreBounded(t *testing.T) {
 	a := NewAdmission(AdmissionConfig{})
 	for i := range maxBuckets + 100 {
 		if _, ok := a.Ask(job.DID(fmt.Sprint(i)), epoch); !ok {
-			t.Fatalf("the first ask of %d is refused", i)
+			t.Fatalf("the first ask of requester %d was refused", i)
 		}
 	}
 	if n := a.asks.order.Len(); n != maxBuckets || len(a.asks.of) != n {
@@ -77,7 +76,7 @@ func TestBucketsAreBounded(t *testing.T) {
 	}
 }
 
-// One requester cannot use up the memory of what was seen, and time makes room.
+// One requester cannot fill the memory of seen orders, and expired ones are removed.
 func TestReplaysAreBounded(t *testing.T) {
 	r := newReplays()
 	j := job.Order{Issuer: "a", Expires: epoch.Add(time.Second).UnixMilli()}
@@ -93,15 +92,15 @@ func TestReplaysAreBounded(t *testing.T) {
 	other := j
 	other.Issuer = "b"
 	if !r.add(other, epoch) {
-		t.Error("another requester finds no room")
+		t.Error("an order of another requester was refused")
 	}
 	if later := epoch.Add(ClockSkew + 2*time.Second); !r.add(j, later) || len(r.seen) != 1 || len(r.byTime) != 1 || len(r.issued) != 1 {
-		t.Errorf("%d are remembered after all have expired", len(r.seen))
+		t.Errorf("%d orders are remembered after all have expired", len(r.seen))
 	}
 }
 
-// What a peer says of itself is bounded wherever it is kept.
-func TestWordsAreBounded(t *testing.T) {
+// Texts from a peer are bounded wherever they are stored.
+func TestTextsAreBounded(t *testing.T) {
 	long := string(make([]byte, 10*job.MaxRefusal)) + "é"
 	p := NewPlacement(Config{}, Request{Job: job.Order{Runs: 1}, CID: named("x"), Self: "self", Where: OnNetwork})
 	p.Step(Start{Peers: []Candidate{{Peer: "a"}, {Peer: "b"}}}, epoch)
@@ -114,7 +113,7 @@ func TestWordsAreBounded(t *testing.T) {
 	}
 }
 
-// A Placement takes notice of so many peers and no more, and says how many it left out.
+// A Placement keeps a bounded number of peers, and reports how many it left out.
 func TestKnownPeersAreBounded(t *testing.T) {
 	cs := make([]Candidate, MaxKnown+5)
 	for i := range cs {

@@ -6,10 +6,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Calibration remembers how much longer peers took than they claimed: a moving average
-// of actual / claimed, kept within 0.5 and 8. Who lies about what it holds, or how
-// fast it is, only hurts itself next time. It belongs to one requester and is told to
-// nobody. The zero value is ready.
+// Calibration tracks how much longer peers took than they claimed: a moving average of actual /
+// claimed, kept between 0.5 and 8. A peer that makes false claims about the data that it holds, or
+// about its speed, only hurts its own later bids. A Calibration belongs to one requester and is
+// never shared. The zero value is ready to use.
 type Calibration struct {
 	peers map[job.DID]*factor
 	ticks uint64
@@ -17,31 +17,31 @@ type Calibration struct {
 
 type factor struct {
 	value float64
-	used  uint64 // when it was last observed, by count
+	used  uint64 // value of ticks at the last observation
 }
 
 const (
 	weight        = 0.3 // of the newest job
 	minFactor     = 0.5
 	maxFactor     = 8
-	maxCalibrated = 4096 // peers; the one not heard of for the longest is forgotten
+	maxCalibrated = 4096 // peers; the one observed least recently is dropped
 
 	// noise is added to both times, so that jobs of a few milliseconds say little.
 	noise = 100 * time.Millisecond
 )
 
-// Factor is what a claim of peer is multiplied by: 1 for one that is not known, and for
-// one that is about right. Honest claims are guesses about queues, and what they miss
-// by must not drive jobs away from their data.
+// Factor returns the factor for the claims of peer: 1 for an unknown peer, and for one whose claims
+// are about right. Honest claims are estimates of queue times, and their errors must not drive jobs
+// away from their data.
 func (c *Calibration) Factor(peer job.DID) float64 {
 	f, ok := c.peers[peer]
-	if !ok || f.value > 1/doubtful && f.value < doubtful {
+	if !ok || f.value > 1/maxTrustedFactor && f.value < maxTrustedFactor {
 		return 1
 	}
 	return f.value
 }
 
-// Observe takes one finished job into account.
+// Observe records one finished job.
 func (c *Calibration) Observe(peer job.DID, claimed, actual time.Duration) {
 	ratio := float64(clamp(actual)+noise) / float64(clamp(claimed)+noise)
 	ratio = min(max(ratio, minFactor), maxFactor)
@@ -72,7 +72,7 @@ func (c *Calibration) forget() {
 	delete(c.peers, oldest)
 }
 
-// Snapshot returns the factors by peer, to be kept on disk; Restore reads them.
+// Snapshot returns the factors by peer, for storage on disk. Restore reads them.
 func (c *Calibration) Snapshot() map[job.DID]float64 {
 	out := make(map[job.DID]float64, len(c.peers))
 	for d, f := range c.peers {
@@ -81,7 +81,7 @@ func (c *Calibration) Snapshot() map[job.DID]float64 {
 	return out
 }
 
-// Restore replaces all that is known. Values out of range are brought into it.
+// Restore replaces the whole state. It clamps values that are out of range.
 func (c *Calibration) Restore(factors map[job.DID]float64) {
 	*c = Calibration{peers: make(map[job.DID]*factor, len(factors))}
 	for d, v := range factors {

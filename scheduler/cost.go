@@ -7,57 +7,58 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// The cost of a job at a peer is the time until its result is back:
+// The cost of a job at a peer is the time until its result has arrived:
 //
 //	T = queue + missing / bandwidth + 2 * rtt * depth of what is missing
 //	  + fuel / fuel rate + output / uplink
-//	score = (T + grain) * calibration * preference
+//	score = (T + fixedCost) * calibration * preference
 //
-// The provider computes T, by Offer, from what it alone knows; the requester computes
-// the score, because only it knows how far to believe that peer. Both use the
-// functions of this file, the requester for itself too.
+// The provider computes T in Offer, from values that only it knows. The requester computes the
+// score, because only it knows how accurate the claims of that peer are. Both use the functions of
+// this file; the requester uses them for its own bid too.
 
-// What a provider that has measured nothing yet assumes, per second.
+// Defaults of a provider that has measured nothing yet, per second.
 const (
 	DefaultBandwidth = 12 << 20 // bytes: 100 Mbit/s
 	DefaultRate      = 500e6    // fuel
 )
 
 const (
-	// grain is what any job costs anywhere: a round trip, an instance. It keeps
-	// calibration at work for a peer that claims to need no time at all.
-	grain = 20 * time.Millisecond
+	// fixedCost is the fixed cost of any job anywhere: a round trip, an instance. It keeps calibration
+	// effective for a peer that claims to need no time at all.
+	fixedCost = 20 * time.Millisecond
 
-	// tie is how much two scores may differ and still be called equal.
+	// tie is the ratio up to which two scores count as equal.
 	tie = 1.05
 
-	// preferred is what meeting every preferred label is worth: a fifth of the time.
+	// preferred is the factor for meeting every preferred label: it takes a fifth off the score.
 	preferred = 0.8
 
-	// doubtful is the calibration of a peer whose word alone ends no asking.
-	doubtful = 2
+	// maxTrustedFactor is the calibration factor from which the bid of a peer alone does not end the
+	// asking.
+	maxTrustedFactor = 2
 
-	// maxTime bounds every time of a bid: a day is never, and sums do not overflow.
+	// maxTime is the maximum of every time in a bid. A day means never, and sums do not overflow.
 	maxTime = 24 * time.Hour
 )
 
 // Load is how busy a provider is, see Admission.Load.
 type Load struct {
-	Free   int           // slots
-	Memory uint64        // bytes that are not reserved
+	Free   int           // free slots
+	Memory uint64        // unreserved bytes
 	Queue  time.Duration // until one more job would start
-	Full   bool          // one more would not even be queued
+	Full   bool          // one more job would not even be queued
 }
 
-// Locality is what a provider holds of a job's inputs, and how it would get the rest.
+// Locality is what a provider holds of a job's inputs, and the cost to fetch the rest.
 type Locality struct {
-	Have, Missing uint64        // bytes below the inputs' paths
-	Exact         bool          // else Have is a lower bound
+	Have, Missing uint64        // bytes below the paths of the inputs
+	Exact         bool          // false: Have is a lower bound
 	Depth         int           // levels of the DAG that have to be fetched one after the other
-	RTT           time.Duration // to who has the rest
+	RTT           time.Duration // to the peer that has the rest
 }
 
-// cost is T in its three parts.
+// cost returns T in its three parts.
 func cost(w Work, s State, l Locality) (queue, fetch, run time.Duration) {
 	fetch = seconds(l.Missing, orDefault(s.Bandwidth, DefaultBandwidth))
 	if l.Missing > 0 {
@@ -67,15 +68,15 @@ func cost(w Work, s State, l Locality) (queue, fetch, run time.Duration) {
 	return clamp(s.Load.Queue), clamp(fetch), clamp(run)
 }
 
-// claimed is the T that b says.
+// claimed returns the T of a bid.
 func claimed(b job.Bid) time.Duration {
 	return clamp(millis(b.Queue) + millis(b.Fetch) + millis(b.Run))
 }
 
-// score orders bids: the smallest is the best. met is the share of preferred labels
-// that the peer has, 0 to 1.
+// score orders bids: the lowest is the best. met is the share of preferred labels that the peer
+// has, 0 to 1.
 func score(b job.Bid, factor, met float64) float64 {
-	return (claimed(b) + grain).Seconds() * factor * (1 - (1-preferred)*met)
+	return (claimed(b) + fixedCost).Seconds() * factor * (1 - (1-preferred)*met)
 }
 
 func seconds(n, perSecond uint64) time.Duration {
@@ -86,12 +87,12 @@ func seconds(n, perSecond uint64) time.Duration {
 	return time.Duration(s * float64(time.Second))
 }
 
-// millis reads a time of a bid, which a peer may have made up.
+// millis converts a time of a bid, which may be any number, and clamps it.
 func millis(ms int64) time.Duration {
 	return time.Duration(min(max(ms, 0), maxTime.Milliseconds())) * time.Millisecond
 }
 
-// toMillis rounds up: a bid never claims to be quicker than it is.
+// toMillis rounds up: a bid never claims to be faster than it is.
 func toMillis(d time.Duration) int64 {
 	return int64(math.Ceil(float64(d) / float64(time.Millisecond)))
 }

@@ -8,26 +8,26 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Event is what happened to a Placement: one of the types below. An event of a peer
-// that is not waited for is ignored, so a late or a repeated one does no harm.
+// Event is an input of a Placement: one of the types below. An event about a peer that the
+// Placement is not waiting for is ignored, so a late or repeated one does no harm.
 type Event interface{ event() }
 
 type (
-	// Start begins it. Self is this node's own price by Offer; one with a Refusal
-	// means that it cannot run here.
+	// Start starts the Placement. Self is this node's own bid by Offer; a refusal means that the
+	// job cannot run on this node.
 	Start struct {
 		Self     job.Bid
 		Capacity *job.Capacity // this node's own, for preferred labels; may be nil
 		Peers    []Candidate
-		Left     []Left // by an earlier Placement of this job: it is taken up
+		Prior    []PriorRun // runs of an earlier Placement of this job, to continue
 	}
 
-	// Candidates brings peers that were not known, or not known to hold anything, at
-	// Start: answers to an Announce, or late results of looking for holders.
+	// Candidates adds peers that were not known at Start, or not known to hold inputs: answers to
+	// an Announce, or late results of the search for holders.
 	Candidates struct{ Peers []Candidate }
 
-	// Bid is a peer's answer to an Ask: its price, or its refusal. Peer is who answered
-	// on the stream, whatever the bid says.
+	// Bid is the answer of a peer to an Ask: its bid or its refusal. Peer is the peer at the other
+	// end of the stream, whatever the message says.
 	Bid struct {
 		Peer job.DID
 		Bid  job.Bid
@@ -39,65 +39,66 @@ type (
 		Peer job.DID
 		Why  string // a clause: "dial: connection refused"
 
-		Denied bool // this node itself does not let the peer have jobs: it is not asked again
+		Denied bool // this node does not send jobs to the peer: it is not asked again
 	}
 
-	// Accepted reserves: the peer starts in about Start, or sooner.
+	// Accepted means that the peer has reserved a slot or a place in its queue. The job starts in
+	// about Start, or sooner.
 	Accepted struct {
 		Peer  job.DID
 		Lease Lease
 		Start time.Duration
 	}
 
-	// Declined ends an Award without a reservation. A peer that only got busier since
-	// its bid says its new queue, and stays in the ranking at that price.
+	// Declined ends an Award without a reservation. A peer whose queue has only grown since its bid
+	// sends the new queue time, and stays in the ranking with it.
 	Declined struct {
 		Peer  job.DID
 		Lease Lease
 		Why   string
-		Queue time.Duration // zero: it does not want the job
+		Queue time.Duration // zero: the peer does not want the job
 	}
 
-	// Beat is a sign of life of a runner; it renews the lease.
+	// Heartbeat means that a provider is alive. It renews the lease.
 	Heartbeat struct {
 		Peer  job.DID
 		Lease Lease
 		Phase string // PhaseQueue or another
 	}
 
-	// Done is a checked Outcome: its blocks and the Receipt are held here. Ok, exit,
+	// Done is a checked Outcome whose blocks and Receipt are in this repo. The states ok, exit,
 	// trap, out of fuel and quota are all final. Peer is Self for a RunHere.
 	Done struct {
 		Peer    job.DID
 		Lease   Lease
 		Outcome cid.Cid
 		Receipt cid.Cid
-		Fuel    uint64        // of the Outcome: what the run cost, the same everywhere
-		Moved   time.Duration // how long the result's blocks took to come: no claim covers it
+		Fuel    uint64        // fuel of the Outcome, the same on every machine
+		Moved   time.Duration // time to transfer the blocks of the result, which no bid covers
 
-		Replayed bool // the peer answered from a run before: how fast it was says nothing
+		Replayed bool // the peer answered from its result cache: the time says nothing about its speed
 	}
 
-	// Lost means that a runner's stream broke, or that an Attach failed. The peer is
-	// tried again by Attach until Config.Silence has passed, unless Gone.
+	// Lost means that the stream of a provider broke, or that an Attach failed. Attach is tried
+	// again until Config.Silence has passed, unless Gone.
 	Lost struct {
-		Peer  job.DID
-		Lease Lease
-		Why   string
-		Lied  bool   // with Gone: what it printed is not what its Outcome says; it costs credit
-		Gone  bool   // it is over there: failed by the machine, handed back, lease unknown, or a lie was caught
-		Final string // not empty: no other peer would do better (CodeTimeout); the job fails with this code
+		Peer        job.DID
+		Lease       Lease
+		Why         string
+		FalseOutput bool   // with Gone: the peer printed something else than its Outcome says, which raises its calibration factor
+		Gone        bool   // the run has ended there: machine fault, handed back, unknown lease, or false output
+		Final       string // not empty: no other peer could do better (CodeTimeout); the job fails with this code
 	}
 
-	// Tick says that a time asked for by Wake has come; one more does no harm.
+	// Tick means that the time of a Wake has come. Extra Ticks do no harm.
 	Tick struct{}
 
-	// Cancel ends the Placement: every runner is closed.
+	// Cancel ends the Placement and closes every run.
 	Cancel struct{ Why string }
 )
 
-// PhaseQueue is the phase of a Beat of a runner that has no slot yet. The other phases,
-// "fetch", "compile", "run" and "pack", are for people.
+// PhaseQueue is the phase in a Heartbeat of a provider whose run has no slot yet. The other phases,
+// "fetch", "compile", "run" and "pack", are for display only.
 const PhaseQueue = "queue"
 
 func (Start) event()      {}

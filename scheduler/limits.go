@@ -9,40 +9,39 @@ import (
 )
 
 const (
-	maxBuckets      = 4096    // requesters whose asks are counted
-	maxReplays      = 1 << 17 // jobs that are remembered
+	maxBuckets      = 4096    // requesters with a rate limit
+	maxReplays      = 1 << 17 // remembered orders
 	maxReplaysOfOne = 1 << 14 // of one requester
 )
 
-// buckets holds a token bucket for each requester. A bucket that was not touched for
-// the longest is forgotten when there are too many: it is the most likely to be full,
-// and a full one is the same as none.
+// buckets holds a token bucket for each requester. When there are too many, the one used least
+// recently is dropped: it is the most likely to be full, and a full bucket is the same as none.
 type buckets struct {
 	rate  float64
 	burst float64
 	of    map[job.DID]*list.Element
-	order *list.List // of *bucket, the one touched last in front
+	order *list.List // of *bucket, the one used last in front
 }
 
 type bucket struct {
-	who    job.DID
-	tokens float64
-	at     time.Time
+	requester job.DID
+	tokens    float64
+	at        time.Time
 }
 
 func newBuckets(rate float64, burst int) buckets {
 	return buckets{rate: rate, burst: float64(burst), of: map[job.DID]*list.Element{}, order: list.New()}
 }
 
-func (b *buckets) take(who job.DID, now time.Time) bool {
-	el, ok := b.of[who]
+func (b *buckets) take(requester job.DID, now time.Time) bool {
+	el, ok := b.of[requester]
 	if !ok {
 		if b.order.Len() >= maxBuckets {
 			last := b.order.Back()
-			delete(b.of, b.order.Remove(last).(*bucket).who)
+			delete(b.of, b.order.Remove(last).(*bucket).requester)
 		}
-		el = b.order.PushFront(&bucket{who, b.burst, now})
-		b.of[who] = el
+		el = b.order.PushFront(&bucket{requester, b.burst, now})
+		b.of[requester] = el
 	}
 	b.order.MoveToFront(el)
 	k := el.Value.(*bucket)
@@ -57,8 +56,8 @@ func (b *buckets) take(who job.DID, now time.Time) bool {
 	return true
 }
 
-// replays remembers the jobs that were accepted until they have surely expired. It
-// forgets none before: a full memory accepts no more.
+// replays remembers accepted orders until they have certainly expired. It never forgets one before:
+// when it is full, no order is accepted.
 type replays struct {
 	seen   map[replay]bool
 	issued map[job.DID]int
@@ -84,7 +83,7 @@ func (r *replays) has(j job.Order, now time.Time) bool {
 	return r.seen[replay{j.Issuer, j.Nonce}]
 }
 
-// add remembers j, which it does not have; false: there is no room.
+// add remembers j, which must not be in r. It returns false when r is full.
 func (r *replays) add(j job.Order, now time.Time) bool {
 	r.forget(now)
 	if len(r.seen) >= maxReplays || r.issued[j.Issuer] >= maxReplaysOfOne {
@@ -93,7 +92,7 @@ func (r *replays) add(j job.Order, now time.Time) bool {
 	k := replay{j.Issuer, j.Nonce}
 	r.seen[k] = true
 	r.issued[j.Issuer]++
-	// One millisecond longer than Timely lets it pass.
+	// One millisecond longer than Timely accepts it.
 	heap.Push(&r.byTime, timedReplay{k, time.UnixMilli(j.Expires + 1).Add(ClockSkew)})
 	return true
 }
@@ -108,7 +107,7 @@ func (r *replays) forget(now time.Time) {
 	}
 }
 
-// replayHeap has the earliest in front.
+// replayHeap is a heap with the earliest time in front.
 type replayHeap []timedReplay
 
 func (h replayHeap) Len() int           { return len(h) }

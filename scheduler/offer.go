@@ -9,20 +9,20 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// State is a provider at the moment of an Ask.
+// State is the state of a provider at the moment of an Ask.
 type State struct {
 	Capacity  job.Capacity
 	Load      Load
 	Disk      uint64 // free bytes for blocks of others
-	Bandwidth uint64 // bytes per second that come in; zero: DefaultBandwidth
-	Uplink    uint64 // bytes per second that go out; zero: DefaultBandwidth
-	Closing   bool   // it ends its jobs and takes no more
+	Bandwidth uint64 // incoming bytes per second; zero: DefaultBandwidth
+	Uplink    uint64 // outgoing bytes per second; zero: DefaultBandwidth
+	Closing   bool   // shutting down: it accepts no further jobs
 }
 
-// Offer is a provider's answer to an Ask: its price, or its refusal with the reason as
-// a sentence. It looks only at what it is given, so it can be called first with a zero
-// Locality: a refusal for another reason than disk spares measuring what is held.
-// The caller sets Bid.Job.
+// Offer returns a provider's answer to an Ask: its bid, or its refusal with a sentence as the
+// reason. It uses nothing but its arguments, so it can be called first with a zero Locality: a
+// refusal for another reason than disk space saves measuring what is held. The caller sets
+// Bid.Order.
 func Offer(j job.Order, w Work, s State, l Locality) job.Bid {
 	if s.Closing {
 		return Refuse(job.RefuseClosing, "it is shutting down")
@@ -31,10 +31,10 @@ func Offer(j job.Order, w Work, s State, l Locality) job.Bid {
 		return Refuse(code, why)
 	}
 	if l.Missing > s.Disk {
-		return Refuse(job.RefuseDisk, fmt.Sprintf("it lacks %s of the inputs and has room for %s", units.Bytes(l.Missing), units.Bytes(s.Disk)))
+		return Refuse(job.RefuseDisk, fmt.Sprintf("it would have to fetch %s of inputs and has %s of free disk space", units.Bytes(l.Missing), units.Bytes(s.Disk)))
 	}
 	if s.Load.Full {
-		return Refuse(job.RefuseBusy, "no slot is free and its queue is full")
+		return Refuse(job.RefuseBusy, "all slots are in use and its queue is full")
 	}
 	queue, fetch, run := cost(w, s, l)
 	return job.Bid{
@@ -43,17 +43,17 @@ func Offer(j job.Order, w Work, s State, l Locality) job.Bid {
 	}
 }
 
-// Refuse is a Bid that refuses. why is a sentence about the peer, without a full stop.
+// Refuse returns a Bid that refuses. why is a sentence about the provider, without a full stop.
 func Refuse(code, why string) job.Bid {
-	return job.Bid{Code: code, Refusal: cut(why)}
+	return job.Bid{Code: code, Refusal: truncate(why)}
 }
 
-// unfit says why a peer of capacity c can never run j, however idle it is: a code of
-// job.Bid and a sentence, or "". The requester asks it of the record that it knows,
-// the provider of itself.
+// unfit returns why a peer of capacity c can never run j, however idle it is: a code of job.Bid and
+// a sentence, or "". The requester calls it with the capacity record that it knows, the provider
+// with its own.
 func unfit(j job.Order, w Work, c job.Capacity) (code, why string) {
 	if len(c.ABIs) == 0 {
-		return job.RefuseRole, "it only stores"
+		return job.RefuseRole, "it stores data and runs no jobs"
 	}
 	if !slices.Contains(c.ABIs, w.ABI) {
 		return job.RefuseEngine, fmt.Sprintf("it runs %s, not %s", strings.Join(c.ABIs, ", "), w.ABI)
@@ -61,9 +61,9 @@ func unfit(j job.Order, w Work, c job.Capacity) (code, why string) {
 	for _, k := range sortedKeys(j.Need) {
 		switch have, ok := c.Labels[k]; {
 		case !ok:
-			return job.RefuseLabels, fmt.Sprintf("it has no label %s, %s=%s is needed", k, k, j.Need[k])
+			return job.RefuseLabels, fmt.Sprintf("it has no label %s, the job needs %s=%s", k, k, j.Need[k])
 		case have != j.Need[k]:
-			return job.RefuseLabels, fmt.Sprintf("its label is %s=%s, %s=%s is needed", k, have, k, j.Need[k])
+			return job.RefuseLabels, fmt.Sprintf("its label is %s=%s, the job needs %s=%s", k, have, k, j.Need[k])
 		}
 	}
 	want, most := j.Limits.OrDefault(), c.Ceiling.OrDefault()
@@ -79,16 +79,16 @@ func unfit(j job.Order, w Work, c job.Capacity) (code, why string) {
 		{"logs", want.Log, most.Log, units.Bytes[uint64]},
 	} {
 		if l.want > l.most {
-			return job.RefuseLimits, fmt.Sprintf("it allows %s of %s, the job may use %s", l.show(l.most), l.what, l.show(l.want))
+			return job.RefuseLimits, fmt.Sprintf("it allows %s of %s, the job asks for %s", l.show(l.most), l.what, l.show(l.want))
 		}
 	}
 	if need := want.Pages * pageSize; c.Memory > 0 && need > c.Memory {
-		return job.RefuseMemory, fmt.Sprintf("it has %s of memory for jobs, the job may use %s", units.Bytes(c.Memory), units.Bytes(need))
+		return job.RefuseMemory, fmt.Sprintf("it has %s of memory for jobs, the job asks for %s", units.Bytes(c.Memory), units.Bytes(need))
 	}
 	return "", ""
 }
 
-// met is the share of j's preferred labels that c has.
+// met returns the share of j's preferred labels that c has.
 func met(j job.Order, c *job.Capacity) float64 {
 	if len(j.Prefer) == 0 || c == nil {
 		return 0
@@ -102,5 +102,5 @@ func met(j job.Order, c *job.Capacity) float64 {
 	return float64(n) / float64(len(j.Prefer))
 }
 
-// pageSize is WebAssembly's.
+// pageSize is the size of a WebAssembly memory page in bytes.
 const pageSize = 64 << 10

@@ -6,7 +6,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// peer is what a Placement knows of one peer.
+// peer is the state of one peer in a Placement.
 type peer struct {
 	did      job.DID
 	holder   bool
@@ -14,52 +14,55 @@ type peer struct {
 	hint     int // free slots by its last hint; negative: unknown
 
 	state peerState
-	code  string // why, of a state that is no bid
-	why   string
+	code  string // reason code of a state that is not a bid
+	why   string // the reason as a sentence
 
-	met     bool    // it was asked
-	draw    float64 // how much it attracts an Ask
-	attempt int     // of the Job that it was asked for last
-	askedAt time.Time
-	bid     job.Bid
-	bidAt   time.Time
-	rtt     time.Duration
-	score   float64
-	factor  float64
-	open    bool // a conversation with it exists
-	taken   bool // an award of it is alive, or has its result
-	renewed bool // its price was renewed by a Declined once
-	rec     int  // of Record.Peers; negative: none
+	contacted  bool    // it was asked
+	attraction float64 // attraction, for choose
+	attempt    int     // Order.Attempt of the last Ask to it
+	askedAt    time.Time
+	bid        job.Bid
+	bidAt      time.Time
+	rtt        time.Duration
+	score      float64
+	factor     float64
+	open       bool // a conversation with it is open
+	taken      bool // an award to it is active or has its result
+	renewed    bool // its queue time was updated once by a Declined
+	rec        int  // index in Record.Peers; negative: none
 }
 
-// peerState is what became of a peer.
+// peerState is the state of a peer.
 type peerState int
 
 const (
 	peerKnown   peerState = iota // not asked yet
 	peerBarred                   // the request excludes it
 	peerUnfit                    // its capacity excludes it
-	peerAsked                    // its answer is waited for
-	peerBid                      // it has made a price that was not taken yet
+	peerAsked                    // its answer is pending
+	peerBid                      // its bid was not taken yet
 	peerUsed                     // its bid was taken
-	peerRefused                  // it does not want, or did not answer: it may be asked again
+	peerRefused                  // it refused or did not answer: it may be asked again
 	peerOut                      // it is not asked again for this job
 )
 
+// outbid is the reason of a bid that was not accepted.
+const outbid = "another peer's estimate was lower"
+
 func (q *peer) set(s peerState, code, why string) { q.state, q.code, q.why = s, code, why }
 
-// refuse takes a refusal for what it is worth: some reasons pass, others do not.
+// refuse records a refusal. Some reasons are temporary, others are not.
 func (q *peer) refuse(b job.Bid) {
 	state := peerRefused
-	if lasting(b.Code) {
+	if isPermanent(b.Code) {
 		state = peerOut
 	}
-	q.set(state, b.Code, cut(orDefaultText(b.Refusal, "it gives no reason")))
+	q.set(state, b.Code, truncate(orDefaultText(b.Refusal, "no reason given")))
 }
 
-// lasting reports whether a peer that refuses with code would refuse again in a few
-// seconds. A code that is not known is one of a later version, and taken to last.
-func lasting(code string) bool {
+// isPermanent reports whether a peer that refuses with code would refuse again in a few seconds. An
+// unknown code belongs to a later version and counts as lasting.
+func isPermanent(code string) bool {
 	switch code {
 	case job.RefuseRate, job.RefuseBusy, job.RefuseMemory, job.RefuseDisk, job.RefuseFault:
 		return false
@@ -67,7 +70,7 @@ func lasting(code string) bool {
 	return true
 }
 
-// known returns the peer d, which is met if it was not; nil when there are too many.
+// known returns the peer d and adds it if it is new. It returns nil when there are too many peers.
 func (p *Placement) known(d job.DID) *peer {
 	if q, ok := p.peers[d]; ok {
 		return q
@@ -79,14 +82,14 @@ func (p *Placement) known(d job.DID) *peer {
 	q := &peer{did: d, hint: -1, rec: -1, factor: 1}
 	p.peers[d] = q
 	p.order = append(p.order, q)
-	if !p.wants(d) {
-		q.set(peerBarred, "", barred(p.req.Where))
+	if !p.allows(d) {
+		q.set(peerBarred, "", barredText(p.req.Where))
 	}
 	return q
 }
 
-// meet takes notice of candidates, new ones or with news.
-func (p *Placement) meet(cs []Candidate) {
+// addCandidates adds new candidates, and updates known ones.
+func (p *Placement) addCandidates(cs []Candidate) {
 	for _, c := range cs {
 		q := p.known(c.Peer)
 		if q == nil || q == p.self {
@@ -105,8 +108,8 @@ func (p *Placement) meet(cs []Candidate) {
 	}
 }
 
-// wants reports whether the request allows d.
-func (p *Placement) wants(d job.DID) bool {
+// allows reports whether the request allows d.
+func (p *Placement) allows(d job.DID) bool {
 	switch p.req.Where {
 	case Anywhere:
 		return true
@@ -118,17 +121,17 @@ func (p *Placement) wants(d job.DID) bool {
 	return d == job.DID(p.req.Where)
 }
 
-// wantsOne reports whether the request names a peer other than this node.
-func (p *Placement) wantsOne() bool {
+// namesPeer reports whether the request names a peer other than this node.
+func (p *Placement) namesPeer() bool {
 	return p.req.Where != Anywhere && p.req.Where != Local && p.req.Where != OnNetwork && p.req.Where != string(p.req.Self)
 }
 
-func barred(where string) string {
+func barredText(where string) string {
 	switch where {
 	case Local:
-		return "the job is to run on the requester's own node"
+		return "the job may run only on the requester's node"
 	case OnNetwork:
-		return "the job is to run on another node than the requester's"
+		return "the job may not run on the requester's node"
 	}
-	return "the job is to run on " + Short(job.DID(where))
+	return "the job may run only on " + Short(job.DID(where))
 }

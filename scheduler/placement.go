@@ -7,55 +7,55 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Placement is the requester's side of one job: it says whom to ask and which bid to
-// take, watches the leases and tries again, until every run has its result or
-// nothing more can be done. It always ends, provided that it gets the Ticks that it
-// asks for and that no runner beats for ever.
+// Placement is the requester's side of one job. It decides which peers to ask and which bid to
+// accept, watches the leases and tries again, until every run has its result or nothing more can be
+// done. It always ends, provided that it gets the Ticks that it requests and that no provider sends
+// heartbeats for ever.
 type Placement struct {
-	cfg   Config
-	req   Request
-	rec   Record
-	self  *peer // nil until Start
-	peers map[job.DID]*peer
-	order []*peer // as they were met, Self first
-	met   []*peer // those of them that were asked, and Self: most steps look at no other
-	slots []slot  // one for each run
+	cfg       Config
+	req       Request
+	rec       Record
+	self      *peer // nil until Start
+	peers     map[job.DID]*peer
+	order     []*peer // in the order in which they became known, Self first
+	contacted []*peer // Self and those of order that were asked: most steps look only at these
+	slots     []slot  // one for each run
 
-	holders bool // somebody is said to hold inputs
+	holders bool // at least one peer is said to hold inputs
 
-	round     int       // of asking, from 0; -1 before the first
-	askUntil  time.Time // when the round's window closes; zero: it has
-	callUntil time.Time // until when answers to an Announce are waited for; zero: not at all
-	asked     int       // peers asked in this round
-	retryAt   time.Time // when the next round begins; zero: not planned
-	wake      time.Time // the last Wake
-	loss      string    // what went wrong, for the line that says how it goes on
+	round     int       // round of asking, from 0; -1 before the first
+	askUntil  time.Time // when the window of the round closes; zero: it has closed
+	callUntil time.Time // when the window of an Announce closes; zero: not waiting
+	asked     int       // number of peers asked in this round
+	retryAt   time.Time // when the next round starts; zero: not planned
+	wake      time.Time // time of the last Wake
+	loss      string    // the last failure, for the next Note
 
-	out   []Action // of the step that is being taken
+	out   []Action // result of the current Step
 	ended bool
 }
 
-// attemptsOfOne is how often a peer is asked that the user has named: nobody else can come
-// instead, and who waits wants to know soon that it cannot be reached.
+// attemptsOfOne is the number of rounds when the user named one peer. No other peer can replace it,
+// and the user wants to know soon that it cannot be reached.
 const attemptsOfOne = 3
 
-// NewPlacement prepares a Placement; a Start begins it.
+// NewPlacement returns a Placement. A Start event starts it.
 func NewPlacement(cfg Config, req Request) *Placement {
 	n := min(max(req.Job.Runs, 1), job.MaxRuns)
 	p := &Placement{
 		cfg: cfg.orDefault(n), req: req, rec: Record{Where: req.Where}, round: -1,
 		peers: map[job.DID]*peer{}, slots: make([]slot, n),
 	}
-	if p.wantsOne() && cfg.Attempts <= 0 {
+	if p.namesPeer() && cfg.Attempts <= 0 {
 		p.cfg.Attempts = attemptsOfOne
 	}
 	return p
 }
 
-// Step takes one event that happened at now and returns what is to be done next, in
-// order. now never goes backwards.
+// Step processes one event that happened at now. It returns what to do next, in order. now must
+// never go backwards.
 func (p *Placement) Step(ev Event, now time.Time) []Action {
-	if p.ended || p.self == nil && !begins(ev) {
+	if p.ended || p.self == nil && !startsPlacement(ev) {
 		return nil
 	}
 	p.out = nil
@@ -64,8 +64,8 @@ func (p *Placement) Step(ev Event, now time.Time) []Action {
 	return p.out
 }
 
-// begins reports whether ev makes sense before a Start.
-func begins(ev Event) bool {
+// startsPlacement reports whether ev is valid before a Start.
+func startsPlacement(ev Event) bool {
 	switch ev.(type) {
 	case Start, Cancel:
 		return true
@@ -83,7 +83,7 @@ func (p *Placement) take(ev Event, now time.Time) {
 			p.start(ev, now)
 		}
 	case Candidates:
-		p.meet(ev.Peers)
+		p.addCandidates(ev.Peers)
 		if now.Before(p.askUntil) && !p.enough() {
 			p.askMore(now)
 		}
@@ -96,23 +96,23 @@ func (p *Placement) take(ev Event, now time.Time) {
 	case Declined:
 		p.declined(ev, now)
 	case Heartbeat:
-		p.beat(ev, now)
+		p.heartbeat(ev, now)
 	case Done:
 		p.done(ev, now)
 	case Lost:
 		p.lost(ev, now)
 	case Cancel:
-		p.fail(CodeCancelled, orDefaultText(ev.Why, "it was cancelled"), "", now)
+		p.fail(CodeCancelled, orDefaultText(ev.Why, "the job was cancelled"), "", now)
 	case Tick:
 	}
 }
 
-// start scores this node first, and takes up what was left.
+// start scores this node first, and resumes prior runs.
 func (p *Placement) start(ev Start, now time.Time) {
 	p.peers = make(map[job.DID]*peer, len(ev.Peers)+2)
 	p.order = make([]*peer, 0, len(ev.Peers)+2)
 	p.self = p.known(p.req.Self)
-	p.met = append(p.met, p.self)
+	p.contacted = append(p.contacted, p.self)
 	p.self.capacity = ev.Capacity
 	p.self.bid, p.self.bidAt = ev.Self, now
 	switch {
@@ -120,22 +120,22 @@ func (p *Placement) start(ev Start, now time.Time) {
 	case ev.Self.Refuses():
 		p.self.refuse(ev.Self)
 	default:
-		p.self.set(peerBid, "", "its price was not the best")
+		p.self.set(peerBid, "", outbid)
 	}
 	p.self.rec = p.line(p.self)
-	if p.wantsOne() {
-		p.known(job.DID(p.req.Where)) // it is asked even if it has not been met
+	if p.namesPeer() {
+		p.known(job.DID(p.req.Where)) // it is asked even if it is not known
 	}
-	p.meet(ev.Peers)
+	p.addCandidates(ev.Peers)
 	if len(p.slots) > 1 && p.req.Where != Anywhere && p.req.Where != OnNetwork {
-		p.fail(CodeNoPeer, "runs need as many peers, and only one is allowed", "leave out --where or --runs", now)
+		p.fail(CodeNoPeer, "several runs need several peers, and --where allows only one", "run it without --where or without --runs", now)
 		return
 	}
-	p.takeUp(ev.Left, now)
+	p.resume(ev.Prior, now)
 }
 
-// stay runs the job here if that is sure to be best: nothing is missing, a slot is free,
-// and nobody has more of the preferred labels.
+// stay runs the job on this node if that is certain to be best: nothing is missing, a slot is free,
+// and no peer can have more of the preferred labels.
 func (p *Placement) stay(now time.Time) {
 	if p.self.state != peerBid || !perfect(p.self.bid) || len(p.req.Job.Prefer) > 0 && met(p.req.Job, p.self.capacity) < 1 {
 		return
@@ -144,7 +144,7 @@ func (p *Placement) stay(now time.Time) {
 	p.award(&p.slots[i], p.self, now)
 }
 
-// advance does what time and the last event have made due.
+// advance does what is due because of the time or of the last event.
 func (p *Placement) advance(now time.Time) {
 	if p.ended {
 		return
@@ -177,17 +177,17 @@ func (p *Placement) advance(now time.Time) {
 	}
 }
 
-// fill gives the n empty slots the best bids. When there are too few, peers are asked
-// again after a pause, unless that is no use.
+// fill awards the n empty slots to the best bids. When there are too few bids, it plans another
+// round after a pause, unless another round is useless.
 func (p *Placement) fill(n int, now time.Time) {
 	bids := 0
-	for _, q := range p.met {
+	for _, q := range p.contacted {
 		if p.awardable(q, now) {
 			bids++
 		}
 	}
-	if bids < n && p.retryAt.IsZero() && (p.round+1 >= p.cfg.Attempts || !p.hope()) {
-		p.giveUp(now)
+	if bids < n && p.retryAt.IsZero() && (p.round+1 >= p.cfg.Attempts || !p.retryUseful()) {
+		p.failWithReasons(now)
 		return
 	}
 	for i := range p.slots {
@@ -201,16 +201,16 @@ func (p *Placement) fill(n int, now time.Time) {
 		p.retryAt = time.Time{}
 	case p.retryAt.IsZero():
 		p.retryAt = now.Add(p.cfg.Backoff << min(p.round, 16))
-		p.say("asking again in " + round(p.retryAt.Sub(now)))
+		p.noteNext("asking again in " + roundTime(p.retryAt.Sub(now)))
 	case !now.Before(p.retryAt):
 		p.ask(now)
-		if p.enough() { // there was nobody to ask
+		if p.enough() { // no peer could be asked
 			p.fill(p.empty(), now)
 		}
 	}
 }
 
-// due is the next time at which something happens by itself.
+// due returns the next time at which something has to be done.
 func (p *Placement) due() (at time.Time) {
 	sooner := func(t time.Time) {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
@@ -223,7 +223,7 @@ func (p *Placement) due() (at time.Time) {
 	for i := range p.slots {
 		sooner(p.slots[i].due())
 	}
-	for _, q := range p.met {
+	for _, q := range p.contacted {
 		if q.open && q.state == peerBid && q != p.self {
 			sooner(q.bidAt.Add(p.cfg.BidAge))
 		}
@@ -231,13 +231,13 @@ func (p *Placement) due() (at time.Time) {
 	return at
 }
 
-// finish ends it with the results of all slots.
+// finish ends the Placement with the results of all slots.
 func (p *Placement) finish() {
 	f := Finish{}
 	for _, s := range p.slots {
 		f.Winners = append(f.Winners, s.result)
 		f.Disagree = f.Disagree || s.result.Outcome != p.slots[0].result.Outcome
-		if s.peer != p.self && s.lease != (Lease{}) { // else its result was here before
+		if s.peer != p.self && s.lease != (Lease{}) { // otherwise the result is of a prior run
 			p.do(Close{Peer: s.peer.did, Lease: s.lease, Why: CloseOK})
 			s.peer.open = false
 		}
@@ -245,14 +245,14 @@ func (p *Placement) finish() {
 	f.Outcome = f.Winners[0].Outcome
 	p.closeAll(CloseLost)
 	if f.Disagree {
-		p.end(count(len(f.Winners), "run") + " do not agree")
+		p.end(count(len(f.Winners), "run") + " came to different outcomes")
 	} else {
 		p.end("done")
 	}
 	p.do(f)
 }
 
-// fail ends it without a result.
+// fail ends the Placement without a result.
 func (p *Placement) fail(code, why, hint string, now time.Time) {
 	reason := CloseLost
 	if code == CodeCancelled {
@@ -262,10 +262,10 @@ func (p *Placement) fail(code, why, hint string, now time.Time) {
 		if s := &p.slots[i]; s.state == slotAwarded || s.state == slotRunning {
 			q := s.peer
 			p.settle(s, AwardClosed, why, CloseCancelled, now)
-			q.why = "its run was ended: " + why
+			q.why = "its run was stopped: " + why
 		}
 	}
-	for _, q := range p.met {
+	for _, q := range p.contacted {
 		q.taken = false
 	}
 	p.closeAll(reason)
@@ -276,7 +276,7 @@ func (p *Placement) fail(code, why, hint string, now time.Time) {
 func (p *Placement) end(why string) {
 	p.ended = true
 	p.rec.Ended = why
-	for _, q := range p.met {
+	for _, q := range p.contacted {
 		if q.state == peerAsked {
 			q.set(peerRefused, CodeUnneeded, "the job ended before its answer")
 			q.bid = job.Bid{}
@@ -285,23 +285,23 @@ func (p *Placement) end(why string) {
 	}
 }
 
-// closeAll ends every conversation that is still open.
+// closeAll ends every open conversation.
 func (p *Placement) closeAll(why CloseReason) {
-	for _, q := range p.met {
+	for _, q := range p.contacted {
 		p.close(q, why)
 	}
 }
 
-// closeStale ends the conversations whose bids are too old to be taken.
+// closeStale ends the conversations whose bids are too old to be accepted.
 func (p *Placement) closeStale(now time.Time) {
-	for _, q := range p.met {
+	for _, q := range p.contacted {
 		if q.state == peerBid && q.open && !p.fresh(q, now) {
 			p.close(q, CloseLost)
 		}
 	}
 }
 
-// close ends a conversation in which no award is alive.
+// close ends a conversation without an active award.
 func (p *Placement) close(q *peer, why CloseReason) {
 	if q.open && !q.taken {
 		q.open = false

@@ -14,28 +14,28 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// witness watches a Placement from outside: it keeps by the actions alone what must
-// hold whatever the peers say, in whatever order.
-type witness struct {
+// observer checks a Placement from outside. It derives from the actions alone the invariants that
+// hold whatever the peers send, in any order.
+type observer struct {
 	t        *rapid.T
 	p        *Placement
 	now      time.Time
 	wake     time.Time
 	runs     int
-	asked    int // at most so many in a round
+	asked    int // maximum number of peers asked in a round
 	round    int
 	inRound  int
 	known    map[job.DID]bool
 	open     map[job.DID]bool  // conversations
-	waiting  map[job.DID]bool  // those without an answer yet
-	living   map[Lease]job.DID // awards whose lease lives
+	waiting  map[job.DID]bool  // those without an answer
+	living   map[Lease]job.DID // awards with an active lease
 	accepted map[Lease]bool
 	results  map[job.DID]cid.Cid
 	ended    Action
 	awards   int
 }
 
-func (w *witness) step(ev Event) {
+func (w *observer) step(ev Event) {
 	w.before(ev)
 	for _, a := range w.p.Step(ev, w.now) {
 		if w.ended != nil {
@@ -51,8 +51,8 @@ func (w *witness) step(ev Event) {
 	}
 }
 
-// before takes what an event itself ends.
-func (w *witness) before(ev Event) {
+// before applies the effects of an event itself.
+func (w *observer) before(ev Event) {
 	switch ev := ev.(type) {
 	case Bid:
 		if w.waiting[ev.Peer] && ev.Bid.Refuses() {
@@ -84,7 +84,7 @@ func (w *witness) before(ev Event) {
 	}
 }
 
-func (w *witness) do(a Action) {
+func (w *observer) do(a Action) {
 	switch a := a.(type) {
 	case Ask:
 		if a.Attempt != w.round {
@@ -109,7 +109,7 @@ func (w *witness) do(a Action) {
 		w.accepted[a.Lease] = true
 	case Attach:
 		if w.living[a.Lease] != a.Peer {
-			w.t.Fatalf("attach to a lease of nobody")
+			w.t.Fatalf("attach to an unknown lease")
 		}
 	case Close:
 		if a.Lease == (Lease{}) && !w.open[a.Peer] {
@@ -120,7 +120,7 @@ func (w *witness) do(a Action) {
 		delete(w.living, a.Lease)
 	case Wake:
 		if a.At.Before(w.now) {
-			w.t.Fatalf("wake in the past")
+			w.t.Fatalf("Wake in the past")
 		}
 		w.wake = a.At
 	case Finish, Fail:
@@ -128,20 +128,20 @@ func (w *witness) do(a Action) {
 	}
 }
 
-func (w *witness) award(d job.DID, l Lease) {
+func (w *observer) award(d job.DID, l Lease) {
 	for old, other := range w.living {
 		if old == l || other == d {
 			w.t.Fatalf("%s is awarded twice", d)
 		}
 	}
 	if _, ok := w.results[d]; ok {
-		w.t.Fatalf("%s has given its result already", d)
+		w.t.Fatalf("%s already has a result", d)
 	}
 	w.living[l] = d
 	w.awards++
 }
 
-// drawBid makes up a bid, honest or not.
+// drawBid generates a bid with true or false claims.
 func drawBid(t *rapid.T) job.Bid {
 	if rapid.IntRange(0, 3).Draw(t, "refuses") == 0 {
 		return Refuse(rapid.SampledFrom([]string{job.RefuseBusy, job.RefuseLabels, "new-code"}).Draw(t, "code"), "it does not want to")
@@ -167,10 +167,10 @@ func drawCandidates(t *rapid.T, from, most int) (cs []Candidate) {
 	return cs
 }
 
-// drawLeft makes up what an earlier Placement has left.
-func drawLeft(t *rapid.T) (all []Left) {
+// drawPrior generates prior runs.
+func drawPrior(t *rapid.T) (all []PriorRun) {
 	for i := range max(0, rapid.IntRange(-3, 4).Draw(t, "left")) {
-		l := Left{Peer: job.DID(rapid.SampledFrom([]string{"self", "p1", "p2", "p3", "q"}).Draw(t, "by"))}
+		l := PriorRun{Peer: job.DID(rapid.SampledFrom([]string{"self", "p1", "p2", "p3", "q"}).Draw(t, "by"))}
 		if rapid.Bool().Draw(t, "ended") {
 			l.Result = Result{Peer: l.Peer, Outcome: named("x")}
 		} else {
@@ -181,9 +181,9 @@ func drawLeft(t *rapid.T) (all []Left) {
 	return all
 }
 
-// takesUp takes note of what the Placement has to take up: as much as there are
-// runs, of each peer once, and no run of this node.
-func (w *witness) takesUp(all []Left) {
+// resumes records which prior runs the Placement must resume: at most as many as there are runs,
+// one of each peer, and no running one of this node.
+func (w *observer) resumes(all []PriorRun) {
 	seen := map[job.DID]bool{}
 	for _, l := range all {
 		if seen[l.Peer] || len(seen) == w.runs || l.Peer == "self" && !l.Result.Outcome.Defined() {
@@ -199,13 +199,13 @@ func (w *witness) takesUp(all []Left) {
 	}
 }
 
-// TestPlacementKeepsItsWord lets peers say anything at any time.
-func TestPlacementKeepsItsWord(t *testing.T) {
+// TestPlacementKeepsItsInvariants sends any event from any peer at any time.
+func TestPlacementKeepsItsInvariants(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		runs := rapid.IntRange(1, 3).Draw(t, "runs")
 		asked := rapid.SampledFrom([]int{0, 2}).Draw(t, "asked")
 		where := rapid.SampledFrom([]string{Anywhere, Anywhere, Local, OnNetwork, "p1"}).Draw(t, "where")
-		w := &witness{
+		w := &observer{
 			t: t, now: epoch, runs: runs, asked: orDefault(asked, max(8, 4*runs)),
 			known: map[job.DID]bool{"p1": where == "p1"}, open: map[job.DID]bool{}, waiting: map[job.DID]bool{}, living: map[Lease]job.DID{}, accepted: map[Lease]bool{},
 			results: map[job.DID]cid.Cid{},
@@ -218,11 +218,11 @@ func TestPlacementKeepsItsWord(t *testing.T) {
 		for _, c := range known {
 			w.known[c.Peer] = true
 		}
-		left := drawLeft(t)
+		prior := drawPrior(t)
 		if runs == 1 || where == Anywhere || where == OnNetwork { // else it fails at once
-			w.takesUp(left)
+			w.resumes(prior)
 		}
-		w.step(Start{Self: drawBid(t), Peers: known, Left: left})
+		w.step(Start{Self: drawBid(t), Peers: known, Prior: prior})
 		for range rapid.IntRange(0, 60).Draw(t, "events") {
 			w.random()
 		}
@@ -231,8 +231,8 @@ func TestPlacementKeepsItsWord(t *testing.T) {
 	})
 }
 
-// random lets one thing happen; it favours what makes sense.
-func (w *witness) random() {
+// random applies one random event, preferably a valid one.
+func (w *observer) random() {
 	t := w.t
 	d := job.DID(fmt.Sprint("p", rapid.IntRange(0, 15).Draw(t, "who")))
 	var l Lease
@@ -269,8 +269,8 @@ func (w *witness) random() {
 	}
 }
 
-// pass lets time go by, with the Ticks that were asked for.
-func (w *witness) pass(d time.Duration) {
+// pass advances the time, with the Ticks that were requested.
+func (w *observer) pass(d time.Duration) {
 	end := w.now.Add(d)
 	for !w.wake.IsZero() && !w.wake.After(end) && w.ended == nil {
 		w.now, w.wake = w.wake, time.Time{}
@@ -279,8 +279,8 @@ func (w *witness) pass(d time.Duration) {
 	w.now = end
 }
 
-// drain lets everybody be silent but this node: it must come to an end by itself.
-func (w *witness) drain() {
+// drain sends no more events of peers, only results of this node: the Placement must end by itself.
+func (w *observer) drain() {
 	for n := 0; w.ended == nil; n++ {
 		if n > 500 {
 			w.t.Fatalf("it does not end: %+v", w.p.Record())
@@ -291,7 +291,7 @@ func (w *witness) drain() {
 			}
 		}
 		if w.ended == nil && w.wake.IsZero() {
-			w.t.Fatalf("it waits for nothing: %+v", w.p.Record())
+			w.t.Fatalf("it has not ended and requests no Tick: %+v", w.p.Record())
 		}
 		if w.ended == nil {
 			w.now, w.wake = w.wake, time.Time{}
@@ -300,10 +300,10 @@ func (w *witness) drain() {
 	}
 }
 
-func (w *witness) check() {
+func (w *observer) check() {
 	t := w.t
 	if len(w.living) > 0 {
-		t.Fatalf("leases live on: %v", w.living)
+		t.Fatalf("active leases after the end: %v", w.living)
 	}
 	for d := range w.open {
 		t.Fatalf("the conversation with %s was not closed", d)
@@ -321,19 +321,19 @@ func (w *witness) check() {
 		}
 	}
 	if f, ok := w.ended.(Fail); ok && (f.Why == "" || f.Code == "") {
-		t.Fatalf("fails without a reason: %+v", f)
+		t.Fatalf("failed without a reason: %+v", f)
 	}
 	r := w.p.Record()
 	explained := len(r.Peers)
 	for _, p := range r.Peers {
 		if p.Why == "" {
-			t.Fatalf("nothing is said of %s", p.Peer)
+			t.Fatalf("no reason for %s", p.Peer)
 		}
 	}
 	for _, s := range r.Skipped {
 		explained += s.Count
 		if s.Why == "" {
-			t.Fatalf("nothing is said of %v", s.Peers)
+			t.Fatalf("no reason for %v", s.Peers)
 		}
 	}
 	if want := len(w.p.peers); explained != want {
@@ -366,7 +366,7 @@ func (w *witness) check() {
 	}
 }
 
-// TestTheBestBidWins compares an award with the definition of the best.
+// TestTheBestBidWins compares an award with the definition of the best bid.
 func TestTheBestBidWins(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(1, 8).Draw(t, "peers")
@@ -389,7 +389,7 @@ func TestTheBestBidWins(t *testing.T) {
 					}
 				}
 			}
-			t.Fatalf("nobody was awarded")
+			t.Fatalf("no award")
 			return ""
 		}
 		got := award(cs)
@@ -403,17 +403,17 @@ func TestTheBestBidWins(t *testing.T) {
 		}
 		for d, b := range bids {
 			if score(b, factors[d], 0) <= least*tie && b.Missing < bids[got].Missing {
-				t.Fatalf("%s lacks more than %s, at about the same price", got, d)
+				t.Fatalf("%s has more missing bytes than %s, at about the same score", got, d)
 			}
 		}
 		slices.Reverse(cs)
 		if again := award(cs); again != got {
-			t.Fatalf("%s, and %s in another order", got, again)
+			t.Fatalf("%s won, but %s when the bids came in another order", got, again)
 		}
 	})
 }
 
-// TestAdmissionIsNeverExceeded books at random.
+// TestAdmissionIsNeverExceeded applies random reservations and releases.
 func TestAdmissionIsNeverExceeded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		cfg := AdmissionConfig{
@@ -422,14 +422,14 @@ func TestAdmissionIsNeverExceeded(t *testing.T) {
 		}
 		a := NewAdmission(cfg)
 		now := epoch
-		book := map[Lease]bool{} // true: it has a slot
+		leases := map[Lease]bool{} // true: it has a slot
 		seen := map[[17]byte]time.Time{}
 		started := func(ls []Lease) {
 			for _, l := range ls {
-				if slot, ok := book[l]; !ok || slot {
+				if slot, ok := leases[l]; !ok || slot {
 					t.Fatalf("%s is started and has %v, %v", l, slot, ok)
 				}
-				book[l] = true
+				leases[l] = true
 			}
 		}
 		for range rapid.IntRange(1, 80).Draw(t, "steps") {
@@ -446,7 +446,7 @@ func TestAdmissionIsNeverExceeded(t *testing.T) {
 				}
 				r.Job.Nonce[0] = byte(rapid.IntRange(0, 30).Draw(t, "nonce"))
 				key := [17]byte{byte(r.Job.Issuer[0]), r.Job.Nonce[0]}
-				_, had := book[l]
+				_, had := leases[l]
 				g, err := a.Accept(r, now)
 				if err != nil {
 					break
@@ -460,36 +460,36 @@ func TestAdmissionIsNeverExceeded(t *testing.T) {
 					}
 					seen[key] = now.Add(time.Second + ClockSkew)
 				}
-				book[l] = g.Started
+				leases[l] = g.Started
 			case 3:
-				delete(book, l)
+				delete(leases, l)
 				started(a.Release(l, now))
 			case 4:
-				if _, ok := book[l]; a.Renew(l, now) != ok {
+				if _, ok := leases[l]; a.Renew(l, now) != ok {
 					t.Fatalf("renew %s: %v", l, !ok)
 				}
 			case 5:
 				now = now.Add(time.Duration(rapid.IntRange(0, 400).Draw(t, "s")) * time.Second)
 				ended, begun := a.Expire(now)
 				for _, l := range ended {
-					delete(book, l)
+					delete(leases, l)
 				}
 				started(begun)
 			}
 			running := 0
-			for _, slot := range book {
+			for _, slot := range leases {
 				if slot {
 					running++
 				}
 			}
-			if running != a.Running() || len(book)-running != a.Waiting() || len(a.leases) != len(book) {
-				t.Fatalf("%d running, %d waiting; the book says %d, %d", running, len(book)-running, a.Running(), a.Waiting())
+			if running != a.Running() || len(leases)-running != a.Waiting() || len(a.leases) != len(leases) {
+				t.Fatalf("%d running, %d waiting; Admission says %d, %d", running, len(leases)-running, a.Running(), a.Waiting())
 			}
 			if running > cfg.Slots || cfg.Memory > 0 && a.memory > cfg.Memory {
 				t.Fatalf("%d of %d slots, %d bytes", running, cfg.Slots, a.memory)
 			}
 			if a.Waiting() > 0 && a.fits(a.waiting[0].memory) {
-				t.Fatalf("a slot is free and a job waits")
+				t.Fatalf("a job waits although a slot is free")
 			}
 		}
 	})

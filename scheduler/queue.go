@@ -5,12 +5,12 @@ import (
 	"time"
 )
 
-// unknownRun is what a job is expected to take as long as nothing has run here.
+// unknownRun is the expected run time before anything has run on this node.
 const unknownRun = time.Second
 
-// enqueue puts e at the end of the queue; a job of larger priority then takes the
-// places of its own requester's lesser ones, so that nobody gains on others by it. It
-// passes none that needs more memory, which might wait for just that.
+// enqueue appends e to the queue. A job of higher priority then takes the places of jobs of its own
+// requester with lower priority, so that no requester gains on others by it. It does not pass a job
+// that needs more memory, because that job may be waiting for exactly that memory.
 func (a *Admission) enqueue(e *entry) {
 	a.waiting = append(a.waiting, e)
 	at := len(a.waiting) - 1
@@ -22,8 +22,8 @@ func (a *Admission) enqueue(e *entry) {
 	}
 }
 
-// start gives slots to those at the head of the queue, as far as there are any. It
-// never lets a small job overtake a large one, which could otherwise wait for ever.
+// start gives free slots to the jobs at the head of the queue. A small job never overtakes a large
+// one, which could otherwise wait for ever.
 func (a *Admission) start(now time.Time) (started []Lease) {
 	for len(a.waiting) > 0 && a.fits(a.waiting[0].memory) {
 		e := a.waiting[0]
@@ -44,9 +44,8 @@ func (a *Admission) within(used, more uint64) bool {
 	return a.cfg.Memory == 0 || used+more <= a.cfg.Memory
 }
 
-// Load says how busy the node is for a job that may use memory bytes. The queue is
-// estimated by letting every job take what its bid claimed, and the ones that have
-// claimed nothing what jobs have taken here of late.
+// Load returns how busy the node is for a job of memory bytes. The queue time is estimated: every
+// job takes the time that its bid claimed, or the recent mean when its bid claimed none.
 func (a *Admission) Load(memory uint64, now time.Time) Load {
 	l := Load{Free: a.cfg.Slots - len(a.running), Memory: a.freeMemory()}
 	if len(a.waiting) == 0 && a.fits(memory) {
@@ -65,19 +64,18 @@ func (a *Admission) freeMemory() uint64 {
 	return a.cfg.Memory - a.memory
 }
 
-// ending is a slot that becomes free.
+// ending is a slot that will become free.
 type ending struct {
 	in     time.Duration
 	memory uint64
 }
 
-// estimate is how long one more job of memory bytes would wait: the book played
-// forward.
+// estimate returns how long one more job of memory bytes would wait. It simulates the queue.
 func (a *Admission) estimate(memory uint64, now time.Time) time.Duration {
 	ends := make([]ending, 0, len(a.running)+len(a.waiting))
 	used := a.memory
 	for _, e := range a.running {
-		ends = append(ends, ending{a.left(e, now), e.memory})
+		ends = append(ends, ending{a.remaining(e, now), e.memory})
 	}
 	var at time.Duration
 	place := func(memory uint64, takes time.Duration) {
@@ -111,9 +109,9 @@ func (a *Admission) expect(e *entry) time.Duration {
 	return orDefault(a.mean, unknownRun)
 }
 
-// left is what a running job still needs. One that takes longer than expected is taken
-// to need a quarter of its age more: the older, the longer.
-func (a *Admission) left(e *entry, now time.Time) time.Duration {
+// remaining returns the time that a running job still needs. One that takes longer than expected is
+// assumed to need another quarter of its age: the older, the longer.
+func (a *Admission) remaining(e *entry, now time.Time) time.Duration {
 	age := now.Sub(e.started)
 	return max(a.expect(e)-age, age/4, time.Millisecond)
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// best is the best bid that can be awarded; nil: none.
+// best returns the peer with the best bid that can be accepted, or nil.
 func (p *Placement) best(now time.Time) *peer {
 	var bids []*peer
-	for _, q := range p.met {
+	for _, q := range p.contacted {
 		if p.awardable(q, now) {
 			p.price(q)
 			bids = append(bids, q)
@@ -30,13 +30,13 @@ func (p *Placement) best(now time.Time) *peer {
 		if c := cmp.Compare(a.bid.Missing, b.bid.Missing); c != 0 {
 			return c
 		}
-		if a.holder != b.holder { // others say, too, that it holds what it claims
+		if a.holder != b.holder { // other sources confirm what a holder claims
 			if a.holder {
 				return -1
 			}
 			return 1
 		}
-		return bytes.Compare(lot(p.req.CID, a.did), lot(p.req.CID, b.did))
+		return bytes.Compare(tieBreak(p.req.CID, a.did), tieBreak(p.req.CID, b.did))
 	})
 }
 
@@ -44,21 +44,21 @@ func (p *Placement) awardable(q *peer, now time.Time) bool {
 	return q.state == peerBid && p.fresh(q, now)
 }
 
-// fresh reports whether q's bid may still be taken. This node's own does not age.
+// fresh reports whether the bid of q may still be accepted. This node's own bid does not age.
 func (p *Placement) fresh(q *peer, now time.Time) bool {
 	return q == p.self || q.open && now.Sub(q.bidAt) < p.cfg.BidAge
 }
 
-// lot decides what nothing else does, differently for each job.
-func lot(c cid.Cid, d job.DID) []byte {
+// tieBreak breaks the remaining ties, differently for each job.
+func tieBreak(c cid.Cid, d job.DID) []byte {
 	h := sha256.New()
 	h.Write(c.Bytes())
 	h.Write([]byte(d))
 	return h.Sum(nil)
 }
 
-// sources lists who else holds inputs: who measured the most first, then those that are
-// only said to hold some. This node is one when it has any.
+// sources lists the other holders of inputs: those that measured the most first, then those that
+// are only said to hold some. This node is included if it holds any.
 func (p *Placement) sources(but *peer) (ds []job.DID) {
 	var holders []*peer
 	for _, q := range p.order {

@@ -7,29 +7,28 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Record is what became of a Placement and why: it goes into the job's record. It
-// explains every peer that was known: by a line of its own when it was asked, by a
-// Skip when it was not.
+// Record explains the result of a Placement. It becomes part of the job's record. It covers every
+// peer that was known: a peer that was asked has its own PeerRecord, the others are in a Skip.
 type Record struct {
-	Where    string        `json:"where"`               // "" for anywhere
+	Where    string        `json:"where"`               // Request.Where
 	Attempts int           `json:"attempts"`            // rounds of asking
-	Peers    []PeerRecord  `json:"bids,omitempty"`      // in the order in which they were met; at most MaxRecorded
-	Omitted  int           `json:"omitted,omitempty"`   // peers beyond MaxKnown: no notice was taken of them
-	Skipped  []Skip        `json:"skipped,omitempty"`   // who was not asked
-	Awards   []AwardRecord `json:"awards,omitempty"`    // in order; the last of a slot decides
-	Announce int           `json:"announced,omitempty"` // times that it was announced
-	Ended    string        `json:"ended,omitempty"`     // a sentence; empty while it goes on
+	Peers    []PeerRecord  `json:"bids,omitempty"`      // in the order in which they became known; at most MaxRecorded
+	Omitted  int           `json:"omitted,omitempty"`   // number of peers beyond MaxKnown, which are ignored
+	Skipped  []Skip        `json:"skipped,omitempty"`   // peers that were not asked
+	Awards   []AwardRecord `json:"awards,omitempty"`    // in order; the last award of a slot counts
+	Announce int           `json:"announced,omitempty"` // number of announcements
+	Ended    string        `json:"ended,omitempty"`     // a sentence; empty while the placement goes on
 }
 
-// MaxRecorded bounds the peers of a Record that have a line of their own.
+// MaxRecorded is the maximum length of Record.Peers.
 const MaxRecorded = 1024
 
-// PeerRecord is one peer's last answer.
+// PeerRecord is the last answer of one peer.
 type PeerRecord struct {
 	Peer    job.DID       `json:"peer"`
 	Self    bool          `json:"self,omitempty"`
 	Holder  bool          `json:"holder,omitempty"`
-	Attempt int           `json:"attempt"` // the round of this answer
+	Attempt int           `json:"attempt"` // round of asking of this answer, from 0
 	RTT     time.Duration `json:"rtt_ns,omitempty"`
 	Have    uint64        `json:"have"`
 	Missing uint64        `json:"missing"`
@@ -38,23 +37,23 @@ type PeerRecord struct {
 	Fetch   time.Duration `json:"fetch_ns"`
 	Run     time.Duration `json:"run_ns"`
 	Slots   int           `json:"slots"`
-	Factor  float64       `json:"calibration,omitempty"` // what its claim was multiplied by
-	Score   float64       `json:"score,omitempty"`       // seconds; the smallest was best
+	Factor  float64       `json:"calibration,omitempty"` // the times of the bid were multiplied by it
+	Score   float64       `json:"score,omitempty"`       // seconds; the lowest score wins
 	Code    string        `json:"code,omitempty"`        // of a refusal, or one of those below
-	Why     string        `json:"why"`                   // a sentence: what became of it
+	Why     string        `json:"why"`                   // a sentence: the state of this bid and its reason
 }
 
 // Codes of a PeerRecord beyond those of a job.Bid.
 const (
-	CodeUnreached = "unreached" // the Ask did not get through
-	CodeDenied    = "denied"    // this node does not let the peer have jobs
+	CodeUnreached = "unreached" // the peer could not be asked
+	CodeDenied    = "denied"    // this node does not send jobs to the peer
 	CodeSilent    = "silent"    // no answer in the window
 	CodeUnneeded  = "unneeded"  // the job ended before its answer
-	CodeDeclined  = "declined"  // it bid, and declined the award
+	CodeDeclined  = "declined"  // it bid, but declined the award
 	CodeLost      = "lost"      // it had the job and lost it
 )
 
-// Skip is why some peers were not asked.
+// Skip is a reason why peers were not asked, and those peers.
 type Skip struct {
 	Code  string    `json:"code,omitempty"`
 	Why   string    `json:"why"`
@@ -62,18 +61,18 @@ type Skip struct {
 	Peers []job.DID `json:"peers"` // the first few
 }
 
-// AwardRecord is one award and its end.
+// AwardRecord is one award and how it ended.
 type AwardRecord struct {
-	Slot    int           `json:"slot"` // of the runs, from 0
+	Slot    int           `json:"slot"` // index of the run, from 0
 	Attempt int           `json:"attempt"`
 	Peer    job.DID       `json:"peer"`
 	Self    bool          `json:"self,omitempty"`
 	Lease   Lease         `json:"lease"`
 	At      time.Time     `json:"at"`
 	Claimed time.Duration `json:"claimed_ns"`
-	Took    time.Duration `json:"took_ns,omitempty"` // from award to its end
-	State   string        `json:"state"`             // AwardOpen and so on
-	Why     string        `json:"why,omitempty"`     // of a declined or lost one
+	Took    time.Duration `json:"took_ns,omitempty"` // from the award to its end
+	State   string        `json:"state"`             // AwardOpen to AwardClosed
+	Why     string        `json:"why,omitempty"`     // of a declined or lost award
 	Result  *Result       `json:"result,omitempty"`
 }
 
@@ -87,13 +86,13 @@ const (
 	AwardClosed   = "closed" // ended by the requester
 )
 
-// Bounds of the Skips of a Record.
+// Bounds of Record.Skipped.
 const (
 	maxSkips    = 64
 	maxSkipDIDs = 8
 )
 
-// Record returns what is known so far; the caller owns it.
+// Record returns the current record. The caller owns it.
 func (p *Placement) Record() Record {
 	r := p.rec
 	r.Peers = slices.Clone(r.Peers)
@@ -104,14 +103,14 @@ func (p *Placement) Record() Record {
 		}
 		code, why := q.code, q.why
 		if why == "" {
-			why = "it was not asked: others came first"
+			why = "not asked: enough other peers were asked"
 		}
 		r.Skipped = skip(r.Skipped, code, why, q.did)
 	}
 	return r
 }
 
-// skip adds one peer to the Skip of its reason; the last one takes what is too much.
+// skip adds one peer to the Skip of its reason. The last Skip collects the reasons beyond maxSkips.
 func skip(skips []Skip, code, why string, d job.DID) []Skip {
 	i := slices.IndexFunc(skips, func(s Skip) bool { return s.Why == why && s.Code == code })
 	switch {
@@ -131,7 +130,7 @@ func skip(skips []Skip, code, why string, d job.DID) []Skip {
 	return skips
 }
 
-// line writes what is known of q into its line of the record and returns the index.
+// line updates the PeerRecord of q and returns its index.
 func (p *Placement) line(q *peer) int {
 	i := q.rec
 	if i < 0 {

@@ -69,7 +69,7 @@ func (p *provider) play(c command) error {
 		l := p.a.Load(memoryOf(job.Order{Limits: c.limits()}), p.now)
 		c.say("%d running, %d waiting: free %d, queue %s%s", p.a.Running(), p.a.Waiting(), l.Free, l.Queue, unless(!l.Full, ", full"))
 	default:
-		return fmt.Errorf("not a word of providers")
+		return fmt.Errorf("unknown verb of a provider")
 	}
 	return nil
 }
@@ -113,7 +113,7 @@ func (p *provider) award(c command) {
 	}
 }
 
-// after lets time pass, with an Expire whenever one is due.
+// after advances the time, with an Expire whenever one is due.
 func (p *provider) after(c command) error {
 	d, err := time.ParseDuration(c.words[0])
 	if err != nil {
@@ -128,7 +128,7 @@ func (p *provider) after(c command) error {
 		p.now = at
 		ended, started := p.a.Expire(at)
 		if len(ended) == 0 {
-			return fmt.Errorf("Next says %s and Expire ends nothing", at.Sub(epoch))
+			return fmt.Errorf("Next returned %s, but Expire ended no lease", at.Sub(epoch))
 		}
 		c.say("[%s] expired %s, started %s", at.Sub(epoch), leases(ended), leases(started))
 	}

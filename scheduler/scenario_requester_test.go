@@ -10,13 +10,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// requester is the stage of a Placement. It delivers the Ticks that it asks for.
+// requester is the stage of a Placement. It delivers the Ticks that the Placement requests.
 type requester struct {
 	p      *Placement
 	now    time.Time
 	wake   time.Time
 	next   []Candidate
-	left   []Left
+	prior  []PriorRun
 	leases map[job.DID]Lease // of the newest award
 	before map[job.DID]Lease // and of the one before
 	factor map[job.DID]float64
@@ -65,9 +65,9 @@ func (r *requester) play(c command) error {
 		r.self = cc.Capacity
 	case "start":
 		b := c.bid()
-		r.step(c, Start{Self: b, Capacity: r.self, Peers: r.take(), Left: r.left})
-	case "left":
-		r.left = append(r.left, r.leftBy(c, d))
+		r.step(c, Start{Self: b, Capacity: r.self, Peers: r.take(), Prior: r.prior})
+	case "prior":
+		r.prior = append(r.prior, r.priorOf(c, d))
 	case "meet":
 		r.step(c, Candidates{r.take()})
 	case "bid":
@@ -78,14 +78,14 @@ func (r *requester) play(c command) error {
 		r.step(c, Accepted{Peer: d, Lease: lease, Start: c.time("start")})
 	case "decline":
 		r.step(c, Declined{Peer: d, Lease: lease, Why: c.str("why"), Queue: c.time("queue")})
-	case "beat":
+	case "heartbeat":
 		r.step(c, Heartbeat{Peer: d, Lease: lease, Phase: orDefaultText(c.str("phase"), "run")})
 	case "done":
 		o := named(c.str("outcome"))
 		r.names[o] = c.value["outcome"]
 		r.step(c, Done{Peer: d, Lease: lease, Outcome: o, Fuel: c.bytes("fuel"), Moved: c.time("moved"), Replayed: c.str("replayed") != ""})
 	case "lost":
-		r.step(c, Lost{Peer: d, Lease: lease, Why: c.str("why"), Gone: c.is("gone"), Lied: c.is("lied"), Final: c.str("final")})
+		r.step(c, Lost{Peer: d, Lease: lease, Why: c.str("why"), Gone: c.is("gone"), FalseOutput: c.is("false"), Final: c.str("final")})
 	case "cancel":
 		r.step(c, Cancel{Why: c.str("why")})
 	case "tick":
@@ -93,7 +93,7 @@ func (r *requester) play(c command) error {
 	case "record":
 		r.record(c)
 	default:
-		return fmt.Errorf("not a word of requesters")
+		return fmt.Errorf("unknown verb of a requester")
 	}
 	return nil
 }
@@ -103,18 +103,18 @@ func (r *requester) take() (cs []Candidate) {
 	return cs
 }
 
-// leftBy is what a peer has left of the job: a run, or an outcome.
-func (r *requester) leftBy(c command, d job.DID) Left {
+// priorOf returns a prior run of a peer: a running one, or an outcome.
+func (r *requester) priorOf(c command, d job.DID) PriorRun {
 	if name := c.str("outcome"); name != "" {
 		o := named(name)
 		r.names[o] = name
-		return Left{Peer: d, Result: Result{Peer: d, Outcome: o}}
+		return PriorRun{Peer: d, Result: Result{Peer: d, Outcome: o}}
 	}
-	l := Lease{byte(len(r.left) + 1)}
+	l := Lease{byte(len(r.prior) + 1)}
 	if _, ok := r.leases[d]; !ok {
 		r.leases[d] = l
 	}
-	return Left{Peer: d, Lease: l}
+	return PriorRun{Peer: d, Lease: l}
 }
 
 func (r *requester) candidate(c command) Candidate {
@@ -138,7 +138,7 @@ func (r *requester) candidate(c command) Candidate {
 	return cand
 }
 
-// after lets time pass, with a Tick whenever one was asked for.
+// after advances the time, with a Tick whenever one was requested.
 func (r *requester) after(c command) error {
 	d, err := time.ParseDuration(c.words[0])
 	if err != nil {
@@ -147,7 +147,7 @@ func (r *requester) after(c command) error {
 	end := r.now.Add(d)
 	for n := 0; !r.wake.IsZero() && !r.wake.After(end); n++ {
 		if n > 1000 {
-			return fmt.Errorf("it wakes for ever")
+			return fmt.Errorf("endless Wakes")
 		}
 		r.now, r.wake = r.wake, time.Time{}
 		r.step(c, Tick{})

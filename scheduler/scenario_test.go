@@ -18,19 +18,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-var update = flag.Bool("update", false, "write what happens into testdata/*.txt")
+var update = flag.Bool("update", false, "rewrite the expected output in testdata/*.txt")
 
-// epoch is when every scenario begins.
+// epoch is the start time of every scenario.
 var epoch = time.UnixMilli(1_800_000_000_000)
 
-// stage is what the lines of a scenario are played on: testdata/README.md has the words.
+// stage executes the lines of a scenario; its play method defines the verbs.
 type stage interface {
 	play(c command) error
 }
 
-// TestScenarios plays the files of testdata. A line at the margin happens; the indented
-// lines below it are what must come of it, word for word. `go test -update` writes
-// them: read what it wrote before keeping it.
+// TestScenarios replays the files of testdata. A line at the margin is an input; the indented lines
+// below it are the expected output, compared exactly. `go test -update` rewrites them: read the
+// diff before you commit it.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(files) < 5 {
@@ -59,7 +59,7 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// replayFile plays a file and returns it with what came of each line.
+// replayFile replays a file and returns it with the output of each line.
 func replayFile(src []byte) ([]byte, error) {
 	var out bytes.Buffer
 	var on stage
@@ -92,13 +92,13 @@ func replayFile(src []byte) ([]byte, error) {
 			}
 		}
 		if len(c.left()) > 0 {
-			return nil, fmt.Errorf("%d: %s: nobody reads %q", n, c.verb, c.left())
+			return nil, fmt.Errorf("%d: %s: unknown keys %q", n, c.verb, c.left())
 		}
 	}
 	return out.Bytes(), lines.Err()
 }
 
-// command is one line: a verb, then words and key=value pairs; a value may be quoted.
+// command is one line: a verb, then plain words and key=value pairs. A value may be quoted.
 type command struct {
 	verb  string
 	words []string
@@ -145,7 +145,7 @@ func parse(line string) (command, error) {
 
 func (c command) say(format string, a ...any) { fmt.Fprintf(c.out, "\t"+format+"\n", a...) }
 
-// left lists the keys that nothing has read: a misspelt one must not pass in silence.
+// left lists the keys that were not read: a misspelt one is an error.
 func (c command) left() (keys []string) {
 	for k := range c.value {
 		if !c.read[k] {

@@ -9,21 +9,21 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/units"
 )
 
-// slot is the place of one run: at most one award of it is alive.
+// slot is the state of one run. At most one award of it is active.
 type slot struct {
-	state    slotState
-	peer     *peer
-	lease    Lease
-	award    int       // of Record.Awards
-	at       time.Time // of the award
-	deadline time.Time // of the answer to an award, or of the next sign of life; zero: none
-	end      time.Time // when a runner is late beyond all patience; zero: never
-	attachAt time.Time // when to try again to attach; zero: nothing is broken
-	trying   bool      // an Attach is under way
-	tried    time.Time // when the last one began
-	accepted time.Time
-	left     bool // by an earlier Placement: nothing is known of a bid
-	result   Result
+	state      slotState
+	peer       *peer
+	lease      Lease
+	award      int       // index in Record.Awards
+	at         time.Time // of the award
+	deadline   time.Time // for the answer to an award, or for the next heartbeat; zero: none
+	end        time.Time // when the provider is too late for any tolerance; zero: never
+	attachAt   time.Time // when to try the next Attach; zero: the stream is not broken
+	attaching  bool      // an Attach is in progress
+	attachedAt time.Time // when the last Attach started
+	accepted   time.Time
+	prior      bool // a prior run: its bid is not known
+	result     Result
 }
 
 type slotState int
@@ -35,13 +35,13 @@ const (
 	slotDone
 )
 
-// attachPause is between two tries to attach.
+// attachPause is the pause between two Attach actions.
 const attachPause = time.Second
 
-// patience is how much later than its limits say a runner may be.
-const patience = 30 * time.Second
+// lateTolerance is how much later than its limits allow a provider may be.
+const lateTolerance = 30 * time.Second
 
-// due is when something has to be done for s.
+// due returns when something has to be done for s.
 func (s *slot) due() (at time.Time) {
 	for _, t := range []time.Time{s.deadline, s.end, s.attachAt} {
 		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
@@ -51,7 +51,7 @@ func (s *slot) due() (at time.Time) {
 	return at
 }
 
-// award gives s to q.
+// award awards s to q.
 func (p *Placement) award(s *slot, q *peer, now time.Time) {
 	*s = slot{state: slotAwarded, peer: q, at: now, award: len(p.rec.Awards), lease: p.lease(len(p.rec.Awards))}
 	p.price(q)
@@ -72,7 +72,7 @@ func (p *Placement) award(s *slot, q *peer, now time.Time) {
 			Queue: millis(q.bid.Queue), Sources: p.sources(q),
 		})
 	}
-	p.say(p.whereTo(q))
+	p.noteNext(p.awardText(q))
 }
 
 func (p *Placement) index(s *slot) int {
@@ -81,10 +81,10 @@ func (p *Placement) index(s *slot) int {
 			return i
 		}
 	}
-	panic("a slot of another placement")
+	panic("scheduler: slot of another placement")
 }
 
-// lease names the nth award of the job.
+// lease returns the id of the nth award of the job.
 func (p *Placement) lease(n int) (l Lease) {
 	h := sha256.New()
 	h.Write([]byte("liftoff/lease"))
@@ -95,32 +95,32 @@ func (p *Placement) lease(n int) (l Lease) {
 	return l
 }
 
-// whereTo is the line that says where it runs and why.
-func (p *Placement) whereTo(q *peer) string {
-	who := "goes to " + Short(q.did)
+// awardText returns the line that says where the job runs and why.
+func (p *Placement) awardText(q *peer) string {
+	where := "awarded to " + Short(q.did)
 	if q == p.self {
-		who = "runs here"
+		where = "runs on this node"
 	}
 	var what string
 	switch b := q.bid; {
 	case b.Missing == 0 && b.Have > 0:
 		what = "holds all " + units.Bytes(b.Have) + " of the inputs"
 	case b.Missing == 0:
-		what = "nothing is missing"
+		what = "nothing to download"
 	default:
-		what = fmt.Sprintf("holds %s, lacks %s", units.Bytes(b.Have), units.Bytes(b.Missing))
+		what = fmt.Sprintf("holds %s, %s to download", units.Bytes(b.Have), units.Bytes(b.Missing))
 		if !b.Exact {
-			what = fmt.Sprintf("holds %s or more, lacks some %s by its guess", units.Bytes(b.Have), units.Bytes(b.Missing))
+			what = fmt.Sprintf("holds at least %s, about %s to download (estimate)", units.Bytes(b.Have), units.Bytes(b.Missing))
 		}
 	}
 	if q.bid.Queue > 0 {
-		what += ", starts in " + round(millis(q.bid.Queue))
+		what += ", starts in " + roundTime(millis(q.bid.Queue))
 	}
-	return who + ": " + what
+	return where + ": " + what
 }
 
-// say writes one line about how it goes on, together with what went wrong before.
-func (p *Placement) say(next string) {
+// noteNext emits a Note about the next step, together with the last failure.
+func (p *Placement) noteNext(next string) {
 	if p.loss != "" {
 		next = p.loss + "; " + next
 		p.loss = ""
@@ -128,8 +128,8 @@ func (p *Placement) say(next string) {
 	p.note(next)
 }
 
-// holding finds the slot whose living award is of this peer and lease.
-func (p *Placement) holding(q *peer, l Lease) *slot {
+// activeSlot returns the slot whose active award has this peer and lease, or nil.
+func (p *Placement) activeSlot(q *peer, l Lease) *slot {
 	for i := range p.slots {
 		if s := &p.slots[i]; (s.state == slotAwarded || s.state == slotRunning) && s.peer == q && s.lease == l {
 			return s
@@ -139,7 +139,7 @@ func (p *Placement) holding(q *peer, l Lease) *slot {
 }
 
 func (p *Placement) accepted(ev Accepted, now time.Time) {
-	s := p.holding(p.peers[ev.Peer], ev.Lease)
+	s := p.activeSlot(p.peers[ev.Peer], ev.Lease)
 	if s == nil || s.state != slotAwarded {
 		return
 	}
@@ -147,7 +147,7 @@ func (p *Placement) accepted(ev Accepted, now time.Time) {
 	s.deadline = now.Add(p.cfg.Silence)
 	if t := p.req.Job.Timeout; t > 0 {
 		b := s.peer.bid
-		s.end = now.Add(clamp(maxFactor*(millis(b.Queue)+clamp(ev.Start))) + millis(t) + patience)
+		s.end = now.Add(clamp(maxFactor*(millis(b.Queue)+clamp(ev.Start))) + millis(t) + lateTolerance)
 	}
 }
 
@@ -156,16 +156,17 @@ func (p *Placement) run(s *slot, now time.Time) {
 	p.rec.Awards[s.award].State = AwardRunning
 }
 
-// declined puts the peer out of this round, or back into the ranking at its new price.
+// declined removes the peer from this round, or puts it back into the ranking with its new queue
+// time.
 func (p *Placement) declined(ev Declined, now time.Time) {
 	q := p.peers[ev.Peer]
-	s := p.holding(q, ev.Lease)
+	s := p.activeSlot(q, ev.Lease)
 	if s == nil || q == p.self {
 		return
 	}
-	why := "it declined: " + cut(orDefaultText(ev.Why, "it gives no reason"))
-	if s.state == slotRunning { // a reservation that is taken back
-		p.forsake(s, why, now)
+	why := "it declined: " + truncate(orDefaultText(ev.Why, "no reason given"))
+	if s.state == slotRunning { // a withdrawn reservation
+		p.lose(s, why, now)
 		return
 	}
 	p.settle(s, AwardDeclined, why, "", now)
@@ -178,53 +179,53 @@ func (p *Placement) declined(ev Declined, now time.Time) {
 		p.close(q, CloseLost)
 	}
 	q.rec = p.line(q)
-	p.loss = Short(q.did) + " declined: " + cut(ev.Why)
+	p.loss = Short(q.did) + " declined: " + truncate(ev.Why)
 }
 
-func (p *Placement) beat(ev Heartbeat, now time.Time) {
-	s := p.holding(p.peers[ev.Peer], ev.Lease)
+func (p *Placement) heartbeat(ev Heartbeat, now time.Time) {
+	s := p.activeSlot(p.peers[ev.Peer], ev.Lease)
 	if s == nil || s.state != slotRunning || s.peer == p.self {
 		return
 	}
 	s.deadline = now.Add(p.cfg.Silence)
-	s.attachAt, s.trying = time.Time{}, false
+	s.attachAt, s.attaching = time.Time{}, false
 	p.rec.Awards[s.award].Why = ""
-	p.punctual(s, ev.Phase, now)
+	p.checkStart(s, ev.Phase, now)
 }
 
-// punctual takes the job away from a runner that waits for a slot long after it had
-// said it would start: nothing is lost by that but the waiting. A job that runs is never
-// taken away for being slow, since how slow it should be is a guess.
-func (p *Placement) punctual(s *slot, phase string, now time.Time) {
-	said, waited := millis(s.peer.bid.Queue), now.Sub(s.accepted)
-	if s.left || phase != PhaseQueue || waited <= maxFactor*said+time.Second {
+// checkStart takes the job away from a provider that still has no slot long after the time that it
+// bid: only waiting time is lost. A job that runs is never taken away for being slow, because the
+// expected time is only an estimate.
+func (p *Placement) checkStart(s *slot, phase string, now time.Time) {
+	bid, waited := millis(s.peer.bid.Queue), now.Sub(s.accepted)
+	if s.prior || phase != PhaseQueue || waited <= maxFactor*bid+time.Second {
 		return
 	}
-	p.do(Calibrate{Peer: s.peer.did, Claimed: said, Actual: waited})
-	p.forsake(s, "it was to start in "+round(said)+" and still waits for a slot after "+round(waited), now)
+	p.do(Calibrate{Peer: s.peer.did, Claimed: bid, Actual: waited})
+	p.lose(s, "its bid said that the job starts in "+roundTime(bid)+", but it has no slot after "+roundTime(waited), now)
 }
 
 func (p *Placement) done(ev Done, now time.Time) {
-	s := p.holding(p.peers[ev.Peer], ev.Lease)
+	s := p.activeSlot(p.peers[ev.Peer], ev.Lease)
 	if s == nil || s.state != slotRunning || !ev.Outcome.Defined() {
 		return
 	}
 	p.keepResult(s, Result{Peer: ev.Peer, Outcome: ev.Outcome, Receipt: ev.Receipt}, now)
-	if s.peer == p.self || s.left {
+	if s.peer == p.self || s.prior {
 		return
 	}
-	// That an answer from memory was quick is no merit of the claim; if it was slow, the
-	// peer is no better for having called it one.
-	claimed, actual := p.should(s.peer, ev.Fuel), clamp(now.Sub(s.accepted)-ev.Moved)
+	// A fast answer from the result cache says nothing about the accuracy of the claim. A slow one
+	// does count against the peer, cached or not.
+	claimed, actual := p.expectedTime(s.peer, ev.Fuel), clamp(now.Sub(s.accepted)-ev.Moved)
 	if !ev.Replayed || actual > claimed {
 		p.do(Calibrate{Peer: ev.Peer, Claimed: claimed, Actual: actual})
 	}
 }
 
-// should is how long a job of fuel should have taken at q by what it claimed. The fuel
-// was the requester's own guess and is known now, so a wrong guess is not held against
-// the peer.
-func (p *Placement) should(q *peer, fuel uint64) time.Duration {
+// expectedTime returns how long a job of this fuel should have taken at q by its claims. The fuel of the
+// bid was the requester's own estimate; the actual fuel is known now. So a wrong estimate does not
+// count against the peer.
+func (p *Placement) expectedTime(q *peer, fuel uint64) time.Duration {
 	run := millis(q.bid.Run)
 	if fuel > 0 && q.capacity != nil && q.capacity.Rate > 0 {
 		run = seconds(fuel, q.capacity.Rate)
@@ -232,30 +233,30 @@ func (p *Placement) should(q *peer, fuel uint64) time.Duration {
 	return clamp(millis(q.bid.Queue) + millis(q.bid.Fetch) + run)
 }
 
-// lost hears that a stream broke: the runner may still be there, so it is looked for
-// until it has been silent for too long.
+// lost handles a broken stream. The provider may still run the job, so Attach is tried until it has
+// been silent for too long.
 func (p *Placement) lost(ev Lost, now time.Time) {
-	s := p.holding(p.peers[ev.Peer], ev.Lease)
+	s := p.activeSlot(p.peers[ev.Peer], ev.Lease)
 	if s == nil {
 		return
 	}
-	why := cut(orDefaultText(ev.Why, "its stream ended"))
+	why := truncate(orDefaultText(ev.Why, "its stream ended"))
 	switch {
 	case ev.Final != "":
 		p.settle(s, AwardLost, why, CloseLost, now)
 		p.fail(ev.Final, why, "", now)
 	case ev.Gone || s.state == slotAwarded || s.peer == p.self:
-		if ev.Lied {
+		if ev.FalseOutput {
 			claim := claimed(s.peer.bid)
 			p.do(Calibrate{Peer: s.peer.did, Claimed: claim, Actual: maxFactor * (claim + noise)})
 		}
-		p.forsake(s, why, now)
-	case s.trying:
-		s.trying, s.attachAt = false, now.Add(attachPause)
+		p.lose(s, why, now)
+	case s.attaching:
+		s.attaching, s.attachAt = false, now.Add(attachPause)
 		p.rec.Awards[s.award].Why = why
 	case s.attachAt.IsZero():
 		p.rec.Awards[s.award].Why = why
-		if next := s.tried.Add(attachPause); now.Before(next) { // it answers, and breaks off at once
+		if next := s.attachedAt.Add(attachPause); now.Before(next) { // it answers and breaks off at once
 			s.attachAt = next
 		} else {
 			p.attach(s, now)
@@ -264,70 +265,69 @@ func (p *Placement) lost(ev Lost, now time.Time) {
 }
 
 func (p *Placement) attach(s *slot, now time.Time) {
-	s.trying, s.tried, s.attachAt = true, now, time.Time{}
+	s.attaching, s.attachedAt, s.attachAt = true, now, time.Time{}
 	p.do(Attach{Peer: s.peer.did, Lease: s.lease})
 }
 
-// watch ends what was silent for too long, and tries again to attach.
+// watch ends the runs that were silent for too long, and tries the next Attach.
 func (p *Placement) watch(now time.Time) {
 	for i := range p.slots {
 		s := &p.slots[i]
 		switch due := func(t time.Time) bool { return !t.IsZero() && !now.Before(t) }; {
 		case due(s.deadline) && s.state == slotAwarded:
-			p.forsake(s, "it did not answer the award within "+round(p.cfg.Reply), now)
+			p.lose(s, "it did not answer the award within "+roundTime(p.cfg.Reply), now)
 		case due(s.deadline):
-			p.forsake(s, silence(p.silent(s), p.rec.Awards[s.award].Why), now)
+			p.lose(s, silenceText(p.silent(s), p.rec.Awards[s.award].Why), now)
 		case due(s.end):
-			p.forsake(s, "it took much longer than the job's timeout", now)
+			p.lose(s, "it took much longer than the job's timeout", now)
 		case due(s.attachAt):
 			p.attach(s, now)
 		}
 	}
 }
 
-// silent is how long nothing was heard of the runner of s, whose deadline has passed. One
-// that was left has more time until it is found.
+// silent returns how long the provider of s, whose deadline has passed, was silent. A prior run has
+// searchTime until its provider is found.
 func (p *Placement) silent(s *slot) time.Duration {
-	if s.left && s.deadline.Equal(s.accepted.Add(searchTime)) {
+	if s.prior && s.deadline.Equal(s.accepted.Add(searchTime)) {
 		return searchTime
 	}
 	return p.cfg.Silence
 }
 
-// silence says how a runner was lost; broke is why its stream ended, if it has.
-func silence(d time.Duration, broke string) string {
-	text := "no sign of life for " + round(d)
+// silenceText describes how a provider was lost. broke is why its stream ended, if it has.
+func silenceText(d time.Duration, broke string) string {
+	text := "no heartbeat for " + roundTime(d)
 	if broke != "" {
 		text += ": " + broke
 	}
 	return text
 }
 
-// forsake gives the award of s up for lost: its peer is not asked again.
-func (p *Placement) forsake(s *slot, why string, now time.Time) {
-	q, tell := s.peer, CloseLost
+// lose marks the award of s as lost. Its peer is not asked again for this job.
+func (p *Placement) lose(s *slot, why string, now time.Time) {
+	q, reason := s.peer, CloseLost
 	if q == p.self {
-		tell = "" // it has said itself that the run is over
+		reason = "" // this node reported the end itself
 	}
-	p.settle(s, AwardLost, why, tell, now)
+	p.settle(s, AwardLost, why, reason, now)
 	q.set(peerOut, CodeLost, "it lost the job: "+why)
 	q.rec = p.line(q)
 	p.loss = "lost " + Short(q.did) + " (" + why + ")"
 	if q == p.self {
-		p.loss = "it could not run here (" + why + ")"
+		p.loss = "this node could not run the job (" + why + ")"
 	}
 }
 
-// settle ends the award of s in the record, tells a peer that may be running it, and
-// empties s.
-func (p *Placement) settle(s *slot, state, why string, tell CloseReason, now time.Time) {
+// settle ends the award of s in the record, tells a peer that may still run it, and empties s.
+func (p *Placement) settle(s *slot, state, why string, reason CloseReason, now time.Time) {
 	a := &p.rec.Awards[s.award]
 	a.State, a.Why, a.Took = state, why, now.Sub(s.at)
 	q := s.peer
 	q.taken = false
-	if tell != "" {
+	if reason != "" {
 		q.open = false
-		p.do(Close{Peer: q.did, Lease: s.lease, Why: tell})
+		p.do(Close{Peer: q.did, Lease: s.lease, Why: reason})
 	}
 	*s = slot{}
 }

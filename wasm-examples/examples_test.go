@@ -1,8 +1,8 @@
-// Package examples runs every example guest and compares what it puts out with the
-// want.json in its folder. The guests in Go are built by the test; the others are
-// the modules in testdata, so that Go is all it takes.
+// Package examples runs every example guest and compares its output with the want.json in its
+// folder. The test builds the guests in Go; the others are the modules in testdata, so that
+// only Go is needed.
 //
-//	go test ./wasm-examples -update    writes what came out into the want.json files
+//	go test ./wasm-examples -update    writes the results to the want.json files
 package examples
 
 import (
@@ -30,20 +30,20 @@ import (
 )
 
 var (
-	update = flag.Bool("update", false, "write the results into the want.json files")
-	folder = flag.String("with", "", "a folder for the modules that are built and for their Outcomes: what is there is used, and compared")
+	update = flag.Bool("update", false, "write the results to the want.json files")
+	folder = flag.String("with", "", "a folder for built modules and their Outcomes: existing ones are used, and compared")
 )
 
-// wanted is a want.json.
+// wanted is a want.json file.
 type wanted struct {
 	ABI string `json:"abi"`
-	// Go says that the module is built here. Its bytes follow the version of Go, and
-	// with them its fuel and the CIDs of Task and Outcome, so that those are not compared.
+	// Go says that the module is built here. Its bytes depend on the version of Go, and with
+	// them its fuel and the CIDs of Task and Outcome, so those are not compared.
 	Go   bool   `json:"go,omitempty"`
 	Runs []*run `json:"runs"`
 }
 
-// run is one run of an example: what goes in, and what must come out.
+// run is one run of an example: its inputs and the expected output.
 type run struct {
 	Name   string   `json:"name"`
 	Inputs []input  `json:"inputs,omitempty"`
@@ -64,14 +64,13 @@ type result struct {
 	Code    int             `json:"code,omitempty"`
 	Stdout  []string        `json:"stdout,omitempty"` // lines
 	Stderr  []string        `json:"stderr,omitempty"`
-	Files   map[string]file `json:"files,omitempty"` // of the output, by path: "" when it is one file
+	Files   map[string]file `json:"files,omitempty"` // of the output, by path: "" if it is one file
 	Root    string          `json:"root"`
 	Fuel    uint64          `json:"fuel,omitempty"`
 	Outcome string          `json:"outcome,omitempty"`
 }
 
-// file is a file of an output, with its lines when they are few, for whoever reviews
-// a want.json.
+// file is a file of an output, with its lines if they are few, for reviewers of a want.json.
 type file struct {
 	CID   string   `json:"cid"`
 	Lines []string `json:"lines,omitempty"`
@@ -142,8 +141,8 @@ func module(t *testing.T, example string, w wanted) []byte {
 	return b
 }
 
-// compareWith compares the Outcome of a module that was built with the one that another
-// process kept in the folder, or keeps it there.
+// compareWith compares the Outcome of a built module with the one that another process stored
+// in the folder, or stores it there.
 func compareWith(t *testing.T, name, outcome string) {
 	if *folder == "" {
 		return
@@ -154,12 +153,12 @@ func compareWith(t *testing.T, name, outcome string) {
 		want, err = []byte(outcome), os.WriteFile(path, []byte(outcome), 0o600)
 	}
 	if err != nil || string(want) != outcome {
-		t.Errorf("outcome %s, elsewhere %s, %v", outcome, want, err)
+		t.Errorf("outcome %s, in the folder %s, %v", outcome, want, err)
 	}
 }
 
-// goModule builds the guest in dir as the Makefile does, so that both share Go's build
-// cache.
+// goModule builds the guest in dir with the flags of the Makefile, so that both share Go's
+// build cache.
 func goModule(t *testing.T, dir, abi string) []byte {
 	name := filepath.Join(t.TempDir(), "guest.wasm")
 	if *folder != "" {
@@ -206,7 +205,7 @@ func (in input) add(t *testing.T, blocks dag.Blocks) cid.Cid {
 	return e.CID
 }
 
-// evaluate runs task twice, which must come to the same.
+// evaluate runs task twice and requires equal Outcomes.
 func evaluate(t *testing.T, e runtime.Executor, blocks dag.Blocks, task job.Task) result {
 	var o job.Outcome
 	for i := range 2 {
@@ -220,11 +219,11 @@ func evaluate(t *testing.T, e runtime.Executor, blocks dag.Blocks, task job.Task
 			t.Log(res.Fault)
 		}
 		if i > 0 && outcomeCID(t, res.Outcome) != outcomeCID(t, o) {
-			t.Fatalf("two Outcomes of one Task: %+v and %+v", o, res.Outcome)
+			t.Fatalf("two Outcomes of the same Task: %+v and %+v", o, res.Outcome)
 		}
 		o = res.Outcome
 		if stored := text(t, blocks, o.Stdout); stored != live.String() {
-			t.Errorf("stdout was printed as %q and stored as %q", live.String(), stored)
+			t.Errorf("stdout: printed %q, stored %q", live.String(), stored)
 		}
 	}
 	have := result{
@@ -281,7 +280,7 @@ func outcomeCID(t *testing.T, o job.Outcome) cid.Cid {
 	return c
 }
 
-// text reads a file; none is "".
+// text reads a file; cid.Undef is "".
 func text(t *testing.T, blocks dag.Blocks, c cid.Cid) string {
 	if !c.Defined() {
 		return ""
@@ -298,7 +297,7 @@ func text(t *testing.T, blocks dag.Blocks, c cid.Cid) string {
 	return b.String()
 }
 
-// lines splits s; what does not end in a newline is said to.
+// lines splits s, and marks a missing final newline.
 func lines(s string) []string {
 	if s == "" {
 		return nil

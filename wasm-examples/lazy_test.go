@@ -17,7 +17,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
-// counting remembers which blocks were asked for.
+// counting records which blocks were read.
 type counting struct {
 	dag.Blocks
 	mu   sync.Mutex
@@ -31,8 +31,8 @@ func (c *counting) Get(ctx context.Context, id cid.Cid) (dag.Block, error) {
 	return c.Blocks.Get(ctx, id)
 }
 
-// TestTailIsLazy holds tail-c to what it is there to show: of a file of 16 blocks it
-// reads the root and the last.
+// TestTailIsLazy checks that tail-c reads only the root and the last block of a file of 16
+// blocks.
 func TestTailIsLazy(t *testing.T) {
 	var content bytes.Buffer
 	for i := 0; content.Len() < 16<<20; i++ {
@@ -52,7 +52,7 @@ func TestTailIsLazy(t *testing.T) {
 	var inputs, store dag.MemBlocks // store holds the inputs too
 	in := add(t, &inputs, bytes.NewReader(content.Bytes()))
 	if n, _ := inputs.Len(); n != 17 {
-		t.Fatalf("the input has %d blocks, want 17", n)
+		t.Fatalf("input: got %d blocks, want 17", n)
 	}
 	add(t, &store, bytes.NewReader(content.Bytes()))
 	mod := add(t, &store, bytes.NewReader(module))
@@ -65,7 +65,7 @@ func TestTailIsLazy(t *testing.T) {
 		t.Fatal(err)
 	}
 	if have := text(t, &store, res.Outcome.Root); have != string(tail) {
-		t.Errorf("the tail is %q", have)
+		t.Errorf("tail: got %q", have)
 	}
 	touched := 0
 	for c := range blocks.read {
@@ -74,6 +74,6 @@ func TestTailIsLazy(t *testing.T) {
 		}
 	}
 	if touched != 2 {
-		t.Errorf("%d blocks of 17 were read, want the root and the last leaf", touched)
+		t.Errorf("read %d blocks of 17, want the root and the last leaf", touched)
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
-// TestSDKs runs one guest in three languages. Each makes every call of the ABI and puts
-// out a transcript of the answers, which must be the one in testdata/sdk.
+// TestSDKs runs one guest in three languages. Each makes every call of the ABI and outputs a
+// transcript of the answers, which must equal testdata/sdk/transcript.
 func TestSDKs(t *testing.T) {
 	want := filepath.Join("testdata", "sdk", "transcript")
 	e, err := wasm.New(t.Context(), wasm.Config{})
@@ -55,8 +55,7 @@ func sdkModule(t *testing.T, lang string) []byte {
 	return goModule(t, filepath.Join("testdata", "sdk", "go"), job.ABILiftoff)
 }
 
-// transcript runs a guest over a tree with every kind of object in it and a file of
-// three leaves.
+// transcript runs a guest over a tree with every kind of object and a file of three leaves.
 func transcript(t *testing.T, e runtime.Executor, blocks *dag.MemBlocks, module []byte) string {
 	mod := add(t, blocks, strings.NewReader(string(module)))
 	large := add(t, blocks, strings.NewReader(strings.Repeat("a line of the file\n", 120000)))
@@ -76,11 +75,11 @@ func transcript(t *testing.T, e runtime.Executor, blocks *dag.MemBlocks, module 
 		t.Fatal(err)
 	}
 	if hints != 1 {
-		t.Errorf("%d hints of progress, want 1", hints)
+		t.Errorf("%d progress reports, want 1", hints)
 	}
 	stderr := text(t, blocks, res.Outcome.Stderr)
 	if stderr != "a line\n" {
-		t.Errorf("stderr is %q", stderr)
+		t.Errorf("stderr: got %q", stderr)
 	}
 	if res.Outcome.State != job.OK {
 		t.Fatalf("%s %d: %s", res.Outcome.State, res.Outcome.Code, res.Fault)
@@ -88,7 +87,7 @@ func transcript(t *testing.T, e runtime.Executor, blocks *dag.MemBlocks, module 
 	files := map[string]file{}
 	listFiles(t, blocks, "", res.Outcome.Root, files)
 	if have := files["copies/file"].CID; have != large.String() || len(files) != 2 {
-		t.Errorf("the output holds %v, want the second input as copies/file", files)
+		t.Errorf("output: got %v, want the second input as copies/file", files)
 	}
 	c, err := cid.Decode(files["transcript"].CID)
 	if err != nil {
@@ -97,8 +96,8 @@ func transcript(t *testing.T, e runtime.Executor, blocks *dag.MemBlocks, module 
 	return text(t, blocks, c)
 }
 
-// sdkTree makes a directory with a file, a directory, a symlink, a name outside of
-// ASCII, and one that is longer than the buffer that an SDK begins with.
+// sdkTree creates a directory with a file, a directory, a symlink, a name outside of ASCII, and
+// a name longer than the initial buffer of an SDK.
 func sdkTree(t *testing.T, blocks dag.Blocks) cid.Cid {
 	ctx, p := t.Context(), dag.UnixFSv1
 	top, sub := dag.NewDirWriter(blocks, p), dag.NewDirWriter(blocks, p)

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// Codec is a multicodec: how a block's bytes are to be read.
+// Codec is a multicodec: the encoding of a block's bytes.
 type Codec uint32
 
 // The codecs that a guest may write.
@@ -15,7 +15,7 @@ const (
 	CodecDagCBOR Codec = 0x71
 )
 
-// String returns the codec's name, or its number where this package has none.
+// String returns the codec's name, or its number if this package has no name.
 func (c Codec) String() string {
 	switch c {
 	case CodecRaw:
@@ -52,8 +52,8 @@ func (h Handle) Block() ([]byte, error) {
 	return p, err
 }
 
-// WriteBlock makes a block. Each link in data must be the CID of an object that the
-// guest has held a handle of.
+// WriteBlock creates a block. Each link in data must be the CID of an object of which
+// the guest has held a handle.
 func WriteBlock(codec Codec, data []byte) (Handle, error) {
 	n, err := check("block_write", hostBlockWrite(uint32(codec), ptr(data), size(data)))
 	return Handle(n), err
@@ -71,8 +71,8 @@ func (h Handle) Link(i int) (Handle, error) {
 	return Handle(n), err
 }
 
-// Links opens the links of h's block one after the other. The caller closes what it
-// is given. An error ends it.
+// Links opens the links of h's block one after the other. The caller closes the
+// handles. An error ends the sequence.
 func (h Handle) Links() iter.Seq2[Handle, error] {
 	return func(yield func(Handle, error) bool) {
 		n, err := h.LinkCount()
@@ -96,10 +96,10 @@ func (h Handle) Child(c CID) (Handle, error) {
 	return Handle(n), err
 }
 
-// Hash returns the digest of data under a multihash code, computed by the host:
-// many times faster than a guest hashes for itself.
+// Hash returns the digest of data under a multihash code, computed by the host: many
+// times faster than in the guest.
 func Hash(code uint32, data []byte) ([]byte, error) {
-	out := make([]byte, 64) // the longest digest of those that are served
+	out := make([]byte, 64) // the longest digest of a supported hash function
 	n, err := check("hash", hostHash(code, ptr(data), size(data), ptr(out), size(out)))
 	if err != nil {
 		return nil, err

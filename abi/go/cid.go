@@ -2,7 +2,7 @@ package liftoff
 
 import "encoding/base32"
 
-// CID is a content identifier in its binary form: comparable, and fit for a map key.
+// CID is a content identifier in its binary form: comparable, and usable as a map key.
 type CID string
 
 var base32Lower = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)

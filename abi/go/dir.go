@@ -16,7 +16,7 @@ func (h Handle) Resolve(path string) (Handle, error) {
 }
 
 // Names yields the names in a directory: sorted in a plain one, in hash order in a
-// sharded one. An error ends it. Resolve opens an entry.
+// sharded one. An error ends the sequence. Resolve opens an entry.
 func (h Handle) Names() iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		const prefix = 4 // the name's length, before its bytes
@@ -33,7 +33,7 @@ func (h Handle) Names() iter.Seq2[string, error] {
 			n := int(binary.LittleEndian.Uint32(p))
 			if n > len(p)-prefix {
 				p = make([]byte, prefix+n)
-				continue // ask for the same entry again
+				continue // read the same entry again
 			}
 			if !yield(string(p[prefix:prefix+n]), nil) {
 				return

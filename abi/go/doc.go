@@ -1,9 +1,9 @@
-// Package liftoff is the Go SDK for guests of the ABI liftoff_v1: a module that is
-// handed content by handle, reads the blocks it wants and puts out new ones.
+// Package liftoff is the Go SDK for guests of the ABI liftoff_v1: a module that gets
+// content as handles, reads the blocks that it needs and outputs new ones.
 //
-// A program that reads and writes plain files needs none of it: Go's own
-// GOOS=wasip1 reads /in and writes /out. Import this package for what files cannot
-// say: blocks, links, CIDs, and output that refers to input without copying it.
+// A program that reads and writes plain files does not need it: Go's own GOOS=wasip1
+// reads /in and writes /out. Import this package for what files cannot express:
+// blocks, links, CIDs, and output that refers to input without copying it.
 //
 // A guest exports liftoff_run; main is never called:
 //
@@ -39,8 +39,8 @@
 //
 //	GOOS=wasip1 GOARCH=wasm go build -buildmode=c-shared -o guest.wasm .
 //
-// A [Handle] is the only authority: a guest reaches its inputs, what they link to
-// and what it made, and nothing else. The SDK keeps no state and starts no
-// goroutine. On any platform but wasip1 it compiles, and a call panics: there is
-// no host to answer.
+// A [Handle] is the only authority: a guest can reach its inputs, what they link to
+// and what it created, and nothing else. The SDK keeps no state and starts no
+// goroutine. On platforms other than wasip1 it compiles, but every call panics:
+// no host answers it.
 package liftoff

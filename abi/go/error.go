@@ -7,7 +7,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// Error is what a host call answered. errors.Is finds the [abi.Errno] in it, and
+// Error is the error of a host call. errors.Is finds the [abi.Errno] in it, and
 // fs.ErrNotExist in the errno NOENT.
 type Error struct {
 	Call  string // the ABI's name of the call
@@ -24,7 +24,7 @@ func (e *Error) Is(target error) bool {
 	return target == fs.ErrNotExist && e.Errno == abi.NOENT
 }
 
-// check divides what a host call returned into an answer and an error.
+// check splits the return value of a host call into an answer and an error.
 func check(call string, r int64) (int64, error) {
 	if r < 0 {
 		return 0, &Error{Call: call, Errno: abi.Errno(-r)}

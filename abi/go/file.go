@@ -12,8 +12,8 @@ func (h Handle) Size() (int64, error) {
 	return check("file_read", hostFileRead(uint32(h), 0, nil, 0))
 }
 
-// ReadAt reads a file or a raw block. It fetches the blocks that the range touches
-// and no others.
+// ReadAt reads a file or a raw block. It loads only the blocks that overlap the
+// range.
 func (h Handle) ReadAt(p []byte, off int64) (int, error) {
 	total, err := check("file_read", hostFileRead(uint32(h), off, ptr(p), size(p)))
 	if err != nil {
@@ -27,7 +27,7 @@ func (h Handle) ReadAt(p []byte, off int64) (int, error) {
 }
 
 // Reader returns a reader of the whole file. Each of its reads is a host call: wrap
-// it in a bufio.Reader when reading in small pieces.
+// it in a bufio.Reader to read in small pieces.
 func (h Handle) Reader() (*io.SectionReader, error) {
 	total, err := h.Size()
 	if err != nil {
@@ -36,8 +36,8 @@ func (h Handle) Reader() (*io.SectionReader, error) {
 	return io.NewSectionReader(h, 0, total), nil
 }
 
-// Writer makes a file. Its blocks go to the host as they fill, so its size is not
-// bounded by the guest's memory.
+// Writer writes a new file. Its blocks go to the host as they fill, so its size is
+// not limited by the guest's memory.
 type Writer struct {
 	h      Handle
 	closed bool
@@ -60,8 +60,8 @@ func (w *Writer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Close finishes the file, which then can be read and has a CID. A second Close
-// does nothing.
+// Close finishes the file, which can be read and has a CID then. A second Close does
+// nothing.
 func (w *Writer) Close() error {
 	if w.closed {
 		return nil
@@ -73,10 +73,10 @@ func (w *Writer) Close() error {
 	return nil
 }
 
-// Handle returns the handle of the file, an object to read once w is closed.
+// Handle returns the handle of the file, which can be read once w is closed.
 func (w *Writer) Handle() Handle { return w.h }
 
-// Output closes w and makes the file part of the run's result, as [Handle.Output].
+// Output closes w and makes the file part of the run's output, as [Handle.Output].
 func (w *Writer) Output(name string) error {
 	if err := w.Close(); err != nil {
 		return err

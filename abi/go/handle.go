@@ -6,16 +6,16 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// Handle refers to an object that the guest was given or made. Numbers are
-// sequential and never used again; at most abi.MaxHandles are live at once.
+// Handle refers to an object that the guest was given or created. Numbers are
+// sequential and never reused; at most abi.MaxHandles are live at once.
 type Handle uint32
 
-// Kind is what an object is to someone who reads files.
+// Kind is the kind of an object, for programs that read files.
 type Kind int
 
 // The kinds.
 const (
-	Raw       Kind = abi.KindRaw // a raw block, which is a file of one leaf too
+	Raw       Kind = abi.KindRaw // a raw block, which is also a file of one leaf
 	File      Kind = abi.KindFile
 	Directory Kind = abi.KindDirectory
 	Symlink   Kind = abi.KindSymlink
@@ -25,8 +25,8 @@ const (
 // InputCount returns the number of the Task's inputs.
 func InputCount() int { return int(hostInputCount()) }
 
-// Input returns the handle of the i-th input. It always answers; the first use of
-// a handle that does not exist is an error.
+// Input returns the handle of the i-th input. It always succeeds; the first use of a
+// handle that does not exist is an error.
 func Input(i int) Handle { return Handle(i) }
 
 // InputName returns the name of the i-th input, which may be "".
@@ -50,7 +50,7 @@ func Inputs() iter.Seq2[string, Handle] {
 	}
 }
 
-// CID returns the name of the block that h refers to.
+// CID returns the CID of the block that h refers to.
 func (h Handle) CID() (CID, error) {
 	b, err := text("cid", func(p []byte) int64 { return hostCID(uint32(h), ptr(p), size(p)) })
 	return CID(b), err
@@ -62,20 +62,20 @@ func (h Handle) Codec() (Codec, error) {
 	return Codec(n), err
 }
 
-// Kind returns what the object is.
+// Kind returns the kind of the object.
 func (h Handle) Kind() (Kind, error) {
 	n, err := check("kind", hostKind(uint32(h)))
 	return Kind(n), err
 }
 
-// Close frees what the host keeps for h. The object itself is untouched.
+// Close frees the host's memory for h. The object itself is not changed.
 func (h Handle) Close() error {
 	_, err := check("close", hostClose(uint32(h)))
 	return err
 }
 
-// Output makes h part of the run's result: under name "" it is the whole result,
-// else name is a path in one directory. Nothing of it counts unless the run
+// Output makes h part of the run's output: under the name "" it is the whole output,
+// otherwise name is a path in one directory. All of it is discarded unless the run
 // succeeds.
 func (h Handle) Output(name string) error {
 	p := []byte(name)

@@ -4,8 +4,8 @@ package liftoff
 
 import "unsafe"
 
-// The calls of the ABI as the host offers them, in the order of abi.Calls. The
-// pointers are used during the call only.
+// The calls of the ABI as the host provides them, in the order of abi.Calls. The
+// pointers are used only during the call.
 
 //go:wasmimport liftoff_v1 input_count
 func hostInputCount() int64
@@ -94,8 +94,8 @@ func hostLog(level uint32, p unsafe.Pointer, n uint32) int64
 //go:wasmimport liftoff_v1 progress
 func hostProgress(done, total int64) int64
 
-// ptr is where p begins, in the guest's memory.
+// ptr returns the address of p in the guest's memory.
 func ptr(p []byte) unsafe.Pointer { return unsafe.Pointer(unsafe.SliceData(p)) }
 
-// size is p's length: below 4 GiB, as the whole memory is.
+// size returns p's length: below 4 GiB, as the whole memory is.
 func size(p []byte) uint32 { return uint32(len(p)) }

@@ -4,8 +4,8 @@ package liftoff
 
 import "unsafe"
 
-// Outside of wasip1 there is no host. These declarations let the package compile,
-// so that editors, vet and documentation work everywhere.
+// Outside of wasip1 there are no host calls. These declarations let the package
+// compile, so that editors, vet and documentation work everywhere.
 
 func noHost() int64 {
 	panic("liftoff: a host call outside of a guest: build with GOOS=wasip1 GOARCH=wasm")

@@ -13,7 +13,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// What needs a host is tested by a guest: wasm-examples/testdata/sdk/go.
+// Functions that need a host are tested by a guest: wasm-examples/testdata/sdk/go.
 
 func TestCIDString(t *testing.T) {
 	for code, name := range map[uint64]string{multihash.SHA2_256: "sha2-256", multihash.SHA2_512: "sha2-512"} {
@@ -34,10 +34,10 @@ func TestCIDString(t *testing.T) {
 	}
 	v0 := cid.NewCidV0(h)
 	if have, want := CID(v0.Bytes()).String(), cid.NewCidV1(cid.DagProtobuf, h).String(); have != want {
-		t.Errorf("a CIDv0 is %s, want %s", have, want)
+		t.Errorf("CIDv0: got %s, want %s", have, want)
 	}
 	if s := CID("").String(); s != "" {
-		t.Errorf("no CID is %q", s)
+		t.Errorf("empty CID: got %q", s)
 	}
 }
 
@@ -48,13 +48,13 @@ func TestError(t *testing.T) {
 		t.Errorf("%v is neither NOENT nor fs.ErrNotExist", wrapped)
 	}
 	if errors.Is(wrapped, abi.BADF) || errors.Is(wrapped, fs.ErrExist) {
-		t.Errorf("%v is more than it should be", wrapped)
+		t.Errorf("%v matches unrelated errors", wrapped)
 	}
 	if want := "liftoff: resolve: NOENT"; err.Error() != want {
 		t.Errorf("%q, want %q", err, want)
 	}
 	if n, err := check("codec", 0x70); n != 0x70 || err != nil {
-		t.Errorf("an answer became %d, %v", n, err)
+		t.Errorf("answer: got %d, %v", n, err)
 	}
 }
 
@@ -69,7 +69,7 @@ func TestText(t *testing.T) {
 			return int64(n)
 		})
 		if err != nil || string(have) != string(want) {
-			t.Errorf("%d bytes came back as %d: %v", n, len(have), err)
+			t.Errorf("%d bytes: got %d, %v", n, len(have), err)
 		}
 	}
 }
@@ -90,7 +90,7 @@ func TestWords(t *testing.T) {
 func TestNoHost(t *testing.T) {
 	defer func() {
 		if recover() == nil {
-			t.Error("a host call outside of a guest went through")
+			t.Error("a host call outside of a guest succeeded")
 		}
 	}()
 	InputCount()

@@ -2,7 +2,7 @@ package liftoff
 
 import "strings"
 
-// Args returns the Task's arguments, without a program's name.
+// Args returns the Task's arguments, without a program name.
 func Args() ([]string, error) {
 	b, err := text("args", func(p []byte) int64 { return hostArgs(ptr(p), size(p)) })
 	return words(b), err
@@ -14,7 +14,7 @@ func Env() ([]string, error) {
 	return words(b), err
 }
 
-// words splits strings that each end in a NUL.
+// words splits strings that are each terminated by a NUL.
 func words(b []byte) []string {
 	var ws []string
 	for w := range strings.SplitAfterSeq(string(b), "\x00") {
@@ -25,7 +25,7 @@ func words(b []byte) []string {
 	return ws
 }
 
-// Level is the weight of a line in the log.
+// Level is the severity of a log line.
 type Level uint32
 
 // The levels.
@@ -43,19 +43,19 @@ func Log(level Level, line string) error {
 	return err
 }
 
-// Progress tells whoever watches that done of total units are finished. It is a
-// hint and no part of the result.
+// Progress reports that done of total units are finished. It is only a hint, and not
+// part of the output.
 func Progress(done, total int64) error {
 	_, err := check("progress", hostProgress(done, total))
 	return err
 }
 
-// Status turns the error of a guest's run into the code that liftoff_run returns:
-// 0 for nil, else 1 after logging err.
+// Status turns the error of a guest's run into the return code of liftoff_run: 0 for
+// nil, else 1 after logging err.
 func Status(err error) int32 {
 	if err == nil {
 		return 0
 	}
-	_ = Log(LevelError, err.Error()) // the run has failed: nobody is left to tell
+	_ = Log(LevelError, err.Error()) // the run has failed: an error here cannot be reported
 	return 1
 }

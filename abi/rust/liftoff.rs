@@ -23,14 +23,14 @@
 //! ```
 //!
 //! A [`Handle`] is the only authority, and dropping one closes it. It refers to an
-//! input, to what an input links to, or to what the guest made.
+//! input, to a block that an input links to, or to an object that the guest created.
 
 #![allow(dead_code)]
 
 use std::fmt;
 
-/// The host calls. Each returns an answer when it is >= 0 and a negated errno
-/// when it is < 0.
+/// The host calls. A result >= 0 is an answer, a result < 0 a negated
+/// errno.
 mod host {
     #[link(wasm_import_module = "liftoff_v1")]
     extern "C" {
@@ -61,7 +61,7 @@ mod host {
     }
 }
 
-/// An error that a host call answered.
+/// The error of a host call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Errno(pub i32);
 
@@ -112,7 +112,7 @@ fn check(r: i64) -> Result<u64> {
     Ok(r as u64)
 }
 
-/// Reads what `call` copies into a buffer while it returns the whole length.
+/// Reads the bytes that `call` copies into a buffer; `call` returns the whole length.
 fn fetch(call: impl Fn(*mut u8, u32) -> i64) -> Result<Vec<u8>> {
     let mut buf = vec![0; 256];
     loop {
@@ -132,11 +132,11 @@ fn text(bytes: Vec<u8>) -> Result<String> {
 
 fn words(bytes: Vec<u8>) -> Result<Vec<String>> {
     let mut words: Vec<String> = text(bytes)?.split('\0').map(String::from).collect();
-    words.pop(); // what follows the last NUL
+    words.pop(); // the empty part after the last NUL
     Ok(words)
 }
 
-/// The Task's arguments, without a program's name.
+/// The Task's arguments, without a program name.
 pub fn args() -> Result<Vec<String>> {
     words(fetch(|p, n| unsafe { host::args(p, n) })?)
 }
@@ -158,7 +158,7 @@ pub fn input_name(i: u32) -> Result<String> {
     text(fetch(|p, n| unsafe { host::input_name(i, p, n) })?)
 }
 
-/// What an object is to someone who reads files.
+/// The kind of an object, for programs that read files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     Raw,
@@ -178,8 +178,8 @@ pub const SHA256: u32 = 0x12;
 pub const SHA512: u32 = 0x13;
 pub const BLAKE3: u32 = 0x1e;
 
-/// An object that the guest was given or made. Dropping it frees what the host
-/// keeps for it; the object itself is untouched.
+/// An object that the guest was given or created. Dropping it frees the host's
+/// memory for it; the object itself is not changed.
 #[derive(Debug)]
 pub struct Handle(u32);
 
@@ -194,12 +194,12 @@ impl Handle {
         check(r).map(|h| Handle(h as u32))
     }
 
-    /// Takes over a handle by its number, for calls that this file does not wrap.
+    /// Takes ownership of a handle by its number, for calls that this file does not wrap.
     pub fn from_raw(h: u32) -> Handle {
         Handle(h)
     }
 
-    /// Gives up the handle, which stays open, for its number.
+    /// Returns the handle's number and leaves the handle open.
     pub fn into_raw(self) -> u32 {
         let h = self.0;
         std::mem::forget(self);
@@ -244,7 +244,7 @@ impl Handle {
     }
 
     /// Reads at `off` and returns how many bytes of `buf` it filled: fewer than all
-    /// at the end of the file alone. Only blocks of the range are fetched.
+    /// only at the end of the file. Only blocks of the range are fetched.
     pub fn read_at(&self, off: u64, buf: &mut [u8]) -> Result<usize> {
         let total = check(unsafe { host::file_read(self.0, off, buf.as_mut_ptr(), buf.len() as u32) })?;
         Ok(total.saturating_sub(off).min(buf.len() as u64) as usize)
@@ -280,14 +280,14 @@ impl Handle {
         text(fetch(|p, n| unsafe { host::readlink(self.0, p, n) })?)
     }
 
-    /// Makes the object part of the result: the whole of it under the name "", else
-    /// a path in one directory. Nothing of it counts unless the run succeeds.
+    /// Makes the object part of the output: the whole output under the name "", else
+    /// a path in one directory. It is discarded unless the run succeeds.
     pub fn output(&self, name: &str) -> Result<()> {
         check(unsafe { host::output(self.0, name.as_ptr(), name.len() as u32) }).map(drop)
     }
 }
 
-/// The names in a directory. An error ends it.
+/// The names in a directory. An error ends the iteration.
 pub struct Names<'a> {
     dir: &'a Handle,
     cursor: Option<u64>, // none after the end
@@ -309,7 +309,7 @@ impl Iterator for Names<'_> {
             let end = 4 + u32::from_le_bytes([self.buf[0], self.buf[1], self.buf[2], self.buf[3]]) as usize;
             if end > self.buf.len() {
                 self.buf.resize(end, 0);
-                continue; // ask for the same entry again
+                continue; // read the same entry again
             }
             self.cursor = Some(next);
             return Some(text(self.buf[4..end].to_vec()));
@@ -317,7 +317,7 @@ impl Iterator for Names<'_> {
     }
 }
 
-/// Makes a file. Its blocks go to the host as they fill.
+/// Writes a new file. Its blocks go to the host as they fill.
 pub struct Writer(Handle);
 
 impl Writer {
@@ -330,7 +330,7 @@ impl Writer {
         check(unsafe { host::file_write((self.0).0, bytes.as_ptr(), bytes.len() as u32) }).map(drop)
     }
 
-    /// Ends the file and returns it, an object to read.
+    /// Finishes the file and returns it as a readable object.
     pub fn finish(self) -> Result<Handle> {
         check(unsafe { host::file_finish((self.0).0) })?;
         Ok(self.0)
@@ -344,7 +344,7 @@ impl fmt::Write for Writer {
     }
 }
 
-/// Makes a block. Each link in it must be of an object that the guest has held.
+/// Creates a block. It may only link to objects whose handles the guest has held.
 pub fn write_block(codec: u32, bytes: &[u8]) -> Result<Handle> {
     Handle::open(unsafe { host::block_write(codec, bytes.as_ptr(), bytes.len() as u32) })
 }
@@ -354,7 +354,7 @@ pub fn hash(code: u32, bytes: &[u8]) -> Result<Vec<u8>> {
     fetch(|p, n| unsafe { host::hash(code, bytes.as_ptr(), bytes.len() as u32, p, n) })
 }
 
-/// How much a line of the log weighs.
+/// The severity of a log line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
     Debug,
@@ -368,12 +368,12 @@ pub fn log(level: Level, line: &str) {
     unsafe { host::log(level as u32, line.as_ptr(), line.len() as u32) };
 }
 
-/// Tells whoever watches that `done` of `total` units are finished.
+/// Reports that `done` of `total` units are finished.
 pub fn progress(done: u64, total: u64) {
     unsafe { host::progress(done, total) };
 }
 
-/// The code that `liftoff_run` returns: 0, or 1 after logging the error.
+/// The return code of `liftoff_run`: 0, or 1 after logging the error.
 pub fn status<E: fmt::Display>(result: std::result::Result<(), E>) -> i32 {
     match result {
         Ok(()) => 0,

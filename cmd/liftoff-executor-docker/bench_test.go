@@ -9,9 +9,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
-// BenchmarkContainer runs a container that does nothing in two ways, in turn, so that a
-// busy machine slows both: by `docker run --rm`, and through a node that is there, with all
-// that it keeps of a job. The figure is the second over the first.
+// BenchmarkContainer runs a container that does nothing in two ways: with `docker run --rm`,
+// and through a running node, with everything that the node records of a job. The two
+// alternate, so that a busy machine slows both. The reported metric is the second over the
+// first.
 func BenchmarkContainer(b *testing.B) {
 	e := engine(b)
 	b.Setenv("DOCKER_HOST", e.Host)
@@ -26,7 +27,7 @@ func BenchmarkContainer(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	run(-1) // which starts the plugin and loads the image
+	run(-1) // starts the plugin and loads the image
 	tag := "liftoff-oci:" + image.String()
 	var docker, node time.Duration
 	i := 0

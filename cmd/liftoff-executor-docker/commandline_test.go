@@ -15,10 +15,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/docker/dockertest"
 )
 
-// command is liftoff itself, with a repo of its own and the plugin on PATH.
+// command runs the liftoff binary with its own repo and the plugin on PATH.
 type command struct {
 	t     *testing.T
-	path  string // of the program
+	path  string // of the liftoff binary
 	image string // an OCI archive
 	repo  string
 	env   []string
@@ -39,7 +39,7 @@ func newCommand(t *testing.T, e *dockertest.Engine) *command {
 	return c
 }
 
-// owner is what the containers of the repo are labelled with.
+// owner returns the value of the owner label on the repo's containers.
 func (c *command) owner() string {
 	sum := sha256.Sum256([]byte(c.repo))
 	return hex.EncodeToString(sum[:8])
@@ -51,7 +51,7 @@ func (c *command) make(args ...string) *exec.Cmd {
 	return cmd
 }
 
-// run runs liftoff and returns what it printed, and its exit code.
+// run runs liftoff and returns stdout, stderr and the exit code.
 func (c *command) run(args ...string) (stdout, stderr string, code int) {
 	c.t.Helper()
 	cmd := c.make(args...)
@@ -64,7 +64,7 @@ func (c *command) run(args ...string) (stdout, stderr string, code int) {
 	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
 }
 
-// TestCommandLine runs images as a user does.
+// TestCommandLine runs images from the command line.
 func TestCommandLine(t *testing.T) {
 	e := engine(t)
 	c := newCommand(t, e)
@@ -81,11 +81,11 @@ func TestCommandLine(t *testing.T) {
 		t.Errorf("exit code %d:\n%s", code, errs)
 	}
 	if b, err := os.ReadFile(filepath.Join(copied, "text")); string(b) != "some text" {
-		t.Errorf("the output holds %q, %v", b, err)
+		t.Errorf("output file: got %q, %v", b, err)
 	}
 	out, _, code := c.run("run", "docker://"+c.image, "--", "print")
 	if out != "hello\n" || code != 3 {
-		t.Errorf("it printed %q and ended with %d", out, code)
+		t.Errorf("got stdout %q, exit code %d", out, code)
 	}
 	root, _, _ := c.run("add", "--quiet", c.image)
 	out, errs, code = c.run("run", "docker://"+strings.TrimSpace(root), "--env", "T_X=1", "--", "words", "by", "CID")
@@ -101,7 +101,8 @@ func TestCommandLine(t *testing.T) {
 	wantNothingLeft(t, e, c.owner())
 }
 
-// TestNodeDies ends liftoff under a run, by Ctrl-C and by force: no container outlives it.
+// TestNodeDies ends liftoff during a run, with Ctrl-C and with SIGKILL: no container outlives
+// it.
 func TestNodeDies(t *testing.T) {
 	e := engine(t)
 	c := newCommand(t, e)
@@ -118,7 +119,7 @@ func TestNodeDies(t *testing.T) {
 			t.Fatalf("%q, %v", line, err)
 		}
 		if ids := left(t, e, c.owner()); len(ids) != 1 {
-			t.Errorf("containers under the run: %v", ids)
+			t.Errorf("containers during the run: %v", ids)
 		}
 		if err := cmd.Process.Signal(sig); err != nil {
 			t.Fatal(err)

@@ -36,12 +36,12 @@ func guest(t testing.TB) []byte {
 	return guestProgram.b
 }
 
-// archive is the test's image as an OCI archive, the same bytes each time.
+// archive returns the test image as an OCI archive, the same bytes each time.
 func archive(t testing.TB) []byte {
 	return dockertest.Tar(t, dockertest.Image{Program: guest(t)}.Layout(t)...)
 }
 
-// dockerTask makes a Task of the image at root.
+// dockerTask returns a Task of the image at root.
 func dockerTask(root cid.Cid, args ...string) job.Task {
 	return job.Task{
 		ABI: job.ABIDocker, Mod: root, Fn: job.FnRun, Args: args,
@@ -49,18 +49,18 @@ func dockerTask(root cid.Cid, args ...string) job.Task {
 	}
 }
 
-// archiveTask makes a Task whose image travels as blocks.
-func archiveTask(t testing.TB, w *runtimetest.World, args ...string) job.Task {
+// archiveTask returns a Task whose image is stored as blocks.
+func archiveTask(t testing.TB, w *runtimetest.Harness, args ...string) job.Task {
 	return dockerTask(w.Add(t, archive(t)), args...)
 }
 
-// left lists the containers of an owner.
+// left lists the containers of owner.
 func left(t testing.TB, e *dockertest.Engine, owner string) []string {
 	t.Helper()
 	return strings.Fields(dockerCLI(t, e, "ps", "-aq", "--filter", "label=org.ipfs-liftoff.owner="+owner))
 }
 
-// dockerCLI calls Docker's own client.
+// dockerCLI runs Docker's own client.
 func dockerCLI(t testing.TB, e *dockertest.Engine, args ...string) string {
 	t.Helper()
 	cmd := exec.Command("docker", args...)
@@ -72,8 +72,8 @@ func dockerCLI(t testing.TB, e *dockertest.Engine, args ...string) string {
 	return string(out)
 }
 
-// wantNothingLeft waits until an owner has no container: they are removed when their runs
-// have been answered.
+// wantNothingLeft waits until owner has no containers: they are removed after their runs are
+// answered.
 func wantNothingLeft(t testing.TB, e *dockertest.Engine, owner string) {
 	t.Helper()
 	var ids []string
@@ -83,7 +83,7 @@ func wantNothingLeft(t testing.TB, e *dockertest.Engine, owner string) {
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	t.Errorf("containers are left: %v", ids)
+	t.Errorf("containers left: %v", ids)
 }
 
 func TestSuite(t *testing.T) {
@@ -92,8 +92,8 @@ func TestSuite(t *testing.T) {
 	wantNothingLeft(t, e, "suite")
 }
 
-// printed runs a guest that must end well, and returns what it printed on stdout.
-func printed(t *testing.T, w *runtimetest.World, task job.Task) string {
+// printed runs a guest that must end with state ok, and returns its stdout.
+func printed(t *testing.T, w *runtimetest.Harness, task job.Task) string {
 	t.Helper()
 	o := w.Run(t, task).Outcome
 	if o.State != job.OK {
@@ -102,13 +102,13 @@ func printed(t *testing.T, w *runtimetest.World, task job.Task) string {
 	return w.File(t, o.Stdout)
 }
 
-func TestGuestIsNobody(t *testing.T) {
+func TestGuestIsUnprivileged(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "nobody"))
+	w := runtimetest.NewHarness(start(t, e, "unprivileged"))
 	got := printed(t, w, archiveTask(t, w, "who"))
 	for _, line := range []string{"Uid: 65534", "Gid: 65534", "CapEff: 0000000000000000", "CapBnd: 0000000000000000", "NoNewPrivs: 1"} {
 		if os.Geteuid() == 0 && !strings.Contains(got, line+"\n") {
-			t.Errorf("it is not %s:\n%s", line, got)
+			t.Errorf("missing %s in:\n%s", line, got)
 		}
 	}
 	if strings.Contains(got, "Uid: 0") {
@@ -122,16 +122,16 @@ func TestGuestIsNobody(t *testing.T) {
 	}
 	task.In = []job.Input{{Name: "file", CID: w.Add(t, []byte("x"))}, {Name: "dir", CID: empty.CID}}
 	if got := printed(t, w, task); got != "/out/x\n/tmp/x\n" {
-		t.Errorf("it can write to\n%s", got)
+		t.Errorf("guest can write to\n%s", got)
 	}
 }
 
 func TestNetwork(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "network", "LIFTOFF_DOCKER_NETWORK=host"))
+	w := runtimetest.NewHarness(start(t, e, "network", "LIFTOFF_DOCKER_NETWORK=host"))
 	res := w.Run(t, archiveTask(t, w, "dial", "127.0.0.1:9"))
 	if got := w.File(t, res.Outcome.Stdout); got != "lo\n" || res.Outcome.State != job.Exit {
-		t.Errorf("without a network the guest sees\n%s", got)
+		t.Errorf("without a network: got\n%s", got)
 	}
 	env := w.Env(t)
 	env.Network = true
@@ -144,18 +144,18 @@ func TestNetwork(t *testing.T) {
 		t.Skip(err)
 	}
 	if got := strings.Fields(w.File(t, res.Outcome.Stdout)); len(got) != len(interfaces) {
-		t.Errorf("with the host's network it sees %v of %d interfaces", got, len(interfaces))
+		t.Errorf("with the host's network: got %v of %d interfaces", got, len(interfaces))
 	}
 }
 
 func TestLimits(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "limits", "LIFTOFF_DOCKER_PIDS=16"))
+	w := runtimetest.NewHarness(start(t, e, "limits", "LIFTOFF_DOCKER_PIDS=16"))
 	w.Limits = job.Limits{Pages: 32 << 4}
 	switch o := w.Run(t, archiveTask(t, w, "memory", "100")).Outcome; {
 	case o.State == job.Quota && o.Code == job.QuotaPages:
 	case o.State == job.Exit && o.Code == 137 && !tellsOOM(t, e):
-		t.Log("this engine does not tell a kill for memory from others")
+		t.Log("this engine does not report OOM kills")
 	default:
 		t.Errorf("memory: %s %d: %s", o.State, o.Code, w.File(t, o.Stderr))
 	}
@@ -174,8 +174,8 @@ func TestLimits(t *testing.T) {
 	wantNothingLeft(t, e, "limits")
 }
 
-// tellsOOM reports whether the engine notes that a container was killed for its memory: not
-// every kernel tells it.
+// tellsOOM reports whether the engine records that a container was killed for its memory. Not
+// every kernel reports it.
 func tellsOOM(t *testing.T, e *dockertest.Engine) bool {
 	t.Helper()
 	tag := strings.Fields(dockerCLI(t, e, "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "liftoff-oci"))[0]
@@ -184,25 +184,25 @@ func tellsOOM(t *testing.T, e *dockertest.Engine) bool {
 	cmd := exec.Command("docker", "start", "-a", id)
 	cmd.Env = append(os.Environ(), "DOCKER_HOST="+e.Host)
 	if out, err := cmd.CombinedOutput(); err == nil {
-		t.Fatalf("a container took more memory than it had: %s", out)
+		t.Fatalf("a container used more memory than its limit: %s", out)
 	}
 	return strings.TrimSpace(dockerCLI(t, e, "inspect", "--format", "{{.State.OOMKilled}}", id)) == "true"
 }
 
-// TestImageByName runs an image that the engine has, by its tag, its id and its digest, and
-// ones that it has not.
+// TestImageByName runs an image of the engine by its tag, its id and its digest. Images that
+// the engine does not have are refused.
 func TestImageByName(t *testing.T) {
 	e := engine(t)
 	x := start(t, e, "names", "LIFTOFF_DOCKER_PULL=never")
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	task := archiveTask(t, w, "ok")
-	w.Run(t, task) // which loads it
+	w.Run(t, task) // loads the image
 	dockerCLI(t, e, "tag", "liftoff-oci:"+task.Mod.String(), "guest:1")
 	id := strings.TrimSpace(dockerCLI(t, e, "image", "inspect", "--format", "{{.Id}}", "guest:1"))
 	for _, ref := range []string{"guest:1", "docker.io/library/guest:1", id, "guest@" + id} {
 		i, err := x.Resolve(t.Context(), ref)
 		if err != nil || "sha256:"+hex.EncodeToString(i.Digest) != id || i.Ref != ref {
-			t.Errorf("%s is %+v, %v; want %s", ref, i, err, id)
+			t.Errorf("resolve %s: got %+v, %v, want %s", ref, i, err, id)
 			continue
 		}
 		b, err := i.Encode()
@@ -220,7 +220,7 @@ func TestImageByName(t *testing.T) {
 	var refused *runtime.RefusedError
 	for _, ref := range []string{"nothing:1", "UPPER", "", "a b", "-", "guest@sha512:" + strings.Repeat("0", 128)} {
 		if i, err := x.Resolve(t.Context(), ref); !errors.As(err, &refused) {
-			t.Errorf("%q is %+v, %v", ref, i, err)
+			t.Errorf("resolve %q: got %+v, %v, want an error", ref, i, err)
 		}
 	}
 	b, err := job.Image{Ref: "nothing", Digest: make([]byte, 32)}.Encode()
@@ -232,35 +232,35 @@ func TestImageByName(t *testing.T) {
 	if err := w.Blocks.Put(t.Context(), block, other); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := x.Run(t.Context(), dockerTask(block.CID()), w.Limits, w.Env(t)); err == nil || !strings.Contains(err.Error(), "pulls none") {
-		t.Errorf("an image that is not here: %v", err)
+	if _, err := x.Run(t.Context(), dockerTask(block.CID()), w.Limits, w.Env(t)); err == nil || !strings.Contains(err.Error(), "pulling is disabled") {
+		t.Errorf("missing image: %v", err)
 	}
 	if _, err := x.Run(t.Context(), dockerTask(other.CID()), w.Limits, w.Env(t)); !errors.As(err, &refused) {
-		t.Errorf("a block that names no image: %v", err)
+		t.Errorf("block without an image reference: %v", err)
 	}
 }
 
-// TestImages runs images that want more than they get.
+// TestImages runs images that declare more than they are given.
 func TestImages(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "images"))
+	w := runtimetest.NewHarness(start(t, e, "images"))
 	greedy := dockertest.Image{Program: guest(t), Volumes: []string{"/data", "/out", "/tmp/"}, User: "root", Health: true}
 	root := w.Add(t, dockertest.Tar(t, greedy.Layout(t)...))
 	if got := printed(t, w, dockerTask(root, "who")); strings.Contains(got, "Uid: 0") {
-		t.Errorf("an image has made its guest root:\n%s", got)
+		t.Errorf("the image's user made the guest root:\n%s", got)
 	}
 	if got := printed(t, w, dockerTask(root, "write", "/data/x")); got != "/data/x\n" {
-		t.Errorf("a volume cannot be written to: %q", got)
+		t.Errorf("write to a volume: got: %q", got)
 	}
 	if got := dockerCLI(t, e, "volume", "ls", "-q"); e.Started() && got != "" {
-		t.Errorf("volumes are left: %s", got)
+		t.Errorf("volumes left: %s", got)
 	}
 	for _, v := range []string{"/", "/out/x", "/tmp/../in/x"} {
 		im := dockertest.Image{Program: guest(t), Volumes: []string{v}}
 		task := dockerTask(w.Add(t, dockertest.Tar(t, im.Layout(t)...)))
 		var refused *runtime.RefusedError
 		if _, err := w.Executor.Run(t.Context(), task, w.Limits, w.Env(t)); !errors.As(err, &refused) {
-			t.Errorf("an image with the volume %s: %v", v, err)
+			t.Errorf("image with the volume %s: %v", v, err)
 		}
 	}
 	saved := filepath.Join(t.TempDir(), "saved.tar")
@@ -271,7 +271,7 @@ func TestImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := printed(t, w, dockerTask(w.Add(t, b), "words", "saved")); got != "\"saved\"\n" {
-		t.Errorf("what docker save wrote printed %q", got)
+		t.Errorf("output of docker save: printed %q", got)
 	}
 	dir := t.TempDir()
 	for _, f := range (dockertest.Image{Program: guest(t), User: "x"}).Layout(t) {
@@ -288,24 +288,24 @@ func TestImages(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := printed(t, w, dockerTask(entry.CID, "words", "folder")); got != "\"folder\"\n" {
-		t.Errorf("an unpacked archive printed %q", got)
+		t.Errorf("unpacked archive: printed %q", got)
 	}
 	var refused *runtime.RefusedError
 	if _, err := w.Executor.Run(t.Context(), dockerTask(w.Add(t, []byte("no archive"))), w.Limits, w.Env(t)); !errors.As(err, &refused) {
-		t.Errorf("no archive: %v", err)
+		t.Errorf("not an archive: error %v", err)
 	}
 	noProgram := dockertest.Image{Program: guest(t), Entry: "/nothing"}
 	root = w.Add(t, dockertest.Tar(t, noProgram.Layout(t)...))
 	if _, err := w.Executor.Run(t.Context(), dockerTask(root), w.Limits, w.Env(t)); !errors.As(err, &refused) {
-		t.Errorf("an image without its program: %v", err)
+		t.Errorf("image without its program: %v", err)
 	}
 	wantNothingLeft(t, e, "images")
 }
 
-// TestEviction keeps few of the images that came as blocks.
+// TestEviction keeps only the most recently used images that were loaded from blocks.
 func TestEviction(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "eviction", "LIFTOFF_DOCKER_IMAGES=2"))
+	w := runtimetest.NewHarness(start(t, e, "eviction", "LIFTOFF_DOCKER_IMAGES=2"))
 	var roots []cid.Cid
 	for i := range 4 {
 		im := dockertest.Image{Program: guest(t), User: fmt.Sprint(i)}
@@ -317,13 +317,13 @@ func TestEviction(t *testing.T) {
 	want := []string{roots[2].String(), roots[3].String()}
 	slices.Sort(want)
 	if !slices.Equal(tags, want) {
-		t.Errorf("kept are %v, want %v", tags, want)
+		t.Errorf("kept images: got %v, want %v", tags, want)
 	}
-	w.Run(t, dockerTask(roots[0], "ok")) // which is loaded again
+	w.Run(t, dockerTask(roots[0], "ok")) // loaded again
 }
 
-// running starts a run that never ends and returns when it does something.
-func running(t *testing.T, w *runtimetest.World) (done chan error) {
+// running starts a run that never ends and returns once its guest runs.
+func running(t *testing.T, w *runtimetest.Harness) (done chan error) {
 	t.Helper()
 	started := make(chan struct{})
 	done = make(chan error, 1)
@@ -350,25 +350,25 @@ func (f writerFunc) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestPluginDies kills the plugin under a run: nothing is left when the run is answered.
+// TestPluginDies kills the plugin during a run: no container is left when the run is answered.
 func TestPluginDies(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "plugin dies"))
+	w := runtimetest.NewHarness(start(t, e, "plugin dies"))
 	done := running(t, w)
 	if ids := left(t, e, "plugin dies"); len(ids) != 1 {
-		t.Fatalf("containers under a run: %v", ids)
+		t.Fatalf("containers during a run: %v", ids)
 	}
 	killPlugin(t, w.Executor.(*plugin.Executor))
 	if err := <-done; err == nil || !strings.Contains(err.Error(), "killed") {
 		t.Errorf("error %v", err)
 	}
 	if ids := left(t, e, "plugin dies"); len(ids) != 0 {
-		t.Errorf("containers are left: %v", ids)
+		t.Errorf("containers left: %v", ids)
 	}
 	w.Run(t, archiveTask(t, w, "ok"))
 }
 
-// killPlugin kills the program of x.
+// killPlugin kills x's process.
 func killPlugin(t *testing.T, x *plugin.Executor) {
 	t.Helper()
 	p, err := os.FindProcess(x.Pid())
@@ -380,11 +380,11 @@ func killPlugin(t *testing.T, x *plugin.Executor) {
 	}
 }
 
-// TestEngineDies kills the engine under a run: that is a fault of the machine, and not the
-// end of the plugin.
+// TestEngineDies kills the Docker engine during a run: that is a machine fault, and does not
+// end the plugin.
 func TestEngineDies(t *testing.T) {
 	e := ownEngine(t)
-	w := runtimetest.NewWorld(start(t, e, "engine dies"))
+	w := runtimetest.NewHarness(start(t, e, "engine dies"))
 	done := running(t, w)
 	e.Kill()
 	var refused *runtime.RefusedError
@@ -392,7 +392,7 @@ func TestEngineDies(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if _, err := w.Executor.Run(t.Context(), archiveTask(t, w, "ok"), w.Limits, w.Env(t)); err == nil {
-		t.Error("a run without an engine")
+		t.Error("run without an engine: want an error")
 	}
 	if err := e.Restart(""); err != nil {
 		t.Fatal(err)
@@ -401,7 +401,7 @@ func TestEngineDies(t *testing.T) {
 	wantNothingLeft(t, e, "engine dies")
 }
 
-// TestNoEngine has the plugin say why it is of no use.
+// TestNoEngine checks that the plugin reports why it is unavailable.
 func TestNoEngine(t *testing.T) {
 	x := start(t, &dockertest.Engine{Host: "unix:///nonexistent/docker.sock"}, "none")
 	_, err := x.Probe(t.Context())
@@ -411,10 +411,10 @@ func TestNoEngine(t *testing.T) {
 	}
 }
 
-// TestCancelTakes reports how long the end of a run takes that is cancelled.
+// TestCancelTakes logs how long it takes to end a cancelled run.
 func TestCancelTakes(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "cancel"))
+	w := runtimetest.NewHarness(start(t, e, "cancel"))
 	ctx, cancel := context.WithCancelCause(t.Context())
 	env := w.Env(t)
 	var begin time.Time
@@ -426,16 +426,16 @@ func TestCancelTakes(t *testing.T) {
 	if _, err := w.Executor.Run(ctx, archiveTask(t, w, "spin"), w.Limits, env); !errors.Is(err, cause) {
 		t.Fatal(err)
 	}
-	t.Logf("the end of a cancelled run took %v", time.Since(begin))
+	t.Logf("a cancelled run ended after %v", time.Since(begin))
 	if ids := left(t, e, "cancel"); len(ids) != 0 {
-		t.Errorf("containers are left: %v", ids)
+		t.Errorf("containers left: %v", ids)
 	}
 }
 
-// TestInspect keeps this file honest: what a container is given is what the engine says.
+// TestInspect compares the configuration of a container with what the engine reports.
 func TestInspect(t *testing.T) {
 	e := engine(t)
-	w := runtimetest.NewWorld(start(t, e, "inspect", "LIFTOFF_DOCKER_CPUS=0.5"))
+	w := runtimetest.NewHarness(start(t, e, "inspect", "LIFTOFF_DOCKER_CPUS=0.5"))
 	w.Limits = job.Limits{Pages: 64 << 4, Out: 1 << 20, Tmp: 1 << 20}
 	ctx, cancel := context.WithCancel(t.Context())
 	env := w.Env(t)

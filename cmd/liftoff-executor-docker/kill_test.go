@@ -23,7 +23,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin"
 )
 
-// number reads how much of something the full tests want.
+// number reads the size of a test from the environment; the full tests use larger ones.
 func number(t *testing.T, name string, otherwise int) int {
 	t.Helper()
 	s := os.Getenv(name)
@@ -37,13 +37,12 @@ func number(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
-// attempts is how often a job is asked for that the machine has failed.
+// attempts bounds how often a job is submitted again after a machine fault.
 const attempts = 60
 
-// TestKills runs jobs through a node while plugin and engine are killed and the node is
-// opened anew. A job that the machine fails is asked for again, as a requester does: every
-// one comes to its Outcome, and at the end there is no container, no folder of a run, and no
-// process.
+// TestKills runs jobs through a node while the plugin and the engine are killed and the node is
+// reopened. A job that ends with a machine fault is submitted again, as a requester does. Every
+// job gets an Outcome, and at the end no container, no run folder and no process is left.
 func TestKills(t *testing.T) {
 	e := ownEngine(t)
 	t.Setenv("DOCKER_HOST", e.Host)
@@ -98,23 +97,23 @@ func TestKills(t *testing.T) {
 	close(todo)
 	workers.Wait()
 	if done.Load() != int64(jobs) {
-		t.Errorf("%d of %d jobs have come to an Outcome", done.Load(), jobs)
+		t.Errorf("%d of %d jobs have an Outcome", done.Load(), jobs)
 	}
-	t.Logf("%d jobs; %d attempts were failed by the machine", jobs, failed.Load())
+	t.Logf("%d jobs; %d attempts ended with a machine fault", jobs, failed.Load())
 	n.reopen()
-	if _, err := n.node.Plugins(t.Context()); err != nil { // which starts it
+	if _, err := n.node.Plugins(t.Context()); err != nil { // starts the plugin
 		t.Error(err)
 	}
 	if got := dockerCLI(t, e, "ps", "-aq"); got != "" {
-		t.Errorf("containers are left: %s", got)
+		t.Errorf("containers left: %s", got)
 	}
 	n.close()
 	if runs, _ := filepath.Glob(filepath.Join(n.dir, "*", "run-*")); len(runs) > 0 {
-		t.Errorf("folders of runs are left: %v", runs)
+		t.Errorf("run folders left: %v", runs)
 	}
 }
 
-// mortal is a node that is opened anew between runs, as after its process was killed.
+// mortal is a node that is reopened between runs, as after its process was killed.
 type mortal struct {
 	t            testing.TB
 	dir, plugins string
@@ -157,7 +156,7 @@ func (m *mortal) killPlugin() {
 	}
 }
 
-// children lists the processes that this one has started.
+// children lists the child processes of this process.
 func children(t testing.TB) []string {
 	t.Helper()
 	tasks, err := filepath.Glob("/proc/self/task/*/children")
@@ -174,7 +173,7 @@ func children(t testing.TB) []string {
 	return all
 }
 
-// add puts b into the node's blocks as a file.
+// add stores b as a file in the node's blocks.
 func (m *mortal) add(b []byte) cid.Cid {
 	var blocks dag.MemBlocks
 	e, err := dag.AddFile(m.t.Context(), &blocks, bytes.NewReader(b), dag.UnixFSv1)

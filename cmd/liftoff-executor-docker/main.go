@@ -1,10 +1,10 @@
-// Command liftoff-executor-docker is liftoff's plugin for images: it runs them in a Docker
-// engine. Put it on PATH or into the folder plugins of the repo; liftoff starts it.
+// Command liftoff-executor-docker is liftoff's plugin for container images: it runs them in a
+// Docker engine. Put it on PATH or into the repo's plugins folder; liftoff starts it.
 //
-// The engine is that of DOCKER_HOST and its like. LIFTOFF_DOCKER_CPUS, LIFTOFF_DOCKER_PIDS
-// and LIFTOFF_DOCKER_NETWORK bound a container, LIFTOFF_DOCKER_PULL=never keeps it from
-// registries, LIFTOFF_DOCKER_MAX_IMAGE (bytes) and LIFTOFF_DOCKER_IMAGES bound the images
-// that come as blocks.
+// DOCKER_HOST and related variables choose the engine. LIFTOFF_DOCKER_CPUS, LIFTOFF_DOCKER_PIDS
+// and LIFTOFF_DOCKER_NETWORK configure a container, LIFTOFF_DOCKER_PULL=never disables
+// registries, LIFTOFF_DOCKER_MAX_IMAGE (bytes) and LIFTOFF_DOCKER_IMAGES limit the images that
+// are loaded from blocks.
 package main
 
 import (
@@ -31,7 +31,7 @@ func main() {
 	}
 }
 
-// run serves the node until stdin ends.
+// run serves the node until stdin is closed.
 func run(ctx context.Context, stdin io.Reader, stderr io.Writer, getenv func(string) string) error {
 	l, err := wire.Listen(getenv)
 	if err != nil {
@@ -53,7 +53,7 @@ func run(ctx context.Context, stdin io.Reader, stderr io.Writer, getenv func(str
 	return err
 }
 
-// config reads the environment.
+// config reads the configuration from the environment.
 func config(getenv func(string) string) (docker.Config, error) {
 	cfg := docker.Config{Owner: getenv(wire.EnvOwner), Network: getenv("LIFTOFF_DOCKER_NETWORK")}
 	if cfg.Owner == "" {
@@ -62,7 +62,7 @@ func config(getenv func(string) string) (docker.Config, error) {
 	if s := getenv("LIFTOFF_DOCKER_CPUS"); s != "" {
 		n, err := strconv.ParseFloat(s, 64)
 		if err != nil || !(n > 0 && n <= 4096) {
-			return cfg, fmt.Errorf("LIFTOFF_DOCKER_CPUS: %q is no number of processors", s)
+			return cfg, fmt.Errorf("LIFTOFF_DOCKER_CPUS: got %q, want a number of processors", s)
 		}
 		cfg.CPUs = n
 	}
@@ -76,7 +76,7 @@ func config(getenv func(string) string) (docker.Config, error) {
 		}
 		n, err := strconv.ParseInt(s, 10, 64)
 		if err != nil || n <= 0 {
-			return cfg, fmt.Errorf("%s: %q is no number above 0", name, s)
+			return cfg, fmt.Errorf("%s: got %q, want a number above 0", name, s)
 		}
 		*field = n
 	}
@@ -86,7 +86,7 @@ func config(getenv func(string) string) (docker.Config, error) {
 	case "never":
 		cfg.NoPull = true
 	default:
-		return cfg, fmt.Errorf("LIFTOFF_DOCKER_PULL: %q is neither missing nor never", s)
+		return cfg, fmt.Errorf("LIFTOFF_DOCKER_PULL: got %q, want missing or never", s)
 	}
 	return cfg, nil
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// TestMain runs the tests over one Docker engine. They run when LIFTOFF_TEST_DOCKER is set, and
-// fail then if there is no engine: make test-all sets it.
+// TestMain runs the tests against one Docker engine. They run only if LIFTOFF_TEST_DOCKER is
+// set, and then fail without an engine: make test-all sets it.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	dockertest.StopShared()
@@ -24,7 +24,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// engine returns the engine of the tests.
+// engine returns the shared engine of the tests.
 func engine(t testing.TB) *dockertest.Engine {
 	t.Helper()
 	if os.Getenv("LIFTOFF_TEST_DOCKER") == "" {
@@ -37,20 +37,19 @@ func engine(t testing.TB) *dockertest.Engine {
 	return e
 }
 
-// ownEngine returns an engine of its own to a test, which may kill it. It takes
-// long to start.
+// ownEngine starts an engine for one test, which may kill it. Starting one is slow.
 func ownEngine(t *testing.T) *dockertest.Engine {
 	t.Helper()
 	engine(t)
 	e, err := dockertest.Start()
 	if err != nil {
-		t.Skipf("SKIP: no engine that may be killed: %v", err)
+		t.Skipf("SKIP: cannot start an engine: %v", err)
 	}
 	t.Cleanup(e.Stop)
 	return e
 }
 
-// built is the plugin's program, built once.
+// built is the plugin's program, built once for all tests.
 var built struct {
 	once sync.Once
 	dir  string
@@ -75,8 +74,8 @@ func program(t testing.TB) string {
 	return filepath.Join(built.dir, plugin.Prefix+"docker")
 }
 
-// start makes the executor of the real program over the engine e. The owner is that of the
-// containers.
+// start returns the executor of the real plugin program, connected to the engine e. Its
+// containers are labelled with owner.
 func start(t testing.TB, e *dockertest.Engine, owner string, env ...string) *plugin.Executor {
 	t.Helper()
 	x := plugin.New("docker", program(t), plugin.Config{
@@ -108,7 +107,7 @@ func TestConfig(t *testing.T) {
 			return ""
 		})
 		if err == nil || !strings.Contains(err.Error(), says) {
-			t.Errorf("%s: error %v, want one that says %s", env, err, says)
+			t.Errorf("%s: error %v, want one that contains %s", env, err, says)
 		}
 	}
 	set := map[string]string{
@@ -124,7 +123,7 @@ func TestConfig(t *testing.T) {
 
 func TestStartedByHand(t *testing.T) {
 	err := run(t.Context(), strings.NewReader(""), os.Stderr, func(string) string { return "" })
-	if err == nil || !strings.Contains(err.Error(), "liftoff starts it") {
+	if err == nil || !strings.Contains(err.Error(), "which liftoff starts") {
 		t.Errorf("error %v", err)
 	}
 }

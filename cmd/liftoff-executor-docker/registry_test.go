@@ -18,7 +18,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// registry serves one image under one name, as registries do, and counts what is asked for.
+// registry serves one image under one name, as OCI registries do, and counts the requests.
 func registry(t *testing.T, name string, im dockertest.Image) (host, digest string, asked *atomic.Int64) {
 	t.Helper()
 	blobs := map[string][]byte{}
@@ -66,20 +66,20 @@ func registry(t *testing.T, name string, im dockertest.Image) (host, digest stri
 	return strings.TrimPrefix(s.URL, "http://"), digest, asked
 }
 
-// TestRegistry resolves a reference in a registry, and runs it on an engine that has never
-// seen it: by its digest alone.
+// TestRegistry resolves a reference in a registry, and runs the image by its digest on an
+// engine that does not have it.
 func TestRegistry(t *testing.T) {
 	e := engine(t)
 	host, digest, asked := registry(t, "team/guest", dockertest.Image{Program: guest(t), User: "registry"})
 	ref := host + "/team/guest:1"
-	w := runtimetest.NewWorld(start(t, e, "registry"))
+	w := runtimetest.NewHarness(start(t, e, "registry"))
 	x := w.Executor.(*plugin.Executor)
 	i, err := x.Resolve(t.Context(), ref)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if got := "sha256:" + hex.EncodeToString(i.Digest); got != digest {
-		t.Errorf("%s is %s, want the manifest's %s", ref, got, digest)
+		t.Errorf("resolve %s: got %s, want the manifest's digest %s", ref, got, digest)
 	}
 	b, err := i.Encode()
 	if err != nil {
@@ -91,24 +91,24 @@ func TestRegistry(t *testing.T) {
 	}
 	task := dockerTask(block.CID(), "words", "pulled")
 	if got := printed(t, w, task); got != "\"pulled\"\n" {
-		t.Errorf("it printed %q", got)
+		t.Errorf("printed %q", got)
 	}
 	x.Close()
 	dockerCLI(t, e, "rmi", "-f", strings.TrimSpace(dockerCLI(t, e, "image", "ls", "-q", "--no-trunc", host+"/team/guest")))
-	w = runtimetest.NewWorld(start(t, e, "registry"))
+	w = runtimetest.NewHarness(start(t, e, "registry"))
 	if err := w.Blocks.Put(t.Context(), block); err != nil {
 		t.Fatal(err)
 	}
 	before := asked.Load()
 	if got := printed(t, w, task); got != "\"pulled\"\n" {
-		t.Errorf("by digest it printed %q", got)
+		t.Errorf("by digest: printed %q", got)
 	}
 	after := asked.Load()
 	if after == before {
-		t.Error("an image that the engine does not have was not pulled")
+		t.Error("missing image was not pulled")
 	}
 	printed(t, w, task)
 	if asked.Load() != after {
-		t.Error("an image that the engine has was looked for in its registry")
+		t.Error("registry was asked for an image that the engine has")
 	}
 }

@@ -42,8 +42,9 @@ liftoff gc.`,
 		},
 		Before: takes("a path", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff add photos notes.txt
-bafybeih… 12 photos
-bafkreif… 14 notes.txt
+CID        SIZE  NAME
+bafybeih…  12 B  photos
+bafkreif…  14 B  notes.txt
 $ tar c photos | liftoff add --quiet -
 bafkreif…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.add(c, s) }),

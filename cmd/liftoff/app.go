@@ -69,6 +69,7 @@ func prepare(cmds []*cli.Command, above string) {
 		c.OnUsageError = func(_ *cli.Context, err error, _ bool) error { return usagef("%s", err) }
 		prepare(c.Subcommands, above+c.Name+" ")
 		if len(c.Subcommands) > 0 {
+			c.CustomHelpTemplate += "\n"
 			continue
 		}
 		c.CustomHelpTemplate += "\n\n" + exitHelp(above+c.Name)
@@ -109,12 +110,12 @@ EXAMPLE:
 GLOBAL FLAGS:
    --api HOST:PORT       address of a node to use instead of the local repo; also https://HOST
    --token TOKEN|@FILE   token of that node
-   --no-color            print without colour
+   --no-color            no colour on a terminal
 
 TOPICS:
    references            how commands name content
+   output                tables, pipes and JSON
    environment           environment variables; LIFTOFF_PATH is the repo (default: ~/.liftoff)
-   output                forms of output: tables, lines, JSON
    exit-codes            exit codes of all commands
 `
 

@@ -24,7 +24,7 @@ repo's own, in the order in which they were attached. For a single command, use 
 --blocks instead.`,
 		CustomHelpTemplate: help(`$ liftoff attach add photos
 CID            KIND  STATE  BLOCKS   SIZE  PATH
-bafybe…dqv2o2  dir   ok          2  165 B  /home/ada/photos
+bafybe…v2o2nq  dir   ok          2  165 B  /home/ada/photos
 $ liftoff cat bafybeih…/a.txt
 hello
 $ liftoff attach rm photos`),
@@ -38,8 +38,7 @@ func attachAddCommand(p *process) *cli.Command {
 		Usage:     "attach CAR files and folders",
 		ArgsUsage: "PATH…",
 		Description: `Reads and hashes each file once, keeps an index of its blocks, and prints a line for each
-root: its CID, the kind, the state ok, the number of blocks, their bytes, the path. Nothing is copied. A folder has the CID that
-liftoff add would give it.
+root. Nothing is copied. A folder has the CID that liftoff add would give it.
 
 A file that has changed since then is refused when it is read. Attach it again to update
 the index.`,
@@ -47,8 +46,8 @@ the index.`,
 		Before: takes("a CAR file or a folder", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff attach add photos archive.car
 CID            KIND  STATE  BLOCKS   SIZE  PATH
-bafybe…dqv2o2  dir   ok          2  165 B  /home/ada/photos
-bafybe…dqv2o2  car   ok          4  165 B  /home/ada/archive.car`),
+bafybe…v2o2nq  dir   ok          2  165 B  /home/ada/photos
+bafybe…v2o2nq  car   ok          4  165 B  /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
 			out := newSources(p, c)
@@ -75,8 +74,7 @@ func attachLsCommand(p *process) *cli.Command {
 		Name:  "ls",
 		Usage: "list attached files and their state",
 		Description: `Prints a line for each root of the attached CAR files and folders, in the order in which
-they are searched: its CID, the kind, the state, the number of blocks, their bytes, the path.
-The state is
+they are searched. The state is
 
    ok        no file has changed since it was attached
    changed   a file has changed or is missing: attach it again
@@ -86,8 +84,8 @@ The state is
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff attach ls
 CID            KIND  STATE    BLOCKS   SIZE  PATH
-bafybe…dqv2o2  dir   ok            2  165 B  /home/ada/photos
-bafybe…dqv2o2  car   changed       4  165 B  /home/ada/archive.car`),
+bafybe…v2o2nq  dir   ok            2  165 B  /home/ada/photos
+bafybe…v2o2nq  car   changed       4  165 B  /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			all, err := s.Storage.Sources(c.Context)
 			if err != nil {
@@ -153,21 +151,20 @@ func statsCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "stats",
 		Usage: "show block counts and sizes of the repo and attached files",
-		Description: `Prints a line for each fact: the path of the repo, the number of its blocks, their bytes,
-the disk space of its files for large blocks; then how many CAR files and folders are
-attached, and their blocks and bytes. For each of these: liftoff attach ls.
+		Description: `Prints the path of the repo, the number and size of its blocks, the disk space of its block
+files, and how many files are attached, with the number and size of their blocks.
 
 This counts everything that the repo holds. For one file, directory or DAG: liftoff stat.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff stats
 repo             /home/ada/.liftoff
-blocks           16
-size             12 KiB
-disk             12.1 KiB
-attached         1
-attached blocks  2
-attached size    165 B`),
+blocks           14
+size             2 KiB
+disk             4.8 KiB
+attached         2
+attached blocks  6
+attached size    330 B`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			all, err := s.Storage.Sources(c.Context)
 			if err != nil {

@@ -71,7 +71,8 @@ func blockStatCommand(p *process) *cli.Command {
 		Flags:       []cli.Flag{jsonFlag},
 		Before:      takes("a CID", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff block stat bafybeih…
-bafybeih… 100 dag-pb 2`),
+CID         SIZE  CODEC   LINKS
+bafybeih…  100 B  dag-pb      2`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			b, err := p.block(c, s)
 			if err != nil {

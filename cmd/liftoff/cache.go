@@ -20,7 +20,8 @@ func cacheCommand(p *process) *cli.Command {
 outcome of each task and the receipt that it comes from. The output itself is kept by the
 pin of the job.`,
 		CustomHelpTemplate: help(`$ liftoff cache ls
-bafyreie… bafyreic… ok 6606 2030-01-01T12:00:00Z
+TASK           OUTCOME        STATE  FUEL  CREATED
+bafyre…2snmvi  bafyre…nukrhi  ok     6606  26s ago
 $ liftoff cache rm --all`),
 		Subcommands: []*cli.Command{cacheLsCommand(p), cacheRmCommand(p)},
 	}
@@ -36,7 +37,7 @@ is not in the repo), its fuel, the time of the result.`,
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cache ls
 TASK           OUTCOME        STATE  FUEL  CREATED
-bafyre…2snmvi  bafyre…nukrhi  ok     6606  3m ago`),
+bafyre…2snmvi  bafyre…nukrhi  ok     6606  26s ago`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			results, err := s.Cache.CachedResults(c.Context)
 			if err != nil {

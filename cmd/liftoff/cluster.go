@@ -22,8 +22,9 @@ repo belongs to one cluster at most; liftoff serve creates one for a repo withou
 liftoff-join-1.…
 $ ssh there liftoff serve --join liftoff-join-1.…
 $ liftoff cluster ls
-did:key:z6Mk… admin 2030-04-01T12:00:00Z self
-did:key:z6Mk… member 2030-04-01T12:00:00Z`),
+MEMBER         ROLE    EXPIRES  NOTES
+did:key:z6Mk…  admin   in 89d   self
+did:key:z6Mk…  member  in 89d   -`),
 		Subcommands: []*cli.Command{clusterInitCommand(p), clusterInviteCommand(p), clusterJoinCommand(p), clusterLsCommand(p), clusterRevokeCommand(p)},
 	}
 }
@@ -108,13 +109,13 @@ func clusterLsCommand(p *process) *cli.Command {
 		Name:  "ls",
 		Usage: "list members",
 		Description: `Prints a line for each known member: its did:key, its role, the end of its membership, and
-notes: revoked, self, or "-".`,
+"revoked" or "self".`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cluster ls
-MEMBER                 ROLE    EXPIRES  NOTES
-did:key:z6Mko7…ZFmnHA  admin   in 89d   self
-did:key:z6Mkf3…9qLw2e  member  in 70d   revoked`),
+MEMBER         ROLE    EXPIRES  NOTES
+did:key:z6Mk…  admin   in 89d   self
+did:key:z6Mk…  member  in 89d   revoked`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			members, err := s.Cluster.Members(c.Context)
 			if err != nil {

@@ -37,14 +37,14 @@ type source func(ctx context.Context, s *node.Session) ([]string, error)
 var argumentSources = map[string]source{
 	"job describe": jobIDs, "job logs": jobIDs, "job get": jobIDs, "job cancel": runningJobIDs, "job rerun": jobIDs,
 	"pin ls": pinNames, "pin rm": pinNames, "pin add": pinnedCIDs,
-	"receipt show": receiptCIDs, "receipt export": receiptCIDs, "receipt get": receiptCIDs, "verify": receiptCIDs,
-	"cache rm": cachedTasks, "cache clear": cachedTasks,
-	"trust": peerDIDs, "trust add": peerDIDs, "trust rm": trustedDIDs,
+	"receipt show": receiptCIDs, "receipt export": receiptCIDs, "verify": receiptCIDs,
+	"cache rm":  cachedTasks,
+	"trust add": peerDIDs, "trust rm": trustedDIDs,
 	"cluster revoke": memberDIDs,
 	"publish":        pinnedCIDs, "unpublish": publishedCIDs,
 	"attach rm": attachedPaths,
 	"get":       pinnedCIDs, "cat": pinnedCIDs, "ls": pinnedCIDs, "stat": pinnedCIDs,
-	"car export": pinnedCIDs, "dag get": pinnedCIDs, "dag export": pinnedCIDs, "block get": pinnedCIDs, "block stat": pinnedCIDs,
+	"car export": pinnedCIDs, "dag get": pinnedCIDs, "block get": pinnedCIDs, "block stat": pinnedCIDs,
 }
 
 // flagSources are the sources of flag values, for every command that has the flag.
@@ -57,6 +57,9 @@ var flagSources = map[string]source{
 func (p *process) complete(ctx context.Context, app *cli.App, words []string) error {
 	words, done := joinBroken(words)
 	last := words[len(words)-1]
+	if len(words) == 2 && words[0] == "help" {
+		return printCandidates(p.stdout, append(commandNames(app.Commands), topicNames()...), "", last, done)
+	}
 	path, cmd, rest, err := findCommand(app, words[:len(words)-1])
 	if err != nil || slices.Contains(rest, "--") {
 		return nil // an unknown command, or the arguments of a guest

@@ -24,8 +24,8 @@ errors. For the environment, see liftoff help environment.
      label: {zone: garage, gpu: "no"}
      metrics: 127.0.0.1:9100
 
-Keys without a flag: quota limits the disk space of all blocks in the repo (default: no
-limit); serve.disk is the part of it for the jobs of other peers.`,
+The key quota, which has no flag, limits the disk space of all blocks in the repo
+(default: no limit). serve.disk limits the part of it for other peers.`,
 		Flags:  append(flagsOf("serve"), jsonFlag),
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ export LIFTOFF_SERVE_SLOTS=4

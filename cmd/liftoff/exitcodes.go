@@ -121,13 +121,6 @@ var commandExits = map[string][]int{
 	"config": nil, "completion": nil, "version": nil,
 }
 
-// canEndWith reports whether a command, named without "liftoff", may end with an exit code.
-func canEndWith(command string, code int) bool {
-	own := commandExits[command]
-	return slices.Contains(commonExits, code) || slices.Contains(own, code) ||
-		slices.Contains(own, guestCodes) && code >= 1 && code <= 255
-}
-
 // exitHelp is the part of a command's help about its exit codes.
 func exitHelp(command string) string {
 	own := commandExits[command]
@@ -156,6 +149,6 @@ about the guest and its module, 125 and 127 to 141 about the command.
 
 ` + exitRows(func(int) bool { return true }) + guestCodesNote + `
 run, job rerun and job logs --follow end with the exit code of the guest. 2, 3 and 4
-are those of verify. run --each ends with the most severe code of its runs.
+are about receipts. run --each ends with the most severe code of its runs.
 `
 }

@@ -261,7 +261,7 @@ func (x *extracting) directory(ctx context.Context, root *os.Root, name string, 
 	}
 	defer sub.release()
 	seen := make(map[string]bool)
-	var some handful
+	var some batch
 	err = d.Each(ctx, func(e dag.DirEntry) error {
 		if err := checkEntryName(e.Name); err != nil {
 			return fmt.Errorf("directory %s: %w", c, err)
@@ -281,7 +281,7 @@ func (x *extracting) directory(ctx context.Context, root *os.Root, name string, 
 			if err := x.hand(ctx, sub, some); err != nil {
 				return err
 			}
-			some = handful{}
+			some = batch{}
 		}
 		if ctx.Err() != nil {
 			return context.Cause(ctx)
@@ -294,28 +294,28 @@ func (x *extracting) directory(ctx context.Context, root *os.Root, name string, 
 	return err
 }
 
-// handful is a batch of files and symlinks of one directory for one goroutine.
-type handful struct {
+// batch is a number of files and symlinks of one directory for one goroutine.
+type batch struct {
 	entries []dag.DirEntry
 	kinds   []int
 	bytes   uint64
 }
 
-// A handful is full when it reaches one of these.
+// A batch is full when it reaches one of these.
 const (
-	handfulFiles = 16
-	handfulBytes = 256 << 10
+	batchFiles = 16
+	batchBytes = 256 << 10
 )
 
-func (b *handful) add(e dag.DirEntry, kind int) (full bool) {
+func (b *batch) add(e dag.DirEntry, kind int) (full bool) {
 	b.entries = append(b.entries, e)
 	b.kinds = append(b.kinds, kind)
-	b.bytes += min(e.TSize, handfulBytes) // a claim
-	return len(b.entries) == handfulFiles || b.bytes >= handfulBytes
+	b.bytes += min(e.TSize, batchBytes) // a claim
+	return len(b.entries) == batchFiles || b.bytes >= batchBytes
 }
 
 // hand gives some to a goroutine as soon as one is free. When blocks arrive in order, it writes them itself.
-func (x *extracting) hand(ctx context.Context, in *folder, some handful) error {
+func (x *extracting) hand(ctx context.Context, in *folder, some batch) error {
 	if x.inOrder {
 		return x.children(ctx, in.outDir, some)
 	}
@@ -330,7 +330,7 @@ func (x *extracting) hand(ctx context.Context, in *folder, some handful) error {
 	return nil
 }
 
-func (x *extracting) children(ctx context.Context, in outDir, some handful) error {
+func (x *extracting) children(ctx context.Context, in outDir, some batch) error {
 	for i, e := range some.entries {
 		if err := x.child(ctx, in, e, some.kinds[i]); err != nil {
 			return err

@@ -194,7 +194,7 @@ func TestExtractMany(t *testing.T) {
 	large := strings.Repeat("0123456789abcdef", (largeFile+1000)/16)
 	for depth := range 4 {
 		var pairs []any
-		for i := range 3*handfulFiles + depth {
+		for i := range 3*batchFiles + depth {
 			name, content := fmt.Sprintf("%03d", i), fmt.Sprintf("%d in %d", i, depth)
 			if i%20 == 10 {
 				content += large
@@ -209,7 +209,7 @@ func TestExtractMany(t *testing.T) {
 	}
 	for at, depth := "target/", 3; depth >= 0; at, depth = at+"zz/", depth-1 {
 		fmt.Fprintln(&want, at)
-		for i := range 3*handfulFiles + depth {
+		for i := range 3*batchFiles + depth {
 			content := fmt.Sprintf("%d in %d", i, depth)
 			if i%20 == 10 {
 				content += large

@@ -31,15 +31,16 @@ MODULE is a local path or a CID with a path, see liftoff help references.`,
 		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON, one object"}},
 		Before: takes("a module", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff inspect hello.wasm
-runs      yes: wasi_p1, from _start
-size      340 bytes, 715 with metering
-functions 2
-memory    64 KiB at the start, 4 GiB at most
-section   name
-import    wasi_snapshot_preview1.fd_write (i32 i32 i32 i32) -> (i32)
-import    wasi_snapshot_preview1.path_open (i32 i32 i32 i32 i32 i64 i64 i32 i32) -> (i32)
-export    _start () -> ()
-export    memory memory`),
+runs          yes: wasi_p1, from _start
+size          340 B
+metered size  715 B
+functions     2
+memory        64 KiB at the start, 4 GiB at most
+section       name
+import        wasi_snapshot_preview1.fd_write (i32 i32 i32 i32) -> (i32)
+import        wasi_snapshot_preview1.path_open (i32 i32 i32 i32 i32 i64 i64 i32 i32) -> (i32)
+export        _start () -> ()
+export        memory memory`),
 		Action: func(c *cli.Context) error {
 			ref := c.Args().First()
 			if _, _, ok := foreign(ref); ok {

@@ -18,7 +18,8 @@ func jobCommand(p *process) *cli.Command {
 		Description: `Every run is a job: it has an id, a time and a place, events, and an outcome. A job is
 named by its id or the beginning of it.`,
 		CustomHelpTemplate: help(`$ liftoff job ls
-j-0d9q… ok 2030-01-01T12:00:00Z bafyreic…
+JOB         STATE  CREATED  OUTCOME        LABELS
+j-0d9q37ab  ok     26s ago  bafyre…nukrhi  -
 $ liftoff job logs j-0d9q
 hello`),
 		Subcommands: []*cli.Command{jobLsCommand(p), jobDescribeCommand(p), jobLogsCommand(p), jobGetCommand(p), jobCancelCommand(p), jobRerunCommand(p)},
@@ -30,13 +31,14 @@ func jobLsCommand(p *process) *cli.Command {
 		Name:  "ls",
 		Usage: "list jobs, newest first",
 		Description: `Prints a line for each job: its id, its state, when it began, the CID of its outcome ("-"
-for none), and its labels, separated by commas. The state is running; ok, exit:CODE, trap:CODE, quota:CODE or
+for none), and its labels. The state is running; ok, exit:CODE, trap:CODE, quota:CODE or
 out_of_fuel when the guest has ended; or failed when the guest was not run to its end.`,
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff job ls
-JOB       STATE   CREATED  OUTCOME        LABELS
-j-06h373  exit:3  3m ago   bafyre…nukrhi  team=blue`),
+JOB         STATE   CREATED  OUTCOME        LABELS
+j-0d9q37ab  exit:3  now      bafyre…xbprzm  team=blue
+j-0d9q2c5m  ok      3m ago   bafyre…nukrhi  -`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			jobs, err := s.Jobs.List(c.Context)
 			if err != nil {

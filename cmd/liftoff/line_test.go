@@ -40,6 +40,7 @@ func TestParseLine(t *testing.T) {
 		{"run m --input a=b -- -x --json", "run --input a=b -- m", "-x --json"},
 		{"run --json m --file t", "run --json --file t -- m", ""},
 		{"job logs j -f", "job logs -f -- j", ""},
+		{"--no-color --api a:1 pin ls", "pin ls --no-color --api a:1 --", ""},
 		{"cat help", "cat -- help", ""},
 	} {
 		l, err := parseLine(app, strings.Fields(test.words))

@@ -18,7 +18,7 @@ func lsCommand(p *process) *cli.Command {
 		Name:      "ls",
 		Usage:     "list a directory",
 		ArgsUsage: "CID[/PATH]",
-		Description: `Prints a line for each entry: its CID, its size in bytes ("-" unless it is a file), and its
+		Description: `Prints a line for each entry: its CID, its size ("-" unless it is a file), and its
 name, with "/" after a directory and "@" after a symlink. The size is "?" when the block is
 not in the repo, or when it is malformed or unreadable: then a line on stderr gives the
 reason, and the exit code is 125. Names that do not print are quoted; --json has them as
@@ -28,8 +28,9 @@ they are. A large directory is listed in the order of its hashes.
 		Flags:  []cli.Flag{jsonFlag},
 		Before: takes("a CID", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff ls bafybeih…
-bafkreic… 6 a.txt
-bafybeif… - sub/`),
+CID        SIZE  NAME
+bafkreic…   6 B  a.txt
+bafybeic…     -  sub/`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.ls(c, s) }),
 	}
 }

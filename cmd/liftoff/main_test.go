@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -38,6 +39,13 @@ func mainChecked() {
 		code = undeclared
 	}
 	os.Exit(code)
+}
+
+// canEndWith reports whether a command, named without "liftoff", may end with an exit code.
+func canEndWith(command string, code int) bool {
+	own := commandExits[command]
+	return slices.Contains(commonExits, code) || slices.Contains(own, code) ||
+		slices.Contains(own, guestCodes) && code >= 1 && code <= 255
 }
 
 // commandOf is the command that words begin with, as in commandExits, or "".
@@ -266,6 +274,9 @@ func checkHelp(t *testing.T, words []string, wants ...string) {
 		if !strings.Contains(stdout.String(), want) {
 			t.Errorf("%q: no %q in the help:\n%s", words, want, stdout.String())
 		}
+	}
+	if !strings.HasSuffix(stdout.String(), "\n") {
+		t.Errorf("%q: the help does not end with a newline", words)
 	}
 	for line := range strings.Lines(stdout.String()) {
 		if strings.Contains(line, "<no value>") || strings.Contains(line, "{{") || strings.HasSuffix(line, " \n") {

@@ -21,7 +21,7 @@ import (
 // man pages and the completion scripts below a directory, as below /usr/local/share.
 const manCommand = "__man"
 
-// writeShare writes man/man1/*.1 and the completion scripts of bash, zsh and fish below dir.
+// writeShare writes man/man1/*.1, man/man7/*.7 and the completion scripts of bash, zsh and fish below dir.
 func (p *process) writeShare(dir string) error {
 	var errs []error
 	write := func(name string, data []byte) {
@@ -39,6 +39,9 @@ func (p *process) writeShare(dir string) error {
 		}
 		name := strings.Join(append([]string{"liftoff"}, path...), "-")
 		write(filepath.Join("man/man1", name+".1"), manPage(name, text))
+	}
+	for _, t := range topics {
+		write(filepath.Join("man/man7", "liftoff-"+t.name+".7"), topicPage(t))
 	}
 	write("bash-completion/completions/liftoff", []byte(completions["bash"]))
 	write("zsh/site-functions/_liftoff", []byte(completions["zsh"]))
@@ -104,8 +107,17 @@ func manPage(name, help string) []byte {
 		}
 	}
 	if name != "liftoff" {
-		md.WriteString("# SEE ALSO\n\n**liftoff**(1)\n")
+		md.WriteString("# SEE ALSO\n\n**liftoff**(1), **liftoff-exit-codes**(7)\n")
 	}
+	return md2man.Render([]byte(md.String()))
+}
+
+// topicPage makes a man page of a help topic.
+func topicPage(t topic) []byte {
+	var md strings.Builder
+	fmt.Fprintf(&md, "%% LIFTOFF-%s 7\n\n# NAME\n\nliftoff-%s - %s\n\n# DESCRIPTION\n\n", strings.ToUpper(t.name), t.name, escaped(t.usage))
+	writeProse(&md, strings.Split(t.text(), "\n"))
+	md.WriteString("# SEE ALSO\n\n**liftoff**(1)\n")
 	return md2man.Render([]byte(md.String()))
 }
 

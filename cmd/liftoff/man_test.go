@@ -46,7 +46,7 @@ func TestManPages(t *testing.T) {
 		}
 	}
 	check(newApp(p).Commands, "liftoff")
-	for _, name := range []string{"man/man1/liftoff.1", "bash-completion/completions/liftoff", "zsh/site-functions/_liftoff", "fish/vendor_completions.d/liftoff.fish"} {
+	for _, name := range []string{"man/man1/liftoff.1", "man/man7/liftoff-exit-codes.7", "bash-completion/completions/liftoff", "zsh/site-functions/_liftoff", "fish/vendor_completions.d/liftoff.fish"} {
 		if b, err := os.ReadFile(filepath.Join(dir, name)); err != nil || len(b) == 0 {
 			t.Errorf("%s: %d bytes, %v", name, len(b), err)
 		}

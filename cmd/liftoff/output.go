@@ -16,7 +16,7 @@ import (
 
 // The flags that decide the form of answers. jsonFlag is in app.go.
 var (
-	noTruncFlag = &cli.BoolFlag{Name: "no-trunc", Usage: "on a terminal, print whole ids and texts, however wide the lines get"}
+	noTruncFlag = &cli.BoolFlag{Name: "no-trunc", Usage: "do not shorten ids and texts on a terminal"}
 	noColorFlag = &cli.BoolFlag{Name: "no-color", Hidden: true}
 )
 

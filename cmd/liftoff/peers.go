@@ -34,7 +34,8 @@ docs/operations.md has the rights of each role.`,
 		},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff peers
-did:key:z6Mk… member connected 1.2ms 3/4 11.2 GiB liftoff_v1,wasi_p1 zone=garage`),
+PEER                   ROLE    STATE         RTT  SLOTS  MEMORY  ENGINES             LABELS
+did:key:z6Mki4…9gLYBJ  member  connected  7.42ms    2/2  16 GiB  liftoff_v1,wasi_p1  zone=g…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			var peers []api.Peer
 			var err error

@@ -23,7 +23,8 @@ no pin keeps. add, car import and run make pins.`,
 		CustomHelpTemplate: help(`$ liftoff pin add --name photos --expires 30d bafybeih…
 photos
 $ liftoff pin ls photos
-bafybeih… recursive 2030-01-31T12:00:00Z photos
+CID        KIND       EXPIRES  NAME
+bafybeih…  recursive  in 30d   photos
 $ liftoff pin rm photos`),
 		Subcommands: []*cli.Command{pinAddCommand(p), pinLsCommand(p), pinRmCommand(p)},
 	}
@@ -104,9 +105,11 @@ With --held, each line also has the bytes below the root that are in the repo an
 		Flags:  []cli.Flag{jsonFlag, &cli.BoolFlag{Name: "held", Usage: "show how many bytes of each root are in the repo"}},
 		Before: takes("the name of a pin", 0, unbounded),
 		CustomHelpTemplate: help(`$ liftoff pin ls
-bafybeih… recursive never photos
+CID        KIND       EXPIRES  NAME
+bafybeih…  recursive  never    photos
 $ liftoff pin ls --held photos
-bafybeih… recursive never 165/165 photos`),
+CID            KIND       EXPIRES            HELD  NAME
+bafybe…v2o2nq  recursive  never    165 B of 165 B  photos`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			pins, err := listedPins(c, s)
 			if err != nil {

@@ -29,23 +29,23 @@ func printed(t *testing.T, all bool, events ...api.Event) string {
 func TestEventPrinter(t *testing.T) {
 	here := []api.Event{
 		{Kind: api.EventSubmitted, Text: "submitted"},
-		{Kind: api.EventNote, Text: "runs here: holds all"},
+		{Kind: api.EventNote, Text: "runs on this node: holds all"},
 		{Kind: api.EventStarted, Text: "runs here"},
 		{Kind: api.EventDone, Text: "done"},
 	}
 	if got := printed(t, false, here...); got != "" {
 		t.Errorf("a local run prints %q, want nothing", got)
 	}
-	if got, want := printed(t, true, here...), "liftoff: submitted\nliftoff: runs here: holds all\nliftoff: runs here\nliftoff: done\n"; got != want {
+	if got, want := printed(t, true, here...), "liftoff: submitted\nliftoff: runs on this node: holds all\nliftoff: runs here\nliftoff: done\n"; got != want {
 		t.Errorf("--verbose prints %q, want %q", got, want)
 	}
 	remote := []api.Event{
 		{Kind: api.EventSubmitted, Text: "submitted"},
-		{Kind: api.EventAsked, Text: "asks 1 peer"},
-		{Kind: api.EventNote, Text: "goes to \x1b[31mz6Mk\nx"},
+		{Kind: api.EventAsked, Text: "asking 1 peer"},
+		{Kind: api.EventNote, Text: "awarded to \x1b[31mz6Mk\nx"},
 		{Kind: api.EventFailed, Text: "failed"},
 	}
-	if got, want := printed(t, false, remote...), "liftoff: asks 1 peer\nliftoff: goes to \ufffd[31mz6Mk\\nx\n"; got != want {
+	if got, want := printed(t, false, remote...), "liftoff: asking 1 peer\nliftoff: awarded to \ufffd[31mz6Mk\\nx\n"; got != want {
 		t.Errorf("prints %q, want %q", got, want)
 	}
 }

@@ -18,8 +18,8 @@ func pluginsCommand(p *process) *cli.Command {
 		Name:  "plugins",
 		Usage: "list plugins, the executors other than WebAssembly",
 		Description: `A plugin is a program named liftoff-executor-NAME, in the folder plugins of the repo or in
-PATH. Prints a line for each: its name, version, ABIs and path, and why it is not used
-("-" for none). A module for a plugin is written NAME://MODULE, as in docker://alpine.
+PATH. Prints a line for each: its name, its version, its ABIs, its path, and why it is not
+used. A module for a plugin is written NAME://MODULE, as in docker://alpine.
 
 A plugin is not metered and not deterministic: its outcomes are never cached.`,
 		Flags:  []cli.Flag{jsonFlag},
@@ -27,7 +27,7 @@ A plugin is not metered and not deterministic: its outcomes are never cached.`,
 		CustomHelpTemplate: help(`$ liftoff plugins
 NAME    VERSION          ABIS    PROGRAM                                 PROBLEM
 docker  docker 20.10.24  docker  /usr/local/bin/liftoff-executor-docker  -
-sql     -                -       /usr/local/bin/liftoff-executor-sql     it is not executable`),
+sql     -                -       /home/ada/.liftoff/plugins/liftoff-exe…  not executable`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.plugins(c, s) }),
 	}
 }

@@ -24,7 +24,8 @@ Without a CID, prints a line for each published DAG: its CID and the time.
 		Before: takes("a CID", 0, unbounded),
 		CustomHelpTemplate: help(`$ liftoff publish bafybeih…
 $ liftoff publish
-bafybeih… 2030-01-01T12:00:00Z`),
+CID        PUBLISHED
+bafybeih…  now`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			if c.Args().Len() == 0 {
 				return p.listPublished(c, s)

@@ -30,7 +30,7 @@ machine.
 		CustomHelpTemplate: help(`$ liftoff receipt export j-0d9q -o receipt.car
 $ scp receipt.car there: && ssh there liftoff verify receipt.car
 …
-attested bafyreig…`),
+attested    bafyreig…`),
 		Subcommands: []*cli.Command{receiptLsCommand(p), receiptShowCommand(p), receiptExportCommand(p), receiptAddCommand(p)},
 	}
 }
@@ -61,12 +61,12 @@ func receiptLsCommand(p *process) *cli.Command {
 		Name:  "ls",
 		Usage: "list receipts, newest first",
 		Description: `Prints a line for each receipt: its CID, when it was signed, the task, the outcome, the
-did:key of its issuer, and "own" if that is this repo, else "-".`,
+did:key of its issuer, and "own" if that is this repo.`,
 		Flags:  []cli.Flag{&cli.StringFlag{Name: "task", Usage: "`TASK` task of the receipts: a CID, or the id of a job (default: all)"}, jsonFlag},
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff receipt ls
-RECEIPT          ISSUED  TASK           OUTCOME        ISSUER                 OWN
-bafyreigpnioaze  3m ago  bafyre…2snmvi  bafyre…nukrhi  did:key:z6Mko7…ZFmnHA  own`),
+RECEIPT          ISSUED   TASK           OUTCOME        ISSUER                 OWN
+bafyreidnoxau2f  26s ago  bafyre…2snmvi  bafyre…nukrhi  did:key:z6Mkru…RP4d4i  own`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			receipts, err := receiptsFor(c, s)
 			if err != nil {
@@ -93,9 +93,8 @@ func receiptShowCommand(p *process) *cli.Command {
 		Name:      "show",
 		Usage:     "show the contents of a receipt",
 		ArgsUsage: "RECEIPT",
-		Description: `Prints the issuer, the task and the outcome of a receipt, and how the run went.
-With --json the object has the block itself, too: the signature and the signed data. Only
-the signature is checked.
+		Description: `Prints the issuer, the task and the outcome of a receipt, or with --json its block as
+DAG-JSON: the signature and the signed data. Only the signature is checked.
 
 ` + receiptRefHelp,
 		Flags:  []cli.Flag{&cli.BoolFlag{Name: "json", Usage: "print JSON: the block of the receipt as DAG-JSON"}},
@@ -106,8 +105,8 @@ issuer   did:key:z6Mk…
 own      yes
 task     bafyreie…
 outcome  bafyreic…
-issued   2030-01-01T12:00:00Z
-took     0s
+issued   26s ago
+took     5ms
 by       liftoff 0.1.0, wazero v1.12.0, amd64`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.receiptShow(c, s) }),
 	}
@@ -158,7 +157,7 @@ on another machine. With --full it also holds the module and the inputs, as lift
 		CustomHelpTemplate: help(`$ liftoff receipt export j-0d9q --full -o receipt.car
 $ liftoff verify receipt.car --reexec
 …
-reexecuted bafyreig…`),
+reexecuted  bafyreig…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			ref := c.Args().First()
 			name, err := p.receiptNamed(c.Context, s, ref)

@@ -204,8 +204,8 @@ func TestServeTakesTheQuota(t *testing.T) {
 	p := newProcess(strings.NewReader(""), io.Discard, io.Discard, func(string) string { return "" })
 	all := settings{}
 	for _, s := range allSettings {
-		if s.otherwise != "" {
-			all[s.key] = value{texts: []string{s.otherwise}}
+		if s.fallback != "" {
+			all[s.key] = value{texts: []string{s.fallback}}
 		}
 	}
 	d, err := p.newDaemon(t.TempDir(), all)

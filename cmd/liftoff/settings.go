@@ -13,13 +13,13 @@ import (
 // setting is a key that can be configured. Its effective value comes from the last of
 // these that sets it: the default, config.yaml in the repo, the environment, a flag.
 type setting struct {
-	key       string // in the file, a dot for each level; its last part is the flag
-	kind      settingKind
-	otherwise string             // the default; "": none
-	found     func() []string    // the default if it depends on the machine; nil: otherwise
-	secret    bool               // never shown
-	usage     string             // of the flag
-	check     func(string) error // of one value; nil: any
+	key      string // in the file, a dot for each level; its last part is the flag
+	kind     settingKind
+	fallback string             // the default; "": none
+	found    func() []string    // the default if it depends on the machine; nil: fallback
+	secret   bool               // never shown
+	usage    string             // of the flag
+	check    func(string) error // of one value; nil: any
 }
 
 type settingKind int
@@ -69,8 +69,8 @@ func (p *process) settle(c *cli.Context, dir, below string) (settings, error) {
 		switch {
 		case s.found != nil:
 			v.texts = s.found()
-		case s.otherwise != "":
-			v.texts = []string{s.otherwise}
+		case s.fallback != "":
+			v.texts = []string{s.fallback}
 		}
 		if texts, ok := file[s.key]; ok {
 			v = value{texts, settingsFile}

@@ -31,7 +31,7 @@ This is about one file, directory or DAG. For the whole repo: liftoff stats.
 cid     bafybeih…
 kind    directory
 blocks  4 of 4
-bytes   165`),
+bytes   165 B`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.stat(c, s) }),
 	}
 }

@@ -17,8 +17,8 @@ type topic struct {
 // topics lists the help topics in the order in which they are shown.
 var topics = []topic{
 	{"references", "how commands name content", func() string { return referenceTopic }},
+	{"output", "tables, pipes and JSON", func() string { return outputTopic }},
 	{"environment", "environment variables", func() string { return environmentTopic }},
-	{"output", "forms of output: tables, lines, JSON", func() string { return outputTopic }},
 	{"exit-codes", "exit codes of all commands", exitTopic},
 }
 
@@ -72,19 +72,17 @@ Other names:
    peer      its did:key, or its libp2p peer id
 `
 
-const outputTopic = `On a terminal a list is a table, and a single answer is a line for each fact. Sizes have
-units, times are relative. CIDs and DIDs are shortened to their ends where the terminal is
-too narrow; the short ids of jobs and receipts can be used in commands.
+const outputTopic = `On a terminal, listings are tables with a header, short ids, and relative times. In a
+pipe or a file they have one item per line, no header and exact values: complete ids,
+sizes in bytes, times in RFC 3339, durations in nanoseconds, and "-" for no value.
 
-   --no-trunc   print whole ids and texts
-   --no-color   print without colour; so do a non-empty NO_COLOR and TERM=dumb
+   --json       JSON, one object per line; docs/json.md has the fields
+   --no-trunc   complete ids and texts in the tables of a terminal
+   --no-color   no colour, as with NO_COLOR
+   --quiet      CIDs only (add, run)
 
-In a pipe each item is one line of fields with one space between them: whole ids, bytes,
-nanoseconds, RFC 3339 times in UTC, "-" for no value. A text is quoted as a Go string when
-it is empty, does not print, begins with a quotation mark, or holds a space or a quotation
-mark and is not the last field.
-
-   --json       print JSON: one object for an answer, one in each line for a list
+stdout holds the answer. Errors, hints, warnings and progress go to stderr. Progress and
+colour are for terminals only.
 `
 
 const environmentTopic = `   LIFTOFF_PATH     folder of the repo (default: ~/.liftoff)
@@ -97,7 +95,7 @@ const environmentTopic = `   LIFTOFF_PATH     folder of the repo (default: ~/.li
                     values takes a list with commas.
 
    PATH             where plugins are searched: programs named liftoff-executor-NAME
-   HOME             where the default repo is
+   HOME             location of the default repo
    NO_COLOR         when set, nothing is printed in colour
    NOTIFY_SOCKET    set by systemd: serve reports when it is ready
 

@@ -18,7 +18,8 @@ includes receipts that are already in the repo. Receipts of other keys are accep
 after liftoff verify --reexec.`,
 		CustomHelpTemplate: help(`$ liftoff trust add did:key:z6Mk… --note "the build machine"
 $ liftoff trust ls
-did:key:z6Mk… 2030-01-01T12:00:00Z the build machine`),
+KEY            TRUSTED  NOTE
+did:key:z6Mk…  26s ago  the build machine`),
 		Subcommands: []*cli.Command{trustAddCommand(p), trustLsCommand(p), trustRmCommand(p)},
 	}
 }
@@ -32,9 +33,9 @@ func trustAddCommand(p *process) *cli.Command {
 replaced.`,
 		Flags:  []cli.Flag{&cli.StringFlag{Name: "note", Usage: "`TEXT` note for trust ls (default: none)"}},
 		Before: takes("a did:key", 1, 1),
-		CustomHelpTemplate: help(`$ ssh there liftoff id
-peer 12D3KooW…
-did  did:key:z6Mk…
+		CustomHelpTemplate: help(`$ ssh -t there liftoff id
+peer  12D3KooW…
+did   did:key:z6Mk…
 $ liftoff trust add did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
@@ -61,7 +62,8 @@ func trustLsCommand(p *process) *cli.Command {
 		Flags:       []cli.Flag{jsonFlag},
 		Before:      takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff trust ls
-did:key:z6Mk… 2030-01-01T12:00:00Z the build machine`),
+KEY            TRUSTED  NOTE
+did:key:z6Mk…  26s ago  the build machine`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			keys, err := s.Trust.Trusted(c.Context)
 			if err != nil {

@@ -44,13 +44,14 @@ next liftoff gc. Any other file is the block of a receipt.`,
 		},
 		Before: takes("a receipt", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff verify receipt.car --reexec
-encoding   verified
+STEP       ANSWER    DETAIL
+encoding   verified  -
 signature  verified  did:key:z6Mk…
 outcome    verified  ok
 output     verified  complete
 reexec     verified  j-0d9q…
-others     verified  2 of 2 keys
-reexecuted bafyreig…`),
+others     skipped   -
+reexecuted  bafyreig…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error { return p.verify(c, s) }),
 	}
 }

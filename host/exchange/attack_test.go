@@ -207,8 +207,8 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// TestStranger is an unknown peer: it gets no block, and does not learn which blocks are here.
-func TestStranger(t *testing.T) {
+// TestUnknownPeer is an unknown peer: it gets no block, and does not learn which blocks are here.
+func TestUnknownPeer(t *testing.T) {
 	there := new(dag.MemBlocks)
 	block := randomBlock(100)
 	put(t, there, block)

@@ -168,8 +168,8 @@ type pendingBlock struct {
 	block  dag.Block
 }
 
-// load starts to read a block. With early it reads in the background, which needs a place: it returns nil when there
-// is none.
+// load starts to read a block. With early it reads in the background, which needs a place: it returns nil when all
+// places are taken.
 func (v *served) load(ctx context.Context, c cid.Cid, early bool) *pendingBlock {
 	l := &pendingBlock{}
 	if !early {

@@ -34,7 +34,7 @@ func chunkOf(b []byte) []byte { return append(protowire.AppendVarint(nil, uint64
 // state does not change.
 func TestHostileRequester(t *testing.T) {
 	p := newPair(t, Config{Frame: 200 * time.Millisecond, Reply: 200 * time.Millisecond, Hold: 200 * time.Millisecond})
-	stranger := newNode(t)
+	unknown := newNode(t)
 	w := newWork(t, []byte("x"))
 	ask := func(by node) []byte {
 		return frameOf(t, &askFrame{order: w.envelope(t, by, ""), engine: "wasm"})
@@ -67,15 +67,15 @@ func TestHostileRequester(t *testing.T) {
 		{"deep nesting", chunkOf(bytes.Repeat([]byte{0x81}, 1000)), ""},
 		{"a heartbeat first", frameOf(t, &heartbeatFrame{}), ""},
 		{"an award first", frameOf(t, &awardFrame{}), ""},
-		{"a forged order", append(ask(stranger), chunkOf(w.taskB)...), "invalid"},
+		{"a forged order", append(ask(unknown), chunkOf(w.taskB)...), "invalid"},
 		{"a malformed order", frameOf(t, &askFrame{order: []byte("job"), engine: "wasm"}), "invalid"},
 		{"another task", append(ask(p.requester), chunkOf(swapped.taskB)...), "invalid"},
 		{"a huge task", append(ask(p.requester), protowire.AppendVarint(nil, MaxTask+1)...), ""},
 		{"no task", ask(p.requester), ""},
 		{"two asks", append(bytes.Clone(good), good...), ""},
 		{"no award", good, ""},
-		{"an award by another peer", award(stranger, p.provider.did), "invalid"},
-		{"an award for another peer", award(p.requester, stranger.did), "invalid"},
+		{"an award by another peer", award(unknown, p.provider.did), "invalid"},
+		{"an award for another peer", award(p.requester, unknown.did), "invalid"},
 		{"an award without an audience", award(p.requester, ""), "invalid"},
 		{"an attach to an unknown order", frameOf(t, &attachFrame{order: w.task.Mod.Bytes()}), "unknown"},
 		{"an attach to an invalid CID", frameOf(t, &attachFrame{order: []byte{1}}), "invalid"},
@@ -203,7 +203,7 @@ func liar(t *testing.T, p node, say func(s network.Stream, award []byte)) {
 // costs no more than its frame.
 func TestHostileProvider(t *testing.T) {
 	w := newWork(t, bytes.Repeat([]byte("output"), 1000))
-	stranger := newNode(t)
+	unknown := newNode(t)
 	var lease Lease
 	type made struct{ receipt, outcome []byte }
 	make := func(t *testing.T, n node, envelope []byte, change func(*job.Receipt, *job.Outcome)) made {
@@ -251,7 +251,7 @@ func TestHostileProvider(t *testing.T) {
 			}
 		}},
 		{"a receipt of another peer", "got issuer", func(t *testing.T, p node, s network.Stream, e []byte) {
-			m := make(t, stranger, e, func(*job.Receipt, *job.Outcome) {})
+			m := make(t, unknown, e, func(*job.Receipt, *job.Outcome) {})
 			s.Write(frameOf(t, &doneFrame{m.receipt, m.outcome}))
 		}},
 		{"another task", "another task", func(t *testing.T, p node, s network.Stream, e []byte) {

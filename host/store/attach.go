@@ -18,22 +18,22 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 )
 
-// Kinds of what can be attached.
+// Kinds of attachments.
 const (
-	AttachCAR = "car" // a CAR of version 1 or 2
-	AttachDir = "dir" // a folder, as add would take it in: its blocks have the profile unixfs-v1-2025
+	AttachCAR = "car" // a CAR, version 1 or 2
+	AttachDir = "dir" // a folder; its blocks are those that add would make, with the profile unixfs-v1-2025
 )
 
-// Attachment is data outside of the repo that is read in place: its blocks count as here, nothing of
-// it is copied, and nothing is written to it.
+// Attachment is a file or folder outside the repo that is read in place: its blocks count as present. It is neither
+// copied nor written to.
 type Attachment struct {
 	Kind   string    // AttachCAR or AttachDir
 	Path   string    // absolute
-	Roots  []cid.Cid // of the CAR, or of the folder
+	Roots  []cid.Cid // of the CAR or the folder
 	Blocks int64
-	Bytes  int64  // of the blocks
-	Kept   bool   // for every process, until Detach; else for this one
-	State  string // AttachedOK or another one, as of the call that returned the Attachment
+	Bytes  int64  // total size of the blocks
+	Kept   bool   // attached for every process, until Detach; otherwise only for this process
+	State  string // AttachedOK or another state, as of the call that returned the Attachment
 }
 
 // States of an attachment.
@@ -44,34 +44,34 @@ const (
 	AttachedDamaged = "damaged" // its index cannot be read
 )
 
-// attachment is one that is open.
+// attachment is an open Attachment.
 type attachment struct {
 	Attachment
-	index string // the folder of its index
+	index string // folder of its index
 	ref   *segment.Reference
-	nodes *segment.Store // of a folder: what is in none of its files; nil for a CAR
+	nodes *segment.Store // of a folder: blocks that are in none of its files; nil for a CAR
 }
 
-// attachedFile lists those that are kept, as JSON; attachedDir has a folder with an index for each.
+// attachedFile lists the persistent attachments as JSON; attachedDir contains a folder with an index for each.
 const (
 	attachedFile = "attached.json"
 	attachedDir  = "attached"
 )
 
-// kept is a line of attachedFile.
-type kept struct {
-	Kind  string    `json:"kind"`
-	Path  string    `json:"path"`
-	Roots []cid.Cid `json:"roots"`
-	Bytes int64     `json:"bytes"`
-	Look  string    `json:"look,omitempty"` // of a folder, when it was read: see lookOf
+// attachmentEntry is an entry of attachedFile.
+type attachmentEntry struct {
+	Kind        string    `json:"kind"`
+	Path        string    `json:"path"`
+	Roots       []cid.Cid `json:"roots"`
+	Bytes       int64     `json:"bytes"`
+	Fingerprint string    `json:"look,omitempty"` // of a folder, at the time it was read: see folderFingerprint
 }
 
-var errAttachKind = errors.New("what is attached is a car or a dir")
+var errAttachKind = errors.New("kind must be car or dir")
 
-// Attach has the blocks of a CAR or a folder read in place, from now on; with keep by every process that
-// opens the repo, until Detach. It reads and hashes all of it, once: what is attached again and looks as
-// it did is not read again. A block that does not hash to its name is an error.
+// Attach makes the blocks of a CAR or a folder readable in place; with keep for every process that opens the repo,
+// until Detach. It reads and hashes the whole content once; attaching it again does not read it again if its
+// attributes are unchanged. A block that does not hash to its multihash is an error.
 func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attachment, error) {
 	if kind != AttachCAR && kind != AttachDir {
 		return Attachment{}, fmt.Errorf("attach %s: %q: %w", path, kind, errAttachKind)
@@ -87,8 +87,8 @@ func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attac
 		return Attachment{}, err
 	}
 	defer s.leave()
-	s.outside.changing.Lock()
-	defer s.outside.changing.Unlock()
+	s.attachments.changing.Lock()
+	defer s.attachments.changing.Unlock()
 	a := s.openAttachment(kind, path)
 	if a == nil {
 		k, err := s.indexAttachment(ctx, kind, path)
@@ -100,7 +100,7 @@ func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attac
 		}
 	}
 	a.Kept = keep
-	s.outside.put(a)
+	s.attachments.put(a)
 	s.coverage.forget()
 	if a.Kept {
 		if err := s.writeAttached(); err != nil {
@@ -112,7 +112,7 @@ func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attac
 	return attached, nil
 }
 
-// Detach forgets an attachment of that path, and its index; found is false when there is none.
+// Detach removes the attachments of path and their indexes; found is false if path is not attached.
 func (s *Store) Detach(ctx context.Context, path string) (found bool, err error) {
 	full, err := filepath.Abs(path)
 	if err != nil {
@@ -125,10 +125,10 @@ func (s *Store) Detach(ctx context.Context, path string) (found bool, err error)
 		return false, err
 	}
 	defer s.leave()
-	s.outside.changing.Lock()
-	defer s.outside.changing.Unlock()
+	s.attachments.changing.Lock()
+	defer s.attachments.changing.Unlock()
 	for _, kind := range []string{AttachCAR, AttachDir} {
-		if !s.outside.drop(kind, full) {
+		if !s.attachments.drop(kind, full) {
 			continue
 		}
 		found = true
@@ -145,12 +145,12 @@ func (s *Store) Detach(ctx context.Context, path string) (found bool, err error)
 	return found, nil
 }
 
-// Attached returns the attachments and their states, in the order in which they are searched. It stats every attached
+// Attached returns the attachments and their states, in search order. It stats every attached
 // file.
 func (s *Store) Attached() []Attachment {
-	s.outside.mu.RLock()
-	list := slices.Clone(s.outside.list)
-	s.outside.mu.RUnlock()
+	s.attachments.mu.RLock()
+	list := slices.Clone(s.attachments.list)
+	s.attachments.mu.RUnlock()
 	all := make([]Attachment, len(list))
 	for i, a := range list {
 		all[i] = a.Attachment
@@ -172,13 +172,13 @@ func (a *attachment) state() string {
 	return AttachedOK
 }
 
-// attachedPath is the folder of an attachment's index.
+// attachedPath returns the folder of an attachment's index.
 func (s *Store) attachedPath(kind, path string) string {
 	sum := sha256.Sum256([]byte(kind + "\x00" + path))
 	return filepath.Join(s.dir, attachedDir, hex.EncodeToString(sum[:16]))
 }
 
-// loadAttached opens what is kept. What cannot be opened stays in the list, without its blocks.
+// loadAttached opens the persistent attachments. One that cannot be opened stays in the list, without its blocks.
 func (s *Store) loadAttached() error {
 	b, err := os.ReadFile(filepath.Join(s.dir, attachedFile))
 	if absent(err) {
@@ -187,7 +187,7 @@ func (s *Store) loadAttached() error {
 	if err != nil {
 		return err
 	}
-	var list []kept
+	var list []attachmentEntry
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(&list); err != nil {
@@ -199,19 +199,19 @@ func (s *Store) loadAttached() error {
 			a = &attachment{Attachment: Attachment{Kind: k.Kind, Path: k.Path, Roots: k.Roots}}
 		}
 		a.Kept = true
-		s.outside.list = append(s.outside.list, a)
+		s.attachments.list = append(s.attachments.list, a)
 	}
 	return nil
 }
 
-// writeAttached writes what is kept. s.outside.changing is held.
+// writeAttached writes the list of persistent attachments. s.attachments.changing is held.
 func (s *Store) writeAttached() error {
-	list := []kept{}
-	s.outside.mu.RLock()
-	defer s.outside.mu.RUnlock()
-	for _, a := range s.outside.list {
+	list := []attachmentEntry{}
+	s.attachments.mu.RLock()
+	defer s.attachments.mu.RUnlock()
+	for _, a := range s.attachments.list {
 		if a.Kept {
-			list = append(list, kept{Kind: a.Kind, Path: a.Path, Roots: a.Roots, Bytes: a.Bytes})
+			list = append(list, attachmentEntry{Kind: a.Kind, Path: a.Path, Roots: a.Roots, Bytes: a.Bytes})
 		}
 	}
 	b, err := json.MarshalIndent(list, "", "  ")

@@ -70,10 +70,10 @@ func TestAttachCAR(t *testing.T) {
 				}
 			}
 			if u, err := s.Stat(t.Context()); err != nil || u.Blocks != 0 {
-				t.Errorf("something was copied: %+v, %v", u, err)
+				t.Errorf("data was copied: %+v, %v", u, err)
 			}
 			must(t, s.Close())
-			s = open(t, s.Dir(), Config{}) // it is kept
+			s = open(t, s.Dir(), Config{}) // the attachment is persistent
 		}
 		if c, err := s.Coverage(t.Context(), root); !c.Exact || err != nil {
 			t.Errorf("coverage: %+v, %v", c, err)
@@ -83,7 +83,7 @@ func TestAttachCAR(t *testing.T) {
 			t.Fatal(found, err)
 		}
 		if _, err := content(t, s, root); err == nil {
-			t.Error("it is still there")
+			t.Error("the block is still present")
 		}
 		if left := tree(t, filepath.Join(s.Dir(), attachedDir)); len(left) != 1 {
 			t.Errorf("%q", left)
@@ -94,8 +94,8 @@ func TestAttachCAR(t *testing.T) {
 	}
 }
 
-// TestAttachedCARChanges: what is touched and holds the same is read; what holds something else is refused and
-// named; attached again, it is read anew.
+// TestAttachedCARChanges: a file with new times and the same content can be read; changed content is refused and
+// named; after attaching it again, the new content is read.
 func TestAttachedCARChanges(t *testing.T) {
 	path, root, _ := carFile(t, 4, 2<<20, 1)
 	s := newStore(t)
@@ -115,21 +115,21 @@ func TestAttachedCARChanges(t *testing.T) {
 	}
 	info, err := os.Stat(path)
 	must(t, err)
-	must(t, os.Chtimes(path, info.ModTime(), info.ModTime())) // with its old time, too
+	must(t, os.Chtimes(path, info.ModTime(), info.ModTime())) // even with its old time
 	if _, err := s.Attach(t.Context(), AttachCAR, path, true); err == nil {
-		t.Error("a CAR with a flipped bit is attached")
+		t.Error("a CAR with a flipped bit was attached")
 	}
 	must(t, os.WriteFile(path, old, 0o600))
 	_, err = s.Attach(t.Context(), AttachCAR, path, true)
 	must(t, err)
 	if got, err := content(t, s, root); err != nil || !bytes.Equal(got, noise(4, 2<<20)) {
-		t.Errorf("mended: %v", err)
+		t.Errorf("repaired: %v", err)
 	}
 	must(t, os.Remove(path))
 	must(t, s.Close())
 	s = open(t, s.Dir(), Config{})
 	if _, err = content(t, s, root); err == nil || !strings.Contains(err.Error(), path) {
-		t.Errorf("gone: %v", err)
+		t.Errorf("missing: %v", err)
 	}
 	if len(s.Attached()) != 1 {
 		t.Errorf("%+v", s.Attached())
@@ -163,7 +163,7 @@ func TestAttachDir(t *testing.T) {
 	s = open(t, s.Dir(), Config{})
 	must(t, whole())
 	if u, err := s.Stat(t.Context()); err != nil || u.Blocks != 0 {
-		t.Errorf("something was copied: %+v, %v", u, err)
+		t.Errorf("data was copied: %+v, %v", u, err)
 	}
 	index := filepath.Join(s.attachedPath(AttachDir, dir), "blocks.index")
 	before, err := os.Stat(index)
@@ -171,7 +171,7 @@ func TestAttachDir(t *testing.T) {
 	a, err = s.Attach(t.Context(), AttachDir, dir, false)
 	must(t, err)
 	if after, err := os.Stat(index); err != nil || !os.SameFile(before, after) || !a.Kept || len(s.Attached()) != 1 {
-		t.Errorf("what looks as it did was read again: %+v, %v", a, err)
+		t.Errorf("an unchanged folder was read again: %+v, %v", a, err)
 	}
 	must(t, whole())
 	must(t, os.WriteFile(filepath.Join(dir, "b"), noise(1, 3<<20), 0o600))
@@ -182,7 +182,7 @@ func TestAttachDir(t *testing.T) {
 	a, err = s.Attach(t.Context(), AttachDir, dir, true)
 	must(t, err)
 	if a.Roots[0].Equals(want.CID) {
-		t.Error("the root is the old one")
+		t.Error("the root did not change")
 	}
 	want.CID = a.Roots[0]
 	must(t, whole())
@@ -204,11 +204,11 @@ func TestAttachInOrder(t *testing.T) {
 	must(t, s.Close())
 	s = open(t, s.Dir(), Config{})
 	if n := len(s.Attached()); n != 0 {
-		t.Errorf("%d are kept", n)
+		t.Errorf("%d persistent attachments", n)
 	}
 }
 
-// TestAttachedError: what keeps an attached block from being read, and what repairs it, for each way in which it is lost.
+// TestAttachedError: the error and the repair hint for each way in which an attached block is lost.
 func TestAttachedError(t *testing.T) {
 	const size = 2 << 20
 	for _, test := range []struct {
@@ -218,11 +218,11 @@ func TestAttachedError(t *testing.T) {
 		why  string
 		hint string // with %s for the path
 	}{
-		{"changed", true, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "it has changed since it was attached", "read it as it is now: liftoff attach add %[1]s; or forget it: liftoff attach rm %[1]s"},
-		{"cut off", true, func(t *testing.T, _ *Store, path string) { must(t, os.Truncate(path, 200)) }, "it has changed since it was attached", "read it as it is now: liftoff attach add %[1]s; or forget it: liftoff attach rm %[1]s"},
-		{"gone", true, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "it is gone", "put it back, or forget it: liftoff attach rm %[1]s"},
-		{"changed, for one command", false, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "it has changed since it was attached", "run the command again: it reads %[1]s as it is now"},
-		{"gone, for one command", false, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "it is gone", "put %[1]s back, and run the command again"},
+		{"changed", true, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "changed since it was attached", "attach the current content: liftoff attach add %[1]s; or detach it: liftoff attach rm %[1]s"},
+		{"cut off", true, func(t *testing.T, _ *Store, path string) { must(t, os.Truncate(path, 200)) }, "changed since it was attached", "attach the current content: liftoff attach add %[1]s; or detach it: liftoff attach rm %[1]s"},
+		{"gone", true, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "file is missing", "restore it, or detach it: liftoff attach rm %[1]s"},
+		{"changed, for one command", false, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "changed since it was attached", "run the command again to read the current content of %[1]s"},
+		{"gone, for one command", false, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "file is missing", "restore %[1]s and run the command again"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			path, root, _ := carFile(t, 4, size, 1)
@@ -246,7 +246,7 @@ func TestAttachedError(t *testing.T) {
 	}
 }
 
-// TestAttachedIndexDamaged: a damaged block of an index is not said to be in the attached folder.
+// TestAttachedIndexDamaged: the error for a damaged block of an index does not name the attached folder as the file.
 func TestAttachedIndexDamaged(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "it's here")
 	must(t, os.Mkdir(dir, 0o700))
@@ -268,7 +268,7 @@ func TestAttachedIndexDamaged(t *testing.T) {
 		t.Fatalf("%v", err)
 	}
 	word := "'" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
-	if want := "make the index again: liftoff attach rm " + word + " && liftoff attach add " + word; got.Hint() != want {
+	if want := "rebuild the index: liftoff attach rm " + word + " && liftoff attach add " + word; got.Hint() != want {
 		t.Errorf("hint: got %s, want %s", got.Hint(), want)
 	}
 }

@@ -11,20 +11,20 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 )
 
-// attachments are searched in order, after all that is in the repo.
+// attachments are searched in order, after the repo's own blocks.
 type attachments struct {
-	changing sync.Mutex // held by Attach and Detach, while they read for long, too
+	changing sync.Mutex // held by Attach and Detach, also during long reads
 
 	mu   sync.RWMutex
 	list []*attachment
 }
 
-// index returns where an attachment stands, or -1. mu is held.
+// index returns the position of an attachment, or -1. mu is held.
 func (o *attachments) index(kind, path string) int {
 	return slices.IndexFunc(o.list, func(a *attachment) bool { return a.Kind == kind && a.Path == path })
 }
 
-// put adds an attachment, or puts it in the place of the one that it was made of; that stays kept if it was.
+// put adds an attachment or replaces an older one of the same kind and path, which passes on Kept.
 func (o *attachments) put(a *attachment) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -38,7 +38,7 @@ func (o *attachments) put(a *attachment) {
 	o.list[i] = a
 }
 
-// drop closes and takes out an attachment.
+// drop closes and removes an attachment.
 func (o *attachments) drop(kind, path string) (found bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -71,7 +71,7 @@ func (a *attachment) close() {
 	}
 }
 
-// find calls fn with each attachment until one has the key, sound.
+// find calls fn with each attachment until one returns the key's block intact.
 func (o *attachments) find(fn func(*attachment) error) error {
 	o.mu.RLock()
 	defer o.mu.RUnlock()
@@ -90,14 +90,15 @@ func (o *attachments) find(fn func(*attachment) error) error {
 	return found
 }
 
-// get returns the bytes of key. With hashed, those of a file that others may write to are worth what their hash is, and
-// not what a checksum is; with verify, all are. foreign reports that they are from such a file.
+// get returns the bytes of key. With hashed, bytes of a file that other programs may write to are hashed instead of
+// only checked by their checksum; with verify, all bytes are hashed. foreign reports whether they are from such a
+// file.
 func (o *attachments) get(key multihash.Multihash, hashed, verify bool) (b []byte, foreign bool, err error) {
 	err = o.find(func(a *attachment) (err error) {
 		if verify {
 			defer func() {
 				if err == nil && rehash(key, b) != nil {
-					err = a.otherHash(foreign)
+					err = a.hashMismatch(foreign)
 				}
 			}()
 		}
@@ -118,7 +119,7 @@ func (o *attachments) get(key multihash.Multihash, hashed, verify bool) (b []byt
 	return b, foreign, err
 }
 
-// readPart is get of a part.
+// readPart is get for a part of a block.
 func (o *attachments) readPart(key multihash.Multihash, p []byte, off int64, hashed bool) (n int, size int64, foreign bool, err error) {
 	err = o.find(func(a *attachment) (err error) {
 		if a.nodes != nil {
@@ -151,11 +152,12 @@ func (o *attachments) size(key multihash.Multihash) (n int64, err error) {
 	return n, err
 }
 
-// otherHash says that bytes with a good checksum are not what their name says; foreign: those of an attached file.
-func (a *attachment) otherHash(foreign bool) error {
+// hashMismatch returns the error for bytes with a correct checksum that do not hash to their multihash; foreign: they
+// are from an attached file.
+func (a *attachment) hashMismatch(foreign bool) error {
 	file := a.Path
 	if !foreign {
 		file = filepath.Join(a.index, nodesDir)
 	}
-	return &segment.DamageError{File: file, Why: "its bytes have another hash"}
+	return &segment.DamageError{File: file, Why: "hash does not match"}
 }

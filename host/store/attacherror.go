@@ -14,46 +14,46 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// AttachedError says that a block of an attachment cannot be read: the file that it was in has changed or is gone, or
-// the index is damaged. It is a *dag.DamagedError, too.
+// AttachedError reports that a block of an attachment cannot be read: its file has changed or is missing, or the
+// index is damaged. It wraps a *dag.DamagedError.
 type AttachedError struct {
 	CID  cid.Cid
-	Path string // what was attached: a CAR or a folder
-	File string // the file that held the block: Path, one below it, or one of the index
-	Why  string // a clause about File
-	Kept bool   // the attachment is there for every process
-	Own  bool   // File belongs to the index in the repo
+	Path string // the attached CAR or folder
+	File string // the file with the block: Path, a file below it, or a file of the index
+	Why  string // what is wrong with File
+	Kept bool   // the attachment is persistent
+	Own  bool   // File is part of the index in the repo
 }
 
 func (e *AttachedError) Error() string {
 	if e.Own {
-		return fmt.Sprintf("block %s cannot be read: the index of the attached %s is damaged (in %s): %s", e.CID, e.Path, e.File, e.Why)
+		return fmt.Sprintf("read block %s: index of attached %s is damaged: %s: %s", e.CID, e.Path, e.File, e.Why)
 	}
-	return fmt.Sprintf("block %s cannot be read from the attached file %s: %s", e.CID, e.File, e.Why)
+	return fmt.Sprintf("read block %s from attached file %s: %s", e.CID, e.File, e.Why)
 }
 
 func (e *AttachedError) Unwrap() error { return &dag.DamagedError{CID: e.CID, Where: e.File} }
 
-// Hint returns what repairs it, as a command to type.
+// Hint returns the command that repairs it.
 func (e *AttachedError) Hint() string {
 	path := shellWord(e.Path)
 	switch _, err := os.Lstat(e.Path); {
 	case gone(err) && e.Kept:
-		return fmt.Sprintf("put it back, or forget it: liftoff attach rm %s", path)
+		return fmt.Sprintf("restore it, or detach it: liftoff attach rm %s", path)
 	case gone(err):
-		return fmt.Sprintf("put %s back, and run the command again", path)
+		return fmt.Sprintf("restore %s and run the command again", path)
 	case !e.Kept:
-		return fmt.Sprintf("run the command again: it reads %s as it is now", path)
+		return fmt.Sprintf("run the command again to read the current content of %s", path)
 	case e.Own:
-		return fmt.Sprintf("make the index again: liftoff attach rm %[1]s && liftoff attach add %[1]s", path)
+		return fmt.Sprintf("rebuild the index: liftoff attach rm %[1]s && liftoff attach add %[1]s", path)
 	}
-	return fmt.Sprintf("read it as it is now: liftoff attach add %[1]s; or forget it: liftoff attach rm %[1]s", path)
+	return fmt.Sprintf("attach the current content: liftoff attach add %[1]s; or detach it: liftoff attach rm %[1]s", path)
 }
 
-// gone reports whether err says that there is no such file.
+// gone reports whether err means that the file does not exist.
 func gone(err error) bool { return errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) }
 
-// shellWord returns s as one word of a shell's command line.
+// shellWord quotes s as one word of a shell command.
 func shellWord(s string) string {
 	special := func(r rune) bool {
 		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && !strings.ContainsRune("/._-+=:,@%", r) && r < 0x80
@@ -64,9 +64,9 @@ func shellWord(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", `'\''`) + "'"
 }
 
-// explain turns what a read of the attachment came to into a storage's error, or into an *AttachedError without a CID.
+// explain converts an error of reading the attachment to a storage error, or to an *AttachedError without a CID.
 func (a *attachment) explain(err error) error {
-	err = segments{}.explain(err)
+	err = segmentStorage{}.explain(err)
 	var bad *badFileError
 	if !errors.As(err, &bad) {
 		return err

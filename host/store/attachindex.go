@@ -18,21 +18,22 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// What an index's folder holds beside the Reference.
+// Other files in the folder of an index, next to the Reference.
 const (
 	nodesDir  = "nodes"
 	rootsFile = "roots.json"
 )
 
-// openAttachment opens an index that is there, if what it is of looks as it did.
+// openAttachment opens an existing index if the attributes of the attached files are unchanged; otherwise it returns
+// nil.
 func (s *Store) openAttachment(kind, path string) *attachment {
 	b, err := os.ReadFile(filepath.Join(s.attachedPath(kind, path), rootsFile))
-	var k kept
+	var k attachmentEntry
 	if err != nil || json.Unmarshal(b, &k) != nil || k.Kind != kind || k.Path != path {
 		return nil
 	}
 	if kind == AttachDir {
-		if look, err := lookOf(path); err != nil || look != k.Look {
+		if look, err := folderFingerprint(path); err != nil || look != k.Fingerprint {
 			return nil
 		}
 	}
@@ -47,9 +48,9 @@ func (s *Store) openAttachment(kind, path string) *attachment {
 	return a
 }
 
-// lookOf sums up what a folder looks like from outside: names, kinds, sizes, times and inodes of all that is
-// below it and not hidden.
-func lookOf(dir string) (string, error) {
+// folderFingerprint returns a fingerprint of a folder: the names, types, sizes, times and inodes of all files below it that are
+// not hidden.
+func folderFingerprint(dir string) (string, error) {
 	h := sha256.New()
 	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
@@ -65,46 +66,46 @@ func lookOf(dir string) (string, error) {
 		if err != nil {
 			return err
 		}
-		if d.IsDir() { // its time changes with what is hidden in it, too
+		if d.IsDir() { // without its time, which also changes with hidden entries
 			fmt.Fprintf(h, "%q dir\n", path)
 			return nil
 		}
-		fmt.Fprintf(h, "%q %v %s\n", path, info.Mode().Type(), segment.Look(info))
+		fmt.Fprintf(h, "%q %v %s\n", path, info.Mode().Type(), segment.Fingerprint(info))
 		return nil
 	})
 	return hex.EncodeToString(h.Sum(nil)), err
 }
 
-// newIndex is what the folder of an index is called until it is whole.
+// newIndex is the suffix of an index folder that is not complete.
 const newIndex = ".new"
 
-// indexAttachment reads all that is at path and makes its index, beside one that is in use.
-func (s *Store) indexAttachment(ctx context.Context, kind, path string) (kept, error) {
+// indexAttachment reads everything at path and builds its index next to the one in use.
+func (s *Store) indexAttachment(ctx context.Context, kind, path string) (attachmentEntry, error) {
 	dir := s.attachedPath(kind, path) + newIndex
 	if err := makeFolder(filepath.Dir(dir)); err != nil {
-		return kept{}, err
+		return attachmentEntry{}, err
 	}
 	if err := removeAll(dir); err != nil {
-		return kept{}, err
+		return attachmentEntry{}, err
 	}
 	if err := os.Mkdir(dir, 0o700); err != nil {
-		return kept{}, err
+		return attachmentEntry{}, err
 	}
-	k := kept{Kind: kind, Path: path}
+	k := attachmentEntry{Kind: kind, Path: path}
 	err := k.index(ctx, dir)
 	if err != nil {
-		return kept{}, errors.Join(err, removeAll(dir))
+		return attachmentEntry{}, errors.Join(err, removeAll(dir))
 	}
 	return k, nil
 }
 
-// index makes the index of k in dir, an empty folder.
-func (k *kept) index(ctx context.Context, dir string) (err error) {
+// index builds the index of k in dir, an empty folder.
+func (k *attachmentEntry) index(ctx context.Context, dir string) (err error) {
 	var rec segment.Recorder
 	if k.Kind == AttachCAR {
 		k.Roots, k.Bytes, err = indexCAR(ctx, &rec, k.Path)
 	} else {
-		if k.Look, err = lookOf(k.Path); err != nil { // before it is read: what changes meanwhile shows
+		if k.Fingerprint, err = folderFingerprint(k.Path); err != nil { // before reading: later changes then alter the fingerprint
 			return err
 		}
 		k.Roots, k.Bytes, err = indexDir(ctx, &rec, k.Path, filepath.Join(dir, nodesDir))
@@ -122,14 +123,14 @@ func (k *kept) index(ctx context.Context, dir string) (err error) {
 	return rec.Write(dir)
 }
 
-// renewAttachment puts a new index in the place of an old one, and opens it.
-func (s *Store) renewAttachment(k kept) (*attachment, error) {
+// renewAttachment replaces the old index, if any, with the new one, and opens it.
+func (s *Store) renewAttachment(k attachmentEntry) (*attachment, error) {
 	dir := s.attachedPath(k.Kind, k.Path)
-	s.outside.mu.Lock() // nobody reads the old one meanwhile
-	defer s.outside.mu.Unlock()
-	if i := s.outside.index(k.Kind, k.Path); i >= 0 {
-		s.outside.list[i].close()
-		s.outside.list[i].ref, s.outside.list[i].nodes = nil, nil
+	s.attachments.mu.Lock() // no reader uses the old index now
+	defer s.attachments.mu.Unlock()
+	if i := s.attachments.index(k.Kind, k.Path); i >= 0 {
+		s.attachments.list[i].close()
+		s.attachments.list[i].ref, s.attachments.list[i].nodes = nil, nil
 	}
 	if err := removeAll(dir); err != nil {
 		return nil, err
@@ -140,9 +141,9 @@ func (s *Store) renewAttachment(k kept) (*attachment, error) {
 	return s.reopenAttachment(k)
 }
 
-// reopenAttachment opens the index of k as it is: files that have changed since are hashed when they are
+// reopenAttachment opens the index of k as it is. Blocks of files that have changed since are hashed when they are
 // read.
-func (s *Store) reopenAttachment(k kept) (*attachment, error) {
+func (s *Store) reopenAttachment(k attachmentEntry) (*attachment, error) {
 	dir := s.attachedPath(k.Kind, k.Path)
 	ref, err := segment.OpenReference(dir)
 	if err != nil {
@@ -183,8 +184,8 @@ func indexCAR(ctx context.Context, rec *segment.Recorder, path string) (roots []
 	return roots, sum.Load(), nil
 }
 
-// indexDir makes the DAG of a folder. Leaves are entered where they lie, and only what links to them is
-// kept, in a store of its own.
+// indexDir builds the DAG of a folder. Leaves are indexed at their place in the files; only the nodes that link to
+// them are stored, in a segment store of their own.
 func indexDir(ctx context.Context, rec *segment.Recorder, path, nodesPath string) (roots []cid.Cid, bytes int64, err error) {
 	if err := os.Mkdir(nodesPath, 0o700); err != nil {
 		return nil, 0, err
@@ -209,7 +210,7 @@ func indexDir(ctx context.Context, rec *segment.Recorder, path, nodesPath string
 	return []cid.Cid{entry.CID}, in.bytes, err
 }
 
-// dirIndex takes the blocks of a folder that is indexed.
+// dirIndex receives the blocks of a folder that is being indexed.
 type dirIndex struct {
 	rec   *segment.Recorder
 	nodes *segment.Store
@@ -225,7 +226,7 @@ func (d *dirIndex) count(n int) {
 	d.bytes += int64(n)
 }
 
-// nodeSink takes blocks that are in no file.
+// nodeSink receives the blocks that are not contained in a file.
 type nodeSink struct{ d *dirIndex }
 
 func (n *nodeSink) Get(_ context.Context, c cid.Cid) (dag.Block, error) {
@@ -244,7 +245,7 @@ func (n *nodeSink) Put(_ context.Context, bs ...dag.Block) error {
 	return nil
 }
 
-// fileSink takes the blocks of one file, leaves in their order.
+// fileSink receives the blocks of one file, the leaves in order.
 type fileSink struct {
 	nodeSink
 	number uint32

@@ -10,10 +10,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// benchSizes are a Task's or Outcome's, and those of the two profiles' leaves.
+// benchSizes are the sizes of a Task or Outcome and of the two profiles' leaves.
 var benchSizes = []int{300, 256 << 10, 1 << 20}
 
-// benchBlocks makes so many blocks of n bytes that they stay within 256 MiB.
+// benchBlocks makes blocks of n bytes, as many as fit into 256 MiB.
 func benchBlocks(n int) []dag.Block {
 	blocks := make([]dag.Block, min(10_000, (256<<20)/n))
 	for i := range blocks {
@@ -43,7 +43,7 @@ func BenchmarkPut(b *testing.B) {
 					must(b, s.blocks.Delete(block.CID().Hash()))
 				}
 				must(b, s.Sync(b.Context()))
-				_, err := s.layers.large.(segments).s.Compact(b.Context(), segment.Half)
+				_, err := s.combined.large.(segmentStorage).s.Compact(b.Context(), segment.Half)
 				must(b, err)
 				b.StartTimer()
 			}
@@ -52,7 +52,7 @@ func BenchmarkPut(b *testing.B) {
 	})
 }
 
-// BenchmarkPutAgain puts blocks that are here: each is compared with its file.
+// BenchmarkPutAgain puts blocks that are present: each is compared with the stored one.
 func BenchmarkPutAgain(b *testing.B) {
 	bySize(b, func(b *testing.B, s *Store, blocks []dag.Block) {
 		must(b, s.Put(b.Context(), blocks...))
@@ -75,7 +75,7 @@ func BenchmarkGet(b *testing.B) {
 func BenchmarkHas(b *testing.B) {
 	s := newStore(b)
 	blocks := benchBlocks(300)
-	must(b, s.Put(b.Context(), blocks[:len(blocks)/2]...)) // the others are not here
+	must(b, s.Put(b.Context(), blocks[:len(blocks)/2]...)) // the others are absent
 	for i := 0; b.Loop(); i++ {
 		_, err := s.Has(b.Context(), blocks[i%len(blocks)].CID())
 		must(b, err)
@@ -94,7 +94,7 @@ func BenchmarkOpen(b *testing.B) {
 	}
 }
 
-// BenchmarkCollect marks and sweeps 10,000 blocks, all of them kept.
+// BenchmarkCollect marks and sweeps 10,000 blocks, all of them retained.
 func BenchmarkCollect(b *testing.B) {
 	s := newStore(b)
 	blocks := benchBlocks(300)

@@ -11,34 +11,33 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// Damage is one thing among the blocks that is not what it should be.
+// Damage is one damaged block or unexpected file.
 type Damage struct {
-	CID   cid.Cid // of the block, with codec raw: a file does not know its codec. Undefined for what is no block
+	CID   cid.Cid // of the block, with codec raw: files do not record the codec. Undefined if it is not a block
 	Where string  // the file
-	Err   error   // what is wrong with it
+	Err   error   // what is wrong with the block or file
 }
 
-// Verified is what a verification saw.
+// Checked is the result of a check.
 type Checked struct {
-	Blocks  int   // with the damaged ones
-	Bytes   int64 // of the sound ones
+	Blocks  int   // including damaged ones
+	Bytes   int64 // size of the intact blocks
 	Damaged int
-	Foreign int // things that are not blocks and should not be where they are
+	Foreign int // files that are not blocks and should not be there
 }
 
-// Usage is how much a repo holds.
+// Usage is the size of a repo's content.
 type Usage struct {
 	Blocks int
 	Bytes  int64 // of their data
-	Disk   int64 // what the files for large blocks take, garbage too
+	Disk   int64 // disk space used by the segments, including garbage
 }
 
-var errForeign = errors.New("it is not a block's file: move it elsewhere")
+var errForeign = errors.New("not a block file; move it out of the repo")
 
-// Verify reads and hashes every block, on all cores, and calls damaged, one call at a
-// time, for each that is wrong and for each thing that is no block. The store can be
-// used meanwhile; blocks that are put or collected meanwhile may be left out. The
-// error is about the verification itself.
+// Check reads and hashes every block, on all cores. It calls damaged, one call at a time, for each damaged block and
+// each file that is not a block. The store stays usable; blocks put or collected in the meantime may be missing from
+// the result. The error is about the check itself.
 func (s *Store) Check(ctx context.Context, damaged func(Damage)) (Checked, error) {
 	if err := s.enter(ctx); err != nil {
 		return Checked{}, err
@@ -47,7 +46,7 @@ func (s *Store) Check(ctx context.Context, damaged func(Damage)) (Checked, error
 
 	group, inner := errgroup.WithContext(ctx)
 	entries := make(chan entry)
-	verdicts := make(chan verdict)
+	verdicts := make(chan checkResult)
 	group.Go(func() error {
 		defer close(entries)
 		return s.blocks.Each(inner, func(e entry) error {
@@ -63,7 +62,7 @@ func (s *Store) Check(ctx context.Context, damaged func(Damage)) (Checked, error
 	for range runtime.GOMAXPROCS(0) {
 		workers.Go(func() {
 			for e := range entries {
-				verdicts <- s.judge(e)
+				verdicts <- s.checkEntry(e)
 			}
 		})
 	}
@@ -81,34 +80,34 @@ func (s *Store) Check(ctx context.Context, damaged func(Damage)) (Checked, error
 		err = s.verifyRecords(ctx, &sum, damaged)
 	}
 	if err != nil {
-		return sum, fmt.Errorf("verify repo %s: %w", s.dir, err)
+		return sum, fmt.Errorf("check repo %s: %w", s.dir, err)
 	}
 	return sum, nil
 }
 
-// verdict is what was found in one entry.
-type verdict struct {
+// checkResult is the result for one entry.
+type checkResult struct {
 	entry
 	size int64
-	err  error // nil: sound; errAbsent: it was collected meanwhile
+	err  error // nil: intact; errAbsent: collected in the meantime
 }
 
-// judge reads and hashes what e says is there.
-func (s *Store) judge(e entry) verdict {
+// checkEntry reads and hashes the block of e.
+func (s *Store) checkEntry(e entry) checkResult {
 	if e.Err != nil {
-		return verdict{e, 0, e.Err}
+		return checkResult{e, 0, e.Err}
 	}
 	if e.Key == nil {
-		return verdict{e, 0, errForeign}
+		return checkResult{e, 0, errForeign}
 	}
 	data, err := s.blocks.Get(e.Key)
 	if err == nil {
 		err = rehash(e.Key, data)
 	}
-	return verdict{e, int64(len(data)), err}
+	return checkResult{e, int64(len(data)), err}
 }
 
-func (sum *Checked) count(v verdict, damaged func(Damage)) {
+func (sum *Checked) count(v checkResult, damaged func(Damage)) {
 	if errors.Is(v.err, errAbsent) {
 		return
 	}
@@ -132,7 +131,7 @@ func (sum *Checked) count(v verdict, damaged func(Damage)) {
 	d.CID = cid.NewCidV1(cid.Raw, v.Key)
 	var bad *badFileError
 	if errors.As(v.err, &bad) {
-		d.Err = errors.New(bad.Why) // the file is named already
+		d.Err = errors.New(bad.Why) // Where already names the file
 	}
 	damaged(d)
 }

@@ -13,55 +13,50 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// Collected is what a collection did.
+// Collected is the result of a collection.
 type Collected struct {
-	Removed      int   // blocks
-	RemovedBytes int64 // of their data
+	Removed      int   // number of blocks
+	RemovedBytes int64 // size of these blocks
 	Kept         int
 	KeptBytes    int64
 }
 
-// Collect removes the pins that expired before now and then every block that no pin
-// and no live session keeps. An unreadable pin, or a damaged block with links under a
-// recursive one, is an error and nothing is removed; so is a block whose links cannot be
-// read, an *OpaqueError, unless the pin or another one says what belongs to it. When ctx ends it stops between
-// two blocks; what it returns was removed.
+// Collect removes the pins that expired before now, and then every block that neither a pin nor a live session
+// references. An unreadable pin, or a damaged block with links below a recursive pin, is an error, and nothing is
+// removed. The same holds for a block whose links cannot be read: it is an *OpaqueError unless a pin's Rest or Opaque
+// covers it. If ctx ends, it stops between two blocks; the result describes what was removed.
 //
-// Why it never takes a block that somebody keeps:
+// Why it never removes a block that is in use:
 //
-// A collection holds the gate from before it reads the pins until its last deletion,
-// and AddPin and Protect need the gate. So the roots are the same all the while
-// (removing one meanwhile keeps too much, for once), and all that was here below them
-// when they were walked is marked.
+// A collection holds the GC lock from before it reads the pins until its last deletion, and AddPin and Protect need
+// the same lock. So no root is added while it runs (a pin removed in the meantime only retains too much, once), and
+// every block below the roots that was present when they were walked is marked.
 //
-// What is put later is kept by its session. A session takes hold of a key, under the
-// lock of the holdings, before it looks for the key's file or writes it; the sweep asks
-// and deletes under the same lock. Either the hold comes first, and the file is
-// spared; or the deletion is over before the session looks, which then finds nothing
-// and, if it has the bytes, writes the file anew. So a hold that was answered with
-// "here" is true until End. A session that ends during a collection counts until the
-// collection ends: what it has put below a root that was already walked is not marked,
-// and the next collection finds it by walking.
+// Blocks put later are retained by their session. A session holds a key, under the lock of the holdings, before it
+// looks up the block or writes it; the sweep checks the holdings and deletes under the same lock. Either the hold
+// comes first, and the block is retained; or the deletion is complete before the session looks the block up: the
+// session then finds it absent and writes it again if it has the bytes. So if a session found a block
+// present, that is true until End. A session that ends during a collection counts until the collection ends: blocks
+// that it put below a root that was already walked are not marked; the next collection finds them by walking.
 //
-// A process that is killed in the sweep has removed garbage only; one that is killed
-// before it has removed pins only that were no longer in force.
+// A process killed during the sweep has removed only garbage; one killed earlier has removed only expired pins.
 func (s *Store) Collect(ctx context.Context, now time.Time) (Collected, error) {
 	if err := s.enterToWrite(ctx); err != nil {
 		return Collected{}, err
 	}
 	defer s.leave()
-	if err := s.passGate(ctx); err != nil {
+	if err := s.lockGC(ctx); err != nil {
 		return Collected{}, err
 	}
-	defer s.openGate()
+	defer s.unlockGC()
 	return s.collect(ctx, now, -1)
 }
 
-// collect is Collect behind the gate. With a target that is not negative it removes what was not used for
-// longest, and only until so many bytes are left.
+// collect is Collect with the GC lock held. If target is not negative, it removes the least recently used blocks
+// first, and only until target bytes are left.
 //
-// On a full disk it works with the reserves of the ledger and of the segments: it removes as much as they have room to
-// note, gives back the room of that, and goes on.
+// On a full disk it works with the reserves of the ledger and of the segments: it removes as much as the reserves can
+// record, frees that space, and repeats.
 func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Collected, error) {
 	s.held.begin()
 	defer s.held.end()
@@ -70,16 +65,16 @@ func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Colle
 	if err != nil {
 		return Collected{}, fmt.Errorf("collect: %w", err)
 	}
-	live, expired := part(pins, now)
+	live, expired := splitExpired(pins, now)
 	marked, err := s.mark(ctx, live)
 	if err != nil {
 		return Collected{}, fmt.Errorf("collect: nothing was removed: %w", err)
 	}
-	late := s.dropPins(expired...) // of what is not dropped now what it kept goes all the same
+	late := s.dropPins(expired...) // pins not dropped now are still expired, and their blocks are removed anyway
 	if late != nil && !diskfs.Full(late) {
 		return Collected{}, fmt.Errorf("collect: %w", late)
 	}
-	if err := s.ledger.Sync(); err != nil { // a pin that was replaced must not come back without its blocks
+	if err := s.ledger.Sync(); err != nil { // a replaced pin must not come back without its blocks
 		return Collected{}, fmt.Errorf("collect: %w", err)
 	}
 	before, err := s.generation()
@@ -98,7 +93,7 @@ func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Colle
 		if err != nil && !full {
 			break
 		}
-		if full && done.Removed == removed { // what was given back is not enough to note one more
+		if full && done.Removed == removed { // the freed space is not enough to record another removal
 			break
 		}
 		gerr := s.giveBack(ctx, target)
@@ -109,31 +104,31 @@ func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Colle
 	}
 	if now := s.gen.Load(); now != before {
 		s.coverage.forget()
-		if e := s.renewCoverage(ctx, live, before, now); e != nil && !diskfs.Full(e) && err == nil { // else they are counted again at the next request
+		if e := s.renewCoverage(ctx, live, before, now); e != nil && !diskfs.Full(e) && err == nil { // otherwise recounted at the next request
 			err = fmt.Errorf("collect: %w", e)
 		}
 	}
 	if late != nil && err == nil {
 		if err = s.dropPins(expired...); diskfs.Full(err) {
-			err = nil // they are expired as before
+			err = nil // they are still expired
 		}
 	}
 	return done, err
 }
 
-// giveBack gives back the room of what was removed. What is large comes first: it takes nothing but its reserve.
+// giveBack frees the space of removed blocks. It compacts the segments first: that uses only their reserve.
 func (s *Store) giveBack(ctx context.Context, target int64) error {
-	if err := s.ledger.Sync(); err != nil { // the generation, before anything is gone for good
+	if err := s.ledger.Sync(); err != nil { // record the generation before blocks are gone for good
 		return fmt.Errorf("collect: %w", err)
 	}
-	g, ok := s.layers.large.(segments)
+	g, ok := s.combined.large.(segmentStorage)
 	if ok && ctx.Err() == nil {
 		eighths := int64(segment.Half)
 		if target >= 0 {
 			eighths = lowLevel
 		}
 		if _, err := g.s.Compact(ctx, eighths); err != nil {
-			return fmt.Errorf("collect: give back room: %w", err)
+			return fmt.Errorf("collect: free space: %w", err)
 		}
 	}
 	if err := s.ledger.Compact(); err != nil {
@@ -142,20 +137,20 @@ func (s *Store) giveBack(ctx context.Context, target int64) error {
 	if s.Room() == nil && !diskfs.Scarce(s.dir) || ctx.Err() != nil {
 		return nil
 	}
-	// Half a segment of what was removed is too much to keep here.
+	// On a full disk, half-empty segments waste too much space: punch holes.
 	err := s.ledger.Punch()
 	if ok && err == nil {
 		err = g.s.Punch(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("collect: give back room: %w", err)
+		return fmt.Errorf("collect: free space: %w", err)
 	}
-	s.Room() //nolint:errcheck // it makes the reserves whole, if that can be
+	s.Room() //nolint:errcheck // restores the reserves if possible
 	return nil
 }
 
-// part divides pins into those in force and the others.
-func part(pins []Pin, now time.Time) (live, expired []Pin) {
+// splitExpired divides pins into live and expired ones.
+func splitExpired(pins []Pin, now time.Time) (live, expired []Pin) {
 	for _, p := range pins {
 		if p.expired(now) {
 			expired = append(expired, p)
@@ -166,9 +161,9 @@ func part(pins []Pin, now time.Time) (live, expired []Pin) {
 	return live, expired
 }
 
-// mark returns the keys of all that pins and sessions keep. Where links cannot be read, the pin's Rest says what belongs to
-// the block, in any of the pins that lead to it; or a pin does without, by its Opaque; or it is an error. What is in use is
-// kept block by block, by its session: a run cannot follow what cannot be read.
+// mark returns the keys of all blocks that pins and sessions retain. For a block whose links cannot be read, a Rest
+// of any of the pins that lead to it lists what belongs to the block, or an Opaque pin declares that it has no links;
+// otherwise it is an error. A session retains blocks one by one: a run cannot follow links that cannot be read.
 func (s *Store) mark(ctx context.Context, pins []Pin) (keySet, error) {
 	m := marking{s: s, keys: keySet{}, seen: map[cid.Cid]struct{}{}}
 	strict := func(p Pin) bool { return len(p.Rest) == 0 && !p.Opaque }
@@ -193,22 +188,22 @@ func (s *Store) mark(ctx context.Context, pins []Pin) (keySet, error) {
 	}
 	for _, c := range s.held.roots() {
 		if err := m.below(ctx, c, func(error) error { return nil }); err != nil {
-			return nil, fmt.Errorf("a root in use: %w", err)
+			return nil, fmt.Errorf("root in use: %w", err)
 		}
 	}
 	return m.keys, nil
 }
 
-// marking is a mark under way.
+// marking is the state of a mark.
 type marking struct {
 	s    *Store
 	keys keySet
-	seen map[cid.Cid]struct{} // blocks with links: exact, as one taken for another would lose what is below it
+	seen map[cid.Cid]struct{} // blocks with links; exact, because a false positive would skip the blocks below
 }
 
-// pin marks what p keeps.
+// pin marks the blocks that p retains.
 func (m marking) pin(ctx context.Context, p Pin, opaque func(why error) error) error {
-	for _, r := range p.kept() {
+	for _, r := range p.allRoots() {
 		if !r.Recursive {
 			m.keys.add(r.CID.Hash())
 			continue
@@ -225,9 +220,8 @@ func (m marking) pin(ctx context.Context, p Pin, opaque func(why error) error) e
 	return nil
 }
 
-// below marks root and all below it that is here, and calls opaque for blocks whose links cannot be read. It has a loop of
-// its own because dag.Walk looks for every leaf and remembers it by its CID: here leaves cost 15 bytes and no look at the
-// disk.
+// below marks root and all present blocks below it, and calls opaque for blocks whose links cannot be read. It does
+// not use dag.Walk, which looks up every leaf and remembers its CID: here a leaf costs 15 bytes and no disk access.
 func (m marking) below(ctx context.Context, root cid.Cid, opaque func(why error) error) error {
 	todo := []cid.Cid{root}
 	for len(todo) > 0 {
@@ -257,8 +251,8 @@ func (m marking) below(ctx context.Context, root cid.Cid, opaque func(why error)
 	return nil
 }
 
-// linksOf returns what is directly below c: nothing, if c is not here. With why, the links of c cannot be read: its
-// codec is not known, or its bytes, which are what its name says, are no instance of it.
+// linksOf returns the links of c, or nothing if c is absent. why is set if the links cannot be read: the codec is
+// unknown, or the bytes match the hash but are not valid in the codec.
 func (s *Store) linksOf(c cid.Cid) (links []cid.Cid, why, err error) {
 	b, err := s.get(c)
 	var missing *dag.NotFoundError
@@ -272,12 +266,12 @@ func (s *Store) linksOf(c cid.Cid) (links []cid.Cid, why, err error) {
 	return links, why, nil
 }
 
-// sweep removes what is neither marked nor held. It adds to what done counts as removed, and counts what is kept.
+// sweep removes blocks that are neither marked nor held. It adds them to done.Removed and counts the others as kept.
 func (s *Store) sweep(ctx context.Context, marked keySet, done *Collected) error {
 	done.Kept, done.KeptBytes = 0, 0
 	err := s.blocks.Each(ctx, func(e entry) error {
 		if e.Key == nil {
-			return nil // not ours to remove: verify names it
+			return nil // not a block: Check reports it
 		}
 		if !marked.has(e.Key) {
 			removed, err := s.removeUnheld(e, done.Removed == 0)
@@ -300,8 +294,7 @@ func (s *Store) sweep(ctx context.Context, marked keySet, done *Collected) error
 	return nil
 }
 
-// removeUnheld deletes e unless a session holds it. The first deletion of a collection begins a new
-// generation.
+// removeUnheld deletes e unless a session holds it. The first deletion of a collection begins a new generation.
 func (s *Store) removeUnheld(e entry, first bool) (bool, error) {
 	return s.held.unlessHeld(e.Key, func() error {
 		if first {

@@ -30,7 +30,7 @@ func TestCollect(t *testing.T) {
 	leafA, leafB, leafC, alone, trash := raw(1, 100), raw(2, 200), raw(3, 300), raw(4, 400), raw(5, 500)
 	absentLeaf := raw(6, 600)
 	inner := node(leafA.CID(), absentLeaf.CID())
-	lost := node(leafC.CID(), leafC.CID()) // not put: what is below it cannot be known
+	lost := node(leafC.CID(), leafC.CID()) // not put: what is below it is unknown
 	root := node(inner.CID(), lost.CID(), leafB.CID(), inner.CID())
 	shallow := node(leafC.CID())
 	must(t, s.Put(t.Context(), leafA, leafB, leafC, alone, trash, inner, root, shallow))
@@ -55,8 +55,8 @@ func TestCollect(t *testing.T) {
 	clean(t, s)
 }
 
-// TestCollectFollowsCodecs pins bytes as raw, which have no links, and as DAG-CBOR,
-// which have: whichever comes first, what is below stays.
+// TestCollectFollowsCodecs pins the same bytes as raw, without links, and as DAG-CBOR, with links: in either order,
+// the blocks below stay.
 func TestCollectFollowsCodecs(t *testing.T) {
 	for _, asRawFirst := range []bool{true, false} {
 		s := newStore(t)
@@ -73,7 +73,7 @@ func TestCollectFollowsCodecs(t *testing.T) {
 	}
 }
 
-func TestCollectRunsOutOldPins(t *testing.T) {
+func TestCollectRemovesExpiredPins(t *testing.T) {
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	s := open(t, t.TempDir(), Config{Clock: func() time.Time { return now }})
 	a, b, c := raw(1, 10), raw(2, 10), raw(3, 10)
@@ -90,7 +90,7 @@ func TestCollectRunsOutOldPins(t *testing.T) {
 	wantGone(t, s, a)
 	wantHere(t, s, b, c)
 	if _, err := s.pin("past"); !errors.As(err, new(*PinNotFoundError)) {
-		t.Errorf("a pin that has expired is still there")
+		t.Errorf("an expired pin is still there")
 	}
 	pins, err := s.Pins()
 	must(t, err)
@@ -116,7 +116,7 @@ func TestCollectRefusesInDoubt(t *testing.T) {
 		done, err := s.Collect(t.Context(), time.Now())
 		wantErr(t, err, parts...)
 		if done.Removed != 0 || len(tree(t, s.Dir())) != before {
-			t.Errorf("something was removed: %+v", done)
+			t.Errorf("blocks were removed: %+v", done)
 		}
 	}
 	t.Run("damaged inner block", func(t *testing.T) {
@@ -132,8 +132,8 @@ func TestCollectRefusesInDoubt(t *testing.T) {
 	})
 	t.Run("unreadable inner block", func(t *testing.T) {
 		s, _, _, _, _ := setup(t)
-		s.blocks = &watched{storage: s.blocks, get: func(multihash.Multihash) error { return errors.New("the disk clicks") }}
-		refused(t, s, "the disk clicks")
+		s.blocks = &watched{storage: s.blocks, get: func(multihash.Multihash) error { return errors.New("disk error") }}
+		refused(t, s, "disk error")
 	})
 	t.Run("damaged protected block", func(t *testing.T) {
 		s, _, inner, _, _ := setup(t)
@@ -142,7 +142,7 @@ func TestCollectRefusesInDoubt(t *testing.T) {
 		defer n.End()
 		must(t, n.Protect(t.Context(), inner.CID()))
 		damageBlock(t, s, inner)
-		refused(t, s, "in use", inner.CID().String())
+		refused(t, s, "root in use", inner.CID().String())
 	})
 	t.Run("damaged pin", func(t *testing.T) {
 		s, _, _, _, _ := setup(t)
@@ -160,7 +160,7 @@ func TestCollectRefusesInDoubt(t *testing.T) {
 		must(t, os.Truncate(path, 10))
 		refused(t, s, path)
 	})
-	t.Run("the caller left", func(t *testing.T) {
+	t.Run("canceled by the caller", func(t *testing.T) {
 		s, _, _, _, _ := setup(t)
 		ctx, cancel := context.WithCancel(t.Context())
 		s.blocks = &watched{storage: s.blocks, get: func(multihash.Multihash) error { cancel(); return nil }}
@@ -170,8 +170,8 @@ func TestCollectRefusesInDoubt(t *testing.T) {
 	})
 }
 
-// TestCollectPastWhatIsNotRead: a damaged leaf is not read, and to a pin that says so, blocks whose links cannot be read
-// have nothing below them. Neither stops a collection for ever.
+// TestCollectPastWhatIsNotRead: a collection does not read leaves, so a damaged one does not stop it; for an Opaque
+// pin, neither do blocks whose links cannot be read.
 func TestCollectPastWhatIsNotRead(t *testing.T) {
 	s := newStore(t)
 	leaf, trash := raw(1, 100), raw(2, 100)
@@ -227,7 +227,7 @@ func TestSessionKeepsWhatItTouched(t *testing.T) {
 		t.Fatal(n, err)
 	}
 	wantGone(t, work, later)
-	must(t, s.Put(t.Context(), later)) // by somebody else
+	must(t, s.Put(t.Context(), later)) // by another writer
 
 	if done := collect(t, s); done.Removed != 1 {
 		t.Errorf("%+v", done)
@@ -264,8 +264,7 @@ func TestSessionProtectsBelowRoots(t *testing.T) {
 	wantGone(t, s, root, inner, leaf)
 }
 
-// during starts a collection and calls act while it deletes its first block, which is
-// one that nobody keeps.
+// during starts a collection and calls act while it deletes its first block, which is unreferenced.
 func during(t *testing.T, s *Store, act func()) {
 	t.Helper()
 	must(t, s.Put(t.Context(), raw(999, 1)))
@@ -273,8 +272,7 @@ func during(t *testing.T, s *Store, act func()) {
 	var once sync.Once
 	s.blocks = &watched{storage: plain, delete: func(multihash.Multihash) error {
 		once.Do(func() {
-			// The holdings are locked here: act is not in this goroutine, and has
-			// until the lock is free again.
+			// The holdings are locked here: act runs in another goroutine, until the lock is released.
 			go act()
 			time.Sleep(20 * time.Millisecond)
 		})
@@ -328,12 +326,12 @@ func TestRootsWaitForACollection(t *testing.T) {
 	wantHere(t, s, kept)
 }
 
-// TestPutOfWhatIsBeingDeleted: a session puts the very block that the sweep is at.
+// TestPutOfWhatIsBeingDeleted: a session puts the block that the sweep is deleting.
 func TestPutOfWhatIsBeingDeleted(t *testing.T) {
 	for range 20 {
 		s := newStore(t)
 		n := s.Begin()
-		b := raw(999, 1) // the only one: during deletes it
+		b := raw(999, 1) // the only block, so during deletes it
 		put := make(chan error, 1)
 		during(t, s, func() { put <- n.Put(t.Context(), b) })
 		must(t, <-put)
@@ -342,9 +340,8 @@ func TestPutOfWhatIsBeingDeleted(t *testing.T) {
 	}
 }
 
-// TestASessionThatEndsDuringACollection puts what is missing below a pinned root when
-// the walk has just missed it, and ends before the sweep. From then on it is part of
-// the pin.
+// TestASessionThatEndsDuringACollection puts a missing block below a pinned root just after the walk missed it, and
+// ends before the sweep. From then on the block is part of the pin.
 func TestASessionThatEndsDuringACollection(t *testing.T) {
 	s := newStore(t)
 	leaf := raw(1, 10)
@@ -367,18 +364,18 @@ func TestASessionThatEndsDuringACollection(t *testing.T) {
 	}}
 	collect(t, s)
 	if !missed {
-		t.Error("the walk has not come by")
+		t.Error("the walk did not look up the block")
 	}
 	wantHere(t, s, root, inner, leaf)
-	if len(s.held.late) != 0 || s.held.collecting {
-		t.Errorf("%+v is left over", s.held.late)
+	if len(s.held.ended) != 0 || s.held.collecting {
+		t.Errorf("leftover keys: %+v", s.held.ended)
 	}
 	collect(t, s)
 	wantHere(t, s, root, inner, leaf)
 }
 
-// TestWritersBesideCollections lets writers make DAGs, pin and unpin them while
-// collections go on. Blocks are shared between writers and come and go all the time.
+// TestWritersBesideCollections: writers make, pin and unpin DAGs during collections. Writers share blocks, which are
+// put and removed all the time.
 func TestWritersBesideCollections(t *testing.T) {
 	s := newStore(t)
 	stop := make(chan struct{})
@@ -413,7 +410,7 @@ func TestWritersBesideCollections(t *testing.T) {
 	}
 }
 
-// writeRound makes a DAG of five leaves out of some thirty, pins it and checks it.
+// writeRound makes a DAG of five leaves out of about thirty, pins it and checks it.
 func writeRound(s *Store, name string, seed uint64) error {
 	ctx := context.Background()
 	n := s.Begin()
@@ -424,7 +421,7 @@ func writeRound(s *Store, name string, seed uint64) error {
 		if here, err := n.Has(ctx, b.CID()); err != nil {
 			return err
 		} else if here && seed%2 == 0 {
-			continue // relied on
+			continue // reuse the present block
 		}
 		if err := n.Put(ctx, b); err != nil {
 			return err

@@ -13,32 +13,31 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Batch is what a run leaves. It is there as a whole or not at all, whenever the process
-// is killed; one that only removes records may be there in part.
+// Batch is the result of a run. It is stored atomically: completely or not at all, whenever the process is killed. A
+// batch that only removes records may be applied in part.
 type Batch struct {
-	Blocks  []dag.Block // those above smallBlock become files, before the rest
+	Blocks  []dag.Block // blocks larger than smallBlock go to segments, before the rest
 	Pins    []Pin
 	Records []Record
 }
 
-// removes reports whether b does nothing but remove records, for which there is room on a full disk.
+// removes reports whether b only removes records, for which there is reserved space on a full disk.
 func (b Batch) removes() bool {
 	return len(b.Blocks)+len(b.Pins) == 0 && !slices.ContainsFunc(b.Records, func(r Record) bool { return !r.Delete })
 }
 
-// Record is some bytes under a name: the node's own notes. Collect leaves them alone.
+// Record is a named value for the node's own use. Collect does not touch records.
 type Record struct {
 	Name   string // at most 1 KiB
 	Value  []byte
 	Delete bool
 }
 
-// smallBlock is the size in bytes of the largest block that goes to the ledger.
+// smallBlock is the size in bytes of the largest block that is stored in the ledger.
 const smallBlock = 4 << 10
 
-// Commit keeps b with one write. It does not wait for the disk: what it has returned
-// for survives a kill of the process, and is synced within syncAfter. It waits while a
-// collection is running.
+// Commit stores b with one write. It does not wait for the disk: when it returns, b survives a kill of the process;
+// it is synced within syncAfter. It waits while a collection is running.
 func (s *Store) Commit(ctx context.Context, b Batch) error {
 	var entries []ledger.Entry
 	for i := range b.Pins {
@@ -56,10 +55,10 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 	}
 	defer s.leave()
 	if len(b.Pins) > 0 {
-		if err := s.passGate(ctx); err != nil {
+		if err := s.lockGC(ctx); err != nil {
 			return err
 		}
-		defer s.openGate()
+		defer s.unlockGC()
 	}
 	for _, bl := range b.Blocks {
 		e, small, err := s.blockEntry(bl)
@@ -75,10 +74,10 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 		write = s.writeRemovals
 	}
 	if err := write(entries...); err != nil {
-		return fmt.Errorf("keep a run's results: %w", s.noteFull(err))
+		return fmt.Errorf("store results: %w", s.noteFull(err))
 	}
 	s.puts.Add(uint64(len(b.Blocks)))
-	for _, p := range b.Pins { // one of the old form
+	for _, p := range b.Pins { // a pin file of the old format
 		if _, err := s.oldPins.remove(p.Name); err != nil {
 			return fmt.Errorf("replace pin %q: %w", p.Name, err)
 		}
@@ -86,23 +85,23 @@ func (s *Store) Commit(ctx context.Context, b Batch) error {
 	for _, bl := range b.Blocks {
 		s.coverage.put(bl.CID().Hash())
 	}
-	s.late.arm()
+	s.delayedSync.arm()
 	return nil
 }
 
-// blockEntry returns what the ledger needs to hold b. One that it holds already, or that
-// belongs into a file and is there now, is not small.
+// blockEntry returns the ledger entry for b. small is false if no entry is needed: the ledger has the block already,
+// or it is large and was put into a segment.
 func (s *Store) blockEntry(b dag.Block) (e ledger.Entry, small bool, err error) {
 	key := b.CID().Hash()
-	if _, ok := inlined(b.CID()); ok || len(b.Data()) > smallBlock || len(key) > maxKey || !b.CID().Defined() {
+	if _, ok := identityData(b.CID()); ok || len(b.Data()) > smallBlock || len(key) > maxKey || !b.CID().Defined() {
 		return e, false, s.put(b)
 	}
 	e = ledger.Entry{Key: blockKey + string(key), Value: b.Data()}
-	// One that is in a table is written again, which costs less than to look for it.
+	// A block in a table is written again: that costs less than looking it up.
 	return e, !s.ledger.Recent(e), nil
 }
 
-// Commit is [Store.Commit] of blocks that stay until End.
+// Commit is [Store.Commit]; the blocks are retained until End.
 func (n *Session) Commit(ctx context.Context, b Batch) error {
 	for _, bl := range b.Blocks {
 		if err := n.hold(bl.CID()); err != nil {
@@ -112,7 +111,7 @@ func (n *Session) Commit(ctx context.Context, b Batch) error {
 	return n.store.Commit(ctx, b)
 }
 
-// Lookup returns a record's value; found is false when there is none.
+// Lookup returns a record's value; found is false if the record does not exist.
 func (s *Store) Lookup(name string) (value []byte, found bool, err error) {
 	if err := s.enter(context.Background()); err != nil {
 		return nil, false, err
@@ -128,9 +127,8 @@ func (s *Store) Lookup(name string) (value []byte, found bool, err error) {
 	return value, true, nil
 }
 
-// Records calls fn for the records whose names begin with prefix, in the order of the
-// names, until it returns an error. fn must not call the store; value reads the value,
-// which is nil when the record has gone meanwhile.
+// Records calls fn for the records whose names begin with prefix, in name order, until fn returns an error. fn must
+// not call the store. value reads the record's value; it returns nil if the record was removed in the meantime.
 func (s *Store) Records(ctx context.Context, prefix string, fn func(name string, value func() ([]byte, error)) error) error {
 	if err := s.enter(ctx); err != nil {
 		return err
@@ -150,8 +148,8 @@ func (s *Store) Records(ctx context.Context, prefix string, fn func(name string,
 	})
 }
 
-// Generation grows whenever a collection removes blocks: what was complete below a root
-// is so still if the Generation is the same.
+// Generation increases whenever a collection removes blocks: a DAG that was complete is still complete if the
+// Generation is the same.
 func (s *Store) Generation() (uint64, error) {
 	if err := s.enter(context.Background()); err != nil {
 		return 0, err
@@ -169,10 +167,10 @@ func (s *Store) generation() (uint64, error) {
 		b, err = []byte{0, 0, 0, 0, 0, 0, 0, 1}, nil
 	}
 	if err == nil && len(b) != 8 {
-		err = errors.New("it has not 8 bytes")
+		err = fmt.Errorf("got %d bytes, want 8", len(b))
 	}
 	if err != nil {
-		return 0, fmt.Errorf("read the repo's generation: %w", err)
+		return 0, fmt.Errorf("read repo generation: %w", err)
 	}
 	s.gen.CompareAndSwap(0, binary.BigEndian.Uint64(b))
 	return s.gen.Load(), nil
@@ -190,7 +188,7 @@ func (s *Store) nextGeneration() error {
 	return err
 }
 
-// verifyRecords reads what the ledger holds beside blocks.
+// verifyRecords checks the ledger's other entries: generation, records and pins.
 func (s *Store) verifyRecords(ctx context.Context, sum *Checked, damaged func(Damage)) error {
 	bad := func(where string, err error) {
 		sum.Damaged++
@@ -201,7 +199,7 @@ func (s *Store) verifyRecords(ctx context.Context, sum *Checked, damaged func(Da
 		return err
 	}
 	for _, path := range lost {
-		bad(path, errors.New("a part of this log was damaged, and what was written there is lost; remove the file when you know that"))
+		bad(path, errors.New("part of this log was damaged, and its entries are lost; remove the file to acknowledge the loss"))
 	}
 	for _, prefix := range []string{generationKey, recordKey, pinKey} {
 		err := s.ledger.Each(ctx, prefix, func(i ledger.Item) error {
@@ -214,7 +212,7 @@ func (s *Store) verifyRecords(ctx context.Context, sum *Checked, damaged func(Da
 				_, err = decodePin(i.Key, value, i.Where)
 			}
 			if err != nil {
-				bad(i.Where, unnamed(err))
+				bad(i.Where, withoutFile(err))
 			}
 			return nil
 		})
@@ -224,26 +222,26 @@ func (s *Store) verifyRecords(ctx context.Context, sum *Checked, damaged func(Da
 	}
 	return s.oldPins.each(func(path string, _ Pin, err error) error {
 		if err != nil {
-			bad(path, unnamed(err))
+			bad(path, withoutFile(err))
 		}
 		return nil
 	})
 }
 
-// unnamed returns what is wrong with a pin without the file, which is named already.
-func unnamed(err error) error {
+// withoutFile returns a pin's error without the file, which the caller names.
+func withoutFile(err error) error {
 	var bad *PinError
 	if errors.As(err, &bad) {
-		return errors.New("a pin: " + bad.Why)
+		return errors.New("pin: " + bad.Why)
 	}
 	return err
 }
 
-// syncAfter is how long what was committed may wait for the disk.
+// syncAfter is how long a commit may stay unsynced.
 const syncAfter = time.Second
 
-// lateSync syncs once for all that was committed within syncAfter.
-type lateSync struct {
+// delayedSync syncs once for all commits within syncAfter.
+type delayedSync struct {
 	sync func() error
 
 	mu      sync.Mutex
@@ -253,7 +251,7 @@ type lateSync struct {
 	running sync.WaitGroup
 }
 
-func (l *lateSync) arm() {
+func (l *delayedSync) arm() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.armed || l.stopped {
@@ -266,13 +264,12 @@ func (l *lateSync) arm() {
 		l.mu.Lock()
 		l.armed = false
 		l.mu.Unlock()
-		l.sync() // who relies on it calls Sync, and is told
+		l.sync() // callers that rely on it call Sync, which returns the error
 	})
 }
 
-// stop waits for a sync that is running. One that has not begun is left to the system,
-// and to the next process.
-func (l *lateSync) stop() {
+// stop waits for a running sync. A sync that has not begun is left to the operating system and to the next process.
+func (l *delayedSync) stop() {
 	l.mu.Lock()
 	l.stopped = true
 	if l.timer != nil && l.timer.Stop() {

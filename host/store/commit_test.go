@@ -11,7 +11,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// batch is what a run leaves: two small blocks, a large one, a pin, two records.
+// batch is like the result of a run: two small blocks, a large one, a pin, two records.
 func batch(name string, seed uint64) (Batch, []dag.Block) {
 	leaf, large := raw(seed, 100), raw(seed+1, smallBlock+1)
 	root := node(leaf.CID(), large.CID())
@@ -88,7 +88,7 @@ func TestCommitReplacesAndExpires(t *testing.T) {
 	b, _ := batch("p", 1)
 	b.Pins[0].Expires = now.Add(time.Hour)
 	must(t, s.Commit(t.Context(), b))
-	must(t, s.AddPin(t.Context(), Pin{Name: "p", Roots: b.Pins[0].Roots})) // a file from now on
+	must(t, s.AddPin(t.Context(), Pin{Name: "p", Roots: b.Pins[0].Roots})) // replaces the pin
 	if pins, err := s.Pins(); err != nil || len(pins) != 1 || !pins[0].Expires.IsZero() {
 		t.Errorf("%+v, %v", pins, err)
 	}
@@ -109,23 +109,23 @@ func TestCommitReplacesAndExpires(t *testing.T) {
 	}
 }
 
-// TestCommitIsSynced sees that a commit is made durable soon, without anybody waiting.
+// TestCommitIsSynced: a commit is made durable soon, without a call of Sync.
 func TestCommitIsSynced(t *testing.T) {
 	s := newStore(t)
 	b, _ := batch("p", 1)
 	must(t, s.Commit(t.Context(), b))
 	if !s.ledger.Dirty() {
-		t.Error("the commit has waited for the disk")
+		t.Error("the commit waited for the disk")
 	}
 	for end := time.Now().Add(30 * time.Second); s.ledger.Dirty(); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
-			t.Fatal("it is not synced")
+			t.Fatal("the commit was not synced")
 		}
 	}
 }
 
-// TestLedgerDamage damages the ledger of a repo in all its parts: Verify names it, Get
-// fails with it, Collect removes nothing while a pin may be lost.
+// TestLedgerDamage damages each part of a repo's ledger: Check reports it, Get fails with it, and Collect removes
+// nothing while a pin may be lost.
 func TestLedgerDamage(t *testing.T) {
 	damage := func(t *testing.T, what []byte, compact bool) (*Store, []dag.Block, int) {
 		s := newStore(t)
@@ -152,7 +152,7 @@ func TestLedgerDamage(t *testing.T) {
 		v, err := s.Check(t.Context(), func(d Damage) { n++ })
 		must(t, err)
 		if n == 0 || v.Damaged == 0 {
-			t.Errorf("not noticed: %+v", v)
+			t.Errorf("damage was not detected: %+v", v)
 		}
 		return s, blocks, n
 	}

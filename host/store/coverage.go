@@ -15,31 +15,31 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// coverKey begins the ledger's keys for roots that were found whole: a CID. The value is the Generation in
-// which that was seen and the bytes below the root, eight bytes each. As long as nothing was removed
-// a whole root stays whole.
+// coverKey is the prefix of the ledger's keys for complete roots, followed by a CID. The value is the Generation in
+// which the root was complete and the total bytes below it, eight bytes each. A complete root stays complete as long
+// as nothing is removed.
 const coverKey = "c"
 
-// maxCovered is how many roots that are not whole are kept up to date in memory.
+// maxCovered is how many incomplete roots are kept up to date in memory.
 const maxCovered = 64
 
-// coverage knows what is below some roots, so that they are not walked again.
+// coverage caches what is present below some roots, so that they are not walked again.
 type coverage struct {
-	partial atomic.Int32 // roots in the map: nothing is to be done for a put while there are none
+	partial atomic.Int32 // number of roots and walks: a put has nothing to update while it is 0
 
 	mu     sync.Mutex
 	roots  map[cid.Cid]*covered
-	epoch  uint64              // grows when what was counted counts no longer
-	arrive map[uint64]struct{} // fingerprints of what is put while a root is walked; nil: none is
+	epoch  uint64              // increases when the counts become invalid
+	arrive map[uint64]struct{} // fingerprints of blocks put during a walk; nil if no walk is running
 	walks  int
 }
 
-// covered is a root of which not all is here.
+// covered is an incomplete root.
 type covered struct {
 	have, total uint64
 	exact       bool
 	missing     map[uint64]uint32 // sizes of leaves, by fingerprint
-	closed      map[uint64]bool   // blocks with links: what is below them is not known
+	closed      map[uint64]bool   // missing blocks with links: what is below them is unknown
 	opaque      []cid.Cid         // see Coverage; never changed in place
 	gen         uint64
 }
@@ -48,21 +48,20 @@ func (c *covered) report() Coverage {
 	return Coverage{Have: c.have, Total: c.total, Exact: c.exact, Opaque: c.opaque}
 }
 
-// Coverage is how much of what is below a root is here.
+// Coverage is how much of a DAG is in the repo.
 type Coverage struct {
 	Have, Total uint64    // bytes of distinct blocks
 	Exact       bool      // false: both are lower bounds
-	Opaque      []cid.Cid // blocks whose links cannot be read, the first 100 of them
+	Opaque      []cid.Cid // the first 100 blocks whose links cannot be read
 }
 
-// maxOpaque bounds Coverage.Opaque.
+// maxOpaque limits the length of Coverage.Opaque.
 const maxOpaque = 100
 
-// Coverage tells how many bytes of the distinct blocks below root are here, and how many there are. It is
-// exact unless something is missing that has links, or whose size is not known for certain, or the links of something cannot
-// be read, or ctx ends: then both are lower bounds, and that is no error. A root that was found whole is answered from the
-// ledger, until a collection removes something; one that is not is walked once, and kept up to date by
-// what is put.
+// Coverage returns how many bytes of the distinct blocks below root are present, and how many there are. The result
+// is exact unless a missing block has links or an uncertain size, a block's links cannot be read, or ctx ends: then
+// both numbers are lower bounds, which is not an error. A complete root is answered from the ledger until a
+// collection removes blocks; an incomplete one is walked once and then updated by each put.
 func (s *Store) Coverage(ctx context.Context, root cid.Cid) (Coverage, error) {
 	if err := s.enter(ctx); err != nil {
 		return Coverage{}, err
@@ -92,7 +91,7 @@ func (s *Store) Coverage(ctx context.Context, root cid.Cid) (Coverage, error) {
 		return Coverage{}, err
 	}
 	if len(c.missing) > 0 || len(c.closed) > 0 {
-		report := c.report() // before what is put changes it
+		report := c.report() // before a put changes it
 		s.coverage.endWalk(root, c, epoch)
 		return report, nil
 	}
@@ -101,13 +100,13 @@ func (s *Store) Coverage(ctx context.Context, root cid.Cid) (Coverage, error) {
 		value := binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, gen), c.total)
 		err = s.noteFull(s.ledger.Write(ledger.Entry{Key: coverKey + root.KeyString(), Value: value}))
 		if diskfs.Full(err) {
-			err = nil // it is walked again
+			err = nil // the root is walked again
 		}
 	}
 	return c.report(), err
 }
 
-// wholeBefore reports whether root was whole in this generation, and how many bytes it has.
+// wholeBefore reports whether root was complete in generation gen, and its total bytes.
 func (s *Store) wholeBefore(root cid.Cid, gen uint64) (total uint64, ok bool) {
 	b, err := s.ledger.Get(coverKey + root.KeyString())
 	if err != nil || len(b) != 16 || binary.BigEndian.Uint64(b) != gen {
@@ -116,19 +115,19 @@ func (s *Store) wholeBefore(root cid.Cid, gen uint64) (total uint64, ok bool) {
 	return binary.BigEndian.Uint64(b[8:]), true
 }
 
-// renewCoverage carries what is known of roots over into a new generation: those that a collection has
-// walked and kept are as whole as before. The others are forgotten.
+// renewCoverage carries complete roots over to a new generation: roots that the collection walked and retained are
+// still complete. It drops the others.
 func (s *Store) renewCoverage(ctx context.Context, pins []Pin, from, to uint64) error {
 	kept := map[string]bool{}
 	for _, p := range pins {
-		for _, r := range p.kept() {
+		for _, r := range p.allRoots() {
 			kept[r.CID.KeyString()] = kept[r.CID.KeyString()] || r.Recursive
 		}
 	}
 	var changes []ledger.Entry
 	err := s.ledger.Each(ctx, coverKey, func(i ledger.Item) error {
 		if i.Err != nil {
-			return nil // it is counted anew when somebody asks
+			return nil // it is counted again on request
 		}
 		root := i.Key[len(coverKey):]
 		total, ok := s.wholeBefore(cidOf(root), from)
@@ -153,10 +152,10 @@ func cidOf(key string) cid.Cid {
 	return c
 }
 
-// coverWalk counts what is below a root.
+// coverWalk counts the blocks below a root.
 type coverWalk struct {
 	s       *Store
-	outside bool // some of it is in an attachment, which may change
+	outside bool // some blocks are in an attachment, which may change
 	*covered
 }
 
@@ -173,7 +172,7 @@ func (w *coverWalk) walk(ctx context.Context, root cid.Cid) error {
 			continue
 		}
 		seen[l.CID] = struct{}{}
-		links, err := w.one(l)
+		links, err := w.visitOne(l)
 		if err != nil {
 			return err
 		}
@@ -182,19 +181,19 @@ func (w *coverWalk) walk(ctx context.Context, root cid.Cid) error {
 	return nil
 }
 
-// one counts a block and returns what it links to.
-func (w *coverWalk) one(l dag.SizedLink) ([]dag.SizedLink, error) {
+// visitOne counts a block and returns its links.
+func (w *coverWalk) visitOne(l dag.SizedLink) ([]dag.SizedLink, error) {
 	if dag.IsIdentity(l.CID) {
-		return nil, nil // in its parent's bytes
+		return nil, nil // contained in its parent's bytes
 	}
 	leaf := dag.IsLeaf(l.CID.Type())
 	size, err := w.size(l.CID)
 	if errors.Is(err, errAbsent) {
-		w.lacks(l, leaf)
+		w.addMissing(l, leaf)
 		return nil, nil
 	}
 	if err != nil {
-		return nil, named(l.CID, "look for", err)
+		return nil, blockError(l.CID, "look for", err)
 	}
 	w.have += uint64(size)
 	w.total += uint64(size)
@@ -222,14 +221,14 @@ func (w *coverWalk) size(c cid.Cid) (int64, error) {
 	}
 	n, err := w.s.blocks.Size(c.Hash())
 	if errors.Is(err, errAbsent) {
-		if n, err = w.s.outside.size(c.Hash()); err == nil {
+		if n, err = w.s.attachments.size(c.Hash()); err == nil {
 			w.outside = true
 		}
 	}
 	return n, err
 }
 
-func (w *coverWalk) lacks(l dag.SizedLink, leaf bool) {
+func (w *coverWalk) addMissing(l dag.SizedLink, leaf bool) {
 	w.total += l.Size
 	w.exact = w.exact && leaf && l.Sure
 	if leaf && l.Sure {
@@ -239,7 +238,7 @@ func (w *coverWalk) lacks(l dag.SizedLink, leaf bool) {
 	w.closed[fingerprint(l.CID.Hash())] = true
 }
 
-// get returns what is known of root in this generation.
+// get returns the counts of root in generation gen.
 func (c *coverage) get(root cid.Cid, gen uint64) (covered, bool) {
 	if c.partial.Load() == 0 {
 		return covered{}, false
@@ -253,7 +252,7 @@ func (c *coverage) get(root cid.Cid, gen uint64) (covered, bool) {
 	return *r, true
 }
 
-// put is told of a block that is here now.
+// put records that the block of key is now present.
 func (c *coverage) put(key multihash.Multihash) {
 	if c.partial.Load() == 0 {
 		return
@@ -265,15 +264,15 @@ func (c *coverage) put(key multihash.Multihash) {
 		c.arrive[f] = struct{}{}
 	}
 	for root, r := range c.roots {
-		if !r.take(f) {
+		if !r.update(f) {
 			c.remove(root)
 		}
 	}
 }
 
-// take counts what has come. It is false when r has to be walked again: something has come that has links, or
-// nothing is missing any more.
-func (r *covered) take(f uint64) bool {
+// update counts a block that was put. It returns false if r must be walked again: the block has links, or nothing is
+// missing any more.
+func (r *covered) update(f uint64) bool {
 	if r.closed[f] {
 		return false
 	}
@@ -284,7 +283,7 @@ func (r *covered) take(f uint64) bool {
 	return len(r.missing)+len(r.closed) > 0
 }
 
-// beginWalk has what is put from now on remembered, until endWalk.
+// beginWalk records the blocks put until endWalk.
 func (c *coverage) beginWalk() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -296,14 +295,14 @@ func (c *coverage) beginWalk() uint64 {
 	return c.epoch
 }
 
-// endWalk keeps r, which may be nil, with what was put during its walk.
+// endWalk stores r, which may be nil, updated with the blocks put during its walk.
 func (c *coverage) endWalk(root cid.Cid, r *covered, epoch uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.walks--
 	c.partial.Add(-1)
 	for f := range c.arrive {
-		if r != nil && !r.take(f) {
+		if r != nil && !r.update(f) {
 			r = nil
 		}
 	}
@@ -327,7 +326,7 @@ func (c *coverage) endWalk(root cid.Cid, r *covered, epoch uint64) {
 	c.partial.Add(1)
 }
 
-// remove forgets root. c.mu is held.
+// remove drops root. c.mu is held.
 func (c *coverage) remove(root cid.Cid) {
 	if c.roots[root] != nil {
 		delete(c.roots, root)
@@ -335,7 +334,7 @@ func (c *coverage) remove(root cid.Cid) {
 	}
 }
 
-// forget forgets all roots that are not whole.
+// forget drops all incomplete roots.
 func (c *coverage) forget() {
 	c.mu.Lock()
 	defer c.mu.Unlock()

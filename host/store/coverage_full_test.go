@@ -9,7 +9,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs/simdisk"
 )
 
-// TestCoverageOnAFullDisk: what is below a root can be told when there is no room to write it down.
+// TestCoverageOnAFullDisk: coverage can be computed even if there is no space to record it.
 func TestCoverageOnAFullDisk(t *testing.T) {
 	s := newStore(t)
 	b := raw(1, 1000)
@@ -24,7 +24,7 @@ func TestCoverageOnAFullDisk(t *testing.T) {
 	}
 	for n := 0; full.Write(ledger.Entry{Key: "k", Value: []byte("v")}) == nil; n++ {
 		if n > 64<<10 {
-			t.Fatal("it does not get full")
+			t.Fatal("the disk did not become full")
 		}
 	}
 	s.ledger = full
@@ -33,6 +33,6 @@ func TestCoverageOnAFullDisk(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	if !s.IsFull() {
-		t.Error("it was not noted that the disk is full")
+		t.Error("the full disk was not recorded")
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// wantCover compares Coverage with a plain count over the blocks that are held.
+// wantCover compares Coverage with a plain count of the present blocks.
 func wantCover(t *testing.T, s *Store, all *dag.MemBlocks, root cid.Cid, exact bool) {
 	t.Helper()
 	var have, total uint64
@@ -29,12 +29,12 @@ func wantCover(t *testing.T, s *Store, all *dag.MemBlocks, root cid.Cid, exact b
 	must(t, err)
 	h, n, e := c.Have, c.Total, c.Exact
 	if e != exact || h != have && exact || n != total && exact || h > have || n > total {
-		t.Errorf("coverage is %d of %d, exact %v; the walk says %d of %d", h, n, e, have, total)
+		t.Errorf("coverage: got %d of %d, exact %v; want %d of %d", h, n, e, have, total)
 	}
 }
 
-// TestCoverage puts a file's blocks one by one in a random order, in two processes, and collects: at each step the
-// answer is that of a walk.
+// TestCoverage puts a file's blocks one by one in random order, in two processes, and collects: at each step the
+// result equals that of a walk.
 func TestCoverage(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	profile := dag.UnixFSv1
@@ -72,17 +72,17 @@ func TestCoverage(t *testing.T) {
 	must(t, s.Put(t.Context(), other))
 	pin(t, s, "it", true, list[0])
 	must(t, s.AddPin(t.Context(), Pin{Name: "all", Roots: []Root{{CID: e.CID, Recursive: true}}}))
-	collect(t, s) // takes other: the root's whole state is carried over
+	collect(t, s) // removes other: the coverage of root is carried over
 	gen, err := s.Generation()
 	must(t, err)
 	if n, ok := s.wholeBefore(e.CID, gen); !ok || n == 0 {
-		t.Errorf("a pinned root that was whole is not known to be")
+		t.Errorf("a complete pinned root is no longer recorded as complete")
 	}
 	wantCover(t, s, all, e.CID, true)
 	must(t, s.RemovePin("all"))
 	collect(t, s)
 	if got, err := s.Coverage(t.Context(), e.CID); err != nil || got.Have > 1500 {
-		t.Errorf("%d bytes are said to be here after a collection, %v", got.Have, err)
+		t.Errorf("%d bytes are reported present after a collection, %v", got.Have, err)
 	}
 }
 
@@ -110,11 +110,11 @@ func TestCoverageOfAHalf(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if got, err := s.Coverage(ctx, e.CID); got.Exact || err == nil {
-		t.Errorf("a caller that has left: %+v, %v", got, err)
+		t.Errorf("canceled by the caller: %+v, %v", got, err)
 	}
 	_, err = s.Collect(t.Context(), time.Now())
 	must(t, err)
 	if got, err := s.Coverage(t.Context(), e.CID); got.Have != 0 || got.Total != 0 || got.Exact || err != nil {
-		t.Errorf("of nothing: %+v, %v", got, err)
+		t.Errorf("absent root: %+v, %v", got, err)
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// makeFolder makes dir, for this user alone, and what lies above it, as usual. What is
-// there already must be a folder.
+// makeFolder creates dir, accessible to this user only, and its parents with default permissions. An existing dir
+// must be a folder.
 func makeFolder(dir string) error {
 	info, err := os.Stat(dir)
 	if err == nil {
@@ -30,7 +30,7 @@ func makeFolder(dir string) error {
 	return nil
 }
 
-// makeEmpty makes dir, or removes what is in it.
+// makeEmpty creates dir, or removes its content.
 func makeEmpty(dir string) error {
 	if err := makeFolder(dir); err != nil {
 		return err
@@ -47,7 +47,7 @@ func makeEmpty(dir string) error {
 	return nil
 }
 
-// removeAll removes path and what is in it, folders without the right to write too.
+// removeAll removes path and its content, including folders without write permission.
 func removeAll(path string) error {
 	if os.RemoveAll(path) == nil {
 		return nil
@@ -56,13 +56,13 @@ func removeAll(path string) error {
 		if err == nil && d.IsDir() {
 			os.Chmod(path, 0o700)
 		}
-		return nil // what cannot be changed shows in the next line
+		return nil // RemoveAll below reports what could not be changed
 	})
 	return os.RemoveAll(path)
 }
 
-// fsync makes a file's content, or a folder's list of names, durable. Some network
-// file systems know no fsync of a folder and keep its names durable themselves.
+// fsync makes a file's content, or a folder's entries, durable. Some network file systems do not support fsync of
+// folders and keep entries durable themselves.
 func fsync(path string) error {
 	f, err := os.Open(path)
 	if err != nil {

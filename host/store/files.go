@@ -20,29 +20,27 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// files is a storage of one file per block, <dir>/<shard>/<name>: name is the
-// multihash in base32 (lower case, no padding), shard the two characters before its
-// last (the last one of a sha2-256 carries two bits only). Repos of the first format have
-// their blocks so; nothing is added to them any more.
+// fileStorage is a storage with one file per block, <dir>/<shard>/<name>: name is the multihash in base32 (lower case, no
+// padding), shard the two characters before its last one (the last character of a sha2-256 carries only two bits).
+// Repos of the first format store their blocks this way; nothing is added to them any more.
 //
-// A file is the block's bytes and then their seal: four bytes, big endian, the CRC-32C
-// of multihash and bytes together. The multihash is part of it so that one block's
-// file under another's name is as wrong as a flipped bit. A file is written in
-// <dir>/tmp and renamed, so it is whole whatever kills the process; after a loss of
-// power before Sync it may be short or zero, which the seal tells.
-type files struct {
+// A file is the block's bytes followed by its checksum: four bytes, big endian, the CRC-32C of multihash and bytes
+// together. It includes the multihash so that it also detects a file under the wrong name. A file is written in
+// <dir>/tmp and renamed, so it is complete if the process is killed. After a power loss before Sync it may be short
+// or zero, which the checksum detects.
+type fileStorage struct {
 	dir  string
-	temp atomic.Uint64 // names of temporary files: one process owns the folder
+	temp atomic.Uint64 // counter for names of temporary files: one process owns the folder
 	new  unsynced
 	sync syncer
 }
 
-var _ storage = (*files)(nil)
+var _ storage = (*fileStorage)(nil)
 
 const (
-	sealSize   = 4
-	tempDir    = "tmp"
-	markerFile = "unsynced"
+	checksumSize = 4
+	tempDir      = "tmp"
+	markerFile   = "unsynced"
 )
 
 var (
@@ -50,10 +48,10 @@ var (
 	base32name = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
 )
 
-// openFiles opens the storage in dir. Without readOnly it makes what is missing and
-// removes what a killed process was writing.
-func openFiles(dir string, readOnly bool) (*files, error) {
-	f := &files{dir: dir}
+// openFiles opens the storage in dir. Unless readOnly, it creates missing folders and removes temporary files of a
+// killed process.
+func openFiles(dir string, readOnly bool) (*fileStorage, error) {
+	f := &fileStorage{dir: dir}
 	if !readOnly {
 		if err := makeEmpty(filepath.Join(dir, tempDir)); err != nil {
 			return nil, err
@@ -68,61 +66,61 @@ func openFiles(dir string, readOnly bool) (*files, error) {
 	return f, nil
 }
 
-func (f *files) Where(key multihash.Multihash) string {
+func (f *fileStorage) Where(key multihash.Multihash) string {
 	name := base32name.EncodeToString(key)
 	return filepath.Join(f.dir, shard(name), name)
 }
 
 func shard(name string) string { return name[len(name)-3 : len(name)-1] }
 
-func (f *files) Get(key multihash.Multihash) ([]byte, error) {
+func (f *fileStorage) Get(key multihash.Multihash) ([]byte, error) {
 	path := f.Where(key)
-	data, seal, err := readSealed(path)
+	data, checksum, err := readChecksummed(path)
 	if err != nil {
 		return nil, err
 	}
-	if sealOf(key, data) != seal {
+	if checksumOf(key, data) != checksum {
 		return nil, &badFileError{path, "checksum does not match"}
 	}
 	return data, nil
 }
 
-// Size takes a file without room for a seal, which is what a loss of power leaves, for
-// none at all: whoever asks before putting puts.
-func (f *files) Size(key multihash.Multihash) (int64, error) {
+// Size treats a file that is too short for a checksum, as a power loss may leave, as absent: a caller that checks before
+// putting then puts the block.
+func (f *fileStorage) Size(key multihash.Multihash) (int64, error) {
 	info, err := os.Lstat(f.Where(key))
-	if absent(err) || err == nil && info.Size() < sealSize {
+	if absent(err) || err == nil && info.Size() < checksumSize {
 		return 0, errAbsent
 	}
 	if err != nil {
 		return 0, err
 	}
-	return info.Size() - sealSize, nil
+	return info.Size() - checksumSize, nil
 }
 
-func (f *files) Put(key multihash.Multihash, data []byte) error {
+func (f *fileStorage) Put(key multihash.Multihash, data []byte) error {
 	path := f.Where(key)
-	seal := sealOf(key, data)
-	// Whoever is told that the block is kept may remove the original: look, do not assume.
-	old, oldSeal, err := readSealed(path)
-	if err == nil && oldSeal == seal && bytes.Equal(old, data) {
+	checksum := checksumOf(key, data)
+	// The caller may remove the original once Put returns: compare the bytes.
+	old, oldChecksum, err := readChecksummed(path)
+	if err == nil && oldChecksum == checksum && bytes.Equal(old, data) {
 		return f.sync.relyOn(path)
 	}
 	if err := f.new.begin(); err != nil {
 		return err
 	}
 	defer f.new.end()
-	return f.write(path, data, seal)
+	return f.write(path, data, checksum)
 }
 
-// write puts a whole file at path, or leaves everything as it was.
-func (f *files) write(path string, data []byte, seal uint32) error {
+// write creates a complete file at path, or leaves everything unchanged.
+func (f *fileStorage) write(path string, data []byte, checksum uint32) error {
 	temp := filepath.Join(f.dir, tempDir, strconv.FormatUint(f.temp.Add(1), 36))
-	if err := writeFile(temp, data, binary.BigEndian.AppendUint32(nil, seal)); err != nil {
+	if err := writeFile(temp, data, binary.BigEndian.AppendUint32(nil, checksum)); err != nil {
 		return err
 	}
 	err := os.Rename(temp, path)
-	if absent(err) { // the first of its shard
+	if absent(err) { // first file of its shard
 		if err = os.Mkdir(filepath.Dir(path), 0o700); err == nil || errors.Is(err, fs.ErrExist) {
 			err = os.Rename(temp, path)
 		}
@@ -134,7 +132,7 @@ func (f *files) write(path string, data []byte, seal uint32) error {
 	return f.sync.relyOn(path)
 }
 
-func (f *files) Delete(key multihash.Multihash) error {
+func (f *fileStorage) Delete(key multihash.Multihash) error {
 	err := os.Remove(f.Where(key))
 	if absent(err) {
 		return nil
@@ -142,10 +140,10 @@ func (f *files) Delete(key multihash.Multihash) error {
 	return err
 }
 
-func (f *files) Each(ctx context.Context, fn func(entry) error) error {
+func (f *fileStorage) Each(ctx context.Context, fn func(entry) error) error {
 	shards, err := os.ReadDir(f.dir)
 	if absent(err) {
-		return nil // all was migrated
+		return nil // everything was migrated
 	}
 	if err != nil {
 		return err
@@ -153,7 +151,7 @@ func (f *files) Each(ctx context.Context, fn func(entry) error) error {
 	for _, d := range shards {
 		path := filepath.Join(f.dir, d.Name())
 		switch {
-		case d.Name() == tempDir, d.Name() == markerFile: // what is being written now
+		case d.Name() == tempDir, d.Name() == markerFile: // being written
 		case d.IsDir() && len(d.Name()) == 2:
 			err = f.eachOf(ctx, d.Name(), fn)
 		default:
@@ -167,7 +165,7 @@ func (f *files) Each(ctx context.Context, fn func(entry) error) error {
 }
 
 // eachOf is Each for one shard.
-func (f *files) eachOf(ctx context.Context, shardName string, fn func(entry) error) error {
+func (f *fileStorage) eachOf(ctx context.Context, shardName string, fn func(entry) error) error {
 	dir := filepath.Join(f.dir, shardName)
 	list, err := os.ReadDir(dir)
 	if err != nil {
@@ -180,14 +178,14 @@ func (f *files) eachOf(ctx context.Context, shardName string, fn func(entry) err
 		e := entry{Where: filepath.Join(dir, d.Name())}
 		info, err := d.Info()
 		if absent(err) {
-			continue // deleted meanwhile
+			continue // deleted in the meantime
 		}
 		if err != nil {
 			return err
 		}
 		if key, ok := keyOf(d.Name()); ok && info.Mode().IsRegular() && shard(d.Name()) == shardName {
 			e.Key = key
-			e.Size = max(0, info.Size()-sealSize)
+			e.Size = max(0, info.Size()-checksumSize)
 		}
 		if err := fn(e); err != nil {
 			return err
@@ -196,10 +194,10 @@ func (f *files) eachOf(ctx context.Context, shardName string, fn func(entry) err
 	return nil
 }
 
-func (f *files) Sync() error  { return f.new.flush(f.sync.flush) }
-func (f *files) Close() error { return f.sync.close() }
+func (f *fileStorage) Sync() error  { return f.new.flush(f.sync.flush) }
+func (f *fileStorage) Close() error { return f.sync.close() }
 
-// keyOf returns the multihash that a file's name stands for: the one spelling of it.
+// keyOf returns the multihash of a file name, if the name is its canonical form.
 func keyOf(name string) (multihash.Multihash, bool) {
 	b, err := base32name.DecodeString(name)
 	if err != nil || len(b) > maxKey || base32name.EncodeToString(b) != name {
@@ -209,12 +207,12 @@ func keyOf(name string) (multihash.Multihash, bool) {
 	return key, err == nil
 }
 
-func sealOf(key multihash.Multihash, data []byte) uint32 {
+func checksumOf(key multihash.Multihash, data []byte) uint32 {
 	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, data)
 }
 
-// readSealed reads a file and parts its bytes from their seal, which it does not check.
-func readSealed(path string) (data []byte, seal uint32, err error) {
+// readChecksummed reads a file and splits it into bytes and checksum, without verifying it.
+func readChecksummed(path string) (data []byte, checksum uint32, err error) {
 	file, err := os.Open(path)
 	if absent(err) {
 		return nil, 0, errAbsent
@@ -228,21 +226,21 @@ func readSealed(path string) (data []byte, seal uint32, err error) {
 		return nil, 0, err
 	}
 	size := info.Size()
-	if !info.Mode().IsRegular() || size < sealSize || size > dag.MaxBlock+sealSize {
-		return nil, 0, &badFileError{path, fmt.Sprintf("its size cannot be %d bytes", size)}
+	if !info.Mode().IsRegular() || size < checksumSize || size > dag.MaxBlock+checksumSize {
+		return nil, 0, &badFileError{path, fmt.Sprintf("invalid size: %d bytes", size)}
 	}
 	b := make([]byte, size)
 	if _, err := io.ReadFull(file, b); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-			return nil, 0, &badFileError{path, "it became shorter while it was read"}
+			return nil, 0, &badFileError{path, "file was truncated while it was read"}
 		}
 		return nil, 0, err
 	}
-	n := size - sealSize
+	n := size - checksumSize
 	return b[:n:n], binary.BigEndian.Uint32(b[n:]), nil
 }
 
-// writeFile makes a new file of the parts, or none.
+// writeFile creates a new file with the parts. After an error the file does not exist.
 func writeFile(path string, parts ...[]byte) error {
 	file, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {

@@ -18,7 +18,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// The test binary is also the other process of tests that need one.
+// The test binary is also the second process of tests that need one.
 const childEnv = "LIFTOFF_STORE_CHILD"
 
 func TestMain(m *testing.M) {
@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// child is the life of another process.
+// child runs the code of another process.
 func child(how string, args []string) error {
 	switch how {
 	case "lock":
@@ -75,7 +75,7 @@ func newStore(t testing.TB) *Store {
 	return open(t, filepath.Join(t.TempDir(), "repo"), Config{})
 }
 
-// firstStore makes a repo of the first format, with blocks in files of their own.
+// firstStore creates a repo of the first format, with a file per block.
 func firstStore(t testing.TB, blocks ...dag.Block) *Store {
 	t.Helper()
 	s := newStore(t)
@@ -92,10 +92,10 @@ func firstStore(t testing.TB, blocks ...dag.Block) *Store {
 	return open(t, s.Dir(), Config{})
 }
 
-// damageBlock flips a bit of b on the disk and returns the file.
+// damageBlock flips a bit of b on disk and returns the file.
 func damageBlock(t testing.TB, s *Store, b dag.Block) (path string) {
 	t.Helper()
-	path, at, err := s.layers.large.(segments).s.Place(b.CID().Hash())
+	path, at, err := s.combined.large.(segmentStorage).s.Place(b.CID().Hash())
 	must(t, err)
 	flipBit(t, path, at)
 	return path
@@ -121,7 +121,7 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// raw makes a block of n bytes that only seed makes.
+// raw makes a block of n bytes that are unique to seed.
 func raw(seed uint64, n int) dag.Block { return dag.NewBlock(cid.Raw, noise(seed, n)) }
 
 func noise(seed uint64, n int) []byte {
@@ -152,7 +152,7 @@ func wantHere(t testing.TB, bs dag.Blocks, blocks ...dag.Block) {
 		if err != nil {
 			t.Errorf("get: %v", err)
 		} else if got.CID() != b.CID() || !bytes.Equal(got.Data(), b.Data()) {
-			t.Errorf("block %s: other bytes than were put", b.CID())
+			t.Errorf("block %s: bytes differ from those put", b.CID())
 		}
 		if ok, err := bs.Has(context.Background(), b.CID()); !ok || err != nil {
 			t.Errorf("has %s: %v, %v", b.CID(), ok, err)
@@ -173,7 +173,7 @@ func wantGone(t testing.TB, bs dag.Blocks, blocks ...dag.Block) {
 	}
 }
 
-// wantErr looks for parts of an error's text.
+// wantErr checks that an error's text contains parts.
 func wantErr(t testing.TB, err error, parts ...string) {
 	t.Helper()
 	if err == nil {
@@ -182,12 +182,12 @@ func wantErr(t testing.TB, err error, parts ...string) {
 	}
 	for _, p := range parts {
 		if !strings.Contains(err.Error(), p) {
-			t.Errorf("error %q does not say %q", err, p)
+			t.Errorf("error %q does not contain %q", err, p)
 		}
 	}
 }
 
-// clean verifies the whole store.
+// clean checks the whole store and expects no damage.
 func clean(t testing.TB, s *Store) Checked {
 	t.Helper()
 	v, err := s.Check(context.Background(), func(d Damage) { t.Errorf("%s (%s): %v", d.CID, d.Where, d.Err) })
@@ -195,7 +195,7 @@ func clean(t testing.TB, s *Store) Checked {
 	return v
 }
 
-// collect collects now.
+// collect runs a collection now.
 func collect(t testing.TB, s *Store) Collected {
 	t.Helper()
 	done, err := s.Collect(context.Background(), time.Now())

@@ -8,9 +8,8 @@ import (
 	"github.com/multiformats/go-multihash"
 )
 
-// keySet is a set of multihashes by 64 bits of a hash with a secret seed, about 15
-// bytes for each. Two of them may be taken for one, which keeps a block that could go
-// and never the reverse.
+// keySet is a set of multihashes, each represented by 64 bits of a hash with a secret seed, about 15 bytes per key. A
+// collision can only retain a block that could be removed, never the reverse.
 type keySet map[uint64]struct{}
 
 var keySeed = maphash.MakeSeed()
@@ -24,12 +23,12 @@ func (k keySet) has(key multihash.Multihash) bool {
 	return ok
 }
 
-// holdings is what live sessions keep from collection.
+// holdings are the blocks that live sessions protect from collection.
 type holdings struct {
 	mu         sync.Mutex
 	live       map[*Session]struct{}
 	collecting bool
-	late       []keySet // of sessions that ended during the present collection
+	ended      []keySet // keys of sessions that ended during the current collection
 }
 
 func newHoldings() holdings { return holdings{live: map[*Session]struct{}{}} }
@@ -44,10 +43,10 @@ func (h *holdings) begin() {
 func (h *holdings) end() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.collecting, h.late = false, nil
+	h.collecting, h.ended = false, nil
 }
 
-// roots returns what live sessions protect.
+// roots returns the roots that live sessions protect.
 func (h *holdings) roots() []cid.Cid {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -58,8 +57,8 @@ func (h *holdings) roots() []cid.Cid {
 	return all
 }
 
-// unlessHeld calls remove and reports true unless a session holds key. No session
-// can come to hold it before remove has returned.
+// unlessHeld calls remove and returns true, unless a session holds key. No session can begin to hold it before remove
+// has returned.
 func (h *holdings) unlessHeld(key multihash.Multihash, remove func() error) (bool, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -68,7 +67,7 @@ func (h *holdings) unlessHeld(key multihash.Multihash, remove func() error) (boo
 			return false, nil
 		}
 	}
-	for _, keys := range h.late {
+	for _, keys := range h.ended {
 		if keys.has(key) {
 			return false, nil
 		}

@@ -19,9 +19,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// TestKill kills a process with -9 at random points of putting, pinning, unpinning and
-// collecting. After each kill the repo opens, verifies clean, and holds whole every DAG
-// that was reported and not unpinned. LIFTOFF_KILLS says how many times; 10 otherwise.
+// TestKill kills a process with -9 at random points of putting, pinning, unpinning and collecting. After each kill
+// the repo opens, checks clean, and completely contains every DAG that was reported as pinned and not unpinned.
+// LIFTOFF_KILLS sets the number of kills; the default is 10.
 func TestKill(t *testing.T) {
 	kills := 10
 	if n, err := strconv.Atoi(os.Getenv("LIFTOFF_KILLS")); err == nil {
@@ -44,13 +44,13 @@ func TestKill(t *testing.T) {
 		}
 	}
 	if reports < kills/2 {
-		t.Errorf("only %d reports in %d lives: nothing was tested", reports, kills)
+		t.Errorf("only %d reports in %d runs: nothing was tested", reports, kills)
 	}
 	t.Logf("%d kills, %d reports", kills, reports)
 }
 
-// memoryDir returns a folder on a file system in memory where there is one: killing a
-// process asks nothing of a disk, and syncing one would wait for everybody else's data.
+// memoryDir returns a folder on an in-memory file system if the machine has one: killing a process does not depend on
+// a disk, and syncing one would wait for the data of other processes.
 func memoryDir(t *testing.T) string {
 	if dir, err := os.MkdirTemp("/dev/shm", "liftoff-test-"); err == nil {
 		t.Cleanup(func() { os.RemoveAll(dir) })
@@ -59,8 +59,8 @@ func memoryDir(t *testing.T) string {
 	return t.TempDir()
 }
 
-// killOnce runs a child and enters what it reports into kept. The child is killed up to 100 ms after it has
-// opened the repo, or, every second time, after its first report: on a busy machine that takes longer.
+// killOnce runs a child and adds the pins that it reports to kept. The child is killed up to 100 ms after it has
+// opened the repo, or, every second time, after its first report, which takes longer on a busy machine.
 func killOnce(t *testing.T, dir string, seed int, kept map[string]cid.Cid) (reports int) {
 	t.Helper()
 	cmd := startChild(t, "churn", dir, strconv.Itoa(seed))
@@ -72,7 +72,7 @@ func killOnce(t *testing.T, dir string, seed int, kept map[string]cid.Cid) (repo
 		time.AfterFunc(life, func() { cmd.Process.Kill() })
 	})
 	lines := bufio.NewScanner(stdout)
-	for lines.Scan() { // until the pipe ends with the process
+	for lines.Scan() { // until the pipe closes when the process ends
 		word, rest, _ := strings.Cut(lines.Text(), " ")
 		name, root, _ := strings.Cut(rest, " ")
 		switch word {
@@ -86,20 +86,20 @@ func killOnce(t *testing.T, dir string, seed int, kept map[string]cid.Cid) (repo
 			must(t, err)
 			kept[name] = c
 			reports++
-		case "unpin": // from now on it may be there or not
+		case "unpin": // from now on it may be present or not
 			delete(kept, name)
 		default:
-			t.Fatalf("child says %q", lines.Text())
+			t.Fatalf("child: unexpected line %q", lines.Text())
 		}
 	}
 	err = cmd.Wait()
 	if cmd.ProcessState.Exited() {
-		t.Fatalf("child ended by itself: %v", err)
+		t.Fatalf("child exited: %v", err)
 	}
 	return reports
 }
 
-// wantWhole reads all below root.
+// wantWhole reads everything below root.
 func wantWhole(t *testing.T, s *Store, name string, root cid.Cid) {
 	t.Helper()
 	n := 0
@@ -113,7 +113,7 @@ func wantWhole(t *testing.T, s *Store, name string, root cid.Cid) {
 	}
 }
 
-// wantPins looks for every kept pin, with its very root.
+// wantPins checks that every kept pin exists and has its root.
 func wantPins(t *testing.T, s *Store, kept map[string]cid.Cid) {
 	t.Helper()
 	pins, err := s.Pins()
@@ -124,13 +124,13 @@ func wantPins(t *testing.T, s *Store, kept map[string]cid.Cid) {
 	}
 	for name, root := range kept {
 		if !have[name].Equals(root) {
-			t.Errorf("pin %s has root %s, reported was %s", name, have[name], root)
+			t.Errorf("pin %s has root %s, want %s", name, have[name], root)
 		}
 	}
 }
 
-// childChurns works in a repo until it is killed, and says what it has done: "pinned NAME
-// ROOT" after, "unpin NAME" before.
+// childChurns works in a repo until it is killed. It prints "pinned NAME ROOT" after pinning and "unpin NAME" before
+// unpinning.
 func childChurns(dir, seedText string) error {
 	seed, err := strconv.ParseUint(seedText, 10, 32)
 	if err != nil {
@@ -143,7 +143,7 @@ func childChurns(dir, seedText string) error {
 	fmt.Println("open")
 	r := rand.New(rand.NewPCG(seed, 0))
 	done := make(chan error)
-	go func() { // collections beside the writers
+	go func() { // collections during the writes
 		for {
 			if _, err := s.Collect(context.Background(), time.Now()); err != nil {
 				done <- err
@@ -165,12 +165,12 @@ func childChurns(dir, seedText string) error {
 	return fmt.Errorf("churn: %w", <-done)
 }
 
-// churn makes a DAG, with leaves that come and go in others, in place of another one.
+// churn makes a DAG, with leaves that other DAGs share, in place of another one.
 func churn(s *Store, r *rand.Rand, name string) error {
 	ctx := context.Background()
 	var missing *PinNotFoundError
 	fmt.Println("unpin", name)
-	if r.IntN(2) == 0 { // else the new pin replaces the old one
+	if r.IntN(2) == 0 { // otherwise the new pin replaces the old one
 		if err := s.RemovePin(name); err != nil && !errors.As(err, &missing) {
 			return err
 		}
@@ -216,13 +216,13 @@ func churn(s *Store, r *rand.Rand, name string) error {
 	return nil
 }
 
-// TestKillWhileMaking kills a process while it makes a repo. The next one completes it.
+// TestKillWhileMaking kills a process while it creates a repo. The next one completes it.
 func TestKillWhileMaking(t *testing.T) {
 	above := memoryDir(t)
 	for i := range 10 {
 		dir := filepath.Join(above, strconv.Itoa(i), "repo")
 		cmd := startChild(t, "lock", dir)
-		stdin, err := cmd.StdinPipe() // it stays until this ends
+		stdin, err := cmd.StdinPipe() // it stays open until this function ends
 		must(t, err)
 		must(t, cmd.Start())
 		for !exists(dir) {

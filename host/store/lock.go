@@ -9,12 +9,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// lock is flock(2) on a file that is never removed. The kernel gives it up when the
-// process ends, however it ends.
+// lock is flock(2) on a file that is never removed. The kernel releases it when the process ends, however it ends.
 type lock struct{ file *os.File } // nil: a read-only repo that never had a lock file
 
-// takeLock takes the lock at path for this process alone, making the file. When the
-// file cannot be written to it takes it shared, for reading, and shared is true.
+// takeLock takes an exclusive lock on path and creates the file if necessary. If the file is not writable, it takes a
+// shared lock for reading, and shared is true.
 func takeLock(path string) (l *lock, shared bool, err error) {
 	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
 	how := unix.LOCK_EX
@@ -35,7 +34,7 @@ func takeLock(path string) (l *lock, shared bool, err error) {
 	case err == unix.EWOULDBLOCK:
 		err = ErrLocked
 	case errors.Is(err, errors.ErrUnsupported) || err == unix.ENOLCK:
-		err = fmt.Errorf("lock %s: its file system has no locks, put the repo on another: %w", path, err)
+		err = fmt.Errorf("lock %s: file system does not support locks; move the repo to another one: %w", path, err)
 	default:
 		err = fmt.Errorf("lock %s: %w", path, err)
 	}
@@ -43,7 +42,7 @@ func takeLock(path string) (l *lock, shared bool, err error) {
 	return nil, false, err
 }
 
-// share lets other readers in.
+// share turns the lock into a shared one, so that other readers can open the repo.
 func (l *lock) share() error {
 	if l.file == nil {
 		return nil
@@ -66,13 +65,13 @@ func flock(file *os.File, how int) error {
 	}
 }
 
-// unwritable reports whether err says that a write is not allowed here.
+// unwritable reports whether err means that writing is not permitted.
 func unwritable(err error) bool {
 	return errors.Is(err, fs.ErrPermission) || errors.Is(err, unix.EROFS)
 }
 
-// writable reports whether this process may make files in dir.
+// writable reports whether this process may create files in dir.
 func writable(dir string) bool {
 	err := unix.Access(dir, unix.W_OK|unix.X_OK)
-	return err == nil || absent(err) // what is missing will be made
+	return err == nil || absent(err) // a missing folder will be created
 }

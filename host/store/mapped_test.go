@@ -15,8 +15,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// mapFile maps a file so that it can be changed without a write, and touches all of it, so that a change moves none of
-// the file's times.
+// mapFile maps a file so that it can be changed without a write, and touches all its pages, so that a change does not
+// update the file's times.
 func mapFile(t *testing.T, path string) []byte {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)
@@ -34,7 +34,8 @@ func mapFile(t *testing.T, path string) []byte {
 	return m
 }
 
-// keepCRC changes 33 bits at most of b, from a byte on, and no CRC-32C of a part of b that has them all.
+// keepCRC changes at most 33 bits of b, starting at byte at, without changing the CRC-32C of any part of b that
+// contains them all.
 func keepCRC(t *testing.T, b []byte, at int) {
 	t.Helper()
 	before := crc32c.Checksum(b)
@@ -45,7 +46,7 @@ func keepCRC(t *testing.T, b []byte, at int) {
 		}
 	}
 	if crc32c.Checksum(b) != before {
-		t.Fatal("the checksum has changed")
+		t.Fatal("the checksum changed")
 	}
 }
 
@@ -64,7 +65,7 @@ func mapped(t *testing.T) (s *Store, path string, bytes []byte, leaf cid.Cid) {
 	return s, path, bytes, dag.NewBlock(cid.Raw, noise(7, size)).CID()
 }
 
-// wantChanged looks for an error that names the file.
+// wantChanged checks that the error names the file.
 func wantChanged(t *testing.T, err error, path string) {
 	t.Helper()
 	var bad *dag.DamagedError
@@ -73,12 +74,12 @@ func wantChanged(t *testing.T, err error, path string) {
 	}
 }
 
-// TestMappedPart: of a block that was read once, a page that has changed since is refused, whatever its CRC is, and the
-// others are read.
+// TestMappedPart: after the first read of a block, a page that changes is refused, whatever its CRC is; the other
+// pages can be read.
 func TestMappedPart(t *testing.T) {
 	for name, change := range map[string]func(*testing.T, []byte){
-		"any change":          func(_ *testing.T, b []byte) { b[0]++ },
-		"one of the same CRC": func(t *testing.T, b []byte) { keepCRC(t, b, 0) },
+		"any change":                 func(_ *testing.T, b []byte) { b[0]++ },
+		"a change with the same CRC": func(t *testing.T, b []byte) { keepCRC(t, b, 0) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, path, m, leaf := mapped(t)
@@ -97,14 +98,15 @@ func TestMappedPart(t *testing.T) {
 				_, _, err = bs.ReadPart(t.Context(), leaf, p, page-4096)
 				must(t, err)
 				if !bytes.Equal(p, noise(7, 1<<20)[page-4096:page]) {
-					t.Error("other bytes than were attached")
+					t.Error("bytes differ from those attached")
 				}
 			}
 		})
 	}
 }
 
-// TestMappedWhole: what a run reads for the first time is hashed: a change that has moved no time and no CRC is refused.
+// TestMappedWhole: the first read by a run hashes the block: it refuses a change that preserved the times and the
+// CRC.
 func TestMappedWhole(t *testing.T) {
 	s, path, m, leaf := mapped(t)
 	keepCRC(t, m, 5000)
@@ -118,8 +120,8 @@ func TestMappedWhole(t *testing.T) {
 	wantChanged(t, err, path)
 }
 
-// TestRecheck: what was read and has changed since is found before the reader signs, and what was not read is not
-// looked at.
+// TestRecheck: a change of a page that was read is found before the reader signs, and pages that were not read are
+// not checked.
 func TestRecheck(t *testing.T) {
 	s, path, m, leaf := mapped(t)
 	n := s.Begin()
@@ -146,7 +148,7 @@ func TestRecheck(t *testing.T) {
 		m[page*segment.PageSize+9]--
 	}
 
-	tr := n.Track() // what is detached was read while it was sound
+	tr := n.Track() // detached blocks were intact when they were read
 	_, _, err = tr.ReadPart(t.Context(), leaf, make([]byte, 20), 0)
 	must(t, err)
 	m[0]++
@@ -155,8 +157,7 @@ func TestRecheck(t *testing.T) {
 	must(t, tr.Recheck(t.Context()))
 }
 
-// TestRecheckInBetween: a run that reads more blocks than are remembered has the first ones checked again when the next
-// one comes.
+// TestRecheckInBetween: when a run reads more blocks than the list holds, the next read rechecks the listed ones.
 func TestRecheckInBetween(t *testing.T) {
 	const size = 4 << 20
 	dir := t.TempDir()
@@ -180,7 +181,7 @@ func TestRecheckInBetween(t *testing.T) {
 	wantChanged(t, err, path)
 }
 
-// TestAttachedReplaced: a file with the size, the time and the checksums of the one that it has replaced is another one.
+// TestAttachedReplaced: a replaced file is detected even if size, time and checksums are equal.
 func TestAttachedReplaced(t *testing.T) {
 	s, path, _, leaf := mapped(t)
 	info, err := os.Stat(path)
@@ -204,7 +205,7 @@ func TestAttachedReplaced(t *testing.T) {
 	}
 }
 
-// TestRotAfterFirstRead: a bit that flips in a segment after a block was read is not handed out by a later read of a part.
+// TestRotAfterFirstRead: if a bit in a segment flips after a block was read, a later partial read does not return it.
 func TestRotAfterFirstRead(t *testing.T) {
 	s := newStore(t)
 	for i, size := range []int{1 << 20, segment.PageSize + 1, segment.PageSize, 5000} {
@@ -219,11 +220,11 @@ func TestRotAfterFirstRead(t *testing.T) {
 			for off := 0; off < size; off += segment.PageSize {
 				must(t, read(off))
 				if got := p[:min(len(p), size-off)]; !bytes.Equal(got, b.Data()[off:][:len(got)]) {
-					t.Errorf("size %d: other bytes at %d", size, off)
+					t.Errorf("size %d: wrong bytes at %d", size, off)
 				}
 			}
 		}
-		path, at, err := s.layers.large.(segments).s.Place(b.CID().Hash())
+		path, at, err := s.combined.large.(segmentStorage).s.Place(b.CID().Hash())
 		must(t, err)
 		last := (size - 1) / segment.PageSize * segment.PageSize
 		flipBit(t, path, at+int64(size)-1)

@@ -8,33 +8,33 @@ import (
 	"path/filepath"
 )
 
-// Migrated is what a migration did.
+// Migrated is the result of a migration.
 type Migrated struct {
-	Blocks  int // moved from files of their own into segments
+	Blocks  int // moved from block files into segments
 	Bytes   int64
-	Damaged int // left where they are: Verify names them
+	Damaged int // left in place: Check reports them
 }
 
 // migrateStep is how many bytes are moved between two syncs.
 const migrateStep = 64 << 20
 
-// Migrate moves the blocks of a repo of the first format, which have a file each, into segments. It can be
-// ended at any moment and called again; what is read meanwhile is found in one place or the
-// other. A damaged file, and what is no block, is left where it is.
+// Migrate moves the blocks of a repo of the first format, which has a file per block, into segments. It can be
+// interrupted at any time and called again; reads find each block in one place or the other. It leaves damaged files,
+// and files that are not blocks, in place.
 func (s *Store) Migrate(ctx context.Context) (Migrated, error) {
 	if err := s.enterToWrite(ctx); err != nil {
 		return Migrated{}, err
 	}
 	defer s.leave()
-	if s.layers.old == nil {
+	if s.combined.old == nil {
 		return Migrated{}, nil
 	}
-	if err := s.passGate(ctx); err != nil { // a collection would delete in both places
+	if err := s.lockGC(ctx); err != nil { // a collection would delete in both places
 		return Migrated{}, err
 	}
-	defer s.openGate()
+	defer s.unlockGC()
 	m := migration{s: s}
-	err := s.layers.old.Each(ctx, m.one)
+	err := s.combined.old.Each(ctx, m.one)
 	if err == nil {
 		err = m.flush()
 	}
@@ -45,11 +45,11 @@ func (s *Store) Migrate(ctx context.Context) (Migrated, error) {
 	return m.done, nil
 }
 
-// migration is one under way.
+// migration is the state of a Migrate call.
 type migration struct {
 	s     *Store
-	moved []entry // and not deleted yet
-	bytes int64   // of them
+	moved []entry // files to delete
+	bytes int64   // size of moved
 	done  Migrated
 }
 
@@ -57,7 +57,7 @@ func (m *migration) one(e entry) error {
 	if e.Key == nil {
 		return nil
 	}
-	data, err := m.s.layers.old.Get(e.Key)
+	data, err := m.s.combined.old.Get(e.Key)
 	if errors.Is(err, errAbsent) {
 		return nil
 	}
@@ -68,7 +68,7 @@ func (m *migration) one(e entry) error {
 		m.done.Damaged++
 		return nil
 	}
-	if err := m.s.layers.large.Put(e.Key, data); err != nil {
+	if err := m.s.combined.large.Put(e.Key, data); err != nil {
 		return err
 	}
 	m.moved = append(m.moved, e)
@@ -78,13 +78,13 @@ func (m *migration) one(e entry) error {
 	return m.flush()
 }
 
-// flush removes the files of what is safe in segments.
+// flush syncs the segments and then removes the files of the moved blocks.
 func (m *migration) flush() error {
-	if err := m.s.layers.large.Sync(); err != nil {
+	if err := m.s.combined.large.Sync(); err != nil {
 		return err
 	}
 	for _, e := range m.moved {
-		if err := m.s.layers.old.Delete(e.Key); err != nil {
+		if err := m.s.combined.old.Delete(e.Key); err != nil {
 			return err
 		}
 		m.done.Blocks++
@@ -94,8 +94,7 @@ func (m *migration) flush() error {
 	return nil
 }
 
-// removeEmpty removes the folders of the first format that nothing is in: the next Open does not look
-// there any more.
+// removeEmpty removes the empty folders of the first format, so that the next Open does not use them.
 func removeEmpty(dir string) {
 	list, _ := os.ReadDir(dir)
 	for _, e := range list {

@@ -12,7 +12,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// TestMigrate opens a repo of the first format, works in it, and moves its blocks, in two goes.
+// TestMigrate opens a repo of the first format, works in it, and moves its blocks, in two calls.
 func TestMigrate(t *testing.T) {
 	var blocks []dag.Block
 	for i := range uint64(60) {
@@ -24,14 +24,14 @@ func TestMigrate(t *testing.T) {
 	}
 	wantHere(t, s, blocks...)
 	must(t, s.Put(t.Context(), blocks[7], raw(100, 10)))
-	if n, err := s.layers.large.Size(blocks[7].CID().Hash()); !errors.Is(err, errAbsent) {
-		t.Errorf("a block that has a file is copied: %d bytes, %v", n, err)
+	if n, err := s.combined.large.Size(blocks[7].CID().Hash()); !errors.Is(err, errAbsent) {
+		t.Errorf("a block with a file was copied: %d bytes, %v", n, err)
 	}
 	pin(t, s, "some", false, blocks[0], blocks[9])
 
 	ctx, cancel := context.WithCancel(t.Context())
 	n := 0
-	s.layers.large = &watched{storage: s.layers.large, put: func(multihash.Multihash) error {
+	s.combined.large = &watched{storage: s.combined.large, put: func(multihash.Multihash) error {
 		if n++; n == 20 {
 			cancel()
 		}

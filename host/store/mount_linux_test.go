@@ -8,19 +8,19 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountFull mounts a file system in memory of so many bytes, or skips the test.
+// mountSmall mounts an in-memory file system of the given size, or skips the test.
 func mountSmall(t *testing.T, bytes string) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=700,size="+bytes); err != nil {
-		t.Skipf("SKIPPED: a small file system cannot be mounted here (%v): a full disk is not tried", err)
+		t.Skipf("SKIPPED: cannot mount a small file system (%v): a full disk is not tested", err)
 	}
 	t.Cleanup(func() { unmount(t, dir) })
 	return dir
 }
 
-// freeze makes dir and all in it read-only until the test ends: by a mount, or, where
-// that is not allowed, by permissions. It skips the test when neither binds.
+// freeze makes dir and its content read-only until the test ends: by a mount, or, if that is not permitted, by
+// permissions. It skips the test if neither works.
 func freeze(t *testing.T, dir string) {
 	t.Helper()
 	if err := unix.Mount(dir, dir, "", unix.MS_BIND, ""); err != nil {
@@ -37,8 +37,8 @@ func unmount(t *testing.T, dir string) {
 	}
 }
 
-// TestDiskFull fills a small file system with blocks. The one that does not fit is an
-// error that says so and leaves nothing; after room is made, everything works.
+// TestDiskFull fills a small file system with blocks. The block that does not fit is an error that says so and leaves
+// nothing; after space is freed, everything works.
 func TestDiskFull(t *testing.T) {
 	dir := mountSmall(t, "2m")
 	s := open(t, filepath.Join(dir, "repo"), Config{})
@@ -55,17 +55,17 @@ func TestDiskFull(t *testing.T) {
 		break
 	}
 	if len(kept) == 0 || len(kept) == 100 {
-		t.Fatalf("%d blocks of 100 were kept", len(kept))
+		t.Fatalf("%d blocks of 100 were stored", len(kept))
 	}
 	pin(t, s, "small ones still fit", true, raw(0, 100_000))
-	for i := 0; ; i++ { // to the last byte, with pins
+	for i := 0; ; i++ { // fill the rest with pins
 		err := s.AddPin(t.Context(), Pin{Name: "big", Roots: bigRoots(raw(1, 1).CID())[:i*100+1]})
 		if err != nil {
 			wantErr(t, err, `pin "big"`, "no space left on device")
 			break
 		}
 	}
-	if pins, err := s.Pins(); err != nil || len(pins) != 2 { // "big" is the one before
+	if pins, err := s.Pins(); err != nil || len(pins) != 2 { // "big" is the previous one
 		t.Errorf("%d pins, %v", len(pins), err)
 	}
 	for _, i := range kept {
@@ -83,8 +83,7 @@ func TestDiskFull(t *testing.T) {
 	wantHere(t, s, b)
 }
 
-// TestDiskFullAtTheFirst: a repo that cannot be made leaves something that can be
-// completed.
+// TestDiskFullAtTheFirst: a failed creation of a repo leaves a folder in which it can be completed.
 func TestDiskFullAtTheFirst(t *testing.T) {
 	dir := mountSmall(t, "64k")
 	fill := filepath.Join(dir, "fill")
@@ -97,7 +96,7 @@ func TestDiskFullAtTheFirst(t *testing.T) {
 	f.Close()
 	repo := filepath.Join(dir, "repo")
 	if _, err := Open(repo, Config{}); err == nil {
-		t.Fatal("a repo was made on a full disk")
+		t.Fatal("a repo was created on a full disk")
 	} else {
 		wantErr(t, err, repo, "no space left on device")
 	}

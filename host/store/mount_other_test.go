@@ -4,5 +4,5 @@ package store
 
 import "testing"
 
-// freeze makes dir and all in it read-only until the test ends.
+// freeze makes dir and its content read-only until the test ends.
 func freeze(t *testing.T, dir string) { freezeByMode(t, dir) }

@@ -10,8 +10,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// TestCollectOpaque: links that cannot be read never make a collection remove what they may lead to. It removes nothing
-// until a pin says what belongs to the block, or that nothing does.
+// TestCollectOpaque: if links cannot be read, a collection never removes what they may lead to. It removes nothing
+// until a pin lists what belongs to the block, or declares that it has no links.
 func TestCollectOpaque(t *testing.T) {
 	for name, make := range map[string]func(child cid.Cid) dag.Block{
 		"an unknown codec": func(c cid.Cid) dag.Block { return dag.NewBlock(cid.GitRaw, c.Bytes()) },
@@ -43,7 +43,7 @@ func TestCollectOpaque(t *testing.T) {
 				t.Errorf("%+v, %v; want %d bytes or more, and the block", c, err, want)
 			}
 
-			// Another pin knows: that is enough for all, in whatever order they are.
+			// Another pin lists it: that suffices for all pins, in any order.
 			for _, other := range []string{"a", "z"} {
 				add(other, false, opaque.CID(), rest)
 				collect(t, s)
@@ -55,7 +55,7 @@ func TestCollectOpaque(t *testing.T) {
 				t.Fatalf("error %v, want an OpaqueError", err)
 			}
 
-			// What keeps for a run does not stop it, and does not know better than a person's pin.
+			// An Opaque pin of a run does not stop the collection, and does not override a user's pin.
 			add("job:1", true, root)
 			if _, err := s.Collect(t.Context(), time.Now()); !errors.As(err, &why) || why.Pin != "mine" {
 				t.Fatalf("error %v, want an OpaqueError of pin mine", err)

@@ -23,14 +23,15 @@ func (s *Store) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n
 	return n, size, err
 }
 
-// readPart is ReadPart. With hashed, the checksum of an attached block is not enough; attached reports that it was one.
+// readPart is ReadPart. With hashed, an attached block is hashed instead of only checked by its checksum; attached
+// reports whether it was one.
 func (s *Store) readPart(ctx context.Context, c cid.Cid, p []byte, off int64, hashed bool) (n int, size int64, attached bool, err error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, 0, false, err
 	}
 	defer s.leave()
 	s.touch(c)
-	if _, ok := inlined(c); ok || s.cfg.Verify || !c.Defined() || len(c.Hash()) > maxKey {
+	if _, ok := identityData(c); ok || s.cfg.Verify || !c.Defined() || len(c.Hash()) > maxKey {
 		b, attached, err := s.getFrom(c, hashed)
 		if err != nil {
 			return 0, 0, false, err
@@ -40,25 +41,25 @@ func (s *Store) readPart(ctx context.Context, c cid.Cid, p []byte, off int64, ha
 	}
 	n, size, err = readPart(s.blocks, c.Hash(), p, off)
 	if errors.Is(err, errAbsent) {
-		n, size, attached, err = s.outside.readPart(c.Hash(), p, off, hashed)
+		n, size, attached, err = s.attachments.readPart(c.Hash(), p, off, hashed)
 	}
 	if err != nil {
-		return 0, 0, false, named(c, "read", err)
+		return 0, 0, false, blockError(c, "read", err)
 	}
 	return n, size, attached, nil
 }
 
 func copyPart(p, data []byte, off int64) (n int, size int64, err error) {
 	if off < 0 {
-		return 0, 0, fmt.Errorf("read a block from byte %d", off)
+		return 0, 0, fmt.Errorf("read block: negative offset %d", off)
 	}
 	return copy(p, data[min(off, int64(len(data))):]), int64(len(data)), nil
 }
 
-// PutCopies says that Put keeps no bytes of its blocks: they are on the disk.
+// PutCopies marks that Put does not retain the bytes of its blocks: they are on disk.
 func (s *Store) PutCopies() {}
 
-// ReadPart is [Store.ReadPart] of a block that stays until End.
+// ReadPart is [Store.ReadPart]; the block is retained until End.
 func (n *Session) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (int, int64, error) {
 	if err := n.hold(c); err != nil {
 		return 0, 0, err

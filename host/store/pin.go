@@ -13,31 +13,31 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 )
 
-// MaxPinName is the length in bytes of the longest name of a pin.
+// MaxPinName is the maximum length in bytes of a pin's name.
 const MaxPinName = 1024
 
-// Pin is a name under which roots are kept.
+// Pin protects roots from collection, under a name.
 type Pin struct {
 	Name    string    `json:"name"` // unique; UTF-8, not empty
 	Roots   []Root    `json:"roots"`
 	Created time.Time `json:"created"`
 	Expires time.Time `json:"expires,omitzero"` // zero: never
-	// Rest leads to what the roots lead to in ways that cannot be read: each is a list, see [dag.RestList], and kept
-	// as a root is.
+	// Rest lists what is reachable from the roots through links that cannot be read: each CID is a list, see
+	// [dag.RestList], and is retained like a root.
 	Rest []cid.Cid `json:"rest,omitempty"`
-	// Opaque says that blocks whose links cannot be read count as blocks without links. Without it a collection that
-	// finds one below the pin, and no Rest, removes nothing.
+	// Opaque makes blocks whose links cannot be read count as blocks without links. Without it, and without Rest, a
+	// collection that finds one below the pin removes nothing.
 	Opaque bool `json:"opaque,omitempty"`
 }
 
-// Root is one kept block, alone or with all below it that is here.
+// Root is one pinned block, alone or with all present blocks below it.
 type Root struct {
 	CID       cid.Cid `json:"cid"`
 	Recursive bool    `json:"recursive,omitempty"`
 }
 
-// kept returns the roots of all that p keeps.
-func (p Pin) kept() []Root {
+// allRoots returns all roots that p retains, including Rest.
+func (p Pin) allRoots() []Root {
 	all := slices.Clip(p.Roots)
 	for _, c := range p.Rest {
 		all = append(all, Root{c, true})
@@ -45,22 +45,22 @@ func (p Pin) kept() []Root {
 	return all
 }
 
-// expired reports whether p counts no longer.
+// expired reports whether p has expired.
 func (p Pin) expired(now time.Time) bool { return !p.Expires.IsZero() && !now.Before(p.Expires) }
 
-// check returns an error unless p can be kept.
+// check returns an error if p is invalid.
 func (p Pin) check() error {
 	switch {
 	case p.Name == "":
-		return errors.New("a pin needs a name")
+		return errors.New("pin without a name")
 	case len(p.Name) > MaxPinName:
-		return fmt.Errorf("the name of a pin has at most %d bytes, this one has %d", MaxPinName, len(p.Name))
+		return fmt.Errorf("pin name: got %d bytes, want at most %d", len(p.Name), MaxPinName)
 	case !utf8.ValidString(p.Name):
-		return fmt.Errorf("the name of a pin is UTF-8, which %q is not", p.Name)
+		return fmt.Errorf("pin name %q is not valid UTF-8", p.Name)
 	case len(p.Roots) == 0:
 		return fmt.Errorf("pin %q has no roots", p.Name)
 	}
-	for _, r := range p.kept() {
+	for _, r := range p.allRoots() {
 		if !r.CID.Defined() {
 			return fmt.Errorf("pin %q has a root without a CID", p.Name)
 		}
@@ -68,9 +68,8 @@ func (p Pin) check() error {
 	return nil
 }
 
-// AddPin keeps a pin, durably, in place of one of the same name. A zero Created is
-// now. It waits while a collection is running. It does not look whether the roots are
-// here: hold or protect them in a session first.
+// AddPin durably stores a pin and replaces one with the same name. A zero Created means now. It waits while a
+// collection is running. It does not check whether the roots are present: hold or protect them in a session first.
 func (s *Store) AddPin(ctx context.Context, p Pin) error {
 	e, err := s.pinEntry(&p)
 	if err != nil {
@@ -80,11 +79,11 @@ func (s *Store) AddPin(ctx context.Context, p Pin) error {
 		return err
 	}
 	defer s.leave()
-	if err := s.passGate(ctx); err != nil {
+	if err := s.lockGC(ctx); err != nil {
 		return err
 	}
 	err = s.ledger.Write(e)
-	s.openGate() // a collection syncs what it relies on, and others that add share a sync
+	s.unlockGC() // a collection syncs the ledger itself, and concurrent AddPins share a sync
 	if err == nil {
 		err = s.ledger.Sync()
 	}
@@ -92,13 +91,12 @@ func (s *Store) AddPin(ctx context.Context, p Pin) error {
 		_, err = s.oldPins.remove(p.Name)
 	}
 	if err != nil {
-		return fmt.Errorf("keep pin %q: %w", p.Name, s.noteFull(err))
+		return fmt.Errorf("add pin %q: %w", p.Name, s.noteFull(err))
 	}
 	return nil
 }
 
-// RemovePin removes the pin of that name, durably. A *PinNotFoundError says that there
-// is none.
+// RemovePin durably removes the pin with that name. A missing pin is a *PinNotFoundError.
 func (s *Store) RemovePin(name string) error {
 	if err := s.enterToWrite(context.Background()); err != nil {
 		return err
@@ -126,9 +124,8 @@ func (s *Store) RemovePin(name string) error {
 	return nil
 }
 
-// Pin returns the pin of that name, which costs the same however many there are. A
-// *PinNotFoundError says that there is none or that it has expired, a *PinError that
-// nobody can know.
+// Pin returns the pin with that name, at a cost independent of the number of pins. A missing or expired pin is a
+// *PinNotFoundError; if damage hides whether it exists, the error is a *PinError.
 func (s *Store) Pin(name string) (Pin, error) {
 	if err := s.enter(context.Background()); err != nil {
 		return Pin{}, err
@@ -141,8 +138,8 @@ func (s *Store) Pin(name string) (Pin, error) {
 	return p, err
 }
 
-// Pins returns the pins that have not expired, by Name. A *PinError names a file in
-// which there is, or may have been, a pin that cannot be read.
+// Pins returns the pins that have not expired, ordered by Name. A *PinError names a file that contains, or may have
+// contained, an unreadable pin.
 func (s *Store) Pins() ([]Pin, error) {
 	if err := s.enter(context.Background()); err != nil {
 		return nil, err

@@ -32,7 +32,7 @@ func TestPins(t *testing.T) {
 		want[name] = p
 	}
 	must(t, s.AddPin(t.Context(), Pin{Name: "old", Roots: []Root{{a, true}}, Expires: now}))
-	must(t, s.AddPin(t.Context(), Pin{Name: "a", Roots: []Root{{a, true}}})) // in place of the first
+	must(t, s.AddPin(t.Context(), Pin{Name: "a", Roots: []Root{{a, true}}})) // replaces the first
 	want["a"] = Pin{Name: "a", Roots: []Root{{a, true}}, Created: now}
 	must(t, s.Close())
 
@@ -43,7 +43,7 @@ func TestPins(t *testing.T) {
 	for i, p := range pins {
 		got[p.Name] = p
 		if i > 0 && pins[i-1].Name >= p.Name {
-			t.Errorf("%q stands before %q", pins[i-1].Name, p.Name)
+			t.Errorf("%q is before %q", pins[i-1].Name, p.Name)
 		}
 	}
 	if d := cmp.Diff(want, got, cmpopts.EquateComparable(cid.Cid{})); d != "" {
@@ -55,7 +55,7 @@ func TestPins(t *testing.T) {
 		}
 		must(t, s.RemovePin(name))
 		if _, err := s.Pin(name); !errors.As(err, new(*PinNotFoundError)) {
-			t.Errorf("pin %q is removed: %v", name, err)
+			t.Errorf("pin %q was removed: %v", name, err)
 		}
 		var missing *PinNotFoundError
 		if err := s.RemovePin(name); !errors.As(err, &missing) || missing.Name != name {
@@ -65,7 +65,7 @@ func TestPins(t *testing.T) {
 	if pins, err := s.Pins(); err != nil || len(pins) != 0 {
 		t.Errorf("%+v, %v", pins, err)
 	}
-	for _, name := range []string{"old", "", "\xff", strings.Repeat("x", 5000)} { // expired, and what cannot be
+	for _, name := range []string{"old", "", "\xff", strings.Repeat("x", 5000)} { // expired or invalid
 		if p, err := s.Pin(name); !errors.As(err, new(*PinNotFoundError)) {
 			t.Errorf("pin %.9q: %+v, %v", name, p, err)
 		}
@@ -75,32 +75,32 @@ func TestPins(t *testing.T) {
 	}
 }
 
-// TestPinsAreDurable: nothing waits for the disk when AddPin or RemovePin has returned.
+// TestPinsAreDurable: when AddPin or RemovePin has returned, nothing is unsynced.
 func TestPinsAreDurable(t *testing.T) {
 	s := newStore(t)
 	for range 3 {
 		pin(t, s, "p", true, raw(1, 1))
 		if s.ledger.Dirty() {
-			t.Error("a pin waits for the disk")
+			t.Error("an added pin is not synced")
 		}
 		must(t, s.RemovePin("p"))
 		if s.ledger.Dirty() {
-			t.Error("a pin's end waits for the disk")
+			t.Error("a pin's removal is not synced")
 		}
 	}
 }
 
-func TestPinsThatCannotBe(t *testing.T) {
+func TestInvalidPins(t *testing.T) {
 	s := newStore(t)
 	c := raw(1, 1).CID()
 	for want, p := range map[string]Pin{
-		"needs a name":     {Roots: []Root{{c, true}}},
-		"1024 bytes":       {Name: strings.Repeat("x", 1025), Roots: []Root{{c, true}}},
-		"UTF-8":            {Name: "\xff", Roots: []Root{{c, true}}},
-		"no roots":         {Name: "x"},
-		"without a CID":    {Name: "x", Roots: []Root{{c, true}, {}}},
-		"year outside":     {Name: "x", Roots: []Root{{c, true}}, Expires: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
-		"at most 16777216": {Name: "x", Roots: bigRoots(c)},
+		"without a name":        {Roots: []Root{{c, true}}},
+		"want at most 1024":     {Name: strings.Repeat("x", 1025), Roots: []Root{{c, true}}},
+		"UTF-8":                 {Name: "\xff", Roots: []Root{{c, true}}},
+		"no roots":              {Name: "x"},
+		"without a CID":         {Name: "x", Roots: []Root{{c, true}, {}}},
+		"year outside":          {Name: "x", Roots: []Root{{c, true}}, Expires: time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)},
+		"want at most 16777216": {Name: "x", Roots: bigRoots(c)},
 	} {
 		wantErr(t, s.AddPin(t.Context(), p), want)
 	}
@@ -128,8 +128,7 @@ func (b beforeEach) Each(ctx context.Context, fn func(entry) error) error {
 	return b.storage.Each(ctx, fn)
 }
 
-// TestCollectSyncsPins: what has replaced a pin is durable before the blocks go that the
-// pin kept before.
+// TestCollectSyncsPins: a pin that replaced another is durable before the blocks of the replaced one are removed.
 func TestCollectSyncsPins(t *testing.T) {
 	s := newStore(t)
 	pin(t, s, "p", true, raw(100, 1))
@@ -141,11 +140,11 @@ func TestCollectSyncsPins(t *testing.T) {
 	swept := false
 	s.blocks = beforeEach{s.blocks, func() {
 		if swept = true; s.ledger.Dirty() {
-			t.Error("pins wait for the disk while blocks are removed")
+			t.Error("pins are not synced while blocks are removed")
 		}
 	}}
 	collect(t, s)
 	if !swept {
-		t.Error("nothing was looked at")
+		t.Error("the sweep did not run")
 	}
 }

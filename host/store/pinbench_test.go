@@ -9,7 +9,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 )
 
-// manyPins is a store of so many pins, of one root each.
+// manyPins is a store with n pins, of one root each.
 func manyPins(b *testing.B, n int) *Store {
 	s := newStore(b)
 	var entries []ledger.Entry
@@ -29,8 +29,8 @@ func manyPins(b *testing.B, n int) *Store {
 
 func pinName(i int) string { return fmt.Sprintf("pin %08d", i*7919%1e8) }
 
-// BenchmarkPins lists all pins, looks for one, and adds one in place of another, at 100,000 pins
-// (1,000,000 with LIFTOFF_TEST_LARGE). Adding waits for the disk.
+// BenchmarkPins lists all pins, looks up one, and replaces one, at 100,000 pins (1,000,000 with LIFTOFF_TEST_LARGE).
+// Adding a pin waits for the disk.
 func BenchmarkPins(b *testing.B) {
 	n := 100_000
 	if large() {
@@ -60,7 +60,7 @@ func BenchmarkPins(b *testing.B) {
 	})
 }
 
-// BenchmarkMovePins opens a repo with 10,000 pins of the old form.
+// BenchmarkMovePins opens a repo with 10,000 pins of the old format.
 func BenchmarkMovePins(b *testing.B) {
 	for b.Loop() {
 		b.StopTimer()

@@ -12,12 +12,11 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// maxPin is the length in bytes of the longest pin, as JSON.
+// maxPin is the maximum length in bytes of a pin, as JSON.
 const maxPin = 16 << 20
 
-// pinEntry returns the ledger's entry for a pin, which it checks and completes. The
-// ledger guards it with a checksum: one flipped bit in a CID would name another block,
-// and the right one would be collected.
+// pinEntry checks and completes a pin and returns its ledger entry. The ledger protects it with a checksum: a flipped
+// bit in a CID would name another block, and the right one would be collected.
 func (s *Store) pinEntry(p *Pin) (ledger.Entry, error) {
 	if err := p.check(); err != nil {
 		return ledger.Entry{}, err
@@ -31,15 +30,15 @@ func (s *Store) pinEntry(p *Pin) (ledger.Entry, error) {
 	}
 	value, err := json.Marshal(p)
 	if err == nil && len(value) > maxPin {
-		err = fmt.Errorf("it takes %d bytes, at most %d are kept", len(value), maxPin)
+		err = fmt.Errorf("got %d bytes, want at most %d", len(value), maxPin)
 	}
 	if err != nil {
-		return ledger.Entry{}, fmt.Errorf("keep pin %q: %w", p.Name, err)
+		return ledger.Entry{}, fmt.Errorf("add pin %q: %w", p.Name, err)
 	}
 	return ledger.Entry{Key: pinKey + p.Name, Value: value}, nil
 }
 
-// decodePin returns the pin of an entry, or a *PinError that names where it is.
+// decodePin decodes the pin of a ledger entry. The error is a *PinError that names where.
 func decodePin(key string, value []byte, where string) (Pin, error) {
 	var p Pin
 	err := json.Unmarshal(value, &p)
@@ -47,7 +46,7 @@ func decodePin(key string, value []byte, where string) (Pin, error) {
 		err = p.check()
 	}
 	if err == nil && pinKey+p.Name != key {
-		err = fmt.Errorf("it is not pin %q", key[len(pinKey):])
+		err = fmt.Errorf("got pin %q, want %q", p.Name, key[len(pinKey):])
 	}
 	if err != nil {
 		return Pin{}, &PinError{where, err.Error()}
@@ -55,7 +54,7 @@ func decodePin(key string, value []byte, where string) (Pin, error) {
 	return p, nil
 }
 
-// pin returns one pin, an expired one too.
+// pin returns one pin, even an expired one.
 func (s *Store) pin(name string) (Pin, error) {
 	key := pinKey + name
 	old, oldErr := s.oldPins.find(name)
@@ -86,8 +85,8 @@ func (s *Store) pin(name string) (Pin, error) {
 	return Pin{}, &PinNotFoundError{name}
 }
 
-// readPins returns every pin, by Name, expired ones too. Damage is an error: what a pin
-// kept that cannot be read must not be lost.
+// readPins returns every pin, ordered by Name, including expired ones. Damage is an error: the blocks of an
+// unreadable pin must not be lost.
 func (s *Store) readPins() ([]Pin, error) {
 	if err := s.lostPins(); err != nil {
 		return nil, err
@@ -125,19 +124,19 @@ func (s *Store) readPins() ([]Pin, error) {
 	return one, nil
 }
 
-// lostPins returns a *PinError when a part of the ledger is lost in which pins may have been.
+// lostPins returns a *PinError if a part of the ledger that may have contained pins is lost.
 func (s *Store) lostPins() error {
 	lost, err := s.ledger.Damaged()
 	if err != nil {
 		return fmt.Errorf("read pins: %w", err)
 	}
 	if len(lost) > 0 {
-		return &PinError{lost[0], "pins that were in it may be lost; remove the file to go on without them"}
+		return &PinError{lost[0], "pins in this file may be lost; remove it to continue without them"}
 	}
 	return nil
 }
 
-// dropStep is how much is removed with one write: on a full disk a part of them is better than none.
+// dropStep is how many pins are removed with one write: on a full disk removing some is better than none.
 const dropStep = 64
 
 // dropPins removes pins from the ledger.
@@ -152,8 +151,8 @@ func (s *Store) dropPins(pins ...Pin) error {
 	return s.writeRemovals(entries...)
 }
 
-// writeRemovals makes changes that let something be collected, for which the ledger has a reserve. When that is used
-// up the ledger is compacted, which needs a reserve of its own and gives this one back.
+// writeRemovals writes changes that make data collectable, for which the ledger has reserved space. If that is used
+// up, it compacts the ledger, which uses another reserve and restores this one.
 func (s *Store) writeRemovals(entries ...ledger.Entry) error {
 	for some := range slices.Chunk(entries, dropStep) {
 		err := s.ledger.WriteFor(ledger.Removal, some...)

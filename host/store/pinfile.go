@@ -12,25 +12,24 @@ import (
 	"strings"
 )
 
-// pinFiles is a folder of pins in their old form, a file each: repos that were written
-// last by an earlier liftoff have it. Nothing is added to it, and the first Open for
-// writing moves what is in it to the ledger. What it holds after that is damaged.
+// pinFiles is a folder of pins in the old format, one file per pin, as written by earlier versions of liftoff.
+// Nothing is added to it, and the first Open for writing moves its pins to the ledger. Files that remain are damaged.
 //
-// A pin's file is two lines: the Pin as JSON, and the SHA-256 of that line in hex. The
-// file is named after the SHA-256 of the pin's name.
+// A pin file has two lines: the Pin as JSON, and the SHA-256 of that line in hex. Its name is the SHA-256 of the
+// pin's name.
 type pinFiles struct{ dir string }
 
 const (
 	pinSuffix  = ".pin"
-	maxPinFile = maxPin + 66 // a sum and two newlines
+	maxPinFile = maxPin + 66 // with a checksum and two newlines
 )
 
 func (f pinFiles) path(name string) string {
 	return filepath.Join(f.dir, hexSum([]byte(name))+pinSuffix)
 }
 
-// each calls fn for every file until it returns an error, which each returns. What is
-// not a pin's file is a *PinError: it may be one that was renamed.
+// each calls fn for every file until fn returns an error, which each returns. A file that is not a pin file is a
+// *PinError: it may be a renamed pin file.
 func (f pinFiles) each(fn func(path string, p Pin, err error) error) error {
 	list, err := os.ReadDir(f.dir)
 	if absent(err) {
@@ -40,13 +39,13 @@ func (f pinFiles) each(fn func(path string, p Pin, err error) error) error {
 		return fmt.Errorf("read pins: %w", err)
 	}
 	for _, e := range list {
-		if e.Name() == tempDir || strings.HasPrefix(e.Name(), ".") { // desktops leave such files everywhere
+		if e.Name() == tempDir || strings.HasPrefix(e.Name(), ".") { // desktop environments create such files
 			continue
 		}
 		path := filepath.Join(f.dir, e.Name())
 		p, err := f.read(path)
 		if absent(err) {
-			continue // removed meanwhile
+			continue // removed in the meantime
 		}
 		if err := fn(path, p, err); err != nil {
 			return err
@@ -55,10 +54,10 @@ func (f pinFiles) each(fn func(path string, p Pin, err error) error) error {
 	return nil
 }
 
-// find returns the pin of that name; the error is fs.ErrNotExist when there is none.
+// find returns the pin with that name; the error is fs.ErrNotExist if it does not exist.
 func (f pinFiles) find(name string) (Pin, error) { return f.read(f.path(name)) }
 
-// remove removes the file of a pin, sound or not, and reports whether there was one.
+// remove removes the file of a pin, intact or not, and reports whether it existed.
 func (f pinFiles) remove(name string) (found bool, err error) {
 	err = os.Remove(f.path(name))
 	if absent(err) {
@@ -82,7 +81,7 @@ func (f pinFiles) read(path string) (Pin, error) {
 	}
 	line, sum, ok := bytes.Cut(b, []byte("\n"))
 	if !ok || string(sum) != hexSum(line)+"\n" {
-		return Pin{}, &PinError{path, "its checksum does not match"}
+		return Pin{}, &PinError{path, "checksum does not match"}
 	}
 	var p Pin
 	d := json.NewDecoder(bytes.NewReader(line))
@@ -94,7 +93,7 @@ func (f pinFiles) read(path string) (Pin, error) {
 		return Pin{}, &PinError{path, err.Error()}
 	}
 	if f.path(p.Name) != path {
-		return Pin{}, &PinError{path, fmt.Sprintf("it is not the file of pin %q", p.Name)}
+		return Pin{}, &PinError{path, fmt.Sprintf("file name does not match pin %q", p.Name)}
 	}
 	return p, nil
 }

@@ -11,29 +11,27 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 )
 
-// pinMove takes pins of the old form over into the ledger. A file goes after its pin
-// is durable there, so a process that is killed in between leaves a pin in both places,
-// which the next one joins.
+// pinMove moves pins of the old format to the ledger. A file is removed after its pin is durable in the ledger, so a
+// process killed in between leaves a pin in both places; the next move joins them.
 type pinMove struct {
 	from   pinFiles
-	keep   func([]Pin) (kept []Pin, err error) // returns when they are durable
+	store  func([]Pin) (kept []Pin, err error) // returns when they are durable
 	remove func(path string) error
 }
 
-// pinMoveStep is about how many bytes of pins are kept with one sync.
+// pinMoveStep is about how many bytes of pins are moved with one sync.
 const pinMoveStep = 8 << 20
 
-// moveOldPins is for Open, before anybody else can write.
+// moveOldPins is called by Open, before other writers exist.
 func (s *Store) moveOldPins() error {
-	m := pinMove{from: s.oldPins, keep: s.keepOldPins, remove: os.Remove}
+	m := pinMove{from: s.oldPins, store: s.storeOldPins, remove: os.Remove}
 	if err := m.run(); err != nil {
 		return fmt.Errorf("move pins to the ledger: %w", err)
 	}
 	return nil
 }
 
-// run moves every pin that can be read. Other files stay: who reads the pins, or
-// verifies the repo, is told.
+// run moves every readable pin. Other files stay: reading the pins or checking the repo reports them.
 func (m pinMove) run() error {
 	dir := m.from.dir
 	if exists, err := isFolder(dir); err != nil || !exists {
@@ -42,7 +40,7 @@ func (m pinMove) run() error {
 	var pins []Pin
 	room := pinMoveStep
 	flush := func() error {
-		kept, err := m.keep(pins)
+		kept, err := m.store(pins)
 		if err != nil {
 			return err
 		}
@@ -68,20 +66,20 @@ func (m pinMove) run() error {
 		err = flush()
 	}
 	if err == nil {
-		err = removeAll(filepath.Join(dir, tempDir)) // what a killed process was writing
+		err = removeAll(filepath.Join(dir, tempDir)) // of a killed process
 	}
 	if err == nil {
-		err = fsync(dir) // a pin that is removed from the ledger must not come back from here
+		err = fsync(dir) // a pin that is later removed from the ledger must not come back from here
 	}
 	if err == nil {
-		os.Remove(dir) // unless something is left
+		os.Remove(dir) // fails if files remain
 	}
 	return err
 }
 
-// keepOldPins writes pins to the ledger and syncs it. A pin stays where it is when the
-// ledger may have one of that name that cannot be read.
-func (s *Store) keepOldPins(pins []Pin) (kept []Pin, err error) {
+// storeOldPins writes pins to the ledger and syncs it. It skips a pin if the ledger may have an unreadable pin with
+// the same name.
+func (s *Store) storeOldPins(pins []Pin) (kept []Pin, err error) {
 	var entries []ledger.Entry
 	for _, p := range pins {
 		key := pinKey + p.Name
@@ -107,8 +105,8 @@ func (s *Store) keepOldPins(pins []Pin) (kept []Pin, err error) {
 	return kept, s.ledger.Sync()
 }
 
-// join returns a pin that keeps what two of the same name do, for as long as one of them
-// does: which of them replaced the other is not known.
+// join merges two pins with the same name: it retains the roots of both until the later expiry. It is unknown which
+// pin replaced the other.
 func (p Pin) join(o Pin) Pin {
 	roots := map[Root]bool{}
 	for _, r := range p.Roots {

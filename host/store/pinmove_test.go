@@ -21,7 +21,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 )
 
-// oldPin writes a pin as an earlier liftoff did.
+// oldPin writes a pin as an earlier version of liftoff did.
 func oldPin(t testing.TB, dir string, p Pin) (path string) {
 	t.Helper()
 	f := pinFiles{filepath.Join(dir, pinsDir)}
@@ -35,8 +35,8 @@ func oldPin(t testing.TB, dir string, p Pin) (path string) {
 	return f.path(p.Name)
 }
 
-// oldRepo makes a repo that an earlier liftoff has left: pins of persons in files, one of
-// a job in the ledger, and one in both.
+// oldRepo creates a repo as an earlier version left it: pins of users in files, one of a job in the ledger, and one
+// in both.
 func oldRepo(t testing.TB) (dir string, want map[string]Pin) {
 	t.Helper()
 	s := newStore(t)
@@ -67,7 +67,7 @@ func mustGet[T any](v T, err error) func(testing.TB) T {
 	}
 }
 
-// wantAllPins compares what Pins and Pin say.
+// wantAllPins checks the results of Pins and Pin.
 func wantAllPins(t testing.TB, s *Store, want map[string]Pin) {
 	t.Helper()
 	pins, err := s.Pins()
@@ -76,23 +76,23 @@ func wantAllPins(t testing.TB, s *Store, want map[string]Pin) {
 	for _, p := range pins {
 		got[p.Name] = p
 		if one, err := s.Pin(p.Name); err != nil || !cmp.Equal(one, p, cmpopts.EquateComparable(cid.Cid{})) {
-			t.Errorf("alone %+v, %v; among all %+v", one, err, p)
+			t.Errorf("Pin: %+v, %v; Pins: %+v", one, err, p)
 		}
 	}
 	if d := cmp.Diff(want, got, cmpopts.EquateComparable(cid.Cid{})); d != "" || len(pins) != len(want) {
 		t.Errorf("%d pins; -want +got\n%s", len(pins), d)
 	}
 	if !slices.IsSortedFunc(pins, func(a, b Pin) int { return strings.Compare(a.Name, b.Name) }) {
-		t.Error("they are not in the order of their names")
+		t.Error("the pins are not ordered by name")
 	}
 }
 
-func TestPinsOfTheOldForm(t *testing.T) {
+func TestPinsOfTheOldFormat(t *testing.T) {
 	dir, want := oldRepo(t)
 	s := open(t, dir, Config{})
 	wantAllPins(t, s, want)
 	if exists(filepath.Join(dir, pinsDir)) || s.ledger.Dirty() {
-		t.Error("they are not moved, or not durable")
+		t.Error("the pins were not moved, or are not durable")
 	}
 	must(t, s.RemovePin("both"))
 	must(t, s.AddPin(t.Context(), Pin{Name: "a", Roots: want["."].Roots, Created: want["."].Created}))
@@ -104,13 +104,13 @@ func TestPinsOfTheOldForm(t *testing.T) {
 	clean(t, s)
 }
 
-func TestReadOnlyPinsOfTheOldForm(t *testing.T) {
+func TestReadOnlyPinsOfTheOldFormat(t *testing.T) {
 	dir, want := oldRepo(t)
 	freeze(t, dir)
 	before := tree(t, dir)
 	s := open(t, dir, Config{})
 	if !s.ReadOnly() {
-		t.Fatal("it does not say that it is read-only")
+		t.Fatal("ReadOnly is false")
 	}
 	wantAllPins(t, s, want)
 	clean(t, s)
@@ -119,8 +119,8 @@ func TestReadOnlyPinsOfTheOldForm(t *testing.T) {
 	}
 }
 
-// TestPinMoveEndsAnywhere ends the move at each of its steps. Whatever was done by then,
-// nothing is lost; a file goes only when a ledger that is read from the disk has its pin.
+// TestPinMoveEndsAnywhere ends the move at each of its steps. No pin is lost at any step; a file is removed only
+// after its pin can be read from the ledger on disk.
 func TestPinMoveEndsAnywhere(t *testing.T) {
 	killed := errors.New("killed")
 	steps := 0
@@ -140,13 +140,13 @@ func TestPinMoveEndsAnywhere(t *testing.T) {
 		}
 		err := pinMove{
 			from: s.oldPins,
-			keep: func(pins []Pin) ([]Pin, error) {
+			store: func(pins []Pin) ([]Pin, error) {
 				if err := step(); err != nil {
 					return nil, err
 				}
-				kept, err := s.keepOldPins(pins)
+				kept, err := s.storeOldPins(pins)
 				if s.ledger.Dirty() {
-					t.Error("files are to go whose pins wait for the disk")
+					t.Error("a file is removed before its pin is durable")
 				}
 				return kept, errors.Join(err, step())
 			},
@@ -165,7 +165,7 @@ func TestPinMoveEndsAnywhere(t *testing.T) {
 				return os.Remove(path)
 			},
 		}.run()
-		wantAllPins(t, s, want) // as a read-only repo would be read
+		wantAllPins(t, s, want) // as a read-only open would read it
 		must(t, s.Close())
 		s = open(t, dir, Config{})
 		wantAllPins(t, s, want)
@@ -183,7 +183,7 @@ func TestPinMoveEndsAnywhere(t *testing.T) {
 	}
 }
 
-// TestKillWhileMovingPins kills processes that open a repo with pins of the old form.
+// TestKillWhileMovingPins kills processes that open a repo with pins of the old format.
 func TestKillWhileMovingPins(t *testing.T) {
 	dir := filepath.Join(memoryDir(t), "repo")
 	s := open(t, dir, Config{})
@@ -200,14 +200,14 @@ func TestKillWhileMovingPins(t *testing.T) {
 			want[name] = p
 		}
 		cmd := startChild(t, "lock", dir)
-		stdin, err := cmd.StdinPipe() // it stays until this ends
+		stdin, err := cmd.StdinPipe() // it stays open until this function ends
 		must(t, err)
 		must(t, cmd.Start())
 		files := func() int { return len(mustGet(filepath.Glob(filepath.Join(dir, pinsDir, "*.pin")))(t)) }
 		for end := time.Now().Add(10 * time.Second); files() == 200 && time.Now().Before(end) && round%2 == 0; {
 			time.Sleep(50 * time.Microsecond)
 		}
-		life := rand.N(2 * time.Millisecond) // among the files, or anywhere
+		life := rand.N(2 * time.Millisecond) // while files are moved, or at any time
 		if round%2 == 1 {
 			life = rand.N(30 * time.Millisecond)
 		}
@@ -259,7 +259,7 @@ func TestDamagedPinFiles(t *testing.T) {
 			oldPin(t, s.Dir(), Pin{Name: "sound", Roots: []Root{{c, true}}})
 			path := oldPin(t, s.Dir(), Pin{Name: "p", Roots: []Root{{c, true}}})
 			harm(t, path)
-			s = open(t, s.Dir(), Config{}) // which leaves it where it is
+			s = open(t, s.Dir(), Config{}) // leaves the damaged file in place
 			_, err := s.Pins()
 			var bad *PinError
 			if name != "a folder" && (!errors.As(err, &bad) || !strings.HasPrefix(bad.File, path)) {
@@ -267,7 +267,7 @@ func TestDamagedPinFiles(t *testing.T) {
 			}
 			wantErr(t, err, path)
 			if _, err := s.Pin("p"); err == nil {
-				t.Error("Pin does not notice")
+				t.Error("Pin did not detect the damage")
 			}
 			if _, err := s.Pin("sound"); err != nil {
 				t.Error(err)
@@ -275,9 +275,9 @@ func TestDamagedPinFiles(t *testing.T) {
 			var found []Damage
 			v, err := s.Check(t.Context(), func(d Damage) { found = append(found, d) })
 			if err != nil || v.Damaged != 1 || len(found) != 1 || !strings.HasPrefix(found[0].Where, path) {
-				t.Errorf("verify: %+v, %+v, %v", v, found, err)
+				t.Errorf("check: %+v, %+v, %v", v, found, err)
 			}
-			if name != "renamed" { // a damaged pin can be replaced, or removed
+			if name != "renamed" { // a damaged pin can be replaced or removed
 				must(t, s.AddPin(t.Context(), Pin{Name: "p", Roots: []Root{{c, true}}}))
 				if pins, err := s.Pins(); err != nil || len(pins) != 2 {
 					t.Errorf("%+v, %v", pins, err)
@@ -288,8 +288,7 @@ func TestDamagedPinFiles(t *testing.T) {
 	}
 }
 
-// TestDamagedPinInBothForms: a file stays as long as the pin of its name in the ledger
-// cannot be read.
+// TestDamagedPinInBothForms: a file stays as long as the ledger has an unreadable pin with the same name.
 func TestDamagedPinInBothForms(t *testing.T) {
 	s := newStore(t)
 	must(t, s.ledger.Write(ledger.Entry{Key: pinKey + "p", Value: []byte(`{"name":"q","roots":[{"cid":{"/":"` + raw(1, 1).CID().String() + `"}}]}`)}))
@@ -297,7 +296,7 @@ func TestDamagedPinInBothForms(t *testing.T) {
 	path := oldPin(t, s.Dir(), Pin{Name: "p", Roots: []Root{{raw(1, 1).CID(), true}}})
 	s = open(t, s.Dir(), Config{})
 	for _, err := range []error{errOf(s.Pins()), errOf(s.Pin("p")), errOf(s.Collect(t.Context(), time.Now()))} {
-		wantErr(t, err, ledgerDir, `it is not pin "p"`)
+		wantErr(t, err, ledgerDir, `want "p"`)
 	}
 	found := 0
 	if v, err := s.Check(t.Context(), func(Damage) { found++ }); err != nil || v.Damaged != 1 || found != 1 || !exists(path) {
@@ -312,7 +311,7 @@ func TestDamagedPinInBothForms(t *testing.T) {
 
 func errOf[T any](_ T, err error) error { return err }
 
-func TestWhatLiesBesidePins(t *testing.T) {
+func TestOtherFilesBesidePins(t *testing.T) {
 	dir, want := oldRepo(t)
 	desktop := filepath.Join(dir, pinsDir, ".DS_Store")
 	must(t, os.WriteFile(desktop, []byte("x"), 0o600))

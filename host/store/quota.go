@@ -14,33 +14,32 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 )
 
-// QuotaError says that a block does not fit into the repo's quota, after all that nobody keeps was
-// removed.
+// QuotaError means that a block does not fit into the repo's quota, even after all unreferenced blocks were removed.
 type QuotaError struct {
 	Quota, Used int64 // bytes
 }
 
 func (e *QuotaError) Error() string {
-	return fmt.Sprintf("the repo's quota of %d bytes is used up: %d bytes are kept by pins or in use", e.Quota, e.Used)
+	return fmt.Sprintf("repo quota of %d bytes exceeded: %d bytes are pinned or in use", e.Quota, e.Used)
 }
 
-// quota bounds what the blocks take on the disk.
+// quota limits the disk space of the blocks.
 type quota struct {
-	max int64 // bytes; 0: none
+	max int64 // in bytes; 0: no limit
 
-	mu     sync.Mutex // held while room is made: others wait for it
-	futile time.Time  // when nothing could be removed
-	recent recency
+	mu         sync.Mutex // held while freeing space: other puts wait
+	lastFutile time.Time  // time of the last collection that removed nothing
+	recent     recency
 }
 
-// After room was made blocks take so many eighths of the quota, or each block would need a collection of
-// its own; and segments are so many eighths full, so that their files stay within it.
+// After a collection, blocks use at most lowMark eighths of the quota, so that not every put needs a collection; and
+// segments are at least lowLevel eighths full, so that their files stay within the quota.
 const (
 	lowMark  = 6
 	lowLevel = 7
 )
 
-// segmentSize returns the size of segments for a quota: small ones can be given back one by one.
+// segmentSize returns the segment size for a quota: small segments can be freed one by one.
 func segmentSize(quota int64) int64 {
 	if quota == 0 {
 		return 0
@@ -48,12 +47,12 @@ func segmentSize(quota int64) int64 {
 	return min(256<<20, max(256<<10, quota/32))
 }
 
-// restFutile is how long a collection that has found nothing is not tried again.
-const restFutile = 5 * time.Second
+// futileRetryAfter is the delay after a collection that removed nothing.
+const futileRetryAfter = 5 * time.Second
 
-// fits makes room for n bytes if there is none: it removes what no pin and no session keeps, what was
-// read or put longest ago first, and no more than has to go.
-func (s *Store) fits(ctx context.Context, n int64) error {
+// ensureQuota makes sure that n more bytes fit into the quota. If necessary it removes blocks that neither a pin nor a
+// session references, least recently read or put first, and no more than needed.
+func (s *Store) ensureQuota(ctx context.Context, n int64) error {
 	if s.quota.max == 0 {
 		return nil
 	}
@@ -63,20 +62,20 @@ func (s *Store) fits(ctx context.Context, n int64) error {
 	}
 	s.quota.mu.Lock()
 	defer s.quota.mu.Unlock()
-	if used, err = s.used(); err != nil || used+n <= s.quota.max { // another has made room meanwhile
+	if used, err = s.used(); err != nil || used+n <= s.quota.max { // another put has freed space
 		return err
 	}
-	if now := s.cfg.Clock(); now.Sub(s.quota.futile) >= restFutile {
-		if err := s.passGate(ctx); err != nil {
+	if now := s.cfg.Clock(); now.Sub(s.quota.lastFutile) >= futileRetryAfter {
+		if err := s.lockGC(ctx); err != nil {
 			return err
 		}
 		done, err := s.collect(ctx, now, s.quota.max/8*lowMark-n)
-		s.openGate()
+		s.unlockGC()
 		if err != nil {
-			return fmt.Errorf("make room: %w", err)
+			return fmt.Errorf("free space: %w", err)
 		}
 		if done.Removed == 0 {
-			s.quota.futile = now
+			s.quota.lastFutile = now
 		}
 		if used, err = s.used(); err != nil {
 			return err
@@ -88,23 +87,23 @@ func (s *Store) fits(ctx context.Context, n int64) error {
 	return nil
 }
 
-// used returns the bytes that the blocks take, those in files of their own left out.
+// used returns the disk space used by the blocks, without block files.
 func (s *Store) used() (int64, error) {
-	g, ok := s.layers.large.(segments)
+	g, ok := s.combined.large.(segmentStorage)
 	if !ok {
 		return 0, nil
 	}
 	return g.s.Used()
 }
 
-// recency knows when blocks were read last: by the number of a read, for the last so many of them.
+// recency records the order of the most recent reads.
 type recency struct {
 	mu       sync.Mutex
 	clock    uint64
 	new, old map[uint64]uint64 // by fingerprint
 }
 
-// maxRecency is how many blocks one of its two maps holds, at some 40 bytes each.
+// maxRecency is the size of each of the two maps, about 40 bytes per block.
 const maxRecency = 1 << 18
 
 func (r *recency) touch(key multihash.Multihash) {
@@ -117,7 +116,7 @@ func (r *recency) touch(key multihash.Multihash) {
 	r.new[fingerprint(key)] = r.clock
 }
 
-// last returns when key was read; 0: long ago.
+// last returns the sequence number of the last read of key; 0 if it was long ago.
 func (r *recency) last(key multihash.Multihash) uint64 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -125,14 +124,14 @@ func (r *recency) last(key multihash.Multihash) uint64 {
 	return max(r.new[f], r.old[f])
 }
 
-// sweepTo removes blocks that are neither marked nor held, oldest first, until target bytes are left in use.
-// A block's room comes back with its segment, so it counts what the blocks left take.
-// It counts as sweep does.
+// sweepTo removes blocks that are neither marked nor held, oldest first, until at most target bytes are in use. A
+// block's space is only freed with its segment, so it counts the size of the remaining blocks. It updates done like
+// sweep.
 func (s *Store) sweepTo(ctx context.Context, marked keySet, target int64, done *Collected) error {
 	type candidate struct {
 		entry
 		read  uint64
-		order int64 // of writing
+		order int64 // of the put
 	}
 	done.Kept, done.KeptBytes = 0, 0
 	var all []candidate
@@ -174,9 +173,9 @@ func (s *Store) sweepTo(ctx context.Context, marked keySet, target int64, done *
 	return nil
 }
 
-// writtenAt orders blocks by when they were put.
+// writtenAt returns a number that orders blocks by the time of their put.
 func (s *Store) writtenAt(key multihash.Multihash) int64 {
-	g, ok := s.layers.large.(segments)
+	g, ok := s.combined.large.(segmentStorage)
 	if !ok {
 		return 0
 	}

@@ -9,8 +9,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// TestQuota puts many times more than the quota: what the disk holds stays within it, what is pinned or in use
-// stays, and of the rest what was read last stays longest.
+// TestQuota puts many times more than the quota: disk use stays within it, pinned blocks and blocks in use stay, and
+// of the others the least recently read are removed first.
 func TestQuota(t *testing.T) {
 	const quota = 8 << 20
 	s := open(t, filepath.Join(t.TempDir(), "repo"), Config{Quota: quota})
@@ -25,7 +25,7 @@ func TestQuota(t *testing.T) {
 		must(t, s.Put(t.Context(), raw(100+i, 300_000)))
 		_, err := s.Get(t.Context(), read.CID())
 		if err != nil {
-			t.Fatalf("what is read all the time is gone after %d puts: %v", i, err)
+			t.Fatalf("a block that is read all the time was removed after %d puts: %v", i, err)
 		}
 		if used := diskUse(t, filepath.Join(s.Dir(), segmentsDir)); used > quota+300_000 {
 			t.Fatalf("%d bytes are used after %d puts", used, i)
@@ -36,7 +36,8 @@ func TestQuota(t *testing.T) {
 	clean(t, s)
 }
 
-// TestQuotaOfWhatIsKept: when all is kept, what does not fit is refused, and fits when a pin has gone.
+// TestQuotaOfWhatIsKept: if everything is pinned, a block that does not fit is refused; it fits after a pin was
+// removed.
 func TestQuotaOfWhatIsKept(t *testing.T) {
 	s := open(t, filepath.Join(t.TempDir(), "repo"), Config{Quota: 2 << 20})
 	var last dag.Block
@@ -53,7 +54,7 @@ func TestQuotaOfWhatIsKept(t *testing.T) {
 	}
 	wantGone(t, s, last)
 	session.End()
-	s.quota.futile = s.quota.futile.Add(-restFutile)
+	s.quota.lastFutile = s.quota.lastFutile.Add(-futileRetryAfter)
 	must(t, s.Put(t.Context(), last))
 	wantHere(t, s, last)
 }

@@ -9,12 +9,11 @@ import (
 	"time"
 )
 
-// freezeByMode takes the right to write from every folder and file, which binds
-// everybody but root.
+// freezeByMode removes write permission from every folder and file, which affects every user except root.
 func freezeByMode(t *testing.T, dir string) {
 	t.Helper()
 	if os.Geteuid() == 0 {
-		t.Skip("SKIPPED: nothing is read-only for root here: read-only repos are not tried")
+		t.Skip("SKIPPED: permissions do not restrict root: read-only repos are not tested")
 	}
 	chmod := func(folder, file fs.FileMode) {
 		must(t, filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -44,7 +43,7 @@ func TestReadOnlyRepo(t *testing.T) {
 
 	s = open(t, dir, Config{})
 	if !s.ReadOnly() {
-		t.Fatal("it does not say that it is read-only")
+		t.Fatal("ReadOnly is false")
 	}
 	wantHere(t, s, leaf, root)
 	clean(t, s)
@@ -70,7 +69,7 @@ func TestReadOnlyRepo(t *testing.T) {
 	}
 	n.End()
 
-	beside := open(t, dir, Config{}) // readers share
+	beside := open(t, dir, Config{}) // readers share the lock
 	wantHere(t, beside, leaf)
 }
 

@@ -15,34 +15,32 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 )
 
-// version is the format of the repos that this package makes. It reads version 1, too, in
-// which each block has a file of its own, and makes version 2 of it: blocks that are put from then on
-// are in segments, and what has a file keeps it until [Store.Migrate].
+// version is the repo format that this package writes. It also reads version 1, which has a file per block, and
+// upgrades it to version 2: new blocks go to segments, and existing files stay until [Store.Migrate].
 const (
 	version      = 2
 	firstVersion = 1
 )
 
-// What lies in a repo. The node's socket is there, too, while somebody owns it.
+// Files in a repo. The owner also creates the node's socket there.
 const (
 	versionTemp = "version.new"
-	versionFile = "version" // the format's number and a newline, written last: with it a repo is whole
+	versionFile = "version" // the format number and a newline, written last: it marks a complete repo
 	lockFile    = "lock"
 	segmentsDir = "segments"
-	blocksDir   = "blocks" // of version 1
-	pinsDir     = "pins"   // of an earlier liftoff; see pinFiles
+	blocksDir   = "blocks" // version 1 only
+	pinsDir     = "pins"   // earlier versions of liftoff only; see pinFiles
 	ledgerDir   = "ledger"
-	cacheDir    = "cache"            // what can be made again
-	reserveDir  = smallfile.Reserves // files that take room for what must be possible on a full disk
-	scratchDir  = "scratch"          // private folders of runs, gone with the process that made them
+	cacheDir    = "cache"            // data that can be recreated
+	reserveDir  = smallfile.Reserves // files that reserve space for operations that must be possible on a full disk
+	scratchDir  = "scratch"          // private folders of runs, removed with the process that created them
 )
 
 var repoDirs = []string{segmentsDir, ledgerDir, cacheDir, reserveDir, scratchDir}
 
-// Open takes the repo in dir for this process, making it when dir is absent or empty.
-// The error is ErrLocked when another process owns it, a *VersionError when its format
-// is not known, a *ForeignError when dir is something else. A repo that cannot be
-// written to is opened for reading.
+// Open opens the repo in dir for this process and creates it if dir is absent or empty. The error is ErrLocked if
+// another process owns the repo, a *VersionError if its format is not supported, a *ForeignError if dir is not a
+// repo. A repo that is not writable is opened read-only.
 func Open(dir string, cfg Config) (*Store, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -69,7 +67,7 @@ func Open(dir string, cfg Config) (*Store, error) {
 	return s, nil
 }
 
-// openLocked is Open behind the lock.
+// openLocked is Open with the lock held.
 func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 	have, err := inspect(dir)
 	if err != nil {
@@ -89,7 +87,7 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 			return nil, fmt.Errorf("open repo %s: %w", dir, err)
 		}
 	} else {
-		if err := furnish(dir, have); err != nil {
+		if err := createLayout(dir, have); err != nil {
 			return nil, fmt.Errorf("open repo %s: %w", dir, err)
 		}
 	}
@@ -97,7 +95,7 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
 	}
-	blocks := layers{small: records{small}}
+	blocks := combinedStorage{small: ledgerStorage{small}}
 	if err := blocks.open(dir, readOnly, segmentSize(cfg.Quota)); err != nil {
 		small.Close()
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
@@ -106,31 +104,30 @@ func openLocked(dir string, cfg Config, l *lock, shared bool) (*Store, error) {
 		cfg.Clock = time.Now
 	}
 	s := &Store{
-		dir: dir, cfg: cfg, lock: l, readOnly: readOnly, blocks: blocks, layers: blocks, small: records{small}, ledger: small,
-		gate: make(chan struct{}, 1), held: newHoldings(),
+		dir: dir, cfg: cfg, lock: l, readOnly: readOnly, blocks: blocks, combined: blocks, small: ledgerStorage{small}, ledger: small,
+		gcLock: make(chan struct{}, 1), held: newHoldings(),
 	}
 	s.oldPins = pinFiles{filepath.Join(dir, pinsDir)}
-	s.late.sync = s.blocks.Sync
+	s.delayedSync.sync = s.blocks.Sync
 	s.quota.max = cfg.Quota
 	s.reserve.file = smallReserve(dir)
 	if !readOnly {
 		err = s.moveOldPins()
-		s.noteFull(smallfile.FillReserve(s.reserve.file)) //nolint:errcheck // who writes is told
+		s.noteFull(smallfile.FillReserve(s.reserve.file)) //nolint:errcheck // writes report a full disk
 	}
 	if err == nil {
 		err = s.loadAttached()
 	}
 	if err != nil {
-		s.outside.close()
+		s.attachments.close()
 		s.blocks.Close()
 		return nil, fmt.Errorf("open repo %s: %w", dir, err)
 	}
 	return s, nil
 }
 
-// open opens the parts for large blocks. A repo of version 1 that cannot be written to has files
-// alone.
-func (l *layers) open(dir string, readOnly bool, segmentSize int64) error {
+// open opens the storages for large blocks. A repo of version 1 that is read-only has only block files.
+func (l *combinedStorage) open(dir string, readOnly bool, segmentSize int64) error {
 	if exists, err := isFolder(filepath.Join(dir, blocksDir)); err != nil {
 		return err
 	} else if exists {
@@ -146,7 +143,7 @@ func (l *layers) open(dir string, readOnly bool, segmentSize int64) error {
 	if err == nil {
 		var s *segment.Store
 		s, err = segment.Open(filepath.Join(dir, segmentsDir), segment.Config{ReadOnly: readOnly, MaxSegment: segmentSize, Reserve: segmentsReserve(dir)})
-		l.large = segments{s}
+		l.large = segmentStorage{s}
 	}
 	if err != nil && l.old != nil {
 		l.old.Close()
@@ -162,19 +159,19 @@ func isFolder(path string) (bool, error) {
 	return err == nil && info.IsDir(), err
 }
 
-// CacheDir returns the folder for what can be made again. Its owner bounds its size.
+// CacheDir returns the folder for data that can be recreated. The user of the folder limits its size.
 func (s *Store) CacheDir() string { return filepath.Join(s.dir, cacheDir) }
 
-// inspect returns the version of the repo in dir, one that is known. It is 0 when dir is empty
-// or when the process that was making the repo was killed; everything else is an error.
+// inspect returns the supported version of the repo in dir. It is 0 if dir is empty or its creation was interrupted
+// by a kill; everything else is an error.
 func inspect(dir string) (have int, err error) {
 	have, err = readVersion(dir)
 	if absent(err) {
-		foreign := halfMade(dir)
+		foreign := checkPartialRepo(dir)
 		if foreign == nil {
 			return 0, nil
 		}
-		// Unless another process has completed the repo between the two looks.
+		// Another process may have completed the repo in the meantime.
 		if have, err = readVersion(dir); absent(err) {
 			return 0, foreign
 		}
@@ -197,35 +194,34 @@ func readVersion(dir string) (int, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, 32))
 	if err != nil {
-		return 0, fmt.Errorf("read the repo's version: %w", err)
+		return 0, fmt.Errorf("read repo version: %w", err)
 	}
 	digits, ended := strings.CutSuffix(string(b), "\n")
 	n, err := strconv.ParseUint(digits, 10, 31)
 	if err != nil || !ended {
-		return 0, &ForeignError{dir, fmt.Sprintf("its file %q holds %q instead of a number", versionFile, b)}
+		return 0, &ForeignError{dir, fmt.Sprintf("file %q contains %q, want a number", versionFile, b)}
 	}
 	return int(n), nil
 }
 
-// halfMade returns an error unless dir holds nothing but what furnish makes before the
-// version: an empty lock file first, then empty folders. Strict, because what is taken
-// for a repo has its scratch emptied.
-func halfMade(dir string) error {
+// checkPartialRepo returns an error if dir contains anything that createLayout does not create before the version file: first an
+// empty lock file, then empty folders. It is strict, because Open empties the scratch folder of a repo.
+func checkPartialRepo(dir string) error {
 	list, err := os.ReadDir(dir)
 	if err != nil {
 		return fmt.Errorf("open repo: %w", err)
 	}
 	locked := slices.ContainsFunc(list, func(e os.DirEntry) bool { return e.Name() == lockFile })
 	for _, e := range list {
-		if !locked || !isFirst(dir, e) {
-			return &ForeignError{dir, fmt.Sprintf("it has no file %q and holds other things, %q among them", versionFile, e.Name())}
+		if !locked || !isPartialRepoEntry(dir, e) {
+			return &ForeignError{dir, fmt.Sprintf("file %q is missing, and the folder contains other files, such as %q", versionFile, e.Name())}
 		}
 	}
 	return nil
 }
 
-// isFirst reports whether e is of what furnish makes before the version.
-func isFirst(dir string, e os.DirEntry) bool {
+// isPartialRepoEntry reports whether e is created by createLayout before the version file.
+func isPartialRepoEntry(dir string, e os.DirEntry) bool {
 	switch {
 	case e.Name() == versionTemp:
 		return e.Type().IsRegular()
@@ -239,9 +235,9 @@ func isFirst(dir string, e os.DirEntry) bool {
 	return false
 }
 
-// furnish makes the repo's folders and, for a new one or one of version 1, its version; it
-// removes what killed processes have left. It is called under the lock.
-func furnish(dir string, have int) error {
+// createLayout creates the repo's folders and, for a new repo or one of version 1, the version file. It removes temporary
+// data of killed processes. The lock is held.
+func createLayout(dir string, have int) error {
 	for _, name := range repoDirs {
 		if err := makeFolder(filepath.Join(dir, name)); err != nil {
 			return err

@@ -58,18 +58,18 @@ func TestOpenRefusesAnotherVersion(t *testing.T) {
 	}
 }
 
-func TestOpenRefusesWhatIsNoRepo(t *testing.T) {
+func TestOpenRefusesForeignFolders(t *testing.T) {
 	for name, files := range map[string]map[string]string{
-		"a home":                   {".profile": "x", "notes.txt": "x"},
+		"a home folder":            {".profile": "x", "notes.txt": "x"},
 		"our names, no lock":       {"blocks/": "", "pins/": ""},
-		"a lock that is not ours":  {"lock": "pid 7", "cache/": ""},
-		"folders with things":      {"lock": "", "scratch/thesis.txt": "x"},
-		"a version of other sorts": {"version": "v1.2.3\n"},
-		"no line":                  {"version": "1"},
+		"a lock file with content": {"lock": "pid 7", "cache/": ""},
+		"folders with files":       {"lock": "", "scratch/thesis.txt": "x"},
+		"a version with dots":      {"version": "v1.2.3\n"},
+		"no newline":               {"version": "1"},
 		"an empty version":         {"version": ""},
 		"a long version":           {"version": "1000000000000000000000000000000000000000\n"},
 		"negative":                 {"version": "-1\n"},
-		"something beside ours":    {"lock": "", "blocks/": "", "x": ""},
+		"an additional file":       {"lock": "", "blocks/": "", "x": ""},
 		"a file for a folder":      {"lock": "", "blocks": ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -104,8 +104,8 @@ func TestOpenRefusesAFile(t *testing.T) {
 	wantErr(t, err, path, "not a folder")
 }
 
-// TestOpenCompletesAHalfMadeRepo opens what a process leaves that is killed while it
-// makes a repo, at every step.
+// TestOpenCompletesAHalfMadeRepo opens the folder of a process that was killed while it created a repo, at every
+// step.
 func TestOpenCompletesAHalfMadeRepo(t *testing.T) {
 	steps := append([]string{lockFile}, repoDirs...)
 	steps = append(steps, versionTemp)
@@ -144,7 +144,7 @@ func TestOneOwner(t *testing.T) {
 	must(t, err)
 	must(t, other.Start())
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "open\n" {
-		t.Fatalf("child says %q, %v", line, err)
+		t.Fatalf("child: %q, %v", line, err)
 	}
 	if _, err := Open(dir, Config{}); !errors.Is(err, ErrLocked) {
 		t.Errorf("open beside another process: %v", err)
@@ -152,10 +152,10 @@ func TestOneOwner(t *testing.T) {
 	must(t, other.Process.Kill())
 	other.Wait()
 	stdin.Close()
-	open(t, dir, Config{}) // the kernel has given its lock up
+	open(t, dir, Config{}) // the kernel has released its lock
 }
 
-// childLocks holds a repo until its stdin ends.
+// childLocks holds a repo until its stdin is closed.
 func childLocks(dir string) error {
 	s, err := Open(dir, Config{})
 	if err != nil {
@@ -167,7 +167,7 @@ func childLocks(dir string) error {
 	return err
 }
 
-// TestManyOpenAtOnce lets many make one repo: each has it alone or not at all.
+// TestManyOpenAtOnce creates one repo from many goroutines: each open either owns it alone or fails.
 func TestManyOpenAtOnce(t *testing.T) {
 	for range 20 {
 		dir := filepath.Join(t.TempDir(), "repo")
@@ -222,7 +222,7 @@ func TestScratch(t *testing.T) {
 	must(t, s.Close())
 	open(t, dir, Config{})
 	if _, err := os.Stat(b); !absent(err) {
-		t.Errorf("%s has outlived its process", b)
+		t.Errorf("%s still exists after its process ended", b)
 	}
 }
 

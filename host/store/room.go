@@ -11,52 +11,52 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// The repo keeps room for what must be possible on a full disk: for deletions in the ledger and in the index of the
-// segments, and for small files and the socket. It takes no more than a part of a small file system.
+// The repo reserves space for operations that must be possible on a full disk: deletions in the ledger and in the
+// segments' index, small files, and the socket. On a small file system it reserves only a fraction of the space.
 const (
-	mostLedgerReserve   = 1 << 20 // a sealed log
-	mostSegmentsReserve = 2 << 20 // a table of what the index has in memory
-	mostSmallReserve    = 64 << 10
+	maxLedgerReserve   = 1 << 20 // a sealed log
+	maxSegmentsReserve = 2 << 20 // a table of the index in memory
+	maxSmallReserve    = 64 << 10
 )
 
-func ledgerReserve(dir string) diskfs.Reserve { return reserveOf(dir, "ledger", 32, mostLedgerReserve) }
+func ledgerReserve(dir string) diskfs.Reserve { return reserveOf(dir, "ledger", 32, maxLedgerReserve) }
 func segmentsReserve(dir string) diskfs.Reserve {
-	return reserveOf(dir, "segments", 32, mostSegmentsReserve)
+	return reserveOf(dir, "segments", 32, maxSegmentsReserve)
 }
 
 func smallReserve(dir string) diskfs.Reserve {
-	return reserveOf(dir, smallfile.Reserve, 64, mostSmallReserve)
+	return reserveOf(dir, smallfile.Reserve, 64, maxSmallReserve)
 }
 
-// reserveOf is one of the repo's reserves: one part in so many of the file system, and no more than most bytes.
+// reserveOf returns one of the repo's reserves: 1/parts of the file system, at most most bytes.
 func reserveOf(dir, name string, parts, most int64) diskfs.Reserve {
 	return diskfs.Reserve{FS: diskfs.OS{}, Path: filepath.Join(dir, smallfile.Reserves, name), Size: diskfs.Share(dir, parts, most)}
 }
 
-// FullError says that the disk has no room for more than what removes something.
+// FullError means that the disk is full: only removals are possible.
 type FullError struct {
 	Dir string
 	Err error
 }
 
 func (e *FullError) Error() string {
-	return fmt.Sprintf("the disk of repo %s is full: %v", e.Dir, e.Err)
+	return fmt.Sprintf("disk of repo %s is full: %v", e.Dir, e.Err)
 }
 
 func (e *FullError) Unwrap() error { return e.Err }
 
-// reserve knows whether there is room.
+// reserve tracks whether the disk is full.
 type reserve struct {
 	file diskfs.Reserve // for small files and the socket
 
-	mu   sync.Mutex // held while file is looked at or made
+	mu   sync.Mutex // held while checking or writing file
 	full atomic.Bool
 }
 
-// IsFull reports whether the last write found the disk full, or its reserves not whole, and there was no room since.
+// IsFull reports whether the last write found the disk full or the reserves incomplete, and no space was found since.
 func (s *Store) IsFull() bool { return s.reserve.full.Load() }
 
-// noteFull remembers that a write found the disk full, and returns its error.
+// noteFull records that a write found the disk full, and returns its error.
 func (s *Store) noteFull(err error) error {
 	if err != nil && diskfs.Full(err) {
 		s.reserve.full.Store(true)
@@ -64,8 +64,8 @@ func (s *Store) noteFull(err error) error {
 	return err
 }
 
-// Room looks for room: it makes the reserves whole, and takes a little more and gives it back. A *FullError
-// says that the disk is full.
+// Room checks for free space: it restores the reserves, and allocates and frees a little more. A *FullError means
+// that the disk is full.
 func (s *Store) Room() error {
 	if s.readOnly {
 		return nil
@@ -83,7 +83,7 @@ func (s *Store) room() error {
 	if err := s.ledger.Reserved(); err != nil {
 		return err
 	}
-	if g, ok := s.layers.large.(segments); ok {
+	if g, ok := s.combined.large.(segmentStorage); ok {
 		if err := g.s.Reserved(); err != nil {
 			return err
 		}
@@ -97,8 +97,8 @@ func (s *Store) room() error {
 	return errors.Join(probe.Fill(), probe.Release())
 }
 
-// ReleaseReserve gives the room for small files, and an inode, to what cannot be written otherwise: [Store.Room] takes
-// them back.
+// ReleaseReserve frees the reserve for small files, and an inode, for a write that is otherwise impossible.
+// [Store.Room] restores it.
 func (s *Store) ReleaseReserve() error {
 	s.reserve.mu.Lock()
 	defer s.reserve.mu.Unlock()

@@ -9,11 +9,10 @@ import (
 	"sync"
 )
 
-// maxSpare is how many empty folders wait for the next runs.
+// maxSpare is how many empty folders are retained for later runs.
 const maxSpare = 16
 
-// scratch is folders that were given back empty: to make one costs more than all else
-// that is written for a small run.
+// scratch is a pool of empty folders: creating one costs more than everything else that is written for a small run.
 type scratch struct {
 	mu     sync.Mutex
 	spare  []string
@@ -22,8 +21,8 @@ type scratch struct {
 
 func (s *Store) scratchPath() string { return filepath.Join(s.dir, scratchDir) }
 
-// NewScratch returns an empty private folder. The caller calls remove; what a killed
-// process leaves is removed by the next Open.
+// NewScratch returns an empty private folder. The caller must call remove; the next Open removes folders of a killed
+// process.
 func (s *Store) NewScratch() (path string, remove func() error, err error) {
 	if s.readOnly {
 		return "", nil, &ReadOnlyError{s.dir}
@@ -50,7 +49,7 @@ func (s *scratch) take() (string, bool) {
 	return path, true
 }
 
-// giveBack keeps a folder that is empty, and removes any other with what is in it.
+// giveBack retains an empty folder for reuse, and removes any other with its content.
 func (s *scratch) giveBack(path string) error {
 	if empty(path) {
 		s.mu.Lock()
@@ -73,13 +72,13 @@ func empty(dir string) bool {
 	return errors.Is(err, io.EOF)
 }
 
-// close removes the folders that wait.
+// close removes the pooled folders.
 func (s *scratch) close() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.closed = true
 	for _, path := range s.spare {
-		os.Remove(path) // if it stays, the next Open removes it
+		os.Remove(path) // if it remains, the next Open removes it
 	}
 	s.spare = nil
 }

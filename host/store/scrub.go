@@ -6,14 +6,13 @@ import (
 	"time"
 )
 
-// ScrubParts is the number of parts into which the blocks are divided by their names, so that
-// who verifies a large repo slowly can stop anywhere and go on with the next part.
+// ScrubParts is the number of parts into which the blocks are divided by multihash, so that a slow scrub of a large
+// repo can stop and continue with the next part.
 const ScrubParts = 256
 
-// ScrubPart is [Store.Verify] of one part, 0 to ScrubParts-1, at no more than rate bytes a
-// second: one block after the other, with the store free for others between two. Part 0 has
-// what is no block, and the ledger's records, besides. What was removed since the part began
-// is left out.
+// ScrubPart is [Store.Check] of one part, 0 to ScrubParts-1, at no more than rate bytes a second, one block after the
+// other; between two blocks the store is free for other calls. Part 0 also covers files that are not blocks, and the
+// ledger's records. Blocks removed since the part began are skipped.
 func (s *Store) ScrubPart(ctx context.Context, part int, rate int64, damaged func(Damage)) (Checked, error) {
 	var sum Checked
 	list, err := s.scrubList(ctx, part)
@@ -38,7 +37,7 @@ func (s *Store) ScrubPart(ctx context.Context, part int, rate int64, damaged fun
 	return sum, nil
 }
 
-// scrubList returns what there is of a part.
+// scrubList returns the entries of a part.
 func (s *Store) scrubList(ctx context.Context, part int) ([]entry, error) {
 	if err := s.enter(ctx); err != nil {
 		return nil, err
@@ -54,18 +53,18 @@ func (s *Store) scrubList(ctx context.Context, part int) ([]entry, error) {
 	return list, err
 }
 
-// scrub judges one entry and returns how many bytes were read for it.
+// scrub checks one entry and returns how many bytes it read.
 func (s *Store) scrub(ctx context.Context, e entry, sum *Checked, damaged func(Damage)) (int64, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err
 	}
 	defer s.leave()
-	v := s.judge(e)
+	v := s.checkEntry(e)
 	sum.count(v, damaged)
 	return max(v.size, e.Size), nil
 }
 
-// pause waits for d, or less if ctx ends.
+// pause waits for d or until ctx ends.
 func pause(ctx context.Context, d time.Duration) error {
 	t := time.NewTimer(d)
 	defer t.Stop()

@@ -7,8 +7,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// TestScrub: the parts together see each block once and each damage once, and no faster than
-// they may.
+// TestScrub: the parts together report each block once and each damage once, and respect the rate.
 func TestScrub(t *testing.T) {
 	s := newStore(t)
 	const blocks, size = 500, 2000
@@ -39,6 +38,6 @@ func TestScrub(t *testing.T) {
 		t.Errorf("%+v", found)
 	}
 	if d := time.Since(began); d < 45*time.Millisecond {
-		t.Errorf("it took %v, faster than it may", d)
+		t.Errorf("scrub took %v, faster than the rate limit", d)
 	}
 }

@@ -9,16 +9,16 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store/segment"
 )
 
-// segments is a storage of blocks in a few large files.
-type segments struct{ s *segment.Store }
+// segmentStorage is the storage of blocks in a few large files.
+type segmentStorage struct{ s *segment.Store }
 
 var (
-	_ storage    = segments{}
-	_ partReader = segments{}
+	_ storage    = segmentStorage{}
+	_ partReader = segmentStorage{}
 )
 
-// explain turns the segments' errors into a storage's.
-func (g segments) explain(err error) error {
+// explain converts the errors of package segment to storage errors.
+func (g segmentStorage) explain(err error) error {
 	var bad *segment.DamageError
 	switch {
 	case err == nil:
@@ -31,35 +31,35 @@ func (g segments) explain(err error) error {
 	return err
 }
 
-func (g segments) Get(key multihash.Multihash) ([]byte, error) {
+func (g segmentStorage) Get(key multihash.Multihash) ([]byte, error) {
 	b, err := g.s.Get(key)
 	return b, g.explain(err)
 }
 
-func (g segments) ReadPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
+func (g segmentStorage) ReadPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
 	n, size, err = g.s.ReadPart(key, p, off)
 	return n, size, g.explain(err)
 }
 
-func (g segments) Size(key multihash.Multihash) (int64, error) {
+func (g segmentStorage) Size(key multihash.Multihash) (int64, error) {
 	n, err := g.s.Size(key)
 	return n, g.explain(err)
 }
 
-func (g segments) Put(key multihash.Multihash, data []byte) error {
+func (g segmentStorage) Put(key multihash.Multihash, data []byte) error {
 	return g.explain(g.s.Put(key, data))
 }
 
-func (g segments) Delete(key multihash.Multihash) error { return g.explain(g.s.Delete(key)) }
+func (g segmentStorage) Delete(key multihash.Multihash) error { return g.explain(g.s.Delete(key)) }
 
-// Each tells a damaged page of the index as a place in which blocks were.
-func (g segments) Each(ctx context.Context, fn func(entry) error) error {
+// Each returns an error for a damaged page of the index, which hides the blocks in it.
+func (g segmentStorage) Each(ctx context.Context, fn func(entry) error) error {
 	err := g.s.Each(ctx, func(e segment.Entry) error {
 		return fn(entry{Key: e.Key, Where: e.File, Size: e.Size})
 	})
 	return g.explain(err)
 }
 
-func (g segments) Sync() error                          { return g.s.Sync() }
-func (g segments) Where(key multihash.Multihash) string { return g.s.Where(key) }
-func (g segments) Close() error                         { return g.s.Close() }
+func (g segmentStorage) Sync() error                          { return g.s.Sync() }
+func (g segmentStorage) Where(key multihash.Multihash) string { return g.s.Where(key) }
+func (g segmentStorage) Close() error                         { return g.s.Close() }

@@ -8,15 +8,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Session is a stretch of work with the store: an add, an import, a run. Until End no
-// collection takes a block that the session has put, got or been told is here, nor
-// anything that is below a root it protects.
+// Session is a unit of work with the store: an add, an import, a run. Until End, no collection removes a block that
+// the session has put, read or found present, or a block below a root that it protects.
 //
-// A writer puts its blocks, calls Sync, adds a pin, and only then ends the session and
-// reports the CID. A reader that needs a whole DAG protects its root before it looks
-// what of it is here.
+// A writer puts its blocks, calls Sync, adds a pin, and only then ends the session and reports the CID. A reader that
+// needs a whole DAG protects its root before it checks which blocks are present.
 //
-// Its methods may be called from several goroutines.
+// Its methods may be called concurrently.
 type Session struct {
 	store *Store
 
@@ -31,7 +29,7 @@ var (
 	_ dag.Sizer  = (*Session)(nil)
 )
 
-// Begin starts a session. The caller calls End.
+// Begin starts a session. The caller must call End.
 func (s *Store) Begin() *Session {
 	n := &Session{store: s, keys: keySet{}}
 	s.held.mu.Lock()
@@ -40,7 +38,7 @@ func (s *Store) Begin() *Session {
 	return n
 }
 
-// Get is [Store.Get] of a block that stays until End.
+// Get is [Store.Get]; the block is retained until End.
 func (n *Session) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	if err := n.hold(c); err != nil {
 		return dag.Block{}, err
@@ -48,8 +46,7 @@ func (n *Session) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return n.store.Get(ctx, c)
 }
 
-// Has is [Store.Has] of a block that, when it is here, stays until End: a writer may
-// leave out what it need not put.
+// Has is [Store.Has]; a block that is present is retained until End, so a writer need not put it.
 func (n *Session) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	if err := n.hold(c); err != nil {
 		return false, err
@@ -57,7 +54,7 @@ func (n *Session) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	return n.store.Has(ctx, c)
 }
 
-// Size is [Store.Size] of a block that, when it is here, stays until End.
+// Size is [Store.Size]; a block that is present is retained until End.
 func (n *Session) Size(ctx context.Context, c cid.Cid) (int64, error) {
 	if err := n.hold(c); err != nil {
 		return 0, err
@@ -65,7 +62,7 @@ func (n *Session) Size(ctx context.Context, c cid.Cid) (int64, error) {
 	return n.store.Size(ctx, c)
 }
 
-// Put is [Store.Put] of blocks that stay until End.
+// Put is [Store.Put]; the blocks are retained until End.
 func (n *Session) Put(ctx context.Context, bs ...dag.Block) error {
 	for _, b := range bs {
 		if err := n.hold(b.CID()); err != nil {
@@ -75,8 +72,7 @@ func (n *Session) Put(ctx context.Context, bs ...dag.Block) error {
 	return n.store.Put(ctx, bs...)
 }
 
-// Protect keeps roots, and all that is below them and here, until End. It waits while
-// a collection is running.
+// Protect retains roots, and all present blocks below them, until End. It waits while a collection is running.
 func (n *Session) Protect(ctx context.Context, roots ...cid.Cid) error {
 	for _, c := range roots {
 		if !c.Defined() {
@@ -87,10 +83,10 @@ func (n *Session) Protect(ctx context.Context, roots ...cid.Cid) error {
 		return err
 	}
 	defer n.store.leave()
-	if err := n.store.passGate(ctx); err != nil {
+	if err := n.store.lockGC(ctx); err != nil {
 		return err
 	}
-	defer n.store.openGate()
+	defer n.store.unlockGC()
 	n.store.held.mu.Lock()
 	defer n.store.held.mu.Unlock()
 	if n.ended {
@@ -100,7 +96,7 @@ func (n *Session) Protect(ctx context.Context, roots ...cid.Cid) error {
 	return nil
 }
 
-// End lets go of everything. The second End does nothing.
+// End releases all blocks and roots of the session. Later calls have no effect.
 func (n *Session) End() {
 	h := &n.store.held
 	h.mu.Lock()
@@ -111,12 +107,12 @@ func (n *Session) End() {
 	n.ended = true
 	delete(h.live, n)
 	if h.collecting {
-		h.late = append(h.late, n.keys)
+		h.ended = append(h.ended, n.keys)
 	}
 	n.keys, n.roots = nil, nil
 }
 
-// hold keeps c from collection, before it is looked for or written.
+// hold protects c from collection. It is called before c is looked up or written.
 func (n *Session) hold(c cid.Cid) error {
 	if !c.Defined() {
 		return errUndefined
@@ -130,15 +126,15 @@ func (n *Session) hold(c cid.Cid) error {
 	return nil
 }
 
-// passGate waits for the gate that a collection holds from its first look at the pins
-// to its last deletion, and that whoever adds a root holds while adding it.
-func (s *Store) passGate(ctx context.Context) error {
+// lockGC waits for the GC lock. A collection holds it from reading the pins to its last deletion, and every caller
+// that adds a root holds it while adding.
+func (s *Store) lockGC(ctx context.Context) error {
 	select {
-	case s.gate <- struct{}{}:
+	case s.gcLock <- struct{}{}:
 		return nil
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
 }
 
-func (s *Store) openGate() { <-s.gate }
+func (s *Store) unlockGC() { <-s.gcLock }

@@ -8,44 +8,42 @@ import (
 	"github.com/multiformats/go-multihash"
 )
 
-// maxKey is the length in bytes of the longest multihash that is kept: room for
-// digests of 512 bits and then some, and for file names of any file system.
+// maxKey is the maximum length in bytes of a multihash: it suffices for 512-bit digests and fits into file names of
+// all file systems.
 const maxKey = 128
 
-// storage keeps bytes under multihashes. It is the seam between what a repo promises
-// and how bytes lie on disk: it knows no CID, no pin and no session, and Store knows
-// no file of it. [segments] keeps blocks in a few large files, [records] small ones in the
-// ledger, [files], as repos of the first format have it, each in a file of its own; [layers]
-// joins them. The suite in storage_test.go is what each of them passes.
+// storage stores bytes by multihash. It separates a repo's contract from the layout on disk: it handles no CIDs, pins
+// or sessions, and Store handles none of its files. [segmentStorage] stores blocks in a few large files, [ledgerStorage]
+// small blocks in the ledger, [fileStorage] each block in its own file, as in repos of the first format;
+// [combinedStorage] combines them. The suite in storage_test.go tests all of them.
 //
-// All methods may be called from several goroutines. A process that is killed inside
-// any of them leaves a storage that opens, and in which each key is whole or absent.
+// All methods may be called concurrently. If a process is killed inside any of them, the storage can be opened again,
+// and each key is complete or absent.
 type storage interface {
-	// Get returns the bytes of key, which are the caller's. errAbsent when there are
-	// none, *badFileError when they are not the ones that were put.
+	// Get returns a copy of the bytes of key, errAbsent, or a *badFileError if they are not the bytes that were put.
 	Get(key multihash.Multihash) ([]byte, error)
-	// Size returns how many bytes key has, without reading them, or errAbsent.
+	// Size returns the size of key's bytes without reading them, or errAbsent.
 	Size(key multihash.Multihash) (int64, error)
-	// Put keeps data, which it does not retain, under key. When they are there already
-	// and undamaged nothing is written. After an error the storage is as before.
+	// Put stores data under key and does not retain the slice. If an intact copy exists, it writes nothing. After an
+	// error the storage is unchanged.
 	Put(key multihash.Multihash, data []byte) error
-	// Delete removes key; one that is absent is no error.
+	// Delete removes key. Deleting an absent key is not an error.
 	Delete(key multihash.Multihash) error
-	// Each calls fn for every entry, and stops at its first error, which it returns. What is put or
-	// deleted meanwhile may or may not be seen. fn may call every other method.
+	// Each calls fn for every entry. It stops at the first error of fn and returns it. Entries put or deleted during
+	// the iteration may or may not be visible. fn may call every other method.
 	Each(ctx context.Context, fn func(entry) error) error
-	// Sync returns when all that was put before it would survive a loss of power.
+	// Sync returns when all earlier puts would survive a power loss.
 	Sync() error
-	// Where names the place of key's bytes, for people.
+	// Where returns the location of key's bytes, for display.
 	Where(key multihash.Multihash) string
-	// Close gives up what the storage has open. No call is in progress.
+	// Close closes the storage's files. No call may be in progress.
 	Close() error
 }
 
-// partReader is what a storage may offer besides.
+// partReader is an optional interface of a storage.
 type partReader interface {
-	// ReadPart copies the bytes of key from off into p and returns how many, and how many bytes
-	// key has. Otherwise it is like Get; what is read whole is checked.
+	// ReadPart copies the bytes of key from off into p. It returns how many it copied and the size of key's bytes.
+	// Otherwise it is like Get; a read of all bytes checks them as Get does.
 	ReadPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error)
 }
 
@@ -61,17 +59,17 @@ func readPart(s storage, key multihash.Multihash, p []byte, off int64) (n int, s
 	return copyPart(p, b, off)
 }
 
-// entry is one thing that a storage holds.
+// entry is one item of a storage.
 type entry struct {
-	Key   multihash.Multihash // nil: not a block, which should not be there
+	Key   multihash.Multihash // nil: not a block; it should not be there
 	Where string
-	Size  int64 // bytes of data, as far as can be told without reading them
-	Err   error // with a nil Key: a place in which blocks were and cannot be told any more
+	Size  int64 // size of the data, as far as known without reading it
+	Err   error // with a nil Key: a damaged place whose blocks are unknown
 }
 
 var errAbsent = errors.New("absent")
 
-// badFileError says that a file does not hold what was written to it.
+// badFileError means that a file does not hold what was written to it.
 type badFileError struct {
 	File string
 	Why  string

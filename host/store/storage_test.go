@@ -29,16 +29,16 @@ func TestRecords(t *testing.T) {
 	testStorage(t, func(t *testing.T, dir string) storage { return openRecords(t, dir) })
 }
 
-func openRecords(t *testing.T, dir string) records {
+func openRecords(t *testing.T, dir string) ledgerStorage {
 	l, err := ledger.Open(dir, ledger.Config{MaxLog: 20_000})
 	must(t, err)
-	return records{l}
+	return ledgerStorage{l}
 }
 
-func openSegments(t *testing.T, dir string) segments {
+func openSegments(t *testing.T, dir string) segmentStorage {
 	s, err := segment.Open(dir, segment.Config{MaxSegment: 1 << 20})
 	must(t, err)
-	return segments{s}
+	return segmentStorage{s}
 }
 
 func TestSegments(t *testing.T) {
@@ -54,12 +54,12 @@ func TestLayers(t *testing.T) {
 		}
 		f, err := openFiles(parts["old"], false)
 		must(t, err)
-		return layers{openRecords(t, parts["small"]), openSegments(t, parts["large"]), f}
+		return combinedStorage{openRecords(t, parts["small"]), openSegments(t, parts["large"]), f}
 	})
 }
 
-// testStorage is what every storage passes. open opens the one in dir, a folder that
-// exists, with what an earlier one has left there.
+// testStorage is the suite that every storage must pass. open opens the storage in dir, an existing folder, with the
+// state that a previous one left.
 func testStorage(t *testing.T, open func(t *testing.T, dir string) storage) {
 	key := func(b []byte) multihash.Multihash {
 		k, err := multihash.Sum(b, multihash.SHA2_256, -1)
@@ -132,7 +132,7 @@ func testStorage(t *testing.T, open func(t *testing.T, dir string) storage) {
 			must(t, st.Delete(key(data)))
 		}
 		if got := all(t, st); len(got) != 0 {
-			t.Errorf("%d entries are left", len(got))
+			t.Errorf("%d entries remain", len(got))
 		}
 		data := noise(0, 100)
 		must(t, st.Put(key(data), data))
@@ -141,7 +141,7 @@ func testStorage(t *testing.T, open func(t *testing.T, dir string) storage) {
 		must(t, st.Close())
 	})
 
-	t.Run("the bytes are the caller's", func(t *testing.T) {
+	t.Run("returned bytes are a copy", func(t *testing.T) {
 		st := open(t, t.TempDir())
 		defer st.Close()
 		data := noise(1, 1000)
@@ -155,7 +155,7 @@ func testStorage(t *testing.T, open func(t *testing.T, dir string) storage) {
 		has(t, st, data)
 	})
 
-	t.Run("each ends", func(t *testing.T) {
+	t.Run("each stops", func(t *testing.T) {
 		st := open(t, t.TempDir())
 		defer st.Close()
 		for i := range uint64(10) {
@@ -174,7 +174,7 @@ func testStorage(t *testing.T, open func(t *testing.T, dir string) storage) {
 		}
 		must(t, st.Each(t.Context(), func(e entry) error { return st.Delete(e.Key) }))
 		if left := all(t, st); len(left) != 0 {
-			t.Errorf("%d are left", len(left))
+			t.Errorf("%d entries remain", len(left))
 		}
 	})
 
@@ -197,7 +197,7 @@ func testStorage(t *testing.T, open func(t *testing.T, dir string) storage) {
 	})
 }
 
-// work does one of three things; a Get finds the whole data or none.
+// work does one of three things; a Get must return the whole data or errAbsent.
 func work(st storage, key multihash.Multihash, data []byte, what int) error {
 	switch what {
 	case 0:
@@ -210,7 +210,7 @@ func work(st storage, key multihash.Multihash, data []byte, what int) error {
 		return nil
 	}
 	if err == nil && !bytes.Equal(got, data) {
-		return fmt.Errorf("%d other bytes", len(got))
+		return fmt.Errorf("%d wrong bytes", len(got))
 	}
 	return err
 }

@@ -1,18 +1,15 @@
-// Package store is the repo on disk: blocks by their multihash, pins, and the folders
-// in which the rest of a node keeps its records.
+// Package store is the repo on disk: blocks by multihash, pins, records, and the folders that the rest of a node
+// uses.
 //
-// One rule: what comes out is what went in, or an error that names it. A [dag.Block]
-// was hashed when it was made, a checksum guards it on disk from then on, and
-// [Store.Verify] hashes everything again. A process may be killed at any instruction:
-// the next Open finds a repo in which every whole file is true.
+// One rule: a read returns what was written, or an error that names it. A [dag.Block] is hashed when it is made, a
+// checksum protects it on disk from then on, and [Store.Check] hashes everything again. A process may be killed at
+// any instruction: the next Open finds a consistent repo.
 //
-// One process at a time owns a repo ([Open] takes its lock); the others attach to the
-// owner, which is the node's business. Writers work in a [Session], which keeps what
-// they put from collection until it is pinned.
+// One process at a time owns a repo ([Open] takes its lock); how other processes attach to the owner is up to package
+// node. Writers work in a [Session], which protects the blocks they put from collection until they are pinned.
 //
-// How the bytes lie on disk is behind [storage]: this package knows multihashes,
-// sessions and pins, the storage knows files. It never fetches and never decodes more
-// of a block than its links.
+// The layout on disk is hidden behind [storage]: this package handles multihashes, sessions and pins, the storage
+// handles files. The package never fetches blocks, and decodes no more of a block than its links.
 package store
 
 import (
@@ -30,43 +27,43 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Config says how to open a repo. Its zero fields are the defaults.
+// Config configures a repo. Zero fields are the defaults.
 type Config struct {
-	Verify bool             // hash every block that is read, on top of its checksum
-	Clock  func() time.Time // nil: time.Now
-	Quota  int64            // bytes that blocks may take on the disk; 0: as many as there is room for
+	Verify bool             // also hash every block that is read, in addition to its checksum
+	Clock  func() time.Time // default: time.Now
+	Quota  int64            // limit in bytes for the blocks on disk; 0: no limit
 }
 
-// Store is an open repo. Its methods may be called from several goroutines.
+// Store is an open repo. Its methods may be called concurrently.
 //
-// Get, Has and Put make it a [dag.Blocks], for reading and for tools: what is put
-// without a [Session] may be collected before it is pinned.
+// Get, Has and Put implement [dag.Blocks], for readers and tools: a block put without a [Session] may be collected
+// before it is pinned.
 type Store struct {
 	dir      string
 	cfg      Config
 	lock     *lock
 	readOnly bool
-	blocks   storage // layers, but in tests
-	layers   layers
-	small    records // the part of blocks that is in the ledger
+	blocks   storage // the field combined, except in tests
+	combined combinedStorage
+	small    ledgerStorage // the part of blocks in the ledger
 	ledger   *ledger.Ledger
 	oldPins  pinFiles
 
-	gen     atomic.Uint64 // see Generation; 0: not read yet
-	puts    atomic.Uint64 // see Puts
-	late    lateSync
-	reserve reserve
-	scratch scratch
+	gen         atomic.Uint64 // see Generation; 0: not read yet
+	puts        atomic.Uint64 // see Puts
+	delayedSync delayedSync
+	reserve     reserve
+	scratch     scratch
 
-	life   sync.RWMutex // held for reading by every call in progress, for writing by Close
+	life   sync.RWMutex // read-locked by every call in progress, write-locked by Close
 	closed bool
 
-	outside  attachments
-	coverage coverage
-	quota    quota
+	attachments attachments
+	coverage    coverage
+	quota       quota
 
-	gate chan struct{} // of capacity one: held by a collection, and by whoever adds a root
-	held holdings
+	gcLock chan struct{} // the GC lock, of capacity one: held by a collection, and while adding a root
+	held   holdings
 }
 
 var (
@@ -77,18 +74,18 @@ var (
 // Dir returns the repo's folder, an absolute path.
 func (s *Store) Dir() string { return s.dir }
 
-// ReadOnly reports whether the repo was opened without the power to write to it:
-// every write is then a *ReadOnlyError.
+// ReadOnly reports whether the repo was opened read-only: then every write returns a *ReadOnlyError.
 func (s *Store) ReadOnly() bool { return s.readOnly }
 
-// Get returns the block named c, which is a *dag.NotFoundError when it is not here and
-// a *dag.DamagedError when its file is not what was written.
+// Get returns block c. The error is a *dag.NotFoundError if it is absent and a *dag.DamagedError if its file is
+// damaged.
 func (s *Store) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	b, _, err := s.read(ctx, c, false)
 	return b, err
 }
 
-// read is Get. With hashed, the checksum of an attached block is not enough; attached reports that it was one.
+// read is Get. With hashed, an attached block is hashed instead of only checked by its checksum; attached reports
+// whether it was one.
 func (s *Store) read(ctx context.Context, c cid.Cid, hashed bool) (b dag.Block, attached bool, err error) {
 	if err := s.enter(ctx); err != nil {
 		return dag.Block{}, false, err
@@ -98,14 +95,14 @@ func (s *Store) read(ctx context.Context, c cid.Cid, hashed bool) (b dag.Block, 
 	return s.getFrom(c, hashed)
 }
 
-// touch remembers that c was read, where a quota will have to know.
+// touch records a read of c, if there is a quota.
 func (s *Store) touch(c cid.Cid) {
 	if s.quota.max > 0 && c.Defined() {
 		s.quota.recent.touch(c.Hash())
 	}
 }
 
-// Has reports whether the block named c is here, without reading it.
+// Has reports whether block c is present, without reading it.
 func (s *Store) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	if err := s.enter(ctx); err != nil {
 		return false, err
@@ -119,8 +116,7 @@ func (s *Store) Has(ctx context.Context, c cid.Cid) (bool, error) {
 	return err == nil, err
 }
 
-// Size returns the length in bytes of the block named c, without reading it. It is a
-// *dag.NotFoundError when the block is not here.
+// Size returns the length in bytes of block c, without reading it. It is a *dag.NotFoundError if the block is absent.
 func (s *Store) Size(ctx context.Context, c cid.Cid) (int64, error) {
 	if err := s.enter(ctx); err != nil {
 		return 0, err
@@ -129,8 +125,8 @@ func (s *Store) Size(ctx context.Context, c cid.Cid) (int64, error) {
 	return s.size(c)
 }
 
-// Put keeps blocks. One that is here already is compared with its file, and replaces
-// it if that is damaged. Nothing is on the platter before Sync.
+// Put stores blocks. A block that is present is compared with the stored bytes, and replaces them if they are
+// damaged. Blocks are durable only after Sync.
 func (s *Store) Put(ctx context.Context, bs ...dag.Block) error {
 	if err := s.enterToWrite(ctx); err != nil {
 		return err
@@ -140,8 +136,8 @@ func (s *Store) Put(ctx context.Context, bs ...dag.Block) error {
 		if err := ctx.Err(); err != nil {
 			return context.Cause(ctx)
 		}
-		if err := s.fits(ctx, int64(len(b.Data()))); err != nil {
-			return fmt.Errorf("keep block %s: %w", b.CID(), err)
+		if err := s.ensureQuota(ctx, int64(len(b.Data()))); err != nil {
+			return fmt.Errorf("put block %s: %w", b.CID(), err)
 		}
 		if err := s.put(b); err != nil {
 			return err
@@ -150,7 +146,7 @@ func (s *Store) Put(ctx context.Context, bs ...dag.Block) error {
 	return nil
 }
 
-// Sync returns when every block that was put before it would survive a loss of power.
+// Sync returns when every earlier put would survive a power loss.
 func (s *Store) Sync(ctx context.Context) error {
 	if err := s.enterToWrite(ctx); err != nil {
 		return err
@@ -162,8 +158,8 @@ func (s *Store) Sync(ctx context.Context) error {
 	return nil
 }
 
-// Close waits for the calls in progress and gives up the repo; every later call is
-// ErrClosed. The second Close does nothing.
+// Close waits for the calls in progress and closes the repo; every later call returns ErrClosed. Later calls of Close
+// have no effect.
 func (s *Store) Close() error {
 	s.life.Lock()
 	defer s.life.Unlock()
@@ -171,9 +167,9 @@ func (s *Store) Close() error {
 		return nil
 	}
 	s.closed = true
-	s.late.stop()
+	s.delayedSync.stop()
 	s.scratch.close()
-	s.outside.close()
+	s.attachments.close()
 	err := s.blocks.Close()
 	if e := s.lock.release(); err == nil {
 		err = e
@@ -181,8 +177,8 @@ func (s *Store) Close() error {
 	return err
 }
 
-// enter begins a call: until leave the store stays open. Calls do not nest: one that
-// waits for another would wait for ever beside a Close.
+// enter begins a call: the store stays open until leave. Calls must not nest: the inner one would deadlock with a
+// concurrent Close.
 func (s *Store) enter(ctx context.Context) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -204,7 +200,7 @@ func (s *Store) enterToWrite(ctx context.Context) error {
 
 func (s *Store) leave() { s.life.RUnlock() }
 
-// get, size and put are the calls without their beginning and end.
+// get, size and put are the calls without enter and leave.
 func (s *Store) get(c cid.Cid) (dag.Block, error) {
 	b, _, err := s.getFrom(c, false)
 	return b, err
@@ -214,7 +210,7 @@ func (s *Store) getFrom(c cid.Cid, hashed bool) (b dag.Block, attached bool, err
 	if !c.Defined() {
 		return dag.Block{}, false, errUndefined
 	}
-	if data, ok := inlined(c); ok {
+	if data, ok := identityData(c); ok {
 		return dag.TrustBlock(c, data), false, nil
 	}
 	if len(c.Hash()) > maxKey {
@@ -223,12 +219,12 @@ func (s *Store) getFrom(c cid.Cid, hashed bool) (b dag.Block, attached bool, err
 	data, err := s.blocks.Get(c.Hash())
 	switch {
 	case errors.Is(err, errAbsent):
-		data, attached, err = s.outside.get(c.Hash(), hashed, s.cfg.Verify)
+		data, attached, err = s.attachments.get(c.Hash(), hashed, s.cfg.Verify)
 	case err == nil && s.cfg.Verify && rehash(c.Hash(), data) != nil:
 		return dag.Block{}, false, &dag.DamagedError{CID: c, Where: s.blocks.Where(c.Hash())}
 	}
 	if err != nil {
-		return dag.Block{}, false, named(c, "read", err)
+		return dag.Block{}, false, blockError(c, "read", err)
 	}
 	return dag.TrustBlock(c, data), attached, nil
 }
@@ -237,7 +233,7 @@ func (s *Store) size(c cid.Cid) (int64, error) {
 	if !c.Defined() {
 		return 0, errUndefined
 	}
-	if data, ok := inlined(c); ok {
+	if data, ok := identityData(c); ok {
 		return int64(len(data)), nil
 	}
 	if len(c.Hash()) > maxKey {
@@ -245,10 +241,10 @@ func (s *Store) size(c cid.Cid) (int64, error) {
 	}
 	n, err := s.blocks.Size(c.Hash())
 	if errors.Is(err, errAbsent) {
-		n, err = s.outside.size(c.Hash())
+		n, err = s.attachments.size(c.Hash())
 	}
 	if err != nil {
-		return 0, named(c, "look for", err)
+		return 0, blockError(c, "look up", err)
 	}
 	return n, nil
 }
@@ -258,29 +254,29 @@ func (s *Store) put(b dag.Block) error {
 	if !c.Defined() {
 		return errUndefined
 	}
-	if _, ok := inlined(c); ok {
+	if _, ok := identityData(c); ok {
 		return nil
 	}
 	if n := len(b.Data()); n > dag.MaxBlock {
 		return &dag.TooBigError{CID: c, Size: n, Max: dag.MaxBlock}
 	}
 	if n := len(c.Hash()); n > maxKey {
-		return fmt.Errorf("block %s: its multihash has %d bytes, at most %d are kept", c, n, maxKey)
+		return fmt.Errorf("block %s: multihash: got %d bytes, want at most %d", c, n, maxKey)
 	}
 	if err := s.blocks.Put(c.Hash(), b.Data()); err != nil {
-		return named(c, "keep", s.noteFull(err))
+		return blockError(c, "put", s.noteFull(err))
 	}
 	s.puts.Add(1)
 	s.coverage.put(c.Hash())
 	return nil
 }
 
-// Puts grows with every block that is put: what this process found missing below a root
-// is missing still if Puts and the [Store.Generation] are the same.
+// Puts increases with every block that is put: a block that was missing is still missing if Puts and
+// [Store.Generation] are unchanged.
 func (s *Store) Puts() uint64 { return s.puts.Load() }
 
-// inlined returns the bytes that an identity CID carries in itself.
-func inlined(c cid.Cid) ([]byte, bool) {
+// identityData returns the bytes contained in an identity CID.
+func identityData(c cid.Cid) ([]byte, bool) {
 	if c.Prefix().MhType != multihash.IDENTITY {
 		return nil, false
 	}
@@ -296,7 +292,7 @@ func rehash(key multihash.Multihash, data []byte) error {
 	_, err := dag.CheckBlock(cid.NewCidV1(cid.Raw, key), data)
 	var bad *dag.DamagedError
 	if errors.As(err, &bad) {
-		return errors.New("its bytes have another hash")
+		return errors.New("hash does not match")
 	}
 	return err
 }

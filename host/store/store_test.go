@@ -43,7 +43,7 @@ func TestBlocks(t *testing.T) {
 	u, err := s.Stat(t.Context())
 	must(t, err)
 	if v.Blocks != len(all) || u.Blocks != v.Blocks || u.Bytes != v.Bytes || v.Foreign != 0 {
-		t.Errorf("verify saw %+v, stat %+v, put %d", v, u, len(all))
+		t.Errorf("check: %+v, stat: %+v, put %d", v, u, len(all))
 	}
 }
 
@@ -93,18 +93,18 @@ func TestPutRefuses(t *testing.T) {
 	wantErr(t, err, "without a CID")
 
 	ctx, cancel := context.WithCancelCause(t.Context())
-	why := errors.New("the user left")
+	why := errors.New("canceled by the user")
 	cancel(why)
 	if err := s.Put(ctx, raw(2, 10)); err != why {
 		t.Errorf("put after the end: %v", err)
 	}
 	if len(tree(t, s.Dir()+"/segments")) != 1 {
-		t.Errorf("something was written: %q", tree(t, s.Dir()+"/segments"))
+		t.Errorf("files were written: %q", tree(t, s.Dir()+"/segments"))
 	}
 }
 
-// TestDamageOfFiles does to a block's file what disks, crashes and people do. Whatever it is, the
-// block is never wrong data, verify names it, and putting the block again heals it.
+// TestDamageOfFiles damages a block's file in ways that disks, crashes and users do. In every case the block is never
+// wrong data, Check reports it, and putting the block again repairs it.
 func TestDamageOfFiles(t *testing.T) {
 	const size = 5000
 	good, other := raw(1, size), raw(2, size)
@@ -155,14 +155,14 @@ func TestDamageOfFiles(t *testing.T) {
 				t.Fatalf("get: %v, want a DamagedError", err)
 			}
 
-			var told []Damage
-			v, err := s.Check(t.Context(), func(d Damage) { told = append(told, d) })
+			var reported []Damage
+			v, err := s.Check(t.Context(), func(d Damage) { reported = append(reported, d) })
 			must(t, err)
-			if len(told) != 1 || told[0].Where != path || told[0].Err == nil || v.Damaged+v.Foreign != 1 {
-				t.Errorf("verify: %+v, %+v", v, told)
+			if len(reported) != 1 || reported[0].Where != path || reported[0].Err == nil || v.Damaged+v.Foreign != 1 {
+				t.Errorf("check: %+v, %+v", v, reported)
 			}
-			if v.Damaged == 1 && !told[0].CID.Equals(good.CID()) {
-				t.Errorf("verify names %s", told[0].CID)
+			if v.Damaged == 1 && !reported[0].CID.Equals(good.CID()) {
+				t.Errorf("check reports %s", reported[0].CID)
 			}
 
 			must(t, s.Put(t.Context(), good, other)) // into a segment
@@ -171,8 +171,8 @@ func TestDamageOfFiles(t *testing.T) {
 	}
 }
 
-// TestDamage does to the segment what disks, crashes and people do to a block in it.
-// Whatever it is, the block is never wrong data, verify names it, and putting it again heals it.
+// TestDamage damages a block in a segment in ways that disks, crashes and users do. In every case the block is never
+// wrong data, Check reports it, and putting it again repairs it.
 func TestDamage(t *testing.T) {
 	const size = 5000
 	good, other := raw(1, size), raw(2, size)
@@ -200,7 +200,7 @@ func TestDamage(t *testing.T) {
 			must(t, s.Put(t.Context(), raw(3, 2<<20))) // enough for an index
 			must(t, s.Close())
 			s = open(t, s.Dir(), Config{})
-			path, at, err := s.layers.large.(segments).s.Place(good.CID().Hash())
+			path, at, err := s.combined.large.(segmentStorage).s.Place(good.CID().Hash())
 			must(t, err)
 			if name == "gone" || name == "empty" { // of a segment that is not the active one
 				must(t, s.Close())
@@ -215,13 +215,13 @@ func TestDamage(t *testing.T) {
 			if !errors.As(err, &damaged) || damaged.CID != good.CID() || damaged.Where != path {
 				t.Fatalf("get: %v, want a DamagedError", err)
 			}
-			var told []Damage
-			v, err := s.Check(t.Context(), func(d Damage) { told = append(told, d) })
+			var reported []Damage
+			v, err := s.Check(t.Context(), func(d Damage) { reported = append(reported, d) })
 			must(t, err)
-			if v.Damaged == 0 || v.Damaged != len(told) || !slices.ContainsFunc(told, func(d Damage) bool {
+			if v.Damaged == 0 || v.Damaged != len(reported) || !slices.ContainsFunc(reported, func(d Damage) bool {
 				return d.CID.Equals(good.CID()) && d.Where == path && d.Err != nil
 			}) {
-				t.Errorf("verify: %+v, %+v", v, told)
+				t.Errorf("check: %+v, %+v", v, reported)
 			}
 			must(t, s.Put(t.Context(), good, other, raw(3, 2<<20)))
 			wantHere(t, s, good, other)
@@ -234,17 +234,16 @@ func TestDamage(t *testing.T) {
 	}
 }
 
-// TestVerifyHashes makes a file whose checksum is right and whose bytes are not: only
-// hashing sees it.
-func TestVerifyHashes(t *testing.T) {
+// TestCheckHashes makes a file with a correct checksum and wrong bytes: only hashing detects it.
+func TestCheckHashes(t *testing.T) {
 	s := newStore(t)
 	good := raw(1, 100)
 	must(t, s.Put(t.Context(), dag.TrustBlock(good.CID(), bytes.Repeat([]byte("x"), 100))))
-	var told []Damage
-	v, err := s.Check(t.Context(), func(d Damage) { told = append(told, d) })
+	var reported []Damage
+	v, err := s.Check(t.Context(), func(d Damage) { reported = append(reported, d) })
 	must(t, err)
-	if v.Damaged != 1 || len(told) != 1 || !told[0].CID.Equals(good.CID()) {
-		t.Errorf("%+v, %+v", v, told)
+	if v.Damaged != 1 || len(reported) != 1 || !reported[0].CID.Equals(good.CID()) {
+		t.Errorf("%+v, %+v", v, reported)
 	}
 	must(t, s.Close())
 
@@ -257,7 +256,7 @@ func TestVerifyHashes(t *testing.T) {
 	wantHere(t, s, good)
 }
 
-func TestVerifyNamesWhatIsNoBlock(t *testing.T) {
+func TestCheckReportsForeignFiles(t *testing.T) {
 	b := raw(1, 100)
 	s := firstStore(t, b)
 	path := s.blocks.Where(b.CID().Hash())
@@ -268,21 +267,21 @@ func TestVerifyNamesWhatIsNoBlock(t *testing.T) {
 	for _, f := range foreign {
 		must(t, os.WriteFile(f, data, 0o600))
 	}
-	must(t, os.WriteFile(s.Dir()+"/blocks/tmp/7", data, 0o600)) // being written
-	told := map[string]bool{}
+	must(t, os.WriteFile(s.Dir()+"/blocks/tmp/7", data, 0o600)) // a temporary file
+	reported := map[string]bool{}
 	v, err := s.Check(t.Context(), func(d Damage) {
 		if d.CID.Defined() {
 			t.Errorf("%s has a CID", d.Where)
 		}
-		told[d.Where] = true
+		reported[d.Where] = true
 	})
 	must(t, err)
 	if v.Blocks != 1 || v.Damaged != 0 || v.Foreign != len(foreign) {
 		t.Errorf("%+v", v)
 	}
 	for _, f := range foreign {
-		if !told[f] {
-			t.Errorf("%s is not named", f)
+		if !reported[f] {
+			t.Errorf("%s was not reported", f)
 		}
 	}
 	if done := collect(t, s); done.Removed != 1 {
@@ -290,17 +289,17 @@ func TestVerifyNamesWhatIsNoBlock(t *testing.T) {
 	}
 	for _, f := range foreign {
 		if _, err := os.Stat(f); err != nil {
-			t.Errorf("collection took what is not its own: %v", err)
+			t.Errorf("collection removed a foreign file: %v", err)
 		}
 	}
 	must(t, s.Close())
 	open(t, s.Dir(), Config{})
 	if _, err := os.Stat(s.Dir() + "/blocks/tmp/7"); !absent(err) {
-		t.Errorf("what a killed process was writing is still there")
+		t.Errorf("a temporary file of a killed process is still there")
 	}
 }
 
-func TestVerifyStops(t *testing.T) {
+func TestCheckStops(t *testing.T) {
 	s := newStore(t)
 	for i := range uint64(100) {
 		must(t, s.Put(t.Context(), raw(i, 10)))

@@ -7,9 +7,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncer makes what was written durable with one syncfs(2) for all of it: measured on
-// many small files it is far cheaper than an fsync for each, and since Linux 5.8 it
-// reports the errors of writing back.
+// syncer makes written files durable with one syncfs(2) for all of them: for many small files that is measurably far
+// cheaper than an fsync each, and since Linux 5.8 it reports write-back errors.
 type syncer struct{ dir *os.File }
 
 func (s *syncer) open(dir string, readOnly bool) (err error) {
@@ -20,7 +19,7 @@ func (s *syncer) open(dir string, readOnly bool) (err error) {
 	return err
 }
 
-// relyOn tells the syncer that path was written, or found, and has to be durable.
+// relyOn records that path was written or found, and must be durable after flush.
 func (s *syncer) relyOn(string) error { return nil }
 
 func (s *syncer) flush() error {
@@ -29,7 +28,7 @@ func (s *syncer) flush() error {
 		case nil:
 			return nil
 		case unix.EINTR:
-		case unix.ENOSYS: // some sandboxes: sync(2) waits, too, and only tells no errors
+		case unix.ENOSYS: // some sandboxes: sync(2) waits as well, but reports no errors
 			unix.Sync()
 			return nil
 		default:
@@ -45,15 +44,15 @@ func (s *syncer) close() error {
 	return s.dir.Close()
 }
 
-// writebackFrom is the size of a file from which it pays to write it back at once.
+// writebackFrom is the size of a file above which an early write-back pays off.
 const writebackFrom = 64 << 10
 
-// startWriteback has the kernel begin to write a large file to the disk, without
-// waiting for it, so that a flush after many of them finds most of the work done.
+// startWriteback asks the kernel to start writing a large file to disk, without waiting, so that a later flush of
+// many files finds most of the work done.
 func startWriteback(f *os.File) {
 	if info, err := f.Stat(); err != nil || info.Size() < writebackFrom {
 		return
 	}
-	// Advice: where it is not taken, the flush does all of it.
+	// Best effort: if the kernel refuses, the flush does all the work.
 	_ = unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE)
 }

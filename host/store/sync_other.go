@@ -10,17 +10,17 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// syncer makes what was written durable file by file, where there is no syncfs(2):
-// every file and folder is handed to the drive, and the last call empties the drive's
-// own cache (File.Sync is F_FULLFSYNC on darwin, too slow to be called for each).
+// syncer makes written files durable one by one, on systems without syncfs(2): it hands every file and folder to the
+// drive, and the last call flushes the drive's own cache (File.Sync is F_FULLFSYNC on darwin, too slow for each
+// file).
 type syncer struct {
 	root string
 
 	mu    sync.Mutex
-	dirty map[string]struct{} // paths relied on since the last flush
+	dirty map[string]struct{} // paths to sync at the next flush
 }
 
-// maxDirty bounds the memory that waiting for a flush takes.
+// maxDirty limits the memory used by pending paths.
 const maxDirty = 1 << 16
 
 func (s *syncer) open(dir string, readOnly bool) error {
@@ -28,7 +28,7 @@ func (s *syncer) open(dir string, readOnly bool) error {
 	return nil
 }
 
-// relyOn tells the syncer that path was written, or found, and has to be durable.
+// relyOn records that path was written or found, and must be durable after flush.
 func (s *syncer) relyOn(path string) error {
 	s.mu.Lock()
 	s.dirty[path] = struct{}{}
@@ -46,7 +46,7 @@ func (s *syncer) flush() error {
 	s.dirty = map[string]struct{}{}
 	s.mu.Unlock()
 	err := flushAll(s.root, dirty)
-	if err != nil { // still not durable: the next flush tries again
+	if err != nil { // still not durable: the next flush retries
 		s.mu.Lock()
 		for path := range dirty {
 			s.dirty[path] = struct{}{}
@@ -72,7 +72,7 @@ func flushAll(root string, files map[string]struct{}) error {
 	return fsync(root)
 }
 
-// toDrive is fsync(2). A file that is gone needs none.
+// toDrive is fsync(2). A removed file needs none.
 func toDrive(path string) error {
 	f, err := os.Open(path)
 	if absent(err) {
@@ -90,5 +90,5 @@ func toDrive(path string) error {
 
 func (s *syncer) close() error { return nil }
 
-// startWriteback does nothing where the kernel cannot be asked to.
+// startWriteback does nothing on systems without such a call.
 func startWriteback(*os.File) {}

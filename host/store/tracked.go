@@ -16,19 +16,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Tracked is a Session whose reader will sign what it makes of them. What it reads of attached files, to which other
-// programs may write, is hashed when this process first reads it, whatever the files look like, and compared with keyed
-// checksums afterwards; and it is remembered, for [Tracked.Recheck].
+// Tracked is a Session for a reader that signs results derived from the blocks. Blocks of attached files, to which
+// other programs may write, are hashed at the first read in this process, regardless of the files' attributes, and
+// compared with keyed checksums afterwards. Tracked also records them, for [Tracked.Recheck].
 type Tracked struct {
 	*Session
-	max int // blocks in list
+	max int // maximum length of list
 
 	mu    sync.Mutex
-	index map[string]int // of list, by multihash
-	list  []readBlock    // in the order in which they were first read
+	index map[string]int // position in list, by multihash
+	list  []readBlock    // in the order of their first read
 }
 
-// readBlock is a block of an attached file, and which of its pages were read.
+// readBlock is a block of an attached file, and the pages of it that were read.
 type readBlock struct {
 	key   multihash.Multihash
 	pages uint32 // bit i: page i; a block has at most 32
@@ -37,8 +37,8 @@ type readBlock struct {
 // dag.MaxBlock is 32 pages.
 var _ = [1]struct{}{}[(dag.MaxBlock-1)/segment.PageSize/32]
 
-// maxTracked bounds a list, at some 120 bytes each: 256 GiB in blocks of 1 MiB. What is read when it is full has the blocks
-// before it checked again at once.
+// maxTracked limits the list, at about 120 bytes per block: 256 GiB in blocks of 1 MiB. A read when the list is full
+// immediately rechecks the blocks in it and empties it.
 const maxTracked = 256 << 10
 
 // Track returns the session's blocks for a run.
@@ -81,7 +81,7 @@ func (t *Tracked) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) 
 	return n, size, nil
 }
 
-// note remembers that n bytes of a block were read.
+// note records that n bytes of a block were read.
 func (t *Tracked) note(ctx context.Context, key multihash.Multihash, n int, off int64) error {
 	if n == 0 {
 		return nil
@@ -108,12 +108,11 @@ func (t *Tracked) note(ctx context.Context, key multihash.Multihash, n int, off 
 	return t.store.recheck(ctx, full)
 }
 
-// Recheck reads again what was read of attached files, and compares it with the checksums that it had. An error names
-// the file that has changed meanwhile: what was made of it is not to be signed. What is not attached any more is left
-// out: it was what its name says when it was read.
+// Recheck reads the recorded pages of attached files again and compares them with their checksums. An error names the
+// file that has changed: results derived from it must not be signed. Blocks that are no longer attached are skipped:
+// they matched their multihash when they were read.
 //
-// It costs a second read of the same pages, and their checksums: 0.15 ms for 1 MiB that is in memory, on all
-// processors.
+// It costs a second read of the same pages and their checksums: 0.15 ms for 1 MiB in memory, on all processors.
 func (t *Tracked) Recheck(ctx context.Context) error {
 	t.mu.Lock()
 	list := t.list
@@ -152,7 +151,7 @@ func (s *Store) recheck(ctx context.Context, list []readBlock) error {
 	return g.Wait()
 }
 
-// recheckBlock reads the pages of b that were read, into buf.
+// recheckBlock reads the recorded pages of b again, into buf.
 func (s *Store) recheckBlock(b readBlock, buf []byte) error {
 	for page := 0; page < 32; {
 		first := page
@@ -164,10 +163,10 @@ func (s *Store) recheckBlock(b readBlock, buf []byte) error {
 			continue
 		}
 		off := int64(first) * segment.PageSize
-		_, _, _, err := s.outside.readPart(b.key, buf[:(page-first)*segment.PageSize], off, true)
+		_, _, _, err := s.attachments.readPart(b.key, buf[:(page-first)*segment.PageSize], off, true)
 		if err != nil && !errors.Is(err, errAbsent) {
 			c := cid.NewCidV1(cid.Raw, b.key)
-			return fmt.Errorf("an attached file has changed while it was read: %w", named(c, "read", err))
+			return fmt.Errorf("attached file changed while it was read: %w", blockError(c, "read", err))
 		}
 	}
 	return nil

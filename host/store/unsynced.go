@@ -5,18 +5,17 @@ import (
 	"sync"
 )
 
-// unsynced knows whether anything was written since the last sync, so that a command
-// that finds all its blocks here does not wait for the disk. A file says the same to
-// the next process: what a killed one has written, and others find, may be in memory
-// alone. (After a loss of power nothing is: what can be read then is on the disk,
-// whether the file has survived or not.)
+// unsynced tracks whether anything was written since the last sync, so that a command that finds all its blocks
+// present does not wait for the disk. A marker file tells the same to the next process: blocks that a killed process
+// wrote may still be only in memory. (After a power loss they are not: what can be read then is on disk, with or
+// without the marker.)
 type unsynced struct {
-	marker string // the file's path; it is there while dirty or writing
+	marker string // path of the marker file; it exists while dirty or writing
 
 	mu      sync.Mutex
 	dirty   bool
-	writing int    // writes that have begun and not ended
-	writes  uint64 // ended ones
+	writing int    // writes in progress
+	writes  uint64 // completed writes
 }
 
 func (u *unsynced) open(marker string) error {
@@ -29,7 +28,7 @@ func (u *unsynced) open(marker string) error {
 	return err
 }
 
-// begin comes before a write, and end after it, whether or not it went well.
+// begin is called before a write, and end after it, whether or not it succeeded.
 func (u *unsynced) begin() error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -52,8 +51,7 @@ func (u *unsynced) end() {
 	u.dirty = true
 }
 
-// flush calls sync if there is anything to do for it. What was written while it ran is
-// for the next one.
+// flush calls sync if there are unsynced writes. Writes made while it runs are left to the next flush.
 func (u *unsynced) flush(sync func() error) error {
 	u.mu.Lock()
 	clean, before := !u.dirty && u.writing == 0, u.writes
@@ -67,7 +65,7 @@ func (u *unsynced) flush(sync func() error) error {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.writing == 0 && u.writes == before {
-		u.dirty = os.Remove(u.marker) != nil // a marker too many costs one sync
+		u.dirty = os.Remove(u.marker) != nil // a leftover marker only costs one sync
 	}
 	return nil
 }

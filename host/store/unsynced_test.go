@@ -26,30 +26,30 @@ func TestUnsynced(t *testing.T) {
 	write()
 	write()
 	flush("written", count, 1)
-	flush("nothing since", count, 0)
+	flush("nothing written since", count, 0)
 	if exists(marker) {
 		t.Error("the marker is still there")
 	}
 
 	write()
-	if err := u.flush(func() error { return errors.New("a bad disk") }); err == nil {
-		t.Error("no error")
+	if err := u.flush(func() error { return errors.New("disk error") }); err == nil {
+		t.Error("got no error")
 	}
-	flush("after a failure", count, 1)
+	flush("after a failed sync", count, 1)
 
 	write()
-	flush("written meanwhile", func() error { write(); return count() }, 1)
-	flush("what was written meanwhile", count, 1)
+	flush("written during a flush", func() error { write(); return count() }, 1)
+	flush("writes made during the last flush", count, 1)
 
 	must(t, u.begin())
-	flush("a write in progress, which others may find", count, 1)
+	flush("a write in progress", count, 1)
 	u.end()
-	flush("and ended", count, 1)
+	flush("a completed write", count, 1)
 
 	must(t, u.begin())
 	u = unsynced{} // killed
 	must(t, u.open(marker))
-	flush("what a killed process has written", count, 1)
+	flush("writes of a killed process", count, 1)
 	flush("once", count, 0)
 	if exists(marker) {
 		t.Error("the marker is still there")

@@ -5,7 +5,7 @@ import "github.com/multiformats/go-multihash"
 // watched is a storage that lets a test act between two of its steps.
 type watched struct {
 	storage
-	get    func(multihash.Multihash) error // before every Get; an error is its answer
+	get    func(multihash.Multihash) error // before every Get; a non-nil error is returned
 	put    func(multihash.Multihash) error // before every Put
 	delete func(multihash.Multihash) error // before every Delete
 }

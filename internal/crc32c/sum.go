@@ -1,7 +1,7 @@
-// Package crc32c is hash/crc32 with Castagnoli's polynomial, and faster where the processor multiplies without carry in
-// registers of 64 bytes: a block's checksum then costs little beside reading it.
+// Package crc32c is hash/crc32 with the Castagnoli polynomial, but faster on processors with carry-less
+// multiplication in 64-byte registers: there a block's checksum costs little compared with reading it.
 //
-// One rule: the answer is hash/crc32's.
+// One rule: the result equals that of hash/crc32.
 package crc32c
 
 import "hash/crc32"
@@ -11,7 +11,7 @@ var table = crc32.MakeTable(crc32.Castagnoli)
 // Checksum returns the CRC-32C of p.
 func Checksum(p []byte) uint32 { return Update(0, p) }
 
-// Update returns the CRC-32C of what has sum and p together.
+// Update returns the CRC-32C of the concatenation of p and the data with checksum sum before it.
 func Update(sum uint32, p []byte) uint32 {
 	if fast && len(p) >= worthFolding {
 		return update(sum, p)
@@ -19,5 +19,5 @@ func Update(sum uint32, p []byte) uint32 {
 	return crc32.Update(sum, table, p)
 }
 
-// worthFolding is the length in bytes from which folding is faster.
+// worthFolding is the length in bytes above which folding is faster.
 const worthFolding = 16 << 10

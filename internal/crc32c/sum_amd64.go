@@ -10,21 +10,21 @@ import (
 
 var fast = cpuid.CPU.Supports(cpuid.AVX512F, cpuid.VPCLMULQDQ)
 
-// width is the number of bytes that fold takes at once.
+// width is the number of bytes that fold processes at once.
 const width = 256
 
-// fold makes acc a message that has the same remainder, by the polynomial, as acc with n times width bytes at p behind
-// it: what stands width bytes earlier counts x^(8*width) times as much (Gopal and others, "Fast CRC Computation for
-// Generic Polynomials Using PCLMULQDQ Instruction", 2009).
+// fold replaces acc by a message with the same remainder, by the polynomial, as acc followed by the n times width
+// bytes at p: bytes that come width bytes earlier count x^(8*width) times as much (Gopal and others, "Fast CRC
+// Computation for Generic Polynomials Using PCLMULQDQ Instruction", 2009).
 //
 //go:noescape
 func fold(acc *[width]byte, p *byte, n int, by *[2]uint64)
 
-// by is what fold multiplies with: one for the first eight bytes of each 16 and one for the second. The product of
-// two numbers whose bits are in reverse order is one place short, hence the -1.
+// by contains the factors of fold: one for the first eight bytes of each 16 and one for the second. The product of
+// two numbers in reversed bit order is one bit short, hence the -1.
 var by = [2]uint64{power(8*width + 64 - 1), power(8*width - 1)}
 
-// power returns the remainder of x^n as 64 bits in reverse order.
+// power returns the remainder of x^n as 64 bits in reversed bit order.
 func power(n int) uint64 {
 	r := bits.Reverse32(1) // the first bit is the highest power
 	for range n {
@@ -43,6 +43,6 @@ func update(sum uint32, p []byte) uint32 {
 	if n > 0 {
 		fold(&acc, &p[width], n, &by)
 	}
-	sum = crc32.Update(^uint32(0), table, acc[:]) // which turns the bits of a sum over before and after
+	sum = crc32.Update(^uint32(0), table, acc[:]) // crc32.Update inverts the bits of a sum before and after
 	return crc32.Update(sum, table, p[(n+1)*width:])
 }

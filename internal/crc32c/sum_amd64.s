@@ -1,6 +1,6 @@
 #include "textflag.h"
 
-// One step for 64 of the bytes: Z0 to Z3 are the accumulator, Z4 what it is multiplied with.
+// One step for 64 of the bytes: Z0 to Z3 are the accumulator, Z4 the factors.
 #define STEP(off, acc, tmp) \
 	VPCLMULQDQ $0x00, Z4, acc, tmp \
 	VPCLMULQDQ $0x11, Z4, acc, acc \

@@ -31,9 +31,9 @@ func TestUpdate(t *testing.T) {
 		check(t, r.Uint32(), p[from:from+r.IntN(len(p)-from)])
 	}
 	if Checksum([]byte("123456789")) != 0xe3069283 {
-		t.Error("not the checksum of the catalogue of parametrised CRCs")
+		t.Error("wrong checksum for the check value of the CRC catalogue")
 	}
-	for n := worthFolding; n < worthFolding+300; n++ { // whatever the processor is
+	for n := worthFolding; n < worthFolding+300; n++ { // on every processor
 		check(t, 0, make([]byte, n))
 	}
 }
@@ -52,7 +52,7 @@ func FuzzUpdate(f *testing.F) {
 	})
 }
 
-// BenchmarkUpdate is beside the standard library's.
+// BenchmarkUpdate compares Update with the standard library.
 func BenchmarkUpdate(b *testing.B) {
 	for _, n := range []struct {
 		name string

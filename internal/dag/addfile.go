@@ -7,29 +7,29 @@ import (
 	"sync"
 )
 
-// AddFile adds all that r gives as one file. Chunks are hashed on all cores; at most a few of them are in
-// memory. They are put in order, but to a [CopyingPutter] as each is ready.
+// AddFile adds the content of r as one file. Chunks are hashed on all cores; only a few of them are in memory. They
+// are put in order, except to a [CopyingPutter], which gets each as soon as it is ready.
 func AddFile(ctx context.Context, bs Blocks, r io.Reader, p Profile) (Entry, error) {
 	var alone sync.Mutex
 	var memory []byte
-	return addFile(ctx, bs, r, p, &alone, copies(bs), &memory)
+	return addFile(ctx, bs, r, p, &alone, copiesOnPut(bs), &memory)
 }
 
-// addFile adds a file; one of more than a chunk is added under large, as it takes all
-// cores and a window of chunks by itself. anyOrder has leaves put as each is ready. memory
-// is what the files before it have left to be used again.
+// addFile adds a file. A file of more than one chunk is added with large locked, because it uses all cores and a
+// window of chunks. With anyOrder leaves are put as soon as each is ready. memory is a buffer that earlier files left
+// for reuse.
 func addFile(ctx context.Context, bs Blocks, r io.Reader, p Profile, large *sync.Mutex, anyOrder bool, memory *[]byte) (Entry, error) {
 	first, err := readFirst(r, p.ChunkSize, memory)
 	if err != nil {
 		return Entry{}, err
 	}
 	if len(first) < p.ChunkSize {
-		if !copies(bs) {
+		if !copiesOnPut(bs) {
 			first = bytes.Clone(first)
 		}
 		return addSmall(ctx, bs, first, p)
 	}
-	*memory = nil // it holds the first of many chunks
+	*memory = nil // it contains the first of many chunks
 	large.Lock()
 	defer large.Unlock()
 	return addLarge(ctx, bs, first, r, p, anyOrder)
@@ -47,7 +47,7 @@ func addSmall(ctx context.Context, bs Blocks, chunk []byte, p Profile) (Entry, e
 	return Entry{CID: b.cid, Size: c.size, TSize: c.link.tsize, Kind: c.kind}, nil
 }
 
-// readFirst is readChunk into memory, which grows from small as long as r gives more.
+// readFirst is readChunk into memory, which grows from a small size while r yields more.
 func readFirst(r io.Reader, size int, memory *[]byte) ([]byte, error) {
 	n := 0
 	for {

@@ -13,40 +13,40 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// maxHashers bounds the goroutines that hash one stream, and with them what of it is in memory. More would outrun any
-// disk.
+// maxHashers limits the goroutines that hash one stream, and with them the memory it uses. More would be faster than
+// any disk.
 const maxHashers = 16
 
-// assembly is a file that is being added by several goroutines. Each reads a pair of chunks, hashes it and, where the
-// set allows it, puts it, all while the bytes are in its core's cache; the leaves are brought into order afterwards.
+// assembly is a file that several goroutines add. Each reads a pair of chunks, hashes it and, if the set allows it,
+// puts it, while the bytes are in its core's cache. Then the leaves are brought into order.
 type assembly struct {
 	bs       Blocks
 	p        Profile
-	anyOrder bool          // leaves are put by whoever has hashed them
-	reuse    bool          // memory of chunks that were put may be used again
-	spare    sync.Pool     // of it, *[]byte: each core has its own back, still in its cache
-	slots    chan struct{} // one is taken for each pair that is under way
+	anyOrder bool          // leaves are put by the goroutine that hashed them
+	reuse    bool          // memory of chunks that were put may be reused
+	spare    sync.Pool     // reusable chunks, *[]byte: each core gets its own, still in its cache
+	slots    chan struct{} // one is taken for each pair in progress
 
-	reading sync.Mutex // guards what follows
-	first   []byte     // a chunk that was read already
+	reading sync.Mutex // guards the fields up to taken
+	first   []byte     // a chunk that was read before
 	r       io.Reader
 	ended   bool
-	taken   int // pairs
+	taken   int // number of pairs
 
-	joining sync.Mutex // guards what follows
+	joining sync.Mutex // guards the fields below
 	tree    fileTree
-	ready   map[int][]leaf // pairs that wait for one before them
-	joined  int            // pairs
+	ready   map[int][]leaf // pairs that wait for an earlier one
+	joined  int            // number of pairs
 }
 
-// leaf is a chunk as a block.
+// leaf is a chunk with its block.
 type leaf struct {
 	chunk []byte // nil: it was put
 	block Block
 	child child
 }
 
-// pair is two chunks that follow each other; the second is empty when the file has ended.
+// pair is two consecutive chunks; the second is empty if the file has ended.
 type pair struct {
 	number int
 	chunks [2][]byte
@@ -55,7 +55,7 @@ type pair struct {
 func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profile, anyOrder bool) (Entry, error) {
 	workers := min(runtime.GOMAXPROCS(0), maxHashers) + 2 // one may be reading, and one writing
 	a := &assembly{
-		bs: bs, p: p, anyOrder: anyOrder, reuse: copies(bs), slots: make(chan struct{}, 2*workers),
+		bs: bs, p: p, anyOrder: anyOrder, reuse: copiesOnPut(bs), slots: make(chan struct{}, 2*workers),
 		first: first, r: r, tree: fileTree{p: p}, ready: map[int][]leaf{},
 	}
 	g, gctx := errgroup.WithContext(ctx)
@@ -68,7 +68,7 @@ func addLarge(ctx context.Context, bs Blocks, first []byte, r io.Reader, p Profi
 	return a.tree.finish(ctx, bs)
 }
 
-// work adds pair after pair until the file ends.
+// work adds pairs until the file ends.
 func (a *assembly) work(ctx context.Context) error {
 	for {
 		select {
@@ -118,7 +118,7 @@ func (a *assembly) take(ctx context.Context) (p pair, err error) {
 	return p, nil
 }
 
-// memory returns room for a chunk.
+// memory returns a buffer for a chunk.
 func (a *assembly) memory() []byte {
 	if b, ok := a.spare.Get().(*[]byte); ok {
 		return *b
@@ -126,7 +126,7 @@ func (a *assembly) memory() []byte {
 	return make([]byte, a.p.ChunkSize)
 }
 
-// hash makes leaves of p.
+// hash makes the leaves of p.
 func (a *assembly) hash(p pair) (leaves []leaf, err error) {
 	if x, y := p.chunks[0], p.chunks[1]; a.p.RawLeaves && len(x) == len(y) {
 		b, c := newBlockPair(cid.Raw, x, y)
@@ -161,7 +161,7 @@ func (a *assembly) put(ctx context.Context, leaves []leaf) error {
 	return nil
 }
 
-// join builds the tree over the leaves that are ready up to the first that is not.
+// join adds the consecutive leaves that are ready to the tree.
 func (a *assembly) join(ctx context.Context, number int, leaves []leaf) error {
 	a.joining.Lock()
 	defer a.joining.Unlock()

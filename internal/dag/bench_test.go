@@ -22,7 +22,7 @@ func benchFile(b *testing.B, size int, p Profile) *File {
 	return f
 }
 
-// A block of 256 KiB in memory into a buffer; compare with BenchmarkMemmove.
+// BenchmarkReadBlock reads a block of 256 KiB in memory into a buffer; compare with BenchmarkMemmove.
 func BenchmarkReadBlock(b *testing.B) {
 	f := benchFile(b, 256<<10, UnixFSv1)
 	buf := make([]byte, 256<<10)
@@ -82,7 +82,7 @@ func benchAdd(b *testing.B, p Profile) {
 func BenchmarkAddFile(b *testing.B)   { benchAdd(b, UnixFSv1) }
 func BenchmarkAddFileV0(b *testing.B) { benchAdd(b, UnixFSv0) }
 
-// What hashing alone costs one goroutine.
+// BenchmarkHash1MiB measures the cost of hashing alone in one goroutine.
 func BenchmarkHash1MiB(b *testing.B) {
 	data := noise(1 << 20)
 	b.SetBytes(int64(len(data)))

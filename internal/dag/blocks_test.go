@@ -8,14 +8,14 @@ import (
 
 func cids(cs ...cid.Cid) []cid.Cid { return cs }
 
-// dropBlocks takes blocks and keeps none.
+// dropBlocks accepts blocks and drops them.
 type dropBlocks struct{}
 
 func (dropBlocks) Get(_ context.Context, c cid.Cid) (Block, error) { return Block{}, &NotFoundError{c} }
 func (dropBlocks) Has(context.Context, cid.Cid) (bool, error)      { return false, nil }
 func (dropBlocks) Put(context.Context, ...Block) error             { return nil }
 
-// watchBlocks remembers which blocks were read.
+// watchBlocks records which blocks were read.
 type watchBlocks struct {
 	MemBlocks
 	gets []cid.Cid
@@ -26,7 +26,7 @@ func (w *watchBlocks) Get(ctx context.Context, c cid.Cid) (Block, error) {
 	return w.MemBlocks.Get(ctx, c)
 }
 
-// put makes a block, keeps it in bs and returns its CID.
+// put makes a block, stores it in bs and returns its CID.
 func put(bs Blocks, codec uint64, data []byte) cid.Cid {
 	b := NewBlock(codec, data)
 	if err := bs.Put(context.Background(), b); err != nil {
@@ -35,7 +35,7 @@ func put(bs Blocks, codec uint64, data []byte) cid.Cid {
 	return b.CID()
 }
 
-// putFS keeps a dag-pb block of a UnixFS message and links.
+// putFS stores a dag-pb block with a UnixFS message and links.
 func putFS(bs Blocks, n fsNode, links ...pbLink) cid.Cid {
 	return put(bs, cid.DagProtobuf, pbNode{data: n.encode(), links: links}.encode())
 }

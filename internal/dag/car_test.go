@@ -26,7 +26,7 @@ func writeCAR(t testing.TB, bs Blocks, o CAROptions, roots ...cid.Cid) []byte {
 	return buf.Bytes()
 }
 
-// go-car reads what WriteCAR writes, and ReadCAR too, byte by byte if need be.
+// TestCARRoundTrip: go-car and ReadCAR can read the output of WriteCAR, even byte by byte.
 func TestCARRoundTrip(t *testing.T) {
 	bs := new(MemBlocks)
 	root, order := diamond(t, bs)
@@ -56,12 +56,13 @@ func TestCARRoundTrip(t *testing.T) {
 			t.Errorf("version %d: roots %v, blocks %v, %v", version, roots, got, err)
 		}
 		if again := writeCAR(t, bs, CAROptions{Version: version}, root); !bytes.Equal(b, again) {
-			t.Error("the same DAG makes two CARs")
+			t.Error("the same DAG yields different CARs")
 		}
 	}
 }
 
-// TestIndexCAR finds each block where it is, with sections for several batches; and what is wrong with one of them.
+// TestIndexCAR: each block is found at its offset, with sections for several batches; and an error in one of them is
+// reported.
 func TestIndexCAR(t *testing.T) {
 	bs := new(MemBlocks)
 	data := make([]byte, 7<<20)
@@ -113,7 +114,7 @@ func TestCAROptions(t *testing.T) {
 	n := 0
 	if _, err := ReadCAR(ctx, bytes.NewReader(b), func(b Block) error {
 		if b.CID() == order[3] {
-			t.Error("a skipped block is written")
+			t.Error("a skipped block was written")
 		}
 		n++
 		return nil
@@ -121,17 +122,17 @@ func TestCAROptions(t *testing.T) {
 		t.Errorf("%d blocks, %v", n, err)
 	}
 	if err := WriteCAR(ctx, io.Discard, bs, cids(root), CAROptions{Version: 3}); err == nil {
-		t.Error("a CAR of version 3 is written")
+		t.Error("a CAR of version 3 was written")
 	}
 	full := errors.New("disk full")
 	if err := WriteCAR(ctx, failingWriter{full}, bs, cids(root), CAROptions{}); !errors.Is(err, full) {
-		t.Errorf("a writer that fails: %v", err)
+		t.Errorf("failing writer: %v", err)
 	}
 	bs.Delete(order[2])
 	var missing *NotFoundError
 	for _, version := range []int{1, 2} {
 		if err := WriteCAR(ctx, io.Discard, bs, cids(root), CAROptions{Version: version}); !errors.As(err, &missing) {
-			t.Errorf("a missing block: %v", err)
+			t.Errorf("missing block: %v", err)
 		}
 	}
 	many := slices.Repeat(cids(root), 300) // a header with long lengths
@@ -144,8 +145,8 @@ type failingWriter struct{ err error }
 
 func (f failingWriter) Write([]byte) (int, error) { return 0, f.err }
 
-// A CAR that is cut off is refused, wherever the cut is, but between two sections of
-// version 1; one with a bit flipped is refused or gives blocks that are still right.
+// TestCARTruncatedAndFlipped: a truncated CAR is refused, except between two sections of version 1; one with a
+// flipped bit is refused or yields only correct blocks.
 func TestCARTruncatedAndFlipped(t *testing.T) {
 	bs := new(MemBlocks)
 	root, _ := diamond(t, bs)
@@ -162,7 +163,7 @@ func TestCARTruncatedAndFlipped(t *testing.T) {
 			}
 		}
 		if want := map[int]int{1: 5, 2: 0}[version]; taken != want {
-			t.Errorf("version %d: %d cuts are taken, want %d", version, taken, want)
+			t.Errorf("version %d: %d cuts were accepted, want %d", version, taken, want)
 		}
 		for i := range whole {
 			flipped := bytes.Clone(whole)
@@ -191,26 +192,26 @@ func TestHostileCARs(t *testing.T) {
 		says   string
 		offset int64
 	}{
-		"empty":                      {nil, "header", 0},
-		"text":                       {[]byte("hello world, this is no CAR"), "header", 0},
-		"a header of 2^62 bytes":     {[]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f}, "over the limit", 0},
-		"an endless length":          {bytes.Repeat([]byte{0xff}, 20), "larger than uint63", 0},
-		"a nested header":            {append([]byte{0x80, 0x80, 4}, bytes.Repeat([]byte{0x81}, 1<<16)...), "nested deeper", 0},
-		"no version":                 {[]byte{1, 0xa0}, "no version", 0},
-		"version 7":                  {[]byte{10, 0xa1, 0x67, 'v', 'e', 'r', 's', 'i', 'o', 'n', 7}, "version 7", 0},
-		"no roots":                   {[]byte{10, 0xa1, 0x67, 'v', 'e', 'r', 's', 'i', 'o', 'n', 1}, "no list of roots", 0},
-		"an empty section":           {section(0), "empty section", int64(len(header))},
-		"a section of 2^62 bytes":    {section(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f), "over the limit", int64(len(header))},
-		"a section that only begins": {section(50), "ends 0 bytes into a section of 50", int64(len(header))},
-		"no CID":                     {section(2, 9, 9), "bad CID", int64(len(header))},
-		"other bytes":                {section(wrong...), "damaged", int64(len(header))},
-		"a long length":              {section(0x80, 0), "not minimally encoded", int64(len(header))},
-		"payload before header":      {v2(3, 99, header), "offset", 11},
-		"no payload":                 {v2(51, 0, header), "size", 11},
-		"payload far away":           {v2(200, 99, header), "padding", 11},
-		"payload longer than file":   {v2(51, byte(len(header)+9), header), "ends 9 bytes before", 51 + int64(len(header))},
-		"section across the end":     {v2(51, byte(len(header)+9), section(wrong...)), "has 8 left", 51 + int64(len(header))},
-		"version 2 inside 2":         {v2(51, 11, car.Pragma), "version 2 inside", 51},
+		"empty":                    {nil, "header", 0},
+		"text":                     {[]byte("hello world, this is not a CAR"), "header", 0},
+		"a header of 2^62 bytes":   {[]byte{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f}, "over the limit", 0},
+		"endless length":           {bytes.Repeat([]byte{0xff}, 20), "larger than uint63", 0},
+		"nested header":            {append([]byte{0x80, 0x80, 4}, bytes.Repeat([]byte{0x81}, 1<<16)...), "nested deeper", 0},
+		"no version":               {[]byte{1, 0xa0}, "no version", 0},
+		"version 7":                {[]byte{10, 0xa1, 0x67, 'v', 'e', 'r', 's', 'i', 'o', 'n', 7}, "version 7", 0},
+		"no roots":                 {[]byte{10, 0xa1, 0x67, 'v', 'e', 'r', 's', 'i', 'o', 'n', 1}, "no list of roots", 0},
+		"an empty section":         {section(0), "empty section", int64(len(header))},
+		"a section of 2^62 bytes":  {section(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f), "over the limit", int64(len(header))},
+		"truncated section":        {section(50), "ends 0 bytes into a section of 50", int64(len(header))},
+		"no CID":                   {section(2, 9, 9), "bad CID", int64(len(header))},
+		"wrong bytes":              {section(wrong...), "damaged", int64(len(header))},
+		"a long length":            {section(0x80, 0), "not minimally encoded", int64(len(header))},
+		"payload before header":    {v2(3, 99, header), "offset", 11},
+		"no payload":               {v2(51, 0, header), "size", 11},
+		"payload far away":         {v2(200, 99, header), "padding", 11},
+		"payload longer than file": {v2(51, byte(len(header)+9), header), "ends 9 bytes before", 51 + int64(len(header))},
+		"section across the end":   {v2(51, byte(len(header)+9), section(wrong...)), "has 8 left", 51 + int64(len(header))},
+		"version 2 inside 2":       {v2(51, 11, car.Pragma), "version 2 inside", 51},
 	} {
 		_, err := ReadCAR(ctx, bytes.NewReader(tc.b), func(Block) error { return nil })
 		var bad *CARError
@@ -221,11 +222,11 @@ func TestHostileCARs(t *testing.T) {
 	full := errors.New("disk full")
 	good := slices.Concat(header, []byte{37}, cidA.Bytes(), []byte("a"))
 	if _, err := ReadCAR(ctx, bytes.NewReader(good), func(Block) error { return full }); err != full {
-		t.Errorf("an error of put: %v", err)
+		t.Errorf("error of put: %v", err)
 	}
 }
 
-// TestImportCAR: what several goroutines put from memory that they use again is what ReadCAR gives.
+// TestImportCAR: several goroutines that put from reused memory yield the same blocks as ReadCAR.
 func TestImportCAR(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	from := new(MemBlocks)
@@ -269,7 +270,7 @@ func TestImportCAR(t *testing.T) {
 			}
 		}
 	}
-	// Of two that are damaged the first is told, wherever the goroutines are.
+	// The first of two damaged blocks is reported, regardless of the goroutines' progress.
 	for range 20 {
 		bad := bytes.Clone(whole)
 		bad[len(bad)/4] ^= 1
@@ -281,16 +282,16 @@ func TestImportCAR(t *testing.T) {
 	}
 	full := errors.New("disk full")
 	if _, err := ImportCAR(ctx, bytes.NewReader(whole), refusing{new(MemBlocks), full}); err != full {
-		t.Errorf("an error of Put: %v", err)
+		t.Errorf("error of Put: %v", err)
 	}
 	stopped, stop := context.WithCancelCause(ctx)
 	stop(full)
 	if _, err := ImportCAR(stopped, bytes.NewReader(whole), new(partBlocks)); err != full {
-		t.Errorf("a context that has ended: %v", err)
+		t.Errorf("canceled context: %v", err)
 	}
 }
 
-// refusing is a set that takes nothing.
+// refusing is a set whose Put fails.
 type refusing struct {
 	*MemBlocks
 	err error
@@ -318,7 +319,7 @@ func FuzzReadCAR(f *testing.F) {
 		}
 		for c, b := range read.m {
 			if i := imported.m[c]; !bytes.Equal(i.data, b.data) {
-				t.Fatalf("%s is imported as %x", c, i.data)
+				t.Fatalf("block %s was imported as %x", c, i.data)
 			}
 		}
 	})

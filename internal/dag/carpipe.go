@@ -10,60 +10,60 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// unchecked is a section of a CAR.
+// unchecked is a section of a CAR that was not hashed yet.
 type unchecked struct {
-	at   int64 // of the section
+	at   int64 // offset of the section
 	name cid.Cid
 	data []byte
-	from int64 // where data begins
+	from int64 // offset of data
 }
 
-// carBatch is sections that follow each other and are hashed together.
+// carBatch is a sequence of sections that are hashed together.
 type carBatch struct {
 	number int
 	list   []unchecked
-	bytes  int // of list
+	bytes  int // size of list
 	blocks []Block
-	err    error // of the section after blocks
-	at     int64 // of that section
+	err    error // error of the section after blocks
+	at     int64 // offset of that section
 }
 
-// A batch ends with so many bytes or sections.
+// Limits at which a batch ends, in bytes and sections.
 const (
 	maxCARBatch    = 2 << 20
 	maxCARSections = 512
 )
 
-// carMemory is what a batch has room for in memory that is used again: its last section goes over the end.
+// carMemory is the size of the reusable memory of a batch: its last section may exceed maxCARBatch.
 const carMemory = maxCARBatch + MaxBlock
 
-// carPipe reads a CAR with several goroutines. Each reads a batch, hashes it and hands its blocks on: to put in order, to
-// found or bs as they are ready.
+// carPipe reads a CAR with several goroutines. Each reads a batch, hashes it and passes its blocks on: to put in
+// order, or to found or bs as soon as they are ready.
 type carPipe struct {
-	put   func(Block) error        // these are three ways;
-	found func(Block, int64) error // two are nil
+	put   func(Block) error        // exactly one of put,
+	found func(Block, int64) error // found and bs is set
 	bs    Blocks
-	reuse bool          // nobody keeps the bytes of blocks that were handed on
-	slots chan struct{} // one is taken for each batch that is under way
+	reuse bool          // the bytes of blocks are not retained after they were passed on
+	slots chan struct{} // one is taken for each batch in progress
 
-	turn  chan struct{} // is in the hands of who reads, and guards what follows
+	turn  chan struct{} // held by the goroutine that reads; guards the fields up to end
 	c     *carReader
-	taken int   // batches
-	end   error // after which nothing is read; io.EOF at the CAR's end
+	taken int   // number of batches
+	end   error // set when reading ends; io.EOF at the end of the CAR
 
 	failed  atomic.Bool // err is set
-	joining sync.Mutex  // guards what follows
+	joining sync.Mutex  // guards the fields below
 	ready   map[int]*carBatch
-	joined  int   // batches
-	err     error // of the earliest section that something is wrong with
-	at      int64 // of that section
+	joined  int   // number of batches
+	err     error // error of the earliest bad section
+	at      int64 // offset of that section
 }
 
-// run reads all of the CAR behind its header.
+// run reads the CAR after its header.
 func (p *carPipe) run(ctx context.Context, c *carReader) error {
 	workers := min(runtime.GOMAXPROCS(0), maxHashers) + 2 // one may be reading, and one writing
 	p.c, p.slots, p.turn, p.ready = c, make(chan struct{}, 2*workers), make(chan struct{}, 1), map[int]*carBatch{}
-	p.reuse = p.found != nil || p.bs != nil && copies(p.bs)
+	p.reuse = p.found != nil || p.bs != nil && copiesOnPut(p.bs)
 	var group sync.WaitGroup
 	for range workers {
 		group.Go(func() { p.work(ctx) })
@@ -99,13 +99,13 @@ func (p *carPipe) work(ctx context.Context) {
 		} else {
 			p.join(ctx, b)
 		}
-		if p.reuse && memory == nil && b.bytes >= maxCARBatch { // there will be more of the kind
+		if p.reuse && memory == nil && b.bytes >= maxCARBatch { // more batches of this size are likely
 			memory = make([]byte, carMemory)
 		}
 	}
 }
 
-// take reads the next batch, into memory if there is any; nil at the end, or when something is wrong.
+// take reads the next batch, into memory if it is not nil. It returns nil at the end and after an error.
 func (p *carPipe) take(ctx context.Context, memory []byte) *carBatch {
 	select {
 	case p.turn <- struct{}{}:
@@ -131,7 +131,7 @@ func (p *carPipe) take(ctx context.Context, memory []byte) *carBatch {
 	return b
 }
 
-// check hashes the sections up to the first that is wrong.
+// check hashes the sections up to the first bad one.
 func (b *carBatch) check() {
 	b.blocks = make([]Block, 0, len(b.list))
 	for i := 0; i < len(b.list); i++ {
@@ -179,7 +179,7 @@ func (p *carPipe) putAll(ctx context.Context, b *carBatch) {
 	}
 }
 
-// join hands on the blocks that are ready up to the first that are not, until something is wrong.
+// join passes on the consecutive batches that are ready, until the first error.
 func (p *carPipe) join(ctx context.Context, b *carBatch) {
 	p.joining.Lock()
 	defer p.joining.Unlock()

@@ -19,38 +19,36 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// maxCARHeader bounds the header of a CAR, in bytes: some 25,000 roots.
+// maxCARHeader limits the header of a CAR, in bytes: about 25,000 roots.
 const maxCARHeader = 1 << 20
 
-// CARError says what is wrong with a CAR, and where.
+// CARError describes what is wrong with a CAR, and where.
 type CARError struct {
-	Offset int64 // bytes from its start
+	Offset int64 // from the start of the CAR
 	Err    error
 }
 
 func (e *CARError) Error() string { return fmt.Sprintf("bad CAR at byte %d: %v", e.Offset, e.Err) }
 func (e *CARError) Unwrap() error { return e.Err }
 
-// ReadCAR reads a CAR of version 1 or 2, checks each block against its name and gives
-// it to put, in order, one at a time. It returns the roots, which need not be among the
-// blocks. What is wrong with the CAR is a *CARError; an error of put is returned as it is. An end
-// that cuts a section off is an error, but in version 1 an end between two sections
-// cannot be told from the CAR's own: whoever imports also looks for the whole DAG.
-// Blocks are hashed on all cores while more is read.
+// ReadCAR reads a CAR, version 1 or 2, checks each block against its CID and passes the blocks to put, in order, one
+// at a time. It returns the roots, which need not be among the blocks. A bad CAR is a *CARError; an error of put is
+// returned as it is. An end inside a section is an error, but in version 1 an end between two sections cannot be
+// distinguished from a complete CAR: importers must also check that the DAG is complete. Blocks are hashed on all
+// cores while more is read.
 func ReadCAR(ctx context.Context, r io.Reader, put func(Block) error) ([]cid.Cid, error) {
 	return readCAR(ctx, r, &carPipe{put: put})
 }
 
-// IndexCAR is ReadCAR for whoever wants to know where each block is and keeps none. It calls found with each block
-// and the byte of the CAR at which the block's own bytes begin: from several goroutines, in no order, and the bytes
-// are used again when found returns. When something is wrong, found may have been called with some
-// of the blocks that follow it, too.
+// IndexCAR is like ReadCAR, for callers that only need the location of each block. It calls found with each block and
+// the offset of the block's bytes in the CAR: from several goroutines, in any order, and the bytes are reused when
+// found returns. After an error, found may have been called with some of the later blocks too.
 func IndexCAR(ctx context.Context, r io.Reader, found func(b Block, at int64) error) ([]cid.Cid, error) {
 	return readCAR(ctx, r, &carPipe{found: found})
 }
 
-// ImportCAR is ReadCAR into bs, several blocks with each Put, from several goroutines. When something is
-// wrong, some of the blocks that follow it may have been put, too.
+// ImportCAR is like ReadCAR, but puts the blocks into bs, several with each Put, from several goroutines. After an
+// error, some of the later blocks may have been put too.
 func ImportCAR(ctx context.Context, r io.Reader, bs Blocks) ([]cid.Cid, error) {
 	return readCAR(ctx, r, &carPipe{bs: bs})
 }
@@ -67,12 +65,12 @@ func readCAR(ctx context.Context, r io.Reader, p *carPipe) ([]cid.Cid, error) {
 	return roots, nil
 }
 
-// carReader reads a CAR and knows where it is.
+// carReader reads a CAR and tracks its offset.
 type carReader struct {
 	r    *bufio.Reader
 	off  int64 // bytes read
-	at   int64 // where the header or section begins that is being read
-	left int64 // bytes of a version 2 CAR's payload that are not read yet; -1 without end
+	at   int64 // offset of the current header or section
+	left int64 // unread bytes of a version 2 CAR's payload; -1: no limit
 }
 
 // start reads up to the first section and returns the roots.
@@ -89,7 +87,7 @@ func (c *carReader) start() ([]cid.Cid, error) {
 		return nil, fmt.Errorf("version 2 header: %w", noEOF(err))
 	}
 	if int64(h.DataOffset) < c.off {
-		return nil, fmt.Errorf("the payload begins at byte %d, inside the header", h.DataOffset)
+		return nil, fmt.Errorf("payload offset %d is inside the header", h.DataOffset)
 	}
 	skip := int64(h.DataOffset) - c.off
 	k, err := io.CopyN(io.Discard, c.r, skip)
@@ -107,7 +105,7 @@ func (c *carReader) start() ([]cid.Cid, error) {
 	return roots, nil
 }
 
-// header reads a length and the dag-cbor header that it announces.
+// header reads a length and a dag-cbor header of that length.
 func (c *carReader) header() (version int64, roots []cid.Cid, err error) {
 	c.at = c.off
 	b, _, err := c.frame(maxCARHeader, nil)
@@ -149,21 +147,21 @@ func headerFields(n datamodel.Node) (version int64, roots []cid.Cid, err error) 
 		}
 		l, err := v.AsLink()
 		if err != nil {
-			return 0, nil, fmt.Errorf("header: root %d is no link", i)
+			return 0, nil, fmt.Errorf("header: root %d is not a link", i)
 		}
 		roots = append(roots, l.(cidlink.Link).Cid)
 	}
 	return version, roots, nil
 }
 
-// section reads the next block, which it does not check; io.EOF is the end of the CAR. The bytes are at
-// the start of memory, the rest of which it returns, if they fit there.
+// section reads the next block without checking it; io.EOF is the end of the CAR. If the bytes fit into memory, they
+// are at its start, and rest is the remainder of memory.
 func (c *carReader) section(memory []byte) (name cid.Cid, data, rest []byte, err error) {
 	c.at = c.off
 	b, rest, err := c.frame(abi.MaxCID+MaxBlock, memory)
 	switch {
 	case err == io.EOF && c.left > 0:
-		err = fmt.Errorf("it ends %d bytes before its payload does", c.left)
+		err = fmt.Errorf("CAR ends %d bytes before the end of its payload", c.left)
 	case err == io.EOF && c.left == 0:
 		err = c.drain()
 	}
@@ -177,8 +175,8 @@ func (c *carReader) section(memory []byte) (name cid.Cid, data, rest []byte, err
 	return name, b[n:], rest, nil
 }
 
-// drain reads what follows the payload of version 2, an index, so that whoever writes
-// it to a pipe gets rid of it.
+// drain reads the index after the payload of version 2, so that a program that writes the CAR to a pipe does not
+// block.
 func (c *carReader) drain() error {
 	if _, err := io.Copy(io.Discard, c.r); err != nil {
 		return fmt.Errorf("after the payload: %w", err)
@@ -186,21 +184,21 @@ func (c *carReader) drain() error {
 	return io.EOF
 }
 
-// frame reads a varint length and as many bytes, to the start of memory if they fit there. io.EOF is an
-// end before the length.
+// frame reads a varint length and that many bytes, to the start of memory if they fit. io.EOF is an end before the
+// length.
 func (c *carReader) frame(limit uint64, memory []byte) (b, rest []byte, err error) {
 	n, err := c.length()
 	if err != nil {
 		return nil, nil, err
 	}
 	if n == 0 {
-		return nil, nil, errors.New("an empty section")
+		return nil, nil, errors.New("empty section")
 	}
 	if n > limit {
-		return nil, nil, fmt.Errorf("a section of %d bytes is over the limit of %d", n, limit)
+		return nil, nil, fmt.Errorf("section of %d bytes is over the limit of %d", n, limit)
 	}
 	if c.left >= 0 && int64(n) > c.left {
-		return nil, nil, fmt.Errorf("a section of %d bytes where the payload has %d left", n, c.left)
+		return nil, nil, fmt.Errorf("section of %d bytes, but the payload has %d left", n, c.left)
 	}
 	if uint64(len(memory)) >= n {
 		b, rest = memory[:n:n], memory[n:]
@@ -210,7 +208,7 @@ func (c *carReader) frame(limit uint64, memory []byte) (b, rest []byte, err erro
 	k, err := io.ReadFull(c.r, b)
 	c.advance(k)
 	if err != nil {
-		return nil, nil, fmt.Errorf("it ends %d bytes into a section of %d: %w", k, n, noEOF(err))
+		return nil, nil, fmt.Errorf("CAR ends %d bytes into a section of %d: %w", k, n, noEOF(err))
 	}
 	return b, rest, nil
 }
@@ -219,7 +217,7 @@ func (c *carReader) frame(limit uint64, memory []byte) (b, rest []byte, err erro
 func (c *carReader) length() (uint64, error) {
 	n, err := varint.ReadUvarint(c)
 	if err != nil && err != io.EOF {
-		return 0, fmt.Errorf("a section's length: %w", err)
+		return 0, fmt.Errorf("section length: %w", err)
 	}
 	return n, err
 }
@@ -243,7 +241,7 @@ func (c *carReader) advance(n int) {
 	}
 }
 
-// noEOF makes an end of input what it is in the middle of something.
+// noEOF converts io.EOF in the middle of an item to io.ErrUnexpectedEOF.
 func noEOF(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

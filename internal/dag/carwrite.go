@@ -11,19 +11,18 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// CAROptions says what WriteCAR writes.
+// CAROptions configures WriteCAR.
 type CAROptions struct {
-	Version int                // 1 or 2; 0 is 1
-	Skip    func(cid.Cid) bool // leaves out a block and what only it leads to; nil leaves out none
-	// Opaque is asked about blocks whose links cannot be read, as in [WalkOptions].
+	Version int                // 1 or 2; default 1
+	Skip    func(cid.Cid) bool // skips a block and what is reachable only through it; may be nil
+	// Opaque is called for blocks whose links cannot be read, as in [WalkOptions].
 	Opaque func(c cid.Cid, why error) (links []cid.Cid, err error)
 }
 
-// WriteCAR writes the DAGs below roots as a CAR (https://ipld.io/specs/transport/car/):
-// each block once, in the order of [Walk]. The same DAGs always give the same bytes.
-// Version 2 has no index, so it can go down a pipe; its header says how long it is, so
-// the DAGs are walked twice. Blocks inside identity CIDs are not written. The error is
-// a *NotFoundError for a block that is not held: what was written is then no whole CAR.
+// WriteCAR writes the DAGs below roots as a CAR (https://ipld.io/specs/transport/car/): each block once, in the order
+// of [Walk]. The same DAGs always yield the same bytes. Version 2 is written without an index, so that it can be
+// streamed; its header contains the size, so the DAGs are walked twice. Blocks in identity CIDs are not written. A
+// missing block is a *NotFoundError: then the CAR is incomplete.
 func WriteCAR(ctx context.Context, w io.Writer, bs Blocks, roots []cid.Cid, o CAROptions) error {
 	header := carHeader(roots)
 	bw := bufio.NewWriterSize(w, 64<<10)
@@ -43,7 +42,7 @@ func WriteCAR(ctx context.Context, w io.Writer, bs Blocks, roots []cid.Cid, o CA
 			return fmt.Errorf("write CAR: %w", err)
 		}
 	default:
-		return fmt.Errorf("there is no CAR of version %d", o.Version)
+		return fmt.Errorf("CAR version %d is not supported", o.Version)
 	}
 	if _, err := bw.Write(header); err != nil {
 		return fmt.Errorf("write CAR: %w", err)
@@ -77,15 +76,15 @@ func appendSection(buf []byte, b Block) []byte {
 	return append(append(buf, name...), b.data...)
 }
 
-// firstLeaf is the size of the leaf that a new buffer has room for, and slack what a larger one has beyond
-// its leaf, in bytes.
+// firstLeaf is the size of the leaf that fits into a new buffer; slack is the additional size of a larger one, in
+// bytes.
 const (
 	firstLeaf = 16 << 10
 	slack     = 4 << 10
 )
 
-// leafSection returns the section of block c in buf, or in a larger buffer. The bytes are read to where
-// they go; what stands before them is as long as it is known to be afterwards.
+// leafSection returns the section of block c in buf, or in a larger buffer. It reads the bytes to their final place,
+// after enough room for the longest header.
 func leafSection(ctx context.Context, parts PartReader, c cid.Cid, buf []byte) ([]byte, error) {
 	name := c.KeyString()
 	room := protowire.SizeVarint(uint64(len(name)+MaxBlock)) + len(name)
@@ -108,7 +107,7 @@ func leafSection(ctx context.Context, parts PartReader, c cid.Cid, buf []byte) (
 	}
 }
 
-// carSize returns the bytes of all sections.
+// carSize returns the total size of all sections.
 func carSize(ctx context.Context, bs Blocks, roots []cid.Cid, o CAROptions) (uint64, error) {
 	sizer, canSize := bs.(Sizer)
 	total := uint64(0)
@@ -130,7 +129,7 @@ func carSize(ctx context.Context, bs Blocks, roots []cid.Cid, o CAROptions) (uin
 	return total, err
 }
 
-// carHeader is the length and the dag-cbor of {"roots": roots, "version": 1}.
+// carHeader returns the length and the dag-cbor encoding of {"roots": roots, "version": 1}.
 func carHeader(roots []cid.Cid) []byte {
 	b := append([]byte{0xa2, 0x65}, "roots"...)
 	b = appendCBORHead(b, cborArray, uint64(len(roots)))
@@ -141,7 +140,7 @@ func carHeader(roots []cid.Cid) []byte {
 	return append(protowire.AppendVarint(nil, uint64(len(b))), b...)
 }
 
-// appendCBORLink writes tag 42 and a CID.
+// appendCBORLink appends tag 42 and a CID.
 func appendCBORLink(b []byte, c cid.Cid) []byte {
 	b = append(b, 0xd8, 42)
 	b = appendCBORHead(b, cborBytes, uint64(c.ByteLen())+1)

@@ -7,16 +7,16 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// A path through a dag-cbor block is followed in the block's own bytes: no value is
-// built, and the only limits are the size of a block and abi.MaxDepth.
+// A path through a dag-cbor block is resolved in the encoded bytes: no value is built, and the only limits are the
+// size of a block and abi.MaxDepth.
 
-// cborKinds are the names of CBOR's major types in IPLD's data model.
+// cborKinds are the names of CBOR's major types in the IPLD data model.
 var cborKinds = [...]string{
 	cborUint: "int", cborNegative: "int", cborBytes: "bytes", cborString: "string",
 	cborArray: "list", cborMap: "map", cborTag: "link",
 }
 
-// cborKind returns what item, which is valid, is in IPLD's data model.
+// cborKind returns the kind of item, which is valid, in the IPLD data model.
 func cborKind(item []byte) string {
 	if major := item[0] >> 5; major != cborSimple {
 		return cborKinds[major]
@@ -30,9 +30,8 @@ func cborKind(item []byte) string {
 	return "float"
 }
 
-// cborChild returns what segment leads to in item, which is valid: the value of that key
-// of a map, of a key that comes twice the first, or the item of a list at that index.
-// ok is false when there is no such entry.
+// cborChild returns the entry that segment selects in item, which is valid: the value of a key of a map (the first
+// one if the key is repeated), or the item of a list at an index. ok is false if there is no such entry.
 func cborChild(item []byte, segment string) (child []byte, ok bool) {
 	s := cborScan{b: item}
 	major, n, err := s.head()
@@ -66,7 +65,7 @@ func cborChild(item []byte, segment string) (child []byte, ok bool) {
 	return nil, false
 }
 
-// skip moves behind the item at s.off. The bytes are valid: see [cborScan.value].
+// skip moves past the item at s.off. The bytes are valid: see [cborScan.value].
 func (s *cborScan) skip() {
 	for left := uint64(1); left > 0; left-- {
 		major, arg, _ := s.head()
@@ -88,14 +87,14 @@ func (s *cborScan) skip() {
 	}
 }
 
-// cborLink returns the CID of item, which is valid, when it is a link.
+// cborLink returns the CID of item, which is valid, if it is a link.
 func cborLink(item []byte) (cid.Cid, bool) {
 	if item[0]>>5 != cborTag {
 		return cid.Undef, false
 	}
 	s := cborScan{b: item}
 	if err := s.value(0); err != nil {
-		panic(fmt.Sprintf("bug: a link that was checked: %v", err))
+		panic(fmt.Sprintf("bug: invalid link in checked dag-cbor: %v", err))
 	}
 	return s.links[0], true
 }

@@ -21,7 +21,7 @@ func cborLinkBytes(c cid.Cid) []byte {
 	return append([]byte{0xd8, 42, 0x58, byte(c.ByteLen() + 1), 0}, c.Bytes()...)
 }
 
-// fullList is a list that fills a block of the largest size: single bytes, and a link at its end.
+// fullList is a list that fills a block of maximum size: single bytes, and a link at its end.
 func fullList(t testing.TB, last cid.Cid) (b []byte, items int) {
 	link := cborLinkBytes(last)
 	items = MaxBlock - 5 - len(link) + 1
@@ -33,7 +33,7 @@ func fullList(t testing.TB, last cid.Cid) (b []byte, items int) {
 	return b, items
 }
 
-// fullMap is a map of one-byte values that fills a block of the largest size.
+// fullMap is a map of one-byte values that fills a block of maximum size.
 func fullMap(t testing.TB) (b []byte, last string) {
 	const entry = 1 + 8 + 1
 	n := (MaxBlock - 5) / entry
@@ -45,7 +45,7 @@ func fullMap(t testing.TB) (b []byte, last string) {
 	return b, last
 }
 
-// A block of the largest size resolves and prints, however many items are in it.
+// TestFullBlockResolves: a block of maximum size can be resolved and printed, however many items it has.
 func TestFullBlockResolves(t *testing.T) {
 	ctx, bs := t.Context(), &MemBlocks{}
 	list, items := fullList(t, cidA)
@@ -89,7 +89,7 @@ func TestDepthOfCBOR(t *testing.T) {
 	}
 }
 
-func TestKeyThatComesTwice(t *testing.T) {
+func TestRepeatedKey(t *testing.T) {
 	ctx, bs := t.Context(), &MemBlocks{}
 	b := NewBlock(cid.DagCBOR, append(append(append([]byte{0xa2, 0x61, 'k'}, cborLinkBytes(cidA)...), 0x61, 'k'), cborLinkBytes(cidB)...))
 	if err := bs.Put(ctx, b); err != nil {
@@ -100,8 +100,7 @@ func TestKeyThatComesTwice(t *testing.T) {
 	}
 }
 
-// Every entry of every map and list of a value that the reference codec takes is found
-// where it is.
+// FuzzCBORPath: every entry of every map and list of a value that the reference codec accepts is found at its place.
 func FuzzCBORPath(f *testing.F) {
 	f.Add(exampleCBOR(f, cidA, cidB))
 	f.Add([]byte{0x82, 0x00, 0xa1, 0x60, 0xfb, 0, 0, 0, 0, 0, 0, 0, 0})
@@ -111,7 +110,7 @@ func FuzzCBORPath(f *testing.F) {
 		}
 		n, err := Decode(NewBlock(cid.DagCBOR, b))
 		if err != nil {
-			return // keys that come twice, integers below 64 bits
+			return // repeated keys, integers below 64 bits
 		}
 		sameChildren(t, b, n)
 	})
@@ -121,7 +120,7 @@ func sameChildren(t *testing.T, item []byte, n datamodel.Node) {
 	child := func(segment string, want datamodel.Node) {
 		got, ok := cborChild(item, segment)
 		if !ok {
-			t.Fatalf("no %q in %x", segment, item)
+			t.Fatalf("%q not found in %x", segment, item)
 		}
 		if c, ok := cborLink(got); ok {
 			if l, err := want.AsLink(); err != nil || l.(cidlink.Link).Cid != c {
@@ -158,7 +157,7 @@ func sameChildren(t *testing.T, item []byte, n datamodel.Node) {
 		}
 	}
 	if _, ok := cborChild(item, "no such entry, 0x"+strconv.Itoa(len(item))); ok && n.Kind() != datamodel.Kind_Map {
-		t.Fatalf("an entry in %x", item)
+		t.Fatalf("found an entry in %x", item)
 	}
 	if got := cborKind(item); got != n.Kind().String() {
 		t.Fatalf("kind %s of %x, want %s", got, item, n.Kind())

@@ -24,7 +24,7 @@ var (
 	cidB = NewBlock(cid.DagCBOR, []byte{0xa0}).CID()
 )
 
-// What parsePB takes the reference codec takes too, and both see the same.
+// FuzzDagPB: the reference codec accepts everything that parsePB accepts, with the same result.
 func FuzzDagPB(f *testing.F) {
 	for _, n := range []pbNode{
 		{},
@@ -42,7 +42,7 @@ func FuzzDagPB(f *testing.F) {
 		}
 		nb := basicnode.Prototype.Map.NewBuilder()
 		if err := dagpb.DecodeBytes(nb, b); err != nil {
-			t.Fatalf("taken here, but not there: %v", err)
+			t.Fatalf("accepted, but the reference codec refuses it: %v", err)
 		}
 		want := nb.Build()
 		if got := linksOf(t, want); !slices.EqualFunc(got, n.links, func(c cid.Cid, l pbLink) bool { return c == l.cid }) {
@@ -55,20 +55,20 @@ func FuzzDagPB(f *testing.F) {
 		}
 		again, err := parsePB(n.encode())
 		if err != nil || !slices.Equal(again.links, n.links) || !bytes.Equal(again.data, n.data) {
-			t.Fatalf("written and read again it is another: %v", err)
+			t.Fatalf("encoding and decoding changes it: %v", err)
 		}
 		if fs, err := parseFS(n.data); err == nil {
 			if len(fs.encode()) != fs.size() || !bytes.Equal(fs.encodeAlone(), pbNode{data: fs.encode()}.encode()) {
-				t.Fatal("a UnixFS message has another length than it says")
+				t.Fatal("size of a UnixFS message is wrong")
 			}
 			if again, err := parseFS(fs.encode()); err != nil || again.typ != fs.typ || !slices.Equal(again.blockSizes, fs.blockSizes) {
-				t.Fatalf("UnixFS written and read again is another: %v", err)
+				t.Fatalf("encoding and decoding UnixFS changes it: %v", err)
 			}
 		}
 	})
 }
 
-// linksOf collects the links of a value in the order of its fields.
+// linksOf collects the links of a value in field order.
 func linksOf(t *testing.T, n datamodel.Node) []cid.Cid {
 	var links []cid.Cid
 	var visit func(n datamodel.Node)
@@ -130,7 +130,7 @@ func exampleCBOR(t testing.TB, a, b cid.Cid) []byte {
 	return cborBlock(t, n, err)
 }
 
-// What cborLinks takes the reference codec takes too, and both see the same links.
+// FuzzDagCBOR: the reference codec accepts everything that cborLinks accepts, with the same links.
 func FuzzDagCBOR(f *testing.F) {
 	f.Add(exampleCBOR(f, cidA, cidB))
 	f.Add([]byte{0xa0})
@@ -145,7 +145,7 @@ func FuzzDagCBOR(f *testing.F) {
 			if strings.Contains(err.Error(), "duplicate") || strings.Contains(err.Error(), "of int64") || strings.Contains(err.Error(), "budget") {
 				return // its own limits: unique keys, 64-bit integers, memory
 			}
-			t.Fatalf("taken here, but not there: %v", err)
+			t.Fatalf("accepted, but the reference codec refuses it: %v", err)
 		}
 		if want := linksOf(t, nb.Build()); !slices.Equal(want, links) {
 			t.Fatalf("links %v, want %v", links, want)
@@ -211,7 +211,7 @@ func TestLinksRefuses(t *testing.T) {
 	}
 }
 
-// deepJSON is depth lists around a number, in one another.
+// deepJSON is depth nested lists around a number.
 func deepJSON(depth int) []byte {
 	return slices.Concat(bytes.Repeat([]byte("["), depth), []byte("1"), bytes.Repeat([]byte("]"), depth))
 }

@@ -40,7 +40,7 @@ func murmurBlock(h1, h2, k1, k2 uint64) (uint64, uint64) {
 	return h1, h2
 }
 
-// murmurBetween returns the 16 bytes that lead the hash from one state to another.
+// murmurBetween returns the 16 bytes that take the hash from one state to another.
 func murmurBetween(h1, h2, to1, to2 uint64) (block [16]byte) {
 	fifth := inverse(5)
 	k1 := bits.RotateLeft64((to1-0x52dce729)*fifth-h2, -27) ^ h1
@@ -54,8 +54,7 @@ func words(b []byte) (uint64, uint64) {
 	return binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
 }
 
-// collision returns another name with the hash of name, which has 32 bytes. good picks
-// the bytes that it may have.
+// collision returns another name with the same hash as name, which has 32 bytes. good lists the allowed bytes.
 func collision(name string, src *rand.Rand, good string) string {
 	first, second := words([]byte(name[:16]))
 	h1, h2 := murmurBlock(0, 0, first, second)
@@ -75,7 +74,7 @@ func collision(name string, src *rand.Rand, good string) string {
 	}
 }
 
-// ascii is what a name may hold of ASCII.
+// ascii returns the ASCII characters that a name may contain.
 func ascii() string {
 	var b strings.Builder
 	for c := byte(1); c < utf8.RuneSelf; c++ {
@@ -86,7 +85,7 @@ func ascii() string {
 	return b.String()
 }
 
-// sameHash are two names with one hash, as collision finds them.
+// sameHash are two names with the same hash, as found by collision.
 var sameHash = [2]string{
 	"two-names-that-have-one-hash-000",
 	"SUKgyFUeH_MO0Y1TDjvZa#GzcpTY0N,z",
@@ -103,8 +102,8 @@ func TestCollision(t *testing.T) {
 	}
 }
 
-// A directory refuses the second of two names with one hash when it is added, however
-// small the directory is.
+// TestDirWriterRefusesOneHash: a directory of any size refuses the second of two names with the same hash when it is
+// added.
 func TestDirWriterRefusesOneHash(t *testing.T) {
 	e := Entry{CID: NewBlock(cid.Raw, nil).CID()}
 	for _, p := range []Profile{UnixFSv0, UnixFSv1} {
@@ -122,7 +121,7 @@ func TestDirWriterRefusesOneHash(t *testing.T) {
 	}
 }
 
-// The key is what the levels of a trie tell apart, and no more.
+// TestNameKey: the key contains exactly the bits that the levels of a trie use.
 func TestNameKey(t *testing.T) {
 	for fanout, want := range map[int]int{8: 60, 16: 60, 256: 56, 1024: 60} {
 		p := Profile{Fanout: fanout}
@@ -135,7 +134,7 @@ func TestNameKey(t *testing.T) {
 	}
 }
 
-// The tree that a folder with two names of one hash is in is refused before a file of
+// TestAddTreeRefusesOneHash: a tree with a folder that has two names with the same hash is refused before a file of
 // the folder is read.
 func TestAddTreeRefusesOneHash(t *testing.T) {
 	m := fstest.MapFS{}
@@ -146,14 +145,14 @@ func TestAddTreeRefusesOneHash(t *testing.T) {
 		m["folder/"+name] = &fstest.MapFile{}
 	}
 	_, err := AddTree(t.Context(), new(MemBlocks), m, "folder", TreeOptions{Profile: UnixFSv1, Progress: func(p Progress) {
-		t.Errorf("%s is read", p.Path)
+		t.Errorf("%s was read", p.Path)
 	}})
 	if err == nil || !strings.Contains(err.Error(), "add folder:") || !strings.Contains(err.Error(), sameHash[0]) || !strings.Contains(err.Error(), sameHash[1]) {
 		t.Errorf("error %v, want one with the folder and both names", err)
 	}
 }
 
-// Sums of what links claim stay numbers that every reader takes.
+// TestClaimsDoNotOverflow: sums of claimed sizes stay within the range that every reader accepts.
 func TestClaimsDoNotOverflow(t *testing.T) {
 	bs := new(MemBlocks)
 	most := []pbLink{{cid: cidA, tsize: math.MaxUint64}, {cid: cidB, tsize: math.MaxUint64}}
@@ -172,7 +171,7 @@ func TestClaimsDoNotOverflow(t *testing.T) {
 	}
 }
 
-// How deep groups may nest in a message is a limit of the protobuf library: none is taken.
+// TestUnixFSGroups: the maximum nesting of groups depends on the protobuf library, so all groups are refused.
 func TestUnixFSGroups(t *testing.T) {
 	for _, levels := range []int{1, 9_999, 10_001} {
 		b := slices.Clone(plainDirData)
@@ -183,7 +182,7 @@ func TestUnixFSGroups(t *testing.T) {
 			b = protowire.AppendTag(b, 9, protowire.EndGroupType)
 		}
 		if _, err := parseFS(b); err == nil {
-			t.Errorf("%d groups are taken", levels)
+			t.Errorf("%d groups were accepted", levels)
 		}
 	}
 }

@@ -7,24 +7,23 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Sizer is what a set of blocks may offer besides: the size of a block without its
-// bytes. The error is a *NotFoundError when the set does not have it.
+// Sizer is an optional interface of a set of blocks: the size of a block without its bytes. The error is a
+// *NotFoundError if the set does not have it.
 type Sizer interface {
 	Size(ctx context.Context, c cid.Cid) (int64, error)
 }
 
-// Extent is how much there is below a root.
+// Extent is the size of a DAG.
 type Extent struct {
-	Blocks  int64 // distinct blocks, held or not
-	Bytes   int64 // of those that are held; leaves as Sizer, or else their parents, tell
-	Missing int64 // blocks that are linked to and not held: what they lead to is not counted
-	Opaque  int64 // blocks whose links cannot be read: what they lead to is not counted
+	Blocks  int64 // distinct blocks, including missing ones
+	Bytes   int64 // size of the present blocks; sizes of leaves come from Sizer, otherwise from their parents
+	Missing int64 // linked blocks that are missing; the blocks below them are not counted
+	Opaque  int64 // blocks whose links cannot be read; the blocks below them are not counted
 	Exact   bool  // false: the counts are lower bounds, because ctx ended the count or blocks are missing or opaque
 }
 
-// Count counts the blocks below root and their bytes, and reads only those that can
-// have links. When ctx is done before the end it returns what it has, with Exact false
-// and no error.
+// Count counts the blocks below root and their bytes. It reads only blocks that can have links. If ctx ends first, it
+// returns the counts so far, with Exact false and no error.
 func Count(ctx context.Context, bs Blocks, root cid.Cid) (Extent, error) {
 	e := Extent{Exact: true}
 	sizes := leafSizes{bs: bs}
@@ -52,13 +51,13 @@ func Count(ctx context.Context, bs Blocks, root cid.Cid) (Extent, error) {
 	return e, err
 }
 
-// leafSizes finds the size of a block that was visited and not read.
+// leafSizes finds the sizes of visited blocks that were not read.
 type leafSizes struct {
 	bs     Blocks
-	claims map[cid.Cid]int64 // what a parent says of its raw leaves, until they are visited
+	claims map[cid.Cid]int64 // sizes of raw leaves as claimed by a parent, until they are visited
 }
 
-// of returns the size of v; ok is false when nobody tells.
+// of returns the size of v; ok is false if it is unknown.
 func (l *leafSizes) of(ctx context.Context, v Visited) (size int64, ok bool, err error) {
 	if v.Block.CID().Defined() {
 		l.note(v.Block)
@@ -67,7 +66,7 @@ func (l *leafSizes) of(ctx context.Context, v Visited) (size int64, ok bool, err
 	if s, can := l.bs.(Sizer); can {
 		size, err := s.Size(ctx, v.CID)
 		if missing := (*NotFoundError)(nil); errors.As(err, &missing) {
-			return 0, false, nil // gone since it was looked for
+			return 0, false, nil // removed since the lookup
 		}
 		return size, err == nil, err
 	}
@@ -76,7 +75,7 @@ func (l *leafSizes) of(ctx context.Context, v Visited) (size int64, ok bool, err
 	return size, ok, nil
 }
 
-// note keeps the sizes that a dag-pb block claims for the raw blocks that it links to.
+// note records the sizes that a dag-pb block claims for its raw links.
 func (l *leafSizes) note(b Block) {
 	if _, can := l.bs.(Sizer); can || b.cid.Type() != cid.DagProtobuf {
 		return

@@ -7,20 +7,20 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Coverage is how much of some DAGs a set of blocks holds.
+// Coverage is how much of some DAGs a set of blocks has.
 type Coverage struct {
-	Have    uint64 // bytes of the blocks that are held
-	Missing uint64 // bytes that are not, as the blocks that link to them claim
-	Lacks   int    // blocks that are linked to and not held; what is below them is not counted
-	Untold  int    // of these, the ones of whose size nothing is known: the root is, when it is lacking
-	Depth   int    // levels of what is missing, a guess from its bytes: each is a round trip to fetch; 0: nothing is
+	Have    uint64 // size of the present blocks
+	Missing uint64 // size of the missing blocks, as claimed by their parents
+	Lacks   int    // linked blocks that are missing; the blocks below them are not counted
+	Untold  int    // missing blocks of unknown size; a missing root is one
+	Depth   int    // estimated levels of the missing blocks, from their bytes: each is a round trip to fetch; 0: none missing
 	Exact   bool   // false: ctx ended the walk, and Have and Missing are lower bounds
 }
 
 // Whole reports whether nothing is missing.
 func (c Coverage) Whole() bool { return c.Exact && c.Lacks == 0 }
 
-// Add adds what is known of another DAG.
+// Add adds the coverage of another DAG.
 func (c Coverage) Add(o Coverage) Coverage {
 	return Coverage{
 		Have: addSat(c.Have, o.Have), Missing: addSat(c.Missing, o.Missing),
@@ -28,11 +28,10 @@ func (c Coverage) Add(o Coverage) Coverage {
 	}
 }
 
-// Cover measures what bs holds below root: it reads the blocks that can have links and
-// only looks for the others. The bytes of what is not held are those that its parent
-// says, a UnixFS file's block sizes or a link's claim, and so no more than a hint. A block
-// that is malformed has nothing below it. When
-// ctx is done before the end, Cover returns what it has, with Exact false and no error.
+// Cover measures how much of the DAG below root bs has. It reads the blocks that can have links and only looks up the
+// others. The sizes of missing blocks are those that their parents claim, a UnixFS file's block sizes or a link's
+// size, and therefore only estimates. A malformed block counts as one without links. If ctx ends first, Cover returns
+// the result so far, with Exact false and no error.
 func Cover(ctx context.Context, bs Blocks, root cid.Cid) (Coverage, error) {
 	w := cover{sizes: leafSizes{bs: bs}, claims: map[cid.Cid]uint64{}}
 	w.sum.Exact = true
@@ -43,29 +42,29 @@ func Cover(ctx context.Context, bs Blocks, root cid.Cid) (Coverage, error) {
 	return w.sum, err
 }
 
-// cover is a walk of Cover.
+// cover is the state of Cover.
 type cover struct {
 	sum    Coverage
 	sizes  leafSizes
-	claims map[cid.Cid]uint64 // bytes at and below blocks that are linked to and not visited yet, as their parents say
+	claims map[cid.Cid]uint64 // bytes of linked blocks with everything below them, as claimed by their parents, until they are visited
 }
 
 func (w *cover) visit(ctx context.Context, v Visited) error {
-	said, told := w.claims[v.CID]
+	claimed, known := w.claims[v.CID]
 	delete(w.claims, v.CID)
 	switch {
 	case !v.Held:
 		w.sum.Lacks++
-		if said == 0 {
+		if claimed == 0 {
 			w.sum.Untold++
 		}
-		w.sum.Missing = addSat(w.sum.Missing, said)
-		w.sum.Depth = max(w.sum.Depth, depthOf(v.CID, said))
+		w.sum.Missing = addSat(w.sum.Missing, claimed)
+		w.sum.Depth = max(w.sum.Depth, depthOf(v.CID, claimed))
 	case v.Block.CID().Defined():
 		w.sum.Have = addSat(w.sum.Have, uint64(len(v.Block.Data())))
 		w.note(v.Block)
-	case told && said <= MaxBlock:
-		w.sum.Have += said
+	case known && claimed <= MaxBlock:
+		w.sum.Have += claimed
 	default:
 		size, ok, err := w.sizes.of(ctx, v)
 		if err != nil {
@@ -77,7 +76,7 @@ func (w *cover) visit(ctx context.Context, v Visited) error {
 	return nil
 }
 
-// note keeps what b claims of the blocks that it links to.
+// note records what b claims about its links.
 func (w *cover) note(b Block) {
 	if b.cid.Type() != cid.DagProtobuf {
 		return
@@ -91,15 +90,15 @@ func (w *cover) note(b Block) {
 		sizes = fs.blockSizes
 	}
 	for i, l := range n.links {
-		said := l.tsize
+		claimed := l.tsize
 		if sizes != nil {
-			said = sizes[i]
+			claimed = sizes[i]
 		}
-		w.claims[l.cid] = said
+		w.claims[l.cid] = claimed
 	}
 }
 
-// depthOf guesses how many levels a missing DAG of so many bytes has.
+// depthOf estimates how many levels a missing DAG of the given size has.
 func depthOf(c cid.Cid, bytes uint64) int {
 	depth := 1
 	if c.Type() == cid.Raw {

@@ -22,7 +22,7 @@ func TestCover(t *testing.T) {
 		t.Errorf("%+v, %v; want %d bytes", whole, err, file.TSize)
 	}
 	if len(bs.gets) != 11 {
-		t.Errorf("%d blocks were read, of 11 that have links", len(bs.gets))
+		t.Errorf("read %d blocks, want the 11 that have links", len(bs.gets))
 	}
 
 	var leaves, inner []cid.Cid
@@ -44,7 +44,7 @@ func TestCover(t *testing.T) {
 	if err != nil || got != (Coverage{Have: whole.Have - 700, Missing: 700, Lacks: 7, Depth: 1, Exact: true}) || got.Whole() {
 		t.Errorf("without seven leaves: %+v, %v", got, err)
 	}
-	bs.Delete(inner[1]) // its ten leaves are here, and nobody can tell
+	bs.Delete(inner[1]) // its ten leaves are present, but unknown
 	got, err = Cover(ctx, bs, file.CID)
 	if err != nil || got.Missing != 1700 || got.Lacks != 8 || !got.Exact {
 		t.Errorf("without an inner node: %+v, %v", got, err)
@@ -56,7 +56,7 @@ func TestCover(t *testing.T) {
 	}
 }
 
-// What a directory links to is claimed by its links.
+// TestCoverDirectory: the sizes below a directory are those that its links claim.
 func TestCoverDirectory(t *testing.T) {
 	bs := new(MemBlocks)
 	d := NewDirWriter(bs, UnixFSv1)
@@ -78,7 +78,7 @@ func TestCoverDirectory(t *testing.T) {
 	}
 }
 
-// A walk that is cut short has counted part of it, and says so.
+// TestCoverCutShort: a canceled walk reports lower bounds.
 func TestCoverCutShort(t *testing.T) {
 	bs := new(MemBlocks)
 	root, _ := diamond(t, bs)
@@ -89,8 +89,8 @@ func TestCoverCutShort(t *testing.T) {
 	}
 }
 
-// A DAG may claim any size.
-func TestCoverLies(t *testing.T) {
+// TestCoverFalseClaims: a DAG may claim any size.
+func TestCoverFalseClaims(t *testing.T) {
 	bs := new(MemBlocks)
 	a, b := NewBlock(cid.Raw, []byte("a")).CID(), NewBlock(cid.Raw, []byte("b")).CID()
 	root := putFS(bs, fsFileNode(nil, math.MaxUint64, math.MaxUint64), pbLink{cid: a}, pbLink{cid: b})
@@ -102,7 +102,7 @@ func TestCoverLies(t *testing.T) {
 	if sum.Missing != math.MaxInt64 || sum.Have != math.MaxInt64 || sum.Depth != 3 || sum.Exact {
 		t.Errorf("%+v", sum)
 	}
-	// One that claims less than nothing of a leaf that is here is not believed.
+	// A negative claim about a present leaf is not used.
 	put(bs, cid.Raw, []byte("a"))
 	if got, err := Cover(ctx, bs, root); err != nil || got.Have > 1<<10 {
 		t.Errorf("%+v, %v", got, err)

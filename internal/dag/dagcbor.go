@@ -10,18 +10,17 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// cborScan walks the bytes of a dag-cbor block without building anything, so that a
-// hostile block costs no more than reading it. It holds them to DAG-CBOR
-// (https://ipld.io/specs/codecs/dag-cbor/spec/): definite lengths in their shortest
-// form, string keys, no tag but 42, 64-bit floats that are numbers, and nothing
-// after the value. Sorted, unique and UTF-8 keys are the writer's duty: old blocks break it.
+// cborScan scans the bytes of a dag-cbor block without building a value, so that a hostile block costs no more than
+// reading it. It enforces DAG-CBOR (https://ipld.io/specs/codecs/dag-cbor/spec/): definite lengths in their shortest
+// form, string keys, no tag except 42, 64-bit floats that are numbers, and nothing after the value. It does not
+// require sorted, unique or UTF-8 keys: old blocks violate that.
 type cborScan struct {
 	b     []byte
 	off   int
 	links []cid.Cid
 }
 
-// cborLinks returns the links of a dag-cbor block in the order of its bytes.
+// cborLinks returns the links of a dag-cbor block in byte order.
 func cborLinks(b []byte) ([]cid.Cid, error) {
 	s := cborScan{b: b}
 	if err := s.value(0); err != nil {
@@ -45,7 +44,7 @@ const (
 	cborSimple
 )
 
-var errCBORShort = errors.New("the block ends inside a value")
+var errCBORShort = errors.New("block ends inside a value")
 
 // head reads the initial byte of an item and its argument.
 func (s *cborScan) head() (major byte, arg uint64, err error) {
@@ -55,14 +54,14 @@ func (s *cborScan) head() (major byte, arg uint64, err error) {
 	first := s.b[s.off]
 	major, info := first>>5, first&31
 	if major == cborSimple {
-		return major, uint64(info), nil // its argument is read by simple
+		return major, uint64(info), nil // simple reads its argument
 	}
 	if info < 24 {
 		s.off++
 		return major, uint64(info), nil
 	}
 	if info > 27 {
-		return 0, 0, errors.New("an indefinite or reserved length")
+		return 0, 0, errors.New("indefinite or reserved length")
 	}
 	n := 1 << (info - 24)
 	rest := s.b[s.off+1:]
@@ -73,7 +72,7 @@ func (s *cborScan) head() (major byte, arg uint64, err error) {
 	copy(wide[8-n:], rest[:n])
 	arg = binary.BigEndian.Uint64(wide[:])
 	if n == 1 && arg < 24 || n > 1 && arg>>(8*n/2) == 0 {
-		return 0, 0, errors.New("a number not in its shortest form")
+		return 0, 0, errors.New("number is not in its shortest form")
 	}
 	s.off += 1 + n
 	return major, arg, nil
@@ -131,30 +130,30 @@ func (s *cborScan) key() error {
 		return err
 	}
 	if major != cborString {
-		return errors.New("a map key that is not a string")
+		return errors.New("map key is not a string")
 	}
 	_, err = s.take(n)
 	return err
 }
 
-// link reads what follows tag 42: bytes, a zero and a binary CID.
+// link reads the item after tag 42: bytes with a zero and a binary CID.
 func (s *cborScan) link(tag uint64) error {
 	if tag != 42 {
-		return fmt.Errorf("tag %d", tag)
+		return fmt.Errorf("unsupported tag %d", tag)
 	}
 	major, n, err := s.head()
 	if err != nil {
 		return err
 	}
 	if major != cborBytes {
-		return errors.New("a link that is not bytes")
+		return errors.New("link is not bytes")
 	}
 	chunk, err := s.take(n)
 	if err != nil {
 		return err
 	}
 	if len(chunk) == 0 || chunk[0] != 0 {
-		return errors.New("a link without its leading zero")
+		return errors.New("link without leading zero")
 	}
 	c, err := parseCID(chunk[1:])
 	if err != nil {
@@ -177,9 +176,9 @@ func (s *cborScan) simple(info uint64) error {
 			return err
 		}
 		if bits := binary.BigEndian.Uint64(chunk); bits>>52&0x7ff == 0x7ff {
-			return errors.New("a float that is no number")
+			return errors.New("float is not a number")
 		}
 		return nil
 	}
-	return fmt.Errorf("simple value %d", info)
+	return fmt.Errorf("unsupported simple value %d", info)
 }

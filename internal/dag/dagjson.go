@@ -16,9 +16,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// Decode returns the value of a block in IPLD's data model: bytes for raw, a map of
-// Data and Links for dag-pb, the value itself for dag-cbor. The error is a
-// *FormatError, or an *UnsupportedError for another codec.
+// Decode returns a block's value in the IPLD data model: bytes for raw, a map with Data and Links for dag-pb, the
+// value itself for dag-cbor. The error is a *FormatError, or an *UnsupportedError for another codec.
 func Decode(b Block) (datamodel.Node, error) {
 	switch b.cid.Type() {
 	case cid.Raw:
@@ -33,7 +32,7 @@ func Decode(b Block) (datamodel.Node, error) {
 		}
 		return nb.Build(), nil
 	case cid.DagCBOR:
-		if _, err := cborLinks(b.data); err != nil { // bounds depth and lengths before anything is built
+		if _, err := cborLinks(b.data); err != nil { // limits depth and lengths before a value is built
 			return nil, formatErrorf(b.cid, "dag-cbor: %v", err)
 		}
 		nb := basicnode.Prototype.Any.NewBuilder()
@@ -45,16 +44,14 @@ func Decode(b Block) (datamodel.Node, error) {
 	return nil, &UnsupportedError{b.cid, "codec " + codecName(b.cid.Type())}
 }
 
-// decodeCBOR builds any value that fits in a block: the limits are those of cborLinks and
-// of a block's size, and the library's own are set out of the way. An item takes at least
-// a byte of the block and at most 16 of the budget.
+// decodeCBOR decodes any value that fits into a block: cborLinks and the block size are the limits, and the library's
+// own limits are set high enough. An item takes at least a byte of the block and at most 16 of the budget.
 var decodeCBOR = dagcbor.DecodeOptions{AllowLinks: true, AllocationBudget: 16 * MaxBlock, MaxDepth: abi.MaxDepth + 1}
 
-// HasJSON reports whether [BlockJSON] knows blocks of codec.
+// HasJSON reports whether [BlockJSON] supports codec.
 func HasJSON(codec uint64) bool { return codec == cid.Raw || HasLinks(codec) }
 
-// WriteJSON writes a value as DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/)
-// without a newline at its end.
+// WriteJSON writes a value as DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/), without a final newline.
 func WriteJSON(w io.Writer, n datamodel.Node) error {
 	if err := dagjson.Encode(n, w); err != nil {
 		return fmt.Errorf("write DAG-JSON: %w", err)
@@ -62,9 +59,9 @@ func WriteJSON(w io.Writer, n datamodel.Node) error {
 	return nil
 }
 
-// BlockJSON returns the block's value as one line of DAG-JSON. A dag-json block keeps the order of its keys and the text
-// of its numbers and strings: only white space between them is left out. The error is that of [Decode], which dag-json
-// blocks do not go through.
+// BlockJSON returns the block's value as one line of DAG-JSON. A dag-json block keeps the order of its keys and the
+// text of its numbers and strings: only the white space between tokens is removed. Errors are those of [Decode], also
+// for dag-json blocks.
 func BlockJSON(b Block) ([]byte, error) {
 	if b.cid.Type() == cid.DagJSON {
 		if _, err := jsonLinks(b.data); err != nil {

@@ -9,7 +9,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 )
 
-// pbNode is a dag-pb block, taken apart. See https://ipld.io/specs/codecs/dag-pb/spec/.
+// pbNode is a decoded dag-pb block. See https://ipld.io/specs/codecs/dag-pb/spec/.
 type pbNode struct {
 	data  []byte // part of the block's bytes
 	links []pbLink
@@ -19,7 +19,7 @@ type pbNode struct {
 type pbLink struct {
 	cid   cid.Cid
 	name  string
-	tsize uint64 // the creator's claim of the bytes below it
+	tsize uint64 // bytes of the DAG below it, as claimed by the writer
 }
 
 // Fields of PBNode and PBLink.
@@ -32,9 +32,8 @@ const (
 	pbTsize = 3
 )
 
-// parsePB reads a dag-pb block as strictly as the specification: known fields of
-// the right type only, the fields of a link in order, no link without a CID. Data
-// may stand before the links or after them.
+// parsePB decodes a dag-pb block as strictly as the specification: known fields of the right type only, the fields of
+// a link in order, no link without a CID. Data may come before or after the links.
 func parsePB(b []byte) (pbNode, error) {
 	var n pbNode
 	var haveData, linksEnded bool
@@ -126,7 +125,7 @@ func parsePBLink(b []byte) (pbLink, error) {
 	return l, nil
 }
 
-// parseCID reads a binary CID that fills b.
+// parseCID parses a binary CID that fills b.
 func parseCID(b []byte) (cid.Cid, error) {
 	n, c, err := cid.CidFromBytes(b)
 	if err != nil {
@@ -138,8 +137,7 @@ func parseCID(b []byte) (cid.Cid, error) {
 	return c, nil
 }
 
-// encode writes the node in canonical form: links in the given order, each with all
-// three fields, then the data.
+// encode encodes the node in canonical form: links in the given order, each with all three fields, then the data.
 func (n pbNode) encode() []byte {
 	size := len(n.data) + 16
 	for _, l := range n.links {
@@ -160,7 +158,7 @@ func (n pbNode) encode() []byte {
 	return protowire.AppendBytes(b, n.data)
 }
 
-// linkSize is the number of bytes that l takes in a block.
+// linkSize is the encoded size of l in a block.
 func linkSize(l pbLink) int {
 	n := linkBodySize(l)
 	return 1 + varintSize(uint64(n)) + n

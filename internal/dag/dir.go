@@ -9,20 +9,18 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// maxEntryName is the length, in bytes, of the longest name that a DirWriter takes:
-// more than any file system of today allows.
+// maxEntryName is the maximum length of a name in bytes: more than current file systems allow.
 const maxEntryName = 1024
 
-// DirWriter makes a directory of its entries: a plain one, or a sharded one (HAMT)
-// when it would be larger than the profile allows. The order of adding does not
-// matter. It belongs to one goroutine.
+// DirWriter builds a directory from its entries: a plain one, or a sharded one (HAMT) if it would be larger than the
+// profile allows. The order of adding does not matter. It must not be used concurrently.
 type DirWriter struct {
 	bs      Blocks
 	p       Profile
 	entries []dirLink
-	size    int // as the profile estimates it
+	size    int // estimated as in the profile
 	content uint64
-	keys    map[uint64]int // the entry of each NameKey
+	keys    map[uint64]int // index of the entry with each NameKey
 }
 
 type dirLink struct {
@@ -41,8 +39,8 @@ func NewDirWriter(bs Blocks, p Profile) *DirWriter {
 
 var plainDirData = fsNode{typ: fsDirectory}.encode()
 
-// Add adds an entry. A name is 1 to 1,024 bytes without '/' and NUL, not "." or "..",
-// and each comes once. Two names with one [Profile.NameKey] cannot be in one directory.
+// Add adds an entry. A name is 1 to 1,024 bytes without '/' and NUL, not "." or "..", and unique. Two names with the
+// same [Profile.NameKey] cannot be in one directory.
 func (d *DirWriter) Add(name string, e Entry) error {
 	if err := checkName(name); err != nil {
 		return err
@@ -50,7 +48,7 @@ func (d *DirWriter) Add(name string, e Entry) error {
 	hash := nameHash(name)
 	key := hash >> (64 - d.p.hashBits())
 	if i, ok := d.keys[key]; ok {
-		return clash(d.entries[i].name, name)
+		return nameConflict(d.entries[i].name, name)
 	}
 	d.keys[key] = len(d.entries)
 	l := pbLink{cid: e.CID, name: name, tsize: e.TSize}
@@ -64,27 +62,27 @@ func (d *DirWriter) Add(name string, e Entry) error {
 	return nil
 }
 
-// clash says why two names with one key cannot be in one directory.
-func clash(a, b string) error {
+// nameConflict returns the error for two names with the same key in one directory.
+func nameConflict(a, b string) error {
 	if a == b {
-		return fmt.Errorf("the name %q comes twice in a directory", a)
+		return fmt.Errorf("duplicate name %q in a directory", a)
 	}
-	return fmt.Errorf("the names %q and %q have the same hash: one directory cannot hold both", a, b)
+	return fmt.Errorf("names %q and %q have the same hash and cannot be in one directory", a, b)
 }
 
 func checkName(name string) error {
 	switch {
 	case name == "" || name == "." || name == "..":
-		return fmt.Errorf("%q cannot be a name in a directory", name)
+		return fmt.Errorf("%q is not a valid name in a directory", name)
 	case len(name) > maxEntryName:
-		return fmt.Errorf("a name of %d bytes is over the limit of %d", len(name), maxEntryName)
+		return fmt.Errorf("name of %d bytes is over the limit of %d", len(name), maxEntryName)
 	case strings.ContainsAny(name, "/\x00"):
-		return fmt.Errorf("the name %q holds a slash or a zero byte", name)
+		return fmt.Errorf("name %q contains a slash or a zero byte", name)
 	}
 	return nil
 }
 
-// Finish makes the directory and returns it.
+// Finish stores the directory and returns it.
 func (d *DirWriter) Finish(ctx context.Context) (Entry, error) {
 	root, err := d.root(ctx)
 	if err != nil {

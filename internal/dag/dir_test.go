@@ -30,7 +30,7 @@ func bigDir(t testing.TB, bs Blocks, n int) (*Dir, []string) {
 		t.Fatal(err)
 	}
 	if e.Size != uint64(n) {
-		t.Errorf("the directory's content is %d bytes, want %d", e.Size, n)
+		t.Errorf("directory content: got %d bytes, want %d", e.Size, n)
 	}
 	d, err := OpenDir(ctx, bs, e.CID)
 	if err != nil {
@@ -57,8 +57,8 @@ func TestDirLookupAndListing(t *testing.T) {
 			t.Errorf("%d lookups read %d blocks", min(n, 101), per)
 		}
 		var missing *NoEntryError
-		if _, _, err := d.Lookup(ctx, "nobody"); !errors.As(err, &missing) || missing.Name != "nobody" {
-			t.Errorf("a missing name: %v", err)
+		if _, _, err := d.Lookup(ctx, "missing"); !errors.As(err, &missing) || missing.Name != "missing" {
+			t.Errorf("missing name: %v", err)
 		}
 		var got []string
 		if err := d.Each(ctx, func(e DirEntry) error { got = append(got, e.Name); return nil }); err != nil {
@@ -66,17 +66,17 @@ func TestDirLookupAndListing(t *testing.T) {
 		}
 		if d.Sharded() {
 			if !slices.IsSortedFunc(got, func(a, b string) int { return cmp.Compare(nameHash(a), nameHash(b)) }) {
-				t.Error("a sharded directory is not listed in hash order")
+				t.Error("listing of a sharded directory is not in hash order")
 			}
 			slices.Sort(got)
 		}
 		if !slices.Equal(got, names) {
-			t.Errorf("%d entries: %d are listed", n, len(got))
+			t.Errorf("%d entries: listed %d", n, len(got))
 		}
 	}
 }
 
-// A cursor is good in any reader of the directory and in any order.
+// TestCursors: a cursor is valid in any reader of the directory and in any order.
 func TestCursors(t *testing.T) {
 	for _, n := range []int{10, 20000} {
 		var bs MemBlocks
@@ -123,18 +123,18 @@ func TestDirWriterRefuses(t *testing.T) {
 	e := Entry{CID: NewBlock(cid.Raw, nil).CID()}
 	for _, name := range []string{"", ".", "..", "a/b", "/", "a\x00", strings.Repeat("x", 1025)} {
 		if err := w.Add(name, e); err == nil {
-			t.Errorf("the name %q is taken", name)
+			t.Errorf("name %q was accepted", name)
 		}
 	}
 	if err := w.Add("a", e); err != nil {
 		t.Error(err)
 	}
 	if err := w.Add("a", e); err == nil {
-		t.Error("a name is taken twice")
+		t.Error("a duplicate name was accepted")
 	}
 }
 
-// shard makes a node of a sharded directory as its arguments say, right or wrong.
+// shardBlock makes a node of a sharded directory with any arguments, valid or not.
 func shardBlock(bs Blocks, fanout uint64, field []byte, links ...pbLink) cid.Cid {
 	return putFS(bs, fsNode{typ: fsShard, data: field, hashType: murmur3x64, fanout: fanout}, links...)
 }
@@ -188,7 +188,7 @@ func TestHostileShards(t *testing.T) {
 			n := 0
 			err = d.Each(ctx, func(DirEntry) error {
 				if n++; n > 1 {
-					t.Fatalf("%s: more than one entry is listed", name)
+					t.Fatalf("%s: listed more than one entry", name)
 				}
 				return nil
 			})
@@ -201,7 +201,7 @@ func TestHostileShards(t *testing.T) {
 			continue
 		}
 		if _, _, err := d.Lookup(ctx, "name"); err == nil && name != "the same shard everywhere" {
-			t.Errorf("%s: the name is found", name)
+			t.Errorf("%s: the name was found", name)
 		}
 	}
 	d, err := OpenDir(ctx, bs, good)
@@ -209,7 +209,7 @@ func TestHostileShards(t *testing.T) {
 		t.Fatal(err)
 	}
 	if c, _, err := d.Lookup(ctx, "name"); err != nil || c != leaf {
-		t.Errorf("the good shard: %s, %v", c, err)
+		t.Errorf("valid shard: %s, %v", c, err)
 	}
 }
 
@@ -223,7 +223,7 @@ func TestPlainDirWithBadNames(t *testing.T) {
 	}
 	for range 3 { // by search and by map
 		if got, _, err := d.Lookup(ctx, "twice"); err != nil || got != a {
-			t.Errorf("of two entries of a name not the first: %s, %v", got, err)
+			t.Errorf("got %s, %v, want the first of two entries with the same name", got, err)
 		}
 	}
 	var names []string

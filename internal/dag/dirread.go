@@ -11,25 +11,24 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// DirEntry is a link of a directory. Its name and size are what the directory claims:
-// the name may be anything, and whoever makes a file of it checks it first.
+// DirEntry is a link of a directory. Name and size are the directory's claims: the name may be any string; check it
+// before creating a file with it.
 type DirEntry struct {
 	Name  string
 	CID   cid.Cid
-	TSize uint64 // bytes below CID, as the directory's writer claimed
+	TSize uint64 // bytes below CID, as claimed by the directory's writer
 }
 
-// Dir reads a UnixFS directory, plain or sharded. Methods may be called from several
-// goroutines.
+// Dir reads a UnixFS directory, plain or sharded. Methods may be called concurrently.
 type Dir struct {
 	bs   Blocks
 	root *dirNode
 
-	mu     sync.Mutex
-	byName map[string]int // of a plain directory; made by the second Lookup
-	looked bool
-	walk   shardWalk  // where the last Next of a sharded directory ended
-	way    []*dirNode // the shards that the last Lookup went through, below the root
+	mu       sync.Mutex
+	byName   map[string]int // index of a plain directory; built by the second Lookup
+	looked   bool
+	walk     shardWalk  // position after the last Next of a sharded directory
+	lastPath []*dirNode // shards on the path of the last Lookup, below the root
 }
 
 // dirNode is a block of a directory.
@@ -37,11 +36,10 @@ type dirNode struct {
 	cid    cid.Cid
 	links  []pbLink
 	fanout int   // slots of a shard; 0 for a plain directory
-	slots  []int // of a shard: the slot of each link, rising
+	slots  []int // of a shard: the slot of each link, ascending
 }
 
-// OpenDir reads the root of a directory. The error is a *NotDirError for anything
-// that is no directory.
+// OpenDir reads the root of a directory. The error is a *NotDirError if c is not a directory.
 func OpenDir(ctx context.Context, bs Blocks, c cid.Cid) (*Dir, error) {
 	root, err := loadDirNode(ctx, bs, c)
 	if err != nil {
@@ -50,11 +48,11 @@ func OpenDir(ctx context.Context, bs Blocks, c cid.Cid) (*Dir, error) {
 	return &Dir{bs: bs, root: root}, nil
 }
 
-// CID returns the directory's name.
+// CID returns the directory's CID.
 func (d *Dir) CID() cid.Cid { return d.root.cid }
 
-// Sharded reports whether the directory is a trie of blocks, listed in the order of
-// hashes, and not one block, listed in the order of its links.
+// Sharded reports whether the directory is a trie of blocks, listed in hash order, instead of one block, listed in
+// link order.
 func (d *Dir) Sharded() bool { return d.root.fanout > 0 }
 
 func loadDirNode(ctx context.Context, bs Blocks, c cid.Cid) (*dirNode, error) {
@@ -87,20 +85,20 @@ func loadDirNode(ctx context.Context, bs Blocks, c cid.Cid) (*dirNode, error) {
 	return nil, &NotDirError{c, fs.typ.String()}
 }
 
-// maxFanout is the number of slots of the widest shard that is read.
+// maxFanout is the largest supported fanout of a shard.
 const maxFanout = 1024
 
-// shardNode checks a shard: its fanout, and that bitfield and links agree.
+// shardNode checks a shard: its fanout, and that bitfield and links match.
 func shardNode(n pbNode, fs fsNode) (*dirNode, error) {
 	if fs.hashType != murmur3x64 {
-		return nil, fmt.Errorf("hash function 0x%x", fs.hashType)
+		return nil, fmt.Errorf("unsupported hash function 0x%x", fs.hashType)
 	}
 	if fs.fanout < 8 || fs.fanout > maxFanout || fs.fanout&(fs.fanout-1) != 0 {
-		return nil, fmt.Errorf("a fanout of %d", fs.fanout)
+		return nil, fmt.Errorf("unsupported fanout %d", fs.fanout)
 	}
 	d := &dirNode{links: n.links, fanout: int(fs.fanout), slots: make([]int, 0, len(n.links))}
 	if len(fs.data) > d.fanout/8 {
-		return nil, fmt.Errorf("a bitfield of %d bytes for a fanout of %d", len(fs.data), d.fanout)
+		return nil, fmt.Errorf("bitfield of %d bytes for a fanout of %d", len(fs.data), d.fanout)
 	}
 	for i := range fs.data {
 		octet := fs.data[len(fs.data)-1-i]
@@ -122,16 +120,15 @@ func shardNode(n pbNode, fs fsNode) (*dirNode, error) {
 
 func (n *dirNode) width() int { return bits.Len(uint(n.fanout)) - 1 }
 
-// entry returns link i of a shard as an entry; ok is false when the link leads to a
-// shard one level down.
+// entry returns link i of a shard as an entry; ok is false if the link leads to a shard one level down.
 func (n *dirNode) entry(i int) (e DirEntry, ok bool) {
 	l := n.links[i]
 	name := l.name[prefixLen(n.fanout):]
 	return DirEntry{name, l.cid, l.tsize}, name != ""
 }
 
-// Lookup returns the entry of that name: its CID and its claimed size. It reads the
-// blocks on the way to it and no others. The error is a *NoEntryError if there is none.
+// Lookup returns the CID and the claimed size of the entry with that name. It reads only the blocks on the path to
+// it. The error is a *NoEntryError if it does not exist.
 func (d *Dir) Lookup(ctx context.Context, name string) (cid.Cid, uint64, error) {
 	if !d.Sharded() {
 		return d.lookupPlain(name)
@@ -152,20 +149,20 @@ func (d *Dir) Lookup(ctx context.Context, name string) (cid.Cid, uint64, error) 
 			return e.CID, e.TSize, nil
 		}
 		used += n.width()
-		if level < len(d.way) && d.way[level].cid == n.links[i].cid {
-			n = d.way[level]
+		if level < len(d.lastPath) && d.lastPath[level].cid == n.links[i].cid {
+			n = d.lastPath[level]
 			continue
 		}
 		var err error
 		if n, err = d.below(ctx, n, i, used); err != nil {
 			return cid.Undef, 0, err
 		}
-		d.way = append(d.way[:level], n)
+		d.lastPath = append(d.lastPath[:level], n)
 	}
 	return cid.Undef, 0, &NoEntryError{d.root.cid.String(), name}
 }
 
-// link returns which link slot has, or -1.
+// link returns the index of the link in slot, or -1.
 func (n *dirNode) link(slot int) int {
 	for i, s := range n.slots {
 		if s == slot {
@@ -175,23 +172,23 @@ func (n *dirNode) link(slot int) int {
 	return -1
 }
 
-// below reads the shard that link i of n leads to; used bits of the hash lead there.
+// below reads the shard that link i of n leads to; used is the number of hash bits that lead there.
 func (d *Dir) below(ctx context.Context, n *dirNode, i, used int) (*dirNode, error) {
 	if used+n.width() > maxHashBits {
-		return nil, formatErrorf(d.root.cid, "a sharded directory deeper than its hashes")
+		return nil, formatErrorf(d.root.cid, "sharded directory is deeper than its hashes")
 	}
 	sub, err := loadDirNode(ctx, d.bs, n.links[i].cid)
 	if e, ok := err.(*NotDirError); ok {
-		return nil, formatErrorf(n.cid, "its shard %s is %s", e.CID, e.Is)
+		return nil, formatErrorf(n.cid, "shard %s is %s", e.CID, e.Is)
 	}
 	if err != nil {
 		return nil, err
 	}
 	if len(sub.links) == 0 {
-		return nil, formatErrorf(sub.cid, "an empty shard inside a sharded directory")
+		return nil, formatErrorf(sub.cid, "empty shard inside a sharded directory")
 	}
 	if sub.fanout != n.fanout {
-		return nil, formatErrorf(sub.cid, "a shard with a fanout of %d below one of %d", sub.fanout, n.fanout)
+		return nil, formatErrorf(sub.cid, "shard with a fanout of %d below one of %d", sub.fanout, n.fanout)
 	}
 	return sub, nil
 }
@@ -203,7 +200,7 @@ func (d *Dir) lookupPlain(name string) (cid.Cid, uint64, error) {
 	if d.looked {
 		if d.byName == nil {
 			d.byName = make(map[string]int, len(d.root.links))
-			for i := len(d.root.links) - 1; i >= 0; i-- { // the first of a name wins
+			for i := len(d.root.links) - 1; i >= 0; i-- { // the first of equal names wins
 				d.byName[d.root.links[i].name] = i
 			}
 		}
@@ -222,9 +219,8 @@ func (d *Dir) lookupPlain(name string) (cid.Cid, uint64, error) {
 	return d.root.links[i].cid, d.root.links[i].tsize, nil
 }
 
-// Next returns the entry at a cursor and the cursor after it. A listing begins with
-// cursor 0; at its end next is 0 and there is no entry. A cursor means the same in
-// every reader of this directory.
+// Next returns the entry at a cursor and the next cursor. A listing begins with cursor 0; at its end next is 0 and
+// the entry is empty. Cursors are valid for every reader of the same directory.
 func (d *Dir) Next(ctx context.Context, cursor int64) (e DirEntry, next int64, err error) {
 	if cursor < 0 {
 		return DirEntry{}, 0, nil
@@ -255,8 +251,8 @@ func (d *Dir) Each(ctx context.Context, f func(DirEntry) error) error {
 	}
 }
 
-// Kind returns what c is: abi.KindRaw, KindFile, KindDirectory, KindSymlink or, for
-// everything else, KindOther. It reads the block unless the codec already tells.
+// Kind returns the kind of c: abi.KindRaw, KindFile, KindDirectory, KindSymlink or, for everything else, KindOther.
+// It reads the block unless the codec determines the kind.
 func Kind(ctx context.Context, bs Blocks, c cid.Cid) (int, error) {
 	if c.Type() == cid.Raw {
 		return abi.KindRaw, nil
@@ -283,7 +279,7 @@ func Kind(ctx context.Context, bs Blocks, c cid.Cid) (int, error) {
 	return abi.KindOther, nil
 }
 
-// blockFS reads the UnixFS message of a dag-pb block.
+// blockFS parses the UnixFS message of a dag-pb block.
 func blockFS(b Block) (fsNode, error) {
 	n, err := parsePB(b.data)
 	if err != nil {
@@ -292,12 +288,12 @@ func blockFS(b Block) (fsNode, error) {
 	return parseFS(n.data)
 }
 
-// NotSymlinkError says that CID is no symlink.
+// NotSymlinkError means that CID is not a symlink.
 type NotSymlinkError struct{ CID cid.Cid }
 
 func (e *NotSymlinkError) Error() string { return fmt.Sprintf("%s is not a symlink", e.CID) }
 
-// ReadLink returns the target of the symlink c, or a *NotSymlinkError.
+// ReadLink returns the target of symlink c, or a *NotSymlinkError.
 func ReadLink(ctx context.Context, bs Blocks, c cid.Cid) (string, error) {
 	if c.Type() != cid.DagProtobuf {
 		return "", &NotSymlinkError{c}

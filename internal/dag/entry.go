@@ -8,15 +8,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// Entry is something that was added: a file, a directory or a symlink.
+// Entry is an added file, directory or symlink.
 type Entry struct {
 	CID   cid.Cid
-	Size  uint64 // bytes of content: a file's, or those of all files below a directory
-	TSize uint64 // bytes of all blocks below CID and its own, as links to it claim
+	Size  uint64 // bytes of content: of a file, or of all files below a directory
+	TSize uint64 // total bytes of CID's block and of the blocks below it, as claimed by links
 	Kind  int    // abi.KindRaw, KindFile, KindDirectory or KindSymlink
 }
 
-// AddSymlink adds a symlink to target, which is not looked at.
+// AddSymlink adds a symlink to target, which need not exist.
 func AddSymlink(ctx context.Context, bs Blocks, target string, p Profile) (Entry, error) {
 	b, err := p.node(fsNode{typ: fsSymlink, data: []byte(target)}.encodeAlone())
 	if err != nil {

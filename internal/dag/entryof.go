@@ -6,9 +6,9 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// EntryOf returns what a directory says of c, a DAG that exists already: TSize is the
-// size of its root block and what that claims of the blocks below it, so that the
-// answer depends on the root's bytes alone, and at most 2^63-1. Size is left 0.
+// EntryOf returns the directory entry of c, an existing DAG: TSize is the size of its root block plus the sizes that
+// it claims for the blocks below it, so that the result depends only on the root's bytes; it is at most 2^63-1. Size
+// is 0.
 func EntryOf(ctx context.Context, bs Blocks, c cid.Cid) (Entry, error) {
 	b, err := Load(ctx, bs, c)
 	if err != nil {

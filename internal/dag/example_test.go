@@ -9,7 +9,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// A directory goes in, has one name, and is read back by it.
+// Add a directory, get its CID, and read it back by CID.
 func Example() {
 	ctx := context.Background()
 	var blocks dag.MemBlocks

@@ -6,13 +6,12 @@ import (
 	"io"
 )
 
-// Reader returns a reader over the file, at its start. It belongs to one goroutine.
+// Reader returns a reader over the file, at its start. It must not be used concurrently.
 func (f *File) Reader(ctx context.Context) *FileReader { return &FileReader{ctx: ctx, f: f} }
 
-// FileReader is a File as the standard library wants it: an io.ReadSeeker, an
-// io.ReaderAt and an io.WriterTo.
+// FileReader adapts a File to the standard library: it is an io.ReadSeeker, an io.ReaderAt and an io.WriterTo.
 type FileReader struct {
-	ctx context.Context // of the one who reads: the interfaces have no place for it
+	ctx context.Context // of the caller: the interfaces have no ctx argument
 	f   *File
 	off int64
 }
@@ -36,12 +35,12 @@ func (r *FileReader) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// ReadAt reads from off and leaves the current offset alone.
+// ReadAt reads from off and does not change the current offset.
 func (r *FileReader) ReadAt(p []byte, off int64) (int, error) { return r.f.ReadAt(r.ctx, p, off) }
 
 // Seek sets the current offset.
-func (r *FileReader) Seek(offset int64, whence int) (int64, error) {
-	switch whence {
+func (r *FileReader) Seek(offset int64, origin int) (int64, error) {
+	switch origin {
 	case io.SeekCurrent:
 		offset += r.off
 	case io.SeekEnd:

@@ -8,14 +8,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// child is a leaf or an inner node of a file, as its parent sees it.
+// child is a leaf or an inner node of a file, as seen by its parent.
 type child struct {
 	link pbLink
 	size uint64 // bytes of the file below it
 	kind int
 }
 
-// leaf makes the block of one chunk of a file. It may be called from any goroutine.
+// leaf makes the block of one chunk of a file. It may be called concurrently.
 func (p Profile) leaf(chunk []byte) (Block, child, error) {
 	if p.RawLeaves {
 		b := NewBlock(cid.Raw, chunk)
@@ -33,8 +33,8 @@ func newChild(b Block, size uint64, kind int) child {
 	return child{pbLink{cid: b.cid, tsize: uint64(len(b.data))}, size, kind}
 }
 
-// fileTree builds the balanced tree of a file from its leaves, bottom up: each level
-// keeps the children of one node that is not full yet, so memory is depth x width.
+// fileTree builds the balanced tree of a file from its leaves, bottom up: each level holds the children of one
+// incomplete node, so memory is depth x width.
 type fileTree struct {
 	p      Profile
 	levels [][]child
@@ -56,7 +56,7 @@ func (t *fileTree) addAt(ctx context.Context, bs Blocks, level int, c child) err
 	return nil
 }
 
-// close makes a node of what level holds and hands it to the level above.
+// close makes a node of the children in level and adds it to the level above.
 func (t *fileTree) close(ctx context.Context, bs Blocks, level int) error {
 	c, err := t.node(ctx, bs, t.levels[level])
 	if err != nil {
@@ -89,7 +89,7 @@ func (t *fileTree) node(ctx context.Context, bs Blocks, children []child) (child
 	return c, nil
 }
 
-// finish closes every level and returns the root. There is at least one leaf.
+// finish closes every level and returns the root. It needs at least one leaf.
 func (t *fileTree) finish(ctx context.Context, bs Blocks) (Entry, error) {
 	for level := 0; ; level++ {
 		top := level == len(t.levels)-1

@@ -5,18 +5,18 @@ import (
 	"errors"
 )
 
-// FileWriter makes a file of what is written to it, block by block. It holds one
-// chunk and one unfinished node a level. It belongs to one goroutine.
+// FileWriter builds a file from the bytes written to it. It holds one chunk and one incomplete node per level. It
+// must not be used concurrently.
 type FileWriter struct {
-	ctx   context.Context // of the one who writes: io.Writer has no place for it
+	ctx   context.Context // of the caller: io.Writer has no ctx argument
 	bs    Blocks
 	tree  fileTree
 	chunk []byte
 	size  uint64
-	err   error // the first error; it stays
+	err   error // the first error, returned by all later calls
 }
 
-// NewFileWriter starts a file in bs. Writes end with the cause of ctx when it is done.
+// NewFileWriter starts a file in bs. When ctx is done, writes fail with its cause.
 func NewFileWriter(ctx context.Context, bs Blocks, p Profile) *FileWriter {
 	return &FileWriter{ctx: ctx, bs: bs, tree: fileTree{p: p}}
 }
@@ -50,16 +50,16 @@ func (w *FileWriter) flush() error {
 	if err != nil {
 		return err
 	}
-	w.chunk = nil // the block keeps it
+	w.chunk = nil // the block owns it
 	if err := w.bs.Put(w.ctx, b); err != nil {
 		return err
 	}
 	return w.tree.add(w.ctx, w.bs, c)
 }
 
-var errFinished = errors.New("the file is finished")
+var errFinished = errors.New("file is finished")
 
-// Finish ends the file and returns it. Nothing can be written afterwards.
+// Finish completes the file and returns it. Later writes fail.
 func (w *FileWriter) Finish() (Entry, error) {
 	if w.err == nil && (len(w.chunk) > 0 || w.size == 0) {
 		w.err = w.flush()

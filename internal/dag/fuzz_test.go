@@ -9,7 +9,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// fuzzSet is what a fuzzed block can link to: leaves, a file, a shard.
+// fuzzSet is a set of blocks that a fuzzed block can link to: leaves, a file, a shard.
 func fuzzSet() (bs *MemBlocks, leaf, file, shard cid.Cid) {
 	bs = new(MemBlocks)
 	leaf = put(bs, cid.Raw, []byte("0123456789"))
@@ -21,7 +21,7 @@ func fuzzSet() (bs *MemBlocks, leaf, file, shard cid.Cid) {
 	return bs, leaf, file, shard
 }
 
-// A file reads the same by offset as in one go, is as long as it says, or is an error.
+// FuzzOpenFile: a file reads the same by offset and as a whole, has the size it claims, or is an error.
 func FuzzOpenFile(f *testing.F) {
 	bs, leaf, file, _ := fuzzSet()
 	for _, n := range []fsNode{fsFileNode(nil, 10, 22), fsFileNode([]byte("own"), 10, 22), {typ: fsFile, data: []byte("x")}, fsFileNode(nil, 22, 10)} {
@@ -51,7 +51,7 @@ func FuzzOpenFile(f *testing.F) {
 	})
 }
 
-// Every entry that is listed can be looked up, and its cursor leads to it.
+// FuzzOpenDir: every listed entry can be looked up, and its cursor leads to it.
 func FuzzOpenDir(f *testing.F) {
 	bs, leaf, file, shard := fuzzSet()
 	slot := slotOf(nameHash("name"), 0, 8)
@@ -78,7 +78,7 @@ func FuzzOpenDir(f *testing.F) {
 			if got, _, err := d.Lookup(ctx, e.Name); err != nil || d.Sharded() && got != e.CID {
 				var malformed *FormatError
 				if !errors.As(err, &malformed) {
-					t.Fatalf("%q is listed and looked up as %s, %v", e.Name, got, err)
+					t.Fatalf("listed entry %q: Lookup = %s, %v", e.Name, got, err)
 				}
 			}
 			fresh, err := OpenDir(ctx, bs, c)

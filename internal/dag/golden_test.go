@@ -13,17 +13,17 @@ import (
 	"testing/fstest"
 )
 
-// The CIDs in testdata/golden.txt were given by Kubo v0.43.0 (go test -run Kubo
-// -update, with LIFTOFF_TEST_KUBO set): what this package makes must equal them.
-var update = flag.Bool("update", false, "write testdata/golden.txt from what Kubo answers")
+// The CIDs in testdata/golden.txt were made with Kubo v0.43.0 (go test -run Kubo -update, with LIFTOFF_TEST_KUBO
+// set): this package must yield the same ones.
+var update = flag.Bool("update", false, "write testdata/golden.txt with Kubo's CIDs")
 
 const goldenFile = "testdata/golden.txt"
 
-// sample is content to add: a file system in memory whose only top entry is "root".
+// sample is content to add: an in-memory file system whose only top entry is "root".
 type sample struct {
 	name string
 	make func(p Profile) fstest.MapFS
-	big  bool // too big to be made without need
+	big  bool // only made when necessary
 }
 
 func samples() []sample {
@@ -72,8 +72,7 @@ func manyFiles(n int) func(Profile) fstest.MapFS {
 	}
 }
 
-// thresholdDir is a directory that is by extra bytes over the size at which the profile
-// begins to shard.
+// thresholdDir is a directory that exceeds the size at which the profile shards by extra bytes.
 func thresholdDir(p Profile, extra int) fstest.MapFS {
 	m := fstest.MapFS{"root": {Mode: fs.ModeDir | 0o755}}
 	var bs MemBlocks
@@ -185,7 +184,7 @@ func TestGoldenCIDs(t *testing.T) {
 					t.Fatalf("no golden CID")
 				}
 				if e := addSample(t, dropBlocks{}, s.make(p), p); e.CID.String() != want {
-					t.Errorf("is %s, want %s", e.CID, want)
+					t.Errorf("got %s, want %s", e.CID, want)
 				}
 			})
 		}

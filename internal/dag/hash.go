@@ -15,10 +15,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// MaxBlock is the size, in bytes, of the largest block that is read or accepted.
+// MaxBlock is the maximum size of a block in bytes.
 const MaxBlock = abi.MaxBlockRead
 
-// Multihash codes of the hash functions that are served.
+// Multihash codes of the supported hash functions.
 const (
 	hashIdentity   = multihash.IDENTITY
 	hashSHA256     = multihash.SHA2_256
@@ -27,16 +27,14 @@ const (
 	hashBlake3     = multihash.BLAKE3
 )
 
-// NewBlock names data: CIDv1, sha2-256. The block keeps data; the caller must not
-// change it afterwards.
+// NewBlock makes a block with a CIDv1 and sha2-256. The block owns data; the caller must not change it afterwards.
 func NewBlock(codec uint64, data []byte) Block {
 	sum := sha256.Sum256(data)
 	return Block{cid.NewCidV1(codec, encodeMultihash(hashSHA256, sum[:])), data}
 }
 
-// NewBlockPrefix names data as p says: version, codec and hash function. A negative
-// p.MhLength is the function's own length, the only one that is served. The block
-// keeps data.
+// NewBlockPrefix makes a block with a CID of prefix p: version, codec and hash function. A negative p.MhLength means
+// the function's full length, the only supported one. The block owns data.
 func NewBlockPrefix(p cid.Prefix, data []byte) (Block, error) {
 	if len(data) > MaxBlock {
 		return Block{}, &TooBigError{Size: len(data), Max: MaxBlock}
@@ -46,7 +44,7 @@ func NewBlockPrefix(p cid.Prefix, data []byte) (Block, error) {
 		return Block{}, err
 	}
 	if p.MhLength >= 0 && p.MhLength != len(digest) {
-		return Block{}, fmt.Errorf("a digest of %d bytes is not supported for hash %s", p.MhLength, hashName(p.MhType))
+		return Block{}, fmt.Errorf("digest of %d bytes is not supported for hash %s", p.MhLength, hashName(p.MhType))
 	}
 	mh := encodeMultihash(p.MhType, digest)
 	switch {
@@ -55,15 +53,14 @@ func NewBlockPrefix(p cid.Prefix, data []byte) (Block, error) {
 	case p.Version == 0 && p.Codec == cid.DagProtobuf && p.MhType == hashSHA256:
 		return Block{cid.NewCidV0(mh), data}, nil
 	case p.Version == 0:
-		return Block{}, fmt.Errorf("a CIDv0 names dag-pb hashed with sha2-256 only")
+		return Block{}, fmt.Errorf("CIDv0 requires dag-pb and sha2-256")
 	}
 	return Block{}, fmt.Errorf("CID version %d is not supported", p.Version)
 }
 
-// CheckBlock hashes data and returns the block if that is what c names. The error
-// is a *DamagedError if it is not, an *UnsupportedError for a hash function that is
-// not served (sha2-256, sha2-512, blake2b-256, blake3 and identity are, each with
-// its full digest), and a *TooBigError beyond [MaxBlock]. The block keeps data.
+// CheckBlock hashes data and returns the block if it matches c. The error is a *DamagedError if it does not, an
+// *UnsupportedError for an unsupported hash function (supported are sha2-256, sha2-512, blake2b-256, blake3 and
+// identity, each with its full digest), and a *TooBigError beyond [MaxBlock]. The block owns data.
 func CheckBlock(c cid.Cid, data []byte) (Block, error) {
 	mh, err := decodeHash(c)
 	if err != nil {
@@ -91,16 +88,15 @@ func CheckBlock(c cid.Cid, data []byte) (Block, error) {
 	return Block{c, data}, nil
 }
 
-// Load gets the block named c: one inside the CID itself (identity, at most
-// abi.MaxIdentity bytes) from there, any other from bs. Every reader of this
-// package goes through it, so none reads a block beyond [MaxBlock]. A CID that no block can
-// be checked against is an *UnsupportedError, whatever bs says: see [Served].
+// Load gets block c: from the CID itself if it contains the block (identity, at most abi.MaxIdentity bytes),
+// otherwise from bs. Every reader of this package uses it, so none reads a block beyond [MaxBlock]. A CID whose
+// blocks cannot be checked is an *UnsupportedError, whatever bs returns: see [Served].
 func Load(ctx context.Context, bs Blocks, c cid.Cid) (Block, error) {
 	if IsIdentity(c) {
 		return identityBlock(c)
 	}
 	if !Served(c) {
-		return Block{}, &UnsupportedError{c, "its hash function, or a digest that is not whole,"}
+		return Block{}, &UnsupportedError{c, "hash function or digest length"}
 	}
 	if err := ctx.Err(); err != nil {
 		return Block{}, context.Cause(ctx)
@@ -112,11 +108,11 @@ func Load(ctx context.Context, bs Blocks, c cid.Cid) (Block, error) {
 	if len(b.data) > MaxBlock {
 		return Block{}, &TooBigError{c, len(b.data), MaxBlock}
 	}
-	return Block{c, b.data}, nil // under the codec that was asked for: a set may know blocks by their hashes alone
+	return Block{c, b.data}, nil // with the requested codec: a set may index blocks by hash alone
 }
 
-// Served reports whether a block that c names can be had anywhere: its hash function is one
-// that is served, with its whole digest, and the CID is at most abi.MaxCID bytes long.
+// Served reports whether blocks of c are supported: its hash function is a supported one with its full digest, and
+// the CID is at most abi.MaxCID bytes long.
 func Served(c cid.Cid) bool {
 	if !c.Defined() || c.ByteLen() > abi.MaxCID {
 		return false
@@ -132,7 +128,7 @@ func Served(c cid.Cid) bool {
 	return false
 }
 
-// IsIdentity reports whether c holds its block's bytes itself.
+// IsIdentity reports whether c contains its block's bytes.
 func IsIdentity(c cid.Cid) bool {
 	return c.Defined() && c.Version() == 1 && c.Prefix().MhType == hashIdentity
 }
@@ -147,14 +143,14 @@ func identityBlock(c cid.Cid) (Block, error) {
 
 func decodeHash(c cid.Cid) (*multihash.DecodedMultihash, error) {
 	if !c.Defined() {
-		return nil, fmt.Errorf("the undefined CID names no block")
+		return nil, fmt.Errorf("undefined CID")
 	}
 	mh, err := multihash.Decode(c.Hash())
 	if err != nil {
-		return nil, &UnsupportedError{c, fmt.Sprintf("its multihash (%v)", err)}
+		return nil, &UnsupportedError{c, fmt.Sprintf("multihash (%v)", err)}
 	}
 	if mh.Code == hashIdentity && len(mh.Digest) > abi.MaxIdentity {
-		return nil, &UnsupportedError{c, fmt.Sprintf("an identity hash of %d bytes (at most %d)", len(mh.Digest), abi.MaxIdentity)}
+		return nil, &UnsupportedError{c, fmt.Sprintf("identity hash of %d bytes (at most %d)", len(mh.Digest), abi.MaxIdentity)}
 	}
 	return mh, nil
 }
@@ -175,7 +171,7 @@ func sum(code uint64, data []byte) ([]byte, error) {
 		return d[:], nil
 	case hashIdentity:
 		if len(data) > abi.MaxIdentity {
-			return nil, fmt.Errorf("an identity CID holds at most %d bytes, not %d", abi.MaxIdentity, len(data))
+			return nil, fmt.Errorf("identity CID: got %d bytes, want at most %d", len(data), abi.MaxIdentity)
 		}
 		return data, nil
 	}
@@ -192,7 +188,7 @@ func hashName(code uint64) string {
 func encodeMultihash(code uint64, digest []byte) multihash.Multihash {
 	mh, err := multihash.Encode(digest, code)
 	if err != nil {
-		panic(err) // only a nil or an oversized digest, and sum makes neither
+		panic(err) // only for a nil or oversized digest, and sum returns neither
 	}
 	return mh
 }

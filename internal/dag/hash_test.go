@@ -31,7 +31,7 @@ func TestCheckBlock(t *testing.T) {
 	}
 }
 
-// The digests are those of the published test vectors for "abc".
+// TestHashVectors: the digests are those of the published test vectors for "abc".
 func TestHashVectors(t *testing.T) {
 	for name, want := range map[string]string{
 		"sha2-256":    "1220ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -56,7 +56,7 @@ func TestCheckBlockRefuses(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	short, _ := multihash.Encode(make([]byte, 4), multihash.SHA2_256) // a truncated digest is easy to hit
+	short, _ := multihash.Encode(make([]byte, 4), multihash.SHA2_256) // a truncated digest is easy to collide with
 	if _, err := CheckBlock(cid.NewCidV1(cid.Raw, short), nil); !errors.As(err, &unsupported) {
 		t.Errorf("a short digest: %v", err)
 	}
@@ -64,7 +64,7 @@ func TestCheckBlockRefuses(t *testing.T) {
 		t.Errorf("a long identity: %v", err)
 	}
 	if _, err := CheckBlock(cid.Undef, nil); err == nil {
-		t.Error("the undefined CID names a block")
+		t.Error("accepted the undefined CID")
 	}
 	var big *TooBigError
 	large := make([]byte, MaxBlock+1)
@@ -94,7 +94,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("identity: %v, %d reads", err, len(bs.gets))
 	}
 	if _, err := Load(ctx, bs, identityCID(129)); err == nil {
-		t.Error("a long identity is loaded")
+		t.Error("a long identity CID was loaded")
 	}
 	var big *TooBigError
 	if _, err := Load(ctx, bs, put(bs, cid.Raw, make([]byte, MaxBlock+1))); !errors.As(err, &big) {
@@ -102,7 +102,7 @@ func TestLoad(t *testing.T) {
 	}
 	pb := NewBlock(cid.DagProtobuf, nil)
 	if b, err := Load(ctx, byHash{pb}, cid.NewCidV1(cid.Raw, pb.CID().Hash())); err != nil || b.CID().Type() != cid.Raw {
-		t.Errorf("from a set that knows hashes alone: %v, %v", b.CID(), err)
+		t.Errorf("set indexed by hash: %v, %v", b.CID(), err)
 	}
 	var missing *NotFoundError
 	if _, err := Load(ctx, bs, NewBlock(cid.Raw, nil).CID()); !errors.As(err, &missing) {
@@ -110,7 +110,7 @@ func TestLoad(t *testing.T) {
 	}
 }
 
-// byHash is a set of one block that it gives for every codec.
+// byHash is a set of one block that it returns for every codec.
 type byHash struct{ b Block }
 
 func (s byHash) Get(context.Context, cid.Cid) (Block, error) { return s.b, nil }

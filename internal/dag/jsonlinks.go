@@ -14,21 +14,21 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// jsonScan walks the bytes of a dag-json block without building anything, as cborScan does. It holds them to JSON
-// (RFC 8259) and finds what DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/) calls a link: a map with the one key
-// "/" and a string, which is a CID. Sorted and unique keys and the range of numbers are the writer's duty.
+// jsonScan scans the bytes of a dag-json block without building a value, like cborScan. It enforces JSON (RFC 8259)
+// and finds the links of DAG-JSON (https://ipld.io/specs/codecs/dag-json/spec/): a link is a map with the single key
+// "/" and a string, which is a CID. It does not require sorted or unique keys, or limit the range of numbers.
 type jsonScan struct {
 	b     []byte
 	off   int
 	links []cid.Cid
 }
 
-// jsonLinks returns the links of a dag-json block in the order of its bytes.
+// jsonLinks returns the links of a dag-json block in byte order.
 func jsonLinks(b []byte) ([]cid.Cid, error) {
 	s := jsonScan{b: b}
 	err := s.value(0)
 	if err == nil && s.peek() >= 0 {
-		err = errors.New("something after the value")
+		err = errors.New("data after the value")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w at byte %d", err, s.off)
@@ -36,9 +36,9 @@ func jsonLinks(b []byte) ([]cid.Cid, error) {
 	return s.links, nil
 }
 
-var errJSON = errors.New("not JSON")
+var errJSON = errors.New("invalid JSON")
 
-// peek passes over white space and returns the byte behind it, or -1 at the end.
+// peek skips white space and returns the byte after it, or -1 at the end.
 func (s *jsonScan) peek() int {
 	for ; s.off < len(s.b); s.off++ {
 		switch c := s.b[s.off]; c {
@@ -50,7 +50,7 @@ func (s *jsonScan) peek() int {
 	return -1
 }
 
-// next passes over white space and the byte c, and reports whether it was there.
+// next skips white space and the byte c, and reports whether c was there.
 func (s *jsonScan) next(c byte) bool {
 	if s.peek() != int(c) {
 		return false
@@ -101,7 +101,7 @@ func (s *jsonScan) array(depth int) error {
 	}
 }
 
-// object reads a map. One whose first key is "/" may be a link or bytes.
+// object reads a map. If its first key is "/", it may be a link or bytes.
 func (s *jsonScan) object(depth int) error {
 	s.off++
 	if s.next('}') {
@@ -140,33 +140,33 @@ func (s *jsonScan) object(depth int) error {
 	}
 }
 
-// maxCIDText is the length in bytes of the longest link that is decoded: a CID of abi.MaxCID bytes in base 16, with its
-// quotes. To decode some bases takes the square of it.
+// maxCIDText is the maximum length in bytes of a link that is decoded: a CID of abi.MaxCID bytes in base 16, with its
+// quotes. Decoding some bases takes quadratic time.
 const maxCIDText = 2*abi.MaxCID + 3
 
-// link takes a note of a link; quoted is its CID as JSON.
+// link records a link; quoted is its CID as a JSON string.
 func (s *jsonScan) link(quoted []byte) error {
 	if len(quoted) > maxCIDText {
-		return fmt.Errorf("a link of %d bytes, at most %d", len(quoted), maxCIDText)
+		return fmt.Errorf("link: got %d bytes, want at most %d", len(quoted), maxCIDText)
 	}
 	text := unquote(quoted)
 	c, err := cid.Decode(text)
 	if err != nil {
 		return fmt.Errorf("bad CID: %w", err)
 	}
-	if !spells(text, c) {
-		return fmt.Errorf("bad CID: got %.100q, want it as %s is written", text, c)
+	if !isCanonicalCID(text, c) {
+		return fmt.Errorf("bad CID: got %.100q, want the canonical form of %s", text, c)
 	}
 	s.links = append(s.links, c)
 	return nil
 }
 
-// cidBases are the prefixes of the bases that a link may be in: of 16, 32, 36, 58 and 64. A guest sees which links there
-// are, so this is not left to what a version of the library knows, nor to what it overlooks.
+// cidBases are the prefixes of the bases that a link may use: 16, 32, 36, 58 and 64. Guests see the links, so the
+// list must not depend on what a version of the library supports or overlooks.
 const cidBases = "fFbBkKzmu"
 
-// spells reports whether text is the one way to write c in its base.
-func spells(text string, c cid.Cid) bool {
+// isCanonicalCID reports whether text is the canonical encoding of c in its base.
+func isCanonicalCID(text string, c cid.Cid) bool {
 	if c.Version() == 0 {
 		return text == c.String()
 	}
@@ -177,7 +177,7 @@ func spells(text string, c cid.Cid) bool {
 	return err == nil && text == want
 }
 
-// bytes looks at what may be bytes, {"bytes": base64}: then it has to be base64.
+// bytes checks a map that may be bytes, {"bytes": base64}: then it must be valid base64.
 func (s *jsonScan) bytes(object []byte) error {
 	in := jsonScan{b: object, off: 1}
 	if in.peek() != '"' {
@@ -192,13 +192,13 @@ func (s *jsonScan) bytes(object []byte) error {
 		return err
 	}
 	if !isBase64(unquote(value)) {
-		return errors.New("bytes that are not base64")
+		return errors.New("bytes are not valid base64")
 	}
 	return nil
 }
 
-// isBase64 reports whether text is bytes in base64 in their one spelling, with or without padding: a decoder may take
-// line breaks, and bits behind the last byte.
+// isBase64 reports whether text is canonical base64, with or without padding: a decoder may also accept line breaks
+// and trailing bits.
 func isBase64(text string) bool {
 	for _, e := range []*base64.Encoding{base64.RawStdEncoding, base64.StdEncoding} {
 		if b, err := e.DecodeString(text); err == nil && e.EncodeToString(b) == text {
@@ -208,7 +208,7 @@ func isBase64(text string) bool {
 	return false
 }
 
-// text reads a string and returns it as it stands there, with its quotes.
+// text reads a string and returns its encoded form, with its quotes.
 func (s *jsonScan) text() ([]byte, error) {
 	begin := s.off
 	for s.off++; s.off < len(s.b); s.off++ {
@@ -217,21 +217,21 @@ func (s *jsonScan) text() ([]byte, error) {
 			s.off++
 			quoted := s.b[begin:s.off]
 			if !utf8.Valid(quoted) {
-				return nil, errors.New("a string that is not UTF-8")
+				return nil, errors.New("string is not UTF-8")
 			}
 			return quoted, nil
 		case c < ' ':
-			return nil, errors.New("a control character in a string")
+			return nil, errors.New("control character in a string")
 		case c == '\\':
 			if err := s.escape(); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return nil, errors.New("the block ends inside a string")
+	return nil, errors.New("block ends inside a string")
 }
 
-// escape reads what follows a backslash, up to its last byte.
+// escape reads the rest of an escape sequence, up to its last byte.
 func (s *jsonScan) escape() error {
 	s.off++
 	if s.off >= len(s.b) {
@@ -254,12 +254,12 @@ func (s *jsonScan) escape() error {
 
 func isHex(c byte) bool { return c >= '0' && c <= '9' || c|0x20 >= 'a' && c|0x20 <= 'f' }
 
-// isText reports whether a quoted string says want, a short one.
+// isText reports whether a quoted string decodes to want, a short string.
 func isText(quoted []byte, want string) bool {
 	return len(quoted) <= 2+6*len(want) && unquote(quoted) == want
 }
 
-// unquote returns what a string that text has read says.
+// unquote decodes a string that text has read.
 func unquote(quoted []byte) string {
 	var v string
 	if json.Unmarshal(quoted, &v) != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/multiformats/go-multihash"
 )
 
-// exampleJSON is exampleCBOR as dag-json, by the reference codec.
+// exampleJSON is exampleCBOR as dag-json, encoded by the reference codec.
 func exampleJSON(t testing.TB, a, b cid.Cid) []byte {
 	t.Helper()
 	nb := basicnode.Prototype.Any.NewBuilder()
@@ -29,7 +29,7 @@ func exampleJSON(t testing.TB, a, b cid.Cid) []byte {
 	return buf.Bytes()
 }
 
-// What jsonLinks takes the reference codec takes too, and both see the same links.
+// FuzzDagJSON: the reference codec accepts everything that jsonLinks accepts, with the same links.
 func FuzzDagJSON(f *testing.F) {
 	f.Add(exampleJSON(f, cidA, cidB))
 	for _, s := range []string{
@@ -46,12 +46,12 @@ func FuzzDagJSON(f *testing.F) {
 		}
 		nb := basicnode.Prototype.Any.NewBuilder()
 		if err := dagjson.Decode(nb, bytes.NewReader(b)); err != nil {
-			for _, own := range []string{"repeat map key", "out of range", "surrogate", "expected 'low'"} { // unique keys, sizes of numbers
+			for _, own := range []string{"repeat map key", "out of range", "surrogate", "expected 'low'"} { // unique keys, ranges of numbers
 				if strings.Contains(err.Error(), own) {
 					return
 				}
 			}
-			t.Fatalf("taken here, but not there: %v", err)
+			t.Fatalf("accepted, but the reference codec refuses it: %v", err)
 		}
 		if want := linksOf(t, nb.Build()); !slices.Equal(want, links) {
 			t.Fatalf("links %v, want %v", links, want)
@@ -91,7 +91,7 @@ func TestJSONLinksRefuses(t *testing.T) {
 	}
 }
 
-// TestJSONBytesSpelling: bytes have one spelling in base64, with or without padding.
+// TestJSONBytesSpelling: bytes must be canonical base64, with or without padding.
 func TestJSONBytesSpelling(t *testing.T) {
 	for text, good := range map[string]bool{
 		``: true, `AA`: true, `AA==`: true, `AAH/`: true, `AA=`: false, `AB`: false, `A\nA`: false, `AA\r\n`: false, `A-_B`: false, `A`: false,
@@ -103,8 +103,8 @@ func TestJSONBytesSpelling(t *testing.T) {
 	}
 }
 
-// TestJSONLinkSpelling: which links a guest sees depends on no version of a library. There is one way to write a CID in
-// each of the bases that are listed, and the others are none.
+// TestJSONLinkSpelling: the links that a guest sees do not depend on the version of a library. Only the canonical
+// encoding of a CID in one of the listed bases is a link.
 func TestJSONLinkSpelling(t *testing.T) {
 	links := func(text string) ([]cid.Cid, error) {
 		return Links(NewBlock(cid.DagJSON, []byte(`{"/":"`+text+`"}`)))
@@ -123,16 +123,16 @@ func TestJSONLinkSpelling(t *testing.T) {
 				t.Errorf("%s: %v, %v", name, got, err)
 			}
 		} else if err == nil {
-			t.Errorf("%s: a link", name)
+			t.Errorf("%s: accepted as a link", name)
 		}
 	}
 	b32 := in(multibase.Base32)
 	for _, text := range []string{
-		"b" + strings.ToUpper(b32[1:]),               // another case
-		b32[:len(b32)-1] + string(b32[len(b32)-1]+1), // bits behind the last byte
+		"b" + strings.ToUpper(b32[1:]),               // upper case
+		b32[:len(b32)-1] + string(b32[len(b32)-1]+1), // trailing bits
 	} {
 		if c, err := cid.Decode(text); err != nil || !c.Equals(cidA) {
-			t.Errorf("%s: the library reads %v, %v: this tests nothing", text, c, err)
+			t.Errorf("%s: the library returns %v, %v: the test is not effective", text, c, err)
 		}
 		if got, err := links(text); err == nil {
 			t.Errorf("%s: %v", text, got)
@@ -140,7 +140,7 @@ func TestJSONLinkSpelling(t *testing.T) {
 	}
 }
 
-// TestCodecs: which codecs have links, which have none, and which are opaque.
+// TestCodecs: which codecs have links, which never have links, and which are opaque.
 func TestCodecs(t *testing.T) {
 	for codec, want := range map[uint64]string{
 		cid.Raw: "leaf", 0x51: "leaf", 0x0200: "leaf", cid.Libp2pKey: "leaf",
@@ -148,7 +148,7 @@ func TestCodecs(t *testing.T) {
 		cid.GitRaw: "opaque", cid.DagJOSE: "opaque", cid.EthBlock: "opaque", 0x300123: "opaque",
 	} {
 		var unsupported *UnsupportedError
-		links, err := Links(NewBlock(codec, []byte("\x01\x02 no instance of any")))
+		links, err := Links(NewBlock(codec, []byte("\x01\x02 not valid for any codec")))
 		got := "links"
 		switch {
 		case err == nil && links == nil:
@@ -162,7 +162,7 @@ func TestCodecs(t *testing.T) {
 	}
 }
 
-// TestWalkOpaque: a walk names blocks whose links cannot be read and goes on beside them.
+// TestWalkOpaque: a walk reports blocks whose links cannot be read, and continues with the others.
 func TestWalkOpaque(t *testing.T) {
 	bs := new(MemBlocks)
 	leaf := put(bs, cid.Raw, []byte("leaf"))
@@ -179,7 +179,7 @@ func TestWalkOpaque(t *testing.T) {
 		var seen, opaque []cid.Cid
 		o := WalkOptions{Data: data, Missing: true, Opaque: func(c cid.Cid, why error) ([]cid.Cid, error) {
 			if why == nil {
-				t.Errorf("%s: no reason", c)
+				t.Errorf("%s: got no reason", c)
 			}
 			opaque = append(opaque, c)
 			return nil, nil

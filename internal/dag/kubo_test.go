@@ -13,7 +13,7 @@ import (
 	"testing/fstest"
 )
 
-// kubo is a real Kubo with a repo of its own, offline.
+// kubo is a Kubo binary with its own repo, offline.
 type kubo struct {
 	bin, repo string
 }
@@ -43,18 +43,18 @@ func (k kubo) run(t *testing.T, stdin []byte, args ...string) string {
 	return string(out)
 }
 
-// add gives the sample to Kubo and returns the CID.
+// add adds the sample with Kubo and returns the CID.
 func (k kubo) add(t *testing.T, m fstest.MapFS, args ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	// os.CopyFS wants the directories that MapFS makes up to be there, and no more.
+	// os.CopyFS needs explicit entries for the directories that MapFS implies.
 	if err := os.CopyFS(dir, m); err != nil {
 		t.Fatal(err)
 	}
 	return strings.TrimSpace(k.run(t, nil, append([]string{"add", "-r", "-Q", "--offline", "--pin=false", filepath.Join(dir, "root")}, args...)...))
 }
 
-// TestKuboCIDs adds every sample with Kubo and here.
+// TestKuboCIDs adds every sample with Kubo and with this package.
 func TestKuboCIDs(t *testing.T) {
 	var golden strings.Builder
 	old := map[string]string{}
@@ -75,7 +75,7 @@ func TestKuboCIDs(t *testing.T) {
 				want := k.add(t, m)
 				fmt.Fprintln(&golden, p.Name, s.name, want)
 				if e := addSample(t, dropBlocks{}, m, p); e.CID.String() != want {
-					t.Errorf("is %s, Kubo says %s", e.CID, want)
+					t.Errorf("got %s, Kubo: %s", e.CID, want)
 				}
 			})
 		}
@@ -87,8 +87,7 @@ func TestKuboCIDs(t *testing.T) {
 	}
 }
 
-// TestKuboDeepTrees makes files many levels deep, which takes small chunks and narrow
-// nodes, and compares each with Kubo.
+// TestKuboDeepTrees makes files many levels deep, with small chunks and narrow nodes, and compares each with Kubo.
 func TestKuboDeepTrees(t *testing.T) {
 	k := startKubo(t, UnixFSv1.Name)
 	for _, raw := range []bool{true, false} {
@@ -102,14 +101,14 @@ func TestKuboDeepTrees(t *testing.T) {
 				var bs MemBlocks
 				e, err := AddFile(context.Background(), &bs, bytes.NewReader(data), p)
 				if err != nil || e.CID.String() != want {
-					t.Errorf("%d bytes, raw leaves %t: is %s (%v), Kubo says %s", len(data), raw, e.CID, err, want)
+					t.Errorf("%d bytes, raw leaves %t: got %s (%v), Kubo: %s", len(data), raw, e.CID, err, want)
 				}
 			}
 		}
 	}
 }
 
-// TestKuboReads gives Kubo a CAR of ours and has it read every file and name.
+// TestKuboReads imports a CAR of this package into Kubo and reads every file and name with it.
 func TestKuboReads(t *testing.T) {
 	for _, p := range []Profile{UnixFSv1, UnixFSv0} {
 		for _, version := range []int{1, 2} {
@@ -138,7 +137,7 @@ func TestKuboReads(t *testing.T) {
 	}
 }
 
-// TestKuboWrites reads what Kubo makes in ways that this package never does itself.
+// TestKuboWrites reads DAGs that Kubo makes in ways that this package does not use.
 func TestKuboWrites(t *testing.T) {
 	k := startKubo(t, UnixFSv1.Name)
 	tree := manyFiles(50)(UnixFSv1)

@@ -8,9 +8,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// Leaves returns how many leaves the n bytes from off overlap: blocks that hold bytes
-// of the file, an inner node with bytes of its own among them. It reads the inner
-// nodes over the range and no leaf of codec raw, and the answer depends on the DAG alone.
+// Leaves returns how many leaves overlap the n bytes from off: blocks with bytes of the file, including inner nodes
+// with bytes of their own. It reads the inner nodes of the range and no leaf of codec raw, and the result depends
+// only on the DAG.
 func (f *File) Leaves(ctx context.Context, off, n int64) (int64, error) {
 	size := f.Size()
 	if off < 0 || n <= 0 || off >= size {
@@ -20,8 +20,8 @@ func (f *File) Leaves(ctx context.Context, off, n int64) (int64, error) {
 	return c.count(ctx, f.root, uint64(off), uint64(off+min(n, size-off)), 0)
 }
 
-// leafCount remembers the counts of whole nodes: a small DAG that links to its own
-// parts over and over can claim more leaves than could be counted one by one.
+// leafCount caches the counts of whole nodes: a small DAG that links to its own parts repeatedly can claim more
+// leaves than could be counted one by one.
 type leafCount struct {
 	f     *File
 	whole map[cid.Cid]int64
@@ -30,7 +30,7 @@ type leafCount struct {
 // count counts the leaves of p that overlap [from, to), which is not empty and inside p.
 func (c leafCount) count(ctx context.Context, p piece, from, to uint64, depth int) (int64, error) {
 	if depth > abi.MaxDepth {
-		return 0, formatErrorf(c.f.root.cid, "a file deeper than %d levels", abi.MaxDepth)
+		return 0, formatErrorf(c.f.root.cid, "file is deeper than %d levels", abi.MaxDepth)
 	}
 	whole := from == 0 && to == p.size()
 	if n, ok := c.whole[p.cid]; ok && whole {

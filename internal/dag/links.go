@@ -5,10 +5,9 @@ import (
 	"github.com/multiformats/go-multicodec"
 )
 
-// Links returns the links of b in the order of its bytes, a link that stands there
-// twice two times: those of dag-pb, dag-cbor and dag-json, and none for codecs that have no
-// links, see [IsLeaf]. The error is a *FormatError for bytes that are not what the codec says
-// and an *UnsupportedError for any other codec: then b is opaque, and what it links to is not known.
+// Links returns the links of b in byte order, with repetitions: those of dag-pb, dag-cbor and dag-json, and none for
+// codecs without links, see [IsLeaf]. The error is a *FormatError if the bytes are not valid for the codec, and an
+// *UnsupportedError for any other codec: then b is opaque, and its links are unknown.
 func Links(b Block) ([]cid.Cid, error) {
 	switch b.cid.Type() {
 	case cid.DagProtobuf:
@@ -44,13 +43,13 @@ func unknownCodec(c cid.Cid) error {
 	return &UnsupportedError{c, "codec " + codecName(c.Type())}
 }
 
-// HasLinks reports whether [Links] reads blocks of codec for their links.
+// HasLinks reports whether [Links] can read the links of codec.
 func HasLinks(codec uint64) bool {
 	return codec == cid.DagProtobuf || codec == cid.DagCBOR || codec == cid.DagJSON
 }
 
-// IsLeaf reports whether blocks of codec have no links, whatever their bytes: raw, json and cbor, which have no form for
-// one (https://ipld.io/docs/codecs/known/), and libp2p-key, a public key.
+// IsLeaf reports whether blocks of codec never have links: raw, json and cbor, which have no encoding for them
+// (https://ipld.io/docs/codecs/known/), and libp2p-key, a public key.
 func IsLeaf(codec uint64) bool {
 	switch multicodec.Code(codec) {
 	case multicodec.Raw, multicodec.Json, multicodec.Cbor, multicodec.Libp2pKey:

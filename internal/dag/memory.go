@@ -7,7 +7,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// MemBlocks is a set of blocks in memory. The zero value is empty and ready.
+// MemBlocks is a set of blocks in memory. The zero value is empty and ready to use.
 type MemBlocks struct {
 	mu    sync.RWMutex
 	m     map[cid.Cid]Block
@@ -16,7 +16,7 @@ type MemBlocks struct {
 
 var _ Blocks = (*MemBlocks)(nil)
 
-// Get returns the block named c, or a *NotFoundError.
+// Get returns block c, or a *NotFoundError.
 func (m *MemBlocks) Get(_ context.Context, c cid.Cid) (Block, error) {
 	m.mu.RLock()
 	b, ok := m.m[c]
@@ -27,7 +27,7 @@ func (m *MemBlocks) Get(_ context.Context, c cid.Cid) (Block, error) {
 	return b, nil
 }
 
-// Has reports whether the set holds c.
+// Has reports whether the set has c.
 func (m *MemBlocks) Has(_ context.Context, c cid.Cid) (bool, error) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
@@ -35,13 +35,13 @@ func (m *MemBlocks) Has(_ context.Context, c cid.Cid) (bool, error) {
 	return ok, nil
 }
 
-// Size returns the size of the block named c, or a *NotFoundError.
+// Size returns the size of block c, or a *NotFoundError.
 func (m *MemBlocks) Size(ctx context.Context, c cid.Cid) (int64, error) {
 	b, err := m.Get(ctx, c)
 	return int64(len(b.data)), err
 }
 
-// Put adds blocks and keeps their bytes.
+// Put adds blocks and retains their bytes.
 func (m *MemBlocks) Put(_ context.Context, bs ...Block) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -57,7 +57,7 @@ func (m *MemBlocks) Put(_ context.Context, bs ...Block) error {
 	return nil
 }
 
-// Delete forgets c.
+// Delete removes c.
 func (m *MemBlocks) Delete(c cid.Cid) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -65,7 +65,7 @@ func (m *MemBlocks) Delete(c cid.Cid) {
 	delete(m.m, c)
 }
 
-// Len returns the number of blocks and the sum of their sizes in bytes.
+// Len returns the number of blocks and their total size in bytes.
 func (m *MemBlocks) Len() (blocks int, bytes int64) {
 	m.mu.RLock()
 	defer m.mu.RUnlock()

@@ -2,12 +2,12 @@ package dag
 
 import "github.com/ipfs/go-cid"
 
-// maxCachedNodes bounds the inner nodes that a File keeps, in bytes of memory: enough
-// for some 250 nodes of 1,024 links.
+// maxCachedNodes limits the inner nodes that a File caches, in bytes of memory: enough for about 250 nodes of 1,024
+// links.
 const maxCachedNodes = 32 << 20
 
-// nodeCache keeps the tables of inner nodes; when they are too many it forgets them
-// all, which costs a reader as many nodes as the file is deep.
+// nodeCache caches the tables of inner nodes. When it is full, it drops all of them, which costs a reader as many
+// reads as the file is deep.
 type nodeCache struct {
 	nodes map[cid.Cid]piece
 	bytes int

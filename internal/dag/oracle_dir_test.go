@@ -19,13 +19,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// named is an entry of a directory to be.
-type named struct {
+// namedNode is an entry of a directory to be made.
+type namedNode struct {
 	name string
 	node ipld.Node
 }
 
-// drawName is a name of any characters, or of bytes that are none.
+// drawName draws a name of any characters, or of invalid bytes.
 func drawName(t *rapid.T) string {
 	name := rapid.StringN(0, 30, 120).Draw(t, "name")
 	if rapid.IntRange(0, 7).Draw(t, "bytes") == 0 {
@@ -38,9 +38,9 @@ func drawName(t *rapid.T) string {
 	return name
 }
 
-// drawEntries makes up to most entries. A few names are drawn; the others, and what
-// the entries are, come from a seed.
-func drawEntries(t *rapid.T, most int) []named {
+// drawEntries draws at most most entries. A few names are drawn; the others, and the entries' nodes, come from a
+// seed.
+func drawEntries(t *rapid.T, most int) []namedNode {
 	src := rand.New(seeded(t))
 	names := map[string]bool{}
 	for range min(most, rapid.IntRange(0, 6).Draw(t, "drawn names")) {
@@ -49,15 +49,15 @@ func drawEntries(t *rapid.T, most int) []named {
 	for range rapid.IntRange(0, most-len(names)).Draw(t, "names") {
 		names[randomName(src, 1+src.IntN(40))] = true
 	}
-	entries := make([]named, 0, len(names))
+	entries := make([]namedNode, 0, len(names))
 	for _, name := range slices.Sorted(maps.Keys(names)) {
-		entries = append(entries, named{name, randomNode(t, src)})
+		entries = append(entries, namedNode{name, randomNode(t, src)})
 	}
 	src.Shuffle(len(entries), func(i, j int) { entries[i], entries[j] = entries[j], entries[i] })
 	return entries
 }
 
-// randomName makes a name of n bytes or a few more, in a mix of scripts.
+// randomName makes a name of about n bytes, in a mix of scripts.
 func randomName(src *rand.Rand, n int) string {
 	var b strings.Builder
 	for b.Len() < n {
@@ -66,8 +66,8 @@ func randomName(src *rand.Rand, n int) string {
 	return b.String()
 }
 
-// randomNode is a raw block, or a dag-pb block that claims up to 2^52 bytes below it:
-// boxo refuses a directory whose claims add up to more than 2^63.
+// randomNode is a raw block, or a dag-pb block that claims up to 2^52 bytes below it: boxo refuses a directory whose
+// claims add up to more than 2^63.
 func randomNode(t rapid.TB, src *rand.Rand) ipld.Node {
 	data := fmt.Append(nil, src.Uint64())
 	if src.IntN(2) == 0 {
@@ -85,7 +85,7 @@ func randomNode(t rapid.TB, src *rand.Rand) ipld.Node {
 	return n
 }
 
-// nodeEntry is n as a directory here takes it.
+// nodeEntry returns the Entry of n.
 func nodeEntry(t rapid.TB, n ipld.Node) Entry {
 	size, err := n.Size()
 	if err != nil {
@@ -94,8 +94,8 @@ func nodeEntry(t rapid.TB, n ipld.Node) Entry {
 	return Entry{CID: n.Cid(), TSize: size}
 }
 
-// ourDir writes a directory here, backwards: the order of adding must not matter.
-func ourDir(t rapid.TB, bs *MemBlocks, p Profile, entries []named) Entry {
+// ourDir writes a directory with this package, backwards: the order of adding must not matter.
+func ourDir(t rapid.TB, bs *MemBlocks, p Profile, entries []namedNode) Entry {
 	t.Helper()
 	w := NewDirWriter(bs, p)
 	for _, e := range slices.Backward(entries) {
@@ -122,7 +122,7 @@ func boxoOptions(t rapid.TB, p Profile) []uio.DirectoryOption {
 }
 
 // fillBoxo adds the entries to d and its root to bs.
-func fillBoxo(t rapid.TB, bs *MemBlocks, d uio.Directory, entries []named) ipld.Node {
+func fillBoxo(t rapid.TB, bs *MemBlocks, d uio.Directory, entries []namedNode) ipld.Node {
 	t.Helper()
 	for _, e := range entries {
 		if err := (boxoDAG{bs}).Add(ctx, e.node); err != nil {
@@ -142,8 +142,8 @@ func fillBoxo(t rapid.TB, bs *MemBlocks, d uio.Directory, entries []named) ipld.
 	return root
 }
 
-// compareDir writes the directory with boxo, which decides itself when to shard, and here.
-func compareDir(t rapid.TB, p Profile, entries []named) {
+// compareDir writes the directory with boxo, which decides when to shard, and with this package.
+func compareDir(t rapid.TB, p Profile, entries []namedNode) {
 	t.Helper()
 	var got, want MemBlocks
 	d, err := uio.NewDirectory(boxoDAG{&want}, boxoOptions(t, p)...)
@@ -158,11 +158,11 @@ func compareDir(t rapid.TB, p Profile, entries []named) {
 func sameRoot(t rapid.TB, e Entry, root ipld.Node) {
 	t.Helper()
 	if want := nodeEntry(t, root); e.CID != want.CID || e.TSize != want.TSize {
-		t.Errorf("%s with %d bytes below it; boxo makes %s with %d", e.CID, e.TSize, want.CID, want.TSize)
+		t.Errorf("got %s with %d bytes below it; boxo: %s with %d", e.CID, e.TSize, want.CID, want.TSize)
 	}
 }
 
-// Directories whose size is that of the threshold, or a byte off.
+// TestOracleDirThreshold: directories whose size is the threshold, or one byte more or less.
 func TestOracleDirThreshold(t *testing.T) {
 	plain, sharded := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -175,7 +175,7 @@ func TestOracleDirThreshold(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		p.ShardSize = max(8, w.size+rapid.IntRange(-2, 2).Draw(t, "over")) // boxo asks when an entry is added: an empty one is plain
+		p.ShardSize = max(8, w.size+rapid.IntRange(-2, 2).Draw(t, "over")) // boxo checks when an entry is added: an empty directory is plain
 		if w.size > p.ShardSize {
 			sharded++
 		} else {
@@ -192,21 +192,21 @@ func drawFanout(t *rapid.T) int {
 	return rapid.SampledFrom([]int{256, 8, 16, 64, 1024}).Draw(t, "fanout")
 }
 
-// Both profiles as they are: filled to the last byte, and a byte beyond it.
+// TestOracleDirProfiles: both profiles, filled to the last byte, and one byte more.
 func TestOracleDirProfiles(t *testing.T) {
 	for _, p := range []Profile{UnixFSv1, UnixFSv0} {
 		for over := range 2 {
 			t.Run(fmt.Sprintf("%s/%d", p.Name, over), func(t *testing.T) {
 				src := rand.New(rand.NewPCG(uint64(over), p.CIDVersion))
 				w := NewDirWriter(new(MemBlocks), p)
-				var entries []named
+				var entries []namedNode
 				add := func(name string) {
 					t.Helper()
 					n := merkledag.NewRawNode(fmt.Append(nil, len(entries)))
 					if err := w.Add(name, nodeEntry(t, n)); err != nil {
 						t.Fatal(err)
 					}
-					entries = append(entries, named{name, n})
+					entries = append(entries, namedNode{name, n})
 				}
 				for w.size < p.ShardSize-700 {
 					add(fmt.Sprint(len(entries), "-", randomName(src, 50+src.IntN(300))))
@@ -223,7 +223,7 @@ func TestOracleDirProfiles(t *testing.T) {
 					}
 				}
 				if w.size != p.ShardSize+over {
-					t.Fatalf("the directory is estimated at %d bytes, want %d", w.size, p.ShardSize+over)
+					t.Fatalf("estimated size: got %d bytes, want %d", w.size, p.ShardSize+over)
 				}
 				compareDir(t, p, entries)
 			})
@@ -231,7 +231,7 @@ func TestOracleDirProfiles(t *testing.T) {
 	}
 }
 
-// Tries of any fanout, with entries taken out again: the same set, the same blocks.
+// TestOracleHAMT: tries of any fanout, with entries removed again: the same set of names yields the same blocks.
 func TestOracleHAMT(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawProfile(t)
@@ -257,7 +257,7 @@ func TestOracleHAMT(t *testing.T) {
 	})
 }
 
-// Names whose hashes begin alike are many levels down.
+// TestOracleDeepHAMT: names whose hashes have a long common prefix are many levels down.
 func TestOracleDeepHAMT(t *testing.T) {
 	names := make([]string, 1<<17)
 	for i := range names {
@@ -273,9 +273,9 @@ func TestOracleDeepHAMT(t *testing.T) {
 	if best>>(64-30) != 0 {
 		t.Fatalf("the nearest hashes are %x apart", best)
 	}
-	var entries []named
+	var entries []namedNode
 	for _, name := range names[max(0, near-20):min(len(names), near+20)] {
-		entries = append(entries, named{name, merkledag.NewRawNode([]byte(name))})
+		entries = append(entries, namedNode{name, merkledag.NewRawNode([]byte(name))})
 	}
 	for _, p := range []Profile{UnixFSv1, UnixFSv0} {
 		for _, fanout := range []int{8, 256, 1024} {
@@ -285,7 +285,7 @@ func TestOracleDeepHAMT(t *testing.T) {
 	}
 }
 
-// What boxo wrote is listed and looked up here, and what was written here by boxo.
+// TestOracleReadDir: this package lists and looks up directories written by boxo, and vice versa.
 func TestOracleReadDir(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawProfile(t)
@@ -309,7 +309,7 @@ func TestOracleReadDir(t *testing.T) {
 	})
 }
 
-func readHere(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []named) {
+func readHere(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []namedNode) {
 	t.Helper()
 	d, err := OpenDir(ctx, bs, c)
 	if err != nil {
@@ -327,12 +327,12 @@ func readHere(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []named) {
 		}
 	}
 	var none *NoEntryError
-	if _, _, err := d.Lookup(ctx, strings.Repeat("nobody", 30)); !errors.As(err, &none) {
-		t.Fatalf("a name that is not there: %v", err)
+	if _, _, err := d.Lookup(ctx, strings.Repeat("missing", 30)); !errors.As(err, &none) {
+		t.Fatalf("missing name: %v", err)
 	}
 }
 
-func readWithBoxo(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []named) {
+func readWithBoxo(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []namedNode) {
 	t.Helper()
 	n, err := boxoDAG{bs}.Get(ctx, c)
 	if err != nil {
@@ -353,16 +353,16 @@ func readWithBoxo(t *rapid.T, bs *MemBlocks, c cid.Cid, entries []named) {
 	sameListing(t, listed, entries)
 	for _, e := range entries {
 		if got, err := d.Find(ctx, e.name); err != nil || got.Cid() != e.node.Cid() {
-			t.Fatalf("boxo finds %v under %q, %v; want %s", got, e.name, err, e.node.Cid())
+			t.Fatalf("boxo: got %v for %q, %v; want %s", got, e.name, err, e.node.Cid())
 		}
 	}
-	if _, err := d.Find(ctx, strings.Repeat("nobody", 30)); !errors.Is(err, os.ErrNotExist) {
-		t.Fatalf("a name that is not there: %v", err)
+	if _, err := d.Find(ctx, strings.Repeat("missing", 30)); !errors.Is(err, os.ErrNotExist) {
+		t.Fatalf("missing name: %v", err)
 	}
 }
 
-// sameListing compares in the order of names: boxo lists shards as they come.
-func sameListing(t *rapid.T, listed []DirEntry, entries []named) {
+// sameListing compares listings ordered by name: boxo lists shards in another order.
+func sameListing(t *rapid.T, listed []DirEntry, entries []namedNode) {
 	t.Helper()
 	var want []DirEntry
 	for _, e := range entries {
@@ -373,6 +373,6 @@ func sameListing(t *rapid.T, listed []DirEntry, entries []named) {
 	slices.SortFunc(listed, byName)
 	slices.SortFunc(want, byName)
 	if !slices.Equal(listed, want) {
-		t.Fatalf("%d entries are listed, or others than the %d that were added", len(listed), len(want))
+		t.Fatalf("listed %d entries that differ from the %d added ones", len(listed), len(want))
 	}
 }

@@ -35,8 +35,7 @@ func boxoLayout(t rapid.TB, params helpers.DagBuilderParams, s chunk.Splitter, l
 	return n
 }
 
-// compareFile adds content with boxo, with AddFile and with a FileWriter that is given
-// pieces of at most piece bytes.
+// compareFile adds content with boxo, with AddFile and with a FileWriter that gets pieces of at most piece bytes.
 func compareFile(t rapid.TB, content []byte, p Profile, piece int) {
 	t.Helper()
 	var want, added, written MemBlocks
@@ -45,12 +44,12 @@ func compareFile(t rapid.TB, content []byte, p Profile, piece int) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	check := func(who string, e Entry, err error, bs *MemBlocks) {
+	check := func(label string, e Entry, err error, bs *MemBlocks) {
 		t.Helper()
 		if err != nil || e.CID != root.Cid() || e.TSize != size || e.Size != uint64(len(content)) {
-			t.Errorf("%s: %+v, %v; boxo makes %s with %d bytes below it", who, e, err, root.Cid(), size)
+			t.Errorf("%s: got %+v, %v; boxo: %s with %d bytes below it", label, e, err, root.Cid(), size)
 		}
-		sameBlocks(t, who, bs, &want)
+		sameBlocks(t, label, bs, &want)
 	}
 	e, err := AddFile(ctx, &added, bytes.NewReader(content), p)
 	check("AddFile", e, err, &added)
@@ -67,7 +66,7 @@ func compareFile(t rapid.TB, content []byte, p Profile, piece int) {
 	check("FileWriter", e, err, &written)
 }
 
-// Around the borders of chunks and of a full inner node, under both profiles.
+// TestOracleFileProfiles: sizes near the limits of chunks and of a full inner node, with both profiles.
 func TestOracleFileProfiles(t *testing.T) {
 	for _, tc := range []struct {
 		p      Profile
@@ -90,7 +89,7 @@ func TestOracleFileProfiles(t *testing.T) {
 	}
 }
 
-// drawTiny is a profile of small chunks and, mostly, narrow nodes: deep trees of few bytes.
+// drawTiny draws a profile with small chunks and, mostly, narrow nodes, for deep trees with few bytes.
 func drawTiny(t *rapid.T) Profile {
 	p := drawProfile(t)
 	p.ChunkSize = rapid.IntRange(1, 64).Draw(t, "chunk")
@@ -99,8 +98,8 @@ func drawTiny(t *rapid.T) Profile {
 	return p
 }
 
-// drawContent makes bytes that end near the border of a chunk, and often near that of
-// a full subtree. Some of it repeats, so that blocks come twice.
+// drawContent draws content that ends near the end of a chunk, and often near that of a full subtree. Parts of it
+// repeat, so that blocks repeat.
 func drawContent(t *rapid.T, p Profile) []byte {
 	const maxLeaves = 2500
 	full := 1
@@ -125,7 +124,7 @@ func TestOracleFileTrees(t *testing.T) {
 	})
 }
 
-// unevenSplitter cuts chunks of many sizes, as content-defined chunkers do.
+// unevenSplitter cuts chunks of many sizes, like content-defined chunkers.
 type unevenSplitter struct {
 	r     *bytes.Reader
 	sizes []int
@@ -144,7 +143,7 @@ func (s *unevenSplitter) NextBytes() ([]byte, error) {
 	return b, err
 }
 
-// What boxo wrote, in any of its ways, reads the same here.
+// TestOracleReadFile: this package reads the same bytes from files written by boxo in any of its layouts.
 func TestOracleReadFile(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawTiny(t)
@@ -176,7 +175,7 @@ func TestOracleReadFile(t *testing.T) {
 	})
 }
 
-// What is written here reads the same with boxo.
+// TestOracleBoxoReadsFile: boxo reads the same bytes from files written by this package.
 func TestOracleBoxoReadsFile(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		p := drawTiny(t)
@@ -213,7 +212,7 @@ func readSame(t *rapid.T, r io.ReadSeeker, content []byte) {
 	t.Helper()
 	got, err := io.ReadAll(r)
 	if err != nil || !bytes.Equal(got, content) {
-		t.Fatalf("%d bytes are read, %v; want %d", len(got), err, len(content))
+		t.Fatalf("read %d bytes, %v; want %d", len(got), err, len(content))
 	}
 	for range 4 {
 		off := rapid.IntRange(0, len(content)).Draw(t, "offset")

@@ -15,7 +15,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// sameLinks compares what Links and boxo find in every block of a set.
+// sameLinks compares the results of Links and boxo for every block of a set.
 func sameLinks(t rapid.TB, bs *MemBlocks) {
 	t.Helper()
 	for c, b := range bs.m {
@@ -25,7 +25,7 @@ func sameLinks(t rapid.TB, bs *MemBlocks) {
 		}
 		got, err := Links(b)
 		if err != nil || !slices.Equal(got, linkCIDs(n.Links())) {
-			t.Fatalf("%s: links %v, %v; boxo finds %v", c, got, err, linkCIDs(n.Links()))
+			t.Fatalf("%s: links %v, %v; boxo: %v", c, got, err, linkCIDs(n.Links()))
 		}
 	}
 }
@@ -38,7 +38,7 @@ func linkCIDs(links []*ipld.Link) []cid.Cid {
 	return cs
 }
 
-// drawPrefix is a way to name blocks that is served here.
+// drawPrefix draws a supported CID prefix.
 func drawPrefix(t *rapid.T) cid.Prefix {
 	if rapid.IntRange(0, 3).Draw(t, "version") == 0 {
 		return merkledag.V0CidPrefix()
@@ -59,7 +59,7 @@ func drawCID(t *rapid.T) cid.Cid {
 	return c
 }
 
-// The field's hashing and ours give one block one name, and no other bytes have it.
+// TestOracleNames: boxo and this package give a block the same CID, and no other bytes match it.
 func TestOracleNames(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		data := rapid.SliceOfN(rapid.Byte(), 0, abi.MaxIdentity).Draw(t, "data")
@@ -80,12 +80,12 @@ func TestOracleNames(t *testing.T) {
 		}
 		var damaged *DamagedError
 		if _, err := CheckBlock(want, other); !errors.As(err, &damaged) {
-			t.Fatalf("other bytes under the name %s: %v", want, err)
+			t.Fatalf("wrong bytes accepted for %s: %v", want, err)
 		}
 	})
 }
 
-// drawNode is a dag-pb node of any data and links, as boxo encodes it.
+// drawNode draws a dag-pb node with any data and links, encoded by boxo.
 func drawNode(t *rapid.T) *merkledag.ProtoNode {
 	n := new(merkledag.ProtoNode)
 	for range rapid.IntRange(0, 6).Draw(t, "links") {
@@ -100,8 +100,8 @@ func drawNode(t *rapid.T) *merkledag.ProtoNode {
 	return n
 }
 
-// A node that boxo encoded is read the same here; one with a byte changed, dropped or
-// put in is taken here only if boxo takes it, and then read the same.
+// TestOracleNodes: a node encoded by boxo is decoded the same; one with a byte changed, removed or inserted is
+// accepted only if boxo accepts it, with the same result.
 func TestOracleNodes(t *testing.T) {
 	taken, refused := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -125,41 +125,41 @@ func TestOracleNodes(t *testing.T) {
 		}
 	})
 	if taken == 0 || refused == 0 {
-		t.Errorf("%d mutants are taken and %d refused: the mutants are of one kind", taken, refused)
+		t.Errorf("%d mutants were accepted and %d refused: want both kinds", taken, refused)
 	}
 }
 
-var errBothRefuse = errors.New("malformed for both")
+var errBothRefuse = errors.New("both refuse it")
 
 func sameNode(block []byte) error {
 	want, wantErr := merkledag.DecodeProtobuf(block)
 	n, err := parsePB(block)
 	links, linksErr := Links(NewBlock(cid.DagProtobuf, block))
 	if (err == nil) != (linksErr == nil) {
-		return fmt.Errorf("parsePB says %v and Links %v", err, linksErr)
+		return fmt.Errorf("parsePB: %v, Links: %v", err, linksErr)
 	}
 	switch {
 	case err == nil && wantErr != nil:
-		return fmt.Errorf("%x is taken, and boxo refuses it: %w", block, wantErr)
+		return fmt.Errorf("%x is accepted, but boxo refuses it: %w", block, wantErr)
 	case err != nil && wantErr != nil:
 		return errBothRefuse
 	case err != nil && strings.Contains(err.Error(), "bytes after a CID"):
-		return errBothRefuse // the one thing that boxo overlooks: it drops what follows a CID in a link
+		return errBothRefuse // the only known difference: boxo ignores bytes after a CID in a link
 	case err != nil:
-		return fmt.Errorf("%x is refused, and boxo takes it: %w", block, err)
+		return fmt.Errorf("%x is refused, but boxo accepts it: %w", block, err)
 	}
 	if !slices.Equal(n.data, want.Data()) || !slices.Equal(links, linkCIDs(want.Links())) {
-		return fmt.Errorf("%x is read as %v, and boxo reads %v", block, n, want)
+		return fmt.Errorf("%x is decoded as %v, boxo: %v", block, n, want)
 	}
 	for i, l := range want.Links() {
 		if n.links[i] != (pbLink{l.Cid, l.Name, l.Size}) {
-			return fmt.Errorf("link %d of %x is read as %v, and boxo reads %v", i, block, n.links[i], l)
+			return fmt.Errorf("link %d of %x is decoded as %v, boxo: %v", i, block, n.links[i], l)
 		}
 	}
 	return nil
 }
 
-// mutate changes one byte of b, drops it, puts one in, or cuts b there.
+// mutate changes, removes or inserts one byte of b, or truncates b there.
 func mutate(t *rapid.T, b []byte) []byte {
 	b = slices.Clone(b)
 	at := rapid.IntRange(0, len(b)).Draw(t, "at")

@@ -14,12 +14,11 @@ import (
 	"pgregory.net/rapid"
 )
 
-// boxo is how the rest of the field reads and writes UnixFS. The oracle tests give it
-// what this package is given and compare CIDs, blocks, bytes and listings. Its settings
-// are passed in, one by one: a test that set its package variables would be an oracle
-// for nobody else.
+// The oracle tests give boxo, the reference implementation of UnixFS in Go, the same input as this package, and
+// compare CIDs, blocks, bytes and listings. Settings are passed explicitly: setting boxo's package variables would
+// affect other tests.
 
-// boxoDAG is a set of blocks as boxo wants it.
+// boxoDAG adapts a set of blocks to boxo.
 type boxoDAG struct{ bs *MemBlocks }
 
 var _ ipld.DAGService = boxoDAG{}
@@ -52,7 +51,7 @@ func (d boxoDAG) GetMany(ctx context.Context, cs []cid.Cid) <-chan *ipld.NodeOpt
 	return nodes
 }
 
-// Add hashes what boxo has named: CheckBlock against every block that it makes.
+// Add checks the CID that boxo gave each block with CheckBlock.
 func (d boxoDAG) Add(ctx context.Context, n ipld.Node) error {
 	b, err := CheckBlock(n.Cid(), bytes.Clone(n.RawData()))
 	if err != nil {
@@ -82,7 +81,7 @@ func (d boxoDAG) RemoveMany(ctx context.Context, cs []cid.Cid) error {
 	return nil
 }
 
-// boxoBuilder names nodes as the profile does.
+// boxoBuilder makes CIDs like the profile.
 func boxoBuilder(t rapid.TB, p Profile) cid.Builder {
 	prefix, err := merkledag.PrefixForCidVersion(int(p.CIDVersion))
 	if err != nil {
@@ -92,21 +91,21 @@ func boxoBuilder(t rapid.TB, p Profile) cid.Builder {
 }
 
 // sameBlocks compares two sets of blocks, byte by byte.
-func sameBlocks(t rapid.TB, who string, got, want *MemBlocks) {
+func sameBlocks(t rapid.TB, label string, got, want *MemBlocks) {
 	t.Helper()
 	for c, w := range want.m {
 		if g, ok := got.m[c]; !ok || !bytes.Equal(g.data, w.data) {
-			t.Errorf("%s: boxo makes %s, and here it is not made", who, c)
+			t.Errorf("%s: boxo makes %s, this package does not", label, c)
 		}
 	}
 	for c := range got.m {
 		if _, ok := want.m[c]; !ok {
-			t.Errorf("%s: %s is made, and boxo does not make it", who, c)
+			t.Errorf("%s: this package makes %s, boxo does not", label, c)
 		}
 	}
 }
 
-// seeded is a source of what is too much to be drawn value by value.
+// seeded is a source for values that are too large to be drawn one by one.
 func seeded(t *rapid.T) *rand.ChaCha8 {
 	var seed [32]byte
 	copy(seed[:], rapid.SliceOfN(rapid.Byte(), 4, 4).Draw(t, "seed"))
@@ -117,12 +116,12 @@ func drawProfile(t *rapid.T) Profile {
 	return rapid.SampledFrom([]Profile{UnixFSv1, UnixFSv0}).Draw(t, "profile")
 }
 
-// The service is the tests' own, so it is tested: boxo must see what is there.
+// TestBoxoDAG tests the test adapter: boxo must see the blocks that exist.
 func TestBoxoDAG(t *testing.T) {
 	d := boxoDAG{new(MemBlocks)}
 	n := merkledag.NewRawNode([]byte("x"))
 	if _, err := d.Get(ctx, n.Cid()); !ipld.IsNotFound(err) {
-		t.Errorf("a block that is missing: %v", err)
+		t.Errorf("missing block: %v", err)
 	}
 	if err := d.AddMany(ctx, []ipld.Node{n, merkledag.NodeWithData([]byte("y"))}); err != nil {
 		t.Fatal(err)

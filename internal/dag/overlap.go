@@ -5,19 +5,19 @@ import (
 	"io"
 )
 
-// overlapBuffers is how many buffers an overlap has in memory.
+// overlapBuffers is how many buffers overlap uses.
 const overlapBuffers = 3
 
-// overlap writes to w, in this goroutine, what produce emits in another one: one reads and
-// checks while the other writes, and a few buffers serve for all. emit has fill append to an empty
-// buffer, or make a larger one. overlap returns, or passes on a panic of w, when both have ended.
+// overlap writes to w, in this goroutine, the buffers that produce emits in another one: reading and checking overlap
+// with writing, and a few buffers are reused. emit calls fill, which appends to an empty buffer or allocates a larger
+// one. When overlap returns, or passes on a panic of w, both goroutines have finished.
 func overlap(ctx context.Context, w io.Writer, produce func(ctx context.Context, emit func(fill func(buf []byte) ([]byte, error)) error) error) (n int64, err error) {
 	inner, cancel := context.WithCancel(ctx)
 	free, full := make(chan []byte, overlapBuffers), make(chan []byte, overlapBuffers)
 	for range overlapBuffers {
 		free <- nil
 	}
-	var failed error // of produce; to be read when full is closed
+	var failed error // of produce; read it only after full is closed
 	go func() {
 		defer close(full)
 		failed = produce(inner, func(fill func([]byte) ([]byte, error)) error {
@@ -25,7 +25,7 @@ func overlap(ctx context.Context, w io.Writer, produce func(ctx context.Context,
 			case buf := <-free:
 				b, err := fill(buf[:0])
 				if err == nil {
-					full <- b // there is room: there are no more buffers than that
+					full <- b // never blocks: full has room for all buffers
 				}
 				return err
 			case <-inner.Done():
@@ -35,7 +35,7 @@ func overlap(ctx context.Context, w io.Writer, produce func(ctx context.Context,
 	}()
 	defer func() {
 		cancel()
-		for range full { // w has panicked: the other one ends at its next buffer
+		for range full { // w has panicked: the producer ends at its next buffer
 		}
 	}()
 	for b := range full {

@@ -10,8 +10,8 @@ type panickingWriter struct{ err error }
 
 func (w panickingWriter) Write([]byte) (int, error) { panic(w.err) }
 
-// A guest that runs out of fuel inside a read ends it by a panic of the writer. The goroutine that
-// reads has ended before it is passed on: the run closes what it reads from.
+// TestOverlapEndsWhenTheWriterPanics: when a guest runs out of fuel inside a read, the writer panics. The reading
+// goroutine must end before the panic is passed on, because the run then closes the store that it reads from.
 func TestOverlapEndsWhenTheWriterPanics(t *testing.T) {
 	want, ended := errors.New("out of fuel"), false
 	defer func() {
@@ -19,7 +19,7 @@ func TestOverlapEndsWhenTheWriterPanics(t *testing.T) {
 			t.Errorf("got panic %v, want %v", got, want)
 		}
 		if !ended {
-			t.Error("the producer runs on behind the panic of the writer")
+			t.Error("the producer still runs after the panic of the writer")
 		}
 	}()
 	_, _ = overlap(context.Background(), panickingWriter{want}, func(_ context.Context, emit func(func([]byte) ([]byte, error)) error) (err error) {

@@ -10,19 +10,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// PartReader is what a set of blocks may offer besides: bytes of a block into the caller's memory.
+// PartReader is an optional interface of a set of blocks: reading a part of a block into the caller's memory.
 type PartReader interface {
-	// ReadPart copies the bytes of block c from off into p and returns how many, with the size of
-	// the whole block: fewer than there is room for only at the block's end. A block that
-	// is read whole is checked as by Get; the errors are Get's.
+	// ReadPart copies the bytes of block c from off into p. It returns how many it copied, which is less than len(p)
+	// only at the block's end, and the size of the block. A read of the whole block is checked like Get; the errors
+	// are those of Get.
 	ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n int, size int64, err error)
 }
 
-// CopyingPutter is what a set of blocks may be besides: one whose Put keeps no bytes of the
-// blocks, so that whoever has put them may use the memory again.
+// CopyingPutter is an optional interface of a set of blocks whose Put does not retain the blocks' bytes, so that the
+// caller may reuse the memory.
 type CopyingPutter interface{ PutCopies() }
 
-// ReadPart is bs's ReadPart where it has one; else it reads the whole block.
+// ReadPart calls bs's ReadPart if it has one; otherwise it reads the whole block.
 func ReadPart(ctx context.Context, bs Blocks, c cid.Cid, p []byte, off int64) (n int, size int64, err error) {
 	if parts, ok := bs.(PartReader); ok {
 		return parts.ReadPart(ctx, c, p, off)
@@ -34,16 +34,15 @@ func ReadPart(ctx context.Context, bs Blocks, c cid.Cid, p []byte, off int64) (n
 	return copy(p, b.Data()[min(off, int64(len(b.Data()))):]), int64(len(b.Data())), nil
 }
 
-// maxPart is the longest range in bytes that is read without the leaf that it lies in.
+// maxPart is the maximum length in bytes of a range that is read without its leaf.
 const maxPart = 64 << 10
 
-// partBuffers keeps buffers of maxPart bytes.
+// partBuffers holds buffers of maxPart bytes.
 var partBuffers = sync.Pool{New: func() any { return new([maxPart]byte) }}
 
-// wanders takes note that the bytes from off to end are being read, and reports whether that
-// is a leap to a small part of a leaf. Who goes on where the last read ended will want the
-// rest of the leaf, too.
-func (f *File) wanders(off, end int64) bool {
+// isSmallSeek records that the bytes from off to end are being read, and reports whether that is a seek to a small
+// part of a leaf. A reader that continues where the last read ended will need the rest of the leaf too.
+func (f *File) isSmallSeek(off, end int64) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	leap := off != f.end
@@ -51,9 +50,8 @@ func (f *File) wanders(off, end int64) bool {
 	return leap && end-off <= maxPart
 }
 
-// writeParts writes the bytes from off to end to w as WriteRange does, without the leaves
-// around them as far as the set can. It returns how far it came before the first byte that
-// has to be read with its leaf.
+// writeParts writes the bytes from off to end to w like WriteRange, but without reading whole leaves if the set can
+// read parts. It returns the offset of the first byte that must be read with its leaf.
 func (f *File) writeParts(ctx context.Context, w io.Writer, off, end int64) (at int64, err error) {
 	buf := partBuffers.Get().(*[maxPart]byte)
 	defer partBuffers.Put(buf)
@@ -71,16 +69,15 @@ func (f *File) writeParts(ctx context.Context, w io.Writer, off, end int64) (at 
 	return at, nil
 }
 
-// copies reports whether bs is a CopyingPutter.
-func copies(bs Blocks) bool {
+// copiesOnPut reports whether bs is a CopyingPutter.
+func copiesOnPut(bs Blocks) bool {
 	_, ok := bs.(CopyingPutter)
 	return ok
 }
 
-// readPart reads into p what the raw leaf at offset off holds from there on, straight from the
-// set. ok is false when that cannot be done, and the leaf is to be read as a block. grow,
-// which may be nil, is asked for a larger p when the rest of the leaf does not fit: by who
-// will read on behind it.
+// readPart reads the bytes of the raw leaf at offset off, from off on, directly from the set into p. ok is false if
+// that is not possible and the leaf must be read as a block. grow, which may be nil, returns a larger p if the rest
+// of the leaf does not fit; it is set by callers that read on after it.
 func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n int) []byte) (b []byte, ok bool, err error) {
 	parts, can := f.bs.(PartReader)
 	if !can || f.root.node == nil {
@@ -112,7 +109,7 @@ func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n i
 			return nil, false, nil
 		}
 		if grow != nil {
-			f.tellAhead(ctx, whole-rel, whole-rel+want)
+			f.prefetchAhead(ctx, whole-rel, whole-rel+want)
 		}
 		if rest := want - rel; uint64(len(p)) < rest && grow != nil && rest <= MaxBlock {
 			p = grow(int(rest))
@@ -120,7 +117,7 @@ func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n i
 		p = p[:min(uint64(len(p)), want-rel)]
 		n, size, err := parts.ReadPart(ctx, c, p, int64(rel))
 		if err == nil && (uint64(size) != want || n != len(p)) {
-			err = formatErrorf(at.cid, "it claims %d bytes for its part %s, which has %d", want, c, size)
+			err = formatErrorf(at.cid, "claims %d bytes for part %s, which has %d", want, c, size)
 		}
 		if err != nil {
 			return nil, false, err
@@ -129,14 +126,14 @@ func (f *File) readPart(ctx context.Context, p []byte, off uint64, grow func(n i
 	}
 }
 
-// holds reports whether leaf c is in memory, or on its way there.
+// holds reports whether leaf c is in memory or being fetched.
 func (f *File) holds(c cid.Cid) bool {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.last.cid == c || f.ahead.fetches[c] != nil
 }
 
-// stream writes the bytes from off to end, which lie in several leaves, to w.
+// stream writes the bytes from off to end, which span several leaves, to w.
 func (f *File) stream(ctx context.Context, w io.Writer, off, end int64) (int64, error) {
 	return overlap(ctx, w, func(ctx context.Context, emit func(func([]byte) ([]byte, error)) error) error {
 		for at := off; at < end; {
@@ -157,7 +154,7 @@ func (f *File) stream(ctx context.Context, w io.Writer, off, end int64) (int64, 
 	})
 }
 
-// leafAt returns the bytes from off to the end of the leaf that holds it, in buf or a larger buffer.
+// leafAt returns the bytes from off to the end of its leaf, in buf or a larger buffer.
 func (f *File) leafAt(ctx context.Context, buf []byte, off uint64) ([]byte, error) {
 	b, ok, err := f.readPart(ctx, buf, off, func(n int) []byte { return make([]byte, n) })
 	if ok || err != nil {

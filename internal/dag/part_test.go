@@ -11,11 +11,10 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// partBlocks is a set of blocks on a disk, as far as a reader can tell: it reads parts, and what it is
-// given it copies.
+// partBlocks behaves like a set of blocks on disk: it can read parts, and copies what is put.
 type partBlocks struct {
 	MemBlocks
-	parts int // read
+	parts int // number of parts read
 }
 
 func (p *partBlocks) PutCopies() {}
@@ -38,8 +37,8 @@ func (p *partBlocks) ReadPart(ctx context.Context, c cid.Cid, b []byte, off int6
 	return copy(b, block.data[min(off, int64(len(block.data))):]), int64(len(block.data)), nil
 }
 
-// TestPartsReadTheSame: a set that reads parts and uses memory again gives the CIDs, the bytes
-// and the CARs of one that does not.
+// TestPartsReadTheSame: a set that reads parts and reuses memory yields the same CIDs, bytes and CARs as one that
+// does not.
 func TestPartsReadTheSame(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for _, p := range []Profile{small(UnixFSv1), small(UnixFSv0)} {
@@ -97,9 +96,9 @@ func small(p Profile) Profile {
 	return p
 }
 
-// TestPartsThatLie: a leaf of another size than its parent claims is the same error, read in parts or
+// TestPartsOfWrongSize: a leaf whose size differs from its parent's claim is the same error, whether read in parts or
 // not.
-func TestPartsThatLie(t *testing.T) {
+func TestPartsOfWrongSize(t *testing.T) {
 	for _, claim := range []uint64{9, 11} {
 		leaf := NewBlock(cid.Raw, []byte("ten bytes."))
 		fs := fsNode{typ: fsFile, hasSize: true, blockSizes: []uint64{claim}, fileSize: claim}
@@ -129,7 +128,7 @@ func TestPartsThatLie(t *testing.T) {
 	}
 }
 
-// TestStreamEnds: a writer that fails, a reader that leaves and a block that is missing end a stream.
+// TestStreamEnds: a failing writer, a canceled reader and a missing block end a stream.
 func TestStreamEnds(t *testing.T) {
 	bs := &partBlocks{}
 	data := make([]byte, 5<<20)
@@ -166,8 +165,8 @@ type failing struct{ err error }
 
 func (f failing) Write([]byte) (int, error) { return 0, f.err }
 
-// TestLeapsReadParts: ranges anywhere in a file are the same bytes whether the set reads parts or
-// not; who leaps reads parts, and who reads on reads each leaf once.
+// TestLeapsReadParts: ranges anywhere in a file yield the same bytes whether the set reads parts or not; seeks read
+// parts, and sequential reads read each leaf once.
 func TestLeapsReadParts(t *testing.T) {
 	r := rand.New(rand.NewPCG(3, 4))
 	p := UnixFSv1
@@ -203,7 +202,7 @@ func TestLeapsReadParts(t *testing.T) {
 		read(f, r.IntN(len(data)+100), r.IntN(maxPart+100))
 	}
 	if parts.parts < 300 {
-		t.Errorf("%d parts for 500 leaps", parts.parts)
+		t.Errorf("read %d parts for 500 seeks", parts.parts)
 	}
 	parts.parts = 0
 	f = open()
@@ -211,21 +210,21 @@ func TestLeapsReadParts(t *testing.T) {
 		read(f, off, 4096)
 	}
 	if parts.parts != 0 {
-		t.Errorf("%d parts for one who reads on", parts.parts)
+		t.Errorf("read %d parts for a sequential reader", parts.parts)
 	}
-	// A leaf that is not as long as its node says is the same error, and writes nothing.
+	// A leaf whose length differs from its node's claim is the same error, and writes nothing.
 	leaf := NewBlock(cid.Raw, make([]byte, 10))
 	if err := parts.Put(t.Context(), leaf); err != nil {
 		t.Fatal(err)
 	}
-	lie := putFS(parts, fsNode{typ: fsFile, blockSizes: []uint64{10, 20}, fileSize: 30, hasSize: true}, pbLink{cid: leaf.CID()}, pbLink{cid: leaf.CID()})
-	if f, err = OpenFile(t.Context(), parts, lie); err != nil {
+	wrongSize := putFS(parts, fsNode{typ: fsFile, blockSizes: []uint64{10, 20}, fileSize: 30, hasSize: true}, pbLink{cid: leaf.CID()}, pbLink{cid: leaf.CID()})
+	if f, err = OpenFile(t.Context(), parts, wrongSize); err != nil {
 		t.Fatal(err)
 	}
 	defer f.Close()
 	var got bytes.Buffer
 	var format *FormatError
 	if n, err := f.WriteRange(t.Context(), &got, 12, 3); n != 0 || got.Len() != 0 || !errors.As(err, &format) {
-		t.Errorf("wrote %d bytes of a leaf that lies, %v", n, err)
+		t.Errorf("wrote %d bytes of a leaf of wrong size, %v", n, err)
 	}
 }

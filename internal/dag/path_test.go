@@ -24,7 +24,7 @@ func TestParsePath(t *testing.T) {
 		p, err := ParsePath(in)
 		if strings.HasSuffix(in, "%2e") {
 			if err == nil {
-				t.Errorf("%q is taken", in)
+				t.Errorf("%q was accepted", in)
 			}
 			continue
 		}
@@ -32,7 +32,7 @@ func TestParsePath(t *testing.T) {
 			t.Errorf("%q = %v, %v", in, p, err)
 		}
 		if again, err := ParsePath(p.String()); err != nil || again.String() != p.String() {
-			t.Errorf("%q is written as %q: %v", in, p.String(), err)
+			t.Errorf("%q is formatted as %q: %v", in, p.String(), err)
 		}
 	}
 }
@@ -137,6 +137,6 @@ func TestResolve(t *testing.T) {
 	var missing *NotFoundError
 	p, _ := ParsePath(outcome.String() + "/a/gone/x")
 	if _, err := Resolve(ctx, bs, p); !errors.As(err, &missing) || !strings.Contains(err.Error(), p.String()) {
-		t.Errorf("a missing block: %v", err)
+		t.Errorf("missing block: %v", err)
 	}
 }

@@ -6,9 +6,9 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Prefetcher is what a set of blocks may offer besides, when Get has to wait for some:
-// it is told which will be wanted soon, in their order. Prefetch returns at once, fails
-// silently, and may be told the same again. Who wraps a set of blocks passes it on.
+// Prefetcher is an optional interface of a set of blocks whose Get may have to wait: Prefetch announces which blocks
+// will be needed soon, in order. It returns at once, fails silently, and may get the same CIDs again. A wrapper of a
+// set of blocks must forward it.
 type Prefetcher interface {
 	Prefetch(ctx context.Context, cids []cid.Cid)
 }

@@ -10,18 +10,18 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// farBlocks counts what it is told of and what is taken.
+// farBlocks records the announced and the read blocks.
 type farBlocks struct {
 	MemBlocks
-	mu   sync.Mutex
-	told []cid.Cid
-	got  map[cid.Cid]bool
+	mu        sync.Mutex
+	announced []cid.Cid
+	got       map[cid.Cid]bool
 }
 
 func (b *farBlocks) Prefetch(_ context.Context, cids []cid.Cid) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.told = append(b.told, cids...)
+	b.announced = append(b.announced, cids...)
 	for _, c := range cids {
 		b.got[c] = true
 	}
@@ -34,9 +34,8 @@ func (b *farBlocks) Get(ctx context.Context, c cid.Cid) (Block, error) {
 	return b.MemBlocks.Get(ctx, c)
 }
 
-// TestPrefetch reads a file of three levels: a Prefetcher is told of the leaves to come,
-// each once, in their order and across inner nodes, and never of more than half of what
-// was read in sequence.
+// TestPrefetch reads a file of three levels: the leaves to come are announced to a Prefetcher, each once, in order
+// and across inner nodes, and never more than half of what was read in sequence.
 func TestPrefetch(t *testing.T) {
 	const leaf, leaves = 10 << 10, 9000
 	bs := &farBlocks{got: map[cid.Cid]bool{}}
@@ -52,7 +51,7 @@ func TestPrefetch(t *testing.T) {
 	}
 	open := func() *File {
 		clear(bs.got)
-		bs.told = nil
+		bs.announced = nil
 		f, err := OpenFile(ctx, bs, e.CID)
 		if err != nil {
 			t.Fatal(err)
@@ -66,14 +65,14 @@ func TestPrefetch(t *testing.T) {
 	}
 	f.Close()
 	seen := map[cid.Cid]bool{}
-	for _, c := range bs.told {
+	for _, c := range bs.announced {
 		if seen[c] {
-			t.Fatalf("told twice of %s", c)
+			t.Fatalf("%s was announced twice", c)
 		}
 		seen[c] = true
 	}
-	if len(bs.told) < leaves*9/10 {
-		t.Errorf("told of %d of %d leaves", len(bs.told), leaves)
+	if len(bs.announced) < leaves*9/10 {
+		t.Errorf("%d of %d leaves were announced", len(bs.announced), leaves)
 	}
 
 	f = open()
@@ -92,7 +91,7 @@ func TestPrefetch(t *testing.T) {
 		}
 	}
 	f.Close()
-	if n := len(bs.got); len(bs.told) > 0 || n > 90+31 {
-		t.Errorf("%d blocks were fetched for 90 leaves here and there, %d of them ahead", n, len(bs.told))
+	if n := len(bs.got); len(bs.announced) > 0 || n > 90+31 {
+		t.Errorf("%d blocks were fetched for 90 random leaves, %d of them ahead", n, len(bs.announced))
 	}
 }

@@ -7,8 +7,7 @@ import (
 	"testing"
 )
 
-// The names of the empty file, the empty directory and a short file are known to every
-// user of IPFS.
+// TestWellKnownCIDs: the CIDs of the empty file, the empty directory and a short file are well known.
 func TestWellKnownCIDs(t *testing.T) {
 	ctx := context.Background()
 	for _, tc := range []struct {
@@ -22,12 +21,12 @@ func TestWellKnownCIDs(t *testing.T) {
 		for text, want := range map[string]string{"": tc.empty, "hello\n": tc.hello} {
 			e, err := AddFile(ctx, &bs, bytes.NewReader([]byte(text)), tc.profile)
 			if err != nil || e.CID.String() != want {
-				t.Errorf("%s: file %q is %s (%v), want %s", tc.profile.Name, text, e.CID, err, want)
+				t.Errorf("%s: file %q: got %s (%v), want %s", tc.profile.Name, text, e.CID, err, want)
 			}
 		}
 		e, err := NewDirWriter(&bs, tc.profile).Finish(ctx)
 		if err != nil || e.CID.String() != tc.emptyDir {
-			t.Errorf("%s: empty directory is %s (%v), want %s", tc.profile.Name, e.CID, err, tc.emptyDir)
+			t.Errorf("%s: empty directory: got %s (%v), want %s", tc.profile.Name, e.CID, err, tc.emptyDir)
 		}
 	}
 }

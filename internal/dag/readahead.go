@@ -12,44 +12,42 @@ import (
 const (
 	// aheadLeaves is how many leaves are fetched ahead of a sequential reader.
 	aheadLeaves = 4
-	// aheadBytes is how far ahead a Prefetcher is told of what a sequential reader will
-	// want: enough to keep a link of 1 Gbit/s and 100 ms full.
+	// aheadBytes limits how far ahead of a sequential reader a Prefetcher is called: enough to fill a link of 1
+	// Gbit/s and 100 ms.
 	aheadBytes = 16 << 20
 )
 
-// fetch is a piece on its way.
+// fetch is a piece that is being fetched.
 type fetch struct {
 	done  chan struct{} // closed when piece or err is set
 	piece piece
 	err   error
 }
 
-// readAhead notices sequential reading and keeps the fetches that it leads to. The
-// File's mutex guards it.
+// readAhead detects sequential reading and holds the resulting fetches. The File's mutex guards it.
 type readAhead struct {
-	next    uint64 // where the leaf ends that was read last
-	streak  int    // leaves in a row that began where the one before ended
+	next    uint64 // end of the last leaf that was read
+	streak  int    // consecutive leaves read in sequence
 	fetches map[cid.Cid]*fetch
 	running sync.WaitGroup
 
-	// For a Prefetcher alone.
-	begun uint64               // where the sequence began
-	told  uint64               // up to where it was told
-	inner map[cid.Cid]struct{} // nodes that are being read for their links
+	// For a Prefetcher only.
+	begun      uint64               // begin of the sequence
+	prefetched uint64               // end of the range that was announced
+	inner      map[cid.Cid]struct{} // inner nodes that are being read for their links
 }
 
-// take hands out the fetch of c, if there is one.
+// take returns and removes the fetch of c, or nil.
 func (a *readAhead) take(c cid.Cid) *fetch {
 	f := a.fetches[c]
 	delete(a.fetches, c)
 	return f
 }
 
-// readAhead is told that child i of p, a leaf that begins at offset start of the file,
-// is being read. From the third leaf of a sequence on it fetches the siblings after it,
-// in parallel, under the ctx of this read. A Prefetcher fetches from far, at a price: it
-// is told of half as much as was read in sequence, so that a reader who stops there has
-// made it fetch at most half as much again.
+// readAhead is called when child i of p, a leaf at offset start of the file, is read. From the third leaf of a
+// sequence on it fetches the following siblings in parallel, with the ctx of this read. A Prefetcher fetches from
+// remote peers, at a cost: it is called for half of the bytes read in sequence so far, so that a reader that stops
+// wastes at most half as much again.
 func (f *File) readAhead(ctx context.Context, p piece, i int, start uint64) {
 	far, _ := f.bs.(Prefetcher)
 	f.mu.Lock()
@@ -67,7 +65,7 @@ func (f *File) readAhead(ctx context.Context, p piece, i int, start uint64) {
 	}
 	var cids []cid.Cid
 	if far != nil {
-		cids = f.untold(ctx, end, end+soon)
+		cids = f.notPrefetched(ctx, end, end+soon)
 	}
 	f.mu.Unlock()
 	if len(cids) > 0 {
@@ -75,9 +73,9 @@ func (f *File) readAhead(ctx context.Context, p piece, i int, start uint64) {
 	}
 }
 
-// tellAhead is readAhead for who reads leaves as parts, the one from start to end now: it
-// fetches nothing itself, and lets a Prefetcher know.
-func (f *File) tellAhead(ctx context.Context, start, end uint64) {
+// prefetchAhead is readAhead for reads of leaves as parts; the current leaf is from start to end. It does not fetch
+// itself, and only calls a Prefetcher.
+func (f *File) prefetchAhead(ctx context.Context, start, end uint64) {
 	far, ok := f.bs.(Prefetcher)
 	if !ok {
 		return
@@ -85,7 +83,7 @@ func (f *File) tellAhead(ctx context.Context, start, end uint64) {
 	var cids []cid.Cid
 	f.mu.Lock()
 	if soon := f.ahead.advance(start, end, true); soon > 0 {
-		cids = f.untold(ctx, end, end+soon)
+		cids = f.notPrefetched(ctx, end, end+soon)
 	}
 	f.mu.Unlock()
 	if len(cids) > 0 {
@@ -93,23 +91,22 @@ func (f *File) tellAhead(ctx context.Context, start, end uint64) {
 	}
 }
 
-// untold returns the leaves between two offsets that a Prefetcher was not told of. f.mu is held.
-func (f *File) untold(ctx context.Context, from, to uint64) (cids []cid.Cid) {
-	if from = max(f.ahead.told, from); from < to {
-		cids, f.ahead.told = f.upcoming(ctx, nil, f.root, 0, from, to, 0)
+// notPrefetched returns the leaves between two offsets that were not announced to a Prefetcher yet. f.mu is held.
+func (f *File) notPrefetched(ctx context.Context, from, to uint64) (cids []cid.Cid) {
+	if from = max(f.ahead.prefetched, from); from < to {
+		cids, f.ahead.prefetched = f.upcoming(ctx, nil, f.root, 0, from, to, 0)
 	}
 	return cids
 }
 
-// advance takes note of the leaf that is read and returns how many of the bytes after
-// it are worth having; 0: none.
+// advance records the leaf that is read and returns how many of the bytes after it are worth fetching, or 0.
 func (a *readAhead) advance(start, end uint64, far bool) uint64 {
 	if end == a.next {
 		return 0 // the same leaf again
 	}
 	if start != a.next {
-		a.streak, a.fetches = 0, nil // what is under way ends by itself
-		a.begun, a.told = start, 0
+		a.streak, a.fetches = 0, nil // fetches in progress end by themselves
+		a.begun, a.prefetched = start, 0
 	}
 	a.next, a.streak = end, a.streak+1
 	switch {
@@ -121,7 +118,7 @@ func (a *readAhead) advance(start, end uint64, far bool) uint64 {
 	return aheadBytes
 }
 
-// fetchAhead begins to fetch a leaf. f.mu is held.
+// fetchAhead starts to fetch a leaf. f.mu is held.
 func (f *File) fetchAhead(ctx context.Context, c cid.Cid) {
 	a := &f.ahead
 	if a.fetches == nil {
@@ -138,9 +135,8 @@ func (f *File) fetchAhead(ctx context.Context, c cid.Cid) {
 	})
 }
 
-// upcoming appends the leaves below p, which begins at base, that have bytes in from to
-// to, as far as inner nodes are known; one that is not is read, and ends it. It returns
-// how far it came. f.mu is held.
+// upcoming appends the leaves below p, which begins at base, that overlap from to to. It stops at the first unknown
+// inner node, starts to read it, and returns the offset it reached. f.mu is held.
 func (f *File) upcoming(ctx context.Context, cids []cid.Cid, p piece, base, from, to uint64, depth int) (_ []cid.Cid, reached uint64) {
 	if p.node == nil || depth > abi.MaxDepth || from < base {
 		return cids, to
@@ -153,7 +149,7 @@ func (f *File) upcoming(ctx context.Context, cids []cid.Cid, p piece, base, from
 			}
 			continue
 		}
-		if p.node.ends[i]-p.start(i) > MaxBlock { // no leaf is so large
+		if p.node.ends[i]-p.start(i) > MaxBlock { // too large for a leaf
 			f.readInner(ctx, c)
 			return cids, start
 		}
@@ -162,7 +158,7 @@ func (f *File) upcoming(ctx context.Context, cids []cid.Cid, p piece, base, from
 	return cids, max(reached, to)
 }
 
-// readInner reads an inner node before an offset leads through it. f.mu is held.
+// readInner reads an inner node before it is needed. f.mu is held.
 func (f *File) readInner(ctx context.Context, c cid.Cid) {
 	a := &f.ahead
 	if _, reading := a.inner[c]; reading || len(a.inner) >= aheadLeaves {
@@ -183,7 +179,7 @@ func (f *File) readInner(ctx context.Context, c cid.Cid) {
 	})
 }
 
-// Close waits for what is being read ahead. The file must not be used afterwards.
+// Close waits for reads in progress. The file must not be used afterwards.
 func (f *File) Close() error {
 	f.ahead.running.Wait()
 	return nil

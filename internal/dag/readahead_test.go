@@ -13,7 +13,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// slowBlocks is a set that takes a second for each block and counts who waits.
+// slowBlocks is a set that takes a second for each block and counts concurrent reads.
 type slowBlocks struct {
 	MemBlocks
 	mu             sync.Mutex
@@ -59,8 +59,8 @@ func slowFile(t *testing.T) (*slowBlocks, *File, []byte) {
 	return bs, f, data
 }
 
-// In order, leaves come several at a time, each once; anywhere else none is fetched
-// that was not asked for.
+// TestReadAhead: sequential reads fetch several leaves at a time, each once; random reads fetch only the requested
+// leaves.
 func TestReadAhead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bs, f, data := slowFile(t)
@@ -95,7 +95,7 @@ func TestReadAhead(t *testing.T) {
 	})
 }
 
-// What one call fetched ahead and gave up on, the next one reads for itself.
+// TestReadAheadCancelled: if a fetch started by one call is cancelled, the next call reads the leaf itself.
 func TestReadAheadCancelled(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, f, data := slowFile(t)
@@ -107,7 +107,7 @@ func TestReadAheadCancelled(t *testing.T) {
 		cancel(enough)
 		b := make([]byte, 500)
 		if _, err := f.ReadAt(first, b, 300); err != enough {
-			t.Errorf("under a ctx that is done: %v", err)
+			t.Errorf("with a canceled ctx: %v", err)
 		}
 		if _, err := f.ReadAt(ctx, b, 300); err != nil || !bytes.Equal(b, data[300:800]) {
 			t.Errorf("afterwards: %v", err)

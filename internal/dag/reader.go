@@ -12,15 +12,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// maxFileSize bounds what a file may claim to hold, so that offsets are int64.
+// maxFileSize limits the claimed size of a file, so that offsets fit into int64.
 const maxFileSize = 1 << 62
 
-// File reads a UnixFS file, or a raw block, by offset. Inner nodes are read when an
-// offset first leads through them and kept as tables of offsets; leaves are copied
-// from where the store keeps them. Methods may be called from several goroutines.
+// File reads a UnixFS file, or a raw block, by offset. Inner nodes are read when an offset first leads through them,
+// and cached as tables of offsets; leaves are read from the set of blocks. Methods may be called concurrently.
 //
-// Sizes that the nodes claim are checked against each other and against the blocks:
-// a file that lies is a *FormatError where the lie shows, never other bytes.
+// The sizes that nodes claim are checked against each other and against the blocks: an inconsistent file is a
+// *FormatError at the first wrong size, and never yields wrong bytes.
 type File struct {
 	bs   Blocks
 	root piece
@@ -28,25 +27,24 @@ type File struct {
 	mu    sync.Mutex
 	nodes nodeCache
 	last  piece // the leaf that was read last
-	end   int64 // where the last WriteRange ended
+	end   int64 // end of the last WriteRange
 	ahead readAhead
 }
 
-// piece is a part of a file: the bytes of a leaf or those inside an inner node, or an
-// inner node with its table.
+// piece is a part of a file: a leaf, or an inner node with its table and the bytes inside it.
 type piece struct {
 	cid  cid.Cid
-	data []byte    // a leaf's bytes, or those that an inner node holds before its children
+	data []byte    // a leaf's bytes, or the bytes of an inner node before its children
 	node *fileNode // nil for a leaf
-	// memory is about what keeping it costs, in bytes: the block, which data is a part
-	// of and whose CIDs are copied, and the table.
+	// memory is the approximate cost of caching it, in bytes: the block, which contains data and whose CIDs are
+	// copied, and the table.
 	memory int
 }
 
 // fileNode is the table of an inner node.
 type fileNode struct {
 	cids []cid.Cid
-	ends []uint64 // ends[i] is where child i ends, from the start of the node's bytes
+	ends []uint64 // ends[i] is the end of child i, from the start of the node's bytes
 }
 
 func (p piece) size() uint64 {
@@ -56,8 +54,7 @@ func (p piece) size() uint64 {
 	return p.node.ends[len(p.node.ends)-1]
 }
 
-// OpenFile reads the root of a file. The error is a *NotFileError for anything that
-// is no file.
+// OpenFile reads the root of a file. The error is a *NotFileError if c is not a file.
 func OpenFile(ctx context.Context, bs Blocks, c cid.Cid) (*File, error) {
 	f := &File{bs: bs}
 	root, err := loadPiece(ctx, bs, c)
@@ -71,7 +68,7 @@ func OpenFile(ctx context.Context, bs Blocks, c cid.Cid) (*File, error) {
 	return f, nil
 }
 
-// CID returns the file's name.
+// CID returns the file's CID.
 func (f *File) CID() cid.Cid { return f.root.cid }
 
 // Size returns the file's length in bytes.
@@ -111,7 +108,7 @@ func parsePiece(b Block) (piece, error) {
 		}
 	}
 	if fs.hasSize && fs.fileSize != p.size() {
-		return piece{}, formatErrorf(b.cid, "it claims a file of %d bytes and parts of %d", fs.fileSize, p.size())
+		return piece{}, formatErrorf(b.cid, "claims a file of %d bytes, but its parts have %d", fs.fileSize, p.size())
 	}
 	return p, nil
 }
@@ -124,7 +121,7 @@ func fileTable(n pbNode, fs fsNode) (*fileNode, error) {
 	end := uint64(len(fs.data))
 	for i, l := range n.links {
 		if fs.blockSizes[i] > maxFileSize-end {
-			return nil, fmt.Errorf("a file of more than %d bytes", uint64(maxFileSize))
+			return nil, fmt.Errorf("file of more than %d bytes", uint64(maxFileSize))
 		}
 		end += fs.blockSizes[i]
 		t.cids[i], t.ends[i] = l.cid, end
@@ -132,12 +129,12 @@ func fileTable(n pbNode, fs fsNode) (*fileNode, error) {
 	return t, nil
 }
 
-// child returns the number of the child that holds offset off of the node.
+// child returns the index of the child that contains offset off of the node.
 func (t *fileNode) child(off uint64) int {
 	return sort.Search(len(t.ends), func(i int) bool { return t.ends[i] > off })
 }
 
-// start is where child i begins.
+// start returns the offset of child i.
 func (p piece) start(i int) uint64 {
 	if i == 0 {
 		return uint64(len(p.data))
@@ -153,15 +150,15 @@ func (f *File) get(ctx context.Context, p piece, i int) (piece, error) {
 		return piece{}, childError(c, p.cid, err)
 	}
 	if ch.size() != want {
-		return piece{}, formatErrorf(p.cid, "it claims %d bytes for its part %s, which has %d", want, c, ch.size())
+		return piece{}, formatErrorf(p.cid, "claims %d bytes for part %s, which has %d", want, c, ch.size())
 	}
 	return ch, nil
 }
 
-// childError turns "not a file" into what it means inside a file.
+// childError converts a *NotFileError of a child to a *FormatError of its parent.
 func childError(c, parent cid.Cid, err error) error {
 	if e, ok := err.(*NotFileError); ok {
-		return formatErrorf(parent, "its part %s is %s", c, e.Is)
+		return formatErrorf(parent, "part %s is %s", c, e.Is)
 	}
 	return err
 }
@@ -194,7 +191,7 @@ func (f *File) load(ctx context.Context, c cid.Cid) (piece, error) {
 	return p, nil
 }
 
-// wait takes a piece that is being read ahead, or reads it now.
+// wait returns a piece that is being fetched ahead, or reads it now.
 func (f *File) wait(ctx context.Context, c cid.Cid, ready *fetch) (piece, error) {
 	if ready == nil {
 		return loadPiece(ctx, f.bs, c)
@@ -204,14 +201,14 @@ func (f *File) wait(ctx context.Context, c cid.Cid, ready *fetch) (piece, error)
 	case <-ctx.Done():
 		return piece{}, context.Cause(ctx)
 	}
-	if ready.err != nil { // perhaps its own call was cancelled: this one asks for itself
+	if ready.err != nil { // its own call may have been cancelled: read again
 		return loadPiece(ctx, f.bs, c)
 	}
 	return ready.piece, nil
 }
 
-// ReadAt copies the bytes from off into p and returns how many: fewer than len(p)
-// only at the end of the file, with io.EOF, or with another error.
+// ReadAt copies the bytes from off into p and returns how many it copied: fewer than len(p) only at the end of the
+// file, with io.EOF, or with another error.
 func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
 		return 0, fmt.Errorf("read file %s: offset %d", f.root.cid, off)
@@ -237,21 +234,21 @@ func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	return total, nil
 }
 
-// bytesAt returns the bytes from off to the end of the piece that holds it.
+// bytesAt returns the bytes from off to the end of the piece that contains it.
 func (f *File) bytesAt(ctx context.Context, off uint64) ([]byte, error) {
 	if ctx.Err() != nil {
 		return nil, context.Cause(ctx)
 	}
-	p, base := f.root, off // off is counted from the start of p, base stays
+	p, base := f.root, off // off is relative to p, base is relative to the file
 	for depth := 0; ; depth++ {
 		if off < uint64(len(p.data)) {
 			return p.data[off:], nil
 		}
 		if p.node == nil {
-			return nil, formatErrorf(p.cid, "offset %d is past its end", off)
+			return nil, formatErrorf(p.cid, "offset %d is past the end", off)
 		}
 		if depth == abi.MaxDepth {
-			return nil, formatErrorf(f.root.cid, "a file deeper than %d levels", abi.MaxDepth)
+			return nil, formatErrorf(f.root.cid, "file is deeper than %d levels", abi.MaxDepth)
 		}
 		i := p.node.child(off)
 		next, err := f.get(ctx, p, i)
@@ -271,12 +268,11 @@ func (f *File) WriteTo(ctx context.Context, w io.Writer) (int64, error) {
 	return f.WriteRange(ctx, w, 0, f.Size())
 }
 
-// minStream is the length in bytes from which it pays to read leaves beside the writing.
+// minStream is the length in bytes above which reading leaves concurrently with writing pays off.
 const minStream = 1 << 20
 
-// WriteRange writes the n bytes from off, or what there is of them, to w, leaf by
-// leaf. Where it leaps to a small part of a leaf that is not in memory it reads no more than
-// that part, of sets that can: see [PartReader].
+// WriteRange writes the n bytes from off, or as many as there are, to w, leaf by leaf. After a seek to a small part
+// of a leaf that is not in memory it reads only that part, if the set supports it: see [PartReader].
 func (f *File) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
 	if off < 0 || n < 0 {
 		return 0, fmt.Errorf("read file %s: offset %d, length %d", f.root.cid, off, n)
@@ -288,7 +284,7 @@ func (f *File) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64
 		return f.stream(ctx, w, off, end)
 	}
 	at := off
-	if f.wanders(off, end) {
+	if f.isSmallSeek(off, end) {
 		var err error
 		if at, err = f.writeParts(ctx, w, off, end); err != nil {
 			return at - off, err

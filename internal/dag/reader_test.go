@@ -34,8 +34,8 @@ func linksTo(cs ...cid.Cid) []pbLink {
 	return ls
 }
 
-// trickle makes a file of data whose inner nodes hold bytes too, with leaves of all
-// three kinds and parts of no bytes in between.
+// trickle makes a file of data whose inner nodes also contain bytes, with leaves of all three kinds and empty parts
+// in between.
 func trickle(bs Blocks, data []byte, depth int) (cid.Cid, uint64) {
 	if depth == 0 || len(data) < 8 {
 		switch len(data) % 3 {
@@ -139,7 +139,7 @@ func TestReadAt(t *testing.T) {
 	}
 }
 
-// Reading in order goes through the fetches ahead, from many goroutines too.
+// TestReadInOrder: sequential reads use the read-ahead, also from many goroutines.
 func TestReadInOrder(t *testing.T) {
 	bs, data := new(MemBlocks), noise(300000)
 	p := UnixFSv1
@@ -156,10 +156,10 @@ func TestReadInOrder(t *testing.T) {
 	for i := range 4 {
 		go func() {
 			ctx, cancel := context.WithCancel(ctx)
-			defer cancel() // while fetches that it started may still run
+			defer cancel() // while its fetches may still run
 			got, err := io.ReadAll(iotest.OneByteReader(io.LimitReader(f.Reader(ctx), int64(40000*(i+1)))))
 			if err == nil && !bytes.Equal(got, data[:40000*(i+1)]) {
-				err = errors.New("other bytes")
+				err = errors.New("wrong bytes")
 			}
 			errs <- err
 		}()
@@ -252,7 +252,7 @@ func TestLeaves(t *testing.T) {
 	}
 }
 
-// doubling makes a file of levels nodes, each of two links to the one below.
+// doubling makes a file of levels nodes, each with two links to the one below.
 func doubling(bs Blocks, levels int) cid.Cid {
 	c, size := put(bs, cid.Raw, []byte("xy")), uint64(2)
 	for range levels {
@@ -275,12 +275,12 @@ func TestHugeFileOfFewBlocks(t *testing.T) {
 	if _, err := f.ReadAt(ctx, b, 1<<60+1); err != nil || string(b) != "yxyxy" {
 		t.Errorf("%q, %v", b, err)
 	}
-	if _, err := OpenFile(ctx, bs, doubling(bs, 63)); err == nil || !strings.Contains(err.Error(), "a file of more than") {
+	if _, err := OpenFile(ctx, bs, doubling(bs, 63)); err == nil || !strings.Contains(err.Error(), "file of more than") {
 		t.Errorf("a file of 2^64 bytes: %v", err)
 	}
 }
 
-// Each hostile file is refused where its lie shows, and gives no wrong byte before.
+// TestHostileFiles: each hostile file is refused at its first wrong size, and yields no wrong byte before.
 func TestHostileFiles(t *testing.T) {
 	bs := new(MemBlocks)
 	leaf := put(bs, cid.Raw, []byte("0123456789"))
@@ -293,26 +293,26 @@ func TestHostileFiles(t *testing.T) {
 	lying.fileSize = 9
 	overflow := fsNode{typ: fsFile, blockSizes: []uint64{math.MaxUint64, 11}}
 	for name, c := range map[string]cid.Cid{
-		"block size too large":     putFS(bs, fsFileNode(nil, 11), linksTo(leaf)...),
-		"block size too small":     putFS(bs, fsFileNode(nil, 9), linksTo(leaf)...),
-		"file size lies":           putFS(bs, lying, linksTo(leaf)...),
-		"leaf's file size lies":    putFS(bs, fsNode{typ: fsFile, data: []byte("ab"), fileSize: 3, hasSize: true}),
-		"more links than sizes":    putFS(bs, fsFileNode(nil, 10), linksTo(leaf, leaf)...),
-		"more sizes than links":    putFS(bs, fsFileNode(nil, 10, 10), linksTo(leaf)...),
-		"sizes and no links":       putFS(bs, fsFileNode(nil, 10)),
-		"links and no sizes":       putFS(bs, fsFileNode([]byte("ab")), linksTo(leaf)...),
-		"sizes overflow":           putFS(bs, overflow, linksTo(leaf, leaf)...),
-		"a directory as a part":    putFS(bs, fsFileNode(nil, 10), linksTo(dir)...),
-		"dag-cbor as a part":       putFS(bs, fsFileNode(nil, 10), linksTo(put(bs, cid.DagCBOR, []byte{0xa0}))...),
-		"not UnixFS as a part":     putFS(bs, fsFileNode(nil, 10), linksTo(put(bs, cid.DagProtobuf, nil))...),
-		"garbage as a part":        putFS(bs, fsFileNode(nil, 10), linksTo(put(bs, cid.DagProtobuf, []byte{0xff, 1}))...),
-		"deeper than 128":          chain,
-		"part of another size":     putFS(bs, fsFileNode(nil, 20), linksTo(putFS(bs, fsFileNode(nil, 10), linksTo(leaf)...))...),
-		"a part's size overflows":  putFS(bs, fsFileNode(nil, 10), linksTo(putFS(bs, overflow, linksTo(leaf, leaf)...))...),
-		"an exotic identity part":  putFS(bs, fsFileNode(nil, 200), linksTo(identityCID(200))...),
-		"a block that is too big":  putFS(bs, fsFileNode(nil, MaxBlock+1), linksTo(put(bs, cid.Raw, make([]byte, MaxBlock+1)))...),
-		"garbage":                  put(bs, cid.DagProtobuf, []byte{1, 2, 3}),
-		"fields of the wrong type": put(bs, cid.DagProtobuf, pbNode{data: []byte{0x0a, 1, 2}}.encode()),
+		"block size too large":      putFS(bs, fsFileNode(nil, 11), linksTo(leaf)...),
+		"block size too small":      putFS(bs, fsFileNode(nil, 9), linksTo(leaf)...),
+		"wrong file size":           putFS(bs, lying, linksTo(leaf)...),
+		"leaf with wrong file size": putFS(bs, fsNode{typ: fsFile, data: []byte("ab"), fileSize: 3, hasSize: true}),
+		"more links than sizes":     putFS(bs, fsFileNode(nil, 10), linksTo(leaf, leaf)...),
+		"more sizes than links":     putFS(bs, fsFileNode(nil, 10, 10), linksTo(leaf)...),
+		"sizes and no links":        putFS(bs, fsFileNode(nil, 10)),
+		"links and no sizes":        putFS(bs, fsFileNode([]byte("ab")), linksTo(leaf)...),
+		"sizes overflow":            putFS(bs, overflow, linksTo(leaf, leaf)...),
+		"a directory as a part":     putFS(bs, fsFileNode(nil, 10), linksTo(dir)...),
+		"dag-cbor as a part":        putFS(bs, fsFileNode(nil, 10), linksTo(put(bs, cid.DagCBOR, []byte{0xa0}))...),
+		"not UnixFS as a part":      putFS(bs, fsFileNode(nil, 10), linksTo(put(bs, cid.DagProtobuf, nil))...),
+		"garbage as a part":         putFS(bs, fsFileNode(nil, 10), linksTo(put(bs, cid.DagProtobuf, []byte{0xff, 1}))...),
+		"deeper than 128":           chain,
+		"part of another size":      putFS(bs, fsFileNode(nil, 20), linksTo(putFS(bs, fsFileNode(nil, 10), linksTo(leaf)...))...),
+		"a part's size overflows":   putFS(bs, fsFileNode(nil, 10), linksTo(putFS(bs, overflow, linksTo(leaf, leaf)...))...),
+		"an exotic identity part":   putFS(bs, fsFileNode(nil, 200), linksTo(identityCID(200))...),
+		"a block that is too big":   putFS(bs, fsFileNode(nil, MaxBlock+1), linksTo(put(bs, cid.Raw, make([]byte, MaxBlock+1)))...),
+		"garbage":                   put(bs, cid.DagProtobuf, []byte{1, 2, 3}),
+		"fields of the wrong type":  put(bs, cid.DagProtobuf, pbNode{data: []byte{0x0a, 1, 2}}.encode()),
 	} {
 		f, err := OpenFile(ctx, bs, c)
 		if err == nil {
@@ -323,7 +323,7 @@ func TestHostileFiles(t *testing.T) {
 			}
 		}
 		if err == nil {
-			t.Errorf("%s: no error", name)
+			t.Errorf("%s: got no error", name)
 		}
 	}
 }
@@ -368,12 +368,12 @@ func TestOpenFileRefuses(t *testing.T) {
 		t.Errorf("cancelled: %v", err)
 	}
 	if _, err := f.ReadAt(ctx, make([]byte, 10), -1); err == nil {
-		t.Error("a negative offset is read")
+		t.Error("a negative offset was accepted")
 	}
 }
 
-// A file of very many inner nodes does not stay in memory as a whole, whether they hold
-// many links or much data of their own.
+// TestNodeCacheIsBounded: a file of very many inner nodes is not cached completely, whether they have many links or
+// much data of their own.
 func TestNodeCacheIsBounded(t *testing.T) {
 	bs := new(MemBlocks)
 	leaf := put(bs, cid.Raw, []byte("x"))
@@ -393,7 +393,7 @@ func TestNodeCacheIsBounded(t *testing.T) {
 			t.Fatalf("%d nodes of %d bytes", len(n.nodes), held)
 		}
 		if got, ok := n.get(c); !ok || got.cid != c {
-			t.Fatal("the last node is not kept")
+			t.Fatal("the last node is not cached")
 		}
 	}
 }

@@ -8,19 +8,18 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Resolved is where a Path leads: to a block or, with Value, to a value inside one.
+// Resolved is the target of a Path: a block or, with Value, a value inside one.
 type Resolved struct {
 	CID cid.Cid
-	// Value is the DAG-CBOR of the value, a part of the block's bytes: nil unless the
-	// path ends inside a dag-cbor block, at no link.
+	// Value is the DAG-CBOR encoding of the value, a part of the block's bytes. It is nil unless the path ends inside
+	// a dag-cbor block at a value that is not a link.
 	Value []byte
 }
 
-// Resolve walks p through directories, plain and sharded, and through the keys and
-// indexes of dag-cbor blocks, of a key that comes twice the first; a link in one is followed at once. Symlinks are not
-// followed. It reads the blocks on the way and not the one that it ends at, unless it
-// ends inside it. The error is a *NoEntryError, a *NotDirError, a *NotFoundError, a
-// *FormatError or that of bs, wrapped with the path.
+// Resolve follows p through directories, plain and sharded, and through the keys and indexes of dag-cbor blocks (the
+// first one if a key is repeated); a link in one is followed at once. Symlinks are not followed. It reads the blocks
+// on the path, but not the block at its end, unless the path ends inside it. The error is a *NoEntryError, a
+// *NotDirError, a *NotFoundError, a *FormatError or that of bs, wrapped with the path.
 func Resolve(ctx context.Context, bs Blocks, p Path) (Resolved, error) {
 	at := Resolved{CID: p.Root}
 	for i := 0; i < len(p.Segments); {
@@ -33,7 +32,7 @@ func Resolve(ctx context.Context, bs Blocks, p Path) (Resolved, error) {
 	return at, nil
 }
 
-// step walks the first of segments, or as many as stay inside one block.
+// step follows the first of segments, or as many as stay inside one block.
 func step(ctx context.Context, bs Blocks, c cid.Cid, segments []string) (Resolved, int, error) {
 	switch c.Type() {
 	case cid.DagProtobuf:
@@ -59,8 +58,7 @@ func step(ctx context.Context, bs Blocks, c cid.Cid, segments []string) (Resolve
 	return Resolved{}, 0, &NotDirError{c, "a " + codecName(c.Type()) + " block"}
 }
 
-// stepInside walks segments through the value of block b, which is valid dag-cbor, until
-// a link or their end.
+// stepInside follows segments through the value of block b, which is valid dag-cbor, until a link or their end.
 func stepInside(b Block, segments []string) (Resolved, int, error) {
 	item := b.data
 	for i, seg := range segments {
@@ -79,7 +77,7 @@ func stepInside(b Block, segments []string) (Resolved, int, error) {
 	return Resolved{b.cid, item}, len(segments), nil
 }
 
-// resolveError says where on p it went wrong; at is the number of segments walked.
+// resolveError adds the position on p to an error; at is the number of segments followed.
 func resolveError(p Path, at int, err error) error {
 	walked := Path{p.Root, p.Segments[:at]}
 	var missing *NoEntryError

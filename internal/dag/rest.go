@@ -10,17 +10,18 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// The rest of a CAR is what its roots do not lead to, as far as links can be read. Where a block below the roots is
-// opaque, the rest belongs to the roots all the same: the program that made the CAR could read the block. It is kept as a
-// list that links to it, and written to the CAR of the same roots. Too much is kept rather than too little.
+// The rest of a CAR is the set of its blocks that its roots do not lead to, as far as links can be read. If a block
+// below the roots is opaque, the rest belongs to the roots anyway: the program that made the CAR could read the
+// block. The rest is stored as a list that links to it, and written to a CAR of the same roots. It may contain too
+// many blocks, but never too few.
 
-// restList is how many links a block of a list has: some 340 KiB.
+// restList is the maximum number of links in a block of a list: about 340 KiB.
 const restList = 8 << 10
 
-// RestList returns the blocks of a list of links. The last one is its root, a list of lists.
+// RestList returns the blocks of a list of links. The last one is the root, a list of lists.
 func RestList(links []cid.Cid) ([]Block, error) {
 	if most := restList * restList; len(links) > most {
-		return nil, fmt.Errorf("a list of %d links, at most %d", len(links), most)
+		return nil, fmt.Errorf("list: got %d links, want at most %d", len(links), most)
 	}
 	var all []Block
 	var lists []cid.Cid
@@ -39,7 +40,7 @@ func linkList(links []cid.Cid) Block {
 	return NewBlock(cid.DagCBOR, b)
 }
 
-// RestLinks returns what the list at root links to.
+// RestLinks returns the links of the list at root.
 func RestLinks(ctx context.Context, bs Blocks, root cid.Cid) (links []cid.Cid, err error) {
 	b, err := Load(ctx, bs, root)
 	if err != nil {
@@ -62,26 +63,26 @@ func RestLinks(ctx context.Context, bs Blocks, root cid.Cid) (links []cid.Cid, e
 	return links, nil
 }
 
-// Imported is what ImportAll has put.
+// Imported is the result of ImportAll.
 type Imported struct {
 	Roots []cid.Cid
-	cids  []byte // of all blocks, one after the other: 36 bytes each
+	cids  []byte // of all blocks, concatenated: 36 bytes each
 }
 
-// ImportAll is ImportCAR, and remembers what the CAR held.
+// ImportAll is ImportCAR, and records which blocks the CAR contains.
 func ImportAll(ctx context.Context, r io.Reader, bs Blocks) (Imported, error) {
 	rec := &recorder{Blocks: bs}
 	var to Blocks = rec
-	if copies(bs) {
+	if copiesOnPut(bs) {
 		to = copyingRecorder{rec}
 	}
 	roots, err := ImportCAR(ctx, r, to)
 	return Imported{roots, rec.cids}, err
 }
 
-// Rest returns the blocks of the CAR that roots do not lead to: of those that lead to others, the first ones alone.
+// Rest returns the blocks of the CAR that roots do not lead to; of a DAG among them only its root.
 func (i Imported) Rest(ctx context.Context, bs Blocks, roots []cid.Cid) (rest []cid.Cid, err error) {
-	known := map[string]bool{} // by multihash: what is below roots, or linked to by another block of the CAR
+	known := map[string]bool{} // by multihash: blocks below roots, or linked to by another block of the CAR
 	o := WalkOptions{Missing: true, Opaque: func(cid.Cid, error) ([]cid.Cid, error) { return nil, nil }}
 	err = Walk(ctx, bs, roots, o, func(v Visited) error {
 		known[string(v.CID.Hash())] = true
@@ -108,7 +109,7 @@ func (i Imported) Rest(ctx context.Context, bs Blocks, roots []cid.Cid) (rest []
 		if err != nil {
 			return nil, err
 		}
-		links, _ := Links(b) // an opaque one has none that are known
+		links, _ := Links(b) // an opaque block has no known links
 		for _, l := range links {
 			known[string(l.Hash())] = true
 		}
@@ -122,7 +123,7 @@ func (i Imported) Rest(ctx context.Context, bs Blocks, roots []cid.Cid) (rest []
 	return rest, nil
 }
 
-// recorder is a set that remembers what is put.
+// recorder is a set of blocks that records what is put.
 type recorder struct {
 	Blocks
 
@@ -142,7 +143,7 @@ func (r *recorder) Put(ctx context.Context, bs ...Block) error {
 	return nil
 }
 
-// copyingRecorder is a recorder in front of a CopyingPutter.
+// copyingRecorder is a recorder for a CopyingPutter.
 type copyingRecorder struct{ *recorder }
 
 func (copyingRecorder) PutCopies() {}

@@ -8,7 +8,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// TestRestList: a list of any length is read as it was written, and a walk finds all that it links to.
+// TestRestList: a list of any length is read back as it was written, and a walk finds all of its links.
 func TestRestList(t *testing.T) {
 	for _, n := range []int{1, restList, restList + 1, 2*restList + 5} {
 		links := make([]cid.Cid, n)
@@ -35,15 +35,15 @@ func TestRestList(t *testing.T) {
 			return nil
 		})
 		if err != nil || found != n {
-			t.Errorf("%d links: a walk finds %d, %v", n, found, err)
+			t.Errorf("%d links: a walk found %d, %v", n, found, err)
 		}
 	}
 	if _, err := RestList(make([]cid.Cid, restList*restList+1)); err == nil {
-		t.Error("a list that is too long")
+		t.Error("a list that is too long was accepted")
 	}
 }
 
-// TestImportedRest: the rest of a CAR is what lies beside its roots, and of each DAG there the first block.
+// TestImportedRest: the rest of a CAR contains the root of each DAG that the CAR's roots do not lead to.
 func TestImportedRest(t *testing.T) {
 	from := new(MemBlocks)
 	below, beside, leaf := put(from, cid.Raw, []byte("below")), put(from, cid.Raw, []byte("beside")), put(from, cid.Raw, []byte("leaf"))

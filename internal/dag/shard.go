@@ -10,20 +10,19 @@ import (
 	"github.com/spaolacci/murmur3"
 )
 
-// A sharded directory is a trie over the murmur3 hash of the names: a node has up to
-// fanout slots, each with a name whose hash leads there or, where several do, a node
-// one level down. The same set of names always makes the same trie.
+// A sharded directory is a trie over the murmur3 hashes of the names: a node has up to fanout slots, each with the
+// name whose hash leads there or, if there are several, a node one level down. The same set of names always yields
+// the same trie.
 
-// maxHashBits is how many bits of a name's hash a sharded directory uses here. The
-// last bit is kept for the cursors of [Dir.Next]; only names made to collide need it.
+// maxHashBits is how many bits of a name's hash a sharded directory uses. The cursors of [Dir.Next] need the last
+// bit; only names constructed to collide need more bits.
 const maxHashBits = 62
 
 func nameHash(name string) uint64 { return murmur3.Sum64([]byte(name)) }
 
-// NameKey returns the bits of a name's hash that its place in a sharded directory of the
-// profile depends on. Two names with one key cannot be in one directory: the trie would
-// never part them. So that no directory fails when it becomes large, a [DirWriter]
-// refuses them in a small one too.
+// NameKey returns the bits of a name's hash that determine its place in a sharded directory of the profile. Two names
+// with the same key cannot be in one directory: the trie could not separate them. A [DirWriter] refuses them in a
+// small directory too, so that no directory fails when it grows.
 func (p Profile) NameKey(name string) uint64 { return nameHash(name) >> (64 - p.hashBits()) }
 
 // hashBits is how many bits of a hash the levels of a trie use.
@@ -32,11 +31,11 @@ func (p Profile) hashBits() int { return maxHashBits / p.width() * p.width() }
 // width is how many bits of a hash one level uses.
 func (p Profile) width() int { return bits.Len(uint(p.Fanout)) - 1 }
 
-// slotOf returns the slot of hash in a node that stands used bits down the trie.
+// slotOf returns the slot of hash in a node that is used bits down the trie.
 func slotOf(hash uint64, used, width int) int { return int(hash << used >> (64 - width)) }
 
-// slotPrefix is what the names of a slot's links begin with: the slot's number in
-// upper-case hexadecimal, as wide as the last slot's.
+// slotPrefix is the prefix of the link names of a slot: the slot's number in upper-case hexadecimal, padded to the
+// width of the last slot.
 func slotPrefix(slot, fanout int) string { return fmt.Sprintf("%0*X", prefixLen(fanout), slot) }
 
 func prefixLen(fanout int) int { return (bits.Len(uint(fanout-1)) + 3) / 4 }
@@ -60,8 +59,8 @@ func (d *DirWriter) sharded(ctx context.Context) (pbLink, error) {
 	return d.shard(ctx, d.entries, 0)
 }
 
-// shard makes the node of entries, which share the first used bits of their hashes
-// and are sorted by them. It ends: Add has seen to it that their keys differ.
+// shard makes the node of entries, which share the first used bits of their hashes and are sorted by hash. The
+// recursion ends because Add has checked that their keys differ.
 func (d *DirWriter) shard(ctx context.Context, entries []dirLink, used int) (pbLink, error) {
 	width := d.p.width()
 	field := make([]byte, d.p.Fanout/8)
@@ -88,8 +87,7 @@ func (d *DirWriter) shard(ctx context.Context, entries []dirLink, used int) (pbL
 	return putNode(ctx, d.bs, d.p, n)
 }
 
-// trimZeros cuts leading zero bytes off, as bitfields are stored: nil when there is
-// nothing else.
+// trimZeros removes leading zero bytes, as stored bitfields have none; it returns nil if nothing remains.
 func trimZeros(b []byte) []byte {
 	for i, octet := range b {
 		if octet != 0 {

@@ -5,26 +5,24 @@ import (
 	"math"
 )
 
-// A cursor of a sharded directory is a place in the space of 64-bit hashes, halved:
-// every entry and every shard owns the stretch of hashes that leads to it, and a
-// listing goes from the end of one stretch to the next. Whoever knows the cursor finds
-// the place again with one walk down the trie.
+// A cursor of a sharded directory is a position in the space of 64-bit hashes, halved: every entry and every shard
+// covers the range of hashes that leads to it, and a listing continues at the end of the last range. Any reader can
+// find the position of a cursor again with one walk down the trie.
 
-// shardWalk is a place in a trie: the shards from the root down, each with the next
-// link to look at.
+// shardWalk is a position in a trie: the shards from the root down, each with the index of the next link.
 type shardWalk struct {
 	levels []shardLevel
-	cursor uint64 // the cursor that this place answers to
+	cursor uint64 // cursor of this position
 }
 
 type shardLevel struct {
 	n    *dirNode
-	base uint64 // the hash bits that lead to n, left-aligned
-	used int    // how many they are
-	next int    // the link to look at next
+	base uint64 // hash bits that lead to n, left-aligned
+	used int    // number of these bits
+	next int    // index of the next link
 }
 
-// endCursor stands for 2^64, the place after the last hash.
+// endCursor represents 2^64, the position after the last hash.
 const endCursor = math.MaxInt64
 
 func (d *Dir) nextSharded(ctx context.Context, cursor uint64) (DirEntry, int64, error) {
@@ -60,7 +58,7 @@ func (d *Dir) nextSharded(ctx context.Context, cursor uint64) (DirEntry, int64, 
 			continue
 		}
 		if nameHash(e.Name)>>(64-used) != first>>(64-used) {
-			err := formatErrorf(l.n.cid, "the entry %q stands where its hash does not lead", e.Name)
+			err := formatErrorf(l.n.cid, "entry %q is not in the slot of its hash", e.Name)
 			w.levels = w.levels[:0]
 			return DirEntry{}, 0, err
 		}

@@ -2,17 +2,16 @@ package dag
 
 import "github.com/ipfs/go-cid"
 
-// SizedLink is a link and what its block says of the size of the block that it links to.
+// SizedLink is a link with the size of the linked block, as far as the linking block states it.
 type SizedLink struct {
 	CID  cid.Cid
-	Size uint64 // bytes of the block, or 0
-	// Sure says that Size is what a reader of the file will insist on; else it is the word of
-	// whoever made the link.
+	Size uint64 // size of the block in bytes, or 0 if unknown
+	// Sure means that readers of the file enforce Size; otherwise it is an unchecked claim of the writer.
 	Sure bool
 }
 
-// SizedLinks is [Links] with the sizes of raw leaves: inside a UnixFS file they are the sizes of the file's
-// parts, in a directory what the links claim, of anything else 0.
+// SizedLinks is [Links] with the sizes of raw leaves: in a UnixFS file they are the sizes of the file's parts, in a
+// directory the sizes that the links claim, otherwise 0.
 func SizedLinks(b Block) ([]SizedLink, error) {
 	if b.cid.Type() != cid.DagProtobuf {
 		links, err := Links(b)

@@ -17,34 +17,33 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// TreeOptions says how AddTree goes about it.
+// TreeOptions configures AddTree.
 type TreeOptions struct {
 	Profile Profile
-	Hidden  bool // also what has a name that begins with a dot, below the root
-	// FileBlocks, if not nil, returns the set that takes the blocks of the file name, leaves in the order
-	// of the file; it may be called from several goroutines.
+	Hidden  bool // also add names that begin with a dot, below the root
+	// FileBlocks, if not nil, returns the set that gets the blocks of the file name, leaves in file order; it may be
+	// called concurrently.
 	FileBlocks func(name string) Blocks
-	// Progress is told as files are read; calls do not overlap. It may be nil.
+	// Progress is called as files are read; calls do not overlap. It may be nil.
 	Progress func(Progress)
 }
 
-// Progress is how far AddTree has come.
+// Progress is the progress of AddTree.
 type Progress struct {
 	Bytes int64  // bytes of files read
-	Files int64  // files and symlinks done
-	Path  string // what was read last
+	Files int64  // finished files and symlinks
+	Path  string // last path read
 }
 
-// ChangedError says that a file changed while it was read, so that what was read may
-// be neither its old bytes nor its new ones.
+// ChangedError means that a file changed while it was read, so the bytes read may be neither its old nor its new
+// content.
 type ChangedError struct{ Path string }
 
 func (e *ChangedError) Error() string { return fmt.Sprintf("%s changed while it was read", e.Path) }
 
-// AddTree adds the file, the directory with all below it, or the symlink that name is
-// in fsys. Symlinks are added as such and not followed; sockets, pipes and devices are
-// errors, and so is a file that changes meanwhile, a *ChangedError. Every error names
-// the path. Files are read several at a time; the result does not depend on it.
+// AddTree adds the file, directory tree or symlink name in fsys. Symlinks are added as such and not followed;
+// sockets, pipes and devices are errors, and so is a file that changes while it is read, a *ChangedError. Every error
+// names the path. Several files are read concurrently; the result does not depend on it.
 func AddTree(ctx context.Context, bs Blocks, fsys fs.FS, name string, o TreeOptions) (Entry, error) {
 	info, err := lstat(fsys, name)
 	if err != nil {
@@ -59,7 +58,7 @@ func AddTree(ctx context.Context, bs Blocks, fsys fs.FS, name string, o TreeOpti
 	}
 	top := &treeDir{entries: make([]Entry, 1)}
 	if err = a.add(ctx, top, 0, name, info.Mode().Type(), 0); err != nil {
-		cancel(err) // no need to read the files that are under way
+		cancel(err) // stop reading the remaining files
 	}
 	close(a.files)
 	if gerr := g.Wait(); err == nil {
@@ -71,38 +70,38 @@ func AddTree(ctx context.Context, bs Blocks, fsys fs.FS, name string, o TreeOpti
 	return top.entries[0], nil
 }
 
-// treeAdder walks a tree in one goroutine and hands its files to others.
+// treeAdder walks a tree in one goroutine and passes its files to others.
 type treeAdder struct {
 	bs   Blocks
 	fsys fs.FS
 	o    TreeOptions
 
-	files chan treeFile // that are to be added
+	files chan treeFile // files to be added
 
-	large sync.Mutex // held while a file of more than a chunk is added
+	large sync.Mutex // held while adding a file of more than one chunk
 
 	mu   sync.Mutex // guards done and the calls of o.Progress
 	done Progress
 }
 
-// treeDir is a directory that is not finished: whoever adds its last entry makes it.
+// treeDir is an incomplete directory: adding its last entry completes it.
 type treeDir struct {
-	parent  *treeDir // nil for the one that holds what is added, which is never made
-	slot    int      // its place in parent
+	parent  *treeDir // nil for the holder of the added entry, which is not a directory
+	slot    int      // index of its entry in parent
 	path    string
 	names   []string
 	entries []Entry
-	pending atomic.Int64 // entries still to come
+	pending atomic.Int64 // number of missing entries
 }
 
-// treeFile is a file that is to be entry slot of d.
+// treeFile is a file that will become entry slot of d.
 type treeFile struct {
 	d    *treeDir
 	slot int
 	name string
 }
 
-// work adds files as they come.
+// work adds files from the channel.
 func (a *treeAdder) work(ctx context.Context) error {
 	var memory []byte
 	for f := range a.files {
@@ -141,10 +140,10 @@ func (a *treeAdder) add(ctx context.Context, d *treeDir, slot int, name string, 
 	case fs.ModeDir:
 		return a.dir(ctx, d, slot, name, depth)
 	}
-	return fmt.Errorf("add %s: it is %s, and only files, directories and symlinks can be added", name, special(typ))
+	return fmt.Errorf("add %s: cannot add %s: only files, directories and symlinks are supported", name, fileTypeName(typ))
 }
 
-func special(typ fs.FileMode) string {
+func fileTypeName(typ fs.FileMode) string {
 	switch {
 	case typ&fs.ModeSocket != 0:
 		return "a socket"
@@ -166,15 +165,15 @@ func (a *treeAdder) dir(ctx context.Context, parent *treeDir, slot int, name str
 	}
 	d := &treeDir{parent: parent, slot: slot, path: name}
 	types := make([]fs.FileMode, 0, len(list))
-	keys := make(map[uint64]string, len(list)) // before a file is read: DirWriter would say it when all are
+	keys := make(map[uint64]string, len(list)) // detects conflicts before files are read; DirWriter would only report them at the end
 	for _, e := range list {
-		if !utf8.ValidString(e.Name()) { // a path in an fs.FS cannot hold it
-			return fmt.Errorf("add %s: the name %q in it is not UTF-8", name, e.Name())
+		if !utf8.ValidString(e.Name()) { // not valid in a path of an fs.FS
+			return fmt.Errorf("add %s: name %q is not UTF-8", name, e.Name())
 		}
 		if a.o.Hidden || !strings.HasPrefix(e.Name(), ".") {
 			key := a.o.Profile.NameKey(e.Name())
 			if other, ok := keys[key]; ok {
-				return fmt.Errorf("add %s: %w", name, clash(other, e.Name()))
+				return fmt.Errorf("add %s: %w", name, nameConflict(other, e.Name()))
 			}
 			keys[key] = e.Name()
 			d.names = append(d.names, e.Name())
@@ -194,8 +193,8 @@ func (a *treeAdder) dir(ctx context.Context, parent *treeDir, slot int, name str
 	return nil
 }
 
-// set puts entry e into its place in d and, if it was the last, makes d and what that
-// completes above it.
+// set stores entry e at its place in d. If it was the last one, set stores d and the directories above that it
+// completes.
 func (a *treeAdder) set(ctx context.Context, d *treeDir, slot int, e Entry) error {
 	d.entries[slot] = e
 	if d.parent == nil || d.pending.Add(-1) > 0 {
@@ -221,7 +220,7 @@ func (a *treeAdder) finish(ctx context.Context, d *treeDir) error {
 func (a *treeAdder) symlink(ctx context.Context, name string) (Entry, error) {
 	links, ok := a.fsys.(fs.ReadLinkFS)
 	if !ok {
-		return Entry{}, fmt.Errorf("symlinks cannot be read here")
+		return Entry{}, fmt.Errorf("file system does not support symlinks")
 	}
 	target, err := links.ReadLink(name)
 	if err != nil {
@@ -239,7 +238,7 @@ func (a *treeAdder) file(ctx context.Context, name string, memory *[]byte) (Entr
 	if err != nil {
 		return Entry{}, err
 	}
-	if !before.Mode().IsRegular() { // since its directory was read
+	if !before.Mode().IsRegular() { // it changed since its directory was read
 		return Entry{}, &ChangedError{name}
 	}
 	f, err := a.fsys.Open(name)
@@ -247,7 +246,7 @@ func (a *treeAdder) file(ctx context.Context, name string, memory *[]byte) (Entr
 		return Entry{}, err
 	}
 	defer f.Close()
-	bs, anyOrder := a.bs, copies(a.bs)
+	bs, anyOrder := a.bs, copiesOnPut(a.bs)
 	if a.o.FileBlocks != nil {
 		bs, anyOrder = a.o.FileBlocks(name), false
 	}
@@ -285,7 +284,7 @@ func (a *treeAdder) progress(name string, bytes, files int64) {
 	a.o.Progress(a.done)
 }
 
-// progressReader reports what is read through it.
+// progressReader reports the bytes that are read through it.
 type progressReader struct {
 	r    io.Reader
 	a    *treeAdder

@@ -81,14 +81,14 @@ func TestAddTreeFromDisk(t *testing.T) {
 		for name, f := range m {
 			if strings.Contains(name, "/.") && !hidden {
 				if _, ok := got[name]; ok {
-					t.Errorf("%s is added", name)
+					t.Errorf("%s was added", name)
 				}
 				continue
 			}
 			switch {
 			case f.Mode.IsDir():
 				if _, ok := got[name+"/"]; !ok {
-					t.Errorf("the directory %s is missing", name)
+					t.Errorf("directory %s is missing", name)
 				}
 				continue
 			case f.Mode&fs.ModeSymlink != 0:
@@ -105,7 +105,7 @@ func TestAddTreeFromDisk(t *testing.T) {
 			t.Errorf("%d files of %d bytes, progress %+v; want %d of %d", last.Files, e.Size, last, files, size)
 		}
 		extent, err := Count(ctx, bs, e.CID)
-		if err != nil || uint64(extent.Bytes) > e.TSize { // blocks that come twice count once
+		if err != nil || uint64(extent.Bytes) > e.TSize { // repeated blocks count once
 			t.Errorf("TSize %d, but %+v, %v", e.TSize, extent, err)
 		}
 	}
@@ -126,7 +126,7 @@ func TestAddTreeRootKinds(t *testing.T) {
 		}
 	}
 	if _, err := AddTree(ctx, bs, os.DirFS(dir), "gone", TreeOptions{Profile: UnixFSv1}); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), "gone") {
-		t.Errorf("a path that is not there: %v", err)
+		t.Errorf("missing path: %v", err)
 	}
 }
 
@@ -141,7 +141,7 @@ func TestAddTreeSpecialFiles(t *testing.T) {
 			return err
 		},
 	} {
-		dir, err := os.MkdirTemp("", "dag") // short: a socket's path is
+		dir, err := os.MkdirTemp("", "dag") // a short path, because a socket's path must be short
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -175,7 +175,7 @@ func TestAddTreeNames(t *testing.T) {
 	}
 }
 
-// changingFS is a file system whose file "root/file" is another after its first read.
+// changingFS is a file system whose file "root/file" changes after its first read.
 type changingFS struct {
 	fstest.MapFS
 	then *fstest.MapFile
@@ -218,11 +218,11 @@ func TestAddTreeFileThatChanges(t *testing.T) {
 	}
 	c := changingFS{fstest.MapFS{"root/file": &before}, &before}
 	if _, err := AddTree(ctx, new(MemBlocks), c, "root", TreeOptions{Profile: UnixFSv1}); err != nil {
-		t.Errorf("a file that stays: %v", err)
+		t.Errorf("unchanged file: %v", err)
 	}
 }
 
-// failAfter takes n blocks and then fails.
+// failAfter accepts n blocks and then fails.
 type failAfter struct {
 	MemBlocks
 	mu sync.Mutex
@@ -270,7 +270,7 @@ type failingReader struct{ err error }
 
 func (f failingReader) Read([]byte) (int, error) { return 0, f.err }
 
-// A FileWriter makes what AddFile makes, however it is written to.
+// TestFileWriter: a FileWriter yields the same file as AddFile, however it is written to.
 func TestFileWriter(t *testing.T) {
 	p := UnixFSv1
 	p.ChunkSize, p.FileWidth = 100, 3
@@ -294,10 +294,10 @@ func TestFileWriter(t *testing.T) {
 				t.Errorf("%d bytes in steps of %d: %+v, %v; want %+v", size, step, got, err, want)
 			}
 			if _, err := w.Write([]byte("x")); err == nil {
-				t.Error("a finished file is written to")
+				t.Error("a finished file accepted a write")
 			}
 			if _, err := w.Finish(); err == nil {
-				t.Error("a file is finished twice")
+				t.Error("a file was finished twice")
 			}
 		}
 	}
@@ -310,7 +310,7 @@ func TestFileWriter(t *testing.T) {
 	}
 }
 
-// The writer's buffer is not the block's: what is written may be reused.
+// TestFileWriterCopies: the writer's buffer may be reused after Write.
 func TestFileWriterCopies(t *testing.T) {
 	bs, buf := new(MemBlocks), make([]byte, 1<<20)
 	w := NewFileWriter(ctx, bs, UnixFSv1)

@@ -47,7 +47,7 @@ type fsNode struct {
 	fanout     uint64   // of a shard
 }
 
-// Fields of the UnixFS message; 7 (mode) and 8 (mtime) are accepted and not used.
+// Fields of the UnixFS message; 7 (mode) and 8 (mtime) are accepted and ignored.
 const (
 	fsFieldType       = 1
 	fsFieldData       = 2
@@ -57,9 +57,8 @@ const (
 	fsFieldFanout     = 6
 )
 
-// parseFS reads a UnixFS message. Like every protobuf reader it skips fields that
-// it does not know and takes the last of a field that comes twice. Groups, which
-// are deprecated, are malformed: how deep they nest is a limit of the library.
+// parseFS parses a UnixFS message. Like every protobuf parser it skips unknown fields and uses the last value of a
+// repeated field. Groups, which are deprecated, are malformed: their maximum nesting depends on the library.
 func parseFS(b []byte) (fsNode, error) {
 	var n fsNode
 	haveType := false
@@ -130,8 +129,7 @@ func (n *fsNode) addPacked(b []byte) error {
 	return nil
 }
 
-// encode writes the message as Kubo does: fields in order, data only where there is
-// some, block sizes unpacked.
+// encode encodes the message like Kubo: fields in order, data only if present, block sizes unpacked.
 func (n fsNode) encode() []byte { return n.appendTo(make([]byte, 0, n.size())) }
 
 func (n fsNode) appendTo(b []byte) []byte {
@@ -171,7 +169,7 @@ func (n fsNode) size() int {
 	return size
 }
 
-// encodeAlone writes the dag-pb block of a node without links, in one piece.
+// encodeAlone encodes the dag-pb block of a node without links, with one allocation.
 func (n fsNode) encodeAlone() []byte {
 	size := n.size()
 	b := make([]byte, 0, 1+varintSize(uint64(size))+size)

@@ -8,33 +8,32 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// DefaultMaxBlocks bounds a walk that does not say how far it may go: what it has seen
-// takes some 100 bytes a block.
+// DefaultMaxBlocks limits a walk without a limit of its own: the set of visited blocks takes about 100 bytes per
+// block.
 const DefaultMaxBlocks = 64 << 20
 
-// SkipLinks is what a visitor returns to leave out what its block links to.
+// SkipLinks is returned by a visitor to skip the links of its block.
 //
-//lint:ignore ST1012 it is no error, and named like fs.SkipDir
+//lint:ignore ST1012 not an error, named like fs.SkipDir
 var SkipLinks = errors.New("skip the links of this block")
 
-// WalkOptions says how Walk goes about it.
+// WalkOptions configures Walk.
 type WalkOptions struct {
-	// Data asks for the bytes of every block. Without it, a block whose codec has no
-	// links is looked for and not read.
+	// Data requests the bytes of every block. Without it, a block whose codec has no links is looked up, but not
+	// read.
 	Data bool
-	// Blind visits a block whose codec has no links without looking for it: Held is true, and nobody
-	// knows.
+	// Blind visits a block whose codec has no links without looking it up: Held is true, but not checked.
 	Blind bool
-	// Missing visits blocks that are not held, instead of ending with a *NotFoundError.
+	// Missing visits missing blocks instead of ending with a *NotFoundError.
 	Missing bool
-	// Skip leaves out a CID and what only it leads to, before it is looked for.
+	// Skip skips a CID and what is reachable only through it, before it is looked up.
 	Skip func(cid.Cid) bool
-	// Opaque is told of each block that is held and whose links cannot be read: of an unknown codec, or with bytes that
-	// are not what its codec says. What it returns is followed in place of the links. Without it the former count as
-	// blocks without links, and the latter end the walk.
-	// IgnoreOpaque is the one for a walk that is about blocks and not about what they link to.
+	// Opaque is called for each present block whose links cannot be read: its codec is unknown, or its bytes are not
+	// valid for the codec. The walk follows the returned links instead. Without Opaque, a block of unknown codec
+	// counts as one without links, and a malformed one ends the walk. IgnoreOpaque is for walks that need the blocks,
+	// but not all links.
 	Opaque func(c cid.Cid, why error) (links []cid.Cid, err error)
-	// MaxBlocks is the most blocks that are visited; 0 is DefaultMaxBlocks.
+	// MaxBlocks is the maximum number of visited blocks; 0 means DefaultMaxBlocks.
 	MaxBlocks int
 }
 
@@ -45,10 +44,9 @@ type Visited struct {
 	Held  bool  // false only with WalkOptions.Missing
 }
 
-// Walk visits the blocks of the DAGs below roots, each CID once, a block before those
-// it links to and these in the order of its bytes, depth first. Blocks of codecs that
-// [Links] does not know count as blocks without links. The error is the visitor's, if
-// it is not SkipLinks, or a *NotFoundError, a *FormatError or that of bs.
+// Walk visits the blocks of the DAGs below roots, each CID once, depth first: a block comes before its links, and
+// these in byte order. Blocks of codecs that [Links] does not support count as blocks without links. The error is the
+// visitor's, unless it is SkipLinks, or a *NotFoundError, a *FormatError or that of bs.
 func Walk(ctx context.Context, bs Blocks, roots []cid.Cid, o WalkOptions, visit func(Visited) error) error {
 	if o.MaxBlocks == 0 {
 		o.MaxBlocks = DefaultMaxBlocks
@@ -65,7 +63,7 @@ func Walk(ctx context.Context, bs Blocks, roots []cid.Cid, o WalkOptions, visit 
 			return fmt.Errorf("walk: more than %d blocks", o.MaxBlocks)
 		}
 		seen[c] = struct{}{}
-		links, err := o.one(ctx, bs, c, visit)
+		links, err := o.visitOne(ctx, bs, c, visit)
 		if err != nil {
 			return err
 		}
@@ -74,9 +72,9 @@ func Walk(ctx context.Context, bs Blocks, roots []cid.Cid, o WalkOptions, visit 
 	return nil
 }
 
-// one visits c and returns the links to follow.
-func (o WalkOptions) one(ctx context.Context, bs Blocks, c cid.Cid, visit func(Visited) error) ([]cid.Cid, error) {
-	v, err := o.look(ctx, bs, c)
+// visitOne visits c and returns the links to follow.
+func (o WalkOptions) visitOne(ctx context.Context, bs Blocks, c cid.Cid, visit func(Visited) error) ([]cid.Cid, error) {
+	v, err := o.lookUp(ctx, bs, c)
 	if err != nil {
 		return nil, err
 	}
@@ -100,7 +98,7 @@ func (o WalkOptions) one(ctx context.Context, bs Blocks, c cid.Cid, visit func(V
 	return links, err
 }
 
-// IgnoreOpaque is a WalkOptions.Opaque that takes such a block for one without links.
+// IgnoreOpaque is a WalkOptions.Opaque that treats such a block as one without links.
 func IgnoreOpaque(cid.Cid, error) ([]cid.Cid, error) { return nil, nil }
 
 func (o WalkOptions) opaque(c cid.Cid, why error) ([]cid.Cid, error) {
@@ -110,7 +108,7 @@ func (o WalkOptions) opaque(c cid.Cid, why error) ([]cid.Cid, error) {
 	return o.Opaque(c, why)
 }
 
-func (o WalkOptions) look(ctx context.Context, bs Blocks, c cid.Cid) (Visited, error) {
+func (o WalkOptions) lookUp(ctx context.Context, bs Blocks, c cid.Cid) (Visited, error) {
 	if !o.Data && !HasLinks(c.Type()) && !IsIdentity(c) {
 		if ctx.Err() != nil {
 			return Visited{}, context.Cause(ctx)
@@ -126,7 +124,7 @@ func (o WalkOptions) look(ctx context.Context, bs Blocks, c cid.Cid) (Visited, e
 	}
 	b, err := Load(ctx, bs, c)
 	if err != nil && !Served(c) {
-		err = &NotFoundError{c} // nothing holds it
+		err = &NotFoundError{c} // no set has it
 	}
 	if missing := (*NotFoundError)(nil); o.Missing && errors.As(err, &missing) {
 		return Visited{CID: c}, nil

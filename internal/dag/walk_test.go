@@ -10,7 +10,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// diamond is a DAG in which everything is reached twice: dag-cbor over dag-pb over raw.
+// diamond is a DAG in which every block is reachable in two ways: dag-cbor over dag-pb over raw.
 func diamond(t testing.TB, bs Blocks) (root cid.Cid, order []cid.Cid) {
 	x, y := put(bs, cid.Raw, []byte("x")), put(bs, cid.Raw, []byte("yy"))
 	left := putFS(bs, fsFileNode(nil, 1, 2), pbLink{cid: x, tsize: 1}, pbLink{cid: y, tsize: 2})
@@ -66,10 +66,10 @@ func TestWalkOptions(t *testing.T) {
 	}
 	stop := errors.New("stop")
 	if got, _, err := collect(WalkOptions{}, x, stop); err != stop || len(got) != 3 {
-		t.Errorf("an error of the visitor: %v, %v", got, err)
+		t.Errorf("error of the visitor: %v, %v", got, err)
 	}
 	if _, _, err := collect(WalkOptions{MaxBlocks: 4}, cid.Undef, nil); err == nil {
-		t.Error("five blocks are visited where four are allowed")
+		t.Error("visited five blocks, but MaxBlocks is four")
 	}
 	bs.Delete(y)
 	bs.Delete(right)
@@ -91,7 +91,7 @@ func TestWalkOptions(t *testing.T) {
 		t.Errorf("malformed: %v", err)
 	}
 	if err := Walk(ctx, bs, cids(bad), WalkOptions{Opaque: IgnoreOpaque}, func(Visited) error { return nil }); err != nil {
-		t.Errorf("malformed, and taken: %v", err)
+		t.Errorf("malformed, with Opaque: %v", err)
 	}
 	exotic := put(bs, cid.GitRaw, []byte("blob"))
 	if err := Walk(ctx, bs, cids(exotic, identityCID(5)), WalkOptions{}, func(Visited) error { return nil }); err != nil {
@@ -99,7 +99,7 @@ func TestWalkOptions(t *testing.T) {
 	}
 }
 
-// noSizes hides that MemBlocks knows sizes.
+// noSizes hides MemBlocks.Size.
 type noSizes struct{ Blocks }
 
 func TestCount(t *testing.T) {
@@ -121,7 +121,7 @@ func TestCount(t *testing.T) {
 		t.Errorf("with one block missing: %+v, %v", e, err)
 	}
 	if e, err := Count(ctx, noSizes{bs}, put(bs, cid.DagCBOR, cborBlock(t, must(Decode(NewBlock(cid.DagCBOR, exampleCBOR(t, order[2], order[2])))), nil))); err != nil || e.Exact {
-		t.Errorf("a leaf whose size nobody tells: %+v, %v", e, err)
+		t.Errorf("leaf of unknown size: %+v, %v", e, err)
 	}
 }
 
@@ -132,7 +132,7 @@ func must[T any](v T, err error) T {
 	return v
 }
 
-// A walk over a file reads its inner nodes alone.
+// TestCountReadsNoLeaves: a walk over a file reads only its inner nodes.
 func TestCountReadsNoLeaves(t *testing.T) {
 	bs := new(watchBlocks)
 	p := UnixFSv1
@@ -147,7 +147,7 @@ func TestCountReadsNoLeaves(t *testing.T) {
 	}
 }
 
-// A DAG may be deep: a walk does not recurse.
+// TestWalkDeep: a walk of a deep DAG does not recurse.
 func TestWalkDeep(t *testing.T) {
 	bs := new(MemBlocks)
 	c := put(bs, cid.Raw, nil)

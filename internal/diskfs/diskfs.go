@@ -1,7 +1,7 @@
-// Package diskfs is the file system as the parts of a repo use it: the interface at which tests let writes
-// tear, disks fill and power go (package simdisk), and the means to delete on a disk that has no room left.
+// Package diskfs is the file system interface used by the parts of a repo. Tests replace it to tear writes, fill
+// disks and cut power (package simdisk). It also contains the means to delete on a full disk.
 //
-// One rule: what makes room never needs any. What has to be written for it goes to a [Reserve].
+// One rule: freeing space never requires free space. What must be written for it goes to a [Reserve].
 package diskfs
 
 import (
@@ -13,9 +13,9 @@ import (
 // FS is a file system.
 type FS interface {
 	List(dir string) ([]string, error)
-	// Open opens a file that is there.
+	// Open opens an existing file.
 	Open(path string, write bool) (File, error)
-	// Create makes a file that is not there.
+	// Create creates a file that must not exist.
 	Create(path string) (File, error)
 	Rename(from, to string) error
 	Remove(path string) error
@@ -29,12 +29,12 @@ type File interface {
 	WriteAt(p []byte, off int64) (int, error)
 	Size() (int64, error)
 	Truncate(size int64) error
-	// Sync makes the file's bytes and its size durable.
+	// Sync makes the file's bytes and size durable.
 	Sync() error
 	Close() error
 }
 
-// Full reports whether err says that there is no room on the disk, or in what a disk quota leaves of it.
+// Full reports whether err means that the disk or a disk quota is full.
 func Full(err error) bool {
 	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
 }
@@ -65,7 +65,7 @@ func (OS) Open(path string, write bool) (File, error) {
 	return osFile{f}, nil
 }
 
-// Create implements FS: for this user alone.
+// Create implements FS. Only the current user can access the file.
 func (OS) Create(path string) (File, error) {
 	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
@@ -80,7 +80,7 @@ func (OS) Rename(from, to string) error { return os.Rename(from, to) }
 // Remove implements FS.
 func (OS) Remove(path string) error { return os.Remove(path) }
 
-// SyncDir is fsync of a folder. Some network file systems know none, and keep names durable themselves.
+// SyncDir is fsync of a folder. Some network file systems do not support it and keep names durable themselves.
 func (OS) SyncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {
@@ -95,7 +95,7 @@ func (OS) SyncDir(dir string) error {
 
 type osFile struct{ *os.File }
 
-// Wrap makes a File of an open file of the operating system.
+// Wrap returns a File for an open file of the operating system.
 func Wrap(f *os.File) File { return osFile{f} }
 
 func (f osFile) Size() (int64, error) {

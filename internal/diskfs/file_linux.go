@@ -24,16 +24,16 @@ func (f osFile) named(op string, err error) error {
 	return &os.PathError{Op: op, Path: f.Name(), Err: err}
 }
 
-// StartWriteback is advice: where it is not taken, Sync does all of the work.
+// StartWriteback is best effort: if the kernel refuses, Sync does all the work.
 func (f osFile) StartWriteback(off, n int64) {
 	_ = unix.SyncFileRange(int(f.Fd()), off, n, unix.SYNC_FILE_RANGE_WRITE)
 }
 
-// leaveFree is how many bytes Reserve leaves to others.
+// leaveFree is how many free bytes Reserve leaves for other programs.
 const leaveFree = 1 << 30
 
-// Reserve is an advice, too: blocks of a range that are found one by one, as they are written, cost much of the time of
-// writing them.
+// Reserve is best effort too. It preallocates a range: allocating its blocks one by one, as they are written, costs
+// much of the time of writing them.
 func (f osFile) Reserve(off, n int64) {
 	var fs unix.Statfs_t
 	if unix.Fstatfs(int(f.Fd()), &fs) == nil && int64(fs.Bavail)*int64(fs.Bsize) >= leaveFree+n {
@@ -41,8 +41,8 @@ func (f osFile) Reserve(off, n int64) {
 	}
 }
 
-// Allocate gives a range blocks, without a change of the file's size: a later write to it cannot find the disk full.
-// Where the file system cannot it is errors.ErrUnsupported.
+// Allocate allocates the blocks of a range without changing the file's size, so that a later write to it cannot find
+// the disk full. If the file system does not support it, the error is errors.ErrUnsupported.
 func (f osFile) Allocate(off, n int64) error {
 	for {
 		switch err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, off, n); {
@@ -55,7 +55,7 @@ func (f osFile) Allocate(off, n int64) error {
 	}
 }
 
-// Allocated returns how many bytes of the disk the file takes: less than its size where it has holes.
+// Allocated returns how much disk space the file uses: less than its size if it has holes.
 func (f osFile) Allocated() (int64, error) {
 	info, err := f.Stat()
 	if err != nil {
@@ -65,10 +65,10 @@ func (f osFile) Allocated() (int64, error) {
 	if !ok {
 		return info.Size(), nil
 	}
-	return st.Blocks * 512, nil // st_blocks counts in 512 bytes on every file system
+	return st.Blocks * 512, nil // st_blocks counts units of 512 bytes on every file system
 }
 
-// PunchHole gives back the pages inside the range, where the file system can.
+// PunchHole frees the pages inside the range, if the file system supports it.
 func (f osFile) PunchHole(off, n int64) error {
 	if n <= 0 {
 		return nil

@@ -7,22 +7,22 @@ import (
 	"path/filepath"
 )
 
-// Reserve is a file that takes room ahead, and is turned into another file when a disk is full: what has to be
-// written before room can be made is written over it, in place, and it is renamed. So no other process can take
-// that room, which a reserve that is removed first would leave to whoever has filled the disk.
+// Reserve is a file that reserves disk space and is turned into another file when the disk is full: data that must be
+// written before space can be freed overwrites it in place, and it is renamed. So no other process can take that
+// space, as it could if the reserve were removed first.
 //
-// One process at a time uses it; its methods are called one at a time.
+// One process at a time uses it; its methods must not be called concurrently.
 type Reserve struct {
 	FS   FS
-	Path string // on the file system of what it is turned into
-	Size int64  // bytes; 0: there is no reserve
+	Path string // on the file system of the files that it is turned into
+	Size int64  // in bytes; 0: no reserve
 }
 
-// leastStep is the fewest bytes by which a reserve grows.
+// leastStep is the smallest number of bytes by which a reserve grows.
 const leastStep = 4 << 10
 
-// Fill makes the reserve whole. When there is no room for that it takes what there is, so that others do not, and the
-// error is one of which Full is true.
+// Fill allocates the whole reserve. If there is too little space, it allocates what there is, so that other programs
+// cannot take it, and returns an error for which Full is true.
 func (r Reserve) Fill() error {
 	if r.Size == 0 {
 		return nil
@@ -53,7 +53,7 @@ func (r Reserve) grow(f File) error {
 		step = min(step, r.Size-size)
 		e := TakeRoom(f, size, step)
 		if e == nil {
-			e = f.Truncate(size + step) // last: what the size says has room
+			e = f.Truncate(size + step) // last: the space within the size is allocated
 		}
 		switch {
 		case e == nil:
@@ -70,10 +70,9 @@ func (r Reserve) grow(f File) error {
 	return nil
 }
 
-// Write makes the file path, durably, of what fill writes from its first byte on, by way of the file temp, which
-// is not in use by others: after a kill or a loss of power path is what it was or the new file. When the disk is full
-// and spare is true, fill is called once more, to write to the reserve. After an error nothing is left
-// of it.
+// Write durably writes the file path with the content that fill writes from its first byte on, by way of the
+// temporary file temp: after a kill or a power loss path is either the old or the new file. If the disk is full and
+// spare is true, it calls fill a second time, to overwrite the reserve. After an error no partial file remains.
 func (r Reserve) Write(path, temp string, spare bool, fill func(File) (size int64, err error)) error {
 	err := r.write(path, temp, fill, r.FS.Create)
 	if Full(err) && spare && r.Size > 0 && r.FS.Rename(r.Path, temp) == nil {
@@ -85,7 +84,7 @@ func (r Reserve) Write(path, temp string, spare bool, fill func(File) (size int6
 	return r.FS.SyncDir(filepath.Dir(path))
 }
 
-// writeReserve is Write over the reserve, which is at temp, and where it was after an error.
+// writeReserve is Write over the reserve, which is at temp. After an error it moves the reserve back.
 func (r Reserve) writeReserve(path, temp string, fill func(File) (int64, error)) error {
 	f, err := r.FS.Open(temp, true)
 	var size int64
@@ -99,7 +98,7 @@ func (r Reserve) writeReserve(path, temp string, fill func(File) (int64, error))
 		}
 	}
 	if f, oerr := r.FS.Open(temp, true); oerr == nil {
-		oerr = f.Truncate(size) // what was added, as far as there was room
+		oerr = f.Truncate(size) // removes what was appended while there was space
 		f.Close()
 		if oerr == nil && r.FS.Rename(temp, r.Path) == nil {
 			return err
@@ -127,7 +126,7 @@ func (r Reserve) writeTo(path, temp string, fill func(File) (int64, error), open
 	}
 	size, err := fill(f)
 	if err == nil {
-		err = f.Truncate(size) // what the reserve has behind it goes
+		err = f.Truncate(size) // drops the rest of the reserve
 	}
 	if err == nil {
 		err = f.Sync()
@@ -141,7 +140,7 @@ func (r Reserve) writeTo(path, temp string, fill func(File) (int64, error), open
 	return r.FS.Rename(temp, path)
 }
 
-// Release gives the reserve's room, and its inode, to whoever takes them first: for what cannot be written over it.
+// Release frees the reserve's space and its inode, for data that cannot overwrite it. Another program may take them.
 func (r Reserve) Release() error {
 	if r.Size == 0 {
 		return nil
@@ -153,10 +152,11 @@ func (r Reserve) Release() error {
 	return err
 }
 
-// allocator is a File that can take room without being written to; see osFile.Allocate.
+// allocator is a File that can allocate space without a write; see osFile.Allocate.
 type allocator interface{ Allocate(off, n int64) error }
 
-// Allocate gives a range of f room without writing to it. Where the file system cannot it is errors.ErrUnsupported.
+// Allocate allocates space for a range of f without writing to it. If the file system does not support it, the error
+// is errors.ErrUnsupported.
 func Allocate(f File, off, n int64) error {
 	if a, ok := f.(allocator); ok {
 		return a.Allocate(off, n)
@@ -164,7 +164,7 @@ func Allocate(f File, off, n int64) error {
 	return errors.ErrUnsupported
 }
 
-// TakeRoom sees to it that a range of f, behind what is written to it, has room: it allocates it, or writes zeros.
+// TakeRoom allocates space for a range behind the end of f, or writes zeros if the file system cannot allocate.
 func TakeRoom(f File, off, n int64) error {
 	if err := Allocate(f, off, n); !errors.Is(err, errors.ErrUnsupported) {
 		return err
@@ -173,7 +173,7 @@ func TakeRoom(f File, off, n int64) error {
 	for n > 0 {
 		k, err := f.WriteAt(zeros[:min(n, int64(len(zeros)))], off)
 		if err != nil {
-			return fmt.Errorf("take room ahead: %w", err)
+			return fmt.Errorf("preallocate: %w", err)
 		}
 		off, n = off+int64(k), n-int64(k)
 	}

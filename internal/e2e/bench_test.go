@@ -18,11 +18,11 @@ import (
 	"time"
 )
 
-// The figures of whole processes. Variants that are compared run in turn, once each
-// per round, so that a machine whose speed drifts does not favour one of them; each
-// reports its median and its 10th and 90th percentile.
+// The measurements of whole processes. Variants that are compared run alternately, once each
+// per round, so that a machine whose speed drifts does not favour one of them; each reports its
+// median and its 10th and 90th percentile.
 
-// series is the measurements of one variant.
+// series holds the measurements of one variant.
 type series []float64
 
 func (s series) at(p float64) float64 {
@@ -30,7 +30,7 @@ func (s series) at(p float64) float64 {
 	return sorted[int(p*float64(len(sorted)-1)+0.5)]
 }
 
-// report gives the benchmark s's percentiles under name, which ends in a unit.
+// report reports s's percentiles under name, which ends in a unit.
 func (s series) report(b *testing.B, name string) {
 	if len(s) == 0 {
 		return
@@ -58,7 +58,7 @@ func (s series) minus(t series) series {
 	return r
 }
 
-// usage is what a process took.
+// usage is the resource use of a process.
 type usage struct {
 	wall, cpu float64 // milliseconds
 	maxRSS    float64 // MiB
@@ -71,7 +71,8 @@ func spend(b *testing.B, cmd *exec.Cmd) usage {
 	return spendOn(b, cmd)
 }
 
-// spendPrinting is spend of a command that prints a line, without its end.
+// spendPrinting is spend for a command that prints a line; it returns the line without the
+// newline.
 func spendPrinting(b *testing.B, cmd *exec.Cmd) (usage, string) {
 	b.Helper()
 	var out bytes.Buffer
@@ -95,7 +96,7 @@ func spendOn(b *testing.B, cmd *exec.Cmd) usage {
 	}
 }
 
-// BenchmarkBaseline is what the machine itself takes: to be read beside every other figure.
+// BenchmarkBaseline measures the machine itself, as a reference for all other measurements.
 func BenchmarkBaseline(b *testing.B) {
 	b.Run("process-start", func(b *testing.B) {
 		var s series
@@ -164,8 +165,8 @@ func BenchmarkBaseline(b *testing.B) {
 	})
 }
 
-// BenchmarkStart is `liftoff version`; second runs of the C guest, from the memo and
-// not, beside it; and second runs of the Go guest beside `wazero run -cachedir`.
+// BenchmarkStart measures `liftoff version`; second runs of the C guest, with and without the
+// result cache; and second runs of the Go guest compared with `wazero run -cachedir`.
 func BenchmarkStart(b *testing.B) {
 	wazero := buildWazero(b)
 	r := newRepo(b)
@@ -181,7 +182,7 @@ func BenchmarkStart(b *testing.B) {
 	cache := b.TempDir()
 	commands := map[string]func() *exec.Cmd{
 		"version":   func() *exec.Cmd { return r.command(ctx, "version") },
-		"memo":      func() *exec.Cmd { return r.command(ctx, "run", cGuest, "--input", small) },
+		"cached":    func() *exec.Cmd { return r.command(ctx, "run", cGuest, "--input", small) },
 		"run-c":     func() *exec.Cmd { return r.command(ctx, "run", "--no-cache", cGuest, "--input", small) },
 		"run-go":    func() *exec.Cmd { return r.command(ctx, "run", "--no-cache", goWasm) },
 		"wazero-go": func() *exec.Cmd { return exec.Command(wazero, "run", "-cachedir", cache, goWasm) },
@@ -196,14 +197,14 @@ func BenchmarkStart(b *testing.B) {
 		}
 	}
 	got["version"].report(b, "version-ms")
-	got["memo"].minus(got["version"]).report(b, "memo-minus-version-ms")
+	got["cached"].minus(got["version"]).report(b, "cached-minus-version-ms")
 	got["run-c"].minus(got["version"]).report(b, "run-c-minus-version-ms")
 	got["run-go"].report(b, "run-go-ms")
 	got["run-go"].over(got["wazero-go"]).report(b, "run-go/wazero")
 }
 
-// BenchmarkHash is the CPU of sha256 over 256 MiB in a C guest, against plain `wazero
-// run` of the same module on the same file.
+// BenchmarkHash measures the CPU time of sha256 over 256 MiB in a C guest, compared with plain
+// `wazero run` of the same module on the same file.
 func BenchmarkHash(b *testing.B) {
 	wazero := buildWazero(b)
 	r := newRepo(b)
@@ -228,8 +229,8 @@ func BenchmarkHash(b *testing.B) {
 	ratio.report(b, "ratio")
 }
 
-// BenchmarkMemory is the resident memory of a run that streams its input, beyond
-// what the same run over nothing takes. LIFTOFF_TEST_LARGE makes the input 4 GiB.
+// BenchmarkMemory measures the resident memory of a run that streams its input, beyond that of
+// the same run over an empty input. LIFTOFF_TEST_LARGE makes the input 4 GiB.
 func BenchmarkMemory(b *testing.B) {
 	size := int64(512 << 20)
 	if os.Getenv("LIFTOFF_TEST_LARGE") != "" {
@@ -253,10 +254,11 @@ func BenchmarkMemory(b *testing.B) {
 	all.minus(base).report(b, "MiB-beyond-empty")
 }
 
-// BenchmarkKubo is what people do with 1 GiB, beside Kubo, 1 MiB raw leaves, no daemon. Kubo does not wait for the disk:
-// nosync is liftoff not waiting either. Everything is done twice, and counted the second time: a virtual machine that has
-// lent its free pages to its host pays several times as much for each that it takes back. LIFTOFF_TEST_KUBO names
-// the ipfs binary.
+// BenchmarkKubo compares common operations on 1 GiB with Kubo, with 1 MiB raw leaves and
+// without a daemon. Kubo does not sync to disk: nosync is liftoff without syncing. Each
+// operation runs twice, and the second one is measured: a virtual machine that has returned its
+// free pages to its host pays several times as much for each page that it takes back.
+// LIFTOFF_TEST_KUBO names the ipfs binary.
 func BenchmarkKubo(b *testing.B) {
 	ipfs := kuboToCompare(b)
 	dir := b.TempDir()
@@ -268,14 +270,14 @@ func BenchmarkKubo(b *testing.B) {
 	for b.Loop() {
 		var r repo
 		var k *kubo
-		anew := func(args ...string) func() *exec.Cmd {
+		fresh := func(args ...string) func() *exec.Cmd {
 			return func() *exec.Cmd {
 				os.RemoveAll(r.dir)
 				r = newRepo(b)
 				return r.command(ctx, args...)
 			}
 		}
-		kuboAnew := func(args ...string) func() *exec.Cmd {
+		kuboFresh := func(args ...string) func() *exec.Cmd {
 			return func() *exec.Cmd {
 				if k != nil {
 					os.RemoveAll(k.dir)
@@ -289,14 +291,14 @@ func BenchmarkKubo(b *testing.B) {
 				spend(b, cmd())
 				os.Remove(out)
 				c := cmd()
-				syscall.Sync() // what was written before is no burden
+				syscall.Sync() // earlier writes do not slow the measurement
 				got.add(name, []string{"liftoff", "kubo"}[i], spend(b, c).wall)
 				os.Remove(out)
 			}
 		}
-		kuboAdd := kuboAnew("add", "-Q", "--progress=false", file)
-		pair("add-nosync", anew("add", "--quiet", "--no-sync", file), kuboAdd)
-		pair("add", anew("add", "--quiet", file), kuboAdd)
+		kuboAdd := kuboFresh("add", "-Q", "--progress=false", file)
+		pair("add-nosync", fresh("add", "--quiet", "--no-sync", file), kuboAdd)
+		pair("add", fresh("add", "--quiet", file), kuboAdd)
 		root := r.run("add", "--quiet", file)
 		if want := k.run("add", "-Q", "--progress=false", file); root != want {
 			b.Fatalf("liftoff adds %s, Kubo %s", root, want)
@@ -308,7 +310,7 @@ func BenchmarkKubo(b *testing.B) {
 			return export
 		})
 		r.run("car", "export", root, "-o", car)
-		pair("import", anew("car", "import", car), kuboAnew("dag", "import", car))
+		pair("import", fresh("car", "import", car), kuboFresh("dag", "import", car))
 		os.Remove(car)
 		os.RemoveAll(r.dir)
 		os.RemoveAll(k.dir)
@@ -316,13 +318,15 @@ func BenchmarkKubo(b *testing.B) {
 	got.report(b)
 }
 
-// BenchmarkKuboMany is 10,000 files of 1 to 8 KiB in one folder, beside Kubo with its default storage and with pebble: added,
-// and written to the disk again. Each round begins with another of the three.
+// BenchmarkKuboMany adds 10,000 files of 1 to 8 KiB in one folder, and writes them to the disk
+// again, compared with Kubo with its default storage and with pebble. Each round begins with
+// another of the three.
 //
-// Nothing is deleted before the end, about 1 GB a round, and the folders are told to lie apart on the disk: ext4 without a
-// journal gives out no inode of a file that was removed within the last minutes, and looks at each such
-// inode again for every file that is made near by. Who comes after a removal of some ten thousand files pays
-// several times as much as who does not.
+// Nothing is deleted before the end, about 1 GB per round, and the folders are placed apart on
+// the disk: ext4 without a journal does not reuse an inode of a file that was removed within
+// the last minutes, and checks each such inode again for every file that is created nearby. A
+// program that runs after the removal of some ten thousand files would pay several times as
+// much.
 func BenchmarkKuboMany(b *testing.B) {
 	ipfs := kuboToCompare(b)
 	exec.Command("chattr", "+T", filepath.Dir(b.TempDir())).Run() //nolint:errcheck // not on every file system
@@ -343,7 +347,7 @@ func BenchmarkKuboMany(b *testing.B) {
 		get  func(root, out string) *exec.Cmd
 	}
 	got, round := sideBySide{}, 0
-	want := newRepo(b).run("add", "--quiet", many) // and all of it is in memory
+	want := newRepo(b).run("add", "--quiet", many) // and all files are in the page cache
 	ctx := context.Background()
 	for b.Loop() {
 		r := newRepo(b)
@@ -363,7 +367,7 @@ func BenchmarkKuboMany(b *testing.B) {
 			s := sides[(i+round)%len(sides)]
 			used, printed := spendPrinting(b, s.add)
 			if printed != want {
-				b.Fatalf("%s adds %s, want %s", s.name, printed, want)
+				b.Fatalf("%s: add returned %s, want %s", s.name, printed, want)
 			}
 			got.add("add-many", s.name, used.wall)
 		}
@@ -389,7 +393,7 @@ func kuboToCompare(b *testing.B) string {
 	return ipfs
 }
 
-// sideBySide is what each program took, in milliseconds, by what it did and by program.
+// sideBySide holds the times of each program in milliseconds, by operation and program.
 type sideBySide map[string]map[string]series
 
 func (s sideBySide) add(what, program string, ms float64) {
@@ -399,7 +403,7 @@ func (s sideBySide) add(what, program string, ms float64) {
 	s[what][program] = append(s[what][program], ms)
 }
 
-// report gives each series, and how many times faster than another program liftoff is.
+// report reports each series, and how many times faster liftoff is than each other program.
 func (s sideBySide) report(b *testing.B) {
 	for what, programs := range s {
 		for program, ms := range programs {
@@ -416,7 +420,7 @@ func (s sideBySide) report(b *testing.B) {
 // cGuest is the committed build of the C example that hashes every file below /in.
 const cGuest = "../../wasm-examples/testdata/sha256sum-c.wasm"
 
-// buildWazero builds wazero's own command line from the module that we use.
+// buildWazero builds wazero's own command line from the version in go.mod.
 func buildWazero(b *testing.B) string {
 	b.Helper()
 	out := filepath.Join(b.TempDir(), "wazero")

@@ -15,8 +15,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/docker/dockertest"
 )
 
-// dockerEngine returns the Docker engine of the tests. They run when LIFTOFF_TEST_DOCKER is set,
-// and fail then if there is no engine: make test-all sets it.
+// dockerEngine returns the Docker engine of the tests. They run only if LIFTOFF_TEST_DOCKER is
+// set, and then fail without an engine: make test-all sets it.
 func dockerEngine(t testing.TB) *dockertest.Engine {
 	t.Helper()
 	if os.Getenv("LIFTOFF_TEST_DOCKER") == "" {
@@ -53,7 +53,7 @@ func newDockerFleet(t *testing.T) *dockerFleet {
 	f.holder = newPeer(t, "holder", here{}, "127.0.0.1")
 	f.idle = newPeer(t, "idle", here{}, "127.0.0.1")
 	for _, p := range []*peer{f.holder, f.idle} {
-		p.run("id") // makes the repo
+		p.run("id") // creates the repo
 		folder := filepath.Join(p.dir, "plugins")
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			t.Fatal(err)
@@ -66,7 +66,7 @@ func newDockerFleet(t *testing.T) *dockerFleet {
 	return f
 }
 
-// allow lists the requester's key for Docker at both peers that have it.
+// allow adds the requester's key to the Docker policy of both peers that have the plugin.
 func (f *dockerFleet) allow(t *testing.T) {
 	t.Helper()
 	b, err := json.Marshal(map[string]any{"rules": []any{
@@ -82,7 +82,7 @@ func (f *dockerFleet) allow(t *testing.T) {
 	}
 }
 
-// containers lists those that a peer's plugin has started and not removed.
+// containers lists the containers that a peer's plugin has started and not removed.
 func (f *dockerFleet) containers(t *testing.T, p *peer) []string {
 	t.Helper()
 	owner := sha256.Sum256([]byte(p.dir))
@@ -95,8 +95,8 @@ func (f *dockerFleet) containers(t *testing.T, p *peer) []string {
 	return strings.Fields(string(out))
 }
 
-// TestDockerInTheNetwork: a job for Docker is bid for, placed and fetched like any other,
-// once the peers' policies let its requester have it.
+// TestDockerInTheNetwork checks that a Docker job gets bids, is placed and fetches its result
+// like any other job, once the peers' policies allow its requester.
 func TestDockerInTheNetwork(t *testing.T) {
 	f := newDockerFleet(t)
 	text := file(t, 1, 8<<20)
@@ -104,13 +104,13 @@ func TestDockerInTheNetwork(t *testing.T) {
 	args := []string{"run", "--json", "docker://" + f.image, "--input", "text=" + input}
 
 	refused := f.requester.try(nil, append(args, "--", "copy")...)
-	const reason = "it does not run docker for members of its cluster"
+	const reason = "policy does not allow docker for members of the cluster"
 	if refused.code == 0 || !strings.Contains(refused.stderr, "2 peers: "+reason) || !strings.Contains(refused.stderr, "policy.json") {
 		t.Fatalf("a member that is not listed: exit code %d, want both peers' refusal\n%s", refused.code, refused.stderr)
 	}
 	id := strings.Fields(f.requester.run("job", "ls"))[0]
 	if record := f.requester.run("job", "describe", id); strings.Count(record, reason) < 2 {
-		t.Errorf("the record of the job lacks the refusals:\n%s", record)
+		t.Errorf("job describe: refusals missing:\n%s", record)
 	}
 
 	f.allow(t)
@@ -130,10 +130,10 @@ func TestDockerInTheNetwork(t *testing.T) {
 		}
 	}
 	if outcomes[0] == outcomes[1] {
-		t.Errorf("two runs have one outcome, %s: it was answered from memory", outcomes[0])
+		t.Errorf("two runs have the same outcome %s: the second one came from the cache", outcomes[0])
 	}
 
-	// Where nobody holds an input, the image still travels: the other peer runs it.
+	// Without an input the job can go to the other peer, which fetches the image.
 	got := f.requester.try(nil, "run", "docker://"+f.image, "--where", f.idle.did(), "--env", "T_X=1", "--", "words", "far", "away")
 	if got.code != 0 || got.stdout != "\"far\"\n\"away\"\n\"T_X=1\"\n" {
 		t.Errorf("at the idle peer: exit code %d, %q\n%s", got.code, got.stdout, got.stderr)
@@ -157,19 +157,19 @@ func TestDockerCancelled(t *testing.T) {
 		t.Fatal(err)
 	}
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); line != "spinning\n" {
-		t.Fatalf("the guest prints %q, %v\n%s\n%s", line, err, f.requester.run("job", "describe", id), f.idle.log)
+		t.Fatalf("guest's output: got %q, %v\n%s\n%s", line, err, f.requester.run("job", "describe", id), f.idle.log)
 	}
 	if ids := f.containers(t, f.idle); len(ids) != 1 {
-		t.Errorf("containers while it runs: %v", ids)
+		t.Errorf("containers during the run: %v", ids)
 	}
 	began := time.Now()
 	f.requester.run("job", "cancel", id)
 	eventually(t, "the container is gone", 10*time.Second, func() bool { return len(f.containers(t, f.idle)) == 0 })
-	t.Logf("cancelled across the network: gone after %v", time.Since(began))
+	t.Logf("cancelled over the network: container removed after %v", time.Since(began))
 	if code := exitCode(t, logs.Wait()); code == 0 {
-		t.Error("whoever followed its log was told that it ended well")
+		t.Error("job logs -f of a cancelled job: exit code 0")
 	}
 	if got := f.requester.run("job", "describe", id); !strings.Contains(got, "state failed") {
-		t.Errorf("what is left of it:\n%s", got)
+		t.Errorf("job describe:\n%s", got)
 	}
 }

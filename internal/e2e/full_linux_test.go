@@ -18,18 +18,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mountTmpfs mounts a file system in memory of 4 MiB, or skips the test.
+// mountTmpfs mounts a tmpfs of 4 MiB, or skips the test.
 func mountTmpfs(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "mode=700,size=4m"); err != nil {
-		t.Skipf("SKIPPED: no small file system can be mounted (%v): a full disk is not tried", err)
+		t.Skipf("SKIPPED: cannot mount a tmpfs: %v", err)
 	}
 	unmountAtEnd(t, dir)
 	return dir
 }
 
-// mountExt4 mounts an ext4 of 8 MiB without blocks that only root may use, or skips the test.
+// mountExt4 mounts an ext4 of 8 MiB without blocks reserved for root, or skips the test.
 func mountExt4(t *testing.T) string {
 	t.Helper()
 	image, dir := filepath.Join(t.TempDir(), "image"), t.TempDir()
@@ -37,7 +37,7 @@ func mountExt4(t *testing.T) string {
 	must(t, os.Truncate(image, 8<<20))
 	for _, cmd := range [][]string{{"mkfs.ext4", "-q", "-m", "0", image}, {"mount", "-o", "loop", image, dir}} {
 		if b, err := exec.Command(cmd[0], cmd[1:]...).CombinedOutput(); err != nil {
-			t.Skipf("SKIPPED: no ext4 can be mounted (%s: %v %s): a full disk is not tried", cmd[0], err, b)
+			t.Skipf("SKIPPED: cannot mount an ext4 (%s: %v %s)", cmd[0], err, b)
 		}
 	}
 	unmountAtEnd(t, dir)
@@ -59,7 +59,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// takeAll has an unrelated file take the last byte, and other files the last inode where there are few.
+// takeAll fills the disk to the last byte with an unrelated file, and uses the last inode if
+// there are few.
 func takeAll(t testing.TB, dir string) {
 	t.Helper()
 	f, err := os.OpenFile(filepath.Join(dir, "unrelated"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
@@ -82,8 +83,8 @@ func takeAll(t testing.TB, dir string) {
 	}
 }
 
-// fill adds files of 300,000 bytes, each with a pin of its own, until the disk is full, and then takes what is left. It
-// returns the names of the pins.
+// fill adds files of 300,000 bytes, each with its own pin, until the disk is full, and then
+// uses the rest. It returns the names of the pins.
 func (r repo) fill(dir string) (pins []string) {
 	r.t.Helper()
 	rng := rand.New(rand.NewPCG(5, 5))
@@ -99,14 +100,14 @@ func (r repo) fill(dir string) (pins []string) {
 		pins = append(pins, name)
 	}
 	if len(pins) < 8 {
-		r.t.Fatalf("%d files fit", len(pins))
+		r.t.Fatalf("only %d files fit", len(pins))
 	}
 	takeAll(r.t, dir)
 	return pins
 }
 
-// onFullDisks runs a test on a full tmpfs and on a full ext4, with a repo that has a pin "kept", small ones and some to
-// remove.
+// onFullDisks runs a test on a full tmpfs and on a full ext4, with a repo that has a pin
+// "kept", small pins, and pins to remove.
 func onFullDisks(t *testing.T, test func(t *testing.T, r repo, kept string, pins []string)) {
 	for name, mount := range map[string]func(*testing.T) string{"tmpfs": mountTmpfs, "ext4": mountExt4} {
 		t.Run(name, func(t *testing.T) {
@@ -129,7 +130,7 @@ func onFullDisks(t *testing.T, test func(t *testing.T, r repo, kept string, pins
 	}
 }
 
-// free is how many bytes there are for others.
+// free returns the free bytes of the disk for other users.
 func free(t *testing.T, dir string) int64 {
 	t.Helper()
 	var st unix.Statfs_t
@@ -137,11 +138,11 @@ func free(t *testing.T, dir string) int64 {
 	return int64(st.Bavail) * int64(st.Bsize)
 }
 
-// TestFullDisk: on a disk without a byte or an inode left pins are removed, room is given back and then taken again, by
-// one command after the other.
+// TestFullDisk checks that on a disk without a free byte or inode, pins can be removed, space
+// is freed and then used again, by one command after the other.
 func TestFullDisk(t *testing.T) {
 	onFullDisks(t, func(t *testing.T, r repo, kept string, pins []string) {
-		r.run("gc") // there is nothing to remove, and that is not an error
+		r.run("gc") // nothing to remove is not an error
 		before := free(t, r.dir)
 		r.run("cat", kept)
 		r.run("pin", "ls")
@@ -158,7 +159,7 @@ func TestFullDisk(t *testing.T) {
 			t.Errorf("gc: %s", got)
 		}
 		if got := free(t, r.dir) - before; got < 500_000 { // its reserves take some of it
-			t.Errorf("%d bytes came back of 1,500,000", got)
+			t.Errorf("gc freed %d bytes of 1,500,000", got)
 		}
 		if got := r.try(bytes.NewReader(noise(rand.New(rand.NewPCG(9, 9)), 100_000)), "add", "--name", "again", "-"); got.code != 0 {
 			t.Errorf("add after a gc: %s", got.stderr)
@@ -166,14 +167,14 @@ func TestFullDisk(t *testing.T) {
 	})
 }
 
-// TestQuotaOnAFullDisk: an add that exceeds the quota removes what no pin keeps, without a byte or an inode left for that,
-// and takes its place.
+// TestQuotaOnAFullDisk checks that an add that exceeds the quota removes unpinned blocks, on a
+// disk without a free byte or inode, and uses their space.
 func TestQuotaOnAFullDisk(t *testing.T) {
 	onFullDisks(t, func(t *testing.T, r repo, kept string, pins []string) {
 		for _, name := range pins[:len(pins)/2] {
 			r.run("pin", "rm", name)
 		}
-		t.Setenv("LIFTOFF_QUOTA", fmt.Sprint(300_000*len(pins))) // all files and the one that is kept take more
+		t.Setenv("LIFTOFF_QUOTA", fmt.Sprint(300_000*len(pins))) // less than all files and the kept one together
 		got := r.try(bytes.NewReader(noise(rand.New(rand.NewPCG(9, 9)), 100_000)), "add", "--quiet", "--name", "again", "-")
 		if got.code != 0 {
 			t.Fatalf("add over the quota: %s", got.stderr)
@@ -189,8 +190,8 @@ func TestQuotaOnAFullDisk(t *testing.T) {
 	})
 }
 
-// TestServeOnAFullDisk: serve starts on a full disk, refuses jobs and says why; pins are removed and room is made through
-// it; then it takes jobs.
+// TestServeOnAFullDisk checks that serve starts on a full disk, refuses jobs and says why; pins
+// are removed and space is freed through it; then it accepts jobs.
 func TestServeOnAFullDisk(t *testing.T) {
 	onFullDisks(t, func(t *testing.T, r repo, kept string, pins []string) {
 		cmd := r.command(context.Background(), "serve", "--listen", "/ip4/127.0.0.1/tcp/0")
@@ -199,12 +200,12 @@ func TestServeOnAFullDisk(t *testing.T) {
 		must(t, cmd.Start())
 		t.Cleanup(func() { cmd.Process.Kill() })
 		log := follow(pipe)
-		log.await(t, "the disk is full: no jobs are taken")
+		log.await(t, "disk full: no jobs are accepted")
 		submit := func() result { return r.try(nil, "run", "--detach", upperWasm) }
 		for range 2 {
 			if got := submit(); got.code != 125 || !strings.Contains(got.stderr, "full") && !strings.Contains(got.stderr, "no space") ||
 				!strings.Contains(got.stderr, "liftoff gc") {
-				t.Fatalf("a job on a full disk: %+v", got)
+				t.Fatalf("job on a full disk: %+v", got)
 			}
 		}
 		r.run("cat", kept)
@@ -215,7 +216,7 @@ func TestServeOnAFullDisk(t *testing.T) {
 		}
 		r.run("gc")
 		if got := submit(); got.code != 0 {
-			t.Errorf("a job after room was made: %+v", got)
+			t.Errorf("job after freeing space: %+v", got)
 		}
 		must(t, cmd.Process.Signal(os.Interrupt))
 		if err := cmd.Wait(); err != nil {
@@ -224,7 +225,8 @@ func TestServeOnAFullDisk(t *testing.T) {
 	})
 }
 
-// TestKilledOnAFullDisk kills a gc of a full disk again and again: what is pinned stays, and the last one ends.
+// TestKilledOnAFullDisk kills gc on a full disk several times: pinned data stays, and the last
+// gc succeeds.
 func TestKilledOnAFullDisk(t *testing.T) {
 	onFullDisks(t, func(t *testing.T, r repo, _ string, pins []string) {
 		for i, name := range pins[:min(6, len(pins)-2)] {
@@ -232,14 +234,14 @@ func TestKilledOnAFullDisk(t *testing.T) {
 			cmd := r.command(t.Context(), "gc")
 			must(t, cmd.Start())
 			stop := time.AfterFunc(time.Duration(5*i)*time.Millisecond, func() { cmd.Process.Kill() })
-			cmd.Wait() //nolint:errcheck // it is killed, or it is done
+			cmd.Wait() //nolint:errcheck // killed, or finished
 			stop.Stop()
 		}
 		r.run("gc")
 	})
 }
 
-// tail is what a command logs.
+// tail collects the log of a command.
 type tail struct {
 	lines chan string
 	all   strings.Builder
@@ -265,7 +267,7 @@ func follow(r io.Reader) *tail {
 
 func (l *tail) String() string { return l.all.String() }
 
-// await waits until the log holds text.
+// await waits until the log contains text.
 func (l *tail) await(t *testing.T, text string) {
 	t.Helper()
 	timeout := time.After(time.Minute)

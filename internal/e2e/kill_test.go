@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// TestKill kills add, run, gc and car import with SIGKILL at random points. After
-// each kill the store verifies, and whatever a command had reported on its stdout
-// can still be read whole.
+// TestKill kills add, run, gc and car import with SIGKILL at random points. After each kill the
+// store verifies, and whatever a command had reported on its stdout can still be read
+// completely.
 func TestKill(t *testing.T) {
 	kills := 6
 	if s := os.Getenv("LIFTOFF_KILLS"); s != "" {
@@ -30,7 +30,7 @@ func TestKill(t *testing.T) {
 	rng := rand.New(rand.NewPCG(seed, 0))
 	r := newRepo(t)
 
-	// What is there before: an input for run, a CAR for import, garbage for gc.
+	// The initial content: an input for run, a CAR for import, garbage for gc.
 	input := r.run("add", "--quiet", copyWasm)
 	car := filepath.Join(t.TempDir(), "x.car")
 	other := newRepo(t)
@@ -47,7 +47,7 @@ func TestKill(t *testing.T) {
 		{name: "gc", args: func(int) []string { return []string{"gc"} }},
 		{name: "import", args: func(int) []string { return []string{"car", "import", car} }},
 	}
-	for i := range ops { // one whole run of each says how long it takes
+	for i := range ops { // one complete run of each measures its duration
 		start := time.Now()
 		r.run(ops[i].args(-1 - i)...)
 		ops[i].takes = time.Since(start)
@@ -72,7 +72,7 @@ func TestKill(t *testing.T) {
 			}
 		}
 		if op.name == "import" && rng.IntN(2) == 0 {
-			r.try(nil, "pin", "rm", carRoot) // make garbage; it may not have been pinned
+			r.try(nil, "pin", "rm", carRoot) // creates garbage; it may not have been pinned
 			reported = without(reported, carRoot)
 		}
 		r.verify()
@@ -90,7 +90,7 @@ func TestKill(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	t.Logf("%d kills, %d reported roots, all there", killed, len(reported))
+	t.Logf("%d kills, %d reported roots, all complete", killed, len(reported))
 }
 
 type killOp struct {
@@ -99,8 +99,8 @@ type killOp struct {
 	takes time.Duration
 }
 
-// kill starts the command and kills it at a random moment of its usual time. It
-// returns what it printed and whether it died of the kill.
+// kill starts the command and kills it at a random point of its usual duration. It returns its
+// stdout and whether the kill ended it.
 func (o killOp) kill(r repo, i int, rng *rand.Rand) (stdout string, dead bool) {
 	r.t.Helper()
 	cmd := r.command(context.Background(), o.args(i)...)

@@ -11,17 +11,17 @@ import (
 	"time"
 )
 
-// kubo is a repo of a real Kubo: without a network until start.
+// kubo is a repo of a real Kubo. It has no network until start.
 type kubo struct {
 	t     testing.TB
 	ipfs  string
 	dir   string
 	place place
 	id    string // libp2p peer id
-	addr  string // multiaddr with the id; "": no daemon runs
+	addr  string // multiaddr with the id; "": no running daemon
 }
 
-// kuboProgram returns the program that LIFTOFF_TEST_KUBO names; "" if it names none.
+// kuboProgram returns the program that LIFTOFF_TEST_KUBO names, or "".
 func kuboProgram(t testing.TB) string {
 	t.Helper()
 	ipfs := os.Getenv("LIFTOFF_TEST_KUBO")
@@ -35,7 +35,7 @@ func kuboProgram(t testing.TB) string {
 	return ipfs
 }
 
-// needKubo is kuboProgram for tests that are nothing without one.
+// needKubo is kuboProgram for tests that cannot run without one.
 func needKubo(t testing.TB) string {
 	t.Helper()
 	ipfs := kuboProgram(t)
@@ -45,7 +45,7 @@ func needKubo(t testing.TB) string {
 	return ipfs
 }
 
-// newKubo makes a repo with Kubo's own storage, or by other profiles of it.
+// newKubo creates a repo with Kubo's default storage, or with other profiles.
 func newKubo(t testing.TB, ipfs string, profiles ...string) *kubo {
 	t.Helper()
 	k := &kubo{t: t, ipfs: ipfs, dir: filepath.Join(t.TempDir(), "kubo"), place: here{}}
@@ -86,7 +86,7 @@ func (k *kubo) run(args ...string) string {
 	return out
 }
 
-// start brings up a daemon at a place, which listens on ip and dials nobody by itself.
+// start starts a daemon at a place. It listens on ip and dials no peer by itself.
 func (k *kubo) start(at place, ip string) {
 	k.t.Helper()
 	port := 4001
@@ -115,8 +115,8 @@ func (k *kubo) start(at place, ip string) {
 	}
 }
 
-// TestKuboReadsOurCAR: what liftoff exports, a real Kubo imports and reads, and the
-// other way round.
+// TestKuboReadsOurCAR checks that a real Kubo imports and reads what liftoff exports, and vice
+// versa.
 func TestKuboReadsOurCAR(t *testing.T) {
 	ipfs := needKubo(t)
 	r, k := newRepo(t), newKubo(t, ipfs)

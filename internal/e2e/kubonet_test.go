@@ -10,8 +10,8 @@ import (
 	"testing"
 )
 
-// besideKubo brings up a peer and a Kubo daemon on loopback. The peer lists the Kubo as
-// one that gets what is published, and the Kubo connects.
+// besideKubo starts a peer and a Kubo daemon on loopback. The peer allows the Kubo to get
+// published data, and the Kubo connects.
 func besideKubo(t *testing.T) (*peer, *kubo) {
 	t.Helper()
 	k := newKubo(t, needKubo(t))
@@ -22,13 +22,13 @@ func besideKubo(t *testing.T) (*peer, *kubo) {
 		PeerID string `json:"peer_id"`
 	}
 	if err := json.Unmarshal([]byte(p.run("peers", "--self", "--json")), &self); err != nil || self.PeerID == "" {
-		t.Fatalf("who am I: %v", err)
+		t.Fatalf("peers --self: %v", err)
 	}
 	k.run("swarm", "connect", p.listen[0]+"/p2p/"+self.PeerID)
 	return p, k
 }
 
-// forms are the ways in which other programs make DAGs, by ipfs add's flags.
+// forms are the DAG layouts of other programs, as flags of ipfs add.
 var forms = map[string][]string{
 	"CIDv0, 256 KiB": {"--cid-version=0", "--raw-leaves=false", "--chunker=size-262144"},
 	"CIDv1, 256 KiB": {"--cid-version=1", "--raw-leaves", "--chunker=size-262144"},
@@ -37,7 +37,7 @@ var forms = map[string][]string{
 	"sha2-512":       {"--cid-version=1", "--raw-leaves", "--hash=sha2-512"},
 }
 
-// shards makes a folder so large that ipfs add makes a sharded directory of it.
+// shards creates a folder so large that ipfs add makes it a sharded directory.
 func shards(t *testing.T) (dir, name string) {
 	t.Helper()
 	dir, name = t.TempDir(), "a file whose name is long enough for a sharded directory %04d"
@@ -50,7 +50,7 @@ func shards(t *testing.T) (dir, name string) {
 }
 
 // TestKuboGetsWhatIsPublished has a real Kubo get the output of a job, and data in every
-// form, from a liftoff peer; what is not published, or not any more, it does not get.
+// layout, from a liftoff peer; it does not get data that is not, or no longer, published.
 func TestKuboGetsWhatIsPublished(t *testing.T) {
 	p, k := besideKubo(t)
 	name := file(t, 20, 3<<20)
@@ -64,7 +64,7 @@ func TestKuboGetsWhatIsPublished(t *testing.T) {
 		t.Fatal("the job has no output")
 	}
 	if out, err := k.try("--timeout=3s", "get", "-o", filepath.Join(t.TempDir(), "early"), r.Output); err == nil {
-		t.Errorf("Kubo got what is not published: %s", out)
+		t.Errorf("Kubo got unpublished data: %s", out)
 	}
 	get := func(root string) string {
 		t.Helper()
@@ -77,7 +77,7 @@ func TestKuboGetsWhatIsPublished(t *testing.T) {
 		t.Errorf("Kubo got %d bytes of the output, want %d: %v", len(got), len(content), err)
 	}
 
-	// A second Kubo, which stays without a network, makes what else is served.
+	// A second Kubo, without a network, creates the other data.
 	maker := newKubo(t, k.ipfs)
 	serve := func(flags []string, path string) string {
 		t.Helper()
@@ -107,12 +107,12 @@ func TestKuboGetsWhatIsPublished(t *testing.T) {
 	p.run("unpublish", r.Output)
 	k.run("repo", "gc", "--quiet")
 	if _, err := k.try("--timeout=3s", "get", "-o", filepath.Join(t.TempDir(), "late"), r.Output); err == nil {
-		t.Error("Kubo got what is not published any more")
+		t.Error("Kubo got data that is not published any longer")
 	}
 }
 
-// TestInputsFromKubo runs jobs on inputs of which only a real Kubo has the blocks: each is
-// fetched when the guest reads it.
+// TestInputsFromKubo runs jobs on inputs whose blocks only a real Kubo has: each is fetched
+// when the guest reads it.
 func TestInputsFromKubo(t *testing.T) {
 	p, k := besideKubo(t)
 	name := file(t, 21, 3<<20)
@@ -138,7 +138,7 @@ func TestInputsFromKubo(t *testing.T) {
 		t.Errorf("from a sharded directory: exit code %d, %q\n%s", got.code, got.stdout, got.stderr)
 	}
 	if n := sent() - before; n > 256<<10 {
-		t.Errorf("%d bytes came for one small file of 6,000", n)
+		t.Errorf("fetched %d bytes for one small file of 6,000", n)
 	}
 
 	const size, read = 128 << 20, 2 << 20
@@ -148,8 +148,8 @@ func TestInputsFromKubo(t *testing.T) {
 		t.Errorf("a part of a large file: exit code %d, %q\n%s", got.code, got.stdout, got.stderr)
 	}
 	if n := sent() - before; n > 4*read {
-		t.Errorf("%d bytes came for a read of %d", n, read)
+		t.Errorf("fetched %d bytes for a read of %d", n, read)
 	} else {
-		t.Logf("%d bytes came for a read of %d out of %d", n, read, size)
+		t.Logf("fetched %d bytes for a read of %d out of %d", n, read, size)
 	}
 }

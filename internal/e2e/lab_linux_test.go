@@ -11,8 +11,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/netlab"
 )
 
-// These tests run peers on hosts of their own, in network namespaces with links between
-// them. They need root and skip loudly without it.
+// These tests run peers on their own hosts, in network namespaces with links between them. They
+// need root, and skip with a message without it.
 
 // labPeer prepares a peer on a host of a lab.
 func labPeer(t testing.TB, h *netlab.Host, flags ...string) *peer {
@@ -20,8 +20,8 @@ func labPeer(t testing.TB, h *netlab.Host, flags ...string) *peer {
 	return newPeer(t, h.Name, h, h.Addr.String(), flags...)
 }
 
-// TestLabLocality counts what crosses the wires: of five hosts, 5 ms apart, one holds
-// the input. Its job runs there and no input block leaves it.
+// TestLabLocality counts the bytes on the links: of five hosts, 5 ms apart, one holds the
+// input. Its job runs there and no input block leaves it.
 func TestLabLocality(t *testing.T) {
 	lab := netlab.New(t, netlab.Link{Delay: 5 * time.Millisecond})
 	var hosts []*netlab.Host
@@ -43,8 +43,8 @@ func TestLabLocality(t *testing.T) {
 	}
 }
 
-// TestLabCut cuts the runner off in mid-run: another one ends the job; healed, the two
-// work together again.
+// TestLabCut cuts the runner off during a run: another peer finishes the job; after the link is
+// restored, the two work together again.
 func TestLabCut(t *testing.T) {
 	lab := netlab.New(t, netlab.Link{Delay: 2 * time.Millisecond})
 	var hosts []*netlab.Host
@@ -60,29 +60,29 @@ func TestLabCut(t *testing.T) {
 		d := peers[0].run("job", "describe", id)
 		for i := range peers[1:] {
 			did := peers[i+1].did()
-			if strings.Contains(d, "goes to z6Mk.."+did[len(did)-8:]) {
+			if strings.Contains(d, "awarded to z6Mk.."+did[len(did)-8:]) {
 				runner = i + 1
 			}
 		}
-		return runner != 0 && strings.Contains(d, "is running it")
+		return runner != 0 && strings.Contains(d, "is running the job")
 	})
 	lab.Cut(hosts[runner], true)
-	eventually(t, "the job is done by the other", 90*time.Second, func() bool {
+	eventually(t, "another peer finishes the job", 90*time.Second, func() bool {
 		return strings.Contains(peers[0].run("job", "describe", id), "state ok")
 	})
 	if d := peers[0].run("job", "describe", id); strings.Contains(d, "ran_on "+peers[runner].did()) {
-		t.Errorf("it ran behind the cut\n%s", d)
+		t.Errorf("the job ran on the disconnected peer\n%s", d)
 	}
 	lab.Cut(hosts[runner], false)
-	eventually(t, "the peers are together again", time.Minute, func() bool {
+	eventually(t, "the peers are connected again", time.Minute, func() bool {
 		return strings.Count(peers[0].run("peers"), " connected ") == 2
 	})
 }
 
-// TestLabNAT joins two peers, each behind a router that masquerades, over a member that
-// relays: a job of the one runs at the other. Where the routers keep ports, a hole is
-// punched and the two are connected directly; where each connection gets a port of its
-// own, no hole can be, and all goes over the relay.
+// TestLabNAT connects two peers, each behind a NAT router, through a member that is a relay: a
+// job of one runs at the other. If the routers keep ports, hole punching connects the two
+// directly; if each connection gets its own port, hole punching is impossible and all traffic
+// uses the relay.
 func TestLabNAT(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -90,8 +90,8 @@ func TestLabNAT(t *testing.T) {
 		flags  []string
 		direct bool
 	}{
-		{"found out", (*netlab.Lab).Behind, nil, true},
-		{"told", (*netlab.Lab).Behind, []string{"--reachability", "private"}, true},
+		{"detected", (*netlab.Lab).Behind, nil, true},
+		{"configured", (*netlab.Lab).Behind, []string{"--reachability", "private"}, true},
 		{"strict routers", (*netlab.Lab).BehindStrict, []string{"--reachability", "private"}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -123,12 +123,12 @@ func TestLabNAT(t *testing.T) {
 			}
 			if !c.direct {
 				if !seen(t, a, did).Relayed {
-					t.Error("a hole was punched where none can be: this lab proves nothing about relays")
+					t.Error("hole punching succeeded with strict routers: the lab does not test relays")
 				}
 				return
 			}
-			// libp2p tries three times for each relayed connection, which a busy machine may
-			// miss: a new connection is a new try.
+			// libp2p tries three times per relayed connection, which a busy machine may miss: a
+			// new connection is a new attempt.
 			var renewed time.Time
 			eventually(t, "a hole is punched", 2*time.Minute, func() bool {
 				i := seen(t, a, did)
@@ -141,19 +141,19 @@ func TestLabNAT(t *testing.T) {
 				}
 				return i.Connected && !i.Relayed
 			})
-			t.Logf("directly after %v", time.Since(began).Round(time.Second))
+			t.Logf("direct connection after %v", time.Since(began).Round(time.Second))
 		})
 	}
 }
 
-// row is what peers --json says of a peer, as far as these tests look.
+// row is the part of a line of peers --json that these tests use.
 type row struct {
 	DID       string `json:"did"`
 	Connected bool   `json:"connected"`
 	Relayed   bool   `json:"relayed"`
 }
 
-// seen returns what p says of the peer did; the zero value if nothing.
+// seen returns p's row of the peer did; the zero value if it has none.
 func seen(t testing.TB, p *peer, did string) row {
 	t.Helper()
 	for line := range strings.Lines(p.run("peers", "--json")) {
@@ -168,8 +168,8 @@ func seen(t testing.TB, p *peer, did string) row {
 	return row{}
 }
 
-// TestLabSlow fills a slow link in both directions, with a job's input and then its
-// output: its beats come through beside them, and it is not taken for lost.
+// TestLabSlow fills a slow link in both directions, with a job's input and then its output:
+// heartbeats still get through, and the job is not considered lost.
 func TestLabSlow(t *testing.T) {
 	lab := netlab.New(t, netlab.Link{Delay: 10 * time.Millisecond, Rate: 2 << 20})
 	a, b := labPeer(t, lab.Host("a"), "--store-only"), labPeer(t, lab.Host("b"))
@@ -181,15 +181,15 @@ func TestLabSlow(t *testing.T) {
 		t.Fatalf("exit code %d, at %q\n%s", got.code, r.Where, got.stderr)
 	}
 	if !r.at("lost").IsZero() || strings.Contains(got.stderr, "lost") {
-		t.Errorf("it was taken for lost\n%s", got.stderr)
+		t.Errorf("the job was considered lost\n%s", got.stderr)
 	}
 	if err := a.complete(r.Output); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestLabSparse reads a hundredth of a file that only another peer has: little more
-// crosses the wire.
+// TestLabSparse reads a hundredth of a file that only another peer has: little more is
+// transferred.
 func TestLabSparse(t *testing.T) {
 	lab := netlab.New(t, netlab.Link{Delay: 5 * time.Millisecond})
 	holder, reader := lab.Host("holder"), lab.Host("reader")
@@ -207,14 +207,14 @@ func TestLabSparse(t *testing.T) {
 		t.Fatalf("exit code %d, %q\n%s", got.code, got.stdout, got.stderr)
 	}
 	if came := lab.Bytes(holder, reader) - before; came > int64(size/50) {
-		t.Errorf("%d bytes came for a read of %d", came, want)
+		t.Errorf("fetched %d bytes for a read of %d", came, want)
 	} else {
-		t.Logf("%d bytes came for a read of %d out of %d", came, want, size)
+		t.Logf("fetched %d bytes for a read of %d out of %d", came, want, size)
 	}
 }
 
-// TestLabAward submits a job to five idle peers, one of which holds the input, over
-// links of 10 ms: the award takes at most three round trips.
+// TestLabAward submits a job to five idle peers, one of which holds the input, over links of 10
+// ms: the award takes at most three round trips.
 func TestLabAward(t *testing.T) {
 	const rtt = 20 * time.Millisecond
 	lab := netlab.New(t, netlab.Link{Delay: rtt / 2})
@@ -239,14 +239,14 @@ func TestLabAward(t *testing.T) {
 	for _, d := range took {
 		best = min(best, d)
 	}
-	// The quickest of nine, since the machine may be busy: the round trips are ours.
+	// The fastest of nine, since the machine may be busy.
 	if best > 3*rtt+rtt/2 {
-		t.Errorf("the quickest award took %v, three round trips are %v", best, 3*rtt)
+		t.Errorf("fastest award took %v, want at most three round trips, %v", best, 3*rtt)
 	}
 }
 
 // BenchmarkLabRead reads 256 MiB from another peer inside a guest over a link of 10 ms,
-// beside ipfs cat between two Kubo daemons on such a link.
+// compared with ipfs cat between two Kubo daemons over such a link.
 func BenchmarkLabRead(b *testing.B) {
 	const size = 256 << 20
 	lab := netlab.New(b, netlab.Link{Delay: 10 * time.Millisecond})
@@ -259,7 +259,7 @@ func BenchmarkLabRead(b *testing.B) {
 			h := lab.Host(fmt.Sprint("kubo", i))
 			k.start(h, h.Addr.String())
 		}
-		want.run("swarm", "peering", "add", have.addr) // else it asks nobody at a public address
+		want.run("swarm", "peering", "add", have.addr) // otherwise it does not ask peers at public addresses
 		want.run("swarm", "connect", have.addr)
 	} else {
 		b.Log("SKIPPED: LIFTOFF_TEST_KUBO names no ipfs to compare with")
@@ -291,12 +291,12 @@ func BenchmarkLabRead(b *testing.B) {
 	}
 }
 
-// TestLabWatcherVanishes cuts off a host from which two clients watch a job over TCP, in a
-// session and without one: nobody says good-bye, and within some two minutes, a loaded
-// machine's included, what they hold at the node is free.
+// TestLabWatcherVanishes disconnects a host from which two clients watch a job over TCP, in a
+// session and without one: the connections are not closed, and within about two minutes, even
+// on a loaded machine, the node has freed their resources.
 func TestLabWatcherVanishes(t *testing.T) {
 	if os.Getenv("LIFTOFF_TEST_LARGE") == "" {
-		t.Skip("LIFTOFF_TEST_LARGE is not set: it takes a minute")
+		t.Skip("LIFTOFF_TEST_LARGE is not set: the test takes a minute")
 	}
 	lab := netlab.New(t, netlab.Link{Delay: 2 * time.Millisecond})
 	server, client := lab.Host("server"), lab.Host("client")
@@ -343,10 +343,10 @@ func TestLabWatcherVanishes(t *testing.T) {
 	}
 	lab.Cut(client, true)
 	began := time.Now()
-	eventually(t, "nothing is left of the watchers", 2*time.Minute, func() bool { return open() == 0 })
+	eventually(t, "the watchers' resources are freed", 2*time.Minute, func() bool { return open() == 0 })
 	t.Logf("after %v", time.Since(began).Round(time.Second))
 	if got := p.run("job", "describe", id); !strings.Contains(got, "running") {
-		t.Errorf("the job does not run any more\n%s", got)
+		t.Errorf("the job no longer runs\n%s", got)
 	}
 	p.run("job", "cancel", id)
 }

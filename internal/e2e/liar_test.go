@@ -21,19 +21,20 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
-// liarVar has the token of the cluster that a process of this test's binary joins as a peer
-// that lies, on the repo of LIFTOFF_PATH.
+// liarVar holds the join token of the cluster that a process of this test binary joins as a
+// dishonest peer, on the repo of LIFTOFF_PATH.
 const liarVar = "LIFTOFF_TEST_LIAR"
 
-// liarHowVar says how it lies: it signs false Outcomes, or prints what its Outcomes do not say.
+// liarHowVar selects its behaviour: it signs false Outcomes, or prints output that differs from
+// its Outcomes.
 const (
 	liarHowVar = "LIFTOFF_TEST_LIAR_HOW"
 	signsLies  = "signs"
 	printsLies = "prints"
 )
 
-// liar is an executor that runs a guest and then says something else came of it: a peer
-// with it signs false Outcomes that are sound in every other respect.
+// liar is an executor that runs a guest and then returns a different Outcome: a peer with it
+// signs false Outcomes that are valid in every other respect.
 type liar struct{ *wasm.Executor }
 
 func (l liar) Run(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) (runtime.Result, error) {
@@ -41,24 +42,24 @@ func (l liar) Run(ctx context.Context, t job.Task, lim job.Limits, env runtime.E
 	if err != nil {
 		return r, err
 	}
-	b := dag.NewBlock(cid.Raw, []byte("what it never made"))
+	b := dag.NewBlock(cid.Raw, []byte("not the output"))
 	r.Outcome.Root, r.Outcome.Size = b.CID(), r.Outcome.Size+uint64(len(b.Data()))
 	return r, env.Blocks.Put(ctx, b)
 }
 
-// printer is an executor that runs a guest honestly, and prints another figure for each
-// that the guest prints.
+// printer is an executor that runs a guest honestly, and prints a different digit for each
+// digit that the guest prints.
 type printer struct{ *wasm.Executor }
 
 func (p printer) Run(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) (runtime.Result, error) {
-	env.Stdout = figures{env.Stdout}
+	env.Stdout = shiftedDigits{env.Stdout}
 	return p.Executor.Run(ctx, t, lim, env)
 }
 
-type figures struct{ to io.Writer }
+type shiftedDigits struct{ to io.Writer }
 
-func (f figures) Write(b []byte) (int, error) {
-	return f.to.Write(bytes.Map(func(r rune) rune {
+func (d shiftedDigits) Write(b []byte) (int, error) {
+	return d.to.Write(bytes.Map(func(r rune) rune {
 		if r >= '0' && r <= '9' {
 			return '0' + (r-'0'+1)%10
 		}
@@ -66,8 +67,8 @@ func (f figures) Write(b []byte) (int, error) {
 	}, b))
 }
 
-// lie serves as a peer that lies until the process is killed.
-func lie(token string) error {
+// serveLiar serves as a dishonest peer until the process is killed.
+func serveLiar(token string) error {
 	ctx, dir := context.Background(), os.Getenv("LIFTOFF_PATH")
 	x, err := wasm.New(ctx, wasm.Config{CacheDir: filepath.Join(dir, "liar")})
 	if err != nil {
@@ -87,8 +88,8 @@ func lie(token string) error {
 	return s.Serve(ctx)
 }
 
-// startLiar starts a peer that lies, in a process of its own, and returns its DID when the
-// first of peers knows it.
+// startLiar starts a dishonest peer in its own process, and returns its DID when the first of
+// peers has it in its peer list.
 func startLiar(t *testing.T, peers []*peer, how string) (did string, log *output) {
 	t.Helper()
 	self, err := os.Executable()
@@ -111,7 +112,7 @@ func startLiar(t *testing.T, peers []*peer, how string) (did string, log *output
 	for _, p := range peers {
 		honest[p.did()] = true
 	}
-	eventually(t, "the liar is known", 30*time.Second, func() bool {
+	eventually(t, "the dishonest peer is in the peer list", 30*time.Second, func() bool {
 		for line := range strings.Lines(peers[0].run("peers")) {
 			if name, _, _ := strings.Cut(line, " "); strings.Contains(line, " connected ") && strings.Contains(line, "wasi") && !honest[name] {
 				did = name
@@ -122,9 +123,9 @@ func startLiar(t *testing.T, peers []*peer, how string) (did string, log *output
 	return did, log
 }
 
-// TestPrintedIsProven has a member of the cluster run honestly and print other figures: the
-// command that shows them ends with 123 and names the peer, and one that prints after the
-// check shows none.
+// TestPrintedIsProven has a member of the cluster run honestly and print other digits: the
+// command that shows them ends with 123 and names the peer, and one that prints after the check
+// shows none.
 func TestPrintedIsProven(t *testing.T) {
 	peers := fleet(t, 3)
 	did, log := startLiar(t, peers, printsLies)
@@ -142,21 +143,21 @@ func TestPrintedIsProven(t *testing.T) {
 	if got.code != 123 || !strings.HasPrefix(got.stdout, "working\n") || strings.TrimSpace(got.stdout) == honest {
 		t.Fatalf("exit code %d, printed %q\n%s", got.code, got.stdout, got.stderr)
 	}
-	if line := errorLine(got); !strings.Contains(line, did) || !strings.Contains(line, "what was printed to stdout is not what the outcome says") {
-		t.Errorf("the error is %q", line)
+	if line := errorLine(got); !strings.Contains(line, did) || !strings.Contains(line, "the output shown on stdout differs from the outcome") {
+		t.Errorf("error line: got %q", line)
 	}
 	id := strings.Fields(peers[0].run("job", "ls"))[0]
 	if text := peers[0].run("job", "describe", id); !strings.Contains(text, "mismatch "+did) {
-		t.Errorf("describe says\n%s", text)
+		t.Errorf("job describe:\n%s", text)
 	}
 	got = run("--where", did, "--print-after-check")
 	says(got, 123, "")
-	if line := errorLine(got); !strings.Contains(line, "what "+did+" printed to stdout is not what its outcome says") {
-		t.Errorf("the error is %q", line)
+	if line := errorLine(got); !strings.Contains(line, "what "+did+" printed to stdout differs from its outcome") {
+		t.Errorf("error line: got %q", line)
 	}
 	says(run("--where", "network", "--print-after-check"), 0, honest)
 	says(run("--where", "network", "--runs", "2"), 0, honest)
-	// Who follows a submitted job is told, too.
+	// job logs -f of a submitted job reports it, too.
 	id = peers[0].run("run", "--no-cache", "--quiet", "--detach", "--where", did, workWasm, "--", "300", "balance")
 	got = peers[0].try(nil, "job", "logs", "-f", id)
 	if got.code != 123 || !strings.Contains(errorLine(got), did) {
@@ -164,8 +165,8 @@ func TestPrintedIsProven(t *testing.T) {
 	}
 }
 
-// TestRunsDisagree has one of three peers lie: the command ends with 123 and names
-// both receipts, and running the Task again tells whose is right.
+// TestRunsDisagree has one of three peers sign a false Outcome: the command ends with 123 and
+// names both receipts, and re-execution shows which one is right.
 func TestRunsDisagree(t *testing.T) {
 	peers := fleet(t, 3)
 	_, log := startLiar(t, peers, signsLies)
@@ -176,9 +177,9 @@ func TestRunsDisagree(t *testing.T) {
 	}
 	named := regexp.MustCompile(`receipt (bafy[a-z0-9]+)`).FindAllStringSubmatch(errorLine(got), -1)
 	if len(named) != 2 {
-		t.Fatalf("%d receipts are named\n%s", len(named), got.stderr)
+		t.Fatalf("%d receipts named\n%s", len(named), got.stderr)
 	}
-	lies, honest := 0, map[string]bool{peers[1].did(): true, peers[2].did(): true}
+	dishonest, honest := 0, map[string]bool{peers[1].did(): true, peers[2].did(): true}
 	for _, m := range named {
 		for _, x := range r.Runs {
 			if x.Receipt != m[1] {
@@ -189,24 +190,24 @@ func TestRunsDisagree(t *testing.T) {
 				t.Errorf("verify of the receipt of %s: exit code %d\n%s%s", x.Peer, v.code, v.stdout, v.stderr)
 			}
 			if !honest[x.Peer] {
-				lies++
+				dishonest++
 			}
 		}
 	}
-	if lies != 1 {
-		t.Errorf("%d of the receipts named are the liar's\n%s", lies, got.stderr)
+	if dishonest != 1 {
+		t.Errorf("%d of the named receipts are from the dishonest peer, want 1\n%s", dishonest, got.stderr)
 	}
-	// Without --json, too; what they disagree about stays in the record.
+	// The same without --json; the job's record keeps the disagreement.
 	got = peers[0].try(nil, "run", "--runs", "3", "--no-cache", "--where", "network", workWasm, "--", "2", "true")
 	if got.code != 123 || strings.Count(errorLine(got), "receipt bafy") != 2 {
 		t.Errorf("exit code %d\n%s", got.code, got.stderr)
 	}
 	if text := peers[0].run("job", "describe", r.Job); strings.Count(text, "bafy") < 3 || !strings.Contains(text, "disagree") {
-		t.Errorf("describe says\n%s", text)
+		t.Errorf("job describe:\n%s", text)
 	}
 }
 
-// errorLine returns the line that says why a command failed.
+// errorLine returns the error line of a failed command.
 func errorLine(got result) string {
 	_, rest, _ := strings.Cut(got.stderr, "liftoff: error: ")
 	line, _, _ := strings.Cut(rest, "\n")

@@ -17,20 +17,20 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/docker/dockertest"
 )
 
-// What TestMain builds, once for all tests.
+// The programs that TestMain builds, once for all tests.
 var (
 	liftoff    string // the binary
 	upperWasm  string // a WASI guest: stdin in upper case to stdout
 	spinWasm   string // a WASI guest: prints "spinning", then spins
 	copyWasm   string // a WASI guest: copies /in/0 to /out/copy
-	workWasm   string // a WASI guest: counts for a while, prints what it counted
-	hashWasm   string // a WASI guest: reads /in/0 from begin to end
+	workWasm   string // a WASI guest: counts for a while, prints the count
+	hashWasm   string // a WASI guest: reads /in/0 from beginning to end
 	sparseWasm string // a WASI guest: reads parts of /in/0
 )
 
 func TestMain(m *testing.M) {
 	if token := os.Getenv(liarVar); token != "" {
-		fmt.Fprintln(os.Stderr, lie(token))
+		fmt.Fprintln(os.Stderr, serveLiar(token))
 		os.Exit(1)
 	}
 	code := build(m)
@@ -69,7 +69,7 @@ func gobuild(out string, env []string, pkg string) error {
 	return nil
 }
 
-// repo is a repo of a test's own and the commands that are run on it.
+// repo is a repo of one test, and the commands that run on it.
 type repo struct {
 	t   testing.TB
 	dir string
@@ -86,13 +86,13 @@ func (r repo) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// result is what a command printed and how it ended.
+// result is the output of a command and how it ended.
 type result struct {
 	stdout, stderr string
 	code           int
 }
 
-// try runs a command to its end, at most two minutes.
+// try runs a command to its end, for at most two minutes.
 func (r repo) try(stdin io.Reader, args ...string) result {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
@@ -102,7 +102,7 @@ func (r repo) try(stdin io.Reader, args ...string) result {
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = stdin, &stdout, &stderr
 	err := cmd.Run()
 	if ctx.Err() != nil {
-		r.t.Fatalf("liftoff %s: does not end\n%s", strings.Join(args, " "), &stderr)
+		r.t.Fatalf("liftoff %s: timeout\n%s", strings.Join(args, " "), &stderr)
 	}
 	if err != nil && cmd.ProcessState == nil {
 		r.t.Fatal(err)
@@ -120,7 +120,7 @@ func (r repo) run(args ...string) string {
 	return strings.TrimSuffix(got.stdout, "\n")
 }
 
-// complete reports whether all of the DAG below root can be read and hashed.
+// complete returns an error unless the whole DAG below root can be read and hashed.
 func (r repo) complete(root string) error {
 	cmd := r.command(context.Background(), "car", "export", root)
 	var stderr bytes.Buffer
@@ -131,7 +131,7 @@ func (r repo) complete(root string) error {
 	return nil
 }
 
-// verify fails the test when a block of the repo is not what its name says.
+// verify fails the test if a block of the repo does not match its CID.
 func (r repo) verify() {
 	r.t.Helper()
 	if got := r.try(nil, "store", "check"); got.code != 0 {
@@ -139,7 +139,7 @@ func (r repo) verify() {
 	}
 }
 
-// tree makes a folder of n files of up to max bytes, with content from seed.
+// tree creates a folder of n files of up to max bytes, with content from seed.
 func tree(t testing.TB, seed uint64, n, max int) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -168,7 +168,7 @@ func noise(rng *rand.Rand, n int) []byte {
 	return b
 }
 
-// exitCode returns the code that a waited-for command ended with.
+// exitCode returns the exit code of a command that has been waited for.
 func exitCode(t testing.TB, err error) int {
 	t.Helper()
 	var exit *exec.ExitError

@@ -28,7 +28,7 @@ const emptyGuest = "\x00asm\x01\x00\x00\x00" +
 	"\x07\x13\x02\x06memory\x02\x00\x06_start\x00\x00" +
 	"\x0a\x04\x01\x02\x00\x0b"
 
-// footprint is what a daemon takes of its machine, by its own metrics.
+// footprint is the resource use of a daemon, from its own metrics.
 type footprint struct {
 	resident, heap    float64 // MiB; the heap after a collection
 	goroutines, files float64
@@ -49,7 +49,7 @@ func measure(t testing.TB, addr string) (u footprint) {
 		}
 		return resp.Body
 	}
-	for range 2 { // what has a finalizer goes at the second
+	for range 2 { // objects with finalizers are freed at the second collection
 		body := get("/debug/pprof/heap?gc=1")
 		io.Copy(io.Discard, body)
 		body.Close()
@@ -71,15 +71,14 @@ func measure(t testing.TB, addr string) (u footprint) {
 		}
 	}
 	if len(into) > 0 {
-		t.Fatalf("metrics that are not there: %v", into)
+		t.Fatalf("missing metrics: %v", into)
 	}
 	u.resident, u.heap = u.resident/(1<<20), u.heap/(1<<20)
 	return u
 }
 
-// TestManyJobs runs trivial jobs through one daemon with four peers: what it takes of the
-// machine is the same after all of them as after a tenth. LIFTOFF_JOBS says how many;
-// 2,000 when it is not set.
+// TestManyJobs runs trivial jobs through one daemon with four peers: its resource use after all
+// of them is the same as after a tenth. LIFTOFF_JOBS sets the number of jobs; default 2,000.
 func TestManyJobs(t *testing.T) {
 	jobs := 2000
 	if s := os.Getenv("LIFTOFF_JOBS"); s != "" {
@@ -101,7 +100,7 @@ func TestManyJobs(t *testing.T) {
 	u := measure(t, addr)
 	t.Logf("idle with 4 peers: %v, %.2f %% of a core", u, 100*(u.cpu-before.cpu)/idle.Seconds())
 	if u.resident > 80 {
-		t.Errorf("%.0f MiB resident when idle, at most 80", u.resident)
+		t.Errorf("%.0f MiB resident when idle, want at most 80", u.resident)
 	}
 
 	s, err := node.Join(t.Context(), node.Config{Dir: peers[0].dir})

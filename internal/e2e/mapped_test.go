@@ -13,12 +13,14 @@ import (
 	"time"
 )
 
-// twiceWasm reads a part of its stdin, prints 4 MiB, and reads the same part once more, or another one.
+// twiceWasm reads a part of its stdin, prints 4 MiB, and reads the same part again, or another
+// one.
 const twiceWasm = "../../cmd/liftoff/testdata/guests/twice.wasm"
 
-// TestMappedInput: an attached file that a program changes through a mapping, which moves none of the file's times, in
-// the middle of a run over it. Such a run leaves no receipt and no memo, and ends with an error that names the file:
-// whether the guest reads what has changed once more, or only had read it.
+// TestMappedInput has a program change an attached file through a mapping, which does not
+// change the file's times, during a run over it. The run leaves no receipt and no cached
+// result, and ends with an error that names the file, whether the guest reads the changed part
+// again or had only read it before.
 func TestMappedInput(t *testing.T) {
 	for name, again := range map[string]bool{"read twice": true, "read once": false} {
 		t.Run(name, func(t *testing.T) {
@@ -59,7 +61,7 @@ func TestMappedInput(t *testing.T) {
 				t.Fatal(err)
 			}
 			first := make([]byte, 1)
-			if _, err := io.ReadFull(out, first); err != nil { // the guest has read, and waits for this reader
+			if _, err := io.ReadFull(out, first); err != nil { // the guest has read its input, and waits for this reader
 				t.Fatal(err)
 			}
 			const at = 1<<20 + 64<<10
@@ -78,7 +80,7 @@ func TestMappedInput(t *testing.T) {
 			for len(all) > 0 {
 				n := min(4096, len(all))
 				if want := data[at:][:n]; !bytes.Equal(all[:n], want) && !bytes.Equal(all[:n], data[:n]) {
-					t.Fatal("the guest has seen what its input is not")
+					t.Fatal("the guest has read bytes that are not its input")
 				}
 				all = all[n:]
 			}
@@ -86,19 +88,20 @@ func TestMappedInput(t *testing.T) {
 				t.Errorf("receipts:\n%s\nwant\n%s", got, receipts)
 			}
 			if got := r.run("cache", "ls"); got != "" {
-				t.Errorf("it is remembered: %s", got)
+				t.Errorf("cached result: got %s", got)
 			}
 			for i := range 4096 {
 				mapped[at+i] ^= 1
 			}
 			if got := r.try(nil, args...); got.code != 0 {
-				t.Errorf("as it was attached: exit code %d\n%s", got.code, got.stderr)
+				t.Errorf("restored file: exit code %d\n%s", got.code, got.stderr)
 			}
 		})
 	}
 }
 
-// TestRotInRun: a page of a segment that a disk loses between two reads of a run is damage that is named, and no data.
+// TestRotInRun checks that a page of a segment that a disk loses between two reads of a run is
+// reported as damage, and never read as data.
 func TestRotInRun(t *testing.T) {
 	r := newRepo(t)
 	file := filepath.Join(t.TempDir(), "file")
@@ -134,7 +137,7 @@ func TestRotInRun(t *testing.T) {
 		t.Errorf("exit code %d, want 125 and an error that names %s\n%s", code, segment, &stderr)
 	}
 	if len(rest) != 4<<20-1 || !bytes.HasSuffix(rest, data[at:][:4096]) {
-		t.Errorf("the guest printed %d bytes, the last of them not what it first read", len(rest))
+		t.Errorf("the guest printed %d bytes, the last of them differ from its first read", len(rest))
 	}
 	if got := r.run("receipt", "ls"); got != "" {
 		t.Errorf("receipts:\n%s", got)
@@ -163,12 +166,12 @@ func damage(t *testing.T, dir string, b []byte) (path string) {
 		return err
 	})
 	if err != nil || path == "" {
-		t.Fatalf("nothing in %s holds it: %v", dir, err)
+		t.Fatalf("no file in %s holds the bytes: %v", dir, err)
 	}
 	return path
 }
 
-// mapFile maps a file, and touches all of it so that a change moves none of its times.
+// mapFile maps a file, and touches all of it so that a change does not change its times.
 func mapFile(t *testing.T, path string) []byte {
 	t.Helper()
 	f, err := os.OpenFile(path, os.O_RDWR, 0)

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// ran is what run --json says of a job, as far as these tests look.
+// ran is the part of the output of run --json that these tests use.
 type ran struct {
 	Job     string `json:"job"`
 	State   string `json:"state"`
@@ -26,7 +26,7 @@ type ran struct {
 	} `json:"events"`
 }
 
-// at returns when the first event of a kind was; zero when there was none.
+// at returns the time of the first event of a kind; zero if there was none.
 func (r ran) at(kind string) time.Time {
 	for _, e := range r.Events {
 		if e.Kind == kind {
@@ -54,19 +54,19 @@ func decodeRan(t testing.TB, got result) (r ran) {
 	return r
 }
 
-// TestJobGoesToItsData: of five peers one holds the input; the job runs there.
+// TestJobGoesToItsData checks that a job runs at the one of five peers that holds its input.
 func TestJobGoesToItsData(t *testing.T) {
 	peers := fleet(t, 5)
 	want := peers[3].did()
 	for i, p := range []*peer{peers[0], peers[1], peers[4]} {
-		// A new input each time: who gets the output of copy holds its input.
+		// A new input each time: a peer with the output of copy also holds its input.
 		input := peers[3].run("add", "--quiet", file(t, uint64(i), 8<<20))
 		got := p.try(nil, "run", "--json", copyWasm, "--input", input)
 		r := decodeRan(t, got)
 		if got.code != 0 || r.Where != want || !r.Remote {
 			t.Errorf("from %s: exit code %d, at %q, want %s\n%s", p.name, got.code, r.Where, want, got.stderr)
 		}
-		if i == 0 { // what it made came back whole; the input did not
+		if i == 0 { // the output was fetched completely; the input was not
 			if err := p.complete(r.Output); err != nil {
 				t.Error(err)
 			}
@@ -74,11 +74,11 @@ func TestJobGoesToItsData(t *testing.T) {
 	}
 }
 
-// TestExecutorKilled kills the peer that runs a job: another one ends it, and the user
-// sees a line.
+// TestExecutorKilled kills the peer that runs a job: another one finishes it, and the user sees
+// a line about it.
 func TestExecutorKilled(t *testing.T) {
 	peers := fleet(t, 4)
-	names := map[*peer]string{} // the end of a DID, as lines for people have it
+	names := map[*peer]string{} // the end of a DID, as shown in the output
 	for _, p := range peers[1:] {
 		did := p.did()
 		names[p] = ".." + did[len(did)-8:] + ":"
@@ -96,28 +96,28 @@ func TestExecutorKilled(t *testing.T) {
 	var runner *peer
 	eventually(t, "the job is placed", 30*time.Second, func() bool {
 		for p, name := range names {
-			if strings.Contains(stderr.String(), "goes to z6Mk"+name) {
+			if strings.Contains(stderr.String(), "awarded to z6Mk"+name) {
 				runner = p
 			}
 		}
-		return runner != nil && strings.Contains(stderr.String(), "is running it")
+		return runner != nil && strings.Contains(stderr.String(), "is running the job")
 	})
 	runner.kill()
 	select {
 	case <-ended:
 	case <-time.After(2 * time.Minute):
-		t.Fatalf("the job does not end\n%s", stderr)
+		t.Fatalf("job does not end\n%s", stderr)
 	}
 	if err != nil || !strings.Contains(stdout.String(), " kill\n") {
-		t.Errorf("the job came to %v and printed %q\n%s", err, &stdout, stderr)
+		t.Errorf("job ended with %v and printed %q\n%s", err, &stdout, stderr)
 	}
 	if n := strings.Count(stdout.String(), " kill\n"); n != 1 {
-		t.Errorf("its last line was printed %d times", n)
+		t.Errorf("last line printed %d times, want 1", n)
 	}
 }
 
-// TestRequesterKilled kills the daemon that asked while a job and three runs of
-// another run elsewhere: when it is back, so are they, and nothing is begun again.
+// TestRequesterKilled kills the daemon that submitted a job with one run and a job with three
+// runs on other peers: after its restart both continue, and no run is started again.
 func TestRequesterKilled(t *testing.T) {
 	peers := fleet(t, 4, "--slots", "4")
 	submit := func(args ...string) string {
@@ -130,7 +130,7 @@ func TestRequesterKilled(t *testing.T) {
 	}
 	for id, n := range jobs {
 		eventually(t, "the job runs", time.Minute, func() bool {
-			return strings.Count(peers[0].run("job", "describe", id), "is running it") == n
+			return strings.Count(peers[0].run("job", "describe", id), "is running the job") == n
 		})
 	}
 	peers[0].kill()
@@ -141,11 +141,11 @@ func TestRequesterKilled(t *testing.T) {
 			return strings.Contains(peers[0].run("job", "describe", id), "state ok")
 		})
 		text := peers[0].run("job", "describe", id)
-		if found := strings.Count(text, "found again where it ran"); found != n || strings.Count(text, "asks ") != 1 {
+		if found := strings.Count(text, "the run was found again on"); found != n || strings.Count(text, "asking ") != 1 {
 			t.Errorf("%d of %d runs were found again\n%s", found, n, text)
 		}
 		if out := peers[0].run("job", "logs", id); !strings.Contains(out, " back") {
-			t.Errorf("its log is %q", out)
+			t.Errorf("job logs: got %q", out)
 		}
 		peers[0].run("job", "get", id, "-o", t.TempDir()+"/out")
 	}

@@ -26,7 +26,7 @@ type here struct{}
 
 func (here) Command(program string, args ...string) *exec.Cmd { return exec.Command(program, args...) }
 
-// peer is a liftoff serve, in a process of its own that can be killed and started again.
+// peer is a liftoff serve, in its own process that can be killed and started again.
 type peer struct {
 	repo
 	name   string
@@ -38,7 +38,7 @@ type peer struct {
 	cmd   *exec.Cmd
 	log   *output
 	ended chan struct{}
-	token string // the line to copy, without the command
+	token string // the join token, without the command
 }
 
 // output collects what a process prints.
@@ -76,14 +76,14 @@ func (o *output) waitFor(prefix string, ended <-chan struct{}, limit time.Durati
 		select {
 		case <-o.grown:
 		case <-ended:
-			return "", fmt.Errorf("it ended without the line %q", prefix)
+			return "", fmt.Errorf("process ended without the line %q", prefix)
 		case <-timeout:
 			return "", fmt.Errorf("no line %q within %v", prefix, limit)
 		}
 	}
 }
 
-// freePort returns a port that nobody listens on, for TCP and UDP.
+// freePort returns a free port, for TCP and UDP.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 50 {
@@ -99,11 +99,11 @@ func freePort(t testing.TB) int {
 			return port
 		}
 	}
-	t.Fatal("no port is free")
+	t.Fatal("no free port")
 	return 0
 }
 
-// newPeer prepares a peer; start brings it up. ip is the address that it listens on.
+// newPeer prepares a peer; start starts it. ip is the address that it listens on.
 func newPeer(t testing.TB, name string, at place, ip string, flags ...string) *peer {
 	t.Helper()
 	port := 4017
@@ -116,8 +116,8 @@ func newPeer(t testing.TB, name string, at place, ip string, flags ...string) *p
 	}
 }
 
-// start brings the peer up, into the cluster of join if there is one, and waits until it
-// serves commands.
+// start starts the peer, in the cluster of join if that is set, and waits until it serves
+// commands.
 func (p *peer) start(join string) {
 	p.t.Helper()
 	if err := p.tryStart(join); err != nil {
@@ -149,7 +149,7 @@ func (p *peer) tryStart(join string) error {
 	p.mu.Unlock()
 	go func() { cmd.Wait(); close(ended) }()
 	p.t.Cleanup(p.kill)
-	if join == "" && first { // it makes a cluster and says how to join it
+	if join == "" && first { // it creates a cluster and prints a join token
 		token, err := out.waitFor("liftoff serve --join ", ended, 20*time.Second)
 		if err != nil {
 			return fmt.Errorf("peer %s: %w\n%s", p.name, err, log)
@@ -166,22 +166,22 @@ func (p *peer) tryStart(join string) error {
 		case <-ended:
 			return fmt.Errorf("peer %s ended\n%s", p.name, log)
 		case <-time.After(time.Until(deadline)):
-			return fmt.Errorf("peer %s is not up\n%s", p.name, log)
+			return fmt.Errorf("peer %s did not start\n%s", p.name, log)
 		}
 	}
 }
 
-// pid returns the number of the peer's process.
+// pid returns the pid of the peer's process.
 func (p *peer) pid() int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.cmd.Process.Pid
 }
 
-// kill ends the process at once, children and all, as a loss of power would.
+// kill kills the process and its children at once, as a power failure would.
 func (p *peer) kill() { p.end(syscall.SIGKILL) }
 
-// stop ends the process in order.
+// stop shuts the process down gracefully.
 func (p *peer) stop() { p.end(syscall.SIGTERM) }
 
 func (p *peer) end(sig syscall.Signal) {
@@ -201,11 +201,11 @@ func (p *peer) end(sig syscall.Signal) {
 	case <-ended:
 	case <-time.After(30 * time.Second):
 		syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		p.t.Errorf("peer %s did not end in order\n%s", p.name, p.log)
+		p.t.Errorf("peer %s did not shut down gracefully\n%s", p.name, p.log)
 	}
 }
 
-// did returns the peer's name.
+// did returns the peer's DID.
 func (p *peer) did() string { return "did:key:" + after(p.run("id"), "did:key:") }
 
 // after returns the word that follows mark.
@@ -217,8 +217,8 @@ func after(text, mark string) string {
 	return rest
 }
 
-// fleet brings up n peers of one cluster on loopback and waits until the first, which
-// made it, knows what all others can run.
+// fleet starts n peers of one cluster on loopback and waits until the first, which created it,
+// has the capacity of all others.
 func fleet(t testing.TB, n int, flags ...string) []*peer {
 	t.Helper()
 	peers := make([]*peer, n)
@@ -229,7 +229,7 @@ func fleet(t testing.TB, n int, flags ...string) []*peer {
 	return peers
 }
 
-// join starts the peers, the first one alone and the rest into its cluster.
+// join starts the peers, the first one alone and the rest in its cluster.
 func join(t testing.TB, peers []*peer) {
 	t.Helper()
 	peers[0].start("")
@@ -240,11 +240,11 @@ func join(t testing.TB, peers []*peer) {
 	for _, p := range peers[1:] {
 		p.start(token)
 	}
-	meet(t, peers)
+	awaitPeers(t, peers)
 }
 
-// meet waits until every peer knows the capacity of every other one.
-func meet(t testing.TB, peers []*peer) {
+// awaitPeers waits until every peer has the capacity of every other one.
+func awaitPeers(t testing.TB, peers []*peer) {
 	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
 	for _, p := range peers {
@@ -254,14 +254,14 @@ func meet(t testing.TB, peers []*peer) {
 				break
 			}
 			if time.Now().After(deadline) {
-				t.Fatalf("peer %s knows %d of %d others\n%s\n%s", p.name, known, len(peers)-1, p.run("peers"), p.log)
+				t.Fatalf("peer %s is connected to %d of %d others\n%s\n%s", p.name, known, len(peers)-1, p.run("peers"), p.log)
 			}
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
 }
 
-// file makes a file of n random bytes.
+// file creates a file of n random bytes.
 func file(t testing.TB, seed uint64, n int) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "file")
@@ -271,7 +271,7 @@ func file(t testing.TB, seed uint64, n int) string {
 	return name
 }
 
-// eventually waits until ok says so.
+// eventually waits until ok returns true.
 func eventually(t testing.TB, what string, limit time.Duration, ok func() bool) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), limit)

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// segmentBytes is how much the repo's segments hold.
+// segmentBytes returns the size of the repo's segments.
 func (r repo) segmentBytes() (sum int64) {
 	list, _ := filepath.Glob(filepath.Join(r.dir, "segments", "*.car"))
 	for _, name := range list {
@@ -23,7 +23,8 @@ func (r repo) segmentBytes() (sum int64) {
 	return sum
 }
 
-// TestAddResumes ends an add in the middle, kindly and not: typed again, it writes what is missing and nothing twice.
+// TestAddResumes ends an add in the middle, with SIGINT and SIGKILL: run again, it writes what
+// is missing and nothing twice.
 func TestAddResumes(t *testing.T) {
 	const size, fed, kept = 64 << 20, 48 << 20, 24 << 20
 	content := noise(rand.New(rand.NewPCG(31, 31)), size)
@@ -39,7 +40,7 @@ func TestAddResumes(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		go io.Copy(in, bytes.NewReader(content[:fed])) // and no end
+		go io.Copy(in, bytes.NewReader(content[:fed])) // stdin stays open
 		eventually(t, "half of it is stored", time.Minute, func() bool { return r.segmentBytes() >= kept })
 		cmd.Process.Signal(signal)
 		if err := cmd.Wait(); err == nil || out.Len() > 0 {
@@ -54,7 +55,7 @@ func TestAddResumes(t *testing.T) {
 			t.Fatalf("%v: %s", signal, got.stderr)
 		}
 		if after := r.segmentBytes(); before < kept || after > size+1<<20 {
-			t.Errorf("%v: %d bytes were there, then %d: more than %d and what names them", signal, before, after, size)
+			t.Errorf("%v: %d bytes before, %d after: more than %d and their metadata", signal, before, after, size)
 		}
 		if err := r.complete(got.stdout[:len(got.stdout)-1]); err != nil {
 			t.Error(err)
@@ -62,8 +63,9 @@ func TestAddResumes(t *testing.T) {
 	}
 }
 
-// BenchmarkResume is an add of 1 GiB, and one that finds half of that stored by an add that was killed. It reads what
-// it finds, to compare, for about as long as it would write it: what it spares is the disk.
+// BenchmarkResume measures an add of 1 GiB, and one that finds half of that stored by a killed
+// add. It reads what it finds, to compare, for about as long as it would write it: it saves
+// only disk space.
 func BenchmarkResume(b *testing.B) {
 	file := filepath.Join(b.TempDir(), "1GiB")
 	writeNoise(b, file, 1<<30)
@@ -89,7 +91,7 @@ func BenchmarkResume(b *testing.B) {
 		resumed, resumedCPU = append(resumed, used.wall), append(resumedCPU, used.cpu)
 		written = append(written, used.written)
 		if n := r.segmentBytes(); n > 1<<30+1<<20 {
-			b.Fatalf("%d bytes are stored", n)
+			b.Fatalf("%d bytes stored", n)
 		}
 		os.RemoveAll(r.dir)
 	}

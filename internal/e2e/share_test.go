@@ -45,7 +45,7 @@ func (r repo) pipe(a, b []string) string {
 	return strings.TrimSuffix(out.String(), "\n")
 }
 
-// TestPipes: two commands on one repo at once, each waiting for the other.
+// TestPipes runs two commands on one repo at once, each waiting for the other.
 func TestPipes(t *testing.T) {
 	size := 64 << 20
 	if os.Getenv("LIFTOFF_TEST_LARGE") != "" {
@@ -60,7 +60,7 @@ func TestPipes(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	block := noise(rng, 4<<20)
 	for i := 0; i < size; i += len(block) {
-		copy(block, fmt.Sprint(i)) // no two alike
+		copy(block, fmt.Sprint(i)) // all different
 		if _, err := f.Write(block); err != nil {
 			t.Fatal(err)
 		}
@@ -70,7 +70,7 @@ func TestPipes(t *testing.T) {
 	}
 	root := r.run("add", "--quiet", file)
 	if got := r.pipe([]string{"cat", root}, []string{"add", "--quiet", "-"}); got != root {
-		t.Errorf("cat | add gives %s, want %s", got, root)
+		t.Errorf("cat | add: got %s, want %s", got, root)
 	}
 
 	text := filepath.Join(t.TempDir(), "text")
@@ -79,7 +79,7 @@ func TestPipes(t *testing.T) {
 	}
 	got := r.pipe([]string{"run", upperWasm, "--stdin", text}, []string{"run", upperWasm, "--stdin", "-"})
 	if got != "LIFTOFF" {
-		t.Errorf("run | run prints %q", got)
+		t.Errorf("run | run: printed %q", got)
 	}
 	r.verify()
 }
@@ -103,8 +103,8 @@ func TestRunsAtOnce(t *testing.T) {
 	r.verify()
 }
 
-// TestOwnerKilled kills the process that owns the repo while others are attached:
-// each ends with 125 and a hint, or goes on; what was reported before is there.
+// TestOwnerKilled kills the process that owns the repo while others are attached: each ends
+// with 125 and a hint, or continues; what was reported before is complete.
 func TestOwnerKilled(t *testing.T) {
 	r := newRepo(t)
 	kept := r.run("add", "--quiet", tree(t, 5, 50, 10_000))
@@ -123,7 +123,7 @@ func TestOwnerKilled(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	// Guests that are in the middle of something: an add whose input does not end.
+	// Attached commands with work in progress: an add whose input does not end.
 	type guest struct {
 		stdin  io.WriteCloser
 		stderr bytes.Buffer

@@ -15,7 +15,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/netlab"
 )
 
-// socket is a TCP or UDP socket of a process, as the kernel lists it.
+// socket is a TCP or UDP socket of a process, from the kernel's list.
 type socket struct {
 	proto         string // tcp, tcp6, udp, udp6
 	local, remote netip.AddrPort
@@ -54,15 +54,15 @@ func sockets(t *testing.T, pid int) []socket {
 	return all
 }
 
-// addrPort decodes the kernel's "0100007F:1F90": words of four bytes, each in the
-// machine's order.
+// addrPort decodes the kernel's "0100007F:1F90": words of four bytes, each in the machine's
+// byte order.
 func addrPort(t *testing.T, s string) netip.AddrPort {
 	t.Helper()
 	ip, port, _ := strings.Cut(s, ":")
 	b, err := hex.DecodeString(ip)
 	n, err2 := strconv.ParseUint(port, 16, 16)
 	if err != nil || err2 != nil {
-		t.Fatalf("an address of the kernel's: %q", s)
+		t.Fatalf("invalid kernel address %q", s)
 	}
 	for i := 0; i+4 <= len(b); i += 4 {
 		slices.Reverse(b[i : i+4]) // all machines that Go runs on and CI has are little endian
@@ -71,11 +71,11 @@ func addrPort(t *testing.T, s string) netip.AddrPort {
 	return netip.AddrPortFrom(a.Unmap(), uint16(n))
 }
 
-// TestDialsNobodyElse watches the sockets of real serve processes: one that nobody told of
-// another peer listens at its own port and has no connection; one that joins has none but
-// to the peer of its token. What QUIC and name lookups send shows in no list of sockets:
-// TestLabDialsNobodyElse counts it.
-func TestDialsNobodyElse(t *testing.T) {
+// TestDialsNoOtherPeer watches the sockets of real serve processes: one without other peers
+// listens at its own port and has no connection; one that joins is connected only to the peer
+// of its token. QUIC packets and name lookups are not in the list of sockets:
+// TestLabDialsNoOtherPeer counts them.
+func TestDialsNoOtherPeer(t *testing.T) {
 	alone := newPeer(t, "alone", here{}, "127.0.0.1")
 	alone.listen = alone.listen[:1] // TCP, whose connections the kernel lists
 	alone.start("")
@@ -87,7 +87,7 @@ func TestDialsNobodyElse(t *testing.T) {
 		return uint16(n)
 	}
 	const mdnsPort = 5353
-	// watch looks for a while, and returns whom p was seen to speak to.
+	// watch polls for a while, and returns the addresses that p was connected to.
 	watch := func(p *peer, allowed ...uint16) map[netip.AddrPort]bool {
 		t.Helper()
 		spoke := map[netip.AddrPort]bool{}
@@ -97,10 +97,10 @@ func TestDialsNobodyElse(t *testing.T) {
 				case s.remote.Port() != 0:
 					spoke[s.remote] = true
 					if !s.remote.Addr().IsLoopback() || !slices.Contains(allowed, s.remote.Port()) && !slices.Contains(allowed, s.local.Port()) {
-						t.Errorf("%s speaks to %v", p.name, s)
+						t.Errorf("%s is connected to %v", p.name, s)
 					}
 				case s.local.Port() == mdnsPort && strings.HasPrefix(s.proto, "udp"):
-					// it looks around on the local network
+					// mDNS on the local network
 				case s.local.Addr() != netip.MustParseAddr("127.0.0.1") || !slices.Contains(allowed, s.local.Port()):
 					t.Errorf("%s has the socket %v", p.name, s)
 				}
@@ -112,35 +112,35 @@ func TestDialsNobodyElse(t *testing.T) {
 		return spoke
 	}
 	if spoke := watch(alone, port(alone)); len(spoke) > 0 {
-		t.Errorf("a peer that knows nobody speaks to %v", spoke)
+		t.Errorf("a peer without other peers is connected to %v", spoke)
 	}
 	second := newPeer(t, "second", here{}, "127.0.0.1")
 	second.start(alone.token)
 	if spoke := watch(second, port(alone), port(second)); len(spoke) == 0 {
-		t.Error("the watcher sees no connection where there is one")
+		t.Error("the watcher misses an existing connection")
 	}
 	watch(alone, port(alone), port(second))
 }
 
-// TestLabDialsNobodyElse counts every packet of peers on hosts of their own, with a route
-// to everywhere: none goes to somebody that they were not told of.
-func TestLabDialsNobodyElse(t *testing.T) {
+// TestLabDialsNoOtherPeer counts every packet of peers on their own hosts, with a route to
+// everywhere: none goes to an address that they were not given.
+func TestLabDialsNoOtherPeer(t *testing.T) {
 	lab := netlab.New(t, netlab.Link{})
 	first, second, other := lab.Host("first"), lab.Host("second"), lab.Host("other")
 	a, b := labPeer(t, first, "--mdns=false"), labPeer(t, second, "--mdns=false")
 	a.start("")
 	time.Sleep(4 * time.Second)
 	if n := lab.Into(second) + lab.Into(other); n > 0 {
-		t.Errorf("a peer that knows nobody sent %d bytes to others", n)
+		t.Errorf("a peer without other peers sent %d bytes to others", n)
 	}
 	b.start(a.token)
-	meet(t, []*peer{a, b})
+	awaitPeers(t, []*peer{a, b})
 	time.Sleep(20 * time.Second) // AutoNAT and the search for relays have begun
 	if n := lab.Bytes(second, first); n == 0 {
-		t.Error("nothing was counted between peers that are connected")
+		t.Error("no bytes counted between connected peers")
 	}
 	if n := lab.Into(other); n > 0 {
-		t.Errorf("%d bytes went to somebody that nobody was told of", n)
+		t.Errorf("%d bytes went to an unrelated host", n)
 	}
 	if n := first.Strays() + second.Strays(); n > 0 {
 		t.Errorf("%d packets went to the internet", n)

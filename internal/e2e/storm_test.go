@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestStorm has four requesters send jobs to five peers while these are killed at
-// random and come back: every job ends once, with the one Outcome that its Task has,
-// and nothing is left behind. LIFTOFF_STORM says how many jobs; 60 when it is not set.
+// TestStorm has four requesters send jobs to five peers while these are killed at random and
+// restarted: every job ends once, with the one Outcome of its Task, and no files are left.
+// LIFTOFF_STORM sets the number of jobs; default 60.
 func TestStorm(t *testing.T) {
 	jobs := 60
 	if s := os.Getenv("LIFTOFF_STORM"); s != "" {
@@ -82,7 +82,7 @@ func TestStorm(t *testing.T) {
 		for line := range strings.Lines(p.run("job", "ls")) {
 			id := strings.Fields(line)[0]
 			if seen[id] || !strings.Contains(line, " ok ") {
-				t.Errorf("%s has %q", p.name, line)
+				t.Errorf("%s: job %q", p.name, line)
 			}
 			seen[id] = true
 		}
@@ -93,13 +93,13 @@ func TestStorm(t *testing.T) {
 		})
 		p.stop()
 		if left := entries(t, p.dir, "scratch"); left > 0 {
-			t.Errorf("%s has %d folders of runs left", p.name, left)
+			t.Errorf("%s: %d run folders left", p.name, left)
 		}
 		p.verify()
 	}
 }
 
-// entries counts what a folder of a repo holds; one that is not there holds nothing.
+// entries counts the files in a folder of a repo; a missing folder has none.
 func entries(t testing.TB, dir, sub string) int {
 	t.Helper()
 	list, err := os.ReadDir(dir + "/" + sub)

@@ -1,4 +1,4 @@
-// Package layers is the architecture as a test: which floor every package stands on,
-// and which packages alone may import a given library. It parses the sources itself,
-// because what `go list` prints inside a test is hidden by go's test cache.
+// Package layers tests the architecture: the layer of every package, and which packages may
+// import a given library. It parses the sources itself, because go's test cache does not track
+// the output of `go list` in a test.
 package layers

@@ -15,10 +15,10 @@ import (
 
 const module = "github.com/ipfs-liftoff/liftoff"
 
-// floors gives the floor of a package, or of all packages below it. A package imports
-// lower floors only; packages of one floor do not import each other, but what is
-// nested in a package belongs to it.
-var floors = map[string]int{
+// layers gives the layer of a package, or of all packages below it. A package imports only
+// lower layers; packages of one layer do not import each other, except that a nested package
+// belongs to its parent.
+var layers = map[string]int{
 	"cmd":                 6,
 	"node":                5,
 	"host":                4,
@@ -51,10 +51,11 @@ var floors = map[string]int{
 	"internal/e2e":        6,
 	"internal/netlab":     0,
 	"internal/layers":     0,
+	"internal/words":      0,
 }
 
-// nested lists packages that stand inside another one: they may import each other as
-// the parts of one package do.
+// nested lists packages that are part of another one: they may import each other as the parts
+// of one package do.
 var nested = map[string]string{
 	"runtime/wasm/wasi":   "runtime/wasm",
 	"host/store/ledger":   "host/store",
@@ -67,7 +68,7 @@ var nested = map[string]string{
 	"abi/go":              "abi",
 }
 
-// only says which packages may import a library, by the library's path prefix.
+// only lists which packages may import a library, by the library's path prefix.
 var only = []struct {
 	library string
 	in      []string
@@ -93,7 +94,7 @@ var calls = []struct {
 	name string
 	in   []string
 }{
-	{"os.Getenv", []string{"cmd", "internal/netlab"}}, // a package for tests alone: it asks whether they want a lab
+	{"os.Getenv", []string{"cmd", "internal/netlab"}}, // used only by tests: whether to run the lab
 	{"os.LookupEnv", []string{"cmd"}},
 	{"os.Exit", []string{"cmd"}},
 }
@@ -101,7 +102,7 @@ var calls = []struct {
 // clockless lists the packages that never read the time.
 var clockless = []string{"abi", "job", "scheduler", "runtime/wasm/meter", "internal/dag"}
 
-func TestFloors(t *testing.T) {
+func TestLayers(t *testing.T) {
 	for pkg, files := range sources(t) {
 		for _, f := range files {
 			checkImports(t, pkg, f)
@@ -110,8 +111,8 @@ func TestFloors(t *testing.T) {
 	}
 }
 
-// TestCheckerSees feeds sources that break each rule: a checker that passes
-// everything would pass the tree too.
+// TestCheckerSees checks sources that break each rule: a checker that accepts everything would
+// accept the tree, too.
 func TestCheckerSees(t *testing.T) {
 	for _, c := range []struct{ pkg, src string }{
 		{"job", `package job; import _ "` + module + `/runtime"`},
@@ -134,7 +135,7 @@ func TestCheckerSees(t *testing.T) {
 		checkImports(&seen, c.pkg, file{"x.go", f})
 		checkCalls(&seen, c.pkg, file{"x.go", f})
 		if len(seen) == 0 {
-			t.Errorf("nothing is said of %s: %s", c.pkg, c.src)
+			t.Errorf("no error for %s: %s", c.pkg, c.src)
 		}
 	}
 }
@@ -150,8 +151,8 @@ type file struct {
 	ast  *ast.File
 }
 
-// sources parses every Go file of the module that is not a test, by package path.
-// Guests (wasm-examples, testdata) are programs of their own and left out.
+// sources parses every Go file of the module that is not a test, by package path. Guests
+// (wasm-examples, testdata) are separate programs and excluded.
 func sources(t *testing.T) map[string][]file {
 	t.Helper()
 	root := filepath.Join("..", "..")
@@ -187,15 +188,15 @@ func sources(t *testing.T) map[string][]file {
 		t.Fatal(err)
 	}
 	if len(pkgs) < 5 {
-		t.Fatalf("only %d packages were found below %s", len(pkgs), root)
+		t.Fatalf("only %d packages found below %s", len(pkgs), root)
 	}
 	return pkgs
 }
 
-// floorOf returns the floor of pkg: its own, or that of the nearest folder above it.
-func floorOf(pkg string) (floor int, owner string, ok bool) {
+// layerOf returns the layer of pkg: its own, or that of the nearest folder above it.
+func layerOf(pkg string) (layer int, owner string, ok bool) {
 	for p := pkg; p != "."; p = path.Dir(p) {
-		if f, ok := floors[p]; ok {
+		if f, ok := layers[p]; ok {
 			return f, p, true
 		}
 	}
@@ -203,9 +204,9 @@ func floorOf(pkg string) (floor int, owner string, ok bool) {
 }
 
 func checkImports(t reporter, pkg string, f file) {
-	floor, owner, ok := floorOf(pkg)
+	layer, owner, ok := layerOf(pkg)
 	if !ok {
-		t.Errorf("%s: package %s stands on no floor: give it one here", f.name, pkg)
+		t.Errorf("%s: package %s has no layer: add it here", f.name, pkg)
 		return
 	}
 	for _, spec := range f.ast.Imports {
@@ -216,7 +217,7 @@ func checkImports(t reporter, pkg string, f file) {
 		}
 		for _, never := range pure[owner] {
 			if within(imp, never) {
-				t.Errorf("%s: %s never imports %s", f.name, owner, imp)
+				t.Errorf("%s: %s must not import %s", f.name, owner, imp)
 			}
 		}
 		for _, rule := range only {
@@ -228,18 +229,18 @@ func checkImports(t reporter, pkg string, f file) {
 			continue
 		}
 		rel := strings.TrimPrefix(imp, module+"/")
-		other, otherOwner, ok := floorOf(rel)
+		other, otherOwner, ok := layerOf(rel)
 		if !ok || otherOwner == owner || nested[otherOwner] == owner || nested[owner] == otherOwner {
 			continue
 		}
-		if other >= floor {
-			t.Errorf("%s: %s (floor %d) imports %s (floor %d)", f.name, pkg, floor, rel, other)
+		if other >= layer {
+			t.Errorf("%s: %s (layer %d) imports %s (layer %d)", f.name, pkg, layer, rel, other)
 		}
 	}
 }
 
 func checkCalls(t reporter, pkg string, f file) {
-	_, owner, _ := floorOf(pkg)
+	_, owner, _ := layerOf(pkg)
 	ast.Inspect(f.ast, func(n ast.Node) bool {
 		sel, ok := n.(*ast.SelectorExpr)
 		if !ok {
@@ -258,7 +259,7 @@ func checkCalls(t reporter, pkg string, f file) {
 		if name == "time.Now" || name == "time.Since" {
 			for _, p := range clockless {
 				if owner == p {
-					t.Errorf("%s: %s has no clock", f.name, pkg)
+					t.Errorf("%s: %s must not read the time", f.name, pkg)
 				}
 			}
 		}
@@ -266,15 +267,15 @@ func checkCalls(t reporter, pkg string, f file) {
 	})
 }
 
-// within reports whether the import path imp is lib or below it. A lib that ends in a
-// slash is a prefix.
+// within reports whether the import path imp is lib or below it. A lib that ends in a slash is
+// a prefix.
 func within(imp, lib string) bool {
 	return imp == lib || strings.HasPrefix(imp, strings.TrimSuffix(lib, "/")+"/")
 }
 
-// allowed reports whether pkg is one of pkgs or nested in one, on the same floor.
+// allowed reports whether pkg is one of pkgs or nested in one, on the same layer.
 func allowed(pkg string, pkgs []string) bool {
-	_, owner, _ := floorOf(pkg)
+	_, owner, _ := layerOf(pkg)
 	for _, p := range pkgs {
 		if owner == p || nested[owner] == p || owner == "" && pkg == p {
 			return true
@@ -283,29 +284,29 @@ func allowed(pkg string, pkgs []string) bool {
 	return false
 }
 
-// TestSourcesAreRead guards the walk itself.
+// TestSourcesAreRead checks the directory walk itself.
 func TestSourcesAreRead(t *testing.T) {
 	if _, err := os.Stat(filepath.Join("..", "..", "go.mod")); err != nil {
 		t.Fatal(err)
 	}
 	if len(sources(t)["job"]) == 0 {
-		t.Error("the package job was not found")
+		t.Error("package job not found")
 	}
 }
 
-// apart lists packages that a program does not link, however far away.
+// apart lists packages that a program must not link, directly or indirectly.
 var apart = map[string][]string{
 	"cmd/liftoff": {"runtime/docker", "runtime/docker/dockertest", "runtime/runtimetest", "internal/e2e"},
 }
 
-// TestApart follows the imports of programs: the plugin docker adds nothing to liftoff.
+// TestApart follows the imports of programs: the docker plugin adds nothing to liftoff.
 func TestApart(t *testing.T) {
 	pkgs := sources(t)
 	for program, others := range apart {
 		linked := map[string]bool{}
 		link(pkgs, program, linked)
 		if !linked["node"] && program == "cmd/liftoff" {
-			t.Errorf("%s does not link node: the imports are not followed", program)
+			t.Errorf("%s does not link node: imports are not followed", program)
 		}
 		for _, other := range others {
 			if linked[other] {
@@ -315,11 +316,11 @@ func TestApart(t *testing.T) {
 	}
 	linked := map[string]bool{}
 	if link(pkgs, "cmd/liftoff-executor-docker", linked); !linked["runtime/docker"] {
-		t.Error("the plugin docker does not link runtime/docker: the imports are not followed")
+		t.Error("the docker plugin does not link runtime/docker: imports are not followed")
 	}
 }
 
-// link adds pkg and what it imports of the module.
+// link adds pkg and its imports within the module.
 func link(pkgs map[string][]file, pkg string, linked map[string]bool) {
 	if linked[pkg] {
 		return

@@ -1,13 +1,12 @@
 //go:build linux
 
-// Package netlab is a small internet for tests: hosts that are network namespaces, and
-// between them links with delay, rate, loss and cuts. Real processes run on the hosts
-// and speak real TCP and QUIC through the kernel; only the wires are ours, since many
-// kernels lack netem: every host has a TUN device, and the test process carries the
-// packets from one to the other.
+// Package netlab is a small internet for tests: hosts that are network namespaces, and links
+// between them with delay, rate, loss and cuts. Real processes run on the hosts and use real
+// TCP and QUIC through the kernel; only the links are simulated, since many kernels lack netem:
+// every host has a TUN device, and the test process carries the packets from one to the other.
 //
-// It needs root, /dev/net/tun and iproute2 ([Why] says what is missing), and reaches
-// nothing outside the machine.
+// It needs root, /dev/net/tun and iproute2 ([Why] reports what is missing), and sends nothing
+// outside the machine.
 package netlab
 
 import (
@@ -23,13 +22,13 @@ import (
 	"time"
 )
 
-// Link is what lies between two hosts, in each direction on its own. The zero value
-// carries everything at once.
+// Link is the connection between two hosts, in each direction separately. The zero value
+// delivers everything at once.
 type Link struct {
 	Delay time.Duration // one way
-	Rate  int64         // bytes a second; 0: no bound
-	Loss  float64       // of packets, 0 to 1; several of one stream may go, and get lost, as one
-	Cut   bool          // nothing passes
+	Rate  int64         // bytes per second; 0: unlimited
+	Loss  float64       // share of lost packets, 0 to 1; several packets of one stream may be sent, and lost, as one
+	Cut   bool          // drops everything
 }
 
 // Lab is a set of hosts that reach each other over links.
@@ -39,7 +38,7 @@ type Lab struct {
 
 	mu    sync.Mutex
 	hosts []*Host
-	rest  Link // between hosts without a link of their own
+	rest  Link // between hosts without a link set by Set
 	wires map[pair]*wire
 	group sync.WaitGroup
 }
@@ -50,7 +49,7 @@ type pair struct{ from, to int }
 // Host is a network namespace with one address in the lab.
 type Host struct {
 	Name string
-	Addr netip.Addr // 45.77.0.N, which programs take for a public one; behind a router, 192.168.N.2
+	Addr netip.Addr // 45.77.0.N, which programs treat as a public one; behind a router, 192.168.N.2
 
 	lab   *Lab
 	index int      // in lab.hosts; -1: behind a router
@@ -60,11 +59,11 @@ type Host struct {
 	strays atomic.Int64
 }
 
-// Strays is how many packets h has sent to addresses that no host of the lab has.
+// Strays returns the number of packets that h has sent to addresses outside of the lab.
 func (h *Host) Strays() int64 { return h.strays.Load() }
 
-// Why says in one line why there is no lab: it was not asked for, or this machine lacks
-// something; "" when there is one. make test-all and make bench ask for it.
+// Why returns why no lab can run: it was not requested, or this machine lacks something; "" if
+// one can. make test-all and make bench request it.
 func Why() string {
 	if os.Getenv("LIFTOFF_TEST_LAB") == "" {
 		return "LIFTOFF_TEST_LAB is not set (make test-all sets it)"
@@ -73,7 +72,7 @@ func Why() string {
 		return "network namespaces need root"
 	}
 	if _, err := os.Stat("/dev/net/tun"); err != nil {
-		return "there is no /dev/net/tun"
+		return "/dev/net/tun not found"
 	}
 	for _, program := range []string{"ip", "iptables"} {
 		if _, err := exec.LookPath(program); err != nil {
@@ -83,8 +82,8 @@ func Why() string {
 	return ""
 }
 
-// New makes an empty lab whose hosts have rest between them, and takes it down with
-// the test. The test skips where there can be none.
+// New creates an empty lab whose hosts are connected by rest, and removes it at the end of the
+// test. It skips the test if no lab can run.
 func New(t testing.TB, rest Link) *Lab {
 	t.Helper()
 	if why := Why(); why != "" {
@@ -117,22 +116,21 @@ func (l *Lab) Host(name string) *Host {
 	l.mu.Unlock()
 	h.ip("link", "set", "lo", "up")
 	h.ip("addr", "add", h.Addr.String()+"/16", "dev", device)
-	h.ip("link", "set", device, "up", "multicast", "on", "txqueuelen", "10000") // a busy test process loses nothing
+	h.ip("link", "set", device, "up", "multicast", "on", "txqueuelen", "10000") // so that a busy test process loses nothing
 	h.ip("route", "add", "default", "dev", device)
 	l.group.Add(1)
 	go l.carry(h)
 	return h
 }
 
-// Behind adds a host whose only way out is a router that masquerades: nobody reaches
-// it first.
+// Behind adds a host behind a NAT router: no host can connect to it from outside.
 func (l *Lab) Behind(name string) *Host {
 	l.t.Helper()
 	return l.behind(name)
 }
 
-// BehindStrict is Behind with a router that gives every connection another outer port, so
-// that no hole can be punched from both sides at once.
+// BehindStrict is Behind with a router that gives every connection another outer port, so that
+// hole punching fails.
 func (l *Lab) BehindStrict(name string) *Host {
 	l.t.Helper()
 	return l.behind(name, "--random-fully")
@@ -156,21 +154,21 @@ func (l *Lab) behind(name string, masquerade ...string) *Host {
 	h.ip("route", "add", "default", "via", gate)
 	router.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
 	router.run("iptables", append([]string{"-t", "nat", "-A", "POSTROUTING", "-o", device, "-j", "MASQUERADE"}, masquerade...)...)
-	// What nobody inside asked for is dropped at the router, as homes do.
+	// The router drops unsolicited packets, as home routers do.
 	router.run("iptables", "-A", "FORWARD", "-i", device, "-m", "conntrack", "--ctstate", "RELATED,ESTABLISHED", "-j", "ACCEPT")
 	router.run("iptables", "-A", "FORWARD", "-i", device, "-j", "DROP")
-	// And what is for the router itself: an answer would be the end of a hole that is just
-	// being punched, and the kernel would remember the packet and give the hole another port.
+	// And packets for the router itself: an answer would break hole punching in progress, and
+	// the kernel would track the packet and use another port for the hole.
 	router.run("iptables", "-A", "INPUT", "-i", device, "-j", "DROP")
 	return h
 }
 
-// Command is a program to be run on the host. Killing it kills the program itself.
+// Command returns a program to be run on the host. Killing it kills the program itself.
 func (h *Host) Command(program string, args ...string) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", h.ns, program}, args...)...)
 }
 
-// Set makes k what lies between a and b, from now on and both ways.
+// Set makes k the link between a and b, from now on and in both directions.
 func (l *Lab) Set(a, b *Host, k Link) {
 	for _, p := range []pair{{a.index, b.index}, {b.index, a.index}} {
 		w := l.wire(p)
@@ -180,7 +178,7 @@ func (l *Lab) Set(a, b *Host, k Link) {
 	}
 }
 
-// Cut parts h from everybody, or brings it back.
+// Cut disconnects h from all hosts, or reconnects it.
 func (l *Lab) Cut(h *Host, cut bool) {
 	l.mu.Lock()
 	hosts := append([]*Host(nil), l.hosts...)
@@ -198,10 +196,10 @@ func (l *Lab) Cut(h *Host, cut bool) {
 	}
 }
 
-// Bytes is how many bytes of IP packets have gone from a to b.
+// Bytes returns the bytes of IP packets that were sent from a to b.
 func (l *Lab) Bytes(a, b *Host) int64 { return l.wire(pair{a.index, b.index}).bytes.Load() }
 
-// Into is how many bytes of IP packets have come to h from everybody.
+// Into returns the bytes of IP packets that h received from all hosts.
 func (l *Lab) Into(h *Host) int64 {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -214,7 +212,7 @@ func (l *Lab) Into(h *Host) int64 {
 	return n
 }
 
-// close takes the lab down: first the devices, so that the carriers end.
+// close removes the lab: first the devices, so that the carriers end.
 func (l *Lab) close() {
 	l.mu.Lock()
 	hosts := l.hosts
@@ -228,7 +226,7 @@ func (l *Lab) close() {
 	}
 	for _, h := range hosts {
 		if out, err := exec.Command("ip", "netns", "del", h.ns).CombinedOutput(); err != nil {
-			l.t.Errorf("remove the host %s: %v: %s", h.Name, err, out)
+			l.t.Errorf("remove host %s: %v: %s", h.Name, err, out)
 		}
 	}
 }

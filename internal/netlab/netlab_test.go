@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// TestMain lets the test's own binary be the programs on the hosts.
+// TestMain makes the test binary the program that runs on the hosts.
 func TestMain(m *testing.M) {
 	if len(os.Args) > 1 {
 		switch os.Args[1] {
@@ -25,9 +25,9 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const size = 4 << 20 // bytes that one transfer carries
+const size = 4 << 20 // bytes per transfer
 
-// serve says how many bytes each connection brought.
+// serve prints the number of bytes that each connection sent.
 func serve() int {
 	l, err := net.Listen("tcp", ":7000")
 	if err != nil {
@@ -46,7 +46,7 @@ func serve() int {
 	}
 }
 
-// send brings size bytes to addr and prints how long connecting and sending took.
+// send sends size bytes to addr and prints how long connecting and sending took.
 func send(addr string) int {
 	began := time.Now()
 	c, err := net.DialTimeout("tcp", net.JoinHostPort(addr, "7000"), 1500*time.Millisecond)
@@ -60,14 +60,14 @@ func send(addr string) int {
 	c.(*net.TCPConn).CloseWrite()
 	answer, err := io.ReadAll(c)
 	if err != nil || strings.TrimSpace(string(answer)) != fmt.Sprint(size) {
-		fmt.Printf("the other side has %q: %v\n", answer, err)
+		fmt.Printf("answer: got %q, %v\n", answer, err)
 		return 1
 	}
 	fmt.Println(connected, time.Since(began))
 	return 0
 }
 
-// transfer sends from one host to another; ok says whether it came through.
+// transfer sends from one host to another; ok reports whether it succeeded.
 func transfer(t *testing.T, from *Host, to *Host) (connect, whole time.Duration, ok bool) {
 	t.Helper()
 	out, err := from.Command(os.Args[0], "send", to.Addr.String()).CombinedOutput()
@@ -76,12 +76,12 @@ func transfer(t *testing.T, from *Host, to *Host) (connect, whole time.Duration,
 	}
 	words := strings.Fields(string(out))
 	if len(words) != 2 {
-		t.Fatalf("the sender says %q", out)
+		t.Fatalf("sender: got %q", out)
 	}
 	connect, err1 := time.ParseDuration(words[0])
 	whole, err2 := time.ParseDuration(words[1])
 	if err1 != nil || err2 != nil {
-		t.Fatalf("the sender says %q", out)
+		t.Fatalf("sender: got %q", out)
 	}
 	return connect, whole, true
 }
@@ -99,7 +99,7 @@ func startServer(t *testing.T, h *Host) {
 	t.Cleanup(func() { c.Process.Kill(); c.Wait() })
 	if line := make([]byte, 3); true {
 		if _, err := io.ReadFull(out, line); err != nil || string(line) != "up\n" {
-			t.Fatalf("the server says %q: %v", line, err)
+			t.Fatalf("server: got %q, %v", line, err)
 		}
 	}
 }
@@ -113,25 +113,25 @@ func TestLab(t *testing.T) {
 		t.Errorf("connecting over two times 10 ms took %v (done: %v)", connect, ok)
 	}
 	if n := l.Bytes(a, b); n < size || n > size*5/4 {
-		t.Errorf("%d bytes were counted, %d sent", n, size)
+		t.Errorf("counted %d bytes, sent %d", n, size)
 	}
 	if _, _, ok := transfer(t, inside, b); !ok {
-		t.Error("nothing comes out of the router")
+		t.Error("no connection from behind the router")
 	}
 	if _, _, ok := transfer(t, b, inside); ok {
-		t.Error("somebody came in through the router")
+		t.Error("connection from outside through the router")
 	}
 	l.Cut(b, true)
 	if _, _, ok := transfer(t, a, b); ok {
-		t.Error("something crossed a cut")
+		t.Error("transfer over a cut link succeeded")
 	}
 	l.Cut(b, false)
 	if _, _, ok := transfer(t, a, b); !ok {
-		t.Error("nothing crosses a healed cut")
+		t.Error("transfer over a restored link failed")
 	}
 	l.Set(a, b, Link{Loss: 1})
 	if _, _, ok := transfer(t, a, b); ok {
-		t.Error("something crossed a link that loses all")
+		t.Error("transfer over a link with full loss succeeded")
 	}
 	l.Set(a, b, Link{Rate: 8 << 20})
 	if _, whole, ok := transfer(t, a, b); !ok || whole < 400*time.Millisecond {

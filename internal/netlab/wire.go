@@ -11,11 +11,11 @@ import (
 	"time"
 )
 
-// maxQueue is how many bytes wait on a wire with a rate; what comes when it is full
-// is lost, as at a router.
+// maxQueue is the queue of a wire with a rate, in bytes; packets that do not fit are lost, as
+// at a router.
 const maxQueue = 4 << 20
 
-// packet is on its way.
+// packet is a packet in transit.
 type packet struct {
 	data []byte
 	due  time.Time
@@ -28,7 +28,7 @@ type wire struct {
 
 	mu     sync.Mutex
 	link   Link
-	free   time.Time // when the wire has sent what it was given
+	free   time.Time // when the wire has sent its queue
 	queue  chan packet
 	waits  int64 // bytes in queue
 	closed chan struct{}
@@ -55,7 +55,7 @@ func (l *Lab) wire(p pair) *wire {
 	return w
 }
 
-// send takes one packet, whose bytes it keeps.
+// send queues one packet, whose bytes it keeps.
 func (w *wire) send(data []byte) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -76,7 +76,7 @@ func (w *wire) send(data []byte) {
 	}
 }
 
-// deliver hands packets over when they are due.
+// deliver delivers packets when they are due.
 func (w *wire) deliver() {
 	defer close(w.ended)
 	timer := time.NewTimer(0)
@@ -116,8 +116,8 @@ func (w *wire) close() {
 	<-w.ended
 }
 
-// carry takes what the kernel of h sends and puts it on the right wire, until the
-// device is closed. A multicast goes to everybody.
+// carry reads the packets that the kernel of h sends and puts each on the right wire, until the
+// device is closed. A multicast goes to all hosts.
 func (l *Lab) carry(h *Host) {
 	defer l.group.Done()
 	buf := make([]byte, vnetHeader+(64<<10))
@@ -127,7 +127,7 @@ func (l *Lab) carry(h *Host) {
 			return
 		}
 		if n < vnetHeader+20 || buf[vnetHeader]>>4 != 4 {
-			continue // IPv6 chatter
+			continue // IPv6 background traffic
 		}
 		data := append([]byte(nil), buf[:n]...)
 		dst := [4]byte(data[vnetHeader+16:])

@@ -6,7 +6,7 @@ import (
 	"github.com/klauspost/cpuid/v2"
 )
 
-// Fast reports whether two at once take less time than one after the other.
+// Fast reports whether hashing two messages at once is faster than one after the other.
 var Fast = cpuid.CPU.Supports(cpuid.SHA, cpuid.SSSE3, cpuid.SSE4)
 
 // blocks hashes n blocks of 64 bytes of each message.
@@ -35,7 +35,7 @@ func sum(a, b []byte) (x, y [32]byte) {
 	return x, y
 }
 
-// pad makes the last blocks of a message, and returns how many.
+// pad fills p with the last, padded blocks of a message, and returns their number.
 func pad(p *[128]byte, message []byte) int {
 	n := copy(p[:], message[len(message)/64*64:])
 	p[n] = 0x80

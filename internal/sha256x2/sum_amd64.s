@@ -1,11 +1,11 @@
 #include "textflag.h"
 
-// Two messages are hashed at once: the SHA extensions' rounds of one message wait for each
-// other (four cycles each), and those of the other fill the gaps. See "New Instructions Supporting the Secure
+// Two messages are hashed at once: the rounds of one message depend on each
+// other (four cycles each), and the rounds of the other message fill the gaps. See "New Instructions Supporting the Secure
 // Hash Algorithm on Intel Architecture Processors" for the rounds and the message schedule.
 //
-// X1, X2 and X7, X8 are the states (ABEF, CDGH), X3 to X6 and X9 to X12 the schedules, X0 what the rounds take,
-// X13 a spare one, X14 the order of bytes.
+// X1, X2 and X7, X8 are the states (ABEF, CDGH), X3 to X6 and X9 to X12 the schedules, X0 the input of the rounds,
+// X13 a temporary register, X14 the byte order mask.
 
 #define LOAD(at, p, m) \
 	MOVOU  at(p), m \
@@ -24,7 +24,7 @@
 	PADDD      X13, after \
 	SHA256MSG2 now, after
 
-// Words to the order that the rounds want, and back.
+// Convert the words to the order that the rounds need, and back.
 #define BEGIN(s0, s1) \
 	PSHUFD  $0xb1, s0, s0 \
 	PSHUFD  $0x1b, s1, s1 \

@@ -26,8 +26,8 @@ var equal = cmp.Options{
 	cmp.Comparer(func(a, b time.Time) bool { return a.Equal(b) }),
 }
 
-// What goes in at one end comes out at the other.
-func TestClientIsTheGuest(t *testing.T) {
+// Every value that goes in at one end comes out at the other.
+func TestClientIsTheBackend(t *testing.T) {
 	m := &memory{}
 	_, path := serve(t, m)
 	c := dial(t, path)
@@ -47,7 +47,7 @@ func TestClientIsTheGuest(t *testing.T) {
 		}
 	}
 	if err := c.Put(ctx); err != nil {
-		t.Errorf("put nothing: %v", err)
+		t.Errorf("put without blocks: %v", err)
 	}
 	if err := c.Put(ctx, Block{one.CID, []byte("two")}); codeOf(err) != CodeUsage {
 		t.Errorf("put a wrong block: %v", err)
@@ -85,7 +85,7 @@ func TestClientIsTheGuest(t *testing.T) {
 			t.Errorf("find %q: %+v, %v", name, got, err)
 		}
 	}
-	if err := c.Unpin(ctx, "none"); codeOf(err) != CodeMissing || err.Error() != `there is no pin "none"` {
+	if err := c.Unpin(ctx, "none"); codeOf(err) != CodeMissing || err.Error() != `pin "none" does not exist` {
 		t.Errorf("unpin: %v", err)
 	}
 
@@ -130,7 +130,7 @@ func TestRunCrosses(t *testing.T) {
 			t.Error(cmp.Diff(req, r, equal))
 		}
 		if w.Stderr != nil {
-			t.Error("stderr is watched and nobody reads it")
+			t.Error("stderr is watched, but the client has no writer for it")
 		}
 		io.WriteString(w.Stdout, "out")
 		w.Progress(-1, 1<<40)
@@ -167,9 +167,9 @@ func TestProofsCross(t *testing.T) {
 			{CID: rawCID([]byte("r")), Issuer: "did:key:a", Task: task, Outcome: rawCID([]byte("o")), Issued: time.Unix(1, 2), Own: true},
 			{CID: rawCID([]byte("s")), Issuer: "did:key:b", Task: rawCID(nil), Outcome: rawCID([]byte("o")), Replayed: true},
 		},
-		memos: []CachedResult{{Task: task, Outcome: rawCID([]byte("o")), Receipt: rawCID([]byte("r")), Issuer: "did:key:a", State: job.Exit, Code: 3, Fuel: 4, Size: 5, Created: time.Unix(6, 0)}},
+		cached: []CachedResult{{Task: task, Outcome: rawCID([]byte("o")), Receipt: rawCID([]byte("r")), Issuer: "did:key:a", State: job.Exit, Code: 3, Fuel: 4, Size: 5, Created: time.Unix(6, 0)}},
 	}
-	memos, receipts := m.memos, m.receipts
+	cached, receipts := m.cached, m.receipts
 	_, path := serve(t, m)
 	c, ctx := dial(t, path), t.Context()
 	same := func(what string, got, want any, err error) {
@@ -204,10 +204,10 @@ func TestProofsCross(t *testing.T) {
 	fails("add nothing", err, CodeUsage)
 
 	known, err := c.CachedResults(ctx)
-	same("memos", known, memos, err)
+	same("cached", known, cached, err)
 	fails("forget one", c.Forget(ctx, task), CodeMissing)
 	err = c.Forget(ctx, cid.Undef)
-	same("forget all", m.memos, []CachedResult(nil), err)
+	same("forget all", m.cached, []CachedResult(nil), err)
 
 	if err := c.Trust(ctx, "did:key:z", "a \"note\""); err != nil {
 		t.Error(err)
@@ -215,8 +215,8 @@ func TestProofsCross(t *testing.T) {
 	keys, err := c.Trusted(ctx)
 	same("trusted", keys, []TrustedKey{{"did:key:z", "a \"note\"", time.Unix(9, 0)}}, err)
 	fails("distrust", c.Distrust(ctx, "x"), CodeMissing)
-	who, err := c.Identity(ctx)
-	same("identity", who, ID{"12D3", "did:key:z"}, err)
+	self, err := c.Identity(ctx)
+	same("identity", self, ID{"12D3", "did:key:z"}, err)
 }
 
 func TestRunFails(t *testing.T) {
@@ -237,7 +237,7 @@ func TestRunFails(t *testing.T) {
 	}
 }
 
-// A line is seen while the guest goes on.
+// A printed line arrives while the guest is running.
 func TestStdoutIsLive(t *testing.T) {
 	seen := make(chan string)
 	m := &memory{run: func(ctx context.Context, _ Request, w Watch) (Job, error) {
@@ -268,7 +268,7 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// stdout and stderr arrive whole, each in order and in the order between the two.
+// stdout and stderr arrive complete, each in order, and in their order relative to each other.
 func TestOutputIsWhole(t *testing.T) {
 	const lines = 20_000
 	m := &memory{run: func(_ context.Context, _ Request, w Watch) (Job, error) {
@@ -330,7 +330,7 @@ func TestRunIsCancelled(t *testing.T) {
 	<-ended
 }
 
-// The requests of a client end with its attachment, and so does its Guest.
+// The requests of a client end with its session, and its Backend is closed.
 func TestDetach(t *testing.T) {
 	started, ended := make(chan bool), make(chan bool)
 	m := &memory{run: func(ctx context.Context, _ Request, _ Watch) (Job, error) {
@@ -356,7 +356,7 @@ func TestDetach(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.closed != 1 {
-		t.Errorf("the guest was closed %d times", m.closed)
+		t.Errorf("the backend was closed %d times", m.closed)
 	}
 	if _, err := Dial(t.Context(), path); codeOf(err) != CodeClosing {
 		t.Errorf("attach after Drain: %v", err)
@@ -371,7 +371,7 @@ func TestDrainWaits(t *testing.T) {
 	if err := h.Drain(ctx); err == nil || err.Error() != "enough" {
 		t.Fatal(err)
 	}
-	dial(t, path).Close() // it still lets clients in
+	dial(t, path).Close() // it still accepts clients
 	if err := c.Sync(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -381,8 +381,8 @@ func TestDrainWaits(t *testing.T) {
 	}
 }
 
-// A guest that nothing can interrupt does not keep the owner for ever.
-func TestDrainLeavesTheDeaf(t *testing.T) {
+// A guest that cannot be interrupted does not block the owner process for ever.
+func TestDrainWithUninterruptibleRun(t *testing.T) {
 	started, release := make(chan bool), make(chan bool)
 	m := &memory{run: func(context.Context, Request, Watch) (Job, error) {
 		close(started)
@@ -399,7 +399,7 @@ func TestDrainLeavesTheDeaf(t *testing.T) {
 		t.Fatal(err)
 	}
 	if m.closed != 0 {
-		t.Error("the guest was closed under a run")
+		t.Error("the backend was closed during a run")
 	}
 	close(release)
 	wg.Wait()
@@ -411,12 +411,12 @@ func TestDrainLeavesTheDeaf(t *testing.T) {
 			break
 		}
 		if time.Now().After(end) {
-			t.Fatal("the guest was not closed after the run")
+			t.Fatal("the backend was not closed after the run")
 		}
 	}
 }
 
-// A large Put is read in pieces.
+// A large Put is read in batches.
 func TestPutIsBounded(t *testing.T) {
 	m := &memory{}
 	_, path := serve(t, m)
@@ -434,7 +434,7 @@ func TestPutIsBounded(t *testing.T) {
 	}
 	big := make([]byte, MaxBlock+1)
 	if err := c.Put(t.Context(), Block{rawCID(big), big}); codeOf(err) != CodeUsage {
-		t.Errorf("a block beyond the limit: %v", err)
+		t.Errorf("a block above the limit: %v", err)
 	}
 }
 
@@ -456,7 +456,7 @@ func TestJobRoundTrip(t *testing.T) {
 		"", "{", "[]", `{"unknown":1}`, `{"id":1}`, string(b) + "x", `{"outcome_bytes":"AAAA"}`, `{"task":{"/":"no CID"}}`,
 	} {
 		if j, err := DecodeJob([]byte(bad)); err == nil {
-			t.Errorf("%q is decoded: %+v", bad, j)
+			t.Errorf("%q was decoded: %+v", bad, j)
 		}
 	}
 }
@@ -480,7 +480,7 @@ func TestAsError(t *testing.T) {
 	}
 }
 
-// A request that names no session has one for itself.
+// A request without a session gets its own.
 func TestRequestWithoutSession(t *testing.T) {
 	m := &memory{}
 	h, path := serve(t, m)
@@ -489,7 +489,7 @@ func TestRequestWithoutSession(t *testing.T) {
 		t.Errorf("%q", answer)
 	}
 	if m.mu.Lock(); m.closed != 1 {
-		t.Errorf("its guest was closed %d times", m.closed)
+		t.Errorf("its backend was closed %d times", m.closed)
 	}
 	m.mu.Unlock()
 	if n := h.count(); n != 0 {

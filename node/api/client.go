@@ -15,8 +15,7 @@ import (
 	"time"
 )
 
-// Client offers, over a socket or a TCP connection, what the process at its other end
-// has.
+// Client implements the interfaces of this package over a Unix socket or a TCP connection.
 type Client struct {
 	http    *http.Client
 	base    string // scheme and host of every URL
@@ -42,15 +41,15 @@ var (
 	_ Publishing = (*Client)(nil)
 )
 
-// Dial attaches to the process that listens on the socket at path. That process then
-// stays until Close. When it is about to leave, the error is an *Error of CodeClosing;
-// when nobody listens there, what the system says.
+// Dial attaches to the process that listens on the Unix socket at path. That process then stays
+// until Close. The error is an *Error of CodeClosing when the process is shutting down, and the
+// system's error when no process listens on path.
 func Dial(ctx context.Context, path string) (*Client, error) {
 	return join(ctx, &Client{base: "http://liftoff"}, func(ctx context.Context, _, _ string) (net.Conn, error) { return dialSocket(ctx, path) })
 }
 
-// DialRemote attaches to the node whose API listens at addr: host and port, or an
-// http or https URL without a path. The token goes in the clear over http.
+// DialRemote attaches to the node whose API listens at addr: host and port, or an http or https URL
+// without a path. Over http the token is sent in clear text.
 func DialRemote(ctx context.Context, addr, token string) (*Client, error) {
 	if err := checkToken(token); err != nil {
 		return nil, err
@@ -60,7 +59,7 @@ func DialRemote(ctx context.Context, addr, token string) (*Client, error) {
 	}
 	u, err := url.Parse(addr)
 	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") || u.User != nil || strings.Trim(u.Path, "/")+u.RawQuery+u.Fragment != "" {
-		return nil, Errorf(CodeUsage, "%q is not the address of an API: give HOST:PORT or https://HOST", addr)
+		return nil, Errorf(CodeUsage, "API address %q: want HOST:PORT or https://HOST", addr)
 	}
 	d := net.Dialer{Timeout: dialTimeout, KeepAliveConfig: keepAlive}
 	return join(ctx, &Client{base: u.Scheme + "://" + u.Host, token: token}, d.DialContext)
@@ -107,14 +106,14 @@ func (c *Client) attach(ctx context.Context) (*bufio.Reader, io.Closer, error) {
 	}
 	lines := bufio.NewReaderSize(resp.Body, 4<<10)
 	line, err := lines.ReadSlice('\n')
-	var h hello
+	var h attachReply
 	if err == nil {
 		err = json.Unmarshal(line, &h)
 	}
 	if err == nil && h.API != apiVersion {
 		err = &Error{
-			Code: CodeFault, Message: fmt.Sprintf("process %d, which holds the repo, speaks version %d of the API and this one %d", h.PID, h.API, apiVersion),
-			Hint: "run the command again when that process has ended",
+			Code: CodeFault, Message: fmt.Sprintf("process %d owns the repo and has API version %d, want %d", h.PID, h.API, apiVersion),
+			Hint: "stop that process, then run the command again",
 		}
 	}
 	if err != nil {
@@ -125,11 +124,11 @@ func (c *Client) attach(ctx context.Context) (*bufio.Reader, io.Closer, error) {
 	return lines, resp.Body, nil
 }
 
-// PID returns the id of the process at the other end.
+// PID returns the process id of the server.
 func (c *Client) PID() int { return c.pid }
 
-// Close detaches. What the client has put and not pinned may then be collected, and
-// what still runs for it is cancelled.
+// Close detaches. What the client has put and not pinned may then be collected, and its running
+// calls are cancelled.
 func (c *Client) Close() error {
 	c.leave()
 	<-c.gone
@@ -137,8 +136,8 @@ func (c *Client) Close() error {
 	return nil
 }
 
-// send sends a request and returns its answer when that is a good one; the error is an
-// *Error when the other end sent one. body may be nil, []byte or a *blockBody.
+// send sends a request and returns the response if its status is 2xx. Otherwise the error is the
+// *Error that the server sent. body may be nil, []byte or a *blockBody.
 func (c *Client) send(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, c.base+path, nil)
 	if err != nil {
@@ -163,7 +162,7 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	}
 	resp, err := c.http.Do(req)
 	if err != nil {
-		var u *url.Error // says what we asked for, which the caller knows
+		var u *url.Error // repeats the method and URL, which the caller knows
 		if errors.As(err, &u) {
 			err = u.Err
 		}
@@ -180,14 +179,14 @@ func (c *Client) send(ctx context.Context, method, path string, body any) (*http
 	e := new(Error)
 	if json.Unmarshal(b, e) != nil || e.Code == "" {
 		return nil, &Error{
-			Code: CodeFault, Message: fmt.Sprintf("the process that holds the repo does not know this request (%s %s: %s)", method, path, resp.Status),
-			Hint: "it may be another version of liftoff: run the command again when it has ended",
+			Code: CodeFault, Message: fmt.Sprintf("the process that owns the repo does not support this request (%s %s: %s)", method, path, resp.Status),
+			Hint: "it may be another version of liftoff: stop it, then run the command again",
 		}
 	}
 	return nil, e
 }
 
-// do is send for a call of an interface: the owner's end becomes an *Error.
+// do is send for a call of an interface. It turns a broken connection into an *Error.
 func (c *Client) do(ctx context.Context, method, path string, body any) (*http.Response, error) {
 	resp, err := c.send(ctx, method, path, body)
 	if err != nil {
@@ -196,8 +195,8 @@ func (c *Client) do(ctx context.Context, method, path string, body any) (*http.R
 	return resp, nil
 }
 
-// explain tells the caller's own cancelling, what the other end answered, and its end
-// in the midst of a call from one another.
+// explain distinguishes three causes of err: the caller's own cancellation, an error that the
+// server answered with, and the end of the server during the call.
 func (c *Client) explain(ctx context.Context, err error) error {
 	var e *Error
 	switch {
@@ -206,15 +205,15 @@ func (c *Client) explain(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return Errorf(CodeInterrupted, interrupted)
 	}
-	message := "the process that held the repo ended"
+	message := "the process that owned the repo ended"
 	if c.token != "" {
-		message = "the connection to " + c.base + " broke: " + err.Error()
+		message = "connection to " + c.base + ": " + err.Error()
 	}
 	return &Error{Code: CodeFault, Message: message, Hint: "run the command again"}
 }
 
-// ask sends v as JSON, unless it is nil, and decodes the answer into out, unless that
-// is nil.
+// ask sends v as the JSON body of a request, unless v is nil, and decodes the answer into out,
+// unless out is nil.
 func (c *Client) ask(ctx context.Context, method, path string, v, out any) error {
 	var body any
 	if v != nil {
@@ -223,7 +222,7 @@ func (c *Client) ask(ctx context.Context, method, path string, v, out any) error
 			return err
 		}
 		if len(b) > maxJSON {
-			return Errorf(CodeUsage, "a request of %d bytes, at most %d", len(b), maxJSON)
+			return Errorf(CodeUsage, "request: got %d bytes, want at most %d", len(b), maxJSON)
 		}
 		body = b
 	}
@@ -240,7 +239,7 @@ func (c *Client) ask(ctx context.Context, method, path string, v, out any) error
 		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
-		return Errorf(CodeFault, "the answer of the process that holds the repo: %v", err)
+		return Errorf(CodeFault, "answer of the process that owns the repo: %v", err)
 	}
 	return nil
 }
@@ -248,7 +247,7 @@ func (c *Client) ask(ctx context.Context, method, path string, v, out any) error
 func readBounded(r io.Reader, limit int64) ([]byte, error) {
 	b, err := io.ReadAll(io.LimitReader(r, limit+1))
 	if err == nil && int64(len(b)) > limit {
-		err = Errorf(CodeFault, "the process that holds the repo answers with more than %d bytes", limit)
+		err = Errorf(CodeFault, "answer of the process that owns the repo: more than %d bytes", limit)
 	}
 	return b, err
 }

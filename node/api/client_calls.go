@@ -14,8 +14,8 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Get returns c's bytes, which it does not hash: it trusts the process at the other
-// end as far as that trusts its disk.
+// Get returns the bytes of block id without hashing them: the client trusts the process that owns
+// the repo as far as that process trusts its disk.
 func (c *Client) Get(ctx context.Context, id cid.Cid) ([]byte, error) {
 	resp, err := c.do(ctx, "GET", "/v1/blocks/"+id.String(), nil)
 	if err != nil {
@@ -27,10 +27,10 @@ func (c *Client) Get(ctx context.Context, id cid.Cid) ([]byte, error) {
 		if _, err := io.ReadFull(resp.Body, b); err != nil {
 			return nil, c.explain(ctx, err)
 		}
-		io.Copy(io.Discard, resp.Body) // sees the end: the connection can be used again
+		io.Copy(io.Discard, resp.Body) // reads to EOF, so that the connection can be reused
 		return b, nil
 	}
-	return nil, Errorf(CodeFault, "the process that holds the repo answers with %d bytes for block %s", resp.ContentLength, id)
+	return nil, Errorf(CodeFault, "block %s: the process that owns the repo answered with %d bytes", id, resp.ContentLength)
 }
 
 func (c *Client) Has(ctx context.Context, id cid.Cid) (has bool, err error) {
@@ -38,13 +38,13 @@ func (c *Client) Has(ctx context.Context, id cid.Cid) (has bool, err error) {
 	return has, err
 }
 
-// Put sends bs in requests of some megabytes.
+// Put sends bs in requests of a few megabytes each.
 func (c *Client) Put(ctx context.Context, bs ...Block) error {
 	for len(bs) > 0 {
 		body, n := &blockBody{}, 0
 		for n < len(bs) && (n == 0 || body.size < maxBatch) {
 			if len(bs[n].Data) > MaxBlock {
-				return Errorf(CodeUsage, "block %s has %d bytes, at most %d", bs[n].CID, len(bs[n].Data), MaxBlock)
+				return Errorf(CodeUsage, "block %s: got %d bytes, want at most %d", bs[n].CID, len(bs[n].Data), MaxBlock)
 			}
 			body.add(bs[n])
 			n++
@@ -59,7 +59,7 @@ func (c *Client) Put(ctx context.Context, bs ...Block) error {
 	return nil
 }
 
-// blockBody is the blocks of one request, as parts that need not be copied together.
+// blockBody is the request body of several blocks, as parts that are not copied together.
 type blockBody struct {
 	parts [][]byte
 	size  int64
@@ -88,17 +88,17 @@ func (c *Client) Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error) 
 	if err := c.ask(ctx, "POST", "/v1/missing", cidStrings(cs), &names); err != nil {
 		return nil, err
 	}
-	lacks := make([]cid.Cid, len(names))
+	missing := make([]cid.Cid, len(names))
 	for i, s := range names {
 		var err error
-		if lacks[i], err = cid.Decode(s); err != nil {
-			return nil, Errorf(CodeFault, "the answer of the process that holds the repo: %v", err)
+		if missing[i], err = cid.Decode(s); err != nil {
+			return nil, Errorf(CodeFault, "answer of the process that owns the repo: %v", err)
 		}
 	}
-	return lacks, nil
+	return missing, nil
 }
 
-// Walk hands over blocks that it does not hash, as Get does. The bytes are each's own.
+// Walk does not hash the blocks, as Get does not. Each block has its own copy of the bytes.
 func (c *Client) Walk(ctx context.Context, root cid.Cid, each func(Block) error) error {
 	_, err := c.stream(ctx, "GET", "/v1/dags/"+root.String(), nil, func(_ byte, p []byte) error {
 		b, err := parseBlock(bytes.Clone(p))
@@ -170,7 +170,7 @@ func (c *Client) List(ctx context.Context) ([]Job, error) {
 
 func (c *Client) Find(ctx context.Context, prefix string) (Job, error) {
 	if !isJobName(prefix) {
-		return Job{}, Errorf(CodeUsage, "%q is not the beginning of a job's id", prefix)
+		return Job{}, Errorf(CodeUsage, "%q is not the prefix of a job id", prefix)
 	}
 	var b json.RawMessage
 	if err := c.ask(ctx, "GET", "/v1/jobs/"+prefix, nil, &b); err != nil {
@@ -179,35 +179,35 @@ func (c *Client) Find(ctx context.Context, prefix string) (Job, error) {
 	return DecodeJob(b)
 }
 
-// isJobName reports whether s can be an id or its beginning: what is in a path.
+// isJobName reports whether s can be a job id or a prefix of one, so that it is safe in a URL path.
 func isJobName(s string) bool { return s != "" && !strings.ContainsFunc(s, notInID) }
 
 func notInID(r rune) bool { return r != '-' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }
 
-// Run runs r at the other end. An error of one of w's writers is returned as it is.
+// Run runs r on the server. An error of a writer of w is returned unchanged.
 func (c *Client) Run(ctx context.Context, r Request, w Watch) (Job, error) {
 	body, err := encodeRequest(r, w)
 	if err != nil {
 		return Job{}, err
 	}
 	if len(body) > maxJSON {
-		return Job{}, Errorf(CodeUsage, "a request of %d bytes, at most %d", len(body), maxJSON)
+		return Job{}, Errorf(CodeUsage, "request: got %d bytes, want at most %d", len(body), maxJSON)
 	}
 	end, err := c.stream(ctx, "POST", "/v1/run", body, w.frame)
 	if len(end) == 0 {
 		if err == nil {
-			err = Errorf(CodeFault, "the process that holds the repo says that the run has ended, and not how")
+			err = Errorf(CodeFault, "run: the process that owns the repo sent neither a job nor an error")
 		}
 		return Job{}, err
 	}
 	j, jerr := DecodeJob(end)
 	if err == nil && jerr != nil {
-		err = Errorf(CodeFault, "the answer of the process that holds the repo: %v", jerr)
+		err = Errorf(CodeFault, "answer of the process that owns the repo: %v", jerr)
 	}
 	return j, err
 }
 
-// frame shows one frame of a run.
+// frame passes one frame of a run to w.
 func (w Watch) frame(typ byte, b []byte) error {
 	var err error
 	switch {
@@ -226,9 +226,9 @@ func (w Watch) frame(typ byte, b []byte) error {
 	return err
 }
 
-// stream sends a request, hands each frame of the answer but the last to frame, which
-// must not keep the bytes, and returns the last one's value and error. An error of
-// frame ends the request and is returned.
+// stream sends a request and calls frame for each frame of the answer but the last. frame must not
+// keep the bytes. stream returns the value and the error of the last frame. An error of frame ends
+// the request and is returned.
 func (c *Client) stream(ctx context.Context, method, path string, body []byte, frame func(typ byte, b []byte) error) ([]byte, error) {
 	var b any
 	if body != nil {
@@ -264,7 +264,7 @@ func (c *Client) stream(ctx context.Context, method, path string, body []byte, f
 func endOf(payload []byte) ([]byte, error) {
 	var e ending
 	if err := json.Unmarshal(payload, &e); err != nil {
-		return nil, Errorf(CodeFault, "the last frame of an answer: %v", err)
+		return nil, Errorf(CodeFault, "last frame of the answer: %v", err)
 	}
 	if e.Err != nil {
 		return e.Value, e.Err

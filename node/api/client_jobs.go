@@ -57,10 +57,10 @@ func (c *Client) Cancel(ctx context.Context, id string) error {
 	return c.ask(ctx, "POST", path, nil, nil)
 }
 
-// jobPath is the path of what belongs to one job.
+// jobPath returns the URL path of a resource of one job.
 func jobPath(id, rest string) (string, error) {
 	if !isJobName(id) {
-		return "", Errorf(CodeUsage, "%q is not a job's id", id)
+		return "", Errorf(CodeUsage, "%q is not a job id", id)
 	}
 	return "/v1/jobs/" + id + rest, nil
 }

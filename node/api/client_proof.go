@@ -14,14 +14,14 @@ func (c *Client) Receipts(ctx context.Context) ([]ReceiptInfo, error) {
 
 func (c *Client) ReceiptsOf(ctx context.Context, task cid.Cid) ([]ReceiptInfo, error) {
 	if !task.Defined() {
-		return nil, Errorf(CodeUsage, "receipts of no task")
+		return nil, Errorf(CodeUsage, "receipts: the CID of the task is missing")
 	}
 	return items[ReceiptInfo](ctx, c, "/v1/receipts?task="+task.String())
 }
 
 func (c *Client) FindReceipt(ctx context.Context, prefix string) (v ReceiptInfo, err error) {
 	if prefix == "" || strings.ContainsFunc(prefix, notInCID) {
-		return v, Errorf(CodeUsage, "%q is not the beginning of a CID", prefix)
+		return v, Errorf(CodeUsage, "%q is not the prefix of a CID", prefix)
 	}
 	err = c.ask(ctx, "GET", "/v1/receipts/"+prefix, nil, &v)
 	return v, err
@@ -33,7 +33,7 @@ func notInCID(r rune) bool {
 
 func (c *Client) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, error) {
 	if len(envelope) > maxJSON {
-		return cid.Undef, Errorf(CodeUsage, "a receipt of %d bytes", len(envelope))
+		return cid.Undef, Errorf(CodeUsage, "receipt: got %d bytes, want at most %d", len(envelope), maxJSON)
 	}
 	resp, err := c.do(ctx, "POST", "/v1/receipts", envelope)
 	if err != nil {
@@ -46,7 +46,7 @@ func (c *Client) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, erro
 	}
 	var id link
 	if err := json.Unmarshal(b, &id); err != nil {
-		return cid.Undef, Errorf(CodeFault, "the answer of the process that holds the repo: %v", err)
+		return cid.Undef, Errorf(CodeFault, "answer of the process that owns the repo: %v", err)
 	}
 	return cid.Cid(id), nil
 }

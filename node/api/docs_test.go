@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// TestDocs compares docs/api.md with the code: every route, every frame, every code.
+// TestDocs compares docs/api.md with the code: every route, every frame type, every code.
 func TestDocs(t *testing.T) {
 	b, err := os.ReadFile("../../docs/api.md")
 	if err != nil {
@@ -26,22 +26,22 @@ func TestDocs(t *testing.T) {
 	}
 	for _, r := range want {
 		if !slices.Contains(said, r) {
-			t.Errorf("docs/api.md does not have %s", r)
+			t.Errorf("docs/api.md: %s is missing", r)
 		}
 	}
 	for _, r := range said {
 		if !slices.Contains(want, r) {
-			t.Errorf("docs/api.md has %s, and the code has not", r)
+			t.Errorf("docs/api.md: %s does not exist in the code", r)
 		}
 	}
 	for code, status := range statusOf {
 		if !strings.Contains(doc, "\n| `"+string(code)+"` | "+strconv.Itoa(status)+" |") {
-			t.Errorf("docs/api.md does not have code %s with status %d", code, status)
+			t.Errorf("docs/api.md: code %s with status %d is missing", code, status)
 		}
 	}
 	for _, typ := range []byte{frameStdout, frameStderr, frameProgress, frameEvent, frameBlock, frameItem, frameEnd} {
 		if !regexp.MustCompile("(?m)^\\| (`.`, )?`" + string(typ) + "`").MatchString(doc) {
-			t.Errorf("docs/api.md does not have frame %q", typ)
+			t.Errorf("docs/api.md: frame %q is missing", typ)
 		}
 	}
 }

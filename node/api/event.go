@@ -6,77 +6,76 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Event is one change in the life of a job. A job's events are numbered from 0, without
-// a gap; beats and progress are not among them, so that there are tens of them and not
-// thousands.
+// Event is one change in the life of a job. The events of a job are numbered from 0 without gaps.
+// Heartbeats and progress are not events, so that a job has tens of events and not thousands.
 type Event struct {
 	Seq     int               `json:"seq"`
 	At      time.Time         `json:"at"`
 	Kind    EventKind         `json:"kind"`
-	Text    string            `json:"text"`           // one line for people
-	Peer    string            `json:"peer,omitempty"` // DID of the peer that it is about
-	Attempt int               `json:"attempt,omitempty"`
-	Phase   string            `json:"phase,omitempty"` // with EventPhase: fetch, compile, run or pack
+	Text    string            `json:"text"`              // one line for display
+	Peer    string            `json:"peer,omitempty"`    // DID of the peer that the event is about
+	Attempt int               `json:"attempt,omitempty"` // round of asking, from 0
+	Phase   string            `json:"phase,omitempty"`   // of an EventPhase: fetch, compile, run or pack
 	Fields  map[string]string `json:"fields,omitempty"`
 }
 
-// EventKind is a word that programs decide by. There may be further ones: a program
-// shows the Text of a kind that it does not know.
+// EventKind is the type of an Event, for programs to branch on. New kinds may be added: a program
+// shows the Text of an event whose kind it does not know.
 type EventKind string
 
 // The kinds of Event.
 const (
 	EventSubmitted EventKind = "submitted" // always the first
-	EventAsked     EventKind = "asked"     // peers were asked, or told by an announcement
-	EventAwarded   EventKind = "awarded"   // Peer has accepted it
-	EventDeclined  EventKind = "declined"  // Peer, which it was offered, says no
-	EventStarted   EventKind = "started"   // it runs here
-	EventPhase     EventKind = "phase"     // Peer is now at Phase
-	EventLost      EventKind = "lost"      // Peer is gone, or has failed
-	EventMismatch  EventKind = "mismatch"  // Peer has printed what an Outcome does not say
-	EventWaiting   EventKind = "waiting"   // nothing can be done for a while
-	EventNote      EventKind = "note"      // anything else worth a line
-	EventDone      EventKind = "done"      // the last: there is an Outcome
-	EventFailed    EventKind = "failed"    // the last: there is none
+	EventAsked     EventKind = "asked"     // peers were asked for bids, directly or by an announcement
+	EventAwarded   EventKind = "awarded"   // Peer was awarded the job
+	EventDeclined  EventKind = "declined"  // Peer declined the award
+	EventStarted   EventKind = "started"   // the job runs on this node
+	EventPhase     EventKind = "phase"     // Peer has reached Phase
+	EventLost      EventKind = "lost"      // Peer is gone or has failed
+	EventMismatch  EventKind = "mismatch"  // Peer printed output that differs from an Outcome
+	EventWaiting   EventKind = "waiting"   // the next attempt starts after a pause
+	EventNote      EventKind = "note"      // any other information
+	EventDone      EventKind = "done"      // the last event: the job has an Outcome
+	EventFailed    EventKind = "failed"    // the last event: the job has no Outcome
 )
 
-// Last reports whether no event comes after one of this kind.
+// Last reports whether an event of this kind is the last one of its job.
 func (k EventKind) Last() bool { return k == EventDone || k == EventFailed }
 
-// Placement is how it was decided where a job runs: what every peer that was known
-// answered, or why it was not asked. Its JSON is that of a scheduler.Record.
+// Placement explains how a provider was chosen: the answer of every known peer, or why it was not
+// asked. Its JSON is that of a scheduler.Record.
 type Placement struct {
-	Where     string  `json:"where"`
+	Where     string  `json:"where"`               // Request.Where
 	Attempts  int     `json:"attempts"`            // rounds of asking
-	Bids      []Bid   `json:"bids,omitempty"`      // in the order in which the peers were met
-	Omitted   int     `json:"omitted,omitempty"`   // peers beyond those
-	Skipped   []Skip  `json:"skipped,omitempty"`   // who was not asked
-	Awards    []Award `json:"awards,omitempty"`    // in order; the last of a slot decides
-	Announced int     `json:"announced,omitempty"` // how often it was
-	Ended     string  `json:"ended,omitempty"`     // a sentence; empty while it goes on
+	Bids      []Bid   `json:"bids,omitempty"`      // in the order in which the peers became known
+	Omitted   int     `json:"omitted,omitempty"`   // number of further peers
+	Skipped   []Skip  `json:"skipped,omitempty"`   // peers that were not asked
+	Awards    []Award `json:"awards,omitempty"`    // in order; the last award of a slot counts
+	Announced int     `json:"announced,omitempty"` // number of announcements
+	Ended     string  `json:"ended,omitempty"`     // a sentence; empty while the placement goes on
 }
 
-// Bid is one peer's last answer.
+// Bid is the last answer of one peer.
 type Bid struct {
 	Peer    string        `json:"peer"` // DID
 	Self    bool          `json:"self,omitempty"`
-	Holder  bool          `json:"holder,omitempty"` // it was known to hold inputs
-	Attempt int           `json:"attempt"`          // the round of this answer
-	RTT     time.Duration `json:"rtt_ns,omitempty"`
-	Have    uint64        `json:"have"` // bytes of the inputs that it holds
-	Missing uint64        `json:"missing"`
-	Exact   bool          `json:"exact,omitempty"` // both were counted to the end
-	Queue   time.Duration `json:"queue_ns"`
-	Fetch   time.Duration `json:"fetch_ns"`
-	Run     time.Duration `json:"run_ns"`
-	Slots   int           `json:"slots"`                 // free
-	Factor  float64       `json:"calibration,omitempty"` // what its claim was multiplied by
-	Score   float64       `json:"score,omitempty"`       // seconds; the smallest was best
-	Code    string        `json:"code,omitempty"`        // of a refusal, or of an answer that did not come
-	Why     string        `json:"why"`                   // a sentence: what became of it
+	Holder  bool          `json:"holder,omitempty"`      // the peer was known to hold inputs
+	Attempt int           `json:"attempt"`               // round of asking of this answer, from 0
+	RTT     time.Duration `json:"rtt_ns,omitempty"`      // microseconds
+	Have    uint64        `json:"have"`                  // bytes of the inputs that the peer holds
+	Missing uint64        `json:"missing"`               // bytes that it would have to fetch
+	Exact   bool          `json:"exact,omitempty"`       // Have and Missing are exact; else Have is a lower bound and Missing an estimate
+	Queue   time.Duration `json:"queue_ns"`              // until a slot is free
+	Fetch   time.Duration `json:"fetch_ns"`              // to fetch what is missing
+	Run     time.Duration `json:"run_ns"`                // to run the job
+	Slots   int           `json:"slots"`                 // free slots
+	Factor  float64       `json:"calibration,omitempty"` // the times of the bid were multiplied by it
+	Score   float64       `json:"score,omitempty"`       // seconds; the lowest score wins
+	Code    string        `json:"code,omitempty"`        // of a refusal or of a missing answer
+	Why     string        `json:"why"`                   // a sentence: the state of this bid and its reason
 }
 
-// Skip is why some peers were not asked.
+// Skip is a reason why peers were not asked, and those peers.
 type Skip struct {
 	Code  string   `json:"code,omitempty"`
 	Why   string   `json:"why"`
@@ -84,55 +83,55 @@ type Skip struct {
 	Peers []string `json:"peers"` // DIDs of the first few
 }
 
-// Award is one award and its end.
+// Award is one award and how it ended.
 type Award struct {
-	Slot    int           `json:"slot"` // of the runs, from 0
-	Attempt int           `json:"attempt"`
-	Peer    string        `json:"peer"` // DID
+	Slot    int           `json:"slot"`    // index of the run, from 0
+	Attempt int           `json:"attempt"` // round of asking, from 0
+	Peer    string        `json:"peer"`    // DID
 	Self    bool          `json:"self,omitempty"`
-	Lease   string        `json:"lease"`
+	Lease   string        `json:"lease"` // hex
 	At      time.Time     `json:"at"`
-	Claimed time.Duration `json:"claimed_ns"`
-	Took    time.Duration `json:"took_ns,omitempty"`
-	State   string        `json:"state"` // open, running, declined, lost, done or closed
+	Claimed time.Duration `json:"claimed_ns"`        // time that the bid claimed
+	Took    time.Duration `json:"took_ns,omitempty"` // time from the award to its end
+	State   string        `json:"state"`             // open, running, declined, lost, done or closed
 	Why     string        `json:"why,omitempty"`
 	Result  *RunResult    `json:"result,omitempty"`
 }
 
-// Mismatch is a peer that has printed what an Outcome does not say.
+// Mismatch records that the output which a peer printed differs from an Outcome.
 type Mismatch struct {
 	Peer    string  `json:"peer"`   // DID
 	Stream  string  `json:"stream"` // "stdout" or "stderr"
-	Shown   bool    `json:"shown"`  // before it was found out
-	Issuer  string  `json:"issuer"` // DID of who signed Receipt: Peer, or the next to run the job when Peer was lost before it had an Outcome
+	Shown   bool    `json:"shown"`  // the output was shown before the difference was found
+	Issuer  string  `json:"issuer"` // DID that signed Receipt: Peer, or the next provider when Peer was lost before it had an Outcome
 	Outcome cid.Cid `json:"outcome"`
 	Receipt cid.Cid `json:"receipt"`
 }
 
-// MaxMismatches bounds Job.Mismatches.
+// MaxMismatches is the maximum length of Job.Mismatches.
 const MaxMismatches = 32
 
-// Run is one of several runs of one job.
+// RunResult is the result of one of several runs of a job.
 type RunResult struct {
 	Peer    string  `json:"peer"` // DID
 	Outcome cid.Cid `json:"outcome"`
 	Receipt cid.Cid `json:"receipt,omitzero"`
 }
 
-// The values of Request.Where; any other is the DID or the peer id of one peer.
+// The values of Request.Where. Any other value is the DID or the peer id of one peer.
 const (
-	WhereBest    = ""        // wherever it is done first, this node among others
-	WhereLocal   = "local"   // here
-	WhereNetwork = "network" // anywhere but here
+	WhereBest    = ""        // the node with the best bid, this node included
+	WhereLocal   = "local"   // this node
+	WhereNetwork = "network" // any peer, not this node
 )
 
-// Bounds of a Request's placement and of the events that are kept of a job.
+// Bounds of Request.Runs, and of the events that are kept for a job.
 const (
 	MaxRuns   = 16
 	MaxEvents = 512
 )
 
-// placed is the part of a Request that says where it may run, as JSON.
+// placed is the part of a Request that constrains where it runs, as JSON.
 type placed struct {
 	Where    string            `json:"where,omitempty"`
 	Need     map[string]string `json:"need,omitempty"`

@@ -10,20 +10,20 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// An answer that comes bit by bit is a stream of frames: a type byte, the payload's
-// length as a big-endian uint32, the payload. One frame of type frameEnd is the last;
-// a stream without it was cut off.
+// A streamed answer is a sequence of frames: a type byte, the length of the payload as a big-endian
+// uint32, the payload. Exactly one frame of type frameEnd is the last. A stream without it was cut
+// off.
 const (
 	frameStdout   = 'o' // bytes that the guest printed, at most maxChunk
 	frameStderr   = 'e'
 	frameProgress = 'p' // done and total, two big-endian int64
 	frameEvent    = 'v' // JSON: an Event, at most maxEvent
-	frameBlock    = 'b' // a block: its CID, its bytes
-	frameItem     = 'i' // JSON: one of a list, at most maxJSON
+	frameBlock    = 'b' // a block: its CID, then its bytes
+	frameItem     = 'i' // JSON: one element of a list, at most maxJSON
 	frameEnd      = 'z' // JSON: an ending
 )
 
-// Bounds of what crosses the socket, in bytes.
+// Bounds of messages, in bytes.
 const (
 	MaxBlock    = 4 << 20 // a block
 	maxChunk    = 64 << 10
@@ -39,13 +39,12 @@ type ending struct {
 	Err   *Error `json:"error,omitempty"`
 }
 
-// readFrame reads one frame into buf, which it grows as needed. A stream that ends
-// before a frame does is io.ErrUnexpectedEOF, and so is one that ends between two:
-// only frameEnd ends it well.
+// readFrame reads one frame into buf, which it grows as needed. A stream that ends inside a frame
+// or before a frameEnd is io.ErrUnexpectedEOF.
 func readFrame(r io.Reader, buf []byte) (typ byte, payload []byte, err error) {
 	var h [frameHeader]byte
 	if _, err := io.ReadFull(r, h[:]); err != nil {
-		return 0, nil, unexpected(err)
+		return 0, nil, unexpectedEOF(err)
 	}
 	n, limit := int64(binary.BigEndian.Uint32(h[1:])), int64(0)
 	switch h[0] {
@@ -63,56 +62,56 @@ func readFrame(r io.Reader, buf []byte) (typ byte, payload []byte, err error) {
 		return 0, nil, fmt.Errorf("frame of unknown type %#02x", h[0])
 	}
 	if n > limit || (h[0] == frameProgress && n != limit) {
-		return 0, nil, fmt.Errorf("frame of type %q with %d bytes", h[0], n)
+		return 0, nil, fmt.Errorf("frame of type %q: got %d bytes, want at most %d", h[0], n, limit)
 	}
 	if int64(cap(buf)) < n {
 		buf = make([]byte, n)
 	}
 	buf = buf[:n]
 	if _, err := io.ReadFull(r, buf); err != nil {
-		return 0, nil, unexpected(err)
+		return 0, nil, unexpectedEOF(err)
 	}
 	return h[0], buf, nil
 }
 
-func unexpected(err error) error {
+func unexpectedEOF(err error) error {
 	if errors.Is(err, io.EOF) {
 		return io.ErrUnexpectedEOF
 	}
 	return err
 }
 
-// Blocks travel as in a CAR: uvarint of the length of CID and bytes, CID, bytes.
+// Blocks are encoded as in a CAR: the length of CID and bytes as a uvarint, the CID, the bytes.
 
 func blockHeader(b Block) []byte {
 	h := binary.AppendUvarint(make([]byte, 0, 10+maxCID), uint64(b.CID.ByteLen()+len(b.Data)))
 	return append(h, b.CID.Bytes()...)
 }
 
-// readBlock reads one block, whose hash it does not check, or io.EOF at the end.
+// readBlock reads one block without checking its hash. It returns io.EOF at the end.
 func readBlock(r *bufio.Reader) (Block, error) {
 	n, err := binary.ReadUvarint(r)
 	if err != nil {
 		return Block{}, err // io.EOF before the first byte, io.ErrUnexpectedEOF after it
 	}
 	if n == 0 || n > MaxBlock+maxCID {
-		return Block{}, fmt.Errorf("block frame of %d bytes, at most %d", n, MaxBlock+maxCID)
+		return Block{}, fmt.Errorf("block frame: got %d bytes, want 1 to %d", n, MaxBlock+maxCID)
 	}
 	buf := make([]byte, n)
 	if _, err := io.ReadFull(r, buf); err != nil {
-		return Block{}, unexpected(err)
+		return Block{}, unexpectedEOF(err)
 	}
 	return parseBlock(buf)
 }
 
-// parseBlock parts a CID and the bytes behind it, which it does not copy.
+// parseBlock splits buf into a CID and the bytes after it, without a copy.
 func parseBlock(buf []byte) (Block, error) {
 	l, c, err := cid.CidFromBytes(buf)
 	if err != nil {
 		return Block{}, fmt.Errorf("block frame: %w", err)
 	}
 	if l > maxCID || len(buf)-l > MaxBlock {
-		return Block{}, fmt.Errorf("block frame: CID of %d bytes, block of %d bytes", l, len(buf)-l)
+		return Block{}, fmt.Errorf("block frame: got a CID of %d bytes and a block of %d bytes, want at most %d and %d", l, len(buf)-l, maxCID, MaxBlock)
 	}
 	return Block{CID: c, Data: buf[l:]}, nil
 }

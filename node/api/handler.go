@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// Guest is what one attached client is given. Close forgets it: what it has put is
-// kept from collection no longer.
+// Backend is what the handler gives to one attached client. Close releases it: what the client has
+// put is not protected from collection.
 type Backend interface {
 	Data
 	Pins
@@ -35,43 +35,43 @@ type Backend interface {
 
 // Times of a Handler.
 const (
-	headerTimeout = 10 * time.Second // for a request's headers to arrive
-	heartbeat     = 10 * time.Second // between two bytes to an attached client
-	graceTime     = 2 * time.Second  // for a gone client's calls to end; a guest in a tight loop may take longer
+	headerTimeout = 10 * time.Second // limit for receiving the headers of a request
+	heartbeat     = 10 * time.Second // interval of the bytes that an attached client is sent
+	graceTime     = 2 * time.Second  // for the calls of a detached client to end; a guest in a tight loop may take longer
 )
 
-// maxSessions bounds the clients that are attached at once.
+// maxSessions is the maximum number of attached clients.
 const maxSessions = 1024
 
-// sessionHeader names the attachment that a request belongs to.
+// sessionHeader carries the id of the session that a request belongs to.
 const sessionHeader = "Liftoff-Session"
 
-// Handler serves Guests to the clients of a socket. A client first opens an attach
-// request, which lasts as long as the client does: all its other requests name it, are
-// cancelled when it ends, and its Guest is closed after them. So a client that is
-// killed leaves nothing behind.
+// Handler serves a Backend to each client of a socket. A client first opens an attach request,
+// which stays open for as long as the client is attached and is called its session. All other
+// requests of the client name the session. When it ends, they are cancelled and its Backend is
+// closed after them. So a client that is killed leaves nothing behind.
 type Handler struct {
 	begin  func() (Backend, error)
 	mux    *http.ServeMux
-	bodies chan struct{} // a place for each request whose blocks are being read
+	bodies chan struct{} // one element for each request whose blocks are being read
 	stall  time.Duration // see stallTimeout
 
 	mu       sync.Mutex
 	closing  bool
 	sessions map[string]*session
-	left     chan struct{} // closed, and replaced, when a session has gone
+	left     chan struct{} // closed and replaced when a session has ended
 }
 
 // session is one attached client.
 type session struct {
-	guest  Backend
-	ctx    context.Context
-	cancel context.CancelFunc
-	calls  sync.WaitGroup // those that were let in; guarded by Handler.mu against an end
-	ended  bool           // guarded by Handler.mu: nothing is let in any more
+	backend Backend
+	ctx     context.Context
+	cancel  context.CancelFunc
+	calls   sync.WaitGroup // the running calls; Add only with Handler.mu held and ended false
+	ended   bool           // guarded by Handler.mu: no further call is accepted
 }
 
-// NewHandler returns a Handler that gives each client what begin returns.
+// NewHandler returns a Handler that gives each client the Backend that begin returns.
 func NewHandler(begin func() (Backend, error)) *Handler {
 	h := &Handler{
 		begin: begin, mux: http.NewServeMux(), bodies: make(chan struct{}, 8), stall: stallTimeout,
@@ -85,7 +85,7 @@ func NewHandler(begin func() (Backend, error)) *Handler {
 	return h
 }
 
-// calls are the requests that a client can make: docs/api.md has a line for each.
+// calls returns the handlers of all requests by pattern. docs/api.md documents each.
 func (h *Handler) calls() map[string]call {
 	return map[string]call{
 		"POST /v1/blocks":            h.putBlocks,
@@ -133,13 +133,13 @@ func (h *Handler) calls() map[string]call {
 		"POST /v1/sources":           attachSource,
 		"DELETE /v1/sources":         detachSource,
 		"POST /v1/migrate":           migrate,
-		"POST /v1/coverage/{cid}":    cover,
+		"POST /v1/coverage/{cid}":    coverage,
 		"GET /v1/plugins":            listPlugins,
 		"POST /v1/images":            resolveImage,
 	}
 }
 
-// Server returns an http.Server for h with the limits that h counts on.
+// Server returns an http.Server for h with the limits that h relies on.
 func (h *Handler) Server(errors *log.Logger) *http.Server {
 	return &http.Server{
 		Handler: h, ErrorLog: errors,
@@ -149,8 +149,8 @@ func (h *Handler) Server(errors *log.Logger) *http.Server {
 
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) { h.mux.ServeHTTP(w, r) }
 
-// Drain waits until no client is attached; from that moment on new ones are refused
-// with CodeClosing. When ctx ends first, it returns its cause and h goes on.
+// Drain waits until no client is attached and then refuses new ones with CodeClosing. When ctx ends
+// first, it returns the cause of ctx, and h continues to accept clients.
 func (h *Handler) Drain(ctx context.Context) error {
 	for {
 		h.mu.Lock()
@@ -169,8 +169,8 @@ func (h *Handler) Drain(ctx context.Context) error {
 	}
 }
 
-// Close refuses new clients, ends the attached ones and waits until they are gone,
-// which takes graceTime at most.
+// Close refuses new clients, ends the attached ones and waits until they have detached, at most
+// graceTime.
 func (h *Handler) Close() {
 	h.mu.Lock()
 	h.closing = true
@@ -181,7 +181,7 @@ func (h *Handler) Close() {
 	h.Drain(context.Background())
 }
 
-// attach lets a client in and holds its request open until it leaves.
+// attach adds a client and holds its request open until the client detaches.
 func (h *Handler) attach(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithCancel(r.Context())
 	defer cancel()
@@ -191,7 +191,7 @@ func (h *Handler) attach(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer h.leave(id, s)
-	if err := writeJSON(w, hello{API: apiVersion, Session: id, PID: os.Getpid()}); err != nil {
+	if err := writeJSON(w, attachReply{API: apiVersion, Session: id, PID: os.Getpid()}); err != nil {
 		return
 	}
 	rc := http.NewResponseController(w)
@@ -205,8 +205,8 @@ func (h *Handler) attach(w http.ResponseWriter, r *http.Request) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			// A client that has sent more than its request is not seen to leave
-			// until something is written to it.
+			// net/http does not detect that a client has closed the connection if the client sent
+			// more than its request. Writing detects it.
 			if _, err := io.WriteString(w, "\n"); err != nil {
 				return
 			}
@@ -214,8 +214,8 @@ func (h *Handler) attach(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// hello is the first line of the answer to attach.
-type hello struct {
+// attachReply is the first line of the answer to attach.
+type attachReply struct {
 	API     int    `json:"api"`
 	Session string `json:"session"`
 	PID     int    `json:"pid"`
@@ -227,22 +227,22 @@ func (h *Handler) enter(ctx context.Context, cancel context.CancelFunc) (string,
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if h.closing {
-		return "", nil, Errorf(CodeClosing, "the process that holds the repo is leaving")
+		return "", nil, Errorf(CodeClosing, "node is shutting down")
 	}
 	if len(h.sessions) >= maxSessions {
-		return "", nil, Errorf(CodeFault, "%d clients are attached: too many", len(h.sessions))
+		return "", nil, Errorf(CodeFault, "attach: %d clients are attached, at most %d", len(h.sessions), maxSessions)
 	}
 	g, err := h.begin()
 	if err != nil {
 		return "", nil, fmt.Errorf("attach: %w", err)
 	}
-	id, s := rand.Text(), &session{guest: g, ctx: ctx, cancel: cancel}
+	id, s := rand.Text(), &session{backend: g, ctx: ctx, cancel: cancel}
 	h.sessions[id] = s
 	return id, s, nil
 }
 
-// leave cancels the session's calls and gives them a while to end, so that the owner
-// can go although a guest that nothing can interrupt still runs.
+// leave cancels the calls of the session and waits graceTime at most for their end, so that the
+// owner process can exit while a guest that cannot be interrupted still runs.
 func (h *Handler) leave(id string, s *session) {
 	h.mu.Lock()
 	s.ended = true
@@ -252,7 +252,7 @@ func (h *Handler) leave(id string, s *session) {
 	go func() {
 		defer close(done)
 		s.calls.Wait()
-		s.guest.Close()
+		s.backend.Close()
 	}()
 	select {
 	case <-done:
@@ -265,12 +265,12 @@ func (h *Handler) leave(id string, s *session) {
 	h.left = make(chan struct{})
 }
 
-// call serves one request of an attached client. The error that it returns becomes the
-// answer, so it returns none once it has begun to answer.
+// call serves one request of an attached client. Its error becomes the answer, so it returns nil
+// once it has started to write the answer.
 type call func(w http.ResponseWriter, r *http.Request, g Backend) error
 
-// inSession lets a request in if it names a session, and ties it to that; one that names
-// none has a session of its own, which ends with it.
+// inSession serves a request within the session that it names. A request without a session gets one
+// of its own, which ends with the request.
 func (h *Handler) inSession(serve call) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		id := r.Header.Get(sessionHeader)
@@ -289,7 +289,7 @@ func (h *Handler) inSession(serve call) http.HandlerFunc {
 		s := h.sessions[id]
 		if s == nil || s.ended {
 			h.mu.Unlock()
-			writeError(w, Errorf(CodeUsage, "the request belongs to no attached client"))
+			writeError(w, Errorf(CodeUsage, "unknown session: attach first"))
 			return
 		}
 		s.calls.Add(1)
@@ -302,19 +302,19 @@ func (h *Handler) inSession(serve call) http.HandlerFunc {
 		stop := context.AfterFunc(s.ctx, func() {
 			defer close(cut)
 			cancel()
-			// An answer that its client does not read must not outlast the session.
+			// An answer that the client does not read must not outlast the session.
 			http.NewResponseController(w).SetWriteDeadline(time.Now().Add(graceTime / 2))
-			limitAbsence(r, graceTime)
+			setAckLimit(r, graceTime)
 		})
 		defer func() {
 			if !stop() {
-				<-cut // what comes next on this connection has its own time
+				<-cut // so that its deadline does not apply to the next request on this connection
 			}
 		}()
 		if r.Body != http.NoBody {
-			r.Body = steady{r.Body, http.NewResponseController(w)}
+			r.Body = stallReader{r.Body, http.NewResponseController(w)}
 		}
-		if err := serve(w, r.WithContext(ctx), s.guest); err != nil {
+		if err := serve(w, r.WithContext(ctx), s.backend); err != nil {
 			writeError(w, err)
 		}
 	}
@@ -353,7 +353,7 @@ func writeJSON(w http.ResponseWriter, v any) error {
 	return err
 }
 
-// readJSON reads a request's whole body into v.
+// readJSON reads the whole body of a request into v.
 func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	b, err := readBody(w, r)
 	if err != nil {
@@ -366,7 +366,7 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxJSON))
 	var tooBig *http.MaxBytesError
 	if errors.As(err, &tooBig) {
-		return nil, Errorf(CodeUsage, "a request of more than %d bytes", maxJSON)
+		return nil, Errorf(CodeUsage, "request: more than %d bytes", maxJSON)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("read request: %w", err)

@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// Requests that no client of ours makes are refused, and the next client is served.
+// Requests that our client never makes are refused, and the next client is served.
 func TestHostileRequests(t *testing.T) {
 	m := &memory{run: func(context.Context, Request, Watch) (Job, error) { return Job{}, errors.New("it ran") }}
 	_, path := serve(t, m)
@@ -59,15 +59,15 @@ func TestHostileRequests(t *testing.T) {
 		})
 	}
 	if len(m.blocks)+len(m.pins) > 0 {
-		t.Errorf("something came in: %v %v", m.blocks, m.pins)
+		t.Errorf("something was stored: %v %v", m.blocks, m.pins)
 	}
 	if err := c.Sync(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
-// A client that sends more than its attach request is not seen to close by net/http:
-// it is cut off at the latest when the handler is closed.
+// net/http does not detect that a client has closed the connection if it sent more than its attach
+// request. It is detached at the latest when the handler is closed.
 func TestAttachWithMore(t *testing.T) {
 	h, path := serve(t, &memory{})
 	got := make(chan string)
@@ -89,7 +89,7 @@ func (h *Handler) count() int {
 	return len(h.sessions)
 }
 
-// What answers at the other end may be anything, too.
+// A client survives any answer of a server.
 func TestHostileServer(t *testing.T) {
 	hello := `{"api":1,"session":"S","pid":7}` + "\n"
 	frame := func(typ byte, n uint32, payload string) string {

@@ -21,17 +21,17 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// memory is a Guest in memory. Its run is a function of the test.
+// memory is a Backend in memory. Its run is a function that the test sets.
 type memory struct {
 	worker
 	mu       sync.Mutex
 	blocks   map[cid.Cid][]byte
 	puts     int // calls of Put
-	most     int // bytes of one of them
+	most     int // maximum bytes of one Put
 	pins     []Pin
 	jobs     []Job
 	receipts []ReceiptInfo
-	memos    []CachedResult
+	cached   []CachedResult
 	trusted  []TrustedKey
 	closed   int
 	run      func(ctx context.Context, r Request, w Watch) (Job, error)
@@ -75,12 +75,12 @@ func (m *memory) Put(_ context.Context, bs ...Block) error {
 	return nil
 }
 
-// Fetch finds a block that is the word "far".
+// Fetch finds only the block with the bytes "far".
 func (m *memory) Fetch(_ context.Context, c cid.Cid) error {
 	if far := []byte("far"); c == rawCID(far) {
 		return m.Put(context.Background(), Block{c, far})
 	}
-	return Errorf(CodeMissing, "nobody has %s", c)
+	return Errorf(CodeMissing, "no peer has %s", c)
 }
 
 func (m *memory) Missing(_ context.Context, cs ...cid.Cid) (lacks []cid.Cid, err error) {
@@ -94,7 +94,7 @@ func (m *memory) Missing(_ context.Context, cs ...cid.Cid) (lacks []cid.Cid, err
 	return lacks, nil
 }
 
-// Walk shows root and then all other blocks.
+// Walk calls each for root and then for all other blocks.
 func (m *memory) Walk(ctx context.Context, root cid.Cid, each func(Block) error) error {
 	b, err := m.Get(ctx, root)
 	if err != nil {
@@ -124,7 +124,7 @@ func (m *memory) Pin(_ context.Context, p Pin) error {
 }
 
 func (m *memory) Unpin(_ context.Context, name string) error {
-	return Errorf(CodeMissing, "there is no pin %q", name)
+	return Errorf(CodeMissing, "pin %q does not exist", name)
 }
 
 func (m *memory) Pins(context.Context) ([]Pin, error) {
@@ -141,7 +141,7 @@ func (m *memory) FindPin(_ context.Context, name string) (Pin, error) {
 			return p, nil
 		}
 	}
-	return Pin{}, Errorf(CodeMissing, "there is no pin %q", name)
+	return Pin{}, Errorf(CodeMissing, "pin %q does not exist", name)
 }
 
 func (m *memory) Collect(context.Context) (Collected, error) {
@@ -184,14 +184,14 @@ func (m *memory) AddReceipt(_ context.Context, envelope []byte) (cid.Cid, error)
 	return rawCID(envelope), nil
 }
 
-func (m *memory) CachedResults(context.Context) ([]CachedResult, error) { return m.memos, nil }
+func (m *memory) CachedResults(context.Context) ([]CachedResult, error) { return m.cached, nil }
 
 func (m *memory) Forget(_ context.Context, task cid.Cid) error {
 	if !task.Defined() {
-		m.memos = nil
+		m.cached = nil
 		return nil
 	}
-	return Errorf(CodeMissing, "no memo of %s", task)
+	return Errorf(CodeMissing, "no cached result of %s", task)
 }
 
 func (m *memory) Trust(_ context.Context, did, note string) error {
@@ -233,7 +233,7 @@ func rawCID(b []byte) cid.Cid {
 	return cid.NewCidV1(cid.Raw, h)
 }
 
-// serve serves m on a socket until the test ends.
+// serve serves m on a socket until the end of the test.
 func serve(t testing.TB, m *memory) (h *Handler, path string) {
 	t.Helper()
 	path = filepath.Join(t.TempDir(), "api.sock")
@@ -247,7 +247,7 @@ func serve(t testing.TB, m *memory) (h *Handler, path string) {
 	return h, path
 }
 
-// serveTCP serves h to those with testToken until the test ends.
+// serveTCP serves h over TCP until the end of the test.
 func serveTCP(t testing.TB, h *Handler) (addr string) {
 	t.Helper()
 	l, err := ListenTCP("127.0.0.1:0")
@@ -263,7 +263,7 @@ func serveTCP(t testing.TB, h *Handler) (addr string) {
 	return l.Addr().String()
 }
 
-// serveOn lets server answer at l until the test ends.
+// serveOn serves on l until the end of the test.
 func serveOn(t testing.TB, l net.Listener, server *http.Server) {
 	done := make(chan struct{})
 	go func() {
@@ -315,7 +315,7 @@ func talk(t testing.TB, path, send string) string {
 	}
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(30 * time.Second))
-	io.WriteString(conn, send) // the other end may stop to read
+	io.WriteString(conn, send) // the server may stop reading
 	b, _ := io.ReadAll(conn)
 	return string(b)
 }

@@ -13,11 +13,10 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// worker runs jobs of its own making: each has the events and the output that the test
-// gives it.
+// worker is a Backend with one job, whose events and output the test sets.
 type worker struct {
 	mu        sync.Mutex
-	changed   chan struct{} // closed, and replaced, when there is more
+	changed   chan struct{} // closed and replaced when there is more
 	submitted []Request
 	cancelled []string
 	events    []Event
@@ -36,7 +35,7 @@ func (k *worker) more(change func()) {
 	}
 }
 
-// wait returns what closes at the next change. k.mu is held.
+// wait returns a channel that is closed at the next change. k.mu is held.
 func (k *worker) wait() <-chan struct{} {
 	if k.changed == nil {
 		k.changed = make(chan struct{})
@@ -169,11 +168,11 @@ func TestNetworkCrosses(t *testing.T) {
 	p, err := c.Connect(ctx, "/ip4/127.0.0.1/tcp/1/p2p/x")
 	check(t, "Connect", p, aPeer, err)
 	if _, err := c.Connect(ctx, "nowhere"); codeOf(err) != CodeUsage {
-		t.Errorf("Connect to nowhere: %v", err)
+		t.Errorf("Connect without an address: %v", err)
 	}
 
 	if _, err := c.Cluster(ctx); codeOf(err) != CodeMissing {
-		t.Errorf("Cluster of none: %v", err)
+		t.Errorf("Cluster without a cluster: %v", err)
 	}
 	f, err := c.InitCluster(ctx)
 	check(t, "InitCluster", f, ClusterInfo{DID: "did:key:z6MkCluster", Role: RoleAdmin}, err)
@@ -199,11 +198,11 @@ func TestNetworkCrosses(t *testing.T) {
 		t.Errorf("Unpublish: %v", err)
 	}
 	if err := c.Publish(ctx, cid.Undef); codeOf(err) != CodeUsage {
-		t.Errorf("Publish of nothing: %v", err)
+		t.Errorf("Publish without a CID: %v", err)
 	}
 }
 
-// check compares what a call returned.
+// check compares the return values of a call.
 func check(t *testing.T, what string, got, want any, err error) {
 	t.Helper()
 	if err != nil {
@@ -248,7 +247,7 @@ func TestFollowIsLive(t *testing.T) {
 	}
 	m.emit(said[0])
 	var got []Event
-	err := c.Follow(t.Context(), "j-1", 0, func(e Event) error { // each event comes before the next is made
+	err := c.Follow(t.Context(), "j-1", 0, func(e Event) error { // each event arrives before the next one is made
 		got = append(got, e)
 		if n := len(got); n < len(said) {
 			m.emit(said[n])
@@ -264,7 +263,7 @@ func TestFollowIsLive(t *testing.T) {
 		t.Errorf("an error of each: %v", err)
 	}
 	if err := c.Follow(t.Context(), "j-2", 0, nil); codeOf(err) != CodeMissing {
-		t.Errorf("Follow of no job: %v", err)
+		t.Errorf("Follow of an unknown job: %v", err)
 	}
 	for _, id := range []string{"", "../run", "j-1?x", "J"} {
 		if err := c.Follow(t.Context(), id, 0, nil); codeOf(err) != CodeUsage {
@@ -291,7 +290,7 @@ func TestLogsAreLive(t *testing.T) {
 	check(t, "Logs", got.String(), "one\ntwo\n", err)
 }
 
-// A huge event loses what programs do not decide by.
+// A huge event loses the parts that programs do not branch on.
 func TestEventIsBounded(t *testing.T) {
 	m := &memory{}
 	_, path := serve(t, m)

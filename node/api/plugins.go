@@ -5,23 +5,23 @@ import (
 	"net/http"
 )
 
-// Plugins are executors that are programs of their own.
+// Plugins lists executors that are separate programs.
 type Plugins interface {
-	// Plugins starts and asks all that there are. The order is that of their names; what
-	// comes behind another one of the same name has a Problem.
+	// Plugins starts every plugin and asks for its description. It returns them sorted by name. Of
+	// several with one name all but the first have a Problem.
 	Plugins(ctx context.Context) ([]Plugin, error)
-	// ResolveImage asks the plugin of that name what ref names now: 32 bytes of sha2-256.
-	// CodeRefused when it names nothing, or there is no such plugin.
+	// ResolveImage asks the plugin called name for the digest that ref currently names: 32 bytes of
+	// sha2-256. CodeRefused when ref names nothing or the plugin does not exist.
 	ResolveImage(ctx context.Context, name, ref string) (digest []byte, err error)
 }
 
-// Plugin is a program with a plugin's name.
+// Plugin describes one plugin program.
 type Plugin struct {
 	Name    string   `json:"name"`
-	Program string   `json:"program"`
+	Program string   `json:"program"` // path
 	Version string   `json:"version,omitempty"`
-	ABIs    []string `json:"abis,omitempty"`
-	Problem string   `json:"problem,omitempty"` // why it is not taken; empty: it is
+	ABIs    []string `json:"abis,omitempty"`    // the values of Task.ABI that it runs
+	Problem string   `json:"problem,omitempty"` // why it is not used; empty: it is used
 }
 
 func listPlugins(w http.ResponseWriter, r *http.Request, g Backend) error {
@@ -32,7 +32,7 @@ func listPlugins(w http.ResponseWriter, r *http.Request, g Backend) error {
 	return writeJSON(w, all)
 }
 
-// imageRequest asks what a reference names.
+// imageRequest is the body of POST /v1/images.
 type imageRequest struct {
 	Plugin string `json:"plugin"`
 	Ref    string `json:"ref"`

@@ -12,8 +12,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// jobRecord is a Job as JSON, with its Outcome as the bytes that its CID names.
-// The other fields stand for those of Job with the same names: see link.
+// jobRecord is the JSON form of a Job. The Outcome is in it as the bytes that its CID names.
+// The other fields replace those of Job with the same names: see link.
 type jobRecord struct {
 	Job
 	Task         link      `json:"task"`
@@ -27,7 +27,7 @@ type jobRecord struct {
 	OutcomeBytes []byte    `json:"outcome_bytes,omitempty"`
 }
 
-// EncodeJob returns j whole, as it crosses the socket and as history keeps it.
+// EncodeJob returns the complete j as JSON, for the socket and for the job history.
 func EncodeJob(j Job) ([]byte, error) {
 	r := jobRecord{
 		Job: j, Task: link(j.Task), OutcomeCID: link(j.OutcomeCID), Receipt: link(j.Receipt), Refs: linksOf(j.Refs),
@@ -43,7 +43,7 @@ func EncodeJob(j Job) ([]byte, error) {
 	return json.Marshal(r)
 }
 
-// DecodeJob reads what EncodeJob wrote.
+// DecodeJob decodes what EncodeJob returned.
 func DecodeJob(b []byte) (Job, error) {
 	var r jobRecord
 	if err := decodeJSON(b, &r); err != nil {
@@ -62,7 +62,7 @@ func DecodeJob(b []byte) (Job, error) {
 	return j, nil
 }
 
-// requestRecord is a Request as JSON, with its Task as the bytes that its CID names.
+// requestRecord is the JSON form of a Request. The Task is in it as the bytes that its CID names.
 type requestRecord struct {
 	Task    []byte            `json:"task"`
 	Limits  job.Limits        `json:"limits"`
@@ -77,7 +77,7 @@ type requestRecord struct {
 	Watch           watched `json:"watch"`
 }
 
-// watched says which parts of a Watch the client has.
+// watched records which fields of a Watch the client has set.
 type watched struct {
 	Stdout   bool `json:"stdout,omitempty"`
 	Stderr   bool `json:"stderr,omitempty"`
@@ -113,15 +113,15 @@ func decodeRequest(b []byte) (Request, watched, error) {
 	}, r.Watch, nil
 }
 
-// decodeJSON reads one JSON value with no unknown field and nothing after it.
+// decodeJSON decodes exactly one JSON value. Unknown fields and trailing data are errors.
 func decodeJSON(b []byte, v any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	if err := d.Decode(v); err != nil {
-		return &Error{Code: CodeUsage, Message: "bad JSON: " + err.Error()}
+		return &Error{Code: CodeUsage, Message: "decode JSON: " + err.Error()}
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return &Error{Code: CodeUsage, Message: "bad JSON: more after the value"}
+		return &Error{Code: CodeUsage, Message: "decode JSON: trailing data"}
 	}
 	return nil
 }

@@ -53,7 +53,7 @@ func TestRemoteNeedsTheToken(t *testing.T) {
 			req.Header.Set("Authorization", header)
 			resp, err := http.DefaultTransport.RoundTrip(req)
 			if err != nil {
-				continue // it was cut while it was still sending: as good
+				continue // the connection was closed while the client was still sending: that is refused too
 			}
 			resp.Body.Close()
 			if resp.StatusCode != http.StatusUnauthorized || !resp.Close {
@@ -86,14 +86,14 @@ func TestRemoteAddresses(t *testing.T) {
 	}
 }
 
-// Strangers who connect and say nothing, or talk slowly, take places for a while, and
-// none of those that others have.
+// Clients that connect and send nothing, or send slowly, occupy a bounded number of places for a
+// limited time.
 func TestListenerIsBounded(t *testing.T) {
 	inner, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &limited{Listener: inner, room: make(chan struct{}, 2), closed: make(chan struct{})}
+	l := &limitedListener{Listener: inner, slots: make(chan struct{}, 2), closed: make(chan struct{})}
 	accepted := make(chan net.Conn)
 	go func() {
 		defer close(accepted)
@@ -122,10 +122,10 @@ func TestListenerIsBounded(t *testing.T) {
 	first.Close()
 	first.Close() // a second time frees nothing
 	<-accepted
-	if len(l.room) != 2 {
-		t.Errorf("%d places are taken", len(l.room))
+	if len(l.slots) != 2 {
+		t.Errorf("%d connections are counted", len(l.slots))
 	}
-	l.Close() // while Accept waits for room
+	l.Close() // while Accept waits for a free slot
 	if c, ok := <-accepted; ok {
 		t.Errorf("accepted %v from a closed listener", c)
 	}
@@ -178,7 +178,7 @@ func TestFetch(t *testing.T) {
 	b, _ := m.Get(t.Context(), rawCID([]byte("far")))
 	check(t, "Fetch", string(b), "far", err)
 	if err := c.Fetch(t.Context(), rawCID([]byte("away"))); codeOf(err) != CodeMissing {
-		t.Errorf("Fetch of what nobody has: %v", err)
+		t.Errorf("Fetch of a block that no peer has: %v", err)
 	}
 }
 
@@ -210,7 +210,7 @@ func TestWalk(t *testing.T) {
 	}
 }
 
-// Events never wait for a client that does not read, and those with room all come.
+// Events never wait for a client that does not read, and those that fit the queue arrive.
 func TestEventsDoNotWait(t *testing.T) {
 	const many = 100 * MaxEvents
 	sent := make(chan struct{})
@@ -233,7 +233,7 @@ func TestEventsDoNotWait(t *testing.T) {
 	}
 	defer resp.Body.Close()
 	select {
-	case <-sent: // and nobody has read any
+	case <-sent: // no event has been read
 	case <-time.After(10 * time.Second):
 		t.Fatal("an event waits for the client")
 	}

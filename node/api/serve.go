@@ -13,9 +13,9 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// How the blocks of one request are read: put in batches of at most maxBatch bytes and
-// batchBlocks blocks; after an error, what the client is still sending is read and
-// dropped up to maxDrain, so that it comes to read the answer.
+// How the blocks of one request are read. They are put in batches of at most maxBatch bytes and
+// batchBlocks blocks. After an error, up to maxDrain bytes that the client still sends are read and
+// dropped, so that the client gets to read the answer.
 const (
 	maxBatch    = 4 << 20
 	batchBlocks = 512
@@ -69,7 +69,7 @@ func putAll(r *http.Request, g Backend) error {
 func pathCID(r *http.Request) (cid.Cid, error) {
 	c, err := cid.Decode(r.PathValue("cid"))
 	if err != nil {
-		return c, Errorf(CodeUsage, "bad CID: %v", err)
+		return c, Errorf(CodeUsage, "invalid CID: %v", err)
 	}
 	return c, nil
 }
@@ -84,11 +84,11 @@ func getBlock(w http.ResponseWriter, r *http.Request, g Backend) error {
 		return err
 	}
 	if len(b) > MaxBlock {
-		return Errorf(CodeFault, "block %s has %d bytes, at most %d", c, len(b), MaxBlock)
+		return Errorf(CodeFault, "block %s: got %d bytes, want at most %d", c, len(b), MaxBlock)
 	}
 	w.Header().Set("Content-Type", "application/vnd.ipld.raw")
 	w.Header().Set("Content-Length", strconv.Itoa(len(b)))
-	w.Write(b) // an error means that the client has left
+	w.Write(b) // an error means that the client has disconnected
 	return nil
 }
 
@@ -116,27 +116,27 @@ func fetchBlock(w http.ResponseWriter, r *http.Request, g Backend) error {
 	return nil
 }
 
-// missing takes CIDs as strings and answers with those of them that are not here.
+// missing decodes CIDs as strings and answers with those that are not in the repo.
 func missing(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var asked []string
 	if err := readJSON(w, r, &asked); err != nil {
 		return err
 	}
 	if len(asked) > MaxMissing {
-		return Errorf(CodeUsage, "%d CIDs, at most %d", len(asked), MaxMissing)
+		return Errorf(CodeUsage, "missing: got %d CIDs, want at most %d", len(asked), MaxMissing)
 	}
 	cs := make([]cid.Cid, len(asked))
 	for i, s := range asked {
 		var err error
 		if cs[i], err = cid.Decode(s); err != nil {
-			return Errorf(CodeUsage, "bad CID: %v", err)
+			return Errorf(CodeUsage, "invalid CID: %v", err)
 		}
 	}
-	lacks, err := g.Missing(r.Context(), cs...)
+	absent, err := g.Missing(r.Context(), cs...)
 	if err != nil {
 		return err
 	}
-	return writeJSON(w, cidStrings(lacks))
+	return writeJSON(w, cidStrings(absent))
 }
 
 func cidStrings(cs []cid.Cid) []string {
@@ -213,13 +213,13 @@ func listJobs(w http.ResponseWriter, r *http.Request, g Backend) error {
 	return list(w, jobs, EncodeJob)
 }
 
-// list answers with one item frame for each of vs.
+// list answers with one item frame for each element of vs.
 func list[T any](w http.ResponseWriter, vs []T, encode func(T) ([]byte, error)) error {
 	s := newStream(w)
 	for _, v := range vs {
 		b, err := encode(v)
 		if err == nil && len(b) > maxJSON {
-			err = fmt.Errorf("an item of %d bytes, at most %d", len(b), maxJSON)
+			err = fmt.Errorf("list: got an item of %d bytes, want at most %d", len(b), maxJSON)
 		}
 		if err == nil {
 			err = s.item(b)
@@ -252,8 +252,8 @@ func collect(w http.ResponseWriter, r *http.Request, g Backend) error {
 func verify(w http.ResponseWriter, r *http.Request, g Backend) error {
 	s := newStream(w)
 	v, err := g.Check(r.Context(), func(d Damage) {
-		if b, err := json.Marshal(d); err == nil { // three strings: always
-			s.item(b) // a client that has left is seen by its context
+		if b, err := json.Marshal(d); err == nil { // three strings: cannot fail
+			s.item(b) // the context ends when the client disconnects
 		}
 	})
 	b, jerr := json.Marshal(v)
@@ -270,7 +270,7 @@ func run(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if err != nil {
 		return err
 	}
-	req.Trusted = req.Trusted && !isFar(r)
+	req.Trusted = req.Trusted && !isRemote(r)
 	s := newStream(w)
 	var watch Watch
 	if watched.Stdout {
@@ -282,12 +282,12 @@ func run(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if watched.Progress {
 		watch.Progress = s.setProgress
 	}
-	told := func() {}
+	flush := func() {}
 	if watched.Event {
-		watch.Event, told = eventually(s)
+		watch.Event, flush = asyncEvents(s)
 	}
 	j, err := g.Run(r.Context(), req, watch)
-	told()
+	flush()
 	var b []byte
 	if j.ID != "" {
 		var jerr error
@@ -298,17 +298,17 @@ func run(w http.ResponseWriter, r *http.Request, g Backend) error {
 	return nil
 }
 
-// eventually returns what sends events without ever waiting for the client: he who does
-// not read holds up the guest's output alone. Those that find no room are left out.
-// told waits until the others are written; what is sent later is not.
-func eventually(s *stream) (send func(Event), told func()) {
+// asyncEvents returns functions that send events without waiting for the client: a client that does
+// not read delays only the guest's output. Events that do not fit the queue are dropped. flush
+// waits until the queued ones are written; later ones are not sent.
+func asyncEvents(s *stream) (send func(Event), flush func()) {
 	var mu sync.Mutex
 	over := false
 	queue, done := make(chan Event, MaxEvents), make(chan struct{})
 	go func() {
 		defer close(done)
 		for e := range queue {
-			s.event(e) // a client that has left is seen by its context
+			s.event(e) // the context ends when the client disconnects
 		}
 	}()
 	send = func(e Event) {
@@ -322,12 +322,12 @@ func eventually(s *stream) (send func(Event), told func()) {
 		default:
 		}
 	}
-	told = func() {
+	flush = func() {
 		mu.Lock()
 		over = true
 		close(queue)
 		mu.Unlock()
 		<-done
 	}
-	return send, told
+	return send, flush
 }

@@ -15,7 +15,7 @@ func submit(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if err != nil {
 		return err
 	}
-	req.Trusted = req.Trusted && !isFar(r)
+	req.Trusted = req.Trusted && !isRemote(r)
 	j, err := g.Submit(r.Context(), req)
 	if err != nil {
 		return err
@@ -34,14 +34,14 @@ func writeJob(w http.ResponseWriter, j Job) error {
 func followJob(w http.ResponseWriter, r *http.Request, g Backend) error {
 	from, err := strconv.Atoi(r.URL.Query().Get("from"))
 	if err != nil && r.URL.Query().Has("from") || from < 0 {
-		return Errorf(CodeUsage, "from=%s is not the number of an event", r.URL.Query().Get("from"))
+		return Errorf(CodeUsage, "from=%s: want the number of an event", r.URL.Query().Get("from"))
 	}
 	s := newStream(w)
 	s.end(nil, g.Follow(r.Context(), r.PathValue("id"), from, s.event))
 	return nil
 }
 
-// jobLogs answers with what the guest prints: stdout=1, stderr=1 or both say which.
+// jobLogs answers with what the guest prints. The parameters stdout=1 and stderr=1 select streams.
 func jobLogs(w http.ResponseWriter, r *http.Request, g Backend) error {
 	s := newStream(w)
 	var watch Watch

@@ -8,7 +8,7 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// answer makes a call without arguments of a method that returns one value.
+// answer serves a method without arguments that returns one value.
 func answer[T any](ask func(g Backend, ctx context.Context) (T, error)) call {
 	return func(w http.ResponseWriter, r *http.Request, g Backend) error {
 		v, err := ask(g, r.Context())
@@ -19,8 +19,7 @@ func answer[T any](ask func(g Backend, ctx context.Context) (T, error)) call {
 	}
 }
 
-// answerTo makes a call of a method that takes one value, the request's body, and
-// returns one.
+// answerTo serves a method that takes one value, the body of the request, and returns one value.
 func answerTo[A, T any](ask func(g Backend, ctx context.Context, a A) (T, error)) call {
 	return func(w http.ResponseWriter, r *http.Request, g Backend) error {
 		var a A
@@ -35,7 +34,7 @@ func answerTo[A, T any](ask func(g Backend, ctx context.Context, a A) (T, error)
 	}
 }
 
-// listing makes a call of a method that returns a list.
+// listing serves a method that returns a list.
 func listing[T any](ask func(g Backend, ctx context.Context) ([]T, error)) call {
 	return func(w http.ResponseWriter, r *http.Request, g Backend) error {
 		all, err := ask(g, r.Context())
@@ -46,7 +45,7 @@ func listing[T any](ask func(g Backend, ctx context.Context) ([]T, error)) call 
 	}
 }
 
-// command makes a call of a method that takes one value and returns an error alone.
+// command serves a method that takes one value and returns only an error.
 func command[A any](do func(g Backend, ctx context.Context, a A) error) call {
 	return func(w http.ResponseWriter, r *http.Request, g Backend) error {
 		var a A

@@ -13,7 +13,7 @@ func listReceipts(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if of := r.URL.Query().Get("task"); of != "" {
 		task, cerr := cid.Decode(of)
 		if cerr != nil {
-			return Errorf(CodeUsage, "bad CID: %v", cerr)
+			return Errorf(CodeUsage, "invalid CID: %v", cerr)
 		}
 		all, err = g.ReceiptsOf(r.Context(), task)
 	} else {
@@ -53,7 +53,7 @@ func listCachedResults(w http.ResponseWriter, r *http.Request, g Backend) error 
 	return list(w, all, func(v CachedResult) ([]byte, error) { return json.Marshal(v) })
 }
 
-// forget takes the CID of a task as a string, "" for all.
+// forget decodes the CID of a task as a string; "" means all.
 func forget(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var of string
 	if err := readJSON(w, r, &of); err != nil {
@@ -63,7 +63,7 @@ func forget(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if of != "" {
 		var err error
 		if task, err = cid.Decode(of); err != nil {
-			return Errorf(CodeUsage, "bad CID: %v", err)
+			return Errorf(CodeUsage, "invalid CID: %v", err)
 		}
 	}
 	if err := g.Forget(r.Context(), task); err != nil {
@@ -93,7 +93,7 @@ func putTrust(w http.ResponseWriter, r *http.Request, g Backend) error {
 	return nil
 }
 
-// trustRequest names a key to trust.
+// trustRequest is the body of PUT /v1/trust.
 type trustRequest struct {
 	DID  string `json:"did"`
 	Note string `json:"note,omitempty"`

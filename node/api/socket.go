@@ -9,23 +9,23 @@ import (
 	"path/filepath"
 )
 
-// maxSocketPath is below what every system's sockaddr_un holds (104 to 108 bytes).
+// maxSocketPath is below the sockaddr_un limit of every system (104 to 108 bytes).
 const maxSocketPath = 100
 
-// ErrSocketPath says that no socket can be made or reached because its path is too long.
-var ErrSocketPath = errors.New("the path is too long for a socket: put the repo at a shorter one")
+// ErrSocketPath means that the path is too long for a Unix socket.
+var ErrSocketPath = errors.New("path too long for a Unix socket: move the repo to a shorter path")
 
-// Listen makes the socket at path, for this user alone, and replaces one that a
-// process which is no more has left there: the caller must know that there is no
-// other owner. Closing the listener removes the socket.
+// Listen creates the Unix socket at path, with access for this user alone. It replaces a socket
+// that a dead process left there: the caller must know that no other owner exists. Closing the
+// listener removes the socket.
 func Listen(path string) (net.Listener, error) {
 	dir, release, err := shorten(path)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	defer release()
-	// Bound under another name and renamed, the socket is never seen with other
-	// permissions than its last ones, and a stale one never in its place.
+	// The socket is bound under another name and then renamed, so that it is never visible with
+	// other permissions than its final ones and a stale one never takes its place.
 	name := filepath.Base(path)
 	fresh := filepath.Join(dir, name+".new")
 	if err := os.Remove(fresh); err != nil && !os.IsNotExist(err) {

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// shorten returns a name of path's folder that is short enough for a socket in it. It
-// is good until release is called.
+// shorten returns a name of path's folder that is short enough for a socket inside it. The name is
+// valid until release is called.
 func shorten(path string) (dir string, release func(), err error) {
 	dir = filepath.Dir(path)
 	if len(path) <= maxSocketPath {

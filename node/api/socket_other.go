@@ -4,7 +4,7 @@ package api
 
 import "path/filepath"
 
-// shorten refuses what is too long: only linux has other names for a folder.
+// shorten returns ErrSocketPath for long paths: only Linux has another name for a folder.
 func shorten(path string) (dir string, release func(), err error) {
 	if len(path) > maxSocketPath {
 		return "", nil, ErrSocketPath

@@ -8,17 +8,19 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// Storage tells where blocks are, and reads some where they lie.
+// Storage lists the places that hold blocks, and attaches files whose blocks are read in place.
 type Storage interface {
-	// Sources returns the places in which blocks are looked for, in that order: the repo first.
+	// Sources returns the places in which blocks are looked up, in that order. The repo is the
+	// first.
 	Sources(ctx context.Context) ([]Source, error)
-	// Attach has a CAR or a folder on the machine of the repo read in place; with keep until Detach, else until
-	// the process that has the repo open ends. Its path is absolute.
+	// Attach reads a CAR or a folder on the machine of the repo in place. path is absolute. With
+	// keep it stays attached until Detach, else until the process that owns the repo ends.
 	Attach(ctx context.Context, kind, path string, keep bool) (Source, error)
 	Detach(ctx context.Context, path string) error // CodeMissing when it is not attached
-	// Migrate moves blocks that have files of their own, as in repos of the first format, into segments.
+	// Migrate moves blocks that have files of their own, as in repos of the first format, into
+	// segments.
 	Migrate(ctx context.Context) (Migrated, error)
-	// Coverage tells how much of what is below a root is here.
+	// Coverage returns how much of the DAG below root is in the repo.
 	Coverage(ctx context.Context, root cid.Cid) (Coverage, error)
 }
 
@@ -29,35 +31,35 @@ const (
 	SourceDir  = "dir"
 )
 
-// Source is a place with blocks.
+// Source is one place that holds blocks.
 type Source struct {
-	Kind   string    `json:"kind"`
+	Kind   string    `json:"kind"`            // SourceRepo, SourceCAR or SourceDir
 	State  string    `json:"state,omitempty"` // of a CAR or a folder, when it is listed: ok, changed, missing or damaged
 	Path   string    `json:"path"`
 	Roots  []cid.Cid `json:"roots,omitempty"` // of a CAR or a folder
 	Blocks int64     `json:"blocks"`
-	Bytes  int64     `json:"bytes"`          // of the blocks
-	Disk   int64     `json:"disk,omitempty"` // what the repo's files for large blocks take
-	Kept   bool      `json:"kept"`           // the repo knows of it after this process, too
+	Bytes  int64     `json:"bytes"`          // total size of the blocks
+	Disk   int64     `json:"disk,omitempty"` // bytes that the repo's files for large blocks take on disk
+	Kept   bool      `json:"kept"`           // it stays attached when this process ends
 }
 
-// Migrated is what a migration did.
+// Migrated is the result of a migration.
 type Migrated struct {
 	Blocks  int   `json:"blocks"`
 	Bytes   int64 `json:"bytes"`
-	Damaged int   `json:"damaged"` // blocks that were left where they are
+	Damaged int   `json:"damaged"` // blocks that were not moved
 }
 
-// Coverage is how many bytes of the distinct blocks below a root are here, and how many there are; lower bounds
-// unless Exact.
+// Coverage counts the bytes of the distinct blocks below a root: those in the repo, and all. They
+// are lower bounds unless Exact.
 type Coverage struct {
 	Have   uint64    `json:"have"`
 	Total  uint64    `json:"total"`
 	Exact  bool      `json:"exact"`
-	Opaque []cid.Cid `json:"opaque,omitempty"` // blocks whose links cannot be read, the first 100 of them: what they lead to is not counted
+	Opaque []cid.Cid `json:"opaque,omitempty"` // the first 100 blocks whose links cannot be read: what they link to is not counted
 }
 
-// attachment is the body of a request to attach.
+// attachment is the body of POST /v1/sources.
 type attachment struct {
 	Kind string `json:"kind"`
 	Path string `json:"path"`
@@ -73,14 +75,14 @@ func listSources(w http.ResponseWriter, r *http.Request, g Backend) error {
 }
 
 func attachSource(w http.ResponseWriter, r *http.Request, g Backend) error {
-	if isFar(r) {
-		return Errorf(CodeDenied, "files of the node's machine are attached there, not over TCP")
+	if isRemote(r) {
+		return Errorf(CodeDenied, "attach: only possible on the machine of the node, not over TCP")
 	}
 	var a attachment
 	if err := readJSON(w, r, &a); err != nil {
 		return err
 	}
-	s := newStream(w) // its first byte goes at once: the reading takes long
+	s := newStream(w) // the headers are sent at once: reading the files takes long
 	v, err := g.Attach(r.Context(), a.Kind, a.Path, a.Keep)
 	return endWith(s, v, err)
 }
@@ -103,17 +105,17 @@ func migrate(w http.ResponseWriter, r *http.Request, g Backend) error {
 	return endWith(s, v, err)
 }
 
-func cover(w http.ResponseWriter, r *http.Request, g Backend) error {
+func coverage(w http.ResponseWriter, r *http.Request, g Backend) error {
 	c, err := cid.Decode(r.PathValue("cid"))
 	if err != nil {
-		return Errorf(CodeUsage, "bad CID: %v", err)
+		return Errorf(CodeUsage, "invalid CID: %v", err)
 	}
 	s := newStream(w)
 	v, err := g.Coverage(r.Context(), c)
 	return endWith(s, v, err)
 }
 
-// endWith ends a stream with a value.
+// endWith ends a stream with v as JSON, or with err.
 func endWith(s *stream, v any, err error) error {
 	var b []byte
 	if err == nil {
@@ -145,19 +147,19 @@ func (c *Client) Migrate(ctx context.Context) (v Migrated, err error) {
 
 func (c *Client) Coverage(ctx context.Context, root cid.Cid) (v Coverage, err error) {
 	if !root.Defined() {
-		return v, Errorf(CodeUsage, "coverage of nothing")
+		return v, Errorf(CodeUsage, "coverage: the CID is missing")
 	}
 	return v, c.last(ctx, "POST", "/v1/coverage/"+root.String(), nil, &v)
 }
 
-// last sends a request whose answer is a stream, and decodes what it ends with.
+// last sends a request whose answer is a stream, and decodes the value of its last frame.
 func (c *Client) last(ctx context.Context, method, path string, body []byte, out any) error {
 	end, err := c.stream(ctx, method, path, body, func(byte, []byte) error { return nil })
 	if err != nil {
 		return err
 	}
 	if err := json.Unmarshal(end, out); err != nil {
-		return Errorf(CodeFault, "the answer of the process that holds the repo: %v", err)
+		return Errorf(CodeFault, "answer of the process that owns the repo: %v", err)
 	}
 	return nil
 }

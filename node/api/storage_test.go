@@ -7,8 +7,8 @@ import (
 	"github.com/ipfs/go-cid"
 )
 
-// TestStorageGoesThrough: what the client is told of storage is what the guest says.
-func TestStorageGoesThrough(t *testing.T) {
+// TestStorageCrosses compares the results of Storage at the client with those of the backend.
+func TestStorageCrosses(t *testing.T) {
 	m := &memory{}
 	_, path := serve(t, m)
 	c := dial(t, path)

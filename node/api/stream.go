@@ -11,31 +11,30 @@ import (
 	"time"
 )
 
-// When a stream's frames leave: what comes later than flushAfter or beyond flushSize
-// bytes waits no longer. A guest that prints line by line costs few system calls, and
-// its reader sees each line at once.
+// When the frames of a stream are flushed: flushAfter after the first unsent byte, or at flushSize
+// bytes. So a guest that prints line by line costs few system calls, and its reader sees each line
+// almost at once.
 const (
 	flushAfter = 2 * time.Millisecond
 	flushSize  = 32 << 10
 )
 
-// stream writes the frames of one answer. Its methods may be called from several
-// goroutines; an error of the connection stays, and so does the end: whatever is written
-// behind it goes nowhere.
+// stream writes the frames of one answer. Its methods may be called from several goroutines. An
+// error of the connection stays; so does the end of the stream: later writes are dropped.
 type stream struct {
 	w     http.ResponseWriter
 	timer *time.Timer // flushes; runs while armed
 
 	mu       sync.Mutex
 	buf      []byte
-	open     int // where in buf the last frame begins while it can still grow; else -1
+	open     int // index in buf of the last frame while it can still grow; else -1
 	progress *[16]byte
 	armed    bool
 	err      error
 }
 
-// errEnded is the error of what is written behind the end.
-var errEnded = errors.New("the answer has ended")
+// errEnded is the error of a write after the end.
+var errEnded = errors.New("write after the end of the answer")
 
 func newStream(w http.ResponseWriter) *stream {
 	w.Header().Set("Content-Type", "application/vnd.liftoff.frames")
@@ -52,7 +51,7 @@ func (s *stream) flushLate() {
 	s.flush()
 }
 
-// flush sends what there is. s.mu is held.
+// flush sends buf. s.mu is held.
 func (s *stream) flush() {
 	s.settle()
 	if len(s.buf) > 0 && s.err == nil {
@@ -63,7 +62,7 @@ func (s *stream) flush() {
 	s.buf = s.buf[:0]
 }
 
-// settle makes whole frames of what there is. s.mu is held.
+// settle completes the open frame and appends a pending progress frame. s.mu is held.
 func (s *stream) settle() {
 	s.closeFrame()
 	if s.progress != nil {
@@ -85,7 +84,7 @@ func (s *stream) closeFrame() {
 	}
 }
 
-// wait flushes now when there is much, and soon when there is little. s.mu is held.
+// wait flushes a large buf at once and arms the timer for a small one. s.mu is held.
 func (s *stream) wait() error {
 	if len(s.buf) >= flushSize || s.err != nil {
 		s.flush()
@@ -96,13 +95,13 @@ func (s *stream) wait() error {
 	return s.err
 }
 
-// chunk is an io.Writer of what a guest prints.
+// chunk is an io.Writer for one output stream of the guest.
 type chunk struct {
 	s   *stream
 	typ byte
 }
 
-// Write adds p to the open frame when that is of the same type.
+// Write appends p to the open frame if it has the same type.
 func (c chunk) Write(p []byte) (int, error) {
 	s := c.s
 	s.mu.Lock()
@@ -113,7 +112,7 @@ func (c chunk) Write(p []byte) (int, error) {
 			s.open = len(s.buf)
 			s.buf = append(s.buf, c.typ, 0, 0, 0, 0)
 		}
-		// A frame holds less than maxChunk: flushSize ends it long before.
+		// A frame is always shorter than maxChunk, because a flush at flushSize ends it.
 		n := min(len(p)-done, flushSize)
 		s.buf = append(s.buf, p[done:done+n]...)
 		done += n
@@ -124,7 +123,7 @@ func (c chunk) Write(p []byte) (int, error) {
 	return len(p), s.err
 }
 
-// setProgress replaces a progress that has not left yet.
+// setProgress replaces a progress frame that was not sent yet.
 func (s *stream) setProgress(done, total int64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -135,10 +134,10 @@ func (s *stream) setProgress(done, total int64) {
 	s.wait()
 }
 
-// block adds a block.
+// block appends a block frame.
 func (s *stream) block(b Block) error {
 	if len(b.Data) > MaxBlock || b.CID.ByteLen() > maxCID {
-		return fmt.Errorf("block %s has %d bytes, at most %d", b.CID, len(b.Data), MaxBlock)
+		return fmt.Errorf("block %s: got %d bytes, want at most %d", b.CID, len(b.Data), MaxBlock)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -150,7 +149,7 @@ func (s *stream) block(b Block) error {
 	return s.wait()
 }
 
-// item adds one of a list: JSON of at most maxJSON bytes.
+// item appends one element of a list: JSON of at most maxJSON bytes.
 func (s *stream) item(b []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -159,7 +158,7 @@ func (s *stream) item(b []byte) error {
 	return s.wait()
 }
 
-// event adds an Event. One that is too large loses its Fields and the end of its Text.
+// event appends an Event. One that is too large loses its Fields and the end of its Text.
 func (s *stream) event(e Event) error {
 	b, err := json.Marshal(e)
 	if err == nil && len(b) > maxEvent {
@@ -167,7 +166,7 @@ func (s *stream) event(e Event) error {
 		b, err = json.Marshal(e)
 	}
 	if err == nil && len(b) > maxEvent {
-		err = fmt.Errorf("an event of %d bytes, at most %d", len(b), maxEvent)
+		err = fmt.Errorf("event: got %d bytes, want at most %d", len(b), maxEvent)
 	}
 	if err != nil {
 		return err
@@ -179,12 +178,12 @@ func (s *stream) event(e Event) error {
 	return s.wait()
 }
 
-// end writes the last frame: what the call returns, as JSON, and its error.
+// end writes the last frame: the return value of the call as JSON, and its error.
 func (s *stream) end(value []byte, err error) {
 	e := ending{Value: value, Err: AsError(err)}
 	b, err := json.Marshal(e)
 	if err == nil && len(b) > maxJSON {
-		err = Errorf(CodeFault, "an answer of %d bytes, at most %d", len(b), maxJSON)
+		err = Errorf(CodeFault, "answer: got %d bytes, want at most %d", len(b), maxJSON)
 	}
 	if err != nil {
 		b, _ = json.Marshal(ending{Err: AsError(err)}) // two strings: cannot fail

@@ -11,13 +11,13 @@ import (
 	"time"
 )
 
-// Bounds of a TCP listener. Strangers reach it: each of their connections is a little
-// memory for headerTimeout, and there is room for maxConns.
+// Bounds of a TCP listener. Unauthenticated clients can reach it: each of their connections costs a
+// little memory for headerTimeout, and at most maxConns are accepted.
 const (
 	maxConns    = 512
 	idleTimeout = time.Minute
-	// stallTimeout is how long a request's body may stand still, and an answer outside a
-	// session.
+	// stallTimeout is the maximum pause within the body of a request, and within an answer outside
+	// a session.
 	stallTimeout = time.Minute
 )
 
@@ -26,47 +26,47 @@ func ListenTCP(addr string) (net.Listener, error) {
 	config := net.ListenConfig{KeepAliveConfig: keepAlive}
 	l, err := config.Listen(context.Background(), "tcp", addr)
 	if err != nil {
-		return nil, fmt.Errorf("listen for the API: %w", err)
+		return nil, fmt.Errorf("listen for API clients: %w", err)
 	}
-	return &limited{Listener: l, room: make(chan struct{}, maxConns), closed: make(chan struct{})}, nil
+	return &limitedListener{Listener: l, slots: make(chan struct{}, maxConns), closed: make(chan struct{})}, nil
 }
 
-// Remote returns an http.Server for h that answers those who have the token, and nobody
-// when token is not one.
+// Remote returns an http.Server for h that answers only requests with the token. The error is a
+// *Error of CodeUsage when token is invalid.
 func (h *Handler) Remote(token string, errors *log.Logger) (*http.Server, error) {
 	if err := checkToken(token); err != nil {
 		return nil, err
 	}
 	s := h.Server(errors)
-	s.Handler = bearer(token, present(h.stall, h))
+	s.Handler = requireToken(token, detectAbsence(h.stall, h))
 	s.ConnContext = withConn
 	s.IdleTimeout = idleTimeout
 	return s, nil
 }
 
-// limited accepts a bounded number of connections at once.
-type limited struct {
+// limitedListener is a listener that accepts a bounded number of connections at once.
+type limitedListener struct {
 	net.Listener
-	room   chan struct{}
+	slots  chan struct{}
 	closed chan struct{}
 	once   sync.Once
 }
 
-func (l *limited) Accept() (net.Conn, error) {
+func (l *limitedListener) Accept() (net.Conn, error) {
 	select {
-	case l.room <- struct{}{}:
+	case l.slots <- struct{}{}:
 	case <-l.closed:
 		return nil, net.ErrClosed
 	}
 	c, err := l.Listener.Accept()
 	if err != nil {
-		<-l.room
+		<-l.slots
 		return nil, err
 	}
-	return &limitedConn{Conn: c, leave: func() { <-l.room }}, nil
+	return &limitedConn{Conn: c, leave: func() { <-l.slots }}, nil
 }
 
-func (l *limited) Close() error {
+func (l *limitedListener) Close() error {
 	l.once.Do(func() { close(l.closed) })
 	return l.Listener.Close()
 }
@@ -83,17 +83,17 @@ func (c *limitedConn) Close() error {
 	return err
 }
 
-// steady is a request's body that may not stand still.
-type steady struct {
+// stallReader is the body of a request that must make progress within stallTimeout.
+type stallReader struct {
 	io.ReadCloser
 	rc *http.ResponseController
 }
 
-func (b steady) Read(p []byte) (int, error) {
-	b.rc.SetReadDeadline(time.Now().Add(stallTimeout)) // an error is Read's, too
+func (b stallReader) Read(p []byte) (int, error) {
+	b.rc.SetReadDeadline(time.Now().Add(stallTimeout)) // Read reports the same error
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
-		b.rc.SetReadDeadline(time.Time{}) // while the answer is written, the server reads on
+		b.rc.SetReadDeadline(time.Time{}) // while the answer is written, the server goes on reading
 	}
 	return n, err
 }

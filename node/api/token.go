@@ -14,11 +14,11 @@ import (
 	"strings"
 )
 
-// minToken is the least length of a token, in characters: whoever has it has the node.
+// minToken is the minimum length of a token in characters: a token gives full control of the node.
 const minToken = 20
 
-// MakeToken returns the token in the file at path, which only its owner may read. It
-// makes the file, with 130 random bits, when there is none.
+// MakeToken returns the token in the file at path, which only its owner may read. If the file does
+// not exist, it creates it with 130 random bits.
 func MakeToken(path string) (string, error) {
 	token, err := ReadToken(path)
 	if !errors.Is(err, fs.ErrNotExist) {
@@ -37,8 +37,8 @@ func MakeToken(path string) (string, error) {
 	return token, nil
 }
 
-// ReadToken returns the token in the file at path. A file that others may read is an
-// error: what is in it is a secret no more.
+// ReadToken returns the token in the file at path. A file that other users can read is an error:
+// its content is not secret.
 func ReadToken(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
@@ -51,8 +51,8 @@ func ReadToken(path string) (string, error) {
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return "", &Error{
-			Code: CodeUsage, Message: fmt.Sprintf("the token file %s can be read by others", path),
-			Hint: "make a new one: what others have read is no secret any more",
+			Code: CodeUsage, Message: fmt.Sprintf("token file %s: other users can read it", path),
+			Hint: "delete it, to create a new token at the next start: other users may have read this one",
 		}
 	}
 	b, err := io.ReadAll(io.LimitReader(f, 4<<10))
@@ -65,31 +65,31 @@ func ReadToken(path string) (string, error) {
 
 func checkToken(token string) error {
 	if len(token) < minToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return Errorf(CodeUsage, "a token is at least %d printable characters without a space", minToken)
+		return Errorf(CodeUsage, "token: want at least %d printable characters without spaces", minToken)
 	}
 	return nil
 }
 
-// bearer lets those requests through to next that carry the token.
-func bearer(token string, next http.Handler) http.Handler {
+// requireToken passes on the requests that carry the token.
+func requireToken(token string, next http.Handler) http.Handler {
 	want := sha256.Sum256([]byte(token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		// Hashed, the two are of one length: the time says nothing of either.
+		// Hashes have equal length, so the time of the comparison reveals nothing about the token.
 		have := sha256.Sum256([]byte(given))
 		if subtle.ConstantTimeCompare(have[:], want[:]) != 1 || !ok {
 			w.Header().Set("WWW-Authenticate", "Bearer")
-			w.Header().Set("Connection", "close") // the body of a stranger is not read
-			writeError(w, &Error{Code: CodeDenied, Message: "the token is missing or wrong", Hint: "it is in the file api.token of the repo there"})
+			w.Header().Set("Connection", "close") // the body of an unauthenticated request is not read
+			writeError(w, &Error{Code: CodeDenied, Message: "the token is missing or wrong", Hint: "the token is in the file api.token of the node's repo"})
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), far{}, true)))
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), remote{}, true)))
 	})
 }
 
-// far marks the context of a request that came over TCP.
-type far struct{}
+// remote is the context key of a request that came over TCP.
+type remote struct{}
 
-// isFar reports whether a request came over TCP: then nothing in it is a file of the
-// user who runs the node.
-func isFar(r *http.Request) bool { return r.Context().Value(far{}) != nil }
+// isRemote reports whether a request came over TCP. Then no path in it names a file of the user that
+// runs the node.
+func isRemote(r *http.Request) bool { return r.Context().Value(remote{}) != nil }

@@ -14,60 +14,60 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// driver is a Run that is under way.
+// driver is a Run in progress.
 type driver struct {
 	*Run
 	placement *scheduler.Placement
 	events    chan event    // from the goroutines of peers
-	over      chan struct{} // closed when nobody takes events any more
+	over      chan struct{} // closed when the loop takes no more events
 	tasks     sync.WaitGroup
 	wake      *time.Timer
-	returning func() bool // the ctx ended with ErrReturning
+	returning func() bool // reports whether the ctx ended with ErrReturning
 
-	talks   map[job.DID]*talk               // with peers that have bid
-	runs    map[scheduler.Lease]*occupation // those that were awarded, self among them
+	talks   map[job.DID]*talk              // with peers that have bid
+	runs    map[scheduler.Lease]*activeRun // active awards, on this node too
 	results map[job.DID]Result
 	broken  bool
 	ending  *Ending
 	failed  error
 
 	mu   sync.Mutex
-	late []Mismatch // found when the loop took no events any more: what was shown is false all the same
+	late []Mismatch // found after the loop took its last event: what was shown is false nevertheless
 }
 
-// event is one for the Placement, and what comes with it.
+// event is an event for the Placement, with the data that belongs to it.
 type event struct {
 	scheduler.Event
-	talk   *talk      // with a Bid
-	result *Result    // with a Done
-	broken bool       // with a Lost: the peer did not say why
-	lies   []Mismatch // with any: what a peer has printed and its Outcome does not say
-	fault  error      // of this machine: it ends all
+	talk       *talk      // with a Bid
+	result     *Result    // with a Done
+	broken     bool       // with a Lost: the peer gave no reason
+	mismatches []Mismatch // with any event: printed output of a peer that differs from its Outcome
+	fault      error      // a fault of this machine, which ends the job
 }
 
-// occupation is what an award keeps busy.
-type occupation struct {
-	lease  Lease
-	said   *transcript
-	cancel context.CancelCauseFunc
-	talk   *talk // nil: it runs here
-	phase  int   // how many of the phases it has begun
-	lost   bool  // it was left by a process that has ended, and is not found yet
+// activeRun is the run of one active award.
+type activeRun struct {
+	lease      Lease
+	transcript *transcript
+	cancel     context.CancelCauseFunc
+	talk       *talk // nil: it runs on this node
+	phase      int   // number of phases that have started
+	lost       bool  // it was started by a process that has ended, and is not found yet
 
-	cuts atomic.Int32 // how often its result broke off
+	cuts atomic.Int32 // how often the transfer of its result was cut off
 }
 
-// phases are what a peer does for a job, in order, and how people are told.
+// phases are the phases of a run in order, with their texts for display.
 var phases = []struct{ name, text string }{
 	{"fetch", "is fetching the module"},
 	{"compile", "is compiling the module"},
-	{"run", "is running it"},
+	{"run", "is running the job"},
 	{"pack", "is sending the result"},
 }
 
-// advance takes note of a phase, and reports whether it is a later one: no peer fills the
-// job's events by going back and forth.
-func (o *occupation) advance(phase string) bool {
+// advance records a phase and reports whether it is a later one. So a peer cannot fill the job's
+// events by switching back and forth.
+func (o *activeRun) advance(phase string) bool {
 	i := slices.IndexFunc(phases, func(p struct{ name, text string }) bool { return p.name == phase })
 	if i < o.phase {
 		return false
@@ -76,28 +76,27 @@ func (o *occupation) advance(phase string) bool {
 	return true
 }
 
-// ErrReturning is the cause with which a ctx ends when the requester does and will be
-// back: peers that are at the job go on with it.
-var ErrReturning = errors.New("the requester comes back")
+// ErrReturning is the cause with which a ctx ends when the requester stops but will come back:
+// peers go on with the job.
+var ErrReturning = errors.New("the requester is restarting")
 
-// errClosed is the cause that ends what the Placement has closed.
+// errClosed is the cause that ends a run which the Placement has closed.
 var errClosed = errors.New("closed by the requester")
 
-// Do brings the job to its end. start has this node's own price. Its error is a
-// *FailedError, the cause of ctx, or a fault of this machine; the Record is there with
-// every error.
+// Do runs the job to its end. start contains this node's own bid. The error is a *FailedError, the
+// cause of ctx, or a fault of this machine. The Ending has a Record also when there is an error.
 func (r *Run) Do(ctx context.Context, start scheduler.Start) (Ending, error) {
 	d := &driver{
 		Run: r, placement: scheduler.NewPlacement(r.Config, r.Request),
 		events: make(chan event), over: make(chan struct{}),
-		talks: map[job.DID]*talk{}, runs: map[scheduler.Lease]*occupation{}, results: map[job.DID]Result{},
+		talks: map[job.DID]*talk{}, runs: map[scheduler.Lease]*activeRun{}, results: map[job.DID]Result{},
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	// Who is woken by the end of ctx may be there before the loop: it asks ctx, too.
+	// A goroutine that the end of ctx wakes may run before the loop does. So it asks ctx too.
 	d.returning = func() bool { return errors.Is(context.Cause(ctx), ErrReturning) }
 	d.wake = time.NewTimer(time.Hour)
 	d.wake.Stop()
-	start.Left = d.takeUp(r.Left)
+	start.Prior = d.resume(r.Checkpoint)
 	err := d.loop(ctx, start)
 	d.wake.Stop()
 	close(d.over)
@@ -142,13 +141,13 @@ func (d *driver) loop(ctx context.Context, start scheduler.Start) error {
 	return d.failed
 }
 
-// take feeds an event to the Placement, with what belongs to it.
+// take feeds an event to the Placement, with the data that belongs to it.
 func (d *driver) take(ctx context.Context, e event) {
 	if e.fault != nil {
 		d.failed = e.fault
 		return
 	}
-	for _, m := range e.lies {
+	for _, m := range e.mismatches {
 		d.Node.Mismatch(m)
 	}
 	switch ev := e.Event.(type) {
@@ -182,42 +181,42 @@ func (d *driver) take(ctx context.Context, e event) {
 			d.forget(ev.Lease)
 		}
 	case scheduler.Accepted:
-		d.tellLeft()
+		d.saveCheckpoint()
 	}
 	d.step(ctx, e.Event)
 }
 
-// abandon ends what a run prints that has no Outcome.
+// abandon ends the output of a run without an Outcome.
 func (d *driver) abandon(l scheduler.Lease) {
-	if o := d.runs[l]; o != nil && o.said.abandon() {
+	if o := d.runs[l]; o != nil && o.transcript.abandon() {
 		d.Node.Event(api.Event{
 			Kind: api.EventNote, Peer: string(o.lease.Peer),
-			Text: "not verified: what " + scheduler.Short(o.lease.Peer) + " printed so far; the next run prints from the beginning",
+			Text: "the output of " + scheduler.Short(o.lease.Peer) + " so far is not verified; the next run prints from the beginning",
 		})
 	}
 }
 
-// forget drops an award that has ended.
+// forget removes an award that has ended.
 func (d *driver) forget(l scheduler.Lease) {
 	if d.runs[l] != nil {
 		delete(d.runs, l)
-		d.tellLeft()
+		d.saveCheckpoint()
 	}
 }
 
-// step feeds one event to the Placement and carries out what it says.
+// step feeds one event to the Placement and carries out the returned actions.
 func (d *driver) step(ctx context.Context, ev scheduler.Event) {
-	said := api.Event{Kind: api.EventNote}
+	next := api.Event{Kind: api.EventNote}
 	for _, a := range d.placement.Step(ev, d.Clock()) {
 		switch a := a.(type) {
 		case scheduler.Award:
-			said = api.Event{Kind: api.EventAwarded, Peer: string(a.Peer), Attempt: a.Attempt}
+			next = api.Event{Kind: api.EventAwarded, Peer: string(a.Peer), Attempt: a.Attempt}
 		case scheduler.RunHere:
-			said = api.Event{Kind: api.EventStarted, Peer: string(d.Request.Self), Attempt: a.Attempt}
-		case scheduler.Note: // of an award: who got it, and why
-			said.Text = a.Text
-			d.Node.Event(said)
-			said = api.Event{Kind: api.EventNote}
+			next = api.Event{Kind: api.EventStarted, Peer: string(d.Request.Self), Attempt: a.Attempt}
+		case scheduler.Note: // after an award: the provider and the reason
+			next.Text = a.Text
+			d.Node.Event(next)
+			next = api.Event{Kind: api.EventNote}
 			continue
 		}
 		d.act(ctx, a)
@@ -227,7 +226,7 @@ func (d *driver) step(ctx context.Context, ev scheduler.Event) {
 func (d *driver) act(ctx context.Context, a scheduler.Action) {
 	switch a := a.(type) {
 	case scheduler.Ask:
-		d.Node.Event(api.Event{Kind: api.EventAsked, Attempt: a.Attempt, Text: asks(a)})
+		d.Node.Event(api.Event{Kind: api.EventAsked, Attempt: a.Attempt, Text: askText(a)})
 		for _, p := range a.Peers {
 			d.tasks.Go(func() { d.ask(ctx, p, a) })
 		}
@@ -236,7 +235,7 @@ func (d *driver) act(ctx context.Context, a scheduler.Action) {
 	case scheduler.Award:
 		d.award(ctx, a)
 	case scheduler.RunHere:
-		d.here(ctx, a)
+		d.runLocal(ctx, a)
 	case scheduler.Attach:
 		d.attach(ctx, a)
 	case scheduler.Close:
@@ -254,18 +253,18 @@ func (d *driver) act(ctx context.Context, a scheduler.Action) {
 	case scheduler.Fail:
 		d.failed = &FailedError{a.Code, a.Why, a.Hint}
 	default:
-		panic(fmt.Sprintf("request: an action of type %T", a))
+		panic(fmt.Sprintf("request: unknown action %T", a))
 	}
 }
 
-func asks(a scheduler.Ask) string {
+func askText(a scheduler.Ask) string {
 	if len(a.Peers) == 1 {
-		return "asks 1 peer"
+		return "asking 1 peer"
 	}
-	return fmt.Sprintf("asks %d peers", len(a.Peers))
+	return fmt.Sprintf("asking %d peers", len(a.Peers))
 }
 
-// feed hands an event to the loop; false: nobody takes it any more.
+// feed passes an event to the loop. It returns false when the loop takes no more events.
 func (d *driver) feed(e event) bool {
 	select {
 	case d.events <- e:
@@ -275,17 +274,17 @@ func (d *driver) feed(e event) bool {
 	}
 }
 
-// close ends a conversation, and the run that it is about.
+// close ends a conversation, and the run that belongs to it.
 func (d *driver) close(a scheduler.Close) {
 	if o := d.runs[a.Lease]; o != nil {
-		d.broken = d.broken || a.Why == scheduler.CloseLost // it had said nothing: else it would be forgotten
+		d.broken = d.broken || a.Why == scheduler.CloseLost // it gave no reason: otherwise forget would have removed it
 		o.cancel(errClosed)
 		if o.talk != nil {
 			o.talk.leave(a.Why)
 		}
 		d.abandon(a.Lease)
 		delete(d.runs, a.Lease)
-		d.tellLeft()
+		d.saveCheckpoint()
 	}
 	if t := d.talks[a.Peer]; t != nil && (a.Lease == scheduler.Lease{} || !t.awarded) {
 		t.leave(a.Why)
@@ -304,31 +303,31 @@ func (d *driver) announce(ctx context.Context, a scheduler.Announce) {
 	}
 }
 
-// here runs the Task on this node.
-func (d *driver) here(ctx context.Context, a scheduler.RunHere) {
+// runLocal runs the Task on this node.
+func (d *driver) runLocal(ctx context.Context, a scheduler.RunHere) {
 	ctx, cancel := context.WithCancelCause(ctx)
-	said := d.Printed.run(d.Request.Self, true)
-	d.runs[a.Lease] = &occupation{lease: Lease{Peer: d.Request.Self}, said: said, cancel: cancel}
+	out := d.Printed.run(d.Request.Self, true)
+	d.runs[a.Lease] = &activeRun{lease: Lease{Peer: d.Request.Self}, transcript: out, cancel: cancel}
 	d.tasks.Go(func() {
 		defer cancel(nil)
-		r, err := d.Node.Here(ctx, a.Sources, Output{
-			Stdout: said.writer(1), Stderr: said.writer(2), Progress: d.Printed.out.Progress,
+		r, err := d.Node.RunLocal(ctx, a.Sources, Output{
+			Stdout: out.writer(1), Stderr: out.writer(2), Progress: d.Printed.out.Progress,
 		})
 		switch {
 		case err == nil:
-			said.vouch(r.Outcome)
+			out.trust(r.Outcome)
 			d.feed(event{Event: scheduler.Done{Peer: d.Request.Self, Lease: a.Lease, Outcome: r.Outcome, Receipt: r.Receipt, Fuel: r.Value.Fuel}, result: &r})
 		case errors.Is(context.Cause(ctx), errClosed):
 		default:
-			d.lostHere(a.Lease, err)
+			d.lostLocal(a.Lease, err)
 		}
 	})
 }
 
-// lostHere tells why this node could not run it. What is wrong with the module, or with
-// the time that it was given, is so everywhere; what is wrong with this machine, or not
-// here, need not be.
-func (d *driver) lostHere(l scheduler.Lease, err error) {
+// lostLocal reports why this node could not run the Task. A fault of the module or an exceeded
+// timeout is the same on every node, so it ends the job. A fault of this machine or missing data is
+// not.
+func (d *driver) lostLocal(l scheduler.Lease, err error) {
 	lost := scheduler.Lost{Peer: d.Request.Self, Lease: l, Why: err.Error(), Gone: true}
 	var e *api.Error
 	if !errors.As(err, &e) {

@@ -48,8 +48,7 @@ func newParty(t *testing.T) party {
 	return party{h, key, job.DIDOf(pub)}
 }
 
-// runner is a market.Provider that takes every job, and none of whose runs comes to an
-// end by itself.
+// runner is a market.Provider that accepts every job. Its runs do not end by themselves.
 type runner struct {
 	heard    chan market.Why
 	attached chan struct{}
@@ -69,7 +68,7 @@ func (r *runner) Award(context.Context, peer.ID, market.Request, market.Awarded)
 		Closed: func(w market.Why) { r.heard <- w },
 		Away:   func() { r.heard <- market.Gone },
 	})
-	run.Heartbeat(market.Heartbeat{Phase: "run"}) // it has its slot
+	run.Heartbeat(market.Heartbeat{Phase: "run"}) // it has a slot
 	r.last.Store(run)
 	return run, 0, nil
 }
@@ -79,28 +78,28 @@ func (r *runner) Attach(context.Context, peer.ID, market.Attach) (*market.Run, e
 	return r.last.Load(), nil
 }
 
-// world is a World of one peer, that is told of each change of what would be left.
-type world struct {
+// testNode is a Node that knows one peer, and reports each new Checkpoint.
+type testNode struct {
 	Node
 	self, other party
 	job         job.Order
-	left        func(Left)
+	save        func(Checkpoint)
 }
 
-func (w world) Sign(_ int, to job.DID) ([]byte, error) {
+func (w testNode) Sign(_ int, to job.DID) ([]byte, error) {
 	j := w.job
 	j.Audience = to
 	return j.Sign(w.self.key)
 }
 
-func (w world) Peers(context.Context) []scheduler.Candidate {
+func (w testNode) Peers(context.Context) []scheduler.Candidate {
 	return []scheduler.Candidate{{Peer: w.other.did, Slots: -1}}
 }
 
-func (w world) Left(l Left)     { w.left(l) }
-func (w world) Event(api.Event) {}
+func (w testNode) SaveCheckpoint(l Checkpoint) { w.save(l) }
+func (w testNode) Event(api.Event)             {}
 
-// pair is a requester, and a runner that it knows.
+// pair is a requester, and a runner that the requester knows.
 type pair struct {
 	self, other party
 	runner      *runner
@@ -125,10 +124,10 @@ func newPair(t *testing.T, cfg market.Config) pair {
 	return p
 }
 
-// run is a job for the runner.
-func (p pair) run(cfg market.Config, clock func() time.Time, left func(Left)) Run {
+// run returns a job for the runner.
+func (p pair) run(cfg market.Config, clock func() time.Time, save func(Checkpoint)) Run {
 	now := time.Now()
-	w := world{self: p.self, other: p.other, left: left, job: job.Order{
+	w := testNode{self: p.self, other: p.other, save: save, job: job.Order{
 		Task: job.CIDOf(p.task), Limits: job.DefaultLimits, Runs: 1,
 		Issuer: p.self.did, Issued: now.UnixMilli(), Expires: now.Add(time.Hour).UnixMilli(),
 	}}
@@ -140,20 +139,20 @@ func (p pair) run(cfg market.Config, clock func() time.Time, left func(Left)) Ru
 	}
 }
 
-// A requester that is going to come back does not end what runs elsewhere, however the end
-// of its ctx and what its conversations make of it come together.
+// A requester that will come back does not end its runs at peers, in whatever order the end of its
+// ctx and the resulting events of its conversations arrive.
 func TestReturningEndsNothing(t *testing.T) {
 	p := newPair(t, market.Config{})
 	for range 20 {
 		ctx, cancel := context.WithCancelCause(t.Context())
-		slow := func() time.Time { // what is decided from the end on takes a while
+		slow := func() time.Time { // decisions after the end of ctx take a while
 			if ctx.Err() != nil {
 				time.Sleep(2 * time.Millisecond)
 			}
 			return time.Now()
 		}
-		run := p.run(market.Config{}, slow, func(l Left) {
-			if len(l.Leases) == 1 { // it runs: the loop writes this down while ctx ends
+		run := p.run(market.Config{}, slow, func(l Checkpoint) {
+			if len(l.Leases) == 1 { // it runs: the loop saves this while ctx ends
 				cancel(ErrReturning)
 				time.Sleep(10 * time.Millisecond)
 			}
@@ -168,13 +167,13 @@ func TestReturningEndsNothing(t *testing.T) {
 	}
 }
 
-// A conversation in which nothing is heard any more is taken up again, and the one before
-// it is left without a word: a good-bye that comes late would end the run.
+// A silent conversation is replaced by a new one. The old one is closed without a message: a late
+// message would end the run.
 func TestSilenceEndsNothing(t *testing.T) {
 	p := newPair(t, market.Config{HeartbeatInterval: time.Hour})
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	run := p.run(market.Config{Silence: 50 * time.Millisecond}, time.Now, func(Left) {})
+	run := p.run(market.Config{Silence: 50 * time.Millisecond}, time.Now, func(Checkpoint) {})
 	go func() {
 		_, err := run.Do(ctx, scheduler.Start{})
 		ended <- err
@@ -189,6 +188,6 @@ func TestSilenceEndsNothing(t *testing.T) {
 	}
 	cancel()
 	if err := <-ended; err == nil {
-		t.Error("it came to an end")
+		t.Error("the job ended")
 	}
 }

@@ -2,18 +2,18 @@ package request
 
 import "testing"
 
-// A peer that goes back and forth between phases, or makes up some, tells each once.
+// A peer that switches back and forth between phases, or invents some, causes one event per phase.
 func TestPhasesGoForward(t *testing.T) {
-	var o occupation
-	told := 0
+	var o activeRun
+	reported := 0
 	for range 100 {
 		for _, phase := range []string{"queue", "fetch", "", "run", "fetch", "compile", "nonsense", "pack"} {
 			if o.advance(phase) {
-				told++
+				reported++
 			}
 		}
 	}
-	if told != 3 || o.phase != len(phases) {
-		t.Errorf("%d told, in phase %d", told, o.phase)
+	if reported != 3 || o.phase != len(phases) {
+		t.Errorf("%d phases reported, now in phase %d", reported, o.phase)
 	}
 }

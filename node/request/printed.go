@@ -16,54 +16,54 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Printed shows what the guest of one job prints, however often the job is placed, and
-// proves it: of two runs of one Task the second prints what the first did, so each byte
-// is shown once, and in the end all of it is compared with the Outcome.
+// Printed shows the output of one job's guest, and verifies it, however often the job is placed.
+// The second run of a Task prints what the first one did. So each byte is shown once, and in the
+// end all of it is compared with the Outcome.
 //
-// Invariant: of each stream, what is shown is what one transcript begins with. So one
-// running hash of a run is all that is needed to compare both the run and what is shown.
+// Invariant: the shown part of each stream is a prefix of one transcript. So one running hash for
+// each run is enough to compare both the run and the shown output.
 type Printed struct {
 	out    Output
 	policy Policy
 
-	mu      sync.Mutex // held while a writer is called
-	checked bool       // from here on, all is shown by Finish
-	begun   int        // how often a stream began again
-	shown   [2]shown   // stdout and stderr
+	mu       sync.Mutex // also held while a writer is called
+	checked  bool       // from now on only Finish shows output
+	restarts int        // how often a stream was restarted
+	shown    [2]shown   // stdout and stderr
 }
 
-// Policy says what of a job's runs is shown before there is an Outcome.
+// Policy controls which output is shown before there is an Outcome.
 type Policy struct {
-	Checked bool // nothing
-	Own     bool // the run on this node alone
-	Nondet  bool // two runs may print different text
+	Checked bool // show nothing
+	Own     bool // show only the run on this node
+	Nondet  bool // two runs may print different output
 }
 
-// shown is what was shown of one stream.
+// shown is the part of one stream that was shown.
 type shown struct {
 	size uint64
-	run  *transcript // which begins with it; nil: nothing was shown
-	sum  []byte      // hash of it, when run has gone on; nil: that of run
-	also []part      // what other runs have printed of it
+	run  *transcript // the transcript that starts with it; nil: nothing was shown
+	sum  []byte      // its hash, if run has printed more since; nil: the hash of run
+	also []part      // parts of it that other runs have printed
 }
 
-// part is what was shown of a stream when a run had printed it.
+// part is the shown part of a stream at the moment when run had printed it.
 type part struct {
 	run  *transcript
 	size uint64
 	sum  []byte // hash of it
 }
 
-// hash returns the hash of what is shown of stream i.
+// hash returns the hash of the shown part of stream i.
 func (s *shown) hash(i int) []byte {
 	if s.sum == nil {
-		return s.run.said[i].sum()
+		return s.run.printed[i].sum()
 	}
 	return s.sum
 }
 
-// pass lets t go on with stream i: it has printed what is shown, as another run has.
-func (s *shown) pass(i int, t *transcript) {
+// setRun makes t the run that continues stream i: it has printed the shown part, like the run before.
+func (s *shown) setRun(i int, t *transcript) {
 	if s.run != nil && s.run != t {
 		s.also = slices.DeleteFunc(s.also, func(p part) bool { return p.run == s.run })
 		s.also = append(s.also, part{s.run, s.size, s.hash(i)})
@@ -71,26 +71,26 @@ func (s *shown) pass(i int, t *transcript) {
 	s.run = t
 }
 
-// maxBegun bounds how often the text of a nondeterministic job begins again while it is
-// shown live: it is kept for readers that come late, each time.
-const maxBegun = 4
+// maxRestarts limits how often the live output of a nondeterministic job is restarted. Each restart is
+// kept for late readers.
+const maxRestarts = 4
 
-// NewPrinted returns a Printed that shows to out.
+// NewPrinted returns a Printed that writes to out.
 func NewPrinted(out Output, p Policy) *Printed {
 	return &Printed{out: out, policy: p, checked: p.Checked}
 }
 
-// run returns the transcript of a run that has printed nothing. own: it is on this node.
+// run returns the transcript of a new run. own: the run is on this node.
 func (p *Printed) run(peer job.DID, own bool) *transcript {
 	t := &transcript{p: p, peer: peer, own: own}
-	for i := range t.said {
-		t.said[i].hash = sha256.New()
+	for i := range t.printed {
+		t.printed[i].hash = sha256.New()
 	}
 	return t
 }
 
-// check lets Finish show all that comes. p.mu is held.
-func (p *Printed) check() {
+// stopLive stops the live output: Finish shows the rest. p.mu is held.
+func (p *Printed) stopLive() {
 	for i := range p.shown {
 		if s := &p.shown[i]; s.run != nil && s.sum == nil {
 			s.sum = s.hash(i)
@@ -99,23 +99,23 @@ func (p *Printed) check() {
 	p.checked = true
 }
 
-// restart forgets what was shown of a stream. p.mu is held.
+// restart discards the shown part of a stream. p.mu is held.
 func (p *Printed) restart(i int, isFalse bool) {
 	p.shown[i] = shown{}
 	if p.out.Restart != nil {
 		p.out.Restart(byte(i+1), isFalse)
 	}
-	if p.begun++; isFalse || p.begun == maxBegun {
-		p.check()
+	if p.restarts++; isFalse || p.restarts == maxRestarts {
+		p.stopLive()
 	}
 }
 
-// Unproven returns the peers whose text is shown and was not compared with an Outcome.
-func (p *Printed) Unproven() (peers []job.DID) {
+// Unverified returns the peers whose output is shown and was not compared with an Outcome.
+func (p *Printed) Unverified() (peers []job.DID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, s := range p.shown {
-		if s.run != nil && !s.run.own && !s.run.proven.Defined() && !slices.Contains(peers, s.run.peer) {
+		if s.run != nil && !s.run.own && !s.run.verified.Defined() && !slices.Contains(peers, s.run.peer) {
 			peers = append(peers, s.run.peer)
 		}
 	}
@@ -125,15 +125,15 @@ func (p *Printed) Unproven() (peers []job.DID) {
 // Open opens a file that an Outcome links to.
 type Open func(ctx context.Context, c cid.Cid) (*dag.File, error)
 
-// Mismatch says that a peer printed what an Outcome does not say.
+// Mismatch records that the output which a peer printed differs from an Outcome.
 type Mismatch struct {
 	Peer   job.DID
 	Stream byte   // 1 or 2
-	Shown  bool   // it was shown
-	Result Result // whose Outcome it is: another peer's when Peer has ended without one
+	Shown  bool   // the output was shown
+	Result Result // the result with that Outcome: of another peer when Peer was lost before it had one
 }
 
-// Name returns the stream's name.
+// Name returns the name of the stream.
 func (m Mismatch) Name() string {
 	if m.Stream == 1 {
 		return "stdout"
@@ -141,14 +141,13 @@ func (m Mismatch) Name() string {
 	return "stderr"
 }
 
-// Finish compares all that is shown with what the job came to, and shows the rest of it.
-// It returns what was shown and is not so: of a stream of which some is not, all is shown
-// again. No run may go on. The error is a writer's, or says that the Outcome's files
-// cannot be read.
+// Finish compares the shown output with the Outcome of the job, and shows the rest of it. It
+// returns the mismatches. A stream with a mismatch is shown again from its start. No run may be in
+// progress. The error is that of a writer, or means that the files of the Outcome cannot be read.
 func (p *Printed) Finish(ctx context.Context, r Result, open Open) ([]Mismatch, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.check()
+	p.stopLive()
 	var all []Mismatch
 	for i, c := range streams(r.Value) {
 		f, size, err := openStream(ctx, c, open)
@@ -157,15 +156,15 @@ func (p *Printed) Finish(ctx context.Context, r Result, open Open) ([]Mismatch, 
 		}
 		defer closeStream(f)
 		s := &p.shown[i]
-		if s.run != nil && s.run.proven != r.Outcome {
-			liars, err := s.liars(ctx, f, size)
+		if s.run != nil && s.run.verified != r.Outcome {
+			peers, err := s.mismatched(ctx, f, size)
 			if err != nil {
 				return all, err
 			}
-			for _, peer := range liars {
+			for _, peer := range peers {
 				all = append(all, Mismatch{Peer: peer, Stream: byte(i + 1), Shown: true, Result: r})
 			}
-			if len(liars) > 0 {
+			if len(peers) > 0 {
 				p.restart(i, true)
 			}
 		}
@@ -181,9 +180,9 @@ func (p *Printed) Finish(ctx context.Context, r Result, open Open) ([]Mismatch, 
 	return all, nil
 }
 
-// liars returns the peers of which some of what is shown, and was hashed, is not what f, of
-// that size, begins with. Mostly there are none, which one look at the whole tells.
-func (s *shown) liars(ctx context.Context, f *dag.File, size uint64) (peers []job.DID, err error) {
+// mismatched returns the peers with a shown and hashed part that is not a prefix of f, which has
+// size bytes. Usually there are none, which one hash of the whole shows.
+func (s *shown) mismatched(ctx context.Context, f *dag.File, size uint64) (peers []job.DID, err error) {
 	for _, p := range append([]part{{s.run, s.size, s.sum}}, s.also...) {
 		h := sha256.New()
 		if err := writeStream(ctx, f, h, 0, min(p.size, size)); err != nil {
@@ -207,48 +206,48 @@ func (p *Printed) writer(i int) io.Writer {
 	return p.out.Stderr
 }
 
-// streams returns the files of stdout and stderr, undefined where nothing was printed.
+// streams returns the CIDs of stdout and stderr, undefined where nothing was printed.
 func streams(o job.Outcome) [2]cid.Cid { return [2]cid.Cid{o.Stdout, o.Stderr} }
 
-// openStream opens one of them; the file is nil when nothing was printed.
+// openStream opens one stream. The file is nil when nothing was printed.
 func openStream(ctx context.Context, c cid.Cid, open Open) (*dag.File, uint64, error) {
 	if !c.Defined() {
 		return nil, 0, nil
 	}
 	f, err := open(ctx, c)
 	if err != nil {
-		return nil, 0, fmt.Errorf("open what was printed: %w", err)
+		return nil, 0, fmt.Errorf("open printed output: %w", err)
 	}
 	return f, uint64(f.Size()), nil
 }
 
-// closeStream waits for what is being read ahead.
+// closeStream waits for the read-ahead of f.
 func closeStream(f *dag.File) {
 	if f != nil {
-		f.Close() //nolint:errcheck // it has none
+		f.Close() //nolint:errcheck // always nil
 	}
 }
 
-// writeStream writes the bytes of f from off to end; of one that is nil there are none.
+// writeStream writes the bytes of f from off to end. A nil f is empty.
 func writeStream(ctx context.Context, f *dag.File, w io.Writer, off, end uint64) error {
 	if f == nil {
 		return nil
 	}
 	if _, err := f.WriteRange(ctx, w, int64(off), int64(end-off)); err != nil {
-		return fmt.Errorf("read what was printed: %w", err)
+		return fmt.Errorf("read printed output: %w", err)
 	}
 	return nil
 }
 
-// said is what a run has printed to one stream.
-type said struct {
+// printedStream is the output of a run on one stream.
+type printedStream struct {
 	size uint64
 	hash hash.Hash
 }
 
-func (s *said) add(b []byte) {
+func (s *printedStream) add(b []byte) {
 	s.hash.Write(b)
 	s.size += uint64(len(b))
 }
 
-func (s *said) sum() []byte { return s.hash.Sum(nil) }
+func (s *printedStream) sum() []byte { return s.hash.Sum(nil) }

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// BenchmarkPrinted is the price of one peer's output on its way to who looks: one hash.
+// BenchmarkPrinted measures the cost of one peer's output on its way to a reader: one hash.
 func BenchmarkPrinted(b *testing.B) {
 	data := make([]byte, 64<<10)
 	b.SetBytes(int64(len(data)))

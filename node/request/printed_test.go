@@ -14,12 +14,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// reader is who looks at what a Printed shows, as a reader of a spool does: text that is
-// taken back was seen all the same.
+// reader reads what a Printed shows, like a reader of a spool: it has seen text that is taken back
+// later.
 type reader struct {
-	now  [2]bytes.Buffer // since it last began again
-	seen [2]bytes.Buffer // all of it
-	lied [2]bool
+	now       [2]bytes.Buffer // text since the last restart
+	seen      [2]bytes.Buffer // all text
+	falseText [2]bool
 }
 
 func (r *reader) output() Output {
@@ -31,7 +31,7 @@ func (r *reader) output() Output {
 	}
 	return Output{Stdout: write(0), Stderr: write(1), Restart: func(stream byte, isFalse bool) {
 		r.now[stream-1].Reset()
-		r.lied[stream-1] = r.lied[stream-1] || isFalse
+		r.falseText[stream-1] = r.falseText[stream-1] || isFalse
 	}}
 }
 
@@ -39,8 +39,8 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(b []byte) (int, error) { return f(b) }
 
-// came makes the Result of a peer's run that has printed text.
-func came(t interface{ Fatal(...any) }, bs dag.Blocks, peer job.DID, text [2][]byte) Result {
+// resultOf makes the Result of a peer's run that has printed text.
+func resultOf(t interface{ Fatal(...any) }, bs dag.Blocks, peer job.DID, text [2][]byte) Result {
 	r := Result{Peer: peer, Value: job.Outcome{Task: dag.NewBlock(cid.Raw, nil).CID(), State: job.OK, Root: dag.NewBlock(cid.Raw, nil).CID()}}
 	for i, c := range []*cid.Cid{&r.Value.Stdout, &r.Value.Stderr} {
 		if len(text[i]) == 0 {
@@ -68,9 +68,9 @@ func opener(bs dag.Blocks) Open {
 	return func(ctx context.Context, c cid.Cid) (*dag.File, error) { return dag.OpenFile(ctx, bs, c) }
 }
 
-// Whatever runs print, however often they begin again and whoever lies: what is shown in
-// the end is what the Outcome says, a reader that saw anything else is told, and no honest
-// peer is named.
+// Whatever runs print, however often they restart and whichever peers print false text: the text
+// shown at the end is that of the Outcome, a reader that saw other text is told, and no honest peer
+// is named.
 func TestPrinted(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		ctx, bs := context.Background(), new(dag.MemBlocks)
@@ -82,7 +82,7 @@ func TestPrinted(t *testing.T) {
 		policy := Policy{Checked: rapid.Bool().Draw(t, "checked"), Own: rapid.Bool().Draw(t, "runs")}
 		var r reader
 		p := NewPrinted(r.output(), policy)
-		liars := map[job.DID]bool{}
+		dishonest := map[job.DID]bool{}
 		prints := func(run *transcript, said [2][]byte) {
 			var at [2]int
 			for at[0] < len(said[0]) || at[1] < len(said[1]) {
@@ -102,8 +102,8 @@ func TestPrinted(t *testing.T) {
 		}
 		named := func(all []Mismatch) {
 			for _, m := range all {
-				if !liars[m.Peer] {
-					t.Fatalf("%s is named, and did not lie: %+v", m.Peer, m)
+				if !dishonest[m.Peer] {
+					t.Fatalf("%s is named, but printed no false text: %+v", m.Peer, m)
 				}
 			}
 		}
@@ -111,19 +111,19 @@ func TestPrinted(t *testing.T) {
 			peer := job.DID(fmt.Sprint("peer", k))
 			own := rapid.Bool().Draw(t, "own")
 			said := whole
-			if liar := !own && rapid.Bool().Draw(t, "liar"); liar {
-				liars[peer], said = true, text("false text")
+			if isFalse := !own && rapid.Bool().Draw(t, "false"); isFalse {
+				dishonest[peer], said = true, text("false text")
 			}
 			run := p.run(peer, own)
 			if rapid.Bool().Draw(t, "with an outcome") {
 				prints(run, said)
-				all, err := run.prove(ctx, came(t, bs, peer, whole), opener(bs))
+				all, err := run.verify(ctx, resultOf(t, bs, peer, whole), opener(bs))
 				if err != nil {
 					t.Fatal(err)
 				}
-				lied := !bytes.HasPrefix(whole[0], said[0]) || !bytes.HasPrefix(whole[1], said[1])
-				if lied != (len(all) > 0) {
-					t.Fatalf("it printed %q for %q: %+v", said, whole, all)
+				differs := !bytes.HasPrefix(whole[0], said[0]) || !bytes.HasPrefix(whole[1], said[1])
+				if differs != (len(all) > 0) {
+					t.Fatalf("printed %q, want %q: mismatches %+v", said, whole, all)
 				}
 				named(all)
 				continue
@@ -133,7 +133,7 @@ func TestPrinted(t *testing.T) {
 			}
 			prints(run, said)
 			if run.abandon() {
-				t.Fatal("another run prints the same")
+				t.Fatal("the text restarts, although another run prints the same")
 			}
 		}
 		last := p.run("last", rapid.Bool().Draw(t, "last is own"))
@@ -142,8 +142,8 @@ func TestPrinted(t *testing.T) {
 			said[i] = said[i][:rapid.IntRange(0, len(said[i])).Draw(t, "until")]
 		}
 		prints(last, said)
-		res := came(t, bs, "last", whole)
-		if all, err := last.prove(ctx, res, opener(bs)); len(all) > 0 || err != nil {
+		res := resultOf(t, bs, "last", whole)
+		if all, err := last.verify(ctx, res, opener(bs)); len(all) > 0 || err != nil {
 			t.Fatal(all, err)
 		}
 		all, err := p.Finish(ctx, res, opener(bs))
@@ -153,46 +153,46 @@ func TestPrinted(t *testing.T) {
 		named(all)
 		for i := range whole {
 			if !bytes.Equal(r.now[i].Bytes(), whole[i]) {
-				t.Fatalf("stream %d shows %q, want %q", i+1, &r.now[i], whole[i])
+				t.Fatalf("stream %d: got %q, want %q", i+1, &r.now[i], whole[i])
 			}
-			if told := r.lied[i]; told == bytes.Equal(r.seen[i].Bytes(), whole[i]) {
-				t.Fatalf("stream %d: told %v, saw %q of %q", i+1, told, &r.seen[i], whole[i])
+			if told := r.falseText[i]; told == bytes.Equal(r.seen[i].Bytes(), whole[i]) {
+				t.Fatalf("stream %d: told %v, but saw %q, want %q", i+1, told, &r.seen[i], whole[i])
 			}
 		}
 	})
 }
 
-// Two runs of a nondeterministic task need not print the same: the text begins again, and
-// is live until that has happened too often.
+// Two runs of a nondeterministic task may print different text. The text restarts, and is live
+// until this has happened too often.
 func TestPrintedNondet(t *testing.T) {
 	ctx, bs := t.Context(), new(dag.MemBlocks)
 	var r reader
 	p := NewPrinted(r.output(), Policy{Nondet: true})
-	for k := range maxBegun + 2 {
+	for k := range maxRestarts + 2 {
 		run := p.run(job.DID(fmt.Sprint(k)), false)
 		if err := run.add(1, 0, fmt.Appendf(nil, "run %d", k)); err != nil {
 			t.Fatal(err)
 		}
-		live := k < maxBegun
+		live := k < maxRestarts
 		if got := r.now[0].String() == fmt.Sprintf("run %d", k); got != live {
-			t.Errorf("run %d: shows %q, live %v", k, &r.now[0], live)
+			t.Errorf("run %d: got %q, live %v", k, &r.now[0], live)
 		}
 		if run.abandon() != live {
-			t.Errorf("run %d: unproven %v, want %v", k, !live, live)
+			t.Errorf("run %d: unverified %v, want %v", k, !live, live)
 		}
 	}
 	run := p.run("last", false)
 	run.add(1, 0, []byte("last"))
-	res := came(t, bs, "last", [2][]byte{[]byte("last one"), nil})
-	if all, err := run.prove(ctx, res, opener(bs)); len(all) > 0 || err != nil {
+	res := resultOf(t, bs, "last", [2][]byte{[]byte("last one"), nil})
+	if all, err := run.verify(ctx, res, opener(bs)); len(all) > 0 || err != nil {
 		t.Error(all, err)
 	}
-	if all, err := p.Finish(ctx, res, opener(bs)); len(all) > 0 || err != nil || r.now[0].String() != "last one" || r.lied[0] {
-		t.Errorf("%+v, %v, shows %q, lied %v", all, err, &r.now[0], r.lied[0])
+	if all, err := p.Finish(ctx, res, opener(bs)); len(all) > 0 || err != nil || r.now[0].String() != "last one" || r.falseText[0] {
+		t.Errorf("%+v, %v, got %q, false text %v", all, err, &r.now[0], r.falseText[0])
 	}
 }
 
-// While runs run, what is shown is this node's own run, whatever the others print.
+// With several runs, the text of this node's own run is shown, whatever the others print.
 func TestPrintedRuns(t *testing.T) {
 	var r reader
 	p := NewPrinted(r.output(), Policy{Own: true})
@@ -207,12 +207,12 @@ func TestPrintedRuns(t *testing.T) {
 		}
 	}
 	if r.seen[0].String() != "abcdef" {
-		t.Errorf("shows %q", &r.seen[0])
+		t.Errorf("got %q", &r.seen[0])
 	}
 }
 
-// A run that says other things than one before it is not shown until it is known which of
-// them is right.
+// A run that prints other text than an earlier one is not shown until it is known which of them is
+// right.
 func TestPrintedConflict(t *testing.T) {
 	var r reader
 	p := NewPrinted(r.output(), Policy{})
@@ -221,16 +221,15 @@ func TestPrintedConflict(t *testing.T) {
 	one.abandon()
 	two.add(1, 0, []byte("abx and more"))
 	if r.seen[0].String() != "abc" {
-		t.Errorf("shows %q", &r.seen[0])
+		t.Errorf("got %q", &r.seen[0])
 	}
-	if who := p.Unproven(); len(who) != 1 || who[0] != "one" {
-		t.Errorf("unproven: %v", who)
+	if peers := p.Unverified(); len(peers) != 1 || peers[0] != "one" {
+		t.Errorf("unverified: %v", peers)
 	}
 }
 
-// Of runs that were lost and have printed the same for a while, those are named that have
-// printed what is not so.
-func TestPrintedSameLie(t *testing.T) {
+// Of lost runs that printed the same for a while, those with false text are named.
+func TestPrintedSameFalseText(t *testing.T) {
 	for truth, want := range map[string]string{"abcd": "[]", "abxd": "[three]", "axcd": "[three two]", "xbcd": "[three one two]", "": "[three one two]"} {
 		ctx, bs := t.Context(), new(dag.MemBlocks)
 		var r reader
@@ -243,7 +242,7 @@ func TestPrintedSameLie(t *testing.T) {
 			said.add(1, 0, []byte(run.says))
 			said.abandon()
 		}
-		all, err := p.Finish(ctx, came(t, bs, "last", [2][]byte{[]byte(truth), nil}), opener(bs))
+		all, err := p.Finish(ctx, resultOf(t, bs, "last", [2][]byte{[]byte(truth), nil}), opener(bs))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -252,13 +251,12 @@ func TestPrintedSameLie(t *testing.T) {
 			named = append(named, m.Peer)
 		}
 		if got := fmt.Sprint(named); got != want || r.now[0].String() != truth {
-			t.Errorf("of %q %s are named, want %s; shows %q", truth, got, want, &r.now[0])
+			t.Errorf("text %q: named %s, want %s; shown %q", truth, got, want, &r.now[0])
 		}
 	}
 }
 
-// What would leave a gap is not shown, what comes twice is shown once, and a writer's error
-// comes through.
+// Data after a gap is not shown, repeated data is shown once, and a writer's error is returned.
 func TestPrintedGap(t *testing.T) {
 	var out bytes.Buffer
 	p := NewPrinted(Output{Stdout: &out}, Policy{})

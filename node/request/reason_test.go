@@ -17,12 +17,12 @@ func TestReason(t *testing.T) {
 		want   string
 		denied bool
 	}{
-		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrGaterDisallowedConnection}), "it is not a member of the cluster, and no --connect names it", false},
-		{fmt.Errorf("ask: %w", &host.DeniedError{Relation: host.OpenPeer, Action: host.ReceiveJobs}), "its relation here is open", true},
-		{fmt.Errorf("ask: %w", &host.DeniedError{Action: host.ReceiveJobs}), "its relation here is unknown", false},
-		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrNoAddresses}), "no address of it is known", false},
-		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrAllDialsFailed}), "it answers at none of its addresses", false},
-		{fmt.Errorf("ask: %w", context.DeadlineExceeded), "it does not answer", false},
+		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrGaterDisallowedConnection}), "it is not a member of the cluster and not named by --connect", false},
+		{fmt.Errorf("ask: %w", &host.DeniedError{Relation: host.OpenPeer, Action: host.ReceiveJobs}), "its relation to this node is open", true},
+		{fmt.Errorf("ask: %w", &host.DeniedError{Action: host.ReceiveJobs}), "its relation to this node is unknown", false},
+		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrNoAddresses}), "its addresses are unknown", false},
+		{fmt.Errorf("open: %w", &swarm.DialError{Cause: swarm.ErrAllDialsFailed}), "it did not answer at any of its addresses", false},
+		{fmt.Errorf("ask: %w", context.DeadlineExceeded), "it did not answer in time", false},
 		{errors.New("something else"), "something else", false},
 	} {
 		if got := denied(c.err); got != c.denied {

@@ -18,31 +18,31 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// talk is a conversation with one peer, or the place of one that is being opened.
+// talk is a conversation with one peer, open or being opened.
 type talk struct {
 	d       *driver
-	awarded bool        // belongs to the loop, and to the goroutine of the award
-	run     *occupation // what was awarded; nil: nothing yet
+	awarded bool       // owned by the loop, and by the goroutine of the award
+	run     *activeRun // the run of the award; nil: no award yet
 
 	mu   sync.Mutex
-	conv *market.Conversation // nil: not opened yet
+	conv *market.Conversation // nil: not open yet
 	left scheduler.CloseReason
 }
 
-// open gives t its conversation; false: it was left meanwhile.
+// open sets the conversation of t. It returns false if t was closed before.
 func (t *talk) open(conv *market.Conversation) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.conv = conv
 	if t.left != "" {
-		conv.Close(market.Why(t.left)) //nolint:errcheck // a stream that is gone needs none
+		conv.Close(market.Why(t.left)) //nolint:errcheck // a broken stream needs no close
 		return false
 	}
 	return true
 }
 
-// leave says good-bye, once. A requester that is going to come back says nothing: the
-// run goes on, and waits for it.
+// leave closes the conversation, once. A requester that will come back sends nothing: the run goes
+// on and waits for it.
 func (t *talk) leave(why scheduler.CloseReason) {
 	if t.awarded && t.d.returning() {
 		return
@@ -54,11 +54,11 @@ func (t *talk) leave(why scheduler.CloseReason) {
 	}
 	t.left = why
 	if t.conv != nil {
-		t.conv.Close(market.Why(why)) //nolint:errcheck // a stream that is gone needs none
+		t.conv.Close(market.Why(why)) //nolint:errcheck // a broken stream needs no close
 	}
 }
 
-// drop ends a conversation that broke, so that nothing of it comes late: the run goes on.
+// drop ends a broken conversation without a message, so that nothing is sent late: the run goes on.
 func (t *talk) drop() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -68,7 +68,7 @@ func (t *talk) drop() {
 	}
 }
 
-// ask asks one peer for its price.
+// ask asks one peer for its bid.
 func (d *driver) ask(ctx context.Context, p job.DID, a scheduler.Ask) {
 	conv, bid, err := d.askOne(ctx, p, a)
 	switch {
@@ -101,34 +101,34 @@ func (d *driver) askOne(ctx context.Context, p job.DID, a scheduler.Ask) (*marke
 	})
 }
 
-// denied reports whether this node knows the peer and does not let it have jobs: then another attempt has the same end.
-// An unknown peer may be a member that has not connected yet.
+// denied reports whether this node knows the peer and does not send it jobs: another attempt would
+// end the same way. An unknown peer may be a member that has not connected yet.
 func denied(err error) bool {
 	var relation *host.DeniedError
 	return errors.As(err, &relation) && relation.Relation != host.Unknown
 }
 
-// Reason is an error as a clause of a sentence: why nothing was heard of a peer.
+// Reason describes an error as a clause: why there was no answer from a peer.
 func Reason(err error) string {
 	var dial *swarm.DialError
 	var relation *host.DeniedError
 	switch {
 	case errors.As(err, &relation):
-		return "its relation here is " + cmp.Or(string(relation.Relation), "unknown")
+		return "its relation to this node is " + cmp.Or(string(relation.Relation), "unknown")
 	case errors.Is(err, swarm.ErrGaterDisallowedConnection):
-		return "it is not a member of the cluster, and no --connect names it"
+		return "it is not a member of the cluster and not named by --connect"
 	case errors.Is(err, swarm.ErrNoAddresses):
-		return "no address of it is known"
+		return "its addresses are unknown"
 	case errors.Is(err, context.DeadlineExceeded):
-		return "it does not answer"
+		return "it did not answer in time"
 	case errors.As(err, &dial):
-		return "it answers at none of its addresses"
+		return "it did not answer at any of its addresses"
 	}
 	return err.Error()
 }
 
-// award gives the job to a peer that has bid. One that has declined, and comes into
-// question again, is asked anew: its stream has ended.
+// award awards the job to a peer that has bid. A peer that declined and is chosen again is asked
+// again first, because its stream has ended.
 func (d *driver) award(ctx context.Context, a scheduler.Award) {
 	t := d.talks[a.Peer]
 	delete(d.talks, a.Peer)
@@ -142,8 +142,8 @@ func (d *driver) award(ctx context.Context, a scheduler.Award) {
 		return
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	t.run = &occupation{
-		lease: Lease{Peer: a.Peer, Lease: market.Lease(a.Lease), Envelope: envelope}, said: d.Printed.run(a.Peer, false), cancel: cancel, talk: t,
+	t.run = &activeRun{
+		lease: Lease{Peer: a.Peer, Lease: market.Lease(a.Lease), Envelope: envelope}, transcript: d.Printed.run(a.Peer, false), cancel: cancel, talk: t,
 	}
 	d.runs[a.Lease] = t.run
 	d.tasks.Go(func() {
@@ -153,11 +153,11 @@ func (d *driver) award(ctx context.Context, a scheduler.Award) {
 			d.lost(ctx, nil, a.Peer, a.Lease, err)
 			return
 		}
-		d.give(ctx, t, a, envelope)
+		d.sendAward(ctx, t, a, envelope)
 	})
 }
 
-// reopen asks a peer again if there is no conversation with it.
+// reopen asks a peer again if its conversation has ended.
 func (d *driver) reopen(ctx context.Context, t *talk, a scheduler.Award) error {
 	if t.conv != nil {
 		return nil
@@ -175,11 +175,11 @@ func (d *driver) reopen(ctx context.Context, t *talk, a scheduler.Award) error {
 	return nil
 }
 
-// reopenTime is how long a peer that has bid before has to do so again.
+// reopenTime is the time limit for a peer to repeat its bid.
 const reopenTime = 2 * time.Second
 
-// give makes the award and hears the run to its end.
-func (d *driver) give(ctx context.Context, t *talk, a scheduler.Award, envelope []byte) {
+// sendAward sends the award and follows the run to its end.
+func (d *driver) sendAward(ctx context.Context, t *talk, a scheduler.Award, envelope []byte) {
 	var sources []peer.AddrInfo
 	for _, s := range a.Sources {
 		if id, err := host.IDOf(s); err == nil {
@@ -197,13 +197,13 @@ func (d *driver) give(ctx context.Context, t *talk, a scheduler.Award, envelope 
 		d.lost(ctx, nil, a.Peer, a.Lease, err)
 	default:
 		if d.feed(event{Event: scheduler.Accepted{Peer: a.Peer, Lease: a.Lease, Start: accepted.Start}}) {
-			d.hear(ctx, t, a.Peer, a.Lease)
+			d.follow(ctx, t, a.Peer, a.Lease)
 		}
 	}
 }
 
-// hear reads the run to its end.
-func (d *driver) hear(ctx context.Context, t *talk, p job.DID, l scheduler.Lease) {
+// follow reads the messages about a run until it ends.
+func (d *driver) follow(ctx context.Context, t *talk, p job.DID, l scheduler.Lease) {
 	began := d.Clock()
 	for {
 		e, err := t.conv.Next(ctx)
@@ -220,12 +220,12 @@ func (d *driver) hear(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 				return
 			}
 		case market.Log:
-			if err := t.run.said.add(e.Stream, e.Offset, e.Data); err != nil {
+			if err := t.run.transcript.add(e.Stream, e.Offset, e.Data); err != nil {
 				d.feed(event{fault: err})
 				return
 			}
 		case market.Done:
-			if err := owed(d.Request.Job, e); err != nil {
+			if err := checkFresh(d.Request.Job, e); err != nil {
 				d.lost(ctx, t, p, l, err)
 				return
 			}
@@ -235,18 +235,18 @@ func (d *driver) hear(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 	}
 }
 
-// owed returns an error when a peer, asked to run the job, answers from a run before.
-func owed(j job.Order, e market.Done) error {
+// checkFresh returns an error if a peer that must run the job answers from its result cache.
+func checkFresh(j job.Order, e market.Done) error {
 	if j.NeedsRun() && e.Receipt.Meta.Replayed {
-		return &market.ProtocolError{Err: errors.New("it answers from memory what it was to run")}
+		return &market.ProtocolError{Err: errors.New("it answered from its result cache, but the order requires a run")}
 	}
 	return nil
 }
 
-// done keeps what a run has left.
+// done stores the result of a run.
 func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease, e market.Done) {
-	beat := time.NewTicker(keepAlive)
-	defer beat.Stop()
+	ticker := time.NewTicker(keepAlive)
+	defer ticker.Stop()
 	kept := make(chan struct{})
 	began := d.Clock()
 	var r Result
@@ -254,14 +254,14 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 	go func() {
 		defer close(kept)
 		if r, err = d.Node.Keep(ctx, p, e, t.conv.Blocks(ctx)); err == nil {
-			err = d.prove(ctx, t.run.said, r)
+			err = d.verify(ctx, t.run.transcript, r)
 		}
 	}()
 	for waiting := true; waiting; {
 		select {
 		case <-kept:
 			waiting = false
-		case <-beat.C: // what arrives is a sign of life
+		case <-ticker.C: // incoming data counts as a heartbeat
 			d.feed(event{Event: scheduler.Heartbeat{Peer: p, Lease: l, Phase: "pack"}})
 		}
 	}
@@ -274,7 +274,7 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 		d.feed(event{fault: fault.Err})
 	case err != nil:
 		if t.run.cuts.Add(1) == maxCuts {
-			err = &market.ProtocolError{Err: fmt.Errorf("its result broke off %d times: %w", maxCuts, err)}
+			err = &market.ProtocolError{Err: fmt.Errorf("transfer of its result was cut off %d times: %w", maxCuts, err)}
 		}
 		d.lost(ctx, t, p, l, err)
 	default:
@@ -286,12 +286,12 @@ func (d *driver) done(ctx context.Context, t *talk, p job.DID, l scheduler.Lease
 	}
 }
 
-// prove compares what a run has printed with what it came to.
-func (d *driver) prove(ctx context.Context, said *transcript, r Result) error {
-	all, err := said.prove(ctx, r, d.Node.Open)
+// verify compares the printed output of a run with its Outcome.
+func (d *driver) verify(ctx context.Context, printed *transcript, r Result) error {
+	all, err := printed.verify(ctx, r, d.Node.Open)
 	switch {
 	case err != nil && ctx.Err() == nil:
-		return &market.ProtocolError{Err: err} // all of it is here: it is what the peer has made
+		return &market.ProtocolError{Err: err} // no data is missing: the peer made it so
 	case err != nil:
 		return err
 	case len(all) > 0:
@@ -300,31 +300,31 @@ func (d *driver) prove(ctx context.Context, said *transcript, r Result) error {
 	return nil
 }
 
-// mismatchError says that a peer has printed what its Outcome does not say.
+// mismatchError means that the output which a peer printed differs from its Outcome.
 type mismatchError struct{ all []Mismatch }
 
 func (e *mismatchError) Error() string {
-	return "what it printed to " + e.all[0].Name() + " is not what its outcome says"
+	return "its printed " + e.all[0].Name() + " differs from its outcome"
 }
 
-// maxCuts is how often a result may break off. A stream that does is no reason to give a
-// peer up, but one that cannot read its own blocks would go on like that for ever.
+// maxCuts is how often the transfer of a result may be cut off. A broken stream alone is not a
+// reason to lose a peer, but a peer that cannot read its own blocks would cut it off for ever.
 const maxCuts = 3
 
-// keepAlive is how often a result that is being received counts as a sign of life.
+// keepAlive is how often a result in transfer counts as a heartbeat.
 const keepAlive = 2 * time.Second
 
 func (d *driver) lost(ctx context.Context, t *talk, p job.DID, l scheduler.Lease, err error) {
 	d.lostAfter(ctx, t, p, l, err, 0)
 }
 
-// lostAfter tells that a peer has no result: it is gone for good when it says so or has
-// lied, and may be found again when only t broke, the conversation about its run; nil:
-// there was none yet. A peer's word that nobody could do better counts only when it shows
-// here, too.
+// lostAfter reports that a peer has no result. The peer is gone for good when it says so or its
+// output was false. It may be found again when only t broke, the conversation about its run; nil
+// means that there was none yet. A peer's claim that no other peer could do better counts only when
+// this node can confirm it.
 func (d *driver) lostAfter(ctx context.Context, t *talk, p job.DID, l scheduler.Lease, err error, ran time.Duration) {
 	var isFalse *mismatchError
-	if errors.As(err, &isFalse) && !d.feed(event{Event: scheduler.Tick{}, lies: isFalse.all}) { // it is so even if the award is lost for another reason
+	if errors.As(err, &isFalse) && !d.feed(event{Event: scheduler.Tick{}, mismatches: isFalse.all}) { // valid even if the award is lost for another reason
 		d.mu.Lock()
 		d.late = append(d.late, isFalse.all...)
 		d.mu.Unlock()
@@ -338,7 +338,7 @@ func (d *driver) lostAfter(ctx context.Context, t *talk, p job.DID, l scheduler.
 	broken := false
 	switch {
 	case isFalse != nil:
-		ev.Gone, ev.Lied = true, true
+		ev.Gone, ev.FalseOutput = true, true
 	case errors.As(err, &failed):
 		ev.Why, ev.Gone = failed.Why, true
 		broken = failed.Code == job.RefuseClosing || failed.Code == CodeUnknown
@@ -356,7 +356,7 @@ func (d *driver) lostAfter(ctx context.Context, t *talk, p job.DID, l scheduler.
 	d.feed(event{Event: ev, broken: broken})
 }
 
-// final is the code of a failure that no other peer would do better with, or "".
+// final returns the code of a failure that every other peer would have too, or "".
 func (d *driver) final(ctx context.Context, f *market.FailedError, ran time.Duration) string {
 	timeout := time.Duration(d.Request.Job.Timeout) * time.Millisecond
 	switch api.Code(f.Code) {
@@ -365,19 +365,19 @@ func (d *driver) final(ctx context.Context, f *market.FailedError, ran time.Dura
 			return scheduler.CodeTimeout
 		}
 	case api.CodeRefused:
-		if d.Node.Refused(ctx) != nil {
+		if d.Node.CheckModule(ctx) != nil {
 			return f.Code
 		}
 	}
 	return ""
 }
 
-// attach takes up the conversation about a run whose stream broke.
+// attach opens a new conversation about a run whose stream broke.
 func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 	o := d.runs[a.Lease]
 	if o == nil {
 		d.tasks.Go(func() {
-			d.feed(event{Event: scheduler.Lost{Peer: a.Peer, Lease: a.Lease, Why: "its lease is over", Gone: true}})
+			d.feed(event{Event: scheduler.Lost{Peer: a.Peer, Lease: a.Lease, Why: "its lease has ended", Gone: true}})
 		})
 		return
 	}
@@ -385,7 +385,7 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 	ctx, o.cancel = context.WithCancelCause(ctx)
 	t := &talk{d: d, awarded: true, run: o}
 	o.talk = t
-	stdout, stderr := o.said.sizes()
+	stdout, stderr := o.transcript.sizes()
 	again := market.Attach{
 		Lease: o.lease.Lease, Stdout: stdout, Stderr: stderr, Task: job.CIDOf(d.Task), Order: job.CIDOf(o.lease.Envelope),
 	}
@@ -400,7 +400,7 @@ func (d *driver) attach(ctx context.Context, a scheduler.Attach) {
 			return
 		}
 		if d.feed(event{Event: scheduler.Heartbeat{Peer: a.Peer, Lease: a.Lease}}) {
-			d.hear(ctx, t, a.Peer, a.Lease)
+			d.follow(ctx, t, a.Peer, a.Lease)
 		}
 	})
 }

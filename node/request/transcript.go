@@ -12,51 +12,51 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// transcript is what one run has printed, from its first byte, as far as it came: its
-// length and its hash. It outlives the conversations about the run.
+// transcript records how much one run has printed, from its first byte: length and hash of each
+// stream. It outlives the conversations about the run.
 type transcript struct {
 	p    *Printed
 	peer job.DID
-	own  bool // the run is on this node: its word is not doubted
+	own  bool // the run is on this node: its output is trusted
 
-	// Below p.mu.
-	said   [2]said
-	over   bool    // nothing more of it is taken
-	proven cid.Cid // the Outcome that said agrees with
+	// Guarded by p.mu.
+	printed  [2]printedStream
+	over     bool    // no more output is accepted
+	verified cid.Cid // the Outcome that matches printed
 }
 
-// add takes data, which begins off bytes into a stream, 1 or 2. What came before is left
-// out, and so is what would leave a gap.
+// add appends data that starts at offset off of a stream, 1 or 2. It skips data that it already
+// has, and data that would leave a gap.
 func (t *transcript) add(stream byte, off uint64, data []byte) error {
 	p, i := t.p, int(stream)-1
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	said, s := &t.said[i], &p.shown[i]
-	if t.over || off > said.size || off+uint64(len(data)) <= said.size {
+	out, s := &t.printed[i], &p.shown[i]
+	if t.over || off > out.size || off+uint64(len(data)) <= out.size {
 		return nil
 	}
-	data = data[said.size-off:]
+	data = data[out.size-off:]
 	if p.policy.Own && !t.own {
-		said.add(data)
+		out.add(data)
 		return nil
 	}
-	if s.run != nil && s.run != t && said.size < s.size {
-		again := data[:min(uint64(len(data)), s.size-said.size)]
-		said.add(again)
+	if s.run != nil && s.run != t && out.size < s.size {
+		again := data[:min(uint64(len(data)), s.size-out.size)]
+		out.add(again)
 		data = data[len(again):]
-		if said.size == s.size {
-			t.follow(i)
+		if out.size == s.size {
+			t.continueShown(i)
 		}
 	}
 	if len(data) == 0 {
 		return nil
 	}
-	said.add(data)
+	out.add(data)
 	if p.checked {
 		return nil
 	}
-	s.pass(i, t)
-	s.size = said.size
+	s.setRun(i, t)
+	s.size = out.size
 	w := p.writer(i)
 	if w == nil {
 		return nil
@@ -65,33 +65,34 @@ func (t *transcript) add(stream byte, off uint64, data []byte) error {
 	return err
 }
 
-// follow is called when t has printed as much as is shown, of another run. If it is the
-// same, t goes on from there; else one of them lies, and the Outcome tells which. p.mu is
+// continueShown is called when t has printed as much as is shown of another run. If both are equal, t
+// continues from there. Otherwise one of them is false, and the Outcome decides which. p.mu is
 // held.
-func (t *transcript) follow(i int) {
+func (t *transcript) continueShown(i int) {
 	p := t.p
 	s := &p.shown[i]
 	sum := s.hash(i)
-	if bytes.Equal(t.said[i].sum(), sum) {
-		s.pass(i, t)
+	if bytes.Equal(t.printed[i].sum(), sum) {
+		s.setRun(i, t)
 		s.sum = nil
 		if p.checked {
 			s.sum = sum
 		}
 		return
 	}
-	p.check()
+	p.stopLive()
 }
 
-// sizes returns how much the run has printed.
+// sizes returns how many bytes the run has printed.
 func (t *transcript) sizes() (stdout, stderr uint64) {
 	t.p.mu.Lock()
 	defer t.p.mu.Unlock()
-	return t.said[0].size, t.said[1].size
+	return t.printed[0].size, t.printed[1].size
 }
 
-// abandon ends the transcript of a run that has no Outcome. It reports whether something
-// of it stays shown that no Outcome will speak for: the next run's text begins again.
+// abandon ends the transcript of a run without an Outcome. It reports whether some of its output
+// stays shown although no Outcome will verify it: the text of the next run starts again from the
+// beginning.
 func (t *transcript) abandon() (unproven bool) {
 	p := t.p
 	p.mu.Lock()
@@ -106,10 +107,10 @@ func (t *transcript) abandon() (unproven bool) {
 	return unproven
 }
 
-// prove compares the transcript with what the run came to. It may be shorter: the rest is
-// in the Outcome. What differs is not shown any more, and from then on nothing of the job
-// is before it was compared. The error says that the Outcome's files cannot be read.
-func (t *transcript) prove(ctx context.Context, r Result, open Open) ([]Mismatch, error) {
+// verify compares the transcript with the Outcome of the run. It may be shorter: the rest is in the
+// Outcome. A stream that differs is taken back, and from then on output of the job is shown only
+// after it was compared. The error means that the files of the Outcome cannot be read.
+func (t *transcript) verify(ctx context.Context, r Result, open Open) ([]Mismatch, error) {
 	p := t.p
 	p.mu.Lock()
 	t.over = true
@@ -121,23 +122,23 @@ func (t *transcript) prove(ctx context.Context, r Result, open Open) ([]Mismatch
 			return nil, err
 		}
 		defer closeStream(f)
-		said := &t.said[i]
-		head := &prefix{hash: sha256.New(), left: said.size}
-		// To its end: what cannot be read could not be shown.
+		out := &t.printed[i]
+		head := &prefix{hash: sha256.New(), left: out.size}
+		// Read to the end: what cannot be read could not be shown.
 		if err := writeStream(ctx, f, head, 0, size); err != nil {
 			return nil, err
 		}
-		if said.size > size || !bytes.Equal(head.hash.Sum(nil), said.sum()) {
+		if out.size > size || !bytes.Equal(head.hash.Sum(nil), out.sum()) {
 			all = append(all, Mismatch{Peer: t.peer, Stream: byte(i + 1), Result: r})
 		}
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if len(all) == 0 {
-		t.proven = r.Outcome
+		t.verified = r.Outcome
 		return nil, nil
 	}
-	p.check()
+	p.stopLive()
 	for k, m := range all {
 		if i := int(m.Stream) - 1; p.shown[i].run == t {
 			all[k].Shown = true
@@ -147,14 +148,14 @@ func (t *transcript) prove(ctx context.Context, r Result, open Open) ([]Mismatch
 	return all, nil
 }
 
-// vouch ends the transcript of a run on this node: it has printed what its Outcome says.
-func (t *transcript) vouch(outcome cid.Cid) {
+// trust ends the transcript of a run on this node: its output matches its Outcome by construction.
+func (t *transcript) trust(outcome cid.Cid) {
 	t.p.mu.Lock()
 	defer t.p.mu.Unlock()
-	t.over, t.proven = true, outcome
+	t.over, t.verified = true, outcome
 }
 
-// writer returns one stream of the run, from its beginning.
+// writer returns a writer for one stream of the run, from its first byte.
 func (t *transcript) writer(stream byte) io.Writer { return &streamWriter{t: t, stream: stream} }
 
 type streamWriter struct {
@@ -171,7 +172,7 @@ func (w *streamWriter) Write(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// prefix hashes the first left bytes that are written to it.
+// prefix hashes the first left bytes written to it.
 type prefix struct {
 	hash hash.Hash
 	left uint64

@@ -11,7 +11,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node/spool"
 )
 
-// waiting reads a spool in a goroutine of its own, and says when it has read enough.
+// waiting reads a spool in its own goroutine, and reports when it has read enough.
 type waiting struct {
 	*spool.Reader
 	bytes.Buffer
@@ -29,7 +29,7 @@ func (w *waiting) Write(b []byte) (int, error) {
 	return n, err
 }
 
-// follow reads stdout and stderr, of which one may be left out, as one text.
+// follow reads stdout, stderr or both, as one text.
 func follow(t *testing.T, s *spool.Spool, want int, stdout, stderr bool) *waiting {
 	t.Helper()
 	w := &waiting{Reader: open(t, s), want: want, has: make(chan struct{}), done: make(chan error, 1)}
@@ -44,8 +44,8 @@ func follow(t *testing.T, s *spool.Spool, want int, stdout, stderr bool) *waitin
 	return w
 }
 
-// Text that is taken back is not shown to a reader that comes later. One that has seen it
-// is told, and sees no more of it; one of the other stream is not disturbed.
+// Text before a Restart is not shown to later readers. If it was false, a reader that has seen it
+// is told and sees no more of that stream; a reader of the other stream is not affected.
 func TestRestart(t *testing.T) {
 	for _, isFalse := range []bool{true, false} {
 		for _, lines := range []int{1, 20_000} { // in memory; in the file
@@ -53,14 +53,14 @@ func TestRestart(t *testing.T) {
 				s, _ := made(t)
 				out, errs := s.Writer(spool.Stdout), s.Writer(spool.Stderr)
 				for range lines {
-					fmt.Fprintln(out, "a lie")
+					fmt.Fprintln(out, "false text")
 				}
-				lie := int(s.Size())
-				saw, other := follow(t, s, lie, true, false), follow(t, s, 0, false, true)
+				falseSize := int(s.Size())
+				saw, other := follow(t, s, falseSize, true, false), follow(t, s, 0, false, true)
 				<-saw.has
 				s.Restart(spool.Stdout, isFalse)
 				if s.Size() != 0 {
-					t.Errorf("it holds %d bytes of text", s.Size())
+					t.Errorf("size: got %d", s.Size())
 				}
 				late := follow(t, s, 0, true, true)
 				io.WriteString(out, "the truth\n")
@@ -72,7 +72,7 @@ func TestRestart(t *testing.T) {
 					}
 				}
 				if got := late.String(); got != "the truth\nto stderr\n" {
-					t.Errorf("who comes later reads %q", got)
+					t.Errorf("a later reader got %q", got)
 				}
 				if got := other.String(); got != "to stderr\n" {
 					t.Errorf("stderr is %q", got)
@@ -81,15 +81,15 @@ func TestRestart(t *testing.T) {
 				if isFalse {
 					rest = ""
 				}
-				if got := saw.String()[lie:]; got != rest {
-					t.Errorf("who has seen it reads on with %q, want %q", got, rest)
+				if got := saw.String()[falseSize:]; got != rest {
+					t.Errorf("an earlier reader continued with %q, want %q", got, rest)
 				}
 				for _, r := range []struct {
 					*waiting
 					misled bool
 				}{{saw, isFalse}, {other, false}, {late, false}} {
 					if a, b := r.Misled(); a != r.misled || b {
-						t.Errorf("misled: %v, %v; want %v, false", a, b, r.misled)
+						t.Errorf("misled: got %v, %v; want %v, false", a, b, r.misled)
 					}
 				}
 				s.End()
@@ -98,8 +98,8 @@ func TestRestart(t *testing.T) {
 	}
 }
 
-// The bound is for the text that counts: what was taken back takes no room of it.
-func TestRestartGivesRoom(t *testing.T) {
+// Only text after the last Restart counts for the limit.
+func TestRestartFreesSpace(t *testing.T) {
 	s, _ := made(t)
 	s.Max = 10
 	for range 2 {
@@ -107,7 +107,7 @@ func TestRestartGivesRoom(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := io.WriteString(s.Writer(spool.Stderr), "x"); !errors.Is(err, spool.ErrFull) {
-			t.Fatalf("more than the bound: %v", err)
+			t.Fatalf("more than the limit: %v", err)
 		}
 		s.Restart(spool.Stdout, false)
 	}

@@ -1,9 +1,9 @@
-// Package spool keeps what a guest prints, from its first byte, for any number of
-// readers who come when they like and read as fast as they can. A writer never waits
-// for a reader, which is why a job can run on while nobody looks.
+// Package spool buffers the output of a guest, from its first byte, for any number of readers.
+// Readers may come at any time and read at their own speed. A writer never waits for a reader, so a
+// job can run without readers.
 //
-// What came last stays in memory, the rest goes to a file without a name: nothing is left
-// of it when the process ends, however it ends.
+// The newest output is in memory, the rest in a file without a name: nothing is left of it when the
+// process ends, in whatever way.
 package spool
 
 import (
@@ -18,12 +18,12 @@ import (
 
 // Bounds in bytes.
 const (
-	inMemory  = 64 << 10 // before there is a file
+	inMemory  = 64 << 10 // maximum buffer in memory
 	readChunk = 64 << 10
 )
 
-// ErrFull says that more was printed than the spool takes.
-var ErrFull = errors.New("more output than was agreed")
+// ErrFull means that a write would exceed Spool.Max.
+var ErrFull = errors.New("output exceeds its limit")
 
 // Streams of a Spool.
 const (
@@ -31,36 +31,36 @@ const (
 	Stderr = 2
 )
 
-// header is a chunk's stream and its length in four bytes.
+// header is the size of a chunk's header: its stream, and its length in four bytes.
 const header = 5
 
-// Spool is the output of one run. Its methods may be called from several goroutines;
-// the zero value, with a Create, is ready.
+// Spool is the output of one run. Its methods may be called from several goroutines. The zero value
+// with a Create is ready to use.
 type Spool struct {
-	// Create makes an empty file that the Spool may keep until it is over, unlinked.
+	// Create returns an empty, unlinked file. The Spool closes it.
 	Create func() (*os.File, error)
-	Max    int64 // bytes of output; 0: no bound
+	Max    int64 // maximum bytes of output; 0: unlimited
 
 	mu      sync.Mutex
-	file    *os.File      // the first chunks; nil: all are in mem
-	base    int64         // bytes of them
-	mem     []byte        // the chunks after them: none lies in both
-	size    int64         // bytes of chunks
+	file    *os.File      // the older chunks; nil: all are in mem
+	base    int64         // size of file in bytes
+	mem     []byte        // the newer chunks; no chunk is in both
+	size    int64         // bytes of all chunks
 	printed int64         // bytes of output
 	texts   [2]text       // of stdout and stderr
-	changed chan struct{} // closed, and replaced, when there is more; nil: nobody waits
-	over    bool          // nothing more will be written
-	ended   bool          // nor read by anybody who comes now
+	changed chan struct{} // closed and replaced when there is more; nil: no reader waits
+	over    bool          // no more writes
+	ended   bool          // no new readers
 	readers int
 }
 
-// text is where in the chunks the text of one stream lies.
+// text is the position of one stream's text within the chunks.
 type text struct {
-	from, bytes         int64 // chunks before from are left out; bytes of output from there on
-	falseFrom, falseEnd int64 // chunks that hold what the guest did not print
+	from, bytes         int64 // chunks before from are skipped; bytes of output after it
+	falseFrom, falseEnd int64 // chunks with output that the guest did not print
 }
 
-// Writer returns where one stream is written.
+// Writer returns a writer for one stream.
 func (s *Spool) Writer(stream byte) io.Writer { return writer{s, stream} }
 
 type writer struct {
@@ -82,7 +82,7 @@ func (s *Spool) append(stream byte, p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
-		return errors.New("write to a spool that is over")
+		return errors.New("write to a stopped spool")
 	}
 	if s.Max > 0 && s.texts[0].bytes+s.texts[1].bytes+int64(len(p)) > s.Max {
 		return ErrFull
@@ -91,7 +91,7 @@ func (s *Spool) append(stream byte, p []byte) error {
 	binary.BigEndian.PutUint32(head[1:], uint32(len(p)))
 	if len(s.mem)+header+len(p) > inMemory {
 		if err := s.spill(); err != nil {
-			return fmt.Errorf("keep a run's output: %w", err)
+			return fmt.Errorf("spool output: %w", err)
 		}
 	}
 	s.mem = append(append(s.mem, head[:]...), p...)
@@ -102,10 +102,10 @@ func (s *Spool) append(stream byte, p []byte) error {
 	return nil
 }
 
-// Restart begins the text of one stream again: what was written to it so far is not shown
-// to readers that come to it later. If isFalse, the guest did not print it: a reader that
-// has seen some of it sees no more of that stream, and its Misled says so. Otherwise such
-// a reader goes on with what comes. What is left out stays in the file until the end.
+// Restart starts the text of one stream again: readers that come later do not see what was written
+// to it before. If isFalse, the guest did not print it: a reader that has seen some of it sees no
+// more of that stream, and its Misled reports it. Otherwise such a reader continues with what
+// comes. The skipped text stays in the file until the end.
 func (s *Spool) Restart(stream byte, isFalse bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -116,7 +116,7 @@ func (s *Spool) Restart(stream byte, isFalse bool) {
 	t.from, t.bytes = s.size, 0
 }
 
-// spill moves what is in memory into the file. s.mu is held.
+// spill moves the chunks in memory to the file. s.mu is held.
 func (s *Spool) spill() error {
 	if s.file == nil {
 		f, err := s.Create()
@@ -140,8 +140,7 @@ func (s *Spool) wake() {
 	}
 }
 
-// Stop says that nothing more comes: readers come to their end. What there is stays
-// until End.
+// Stop ends the output: readers reach the end. The output stays until End.
 func (s *Spool) Stop() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -149,7 +148,7 @@ func (s *Spool) Stop() {
 	s.wake()
 }
 
-// End is Stop, and the last reader frees what the Spool holds.
+// End is Stop, and the last reader releases the resources of the Spool.
 func (s *Spool) End() {
 	s.Stop()
 	s.mu.Lock()
@@ -158,10 +157,10 @@ func (s *Spool) End() {
 	s.free()
 }
 
-// free closes the file when nobody needs it. s.mu is held.
+// free closes the file once no reader can need it. s.mu is held.
 func (s *Spool) free() {
 	if s.ended && s.readers == 0 && s.file != nil {
-		s.file.Close() // it has no name: it goes
+		s.file.Close() // unlinked: closing deletes it
 		s.file, s.mem, s.size = nil, nil, 0
 	}
 }
@@ -173,22 +172,22 @@ func (s *Spool) Size() int64 {
 	return s.texts[0].bytes + s.texts[1].bytes
 }
 
-// ErrGone says that the run is over and what it printed is not here any more: it is
-// where the job's record says.
-var ErrGone = errors.New("the output is here no longer")
+// ErrGone means that the run has ended and its output was removed from the Spool. The record of
+// the job has it.
+var ErrGone = errors.New("output was removed from the spool")
 
-// Reader is how far somebody has read. It belongs to one goroutine.
+// Reader is the position of one reader. It belongs to one goroutine.
 type Reader struct {
 	s      *Spool
 	off    int64
-	chunk  int64 // where the chunk that is being read begins
-	stream byte  // of it
-	left   int64 // of it
+	chunk  int64 // start of the current chunk
+	stream byte  // of the current chunk
+	left   int64 // unread bytes of the current chunk
 	buf    []byte
-	seen   [2]int64 // behind the begin of the last chunk of each stream that was shown; 0: none
+	seen   [2]int64 // 1 + start of the last shown chunk of each stream; 0: none
 }
 
-// Open returns a reader at the first byte. The caller closes it. The error is ErrGone.
+// Open returns a reader at the first byte. The caller must close it. The error is ErrGone.
 func (s *Spool) Open() (*Reader, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -199,7 +198,7 @@ func (s *Spool) Open() (*Reader, error) {
 	return &Reader{s: s}, nil
 }
 
-// Close lets go of what the Spool holds for the reader.
+// Close releases what the Spool holds for the reader.
 func (r *Reader) Close() {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
@@ -207,8 +206,8 @@ func (r *Reader) Close() {
 	r.s.free()
 }
 
-// CopyTo writes all that was and will be printed, in its order, to stdout and stderr,
-// of which each may be nil, until the end. The error is the cause of ctx, or a writer's.
+// CopyTo writes all past and future output to stdout and stderr, in its original order, until the
+// end. Each writer may be nil. The error is the cause of ctx, or that of a writer.
 func (r *Reader) CopyTo(ctx context.Context, stdout, stderr io.Writer) error {
 	r.buf = make([]byte, readChunk)
 	for {
@@ -232,7 +231,7 @@ func (r *Reader) CopyTo(ctx context.Context, stdout, stderr io.Writer) error {
 	}
 }
 
-// shows reports whether the chunk that is being read is to be shown, and notes that it is.
+// shows reports whether the current chunk is to be shown, and records that it is.
 func (r *Reader) shows(stream byte) bool {
 	r.s.mu.Lock()
 	defer r.s.mu.Unlock()
@@ -243,7 +242,7 @@ func (r *Reader) shows(stream byte) bool {
 	return true
 }
 
-// misled reports whether r has shown what the guest did not print. r.s.mu is held.
+// misled reports whether r has shown output that the guest did not print. r.s.mu is held.
 func (r *Reader) misled(stream byte) bool {
 	t := r.s.texts[stream-1]
 	return r.seen[stream-1] > t.falseFrom && r.seen[stream-1] <= t.falseEnd
@@ -274,7 +273,7 @@ func (r *Reader) next(ctx context.Context) (byte, []byte, error) {
 	return r.stream, p, err
 }
 
-// readAt reads a part of one chunk, which lies in memory or in the file.
+// readAt reads a part of one chunk, from memory or from the file.
 func (r *Reader) readAt(p []byte) error {
 	s := r.s
 	s.mu.Lock()
@@ -284,16 +283,16 @@ func (r *Reader) readAt(p []byte) error {
 		f = nil
 	}
 	s.mu.Unlock()
-	if f != nil { // it stays open as long as there is a reader
+	if f != nil { // it stays open while there is a reader
 		if _, err := f.ReadAt(p, r.off); err != nil {
-			return fmt.Errorf("read a run's output: %w", err)
+			return fmt.Errorf("read spooled output: %w", err)
 		}
 	}
 	r.off += int64(len(p))
 	return nil
 }
 
-// wait returns when there is a chunk to read, or io.EOF.
+// wait returns nil when there is a chunk to read, and io.EOF at the end.
 func (r *Reader) wait(ctx context.Context) error {
 	for {
 		s := r.s

@@ -18,7 +18,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// made returns a Spool and the folder in which its file would show if it had a name.
+// made returns a Spool and the folder of its file, which would list the file if it had a name.
 func made(t *testing.T) (*spool.Spool, string) {
 	dir := t.TempDir()
 	return &spool.Spool{Create: func() (*os.File, error) {
@@ -30,7 +30,7 @@ func made(t *testing.T) (*spool.Spool, string) {
 	}}, dir
 }
 
-// open returns a reader that is closed when the test ends.
+// open returns a reader that is closed at the end of the test.
 func open(t *testing.T, s *spool.Spool) *spool.Reader {
 	t.Helper()
 	r, err := s.Open()
@@ -41,8 +41,7 @@ func open(t *testing.T, s *spool.Spool) *spool.Reader {
 	return r
 }
 
-// Readers who come early, late and in between see the same, whether it is little or
-// much, and however slow they are.
+// Early and late readers see the same text, of any size and at any speed.
 func TestReaders(t *testing.T) {
 	for _, lines := range []int{0, 3, 20_000} {
 		t.Run(fmt.Sprint(lines), func(t *testing.T) {
@@ -104,7 +103,7 @@ func TestBound(t *testing.T) {
 	}
 }
 
-// A reader who gives up, or whose writer fails, holds nobody up.
+// A reader that is cancelled, or whose writer fails, does not delay the writer.
 func TestReaderLeaves(t *testing.T) {
 	s, _ := made(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
@@ -121,11 +120,11 @@ func TestReaderLeaves(t *testing.T) {
 	}
 	s.End()
 	if _, err := s.Writer(spool.Stdout).Write([]byte("y")); err == nil {
-		t.Error("written after the end")
+		t.Error("a write after the end was accepted")
 	}
 }
 
-// A disk that is full fails the writer, and readers still get what there was.
+// A full disk fails the writer; readers still get the earlier text.
 func TestNoFile(t *testing.T) {
 	full := errors.New("no space")
 	s := &spool.Spool{Create: func() (*os.File, error) { return nil, full }}
@@ -143,7 +142,7 @@ func TestNoFile(t *testing.T) {
 	}
 }
 
-// Who comes when all is over and freed is told so.
+// A reader that is opened after everything was released gets ErrGone.
 func TestGone(t *testing.T) {
 	s, _ := made(t)
 	r := open(t, s)

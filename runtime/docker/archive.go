@@ -17,27 +17,27 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// Bounds of an image that comes as blocks.
+// Limits of an image that is loaded from blocks.
 const (
 	maxJSON   = 4 << 20 // bytes of an index, a manifest or a configuration
 	maxLayers = 256
-	maxNested = 4 // indexes in indexes
+	maxNested = 4 // levels of nested indexes
 )
 
 // part is a file of an archive.
 type part struct {
 	name   string
-	digest string // "sha256:…", or "" where nothing says what it should be
+	digest string // "sha256:…", or "" if the archive does not name it
 }
 
-// contents is what an archive says of its image: the parts that the engine needs.
+// contents is the image that an archive describes: the parts that the engine needs.
 type contents struct {
 	config part
 	layers []part
 }
 
-// readContents finds the image of this machine's kind in an archive: an OCI image layout,
-// or what `docker save` wrote before it was one. Errors blame the archive.
+// readContents finds the image for this machine's platform in an archive: an OCI image layout,
+// or the older format of `docker save`. An archive that breaks its format is a refusal.
 func readContents(l layout) (contents, error) {
 	if l.has("index.json") {
 		return readIndex(l, part{name: "index.json"}, 0)
@@ -45,7 +45,7 @@ func readContents(l layout) (contents, error) {
 	if l.has("manifest.json") {
 		return readSaved(l)
 	}
-	return contents{}, wire.Refusef("the module is no OCI archive: it has neither index.json nor manifest.json")
+	return contents{}, wire.Refusef("module: not an OCI archive: neither index.json nor manifest.json found")
 }
 
 type descriptor struct {
@@ -57,10 +57,10 @@ type descriptor struct {
 	} `json:"platform"`
 }
 
-// readIndex follows the manifest for this machine.
+// readIndex finds the manifest for this machine's platform.
 func readIndex(l layout, p part, depth int) (contents, error) {
 	if depth >= maxNested {
-		return contents{}, wire.Refusef("the archive's indexes are nested more than %d deep", maxNested)
+		return contents{}, wire.Refusef("archive: indexes nested more than %d deep", maxNested)
 	}
 	var index struct {
 		Manifests []descriptor `json:"manifests"`
@@ -81,7 +81,7 @@ func readIndex(l layout, p part, depth int) (contents, error) {
 		}
 		return readManifest(l, p)
 	}
-	return contents{}, wire.Refusef("the archive has no image for linux on %s", goruntime.GOARCH)
+	return contents{}, wire.Refusef("archive: no image for linux/%s", goruntime.GOARCH)
 }
 
 func readManifest(l layout, p part) (contents, error) {
@@ -97,7 +97,7 @@ func readManifest(l layout, p part) (contents, error) {
 		return contents{}, err
 	}
 	if len(m.Layers) > maxLayers {
-		return contents{}, wire.Refusef("the image has %d layers, at most %d", len(m.Layers), maxLayers)
+		return contents{}, wire.Refusef("image: got %d layers, want at most %d", len(m.Layers), maxLayers)
 	}
 	c := contents{config: config}
 	for _, d := range m.Layers {
@@ -110,8 +110,8 @@ func readManifest(l layout, p part) (contents, error) {
 	return c, nil
 }
 
-// readSaved reads what `docker save` wrote before version 25. The engine compares the layers
-// with the configuration.
+// readSaved reads the format of `docker save` before version 25. The engine itself checks the
+// layers against the configuration.
 func readSaved(l layout) (contents, error) {
 	var saved []struct {
 		Config string   `json:"Config"`
@@ -121,7 +121,7 @@ func readSaved(l layout) (contents, error) {
 		return contents{}, err
 	}
 	if len(saved) != 1 || len(saved[0].Layers) > maxLayers {
-		return contents{}, wire.Refusef("the archive has %d images, want one of at most %d layers", len(saved), maxLayers)
+		return contents{}, wire.Refusef("archive: got %d images, want one with at most %d layers", len(saved), maxLayers)
 	}
 	c := contents{config: part{name: path.Clean(saved[0].Config)}}
 	for _, name := range saved[0].Layers {
@@ -130,7 +130,7 @@ func readSaved(l layout) (contents, error) {
 	return c, nil
 }
 
-// blob is the file of a digest in an OCI image layout.
+// blob returns the file of a digest in an OCI image layout.
 func blob(digest string) (part, error) {
 	if _, err := digestOf(digest); err != nil {
 		return part{}, err
@@ -138,12 +138,12 @@ func blob(digest string) (part, error) {
 	return part{name: "blobs/sha256/" + strings.TrimPrefix(digest, "sha256:"), digest: digest}, nil
 }
 
-// readJSON reads a small part, and compares it with its digest.
+// readJSON reads a small file and checks its digest.
 func readJSON(l layout, p part, v any) error {
 	b, err := readSmall(l, p)
 	if err == nil {
 		if jerr := json.Unmarshal(b, v); jerr != nil {
-			return wire.Refusef("the archive's %s: %v", p.name, jerr)
+			return wire.Refusef("archive: %s: %v", p.name, jerr)
 		}
 	}
 	return err
@@ -156,20 +156,20 @@ func readSmall(l layout, p part) ([]byte, error) {
 	}
 	defer r.Close()
 	if n > maxJSON {
-		return nil, wire.Refusef("the archive's %s has %d bytes, at most %d", p.name, n, maxJSON)
+		return nil, wire.Refusef("archive: %s: got %d bytes, want at most %d", p.name, n, maxJSON)
 	}
 	b, err := io.ReadAll(io.LimitReader(r, maxJSON))
 	if err != nil {
-		return nil, fmt.Errorf("read the archive's %s: %w", p.name, err)
+		return nil, fmt.Errorf("read archive: %s: %w", p.name, err)
 	}
 	if sum := sha256.Sum256(b); p.digest != "" && p.digest != "sha256:"+hex.EncodeToString(sum[:]) {
-		return nil, wire.Refusef("the archive's %s is not what its name says", p.name)
+		return nil, wire.Refusef("archive: %s: wrong digest", p.name)
 	}
 	return b, nil
 }
 
-// checkLayers reads all layers: each is what its digest says, and all of them unpacked have
-// at most limit bytes.
+// checkLayers reads all layers: each has to match its digest, and unpacked they may have at
+// most limit bytes together.
 func checkLayers(ctx context.Context, l layout, layers []part, limit int64) error {
 	for _, p := range layers {
 		n, err := checkLayer(ctx, l, p, limit)
@@ -181,7 +181,7 @@ func checkLayers(ctx context.Context, l layout, layers []part, limit int64) erro
 	return nil
 }
 
-// checkLayer returns the bytes of a layer, unpacked.
+// checkLayer returns the unpacked size of a layer, in bytes.
 func checkLayer(ctx context.Context, l layout, p part, limit int64) (int64, error) {
 	r, _, err := l.open(p.name)
 	if err != nil {
@@ -193,7 +193,7 @@ func checkLayer(ctx context.Context, l layout, p part, limit int64) (int64, erro
 	var magic [4]byte
 	k, err := io.ReadFull(raw, magic[:])
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
-		return 0, fmt.Errorf("read the archive's %s: %w", p.name, err)
+		return 0, fmt.Errorf("read archive: %s: %w", p.name, err)
 	}
 	whole := io.MultiReader(bytes.NewReader(magic[:k]), raw)
 	unpacked := whole
@@ -201,31 +201,31 @@ func checkLayer(ctx context.Context, l layout, p part, limit int64) (int64, erro
 	case bytes.HasPrefix(magic[:k], []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(whole)
 		if err != nil {
-			return 0, wire.Refusef("the archive's %s: %v", p.name, err)
+			return 0, wire.Refusef("archive: %s: %v", p.name, err)
 		}
 		unpacked = z
 	case bytes.HasPrefix(magic[:k], []byte{0x28, 0xb5, 0x2f, 0xfd}), bytes.HasPrefix(magic[:k], []byte("BZh")), bytes.HasPrefix(magic[:k], []byte("\xfd7zX")):
-		return 0, wire.Refusef("the archive's %s is packed in a way that is not read here: tar and gzip are", p.name)
+		return 0, wire.Refusef("archive: %s: unsupported compression, want tar or gzip", p.name)
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(cancelled{ctx, unpacked}, limit+1))
 	switch {
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	case err != nil:
-		return 0, wire.Refusef("the archive's %s: %v", p.name, err)
+		return 0, wire.Refusef("archive: %s: %v", p.name, err)
 	case n > limit:
-		return 0, wire.Refusef("the image is too large: unpacked, it has more bytes than this peer takes")
+		return 0, wire.Refusef("image too large: its unpacked size exceeds this peer's limit")
 	}
-	if _, err := io.Copy(io.Discard, whole); err != nil { // what stands behind the packed part
-		return 0, fmt.Errorf("read the archive's %s: %w", p.name, err)
+	if _, err := io.Copy(io.Discard, whole); err != nil { // what follows the compressed part
+		return 0, fmt.Errorf("read archive: %s: %w", p.name, err)
 	}
 	if p.digest != "" && p.digest != "sha256:"+hex.EncodeToString(sum.Sum(nil)) {
-		return 0, wire.Refusef("the archive's %s is not what its name says", p.name)
+		return 0, wire.Refusef("archive: %s: wrong digest", p.name)
 	}
 	return n, nil
 }
 
-// cancelled is a reader that ends with ctx.
+// cancelled is a reader that fails once ctx is cancelled.
 type cancelled struct {
 	ctx context.Context
 	r   io.Reader

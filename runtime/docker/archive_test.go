@@ -18,7 +18,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// file writes b where an archive would be.
+// file writes b to a temporary file, as an archive.
 func file(t testing.TB, b []byte) string {
 	t.Helper()
 	name := filepath.Join(t.TempDir(), "module")
@@ -28,7 +28,7 @@ func file(t testing.TB, b []byte) string {
 	return name
 }
 
-// read does with an archive all that comes before the engine sees it.
+// read performs all checks of an archive that come before it is sent to the engine.
 func read(t testing.TB, name string, limit int64) (contents, []byte, error) {
 	t.Helper()
 	l, err := openLayout(name)
@@ -67,11 +67,11 @@ func TestArchive(t *testing.T) {
 		}
 	}
 	if d, _, err := read(t, dir, 1<<20); err != nil || fmt.Sprint(d) != fmt.Sprint(c) {
-		t.Errorf("unpacked: %+v, %v", d, err)
+		t.Errorf("unpacked archive: %+v, %v", d, err)
 	}
 }
 
-// TestSavedForm shows what the engine is given: our tag alone, whatever the archive says.
+// TestSavedForm checks what the engine is sent: only our own tag, whatever the archive names.
 func TestSavedForm(t *testing.T) {
 	layer := dockertest.Tar(t, dockertest.File{Name: "x", Data: []byte("x")})
 	archive := dockertest.Tar(t,
@@ -107,11 +107,11 @@ func TestSavedForm(t *testing.T) {
 		got[h.Name] = string(b)
 	}
 	if len(got) != 3 || got["0.tar"] != string(layer) || got["manifest.json"] != `[{"Config":"config.json","RepoTags":["liftoff-oci:cid"],"Layers":["0.tar"]}]` {
-		t.Errorf("the engine is given %q", got)
+		t.Errorf("the engine is sent %q", got)
 	}
 }
 
-// index makes the files of a layout whose index lists descriptors.
+// index returns a file of a layout: an index of descriptors.
 func index(t testing.TB, descriptors ...map[string]any) dockertest.File {
 	t.Helper()
 	b, err := json.Marshal(map[string]any{"manifests": descriptors})
@@ -138,7 +138,7 @@ func packed(t testing.TB, b []byte) []byte {
 	return out.Bytes()
 }
 
-// withLayer makes an archive of one image with one layer, named by digest.
+// withLayer returns an archive of one image with one layer, named by digest.
 func withLayer(t testing.TB, layer []byte, digest string) []byte {
 	config := []byte(`{}`)
 	manifest, err := json.Marshal(map[string]any{
@@ -151,7 +151,7 @@ func withLayer(t testing.TB, layer []byte, digest string) []byte {
 	return dockertest.Tar(t, index(t, map[string]any{"digest": dockertest.Digest(manifest)}), blobFile(manifest), blobFile(config), layerFile)
 }
 
-// TestHostileArchives gives archives that are not what they should be. All are the Task's
+// TestHostileArchives checks archives that break the format: each is refused, not a machine
 // fault.
 func TestHostileArchives(t *testing.T) {
 	bomb := packed(t, make([]byte, 1<<20))
@@ -159,7 +159,7 @@ func TestHostileArchives(t *testing.T) {
 	self := index(t, map[string]any{"mediaType": "application/vnd.oci.image.index.v1+json", "digest": "sha256:" + strings.Repeat("0", 64)})
 	nested := []dockertest.File{{Name: "blobs/sha256/x", Data: nil}}
 	below := index(t).Data
-	for range maxNested + 1 { // each index names the one made before
+	for range maxNested + 1 { // each index names the previous one
 		nested = append(nested, blobFile(below))
 		below = index(t, map[string]any{"mediaType": "application/vnd.oci.image.index.v1+json", "digest": dockertest.Digest(below)}).Data
 	}
@@ -174,28 +174,28 @@ func TestHostileArchives(t *testing.T) {
 		says    string
 	}{
 		"nothing":           {nil, "neither index.json nor manifest.json"},
-		"text":              {[]byte(strings.Repeat("hello ", 1000)), "no OCI archive"},
+		"text":              {[]byte(strings.Repeat("hello ", 1000)), "not an OCI archive"},
 		"no image":          {dockertest.Tar(t, index(t)), "no image"},
 		"another machine":   {dockertest.Tar(t, index(t, other, other)), "no image"},
 		"no JSON":           {dockertest.Tar(t, dockertest.File{Name: "index.json", Data: []byte("{")}), "index.json"},
 		"a long index":      {dockertest.Tar(t, dockertest.File{Name: "index.json", Data: bytes.Repeat([]byte(" "), maxJSON+1)}), "at most"},
-		"no blob":           {dockertest.Tar(t, self), "has no blobs"},
-		"a path for digest": {dockertest.Tar(t, index(t, map[string]any{"digest": "sha256:../../../etc/passwd"})), "no sha256"},
-		"other digest":      {dockertest.Tar(t, index(t, map[string]any{"digest": "sha512:" + strings.Repeat("0", 128)})), "no sha256"},
+		"no blob":           {dockertest.Tar(t, self), "blobs"},
+		"a path for digest": {dockertest.Tar(t, index(t, map[string]any{"digest": "sha256:../../../etc/passwd"})), "want sha256"},
+		"other digest":      {dockertest.Tar(t, index(t, map[string]any{"digest": "sha512:" + strings.Repeat("0", 128)})), "want sha256"},
 		"nested indexes":    {dockertest.Tar(t, nested...), "nested"},
 		"many files":        {dockertest.Tar(t, many...), "more than"},
-		"wrong layer":       {withLayer(t, []byte("other"), dockertest.Digest([]byte("layer"))), "not what its name says"},
-		"wrong packed":      {withLayer(t, packed(t, []byte("other")), dockertest.Digest([]byte("layer"))), "not what its name says"},
+		"wrong layer":       {withLayer(t, []byte("other"), dockertest.Digest([]byte("layer"))), "wrong digest"},
+		"wrong packed":      {withLayer(t, packed(t, []byte("other")), dockertest.Digest([]byte("layer"))), "wrong digest"},
 		"bomb":              {withLayer(t, bomb, dockertest.Digest(bomb)), "too large"},
 		"broken gzip":       {withLayer(t, cut, dockertest.Digest(cut)), "unexpected EOF"},
-		"zstd":              {withLayer(t, []byte("\x28\xb5\x2f\xfdxxx"), dockertest.Digest([]byte("\x28\xb5\x2f\xfdxxx"))), "packed in a way"},
+		"zstd":              {withLayer(t, []byte("\x28\xb5\x2f\xfdxxx"), dockertest.Digest([]byte("\x28\xb5\x2f\xfdxxx"))), "unsupported compression"},
 		"two saved":         {dockertest.Tar(t, dockertest.File{Name: "manifest.json", Data: []byte(`[{},{}]`)}), "2 images"},
-		"saved, no file":    {dockertest.Tar(t, dockertest.File{Name: "manifest.json", Data: []byte(`[{"Config":"/etc/passwd"}]`)}), "has no /etc/passwd"},
+		"saved, no file":    {dockertest.Tar(t, dockertest.File{Name: "manifest.json", Data: []byte(`[{"Config":"/etc/passwd"}]`)}), "/etc/passwd not found"},
 	} {
 		_, _, err := read(t, file(t, c.archive), 64<<10)
 		var refused *wire.RefusedError
 		if !errors.As(err, &refused) || !strings.Contains(err.Error(), c.says) {
-			t.Errorf("%s: error %v, want a refusal that says %q", name, err, c.says)
+			t.Errorf("%s: error %v, want a refusal that contains %q", name, err, c.says)
 		}
 	}
 	ctx, cancel := context.WithCancel(t.Context())
@@ -206,18 +206,18 @@ func TestHostileArchives(t *testing.T) {
 	}
 	defer l.Close()
 	if err := checkLayers(ctx, l, []part{{name: blobFile(bomb).Name}}, 1<<30); !errors.Is(err, context.Canceled) {
-		t.Errorf("a cancelled check: %v", err)
+		t.Errorf("cancelled check: %v", err)
 	}
 }
 
-// FuzzArchive reads anything as an archive.
+// FuzzArchive reads arbitrary bytes as an archive.
 func FuzzArchive(f *testing.F) {
 	f.Add(dockertest.Tar(f, dockertest.Image{Program: []byte("program")}.Layout(f)...))
 	f.Add(withLayer(f, []byte("layer"), dockertest.Digest([]byte("layer"))))
 	f.Add(dockertest.Tar(f, dockertest.File{Name: "manifest.json", Data: []byte(`[{"Config":"c","Layers":["l"]}]`)}, dockertest.File{Name: "c"}, dockertest.File{Name: "l"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if c, _, err := read(t, file(t, b), 1<<20); err == nil && c.config.name == "" {
-			t.Error("an image without a configuration was taken")
+			t.Error("an image without a configuration was accepted")
 		}
 	})
 }

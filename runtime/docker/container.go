@@ -14,11 +14,11 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// volumeSize is what a guest can write where its image declares a volume: those are in
-// memory, and part of what the guest may have of it.
+// volumeSize is the size of a volume that an image declares. Volumes are in memory, and count
+// towards the guest's memory limit.
 const volumeSize = "64m"
 
-// create says what the engine is to make for a run of image.
+// create returns the engine's options for the container of a run of image.
 func (e *Engine) create(r wire.Run, im image) (client.ContainerCreateOptions, error) {
 	tmpfs, err := volumes(im.volumes)
 	if err != nil {
@@ -50,8 +50,8 @@ func (e *Engine) create(r wire.Run, im image) (client.ContainerCreateOptions, er
 	}, nil
 }
 
-// resources bounds the container. What it writes in all is the node's to look at; one file
-// of it the kernel bounds, and memory that is swapped is memory.
+// resources limits the container. The node itself watches how much a run writes; the kernel
+// limits the size of one file, and swap counts as memory.
 func (e *Engine) resources(l wire.Limits) container.Resources {
 	memory := int64(min(l.Memory, math.MaxInt64))
 	file := int64(min(max(l.Out, l.Tmp), math.MaxInt64))
@@ -77,7 +77,7 @@ func bind(from, to string, readOnly bool) mount.Mount {
 	}
 }
 
-// environment is the Task's, and a home that can be written to.
+// environment returns the Task's environment, with a writable HOME.
 func environment(env map[string]string) []string {
 	all := []string{}
 	if _, ok := env["HOME"]; !ok {
@@ -90,17 +90,17 @@ func environment(env map[string]string) []string {
 	return all
 }
 
-// volumes puts something of a bounded size where the image wants a volume: the engine would
-// make one on the disk. An image that wants one in what is the run's is refused.
+// volumes mounts a tmpfs of limited size at each volume that the image declares; the engine
+// would create one on the disk. A volume that overlaps the run's own folders is refused.
 func volumes(paths []string) (map[string]string, error) {
 	all := map[string]string{}
 	for _, p := range paths {
 		clean := path.Clean("/" + p)
 		switch {
-		case clean == "/in", clean == "/out", clean == "/tmp": // which the run has
+		case clean == "/in", clean == "/out", clean == "/tmp": // the run provides these
 			continue
 		case clean == "/", strings.HasPrefix(clean, "/in/"), strings.HasPrefix(clean, "/out/"), strings.HasPrefix(clean, "/tmp/"), strings.Contains(p, ":"):
-			return nil, wire.Refusef("the image declares the volume %q, which cannot be had", p)
+			return nil, wire.Refusef("image: unsupported volume %q", p)
 		}
 		all[clean] = "rw,nosuid,nodev,mode=1777,size=" + volumeSize
 	}

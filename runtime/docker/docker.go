@@ -1,11 +1,11 @@
-// Package docker runs images in a Docker engine: the executor of the plugin docker, which
-// is the program liftoff-executor-docker. Nothing else links it.
+// Package docker runs container images in a Docker engine: it is the executor of the docker
+// plugin, the program liftoff-executor-docker. Nothing else links it.
 //
-// A guest finds its inputs below /in, read-only, and leaves its output in /out; /tmp is its
-// own. It is not root, has no capabilities and can gain none, sees a root file system that
-// it cannot write to, and no network unless the run's owner gives it one. One rule: nothing
-// of a run outlives it. A container has a label of who has started it, and what a dead
-// plugin has left is removed before the next one answers.
+// A guest reads its inputs below /in, which is read-only, and leaves its output in /out; /tmp
+// is its scratch space. It is not root, has no capabilities and can gain none, sees a read-only
+// root file system, and no network unless the node's owner allows one. One rule: nothing of a
+// run outlives it. Each container has a label with its owner, and the containers that a dead
+// plugin left behind are removed before the next one answers.
 package docker
 
 import (
@@ -22,34 +22,34 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// Config bounds an Engine. Its zero fields are the defaults.
+// Config configures an Engine. Its zero fields are the defaults.
 type Config struct {
-	Owner     string  // who starts containers, for the label; see wire.EnvOwner
-	CPUs      float64 // processors that a container has; 1
-	Pids      int64   // processes and threads of a container; 512
-	Network   string  // the Docker network of guests that are given one; "bridge"
-	NoPull    bool    // images come from the engine or as blocks, and not from a registry
-	MaxImage  int64   // bytes of an unpacked image that comes as blocks; 16 GiB
-	MaxImages int     // of those that the engine keeps for later runs; 32
+	Owner     string  // owner of the containers, stored as a label; see wire.EnvOwner
+	CPUs      float64 // processors of a container; default 1
+	Pids      int64   // processes and threads of a container; default 512
+	Network   string  // the Docker network of guests that may use the network; default "bridge"
+	NoPull    bool    // images come from the engine or from blocks, never from a registry
+	MaxImage  int64   // unpacked bytes of an image that is loaded from blocks; default 16 GiB
+	MaxImages int     // how many of them the engine keeps for later runs; default 32
 	Log       *slog.Logger
-	Client    *client.Client // nil: the one that DOCKER_HOST and its like name
+	Client    *client.Client // nil: a client of DOCKER_HOST and related variables
 }
 
-// Engine runs images. It meets wire.Engine and wire.Resolver.
+// Engine runs images. It implements wire.Engine and wire.Resolver.
 type Engine struct {
 	cfg    Config
 	docker *client.Client
 	user   string
 
-	reaping sync.Mutex // held while the engine is asked what is left
-	version string     // of the engine; empty: it has not been reached yet
+	reaping sync.Mutex // held while leftover containers are listed
+	version string     // of the engine; empty: not connected yet
 
 	mu   sync.Mutex
-	live map[string]bool // by Run.ID: the containers that are no leftovers
-	left bool            // a container could not be removed: the engine was away
+	live map[string]bool // by Run.ID: runs whose containers are in use
+	left bool            // a container could not be removed: the engine was unreachable
 
 	images   images
-	removals sync.WaitGroup // of containers that have ended
+	removals sync.WaitGroup // removals of ended containers
 }
 
 var (
@@ -57,7 +57,7 @@ var (
 	_ wire.Resolver = (*Engine)(nil)
 )
 
-// New makes an Engine. It reaches for Docker at the first call that needs it.
+// New returns an Engine. It connects to Docker at the first call that needs it.
 func New(cfg Config) (*Engine, error) {
 	if cfg.CPUs == 0 {
 		cfg.CPUs = 1
@@ -80,29 +80,29 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Client == nil {
 		c, err := client.New(client.FromEnv)
 		if err != nil {
-			return nil, fmt.Errorf("reach the Docker engine: %w", err)
+			return nil, fmt.Errorf("connect to the Docker engine: %w", err)
 		}
 		cfg.Client = c
 	}
 	return &Engine{cfg: cfg, docker: cfg.Client, user: guestUser(os.Geteuid(), os.Getegid()), live: map[string]bool{}}, nil
 }
 
-// nobody is whom guests are where this process is root.
-const nobody = 65534
+// unprivileged is the uid and gid of guests if this process is root.
+const unprivileged = 65534
 
-// guestUser is whom guests are: the user of this process, so that it can read what they
-// leave and remove it, but never root.
+// guestUser returns the user of guests: the user of this process, so that it can read and
+// remove what they leave, but never root.
 func guestUser(uid, gid int) string {
 	if uid == 0 {
-		uid = nobody
+		uid = unprivileged
 	}
 	if gid == 0 {
-		gid = nobody
+		gid = unprivileged
 	}
 	return fmt.Sprintf("%d:%d", uid, gid)
 }
 
-// Close waits, for a while, until the containers that have ended are removed.
+// Close waits, for a limited time, until the ended containers are removed.
 func (e *Engine) Close() error {
 	done := make(chan struct{})
 	go func() {
@@ -116,8 +116,8 @@ func (e *Engine) Close() error {
 	return e.docker.Close()
 }
 
-// ready reaches the engine. The first time, and after a container could not be removed, it
-// removes what is left there.
+// ready connects to the engine. The first time, and after a container could not be removed, it
+// removes the leftover containers.
 func (e *Engine) ready(ctx context.Context) (version string, err error) {
 	e.reaping.Lock()
 	defer e.reaping.Unlock()
@@ -137,7 +137,7 @@ func (e *Engine) ready(ctx context.Context) (version string, err error) {
 	return e.version, nil
 }
 
-// hasLeft reports whether a container could not be removed, and may forget it.
+// hasLeft reports whether a container could not be removed. With forget it clears that state.
 func (e *Engine) hasLeft(forget bool) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -152,8 +152,8 @@ func (e *Engine) setLeft() {
 	e.left = true
 }
 
-// enter says that the containers of a run are none of those that are left; the function that
-// it returns is the other half.
+// enter marks the run's containers as in use, so that reap keeps them. The caller has to call
+// leave at the end of the run.
 func (e *Engine) enter(run string) (leave func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -168,7 +168,7 @@ func (e *Engine) enter(run string) (leave func()) {
 // Traits implements wire.Engine.
 func (e *Engine) Traits(ctx context.Context) wire.Traits {
 	t := wire.Traits{Protocol: wire.Version, Engine: "docker", Version: "docker", ABIs: []string{job.ABIDocker}}
-	ctx, cancel := context.WithTimeout(ctx, 8*time.Second) // a node waits 10
+	ctx, cancel := context.WithTimeout(ctx, 8*time.Second) // a node waits 10 s
 	defer cancel()
 	version, err := e.ready(ctx)
 	if err != nil {
@@ -179,8 +179,8 @@ func (e *Engine) Traits(ctx context.Context) wire.Traits {
 	return t
 }
 
-// Check implements wire.Engine. An image that is not here may still be pulled: that shows
-// in the run.
+// Check implements wire.Engine. It accepts an image that the engine does not have, since it may
+// still be pulled: a missing image fails the run.
 func (e *Engine) Check(ctx context.Context, t wire.Task) (needModule bool, err error) {
 	if t.ABI != job.ABIDocker {
 		return false, wire.Refusef("abi %q", t.ABI)

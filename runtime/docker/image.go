@@ -16,21 +16,21 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// image is one that the engine has.
+// image is an image that the engine has.
 type image struct {
 	id      string // "sha256:…"
 	digests []string
-	volumes []string // the paths that it declares
+	volumes []string // declared volume paths
 }
 
-// images remembers what the engine has said: an image under an id does not change.
+// images caches what the engine reported: an image with a given id does not change.
 type images struct {
 	mu    sync.Mutex
-	known map[string]image // by the name that it was asked for; names with a digest or a CID alone
-	used  []string         // tags of archives, the last used last
+	known map[string]image // by the requested name; only names with a digest or a CID
+	used  []string         // tags of archives, most recently used last
 }
 
-// maxKnown bounds what is remembered.
+// maxKnown bounds the cached images.
 const maxKnown = 1024
 
 func (i *images) get(name string) (image, bool) {
@@ -55,20 +55,20 @@ func (i *images) forget(name string) {
 	delete(i.known, name)
 }
 
-// reference reads the block of a Task's module.
+// reference decodes the module of a Task as an image reference.
 func reference(block []byte) (job.Image, error) {
 	i, err := job.DecodeImage(block)
 	if err == nil {
 		_, err = repository(i.Ref)
 	}
 	if err != nil {
-		return job.Image{}, wire.Refusef("the module names no image: %v", err)
+		return job.Image{}, wire.Refusef("module: not an image reference: %v", err)
 	}
 	return i, nil
 }
 
-// repository is what a reference names without its tag and digest: "docker.io/library/alpine".
-// It is empty for an image's own id.
+// repository returns a reference without its tag and digest: "docker.io/library/alpine". It is
+// empty for an image id.
 func repository(ref string) (string, error) {
 	r, err := refs.ParseAnyReference(ref)
 	if err != nil {
@@ -80,8 +80,8 @@ func repository(ref string) (string, error) {
 	return "", nil
 }
 
-// inspect asks the engine for an image. Its error is one of isNotFound for an image that it
-// does not have.
+// inspect asks the engine for an image. If the engine does not have it, isNotFound holds for
+// the error.
 func (e *Engine) inspect(ctx context.Context, name string) (image, error) {
 	if im, ok := e.images.get(name); ok {
 		return im, nil
@@ -100,7 +100,7 @@ func (e *Engine) inspect(ctx context.Context, name string) (image, error) {
 	return im, nil
 }
 
-// find returns the image of a reference with its digest, which it pulls if it may.
+// find returns the image of a reference with a digest, and pulls it if that is allowed.
 func (e *Engine) find(ctx context.Context, i job.Image) (name string, im image, err error) {
 	repo, err := repository(i.Ref)
 	if err != nil {
@@ -118,10 +118,10 @@ func (e *Engine) find(ctx context.Context, i job.Image) (name string, im image, 
 		}
 	}
 	if repo == "" {
-		return "", image{}, fmt.Errorf("the engine has no image %s", digest)
+		return "", image{}, fmt.Errorf("engine: image %s not found", digest)
 	}
 	if e.cfg.NoPull {
-		return "", image{}, fmt.Errorf("the engine has no image %s@%s, and pulls none", repo, digest)
+		return "", image{}, fmt.Errorf("engine: image %s@%s not found, and pulling is disabled", repo, digest)
 	}
 	name = repo + "@" + digest
 	if err := e.pull(ctx, name); err != nil {
@@ -143,29 +143,29 @@ func (e *Engine) pull(ctx context.Context, name string) error {
 	return nil
 }
 
-// Resolve implements wire.Resolver: a reference names what the engine has under it, or else
-// what its registry has.
+// Resolve implements wire.Resolver: it returns the digest that the engine has for a reference,
+// or else the digest in its registry.
 func (e *Engine) Resolve(ctx context.Context, ref string) (digest [32]byte, err error) {
 	if _, err := e.ready(ctx); err != nil {
 		return digest, err
 	}
 	r, err := refs.ParseAnyReference(ref)
 	if err != nil {
-		return digest, wire.Refusef("%q is no image's reference: %v", ref, err)
+		return digest, wire.Refusef("invalid image reference %q: %v", ref, err)
 	}
 	if d, ok := r.(refs.Digested); ok {
 		return digestOf(d.Digest().String())
 	}
 	named, ok := r.(refs.Named)
 	if !ok {
-		return digest, wire.Refusef("%q is no image's reference", ref)
+		return digest, wire.Refusef("invalid image reference %q", ref)
 	}
 	named = refs.TagNameOnly(named)
-	defer e.images.forget(named.String()) // a tag may name another image the next time
+	defer e.images.forget(named.String()) // a tag may name another image next time
 	im, err := e.inspect(ctx, named.String())
 	switch {
 	case isNotFound(err) && e.cfg.NoPull:
-		return digest, wire.Refusef("the engine has no image %q, and pulls none", ref)
+		return digest, wire.Refusef("engine: image %q not found, and pulling is disabled", ref)
 	case isNotFound(err):
 		if err := e.pull(ctx, named.String()); err != nil {
 			var denied interface{ Denied() }
@@ -180,7 +180,7 @@ func (e *Engine) Resolve(ctx context.Context, ref string) (digest [32]byte, err 
 	case err != nil:
 		return digest, err
 	}
-	for _, d := range im.digests { // of a registry, which others can ask
+	for _, d := range im.digests { // digests of a registry, which other peers can pull
 		if repo, digest, ok := strings.Cut(d, "@"); ok && repo == named.Name() || ok && "docker.io/library/"+repo == named.Name() || ok && "docker.io/"+repo == named.Name() {
 			return digestOf(digest)
 		}
@@ -188,12 +188,12 @@ func (e *Engine) Resolve(ctx context.Context, ref string) (digest [32]byte, err 
 	return digestOf(im.id)
 }
 
-// digestOf reads "sha256:" and 64 hex digits.
+// digestOf parses "sha256:" and 64 hex digits.
 func digestOf(s string) (d [32]byte, err error) {
 	digits, ok := strings.CutPrefix(s, "sha256:")
 	b, err := hex.DecodeString(digits)
 	if !ok || err != nil || len(b) != len(d) {
-		return d, wire.Refusef("the digest %q is no sha256", s)
+		return d, wire.Refusef("digest: got %q, want sha256:HEX", s)
 	}
 	return [32]byte(b), nil
 }

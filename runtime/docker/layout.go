@@ -13,7 +13,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// layout is the files of an archive. A file that is not there blames the archive.
+// layout is read access to the files of an archive. A missing file is a refusal.
 type layout interface {
 	has(name string) bool
 	open(name string) (io.ReadCloser, int64, error)
@@ -47,14 +47,14 @@ func (l folderLayout) has(name string) bool {
 func (l folderLayout) open(name string) (io.ReadCloser, int64, error) {
 	f, err := l.root.Open(name)
 	if errors.Is(err, fs.ErrNotExist) || err != nil && !filepath.IsLocal(name) {
-		return nil, 0, wire.Refusef("the archive has no %s", name)
+		return nil, 0, wire.Refusef("archive: %s not found", name)
 	}
 	if err != nil {
 		return nil, 0, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = wire.Refusef("the archive's %s is no file", name)
+		err = wire.Refusef("archive: %s is not a regular file", name)
 	}
 	if err != nil {
 		f.Close()
@@ -65,10 +65,10 @@ func (l folderLayout) open(name string) (io.ReadCloser, int64, error) {
 
 func (l folderLayout) Close() error { return l.root.Close() }
 
-// maxEntries bounds the files of a tar.
+// maxEntries bounds the files of a tar archive.
 const maxEntries = 10_000
 
-// tarLayout is a tar file, with the places of what is in it.
+// tarLayout is a tar file and the offsets of its files.
 type tarLayout struct {
 	file  *os.File
 	parts map[string]section
@@ -94,15 +94,15 @@ func openTar(file string) (_ *tarLayout, err error) {
 		case err == io.EOF:
 			return l, nil
 		case err != nil:
-			return nil, wire.Refusef("the module is no OCI archive: %v", err)
+			return nil, wire.Refusef("module: not an OCI archive: %v", err)
 		case n >= maxEntries:
-			return nil, wire.Refusef("the archive has more than %d files", maxEntries)
+			return nil, wire.Refusef("archive: more than %d files", maxEntries)
 		case h.Typeflag != tar.TypeReg:
 			continue
 		}
-		at, err := f.Seek(0, io.SeekCurrent) // the reader is where the content begins
+		at, err := f.Seek(0, io.SeekCurrent) // the content begins here
 		if err != nil {
-			return nil, fmt.Errorf("read the archive: %w", err)
+			return nil, fmt.Errorf("read archive: %w", err)
 		}
 		l.parts[path.Clean(h.Name)] = section{at, h.Size}
 	}
@@ -116,7 +116,7 @@ func (l *tarLayout) has(name string) bool {
 func (l *tarLayout) open(name string) (io.ReadCloser, int64, error) {
 	s, ok := l.parts[name]
 	if !ok {
-		return nil, 0, wire.Refusef("the archive has no %s", name)
+		return nil, 0, wire.Refusef("archive: %s not found", name)
 	}
 	return io.NopCloser(io.NewSectionReader(l.file, s.offset, s.size)), s.size, nil
 }

@@ -15,13 +15,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// archiveRepo is the repository, in the engine, of the images that came as blocks. Their tags
-// are CIDs.
+// archiveRepo is the engine's repository of images that were loaded from blocks. Their tags are
+// CIDs.
 const archiveRepo = "liftoff-oci"
 
 func archiveTag(cid string) string { return archiveRepo + ":" + cid }
 
-// archive finds the image that a run's module is, or loads it from the run's folder.
+// archive returns the image that the run's module is, and loads it from the run's folder if the
+// engine does not have it.
 func (e *Engine) archive(ctx context.Context, r wire.Run) (name string, im image, err error) {
 	name = archiveTag(r.Task.Module.CID)
 	im, err = e.inspect(ctx, name)
@@ -37,8 +38,8 @@ func (e *Engine) archive(ctx context.Context, r wire.Run) (name string, im image
 	return name, im, nil
 }
 
-// load gives an archive to the engine, under a tag that we choose: an archive of a stranger
-// may not say what the engine calls alpine from now on.
+// load sends an archive to the engine under our own tag: an untrusted archive must not redefine
+// tags such as alpine.
 func (e *Engine) load(ctx context.Context, file, tag string) error {
 	l, err := openLayout(file)
 	if err != nil {
@@ -58,16 +59,16 @@ func (e *Engine) load(ctx context.Context, file, tag string) error {
 	}
 	r, w := io.Pipe()
 	defer r.Close()
-	go func() { w.CloseWithError(writeSaved(w, l, c, config, tag)) }() // ends with r
+	go func() { w.CloseWithError(writeSaved(w, l, c, config, tag)) }() // ends when r is closed
 	res, err := e.docker.ImageLoad(ctx, r, client.ImageLoadWithQuiet(true))
 	if err != nil {
-		return fmt.Errorf("load the image: %w", err)
+		return fmt.Errorf("load image: %w", err)
 	}
 	defer res.Close()
 	return loaded(res)
 }
 
-// loaded reads what the engine says of a load.
+// loaded reads the engine's answer to a load.
 func loaded(answer io.Reader) error {
 	for d := json.NewDecoder(io.LimitReader(answer, maxJSON)); ; {
 		var message struct {
@@ -78,14 +79,15 @@ func loaded(answer io.Reader) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("load the image: %w", err)
+			return fmt.Errorf("load image: %w", err)
 		case message.Error != "":
-			return wire.Refusef("the engine does not take the image: %s", message.Error)
+			return wire.Refusef("engine: image rejected: %s", message.Error)
 		}
 	}
 }
 
-// writeSaved writes the archive as every engine reads it: `docker save`'s form of one image.
+// writeSaved writes the archive in a form that every engine reads: the `docker save` format,
+// with one image.
 func writeSaved(w io.Writer, l layout, c contents, config []byte, tag string) error {
 	type saved struct {
 		Config   string
@@ -133,8 +135,8 @@ func writeLayer(out *tar.Writer, l layout, p part, name string) error {
 	return err
 }
 
-// evict notes that an image was used, and removes from the engine what was used longest ago
-// of those that came as blocks, beyond what is kept. One in use stays: the engine sees to it.
+// evict records that an image was used, and removes the least recently used images that were
+// loaded from blocks, beyond cfg.MaxImages. The engine keeps an image that is in use.
 func (e *Engine) evict(ctx context.Context, used string) {
 	e.images.mu.Lock()
 	was := len(e.images.used)
@@ -153,11 +155,11 @@ func (e *Engine) evict(ctx context.Context, used string) {
 	for _, i := range list.Items {
 		tags = append(tags, i.RepoTags...)
 	}
-	slices.SortFunc(tags, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) }) // the unknown first
+	slices.SortFunc(tags, func(a, b string) int { return slices.Index(order, a) - slices.Index(order, b) }) // unknown tags first
 	for _, tag := range tags[:max(0, len(tags)-e.cfg.MaxImages)] {
 		e.images.forget(tag)
 		if _, err := e.docker.ImageRemove(ctx, tag, client.ImageRemoveOptions{PruneChildren: true}); err != nil {
-			e.cfg.Log.Info("an image stays", "image", tag, "err", err)
+			e.cfg.Log.Info("remove image", "image", tag, "err", err)
 		}
 	}
 }

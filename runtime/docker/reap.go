@@ -19,13 +19,13 @@ const (
 // removeTime bounds the removal of a container.
 const removeTime = 20 * time.Second
 
-// reap removes all containers of this owner but those of runs under way.
+// reap removes all containers of this owner, except those of active runs.
 func (e *Engine) reap(ctx context.Context) error {
 	list, err := e.docker.ContainerList(ctx, client.ContainerListOptions{
 		All: true, Filters: client.Filters{}.Add("label", labelOwner+"="+e.cfg.Owner),
 	})
 	if err != nil {
-		return fmt.Errorf("look for what is left of earlier runs: %w", err)
+		return fmt.Errorf("list containers of earlier runs: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
@@ -36,33 +36,33 @@ func (e *Engine) reap(ctx context.Context) error {
 		if live {
 			continue
 		}
-		e.cfg.Log.Info("a container of an earlier run is removed", "container", c.ID, "run", c.Labels[labelRun])
+		e.cfg.Log.Info("remove container of an earlier run", "container", c.ID, "run", c.Labels[labelRun])
 		g.Go(func() error { return e.remove(ctx, c.ID) })
 	}
 	return g.Wait()
 }
 
-// remove ends a container and removes it with all that it has written. One that is gone,
-// or going, is no error.
+// remove stops a container and removes it with all that it has written. It succeeds if the
+// container is gone or is being removed.
 func (e *Engine) remove(ctx context.Context, id string) error {
 	_, err := e.docker.ContainerRemove(ctx, id, client.ContainerRemoveOptions{Force: true, RemoveVolumes: true})
 	if err != nil && !isNotFound(err) && !errdefs.IsConflict(err) { // "removal … is already in progress"
-		return fmt.Errorf("remove a container: %w", err)
+		return fmt.Errorf("remove container: %w", err)
 	}
 	return nil
 }
 
-// removeSoon removes a container that has ended, while the caller goes on.
+// removeSoon removes an ended container in the background.
 func (e *Engine) removeSoon(id string) {
 	e.removals.Go(func() { e.removeNow(id) })
 }
 
-// removeNow removes a container whatever has happened to the run.
+// removeNow removes a container even if the run was cancelled.
 func (e *Engine) removeNow(id string) {
 	ctx, cancel := context.WithTimeout(context.Background(), removeTime)
 	defer cancel()
 	if err := e.remove(ctx, id); err != nil {
-		e.cfg.Log.Warn("a container stays until the engine answers again", "container", id, "err", err)
+		e.cfg.Log.Warn("remove container, retrying when the engine answers", "container", id, "err", err)
 		e.setLeft()
 	}
 }

@@ -36,15 +36,15 @@ func (e *Engine) Run(ctx context.Context, r wire.Run, s *wire.Stream) (wire.End,
 		return wire.End{}, err
 	}
 	created, err := e.docker.ContainerCreate(ctx, options)
-	if isNotFound(err) { // the image has been removed since it was looked at
+	if isNotFound(err) { // the image was removed after the lookup
 		e.images.forget(name)
 	}
 	if err != nil {
-		return wire.End{}, refusal(fmt.Errorf("make a container: %w", err))
+		return wire.End{}, refusal(fmt.Errorf("create container: %w", err))
 	}
 	end, err := e.attend(ctx, created.ID, r, s, begin)
 	if err != nil || ctx.Err() != nil {
-		e.removeNow(created.ID) // it may run
+		e.removeNow(created.ID) // it may be running
 		return end, err
 	}
 	e.removeSoon(created.ID)
@@ -65,10 +65,10 @@ func (e *Engine) image(ctx context.Context, r wire.Run) (name string, im image, 
 	return name, im, err
 }
 
-// own gives the folders that the guest writes to to the guest's user.
+// own makes the guest's user the owner of the folders that the guest writes to.
 func (e *Engine) own(dir string) error {
 	if os.Geteuid() != 0 {
-		return nil // it is this process's
+		return nil // the guest runs as this process's user
 	}
 	uid, gid, _ := strings.Cut(e.user, ":")
 	u, uerr := strconv.Atoi(uid)
@@ -84,8 +84,8 @@ func (e *Engine) own(dir string) error {
 	return nil
 }
 
-// refusal blames the Task for what the engine says of the guest: a program that is not in
-// the image, say.
+// refusal turns engine errors that the Task causes into refusals: a program that is not in the
+// image, for example.
 func refusal(err error) error {
 	for _, says := range []string{
 		"executable file not found", "no such file or directory: unknown", "permission denied: unknown",
@@ -98,13 +98,13 @@ func refusal(err error) error {
 	return err
 }
 
-// attend starts a container and stays with it until its end.
+// attend starts a container and follows it until its end.
 func (e *Engine) attend(ctx context.Context, id string, r wire.Run, s *wire.Stream, begin time.Time) (wire.End, error) {
 	streams, err := e.docker.ContainerAttach(ctx, id, client.ContainerAttachOptions{
 		Stream: true, Stdin: r.Task.Stdin, Stdout: true, Stderr: true,
 	})
 	if err != nil {
-		return wire.End{}, fmt.Errorf("attach to the container: %w", err)
+		return wire.End{}, fmt.Errorf("attach to container: %w", err)
 	}
 	defer streams.Close()
 	unblock := context.AfterFunc(ctx, streams.Close)
@@ -113,7 +113,7 @@ func (e *Engine) attend(ctx context.Context, id string, r wire.Run, s *wire.Stre
 	defer stopWaiting()
 	exit := e.docker.ContainerWait(waiting, id, client.ContainerWaitOptions{Condition: container.WaitConditionNextExit})
 	if _, err := e.docker.ContainerStart(ctx, id, client.ContainerStartOptions{}); err != nil {
-		return wire.End{}, refusal(fmt.Errorf("start the container: %w", err))
+		return wire.End{}, refusal(fmt.Errorf("start container: %w", err))
 	}
 	end := wire.End{Prepare: time.Since(begin).Milliseconds()}
 
@@ -125,37 +125,37 @@ func (e *Engine) attend(ctx context.Context, id string, r wire.Run, s *wire.Stre
 	helpers.Go(func() { e.watch(watching, id, &u) })
 	if r.Task.Stdin {
 		helpers.Go(func() { feed(filepath.Join(r.Dir, "stdin"), streams.HijackedResponse) })
-		defer streams.Close() // which ends feed
+		defer streams.Close() // ends feed
 	}
 	if _, err := stdcopy.StdCopy(s.Stdout(), s.Stderr(), streams.Reader); err != nil {
-		return end, fmt.Errorf("read what the guest prints: %w", err)
+		return end, fmt.Errorf("read the guest's output: %w", err)
 	}
 	select {
 	case res := <-exit.Result:
 		if res.Error != nil {
-			return end, fmt.Errorf("wait for the container: %s", res.Error.Message)
+			return end, fmt.Errorf("wait for container: %s", res.Error.Message)
 		}
 		end.Exit = int(res.StatusCode & 0xff)
 	case err := <-exit.Error:
-		return end, fmt.Errorf("wait for the container: %w", err)
+		return end, fmt.Errorf("wait for container: %w", err)
 	}
 	unwatch()
 	return e.ended(ctx, id, end, &u)
 }
 
-// ended looks at what the engine knows of a container that has ended.
+// ended reads how an ended container ended.
 func (e *Engine) ended(ctx context.Context, id string, end wire.End, u *usage) (wire.End, error) {
 	state, err := e.docker.ContainerInspect(ctx, id, client.ContainerInspectOptions{})
 	if err != nil {
-		return end, fmt.Errorf("look at the container: %w", err)
+		return end, fmt.Errorf("inspect container: %w", err)
 	}
 	var over bool
 	end.Fuel, end.Memory, over = u.get()
 	switch s := state.Container.State; {
 	case s == nil || s.Running:
-		return end, errors.New("the container runs after its end")
+		return end, errors.New("container still runs after its end")
 	case s.Error != "":
-		return end, refusal(fmt.Errorf("the engine says: %s", s.Error))
+		return end, refusal(fmt.Errorf("engine: %s", s.Error))
 	case over:
 		end.Limit = wire.LimitFuel
 	case s.OOMKilled && end.Exit != 0:
@@ -164,7 +164,7 @@ func (e *Engine) ended(ctx context.Context, id string, end wire.End, u *usage) (
 	return end, nil
 }
 
-// feed gives the guest its stdin. A guest that does not read it to the end is no error.
+// feed writes the guest's stdin. A guest need not read all of it.
 func feed(file string, streams client.HijackedResponse) {
 	f, err := os.Open(file)
 	if err == nil {
@@ -174,13 +174,13 @@ func feed(file string, streams client.HijackedResponse) {
 	_ = streams.CloseWrite()
 }
 
-// usage is what a container has taken so far, as the engine counts it about every second.
+// usage is what a container has used so far, as the engine samples it about once a second.
 type usage struct {
 	limit uint64 // nanoseconds of processor time
 
 	mu     sync.Mutex
 	fuel   uint64
-	memory uint64 // the highest that was seen
+	memory uint64 // highest sample
 	over   bool
 }
 
@@ -190,7 +190,7 @@ func (u *usage) get() (fuel, memory uint64, over bool) {
 	return u.fuel, u.memory, u.over
 }
 
-// add takes a sample and reports whether the limit is reached.
+// add adds a sample and reports whether the limit is reached.
 func (u *usage) add(s container.StatsResponse) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
@@ -200,7 +200,7 @@ func (u *usage) add(s container.StatsResponse) bool {
 	return u.over
 }
 
-// watchAfter is how long a container runs before anybody counts: most have ended by then.
+// watchAfter delays the sampling of a container: most have ended by then.
 const watchAfter = 300 * time.Millisecond
 
 // watch kills the container when it has used up its processor time.
@@ -213,7 +213,7 @@ func (e *Engine) watch(ctx context.Context, id string, u *usage) {
 	stats, err := e.docker.ContainerStats(ctx, id, client.ContainerStatsOptions{Stream: true})
 	if err != nil {
 		if ctx.Err() == nil {
-			e.cfg.Log.Warn("a container's use of processors is not counted", "container", id, "err", err)
+			e.cfg.Log.Warn("read container stats", "container", id, "err", err)
 		}
 		return
 	}
@@ -224,7 +224,7 @@ func (e *Engine) watch(ctx context.Context, id string, u *usage) {
 			return // it has ended
 		}
 		if u.add(s) {
-			_, _ = e.docker.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "SIGKILL"}) // or it has ended
+			_, _ = e.docker.ContainerKill(ctx, id, client.ContainerKillOptions{Signal: "SIGKILL"}) // an error means that it has ended
 			return
 		}
 	}

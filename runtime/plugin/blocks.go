@@ -5,7 +5,7 @@ import (
 	"syscall"
 )
 
-// blocks is what a file takes on disk, in bytes.
+// blocks returns the disk space of a file, in bytes.
 func blocks(info os.FileInfo) int64 {
 	if st, ok := info.Sys().(*syscall.Stat_t); ok {
 		return st.Blocks * 512

@@ -15,14 +15,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// What a stream may hold of events that carry no bytes of the guest: those are bounded by
-// the limit of what it prints.
+// Limits on the events of a stream that carry no output of the guest; the log limit bounds
+// those that do.
 const (
 	eventBurst = 10_000
 	eventRate  = 1_000 // a second
 )
 
-// events reads a run's stream.
+// events reads the event stream of a run.
 type events struct {
 	r     *bufio.Reader
 	begin time.Time
@@ -33,21 +33,21 @@ func newEvents(r io.Reader) *events {
 	return &events{r: bufio.NewReaderSize(r, wire.MaxEvent), begin: time.Now()}
 }
 
-// next returns the next event, which is of exactly one kind. The end of the stream is an
-// error: an event that ends a run comes before it.
+// next returns the next event, which has exactly one kind. The end of the stream is an error:
+// an event that ends the run has to come first.
 func (e *events) next() (wire.Event, error) {
 	line, err := e.r.ReadSlice('\n')
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
-		return wire.Event{}, fmt.Errorf("it sends a line of more than %d bytes", wire.MaxEvent)
+		return wire.Event{}, fmt.Errorf("event line longer than %d bytes", wire.MaxEvent)
 	case errors.Is(err, io.EOF):
-		return wire.Event{}, errors.New("its answer stops before the end of the run")
+		return wire.Event{}, errors.New("event stream ended before the run")
 	case err != nil:
-		return wire.Event{}, fmt.Errorf("read its answer: %w", err)
+		return wire.Event{}, fmt.Errorf("read events: %w", err)
 	}
 	var ev wire.Event
 	if err := json.Unmarshal(line, &ev); err != nil {
-		return wire.Event{}, fmt.Errorf("its answer makes no sense: %w", err)
+		return wire.Event{}, fmt.Errorf("malformed event: %w", err)
 	}
 	kinds := 0
 	for _, is := range []bool{
@@ -58,20 +58,20 @@ func (e *events) next() (wire.Event, error) {
 		}
 	}
 	if kinds != 1 {
-		return wire.Event{}, fmt.Errorf("it sends an event of %d kinds", kinds)
+		return wire.Event{}, fmt.Errorf("event: got %d kinds, want 1", kinds)
 	}
 	if ev.Progress == nil {
 		return ev, nil
 	}
 	if e.small++; e.small > eventBurst && float64(e.small-eventBurst) > eventRate*time.Since(e.begin).Seconds() {
-		return wire.Event{}, fmt.Errorf("it floods: %d events without content", e.small)
+		return wire.Event{}, fmt.Errorf("event flood: %d events without output", e.small)
 	}
 	return ev, nil
 }
 
-// log is one of the guest's streams: shown live, and stored.
+// log is one of the guest's output streams: passed on live, and stored.
 type log struct {
-	live io.Writer // nil: nobody looks
+	live io.Writer // nil: not followed
 	file *dag.FileWriter
 	err  error // the first
 }
@@ -92,7 +92,7 @@ func (l *log) write(b []byte) {
 	_, l.err = l.file.Write(b)
 }
 
-// finish returns the stored file, or cid.Undef for an empty one.
+// finish returns the stored file, or cid.Undef if it is empty.
 func (l *log) finish() (cid.Cid, error) {
 	if l.err != nil || l.file.Size() == 0 {
 		return cid.Undef, l.err

@@ -16,24 +16,24 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Prefix begins the name of a plugin's program; what follows is the plugin's name: 1 to 32
-// of a-z, 0-9, "-" and "_".
+// Prefix begins the file name of a plugin's program; the plugin's name follows: 1 to 32 of a-z,
+// 0-9, "-" and "_".
 const Prefix = "liftoff-executor-"
 
 var validName = regexp.MustCompile(`^[a-z0-9][a-z0-9_-]{0,31}$`)
 
-// Set is the plugins that some folders hold. The first folder that has a name counts.
+// Set is the plugins in some folders. If several folders have a name, the first one counts.
 type Set struct {
 	dirs []string
 	cfg  Config
 
 	mu     sync.Mutex
-	byName map[string]*Executor // made so far
+	byName map[string]*Executor // created so far
 	closed bool
 }
 
-// NewSet makes the set of the plugins in dirs, of which relative ones are left out. It
-// looks at none of them yet.
+// NewSet returns the set of the plugins in dirs, without relative ones. It does not read them
+// yet.
 func NewSet(dirs []string, cfg Config) *Set {
 	s := &Set{cfg: cfg, byName: map[string]*Executor{}}
 	for _, d := range dirs {
@@ -44,12 +44,12 @@ func NewSet(dirs []string, cfg Config) *Set {
 	return s
 }
 
-// Found is a program with a plugin's name.
+// Found is a program whose file name is that of a plugin.
 type Found struct {
 	Name    string
 	Program string
-	Traits  runtime.Traits // of one that is taken
-	Err     error          // why it is not; nil: it is
+	Traits  runtime.Traits // if Err is nil
+	Err     error          // why the program is not used; nil: it is usable
 }
 
 var (
@@ -57,7 +57,7 @@ var (
 	_ runtime.Finder   = (*Set)(nil)
 )
 
-// Traits implements runtime.Executor: the ABIs of all plugins, which are started for it.
+// Traits implements runtime.Executor: the ABIs of all plugins. It starts them all.
 func (s *Set) Traits() runtime.Traits {
 	t := runtime.Traits{Engine: "plugins"}
 	for _, f := range s.List(context.Background()) {
@@ -97,11 +97,11 @@ func (s *Set) Run(ctx context.Context, t job.Task, lim job.Limits, env runtime.E
 	return x.Run(ctx, t, lim, env)
 }
 
-// For returns the plugin that runs abi. The program that is named after it is asked first:
-// docker, and sql for x_sql.
+// For returns the plugin that runs abi. It first asks the program named after the ABI: docker,
+// or sql for x_sql.
 func (s *Set) For(ctx context.Context, abi string) (*Executor, error) {
 	if !job.Foreign(abi) {
-		return nil, runtime.Refusef("no executor here runs abi %q", abi)
+		return nil, runtime.Refusef("no executor for abi %q", abi)
 	}
 	first := strings.TrimPrefix(abi, job.ABIPlugin)
 	var why []error
@@ -131,12 +131,12 @@ func (s *Set) For(ctx context.Context, abi string) (*Executor, error) {
 		return nil, context.Cause(ctx)
 	}
 	if len(why) == 0 {
-		return nil, runtime.Refusef("no executor here runs abi %q: there is no program %s%s in the repo's folder plugins or on PATH", abi, Prefix, first)
+		return nil, runtime.Refusef("no executor for abi %q: program %s%s not found in the repo's plugins folder or on PATH", abi, Prefix, first)
 	}
-	return nil, fmt.Errorf("no executor here runs abi %q: %w", abi, errors.Join(why...)) // now: the Task is not to blame
+	return nil, fmt.Errorf("no executor for abi %q: %w", abi, errors.Join(why...)) // for now: not a fault of the Task
 }
 
-// unfitError says that a plugin runs other ABIs.
+// unfitError says that a plugin does not run an ABI.
 type unfitError struct{ name, abi string }
 
 func (e *unfitError) Error() string {
@@ -162,7 +162,7 @@ func (s *Set) suits(ctx context.Context, name, program, abi string) (*Executor, 
 func (s *Set) Named(name string) (*Executor, error) {
 	program, err := s.lookup(name)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, runtime.Refusef("there is no plugin %s: no program %s%s in the repo's folder plugins or on PATH", name, Prefix, name)
+		return nil, runtime.Refusef("no plugin %s: program %s%s not found in the repo's plugins folder or on PATH", name, Prefix, name)
 	}
 	if err != nil {
 		return nil, &UnavailableError{name, err}
@@ -170,8 +170,8 @@ func (s *Set) Named(name string) (*Executor, error) {
 	return s.executor(name, program)
 }
 
-// List starts every plugin and says what it is, or why it is not taken, by name and then in
-// the order of the folders.
+// List starts every plugin and returns its traits, or why it is not used. The order is by name,
+// then by folder.
 func (s *Set) List(ctx context.Context) []Found {
 	found := s.programs()
 	var g sync.WaitGroup
@@ -196,16 +196,16 @@ func (s *Set) List(ctx context.Context) []Found {
 	return found
 }
 
-// executor returns the one of a program, which it makes at the first call.
+// executor returns the executor of a program, which it creates at the first call.
 func (s *Set) executor(name, program string) (*Executor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, &UnavailableError{name, errors.New("it is closed")}
+		return nil, &UnavailableError{name, errors.New("closed")}
 	}
 	x := s.byName[name]
 	if x == nil || x.program != program {
-		if x != nil { // another program has taken its place
+		if x != nil { // another program has replaced it
 			x.Close()
 		}
 		x = New(name, program, s.cfg)
@@ -214,7 +214,7 @@ func (s *Set) executor(name, program string) (*Executor, error) {
 	return x, nil
 }
 
-// lookup finds the program of a name: fs.ErrNotExist when there is none.
+// lookup returns the program of a plugin; the error is fs.ErrNotExist if no folder has it.
 func (s *Set) lookup(name string) (string, error) {
 	if !validName.MatchString(name) {
 		return "", fs.ErrNotExist
@@ -229,14 +229,14 @@ func (s *Set) lookup(name string) (string, error) {
 	return "", fs.ErrNotExist
 }
 
-// programs lists what has a plugin's name.
+// programs lists the files whose names are those of plugins.
 func (s *Set) programs() []Found {
 	var all []Found
 	taken := map[string]string{}
 	for _, dir := range s.dirs {
 		entries, err := os.ReadDir(dir)
 		if err != nil {
-			continue // as a shell does with PATH
+			continue // unreadable folders are skipped, as in PATH
 		}
 		for _, e := range entries {
 			name, ok := strings.CutPrefix(e.Name(), Prefix)
@@ -246,9 +246,9 @@ func (s *Set) programs() []Found {
 			f := Found{Name: name, Program: filepath.Join(dir, e.Name())}
 			switch by, twice := taken[name]; {
 			case !validName.MatchString(name):
-				f.Err = errors.New("its name has other characters than a-z, 0-9, - and _, or more than 32")
+				f.Err = errors.New("invalid name: want 1 to 32 characters of a-z, 0-9, - and _")
 			case twice:
-				f.Err = fmt.Errorf("%s comes first", by)
+				f.Err = fmt.Errorf("shadowed by %s", by)
 			default:
 				f.Err = checkProgram(f.Program)
 				taken[name] = f.Program
@@ -260,18 +260,18 @@ func (s *Set) programs() []Found {
 	return all
 }
 
-// checkProgram reports why the file at path is not run.
+// checkProgram returns an error if the file at path must not be run.
 func checkProgram(path string) error {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return errors.New("it is no regular file")
+		return errors.New("not a regular file")
 	case info.Mode()&0o111 == 0:
-		return errors.New("it is not executable")
+		return errors.New("not executable")
 	case info.Mode()&0o002 != 0:
-		return errors.New("everybody may write to it")
+		return errors.New("writable by all users")
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ const (
 	stdinName  = "stdin"
 )
 
-// wireTask says t as a program is told it. It reads the module's block if that is one that
+// wireTask returns t as it is sent to a program. It reads the module's block if that block
 // cannot be a file.
 func wireTask(ctx context.Context, bs dag.Blocks, t job.Task) (wire.Task, error) {
 	w := wire.Task{
@@ -38,7 +38,7 @@ func wireTask(ctx context.Context, bs dag.Blocks, t job.Task) (wire.Task, error)
 	if c := t.Mod.Type(); c != cid.Raw && c != cid.DagProtobuf {
 		b, err := dag.Load(ctx, bs, t.Mod)
 		if err != nil {
-			return wire.Task{}, fmt.Errorf("read the module: %w", err)
+			return wire.Task{}, fmt.Errorf("read module: %w", err)
 		}
 		w.Module.Block = b.Data()
 	}
@@ -51,16 +51,16 @@ func wireTask(ctx context.Context, bs dag.Blocks, t job.Task) (wire.Task, error)
 	return w, nil
 }
 
-// folder writes a run's folder. Every name is opened below an os.Root, and nothing that
-// is there is written to, so neither a name nor a symlink leads out of it.
+// folder writes a run's folder. Every name is opened below an os.Root, and existing files are
+// not written to, so neither a name nor a symlink can leave the folder.
 type folder struct {
 	blocks dag.Blocks
-	bytes  uint64 // that may still be written
-	files  int    // the same
+	bytes  uint64 // bytes that may still be written
+	files  int    // files that may still be written
 }
 
-// fill makes what a run finds: its inputs and stdin, its module if it needs that, and
-// empty folders for what it makes.
+// fill writes what a run reads: its inputs and stdin, and its module if it needs one. It
+// creates empty folders for the output.
 func (f *folder) fill(ctx context.Context, dir string, t job.Task, module bool) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -83,7 +83,7 @@ func (f *folder) fill(ctx context.Context, dir string, t job.Task, module bool) 
 			return fmt.Errorf("stdin: %w", err)
 		}
 		if kind != abi.KindFile && kind != abi.KindRaw {
-			return runtime.Refusef("stdin %s is no file", t.Stdin)
+			return runtime.Refusef("stdin %s: not a file", t.Stdin)
 		}
 		if err := f.entry(ctx, root, stdinName, t.Stdin, 0); err != nil {
 			return fmt.Errorf("stdin: %w", err)
@@ -106,19 +106,19 @@ func (f *folder) fill(ctx context.Context, dir string, t job.Task, module bool) 
 	return in.Chmod(".", 0o555)
 }
 
-// charge takes a file of n bytes from what may be written.
+// charge deducts a file of n bytes from the limits.
 func (f *folder) charge(n uint64) error {
 	if f.files--; f.files < 0 {
-		return runtime.Refusef("the inputs have too many files")
+		return runtime.Refusef("inputs: too many files")
 	}
 	if n > f.bytes {
-		return runtime.Refusef("the inputs have too many bytes: this peer makes files of at most a certain size for one run")
+		return runtime.Refusef("inputs: too many bytes for this peer's limit on the files of a run")
 	}
 	f.bytes -= n
 	return nil
 }
 
-// entry writes what c names as name. depth counts the folders above it in its input.
+// entry writes the DAG c as name. depth counts the folders above it in its input.
 func (f *folder) entry(ctx context.Context, root *os.Root, name string, c cid.Cid, depth int) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -135,7 +135,7 @@ func (f *folder) entry(ctx context.Context, root *os.Root, name string, c cid.Ci
 	case abi.KindSymlink:
 		return f.symlink(ctx, root, name, c, depth)
 	}
-	b, err := dag.Load(ctx, f.blocks, c) // as a guest of WebAssembly sees it: a file of the block's bytes
+	b, err := dag.Load(ctx, f.blocks, c) // a file of the block's bytes, as a WebAssembly guest sees it
 	if err != nil {
 		return err
 	}
@@ -163,7 +163,7 @@ func (f *folder) file(ctx context.Context, root *os.Root, name string, c cid.Cid
 	})
 }
 
-// create makes a file that nobody writes to again.
+// create writes a new file, which is not written to again.
 func (f *folder) create(root *os.Root, name string, write func(io.Writer) error) (err error) {
 	w, err := root.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o444)
 	if err != nil {
@@ -179,7 +179,7 @@ func (f *folder) create(root *os.Root, name string, write func(io.Writer) error)
 
 func (f *folder) directory(ctx context.Context, root *os.Root, name string, c cid.Cid, depth int) error {
 	if depth >= abi.MaxSegments {
-		return runtime.Refusef("its folders are nested more than %d deep", abi.MaxSegments)
+		return runtime.Refusef("folders nested more than %d deep", abi.MaxSegments)
 	}
 	d, err := dag.OpenDir(ctx, f.blocks, c)
 	if err != nil {
@@ -200,9 +200,9 @@ func (f *folder) directory(ctx context.Context, root *os.Root, name string, c ci
 	err = d.Each(ctx, func(e dag.DirEntry) error {
 		switch {
 		case e.Name == "" || e.Name == "." || e.Name == ".." || strings.ContainsAny(e.Name, "/\x00") || len(e.Name) > 255:
-			return runtime.Refusef("directory %s: %s cannot be the name of a file", c, quote(e.Name))
+			return runtime.Refusef("directory %s: invalid file name %s", c, quote(e.Name))
 		case seen[e.Name]:
-			return runtime.Refusef("directory %s: the name %s comes twice", c, quote(e.Name))
+			return runtime.Refusef("directory %s: duplicate name %s", c, quote(e.Name))
 		}
 		seen[e.Name] = true
 		return f.entry(ctx, sub, e.Name, e.CID, depth+1)
@@ -213,15 +213,15 @@ func (f *folder) directory(ctx context.Context, root *os.Root, name string, c ci
 	return sub.Chmod(".", 0o555)
 }
 
-// symlink writes a symlink that stays in its input. Programs follow links, and most of them
-// see the whole file system: one that leads elsewhere is refused.
+// symlink writes a symlink whose target is in its input. Programs follow links, and most of
+// them see the whole file system: a link to any other target is refused.
 func (f *folder) symlink(ctx context.Context, root *os.Root, name string, c cid.Cid, depth int) error {
 	target, err := dag.ReadLink(ctx, f.blocks, c)
 	if err != nil {
 		return malformed(err)
 	}
 	if !staysWithin(target, max(0, depth-1)) {
-		return runtime.Refusef("the symlink %s to %s leads out of it", quote(name), quote(target))
+		return runtime.Refusef("symlink %s: target %s is outside of its input", quote(name), quote(target))
 	}
 	if err := f.charge(0); err != nil {
 		return err
@@ -229,10 +229,10 @@ func (f *folder) symlink(ctx context.Context, root *os.Root, name string, c cid.
 	return root.Symlink(target, name)
 }
 
-// staysWithin reports whether a symlink that stands depth folders below the root of its input
-// leads to something in the input, whatever else is there. Its ".." may stand at the beginning alone:
-// there they lead through real folders, and what follows them leads down, or through links
-// for which the same holds.
+// staysWithin reports whether a symlink, depth folders below the root of its input, can only
+// resolve to something in the input, whatever other files there are. Its ".." elements may only
+// be at the beginning: there they pass through real folders, and what follows them leads down,
+// or through links for which the same holds.
 func staysWithin(target string, depth int) bool {
 	if target == "" || path.IsAbs(target) || strings.Contains(target, "\x00") {
 		return false
@@ -253,7 +253,7 @@ func staysWithin(target string, depth int) bool {
 	return depth >= 0
 }
 
-// malformed blames the Task for content that is no UnixFS; other errors stay.
+// malformed turns an error about invalid UnixFS content into a refusal; other errors stay.
 func malformed(err error) error {
 	var (
 		format      *dag.FormatError

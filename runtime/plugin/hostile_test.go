@@ -17,7 +17,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// hostile is a program that answers to a run what its second argument says.
+// hostile is a program that answers a run as the second argument says.
 func hostile(string) int {
 	l, err := net.FileListener(os.NewFile(3, "socket"))
 	if err != nil {
@@ -47,9 +47,9 @@ func hostile(string) int {
 	m.HandleFunc("POST "+wire.PathCancel, func(http.ResponseWriter, *http.Request) {})
 	m.HandleFunc("POST "+wire.PathRun, func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		for name, lie := range lies {
+		for name, bad := range badAnswers {
 			if strings.Contains(string(body), `"`+name+`"`) {
-				lie.tell(w)
+				bad.tell(w)
 				return
 			}
 		}
@@ -58,49 +58,49 @@ func hostile(string) int {
 	return 0
 }
 
-// lies are answers to a run, and what is said of them.
-var lies = map[string]struct {
+// badAnswers are answers to a run, and the error that each has to cause.
+var badAnswers = map[string]struct {
 	tell func(w http.ResponseWriter)
 	says string
 }{
-	"nothing":     {func(http.ResponseWriter) {}, "stops before the end"},
-	"no json":     {func(w http.ResponseWriter) { fmt.Fprintln(w, "hello") }, "makes no sense"},
-	"two kinds":   {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"refused":"a","error":"b"}`) }, "2 kinds"},
-	"no kind":     {func(w http.ResponseWriter) { fmt.Fprintln(w, `{}`) }, "0 kinds"},
-	"null":        {func(w http.ResponseWriter) { fmt.Fprintln(w, `null`) }, "0 kinds"},
-	"half a line": {func(w http.ResponseWriter) { fmt.Fprint(w, `{"end":{"exit":0}}`) }, "stops before the end"},
+	"nothing":     {func(http.ResponseWriter) {}, "ended before the run"},
+	"no json":     {func(w http.ResponseWriter) { fmt.Fprintln(w, "hello") }, "malformed event"},
+	"two kinds":   {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"refused":"a","error":"b"}`) }, "got 2 kinds"},
+	"no kind":     {func(w http.ResponseWriter) { fmt.Fprintln(w, `{}`) }, "got 0 kinds"},
+	"null":        {func(w http.ResponseWriter) { fmt.Fprintln(w, `null`) }, "got 0 kinds"},
+	"half a line": {func(w http.ResponseWriter) { fmt.Fprint(w, `{"end":{"exit":0}}`) }, "ended before the run"},
 	"exit 256":    {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"end":{"exit":256}}`) }, "exit code 256"},
 	"exit -1":     {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"end":{"exit":-1}}`) }, "exit code -1"},
 	"bad limit":   {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"end":{"limit":"patience"}}`) }, `"patience"`},
-	"long line":   {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"error":"`+strings.Repeat("a", wire.MaxEvent)+`"}`) }, "a line of more than"},
+	"long line":   {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"error":"`+strings.Repeat("a", wire.MaxEvent)+`"}`) }, "line longer than"},
 	"endless line": {func(w http.ResponseWriter) {
 		for {
 			if _, err := io.WriteString(w, strings.Repeat("[", 1<<16)); err != nil {
 				return
 			}
 		}
-	}, "a line of more than"},
+	}, "line longer than"},
 	"flood": {func(w http.ResponseWriter) {
 		for {
 			if _, err := io.WriteString(w, strings.Repeat(`{"progress":{"done":1,"total":2}}`+"\n", 1000)); err != nil {
 				return
 			}
 		}
-	}, "it floods"},
+	}, "event flood"},
 	"control characters": {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"error":"a\u001b[2Jb\nc"}`) }, "a\ufffd[2Jb c"},
 }
 
-func TestLies(t *testing.T) {
+func TestBadAnswers(t *testing.T) {
 	x := open(t, "hostile", Config{Grace: 50 * time.Millisecond})
-	w := runtimetest.NewWorld(x)
-	for name, lie := range lies {
+	w := runtimetest.NewHarness(x)
+	for name, bad := range badAnswers {
 		_, err := x.Run(t.Context(), testTask(t, w, name), w.Limits, w.Env(t))
 		var refused *runtime.RefusedError
-		if err == nil || !strings.Contains(err.Error(), lie.says) || errors.As(err, &refused) {
-			t.Errorf("%s: error %v, want a fault that says %q", name, err, lie.says)
+		if err == nil || !strings.Contains(err.Error(), bad.says) || errors.As(err, &refused) {
+			t.Errorf("%s: error %v, want a machine fault that contains %q", name, err, bad.says)
 		}
 		if err != nil && len(err.Error()) > 2*maxMessage {
-			t.Errorf("%s: an error of %d bytes", name, len(err.Error()))
+			t.Errorf("%s: error text of %d bytes", name, len(err.Error()))
 		}
 	}
 }
@@ -110,24 +110,24 @@ func TestHostileChecks(t *testing.T) {
 		patience time.Duration // 0: the default, long enough for a busy machine
 		says     string
 	}{
-		"check floods": {0, "answers with more than"},
+		"check floods": {0, "answer longer than"},
 		"check fails":  {0, "418"},
-		"check hangs":  {300 * time.Millisecond, "did not answer within"},
+		"check hangs":  {300 * time.Millisecond, "no answer within"},
 	} {
 		x := open(t, "hostile", Config{Answer: c.patience})
-		w := runtimetest.NewWorld(x)
+		w := runtimetest.NewHarness(x)
 		err := x.Check(t.Context(), testTask(t, w, arg), w.Limits, w.Env(t))
 		if err == nil || !strings.Contains(err.Error(), c.says) || len(err.Error()) > 2*maxMessage {
-			t.Errorf("%s: error %v, want one that says %q", arg, err, c.says)
+			t.Errorf("%s: error %v, want one that contains %q", arg, err, c.says)
 		}
 	}
 }
 
-// TestHang has a run that does not end when it is told to: the run ends, others in the same
-// program are not touched, and the program goes with the last of them.
+// TestHang has a run that does not end when it is cancelled: the run ends, others in the same
+// program are not affected, and the program ends with the last of them.
 func TestHang(t *testing.T) {
 	x := open(t, "test", Config{Grace: 100 * time.Millisecond})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	other, finish := context.WithCancel(t.Context())
 	spinning := make(chan struct{})
@@ -148,19 +148,19 @@ func TestHang(t *testing.T) {
 	}
 	w.Run(t, testTask(t, w, "ok"))
 	if x.process != before {
-		t.Error("the program was ended under a run that did nothing wrong")
+		t.Error("the program ended during a run that had not failed")
 	}
 	finish()
 	if err := <-done; !errors.Is(err, context.Canceled) {
-		t.Errorf("the other run: %v", err)
+		t.Errorf("other run: %v", err)
 	}
 	w.Run(t, testTask(t, w, "ok"))
 	if x.process == before {
-		t.Error("a program that hangs is still there")
+		t.Error("a hanging program still runs")
 	}
 }
 
-// writer calls f at every write.
+// writer calls f on every write.
 func writer(f func()) io.Writer { return writerFunc(f) }
 
 type writerFunc func()

@@ -15,8 +15,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest/guest"
 )
 
-// TestMain is also the program of every plugin of these tests: what it is depends on the
-// name under which it is started.
+// TestMain is also the program of every plugin in these tests: the name under which it is
+// started selects its behaviour.
 func TestMain(m *testing.M) {
 	if name, ok := strings.CutPrefix(filepath.Base(os.Args[0]), Prefix); ok {
 		os.Exit(programs[name](name))
@@ -24,10 +24,10 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// programs are the plugins, by name: good ones and others.
+// programs are the plugins, by name: working and broken ones.
 var programs = map[string]func(name string) int{
 	"test":    func(name string) int { return serve(testEngine{name: name}) },
-	"other":   func(name string) int { return serve(testEngine{name: "test"}) }, // not its name
+	"other":   func(name string) int { return serve(testEngine{name: "test"}) }, // reports another name
 	"greedy":  func(name string) int { return serve(testEngine{name: name, abis: []string{"wasi_p1"}}) },
 	"idle":    func(name string) int { return serve(testEngine{name: name, abis: []string{}}) },
 	"old":     func(name string) int { return serve(testEngine{name: name, protocol: 9}) },
@@ -50,7 +50,8 @@ func serve(e wire.Engine) int {
 	return 0
 }
 
-// testEngine runs the guests of the suite in the plugin's process, and "die" in them.
+// testEngine runs the guests of the suite in the plugin's process, and ends the process on
+// "die".
 type testEngine struct {
 	name     string
 	protocol int
@@ -80,7 +81,7 @@ func (e testEngine) Check(_ context.Context, t wire.Task) (bool, error) {
 
 func (e testEngine) Resolve(_ context.Context, ref string) (d [32]byte, err error) {
 	if ref != "good" {
-		return d, wire.Refusef("nobody knows %q", ref)
+		return d, wire.Refusef("unknown reference %q", ref)
 	}
 	copy(d[:], ref)
 	return d, nil
@@ -95,7 +96,7 @@ func (e testEngine) Run(ctx context.Context, r wire.Run, s *wire.Stream) (wire.E
 		return wire.End{}, fmt.Errorf("the engine is broken")
 	case "refuse later":
 		return wire.End{}, wire.Refusef("not for me after all")
-	case "hang": // whatever it is told
+	case "hang": // ignores ctx
 		s.Stdout().Write([]byte("hanging\n"))
 		time.Sleep(time.Hour)
 	case "limits":
@@ -130,14 +131,14 @@ func (e testEngine) Run(ctx context.Context, r wire.Run, s *wire.Stream) (wire.E
 	for k, v := range r.Task.Env {
 		env = append(env, k+"="+v)
 	}
-	w := guest.World{Root: r.Dir, Args: r.Task.Args, Env: env, Stdout: s.Stdout(), Stderr: s.Stderr(), Stdin: strings.NewReader("")}
+	w := guest.Env{Root: r.Dir, Args: r.Task.Args, Env: env, Stdout: s.Stdout(), Stderr: s.Stderr(), Stdin: strings.NewReader("")}
 	if stdin != nil {
 		w.Stdin = stdin
 	}
 	return wire.End{Exit: guest.Act(ctx, w), Fuel: 1, Memory: 1}, nil
 }
 
-// folder makes a folder of plugins, each this program under a name.
+// programsIn returns a folder of plugins, each a link to this program.
 func programsIn(t testing.TB, names ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -153,7 +154,7 @@ func programsIn(t testing.TB, names ...string) string {
 	return dir
 }
 
-// open makes the executor of one of programs.
+// open returns the executor of one of programs.
 func open(t testing.TB, name string, cfg Config) *Executor {
 	t.Helper()
 	x := New(name, filepath.Join(programsIn(t, name), Prefix+name), cfg)
@@ -161,8 +162,8 @@ func open(t testing.TB, name string, cfg Config) *Executor {
 	return x
 }
 
-// testTask makes a Task of testABI.
-func testTask(t testing.TB, w *runtimetest.World, args ...string) job.Task {
+// testTask returns a Task of testABI.
+func testTask(t testing.TB, w *runtimetest.Harness, args ...string) job.Task {
 	return job.Task{
 		ABI: testABI, Mod: w.Add(t, []byte("the module")), Fn: job.FnRun, Args: args,
 		Det: job.DetNone, Nonce: []byte("nonce"), Out: job.OutProfile,

@@ -13,10 +13,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// outProfile is that of Task.Out.
+// outProfile is the profile that Task.Out names.
 var outProfile = dag.UnixFSv1
 
-// output is the blocks that a run makes, of a bounded size.
+// output collects the blocks that a run creates, up to a limit.
 type output struct {
 	dag.Blocks
 	mu    sync.Mutex
@@ -46,7 +46,7 @@ func (o *output) Put(ctx context.Context, bs ...dag.Block) error {
 	return o.Blocks.Put(ctx, bs...)
 }
 
-// size is the bytes of the distinct blocks.
+// size returns the bytes of the distinct blocks.
 func (o *output) size() uint64 {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -57,9 +57,9 @@ func (o *output) size() uint64 {
 	return sum
 }
 
-// take makes what a run has left below dir a DAG, and returns its root and the bytes of its
-// blocks. Names are opened below an os.Root, and links are taken as links, so that nothing
-// else of this machine can get into it.
+// take stores what a run has left below dir as a DAG, and returns its root and the bytes of its
+// blocks. Names are opened below an os.Root, and symlinks are stored as symlinks, so that
+// nothing else of this machine can get into the DAG.
 func take(ctx context.Context, bs dag.Blocks, dir string, limit uint64) (dag.Entry, uint64, error) {
 	if err := readable(dir); err != nil {
 		return dag.Entry{}, 0, err
@@ -83,8 +83,8 @@ func take(ctx context.Context, bs dag.Blocks, dir string, limit uint64) (dag.Ent
 	return e, o.size(), nil
 }
 
-// readable makes sure that what a guest has left can be stored: files, folders and symlinks,
-// readable to this process even where a guest of the same user has made them unreadable.
+// readable makes sure that the guest's output can be stored: files, folders and symlinks,
+// readable to this process even if a guest of the same user has made them unreadable.
 func readable(dir string) error {
 	root, err := os.OpenRoot(dir)
 	if err != nil {
@@ -99,7 +99,7 @@ func readable(dir string) error {
 		case typ == fs.ModeSymlink:
 			return nil
 		case typ != 0 && typ != fs.ModeDir:
-			return runtime.Refusef("the guest has left %s in its output, which is neither a file nor a directory nor a symlink", quote(name))
+			return runtime.Refusef("output: %s is neither a file nor a directory nor a symlink", quote(name))
 		case os.Geteuid() == 0:
 			return nil
 		}

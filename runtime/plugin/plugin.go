@@ -1,11 +1,11 @@
-// Package plugin runs Tasks in programs of their own: an [Executor] is a program named
-// liftoff-executor-NAME, started when it is first needed and spoken to as package wire
-// says. A [Set] finds such programs.
+// Package plugin runs Tasks in separate programs: an [Executor] is a program named
+// liftoff-executor-NAME, started when it is first needed. Package wire defines the protocol. A
+// [Set] finds such programs.
 //
-// One rule: what the program does wrong is an error of one run. It may crash, hang, flood
-// or lie; every answer is bounded before it is read and checked before it is believed, and
-// the node reads its inputs and stores its output itself. The program never sees blocks:
-// it gets folders with files.
+// One rule: a fault of the program is an error of one run. It may crash, hang, flood or give
+// false answers; every answer is size-limited before it is read and checked before it is used,
+// and the node reads the inputs and stores the output itself. The program never sees blocks: it
+// gets folders with files.
 package plugin
 
 import (
@@ -24,19 +24,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// Config says how programs are run. Its zero fields are the defaults.
+// Config configures how programs are run. Its zero fields are the defaults.
 type Config struct {
-	Owner string   // who starts plugins, 16 hex digits: what one owner leaves behind, its next plugin removes
-	Env   []string // of the programs, "K=V"; nil: this process's
-	// Folder makes an empty private folder, for a socket; nil: one below the system's
+	Owner string   // identifies the node, 16 hex digits: the next plugin of the same owner removes what an earlier one left behind
+	Env   []string // environment of the programs, "K=V"; nil: this process's
+	// Folder creates an empty private folder for a socket; nil: one below the system's
 	// temporary folder.
 	Folder   func() (path string, remove func() error, err error)
-	Start    time.Duration // how long a program may take until it has answered; 10 seconds
-	Answer   time.Duration // how long a check may take; 1 minute
-	Resolve  time.Duration // how long a reference may take to be resolved; 10 minutes
-	Grace    time.Duration // how long a cancelled run, or a program that is to end, may take; 2 seconds
-	MaxInput uint64        // bytes of a run's inputs and module together; 64 GiB
-	MaxFiles int           // files of them, and of an output; 1,000,000
+	Start    time.Duration // time limit for the first answer; default 10 seconds
+	Answer   time.Duration // time limit for a check; default 1 minute
+	Resolve  time.Duration // time limit for resolving a reference; default 10 minutes
+	Grace    time.Duration // time for a cancelled run or a stopped program to end; default 2 seconds
+	MaxInput uint64        // bytes of a run's inputs and module together; default 64 GiB
+	MaxFiles int           // files of the inputs, and of the output; default 1,000,000
 	Log      *slog.Logger  // nil: nothing is logged
 }
 
@@ -64,8 +64,8 @@ func (c Config) orDefault() Config {
 	return c
 }
 
-// Executor is a plugin. Its program is started at the first call that needs it, and again
-// after it has died.
+// Executor is a plugin. Its program is started at the first call that needs it, and again after
+// it has died.
 type Executor struct {
 	name    string
 	program string // absolute path
@@ -79,12 +79,12 @@ type Executor struct {
 
 var _ runtime.Executor = (*Executor)(nil)
 
-// New makes the executor of the program at an absolute path. It starts nothing.
+// New returns the executor of the program at an absolute path. It starts nothing.
 func New(name, program string, cfg Config) *Executor {
 	return &Executor{name: name, program: program, cfg: cfg.orDefault()}
 }
 
-// UnavailableError says why a plugin was not taken.
+// UnavailableError says why a plugin cannot be used.
 type UnavailableError struct {
 	Name string
 	Err  error
@@ -93,8 +93,8 @@ type UnavailableError struct {
 func (e *UnavailableError) Error() string { return fmt.Sprintf("plugin %s: %v", e.Name, e.Err) }
 func (e *UnavailableError) Unwrap() error { return e.Err }
 
-// Traits implements runtime.Executor. They name no ABI if the program does not answer:
-// see Probe.
+// Traits implements runtime.Executor. They list no ABI if the program does not answer: see
+// Probe.
 func (e *Executor) Traits() runtime.Traits {
 	t, err := e.Probe(context.Background())
 	if err != nil {
@@ -103,8 +103,8 @@ func (e *Executor) Traits() runtime.Traits {
 	return t
 }
 
-// Probe starts the program if it is not running, and returns what it says of itself, or
-// an *UnavailableError.
+// Probe starts the program if it is not running, and returns the traits that it reports, or an
+// *UnavailableError.
 func (e *Executor) Probe(ctx context.Context) (runtime.Traits, error) {
 	_, err := e.running(ctx)
 	e.mu.Lock()
@@ -112,7 +112,7 @@ func (e *Executor) Probe(ctx context.Context) (runtime.Traits, error) {
 	return e.traits, err
 }
 
-// running returns the process, which it starts if there is none.
+// running returns the process, which it starts if needed.
 func (e *Executor) running(ctx context.Context) (*process, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -120,7 +120,7 @@ func (e *Executor) running(ctx context.Context) (*process, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case e.closed:
-		return nil, &UnavailableError{e.name, errors.New("it is closed")}
+		return nil, &UnavailableError{e.name, errors.New("closed")}
 	case e.process != nil && e.process.usable():
 		return e.process, nil
 	case e.process != nil:
@@ -140,9 +140,9 @@ func (e *Executor) running(ctx context.Context) (*process, error) {
 	return p, nil
 }
 
-// handshake asks for the traits and checks them.
+// handshake requests the traits and checks them.
 func (p *process) handshake(ctx context.Context, name string) (runtime.Traits, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Start, fmt.Errorf("it did not answer within %v", p.cfg.Start))
+	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Start, fmt.Errorf("no answer within %v", p.cfg.Start))
 	defer cancel()
 	var t wire.Traits
 	if err := p.get(ctx, wire.PathTraits, &t); err != nil {
@@ -150,19 +150,19 @@ func (p *process) handshake(ctx context.Context, name string) (runtime.Traits, e
 	}
 	switch {
 	case t.Protocol != wire.Version:
-		return runtime.Traits{}, fmt.Errorf("it speaks protocol %d, and this liftoff %d: update the older of them", t.Protocol, wire.Version)
+		return runtime.Traits{}, fmt.Errorf("got protocol %d, want %d: update the older of plugin and liftoff", t.Protocol, wire.Version)
 	case t.Engine != name:
-		return runtime.Traits{}, fmt.Errorf("it says that its name is %s", quote(t.Engine))
+		return runtime.Traits{}, fmt.Errorf("reported name %s does not match", quote(t.Engine))
 	case len(t.ABIs) == 0 || len(t.ABIs) > 16:
-		return runtime.Traits{}, fmt.Errorf("it names %d ABIs, want 1 to 16", len(t.ABIs))
+		return runtime.Traits{}, fmt.Errorf("got %d ABIs, want 1 to 16", len(t.ABIs))
 	case t.Version == "" || len(t.Version) > 128 || quote(t.Version) != `"`+t.Version+`"`:
-		return runtime.Traits{}, fmt.Errorf("its version is %s", quote(t.Version))
+		return runtime.Traits{}, fmt.Errorf("invalid version %s", quote(t.Version))
 	case t.Problem != "":
 		return runtime.Traits{}, errors.New(clean(t.Problem))
 	}
 	for _, abi := range t.ABIs {
 		if !job.Foreign(abi) {
-			return runtime.Traits{}, fmt.Errorf("it wants to run ABI %s, which is no plugin's", quote(abi))
+			return runtime.Traits{}, fmt.Errorf("ABI %s is not open to plugins", quote(abi))
 		}
 	}
 	return runtime.Traits{Engine: t.Engine, Version: t.Version, ABIs: t.ABIs}, nil
@@ -174,7 +174,7 @@ func (e *Executor) Check(ctx context.Context, t job.Task, lim job.Limits, env ru
 	return err
 }
 
-// check asks the program whether it could run t, and says whether it needs the module.
+// check asks the program whether it can run t, and whether it needs the module.
 func (e *Executor) check(ctx context.Context, t job.Task, env runtime.Env) (wire.Task, bool, error) {
 	if err := t.Validate(); err != nil {
 		return wire.Task{}, false, err
@@ -190,7 +190,7 @@ func (e *Executor) check(ctx context.Context, t job.Task, env runtime.Env) (wire
 	if err != nil {
 		return wire.Task{}, false, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.Answer, fmt.Errorf("plugin %s did not answer within %v", e.name, e.cfg.Answer))
+	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.Answer, fmt.Errorf("plugin %s: no answer within %v", e.name, e.cfg.Answer))
 	defer cancel()
 	var c wire.Checked
 	if err := p.post(ctx, wire.PathCheck, wt, &c); err != nil {
@@ -202,13 +202,13 @@ func (e *Executor) check(ctx context.Context, t job.Task, env runtime.Env) (wire
 	return wt, c.NeedModule, nil
 }
 
-// Resolve asks what ref names now. A *runtime.RefusedError says that it names nothing.
+// Resolve returns what ref names now. A *runtime.RefusedError says that it names nothing.
 func (e *Executor) Resolve(ctx context.Context, ref string) (job.Image, error) {
 	p, err := e.running(ctx)
 	if err != nil {
 		return job.Image{}, err
 	}
-	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.Resolve, fmt.Errorf("plugin %s did not answer within %v", e.name, e.cfg.Resolve))
+	ctx, cancel := context.WithTimeoutCause(ctx, e.cfg.Resolve, fmt.Errorf("plugin %s: no answer within %v", e.name, e.cfg.Resolve))
 	defer cancel()
 	var r wire.Resolved
 	if err := p.post(ctx, wire.PathResolve, wire.Resolve{Ref: ref}, &r); err != nil {
@@ -224,7 +224,7 @@ func (e *Executor) Resolve(ctx context.Context, ref string) (job.Image, error) {
 	return i, nil
 }
 
-// failed says what went wrong in a call: the caller's end, or the program's fault.
+// failed returns the error of a call: the cause of ctx, or the program's fault.
 func (e *Executor) failed(ctx context.Context, p *process, doing string, err error) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
@@ -232,7 +232,7 @@ func (e *Executor) failed(ctx context.Context, p *process, doing string, err err
 	return fmt.Errorf("plugin %s: %s: %w", e.name, doing, p.explain(err))
 }
 
-// Close ends the program. Runs under way end with an error.
+// Close ends the program. Active runs end with an error.
 func (e *Executor) Close() error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -244,5 +244,5 @@ func (e *Executor) Close() error {
 	return nil
 }
 
-// cidText is how a CID is told to a program.
+// cidText returns the form in which a CID is sent to a program.
 func cidText(c cid.Cid) string { return job.V1(c).String() }

@@ -25,7 +25,7 @@ func TestSuite(t *testing.T) {
 
 func TestWhatAGuestIsGiven(t *testing.T) {
 	x := open(t, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	w.Limits = job.Limits{Fuel: 1, Pages: 2, Out: 1 << 20, Tmp: 1 << 21, Log: 1 << 22}
 	env := w.Env(t)
 	env.Network = true
@@ -34,10 +34,10 @@ func TestWhatAGuestIsGiven(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got := w.File(t, res.Outcome.Stdout); got != "{Fuel:1 Memory:131072 Out:1048576 Tmp:2097152 Log:4194304} network true" {
-		t.Errorf("the guest was given %s", got)
+		t.Errorf("guest's limits: got %s", got)
 	}
 	if got := w.File(t, w.Run(t, testTask(t, w, "module")).Outcome.Stdout); got != "the module" {
-		t.Errorf("the module is %q", got)
+		t.Errorf("module: got %q", got)
 	}
 	block := dag.NewBlock(cid.DagCBOR, []byte("\xa1\x61a\x01"))
 	if err := w.Blocks.Put(t.Context(), block); err != nil {
@@ -46,7 +46,7 @@ func TestWhatAGuestIsGiven(t *testing.T) {
 	task := testTask(t, w, "module")
 	task.Mod = block.CID()
 	if got := w.File(t, w.Run(t, task).Outcome.Stdout); got != string(block.Data()) {
-		t.Errorf("a module that is a block is %q", got)
+		t.Errorf("module that is a block: got %q", got)
 	}
 	var done, total int64
 	env = w.Env(t)
@@ -58,7 +58,7 @@ func TestWhatAGuestIsGiven(t *testing.T) {
 
 func TestEnds(t *testing.T) {
 	x := open(t, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	w.Limits = job.Limits{Fuel: 1000, Pages: 10}
 	if o := w.Run(t, testTask(t, w, "out of fuel")).Outcome; o.State != job.OutOfFuel || o.Fuel != 1000 {
 		t.Errorf("out of fuel: %+v", o)
@@ -68,7 +68,7 @@ func TestEnds(t *testing.T) {
 	}
 	res := w.Run(t, testTask(t, w, "usage"))
 	if o := res.Outcome; o.State != job.OK || o.Fuel != 1000 || o.Pages != 10 || res.Elapsed < 0 {
-		t.Errorf("an end that claims too much: %+v", res)
+		t.Errorf("end event over the limits: %+v", res)
 	}
 	var refused *runtime.RefusedError
 	for _, arg := range []string{"refuse", "refuse later"} {
@@ -78,29 +78,29 @@ func TestEnds(t *testing.T) {
 	}
 	_, err := x.Run(t.Context(), testTask(t, w, "error"), w.Limits, w.Env(t))
 	if err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "the engine is broken") {
-		t.Errorf("a fault of the machine: %v", err)
+		t.Errorf("machine fault: %v", err)
 	}
 }
 
-// TestDeath has programs that end under a run. The next run finds another.
+// TestDeath has programs that die during a run. The next run starts a new process.
 func TestDeath(t *testing.T) {
 	x := open(t, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	_, err := x.Run(t.Context(), testTask(t, w, "die"), w.Limits, w.Env(t))
 	if err == nil || !strings.Contains(err.Error(), "exit status 7") || !strings.Contains(err.Error(), "out of luck") {
-		t.Errorf("the error does not say how the program ended: %v", err)
+		t.Errorf("error without the program's exit status and stderr: %v", err)
 	}
 	w.Run(t, testTask(t, w, "ok"))
 	env := w.Env(t)
 	env.Stdout = writer(func() { _ = syscall.Kill(x.process.cmd.Process.Pid, syscall.SIGKILL) })
 	_, err = x.Run(t.Context(), testTask(t, w, "spin"), w.Limits, env)
 	if err == nil || !strings.Contains(err.Error(), "killed") {
-		t.Errorf("a killed program: %v", err)
+		t.Errorf("killed program: %v", err)
 	}
 	w.Run(t, testTask(t, w, "ok"))
 }
 
-// TestEndOfNode shows that the program goes with the node: its stdin ends.
+// TestEndOfNode checks that the program ends with the node: its stdin is closed.
 func TestEndOfNode(t *testing.T) {
 	x := open(t, "test", Config{})
 	if _, err := x.Probe(t.Context()); err != nil {
@@ -111,16 +111,16 @@ func TestEndOfNode(t *testing.T) {
 	select {
 	case <-p.gone:
 	case <-time.After(20 * time.Second):
-		t.Error("the program is still there")
+		t.Error("the program still runs")
 	}
 	if p.err != nil {
-		t.Errorf("it ended with %v", p.err)
+		t.Errorf("program ended with %v", p.err)
 	}
 }
 
 func TestClose(t *testing.T) {
 	x := open(t, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	w.Run(t, testTask(t, w, "ok"))
 	dir := filepath.Dir(x.program)
 	p := x.process
@@ -129,10 +129,10 @@ func TestClose(t *testing.T) {
 	}
 	<-p.gone
 	if _, err := x.Run(t.Context(), testTask(t, w, "ok"), w.Limits, w.Env(t)); err == nil {
-		t.Error("a closed plugin runs")
+		t.Error("a closed plugin ran a task")
 	}
 	if err := New("test", filepath.Join(dir, Prefix+"test"), Config{}).Close(); err != nil {
-		t.Errorf("close one that never ran: %v", err)
+		t.Errorf("close a plugin that never ran: %v", err)
 	}
 }
 
@@ -150,7 +150,7 @@ func TestResolve(t *testing.T) {
 
 func TestInputsAreBounded(t *testing.T) {
 	x := open(t, "test", Config{MaxInput: 1000, MaxFiles: 3})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	task := testTask(t, w, "ok")
 	task.In = []job.Input{{CID: w.Add(t, make([]byte, 1001))}}
 	if _, err := x.Run(t.Context(), task, w.Limits, w.Env(t)); err == nil || !strings.Contains(err.Error(), "too many bytes") {
@@ -163,10 +163,10 @@ func TestInputsAreBounded(t *testing.T) {
 	}
 }
 
-// TestHoles has a guest that leaves a file of a tebibyte of zeros, which are one block.
+// TestHoles has a guest that leaves a sparse file of 1 TiB, which is one distinct block.
 func TestHoles(t *testing.T) {
 	x := open(t, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	if o := w.Run(t, testTask(t, w, "sparse", "1099511627776")).Outcome; o.State != job.Quota || o.Code != job.QuotaOut {
 		t.Errorf("%s %d, %d bytes", o.State, o.Code, o.Size)
 	}
@@ -201,7 +201,7 @@ func TestStaysWithin(t *testing.T) {
 	}
 }
 
-// TestSet lists programs of which one can be taken.
+// TestSet lists programs of which one is usable.
 func TestSet(t *testing.T) {
 	dir := programsIn(t, "test", "other", "greedy", "idle", "old", "ailing", "silent", "fails", "exits", "UPPER")
 	second := programsIn(t, "test")
@@ -223,16 +223,16 @@ func TestSet(t *testing.T) {
 	s := NewSet([]string{"relative", dir, "/nonexistent", second, dir}, Config{Start: 4 * time.Second, Grace: 100 * time.Millisecond})
 	defer s.Close()
 	want := map[string]string{
-		"test": "", "other": `its name is "test"`, "greedy": `"wasi_p1"`, "idle": "0 ABIs", "old": "protocol 9",
-		"ailing": "the engine is \ufffd[31moff", "silent": "did not answer", "fails": "no such engine",
-		"exits": "it has ended", "UPPER": "characters", "dull": "not executable", "open": "everybody may write", "folder": "no regular file",
+		"test": "", "other": `reported name "test"`, "greedy": `"wasi_p1"`, "idle": "0 ABIs", "old": "protocol 9",
+		"ailing": "the engine is \ufffd[31moff", "silent": "no answer", "fails": "no such engine",
+		"exits": "process ended", "UPPER": "characters", "dull": "not executable", "open": "writable by all", "folder": "not a regular file",
 	}
 	shadowed := 0
 	for _, f := range s.List(t.Context()) {
 		if f.Program == filepath.Join(second, Prefix+"test") {
 			shadowed++
-			if f.Err == nil || !strings.Contains(f.Err.Error(), "comes first") {
-				t.Errorf("the second: %v", f.Err)
+			if f.Err == nil || !strings.Contains(f.Err.Error(), "shadowed by") {
+				t.Errorf("second plugin of the same name: %v", f.Err)
 			}
 			continue
 		}
@@ -242,35 +242,35 @@ func TestSet(t *testing.T) {
 		case !ok:
 			t.Errorf("found %+v", f)
 		case says == "" && (f.Err != nil || f.Traits.Version != "test 1"):
-			t.Errorf("%s was not taken: %v", f.Name, f.Err)
+			t.Errorf("%s: unusable: %v", f.Name, f.Err)
 		case says != "" && (f.Err == nil || !strings.Contains(f.Err.Error(), says)):
-			t.Errorf("%s: error %v, want one that says %q", f.Name, f.Err, says)
+			t.Errorf("%s: error %v, want one that contains %q", f.Name, f.Err, says)
 		}
 	}
 	if len(want) > 0 || shadowed != 1 {
-		t.Errorf("not found: %v, shadowed %d", want, shadowed)
+		t.Errorf("not listed: %v, shadowed %d", want, shadowed)
 	}
 
 	x, err := s.For(t.Context(), testABI)
 	if err != nil || x.name != "test" {
-		t.Errorf("for %s: %v, %v", testABI, x, err)
+		t.Errorf("For(%s): %v, %v", testABI, x, err)
 	}
 	var refused *runtime.RefusedError
 	if _, err := s.For(t.Context(), "x_fails"); err == nil || errors.As(err, &refused) || !strings.Contains(err.Error(), "no such engine") {
-		t.Errorf("for an ABI whose plugin fails: %v", err)
+		t.Errorf("ABI whose plugin fails: %v", err)
 	}
 	empty := NewSet(nil, Config{})
 	if _, err := empty.For(t.Context(), job.ABIDocker); !errors.As(err, &refused) || !strings.Contains(refused.Reason, "liftoff-executor-docker") {
-		t.Errorf("for an ABI without a plugin: %v", err)
+		t.Errorf("ABI without a plugin: %v", err)
 	}
 	if _, err := empty.Named("../../bin/sh"); err == nil {
-		t.Error("a path was taken for a name")
+		t.Error("a path was accepted as a name")
 	}
 }
 
 func TestListenByHand(t *testing.T) {
 	none := func(string) string { return "" }
-	if _, err := wire.Listen(none); err == nil || !strings.Contains(err.Error(), "liftoff starts it") {
+	if _, err := wire.Listen(none); err == nil || !strings.Contains(err.Error(), "which liftoff starts") {
 		t.Errorf("error %v", err)
 	}
 	newer := func(string) string { return "8,9" }
@@ -279,18 +279,18 @@ func TestListenByHand(t *testing.T) {
 	}
 }
 
-// BenchmarkRun is what the boundary takes: a guest that does nothing, in the plugin's own
-// process.
+// BenchmarkRun measures the overhead of the process boundary: a guest that does nothing runs in
+// the plugin's own process.
 func BenchmarkRun(b *testing.B) {
 	x := open(b, "test", Config{})
-	w := runtimetest.NewWorld(x)
+	w := runtimetest.NewHarness(x)
 	task := testTask(b, w, "ok")
 	for b.Loop() {
 		w.Run(b, task)
 	}
 }
 
-// BenchmarkStart is what the first run takes on top: the program's start and handshake.
+// BenchmarkStart measures what the first run costs in addition: program start and handshake.
 func BenchmarkStart(b *testing.B) {
 	program := filepath.Join(programsIn(b, "test"), Prefix+"test")
 	for b.Loop() {

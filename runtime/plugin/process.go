@@ -21,23 +21,23 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/plugin/wire"
 )
 
-// process is a program that runs.
+// process is a running program.
 type process struct {
 	cfg    Config
 	cmd    *exec.Cmd
 	client *http.Client
-	alive  io.Closer // the program's stdin: while it is open, this node is there
+	alive  io.Closer // the program's stdin: open as long as this node lives
 	remove func() error
 	words  *lastWords
 	gone   chan struct{} // closed when the program has ended and err is set
-	err    error         // how it ended
+	err    error         // exit error, nil for exit code 0
 
 	mu      sync.Mutex
-	runs    int  // under way
-	suspect bool // it did not do what it was told: it is made to end as soon as nothing runs in it
+	runs    int  // active runs
+	suspect bool // it broke the protocol: it is killed as soon as nothing runs in it
 }
 
-// maxSocketPath is the length of the longest path of a Unix socket that all systems take.
+// maxSocketPath is the longest path of a Unix socket that all systems accept.
 const maxSocketPath = 100
 
 func temporaryFolder() (string, func() error, error) {
@@ -45,8 +45,8 @@ func temporaryFolder() (string, func() error, error) {
 	return dir, func() error { return os.RemoveAll(dir) }, err
 }
 
-// start starts the program with a socket that already listens, so that nobody waits for
-// anybody.
+// start starts the program with a socket that already listens, so that neither side waits for
+// the other.
 func start(program string, cfg Config) (_ *process, err error) {
 	dir, remove, err := cfg.Folder()
 	if err == nil && len(dir)+2 > maxSocketPath {
@@ -54,7 +54,7 @@ func start(program string, cfg Config) (_ *process, err error) {
 		dir, remove, err = temporaryFolder()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make a folder for its socket: %w", err)
+		return nil, fmt.Errorf("create socket folder: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -64,13 +64,13 @@ func start(program string, cfg Config) (_ *process, err error) {
 	address := filepath.Join(dir, "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("listen on its socket: %w", err)
+		return nil, fmt.Errorf("listen on socket: %w", err)
 	}
 	l.SetUnlinkOnClose(false)
-	defer l.Close() // the program has its own
+	defer l.Close() // the program has its own copy
 	socket, err := l.File()
 	if err != nil {
-		return nil, fmt.Errorf("hand over its socket: %w", err)
+		return nil, fmt.Errorf("duplicate socket: %w", err)
 	}
 	defer socket.Close()
 	p := &process{cfg: cfg, remove: remove, words: &lastWords{}, gone: make(chan struct{})}
@@ -82,15 +82,15 @@ func start(program string, cfg Config) (_ *process, err error) {
 	p.cmd.Env = append(p.cmd.Env, wire.EnvVersions+"="+strconv.Itoa(wire.Version), wire.EnvOwner+"="+cfg.Owner)
 	p.cmd.ExtraFiles = []*os.File{socket}
 	p.cmd.Stderr = p.words
-	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is the node's; and stop ends its children
-	p.cmd.WaitDelay = time.Second                           // a child of its own may hold stderr
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C goes to the node only; and stop ends the children
+	p.cmd.WaitDelay = time.Second                           // a child of the program may hold stderr open
 	stdin, err := p.cmd.StdinPipe()
 	if err != nil {
 		return nil, err
 	}
 	p.alive = stdin
 	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start it: %w", err)
+		return nil, fmt.Errorf("start program: %w", err)
 	}
 	p.client = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -100,13 +100,13 @@ func start(program string, cfg Config) (_ *process, err error) {
 	}}
 	go func() {
 		p.err = p.cmd.Wait()
-		p.killGroup() // its children, where it has left any
+		p.killGroup() // children that it has left
 		close(p.gone)
 	}()
 	return p, nil
 }
 
-// usable reports whether the process can be given work.
+// usable reports whether the process accepts new runs.
 func (p *process) usable() bool {
 	select {
 	case <-p.gone:
@@ -115,11 +115,10 @@ func (p *process) usable() bool {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return !p.suspect || p.runs > 0 // a new one would remove what the others have under way
+	return !p.suspect || p.runs > 0 // a new process would remove what the active runs use
 }
 
-// enter counts a run; the function that it returns is the other half. A suspect process
-// ends with its last run.
+// enter counts a run until the caller calls leave. A suspect process ends with its last run.
 func (p *process) enter() (leave func()) {
 	p.mu.Lock()
 	p.runs++
@@ -135,14 +134,14 @@ func (p *process) enter() (leave func()) {
 	}
 }
 
-// distrust says that the process did not do what it was told.
+// distrust records that the process broke the protocol.
 func (p *process) distrust() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.suspect = true
 }
 
-// stop asks the program to end, and after the grace makes it.
+// stop asks the program to end, and kills it after the grace period.
 func (p *process) stop(grace time.Duration) {
 	p.alive.Close()
 	select {
@@ -153,13 +152,13 @@ func (p *process) stop(grace time.Duration) {
 	<-p.gone
 	p.client.CloseIdleConnections()
 	if err := p.remove(); err != nil {
-		p.cfg.Log.Warn("the folder of a plugin's socket is not removed", "err", err)
+		p.cfg.Log.Warn("remove plugin socket folder", "err", err)
 	}
 }
 
 func (p *process) kill() {
 	select {
-	case <-p.gone: // and its number may be another's
+	case <-p.gone: // its pid may be reused
 	default:
 		p.killGroup()
 	}
@@ -167,14 +166,14 @@ func (p *process) kill() {
 
 func (p *process) killGroup() { _ = syscall.Kill(-p.cmd.Process.Pid, syscall.SIGKILL) }
 
-// explain adds to the error of a call what the program's end says.
+// explain adds the program's exit status and last stderr line to the error of a call.
 func (p *process) explain(err error) error {
 	select {
 	case <-p.gone:
-	case <-time.After(100 * time.Millisecond): // a connection ends a little before its process
+	case <-time.After(100 * time.Millisecond): // a connection closes shortly before its process ends
 		return err
 	}
-	how := "it has ended"
+	how := "process ended"
 	if p.err != nil {
 		how += " (" + p.err.Error() + ")"
 	}
@@ -196,7 +195,7 @@ func (p *process) post(ctx context.Context, path string, body, into any) error {
 	return p.call(ctx, http.MethodPost, path, b, into)
 }
 
-// call asks and reads one object.
+// call sends a request and reads the answer, one JSON object.
 func (p *process) call(ctx context.Context, method, path string, body []byte, into any) error {
 	res, err := p.request(ctx, method, path, body)
 	if err != nil {
@@ -205,18 +204,18 @@ func (p *process) call(ctx context.Context, method, path string, body []byte, in
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, wire.MaxAnswer+1))
 	if err != nil {
-		return fmt.Errorf("read its answer: %w", err)
+		return fmt.Errorf("read answer: %w", err)
 	}
 	if len(b) > wire.MaxAnswer {
-		return fmt.Errorf("it answers with more than %d bytes", wire.MaxAnswer)
+		return fmt.Errorf("answer longer than %d bytes", wire.MaxAnswer)
 	}
 	if err := json.Unmarshal(b, into); err != nil {
-		return fmt.Errorf("its answer makes no sense: %w", err)
+		return fmt.Errorf("malformed answer: %w", err)
 	}
 	return nil
 }
 
-// request asks. The caller closes the answer's body.
+// request sends a request. The caller closes the answer's body.
 func (p *process) request(ctx context.Context, method, path string, body []byte) (*http.Response, error) {
 	req, err := http.NewRequestWithContext(ctx, method, "http://plugin"+path, bytes.NewReader(body))
 	if err != nil {
@@ -230,17 +229,17 @@ func (p *process) request(ctx context.Context, method, path string, body []byte)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("ask it: %w", err)
+		return nil, fmt.Errorf("send request: %w", err)
 	}
 	if res.StatusCode == http.StatusOK {
 		return res, nil
 	}
 	defer res.Body.Close()
 	b, _ := io.ReadAll(io.LimitReader(res.Body, maxMessage))
-	return nil, fmt.Errorf("it answers %d: %s", res.StatusCode, clean(string(bytes.TrimSpace(b))))
+	return nil, fmt.Errorf("answer %d: %s", res.StatusCode, clean(string(bytes.TrimSpace(b))))
 }
 
-// lastWords keeps the end of what a program says on stderr.
+// lastWords keeps the end of the program's stderr.
 type lastWords struct {
 	mu   sync.Mutex
 	tail []byte
@@ -254,7 +253,7 @@ func (w *lastWords) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// String is the last line that says something.
+// String returns the last non-empty line.
 func (w *lastWords) String() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -267,7 +266,7 @@ func (w *lastWords) String() string {
 	return clean(last)
 }
 
-// Pid is the number of the program's process, or 0 when it does not run.
+// Pid returns the pid of the program's process, or 0 if it does not run.
 func (e *Executor) Pid() int {
 	e.mu.Lock()
 	defer e.mu.Unlock()

@@ -52,24 +52,25 @@ func (e *Executor) Run(ctx context.Context, t job.Task, lim job.Limits, env runt
 // lastRun numbers the runs of this process.
 var lastRun atomic.Uint64
 
-// run is one run on its way.
+// run is the state of one run.
 type run struct {
 	executor *Executor
 	task     job.Task
 	limits   job.Limits
 	env      runtime.Env
-	ctx      context.Context // the caller's
+	ctx      context.Context // the caller's context
 	stdout   *log
 	stderr   *log
-	logged   uint64 // bytes of both
+	logged   uint64 // bytes of both streams
 
 	end    wire.End
-	quota  *runtime.QuotaError // what has ended the run, other than the guest
-	began  time.Duration       // how long it took until the guest began
-	lasted time.Duration       // all of it
+	quota  *runtime.QuotaError // the limit that ended the run, if the guest did not
+	began  time.Duration       // time until the guest began
+	lasted time.Duration       // time of the whole run
 }
 
-// execute has a program run the guest until its end, or that of the run: see follow.
+// execute has a program run the guest, until the guest ends or the run is cancelled: see
+// follow.
 func (r *run) execute(w wire.Run) error {
 	p, err := r.executor.running(r.ctx)
 	if err != nil {
@@ -84,18 +85,18 @@ func (r *run) execute(w wire.Run) error {
 	return err
 }
 
-// attempt runs the guest in p. A limit that the node itself looks at is in r.quota then;
-// an error means that there is no end.
+// attempt runs the guest in p. If the node's own limits ended the run, r.quota is set. An error
+// means that the guest has no end.
 func (r *run) attempt(p *process, w wire.Run) error {
 	body, err := json.Marshal(w)
 	if err != nil {
 		return err
 	}
 	e := r.executor
-	// Whatever ends the run ends it through ctx: the caller, a limit, a reader that is gone.
+	// Everything that ends the run cancels ctx: the caller, a limit, a closed reader.
 	ctx, stop := context.WithCancelCause(r.ctx)
 	defer stop(nil)
-	// The stream outlives ctx by the grace, in which the program ends the guest.
+	// The stream outlives ctx by the grace period, in which the program ends the guest.
 	stream, hangUp := context.WithCancelCause(context.WithoutCancel(r.ctx))
 	defer hangUp(nil)
 	var helpers sync.WaitGroup
@@ -110,7 +111,7 @@ func (r *run) attempt(p *process, w wire.Run) error {
 		}
 		late, cancel := context.WithTimeoutCause(ended, e.cfg.Grace, errHung)
 		defer cancel()
-		_ = p.post(late, wire.PathCancel, wire.Cancel{ID: w.ID}, &struct{}{}) // what comes of it shows in the stream
+		_ = p.post(late, wire.PathCancel, wire.Cancel{ID: w.ID}, &struct{}{}) // the stream shows the effect
 		<-late.Done()
 		hangUp(context.Cause(late))
 	})
@@ -123,7 +124,7 @@ func (r *run) attempt(p *process, w wire.Run) error {
 	r.lasted = time.Since(begin)
 	var broken *brokenError
 	if errors.Is(err, errHung) || errors.As(err, &broken) {
-		e.cfg.Log.Warn("a plugin breaks its protocol", "plugin", e.name, "err", err)
+		e.cfg.Log.Warn("plugin protocol violation", "plugin", e.name, "err", err)
 		p.distrust()
 	}
 	var quota *runtime.QuotaError
@@ -141,23 +142,23 @@ func (r *run) attempt(p *process, w wire.Run) error {
 
 var errHung = errors.New("the plugin did not end the run")
 
-// brokenError is an answer that the protocol does not allow, or none.
+// brokenError is an answer that the protocol does not allow, or a missing answer.
 type brokenError struct{ error }
 
 func (e *brokenError) Unwrap() error { return e.error }
 
-// revive starts a program that has died under a run anew: it removes what the run has left,
-// before the run's folder is.
+// revive restarts a program that has died during a run: the new process removes what the run
+// has left, before the run's folder is removed.
 func (e *Executor) revive(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), e.cfg.Start)
 	defer cancel()
 	if _, err := e.running(ctx); err != nil {
-		e.cfg.Log.Warn("a plugin that has died cannot be started", "plugin", e.name, "err", err)
+		e.cfg.Log.Warn("restart plugin", "plugin", e.name, "err", err)
 	}
 }
 
-// follow sends the run and reads its stream. What should end the run it gives to stop, and
-// reads on: the stream's end says that nothing is left of the guest.
+// follow sends the run and reads its stream. It passes what should end the run to stop, and
+// keeps reading: the end of the stream says that nothing is left of the guest.
 func (r *run) follow(ctx context.Context, p *process, body []byte, stop func(error)) error {
 	name := r.executor.name
 	res, err := p.request(ctx, http.MethodPost, wire.PathRun, body)
@@ -169,7 +170,7 @@ func (r *run) follow(ctx context.Context, p *process, body []byte, stop func(err
 	for {
 		ev, err := events.next()
 		if err != nil {
-			return &brokenError{r.executor.failed(ctx, p, "in the middle of a run", err)}
+			return &brokenError{r.executor.failed(ctx, p, "run", err)}
 		}
 		switch {
 		case ev.End != nil:
@@ -188,14 +189,14 @@ func (r *run) follow(ctx context.Context, p *process, body []byte, stop func(err
 	}
 }
 
-// print passes on what the guest has printed, up to the limit.
+// print passes on the guest's output, up to the limit.
 func (r *run) print(ev wire.Event, stop func(error)) {
 	l, b := r.stdout, ev.Stdout
 	if len(ev.Stderr) > 0 {
 		l, b = r.stderr, ev.Stderr
 	}
 	if r.ctx.Err() != nil || l.err != nil {
-		return // the run is being ended
+		return // the run is ending
 	}
 	if left := r.limits.Log - r.logged; uint64(len(b)) > left {
 		b = b[:left]
@@ -207,20 +208,20 @@ func (r *run) print(ev wire.Event, stop func(error)) {
 	}
 }
 
-// ended believes an end that can be.
+// ended checks an end event and stores it.
 func (r *run) ended(end wire.End) error {
 	switch {
 	case end.Exit < 0 || end.Exit > 255:
-		return &brokenError{fmt.Errorf("plugin %s says that the guest ended with exit code %d", r.executor.name, end.Exit)}
+		return &brokenError{fmt.Errorf("plugin %s: invalid exit code %d", r.executor.name, end.Exit)}
 	case end.Limit != "" && end.Limit != wire.LimitFuel && end.Limit != wire.LimitMemory:
-		return &brokenError{fmt.Errorf("plugin %s says that the guest reached the limit %s", r.executor.name, quote(end.Limit))}
+		return &brokenError{fmt.Errorf("plugin %s: unknown limit %s", r.executor.name, quote(end.Limit))}
 	}
 	r.end = end
 	r.began = time.Duration(min(max(0, end.Prepare), r.lasted.Milliseconds()+3_600_000)) * time.Millisecond
 	return nil
 }
 
-// result makes the Outcome. dir is the run's folder.
+// result returns the Outcome. dir is the run's folder.
 func (r *run) result(dir string) (runtime.Result, error) {
 	id, err := r.task.CID()
 	if err != nil {
@@ -264,7 +265,7 @@ func (r *run) result(dir string) (runtime.Result, error) {
 	return runtime.Result{Outcome: o, Compile: began, Elapsed: r.lasted - began}, nil
 }
 
-// output enters what the guest has left into o.
+// output stores the guest's output and records it in o.
 func (r *run) output(o *job.Outcome, dir string) error {
 	if o.State == job.OK || o.State == job.Exit {
 		entry, size, err := r.take(filepath.Join(dir, outName))
@@ -284,8 +285,8 @@ func (r *run) output(o *job.Outcome, dir string) error {
 	return err
 }
 
-// take stores what is below out, if it is not too much: a file with holes says how long it is
-// before anybody reads it.
+// take stores what is below out if its size is within the limit. Sparse files count with their
+// apparent size, before they are read.
 func (r *run) take(out string) (dag.Entry, uint64, error) {
 	n, err := usage(r.ctx, out, r.limits.Out, r.executor.cfg.MaxFiles)
 	if err != nil {

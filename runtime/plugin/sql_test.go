@@ -17,8 +17,8 @@ import (
 
 const books = "title,year,sold\nEmma,1815,2000\nUlysses,1922,1000\nPersuasion,1817,500\n"
 
-// sql opens the example, which is in Python.
-func sql(t *testing.T) *runtimetest.World {
+// sql opens the example plugin, which is written in Python.
+func sql(t *testing.T) *runtimetest.Harness {
 	t.Helper()
 	if _, err := exec.LookPath("python3"); err != nil {
 		t.Skip("SKIP: no python3")
@@ -32,10 +32,10 @@ func sql(t *testing.T) *runtimetest.World {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { x.Close() })
-	return runtimetest.NewWorld(x)
+	return runtimetest.NewHarness(x)
 }
 
-func sqlTask(t *testing.T, w *runtimetest.World, script string) job.Task {
+func sqlTask(t *testing.T, w *runtimetest.Harness, script string) job.Task {
 	return job.Task{
 		ABI: "x_sql", Mod: w.Add(t, []byte(script)), Fn: job.FnRun, Det: job.DetNone, Nonce: []byte("nonce"), Out: job.OutProfile,
 		In: []job.Input{{Name: "books.csv", CID: w.Add(t, []byte(books))}},
@@ -59,7 +59,7 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// TestExampleIsolates gives it scripts that want more than SQL over their inputs.
+// TestExampleIsolates runs scripts that try more than SQL over their inputs.
 func TestExampleIsolates(t *testing.T) {
 	w := sql(t)
 	target := filepath.Join(t.TempDir(), "target")
@@ -76,12 +76,12 @@ func TestExampleIsolates(t *testing.T) {
 		}
 	}
 	if _, err := os.Stat(target); err == nil {
-		t.Error("a script has written a file")
+		t.Error("a script wrote a file")
 	}
 	var refused *runtime.RefusedError
 	bad := sqlTask(t, w, "\xff\xfe")
 	if _, err := w.Executor.Run(t.Context(), bad, w.Limits, w.Env(t)); !errors.As(err, &refused) {
-		t.Errorf("a script that is not text: %v", err)
+		t.Errorf("script that is not text: %v", err)
 	}
 }
 

@@ -6,11 +6,11 @@ import (
 	"unicode"
 )
 
-// maxMessage bounds what a program says that reaches a person, in bytes.
+// maxMessage bounds a program's message that is shown to a user, in bytes.
 const maxMessage = 2 << 10
 
-// clean makes a program's message fit to be printed: bounded, and without what a terminal
-// would act on.
+// clean makes a program's message safe to print: limited in length, and without terminal
+// control characters.
 func clean(s string) string {
 	if len(s) > maxMessage {
 		s = s[:maxMessage] + "…"
@@ -27,7 +27,7 @@ func clean(s string) string {
 	}, s)
 }
 
-// quote is a program's word in quotes, bounded.
+// quote returns a program's string in quotes, limited in length.
 func quote(s string) string {
 	if len(s) > 128 {
 		s = s[:128] + "…"

@@ -12,17 +12,17 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// minCharge is what a file takes of a limit at least, in bytes: names and inodes are disk,
-// too.
+// minCharge is the least that a file counts towards a limit, in bytes: names and inodes use
+// disk space, too.
 const minCharge = 4096
 
-// watchEvery is how long the watch of a run's folders rests between two looks; after a
-// look that took long, longer.
+// watchEvery is the interval between two scans of a run's folders; after a slow scan it is
+// longer.
 const watchEvery = 200 * time.Millisecond
 
-// watch looks at what a run writes, and ends it through stop with a *runtime.QuotaError
-// when that is more than its limits. The plugin bounds what a guest can write in between,
-// if it can. It returns when ctx is done.
+// watch scans what a run writes, and ends it through stop with a *runtime.QuotaError if that
+// exceeds its limits. Between two scans it is up to the plugin to limit what a guest writes. It
+// returns when ctx is done.
 func watch(ctx context.Context, dir string, lim job.Limits, maxFiles int, stop func(error)) {
 	for wait := watchEvery; ; {
 		select {
@@ -53,7 +53,7 @@ func watch(ctx context.Context, dir string, lim job.Limits, maxFiles int, stop f
 }
 
 // usage returns the bytes of the files below dir, or some number above most as soon as they
-// are more, or have become too many. What goes away in the meantime is no error.
+// exceed it, or are too many files. It ignores files that disappear during the scan.
 func usage(ctx context.Context, dir string, most uint64, maxFiles int) (uint64, error) {
 	sum, files := uint64(0), 0
 	err := filepath.WalkDir(dir, func(_ string, d fs.DirEntry, err error) error {
@@ -70,7 +70,7 @@ func usage(ctx context.Context, dir string, most uint64, maxFiles int) (uint64, 
 			sum = most + 1
 			return fs.SkipAll
 		}
-		if files == 1 { // dir itself
+		if files == 1 { // the first is dir itself
 			return nil
 		}
 		info, err := d.Info()
@@ -86,8 +86,8 @@ func usage(ctx context.Context, dir string, most uint64, maxFiles int) (uint64, 
 	return sum, err
 }
 
-// allocated is the size of a file: the longer of what it says and what it takes, so that
-// neither holes nor what lies beyond the end are free.
+// allocated returns the size of a file for the limits: the larger of its apparent size and its
+// disk space, so that neither holes nor space beyond the end are free.
 func allocated(info os.FileInfo) uint64 {
 	if info.IsDir() {
 		return 0

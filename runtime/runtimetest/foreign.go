@@ -19,10 +19,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Foreign tests an executor of another engine than WebAssembly: what an Outcome says there.
-// task makes the Task whose guest acts as package guest says; its module is in w.Blocks.
-// The tests share one executor, as the runs of a node do.
-func Foreign(t *testing.T, x runtime.Executor, task func(t testing.TB, w *World, args ...string) job.Task) {
+// Foreign tests an executor of an engine other than WebAssembly, and the Outcomes of its
+// guests. task returns the Task whose guest behaves as package guest says; its module is in
+// h.Blocks. The tests share one executor, as the runs of a node do.
+func Foreign(t *testing.T, x runtime.Executor, task func(t testing.TB, w *Harness, args ...string) job.Task) {
 	for _, s := range []struct {
 		name string
 		test func(*foreign, *testing.T)
@@ -50,17 +50,17 @@ func Foreign(t *testing.T, x runtime.Executor, task func(t testing.TB, w *World,
 		{"traits", (*foreign).traits},
 	} {
 		t.Run(s.name, func(t *testing.T) {
-			s.test(&foreign{World: NewWorld(x), make: task}, t)
+			s.test(&foreign{Harness: NewHarness(x), make: task}, t)
 		})
 	}
 }
 
 type foreign struct {
-	*World
-	make func(t testing.TB, w *World, args ...string) job.Task
+	*Harness
+	make func(t testing.TB, w *Harness, args ...string) job.Task
 }
 
-func (f *foreign) task(t testing.TB, args ...string) job.Task { return f.make(t, f.World, args...) }
+func (f *foreign) task(t testing.TB, args ...string) job.Task { return f.make(t, f.Harness, args...) }
 
 func (f *foreign) ok(t *testing.T) {
 	o := f.Run(t, f.task(t, "ok")).Outcome
@@ -76,7 +76,7 @@ func (f *foreign) exit(t *testing.T) {
 	}
 }
 
-// tree adds a directory of a file, a folder in it and a symlink.
+// tree adds a directory with a file, a folder and a symlink.
 func (f *foreign) tree(t *testing.T, large []byte) cid.Cid {
 	dir := t.TempDir()
 	for name, b := range map[string][]byte{"large": large, "a/b/small": []byte("small"), "a/empty": nil} {
@@ -134,7 +134,7 @@ func (f *foreign) stdin(t *testing.T) {
 	task.Stdin = f.Add(t, in)
 	o := f.Run(t, task).Outcome
 	if got := f.File(t, o.Stdout); got != string(in) {
-		t.Errorf("%d bytes of stdin, want %d (%s %d)", len(got), len(in), o.State, o.Code)
+		t.Errorf("stdin: got %d bytes, want %d (%s %d)", len(got), len(in), o.State, o.Code)
 	}
 	if o = f.Run(t, f.task(t, "stdin")).Outcome; o.State != job.OK || o.Stdout.Defined() {
 		t.Errorf("without stdin: %+v", o)
@@ -189,7 +189,7 @@ func (f *foreign) live(t *testing.T) {
 
 func (f *foreign) logLimit(t *testing.T) {
 	f.Limits.Log = 12
-	o := wantQuota(t, f.World, f.task(t, "lines"), job.QuotaLog)
+	o := wantQuota(t, f.Harness, f.task(t, "lines"), job.QuotaLog)
 	if got := f.File(t, o.Stderr); got != "line\nline\nli" || o.Log != 12 {
 		t.Errorf("stderr %q, log %d", got, o.Log)
 	}
@@ -197,26 +197,26 @@ func (f *foreign) logLimit(t *testing.T) {
 
 func (f *foreign) outLimit(t *testing.T) {
 	f.Limits.Out = 1 << 20
-	wantQuota(t, f.World, f.task(t, "fill", "out"), job.QuotaOut)
+	wantQuota(t, f.Harness, f.task(t, "fill", "out"), job.QuotaOut)
 }
 
 func (f *foreign) tmpLimit(t *testing.T) {
 	f.Limits.Tmp = 1 << 20
-	wantQuota(t, f.World, f.task(t, "fill", "tmp"), job.QuotaTmp)
+	wantQuota(t, f.Harness, f.task(t, "fill", "tmp"), job.QuotaTmp)
 }
 
 func (f *foreign) files(t *testing.T) {
 	f.Limits.Out = 1 << 20
-	wantQuota(t, f.World, f.task(t, "files"), job.QuotaOut)
+	wantQuota(t, f.Harness, f.task(t, "files"), job.QuotaOut)
 }
 
-// wantRefused runs task, which is to blame for its failure.
+// wantRefused runs task, which has to be refused as a fault of the Task.
 func (f *foreign) wantRefused(t *testing.T, task job.Task, says string) {
 	t.Helper()
 	_, err := f.Executor.Run(t.Context(), task, f.Limits, f.Env(t))
 	var refused *runtime.RefusedError
 	if !errors.As(err, &refused) || !strings.Contains(refused.Reason, says) {
-		t.Errorf("error %v, want a refusal that says %q", err, says)
+		t.Errorf("error %v, want a refusal that contains %q", err, says)
 	}
 }
 
@@ -233,7 +233,7 @@ func (f *foreign) timeout(t *testing.T) {
 		t.Errorf("error %v, want %v", err, runtime.ErrTimeout)
 	}
 	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("it took %v to end a run of 500ms", took)
+		t.Errorf("a run of 500ms ended after %v", took)
 	}
 }
 
@@ -268,7 +268,7 @@ func (f *foreign) missingInput(t *testing.T) {
 	wantMissing(t, err, in)
 }
 
-// hostileInputs gives inputs that would lead out of their folder.
+// hostileInputs runs inputs that would lead out of their folder.
 func (f *foreign) hostileInputs(t *testing.T) {
 	for _, target := range []string{"/etc/passwd", "..", "../../x", "a/../../x", "./../x"} {
 		link, err := dag.AddSymlink(t.Context(), &f.Blocks, target, dag.UnixFSv1)
@@ -285,7 +285,7 @@ func (f *foreign) hostileInputs(t *testing.T) {
 		}
 		task := f.task(t, "copy")
 		task.In = []job.Input{{Name: "in", CID: dir.CID}}
-		f.wantRefused(t, task, "leads out")
+		f.wantRefused(t, task, "outside of its input")
 	}
 	task := f.task(t, "copy")
 	task.In = []job.Input{{Name: "in", CID: dag.NewBlock(cid.DagProtobuf, []byte("\xff\xff")).CID()}}
@@ -295,12 +295,12 @@ func (f *foreign) hostileInputs(t *testing.T) {
 	if _, err := f.Executor.Run(t.Context(), task, f.Limits, f.Env(t)); err != nil {
 		var refused *runtime.RefusedError
 		if !errors.As(err, &refused) {
-			t.Errorf("a malformed input: %v", err)
+			t.Errorf("malformed input: %v", err)
 		}
 	}
 }
 
-// many runs guests side by side: each gets its own answer.
+// many runs guests concurrently: each gets its own answer.
 func (f *foreign) many(t *testing.T) {
 	var g sync.WaitGroup
 	for i := range 8 {

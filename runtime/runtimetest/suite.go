@@ -1,6 +1,6 @@
-// Package runtimetest is the suite that every executor passes: what an Outcome says of
-// guests that succeed, fail, trap, exceed a limit or never end, and what is an error
-// instead. An executor's own tests call Suite with a way to make a fresh executor.
+// Package runtimetest is the test suite that every executor has to pass: the Outcomes of guests
+// that succeed, fail, trap, exceed a limit or never end, and what is an error instead. An
+// executor's own tests call Suite with a function that opens a fresh executor.
 package runtimetest
 
 import (
@@ -21,11 +21,11 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Suite tests executors that open makes; each is used by one test.
+// Suite tests the executors that open returns, a new one for each test.
 func Suite(t *testing.T, open func(t *testing.T) runtime.Executor) {
 	for _, s := range []struct {
 		name string
-		test func(*testing.T, *World)
+		test func(*testing.T, *Harness)
 	}{
 		{"ok", testOK},
 		{"exit", testExit},
@@ -54,23 +54,23 @@ func Suite(t *testing.T, open func(t *testing.T) runtime.Executor) {
 	} {
 		t.Run(s.name, func(t *testing.T) {
 			t.Parallel()
-			s.test(t, NewWorld(open(t)))
+			s.test(t, NewHarness(open(t)))
 		})
 	}
 }
 
-// World is an executor and the blocks that it runs over.
-type World struct {
+// Harness is an executor and the blocks that it runs over.
+type Harness struct {
 	Executor runtime.Executor
 	Blocks   dag.MemBlocks
 	Limits   job.Limits
 }
 
-// NewWorld returns a World without blocks, with the default limits.
-func NewWorld(e runtime.Executor) *World { return &World{Executor: e} }
+// NewHarness returns a Harness without blocks, with the default limits.
+func NewHarness(e runtime.Executor) *Harness { return &Harness{Executor: e} }
 
 // Add adds b as a file and returns its root.
-func (w *World) Add(t testing.TB, b []byte) cid.Cid {
+func (w *Harness) Add(t testing.TB, b []byte) cid.Cid {
 	t.Helper()
 	e, err := dag.AddFile(t.Context(), &w.Blocks, bytes.NewReader(b), dag.UnixFSv1)
 	if err != nil {
@@ -80,7 +80,7 @@ func (w *World) Add(t testing.TB, b []byte) cid.Cid {
 }
 
 // Task returns a Task that runs module, which it adds, over inputs.
-func (w *World) Task(t testing.TB, module []byte, inputs ...cid.Cid) job.Task {
+func (w *Harness) Task(t testing.TB, module []byte, inputs ...cid.Cid) job.Task {
 	t.Helper()
 	task := job.Task{
 		ABI: job.ABILiftoff, Mod: w.Add(t, module), Fn: "liftoff_run", Det: job.Det2, Out: job.OutProfile,
@@ -94,8 +94,8 @@ func (w *World) Task(t testing.TB, module []byte, inputs ...cid.Cid) job.Task {
 	return task
 }
 
-// Env returns the world of one run that nobody follows.
-func (w *World) Env(t testing.TB) runtime.Env {
+// Env returns the environment of a run whose output is not followed.
+func (w *Harness) Env(t testing.TB) runtime.Env {
 	t.Helper()
 	dir, err := os.MkdirTemp(t.TempDir(), "scratch")
 	if err != nil {
@@ -105,27 +105,27 @@ func (w *World) Env(t testing.TB) runtime.Env {
 }
 
 // Run runs task; an error fails the test.
-func (w *World) Run(t testing.TB, task job.Task) runtime.Result {
+func (w *Harness) Run(t testing.TB, task job.Task) runtime.Result {
 	t.Helper()
 	res, err := w.Executor.Run(t.Context(), task, w.Limits, w.Env(t))
 	if err != nil {
 		t.Fatalf("run: %v", err)
 	}
 	if _, err := res.Outcome.CID(); err != nil {
-		t.Fatalf("the Outcome is not valid: %v", err)
+		t.Fatalf("invalid Outcome: %v", err)
 	}
 	id, err := task.CID()
 	if err != nil {
 		t.Fatal(err)
 	}
 	if res.Outcome.Task != id {
-		t.Fatalf("the Outcome is that of %s, not of %s", res.Outcome.Task, id)
+		t.Fatalf("Outcome of task %s, want %s", res.Outcome.Task, id)
 	}
 	return res
 }
 
 // File returns the bytes of the file c.
-func (w *World) File(t testing.TB, c cid.Cid) string {
+func (w *Harness) File(t testing.TB, c cid.Cid) string {
 	t.Helper()
 	if !c.Defined() {
 		return ""
@@ -141,8 +141,8 @@ func (w *World) File(t testing.TB, c cid.Cid) string {
 	return b.String()
 }
 
-// At returns what is at path below root.
-func (w *World) At(t testing.TB, root cid.Cid, path ...string) cid.Cid {
+// At returns the CID at path below root.
+func (w *Harness) At(t testing.TB, root cid.Cid, path ...string) cid.Cid {
 	t.Helper()
 	r, err := dag.Resolve(t.Context(), &w.Blocks, dag.Path{Root: root, Segments: path})
 	if err != nil {
@@ -151,8 +151,8 @@ func (w *World) At(t testing.TB, root cid.Cid, path ...string) cid.Cid {
 	return r.CID
 }
 
-// EmptyDir is the root of a run that put out nothing.
-func (w *World) EmptyDir(t testing.TB) cid.Cid {
+// EmptyDir returns the root of a run without output.
+func (w *Harness) EmptyDir(t testing.TB) cid.Cid {
 	t.Helper()
 	e, err := dag.NewDirWriter(&w.Blocks, dag.UnixFSv1).Finish(t.Context())
 	if err != nil {
@@ -161,7 +161,7 @@ func (w *World) EmptyDir(t testing.TB) cid.Cid {
 	return e.CID
 }
 
-// want compares what matters of an Outcome.
+// want compares the main fields of an Outcome.
 func want(t *testing.T, o job.Outcome, st job.State, code int, root cid.Cid) {
 	t.Helper()
 	if o.State != st || o.Code != code {
@@ -172,7 +172,7 @@ func want(t *testing.T, o job.Outcome, st job.State, code int, root cid.Cid) {
 	}
 }
 
-func testOK(t *testing.T, w *World) {
+func testOK(t *testing.T, w *Harness) {
 	res := w.Run(t, w.Task(t, Module("ok")))
 	want(t, res.Outcome, job.OK, 0, w.EmptyDir(t))
 	if res.Outcome.Pages != 1 || res.Outcome.Stdout.Defined() || res.Outcome.Stderr.Defined() || len(res.Refs) != 0 {
@@ -180,7 +180,7 @@ func testOK(t *testing.T, w *World) {
 	}
 }
 
-func testExit(t *testing.T, w *World) {
+func testExit(t *testing.T, w *Harness) {
 	for _, n := range []int{1, 3, 255, 256, 70000} {
 		task := w.Task(t, Module("exit"))
 		task.Args = []string{strings.Repeat("x", n)}
@@ -188,7 +188,7 @@ func testExit(t *testing.T, w *World) {
 	}
 }
 
-func testTrap(t *testing.T, w *World) {
+func testTrap(t *testing.T, w *Harness) {
 	res := w.Run(t, w.Task(t, Module("trap"), w.Add(t, []byte("input"))))
 	want(t, res.Outcome, job.Trap, job.TrapUnreachable, w.EmptyDir(t))
 	if got := w.File(t, res.Outcome.Stderr); got != "before\n" {
@@ -196,7 +196,7 @@ func testTrap(t *testing.T, w *World) {
 	}
 	for _, part := range []string{"unreachable", "innermost", "outer"} {
 		if !strings.Contains(res.Fault, part) {
-			t.Errorf("the fault does not tell %q:\n%s", part, res.Fault)
+			t.Errorf("the fault does not contain %q:\n%s", part, res.Fault)
 		}
 	}
 	if strings.Contains(res.Fault, "goroutine") {
@@ -204,7 +204,7 @@ func testTrap(t *testing.T, w *World) {
 	}
 }
 
-func testCopy(t *testing.T, w *World) {
+func testCopy(t *testing.T, w *Harness) {
 	in := bytes.Repeat([]byte("0123456789abcdef\n"), 200_000) // several leaves
 	other := w.Add(t, []byte("another input"))
 	res := w.Run(t, w.Task(t, Module("copy"), w.Add(t, in), other))
@@ -216,14 +216,14 @@ func testCopy(t *testing.T, w *World) {
 		t.Errorf("ref is %s, want %s", got, other)
 	}
 	if diff := cmp.Diff([]cid.Cid{other}, res.Refs, cmp.Comparer(cid.Cid.Equals)); diff != "" {
-		t.Errorf("refs: %s", diff)
+		t.Errorf("refs: diff %s", diff)
 	}
 	if got := res.Outcome.Size; got < uint64(len(in))/10 || got > uint64(len(in))+4096 {
 		t.Errorf("size %d of a copy of %d bytes", got, len(in))
 	}
 }
 
-func testSole(t *testing.T, w *World) {
+func testSole(t *testing.T, w *Harness) {
 	in := w.Add(t, []byte("the input"))
 	res := w.Run(t, w.Task(t, Module("sole"), in))
 	want(t, res.Outcome, job.OK, 0, in)
@@ -232,7 +232,7 @@ func testSole(t *testing.T, w *World) {
 	}
 }
 
-func testPrint(t *testing.T, w *World) {
+func testPrint(t *testing.T, w *Harness) {
 	var out, errs bytes.Buffer
 	env := w.Env(t)
 	env.Stdout, env.Stderr = &out, &errs
@@ -259,7 +259,7 @@ type closedPipe struct{}
 
 func (closedPipe) Write([]byte) (int, error) { return 0, io.ErrClosedPipe }
 
-func testClosedPipe(t *testing.T, w *World) {
+func testClosedPipe(t *testing.T, w *Harness) {
 	for name, task := range map[string]job.Task{"stdout": w.Task(t, Module("print")), "stderr": w.Task(t, Module("logs"))} {
 		env := w.Env(t)
 		env.Stdout, env.Stderr = io.Discard, closedPipe{}
@@ -277,8 +277,9 @@ type writerFunc func([]byte) (int, error)
 
 func (f writerFunc) Write(p []byte) (int, error) { return f(p) }
 
-// testLive has a guest that prints for ever; who follows it ends the run at the first line.
-func testLive(t *testing.T, w *World) {
+// testLive has a guest that prints endlessly; the reader of its output ends the run at the
+// first line.
+func testLive(t *testing.T, w *Harness) {
 	cause := errors.New("seen enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var seen strings.Builder
@@ -299,7 +300,7 @@ func testLive(t *testing.T, w *World) {
 }
 
 // wantQuota runs task, which exceeds a limit.
-func wantQuota(t *testing.T, w *World, task job.Task, code int) job.Outcome {
+func wantQuota(t *testing.T, w *Harness, task job.Task, code int) job.Outcome {
 	t.Helper()
 	o := w.Run(t, task).Outcome
 	want(t, o, job.Quota, code, w.EmptyDir(t))
@@ -309,14 +310,14 @@ func wantQuota(t *testing.T, w *World, task job.Task, code int) job.Outcome {
 	return o
 }
 
-func testGrow(t *testing.T, w *World) {
+func testGrow(t *testing.T, w *Harness) {
 	w.Limits.Pages = 20
 	if o := wantQuota(t, w, w.Task(t, Module("grow")), job.QuotaPages); o.Pages != 20 {
 		t.Errorf("peak of %d pages, want 20", o.Pages)
 	}
 }
 
-func testGrowMax(t *testing.T, w *World) {
+func testGrowMax(t *testing.T, w *Harness) {
 	res := w.Run(t, w.Task(t, Module("growmax")))
 	want(t, res.Outcome, job.OK, 0, w.EmptyDir(t))
 	if res.Outcome.Pages != 3 {
@@ -324,7 +325,7 @@ func testGrowMax(t *testing.T, w *World) {
 	}
 }
 
-func testLogs(t *testing.T, w *World) {
+func testLogs(t *testing.T, w *Harness) {
 	w.Limits.Log = 12
 	o := wantQuota(t, w, w.Task(t, Module("logs")), job.QuotaLog)
 	if got := w.File(t, o.Stderr); got != "line\nline\n" || o.Log != 10 {
@@ -332,7 +333,7 @@ func testLogs(t *testing.T, w *World) {
 	}
 }
 
-func testBlocks(t *testing.T, w *World) {
+func testBlocks(t *testing.T, w *Harness) {
 	w.Limits.Out = 1 << 20
 	wantQuota(t, w, w.Task(t, Module("blocks")), job.QuotaOut)
 	if n, _ := w.Blocks.Len(); n > 1000 {
@@ -340,8 +341,8 @@ func testBlocks(t *testing.T, w *World) {
 	}
 }
 
-// testFuel runs guests with as much fuel as they need, and with one less.
-func testFuel(t *testing.T, w *World) {
+// testFuel runs guests with exactly the fuel that they need, and with one unit less.
+func testFuel(t *testing.T, w *Harness) {
 	in := w.Add(t, []byte("input"))
 	for _, name := range []string{"copy", "print", "growmax", "trap"} {
 		task := w.Task(t, Module(name), in)
@@ -356,15 +357,15 @@ func testFuel(t *testing.T, w *World) {
 	}
 }
 
-func testOutOfFuel(t *testing.T, w *World) {
+func testOutOfFuel(t *testing.T, w *Harness) {
 	for _, name := range []string{"spin", "calls"} {
 		w.Limits.Fuel = 12_345_678
 		wantOutOfFuel(t, w, w.Task(t, Module(name)))
 	}
 }
 
-// wantOutOfFuel runs task, which needs more fuel than there is.
-func wantOutOfFuel(t *testing.T, w *World, task job.Task) {
+// wantOutOfFuel runs task, which needs more fuel than its limit.
+func wantOutOfFuel(t *testing.T, w *Harness, task job.Task) {
 	t.Helper()
 	o := w.Run(t, task).Outcome
 	want(t, o, job.OutOfFuel, 0, w.EmptyDir(t))
@@ -373,15 +374,15 @@ func wantOutOfFuel(t *testing.T, w *World, task job.Task) {
 	}
 }
 
-func testStack(t *testing.T, w *World) {
+func testStack(t *testing.T, w *Harness) {
 	res := w.Run(t, w.Task(t, Module("recurse")))
 	want(t, res.Outcome, job.Trap, job.TrapStack, w.EmptyDir(t))
 	if !strings.Contains(res.Fault, "stack overflow") || !strings.Contains(res.Fault, "deeper") {
-		t.Errorf("the fault tells\n%s", res.Fault)
+		t.Errorf("fault\n%s", res.Fault)
 	}
 }
 
-func testTimeout(t *testing.T, w *World) {
+func testTimeout(t *testing.T, w *Harness) {
 	for _, name := range []string{"spin", "calls"} {
 		ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, runtime.ErrTimeout)
 		defer cancel()
@@ -391,12 +392,12 @@ func testTimeout(t *testing.T, w *World) {
 			t.Errorf("%s: error %v, want %v", name, err, runtime.ErrTimeout)
 		}
 		if took := time.Since(begin); took > 10*time.Second {
-			t.Errorf("%s: it took %v to end a run of 100ms", name, took)
+			t.Errorf("%s: a run of 100ms ended after %v", name, took)
 		}
 	}
 }
 
-func testCancel(t *testing.T, w *World) {
+func testCancel(t *testing.T, w *Harness) {
 	cause := errors.New("enough")
 	spinning, stop := context.WithCancelCause(t.Context())
 	time.AfterFunc(50*time.Millisecond, func() { stop(cause) })
@@ -411,7 +412,7 @@ func testCancel(t *testing.T, w *World) {
 	}
 }
 
-func testCancelledBefore(t *testing.T, w *World) {
+func testCancelledBefore(t *testing.T, w *Harness) {
 	cause := errors.New("enough")
 	ctx, cancel := context.WithCancelCause(t.Context())
 	cancel(cause)
@@ -420,7 +421,7 @@ func testCancelledBefore(t *testing.T, w *World) {
 	}
 }
 
-func testProgress(t *testing.T, w *World) {
+func testProgress(t *testing.T, w *Harness) {
 	ctx, cancel := context.WithCancelCause(t.Context())
 	var done, total int64
 	env := w.Env(t)
@@ -434,16 +435,16 @@ func testProgress(t *testing.T, w *World) {
 	}
 }
 
-// wantMissing checks that err says that c is not here, and that it is not the guest's.
+// wantMissing checks that err names c as missing, and is not a fault of the guest.
 func wantMissing(t *testing.T, err error, c cid.Cid) {
 	t.Helper()
 	var missing *dag.NotFoundError
 	if !errors.As(err, &missing) || missing.CID != c {
-		t.Errorf("error %v, want one that says that %s is not here", err, c)
+		t.Errorf("error %v, want one that names %s as missing", err, c)
 	}
 }
 
-func testMissingModule(t *testing.T, w *World) {
+func testMissingModule(t *testing.T, w *Harness) {
 	task := w.Task(t, Module("ok"))
 	w.Blocks.Delete(task.Mod)
 	_, err := w.Executor.Run(t.Context(), task, w.Limits, w.Env(t))
@@ -451,7 +452,7 @@ func testMissingModule(t *testing.T, w *World) {
 	wantMissing(t, w.Executor.Check(t.Context(), task, w.Limits, w.Env(t)), task.Mod)
 }
 
-func testMissingInput(t *testing.T, w *World) {
+func testMissingInput(t *testing.T, w *Harness) {
 	in := w.Add(t, []byte("gone"))
 	w.Blocks.Delete(in)
 	_, err := w.Executor.Run(t.Context(), w.Task(t, Module("copy"), in), w.Limits, w.Env(t))
@@ -461,7 +462,7 @@ func testMissingInput(t *testing.T, w *World) {
 	}
 }
 
-func testRefused(t *testing.T, w *World) {
+func testRefused(t *testing.T, w *Harness) {
 	for name, c := range map[string]struct {
 		module []byte
 		says   string
@@ -476,13 +477,13 @@ func testRefused(t *testing.T, w *World) {
 		for _, err := range []error{err, w.Executor.Check(t.Context(), task, w.Limits, w.Env(t))} {
 			var refused *runtime.RefusedError
 			if !errors.As(err, &refused) || !strings.Contains(refused.Reason, c.says) {
-				t.Errorf("%s: error %v, want a refusal that says %q", name, err, c.says)
+				t.Errorf("%s: error %v, want a refusal that contains %q", name, err, c.says)
 			}
 		}
 	}
 }
 
-func testDeterministic(t *testing.T, w *World) {
+func testDeterministic(t *testing.T, w *Harness) {
 	in := w.Add(t, bytes.Repeat([]byte{7}, 3_000_000))
 	for _, name := range []string{"copy", "trap", "print", "growmax", "recurse"} {
 		task := w.Task(t, Module(name), in)
@@ -495,12 +496,12 @@ func testDeterministic(t *testing.T, w *World) {
 			t.Fatal(err)
 		}
 		if !bytes.Equal(first, second) {
-			t.Errorf("%s: two runs of one Task differ", name)
+			t.Errorf("%s: two runs of the same Task differ", name)
 		}
 	}
 }
 
-func testTraits(t *testing.T, w *World) {
+func testTraits(t *testing.T, w *Harness) {
 	tr := w.Executor.Traits()
 	if tr.Engine == "" || len(tr.ABIs) == 0 {
 		t.Errorf("traits %+v", tr)

@@ -12,7 +12,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// wantRefused checks that err is a refusal that says so.
+// wantRefused checks that err is a refusal that contains says.
 func wantRefused(t *testing.T, err error, says string) {
 	t.Helper()
 	var refused *runtime.RefusedError
@@ -42,7 +42,7 @@ func TestRefusals(t *testing.T) {
 	raw := func(id int, items ...[]byte) []byte {
 		return with(func(a *assembler) { a.sections[id] = append(a.sections[id], items...) })
 	}
-	// wide is a module whose section id claims n items and holds none.
+	// wide returns a module whose section id claims n items and holds none.
 	wide := func(id byte, n uint32) []byte { return cat([]byte("\x00asm\x01\x00\x00\x00"), section(id, u32(n))) }
 	many := func(n int, item []byte) [][]byte {
 		items := make([][]byte, n)
@@ -66,34 +66,34 @@ func TestRefusals(t *testing.T) {
 		{"magic alone", []byte("\x00asm"), "truncated"},
 		{"exception tags", cat(guest().bytes(), section(13, []byte{0})), "unknown kind 13"},
 		{"section twice", cat(guest(0x41, 0).bytes(), section(sectionType, []byte{0})), "out of order"},
-		{"no exports", wide(sectionType, 0), `no memory named "memory"`},
+		{"no exports", wide(sectionType, 0), `missing export: memory "memory"`},
 		{"no memory", with(func(a *assembler) {
 			a.sections[sectionMemory] = nil
 			a.sections[sectionExport] = a.sections[sectionExport][1:]
-		}), `no memory named "memory"`},
+		}), `missing export: memory "memory"`},
 		{"memory that is a function", with(func(a *assembler) {
 			a.sections[sectionExport][0] = cat(vec([]byte("memory")), []byte{kindFunc, 0})
-		}), `no memory named "memory"`},
-		{"no entry", with(func(a *assembler) { a.sections[sectionExport] = a.sections[sectionExport][:1] }), `neither "liftoff_run" nor "_start"`},
-		{"entry of another type", with(func(a *assembler) { a.sections[sectionType][0] = cat([]byte{0x60}, vec(nil), vec([]byte{tI64})) }), "has the type () -> (i64), want () -> (i32)"},
-		{"initialize of another type", with(func(a *assembler) { a.fn("_initialize", 0, 0x41, 0) }), `"_initialize" has the type`},
+		}), `missing export: memory "memory"`},
+		{"no entry", with(func(a *assembler) { a.sections[sectionExport] = a.sections[sectionExport][:1] }), `function "liftoff_run" or "_start"`},
+		{"entry of another type", with(func(a *assembler) { a.sections[sectionType][0] = cat([]byte{0x60}, vec(nil), vec([]byte{tI64})) }), "got type () -> (i64), want () -> (i32)"},
+		{"initialize of another type", with(func(a *assembler) { a.fn("_initialize", 0, 0x41, 0) }), `"_initialize": got type`},
 		{"threads", with(func(a *assembler) { a.sections[sectionMemory] = [][]byte{{3, 1, 1}} }), "threads"},
 		{"memory64", with(func(a *assembler) { a.sections[sectionMemory] = [][]byte{{4, 1}} }), "64-bit"},
 		{"two memories", raw(sectionMemory, []byte{0, 1}), "more than one memory"},
 		{"memory over 4 GiB", with(func(a *assembler) { a.sections[sectionMemory] = [][]byte{cat([]byte{0}, u32(65537))} }), "65537"},
-		{"imported memory", raw(sectionImport, cat(vec([]byte("env")), vec([]byte("memory")), []byte{kindMemory, 0, 1})), `imports the memory "env"."memory"`},
-		{"imported table", raw(sectionImport, cat(vec([]byte("env")), vec([]byte("t")), []byte{kindTable, 0x70, 0, 1})), "imports the table"},
-		{"imported global", raw(sectionImport, cat(vec([]byte("env")), vec([]byte("g")), []byte{kindGlobal, tI32, 0})), "imports the global"},
+		{"imported memory", raw(sectionImport, cat(vec([]byte("env")), vec([]byte("memory")), []byte{kindMemory, 0, 1})), `import of memory "env"."memory"`},
+		{"imported table", raw(sectionImport, cat(vec([]byte("env")), vec([]byte("t")), []byte{kindTable, 0x70, 0, 1})), "import of table"},
+		{"imported global", raw(sectionImport, cat(vec([]byte("env")), vec([]byte("g")), []byte{kindGlobal, tI32, 0})), "import of global"},
 		{"10 million tables", wide(sectionTable, 10_000_000), "10000000 items"},
 		{"101 tables", raw(sectionTable, many(101, []byte{0x70, 0, 0})...), "more than 100 tables"},
-		{"a large table", raw(sectionTable, cat([]byte{0x70, 0}, u32(20_002))), "20002 entries, at most 20001"},
+		{"a large table", raw(sectionTable, cat([]byte{0x70, 0}, u32(20_002))), "20002 entries, want at most 20001"},
 		{"a table with a large maximum", raw(sectionTable, cat([]byte{0x70, 1, 0}, u32(1<<31))), "2147483648 entries"},
-		{"functions", wide(sectionFunction, 100_001), "100001 functions, at most 100000"},
+		{"functions", wide(sectionFunction, 100_001), "100001 functions, want at most 100000"},
 		{"types", wide(sectionType, 1<<32-1), "items"},
 		{"globals", wide(sectionGlobal, 100_001), "100001 items"},
 		{"locals", with(func(a *assembler) {
 			a.sections[sectionCode][0] = vec(cat([]byte{2}, u32(25_000), i32, u32(25_001), i32, []byte{0x41, 0, 0x0b}))
-		}), `function 0 ("liftoff_run"): it has 50001 locals or more, at most 50000`},
+		}), `function 0 ("liftoff_run"): 50001 locals or more, want at most 50000`},
 		{"locals that wrap", with(func(a *assembler) {
 			a.sections[sectionCode][0] = vec(cat([]byte{2}, u32(1<<32-1), i32, u32(1), i32, []byte{0x41, 0, 0x0b}))
 		}), "locals"},
@@ -104,7 +104,7 @@ func TestRefusals(t *testing.T) {
 		{"atomic", guest(0x41, 0, 0xfe, 0x10, 2, 0).bytes(), "instruction 0xfe (threads) is not supported"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := runtimetest.NewWorld(shared(t))
+			w := runtimetest.NewHarness(shared(t))
 			wantRefused(t, w.Executor.Check(t.Context(), w.Task(t, c.module), w.Limits, w.Env(t)), c.says)
 		})
 	}
@@ -116,30 +116,31 @@ func TestRefusedImports(t *testing.T) {
 		params, results []byte
 		says            string
 	}{
-		{"env", "foo", []byte{tI32}, []byte{tI64}, `unknown import "env"."foo" of the type (i32) -> (i64)`},
+		{"env", "foo", []byte{tI32}, []byte{tI64}, `unknown import "env"."foo" of type (i32) -> (i64)`},
 		{abi.Module, "open", []byte{tI32}, []byte{tI64}, `unknown import "liftoff_v1"."open"`},
 		{"liftoff_v2", "args", nil, nil, `unknown import "liftoff_v2"."args"`},
-		{abi.Module, "kind", []byte{tI64}, []byte{tI64}, `import "liftoff_v1"."kind" has the type (i64) -> (i64), want (i32) -> (i64)`},
-		{wasiModule, "fd_write", nil, []byte{tI32}, `"fd_write" has the type () -> (i32)`},
+		{abi.Module, "kind", []byte{tI64}, []byte{tI64}, `import "liftoff_v1"."kind": got type (i64) -> (i64), want (i32) -> (i64)`},
+		{wasiModule, "fd_write", nil, []byte{tI32}, `"fd_write": got type () -> (i32)`},
 		{wasiModule, "fd_weite", nil, []byte{tI32}, `unknown import "wasi_snapshot_preview1"."fd_weite"`},
 	} {
 		a := &assembler{}
 		a.imp(c.module, c.name, a.typ(c.params, c.results))
 		a.memory(1)
 		a.fn("liftoff_run", a.typ(nil, []byte{tI32}), 0x41, 0)
-		w := runtimetest.NewWorld(shared(t))
+		w := runtimetest.NewHarness(shared(t))
 		wantRefused(t, w.Executor.Check(t.Context(), w.Task(t, a.bytes()), w.Limits, w.Env(t)), c.says)
 	}
 }
 
-// TestTruncated cuts a module everywhere: no cut is run, none panics.
+// TestTruncated truncates a module at every byte: each truncated module is refused, without a
+// panic.
 func TestTruncated(t *testing.T) {
 	whole := runtimetest.Module("copy")
 	for n := range len(whole) {
 		if s, err := scanModule(whole[:n]); err == nil && s.checkExports(job.ABILiftoff, abi.ExportRun) == nil && len(s.funcs) > 5 {
 			// Only a cut between the sections after the code leaves a whole module.
 			if !bytes.Contains(whole[n:], []byte("name")) {
-				t.Errorf("a module cut to %d of %d bytes is accepted", n, len(whole))
+				t.Errorf("a module truncated to %d of %d bytes is accepted", n, len(whole))
 			}
 		}
 	}
@@ -154,28 +155,28 @@ func FuzzScan(f *testing.F) {
 		if err != nil {
 			var refused *runtime.RefusedError
 			if !errors.As(err, &refused) {
-				t.Fatalf("error %v is no refusal", err)
+				t.Fatalf("error %v, want a refusal", err)
 			}
 			return
 		}
 		if _, err := s.checkCode(); err != nil {
 			var refused *runtime.RefusedError
 			if !errors.As(err, &refused) {
-				t.Fatalf("error %v is no refusal", err)
+				t.Fatalf("error %v, want a refusal", err)
 			}
 		}
 		if b, err = closeTables(b, s); err != nil {
 			t.Fatal(err)
 		}
 		if s, err = scanModule(b); err == nil && s.openTable {
-			t.Fatal("a table is still without a maximum")
+			t.Fatal("table without a maximum after closeTables")
 		}
 	})
 }
 
 func TestModuleSize(t *testing.T) {
 	e := open(t, Config{MaxModule: 100})
-	w := runtimetest.NewWorld(e)
+	w := runtimetest.NewHarness(e)
 	wantRefused(t, e.Check(t.Context(), w.Task(t, runtimetest.Module("copy")), w.Limits, w.Env(t)), "at most 100")
 }
 
@@ -183,21 +184,21 @@ func TestModuleSize(t *testing.T) {
 func TestLargeModule(t *testing.T) {
 	a := guest(0x41, 7)
 	a.add(sectionData, cat([]byte{1}, vec(make([]byte, 30<<20)))...)
-	w := runtimetest.NewWorld(shared(t))
+	w := runtimetest.NewHarness(shared(t))
 	if o := w.Run(t, w.Task(t, a.bytes())).Outcome; o.State != job.Exit || o.Code != 7 {
 		t.Errorf("outcome %+v", o)
 	}
 }
 
-// TestTableGrowth lets a guest grow a table that has no maximum of its own.
+// TestTableGrowth lets a guest grow a table that declares no maximum.
 func TestTableGrowth(t *testing.T) {
-	// Grow by 20,001, which is all that one function allows, then by one more: -1.
+	// Grow by 20,001, the most that one function allows, then by one more: -1.
 	a := guest(cat(
 		[]byte{0xd0, 0x70, 0x41}, sleb(20_001), []byte{0xfc, 15, 0, 0x1a},
 		[]byte{0xd0, 0x70, 0x41, 1, 0xfc, 15, 0, 0x41, 0x7f, 0x47},
 	)...)
 	a.add(sectionTable, 0x70, 0, 0)
-	w := runtimetest.NewWorld(shared(t))
+	w := runtimetest.NewHarness(shared(t))
 	if o := w.Run(t, w.Task(t, a.bytes())).Outcome; o.State != job.OK {
 		t.Errorf("outcome %+v", o)
 	}

@@ -2,8 +2,8 @@ package wasm
 
 import "github.com/tetratelabs/wazero/api"
 
-// assembler puts a module together, section by section, so that a test can write what
-// no toolchain would.
+// assembler builds a module section by section, so that a test can write what no toolchain
+// would emit.
 type assembler struct {
 	sections [13][][]byte // items by section id
 	start    []byte
@@ -67,7 +67,7 @@ func (a *assembler) bytes() []byte {
 	return b
 }
 
-// guest is a module with one page of memory and a liftoff_run that runs code.
+// guest returns a module with one page of memory and a liftoff_run that runs code.
 func guest(code ...byte) *assembler {
 	a := &assembler{}
 	a.memory(1)

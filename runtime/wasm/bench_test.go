@@ -12,7 +12,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// loop is a guest that makes one host call n times, n being the length of its args.
+// loop returns a guest that makes one host call n times; n is the length of its args.
 func loop(name string, params []byte, args ...byte) []byte {
 	a := &assembler{}
 	a.imp(abi.Module, name, a.typ(params, []byte{tI64}))
@@ -29,7 +29,7 @@ func loop(name string, params []byte, args ...byte) []byte {
 
 // benchLoop runs the loop of module b.N times.
 func benchLoop(b *testing.B, module []byte, inputs ...string) {
-	w := runtimetest.NewWorld(shared(b))
+	w := runtimetest.NewHarness(shared(b))
 	var cids []cid.Cid
 	for _, in := range inputs {
 		cids = append(cids, addBlock(b, w, cid.Raw, in).CID())
@@ -56,7 +56,7 @@ func benchLoop(b *testing.B, module []byte, inputs ...string) {
 	}
 	defer mod.Close(b.Context())
 	f := mod.ExportedFunction("loop")
-	if _, err := f.Call(ctx, 1); err != nil { // the first touch of the memory
+	if _, err := f.Call(ctx, 1); err != nil { // touches the memory for the first time
 		b.Fatal(err)
 	}
 	b.ResetTimer()
@@ -65,7 +65,7 @@ func benchLoop(b *testing.B, module []byte, inputs ...string) {
 	}
 }
 
-// BenchmarkHostCall: at most 100 ns.
+// BenchmarkHostCall measures a host call: at most 100 ns.
 func BenchmarkHostCall(b *testing.B) { benchLoop(b, loop("input_count", nil)) }
 
 const benchBlock = 256 << 10
@@ -78,7 +78,7 @@ func BenchmarkBlockRead(b *testing.B) {
 	benchLoop(b, loop("block_read", []byte{tI32, tI32, tI32, tI32}, args...), string(make([]byte, benchBlock)))
 }
 
-// BenchmarkMemmove is what BenchmarkBlockRead is measured against.
+// BenchmarkMemmove is the reference for BenchmarkBlockRead.
 func BenchmarkMemmove(b *testing.B) {
 	src, m := make([]byte, benchBlock), newMemory(6)
 	dst := m.Allocate(6*pageSize, 6*pageSize).Reallocate(6 * pageSize)
@@ -90,10 +90,10 @@ func BenchmarkMemmove(b *testing.B) {
 	}
 }
 
-// BenchmarkInstance16MiB is a hot instance of a module with 16 MiB of memory, with all
-// that a run needs around it: at most 80 us.
+// BenchmarkInstance16MiB instantiates a compiled module with 16 MiB of memory, with everything
+// else that a run needs: at most 80 us.
 func BenchmarkInstance16MiB(b *testing.B) {
-	w := runtimetest.NewWorld(shared(b))
+	w := runtimetest.NewHarness(shared(b))
 	a := &assembler{}
 	a.memory(256)
 	a.fn("liftoff_run", a.typ(nil, []byte{tI32}), 0x41, 0)
@@ -120,9 +120,9 @@ func BenchmarkInstance16MiB(b *testing.B) {
 	}
 }
 
-// BenchmarkRun is a whole Run of the least guest, its module in memory.
+// BenchmarkRun measures a whole Run of the smallest guest, with its module in memory.
 func BenchmarkRun(b *testing.B) {
-	w := runtimetest.NewWorld(shared(b))
+	w := runtimetest.NewHarness(shared(b))
 	task, env := w.Task(b, runtimetest.Module("ok")), w.Env(b)
 	for b.Loop() {
 		if _, err := w.Executor.Run(b.Context(), task, w.Limits, env); err != nil {
@@ -131,8 +131,8 @@ func BenchmarkRun(b *testing.B) {
 	}
 }
 
-// BenchmarkFirstRun is the first Run of a process: a wazero runtime is made, and the
-// module comes from the disk.
+// BenchmarkFirstRun measures the first Run of a process: it creates a wazero runtime and loads
+// the module from disk.
 func BenchmarkFirstRun(b *testing.B) {
 	dir := b.TempDir() + "/cache"
 	for b.Loop() {
@@ -140,7 +140,7 @@ func BenchmarkFirstRun(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		w := runtimetest.NewWorld(e)
+		w := runtimetest.NewHarness(e)
 		if _, err := e.Run(b.Context(), w.Task(b, runtimetest.Module("ok")), w.Limits, w.Env(b)); err != nil {
 			b.Fatal(err)
 		}

@@ -20,50 +20,50 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// bomb is a module that makes a compiler take far more than its size: what it is made
-// of, and what the refusal says; "" when it is compiled.
+// bomb is a module that makes a compiler use far more resources than its size suggests: how it
+// is built, and the text of its refusal; "" if it is compiled.
 type bomb struct {
 	make func() []byte
 	says string
 }
 
-// bombs come from what was seen to hurt: the comments say what wazero took without a
-// bound, on one core.
+// bombs are constructs that were measured to be expensive: the comments give what wazero took
+// without a limit, on one core.
 var bombs = map[string]bomb{
-	"ifs in a row":           {many(0, 27_000, 0x41, 0, 0x04, 0x40, 0x0b), "27000 blocks and conditional branches"}, // 20 s
-	"ifs in each other":      {nested(20_000, 0x41, 0, 0x04, 0x40), "20000 blocks inside each other"},               // 10 s
-	"loops in each other":    {nested(8_000, 0x03, 0x40), "8000 loops"},                                             // 16 s
-	"loops in a row":         {many(0, 10_000, 0x03, 0x40, 0x0b), "10000 loops"},                                    // 5 s
-	"conditional branches":   {many(0, 30_000, 0x41, 0, 0x0d, 0), "30000 blocks and conditional"},
-	"a br_table":             {many(0, 1, brTable(558_000)...), "558000 br_table targets"}, // 5 s, 828 MiB
-	"br_tables":              {many(0, 1000, brTable(500)...), "500000 br_table targets"},  // 10 s, 1.1 GiB
-	"half the br_table":      {many(0, 1, brTable(20_000)...), ""},
-	"loads":                  {many(0, 1_000_000, 0x41, 0, 0x28, 2, 0, 0x1a), "6000004 bytes"},              // no end
-	"loads and stores":       {many(0, 100_000, 0x41, 0, 0x41, 0, 0x28, 2, 0, 0x36, 2, 0), "MiB of memory"}, // 990 MiB
-	"calls":                  {many(0, 1_000_000, 0x10, 0, 0x1a), "3000004 bytes"},                          // 1.7 GiB
-	"a long body":            {many(1, 170_000, 0x20, 0, 0x41, 1, 0x1a, 0x1a), ""},
-	"locals":                 {many(50_001, 0, 0), "50001 locals or more"},
-	"most locals":            {many(50_000, 500, 0x41, 0, 0x04, 0x40, 0x0b), ""},
-	"locals of all":          {functions(1_000, 50_000), "more than 5000000 locals together"}, // 393 MiB
-	"functions":              {functions(100_001, 0), "100001 functions"},
-	"most functions":         {functions(50_000, 0), ""},
-	"types":                  {typed(1_000, 1_000, 1_000), "more than 100000 parameters and results together"}, // 2.3 s
-	"a wide type":            {typed(1, 1_001, 0), "more than 1000 parameters"},
-	"blocks with values":     {blocksOf(600, 900), "parameters and results of blocks"}, // seconds
-	"memory":                 {sections(sectionMemory, cat([]byte{1, 0}, u32(1<<17))), "131072 to"},
-	"elements":               {sections(sectionElement, make([]byte, maxElementBytes+2)), "element section"},
-	"element segments":       {sections(sectionElement, u32(100_001)), "100001 items"},
-	"data segments":          {sections(sectionData, u32(1<<31)), "2147483648 items"},
-	"imports":                {flood, "more than 1000 imports"},
-	"a long name":            {func() []byte { a := guest(0x41, 0); a.imp(strings.Repeat("x", 1<<20), "y", 0); return a.bytes() }, "a name of 1048576 bytes"},
-	"a size that is no size": {func() []byte { return cat(guest().bytes()[:8], []byte{1}, bytes.Repeat([]byte{0x80}, 1<<20)) }, "longer than the format allows"},
-	"most ifs in a row":      {many(0, 16_000, 0x41, 0, 0x04, 0x40, 0x0b), "compiling it takes more than"},                    // 6 s
-	"most ifs with sets":     {many(20, 15_000, 0x41, 0, 0x04, 0x40, 0x41, 1, 0x21, 0, 0x0b), "compiling it takes more than"}, // 6 s
-	"most loops":             {nested(1_000, 0x03, 0x40), ""},
-	"a br_table that ends":   {many(0, 1, 0x41, 0, 0x0e, 0xff, 0xff, 0xff, 0xff, 0x0f), "4294967295 br_table targets"},
+	"consecutive ifs":      {many(0, 27_000, 0x41, 0, 0x04, 0x40, 0x0b), "27000 blocks and conditional branches"}, // 20 s
+	"nested ifs":           {nested(20_000, 0x41, 0, 0x04, 0x40), "20000 nested blocks"},                          // 10 s
+	"nested loops":         {nested(8_000, 0x03, 0x40), "8000 loops"},                                             // 16 s
+	"consecutive loops":    {many(0, 10_000, 0x03, 0x40, 0x0b), "10000 loops"},                                    // 5 s
+	"conditional branches": {many(0, 30_000, 0x41, 0, 0x0d, 0), "30000 blocks and conditional"},
+	"a br_table":           {many(0, 1, brTable(558_000)...), "558000 br_table targets"}, // 5 s, 828 MiB
+	"br_tables":            {many(0, 1000, brTable(500)...), "500000 br_table targets"},  // 10 s, 1.1 GiB
+	"half the br_table":    {many(0, 1, brTable(20_000)...), ""},
+	"loads":                {many(0, 1_000_000, 0x41, 0, 0x28, 2, 0, 0x1a), "6000004 bytes"},              // did not end
+	"loads and stores":     {many(0, 100_000, 0x41, 0, 0x41, 0, 0x28, 2, 0, 0x36, 2, 0), "MiB of memory"}, // 990 MiB
+	"calls":                {many(0, 1_000_000, 0x10, 0, 0x1a), "3000004 bytes"},                          // 1.7 GiB
+	"a long body":          {many(1, 170_000, 0x20, 0, 0x41, 1, 0x1a, 0x1a), ""},
+	"locals":               {many(50_001, 0, 0), "50001 locals or more"},
+	"most locals":          {many(50_000, 500, 0x41, 0, 0x04, 0x40, 0x0b), ""},
+	"locals of all":        {functions(1_000, 50_000), "more than 5000000 locals in total"}, // 393 MiB
+	"functions":            {functions(100_001, 0), "100001 functions"},
+	"most functions":       {functions(50_000, 0), ""},
+	"types":                {typed(1_000, 1_000, 1_000), "more than 100000 parameters and results in total"}, // 2.3 s
+	"a wide type":          {typed(1, 1_001, 0), "more than 1000 parameters"},
+	"blocks with values":   {blocksOf(600, 900), "parameters and results of blocks"}, // seconds
+	"memory":               {sections(sectionMemory, cat([]byte{1, 0}, u32(1<<17))), "131072 to"},
+	"elements":             {sections(sectionElement, make([]byte, maxElementBytes+2)), "element section"},
+	"element segments":     {sections(sectionElement, u32(100_001)), "100001 items"},
+	"data segments":        {sections(sectionData, u32(1<<31)), "2147483648 items"},
+	"imports":              {flood, "more than 1000 imports"},
+	"a long name":          {func() []byte { a := guest(0x41, 0); a.imp(strings.Repeat("x", 1<<20), "y", 0); return a.bytes() }, "name of 1048576 bytes"},
+	"an overlong size":     {func() []byte { return cat(guest().bytes()[:8], []byte{1}, bytes.Repeat([]byte{0x80}, 1<<20)) }, "longer than the format allows"},
+	"most consecutive ifs": {many(0, 16_000, 0x41, 0, 0x04, 0x40, 0x0b), "compiling takes more than"},                    // 6 s
+	"most ifs with sets":   {many(20, 15_000, 0x41, 0, 0x04, 0x40, 0x41, 1, 0x21, 0, 0x0b), "compiling takes more than"}, // 6 s
+	"most loops":           {nested(1_000, 0x03, 0x40), ""},
+	"a truncated br_table": {many(0, 1, 0x41, 0, 0x0e, 0xff, 0xff, 0xff, 0xff, 0x0f), "4294967295 br_table targets"},
 }
 
-// many is a module whose one function has locals and repeats code n times.
+// many returns a module with one function, which has locals and repeats code n times.
 func many(locals uint32, n int, code ...byte) func() []byte {
 	return func() []byte {
 		a := guest()
@@ -84,7 +84,7 @@ func brTable(targets int) []byte {
 	return cat([]byte{0x02, 0x40, 0x41, 0, 0x0e}, u32(uint32(targets)), make([]byte, targets+1), []byte{0x0b})
 }
 
-// functions is a module of n functions with locals each.
+// functions returns a module of n functions with the given number of locals each.
 func functions(n int, locals uint32) func() []byte {
 	return func() []byte {
 		a := guest(0x41, 0)
@@ -108,7 +108,7 @@ func typed(n, params, results int) func() []byte {
 	}
 }
 
-// blocksOf is n loops that take and leave values.
+// blocksOf returns a function of n loops that take and return values.
 func blocksOf(n, values int) func() []byte {
 	return func() []byte {
 		ts := bytes.Repeat([]byte{tI32}, values)
@@ -136,18 +136,18 @@ func flood() []byte {
 	return a.bytes()
 }
 
-// bombFiles are the small ones, in testdata/bombs.
+// bombFiles lists the small bombs, in testdata/bombs.
 func bombFiles() ([]string, error) { return filepath.Glob("testdata/bombs/*.wasm") }
 
-// bombReport is what the process that admits a bomb says of it.
+// bombReport is the report of the process that admits a bomb.
 type bombReport struct {
 	Refused, Fault string
 	Took           time.Duration
-	Self, Compiler int64 // bytes at most resident: the process, and the child that it started
+	Self, Compiler int64 // peak resident bytes: of the process, and of the child that it started
 }
 
-// admitBomb is a process that does to one bomb what an Executor does to a stranger's
-// module.
+// admitBomb is the main function of a process that treats one bomb as an Executor treats an
+// untrusted module.
 func admitBomb(name string) int {
 	dir, err := os.MkdirTemp("", "bomb")
 	if err != nil {
@@ -187,10 +187,10 @@ func admitBomb(name string) int {
 	return 0
 }
 
-// TestBombs admits each bomb in a process of its own, and measures it.
+// TestBombs admits each bomb in its own process, and measures that process.
 func TestBombs(t *testing.T) {
 	if underRace {
-		t.Skip("SKIPPED: the race detector's own memory would be measured")
+		t.Skip("SKIPPED: the measurement would include the race detector's memory")
 	}
 	files, err := bombFiles()
 	if err != nil || len(files) == 0 {
@@ -216,7 +216,7 @@ func TestBombs(t *testing.T) {
 			if r.Fault != "" || !strings.Contains(r.Refused, says) || says == "" && bombs[name].make != nil && r.Refused != "" || slices.Contains(files, name) && r.Refused == "" {
 				t.Errorf("refused %q, fault %q, want %q", r.Refused, r.Fault, says)
 			}
-			const most = 250 << 20 // what was measured is below 200 MiB, and 2 s of processor time
+			const most = 250 << 20 // measured: below 200 MiB, and 2 s of processor time
 			if r.Self > most || r.Compiler > most || r.Took > time.Minute {
 				t.Errorf("it took %v, %d MiB, the compiler %d MiB", r.Took, r.Self>>20, r.Compiler>>20)
 			}
@@ -225,7 +225,7 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// TestLargeReal compiles the programs that LIFTOFF_TEST_MODULES lists, as strangers'.
+// TestLargeReal compiles the programs that LIFTOFF_TEST_MODULES lists as untrusted modules.
 func TestLargeReal(t *testing.T) {
 	paths := os.Getenv("LIFTOFF_TEST_MODULES")
 	if paths == "" {
@@ -238,16 +238,16 @@ func TestLargeReal(t *testing.T) {
 		}
 		e := open(t, Config{CacheDir: t.TempDir() + "/cache", Compiler: testCompiler("right")})
 		start := time.Now()
-		if err := compileStranger(t.Context(), e, module); err != nil {
+		if err := compileUntrusted(t.Context(), e, module); err != nil {
 			t.Errorf("%s: %v", path, err)
 		}
 		t.Logf("%s: %v", path, time.Since(start))
 	}
 }
 
-// compileStranger takes a module all the way but for its imports and exports, which
-// make many a program one for another host.
-func compileStranger(ctx context.Context, e *Executor, module []byte) error {
+// compileUntrusted processes a module like an Executor, except for its imports and exports:
+// many programs are built for another host.
+func compileUntrusted(ctx context.Context, e *Executor, module []byte) error {
 	rt, err := e.engine.runtime(ctx)
 	if err != nil {
 		return err
@@ -265,14 +265,14 @@ func compileStranger(ctx context.Context, e *Executor, module []byte) error {
 	if module, err = rewrite(module); err != nil {
 		return err
 	}
-	_, err = e.engine.compile(ctx, rt, "a stranger", module, false)
+	_, err = e.engine.compile(ctx, rt, "untrusted", module, false)
 	return err
 }
 
-// TestLargeGenerated compiles a module of 30 MiB of code by 30,000 functions.
+// TestLargeGenerated compiles a module with 30 MiB of code in 30,000 functions.
 func TestLargeGenerated(t *testing.T) {
 	if os.Getenv("LIFTOFF_TEST_LARGE") == "" {
-		t.Skip("LIFTOFF_TEST_LARGE is not set: it takes half a minute")
+		t.Skip("LIFTOFF_TEST_LARGE is not set: the test takes half a minute")
 	}
 	a := guest(0x41, 0)
 	typ := a.typ(nil, nil)
@@ -286,7 +286,7 @@ func TestLargeGenerated(t *testing.T) {
 	}
 }
 
-// TestWriteBombs keeps the small bombs in testdata what this says.
+// TestWriteBombs checks that the small bombs in testdata are what this test builds.
 func TestWriteBombs(t *testing.T) {
 	head := []byte("\x00asm\x01\x00\x00\x00")
 	for name, module := range map[string][]byte{
@@ -316,7 +316,7 @@ func TestWriteBombs(t *testing.T) {
 			}
 		}
 		if b, err := os.ReadFile(path); err != nil || !bytes.Equal(b, module) {
-			t.Errorf("%s is not what it should be (%v); LIFTOFF_WRITE_BOMBS=1 writes it", path, err)
+			t.Errorf("%s is outdated (%v); LIFTOFF_WRITE_BOMBS=1 rewrites it", path, err)
 		}
 	}
 }

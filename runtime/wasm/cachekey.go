@@ -10,9 +10,9 @@ import (
 
 const keyBytes = 32
 
-// loadKey returns the secret that authenticates the compilation cache in dir. It is
-// kept beside dir, readable by its owner alone, and made when there is none that can
-// be trusted; with a new key, what the cache holds is worthless.
+// loadKey returns the secret that authenticates the compilation cache in dir. The key file is
+// next to dir and readable by its owner only. It is created if no trustworthy one exists; a new
+// key invalidates everything in the cache.
 func loadKey(dir string) ([keyBytes]byte, error) {
 	path := dir + ".key"
 	for range 3 {
@@ -21,10 +21,10 @@ func loadKey(dir string) ([keyBytes]byte, error) {
 			return key, nil
 		}
 		if err := makeKey(path); err != nil {
-			return key, fmt.Errorf("make the cache's key: %w", err)
+			return key, fmt.Errorf("create cache key: %w", err)
 		}
 	}
-	return [keyBytes]byte{}, fmt.Errorf("the cache's key %s cannot be read back", path)
+	return [keyBytes]byte{}, fmt.Errorf("cache key %s: cannot be read back", path)
 }
 
 func readKey(path string) (key [keyBytes]byte, err error) {
@@ -33,7 +33,7 @@ func readKey(path string) (key [keyBytes]byte, err error) {
 		return key, err
 	}
 	if !fi.Mode().IsRegular() || fi.Mode().Perm()&0o077 != 0 || fi.Size() != keyBytes {
-		// Anyone may have read or written it.
+		// Other users may have read or written it.
 		if err := os.Remove(path); err != nil {
 			return key, err
 		}
@@ -47,7 +47,7 @@ func readKey(path string) (key [keyBytes]byte, err error) {
 	return key, err
 }
 
-// makeKey writes a new key unless another process was first.
+// makeKey writes a new key unless another process has already done so.
 func makeKey(path string) error {
 	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*.tmp") // mode 0600
 	if err != nil {

@@ -19,54 +19,54 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// A stranger's module is compiled in a process of its own: what a compiler takes for
-// hostile code cannot be foretold, and inside this process it could be neither bounded
-// nor stopped. The child's memory and processor time are limited by the system, it
-// writes wazero's file into the stage, and this process does no more than load that.
+// An untrusted module is compiled in a separate process: the cost of compiling hostile code
+// cannot be predicted, and inside this process it could be neither limited nor stopped. The
+// operating system limits the child's memory and processor time. The child writes wazero's file
+// into the stage, and this process only loads that file.
 //
-// What a module makes of the child is a refusal of the module; that the child cannot be
-// started, or does not get its turn, is an error of this machine.
+// A failure that the module causes in the child is a refusal of the module; a child that cannot
+// be started, or gets no processor time, is a machine fault.
 
-// The child's allowance grows with its module, in bytes, after the rewriting.
+// The child's limits grow with the size of its module after rewriting.
 const (
-	childMemory     = 256 << 20        // bytes, and
-	childMemoryEach = 32               // bytes for each byte
-	childTime       = 1                // seconds of processor time, and
-	childTimeEach   = 2                // seconds for each MiB, rounded up: four times what real programs take here
-	childWait       = 4                // times as long by the clock, and
-	childQueue      = 20 * time.Second // more: processors are shared
+	childMemory     = 256 << 20        // bytes, plus
+	childMemoryEach = 32               // bytes per byte of the module
+	childTime       = 1                // seconds of processor time, plus
+	childTimeEach   = 2                // seconds per MiB, rounded up: four times what real programs take
+	childWait       = 4                // times as long in wall time, plus
+	childQueue      = 20 * time.Second // because processors are shared
 )
 
-// childRequest is the first line that the child reads; the module follows.
+// childRequest is the first line of the child's input; the module follows.
 type childRequest struct {
 	Dir     string `json:"dir"`    // the stage
-	Layout  string `json:"layout"` // what the child's wazero must call its files' folder
+	Layout  string `json:"layout"` // the folder name that the child's wazero has to use
 	Size    int64  `json:"size"`   // bytes of the module
 	Memory  int64  `json:"memory"` // bytes
 	Seconds int64  `json:"seconds"`
 }
 
-// childReport is the line that the child answers.
+// childReport is the child's answer, one line.
 type childReport struct {
 	Done    bool   `json:"done"`
-	Refused string `json:"refused,omitempty"` // why the module is to blame
-	Fault   string `json:"fault,omitempty"`   // what else went wrong
+	Refused string `json:"refused,omitempty"` // the module's fault
+	Fault   string `json:"fault,omitempty"`   // any other failure
 }
 
-// errNoStage says that there is nowhere to put what a child compiles.
-var errNoStage = errors.New("compile a stranger's module: there is no folder for compiled modules")
+// errNoStage says that no folder is configured for the child's output.
+var errNoStage = errors.New("compile untrusted module: no folder for compiled modules")
 
-// errMiss says that what lies in the stage is not the compiled form of the module.
-var errMiss = errors.New("the compiled module is not usable")
+// errMiss says that the file in the stage is not the compiled form of the module.
+var errMiss = errors.New("compiled module: unusable")
 
-// compileApart is compile for a stranger's module: nothing of it is compiled here.
-// loaded is the name of the file that the disk had, or "".
+// compileApart is compile for an untrusted module: this process compiles nothing. loaded is the
+// name of the file that came from the disk, or "".
 func (e *engine) compileApart(ctx context.Context, rt *hostRuntime, key, id, loaded string, b []byte) (wazero.CompiledModule, error) {
 	if loaded != "" {
 		if c, err := loadCompiled(ctx, rt, b); err == nil {
 			return c, nil
 		}
-		e.cfg.Log.Warn("a compiled module is not usable and is made again", "module", id)
+		e.cfg.Log.Warn("unusable compiled module in cache, compiling again", "module", id)
 		if err := e.stage.clear(); err != nil {
 			return nil, err
 		}
@@ -76,23 +76,23 @@ func (e *engine) compileApart(ctx context.Context, rt *hostRuntime, key, id, loa
 	}
 	c, err := loadCompiled(ctx, rt, b)
 	if err != nil {
-		return nil, fmt.Errorf("load what %q compiled: %w", e.cfg.Compiler[0], err)
+		return nil, fmt.Errorf("load module compiled by %q: %w", e.cfg.Compiler[0], err)
 	}
 	if err := e.disk.store(key, e.stage.files, ""); err != nil {
-		e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "err", err)
+		e.cfg.Log.Warn("compiled module not cached", "module", id, "err", err)
 	}
 	return c, nil
 }
 
-// loadCompiled takes module b from wazero's cache and never compiles a function: wazero
-// looks for the file first and at its context before each function.
+// loadCompiled loads module b from wazero's cache and never compiles a function: wazero looks
+// for the file first, and checks its context before each function.
 func loadCompiled(ctx context.Context, rt *hostRuntime, b []byte) (wazero.CompiledModule, error) {
 	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
 	cancel(errMiss)
 	return compile(ctx, rt, b)
 }
 
-// runChild has a child compile b into the stage.
+// runChild makes a child compile b into the stage.
 func (e *engine) runChild(ctx context.Context, b []byte) error {
 	size := int64(len(b))
 	req := childRequest{
@@ -103,7 +103,7 @@ func (e *engine) runChild(ctx context.Context, b []byte) error {
 	return e.ask(ctx, req, b, childQueue+childWait*time.Duration(req.Seconds)*time.Second)
 }
 
-// ask starts a child for req and b, which ends after wait at the latest.
+// ask starts a child for req and b. The child is killed after wait.
 func (e *engine) ask(ctx context.Context, req childRequest, b []byte, wait time.Duration) error {
 	head, err := json.Marshal(req)
 	if err != nil {
@@ -112,64 +112,64 @@ func (e *engine) ask(ctx context.Context, req childRequest, b []byte, wait time.
 	timed, cancel := context.WithTimeout(ctx, wait)
 	defer cancel()
 	cmd := exec.CommandContext(timed, e.cfg.Compiler[0], e.cfg.Compiler[1:]...)
-	cmd.Env = []string{} // nil would be this process's own
+	cmd.Env = []string{} // nil would be this process's environment
 	cmd.Dir = "/"
 	cmd.Stdin = io.MultiReader(bytes.NewReader(head), strings.NewReader("\n"), bytes.NewReader(b))
 	out, diag := &head4k{}, &head4k{}
 	cmd.Stdout, cmd.Stderr = out, diag
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C is for this process
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a terminal's Ctrl-C goes to this process only
 	cmd.WaitDelay = time.Second
 	err = cmd.Run()
 	switch {
 	case ctx.Err() != nil:
 		return context.Cause(ctx)
 	case timed.Err() != nil:
-		return fmt.Errorf("compile the module: the compiler was not done after %v", wait)
+		return fmt.Errorf("compile module: compiler not done after %v", wait)
 	case cmd.ProcessState == nil:
-		return fmt.Errorf("start the compiler: %w", err)
-	case err != nil && cmd.ProcessState.Success(): // it left before it had read all
-		return fmt.Errorf("talk to the compiler: %w", err)
+		return fmt.Errorf("start compiler: %w", err)
+	case err != nil && cmd.ProcessState.Success(): // it ended before it had read everything
+		return fmt.Errorf("write to compiler: %w", err)
 	case err != nil:
-		return req.blame(cmd.ProcessState, diag.String())
+		return req.classifyEnd(cmd.ProcessState, diag.String())
 	}
 	var report childReport
 	switch err := json.Unmarshal(out.Bytes(), &report); {
 	case err != nil:
-		return fmt.Errorf("understand the compiler: %w", err)
+		return fmt.Errorf("compiler's report: %w", err)
 	case report.Refused != "":
 		return runtime.Refusef("%s", report.Refused)
 	case report.Fault != "" || !report.Done:
-		return fmt.Errorf("compile the module: %s", report.Fault)
+		return fmt.Errorf("compile module: %s", report.Fault)
 	}
 	return nil
 }
 
-// blame says what an end without a report means.
-func (req childRequest) blame(p *os.ProcessState, diag string) error {
+// blame classifies the end of a child that has not reported.
+func (req childRequest) classifyEnd(p *os.ProcessState, diag string) error {
 	status, _ := p.Sys().(syscall.WaitStatus)
 	const slack = 500 * time.Millisecond // the system counts in ticks
 	limit := time.Duration(req.Seconds) * time.Second
 	switch {
 	case status.Signaled() && status.Signal() == syscall.SIGKILL && p.UserTime()+p.SystemTime() > limit-slack,
 		status.Signaled() && status.Signal() == syscall.SIGXCPU:
-		return runtime.Refusef("compiling it takes more than %v of processor time", limit)
+		return runtime.Refusef("compiling takes more than %v of processor time", limit)
 	case status.Signaled():
-		return fmt.Errorf("compile the module: the compiler was ended by a signal: %v", status.Signal())
+		return fmt.Errorf("compile module: compiler was killed by signal: %v", status.Signal())
 	case isOutOfMemory(diag):
-		return runtime.Refusef("compiling it takes more than %d MiB of memory", req.Memory>>20)
+		return runtime.Refusef("compiling takes more than %d MiB of memory", req.Memory>>20)
 	case status.ExitStatus() == goCrash && isGoCrash(diag):
 		line, _, _ := strings.Cut(diag, "\n")
-		return runtime.Refusef("wazero fails on it: %s", line)
+		return runtime.Refusef("wazero failed: %s", line)
 	}
 	line, _, _ := strings.Cut(diag, "\n")
-	return fmt.Errorf("compile the module: the compiler ended with %v: %s", p, line)
+	return fmt.Errorf("compile module: compiler ended with %v: %s", p, line)
 }
 
 // goCrash is the exit code of a Go program that crashes.
 const goCrash = 2
 
-// isGoCrash knows the first words of a crash. A segmentation violation is among them:
-// Go may meet the limit of memory in the middle of making room.
+// isGoCrash recognizes the first words of a Go crash. A segmentation violation is among them:
+// Go may reach the memory limit while it grows its heap.
 func isGoCrash(diag string) bool {
 	for _, first := range []string{"panic: ", "fatal error: ", "runtime: ", "SIGSEGV: ", "SIGBUS: ", "unexpected fault"} {
 		if strings.HasPrefix(diag, first) {
@@ -179,7 +179,7 @@ func isGoCrash(diag string) bool {
 	return false
 }
 
-// isOutOfMemory knows Go's and the system's words for it.
+// isOutOfMemory recognizes the out-of-memory messages of Go and the operating system.
 func isOutOfMemory(text string) bool {
 	return strings.Contains(text, "out of memory") || strings.Contains(text, "cannot allocate memory")
 }
@@ -192,19 +192,19 @@ func (h *head4k) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// CompileChild is the whole program that Config.Compiler names: it reads a module,
-// compiles it within the limits that it is told, and answers in one line. It changes
-// the limits of this process, which should do nothing else. An error means that it was
-// not called by an Executor; everything else is in the answer.
+// CompileChild is the whole program that Config.Compiler names: it reads a module, compiles it
+// within the limits of the request, and answers in one line. It changes the limits of this
+// process, which should do nothing else. An error means that the caller is not an Executor;
+// every other failure is in the answer.
 func CompileChild(ctx context.Context, stdin io.Reader, stdout io.Writer) error {
 	r := bufio.NewReader(stdin)
 	head, err := r.ReadSlice('\n')
 	if err != nil {
-		return fmt.Errorf("read a request: %w", err)
+		return fmt.Errorf("read request: %w", err)
 	}
 	var req childRequest
 	if err := json.Unmarshal(head, &req); err != nil {
-		return fmt.Errorf("read a request: %w", err)
+		return fmt.Errorf("read request: %w", err)
 	}
 	report := childReport{Done: true}
 	if err := req.serve(ctx, r); err != nil {
@@ -214,7 +214,7 @@ func CompileChild(ctx context.Context, stdin io.Reader, stdout io.Writer) error 
 		case errors.As(err, &refused):
 			report = childReport{Refused: refused.Reason}
 		case isOutOfMemory(err.Error()):
-			report = childReport{Refused: fmt.Sprintf("compiling it takes more than %d MiB of memory", req.Memory>>20)}
+			report = childReport{Refused: fmt.Sprintf("compiling takes more than %d MiB of memory", req.Memory>>20)}
 		case errors.Is(err, errEngine):
 			report = childReport{Refused: err.Error()}
 		}
@@ -222,25 +222,25 @@ func CompileChild(ctx context.Context, stdin io.Reader, stdout io.Writer) error 
 	return json.NewEncoder(stdout).Encode(report)
 }
 
-// serve compiles what r holds into the stage.
+// serve compiles the module in r into the stage.
 func (req childRequest) serve(ctx context.Context, r io.Reader) error {
 	if err := setLimits(req.Memory, req.Seconds); err != nil {
-		return fmt.Errorf("limit the compiler: %w", err)
+		return fmt.Errorf("set compiler limits: %w", err)
 	}
 	b := make([]byte, req.Size)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return fmt.Errorf("read the module: %w", err)
+		return fmt.Errorf("read module: %w", err)
 	}
 	cache, err := wazero.NewCompilationCacheWithDir(req.Dir)
 	if err != nil {
-		return fmt.Errorf("open the stage: %w", err)
+		return fmt.Errorf("open stage: %w", err)
 	}
 	layout, err := (&stage{dir: req.Dir}).find()
 	if err != nil {
 		return err
 	}
 	if layout != req.Layout {
-		return fmt.Errorf("the compiler makes %s, not %s: it is of another version", layout, req.Layout)
+		return fmt.Errorf("compiler version: got %s, want %s", layout, req.Layout)
 	}
 	rt := wazero.NewRuntimeWithConfig(ctx, runtimeConfig(cache))
 	_, err = compile(ctx, &hostRuntime{Runtime: rt}, b)

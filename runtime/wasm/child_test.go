@@ -21,7 +21,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// wrongChildren are the ways in which a child fails.
+// wrongChildren are children that fail, each in its own way.
 var wrongChildren = map[string]func() int{
 	"exit 3":  func() int { fmt.Fprintln(os.Stderr, "no such command"); return 3 },
 	"garbage": func() int { io.Copy(io.Discard, os.Stdin); fmt.Println("hello"); return 0 },
@@ -44,7 +44,7 @@ var wrongChildren = map[string]func() int{
 		}
 		return n
 	},
-	// It writes a file that is no compiled module where one is awaited.
+	// It writes another file in place of a compiled module.
 	"forge": func() int {
 		req := limited(1<<30, 60)
 		os.MkdirAll(filepath.Join(req.Dir, req.Layout), 0o700)
@@ -59,7 +59,7 @@ var wrongChildren = map[string]func() int{
 	},
 }
 
-// limited reads the request and the module, and sets limits.
+// limited reads the request and the module, and sets the limits.
 func limited(memory, seconds int64) (req childRequest) {
 	r := bufio.NewReader(os.Stdin)
 	head, _ := r.ReadSlice('\n')
@@ -73,13 +73,13 @@ func limited(memory, seconds int64) (req childRequest) {
 	return req
 }
 
-// openApart returns an Executor whose compiler is how, and a World around it.
-func openApart(t *testing.T, dir, how string) *runtimetest.World {
+// openApart returns a Harness with an Executor whose compiler behaves as how says.
+func openApart(t *testing.T, dir, how string) *runtimetest.Harness {
 	t.Helper()
-	return runtimetest.NewWorld(open(t, Config{CacheDir: dir, Compiler: testCompiler(how)}))
+	return runtimetest.NewHarness(open(t, Config{CacheDir: dir, Compiler: testCompiler(how)}))
 }
 
-func check(t *testing.T, ctx context.Context, w *runtimetest.World, module []byte, trusted bool) error {
+func check(t *testing.T, ctx context.Context, w *runtimetest.Harness, module []byte, trusted bool) error {
 	t.Helper()
 	env := w.Env(t)
 	env.Trusted = trusted
@@ -92,18 +92,18 @@ func TestCompileApart(t *testing.T) {
 	if o := w.Run(t, w.Task(t, runtimetest.Module("ok"))).Outcome; o.State != job.OK {
 		t.Fatalf("outcome %+v", o)
 	}
-	// What the first one left is taken without a child, which would fail.
+	// The second Executor loads the first one's file, without a child, which would fail.
 	if err := check(t, t.Context(), openApart(t, dir, "exit 3"), runtimetest.Module("ok"), false); err != nil {
-		t.Errorf("a module on the disk: %v", err)
+		t.Errorf("module in the cache: %v", err)
 	}
-	// wazero's validation is the child's too.
+	// The child validates the module, too.
 	for name, code := range map[string][]byte{"stack underflow": {0x6a}, "wrong type": {0x42, 0}} {
 		wantRefused(t, check(t, t.Context(), w, guest(code...).bytes(), false), "not a valid module")
 		_ = name
 	}
 }
 
-// TestTrustedIsCompiledHere gives no working child.
+// TestTrustedIsCompiledHere compiles a trusted module with a compiler command that fails.
 func TestTrustedIsCompiledHere(t *testing.T) {
 	w := openApart(t, t.TempDir()+"/cache", "exit 3")
 	if err := check(t, t.Context(), w, runtimetest.Module("ok"), true); err != nil {
@@ -111,14 +111,14 @@ func TestTrustedIsCompiledHere(t *testing.T) {
 	}
 }
 
-// TestNoCacheNoStrangers has nowhere to put what a child compiles.
-func TestNoCacheNoStrangers(t *testing.T) {
+// TestNoCacheNoUntrusted has no folder for the output of a child.
+func TestNoCacheNoUntrusted(t *testing.T) {
 	w := openApart(t, "", "right")
 	if err := check(t, t.Context(), w, runtimetest.Module("ok"), false); !errors.Is(err, errNoStage) {
 		t.Errorf("error %v", err)
 	}
 	if err := check(t, t.Context(), w, runtimetest.Module("ok"), true); err != nil {
-		t.Errorf("a trusted module: %v", err)
+		t.Errorf("trusted module: %v", err)
 	}
 }
 
@@ -128,10 +128,10 @@ func TestWrongChildren(t *testing.T) {
 		refused bool
 		says    string
 	}{
-		{"panic", true, "wazero fails on it: panic: nil map"},
-		{"memory", true, "module refused"}, // in Go's words, which depend on where it met the limit
+		{"panic", true, "wazero failed: panic: nil map"},
+		{"memory", true, "module refused"}, // Go's message depends on where it reaches the limit
 		{"exit 3", false, "exit status 3: no such command"},
-		{"garbage", false, "understand the compiler"},
+		{"garbage", false, "compiler's report"},
 		{"killed", false, "signal: killed"},
 		{"forge", false, errMiss.Error()},
 		{"no file", false, errMiss.Error()},
@@ -144,13 +144,13 @@ func TestWrongChildren(t *testing.T) {
 			err := check(t, t.Context(), w, runtimetest.Module("ok"), false)
 			var refused *runtime.RefusedError
 			if err == nil || errors.As(err, &refused) != c.refused || !strings.Contains(err.Error(), c.says) {
-				t.Errorf("error %v, want one that says %q, a refusal: %v", err, c.says, c.refused)
+				t.Errorf("error %v, want one that contains %q, a refusal: %v", err, c.says, c.refused)
 			}
 		})
 	}
 }
 
-// TestChildIsCancelled ends a compilation that would take a minute.
+// TestChildIsCancelled cancels a compilation that would take a minute.
 func TestChildIsCancelled(t *testing.T) {
 	w := openApart(t, t.TempDir()+"/cache", "hang")
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 200*time.Millisecond, runtime.ErrTimeout)
@@ -160,12 +160,12 @@ func TestChildIsCancelled(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 	if took := time.Since(start); took > 10*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("cancelling took %v", took)
 	}
 }
 
-// TestProcessorLimit lets the system kill a child that spins. The child sets itself
-// one second; the parent is told of it by hand.
+// TestProcessorLimit has the system kill a child that spins. The child sets its own limit to
+// one second; the test passes the same limit to classifyEnd.
 func TestProcessorLimit(t *testing.T) {
 	e := open(t, Config{CacheDir: t.TempDir() + "/cache", Compiler: testCompiler("spin")})
 	if _, err := e.engine.runtime(t.Context()); err != nil {
@@ -180,13 +180,13 @@ func TestProcessorLimit(t *testing.T) {
 	}
 }
 
-// TestTwoCompileTheSame shares a cache between two Executors, each with its children.
+// TestTwoCompileTheSame shares a cache between two Executors, each with its own children.
 func TestTwoCompileTheSame(t *testing.T) {
 	dir := t.TempDir() + "/cache"
-	worlds := []*runtimetest.World{openApart(t, dir, "right"), openApart(t, dir, "right")}
+	harnesses := []*runtimetest.Harness{openApart(t, dir, "right"), openApart(t, dir, "right")}
 	var all sync.WaitGroup
 	for _, name := range []string{"ok", "copy", "print"} {
-		for _, w := range worlds {
+		for _, w := range harnesses {
 			task := w.Task(t, runtimetest.Module(name))
 			if name == "print" {
 				task.ABI, task.Fn = job.ABIWASI, "_start"

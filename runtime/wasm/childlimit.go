@@ -6,11 +6,11 @@ import (
 	"syscall"
 )
 
-// setLimits bounds what this process may take from now on: bytes of memory that it
-// writes to, and seconds of processor time, at the end of which the system kills it.
-// The collector works the harder the nearer the bound is. Go reserves far more than it
-// uses, so it is data that is bounded and not address space. macOS takes the bound of
-// memory and does not enforce it; there the processor time and the deadline remain.
+// setLimits limits this process from now on: the bytes of memory that it writes to, and the
+// seconds of processor time, after which the system kills it. The garbage collector works
+// harder the nearer the memory limit is. Go reserves far more address space than it uses, so
+// the limit is on data. macOS accepts the memory limit and does not enforce it; there the
+// processor time and the deadline remain.
 func setLimits(memory, seconds int64) error {
 	debug.SetMemoryLimit(memory * 3 / 4)
 	if underRace {

@@ -6,19 +6,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Bounds of one function's body. What wazero takes to compile a function grows faster
-// than its size, and most of all with what is nested and with what a branch may choose
-// from, so each has a bound. docs/abi.md compares them with what real programs have.
+// Limits of one function's body. The cost of compiling a function grows faster than its size,
+// most of all with nesting and with the number of branch targets, so each has a limit.
+// docs/abi.md compares the limits with real programs.
 const (
 	maxBody     = 1 << 20 // bytes
-	maxNesting  = 10_000  // blocks, loops and ifs inside each other
+	maxNesting  = 10_000  // nested blocks, loops and ifs
 	maxLoops    = 1_000   // loops of a function
 	maxTargets  = 20_000  // of all br_table of a function
 	maxBranches = 16_000  // blocks, loops, ifs and br_if of a function
-	maxValues   = 50_000  // that the blocks of a function take and leave
+	maxValues   = 50_000  // parameters and results of a function's blocks
 )
 
-// body is what the instructions of one function come to.
+// body counts what the instructions of one function contain.
 type body struct {
 	size     int
 	locals   uint64
@@ -29,20 +29,20 @@ type body struct {
 	values   int // parameters and results of the blocks
 }
 
-// wider keeps the larger of each figure.
+// wider keeps the larger of each count.
 func (b *body) wider(o body) {
 	b.size, b.locals, b.nesting = max(b.size, o.size), max(b.locals, o.locals), max(b.nesting, o.nesting)
 	b.loops, b.targets, b.branches = max(b.loops, o.loops), max(b.targets, o.targets), max(b.branches, o.branches)
 	b.values = max(b.values, o.values)
 }
 
-// check compares b with the bounds.
+// check compares b with the limits.
 func (b *body) check() error {
 	for _, c := range []struct {
 		what      string
 		got, most int
 	}{
-		{"blocks inside each other", b.nesting, maxNesting},
+		{"nested blocks", b.nesting, maxNesting},
 		{"loops", b.loops, maxLoops},
 		{"br_table targets", b.targets, maxTargets},
 		{"blocks and conditional branches", b.branches, maxBranches},
@@ -55,18 +55,18 @@ func (b *body) check() error {
 	return nil
 }
 
-// limitError says which bound a function passes.
+// limitError says which limit a function exceeds.
 type limitError struct {
 	what      string
 	got, most uint64
 }
 
 func (e *limitError) Error() string {
-	return fmt.Sprintf("it has %d %s, at most %d", e.got, e.what, e.most)
+	return fmt.Sprintf("%d %s, want at most %d", e.got, e.what, e.most)
 }
 
-// measure reads the body of a function: its locals, then its instructions, of which it
-// follows the immediates and the nesting alone. Types are the compiler's business.
+// measure reads the body of a function: its locals, then its instructions, of which it follows
+// only the immediates and the nesting. The compiler checks types.
 func (s *scan) measure(r *reader) (b body, err error) {
 	b.size = len(r.b)
 	if b.size > maxBody {
@@ -105,12 +105,12 @@ func (s *scan) measure(r *reader) (b body, err error) {
 		return b, err
 	}
 	if r.err == nil && len(r.b) > 0 {
-		r.fail(fmt.Errorf("%d bytes behind its end", len(r.b)))
+		r.fail(fmt.Errorf("%d bytes after its end", len(r.b)))
 	}
 	return b, r.err
 }
 
-// countLocals reads the locals that a body declares.
+// countLocals reads the local declarations of a body.
 func countLocals(r *reader) (n uint64, err error) {
 	for g := r.u32(); g > 0 && r.err == nil; g-- {
 		n += uint64(r.u32())
@@ -121,23 +121,23 @@ func countLocals(r *reader) (n uint64, err error) {
 	return n, r.err
 }
 
-// blockType reads the type of a block: none, one value, or an index of a type. It
-// answers how many values the block takes and leaves.
+// blockType reads the type of a block: none, one value, or a type index. It returns the number
+// of the block's parameters and results.
 func (s *scan) blockType(r *reader) int {
-	if len(r.b) > 0 && r.b[0]&0xc0 == 0x40 { // a negative number of one byte
+	if len(r.b) > 0 && r.b[0]&0xc0 == 0x40 { // a negative number in one byte
 		r.byte()
 		return 1
 	}
 	i := r.leb(33)
 	if i >= uint64(len(s.types)) {
-		r.fail(fmt.Errorf("a block of the unknown type %d", i))
+		r.fail(fmt.Errorf("block of unknown type %d", i))
 		return 0
 	}
 	s.uses |= usesMultiValue
 	return len(s.types[i].params) + len(s.types[i].results)
 }
 
-// immediates skips what follows op.
+// immediates skips the immediates of op.
 func (s *scan) immediates(r *reader, op byte) {
 	switch {
 	case op >= 0x45 && op <= 0xbf: // numeric
@@ -176,7 +176,7 @@ func (s *scan) immediates(r *reader, op byte) {
 	}
 }
 
-// miscellaneous skips what follows the prefix 0xfc.
+// miscellaneous skips the immediates of an instruction with the prefix 0xfc.
 func (s *scan) miscellaneous(r *reader, op uint32) {
 	switch {
 	case r.err != nil:
@@ -196,7 +196,7 @@ func (s *scan) miscellaneous(r *reader, op uint32) {
 	}
 }
 
-// vector skips what follows the prefix 0xfd.
+// vector skips the immediates of an instruction with the prefix 0xfd.
 func (s *scan) vector(r *reader, op uint32) {
 	s.uses |= usesVectors
 	switch {
@@ -215,7 +215,7 @@ func (s *scan) vector(r *reader, op uint32) {
 	}
 }
 
-// skip passes n integers by.
+// skip skips n integers.
 func (r *reader) skip(n int) {
 	for range n {
 		for i := 0; r.byte()&0x80 != 0; i++ {
@@ -226,7 +226,7 @@ func (r *reader) skip(n int) {
 	}
 }
 
-// proposals name what the instructions beyond WebAssembly 2.0 belong to.
+// proposals maps the instructions beyond WebAssembly 2.0 to their proposals.
 var proposals = map[byte]string{
 	0x06: "exceptions", 0x07: "exceptions", 0x08: "exceptions", 0x09: "exceptions", 0x0a: "exceptions",
 	0x18: "exceptions", 0x19: "exceptions", 0x1f: "exceptions",

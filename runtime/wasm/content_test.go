@@ -15,7 +15,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// sameHash are two names with one murmur3 hash.
+// sameHash are two names with the same murmur3 hash.
 var sameHash = [2]string{"two-names-that-have-one-hash-000", "SUKgyFUeH_MO0Y1TDjvZa#GzcpTY0N,z"}
 
 // pbField is a length-delimited field of a protobuf message.
@@ -35,7 +35,8 @@ func pbLink(c cid.Cid, name, tsize string) string {
 	return pbField(2, link)
 }
 
-// unserved is a CID that no block can be checked against.
+// unserved returns a CID with a hash function that is not supported, so that no block can be
+// checked against it.
 func unserved(t testing.TB) cid.Cid {
 	t.Helper()
 	mh, err := multihash.Sum([]byte("x"), multihash.SHA1, -1)
@@ -47,15 +48,15 @@ func unserved(t testing.TB) cid.Cid {
 
 const varint64 = "\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01" // 2^64-1
 
-// TestOutputOfMalformed attaches blocks whose bytes are not what their codec or UnixFS
-// says. A name for what dag-pb cannot describe is an errno; the rest is linked as it is.
+// TestOutputOfMalformed attaches blocks that are not valid for their codec or UnixFS. Naming a
+// block that dag-pb cannot describe is an errno; other blocks are linked unchanged.
 func TestOutputOfMalformed(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	leaf := w.Add(t, []byte("leaf"))
 	sub := func(s string) string { return pbField(1, s) }
 	for name, c := range map[string]struct {
 		data string
-		want abi.Errno // of an output with a name
+		want abi.Errno // for an output with a name
 	}{
 		"garbage":             {"\xff\xff\xff\xff", abi.FORMAT},
 		"cut":                 {"\x0a\x05\x08", abi.FORMAT},
@@ -72,7 +73,7 @@ func TestOutputOfMalformed(t *testing.T) {
 		"no UnixFS":           {sub("\xff\xff"), 0},
 		"unknown UnixFS type": {sub("\x08\x09"), 0},
 		"shard of no fanout":  {sub("\x08\x05\x12\x00"), 0},
-		"file that lies":      {pbLink(leaf, "", "\x04") + sub("\x08\x02\x18\x64\x20\x64"), 0},
+		"wrong file size":     {pbLink(leaf, "", "\x04") + sub("\x08\x02\x18\x64\x20\x64"), 0},
 	} {
 		b := addBlock(t, w, cid.DagProtobuf, c.data)
 		d := drive(t, w, nil, b.CID(), leaf)
@@ -97,10 +98,10 @@ func TestOutputOfMalformed(t *testing.T) {
 	}
 }
 
-// TestOutputNearLimit has an output that does not fit and, among its names, a block that is
-// malformed: whatever the order of Go's maps, all runs come to one Outcome.
+// TestOutputNearLimit has an output that exceeds the limit and, among its names, a malformed
+// block: whatever the order of Go's maps, all runs have the same Outcome.
 func TestOutputNearLimit(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	w.Limits.Out = 100 * minCharge
 	in := w.Add(t, []byte("in"))
 	bad := addBlock(t, w, cid.DagProtobuf, "\xff\xff").CID()
@@ -108,7 +109,7 @@ func TestOutputNearLimit(t *testing.T) {
 	var first cid.Cid
 	for range 200 {
 		d := drive(t, w, nil, in, bad)
-		for i := range 45 { // two names and a directory's block each
+		for i := range 45 { // each has two names and a directory block
 			ptr, n := d.put(0, fmt.Sprintf("directory-%d/file-%d", i, i))
 			d.want(0, "output", 0, ptr, n)
 			if i == 20 {
@@ -128,15 +129,15 @@ func TestOutputNearLimit(t *testing.T) {
 			first = got
 		}
 		if got != first || res.Outcome.State != job.Quota {
-			t.Fatalf("outcome %+v, others had another", res.Outcome)
+			t.Fatalf("outcome %+v differs from earlier runs", res.Outcome)
 		}
 	}
 }
 
-// TestOutputOfOneHash attaches two names that no directory can hold together beside
-// thousands: the second is refused at once.
+// TestOutputOfOneHash attaches two names that cannot be in the same directory, next to
+// thousands of others: the second is refused at once.
 func TestOutputOfOneHash(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	d := drive(t, w, nil, w.Add(t, []byte("in")))
 	output := func(name string) int64 {
 		ptr, n := d.put(0, name)
@@ -168,10 +169,10 @@ func TestOutputOfOneHash(t *testing.T) {
 	}
 }
 
-// TestUnservedLinks reads below links that no block can be checked against: the content is
-// at fault, on every machine, and not this one for lacking a block.
+// TestUnservedLinks reads below links whose blocks cannot be checked: on every machine that is
+// a fault of the content, and not a missing block.
 func TestUnservedLinks(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	c := unserved(t)
 	pb := cid.NewCidV1(cid.DagProtobuf, c.Hash())
 	file := addBlock(t, w, cid.DagProtobuf, pbLink(c, "", "\x04")+pbField(1, "\x08\x02\x18\x04\x20\x04")).CID()
@@ -182,10 +183,10 @@ func TestUnservedLinks(t *testing.T) {
 	d.fails(abi.FORMAT, "resolve", 1, ptr, n)
 }
 
-// TestFullCBORResolves follows a path through a dag-cbor block of the largest size, of as
+// TestFullCBORResolves follows a path through a dag-cbor block of the largest size, with as
 // many items as fit.
 func TestFullCBORResolves(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	leaf := w.Add(t, []byte("leaf"))
 	link := cborLinks(leaf)[1:]
 	items := abi.MaxBlockRead - 5 - len(link) + 1
@@ -202,10 +203,10 @@ func TestFullCBORResolves(t *testing.T) {
 	d.fails(abi.NOENT, "resolve", 0, ptr, n)
 }
 
-// TestMissingIsNoContent tells a block that is not to be had, which ends the run, from one
-// that is malformed, in the same place.
-func TestMissingIsNoContent(t *testing.T) {
-	w := world(t)
+// TestMissingIsNotContent distinguishes a missing block, which ends the run, from a malformed
+// one in the same place.
+func TestMissingIsNotContent(t *testing.T) {
+	w := newHarness(t)
 	gone := dag.NewBlock(cid.DagProtobuf, []byte("\xff not here")).CID()
 	d := drive(t, w, nil, gone)
 	ptr, n := d.put(0, "name")
@@ -213,6 +214,6 @@ func TestMissingIsNoContent(t *testing.T) {
 	var missing *dag.NotFoundError
 	var refused *runtime.RefusedError
 	if !errors.As(err, &missing) || errors.As(err, &refused) {
-		t.Errorf("error %v, want one that says that the block is not here", err)
+		t.Errorf("error %v, want one that names the missing block", err)
 	}
 }

@@ -11,15 +11,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Description is what there is to say of a module without running it.
+// Description describes a module without running it.
 type Description struct {
-	ABI       string   `json:"abi,omitempty"` // of a Task that runs it; empty when none can
+	ABI       string   `json:"abi,omitempty"` // the ABI of a Task that runs it; empty if none can
 	Fn        string   `json:"fn,omitempty"`
-	Runs      bool     `json:"runs"`             // here
+	Runs      bool     `json:"runs"`             // it runs on this node
 	Reason    string   `json:"reason,omitempty"` // why it does not run
 	Size      int      `json:"size"`             // bytes
-	Rewritten int      `json:"rewritten"`        // bytes after the metering was added; 0 when it could not be
-	Functions int      `json:"functions"`        // its own
+	Rewritten int      `json:"rewritten"`        // bytes after rewriting; 0 if that failed
+	Functions int      `json:"functions"`        // without imports
 	Types     int      `json:"types"`
 	Globals   int      `json:"globals"`
 	Tables    Tables   `json:"tables"`
@@ -27,46 +27,45 @@ type Description struct {
 	Segments  Segments `json:"segments"`
 	Imports   []Import `json:"imports"`  // in the module's order
 	Exports   []Export `json:"exports"`  // by name
-	Features  []string `json:"features"` // what it uses beyond the first version of WebAssembly
+	Features  []string `json:"features"` // features used beyond the first version of WebAssembly
 	Custom    []string `json:"custom"`   // names of the custom sections, in the module's order
 }
 
-// Tables sums up a module's tables.
+// Tables summarizes a module's tables.
 type Tables struct {
 	Count   int    `json:"count"`
-	Entries uint64 `json:"entries"` // of all together: their maximums, or what they begin with
+	Entries uint64 `json:"entries"` // of all tables: maximums, or initial sizes
 }
 
 // Memory is the size of a module's memory, in pages of 64 KiB.
 type Memory struct {
 	Pages    uint32 `json:"pages"`     // at the start
-	MaxPages uint32 `json:"max_pages"` // 65,536 when the module sets no bound
+	MaxPages uint32 `json:"max_pages"` // 65,536 if the module sets no maximum
 }
 
-// Segments counts what a module brings along for its memory and its tables.
+// Segments counts a module's segments for its memory and its tables.
 type Segments struct {
 	Data    int `json:"data"`
 	Element int `json:"element"`
 }
 
-// Import is a function that a module wants.
+// Import is a function that a module imports.
 type Import struct {
 	Module string `json:"module"`
 	Name   string `json:"name"`
 	Type   string `json:"type"`  // "(i32 i32) -> (i64)"
-	Known  bool   `json:"known"` // it is answered here, with this type
+	Known  bool   `json:"known"` // the host provides it with this type
 }
 
-// Export is an item that a module offers.
+// Export is an item that a module exports.
 type Export struct {
 	Name string `json:"name"`
 	Kind string `json:"kind"`           // "function", "table", "memory" or "global"
-	Type string `json:"type,omitempty"` // of a function
+	Type string `json:"type,omitempty"` // functions only
 }
 
-// Describe reads and validates a module and compiles nothing. What is wrong with the
-// module is in the Description, as far as it could be read; an error is a fault of this
-// machine.
+// Describe reads and validates a module and compiles nothing. Faults of the module are in the
+// Description, as far as it could be read; an error is a machine fault.
 func Describe(ctx context.Context, module []byte) (d Description, err error) {
 	d = Description{Size: len(module), Imports: []Import{}, Exports: []Export{}, Features: []string{}, Custom: []string{}}
 	s, err := scanModule(module)
@@ -88,7 +87,7 @@ func Describe(ctx context.Context, module []byte) (d Description, err error) {
 	return d, d.refused(err)
 }
 
-// refused notes a refusal and passes every other error on.
+// refused records a refusal and returns every other error.
 func (d *Description) refused(err error) error {
 	var refused *runtime.RefusedError
 	if errors.As(err, &refused) {
@@ -104,7 +103,7 @@ func (e *engine) describer(ctx context.Context) (*hostRuntime, error) {
 	return e.runtime(ctx)
 }
 
-// sections says what s read.
+// sections copies what s has read.
 func (d *Description) sections(s *scan, rt *hostRuntime) {
 	d.Functions = len(s.funcs) - len(s.imports)
 	d.Types, d.Globals = len(s.types), int(s.counts[sectionGlobal])
@@ -132,8 +131,8 @@ func (d *Description) sections(s *scan, rt *hostRuntime) {
 	d.Custom = append(d.Custom, s.custom...)
 }
 
-// runs finds out whether the module runs here, which takes all that an Executor does
-// but the compiling.
+// runs finds out whether the module runs here. It does everything that an Executor does, except
+// compiling.
 func (d *Description) runs(ctx context.Context, module []byte, s *scan, rt *hostRuntime) error {
 	b, err := closeTables(module, s)
 	if err != nil {
@@ -155,7 +154,7 @@ func (d *Description) runs(ctx context.Context, module []byte, s *scan, rt *host
 	switch {
 	case err == nil:
 		return c.Close(ctx)
-	case errors.Is(err, errMiss): // it is valid, and would have to be compiled
+	case errors.Is(err, errMiss): // valid, but not compiled yet
 		return nil
 	}
 	return err

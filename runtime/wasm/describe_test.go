@@ -36,7 +36,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// TestDescribeRefused describes what an Executor would refuse, for the same reason.
+// TestDescribeRefused describes modules that an Executor refuses, with the same reason.
 func TestDescribeRefused(t *testing.T) {
 	unknown := guest(0x41, 0)
 	unknown.typ(nil, nil)
@@ -46,11 +46,11 @@ func TestDescribeRefused(t *testing.T) {
 	a.fn("liftoff_run", a.typ(nil, []byte{tI32}), 0x41, 0)
 	for _, module := range [][]byte{
 		nil, []byte("hello, this is text"), a.bytes(),
-		guest(0x42, 0).bytes(), // an i64 where an i32 is wanted
+		guest(0x42, 0).bytes(), // an i64 instead of an i32
 		guest(0x6a).bytes(), guest(0xff).bytes(), guest(0x12, 0).bytes(),
 		runtimetest.Module("unknown"),
 	} {
-		w := runtimetest.NewWorld(shared(t))
+		w := runtimetest.NewHarness(shared(t))
 		checked := w.Executor.Check(t.Context(), w.Task(t, module), w.Limits, w.Env(t))
 		d, err := Describe(t.Context(), module)
 		if err != nil || d.Runs || d.Reason == "" || checked == nil || !strings.HasSuffix(checked.Error(), d.Reason) {

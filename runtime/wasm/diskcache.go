@@ -14,13 +14,13 @@ import (
 	"lukechampine.com/blake3"
 )
 
-// diskCache keeps compiled modules between processes. What it holds is native code
-// that runs in this process, so it is private and every file is authenticated before
-// it is used: wazero's own cache has a checksum only, and no end.
+// diskCache keeps compiled modules between processes. It holds native code that runs in this
+// process, so it is private, and every file is authenticated before it is used: wazero's own
+// cache has only a checksum, and no size limit.
 //
-// A module is one folder, named by its key, that holds wazero's file under wazero's
-// own name, and "mac", which authenticates the file and both names. Several processes
-// may share the cache: an entry appears by one rename, and one that vanishes is a miss.
+// Each module has a folder, named by its key, with wazero's file under wazero's own name, and
+// "mac", which authenticates the file and both names. Several processes may share the cache: an
+// entry appears by one rename, and one that disappears is a miss.
 type diskCache struct {
 	dir    string
 	most   int64 // bytes of all entries
@@ -30,10 +30,10 @@ type diskCache struct {
 const (
 	macName  = "mac"
 	newDir   = "new-"
-	staleNew = time.Hour // a half-made entry of a dead process
+	staleNew = time.Hour // when an incomplete entry counts as left by a dead process
 )
 
-// openDiskCache makes dir, for its owner alone, if it is not there.
+// openDiskCache opens the cache in dir. It creates dir if needed, accessible to its owner only.
 func openDiskCache(dir string, most int64) (*diskCache, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -47,7 +47,7 @@ func openDiskCache(dir string, most int64) (*diskCache, error) {
 		return nil, err
 	}
 	if fi.Mode().Perm()&0o022 != 0 {
-		return nil, fmt.Errorf("others may write to %s (mode %v)", dir, fi.Mode().Perm())
+		return nil, fmt.Errorf("%s: writable by other users (mode %v)", dir, fi.Mode().Perm())
 	}
 	key, err := loadKey(dir)
 	if err != nil {
@@ -60,9 +60,9 @@ func openDiskCache(dir string, most int64) (*diskCache, error) {
 	return &diskCache{dir: dir, most: most, sealer: sealer}, nil
 }
 
-// entryKey names the compiled form of a module: layout holds wazero's version, the
-// architecture and the system, rewriter what was done to the module before. wazero's own
-// name for the file depends on the processor's features.
+// entryKey returns the name of a module's compiled form: layout holds wazero's version, the
+// architecture and the operating system; rewriter names the rewriting. The processor's features
+// are part of wazero's own file name.
 func entryKey(module, layout, rewriter string) string {
 	h := blake3.New(32, nil)
 	for _, s := range []string{"liftoff compiled module", module, layout, rewriter} {
@@ -71,12 +71,12 @@ func entryKey(module, layout, rewriter string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// load links the entry of key into dir, under wazero's name, which it returns; "" when
-// there is no entry. One that is not authentic is removed.
+// load links the entry of key into dir under wazero's name, which it returns, or "" if there is
+// no entry. An entry that is not authentic is removed.
 func (c *diskCache) load(key, dir string) (name string, err error) {
 	entry := filepath.Join(c.dir, key)
 	name, err = c.verify(key, entry)
-	if err != nil { // perhaps another process replaced it at this moment
+	if err != nil { // another process may have replaced it just now
 		name, err = c.verify(key, entry)
 	}
 	if err == nil {
@@ -92,13 +92,13 @@ func (c *diskCache) load(key, dir string) (name string, err error) {
 	return name, nil
 }
 
-// use notes that an entry was used. A cache that cannot say so is still right.
+// use records that an entry was used. A failure only affects the order of eviction.
 func (c *diskCache) use(entry string) {
 	now := time.Now()
 	_ = os.Chtimes(entry, now, now)
 }
 
-// verify returns the name of the entry's file.
+// verify authenticates an entry and returns the name of its file.
 func (c *diskCache) verify(key, entry string) (string, error) {
 	des, err := os.ReadDir(entry)
 	if err != nil {
@@ -123,15 +123,15 @@ func (c *diskCache) verify(key, entry string) (string, error) {
 	return name, nil
 }
 
-// isFileName reports that name is one that wazero gives: 32 bytes in hexadecimal.
+// isFileName reports whether name has the form of wazero's file names: 32 bytes in hexadecimal.
 func isFileName(name string) bool {
 	b, err := hex.DecodeString(name)
 	return err == nil && len(b) == 32
 }
 
-// store makes the file that wazero wrote to dir the entry of key, then keeps the cache
-// within its bounds. loaded is the name that load put there: when wazero found it good
-// there is nothing to do; when it did not, there is another file.
+// store makes the file that wazero wrote to dir the entry of key, then evicts down to the
+// limit. loaded is the name of the file that load put there: if wazero accepted it, there is
+// nothing to do; if not, there is another file.
 func (c *diskCache) store(key, dir, loaded string) error {
 	des, err := os.ReadDir(dir)
 	if err != nil {
@@ -143,11 +143,11 @@ func (c *diskCache) store(key, dir, loaded string) error {
 			name = de.Name()
 		}
 	}
-	if name == "" { // wazero took what was loaded, or had the module in memory
+	if name == "" { // wazero used the loaded file, or had the module in memory
 		return nil
 	}
 	if !isFileName(name) {
-		return fmt.Errorf("wazero's cache is laid out in an unknown way: a file %q", name)
+		return fmt.Errorf("wazero's cache: unexpected file %q", name)
 	}
 	tmp, err := os.MkdirTemp(c.dir, newDir)
 	if err != nil {
@@ -159,7 +159,7 @@ func (c *diskCache) store(key, dir, loaded string) error {
 	}
 	entry := filepath.Join(c.dir, key)
 	if err := os.Rename(tmp, entry); err != nil {
-		// Another process was first, or the entry is for another processor.
+		// Another process stored it first, or the entry is for another processor.
 		if there, err := c.verify(key, entry); err == nil && there == name {
 			return nil
 		}
@@ -173,7 +173,7 @@ func (c *diskCache) store(key, dir, loaded string) error {
 	return c.evict(key)
 }
 
-// remove takes an entry away in one step, so that nobody finds half of it.
+// remove removes an entry in one step, so that other processes never see half of it.
 func (c *diskCache) remove(entry string) error {
 	aside, err := os.MkdirTemp(c.dir, newDir)
 	if err != nil {
@@ -202,8 +202,8 @@ func (c *diskCache) fill(tmp, key, name, file string) error {
 	return os.WriteFile(filepath.Join(tmp, macName), mac, 0o600)
 }
 
-// evict removes the entries used longest ago until the others fit. The one of keep
-// goes last.
+// evict removes the least recently used entries until the rest fits. The entry keep is removed
+// last.
 func (c *diskCache) evict(keep string) error {
 	type entry struct {
 		path string

@@ -14,29 +14,29 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// cached is an Executor over dir that keeps what it logs.
-func cached(t testing.TB, dir string, most int64) (*runtimetest.World, *bytes.Buffer) {
+// cached returns a Harness with an Executor over dir, and its log.
+func cached(t testing.TB, dir string, most int64) (*runtimetest.Harness, *bytes.Buffer) {
 	t.Helper()
 	var log bytes.Buffer
-	return runtimetest.NewWorld(open(t, Config{CacheDir: dir, CacheMax: most, Log: slog.New(slog.NewTextHandler(&log, nil))})), &log
+	return runtimetest.NewHarness(open(t, Config{CacheDir: dir, CacheMax: most, Log: slog.New(slog.NewTextHandler(&log, nil))})), &log
 }
 
 // runOK runs a module that exits with 0.
-func runOK(t testing.TB, w *runtimetest.World, module []byte) {
+func runOK(t testing.TB, w *runtimetest.Harness, module []byte) {
 	t.Helper()
 	if o := w.Run(t, w.Task(t, module)).Outcome; o.State != job.OK {
 		t.Errorf("%s %d", o.State, o.Code)
 	}
 }
 
-// entries are the folders of the cache's compiled modules.
+// entries returns the folders of the compiled modules in the cache.
 func entries(t testing.TB, dir string) (paths []string) {
 	t.Helper()
 	compiled, _ := allEntries(t, dir)
 	return compiled
 }
 
-// allEntries are the folders of the compiled and of the rewritten modules.
+// allEntries returns the folders of the compiled and of the rewritten modules.
 func allEntries(t testing.TB, dir string) (compiled, rewritten []string) {
 	t.Helper()
 	des, err := os.ReadDir(dir)
@@ -57,22 +57,22 @@ func allEntries(t testing.TB, dir string) (compiled, rewritten []string) {
 	return compiled, rewritten
 }
 
-// TestRewrittenIsKept: the second process takes the rewritten module as it is, and notices
-// one that is not what the first has written.
+// TestRewrittenIsKept checks that a second process uses the stored rewritten module, and
+// notices one that the first process has not written.
 func TestRewrittenIsKept(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	w, _ := cached(t, dir, 0)
 	runOK(t, w, runtimetest.Module("ok"))
 	_, kept := allEntries(t, dir)
 	if len(kept) != 1 {
-		t.Fatalf("kept %v", kept)
+		t.Fatalf("rewritten modules: got %v", kept)
 	}
 	file := filepath.Join(kept[0], rewrittenName)
 	before := inode(t, file)
 	second, log := cached(t, dir, 0)
 	runOK(t, second, runtimetest.Module("ok"))
 	if !os.SameFile(before, inode(t, file)) || log.Len() > 0 {
-		t.Errorf("it was made again: %s", log)
+		t.Errorf("rewritten again: %s", log)
 	}
 
 	b, err := os.ReadFile(file)
@@ -86,12 +86,12 @@ func TestRewrittenIsKept(t *testing.T) {
 	}
 	third, log := cached(t, dir, 0)
 	runOK(t, third, runtimetest.Module("ok"))
-	if again, err := os.ReadFile(file); err != nil || !bytes.Equal(again, b) || !strings.Contains(log.String(), "made again") {
-		t.Errorf("the forgery was not noticed: %v %s", err, log)
+	if again, err := os.ReadFile(file); err != nil || !bytes.Equal(again, b) || !strings.Contains(log.String(), "rewriting again") {
+		t.Errorf("forgery not noticed: %v %s", err, log)
 	}
 }
 
-// code is the path of wazero's file in an entry.
+// code returns the path of wazero's file in an entry.
 func code(t testing.TB, entry string) string {
 	t.Helper()
 	des, err := os.ReadDir(entry)
@@ -101,7 +101,7 @@ func code(t testing.TB, entry string) string {
 	return filepath.Join(entry, des[0].Name())
 }
 
-// distinct is a module of its own for each n.
+// distinct returns a different module for each n.
 func distinct(n byte) []byte {
 	a := guest(0x41, 0)
 	a.add(sectionData, cat([]byte{1}, vec([]byte{n}))...)
@@ -136,15 +136,15 @@ func TestDiskCache(t *testing.T) {
 		t.Errorf("log: %s%s", log, secondLog)
 	}
 	if perm := inode(t, dir).Mode().Perm(); perm != 0o700 {
-		t.Errorf("the cache has the mode %v", perm)
+		t.Errorf("cache: mode %v", perm)
 	}
 	if key := inode(t, dir+".key"); key.Mode().Perm() != 0o600 || key.Size() != keyBytes {
-		t.Errorf("the key has the mode %v and %d bytes", key.Mode().Perm(), key.Size())
+		t.Errorf("key: mode %v and %d bytes", key.Mode().Perm(), key.Size())
 	}
 }
 
-// TestForgedCache changes what the cache holds in every way that a writer could: each
-// time the entry is thrown away, and the module compiled again.
+// TestForgedCache changes the cache's files in every way that an attacker could: each time the
+// entry is discarded, and the module compiled again.
 func TestForgedCache(t *testing.T) {
 	module := runtimetest.Module("ok")
 	for name, forge := range map[string]func(t *testing.T, dir, entry string){
@@ -211,13 +211,13 @@ func TestForgedCache(t *testing.T) {
 
 			w, log := cached(t, dir, 0)
 			runOK(t, w, module)
-			if !strings.Contains(log.String(), "not usable") {
-				t.Errorf("the forgery is not noticed: %s", log)
+			if !strings.Contains(log.String(), "unusable") {
+				t.Errorf("forgery not noticed: %s", log)
 			}
 			w, log = cached(t, dir, 0)
 			runOK(t, w, module)
 			if log.Len() > 0 {
-				t.Errorf("the entry is not good again: %s", log)
+				t.Errorf("entry not replaced: %s", log)
 			}
 		})
 	}
@@ -238,8 +238,8 @@ func TestCacheForAnotherProcessor(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	w, _ := cached(t, dir, 0)
 	runOK(t, w, runtimetest.Module("ok"))
-	// wazero names its files by the processor's features: an entry with another name is
-	// authentic and of no use.
+	// wazero's file names depend on the processor's features: an entry with another name is
+	// authentic, but cannot be used.
 	entry := entries(t, dir)[0]
 	e := w.Executor.(*Executor).engine
 	tmp := t.TempDir()
@@ -251,12 +251,12 @@ func TestCacheForAnotherProcessor(t *testing.T) {
 		t.Fatal(err)
 	}
 	if filepath.Base(code(t, entry)) != name {
-		t.Fatal("the entry was not replaced")
+		t.Fatal("entry not replaced")
 	}
 	w, log := cached(t, dir, 0)
 	runOK(t, w, runtimetest.Module("ok"))
 	if got := filepath.Base(code(t, entry)); got == name || log.Len() > 0 {
-		t.Errorf("the entry has the file %s; log: %s", got, log)
+		t.Errorf("entry: got file %s; log: %s", got, log)
 	}
 }
 
@@ -288,7 +288,7 @@ func TestCacheBound(t *testing.T) {
 	}
 	for _, e := range got {
 		if e == oldest {
-			t.Error("the entry that was used longest ago is still there")
+			t.Error("least recently used entry not evicted")
 		}
 	}
 	tiny, _ := cached(t, dir, 1)
@@ -298,7 +298,7 @@ func TestCacheBound(t *testing.T) {
 	}
 }
 
-// TestSharedCache runs executors side by side over one folder.
+// TestSharedCache runs several executors over the same folder concurrently.
 func TestSharedCache(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	var wg sync.WaitGroup
@@ -325,17 +325,17 @@ func TestStages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	dead.lock.Close() // as when its process ends
+	dead.lock.Close() // as if its process had ended
 	live, err := newStage(dir)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dead.dir); !os.IsNotExist(err) {
-		t.Errorf("the stage of a dead process is still there: %v", err)
+		t.Errorf("stage of a dead process not removed: %v", err)
 	}
 	sweepStages(dir)
 	if _, err := os.Stat(live.dir); err != nil {
-		t.Errorf("a stage in use was swept away: %v", err)
+		t.Errorf("stage in use was removed: %v", err)
 	}
 	if err := live.close(); err != nil {
 		t.Fatal(err)
@@ -357,13 +357,13 @@ func TestCacheThatCannotBe(t *testing.T) {
 	for _, dir := range []string{file, filepath.Join(file, "cache"), open} {
 		w, log := cached(t, dir, 0)
 		runOK(t, w, runtimetest.Module("ok"))
-		if !strings.Contains(log.String(), "not kept on disk") {
+		if !strings.Contains(log.String(), "not cached on disk") {
 			t.Errorf("%s: log %q", dir, log)
 		}
 	}
 }
 
-// TestCacheThatFails takes the stage away from under wazero: the module runs all the same.
+// TestCacheThatFails removes the stage while wazero uses it: the module still runs.
 func TestCacheThatFails(t *testing.T) {
 	w, log := cached(t, filepath.Join(t.TempDir(), "cache"), 0)
 	runOK(t, w, distinct(0))
@@ -380,12 +380,12 @@ func TestCacheThatFails(t *testing.T) {
 		t.Cleanup(func() { os.Mkdir(e.stage.files, 0o700) })
 	}
 	runOK(t, w, distinct(1))
-	if !strings.Contains(log.String(), "cannot be kept") {
+	if !strings.Contains(log.String(), "not cached") {
 		t.Errorf("log %q", log)
 	}
 }
 
-// TestNothingIsMadeBeforeUse opens an Executor and closes it.
+// TestNothingIsMadeBeforeUse opens an Executor and closes it: no cache folder is created.
 func TestNothingIsMadeBeforeUse(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	e, err := New(t.Context(), Config{CacheDir: dir})
@@ -396,12 +396,12 @@ func TestNothingIsMadeBeforeUse(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := os.Stat(dir); !os.IsNotExist(err) {
-		t.Errorf("the cache was made: %v", err)
+		t.Errorf("cache folder created: %v", err)
 	}
 }
 
 func TestModulesInMemory(t *testing.T) {
-	w := runtimetest.NewWorld(shared(t))
+	w := runtimetest.NewHarness(shared(t))
 	ms := w.Executor.(*Executor).modules
 	for n := range byte(maxModules + 20) {
 		runOK(t, w, distinct(n))
@@ -409,7 +409,7 @@ func TestModulesInMemory(t *testing.T) {
 	if len(ms.m) != maxModules || ms.idle.Len() != maxModules {
 		t.Errorf("%d modules in memory, %d idle, want %d", len(ms.m), ms.idle.Len(), maxModules)
 	}
-	runOK(t, w, distinct(0)) // forgotten, compiled again
+	runOK(t, w, distinct(0)) // evicted, compiled again
 
 	// Two modules of 30 MiB leave no room for a third, nor for the small ones.
 	for n := range byte(3) {
@@ -438,7 +438,7 @@ func TestModulesInMemory(t *testing.T) {
 	}
 }
 
-// TestRewrittenIsUsed: what is used is not what goes first.
+// TestRewrittenIsUsed checks that entries in use are evicted last.
 func TestRewrittenIsUsed(t *testing.T) {
 	c, err := openDiskCache(t.TempDir()+"/cache", 1<<20)
 	if err != nil {

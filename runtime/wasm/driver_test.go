@@ -15,17 +15,18 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// driver is a guest whose calls a test makes by hand: a module that exports each host
+// driver is a guest whose host calls a test makes one by one: a module that exports each host
 // call of the ABI under its own name.
 type driver struct {
-	*runtimetest.World
+	*runtimetest.Harness
 	t   testing.TB
 	run *run
 	ctx *runContext
 	mod api.Module
 }
 
-// driverModule forwards every call of abi.Calls. Its memory has two pages.
+// driverModule returns a module that forwards every call of abi.Calls. Its memory has two
+// pages.
 func driverModule() []byte {
 	a := &assembler{}
 	a.memory(2)
@@ -47,8 +48,8 @@ func driverModule() []byte {
 	return a.bytes()
 }
 
-// drive starts a driver over inputs. change may alter the Task and the limits first.
-func drive(t testing.TB, w *runtimetest.World, change func(*job.Task), inputs ...cid.Cid) *driver {
+// drive starts a driver over inputs. change may modify the Task and the limits first.
+func drive(t testing.TB, w *runtimetest.Harness, change func(*job.Task), inputs ...cid.Cid) *driver {
 	t.Helper()
 	task := w.Task(t, driverModule(), inputs...)
 	if change != nil {
@@ -63,7 +64,7 @@ func drive(t testing.TB, w *runtimetest.World, change func(*job.Task), inputs ..
 		t.Fatal(err)
 	}
 	t.Cleanup(m.release)
-	d := &driver{World: w, t: t}
+	d := &driver{Harness: w, t: t}
 	if d.run, err = newRun(t.Context(), id, task, w.Limits.OrDefault(), w.Env(t), m); err != nil {
 		t.Fatal(err)
 	}
@@ -76,7 +77,7 @@ func drive(t testing.TB, w *runtimetest.World, change func(*job.Task), inputs ..
 	return d
 }
 
-// try makes a call and returns wazero's error too.
+// try makes a call and returns wazero's error.
 func (d *driver) try(name string, args ...uint64) (int64, error) {
 	res, err := d.mod.ExportedFunction(name).Call(d.ctx, args...)
 	if err != nil {
@@ -85,7 +86,7 @@ func (d *driver) try(name string, args ...uint64) (int64, error) {
 	return int64(res[0]), nil
 }
 
-// call makes a call that does not end the run.
+// call makes a call that must not end the run.
 func (d *driver) call(name string, args ...uint64) int64 {
 	d.t.Helper()
 	n, err := d.try(name, args...)
@@ -95,7 +96,7 @@ func (d *driver) call(name string, args ...uint64) int64 {
 	return n
 }
 
-// want makes a call and compares its answer.
+// want makes a call and checks its answer.
 func (d *driver) want(want int64, name string, args ...uint64) {
 	d.t.Helper()
 	if got := d.call(name, args...); got != want {
@@ -103,7 +104,7 @@ func (d *driver) want(want int64, name string, args ...uint64) {
 	}
 }
 
-// fails makes a call that answers an errno.
+// fails makes a call that must answer an errno.
 func (d *driver) fails(want abi.Errno, name string, args ...uint64) {
 	d.t.Helper()
 	d.want(-int64(want), name, args...)
@@ -116,7 +117,7 @@ func answer(n int64) string {
 	return strconv.FormatInt(n, 10)
 }
 
-// put writes s to the guest's memory and returns where and how long it is.
+// put writes s to the guest's memory and returns its address and length.
 func (d *driver) put(at uint32, s string) (ptr, n uint64) {
 	d.t.Helper()
 	if !d.mod.Memory().WriteString(at, s) {
@@ -125,7 +126,7 @@ func (d *driver) put(at uint32, s string) (ptr, n uint64) {
 	return uint64(at), uint64(len(s))
 }
 
-// get reads the guest's memory.
+// get reads n bytes of the guest's memory.
 func (d *driver) get(at, n uint32) string {
 	d.t.Helper()
 	b, ok := d.mod.Memory().Read(at, n)
@@ -135,8 +136,8 @@ func (d *driver) get(at, n uint32) string {
 	return string(b)
 }
 
-// addBlock puts a block.
-func addBlock(t testing.TB, w *runtimetest.World, codec uint64, data string) dag.Block {
+// addBlock stores a block.
+func addBlock(t testing.TB, w *runtimetest.Harness, codec uint64, data string) dag.Block {
 	t.Helper()
 	b := dag.NewBlock(codec, []byte(data))
 	if err := w.Blocks.Put(t.Context(), b); err != nil {
@@ -145,7 +146,7 @@ func addBlock(t testing.TB, w *runtimetest.World, codec uint64, data string) dag
 	return b
 }
 
-// cborLinks is a dag-cbor block: a list of links.
+// cborLinks returns a dag-cbor block: a list of links.
 func cborLinks(links ...cid.Cid) string {
 	b := []byte{0x80 | byte(len(links))}
 	for _, l := range links {

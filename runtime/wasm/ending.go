@@ -17,11 +17,11 @@ type ending struct {
 	fault string
 }
 
-// clean reports that the guest came to an end of its own.
+// clean reports whether the guest ended by itself.
 func (e ending) clean() bool { return e.state == job.OK || e.state == job.Exit }
 
-// classify tells how the guest ended from what the calls into it returned: what
-// liftoff_run answered, or wazero's error. An error is what is not the guest's.
+// classify returns how the guest ended. Its arguments are the result of liftoff_run and
+// wazero's error. It returns an error for every end that is not the guest's.
 func (m *module) classify(code uint32, err error) (ending, error) {
 	var quota *runtime.QuotaError
 	var exit *sys.ExitError
@@ -43,7 +43,7 @@ func (m *module) classify(code uint32, err error) (ending, error) {
 	return ending{}, hostError(err)
 }
 
-// exited is a clean end. A code that no Outcome can hold counts as 255.
+// exited returns a clean end. A code that an Outcome cannot hold counts as 255.
 func exited(code uint32) ending {
 	if code == 0 {
 		return ending{state: job.OK}

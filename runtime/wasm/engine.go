@@ -21,21 +21,20 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/wasi"
 )
 
-// rewriterKey tells the compiled modules of one version of the rewriter from those of
-// another.
+// rewriterKey separates the compiled modules of different versions of the rewriter.
 var rewriterKey = "meter-" + strconv.Itoa(meter.Version)
 
-// features is det2's: no threads, exceptions, tail calls, relaxed SIMD, memory64.
+// features are those of det2: no threads, exceptions, tail calls, relaxed SIMD, memory64.
 const features = api.CoreFeaturesV2
 
-// engine owns wazero: its runtime with the host modules, and its compilation cache.
-// All of it is made at first use.
+// engine owns wazero: its runtime with the host modules, and its compilation cache. Everything
+// is created at first use.
 type engine struct {
 	cfg Config
 
 	cacheOnce sync.Once
 	cache     wazero.CompilationCache
-	disk      *diskCache // nil: compiled modules are kept in memory alone
+	disk      *diskCache // nil: compiled modules are kept in memory only
 	stage     *stage
 	layout    string
 
@@ -43,22 +42,22 @@ type engine struct {
 	host *hostRuntime
 }
 
-// hostRuntime is a wazero runtime with the host modules in it.
+// hostRuntime is a wazero runtime with the host modules.
 type hostRuntime struct {
 	wazero.Runtime
-	calls map[string]map[string]funcType // by module and name, what a guest may import
+	calls map[string]map[string]funcType // the functions that a guest may import, by module and name
 
-	returning sync.WaitGroup // memories of runs that have ended, on their way back
+	returning sync.WaitGroup // memories of ended runs that are being freed
 }
 
-// openCache makes wazero's compilation cache. Without a disk there is one in memory.
+// openCache opens wazero's compilation cache. Without a usable folder the cache is in memory.
 func (e *engine) openCache() {
 	e.cacheOnce.Do(func() {
 		if e.cfg.CacheDir != "" && !e.cfg.interpreter {
 			if err := e.openDisk(); err == nil {
 				return
 			} else {
-				e.cfg.Log.Warn("compiled modules are not kept on disk", "dir", e.cfg.CacheDir, "err", err)
+				e.cfg.Log.Warn("compiled modules not cached on disk", "dir", e.cfg.CacheDir, "err", err)
 			}
 		}
 		e.disk, e.stage = nil, nil
@@ -84,7 +83,7 @@ func (e *engine) openDisk() (err error) {
 	return nil
 }
 
-// runtime returns the wazero runtime, of which one is enough.
+// runtime returns the shared wazero runtime.
 func (e *engine) runtime(ctx context.Context) (*hostRuntime, error) {
 	e.openCache()
 	e.mu.Lock()
@@ -99,13 +98,13 @@ func (e *engine) runtime(ctx context.Context) (*hostRuntime, error) {
 	ctx = context.WithoutCancel(ctx)
 	rt := &hostRuntime{Runtime: wazero.NewRuntimeWithConfig(ctx, cfg), calls: map[string]map[string]funcType{}}
 	if err := instantiateMeter(ctx, rt); err != nil {
-		return nil, fmt.Errorf("make the host module %s: %w", meter.HostModule, err)
+		return nil, fmt.Errorf("instantiate host module %s: %w", meter.HostModule, err)
 	}
 	if err := instantiateHost(ctx, rt); err != nil {
-		return nil, fmt.Errorf("make the host module %s: %w", abi.Module, err)
+		return nil, fmt.Errorf("instantiate host module %s: %w", abi.Module, err)
 	}
 	if err := wasi.Instantiate(ctx, rt); err != nil {
-		return nil, fmt.Errorf("make the host module %s: %w", wasiModule, err)
+		return nil, fmt.Errorf("instantiate host module %s: %w", wasiModule, err)
 	}
 	for _, name := range []string{abi.Module, wasiModule} {
 		rt.calls[name] = map[string]funcType{}
@@ -117,27 +116,27 @@ func (e *engine) runtime(ctx context.Context) (*hostRuntime, error) {
 	return rt, nil
 }
 
-// runtimeConfig configures the compiler. A module is found in cache again only under
-// the same configuration.
+// runtimeConfig configures the compiler. The cache finds a module only under the same
+// configuration.
 func runtimeConfig(cache wazero.CompilationCache) wazero.RuntimeConfig {
 	return wazero.NewRuntimeConfigCompiler().
 		WithCoreFeatures(features).
 		WithCompilationCache(cache).
-		WithDebugInfoEnabled(false) // names of functions are kept, lines of sources are not
+		WithDebugInfoEnabled(false) // function names are kept, source lines are not
 }
 
 // wasiModule is the name of WASI preview 1.
 const wasiModule = "wasi_snapshot_preview1"
 
-// known answers the type of a host call.
+// known returns the type of a host call.
 func (rt *hostRuntime) known(module, name string) (funcType, bool) {
 	t, ok := rt.calls[module][name]
 	return t, ok
 }
 
-// compile turns b, what rewrite made of the module named id, into native code, or takes it from
-// the disk. Unless it is trusted, a child does the compiling. Only one call may be under
-// way: the file that appears in the stage is its.
+// compile turns b, the rewritten module named id, into native code, or loads that from the
+// disk. An untrusted module is compiled in a child process. Only one call may be active: the
+// file that appears in the stage belongs to it.
 func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []byte, trusted bool) (wazero.CompiledModule, error) {
 	apart := e.cfg.Compiler != nil && !trusted
 	if e.disk == nil {
@@ -149,7 +148,7 @@ func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []by
 	key := entryKey(id, e.layout, rewriterKey)
 	loaded, err := e.disk.load(key, e.stage.files)
 	if err != nil {
-		e.cfg.Log.Warn("a compiled module is not usable and is made again", "module", id, "err", err)
+		e.cfg.Log.Warn("unusable compiled module in cache, compiling again", "module", id, "err", err)
 	}
 	if apart {
 		c, err := e.compileApart(ctx, rt, key, id, loaded, b)
@@ -160,8 +159,8 @@ func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []by
 	}
 	c, err := compile(ctx, rt, b)
 	if isCacheFault(err) {
-		// wazero could not read or write its file. What it compiled it has in memory.
-		e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "err", err)
+		// wazero could not read or write its file, but has the compiled module in memory.
+		e.cfg.Log.Warn("compiled module not cached", "module", id, "err", err)
 		if err := e.stage.clear(); err != nil {
 			return nil, err
 		}
@@ -169,7 +168,7 @@ func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []by
 	}
 	if err == nil {
 		if err := e.disk.store(key, e.stage.files, loaded); err != nil {
-			e.cfg.Log.Warn("a compiled module cannot be kept", "module", id, "err", err)
+			e.cfg.Log.Warn("compiled module not cached", "module", id, "err", err)
 		}
 	}
 	if e := e.stage.clear(); err == nil && e != nil {
@@ -181,21 +180,21 @@ func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []by
 // errEngine says that wazero panicked.
 var errEngine = errors.New("wazero failed")
 
-// compile calls wazero's compiler. A module that it does not accept is refused; one on
-// which it fails in another way must not take the process with it.
+// compile calls wazero's compiler. A module that wazero does not accept is refused; any other
+// failure must not end this process.
 func compile(ctx context.Context, rt *hostRuntime, b []byte) (c wazero.CompiledModule, err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			err = fmt.Errorf("compile the module: %w: %v", errEngine, p)
+			err = fmt.Errorf("compile module: %w: %v", errEngine, p)
 		}
 	}()
-	// With workers wazero looks at ctx between two functions; with one it never does.
+	// With several workers wazero checks ctx between two functions; with one it never does.
 	ctx = experimental.WithCompilationWorkers(ctx, max(2, goruntime.GOMAXPROCS(0)))
 	c, err = rt.CompileModule(ctx, b)
 	switch {
 	case err == nil:
 		return c, nil
-	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)): // and not what is wrong with the module
+	case ctx.Err() != nil && errors.Is(err, context.Cause(ctx)): // not a fault of the module
 		return nil, context.Cause(ctx)
 	case isCacheFault(err):
 		return nil, err
@@ -203,7 +202,7 @@ func compile(ctx context.Context, rt *hostRuntime, b []byte) (c wazero.CompiledM
 	return nil, runtime.Refusef("not a valid module: %v", err)
 }
 
-// isCacheFault tells an error of wazero's file cache from one of the module.
+// isCacheFault reports whether err comes from wazero's file cache and not from the module.
 func isCacheFault(err error) bool {
 	var path *fs.PathError
 	var link *os.LinkError

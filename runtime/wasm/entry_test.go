@@ -17,14 +17,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// counter is a guest with a global that its entry exits with.
+// counter returns a guest with a global that its entry exits with.
 func counter() *assembler {
 	a := guest(0x23, 0)
 	a.add(sectionGlobal, tI32, 1, 0x41, 1, 0x0b)
 	return a
 }
 
-// times10 multiplies the global by 10 and adds n.
+// times10 returns code that multiplies the global by 10 and adds n.
 func times10(n byte) []byte {
 	return []byte{0x23, 0, 0x41, 10, 0x6c, 0x41, n, 0x6a, 0x24, 0}
 }
@@ -35,22 +35,22 @@ func TestEntryOrder(t *testing.T) {
 	initialize.fn("_initialize", initialize.typ(nil, nil), times10(3)...)
 	both.start = u32(both.fn("", both.typ(nil, nil), times10(2)...))
 	both.fn("_initialize", 1, times10(3)...)
-	both.fn("_start", 1, 0x00) // no entry of a module that has liftoff_run
+	both.fn("_start", 1, 0x00) // not the entry of a module that has liftoff_run
 	for name, c := range map[string]struct {
 		module *assembler
 		code   int
 	}{
 		"neither": {counter(), 1}, "start function": {start, 12}, "_initialize": {initialize, 13}, "both": {both, 123},
 	} {
-		w := world(t)
+		w := newHarness(t)
 		if o := w.Run(t, taskOf(t, w, c.module)).Outcome; o.State != job.Exit || o.Code != c.code {
 			t.Errorf("%s: %s %d, want exit %d", name, o.State, o.Code, c.code)
 		}
 	}
 }
 
-// taskOf is the Task of a liftoff_v1 module, whatever else it exports.
-func taskOf(t *testing.T, w *runtimetest.World, a *assembler, inputs ...cid.Cid) job.Task {
+// taskOf returns the Task of a liftoff_v1 module, whatever else it exports.
+func taskOf(t *testing.T, w *runtimetest.Harness, a *assembler, inputs ...cid.Cid) job.Task {
 	t.Helper()
 	task := w.Task(t, a.bytes(), inputs...)
 	task.ABI, task.Fn = job.ABILiftoff, abi.ExportRun
@@ -61,20 +61,20 @@ func TestAnotherFunction(t *testing.T) {
 	a := guest(0x41, 1)
 	a.fn("other", 0, 0x41, 2)
 	a.fn("wrong", a.typ([]byte{tI32}, []byte{tI32}), 0x20, 0)
-	w := world(t)
+	w := newHarness(t)
 	task := taskOf(t, w, a)
 	task.Fn = "other"
 	if o := w.Run(t, task).Outcome; o.Code != 2 {
 		t.Errorf("%s %d, want exit 2", o.State, o.Code)
 	}
-	for fn, says := range map[string]string{"wrong": "has the type (i32) -> (i32)", "none": `no function "none"`, "memory": "no function"} {
+	for fn, says := range map[string]string{"wrong": "got type (i32) -> (i32)", "none": `function "none"`, "memory": `function "memory"`} {
 		task.Fn = fn
 		_, err := w.Executor.Run(t.Context(), task, w.Limits, w.Env(t))
 		wantRefused(t, err, says)
 	}
 }
 
-// TestExitCodes ends a WASI command, and a liftoff_v1 module that imports WASI, by proc_exit.
+// TestExitCodes ends a WASI command, and a liftoff_v1 module that imports WASI, with proc_exit.
 func TestExitCodes(t *testing.T) {
 	for _, code := range []uint32{0, 1, 3, 120, 255, 256, 1000, 1<<32 - 1, 0xefffffff} {
 		want, state := int(min(code, 255)), job.Exit
@@ -87,7 +87,7 @@ func TestExitCodes(t *testing.T) {
 		exit := cat([]byte{0x41}, signed(code), []byte{0x10, 0})
 		a.fn("_start", a.typ(nil, nil), exit...)
 		a.fn("liftoff_run", a.typ(nil, []byte{tI32}), append(exit, 0x41, 77)...)
-		w := world(t)
+		w := newHarness(t)
 		task := w.Task(t, a.bytes())
 		for _, entry := range [][2]string{{job.ABIWASI, abi.ExportStart}, {job.ABILiftoff, abi.ExportRun}} {
 			task.ABI, task.Fn = entry[0], entry[1]
@@ -108,33 +108,33 @@ func signed(v uint32) (b []byte) {
 	}
 }
 
-// TestStartFunctionCallsTheHost makes output before the entry is called.
+// TestStartFunctionCallsTheHost creates output before the entry is called.
 func TestStartFunctionCallsTheHost(t *testing.T) {
 	a := &assembler{}
 	a.imp(abi.Module, "output", a.typ([]byte{tI32, tI32, tI32}, []byte{tI64}))
 	a.memory(1)
 	a.fn("liftoff_run", a.typ(nil, []byte{tI32}), 0x41, 0)
 	a.start = u32(a.fn("", a.typ(nil, nil), 0x41, 0, 0x41, 0, 0x41, 0, 0x10, 0, 0x1a))
-	w := world(t)
+	w := newHarness(t)
 	in := w.Add(t, []byte("in"))
 	if o := w.Run(t, taskOf(t, w, a, in)).Outcome; o.State != job.OK || o.Root != in {
 		t.Errorf("%s %d, root %s", o.State, o.Code, o.Root)
 	}
 }
 
-// TestOutputOfFailure attaches an output and fails: the output is dropped.
+// TestOutputOfFailure attaches an output and fails: the output is discarded.
 func TestOutputOfFailure(t *testing.T) {
 	a := &assembler{}
 	a.imp(abi.Module, "output", a.typ([]byte{tI32, tI32, tI32}, []byte{tI64}))
 	a.memory(1)
 	a.fn("liftoff_run", a.typ(nil, []byte{tI32}), 0x41, 0, 0x41, 0, 0x41, 0, 0x10, 0, 0x1a, 0x41, 9)
-	w := world(t)
+	w := newHarness(t)
 	if o := w.Run(t, taskOf(t, w, a, w.Add(t, []byte("in")))).Outcome; o.Code != 9 || o.Root != w.EmptyDir(t) {
 		t.Errorf("%s %d, root %s", o.State, o.Code, o.Root)
 	}
 }
 
-// TestCompileIsInterrupted gives a module that takes long to compile little time.
+// TestCompileIsInterrupted sets a short deadline for a module that is slow to compile.
 func TestCompileIsInterrupted(t *testing.T) {
 	a := guest(0x41, 0)
 	body := []byte{0x41, 0}
@@ -144,7 +144,7 @@ func TestCompileIsInterrupted(t *testing.T) {
 	for range 20_000 {
 		a.fn("", 0, body...)
 	}
-	w := world(t)
+	w := newHarness(t)
 	task := w.Task(t, a.bytes())
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 50*time.Millisecond, runtime.ErrTimeout)
 	defer cancel()
@@ -154,11 +154,11 @@ func TestCompileIsInterrupted(t *testing.T) {
 		t.Errorf("error %v, want %v", err, runtime.ErrTimeout)
 	}
 	if took := time.Since(begin); took > 20*time.Second {
-		t.Errorf("it took %v", took)
+		t.Errorf("interrupting took %v", took)
 	}
 }
 
-// failing is a set of blocks that cannot be written to.
+// failing is a dag.Blocks that cannot be written to.
 type failing struct {
 	dag.Blocks
 	err error
@@ -166,12 +166,12 @@ type failing struct {
 
 func (f failing) Put(context.Context, ...dag.Block) error { return f.err }
 
-// TestStoreFails has a store that takes nothing: there is no Outcome, and the error is
-// the store's, without the guest's stack.
+// TestStoreFails has a store that rejects writes: there is an error instead of an Outcome, the
+// store's own, without the guest's stack.
 func TestStoreFails(t *testing.T) {
 	full := errors.New("no space left on the device")
 	for _, name := range []string{"ok", "copy", "print", "blocks"} {
-		w := world(t)
+		w := newHarness(t)
 		task, env := w.Task(t, runtimetest.Module(name), w.Add(t, make([]byte, 2<<20))), w.Env(t)
 		env.Blocks = failing{&w.Blocks, full}
 		_, err := w.Executor.Run(t.Context(), task, w.Limits, env)
@@ -181,9 +181,9 @@ func TestStoreFails(t *testing.T) {
 	}
 }
 
-// TestOutcomeDoesNotShowTheLimits runs one Task under two sets of limits.
+// TestOutcomeDoesNotShowTheLimits runs the same Task under two sets of limits.
 func TestOutcomeDoesNotShowTheLimits(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	task := w.Task(t, runtimetest.Module("copy"), w.Add(t, []byte("in")))
 	a := w.Run(t, task).Outcome
 	w.Limits = job.Limits{Pages: 2, Out: 1 << 20, Log: 1, Tmp: 1}

@@ -14,7 +14,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
-// A guest that copies its input, over blocks in memory.
+// Run a guest that copies its input. Its blocks are in memory.
 func Example() {
 	ctx := context.Background()
 	e, err := wasm.New(ctx, wasm.Config{})

@@ -32,7 +32,7 @@ func TestSuiteWithDiskCache(t *testing.T) {
 	runtimetest.Suite(t, func(t *testing.T) runtime.Executor { return open(t, Config{CacheDir: dir}) })
 }
 
-// shared returns an Executor without a disk cache for a test that needs nothing of its own.
+// shared returns an Executor without a disk cache, which several tests share.
 func shared(t testing.TB) *Executor {
 	t.Helper()
 	return open(t, Config{})

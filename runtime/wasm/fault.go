@@ -11,9 +11,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// wazero keeps its traps' values to itself, so they are known by their type and text.
-// A test raises each of them. One text, "integer overflow", stands for two: a division
-// and a conversion whose result does not fit; both count as TrapDivide.
+// wazero does not export its traps, so they are recognized by type and text. A test raises each
+// of them. One text, "integer overflow", stands for two: a division and a conversion whose
+// result does not fit; both count as TrapDivide.
 const trapType = "*wasmruntime.Error"
 
 var trapCodes = map[string]int{
@@ -26,12 +26,11 @@ var trapCodes = map[string]int{
 	"invalid conversion to integer": job.TrapConversion,
 }
 
-// errEngineStack is wazero's "stack overflow": its own stack is full before the one that
-// guests are charged for. How deep it goes differs between engines, so it is a fault of
-// this machine.
+// errEngineStack is wazero's "stack overflow": its own stack is full before the metered stack
+// of guests. How deep it goes differs between engines, so it is a machine fault.
 const errEngineStack = "stack overflow"
 
-// trapCode tells the traps among wazero's errors.
+// trapCode returns the code of a trap. It reports false for wazero's other errors.
 func trapCode(err error) (int, bool) {
 	cause := innermost(err)
 	if fmt.Sprintf("%T", cause) == trapType {
@@ -54,11 +53,11 @@ func innermost(err error) error {
 	}
 }
 
-// maxFault bounds the text of a fault, in bytes: a guest chooses its functions' names.
+// maxFault bounds the text of a fault, in bytes: function names come from the guest.
 const maxFault = 16 << 10
 
-// faultText is a trap for people: what it was, and the guest's stack, as if the module
-// had not been rewritten.
+// faultText returns a trap as text for users: what it was, and the guest's stack, as if the
+// module had not been rewritten.
 func (m *module) faultText(err error) string {
 	var b strings.Builder
 	for i, line := range strings.Split(err.Error(), "\n") {
@@ -79,11 +78,11 @@ func (m *module) faultText(err error) string {
 	return b.String()
 }
 
-// addedImports is how many functions the rewriter puts behind a module's imports.
+// addedImports is the number of functions that the rewriter adds after a module's imports.
 const addedImports = 2
 
-// stackLine takes the rewriting out of a line of a stack, or answers that the whole of
-// it belongs to the metering.
+// stackLine undoes the rewriting in a line of a stack. It reports ours if the whole line
+// belongs to the metering.
 func (m *module) stackLine(line string) (_ string, ours bool) {
 	frame, ok := strings.CutPrefix(line, "\t.") // the module has no name
 	if !ok || strings.HasPrefix(frame, "..") {
@@ -103,8 +102,8 @@ func (m *module) stackLine(line string) (_ string, ours bool) {
 	return "\t" + frame, false
 }
 
-// hostError takes wazero's wrapping, with the guest's stack, off an error that one of
-// our own calls ended the run with. A panic of Go's runtime keeps it all: it is a bug.
+// hostError removes wazero's wrapping, with the guest's stack, from an error with which one of
+// our host calls ended the run. A Go runtime panic keeps it: it is a bug.
 func hostError(err error) error {
 	var bug goruntime.Error
 	if errors.As(err, &bug) {

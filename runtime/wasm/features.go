@@ -1,7 +1,7 @@
 package wasm
 
-// uses is a set of what a module uses beyond the first version of WebAssembly. All of
-// it is part of WebAssembly 2.0 and runs here.
+// uses is the set of features that a module uses beyond the first version of WebAssembly. All
+// of them are part of WebAssembly 2.0 and are supported.
 type uses uint
 
 const (
@@ -13,7 +13,7 @@ const (
 	usesVectors
 )
 
-// useNames are the names of the proposals that they came from.
+// useNames are the names of the proposals that introduced them.
 var useNames = []string{
 	"multi-value", "sign-extension", "nontrapping-fptoint", "bulk-memory", "reference-types", "simd",
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// code checks that there is a body for every function, and the locals of each: a body
-// of six bytes can have as many as one likes.
+// code checks that every function has a body, and counts the locals of each: a body of six
+// bytes can declare any number of them.
 func (s *scan) code(n uint32, r *reader) error {
 	if uint64(n)+uint64(len(s.imports)) != uint64(len(s.funcs)) {
 		return fmt.Errorf("%d bodies for %d functions", n, len(s.funcs)-len(s.imports))
@@ -24,7 +24,7 @@ func (s *scan) code(n uint32, r *reader) error {
 			return s.functionError(i, err)
 		}
 		if s.locals += locals; s.locals > maxAllLocals {
-			return runtime.Refusef("its functions have more than %d locals together", maxAllLocals)
+			return runtime.Refusef("more than %d locals in total", maxAllLocals)
 		}
 	}
 	if len(r.b) > 0 {
@@ -33,8 +33,8 @@ func (s *scan) code(n uint32, r *reader) error {
 	return nil
 }
 
-// checkCode reads the instructions of all functions and answers the widest of each
-// figure. It does not check types. An error is a *runtime.RefusedError.
+// checkCode reads the instructions of all functions and returns the maximum of each count. It
+// does not check types. An error is a *runtime.RefusedError.
 func (s *scan) checkCode() (widest body, err error) {
 	r := &reader{b: s.codeSec}
 	for i := range s.counts[sectionCode] {
@@ -47,7 +47,7 @@ func (s *scan) checkCode() (widest body, err error) {
 	return widest, nil
 }
 
-// functionError says which of the module's own functions err is about.
+// functionError adds the name of the module's function i to err.
 func (s *scan) functionError(i uint32, err error) error {
 	index := uint32(len(s.imports)) + i
 	what := fmt.Sprintf("function %d", index)
@@ -68,8 +68,8 @@ func (s *scan) functionError(i uint32, err error) error {
 // maxShownName is the length of a function's name in a refusal, in bytes.
 const maxShownName = 128
 
-// functionName looks up the name of a function: in the section "name", else among the
-// exports. It answers "" where there is none or the section is broken.
+// functionName returns the name of a function: from the name section, else from the exports. It
+// returns "" if the name is missing or the section is malformed.
 func (s *scan) functionName(index uint32) string {
 	name := s.debugName(index)
 	if name == "" {

@@ -9,23 +9,23 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Bounds of what the host remembers for one guest. Both answer MFILE: like the number
-// of handles, they belong to the ABI and are the same everywhere.
+// Limits of the host's memory for one guest. Beyond them calls answer MFILE: like the number of
+// handles, they belong to the ABI and are the same everywhere.
 const (
 	maxWriters = 64      // unfinished files at once, each with a chunk in memory
 	maxIssued  = 1 << 22 // distinct CIDs that a run may be given handles of
 )
 
-// object is what a handle stands for: a block that the guest may read, with all below
-// it, or a file that it is writing.
+// object is the target of a handle: a block that the guest may read, with everything below it,
+// or a file that the guest is writing.
 type object struct {
-	cid    cid.Cid         // undefined while it is being written
-	entry  dag.Entry       // what a directory says of it: of a finished file, and of what was attached
-	writer *dag.FileWriter // of an unfinished file; else nil
+	cid    cid.Cid         // undefined while the file is being written
+	entry  dag.Entry       // the directory entry: of a finished file, and of an attached object
+	writer *dag.FileWriter // for an unfinished file; else nil
 }
 
-// handles are the guest's only authority. Their numbers are sequential and never used
-// again; what they ever stood for is remembered, as digests, for only that may be linked.
+// handles are the guest's only authority. Their numbers are sequential and never reused; the
+// CIDs that were ever issued are remembered, as digests, because only those may be linked.
 type handles struct {
 	live    map[uint32]*object
 	next    uint64
@@ -58,7 +58,7 @@ func issuedKey(c cid.Cid) [16]byte {
 	return [16]byte(d[:16])
 }
 
-// issue remembers that the guest holds c, or answers false when there is no room.
+// issue records that the guest holds c. It reports false if the limit is reached.
 func (hs *handles) issue(c cid.Cid) bool {
 	k := issuedKey(c)
 	if _, ok := hs.issued[k]; ok {
@@ -71,13 +71,13 @@ func (hs *handles) issue(c cid.Cid) bool {
 	return true
 }
 
-// held reports that a handle of c was issued in this run.
+// held reports whether a handle of c was issued in this run.
 func (hs *handles) held(c cid.Cid) bool {
 	_, ok := hs.issued[issuedKey(c)]
 	return ok
 }
 
-// readable returns the object of h, if it has a CID.
+// readable returns the object of h if it has a CID.
 func (hs *handles) readable(h uint32) (*object, abi.Errno) {
 	o := hs.live[h]
 	if o == nil || o.writer != nil {
@@ -95,7 +95,7 @@ func (hs *handles) writable(h uint32) (*object, abi.Errno) {
 	return o, 0
 }
 
-// finished turns o, an unfinished file, into what e says.
+// finished turns o, an unfinished file, into the finished file e.
 func (hs *handles) finished(o *object, e dag.Entry) abi.Errno {
 	if !hs.issue(e.CID) {
 		return abi.MFILE
@@ -105,7 +105,7 @@ func (hs *handles) finished(o *object, e dag.Entry) abi.Errno {
 	return 0
 }
 
-// close forgets h.
+// close removes h.
 func (hs *handles) close(h uint32) abi.Errno {
 	o := hs.live[h]
 	if o == nil {

@@ -11,13 +11,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// A hostCall does one call of the ABI for a run. a are its parameters, as the guest
-// passed them: an i32 in the low half. It returns the answer, or an errno. What ends
-// the run (a limit, a block that is not to be had, cancellation) it panics with, as an
-// error that wazero hands back from the call into the guest.
+// A hostCall executes one call of the ABI for a run. a are its parameters as the guest passed
+// them: an i32 is in the low half. It returns the answer, or an errno. What ends the run (a
+// limit, a missing block, cancellation) it panics with, as an error that wazero returns from
+// the call into the guest.
 type hostCall func(r *run, mem api.Memory, a []uint64) (int64, abi.Errno)
 
-// hostCalls are the calls of module liftoff_v1, one file a family.
+// hostCalls are the calls of module liftoff_v1, one file per family.
 var hostCalls = map[string]hostCall{
 	"input_count": inputCount, "input_name": inputName, "args": args, "env": env,
 	"cid": cidOf, "codec": codecOf, "kind": kindOfBlock, "block_read": blockRead, "block_write": blockWrite,
@@ -27,7 +27,7 @@ var hostCalls = map[string]hostCall{
 	"output": output, "hash": hash, "log": logLine, "progress": progress,
 }
 
-// instantiateHost makes the module liftoff_v1 in rt, with the signatures of abi.Calls.
+// instantiateHost instantiates the module liftoff_v1 in rt, with the signatures of abi.Calls.
 func instantiateHost(ctx context.Context, rt wazero.Runtime) error {
 	b := rt.NewHostModuleBuilder(abi.Module)
 	for _, c := range abi.Calls {
@@ -44,8 +44,8 @@ func instantiateHost(ctx context.Context, rt wazero.Runtime) error {
 	return err
 }
 
-// goCall makes a hostCall with n parameters callable by wazero. The answer takes the
-// place of the first parameter.
+// goCall makes a hostCall with n parameters callable by wazero. The answer replaces the first
+// parameter.
 func goCall(call hostCall, n int) api.GoModuleFunc {
 	return func(ctx context.Context, mod api.Module, stack []uint64) {
 		r := ctx.Value(runKey{}).(*run)
@@ -62,8 +62,8 @@ func goCall(call hostCall, n int) api.GoModuleFunc {
 // end ends the run with err.
 func end(err error) { panic(err) }
 
-// errnoOf turns what package dag says of a block's content into an errno. Anything else
-// is no business of the guest's and ends the run.
+// errnoOf turns package dag's errors about a block's content into an errno. Any other error
+// ends the run, without being visible to the guest.
 func errnoOf(err error) abi.Errno {
 	var (
 		format      *dag.FormatError
@@ -90,8 +90,8 @@ func errnoOf(err error) abi.Errno {
 	return 0
 }
 
-// guestBytes returns the guest's [ptr, ptr+n): valid during the call, as long as the
-// guest's memory does not grow, which it cannot while the host runs.
+// guestBytes returns the guest's [ptr, ptr+n). It is valid during the call: the guest's memory
+// cannot grow while the host runs.
 func guestBytes(mem api.Memory, ptr, n uint64) ([]byte, abi.Errno) {
 	b, ok := mem.Read(uint32(ptr), uint32(n)) // sums in 64 bits
 	if !ok {
@@ -100,8 +100,8 @@ func guestBytes(mem api.Memory, ptr, n uint64) ([]byte, abi.Errno) {
 	return b, 0
 }
 
-// give copies s to the guest's [ptr, ptr+room), as much as fits, and answers its whole
-// length. All of the guest's range must be its own.
+// give copies as much of s as fits to the guest's [ptr, ptr+room), and returns the length of s.
+// The whole range must be inside the guest's memory.
 func give[T ~string | ~[]byte](r *run, mem api.Memory, s T, ptr, room uint64) (int64, abi.Errno) {
 	b, errno := guestBytes(mem, ptr, room)
 	if errno != 0 {

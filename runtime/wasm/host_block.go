@@ -26,7 +26,7 @@ func codecOf(r *run, _ api.Memory, a []uint64) (int64, abi.Errno) {
 	return int64(o.cid.Type()), 0
 }
 
-// blockOf returns the block of handle h, which it pays for.
+// blockOf returns the block of handle h and charges its fuel.
 func (r *run) blockOf(h uint64) (dag.Block, abi.Errno) {
 	o, errno := r.handles.readable(uint32(h))
 	if errno != 0 {
@@ -36,7 +36,7 @@ func (r *run) blockOf(h uint64) (dag.Block, abi.Errno) {
 	return r.load(o.cid)
 }
 
-// load gets a block, from the last ones used if it is one of them.
+// load returns a block, from the recently used ones if possible.
 func (r *run) load(c cid.Cid) (dag.Block, abi.Errno) {
 	if b, ok := r.recent.get(c); ok {
 		return b, 0
@@ -100,14 +100,14 @@ func blockWrite(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	return int64(h), 0
 }
 
-// payWrite pays for taking b from the guest and hashing it.
+// payWrite charges the fuel for copying b from the guest and hashing it.
 func (r *run) payWrite(b []byte) {
 	n := uint64(len(b))
 	r.fuel.Spend(abi.FuelCopy(n) + n*abi.FuelHashByte)
 }
 
-// recent keeps the last blocks that a guest used, so that reading one in small pieces,
-// or walking its links, does not fetch it every time.
+// recent keeps the blocks that a guest used last, so that reading a block in small pieces, or
+// walking its links, does not load it each time.
 type recent struct {
 	blocks [8]dag.Block // at most 2 MiB each
 	next   int

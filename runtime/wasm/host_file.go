@@ -64,7 +64,7 @@ func fileFinish(r *run, _ api.Memory, a []uint64) (int64, abi.Errno) {
 	return 0, r.finish(o)
 }
 
-// finish makes o, an unfinished file, readable.
+// finish turns o, an unfinished file, into a readable one.
 func (r *run) finish(o *object) abi.Errno {
 	e, err := o.writer.Finish()
 	if err != nil {
@@ -73,10 +73,9 @@ func (r *run) finish(o *object) abi.Errno {
 	return r.handles.finished(o, e)
 }
 
-// readers keeps the files or directories that a guest read last, with what they know
-// of their inner nodes.
+// readers keeps the files or directories that a guest read last, with their loaded inner nodes.
 type readers[T any] struct {
-	list  []reading[T] // the one used last at the end
+	list  []reading[T] // most recently used last
 	close func(T)      // may be nil
 }
 
@@ -85,7 +84,7 @@ type reading[T any] struct {
 	v   T
 }
 
-// maxReaders bounds a list of readers. Each may hold some 20 MB of inner nodes.
+// maxReaders bounds a list of readers. Each may hold about 20 MB of inner nodes.
 const maxReaders = 8
 
 func (rs *readers[T]) open(c cid.Cid, open func() (T, error)) (T, error) {
@@ -118,7 +117,7 @@ func (rs *readers[T]) drop(g reading[T]) {
 	}
 }
 
-// closeAll ends the use of all.
+// closeAll closes all readers.
 func (rs *readers[T]) closeAll() {
 	for _, g := range rs.list {
 		rs.drop(g)

@@ -10,7 +10,7 @@ import (
 )
 
 func TestFileRead(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	content := bytes.Repeat([]byte("0123456789"), 300_000)
 	dir := w.EmptyDir(t)
 	d := drive(t, w, nil, w.Add(t, content), dir, addBlock(t, w, cid.DagCBOR, "\xa0").CID())
@@ -22,7 +22,7 @@ func TestFileRead(t *testing.T) {
 			copy(want, content[c.off:])
 		}
 		if got := d.get(0, uint32(c.n)); got != string(want) {
-			t.Errorf("file_read(%d, %d) gave other bytes", c.off, c.n)
+			t.Errorf("file_read(%d, %d): wrong bytes", c.off, c.n)
 		}
 	}
 	d.fails(abi.INVAL, "file_read", 0, 1<<63, 0, 1)
@@ -34,20 +34,20 @@ func TestFileRead(t *testing.T) {
 }
 
 func TestFileWrite(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	d := drive(t, w, nil)
 	ptr, n := d.put(0, "hello ")
 	d.want(0, "file_create")
 	d.want(6, "file_write", 0, ptr, n)
 	d.want(12, "file_write", 0, ptr, n)
 	d.want(12, "file_write", 0, ptr, 0)
-	d.put(0, "XXXXXX") // what was written is the host's
+	d.put(0, "XXXXXX") // the host has its own copy of what was written
 	d.want(0, "file_finish", 0)
 	d.want(12, "file_read", 0, 0, 0, 100)
 	if got := d.get(0, 12); got != "hello hello " {
 		t.Errorf("read back %q", got)
 	}
 	if want := w.Add(t, []byte("hello hello ")); d.call("cid", 0, 0, 100) != 36 || d.get(0, 36) != want.KeyString() {
-		t.Errorf("the file is not %s", want)
+		t.Errorf("wrong CID of the file, want %s", want)
 	}
 }

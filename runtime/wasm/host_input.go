@@ -28,7 +28,7 @@ func env(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	return give(r, mem, r.environ, a[0], a[1])
 }
 
-// terminated joins words as C keeps them: each ends with a NUL.
+// terminated joins words, each followed by a NUL, as in C.
 func terminated(words []string) string {
 	var b strings.Builder
 	for _, w := range words {

@@ -24,8 +24,8 @@ func kindOfBlock(r *run, _ api.Memory, a []uint64) (int64, abi.Errno) {
 	return int64(k), 0
 }
 
-// linksOf returns the links of the block of handle h. unknown is what a codec whose
-// links nobody here can find answers.
+// linksOf returns the links of the block of handle h. unknown is the errno for a codec whose
+// links the host cannot parse.
 func (r *run) linksOf(h uint64, unknown abi.Errno) ([]cid.Cid, abi.Errno) {
 	b, errno := r.blockOf(h)
 	if errno != 0 {
@@ -121,7 +121,7 @@ func resolve(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	return int64(h), errno
 }
 
-// guestPath copies a path of the guest's.
+// guestPath copies a path from the guest's memory.
 func guestPath(mem api.Memory, ptr, n uint64) (string, abi.Errno) {
 	b, errno := guestBytes(mem, ptr, n)
 	if errno != 0 {
@@ -133,7 +133,7 @@ func guestPath(mem api.Memory, ptr, n uint64) (string, abi.Errno) {
 	return string(b), 0
 }
 
-// dirNext writes an entry as the length of its name, 4 bytes, little-endian, and the
+// dirNext writes an entry as the length of its name, 4 bytes, little-endian, followed by the
 // name, as much of both as fits.
 func dirNext(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	o, errno := r.handles.readable(uint32(a[0]))

@@ -16,7 +16,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// identity is a CID that holds data itself.
+// identity returns a CID that contains data itself.
 func identity(t testing.TB, data string) cid.Cid {
 	t.Helper()
 	mh, err := multihash.Sum([]byte(data), multihash.IDENTITY, -1)
@@ -27,7 +27,7 @@ func identity(t testing.TB, data string) cid.Cid {
 }
 
 func TestLinks(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	leaf := addBlock(t, w, cid.Raw, "leaf")
 	gone := dag.NewBlock(cid.Raw, []byte("not here"))
 	sha1, err := multihash.Sum([]byte("x"), multihash.SHA1, -1)
@@ -37,12 +37,12 @@ func TestLinks(t *testing.T) {
 	exotic := cid.NewCidV1(cid.Raw, sha1)
 	inner := identity(t, cborLinks())
 	root := addBlock(t, w, cid.DagCBOR, cborLinks(leaf.CID(), gone.CID(), exotic, inner, leaf.CID()))
-	d := drive(t, w, nil, root.CID(), addBlock(t, w, cid.GitRaw, "no links that anyone knows").CID(), addBlock(t, w, cid.DagCBOR, "\xff").CID())
+	d := drive(t, w, nil, root.CID(), addBlock(t, w, cid.GitRaw, "codec without links").CID(), addBlock(t, w, cid.DagCBOR, "\xff").CID())
 
 	d.want(5, "link_count", 0)
 	d.want(3, "link", 0, 0)
 	d.want(4, "block_read", 3, 0, 0, 4)
-	d.want(4, "link", 0, 1) // it is not here: a handle all the same
+	d.want(4, "link", 0, 1) // a missing block has a handle, too
 	d.fails(abi.CODEC, "link", 0, 2)
 	d.want(5, "link", 0, 3)
 	d.want(1, "block_read", 5, 0, 0, 0)
@@ -50,7 +50,7 @@ func TestLinks(t *testing.T) {
 	d.fails(abi.RANGE, "link", 0, far)
 	d.want(0, "link_count", 3)
 
-	// "Does the host have this CID?" has one answer.
+	// A guest cannot tell whether the host has a CID.
 	for _, c := range []cid.Cid{leaf.CID(), gone.CID()} {
 		ptr, n := d.put(0, c.KeyString())
 		if h := d.call("child", 0, ptr, n); h < 6 {
@@ -67,22 +67,22 @@ func TestLinks(t *testing.T) {
 	d.fails(abi.FORMAT, "link_count", 2)
 	d.fails(abi.FORMAT, "link", 2, 0)
 
-	// What is not here ends the run when it is read, and the guest never sees it.
+	// Reading a missing block ends the run, invisible to the guest.
 	_, err = d.try("block_read", 4, 0, 0, 1)
 	var missing *dag.NotFoundError
 	if !errors.As(err, &missing) || missing.CID != gone.CID() {
-		t.Errorf("error %v, want one that says that %s is not here", err, gone.CID())
+		t.Errorf("error %v, want one that names %s as missing", err, gone.CID())
 	}
 }
 
-// TestMalformedBlocks reads blocks that are not what their codec says: every call answers
-// FORMAT or that it is another kind of thing, and none ends the run.
+// TestMalformedBlocks reads blocks that are not valid for their codec: every call answers
+// FORMAT or an errno for another kind, and none ends the run.
 func TestMalformedBlocks(t *testing.T) {
 	for name, b := range map[string]struct {
 		codec uint64
 		data  string
 	}{
-		"empty cbor": {cid.DagCBOR, ""}, "cut cbor": {cid.DagCBOR, "\x82\x01"}, "cbor with a rest": {cid.DagCBOR, "\xa0\x00"},
+		"empty cbor": {cid.DagCBOR, ""}, "cut cbor": {cid.DagCBOR, "\x82\x01"}, "cbor with trailing bytes": {cid.DagCBOR, "\xa0\x00"},
 		"cbor bomb": {cid.DagCBOR, "\x9b\x7f\xff\xff\xff\xff\xff\xff\xff"}, "deep cbor": {cid.DagCBOR, strings.Repeat("\x81", 100_000)},
 		"cbor map bomb": {cid.DagCBOR, "\xbb\xff\xff\xff\xff\xff\xff\xff\xff"},
 		"empty pb":      {cid.DagProtobuf, ""}, "cut pb": {cid.DagProtobuf, "\x0a\x05\x08"}, "pb garbage": {cid.DagProtobuf, "\xff\xff\xff\xff"},
@@ -90,7 +90,7 @@ func TestMalformedBlocks(t *testing.T) {
 		"shard of no fanout": {cid.DagProtobuf, "\x0a\x04\x08\x05\x12\x00"},
 		"unknown codec":      {cid.GitRaw, "x"}, "libp2p key": {0x72, "x"},
 	} {
-		w := world(t)
+		w := newHarness(t)
 		d := drive(t, w, nil, addBlock(t, w, b.codec, b.data).CID())
 		ptr, n := d.put(0, "0/1")
 		for call, args := range map[string][]uint64{
@@ -98,20 +98,20 @@ func TestMalformedBlocks(t *testing.T) {
 			"dir_next": {0, 0, 0, 10}, "readlink": {0, 0, 10}, "block_read": {0, 0, 0, 10},
 		} {
 			if _, err := d.try(call, args...); err != nil {
-				t.Errorf("%s of %s ends the run: %v", call, name, err)
+				t.Errorf("%s of %s ended the run: %v", call, name, err)
 			}
 		}
 	}
 }
 
-// symlinkTo is the block of a symlink.
+// symlinkTo returns the block of a symlink.
 func symlinkTo(target string) string {
 	fs := cat([]byte{0x08, 4, 0x12, byte(len(target))}, []byte(target))
 	return string(cat([]byte{0x0a, byte(len(fs))}, fs))
 }
 
-// directory makes a directory of names, each a file that holds its name.
-func directory(t testing.TB, w *runtimetest.World, names ...string) cid.Cid {
+// directory stores a directory of names, each a file that holds its name.
+func directory(t testing.TB, w *runtimetest.Harness, names ...string) cid.Cid {
 	t.Helper()
 	dw := dag.NewDirWriter(&w.Blocks, dag.UnixFSv1)
 	for _, n := range names {
@@ -128,7 +128,7 @@ func directory(t testing.TB, w *runtimetest.World, names ...string) cid.Cid {
 }
 
 func TestResolve(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	leaf := w.Add(t, []byte("leaf"))
 	var many []string
 	for i := range 10_000 {
@@ -154,7 +154,7 @@ func TestResolve(t *testing.T) {
 		if h < 0 {
 			t.Errorf("resolve(%d, %q) = %s", c.h, c.path, answer(h))
 		} else if got := read(h); got != c.want {
-			t.Errorf("resolve(%d, %q) leads to %q", c.h, c.path, got)
+			t.Errorf("resolve(%d, %q): got %q", c.h, c.path, got)
 		}
 	}
 	for _, c := range []struct {
@@ -191,7 +191,7 @@ func TestResolve(t *testing.T) {
 }
 
 func TestDirNext(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	var many []string
 	for i := range 8_000 {
 		many = append(many, fmt.Sprintf("a long enough name to need shards %d", i))
@@ -223,7 +223,7 @@ func TestDirNext(t *testing.T) {
 	d.want(0, "dir_next", 0, 1<<62, 0, 300)
 
 	d.put(0, "........")
-	d.want(1, "dir_next", 0, 0, 0, 2) // no room: what fits
+	d.want(1, "dir_next", 0, 0, 0, 2) // a short buffer gets what fits
 	if got := d.get(0, 8); got != "\x01\x00......" {
 		t.Errorf("dir_next wrote %q into 2 bytes", got)
 	}

@@ -38,7 +38,7 @@ func hash(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	return give(r, mem, h.Sum(nil), a[3], a[4])
 }
 
-// logLine writes a line to the Outcome's stderr. The level is for a later version.
+// logLine writes a line to the Outcome's stderr. The level is reserved for a later version.
 func logLine(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	b, errno := guestBytes(mem, a[1], a[2])
 	if errno != 0 {
@@ -51,7 +51,7 @@ func logLine(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	return 0, 0
 }
 
-// progressPause is the least time between two hints that are passed on.
+// progressPause is the least time between two progress reports that are passed on.
 const progressPause = 50 * time.Millisecond
 
 func progress(r *run, _ api.Memory, a []uint64) (int64, abi.Errno) {

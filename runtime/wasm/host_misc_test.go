@@ -13,7 +13,7 @@ import (
 )
 
 func TestHash(t *testing.T) {
-	d := drive(t, world(t), nil)
+	d := drive(t, newHarness(t), nil)
 	ptr, n := d.put(0, "some bytes")
 	s2, s5, b3 := sha256.Sum256([]byte("some bytes")), sha512.Sum512([]byte("some bytes")), blake3.Sum256([]byte("some bytes"))
 	for code, want := range map[uint64]string{multihash.SHA2_256: string(s2[:]), multihash.SHA2_512: string(s5[:]), multihash.BLAKE3: string(b3[:])} {
@@ -23,16 +23,16 @@ func TestHash(t *testing.T) {
 		}
 		d.want(int64(len(want)), "hash", code, ptr, n, 0, 0)
 	}
-	d.want(32, "hash", multihash.SHA2_256, ptr, n, ptr, 32) // onto itself
+	d.want(32, "hash", multihash.SHA2_256, ptr, n, ptr, 32) // in place
 	if got := d.get(0, 32); got != string(s2[:]) {
-		t.Errorf("hash onto its own bytes: %x", got)
+		t.Errorf("hash in place: %x", got)
 	}
 	d.fails(abi.CODEC, "hash", multihash.MD5, ptr, n, 0, 0)
 	d.fails(abi.CODEC, "hash", far, ptr, n, 0, 0)
 }
 
 func TestLog(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	d := drive(t, w, nil)
 	var live bytes.Buffer
 	d.run.stderr.live = &live

@@ -14,18 +14,18 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// outputs is what a guest attached: one object, or a tree of names with objects at its
-// leaves. It becomes the Outcome's root only when the guest succeeds.
+// outputs is what a guest has attached: one object, or a tree of names with objects at its
+// leaves. It becomes the Outcome's root only if the guest succeeds.
 type outputs struct {
 	sole *object
 	tree tree
 }
 
-// tree is a directory of the output: what is under each name, by the name's key, for
-// names with one key cannot be in one directory.
+// tree is a directory of the output. It maps the key of each name to its branch: names with the
+// same key cannot be in one directory.
 type tree map[uint64]branch
 
-// branch is an entry of a tree: an object or, when that is nil, a directory.
+// branch is an entry of a tree: an object or, if that is nil, a directory.
 type branch struct {
 	name   string
 	object *object
@@ -54,11 +54,11 @@ func output(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 			return 0, errno
 		}
 	}
-	kept := *o // the handle may be closed
+	kept := *o // a copy: the handle may be closed
 	if errno := r.describe(&kept, names); errno != 0 {
 		return 0, errno
 	}
-	for range names { // what the host remembers, a directory for each name at most
+	for range names { // the host's memory for it, at most a directory per name
 		if err := r.made.charge(0); err != nil {
 			end(err)
 		}
@@ -67,7 +67,7 @@ func output(r *run, mem api.Memory, a []uint64) (int64, abi.Errno) {
 	return 0, 0
 }
 
-// outputPath cuts a path into its names; "" has none.
+// outputPath splits a path into its names; "" has none.
 func outputPath(path string) ([]string, bool) {
 	if path == "" {
 		return nil, true
@@ -86,8 +86,8 @@ func outputPath(path string) ([]string, bool) {
 	return names, true
 }
 
-// free reports that an object can be attached at names: nothing is there yet, no
-// object where a directory should be, and no other name with the key of one of them.
+// free reports whether an object can be attached at names: the place is empty, no parent is an
+// object, and no other name has the same key as one of them.
 func (os *outputs) free(names []string) bool {
 	if os.sole != nil || len(names) == 0 && len(os.tree) > 0 {
 		return false
@@ -106,9 +106,9 @@ func (os *outputs) free(names []string) bool {
 	return true
 }
 
-// describe fills in what the directory at the end of names says of o, which is not a file
-// that this run made: it looks into o's block. Here a malformed one is an errno; at the end
-// of the run nothing could be done about it.
+// describe fills in the directory entry of o at names, where o is not a file that this run
+// wrote: it reads o's block. A malformed block is an errno here; at the end of the run it could
+// not be reported any more.
 func (r *run) describe(o *object, names []string) abi.Errno {
 	if len(names) == 0 || o.entry.CID.Defined() {
 		return 0
@@ -142,8 +142,8 @@ func (os *outputs) attach(names []string, o *object) {
 	t[outProfile.NameKey(last)] = branch{name: last, object: o}
 }
 
-// root makes the directories of the output and returns its root: the sole object, or
-// a directory, which is empty when nothing was attached.
+// root stores the directories of the output and returns its root: the sole object, or a
+// directory, which is empty if nothing was attached.
 func (os *outputs) root(ctx context.Context, bs dag.Blocks) (dag.Entry, error) {
 	if os.sole != nil {
 		return dag.Entry{CID: os.sole.cid}, nil
@@ -151,8 +151,8 @@ func (os *outputs) root(ctx context.Context, bs dag.Blocks) (dag.Entry, error) {
 	return os.tree.entry(ctx, bs)
 }
 
-// entry makes the directory. It goes by the order of the names, so that a limit ends every
-// run at the same block.
+// entry stores the directory. It follows the order of the names, so that a limit ends every run
+// at the same block.
 func (t tree) entry(ctx context.Context, bs dag.Blocks) (dag.Entry, error) {
 	branches := slices.SortedFunc(maps.Values(t), func(a, b branch) int { return strings.Compare(a.name, b.name) })
 	d := dag.NewDirWriter(bs, outProfile)

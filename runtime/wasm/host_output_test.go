@@ -16,7 +16,7 @@ import (
 )
 
 func TestOutputPaths(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	in := w.Add(t, []byte("in"))
 	d := drive(t, w, nil, in)
 	out := func(name string) int64 {
@@ -56,10 +56,10 @@ func TestOutputPaths(t *testing.T) {
 	sole.fails(abi.INVAL, "output", 0, ptr, n)
 }
 
-// TestOutputIsOrdered builds one tree in two orders, with a writer that output finishes
+// TestOutputIsOrdered builds the same tree in two orders, with a writer that output finishes
 // and handles that are closed before the end.
 func TestOutputIsOrdered(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	in := directory(t, w, "x", "y")
 	root := func(names ...string) cid.Cid {
 		d := drive(t, w, nil, in)
@@ -87,18 +87,18 @@ func TestOutputIsOrdered(t *testing.T) {
 	}
 	a, b := root("d/e/f", "a", "new/1", "b"), root("b", "new/1", "a", "d/e/f")
 	if a != b {
-		t.Errorf("the order of output changes the root: %s, %s", a, b)
+		t.Errorf("root depends on the order of output: %s, %s", a, b)
 	}
 	if got := w.File(t, w.At(t, a, "new", "1")); got != "written" {
-		t.Errorf("new/1 holds %q", got)
+		t.Errorf("new/1: got %q", got)
 	}
 	if got := w.At(t, a, "d", "e", "f"); got != in {
-		t.Errorf("d/e/f is %s", got)
+		t.Errorf("d/e/f: got %s", got)
 	}
 }
 
 func TestOutputOfWASICommand(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	d := drive(t, w, nil, w.Add(t, []byte("in")))
 	d.run.task.ABI = job.ABIWASI
 	d.fails(abi.STATE, "output", 0, 0, 0)
@@ -108,12 +108,12 @@ func TestQuotas(t *testing.T) {
 	quota := func(err error) int {
 		var q *runtime.QuotaError
 		if !errors.As(err, &q) {
-			t.Errorf("error %v is no quota", err)
+			t.Errorf("error %v, want a quota error", err)
 			return 0
 		}
 		return q.Code
 	}
-	w := world(t)
+	w := newHarness(t)
 	w.Limits = job.Limits{Out: 3 * minCharge, Log: 10}
 	in := w.Add(t, []byte("in"))
 
@@ -135,7 +135,7 @@ func TestQuotas(t *testing.T) {
 		t.Errorf("block_write: %v", err)
 	}
 
-	// Names cost, too.
+	// Names are charged, too.
 	names := drive(t, w, nil, in)
 	ptr, n = names.put(0, "a/b/c/d")
 	if _, err := names.try("output", 0, ptr, n); quota(err) != job.QuotaOut {
@@ -143,10 +143,10 @@ func TestQuotas(t *testing.T) {
 	}
 }
 
-// TestOutputOfInput attaches inputs under names: the directory is the one that adding
-// the same files and directories would have made, sizes included.
+// TestOutputOfInput attaches inputs under names: the result is the directory that adding the
+// same files and directories would have made, sizes included.
 func TestOutputOfInput(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	file, err := dag.AddFile(t.Context(), &w.Blocks, bytes.NewReader(make([]byte, 3<<20)), dag.UnixFSv1)
 	if err != nil {
 		t.Fatal(err)

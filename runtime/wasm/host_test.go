@@ -15,15 +15,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-func world(t testing.TB) *runtimetest.World { return runtimetest.NewWorld(shared(t)) }
+func newHarness(t testing.TB) *runtimetest.Harness { return runtimetest.NewHarness(shared(t)) }
 
 const (
-	memEnd = 2 * pageSize // of the driver
+	memEnd = 2 * pageSize // size of the driver's memory
 	far    = 1<<32 - 1
 )
 
-// TestCallsAreTheABI compares abi.Calls with what a guest can really import, and with
-// the table in docs/abi.md.
+// TestCallsAreTheABI compares abi.Calls with what a guest can import, and with the table in
+// docs/abi.md.
 func TestCallsAreTheABI(t *testing.T) {
 	e := shared(t)
 	rt, err := e.engine.runtime(t.Context())
@@ -55,7 +55,7 @@ func TestCallsAreTheABI(t *testing.T) {
 	}
 	doc, err := os.ReadFile("../../docs/abi.md")
 	if os.IsNotExist(err) {
-		t.Skip("docs/abi.md is not there")
+		t.Skip("docs/abi.md not found")
 	}
 	if err != nil {
 		t.Fatal(err)
@@ -77,15 +77,15 @@ func TestCallsAreTheABI(t *testing.T) {
 			found = found || d == row
 		}
 		if !found {
-			t.Errorf("docs/abi.md has no row %s", row)
+			t.Errorf("docs/abi.md: missing row %s", row)
 		}
 	}
 }
 
-// TestHostilePointers gives every call that takes a range of memory one that is not the
-// guest's own.
+// TestHostilePointers passes a range outside of the guest's memory to every call that takes
+// one.
 func TestHostilePointers(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	file := w.Add(t, []byte("content"))
 	d := drive(t, w, nil, file, addBlock(t, w, cid.DagProtobuf, symlinkTo("target")).CID(), w.EmptyDir(t))
 	writer := uint64(d.call("file_create"))
@@ -110,14 +110,14 @@ func TestHostilePointers(t *testing.T) {
 		d.fails(abi.FAULT, "log", 0, ptr, n)
 	}
 	if d.run.count.used != 0 || d.run.made.used != 0 {
-		t.Errorf("a call that failed left %d bytes of log and %d of output", d.run.count.used, d.run.made.used)
+		t.Errorf("failed calls left %d bytes of log and %d of output", d.run.count.used, d.run.made.used)
 	}
 }
 
-// TestHostileHandles gives every call that takes a handle one that was never issued, one
-// that is closed, and one of the wrong sort.
+// TestHostileHandles passes a handle that was never issued, a closed one, and one of the wrong
+// kind to every call that takes one.
 func TestHostileHandles(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	d := drive(t, w, nil, w.Add(t, []byte("a")), w.Add(t, []byte("b")))
 	d.want(0, "close", 1)
 	writer := uint64(d.call("file_create"))
@@ -134,7 +134,7 @@ func TestHostileHandles(t *testing.T) {
 		d.fails(abi.BADF, "output", h, 0, 0)
 		d.fails(abi.BADF, "close", h)
 	}
-	for _, h := range []uint64{0, 1, 99} { // a readable one, a closed one, none
+	for _, h := range []uint64{0, 1, 99} { // readable, closed, never issued
 		d.fails(abi.BADF, "file_write", h, 0, 0)
 		d.fails(abi.BADF, "file_finish", h)
 	}
@@ -144,7 +144,7 @@ func TestHostileHandles(t *testing.T) {
 }
 
 func TestHandlesAreNeverReused(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	d := drive(t, w, nil, w.Add(t, []byte("a")))
 	for want := int64(1); want < 100; want++ {
 		d.want(want, "file_create")
@@ -153,7 +153,7 @@ func TestHandlesAreNeverReused(t *testing.T) {
 }
 
 func TestHandleLimits(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	d := drive(t, w, nil, w.Add(t, []byte("a")))
 	for range maxWriters {
 		d.call("file_create")
@@ -173,7 +173,7 @@ func TestHandleLimits(t *testing.T) {
 }
 
 func TestInputsAndWords(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	d := drive(t, w, func(task *job.Task) {
 		task.In[0].Name = "corpus"
 		task.Args = []string{"one", "", "three"}

@@ -19,7 +19,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// recursion calls itself without end, and never deeper than a hundred levels.
+// recursion returns a guest that calls itself endlessly, never more than a hundred levels deep.
 func recursion() []byte {
 	a := &assembler{}
 	a.memory(1)
@@ -29,7 +29,8 @@ func recursion() []byte {
 	return a.bytes()
 }
 
-// bulk repeats one bulk instruction over n bytes of a memory of two times n.
+// bulk returns a guest that repeats one bulk instruction over n bytes of a memory of two times
+// n.
 func bulk(n uint32, op ...byte) []byte {
 	a := &assembler{}
 	a.memory(2 * n / pageSize)
@@ -38,7 +39,7 @@ func bulk(n uint32, op ...byte) []byte {
 	return a.bytes()
 }
 
-// hashing repeats the call hash over n bytes.
+// hashing returns a guest that repeats the call hash over n bytes.
 func hashing(n uint32) []byte {
 	a := &assembler{}
 	a.imp(abi.Module, "hash", a.typ([]byte{tI32, tI32, tI32, tI32, tI32}, []byte{tI64}))
@@ -48,8 +49,8 @@ func hashing(n uint32) []byte {
 	return a.bytes()
 }
 
-// skipping has an if in a loop that is never taken and sets n locals: in all its turns the
-// engine moves them.
+// skipping returns a guest with an endless loop around an if that is never taken and sets n
+// locals: the engine moves the locals in each iteration.
 func skipping(n int) []byte {
 	load := []byte{0x41, 0, 0x28, 2, 0}
 	code := cat([]byte{0x03, 0x40}, load, []byte{0x04, 0x40})
@@ -63,13 +64,13 @@ func skipping(n int) []byte {
 	return many(uint32(n), 1, code...)()
 }
 
-// repeating spins in a row of one instruction.
+// repeating returns a guest that spins in a series of one instruction.
 func repeating(op ...byte) []byte {
 	return many(0, 1, cat([]byte{0x03, 0x40}, bytes.Repeat(op, 1000), []byte{0x0c, 0, 0x0b})...)()
 }
 
-// spinners are guests that keep a core busy for ever, each in its own way. Bulk
-// operations and hashing take size bytes in one instruction or call.
+// spinners are guests that keep a core busy endlessly, each in its own way. Bulk operations and
+// hashing process size bytes in one instruction or call.
 func spinners(size uint32) map[string][]byte {
 	return map[string][]byte{
 		"loop":        runtimetest.Module("spin"),
@@ -84,7 +85,7 @@ func spinners(size uint32) map[string][]byte {
 	}
 }
 
-// latencies says how the process lives while guests spin on every core.
+// latencies are measured while guests spin on every core.
 type latencies struct {
 	gc     []time.Duration // of runtime.GC
 	ticker []time.Duration // how late a ticker of 10 ms fires
@@ -92,17 +93,17 @@ type latencies struct {
 	cancel time.Duration   // from the end of the guests' context to that of their runs
 }
 
-// spin runs module on some cores and measures n collections and ticks. deadline ends
-// the guests by a deadline and not by a cancel.
+// spin runs module on some cores and measures n collections and ticks. With deadline, the
+// guests are ended by a deadline instead of a cancel.
 func spin(t testing.TB, module []byte, cores, n int, deadline bool) latencies {
 	t.Helper()
-	w := world(t)
+	w := newHarness(t)
 	w.Limits = job.Limits{Fuel: 1 << 62, Pages: job.MaxPages}
 	task := w.Task(t, module)
 	if err := w.Executor.Check(t.Context(), task, w.Limits, w.Env(t)); err != nil {
 		t.Fatal(err)
 	}
-	goruntime.GC() // of what compiling has left
+	goruntime.GC() // frees what compiling has left
 	handler := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {}))
 	defer handler.Close()
 	defer handler.Client().CloseIdleConnections()
@@ -134,7 +135,7 @@ func spin(t testing.TB, module []byte, cores, n int, deadline bool) latencies {
 	begin := time.Now()
 	res, err := handler.Client().Get(handler.URL)
 	if err != nil {
-		t.Errorf("the handler: %v", err)
+		t.Errorf("handler: %v", err)
 	} else {
 		res.Body.Close()
 	}
@@ -160,10 +161,10 @@ func (l latencies) String() string {
 	return fmt.Sprintf("GC p50 %v, max %v; ticker p95 %v; HTTP %v; end %v", at(50, l.gc), at(100, l.gc), at(95, l.ticker), l.http, l.cancel)
 }
 
-// TestLive has guests spin on every core, and on all but one: the collector, timers and an HTTP server go
-// on, and the guests end when they are told to. The bounds are far above what is
-// measured (see BenchmarkLive), for machines that are busy; without the metering none
-// of it would ever happen.
+// TestLive has guests spin on every core, and on all but one: the collector, timers and an HTTP
+// server continue to work, and cancelled guests end. The bounds are far above the measured
+// times (see BenchmarkLive), for busy machines; without the metering, none of this would ever
+// happen.
 func TestLive(t *testing.T) {
 	all := goruntime.GOMAXPROCS(0)
 	for name, module := range spinners(128 << 20) {
@@ -171,7 +172,7 @@ func TestLive(t *testing.T) {
 			t.Run(fmt.Sprintf("%s on %d of %d", name, cores, all), func(t *testing.T) {
 				l := spin(t, module, cores, 3, name == "loop")
 				t.Log(l)
-				for what, d := range map[string]time.Duration{"runtime.GC": at(100, l.gc), "a ticker": at(100, l.ticker), "HTTP": l.http, "the end": l.cancel} {
+				for what, d := range map[string]time.Duration{"runtime.GC": at(100, l.gc), "a ticker": at(100, l.ticker), "HTTP": l.http, "cancelling": l.cancel} {
 					if d > 2*time.Second {
 						t.Errorf("%s took %v", what, d)
 					}
@@ -183,7 +184,7 @@ func TestLive(t *testing.T) {
 
 // TestDeadline ends every spinner by the deadline of its context.
 func TestDeadline(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	w.Limits = job.Limits{Fuel: 1 << 62, Pages: job.MaxPages}
 	for name, module := range spinners(128 << 20) {
 		task := w.Task(t, module)
@@ -202,8 +203,8 @@ func TestDeadline(t *testing.T) {
 	}
 }
 
-// BenchmarkLive reports, in milliseconds, how late things are while guests spin on every
-// core: at most 5 for the collector, 1 for 95 of 100 ticks and 5 to cancel.
+// BenchmarkLive reports latencies in milliseconds while guests spin on every core: at most 5
+// for the collector, 1 for 95 of 100 ticks and 5 to cancel.
 func BenchmarkLive(b *testing.B) {
 	for name, module := range spinners(512 << 20) {
 		b.Run(name, func(b *testing.B) {

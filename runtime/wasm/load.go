@@ -11,7 +11,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// readModule returns the bytes of the file c, at most most of them.
+// readModule returns the bytes of the file c, which may have at most most bytes.
 func readModule(ctx context.Context, bs dag.Blocks, c cid.Cid, most int64) ([]byte, error) {
 	f, err := dag.OpenFile(ctx, bs, c)
 	if err != nil {
@@ -19,7 +19,7 @@ func readModule(ctx context.Context, bs dag.Blocks, c cid.Cid, most int64) ([]by
 	}
 	defer f.Close()
 	if f.Size() > most {
-		return nil, runtime.Refusef("it has %d bytes, at most %d", f.Size(), most)
+		return nil, runtime.Refusef("got %d bytes, want at most %d", f.Size(), most)
 	}
 	b := make([]byte, f.Size())
 	if _, err := f.ReadAt(ctx, b, 0); err != nil {
@@ -28,7 +28,7 @@ func readModule(ctx context.Context, bs dag.Blocks, c cid.Cid, most int64) ([]by
 	return b, nil
 }
 
-// moduleError tells a CID that is no file, or a file that lies, from a fault.
+// moduleError turns an error about the content of a module into a refusal; other errors stay.
 func moduleError(c cid.Cid, err error) error {
 	var notFile *dag.NotFileError
 	var format *dag.FormatError

@@ -13,11 +13,11 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// minCharge is what a block takes of the output's limit at least. It is more than the
+// minCharge is the least that a block counts towards the output limit. It is more than the
 // host's memory for the block, so that the limit bounds that memory too.
 const minCharge = 4096
 
-// made is the set of blocks that a run can see, and remembers which of them it made.
+// made is the set of blocks that a run can see. It records which of them the run made.
 type made struct {
 	dag.Blocks
 	limit  uint64 // bytes
@@ -29,8 +29,8 @@ func newMade(bs dag.Blocks, limit uint64) *made {
 	return &made{Blocks: bs, limit: limit, blocks: map[[16]byte]int{}}
 }
 
-// charge takes n bytes of the output's limit, or at least minCharge, and answers a
-// *runtime.QuotaError when there are not as many.
+// charge deducts n bytes from the output limit, at least minCharge. It returns a
+// *runtime.QuotaError if fewer are left.
 func (m *made) charge(n int) error {
 	size := uint64(max(n, minCharge))
 	if size > m.limit-m.used {
@@ -60,9 +60,9 @@ func (m *made) ReadPart(ctx context.Context, c cid.Cid, p []byte, off int64) (n 
 	return dag.ReadPart(ctx, m.Blocks, c, p, off)
 }
 
-// below walks what the run made below root: the bytes of its distinct blocks, and the
-// links from them to blocks that the run did not make, sorted, each once. Of those it
-// reads nothing.
+// below walks what the run made below root. It returns the bytes of its distinct blocks, and
+// the links from them to blocks that the run did not make, sorted, without duplicates. It does
+// not read those blocks.
 func (m *made) below(ctx context.Context, root cid.Cid) (size uint64, refs []cid.Cid, err error) {
 	seen := map[[16]byte]struct{}{}
 	stack := []cid.Cid{root}

@@ -16,12 +16,12 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// childCommand makes the test's own program the compiler of Config.Compiler.
+// childCommand makes the test binary the compiler of Config.Compiler.
 const childCommand = "compile-module"
 
 func testCompiler(how string) []string { return []string{os.Args[0], childCommand, how} }
 
-// childMain is the child: right, or wrong in the way that how says.
+// childMain is the child process: correct, or wrong in the way that how names.
 func childMain(how string) int {
 	if name, ok := strings.CutPrefix(how, "bomb:"); ok {
 		return admitBomb(name)

@@ -13,53 +13,53 @@ import (
 
 const pageSize = 1 << 16
 
-// memory is the linear memory of one run, outside of Go's heap: the whole of what it
-// may ever become is reserved as addresses at the start, so that growing never moves
-// or copies it, and only what the guest touches costs memory.
+// memory is the linear memory of one run, outside of Go's heap. Its maximum is reserved as
+// address space at the start, so that growing never moves or copies it, and only what the guest
+// touches uses memory.
 //
-// It is wazero's allocator for the run's instance, which has one memory. wazero calls
-// it on the goroutine of the run; it panics with a *runtime.QuotaError where the run
-// would exceed its limit, and with another error where the machine is out of memory.
-// wazero hands both back from the call into the guest.
+// It is wazero's allocator for the run's instance, which has one memory. wazero calls it on the
+// goroutine of the run; it panics with a *runtime.QuotaError if the run would exceed its limit,
+// and with another error if the machine is out of memory. wazero returns both from the call
+// into the guest.
 type memory struct {
-	limit uint64 // bytes; more ends the run
-	addr  []byte // the reserved addresses, PROT_NONE past open
+	limit uint64 // bytes; exceeding it ends the run
+	addr  []byte // reserved address space, PROT_NONE beyond open
 	open  uint64 // bytes that can be read and written
 	peak  uint64 // bytes
 
-	returning *sync.WaitGroup // of the engine; nil: Free always waits
+	returning *sync.WaitGroup // owned by the engine; nil: Free always waits
 }
 
 func newMemory(pages uint64) *memory { return &memory{limit: pages * pageSize} }
 
-// Allocate reserves addresses for most bytes, or for the limit if that is less.
+// Allocate reserves address space for most bytes, or for the limit if that is less.
 func (m *memory) Allocate(_, most uint64) experimental.LinearMemory {
 	size := int(min(most, m.limit))
 	if m.addr != nil {
-		panic(fmt.Errorf("a second memory in one run"))
+		panic(fmt.Errorf("bug: second memory in one run"))
 	}
 	if size == 0 {
 		return m
 	}
 	addr, err := unix.Mmap(-1, 0, size, unix.PROT_NONE, unix.MAP_PRIVATE|unix.MAP_ANON|unix.MAP_NORESERVE)
 	if err != nil {
-		panic(fmt.Errorf("reserve %d bytes for a guest's memory: %w", size, err))
+		panic(fmt.Errorf("reserve %d bytes of guest memory: %w", size, err))
 	}
 	m.addr = addr
 	return m
 }
 
-// Reallocate makes the memory size bytes long. It keeps its address.
+// Reallocate sets the size of the memory to size bytes. Its address does not change.
 func (m *memory) Reallocate(size uint64) []byte {
 	if size > m.limit {
 		panic(&runtime.QuotaError{Code: job.QuotaPages})
 	}
 	if size > uint64(len(m.addr)) {
-		return nil // past the module's own maximum: the guest sees -1
+		return nil // beyond the module's own maximum: the guest gets -1
 	}
 	if size > m.open {
 		if err := unix.Mprotect(m.addr[m.open:size], unix.PROT_READ|unix.PROT_WRITE); err != nil {
-			panic(fmt.Errorf("grow a guest's memory to %d bytes: %w", size, err))
+			panic(fmt.Errorf("grow guest memory to %d bytes: %w", size, err))
 		}
 		m.open = size
 	}
@@ -67,13 +67,13 @@ func (m *memory) Reallocate(size uint64) []byte {
 	return m.addr[:size:size]
 }
 
-// freeAtOnce is how large a memory may be that a run gives back before it ends. The
-// system takes 60 ms for a GiB that was touched: a run that was cancelled does not wait
-// for that. To touch it takes eight times as long, so that such memories do not pile up.
+// freeAtOnce is the largest memory that a run frees before it ends. The system takes 60 ms to
+// free a touched GiB: a cancelled run does not wait for that. Touching it takes eight times as
+// long, so such memories do not pile up.
 const freeAtOnce = 64 << 20
 
-// Free gives the memory back. wazero calls it when the instance is closed, and the run
-// calls it again for an instance that never came to be.
+// Free frees the memory. wazero calls it when the instance is closed, and the run calls it
+// again in case the instance was never created.
 func (m *memory) Free() {
 	addr := m.addr
 	m.addr = nil
@@ -88,9 +88,9 @@ func (m *memory) Free() {
 
 func unmap(addr []byte) {
 	if err := unix.Munmap(addr); err != nil {
-		panic(fmt.Errorf("bug: unmap a guest's memory: %w", err))
+		panic(fmt.Errorf("bug: unmap guest memory: %w", err))
 	}
 }
 
-// pages returns the most pages that the memory ever had.
+// pages returns the peak size of the memory, in pages.
 func (m *memory) pages() uint64 { return m.peak / pageSize }

@@ -17,7 +17,7 @@ func TestMemoryNeverMoves(t *testing.T) {
 	first[pageSize-1] = 7
 	grown := l.Reallocate(100 * pageSize)
 	if &first[0] != &grown[0] || grown[pageSize-1] != 7 || len(grown) != 100*pageSize || cap(grown) != len(grown) {
-		t.Errorf("grown to %d bytes, cap %d; the same: %v", len(grown), cap(grown), &first[0] == &grown[0])
+		t.Errorf("grown to %d bytes, cap %d; same address: %v", len(grown), cap(grown), &first[0] == &grown[0])
 	}
 	grown[100*pageSize-1] = 1
 	if m.pages() != 100 {
@@ -45,7 +45,8 @@ func TestMemoryLimits(t *testing.T) {
 		a.sections[sectionMemory][0] = limits
 		return a.bytes()
 	}
-	// grow asks for n pages and exits with what memory.grow answered, plus 1.
+	// grow returns a guest that grows its memory by n pages and exits with the result of
+	// memory.grow plus 1.
 	grow := func(n uint32) []byte {
 		return guest(cat([]byte{0x41}, sleb(n), []byte{0x40, 0, 0x41, 1, 0x6a})...).bytes()
 	}
@@ -70,7 +71,7 @@ func TestMemoryLimits(t *testing.T) {
 		{"grow past any number", guest(0x41, 0x7f, 0x40, 0, 0x41, 1, 0x6a).bytes(), 10, job.OK, 0, 1},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := world(t)
+			w := newHarness(t)
 			w.Limits.Pages = c.limit
 			o := w.Run(t, w.Task(t, c.module)).Outcome
 			if o.State != c.state || o.Code != c.code || o.Pages != c.pages {
@@ -80,12 +81,12 @@ func TestMemoryLimits(t *testing.T) {
 	}
 }
 
-// TestMemoryIsFreed ends runs in ways in which wazero itself frees nothing.
+// TestMemoryIsFreed ends runs in ways in which wazero itself does not free the memory.
 func TestMemoryIsFreed(t *testing.T) {
 	start := guest(0x41, 0)
 	start.start = u32(start.fn("", start.typ(nil, nil), 0x00))
 	for name, module := range map[string][]byte{"start function": start.bytes(), "trap": runtimetest.Module("trap"), "grow": runtimetest.Module("grow")} {
-		w := world(t)
+		w := newHarness(t)
 		task := w.Task(t, module, w.Add(t, nil))
 		id, err := task.CID()
 		if err != nil {
@@ -104,16 +105,16 @@ func TestMemoryIsFreed(t *testing.T) {
 		}
 		r.close()
 		if r.memory.addr != nil {
-			t.Errorf("%s: the memory is still there", name)
+			t.Errorf("%s: memory not freed", name)
 		}
 		m.release()
 	}
 }
 
-// TestAllocatorFails makes the allocator fail while the instance is made, where wazero
-// recovers nothing: that is an error and no Outcome.
+// TestAllocatorFails makes the allocator fail while the instance is created, where wazero does
+// not recover: that is an error and not an Outcome.
 func TestAllocatorFails(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	task := w.Task(t, runtimetest.Module("ok"))
 	id, err := task.CID()
 	if err != nil {
@@ -129,7 +130,7 @@ func TestAllocatorFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.close()
-	r.memory.Allocate(0, pageSize) // the next one is one too many
+	r.memory.Allocate(0, pageSize) // a second memory is an error
 	if ended, err := r.evaluate(m); err == nil || ended.state != "" {
 		t.Errorf("ended %+v, error %v", ended, err)
 	}

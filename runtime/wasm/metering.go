@@ -13,13 +13,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// errStack ends a run whose guest used up its stack: trap 7.
+// errStack ends a run whose guest has used up its stack: trap 7.
 var errStack = errors.New("stack overflow")
 
-// errGrow says that the engine could not grow a memory as far as the Job allows.
-var errGrow = errors.New("the engine refused to grow a guest's memory that was reserved for it")
+// errGrow says that the engine could not grow a memory up to the run's limit.
+var errGrow = errors.New("grow reserved guest memory: refused by wazero")
 
-// rewrite makes b a metered module. What cannot be read is refused.
+// rewrite returns b as a metered module. A module that cannot be parsed is refused.
 func rewrite(b []byte) ([]byte, error) {
 	out, _, err := meter.Rewrite(b, meter.Options{})
 	if err != nil {
@@ -28,8 +28,8 @@ func rewrite(b []byte) ([]byte, error) {
 	return out, nil
 }
 
-// instantiateMeter makes the module that metered guests call when a counter is below
-// zero and before their memory grows. See package meter.
+// instantiateMeter instantiates the module that metered guests call when a counter is below
+// zero, and before their memory grows. See package meter.
 func instantiateMeter(ctx context.Context, rt wazero.Runtime) error {
 	const i64 = api.ValueTypeI64
 	_, err := rt.NewHostModuleBuilder(meter.HostModule).
@@ -43,22 +43,22 @@ func instantiateMeter(ctx context.Context, rt wazero.Runtime) error {
 	return err
 }
 
-// refill gives the guest more fuel, or ends its run. It is also where a guest that
-// calls nothing else is interrupted, and where everything else in the process gets its
-// turn: native code cannot be preempted, and the collector waits for it.
+// refill gives the guest more fuel, or ends its run. Here a guest that makes no other calls is
+// interrupted, and other goroutines get to run: native code cannot be preempted, and the
+// collector waits for it.
 func refill(ctx context.Context, _ api.Module, stack []uint64) {
 	r := ctx.Value(runKey{}).(*run)
 	if int64(stack[1]) < 0 {
 		end(errStack)
 	}
 	left := r.fuel.Refill(int64(stack[0]))
-	fuel.GiveWay()
+	fuel.YieldIfBusy()
 	r.checkCancelled()
 	stack[0] = uint64(left)
 }
 
-// grow is told to how many pages the guest's memory is about to grow, or -1 when the
-// engine refused it. It is a turn for others, too: growing by no page takes the time of
+// grow receives the number of pages to which the guest's memory is about to grow, or -1 if the
+// engine refused. It yields to other goroutines, too: growing by zero pages takes the time of
 // many instructions, and costs as much as one.
 func grow(ctx context.Context, _ api.Module, stack []uint64) {
 	r := ctx.Value(runKey{}).(*run)
@@ -66,7 +66,7 @@ func grow(ctx context.Context, _ api.Module, stack []uint64) {
 	if pages < 0 {
 		end(errGrow)
 	}
-	fuel.GiveWay()
+	fuel.YieldIfBusy()
 	r.checkCancelled()
 	r.fuel.Spend(0)
 	if uint64(pages) > r.lim.Pages {

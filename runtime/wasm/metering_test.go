@@ -13,8 +13,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// fuelOf is what a guest that ends well spends.
-func fuelOf(t *testing.T, w *runtimetest.World, a *assembler) uint64 {
+// fuelOf returns the fuel of a guest that ends with state ok.
+func fuelOf(t *testing.T, w *runtimetest.Harness, a *assembler) uint64 {
 	t.Helper()
 	o := w.Run(t, taskOf(t, w, a)).Outcome
 	if o.State != job.OK {
@@ -23,13 +23,13 @@ func fuelOf(t *testing.T, w *runtimetest.World, a *assembler) uint64 {
 	return o.Fuel
 }
 
-// TestInstructionPrices compares what instructions cost with the prices of the ABI, in
-// both engines.
+// TestInstructionPrices compares the cost of instructions with the prices of the ABI, in both
+// engines.
 func TestInstructionPrices(t *testing.T) {
 	i32c := func(v uint32) []byte { return cat([]byte{0x41}, sleb(v)) }
 	zero := i32c(0)
 	for name, cfg := range map[string]Config{"compiler": {}, "interpreter": {interpreter: true}} {
-		w := runtimetest.NewWorld(open(t, cfg))
+		w := runtimetest.NewHarness(open(t, cfg))
 		for _, c := range []struct {
 			name string
 			code []byte // leaves nothing on the stack
@@ -45,7 +45,7 @@ func TestInstructionPrices(t *testing.T) {
 			{"ref.func", []byte{0xd2, 1, 0x1a}, 2 * abi.FuelInstruction},
 			{"table.grow", cat([]byte{0xd0, 0x70}, i32c(7), []byte{0xfc, 15, 0, 0x1a}), 3 + abi.FuelLeave + 7},
 			{"memory.grow", cat(i32c(3), []byte{0x40, 0, 0x1a}), 3 + 3*abi.FuelPage},
-			{"memory.grow past its maximum", cat(i32c(70000), []byte{0x40, 0, 0x1a}), 3},
+			{"memory.grow beyond the maximum", cat(i32c(70000), []byte{0x40, 0, 0x1a}), 3},
 			{"memory.fill", cat(zero, zero, i32c(65536), []byte{0xfc, 11, 0}), 4 + 65536/abi.FuelBulkBytes},
 			{"memory.copy", cat(zero, zero, i32c(800), []byte{0xfc, 10, 0, 0}), 4 + 800/abi.FuelBulkBytes},
 		} {
@@ -62,10 +62,10 @@ func TestInstructionPrices(t *testing.T) {
 	}
 }
 
-// TestCallPrices compares what host calls cost with the table of docs/abi.md.
+// TestCallPrices compares the cost of host calls with the table in docs/abi.md.
 func TestCallPrices(t *testing.T) {
 	const kib = 1 << 10
-	w := world(t)
+	w := newHarness(t)
 	text := w.Add(t, []byte(strings.Repeat("0123456789abcdef", 3*64*kib))) // 3 MiB, three leaves
 	e, err := dag.OpenFile(t.Context(), &w.Blocks, text)
 	if err != nil {
@@ -101,7 +101,7 @@ func TestCallPrices(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		args []uint64
-		want uint64 // beyond FuelCall
+		want uint64 // in addition to FuelCall
 	}{
 		{"input_count", nil, 0},
 		{"input_name", []uint64{1, 0, 100}, 1}, // 6 bytes
@@ -128,7 +128,7 @@ func TestCallPrices(t *testing.T) {
 		{"child", []uint64{dirH, child, 5}, 0}, // no CID
 		{"resolve", []uint64{dirH, path, pathLen}, block},
 		{"dir_next", []uint64{dirH, 0, 0, 100}, abi.FuelEntry + 1},
-		{"dir_next", []uint64{dirH, 1, 0, 100}, abi.FuelEntry}, // the end
+		{"dir_next", []uint64{dirH, 1, 0, 100}, abi.FuelEntry}, // end of the directory
 		{"readlink", []uint64{linkH, 0, 100}, block + 1},
 		{"output", []uint64{rawH, name, nameLen}, 2*abi.FuelEntry + block},
 		{"hash", []uint64{0x12, 0, 50 * kib, 55 * kib, 32}, 50*kib + 2},
@@ -137,11 +137,11 @@ func TestCallPrices(t *testing.T) {
 		{"progress", []uint64{1, 2}, 0},
 		{"close", []uint64{rawH}, 0},
 	} {
-		for range 2 { // what was done before costs the same again
+		for range 2 { // a repeated call costs the same
 			before := d.run.fuel.Spent()
 			d.call(c.name, c.args...)
 			got := d.run.fuel.Spent() - before
-			// The driver's function gets its parameters and calls.
+			// The driver's function reads its parameters and makes the call.
 			if want := call + c.want + uint64(len(c.args))*abi.FuelInstruction + abi.FuelCallDirect; got != want && c.name != "close" {
 				t.Errorf("%s%v costs %d, want %d", c.name, c.args, got, want)
 			}
@@ -158,9 +158,9 @@ func TestCallPrices(t *testing.T) {
 	}
 }
 
-// TestFuelLimit runs guests with as much as they need, and with one less.
+// TestFuelLimit runs guests with exactly the fuel that they need, and with one unit less.
 func TestFuelLimit(t *testing.T) {
-	w := world(t)
+	w := newHarness(t)
 	in := w.Add(t, []byte(strings.Repeat("in", 100_000)))
 	for _, name := range []string{"ok", "copy", "sole", "growmax", "print", "trap", "exit"} {
 		task := w.Task(t, runtimetest.Module(name), in)
@@ -174,10 +174,10 @@ func TestFuelLimit(t *testing.T) {
 		enough := w.Run(t, task).Outcome
 		a, _ := free.CID()
 		if b, _ := enough.CID(); a != b {
-			t.Errorf("%s: the Outcome shows the limit: %+v and %+v", name, free, enough)
+			t.Errorf("%s: Outcome depends on the limit: %+v and %+v", name, free, enough)
 		}
 		for _, limit := range []uint64{free.Fuel - 1, free.Fuel / 2, 1} {
-			if limit == 0 || limit >= free.Fuel { // 0 is the default
+			if limit == 0 || limit >= free.Fuel { // 0 means the default
 				continue
 			}
 			w.Limits.Fuel = limit
@@ -189,25 +189,25 @@ func TestFuelLimit(t *testing.T) {
 	}
 }
 
-// TestOutOfFuel ends guests that never end.
+// TestOutOfFuel limits guests that never end.
 func TestOutOfFuel(t *testing.T) {
 	start := guest(0x41, 0)
 	start.start = u32(start.fn("", start.typ(nil, nil), 0x03, 0x40, 0x0c, 0, 0x0b))
 	for name, module := range map[string][]byte{
 		"loop": runtimetest.Module("spin"), "host calls": runtimetest.Module("calls"), "start function": start.bytes(),
-		"recursion": guest(0x10, 0, 0x1a, 0x10, 0).bytes(), // of which a trap would take as much
+		"recursion": guest(0x10, 0, 0x1a, 0x10, 0).bytes(), // a trap would take as much of it
 	} {
 		for _, limit := range []uint64{1, 1000, 10_000_000} {
 			engines := []Config{{}, {interpreter: true}}
 			if name == "recursion" {
-				engines = engines[:1] // the interpreter's own stack is full before
+				engines = engines[:1] // the interpreter's own stack is full first
 			}
 			if name == "recursion" && limit > 1000 {
-				continue // the guest's stack is full before
+				continue // the guest's stack is full first
 			}
 			var first cid.Cid
 			for i, cfg := range engines {
-				w := runtimetest.NewWorld(open(t, cfg))
+				w := runtimetest.NewHarness(open(t, cfg))
 				w.Limits.Fuel = limit
 				o := w.Run(t, w.Task(t, module)).Outcome
 				if o.State != job.OutOfFuel || o.Fuel != limit {
@@ -216,20 +216,20 @@ func TestOutOfFuel(t *testing.T) {
 				if c, _ := o.CID(); i == 0 {
 					first = c
 				} else if c != first {
-					t.Errorf("%s with %d fuel: the interpreter comes to %+v", name, limit, o)
+					t.Errorf("%s with %d fuel, interpreted: %+v", name, limit, o)
 				}
 			}
 		}
 	}
 }
 
-// TestEnginesAgree runs guests in wazero's compiler and in its interpreter: the same
-// Outcome, fuel included.
+// TestEnginesAgree runs guests in wazero's compiler and in its interpreter: the Outcomes are
+// equal, fuel included.
 func TestEnginesAgree(t *testing.T) {
-	compiled, interpreted := world(t), runtimetest.NewWorld(open(t, Config{interpreter: true}))
+	compiled, interpreted := newHarness(t), runtimetest.NewHarness(open(t, Config{interpreter: true}))
 	for _, name := range []string{"ok", "exit", "trap", "copy", "sole", "print", "grow", "growmax", "logs", "blocks"} {
 		var os [2]job.Outcome
-		for i, w := range []*runtimetest.World{compiled, interpreted} {
+		for i, w := range []*runtimetest.Harness{compiled, interpreted} {
 			w.Limits = job.Limits{Pages: 20, Log: 1 << 10, Out: 1 << 20}
 			os[i] = w.Run(t, w.Task(t, runtimetest.Module(name), w.Add(t, []byte("input")))).Outcome
 		}
@@ -240,21 +240,21 @@ func TestEnginesAgree(t *testing.T) {
 	}
 }
 
-// TestEngineStack has the interpreter's stack overflow before the guest's is full: that
-// is this machine's fault and no Outcome.
+// TestEngineStack overflows the interpreter's stack before the guest's is full: that is a
+// machine fault and not an Outcome.
 func TestEngineStack(t *testing.T) {
-	w := runtimetest.NewWorld(open(t, Config{interpreter: true}))
+	w := runtimetest.NewHarness(open(t, Config{interpreter: true}))
 	_, err := w.Executor.Run(t.Context(), w.Task(t, guest(0x10, 0).bytes()), w.Limits, w.Env(t))
 	if err == nil || !strings.Contains(err.Error(), "stack overflow") || errors.Is(err, errStack) {
 		t.Errorf("error %v", err)
 	}
 }
 
-// TestReservedNames refuses modules that would meet the metering.
+// TestReservedNames refuses modules whose names collide with those of the metering.
 func TestReservedNames(t *testing.T) {
 	a := guest(0x41, 0)
 	a.fn("liftoff:meter.fuel", 0, 0x41, 0)
-	w := world(t)
+	w := newHarness(t)
 	_, err := w.Executor.Run(t.Context(), w.Task(t, a.bytes()), w.Limits, w.Env(t))
 	wantRefused(t, err, "reserved")
 	b := &assembler{}

@@ -12,14 +12,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Bounds of the compiled modules that stay in memory, those in use not counted. The
-// native code of a module takes some six times its size.
+// Limits of the compiled modules that are kept in memory, without those in use. A module's
+// native code takes about six times its size.
 const (
 	maxModules  = 32
-	maxIdleSize = 64 << 20 // bytes of the modules; the one used last may be larger
+	maxIdleSize = 64 << 20 // bytes of the modules; the most recently used one may be larger
 )
 
-// module is a compiled module and what its sections say.
+// module is a compiled module and the content of its sections.
 type module struct {
 	*scan
 	cid      cid.Cid
@@ -38,7 +38,7 @@ type modules struct {
 
 	mu   sync.Mutex // guards the fields below
 	m    map[cid.Cid]*module
-	idle *list.List // of *module, the one used last in front
+	idle *list.List // of *module, most recently used first
 	size int        // bytes of the idle modules
 }
 
@@ -46,8 +46,8 @@ func newModules(e *engine) *modules {
 	return &modules{engine: e, turn: make(chan struct{}, 1), m: map[cid.Cid]*module{}, idle: list.New()}
 }
 
-// get returns the module of t, which release gives back. The error is a
-// *runtime.RefusedError when the module cannot run t.
+// get returns the module of t; the caller has to release it. The error is a
+// *runtime.RefusedError if the module cannot run t.
 func (ms *modules) get(ctx context.Context, t job.Task, env runtime.Env) (*module, error) {
 	m := ms.take(t.Mod)
 	if m == nil {
@@ -80,8 +80,8 @@ func (ms *modules) take(c cid.Cid) *module {
 	return m
 }
 
-// make reads, admits, rewrites and compiles a module. What can be refused by looking at its
-// sections, for this t, is refused before it waits for its turn to be compiled.
+// make reads, admits, rewrites and compiles a module. A module that its sections already
+// disqualify for t is refused before it waits for its turn to be compiled.
 func (ms *modules) make(ctx context.Context, t job.Task, env runtime.Env) (*module, error) {
 	b, err := readModule(ctx, env.Blocks, t.Mod, ms.engine.cfg.MaxModule)
 	if err != nil {
@@ -132,8 +132,8 @@ func (ms *modules) make(ctx context.Context, t job.Task, env runtime.Env) (*modu
 	return m, nil
 }
 
-// meterModule looks through the code of b, whose sections s describes, and returns it
-// with bounded tables and metered.
+// meterModule checks the code of b, whose sections s describes, and returns it metered, with a
+// maximum for every table.
 func meterModule(b []byte, s *scan) ([]byte, error) {
 	if _, err := s.checkCode(); err != nil {
 		return nil, err
@@ -145,8 +145,7 @@ func meterModule(b []byte, s *scan) ([]byte, error) {
 	return rewrite(b)
 }
 
-// release ends the use of m. The modules used longest ago are forgotten when too many
-// are idle.
+// release ends the use of m. It drops the least recently used modules if too many are idle.
 func (m *module) release() {
 	ms := m.owner
 	ms.mu.Lock()

@@ -31,8 +31,8 @@ type program struct {
 	inputs []job.Input
 }
 
-// programs builds what the toolchains here can build.
-func programs(b *testing.B, w *runtimetest.World) (ps []program) {
+// programs builds the programs for which this machine has a toolchain.
+func programs(b *testing.B, w *runtimetest.Harness) (ps []program) {
 	text, err := os.ReadFile("../../wasm-examples/testdata/texts/moby-dick.txt")
 	if err != nil {
 		b.Fatal(err)
@@ -88,8 +88,8 @@ func buildGo(b *testing.B, pkg string) []byte {
 	return module
 }
 
-// buildC compiles and links in two steps: in one, clang would let wasm-opt at the
-// module where there is one.
+// buildC compiles and links in two steps: in one step, clang would run wasm-opt if it is
+// installed.
 func buildC(b *testing.B) ([]byte, error) {
 	object, out := filepath.Join(b.TempDir(), "kernels.o"), filepath.Join(b.TempDir(), "kernels.wasm")
 	for _, args := range [][]string{{"-O2", "-msimd128", "-c", "-o", object, "testdata/kernels.c"}, {"-s", "-o", out, object}} {
@@ -101,13 +101,13 @@ func buildC(b *testing.B) ([]byte, error) {
 	return os.ReadFile(out)
 }
 
-// variant is a way to run a program: as the Executor does, or in wazero alone.
+// variant is a way to run a program: like the Executor, or in plain wazero.
 type variant struct {
 	rt     wazero.Runtime
 	module *module
 }
 
-// plainRuntime is wazero with our host calls and nothing else.
+// plainRuntime returns a wazero runtime with our host calls and nothing else.
 func plainRuntime(b *testing.B, cfg wazero.RuntimeConfig) wazero.Runtime {
 	ctx := context.Background()
 	rt := wazero.NewRuntimeWithConfig(ctx, cfg.WithCoreFeatures(features))
@@ -118,9 +118,9 @@ func plainRuntime(b *testing.B, cfg wazero.RuntimeConfig) wazero.Runtime {
 	return rt
 }
 
-// cpu returns what one run takes of the processors. (Not of this thread: a guest that
-// gives way on a thread of its own pays for switching threads.)
-func (v variant) cpu(b *testing.B, w *runtimetest.World, task job.Task) time.Duration {
+// cpu returns the processor time of one run, of all threads: a guest that yields on its own
+// thread pays for switching threads.
+func (v variant) cpu(b *testing.B, w *runtimetest.Harness, task job.Task) time.Duration {
 	id, err := task.CID()
 	if err != nil {
 		b.Fatal(err)
@@ -154,13 +154,13 @@ func cpuTime(b *testing.B) time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// BenchmarkOverhead reports the CPU of a program as it runs here, as a ratio to that of
-// the same program in plain wazero ("x"), and to wazero's own way to be interruptible
-// ("x-close-on-done"): the medians of interleaved runs. "x-least" is the ratio of the
-// shortest runs, which a busy machine disturbs less. Reach: "x" 1.25 in the median of the
-// programs and 1.7 at most.
+// BenchmarkOverhead reports the CPU time of a program as it runs here, as a ratio to the same
+// program in plain wazero ("x"), and to wazero's own way of interrupting guests
+// ("x-close-on-done"): the medians of interleaved runs. "x-least" is the ratio of the shortest
+// runs, which a busy machine disturbs less. Target: "x" 1.25 in the median of the programs and
+// 1.7 at most.
 func BenchmarkOverhead(b *testing.B) {
-	w := world(b)
+	w := newHarness(b)
 	e := w.Executor.(*Executor)
 	cfg := wazero.NewRuntimeConfigCompiler()
 	runtimes := []wazero.Runtime{plainRuntime(b, cfg), plainRuntime(b, cfg.WithCloseOnContextDone(true))}

@@ -5,14 +5,14 @@ import (
 	"unicode/utf8"
 )
 
-// errTruncated says that a module ends in the middle of something.
-var errTruncated = errors.New("the module is truncated")
+// errTruncated says that a module ends within an item.
+var errTruncated = errors.New("truncated module")
 
-// errLEB says that an integer of the binary format is written with too many bytes.
-var errLEB = errors.New("an integer is longer than the format allows")
+// errLEB says that an integer of the binary format is encoded in too many bytes.
+var errLEB = errors.New("integer longer than the format allows")
 
-// reader walks the binary format of WebAssembly. It keeps the first error, after
-// which every read answers zero, so that a loop over a count must look at err.
+// reader parses the binary format of WebAssembly. It keeps the first error, after which every
+// read returns zero, so a loop over a count must check err.
 type reader struct {
 	b   []byte
 	err error
@@ -53,7 +53,7 @@ func (r *reader) leb(bits uint) uint64 {
 	return 0
 }
 
-// take returns the next n bytes, which stay part of the module.
+// take returns the next n bytes, which alias the module.
 func (r *reader) take(n uint32) []byte {
 	if uint64(n) > uint64(len(r.b)) {
 		r.fail(errTruncated)
@@ -67,7 +67,7 @@ func (r *reader) take(n uint32) []byte {
 func (r *reader) name() string {
 	b := r.take(r.u32())
 	if !utf8.Valid(b) {
-		r.fail(errors.New("a name is not UTF-8"))
+		r.fail(errors.New("name is not UTF-8"))
 		return ""
 	}
 	return string(b)

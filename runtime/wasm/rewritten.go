@@ -9,45 +9,44 @@ import (
 	"strings"
 )
 
-// A module that was admitted, rewritten and compiled once is kept as rewritten, too:
-// wazero asks for the bytes with the compiled form, and looking through the code again
-// and rewriting it takes as long as loading it. It is an entry of the cache as the
-// compiled form is, and as authentic.
+// The cache also keeps the rewritten form of a module that was admitted and compiled: wazero
+// needs the bytes with the compiled form, and checking the code again and rewriting it takes as
+// long as loading it. It is a cache entry like the compiled form, and authenticated like it.
 
-// admission is part of the key: it changes with every change of what is admitted.
+// admission is part of the key: it changes whenever the admission rules change.
 const admission = 1
 
-// rewrittenName is the file of such an entry.
+// rewrittenName is the name of the file in such an entry.
 var rewrittenName = strings.Repeat("0", 64)
 
 func rewrittenKey(module string) string {
 	return entryKey(module, "rewritten, admission "+strconv.Itoa(admission), rewriterKey)
 }
 
-// rewritten returns the module named id as it was rewritten before; nil when it is not kept.
+// rewritten returns the stored rewritten form of the module named id, or nil.
 func (e *engine) rewritten(id string) []byte {
 	if e.disk == nil {
 		return nil
 	}
 	b, err := e.disk.read(rewrittenKey(id))
 	if err != nil {
-		e.cfg.Log.Warn("a rewritten module is not usable and is made again", "module", id, "err", err)
+		e.cfg.Log.Warn("unusable rewritten module in cache, rewriting again", "module", id, "err", err)
 	}
 	return b
 }
 
-// keepRewritten keeps b, the rewritten form of the module named id.
+// keepRewritten stores b, the rewritten form of the module named id.
 func (e *engine) keepRewritten(id string, b []byte) {
 	if e.disk == nil {
 		return
 	}
 	if err := e.disk.write(rewrittenKey(id), b); err != nil {
-		e.cfg.Log.Warn("a rewritten module cannot be kept", "module", id, "err", err)
+		e.cfg.Log.Warn("rewritten module not cached", "module", id, "err", err)
 	}
 }
 
-// read returns the bytes of key; nil when there are none. An entry that is not
-// authentic is removed.
+// read returns the bytes of key, or nil without an entry. An entry that is not authentic is
+// removed.
 func (c *diskCache) read(key string) ([]byte, error) {
 	entry := filepath.Join(c.dir, key)
 	name, err := c.verify(key, entry)
@@ -65,8 +64,7 @@ func (c *diskCache) read(key string) ([]byte, error) {
 	return b, nil
 }
 
-// write makes b the entry of key, unless there is one, then keeps the cache within its
-// bounds.
+// write makes b the entry of key, unless one exists, then evicts down to the limit.
 func (c *diskCache) write(key string, b []byte) error {
 	tmp, err := os.MkdirTemp(c.dir, newDir)
 	if err != nil {

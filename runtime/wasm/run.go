@@ -21,13 +21,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/wasi"
 )
 
-// outProfile is the DAG profile of all that a run makes, job.OutProfile.
+// outProfile is the DAG profile of everything that a run stores, job.OutProfile.
 var outProfile = dag.UnixFSv1
 
 // run is one evaluation of a Task. It belongs to the goroutine that runs the guest.
 type run struct {
 	ctx  context.Context
-	done <-chan struct{} // of ctx; nil when it cannot be cancelled
+	done <-chan struct{} // ctx.Done(); nil if ctx cannot be cancelled
 	task job.Task
 	lim  job.Limits
 	env  runtime.Env
@@ -37,12 +37,12 @@ type run struct {
 	made           *made
 	count          printed
 	stdout, stderr *stream
-	wasi           *wasi.System // nil when the module does not import it
+	wasi           *wasi.System // nil if the module does not import it
 
-	args, environ string // as the guest gets them
+	args, environ string // in the form that the guest reads
 	handles       handles
 	recent        recent
-	links         struct { // of the block whose links were asked for last
+	links         struct { // links of the last block whose links were read
 		of   cid.Cid
 		list []cid.Cid
 	}
@@ -52,10 +52,10 @@ type run struct {
 	progressed time.Time
 }
 
-// runKey finds the run in the context of a host call.
+// runKey is the key of the run in the context of a host call.
 type runKey struct{}
 
-// runContext is the context that a guest is called with.
+// runContext is the context of a call into the guest.
 type runContext struct {
 	context.Context
 	run *run
@@ -69,7 +69,7 @@ func (c *runContext) Value(key any) any {
 	return c.Context.Value(key)
 }
 
-// checkCancelled ends the run when its context is done.
+// checkCancelled ends the run if its context is done.
 func (r *run) checkCancelled() {
 	select {
 	case <-r.done:
@@ -163,7 +163,7 @@ func (m *module) importsWASI() bool {
 	return false
 }
 
-// close gives back what the run took outside of Go's heap.
+// close frees the run's resources outside of Go's heap.
 func (r *run) close() {
 	r.memory.Free()
 	r.files.closeAll()
@@ -172,7 +172,7 @@ func (r *run) close() {
 	}
 }
 
-// evaluate runs the guest to its end. An error means that there is no Outcome.
+// evaluate runs the guest to its end. An error means that the run has no Outcome.
 func (r *run) evaluate(m *module) (ending, error) {
 	if uint64(m.minPages) > r.lim.Pages {
 		return ending{state: job.Quota, code: job.QuotaPages}, nil
@@ -185,7 +185,7 @@ func (r *run) evaluate(m *module) (ending, error) {
 	return ended, err
 }
 
-// payOut pays for the hashing of what a WASI command left in /out.
+// payOut charges the fuel for hashing what a WASI command left in /out.
 func (r *run) payOut(ended ending) bool {
 	if r.task.ABI != job.ABIWASI || r.wasi == nil || !ended.clean() {
 		return true
@@ -193,7 +193,7 @@ func (r *run) payOut(ended ending) bool {
 	return r.fuel.Pay(r.wasi.OutSize() * abi.FuelHashByte)
 }
 
-// call instantiates the module and calls its entry. It returns what liftoff_run did.
+// call instantiates the module and calls its entry. It returns the result of liftoff_run.
 func (r *run) call(m *module) (code uint32, err error) {
 	ctx := experimental.WithMemoryAllocator(r.ctx, r.memory)
 	cfg := wazero.NewModuleConfig().WithName("").WithStartFunctions().WithRandSource(noRandom{})
@@ -224,17 +224,17 @@ func (r *run) call(m *module) (code uint32, err error) {
 	return uint32(results[0]), nil
 }
 
-// noRandom stands in for wazero's own source of randomness, which nothing here reads
-// and which takes longer to seed than an instance to make.
+// noRandom replaces wazero's own source of randomness, which is not used here and takes longer
+// to seed than an instance takes to create.
 type noRandom struct{}
 
-func (noRandom) Read([]byte) (int, error) { return 0, errors.New("no randomness here") }
+func (noRandom) Read([]byte) (int, error) { return 0, errors.New("no source of randomness") }
 
-// instantiate makes the guest's instance, which runs nothing yet, and binds its counter
-// to the account.
+// instantiate creates the guest's instance, which runs nothing yet, and binds its counter to
+// the account.
 func (r *run) instantiate(ctx context.Context, m *module, cfg wazero.ModuleConfig) (mod api.Module, err error) {
 	defer func() {
-		// wazero does not recover what the allocator panics with at this point.
+		// wazero does not recover the allocator's panics here.
 		if p := recover(); p != nil {
 			perr, ok := p.(error)
 			if !ok {
@@ -248,13 +248,13 @@ func (r *run) instantiate(ctx context.Context, m *module, cfg wazero.ModuleConfi
 	}
 	g, ok := mod.ExportedGlobal(meter.FuelExport).(api.MutableGlobal)
 	if !ok {
-		return nil, errors.Join(errors.New("bug: a guest that is not metered"), mod.Close(ctx))
+		return nil, errors.Join(errors.New("bug: guest is not metered"), mod.Close(ctx))
 	}
 	r.fuel.Bind(g)
 	return mod, nil
 }
 
-// result makes the Outcome of a guest that ended, and puts what it links to.
+// result returns the Outcome of a guest that ended, and stores the blocks that it links to.
 func (r *run) result(id cid.Cid, ended ending) (runtime.Result, error) {
 	root, err := r.root(ended)
 	var quota *runtime.QuotaError
@@ -263,11 +263,11 @@ func (r *run) result(id cid.Cid, ended ending) (runtime.Result, error) {
 		root, err = r.emptyDir()
 	}
 	if err != nil {
-		return runtime.Result{}, fmt.Errorf("make the output: %w", err)
+		return runtime.Result{}, fmt.Errorf("store output: %w", err)
 	}
 	size, refs, err := r.made.below(r.ctx, root)
 	if err != nil {
-		return runtime.Result{}, fmt.Errorf("walk the output: %w", err)
+		return runtime.Result{}, fmt.Errorf("walk output: %w", err)
 	}
 	o := job.Outcome{
 		Task: id, State: ended.state, Code: ended.code, Root: job.V1(root), Size: size,
@@ -291,7 +291,7 @@ func (r *run) result(id cid.Cid, ended ending) (runtime.Result, error) {
 	return runtime.Result{Outcome: o, Refs: refs}, nil
 }
 
-// root makes what the run puts out.
+// root stores the run's output and returns its root.
 func (r *run) root(ended ending) (cid.Cid, error) {
 	switch {
 	case r.task.ABI == job.ABIWASI && r.wasi != nil && ended.clean():
@@ -306,7 +306,7 @@ func (r *run) root(ended ending) (cid.Cid, error) {
 }
 
 func (r *run) emptyDir() (cid.Cid, error) {
-	r.made.limit = 1<<64 - 1 // a run that is over its limit has a root all the same
+	r.made.limit = 1<<64 - 1 // a run that exceeded its limit still has a root
 	e, err := dag.NewDirWriter(r.made, outProfile).Finish(r.ctx)
 	return e.CID, err
 }

@@ -8,9 +8,9 @@ import (
 	"syscall"
 )
 
-// resident is what this process, or the largest of its children, had at most in
-// memory, in bytes. Linux counts into a process's own maximum what its parent had when
-// it forked; the mark in /proc begins anew with the program.
+// resident returns the peak resident memory of this process, or of the largest of its children,
+// in bytes. Linux counts the parent's memory at the fork into a process's own maximum; the mark
+// in /proc is reset when the program starts.
 func resident(who int) int64 {
 	if who == syscall.RUSAGE_SELF {
 		if b, err := os.ReadFile("/proc/self/status"); err == nil {

@@ -12,15 +12,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Bounds of a module, checked on its bytes before anything is compiled: what a
-// compiler allocates for a module follows these counts, not the module's size.
+// Limits of a module, checked on its bytes before anything is compiled: a compiler's
+// allocations depend on these counts, not on the module's size.
 const (
-	maxFunctions    = 100_000 // imported and own
-	maxLocals       = 50_000  // of one function, its parameters not counted
+	maxFunctions    = 100_000 // including imported ones
+	maxLocals       = 50_000  // of one function, without its parameters
 	maxAllLocals    = 5_000_000
-	maxTableEntries = 20_000 // of all tables, beyond one entry for each function
+	maxTableEntries = 20_000 // of all tables, in addition to one entry per function
 	maxTables       = 100
-	maxVector       = 100_000 // types, imports, globals, exports, element and data segments, each
+	maxVector       = 100_000 // types, imports, globals, exports, element and data segments each
 	maxElementBytes = 8 << 20 // of the element section
 	maxImports      = 1_000
 	maxName         = 4 << 10 // bytes of the name of an import or an export
@@ -73,32 +73,32 @@ func valueTypes(ts string) string {
 	return string(b)
 }
 
-// importedFunc is a function that a module wants.
+// importedFunc is a function that a module imports.
 type importedFunc struct {
 	module, name string
 	typ          funcType
 }
 
-// scan is what a module's sections say.
+// scan holds the content of a module's sections.
 type scan struct {
 	types     []funcType
 	values    int      // parameters and results of all types
-	funcs     []uint32 // type index of every function, the imported ones first
+	funcs     []uint32 // type index of every function, imported ones first
 	imports   []importedFunc
 	exports   map[string]export
 	memories  int
 	minPages  uint32
-	maxPages  uint32 // job.MaxPages when the module sets none
+	maxPages  uint32 // job.MaxPages if the module sets none
 	tables    int
 	entries   uint64 // minimum of all tables
-	openTable bool   // a table has no maximum of its own
-	tableSec  [2]int // the table section, its id and size included, in the module's bytes
-	codeSec   []byte // what the code section holds behind its count; part of the module
+	openTable bool   // a table declares no maximum
+	tableSec  [2]int // start and end of the table section in the module, with id and size
+	codeSec   []byte // the code section after its count; aliases the module
 	counts    [sectionCount + 1]uint32
 	custom    []string // names of the custom sections
-	names     []byte   // what the section "name" holds, unread; part of the module
+	names     []byte   // the content of the section "name", not parsed; aliases the module
 	locals    uint64   // of all functions together
-	uses      uses     // known once checkCode was called
+	uses      uses     // set by checkCode
 }
 
 type export struct {
@@ -106,7 +106,7 @@ type export struct {
 	index uint32
 }
 
-// refuse wraps an error of the scan for people.
+// refuse turns an error of the scan into a refusal.
 func refuse(err error) error {
 	var r *runtime.RefusedError
 	if errors.As(err, &r) {
@@ -115,8 +115,8 @@ func refuse(err error) error {
 	return runtime.Refusef("not a valid module: %v", err)
 }
 
-// scanModule reads the sections of module b and checks its bounds. It does not
-// validate instructions, which the compiler does. An error is a *runtime.RefusedError.
+// scanModule reads the sections of module b and checks its limits. It does not validate
+// instructions: the compiler does. An error is a *runtime.RefusedError.
 func scanModule(b []byte) (*scan, error) {
 	if err := checkMagic(b); err != nil {
 		return nil, err
@@ -134,7 +134,7 @@ func scanModule(b []byte) (*scan, error) {
 		if id != sectionCustom {
 			rank := sectionRank(id)
 			if rank <= last {
-				return nil, refuse(fmt.Errorf("section %d is out of order", id))
+				return nil, refuse(fmt.Errorf("section %d out of order", id))
 			}
 			last = rank
 		}
@@ -150,12 +150,12 @@ func scanModule(b []byte) (*scan, error) {
 		}
 	}
 	if most := uint64(maxTableEntries + len(s.funcs)); s.entries > most {
-		return nil, runtime.Refusef("its tables have %d entries, at most %d for %d functions", s.entries, most, len(s.funcs))
+		return nil, runtime.Refusef("tables: got %d entries, want at most %d for %d functions", s.entries, most, len(s.funcs))
 	}
 	return s, nil
 }
 
-// sectionRank orders the sections: the count of data segments stands before the code.
+// sectionRank returns the position of a section: the data count section precedes the code.
 func sectionRank(id byte) int {
 	if id == sectionCount {
 		return 2*sectionCode - 1
@@ -163,27 +163,27 @@ func sectionRank(id byte) int {
 	return 2 * int(id)
 }
 
-// checkMagic tells a core module from what people pass instead of one.
+// checkMagic refuses files that are not core modules, with a hint for common mistakes.
 func checkMagic(b []byte) error {
 	switch {
 	case len(b) == 0:
-		return runtime.Refusef("the file is empty")
+		return runtime.Refusef("empty file")
 	case bytes.HasPrefix(b, []byte("\x00asm\x0d\x00\x01\x00")):
-		return runtime.Refusef("it is a WebAssembly component; core modules are wanted (for Rust: --target wasm32-wasip1)")
+		return runtime.Refusef("a WebAssembly component; want a core module (for Rust: --target wasm32-wasip1)")
 	case bytes.HasPrefix(b, []byte("\x00asm\x01\x00\x00\x00")):
 		return nil
 	case bytes.HasPrefix(b, []byte("\x00asm")) && len(b) >= 8:
-		return runtime.Refusef("it is WebAssembly of an unknown version (%x)", b[4:8])
+		return runtime.Refusef("unknown WebAssembly version (%x)", b[4:8])
 	case bytes.HasPrefix([]byte("\x00asm\x01\x00\x00\x00"), b):
 		return runtime.Refusef("%v", errTruncated)
 	case bytes.HasPrefix(bytes.TrimLeft(b[:min(len(b), 4096)], " \t\r\n"), []byte("(module")):
-		return runtime.Refusef("it is WebAssembly text; assemble it first (wat2wasm)")
+		return runtime.Refusef("WebAssembly text; assemble it first (wat2wasm)")
 	case bytes.HasPrefix(b, []byte("\x7fELF")):
-		return runtime.Refusef("it is a native program, not a WebAssembly module")
+		return runtime.Refusef("a native program, not a WebAssembly module")
 	case utf8.Valid(b[:min(len(b), 64)&^3]):
-		return runtime.Refusef("it is text, not a WebAssembly module")
+		return runtime.Refusef("text, not a WebAssembly module")
 	}
-	return runtime.Refusef("it is not a WebAssembly module (its first bytes are %x)", b[:min(len(b), 8)])
+	return runtime.Refusef("not a WebAssembly module (first bytes %x)", b[:min(len(b), 8)])
 }
 
 func (s *scan) section(id byte, r *reader) error {
@@ -191,7 +191,7 @@ func (s *scan) section(id byte, r *reader) error {
 		return nil
 	}
 	if id > sectionCount {
-		return runtime.Refusef("it has a section of the unknown kind %d", id)
+		return runtime.Refusef("section of unknown kind %d", id)
 	}
 	n := r.u32()
 	if r.err != nil {
@@ -199,7 +199,7 @@ func (s *scan) section(id byte, r *reader) error {
 	}
 	s.counts[id] = n
 	if id != sectionCode && id != sectionFunction && n > maxVector {
-		return runtime.Refusef("section %d has %d items, at most %d", id, n, maxVector)
+		return runtime.Refusef("section %d: got %d items, want at most %d", id, n, maxVector)
 	}
 	each := map[byte]func(*reader){
 		sectionType: s.funcType, sectionImport: s.importItem, sectionTable: s.table,
@@ -209,13 +209,13 @@ func (s *scan) section(id byte, r *reader) error {
 	case sectionFunction:
 		each = func(r *reader) { s.funcs = append(s.funcs, r.u32()) }
 		if uint64(n)+uint64(len(s.funcs)) > maxFunctions {
-			return runtime.Refusef("it has %d functions, at most %d", uint64(n)+uint64(len(s.funcs)), maxFunctions)
+			return runtime.Refusef("%d functions, want at most %d", uint64(n)+uint64(len(s.funcs)), maxFunctions)
 		}
 	case sectionCode:
 		return s.code(n, r)
 	case sectionElement:
 		if len(r.b) > maxElementBytes {
-			return runtime.Refusef("its element section has %d bytes, at most %d", len(r.b), maxElementBytes)
+			return runtime.Refusef("element section: got %d bytes, want at most %d", len(r.b), maxElementBytes)
 		}
 	}
 	if each == nil {
@@ -232,26 +232,26 @@ func (s *scan) section(id byte, r *reader) error {
 
 func (s *scan) funcType(r *reader) {
 	if form := r.byte(); form != 0x60 && r.err == nil {
-		r.fail(fmt.Errorf("type of the form %#x, which is not supported", form))
+		r.fail(fmt.Errorf("unsupported type form %#x", form))
 	}
 	t := funcType{params: string(r.take(r.u32()))}
 	t.results = string(r.take(r.u32()))
 	s.types = append(s.types, t)
 	if len(t.params) > maxSignature || len(t.results) > maxSignature {
-		r.fail(runtime.Refusef("type %d has more than %d parameters or results", len(s.types)-1, maxSignature))
+		r.fail(runtime.Refusef("type %d: more than %d parameters or results", len(s.types)-1, maxSignature))
 	}
 	if s.values += len(t.params) + len(t.results); s.values > maxSignatures {
-		r.fail(runtime.Refusef("its types have more than %d parameters and results together", maxSignatures))
+		r.fail(runtime.Refusef("types: more than %d parameters and results in total", maxSignatures))
 	}
 }
 
 func (s *scan) importItem(r *reader) {
 	module, name, kind := r.name(), r.name(), r.byte()
-	if checkName(r, "an import", module, name); r.err != nil {
+	if checkName(r, "import", module, name); r.err != nil {
 		return
 	}
 	if len(s.imports) == maxImports {
-		r.fail(runtime.Refusef("it has more than %d imports", maxImports))
+		r.fail(runtime.Refusef("more than %d imports", maxImports))
 		return
 	}
 	if kind != kindFunc {
@@ -259,36 +259,36 @@ func (s *scan) importItem(r *reader) {
 		if int(kind) < len(kindNames) {
 			what = kindNames[kind]
 		}
-		r.fail(runtime.Refusef("it imports the %s %q.%q; only functions can be imported", what, module, name))
+		r.fail(runtime.Refusef("import of %s %q.%q; only functions can be imported", what, module, name))
 		return
 	}
 	typ := r.u32()
 	if int(typ) >= len(s.types) {
-		r.fail(fmt.Errorf("import %q.%q of the unknown type %d", module, name, typ))
+		r.fail(fmt.Errorf("import %q.%q of unknown type %d", module, name, typ))
 		return
 	}
 	s.imports = append(s.imports, importedFunc{module, name, s.types[typ]})
 	s.funcs = append(s.funcs, typ)
 }
 
-// checkName refuses names that nobody could read.
+// checkName bounds the length of names, which are shown to users.
 func checkName(r *reader, what string, names ...string) {
 	for _, name := range names {
 		if len(name) > maxName {
-			r.fail(runtime.Refusef("%s has a name of %d bytes, at most %d", what, len(name), maxName))
+			r.fail(runtime.Refusef("%s: name of %d bytes, want at most %d", what, len(name), maxName))
 		}
 	}
 }
 
-// limits reads the bounds of a table or a memory.
+// limits reads the size limits of a table or a memory.
 func (r *reader) limits() (least, most uint32, bounded bool) {
 	flags := r.byte()
 	switch {
 	case r.err != nil:
 	case flags&2 != 0:
-		r.fail(runtime.Refusef("it uses shared memory; threads are not supported"))
+		r.fail(runtime.Refusef("shared memory: threads are not supported"))
 	case flags > 1:
-		r.fail(runtime.Refusef("it uses 64-bit memory, which is not supported"))
+		r.fail(runtime.Refusef("64-bit memory is not supported"))
 	}
 	least = r.u32()
 	if flags&1 != 0 {
@@ -299,14 +299,14 @@ func (r *reader) limits() (least, most uint32, bounded bool) {
 
 func (s *scan) table(r *reader) {
 	if t := r.byte(); t != api.ValueTypeExternref && t != 0x70 && r.err == nil {
-		r.fail(fmt.Errorf("table of the type %#x, which is not supported", t))
+		r.fail(fmt.Errorf("unsupported table type %#x", t))
 	}
 	least, most, bounded := r.limits()
 	s.tables++
 	s.entries += uint64(max(least, most))
 	s.openTable = s.openTable || !bounded
 	if s.tables > maxTables {
-		r.fail(runtime.Refusef("it has more than %d tables", maxTables))
+		r.fail(runtime.Refusef("more than %d tables", maxTables))
 	}
 }
 
@@ -316,25 +316,25 @@ func (s *scan) memory(r *reader) {
 		most = job.MaxPages
 	}
 	if s.memories++; s.memories > 1 {
-		r.fail(runtime.Refusef("it has more than one memory"))
+		r.fail(runtime.Refusef("more than one memory"))
 	}
 	if least > job.MaxPages || most > job.MaxPages {
-		r.fail(fmt.Errorf("memory of %d to %d pages, at most %d", least, most, job.MaxPages))
+		r.fail(fmt.Errorf("memory of %d to %d pages, want at most %d", least, most, job.MaxPages))
 	}
 	s.minPages, s.maxPages = least, most
 }
 
 func (s *scan) export(r *reader) {
 	name := r.name()
-	checkName(r, "an export", name)
+	checkName(r, "export", name)
 	s.exports[name] = export{kind: r.byte(), index: r.u32()}
 }
 
-// customSection keeps the name of a section that says nothing about what runs.
+// customSection records the name of a section without effect on the execution.
 func (s *scan) customSection(r *reader) {
 	name := r.name()
 	if r.err != nil {
-		return // custom sections cannot make a module wrong here; the compiler has its say
+		return // a custom section never makes a module invalid here; the compiler checks it
 	}
 	s.custom = append(s.custom, name)
 	if name == "name" {

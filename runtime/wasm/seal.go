@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// sealer authenticates files that are large and read in a hurry: each chunk of a file
-// has a seal of its own, so that all processors check them side by side. A seal is
-// AES-GCM with the chunk as its additional data (GMAC, several times as fast as a
-// hash); what it encrypts says whose chunk it is, which, and of how many.
+// sealer authenticates large files that have to be read fast: each chunk of a file has its own
+// seal, so that all processors check chunks in parallel. A seal is AES-GCM with the chunk as
+// its additional data (GMAC, several times as fast as a hash); it encrypts the chunk's label,
+// its index, and the number of chunks.
 type sealer struct{ aead cipher.AEAD }
 
 // sealChunk is the size of a chunk, in bytes.
@@ -33,7 +33,7 @@ func newSealer(key [keyBytes]byte) (*sealer, error) {
 	return &sealer{aead}, nil
 }
 
-// sealSize is the size of one seal: a nonce, what it encrypts, and a tag.
+// sealSize returns the size of one seal: a nonce, the encrypted content, and a tag.
 func (s *sealer) sealSize(label string) int { return s.aead.Overhead() + len(label) + 16 }
 
 // seal returns the seals of file under label, which is not secret.
@@ -51,10 +51,10 @@ func (s *sealer) seal(label string, file *os.File) ([]byte, error) {
 	return seals, err
 }
 
-// errSeal says that a file is not the one that was sealed.
-var errSeal = errors.New("its seal is broken")
+// errSeal says that a file is not the sealed one.
+var errSeal = errors.New("invalid seal")
 
-// check reports errSeal unless seal made seals of the same label and file.
+// check returns errSeal unless seals were made by seal for the same label and file.
 func (s *sealer) check(seals []byte, label string, file *os.File) error {
 	n, err := chunks(file)
 	if err != nil {
@@ -75,7 +75,7 @@ func (s *sealer) check(seals []byte, label string, file *os.File) error {
 
 func chunkLabel(label string, i, n int) []byte { return fmt.Appendf(nil, "%s%08x%08x", label, i, n) }
 
-// chunks returns how many chunks file has; an empty one has one.
+// chunks returns the number of chunks of file; an empty one has one.
 func chunks(file *os.File) (int, error) {
 	fi, err := file.Stat()
 	if err != nil {
@@ -84,7 +84,7 @@ func chunks(file *os.File) (int, error) {
 	return int(max(1, (fi.Size()+sealChunk-1)/sealChunk)), nil
 }
 
-// eachChunk calls f with each of n chunks, from several goroutines.
+// eachChunk calls f for each of n chunks, from several goroutines.
 func eachChunk(file *os.File, n int, f func(i int, chunk []byte) error) error {
 	var g errgroup.Group
 	workers := min(goruntime.GOMAXPROCS(0), n)

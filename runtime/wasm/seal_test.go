@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// file is an open file with b in it.
+// file returns an open file with the content b.
 func file(t testing.TB, b []byte) *os.File {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "file")
@@ -51,13 +51,13 @@ func TestSeal(t *testing.T) {
 		wrong("another label", s.check(seals, "lebal", good))
 		wrong("a longer label", s.check(seals, "label2", good))
 		wrong("another key", other.check(seals, "label", good))
-		wrong("a byte more", s.check(seals, "label", file(t, append(b[:n:n], 0))))
+		wrong("an extra byte", s.check(seals, "label", file(t, append(b[:n:n], 0))))
 		wrong("no seals", s.check(nil, "label", good))
-		wrong("a seal less", s.check(seals[:len(seals)-s.sealSize("label")], "label", good))
+		wrong("a missing seal", s.check(seals[:len(seals)-s.sealSize("label")], "label", good))
 		if n == 0 {
 			continue
 		}
-		wrong("a byte less", s.check(seals, "label", file(t, b[:n-1])))
+		wrong("a missing byte", s.check(seals, "label", file(t, b[:n-1])))
 		for _, at := range []int{0, n / 2, n - 1} {
 			bad := bytes.Clone(b)
 			bad[at] ^= 0x80
@@ -71,8 +71,8 @@ func TestSeal(t *testing.T) {
 		copy(swapped, seals[size:2*size])
 		copy(swapped[size:], seals[:size])
 		moved := append(bytes.Clone(b[sealChunk:2*sealChunk]), b[:sealChunk]...)
-		wrong("chunks changed places", s.check(swapped, "label", file(t, append(moved, b[2*sealChunk:]...))))
-		wrong("the first chunks alone", s.check(cut, "label", file(t, b[:2*sealChunk])))
+		wrong("swapped chunks", s.check(swapped, "label", file(t, append(moved, b[2*sealChunk:]...))))
+		wrong("only the first chunks", s.check(cut, "label", file(t, b[:2*sealChunk])))
 	}
 }
 

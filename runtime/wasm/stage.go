@@ -8,20 +8,21 @@ import (
 	"syscall"
 )
 
-// stage is the folder that wazero's own compilation cache works in. It belongs to one
-// Executor, and holds at most the one file of the module that is being compiled: what
-// wazero reads from it has been authenticated, what it writes goes to the diskCache.
+// stage is the folder in which wazero's own compilation cache works. It belongs to one
+// Executor, and holds at most one file: that of the module being compiled. What wazero reads
+// from it has been authenticated; what wazero writes is moved to the diskCache.
 //
-// A lock beside it, held as long as the process lives, tells others that it is in use.
+// A lock file next to it, held for the life of the process, tells other processes that it is in
+// use.
 type stage struct {
-	dir   string   // what wazero is given
+	dir   string   // wazero's cache folder
 	files string   // where wazero keeps its files: dir/wazero-<version>-<arch>-<os>
 	lock  *os.File // dir + ".lock", held by flock
 }
 
 const stagePrefix = "stage-"
 
-// newStage makes a stage in parent and removes those of dead processes.
+// newStage creates a stage in parent and removes those of dead processes.
 func newStage(parent string) (*stage, error) {
 	sweepStages(parent)
 	for range 100 {
@@ -30,24 +31,24 @@ func newStage(parent string) (*stage, error) {
 			return s, err
 		}
 	}
-	return nil, fmt.Errorf("make a stage in %s: it is always swept away", parent)
+	return nil, fmt.Errorf("create stage in %s: removed by another process each time", parent)
 }
 
-// tryStage answers nil when a sweep took the lock before it was held.
+// tryStage returns nil if another process's sweep took the lock first.
 func tryStage(parent string) (*stage, error) {
 	lock, err := os.CreateTemp(parent, stagePrefix+"*.lock")
 	if err != nil {
-		return nil, fmt.Errorf("make a stage: %w", err)
+		return nil, fmt.Errorf("create stage: %w", err)
 	}
 	s := &stage{dir: strings.TrimSuffix(lock.Name(), ".lock"), lock: lock}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		s.close()
-		return nil, fmt.Errorf("lock a stage: %w", err)
+		return nil, fmt.Errorf("lock stage: %w", err)
 	}
 	held, err := lock.Stat()
 	if err != nil {
 		s.close()
-		return nil, fmt.Errorf("lock a stage: %w", err)
+		return nil, fmt.Errorf("lock stage: %w", err)
 	}
 	if there, err := os.Lstat(lock.Name()); err != nil || !os.SameFile(held, there) {
 		lock.Close()
@@ -55,20 +56,20 @@ func tryStage(parent string) (*stage, error) {
 	}
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		s.close()
-		return nil, fmt.Errorf("make a stage: %w", err)
+		return nil, fmt.Errorf("create stage: %w", err)
 	}
 	return s, nil
 }
 
-// find sets files, once wazero has made its folder, and returns its name: wazero's
-// version, the architecture and the system.
+// find sets files, once wazero has created its folder, and returns the folder's name: wazero's
+// version, the architecture and the operating system.
 func (s *stage) find() (string, error) {
 	des, err := os.ReadDir(s.dir)
 	if err != nil {
-		return "", fmt.Errorf("read the stage: %w", err)
+		return "", fmt.Errorf("read stage: %w", err)
 	}
 	if len(des) != 1 || !des[0].IsDir() {
-		return "", fmt.Errorf("wazero's cache is laid out in an unknown way: %d items", len(des))
+		return "", fmt.Errorf("wazero's cache: got %d items, want 1", len(des))
 	}
 	s.files = filepath.Join(s.dir, des[0].Name())
 	return des[0].Name(), nil
@@ -78,11 +79,11 @@ func (s *stage) find() (string, error) {
 func (s *stage) clear() error {
 	des, err := os.ReadDir(s.files)
 	if err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("read the stage: %w", err)
+		return fmt.Errorf("read stage: %w", err)
 	}
 	for _, de := range des {
 		if err := os.Remove(filepath.Join(s.files, de.Name())); err != nil {
-			return fmt.Errorf("clear the stage: %w", err)
+			return fmt.Errorf("clear stage: %w", err)
 		}
 	}
 	return nil
@@ -93,14 +94,14 @@ func (s *stage) close() error {
 	if e := os.Remove(s.lock.Name()); err == nil {
 		err = e
 	}
-	if e := s.lock.Close(); err == nil { // ends the lock
+	if e := s.lock.Close(); err == nil { // releases the lock
 		err = e
 	}
 	return err
 }
 
-// sweepStages removes the stages of processes that ended without doing so. What it
-// cannot remove is the next one's business.
+// sweepStages removes the stages of processes that ended without closing them. It leaves a
+// stage that cannot be removed to the next sweep.
 func sweepStages(parent string) {
 	locks, _ := filepath.Glob(filepath.Join(escapeGlob(parent), stagePrefix+"*.lock"))
 	for _, path := range locks {
@@ -116,7 +117,7 @@ func sweepStages(parent string) {
 	}
 }
 
-// escapeGlob quotes what filepath.Glob would read as a pattern.
+// escapeGlob escapes the characters that filepath.Glob would read as a pattern.
 func escapeGlob(path string) string {
 	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
 }

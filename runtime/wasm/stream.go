@@ -13,16 +13,16 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
-// printed counts what a run prints, on both streams together.
+// printed counts the bytes that a run prints, on both streams together.
 type printed struct{ used, limit uint64 }
 
-// stream is a guest's stdout or stderr: every byte goes to whoever follows, as it is
-// printed, and into a file that the Outcome links to.
+// stream is a guest's stdout or stderr: every byte is passed to the follower live, and written
+// to a file that the Outcome links to.
 type stream struct {
-	ctx   context.Context // of the run, which the stream is a part of
+	ctx   context.Context // the context of the run
 	name  string
 	count *printed
-	live  io.Writer // nil: nobody follows
+	live  io.Writer // nil: not followed
 	file  *dag.FileWriter
 }
 
@@ -30,8 +30,8 @@ func newStream(ctx context.Context, name string, count *printed, live io.Writer,
 	return &stream{ctx, name, count, live, dag.NewFileWriter(ctx, bs, outProfile)}
 }
 
-// charge answers a *runtime.QuotaError, and nothing is printed, when n more bytes would
-// exceed the limit.
+// charge returns a *runtime.QuotaError if n more bytes would exceed the limit; then nothing is
+// printed.
 func (s *stream) charge(n uint64) error {
 	if n > s.count.limit-s.count.used {
 		return &runtime.QuotaError{Code: job.QuotaLog}
@@ -59,7 +59,7 @@ func (s *stream) writeLine(line []byte) error {
 	return err
 }
 
-// write passes p on in pieces, so that a guest that prints very much at once can be
+// write passes p on in pieces, so that a guest that prints a large amount at once can be
 // interrupted.
 func (s *stream) write(p []byte) (n int, err error) {
 	fuel.Steps(s.ctx, p, func(b []byte) {
@@ -86,7 +86,7 @@ func (s *stream) writePiece(p []byte) (int, error) {
 	return n, nil
 }
 
-// finish returns the stored file, or cid.Undef when nothing was printed.
+// finish returns the stored file, or cid.Undef if nothing was printed.
 func (s *stream) finish() (cid.Cid, error) {
 	if s.file.Size() == 0 {
 		return cid.Undef, nil

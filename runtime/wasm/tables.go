@@ -2,10 +2,10 @@ package wasm
 
 import "github.com/ipfs-liftoff/liftoff/runtime"
 
-// closeTables returns module b with a maximum for every table that has none: a guest
-// could grow it without end, and no limit of a Job counts tables. Growth past the
-// maximum answers -1, as the specification allows; the maximum is a function of the
-// module alone. It returns b itself when there is nothing to do.
+// closeTables returns module b with a maximum for every table that has none: a guest could grow
+// it without end, and no limit of a run counts tables. Growing beyond the maximum returns -1,
+// as the specification allows; the maximum is a function of the module alone. If every table
+// has a maximum, it returns b itself.
 func closeTables(b []byte, s *scan) ([]byte, error) {
 	if !s.openTable {
 		return b, nil

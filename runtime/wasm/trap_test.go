@@ -9,7 +9,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/runtimetest"
 )
 
-// TestTraps raises every trap: wazero keeps their values to itself, so this pins their texts.
+// TestTraps raises every trap: wazero does not export its traps, so this test pins their texts.
 func TestTraps(t *testing.T) {
 	i32c := func(v byte) []byte { return []byte{0x41, v} }
 	minInt := []byte{0x41, 0x80, 0x80, 0x80, 0x80, 0x78}
@@ -69,13 +69,13 @@ func TestTraps(t *testing.T) {
 		{"_initialize", initialize, job.TrapUnreachable, "unreachable"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := runtimetest.NewWorld(shared(t))
+			w := runtimetest.NewHarness(shared(t))
 			res := w.Run(t, w.Task(t, c.module.bytes()))
 			if res.Outcome.State != job.Trap || res.Outcome.Code != c.code {
 				t.Errorf("%s %d, want trap %d", res.Outcome.State, res.Outcome.Code, c.code)
 			}
 			if strings.Contains(res.Fault, "meter") || strings.Contains(res.Fault, "wazero") {
-				t.Errorf("the fault shows the metering:\n%s", res.Fault)
+				t.Errorf("fault shows the metering:\n%s", res.Fault)
 			}
 			if !strings.Contains(res.Fault, c.says) || strings.Contains(res.Fault, ".go:") || strings.Contains(res.Fault, "goroutine") {
 				t.Errorf("fault %q, want %q and nothing of the host", res.Fault, c.says)
@@ -84,8 +84,8 @@ func TestTraps(t *testing.T) {
 	}
 }
 
-// TestFaultText shows the stacks of guests as if they had not been rewritten, with the
-// names of functions where there are some, else their indexes.
+// TestFaultText checks that stacks look as if the guests had not been rewritten, with function
+// names if they exist, else with their indexes.
 func TestFaultText(t *testing.T) {
 	named := func(a *assembler) []byte {
 		names := cat([]byte{1}, vec(cat([]byte{2, 1}, vec([]byte("outer")), []byte{2}, vec([]byte("inner")))))
@@ -99,10 +99,10 @@ func TestFaultText(t *testing.T) {
 	for want, module := range map[string][]byte{
 		"\t$2() i32\n\t$1() i32": a.bytes(), "\tinner() i32\n\touter() i32": named(a),
 	} {
-		w := world(t)
+		w := newHarness(t)
 		res := w.Run(t, w.Task(t, module))
 		if want = "out of bounds memory access\nwasm stack trace:\n" + want; res.Fault != want {
-			t.Errorf("the fault is\n%s\nwant\n%s", res.Fault, want)
+			t.Errorf("fault:\n%s\nwant:\n%s", res.Fault, want)
 		}
 	}
 }

@@ -5,11 +5,11 @@ import (
 	"time"
 )
 
-// epoch is when every world begins.
+// epoch is the start time of every simulation.
 var epoch = time.UnixMilli(1_800_000_000_000)
 
-// clock is the virtual time: what is due first happens first, and what is due at the
-// same time happens in the order in which it was asked for.
+// clock is the virtual time. Due callbacks run in the order of their times, and at the same time in
+// the order in which they were registered.
 type clock struct {
 	now   time.Time
 	queue dueHeap
@@ -24,7 +24,7 @@ type due struct {
 
 func newClock() *clock { return &clock{now: epoch} }
 
-// after lets do happen in d.
+// after calls do after d.
 func (c *clock) after(d time.Duration, do func()) { c.at(c.now.Add(d), do) }
 
 func (c *clock) at(t time.Time, do func()) {
@@ -35,7 +35,7 @@ func (c *clock) at(t time.Time, do func()) {
 	heap.Push(&c.queue, due{t, c.n, do})
 }
 
-// next goes on to what happens next; false: nothing does.
+// next advances to the next callback and calls it. It returns false without one.
 func (c *clock) next() bool {
 	if len(c.queue) == 0 {
 		return false
@@ -46,7 +46,7 @@ func (c *clock) next() bool {
 	return true
 }
 
-// since is how long the world has existed.
+// since returns the time since the start of the simulation.
 func (c *clock) since() time.Duration { return c.now.Sub(epoch) }
 
 type dueHeap []due

@@ -14,81 +14,81 @@ import (
 	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
-// requester carries out what the Placement of one job decides: each message takes half
-// a round trip, and a peer that is down does not answer.
+// requester carries out the decisions of the Placement of one job. Each message takes half a round
+// trip, and a peer that is down does not answer.
 type requester struct {
-	w    *world
+	net  *network
 	t    *task
 	p    *scheduler.Placement
-	wake int // of Wakes so far: only the last one counts
+	wake int // number of Wakes so far: only the last one counts
 	bids map[job.DID]job.Bid
 	ran  map[scheduler.Lease]*node
 }
 
-// market places t as a node does.
-func (w *world) market(t *task) {
-	r := &requester{w: w, t: t, bids: map[job.DID]job.Bid{}, ran: map[scheduler.Lease]*node{}}
+// market places t like a node does.
+func (net *network) market(t *task) {
+	r := &requester{net: net, t: t, bids: map[job.DID]job.Bid{}, ran: map[scheduler.Lease]*node{}}
 	var nonce [16]byte
-	binary.BigEndian.PutUint64(nonce[:], w.Seed)
+	binary.BigEndian.PutUint64(nonce[:], net.Seed)
 	binary.BigEndian.PutUint64(nonce[8:], uint64(t.n))
 	r.p = scheduler.NewPlacement(scheduler.Config{Factor: t.from.calibration.Factor}, scheduler.Request{
 		Job: job.Order{Runs: 1, Nonce: nonce}, CID: name(nonce), Self: t.from.did, Work: t.work(),
 	})
-	r.step(scheduler.Start{Self: t.from.offer(t, w.nearest(t, t.from)), Capacity: &t.from.capacity, Peers: w.known(t)})
+	r.step(scheduler.Start{Self: t.from.offer(t, net.nearest(t, t.from)), Capacity: &t.from.capacity, Peers: net.known(t)})
 }
 
-// name is the CID of a job.
+// name returns the CID of a job.
 func name(nonce [16]byte) cid.Cid { return job.CIDOf(nonce[:]) }
 
 func (r *requester) step(ev scheduler.Event) {
-	for _, a := range r.p.Step(ev, r.w.clock.now) {
+	for _, a := range r.p.Step(ev, r.net.clock.now) {
 		r.do(a)
 	}
 }
 
-// send lets a message arrive at n, unless that is down; it counts what is sent.
+// send delivers a message to n unless n is down, and counts it.
 func (r *requester) send(n *node, arrive, downAnswer func()) {
 	r.t.messages++
-	r.w.clock.after(r.w.rtt(r.t.from, n)/2, func() {
+	r.net.clock.after(r.net.rtt(r.t.from, n)/2, func() {
 		if n.up {
 			arrive()
 		} else {
-			r.w.clock.after(r.w.rtt(r.t.from, n)/2, downAnswer)
+			r.net.clock.after(r.net.rtt(r.t.from, n)/2, downAnswer)
 		}
 	})
 }
 
-// reply lets an event of n arrive here.
+// reply delivers an event from n to the requester.
 func (r *requester) reply(n *node, ev scheduler.Event) {
 	r.t.messages++
-	r.w.clock.after(r.w.rtt(r.t.from, n)/2, func() { r.step(ev) })
+	r.net.clock.after(r.net.rtt(r.t.from, n)/2, func() { r.step(ev) })
 }
 
 func (r *requester) do(a scheduler.Action) {
-	w, t := r.w, r.t
+	net, t := r.net, r.t
 	switch a := a.(type) {
 	case scheduler.Ask:
 		for _, d := range a.Peers {
-			r.ask(w.byDID[d])
+			r.ask(net.byDID[d])
 		}
 	case scheduler.Award:
 		r.awarded()
-		r.award(a, w.byDID[a.Peer])
+		r.award(a, net.byDID[a.Peer])
 	case scheduler.RunHere:
 		r.awarded()
-		r.here(a)
+		r.runLocal(a)
 	case scheduler.Attach:
-		n := w.byDID[a.Peer]
+		n := net.byDID[a.Peer]
 		lost := func() { r.step(scheduler.Lost{Peer: a.Peer, Lease: a.Lease, Why: "connection refused"}) }
 		r.send(n, func() {
 			if n.runs[a.Lease] == nil {
-				r.reply(n, scheduler.Lost{Peer: a.Peer, Lease: a.Lease, Why: "it knows no such lease", Gone: true})
+				r.reply(n, scheduler.Lost{Peer: a.Peer, Lease: a.Lease, Why: "unknown lease", Gone: true})
 				return
 			}
 			r.reply(n, scheduler.Heartbeat{Peer: a.Peer, Lease: a.Lease})
 		}, lost)
 	case scheduler.Close:
-		n := w.byDID[a.Peer]
+		n := net.byDID[a.Peer]
 		r.send(n, func() {
 			if n.runs[a.Lease] != nil {
 				n.release(a.Lease)
@@ -99,7 +99,7 @@ func (r *requester) do(a scheduler.Action) {
 	case scheduler.Wake:
 		r.wake++
 		mine := r.wake
-		w.clock.at(a.At, func() {
+		net.clock.at(a.At, func() {
 			if mine == r.wake {
 				r.step(scheduler.Tick{})
 			}
@@ -108,42 +108,42 @@ func (r *requester) do(a scheduler.Action) {
 		t.from.calibration.Observe(a.Peer, a.Claimed, a.Actual)
 	case scheduler.Finish:
 		r.count()
-		w.ended(t, true)
+		net.ended(t, true)
 	case scheduler.Fail:
 		r.count()
-		w.ended(t, false)
+		net.ended(t, false)
 	}
 }
 
-// count takes what the record says into the statistics.
+// count adds the record to the statistics.
 func (r *requester) count() {
-	if r.t.n < r.w.Warm {
+	if r.t.n < r.net.Warm {
 		return
 	}
 	for _, a := range r.p.Record().Awards {
 		switch a.State {
 		case scheduler.AwardLost:
-			r.w.counted.lost++
+			r.net.counted.lost++
 		case scheduler.AwardDeclined:
-			r.w.counted.declined++
+			r.net.counted.declined++
 		}
 	}
 }
 
 func (r *requester) awarded() {
 	if !r.t.asked {
-		r.t.asked, r.t.awarded = true, r.w.clock.now
+		r.t.asked, r.t.awarded = true, r.net.clock.now
 	}
 }
 
 func (r *requester) ask(n *node) {
 	r.send(n, func() {
-		bid, ok := n.book.Ask(r.t.from.did, r.w.clock.now)
+		bid, ok := n.admission.Ask(r.t.from.did, r.net.clock.now)
 		if ok {
-			bid = n.offer(r.t, r.w.nearest(r.t, n))
+			bid = n.offer(r.t, r.net.nearest(r.t, n))
 		}
 		r.bids[n.did] = bid
-		r.reply(n, scheduler.Bid{Peer: n.did, Bid: bid, RTT: r.w.rtt(r.t.from, n)})
+		r.reply(n, scheduler.Bid{Peer: n.did, Bid: bid, RTT: r.net.rtt(r.t.from, n)})
 	}, func() { r.step(scheduler.AskFailed{Peer: n.did, Why: "connection refused"}) })
 }
 
@@ -158,9 +158,9 @@ func (r *requester) award(a scheduler.Award, n *node) {
 		b := r.bids[n.did]
 		run := r.newRun(a.Lease, func() {
 			if n.life == life {
-				r.reply(n, scheduler.Done{Peer: a.Peer, Lease: a.Lease, Outcome: name([16]byte(a.Lease)), Fuel: r.t.fuel, Moved: seconds(output, n.link) + r.w.rtt(r.t.from, n)/2})
+				r.reply(n, scheduler.Done{Peer: a.Peer, Lease: a.Lease, Outcome: name([16]byte(a.Lease)), Fuel: r.t.fuel, Moved: seconds(output, n.link) + r.net.rtt(r.t.from, n)/2})
 			}
-		}, func() { r.w.clock.after(r.w.rtt(r.t.from, n)/2, lost(false)) })
+		}, func() { r.net.clock.after(r.net.rtt(r.t.from, n)/2, lost(false)) })
 		g, err := n.accept(run, a.Queue, ms(b.Fetch+b.Run), false)
 		var declined *scheduler.Decline
 		if errors.As(err, &declined) {
@@ -168,45 +168,45 @@ func (r *requester) award(a scheduler.Award, n *node) {
 			return
 		}
 		r.reply(n, scheduler.Accepted{Peer: a.Peer, Lease: a.Lease, Start: g.Start})
-		r.beats(a, n, run)
+		r.heartbeats(a, n, run)
 	}, lost(true))
 }
 
-// beats sends one every two seconds as long as the run goes on.
-func (r *requester) beats(a scheduler.Award, n *node, run *run) {
-	r.w.clock.after(2*time.Second, func() {
+// heartbeats sends a heartbeat every two seconds while the run goes on.
+func (r *requester) heartbeats(a scheduler.Award, n *node, run *run) {
+	r.net.clock.after(2*time.Second, func() {
 		if n.up && n.runs[a.Lease] == run {
-			r.t.beats++
+			r.t.heartbeats++
 			phase := scheduler.PhaseQueue
 			if !run.started.IsZero() {
 				phase = "run"
 			}
 			r.reply(n, scheduler.Heartbeat{Peer: a.Peer, Lease: a.Lease, Phase: phase})
-			r.beats(a, n, run)
+			r.heartbeats(a, n, run)
 		}
 	})
 }
 
-func (r *requester) here(a scheduler.RunHere) {
+func (r *requester) runLocal(a scheduler.RunHere) {
 	n := r.t.from
 	run := r.newRun(a.Lease, func() {
 		r.step(scheduler.Done{Peer: n.did, Lease: a.Lease, Outcome: name([16]byte(a.Lease)), Fuel: r.t.fuel})
 	}, func() {})
-	b := n.offer(r.t, r.w.nearest(r.t, n))
+	b := n.offer(r.t, r.net.nearest(r.t, n))
 	if _, err := n.accept(run, 0, ms(b.Fetch+b.Run), true); err != nil {
-		r.w.clock.after(0, func() {
+		r.net.clock.after(0, func() {
 			r.step(scheduler.Lost{Peer: n.did, Lease: a.Lease, Why: err.Error(), Gone: true})
 		})
 	}
 }
 
 func (r *requester) newRun(l scheduler.Lease, done, lost func()) *run {
-	return &run{t: r.t, lease: l, done: done, lost: lost, begun: func(local bool) { r.t.local = local }}
+	return &run{t: r.t, lease: l, onDone: done, onCrash: lost, onStart: func(local bool) { r.t.local = local }}
 }
 
 func ms(n int64) time.Duration { return time.Duration(n) * time.Millisecond }
 
-// sorted puts runs into an order that does not depend on the map's.
+// sorted returns runs in an order that does not depend on the map.
 func sorted(runs map[scheduler.Lease]*run) []*run {
 	var rs []*run
 	for _, r := range runs {

@@ -15,9 +15,9 @@ var (
 	seeds = flag.Int("seeds", 20, "of each row of the table")
 )
 
-// TestMarket is a small variant of the table. A run depends on nothing but its Config,
-// so its bounds are never missed by chance; they are wider than the aims, since a few seeds of
-// small markets differ more than the table.
+// TestMarket is a small variant of the table of docs/scale.md. A run depends only on its Config, so
+// the result is reproducible. The bounds are wider than the aims, because a few seeds of small
+// markets differ more than the table.
 func TestMarket(t *testing.T) {
 	for _, peers := range []int{10, 50} {
 		rows := map[Policy]Result{}
@@ -29,7 +29,7 @@ func TestMarket(t *testing.T) {
 			t.Errorf("%d peers: %d, %d and %d jobs failed", peers, m.Failed, o.Failed, r.Failed)
 		}
 		if m.Mean > 1.2*o.Mean {
-			t.Errorf("%d peers: mean %.2f s, all-knowing %.2f s", peers, m.Mean, o.Mean)
+			t.Errorf("%d peers: mean %.2f s, oracle %.2f s", peers, m.Mean, o.Mean)
 		}
 		if m.Mean > r.Mean/1.5 {
 			t.Errorf("%d peers: mean %.2f s, random %.2f s", peers, m.Mean, r.Mean)
@@ -43,8 +43,8 @@ func TestMarket(t *testing.T) {
 	}
 }
 
-// TestSameSeedSameWorld runs one market twice.
-func TestSameSeedSameWorld(t *testing.T) {
+// TestSameSeedSameResult runs one market twice.
+func TestSameSeedSameResult(t *testing.T) {
 	c := Config{Peers: 20, Seed: 7, Jobs: 200}
 	if a, b := Run(c), Run(c); a != b {
 		t.Errorf("%+v\n%+v", a, b)
@@ -56,9 +56,9 @@ func TestSameSeedSameWorld(t *testing.T) {
 	}
 }
 
-// TestEveryJobEnds is a world in which peers hardly live for longer than a job takes.
+// TestEveryJobEnds simulates peers that crash about as often as a job ends.
 func TestEveryJobEnds(t *testing.T) {
-	r := Run(Config{Peers: 20, Seed: 3, Jobs: 200, Lifetime: 60e9, Liars: 0.3, Load: 0.5})
+	r := Run(Config{Peers: 20, Seed: 3, Jobs: 200, Lifetime: 60e9, Dishonest: 0.3, Load: 0.5})
 	if r.Jobs != 200 || r.Lost == 0 {
 		t.Errorf("%+v", r)
 	}
@@ -72,7 +72,7 @@ func TestTable(t *testing.T) {
 	if !*full {
 		t.Skip("without -full: minutes to hours")
 	}
-	fmt.Println("| peers | placed by | mean s | against oracle | p95 s | locality where possible | of all | award ms | p95 | messages/job | of them beats | /peer/s | hints heard/s | lost | failed |")
+	fmt.Println("| peers | placed by | mean s | against oracle | p95 s | locality where possible | of all | award ms | p95 | messages/job | of them heartbeats | /peer/s | hints heard/s | lost | failed |")
 	fmt.Println("| --: | --- | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: | --: |")
 	for _, peers := range []int{10, 100, 1000} {
 		if *only != 0 && peers != *only {
@@ -92,8 +92,8 @@ func TestTable(t *testing.T) {
 	}
 }
 
-// average runs c with n seeds, as many at once as there are processors. What is counted
-// is added up, the rest is the mean of the seeds.
+// average runs c with n seeds, as many at the same time as there are processors. Counters are added
+// up, other values are averaged.
 func average(c Config, n int) Result {
 	results := make([]Result, n)
 	var all sync.WaitGroup

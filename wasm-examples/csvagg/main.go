@@ -1,11 +1,11 @@
 // Command csvagg groups the rows of CSV files by one or more columns and prints
-// count, sum, mean, min and max of another, as SQL's GROUP BY does:
+// count, sum, mean, min and max of another, like GROUP BY in SQL:
 //
 //	csvagg -by region,product -value amount [-out file] [path…]
 //
-// It reads every *.csv below the paths (/in when there is none) as a stream: memory
-// grows with the number of groups, not of rows. Each file names its columns in its
-// first row. An empty cell is no value; one that is no number ends the program.
+// It reads every *.csv below the paths (default /in) as a stream: memory grows with
+// the number of groups, not of rows. The first row of each file names its columns.
+// An empty cell is skipped; a cell that is not a number ends the program.
 package main
 
 import (

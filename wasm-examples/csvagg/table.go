@@ -32,7 +32,7 @@ type table struct {
 	key    []byte // scratch
 }
 
-// sep stands between the parts of a key. It sorts before every printable character.
+// sep separates the parts of a key. It sorts before every printable character.
 const sep = "\x00"
 
 func newTable(by []string, value string) *table {
@@ -52,7 +52,7 @@ func (t *table) columns(head []string) ([]int, error) {
 	return cols, nil
 }
 
-// add takes a row into its group. A row without a value makes a group all the same.
+// add adds a row to its group. A row without a value also creates a group.
 func (t *table) add(row []string, cols []int) error {
 	t.key = t.key[:0]
 	for i, c := range cols[:len(cols)-1] {

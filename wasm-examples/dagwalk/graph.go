@@ -9,8 +9,8 @@ import (
 	liftoff "github.com/ipfs-liftoff/liftoff/abi/go"
 )
 
-// graph is the shape of what was walked: blocks by number, in the order in which
-// they were finished, so that every block stands after all that it links to.
+// graph is the shape of the walked DAGs: blocks by number, in the order in which
+// they were finished, so that every block comes after all blocks that it links to.
 type graph struct {
 	number map[liftoff.CID]int
 	blocks []block
@@ -22,7 +22,7 @@ type block struct {
 	links []int // numbers of blocks; one that is linked twice is here twice
 }
 
-// row is one line of the result. Depth is the number of links on the longest way
+// row is one line of the result. Depth is the number of links on the longest path
 // from an input to a block of the codec.
 type row struct {
 	Codec  string `json:"codec"`
@@ -99,8 +99,8 @@ func (g *graph) summary() summary {
 	return s
 }
 
-// depths returns the length of the longest way to each block. Going from the last
-// block to the first, all that link to a block come before it.
+// depths returns the length of the longest path to each block. From the last block
+// to the first, all blocks that link to a block come before it.
 func (g *graph) depths() []int {
 	depths := make([]int, len(g.blocks))
 	for i, b := range slices.Backward(g.blocks) {

@@ -1,11 +1,11 @@
 //go:build wasip1
 
-// Command dagwalk measures the DAGs below its inputs block by block: how many blocks there
-// are of each codec, how many bytes, how many links, how deep. A block that is
-// linked twice is counted once and walked once.
+// Command dagwalk measures the DAGs below its inputs block by block: the number of blocks,
+// bytes and links of each codec, and the depth. A block that is linked twice is counted
+// and walked once.
 //
-// It is a guest of the ABI liftoff_v1. The table goes to stdout, the same as JSON
-// to the output.
+// It is a guest of the ABI liftoff_v1. It prints a table to stdout, and outputs the
+// same as JSON.
 package main
 
 import (

@@ -1,8 +1,8 @@
-//! dedup: how much do its inputs share? Two folders that differ in one file have
-//! almost all their blocks in common, whatever the names; this counts them.
+//! dedup counts the blocks that its inputs share. Two folders that differ in one
+//! file have almost all their blocks in common, whatever their names.
 //!
 //! A guest of the ABI `liftoff_v1`. It reads the links of the inputs and the sizes
-//! of their blocks, and puts out a table.
+//! of their blocks, and outputs a table.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
@@ -17,7 +17,7 @@ pub extern "C" fn liftoff_run() -> i32 {
     liftoff::status(run())
 }
 
-/// Blocks and their bytes.
+/// A number of blocks and their bytes.
 #[derive(Default)]
 struct Sum {
     blocks: u64,
@@ -31,7 +31,7 @@ impl Sum {
     }
 }
 
-/// A block that was met: its size and the CIDs that it links to.
+/// A visited block: its size and the CIDs that it links to.
 struct Block {
     bytes: u64,
     links: Vec<Vec<u8>>,
@@ -68,7 +68,7 @@ fn run() -> Result<(), Box<dyn std::error::Error>> {
     Ok(())
 }
 
-/// Adds to `known` every block from `h` on that is not there yet.
+/// Adds every block below `h`, with `h`, to `known`.
 fn read(h: &Handle, known: &mut Blocks) -> liftoff::Result<()> {
     let cid = h.cid()?;
     if known.contains_key(&cid) {

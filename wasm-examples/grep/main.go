@@ -1,11 +1,11 @@
 // Command grep prints the lines that match a regular expression (Go's syntax), as
-// path:line:text. It is a plain Go program that knows nothing of liftoff.
+// path:line:text. It is a plain Go program without any use of liftoff.
 //
 //	grep [-i] [-l] pattern [path…]
 //
 // Without a path it searches /in. Files with a NUL in their first 8 KiB are binary
-// and passed over. The exit code is 0 when a line matched, 1 when none did, 2 on an
-// error, as with the grep that everyone knows.
+// and skipped. The exit code is 0 if a line matched, 1 if none did, 2 on an error,
+// as with the usual grep.
 package main
 
 import (

@@ -1,6 +1,6 @@
-/* sha256sum: prints the SHA-256 of every file below the paths it is given (/in when
- * there is none), as coreutils does: "digest  path", directories in sorted order.
- * It is a plain POSIX program that knows nothing of liftoff. */
+/* sha256sum: prints the SHA-256 of every file below the given paths (default /in),
+ * like coreutils: "digest  path", directories in sorted order. It is a plain POSIX
+ * program without any use of liftoff. */
 #include "sha256.h"
 
 #include <dirent.h>
@@ -73,7 +73,7 @@ static void walk_dir(const char *path)
 	free(entries);
 }
 
-/* walk hashes a file, enters a directory and passes over everything else. */
+/* walk hashes a file, enters a directory and skips everything else. */
 static void walk(const char *path)
 {
 	struct stat st;

@@ -1,5 +1,5 @@
-/* tail: puts out the last 4 KiB of its first input, whatever the input's size, and
- * reads no block but those that hold them. A guest of the ABI liftoff_v1 without a
+/* tail: outputs the last 4 KiB of its first input, whatever the input's size, and
+ * reads only the blocks that hold them. A guest of the ABI liftoff_v1 without a
  * C library: it names the failed call in the log. */
 #include "liftoff.h"
 
@@ -17,7 +17,7 @@ static int fail(const char *call, uint32_t len)
 
 LIFTOFF_EXPORT(liftoff_run) int liftoff_run(void)
 {
-	int64_t size = liftoff_file_read(0, 0, 0, 0); /* len 0 asks for the size */
+	int64_t size = liftoff_file_read(0, 0, 0, 0); /* len 0 returns the size */
 	if (size < 0)
 		return FAIL("tail: the first input is no file");
 

@@ -7,8 +7,8 @@ import (
 	"slices"
 )
 
-// Count is what wc counts. A word is a run of letters and digits; bytes outside of
-// ASCII are taken for letters.
+// Count holds the counts of wc. A word is a sequence of letters and digits; bytes
+// outside of ASCII count as letters.
 type Count struct {
 	Lines int64 `json:"lines"`
 	Words int64 `json:"words"`
@@ -21,14 +21,14 @@ func (n *Count) add(m Count) {
 	n.Bytes += m.Bytes
 }
 
-// Rank is a word and how often it was seen.
+// Rank is a word and the number of its occurrences.
 type Rank struct {
 	Word  string `json:"word"`
 	Count int64  `json:"count"`
 }
 
-// maxWord is the length of the longest word that is ranked: more than that is data,
-// and so is what begins with a digit.
+// maxWord is the length of the longest word that is ranked: longer ones are data,
+// and so are words that begin with a digit.
 const maxWord = 40
 
 // lower maps a letter to its lower case, a digit to itself, every other byte to 0.
@@ -46,11 +46,11 @@ var lower = func() (t [256]byte) {
 
 func digit(b byte) bool { return b >= '0' && b <= '9' }
 
-// counter reads files and remembers their words.
+// counter reads files and counts their words.
 type counter struct {
 	seen map[string]*int64
 	word [maxWord]byte // the word being read, in lower case
-	len  int           // its length, which may be more than is kept of it
+	len  int           // its length, which may exceed what is stored
 	buf  []byte
 }
 
@@ -75,7 +75,7 @@ func (c *counter) read(r io.Reader) (Count, error) {
 	}
 }
 
-// split takes the words out of p and returns how many ended in it.
+// split splits p into words and returns how many ended in it.
 func (c *counter) split(p []byte) (ended int64) {
 	for _, b := range p {
 		l := lower[b]
@@ -91,7 +91,7 @@ func (c *counter) split(p []byte) (ended int64) {
 	return ended
 }
 
-// endWord remembers the word that was being read and returns how many there were.
+// endWord counts the current word and returns how many there were.
 func (c *counter) endWord() int64 {
 	n := c.len
 	if n == 0 {
@@ -102,7 +102,7 @@ func (c *counter) endWord() int64 {
 		return 1
 	}
 	word := c.word[:n]
-	if count := c.seen[string(word)]; count != nil { // a lookup that allocates nothing
+	if count := c.seen[string(word)]; count != nil { // a lookup without allocation
 		*count++
 	} else {
 		one := int64(1)
@@ -117,7 +117,7 @@ func (c *counter) top(n int) []Rank {
 	for w, count := range c.seen {
 		r := Rank{w, *count}
 		if len(ranks) == n && (n == 0 || r.compare(ranks[n-1]) > 0) {
-			continue // most words end here: there is no need to sort them all
+			continue // most words end here: sorting them all is not needed
 		}
 		i, _ := slices.BinarySearchFunc(ranks, r, Rank.compare)
 		ranks = slices.Insert(ranks, i, r)

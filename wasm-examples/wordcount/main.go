@@ -1,5 +1,5 @@
 // Command wordcount counts the lines, words and bytes of every file below a folder
-// and ranks the words. It is a plain Go program that knows nothing of liftoff.
+// and ranks the words. It is a plain Go program without any use of liftoff.
 //
 //	wordcount [-top n] [-report file] [folder]
 package main
@@ -15,14 +15,14 @@ import (
 	"strings"
 )
 
-// report is what the program finds out.
+// report is the program's result.
 type report struct {
 	Total Count  `json:"total"`
 	Files []File `json:"files"` // in the order of the walk, which is sorted
 	Top   []Rank `json:"top"`
 }
 
-// File is one file's share.
+// File is the part of one file.
 type File struct {
 	Path string `json:"path"`
 	Count
@@ -107,7 +107,7 @@ func printTable(r report) error {
 	return err
 }
 
-// first is the first segment of a path.
+// first returns the first segment of a path.
 func first(path string) string {
 	head, _, _ := strings.Cut(path, "/")
 	return head

@@ -9,14 +9,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// builder writes a table: add in the order of the keys, then finish.
+// builder writes a table: call add in key order, then finish.
 type builder struct {
 	w     *bufio.Writer
 	at    int64
 	page  []byte
-	n     uint64 // entries of page
-	first string // key of page
-	bytes int    // of the values of page
+	n     uint64 // number of entries in page
+	first string // first key of page
+	bytes int    // size of the values of page
 	index []byte
 }
 
@@ -24,8 +24,7 @@ func newBuilder(file diskfs.File) *builder {
 	return &builder{w: bufio.NewWriterSize(io.NewOffsetWriter(file, 0), 256<<10)}
 }
 
-// add takes a record's value as it is and its checksum as it was: damage stays to be
-// seen.
+// add copies a record's value and its checksum unchanged, so damage stays detectable.
 func (b *builder) add(key string, r record, value []byte) error {
 	if b.n == 0 {
 		b.first = key
@@ -76,13 +75,13 @@ func (b *builder) endPage() error {
 	return nil
 }
 
-// writeSummed fills in the checksum that p begins with and writes p.
+// writeSummed fills in the checksum at the start of p and writes p.
 func (b *builder) writeSummed(p []byte) error {
 	binary.BigEndian.PutUint32(p, crc32.Checksum(p[4:], castagnoli))
 	return b.write(p)
 }
 
-// finish makes the table whole.
+// finish writes the last page, the index and the tail.
 func (b *builder) finish() error {
 	err := b.endPage()
 	at := b.at

@@ -8,9 +8,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// Compact gives back the room of what was deleted or written over. A full disk is not an error: then what can be given
-// back is, from the reserve and by holes in the tables. Nothing is written but to the reserve before room is
-// there.
+// Compact frees the space of deleted and overwritten values. A full disk is not an error: Compact then frees what it
+// can, using the reserve and punching holes in the tables. Until space is free it writes only to the reserve.
 func (l *Ledger) Compact() error {
 	if l.cfg.ReadOnly {
 		return fmt.Errorf("compact ledger %s: %w", l.dir, os.ErrPermission)
@@ -38,11 +37,11 @@ func (l *Ledger) Compact() error {
 	return nil
 }
 
-// leastGain is how many bytes a compaction has to give back for the reserve to be used for it.
+// leastGain is how many bytes a compaction must free before the reserve is used for it.
 const leastGain = 8 << 10
 
-// shrinks reports whether a compaction would give back more than it takes for good: files of their own, and pages that
-// are not full. It costs a pass over the tables' pages. l.merge is held.
+// shrinks reports whether a compaction would free more than it uses permanently: it removes files and half-full
+// pages. It costs a pass over the tables' pages. l.merge is held.
 func (l *Ledger) shrinks() bool {
 	sources, release, err := l.sources("")
 	if err != nil {
@@ -58,7 +57,7 @@ func (l *Ledger) shrinks() bool {
 		gain += f.size
 	}
 	l.mu.RUnlock()
-	const entry = 24 // bytes that a page has for each, the key left out
+	const entry = 24 // overhead of a page entry, without the key
 	err = mergeSources(sources, func(e located) error {
 		if !e.deleted {
 			gain -= int64(len(e.key)+e.size) + entry
@@ -68,7 +67,8 @@ func (l *Ledger) shrinks() bool {
 	return err == nil && gain > 0
 }
 
-// compact makes one table of all, over the reserve if it has to be and spare is true. l.merge is held.
+// compact merges everything into one table. If spare is true and the disk is full, it overwrites the reserve. l.merge
+// is held.
 func (l *Ledger) compact(spare bool) error {
 	if err := l.sealAll(spare); err != nil {
 		return err
@@ -82,7 +82,7 @@ func (l *Ledger) compact(spare bool) error {
 	return l.mergeTables(all, spare)
 }
 
-// Reserved returns nil when the room for what makes room is there, which it sees to if it can be had.
+// Reserved returns nil if the space reserved for freeing space is allocated. It tries to allocate it first.
 func (l *Ledger) Reserved() error {
 	if l.cfg.ReadOnly {
 		return nil
@@ -98,13 +98,13 @@ func (l *Ledger) Reserved() error {
 	return err
 }
 
-// puncher is a file that can give back the room of a range, which then reads as zeros.
+// puncher is a file that can free the disk space of a range, which then reads as zeros.
 type puncher interface{ PunchHole(off, n int64) error }
 
-// minHole is the length in bytes of the shortest hole that is made: file systems give back whole pages.
+// minHole is the length in bytes of the shortest hole: file systems free whole pages.
 const minHole = 4 << 10
 
-// Punch gives back the room of what Compact has no room to leave out.
+// Punch frees the space of deleted and overwritten values when Compact has no room to rewrite the tables.
 func (l *Ledger) Punch() error {
 	if l.cfg.ReadOnly {
 		return fmt.Errorf("compact ledger %s: %w", l.dir, os.ErrPermission)
@@ -114,9 +114,9 @@ func (l *Ledger) Punch() error {
 	return l.punch()
 }
 
-// punch makes holes of the values in tables that a newer record has taken the place of, after those were made durable.
-// A table that is being read stays as it is: its reader may have found a value before it was deleted. It costs
-// a look for every key. l.merge is held.
+// punch punches holes where tables hold values that a newer record replaces, after making the newer records durable.
+// A table that is being read stays as it is: its reader may have found a value before its deletion. It costs a lookup
+// for every key. l.merge is held.
 func (l *Ledger) punch() error {
 	if err := l.syncLogs(); err != nil {
 		return err
@@ -137,7 +137,7 @@ type extent struct{ from, to int64 }
 func (l *Ledger) punchTable(t *table) error {
 	var dead []extent
 	for i := range t.pages {
-		begun := false // the values of a group lie side by side
+		begun := false // the values of a group are adjacent
 		err := t.scan(i, func(key []byte, r record) bool {
 			if r.deleted || l.isNewest(string(key), r) {
 				begun = false
@@ -176,7 +176,7 @@ func (l *Ledger) punchTable(t *table) error {
 	return nil
 }
 
-// isNewest reports whether r, of a table, is what key has. When that cannot be known it is.
+// isNewest reports whether r, read from a table, is the current record of key. It returns true if it cannot find out.
 func (l *Ledger) isNewest(key string, r record) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()

@@ -7,18 +7,17 @@ import (
 	"strings"
 )
 
-// Item is one value, or one place in which some are lost.
+// Item is one value, or one place where values are lost.
 type Item struct {
 	Key   string
 	Size  int64
 	Where string
-	Err   error // a *DamageError: what was there is not known, and Key is ""
+	Err   error // a *DamageError: the lost keys are unknown, and Key is ""
 
 	record record
 }
 
-// Value returns the value that Each came upon, which is the caller's, or a *DamageError.
-// It may be called until fn returns.
+// Value returns a copy of the value at which Each stands, or a *DamageError. It may be called until fn returns.
 func (i Item) Value() ([]byte, error) {
 	if i.Err != nil {
 		return nil, i.Err
@@ -26,9 +25,8 @@ func (i Item) Value() ([]byte, error) {
 	return i.record.load(i.Key)
 }
 
-// Each calls fn for every key that begins with prefix, in their order, and stops at its
-// first error, which it returns. fn may call every method. What is written meanwhile
-// may or may not be seen.
+// Each calls fn for every key with the given prefix, in key order. It stops at the first error of fn and returns it.
+// fn may call every method. Writes made during the iteration may or may not be visible.
 func (l *Ledger) Each(ctx context.Context, prefix string, fn func(Item) error) error {
 	sources, release, err := l.sources(prefix)
 	if err != nil {
@@ -53,7 +51,7 @@ func (l *Ledger) Each(ctx context.Context, prefix string, fn func(Item) error) e
 	})
 }
 
-// sources returns what is there now, oldest first.
+// sources returns the current memory and tables, oldest first. The caller must call the returned release function.
 func (l *Ledger) sources(prefix string) ([]source, func(), error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -77,13 +75,13 @@ func (l *Ledger) sources(prefix string) ([]source, func(), error) {
 	}, nil
 }
 
-// source yields records by their keys.
+// source yields records in key order.
 type source interface {
-	// next returns the next one; ok is false at the end.
+	// next returns the next record; ok is false at the end.
 	next() (e located, ok bool, err error)
 }
 
-// memorySource is what a memory held when it was made.
+// memorySource yields a snapshot of a memory.
 type memorySource struct {
 	all []located
 }
@@ -111,7 +109,7 @@ func (s *memorySource) next() (located, bool, error) {
 type tableSource struct {
 	table   *table
 	prefix  string
-	lenient bool // a damaged page is told and left out
+	lenient bool // report a damaged page and skip it
 	begun   bool
 	page    int
 	left    []located
@@ -155,8 +153,7 @@ func (s *tableSource) next() (located, bool, error) {
 	}
 }
 
-// mergeSources calls fn for each key with its newest record. Of two sources the later
-// one is newer.
+// mergeSources calls fn for each key with its newest record. Later sources are newer.
 func mergeSources(sources []source, fn func(located) error) error {
 	heads := make([]*located, len(sources))
 	advance := func(i int) error {

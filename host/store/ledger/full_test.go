@@ -23,7 +23,7 @@ func simConfig(d diskfs.FS) Config {
 // model is what a ledger has to hold.
 type model map[string]string
 
-// check compares it with a ledger.
+// check compares m with a ledger.
 func (m model) check(l *Ledger) error {
 	got := model{}
 	err := l.Each(context.Background(), "", func(i Item) error {
@@ -45,8 +45,8 @@ func (m model) check(l *Ledger) error {
 	return nil
 }
 
-// use writes and deletes at random. Keeping may fail on a full disk, and then has changed nothing. Every removal and
-// every compaction works.
+// use writes and deletes at random. A write that stores data may fail on a full disk and then must not change
+// anything. Every removal and every compaction must succeed.
 func (m model) use(l *Ledger, r *rand.Rand, steps int) error {
 	for i := range steps {
 		key := fmt.Sprintf("k%02d", r.IntN(40))
@@ -61,7 +61,7 @@ func (m model) use(l *Ledger, r *rand.Rand, steps int) error {
 			}
 		case n < 8:
 			err := l.WriteFor(Removal, Entry{Key: key, Delete: true})
-			if diskfs.Full(err) { // many removals: the reserve is given back by a compaction
+			if diskfs.Full(err) { // many removals: a compaction restores the reserve
 				if err := l.Compact(); err != nil {
 					return fmt.Errorf("compact: %w", err)
 				}
@@ -84,8 +84,8 @@ func (m model) use(l *Ledger, r *rand.Rand, steps int) error {
 	return nil
 }
 
-// TestFullAtEveryStep has the disk fill up at each step of a ledger's life: nothing that was written is lost, what is
-// removed is removed, by then and after a kill or a loss of power, and when there is room again all works.
+// TestFullAtEveryStep fills the disk at each step of a ledger's life. No written value is lost, removed values stay
+// removed, also after a kill or a power loss, and everything works once there is space again.
 func TestFullAtEveryStep(t *testing.T) {
 	for k := 1; ; k++ {
 		d := simdisk.New(uint64(k))
@@ -129,7 +129,7 @@ func TestFullAtEveryStep(t *testing.T) {
 	}
 }
 
-// TestKilledOnAFullDisk takes the power, or the process, at each step that a compaction of a full disk makes.
+// TestKilledOnAFullDisk kills the process, or cuts the power, at each step of a compaction on a full disk.
 func TestKilledOnAFullDisk(t *testing.T) {
 	for k := 1; ; k++ {
 		d := simdisk.New(uint64(k))
@@ -151,7 +151,7 @@ func TestKilledOnAFullDisk(t *testing.T) {
 		must(t, l.Sync())
 		d.DieAt(k)
 		err = l.Compact()
-		for i := range 30 { // which are not synced, and change nothing
+		for i := range 30 { // not synced, and without effect
 			err = errors.Join(err, l.WriteFor(Removal, Entry{Key: fmt.Sprintf("absent %d", i), Delete: true}))
 		}
 		died := d.Dead()
@@ -179,15 +179,15 @@ func TestKilledOnAFullDisk(t *testing.T) {
 	}
 }
 
-// TestPowerLossAfterRecycling: a log that was begun in the place of another is sound after a loss of power, whatever of
-// its first frames has come to the disk.
+// TestPowerLossAfterRecycling: a log that reuses the file of another one is intact after a power loss, whichever of
+// its first frames reached the disk.
 func TestPowerLossAfterRecycling(t *testing.T) {
 	for seed := range uint64(40) {
 		d := simdisk.New(seed)
 		l, err := Open("d", simConfig(d))
 		must(t, err)
 		m := model{}
-		for i := range 30 { // 12 KiB, which all fit in one log
+		for i := range 30 { // 12 KiB, all in one log
 			l.cfg.MaxLog = 1 << 20
 			must(t, l.Write(Entry{Key: "k", Value: bytes.Repeat([]byte{'v'}, 400+i)}))
 			m["k"] = string(bytes.Repeat([]byte{'v'}, 400+i))
@@ -213,7 +213,7 @@ func TestPowerLossAfterRecycling(t *testing.T) {
 	}
 }
 
-// TestHolesOnAFullDisk: where there is no room for what is left of a table, the room of what was deleted comes back.
+// TestHolesOnAFullDisk: if there is no space to rewrite a table, the space of deleted values is still freed.
 func TestHolesOnAFullDisk(t *testing.T) {
 	d := simdisk.New(1)
 	l, err := Open("d", simConfig(d))
@@ -226,14 +226,14 @@ func TestHolesOnAFullDisk(t *testing.T) {
 	}
 	must(t, l.Compact())
 	d.SetRoom(0)
-	for i := range 100 { // the half that is left has no room anywhere
+	for i := range 100 { // no space for the remaining half
 		key := fmt.Sprintf("k%03d", i)
 		must(t, l.WriteFor(Removal, Entry{Key: key, Delete: true}))
 		delete(m, key)
 	}
 	must(t, l.Compact())
 	if room := d.Room(); room < 150_000 {
-		t.Errorf("%d bytes came back", room)
+		t.Errorf("%d bytes were freed", room)
 	}
 	if err := m.check(l); err != nil {
 		t.Error(err)
@@ -247,9 +247,9 @@ func TestHolesOnAFullDisk(t *testing.T) {
 	must(t, l.Close())
 }
 
-// TestReserveIsNotForKeeping: what keeps something stops before it uses up what removals need; and those before what a
-// collection needs.
-func TestReserveIsNotForKeeping(t *testing.T) {
+// TestReserveIsNotForStoring: writes that store data fail before they use space that removals need, and removals
+// before they use space that a collection needs.
+func TestReserveIsNotForStoring(t *testing.T) {
 	d := simdisk.New(1)
 	l, err := Open("d", simConfig(d))
 	must(t, err)
@@ -270,7 +270,7 @@ func TestReserveIsNotForKeeping(t *testing.T) {
 	must(t, l.Close())
 }
 
-// failing is a disk on which files cannot be synced for a while.
+// failing is a disk on which Sync fails for a while.
 type failing struct {
 	*simdisk.Disk
 	fail *bool
@@ -298,8 +298,8 @@ func (f failingFile) Sync() error {
 	return f.File.Sync()
 }
 
-// TestSyncFails: after a sync that failed the next one writes what the log holds again, as the system may have dropped
-// it: only then it says that it is safe.
+// TestSyncFails: after a failed sync, the next one writes the log's content again, because the system may have
+// dropped it. Only then does it report success.
 func TestSyncFails(t *testing.T) {
 	fail := false
 	d := failing{simdisk.New(1), &fail}
@@ -311,14 +311,14 @@ func TestSyncFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	if err := l.Sync(); err == nil {
-		t.Fatal("the second sync says that all is well")
+		t.Fatal("the second sync succeeded")
 	}
 	must(t, l.Write(Entry{Key: "later", Value: []byte("v")}))
 	fail = false
 	must(t, l.Sync())
 	names, _ := d.List("d")
 	if !slices.ContainsFunc(names, func(n string) bool { return filepath.Ext(n) == ".table" }) {
-		t.Errorf("nothing was written again: %v", names)
+		t.Errorf("the data was not written again: %v", names)
 	}
 	l.Close()
 	l, err = Open("d", simConfig(d.Restart(true)))

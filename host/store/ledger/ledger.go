@@ -1,18 +1,15 @@
-// Package ledger keeps many small values on disk, under keys, at the price of one
-// write(2) for each batch of them: what one run of a guest leaves costs some
-// microseconds instead of some files.
+// Package ledger is a key-value store for many small values on disk. A batch costs one write(2): the results of one
+// run of a guest cost some microseconds instead of some files.
 //
-// A batch is appended to a log and is then in memory, too. A full log is sealed: its
-// entries are written to a table, sorted, and the log is removed. Tables of similar
-// size are merged, so that there are few. A value is looked for in memory, then in the
-// tables from the newest to the oldest.
+// It is a log-structured merge tree. A batch is appended to a log and added to memory. A full log is sealed: its
+// entries are written to a sorted table, and the log is removed. Tables of similar size are merged, so that there are
+// few. A lookup searches memory, then the tables from the newest to the oldest.
 //
-// One rule: what [Ledger.Write] has returned for is there after a kill at any
-// instruction, all of its batch or nothing; after a loss of power that holds for what
-// came before a [Ledger.Sync]. Everything on disk carries a checksum, and damage is an
-// error that names the file and, where it can be known, the key.
+// One rule: a batch for which [Ledger.Write] has returned survives a kill at any instruction; otherwise either all of
+// it is there or nothing. After a power loss that holds for batches before a [Ledger.Sync]. Everything on disk has a
+// checksum, and damage is an error that names the file and, if possible, the key.
 //
-// It knows nothing of what it keeps. One process at a time has a ledger open.
+// The package does not interpret values. Only one process at a time may have a ledger open.
 package ledger
 
 import (
@@ -26,79 +23,80 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// Bounds, in bytes.
+// Limits, in bytes.
 const (
 	MaxKey   = 2 << 10
 	MaxBatch = 64 << 20
 )
 
-// maxLogs is how many times MaxLog a log grows while an earlier one is sealed. Then Write
-// waits: the disk cannot keep up.
+// maxLogs is how many times MaxLog a log may grow while an earlier one is sealed. Then Write waits: the disk cannot
+// keep up.
 const maxLogs = 16
 
-// Config says how to open a ledger. Its zero fields are the defaults.
+// Config configures a ledger. Zero fields are the defaults.
 type Config struct {
 	ReadOnly bool
-	MaxLog   int64     // bytes of a log that is sealed; 1 MiB
-	FS       diskfs.FS // nil: the operating system's
-	// Reserve is for what makes room on a full disk: a file for a table, and behind the log up to as much, at most
-	// 64 KiB, for deletions. Its FS is that of the ledger. Without a size no room is reserved.
+	MaxLog   int64     // size at which a log is sealed; default 1 MiB
+	FS       diskfs.FS // default: the operating system
+	// Reserve is disk space for freeing space on a full disk: a file for a table, and up to the same size, but at
+	// most 64 KiB, behind the log for deletions. Its FS is ignored: the ledger's is used. With size 0 no space is
+	// reserved.
 	Reserve diskfs.Reserve
 }
 
-// Entry is one change: Key has Value from now on, or none.
+// Entry is one change: it sets Key to Value, or deletes Key.
 type Entry struct {
 	Key    string
 	Value  []byte // not retained
 	Delete bool
 }
 
-// ErrAbsent says that a key has no value.
+// ErrAbsent means that a key has no value.
 var ErrAbsent = errors.New("absent")
 
-// DamageError says that a part of a file is not what was written to it.
+// DamageError means that a part of a file is not what was written to it.
 type DamageError struct {
 	File string
-	Key  string // whose value it is; "" when that is not known
+	Key  string // key of the damaged value; "" if unknown
 	Why  string
 }
 
 func (e *DamageError) Error() string { return fmt.Sprintf("%s: %s", e.File, e.Why) }
 
-// Ledger is an open ledger. Its methods may be called from several goroutines.
+// Ledger is an open ledger. Its methods may be called concurrently.
 type Ledger struct {
 	dir string
 	cfg Config
 
 	mu     sync.RWMutex
-	log    *logFile   // nil: read-only
-	older  []*logFile // that there was no room to seal when the ledger was opened: mem is of them, too
-	mem    *memory    // what is in log
-	frozen *sealing   // nil, or what is being made a table
+	log    *logFile   // nil if read-only
+	older  []*logFile // logs that there was no space to seal at Open: mem includes them
+	mem    *memory    // content of log and older
+	frozen *sealing   // being written to a table, or nil
 	tables []*table   // oldest first
-	buf    []byte     // of the last frame
+	buf    []byte     // buffer of the last frame
 	closed bool
 
-	sealed *sync.Cond // on mu: frozen has become nil, or its sealing has failed
+	sealed *sync.Cond // on mu: frozen has become nil, or sealing it has failed
 	work   sync.WaitGroup
-	merge  sync.Mutex // held by whoever changes tables or the reserve
+	merge  sync.Mutex // held while changing tables or the reserve
 
 	reserve diskfs.Reserve // guarded by merge
 }
 
-// sealing is a full log on its way to a table.
+// sealing is a full log that is being written to a table.
 type sealing struct {
 	mem  *memory
-	logs []*logFile // oldest first; several only when there was no room to seal them one by one
-	busy bool       // it is being written
+	logs []*logFile // oldest first; several only if there was no space to seal them one by one
+	busy bool       // a goroutine is writing the table
 }
 
 // last returns the newest log.
 func (s *sealing) last() *logFile { return s.logs[len(s.logs)-1] }
 
-var errClosed = errors.New("the ledger is closed")
+var errClosed = errors.New("ledger is closed")
 
-// Open opens the ledger in dir, a folder that exists.
+// Open opens the ledger in dir, an existing folder.
 func Open(dir string, cfg Config) (*Ledger, error) {
 	if cfg.MaxLog == 0 {
 		cfg.MaxLog = 1 << 20
@@ -110,39 +108,39 @@ func Open(dir string, cfg Config) (*Ledger, error) {
 	l := &Ledger{dir: dir, cfg: cfg, mem: newMemory(), reserve: cfg.Reserve}
 	l.sealed = sync.NewCond(&l.mu)
 	if err := l.load(); err != nil {
-		l.shut()
+		l.closeFiles()
 		return nil, fmt.Errorf("open ledger %s: %w", dir, err)
 	}
 	if !cfg.ReadOnly {
 		if err := l.reserve.Fill(); err != nil && !diskfs.Full(err) {
-			l.shut()
+			l.closeFiles()
 			return nil, fmt.Errorf("open ledger %s: %w", dir, err)
 		}
 	}
 	return l, nil
 }
 
-// Purpose says how much of the room that the log has taken ahead a write may use when the disk is full.
+// Purpose selects how much of the log's reserved space a write may use when the disk is full.
 type Purpose int
 
-// What is written for.
+// Purposes of writes.
 const (
-	Keeping    Purpose = iota // keeps something: it leaves the reserve alone
-	Removal                   // lets something be collected: it leaves a quarter
-	Collection                // gives back room: it may take all
+	Storing    Purpose = iota // stores data: may not use the reserve
+	Removal                   // makes data collectable: leaves a quarter of the reserve
+	Collection                // frees space: may use all of the reserve
 )
 
-// maxLogReserve bounds the room behind the log, in bytes.
+// maxLogReserve limits the reserved space behind the log, in bytes.
 const maxLogReserve = 64 << 10
 
 func (l *Ledger) logReserve() int64 { return min(maxLogReserve, l.cfg.Reserve.Size) }
 
-// leave returns how much room a write for p leaves behind it.
+// leave returns how much reserved space a write for p must leave.
 func (l *Ledger) leave(p Purpose) int64 {
 	switch r := l.logReserve(); {
 	case r == 0:
 		return -1
-	case p == Keeping:
+	case p == Storing:
 		return r
 	case p == Removal:
 		return r / 4
@@ -150,10 +148,10 @@ func (l *Ledger) leave(p Purpose) int64 {
 	return 0
 }
 
-// Write makes the changes in their order, all of them or none.
-func (l *Ledger) Write(entries ...Entry) error { return l.WriteFor(Keeping, entries...) }
+// Write applies the changes in order, all of them or none.
+func (l *Ledger) Write(entries ...Entry) error { return l.WriteFor(Storing, entries...) }
 
-// WriteFor is Write for a purpose.
+// WriteFor is like Write, for a purpose.
 func (l *Ledger) WriteFor(p Purpose, entries ...Entry) error {
 	if len(entries) == 0 {
 		return nil
@@ -182,7 +180,7 @@ func (l *Ledger) WriteFor(p Purpose, entries ...Entry) error {
 	return nil
 }
 
-// makeRoom rotates a full log. When sealing cannot keep up, it waits. l.mu is held.
+// makeRoom rotates a full log. It waits if sealing cannot keep up. l.mu is held.
 func (l *Ledger) makeRoom() error {
 	for {
 		switch {
@@ -193,19 +191,19 @@ func (l *Ledger) makeRoom() error {
 		case l.frozen == nil:
 			return l.rotate()
 		case !l.frozen.busy:
-			l.startSealing() // again: it has failed before
+			l.startSealing() // retry: sealing has failed before
 		}
 		if l.log.size < maxLogs*l.cfg.MaxLog {
 			return nil
 		}
 		l.sealed.Wait()
 		if l.frozen != nil && !l.frozen.busy {
-			return nil // it fails: rather a long log than no work
+			return nil // sealing fails: prefer a long log to refusing writes
 		}
 	}
 }
 
-// Get returns the value of key, which is the caller's, or ErrAbsent, or a *DamageError.
+// Get returns a copy of the value of key, ErrAbsent, or a *DamageError.
 func (l *Ledger) Get(key string) ([]byte, error) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -224,7 +222,7 @@ func (l *Ledger) Size(key string) (int64, error) {
 	return int64(r.size), err
 }
 
-// Recent reports whether e is what the ledger has in memory.
+// Recent reports whether memory holds exactly e.
 func (l *Ledger) Recent(e Entry) bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -256,8 +254,8 @@ func (l *Ledger) find(key string) (record, error) {
 	return r, nil
 }
 
-// Sync returns when all that was written before it would survive a loss of power. When a log cannot be synced, what it
-// holds is written again, to a table, and the log is left: an error says that neither was possible.
+// Sync returns when all earlier writes would survive a power loss. If a log cannot be synced, its content is written
+// again to a table and the log is dropped; an error means that neither was possible.
 func (l *Ledger) Sync() error {
 	err := l.syncLogs()
 	if err == nil {
@@ -266,7 +264,7 @@ func (l *Ledger) Sync() error {
 	l.merge.Lock()
 	defer l.merge.Unlock()
 	if e := l.sealAll(true); e != nil {
-		return errors.Join(fmt.Errorf("sync the ledger's log: %w", err), e)
+		return errors.Join(fmt.Errorf("sync ledger log: %w", err), e)
 	}
 	return nil
 }
@@ -283,7 +281,7 @@ func (l *Ledger) syncLogs() error {
 	return nil
 }
 
-// logs returns the logs that are not tables yet, oldest first. l.mu is held.
+// logs returns the logs that are not yet in a table, oldest first. l.mu is held.
 func (l *Ledger) logs() []*logFile {
 	var logs []*logFile
 	if l.frozen != nil {
@@ -296,14 +294,14 @@ func (l *Ledger) logs() []*logFile {
 	return logs
 }
 
-// Dirty reports whether there is anything that Sync would wait for.
+// Dirty reports whether there are writes that Sync would make durable.
 func (l *Ledger) Dirty() bool {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return slices.ContainsFunc(l.logs(), (*logFile).dirty)
 }
 
-// Where names the place of a value, for people.
+// Where returns the file or folder of a value, for display.
 func (l *Ledger) Where(key string) string {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
@@ -313,17 +311,17 @@ func (l *Ledger) Where(key string) string {
 	return l.dir
 }
 
-// Close ends the work in the background and closes the files.
+// Close ends the background work and closes the files.
 func (l *Ledger) Close() error {
 	l.mu.Lock()
 	l.closed = true
 	l.sealed.Broadcast()
 	l.mu.Unlock()
 	l.work.Wait()
-	return l.shut()
+	return l.closeFiles()
 }
 
-func (l *Ledger) shut() error {
+func (l *Ledger) closeFiles() error {
 	var err error
 	for _, f := range l.logs() {
 		err = errors.Join(err, f.close())

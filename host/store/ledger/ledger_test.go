@@ -27,8 +27,8 @@ func must(t testing.TB, err error) {
 	}
 }
 
-// memoryDir makes a folder on a file system in memory where there is one: these tests
-// ask nothing of a disk, and syncing one would wait for everybody else's data.
+// memoryDir creates a folder on an in-memory file system if the machine has one. These tests do not depend on a disk,
+// and syncing one would wait for the data of other processes.
 func memoryDir(t testing.TB) string {
 	dir, err := os.MkdirTemp("/dev/shm", "ledger")
 	if err != nil {
@@ -76,7 +76,7 @@ func wantAll(t testing.TB, l *Ledger, want map[string]string) {
 	}
 }
 
-// TestModel does the same to a ledger, with logs and tables of all sizes, and to a map.
+// TestModel applies the same operations to a ledger, with logs and tables of all sizes, and to a map.
 func TestModel(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		dir := memoryDir(t)
@@ -129,7 +129,7 @@ func TestModel(t *testing.T) {
 			}
 		}
 		if n != 0 {
-			t.Errorf("%d too many begin with %q", n, p)
+			t.Errorf("%d too many keys with prefix %q", n, p)
 		}
 		for _, k := range []string{"", "e", p} {
 			if _, err := l.Get(k); (err == nil) != (want[k] != "" || slices.Contains(slices.Collect(maps.Keys(want)), k)) {
@@ -147,8 +147,8 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// TestTorn cuts a log at every byte: what was written before the cut is there, whole
-// batches alone, and the ledger goes on.
+// TestTorn cuts a log at every byte: batches before the cut are there, partial batches are not, and the ledger stays
+// usable.
 func TestTorn(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, 0)
@@ -165,7 +165,7 @@ func TestTorn(t *testing.T) {
 			dir := t.TempDir()
 			must(t, os.WriteFile(filepath.Join(dir, "00000001.log"), append(bytes.Clone(whole[:cut]), tail...), 0o600))
 			if cut < logHeader && cut+len(tail) > logHeader {
-				continue // not the work of a kill
+				continue // a kill cannot cause this
 			}
 			l := open(t, dir, 0)
 			want := map[string]string{}
@@ -188,8 +188,8 @@ func TestTorn(t *testing.T) {
 	}
 }
 
-// TestForgedFrame keeps a value that is a frame: when the frame around it is torn, it
-// does not become one.
+// TestForgedFrame stores a value that is a frame: if the frame around it is torn, the value is not replayed as a
+// frame.
 func TestForgedFrame(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, 0)
@@ -209,8 +209,7 @@ func sizeOf(t testing.TB, path string) int64 {
 	return info.Size()
 }
 
-// TestGap damages a frame in the middle: the others are there, and the loss is known
-// from then on.
+// TestGap damages a frame in the middle: the others are recovered, and the loss is reported from then on.
 func TestGap(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, 0)
@@ -237,13 +236,13 @@ func TestGap(t *testing.T) {
 	}
 }
 
-// TestFlips changes each byte of a table in turn: every value is what was written, or an
-// error that names the file, and never another one's or absent.
+// TestFlips changes each byte of a table in turn: every lookup returns the written value or an error that names the
+// file, never another value or ErrAbsent.
 func TestFlips(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, 0)
 	want := map[string]string{}
-	for i := range 150 { // more than a page
+	for i := range 150 { // more than one page
 		k := fmt.Sprintf("key %060d", i)
 		want[k] = fmt.Sprint("value ", i)
 		must(t, l.Write(set(k, want[k])))
@@ -275,12 +274,11 @@ func TestFlips(t *testing.T) {
 			}
 		}
 		if here == errs {
-			t.Errorf("byte %d is not noticed", i)
+			t.Errorf("damage of byte %d was not detected", i)
 		}
 		must(t, l.Close())
 	}
-	// A damaged value is named, is healed by writing it again, and survives a merge as
-	// damaged.
+	// A damaged value is named, is repaired by writing it again, and stays detectable after a merge.
 	b := bytes.Clone(whole)
 	b[bytes.Index(b, []byte("value 77"))] ^= 1
 	must(t, os.WriteFile(path, b, 0o600))
@@ -295,7 +293,7 @@ func TestFlips(t *testing.T) {
 	wantAll(t, l, want)
 }
 
-// TestManyAtOnce writes and reads from several goroutines while logs are sealed.
+// TestManyAtOnce writes and reads concurrently while logs are sealed.
 func TestManyAtOnce(t *testing.T) {
 	dir := memoryDir(t)
 	defer os.RemoveAll(dir)
@@ -333,15 +331,15 @@ func TestManyAtOnce(t *testing.T) {
 		t.Errorf("%d tables", len(l.tables))
 	}
 	if err := l.Write(Entry{Key: strings.Repeat("k", MaxKey+1)}); err == nil {
-		t.Error("a key that is too long is kept")
+		t.Error("a key that is too long was stored")
 	}
 	if err := l.Write(Entry{}); err == nil {
-		t.Error("an empty key is kept")
+		t.Error("an empty key was stored")
 	}
 }
 
-// TestCompactBesideWrites has so many wait to write that one of them begins a new log between
-// two steps of Compact: nothing is lost.
+// TestCompactBesideWrites makes enough goroutines wait to write that one of them begins a new log between two steps
+// of Compact: no write is lost.
 func TestCompactBesideWrites(t *testing.T) {
 	dir := memoryDir(t)
 	defer os.RemoveAll(dir)
@@ -381,7 +379,7 @@ func TestCompactBesideWrites(t *testing.T) {
 	wantAll(t, open(t, dir, 4000), want)
 }
 
-// TestRoom sees that what was deleted takes no room after Compact.
+// TestRoom: deleted values take no space after Compact.
 func TestRoom(t *testing.T) {
 	dir := t.TempDir()
 	l := open(t, dir, 10_000)
@@ -399,7 +397,7 @@ func TestRoom(t *testing.T) {
 		size += info.Size()
 	}
 	if size > 2000 {
-		t.Errorf("%d bytes for 9 values of 100", size)
+		t.Errorf("got %d bytes for 9 values of 100 bytes", size)
 	}
 }
 

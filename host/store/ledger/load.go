@@ -14,9 +14,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// A ledger's folder holds logs, "<number>.log"; tables, "<first log>-<last log>.table";
-// what a killed process has left, "new"; and logs that were found damaged, whose sound
-// frames were taken over, "<number>.damaged". Numbers are eight hex digits and grow.
+// A ledger's folder contains logs, "<number>.log"; tables, "<first log>-<last log>.table"; a temporary file, "new",
+// of a killed process; and damaged logs whose intact frames were recovered, "<number>.damaged". Numbers are eight hex
+// digits and increase.
 const tempName = "new"
 
 func (l *Ledger) logPath(n uint32) string { return filepath.Join(l.dir, fmt.Sprintf("%08x.log", n)) }
@@ -25,12 +25,12 @@ func (l *Ledger) tablePath(lo, hi uint32) string {
 	return filepath.Join(l.dir, fmt.Sprintf("%08x-%08x.table", lo, hi))
 }
 
-// span is a table's name.
+// span is the range of logs in a table's name.
 type span struct{ lo, hi uint32 }
 
 func (s span) holds(o span) bool { return s.lo <= o.lo && o.hi <= s.hi }
 
-// list returns what is in the folder, in order.
+// list returns the logs and tables in the folder, in order.
 func (l *Ledger) list() (logs []uint32, tables []span, err error) {
 	all, err := l.cfg.FS.List(l.dir)
 	if err != nil {
@@ -48,7 +48,7 @@ func (l *Ledger) list() (logs []uint32, tables []span, err error) {
 	return logs, tables, nil
 }
 
-// scan reports whether name is what format makes of the numbers that it holds.
+// scan reports whether name matches format exactly, and parses its numbers.
 func scan(name, format string, numbers ...any) bool {
 	if n, err := fmt.Sscanf(name, format, numbers...); err != nil || n != len(numbers) {
 		return false
@@ -60,8 +60,8 @@ func scan(name, format string, numbers ...any) bool {
 	return fmt.Sprintf(format, values...) == name
 }
 
-// load opens what is there. What a kill has left twice, as a log and in a table, or in
-// two tables, is removed once.
+// load opens the tables and replays the logs. A kill can leave the same data in a log and a table, or in two tables:
+// load removes the duplicate.
 func (l *Ledger) load() error {
 	logs, spans, err := l.list()
 	if err != nil {
@@ -74,12 +74,12 @@ func (l *Ledger) load() error {
 			continue
 		}
 		if n := len(l.tables); n > 0 && s.lo <= l.tables[n-1].hi {
-			return &DamageError{File: l.tablePath(s.lo, s.hi), Why: "its name overlaps with that of another table"}
+			return &DamageError{File: l.tablePath(s.lo, s.hi), Why: "log range overlaps another table"}
 		}
 		t, err := openTable(l.cfg.FS, l.tablePath(s.lo, s.hi), s.lo, s.hi)
 		var bad *DamageError
 		if errors.As(err, &bad) {
-			bad.Why += ": move it away to go on without what it holds"
+			bad.Why += "; move the file away to continue without its content"
 		}
 		if err != nil {
 			return err
@@ -103,7 +103,7 @@ func (l *Ledger) load() error {
 	if l.cfg.ReadOnly || l.log != nil {
 		return nil
 	}
-	if n := len(l.older); n > 0 { // the one that came after it was never begun
+	if n := len(l.older); n > 0 { // its successor was never created
 		l.log, l.older = l.older[n-1], l.older[:n-1]
 		return nil
 	}
@@ -111,20 +111,20 @@ func (l *Ledger) load() error {
 		if err := l.reserve.Release(); err != nil {
 			return err
 		}
-		l.log, err = l.beginLog(last + 1) // its reserve comes with the next room
+		l.log, err = l.beginLog(last + 1) // the reserve follows when there is space
 	}
 	return err
 }
 
-// remove removes a file that is not needed: where it stays it does no harm.
+// remove removes a redundant file. It ignores errors: a redundant file does no harm.
 func (l *Ledger) remove(path string) {
 	if !l.cfg.ReadOnly {
 		l.cfg.FS.Remove(path)
 	}
 }
 
-// loadLog replays log n. The last one goes on as the log, unless it is damaged; the
-// others become tables, or are sealed with it when there is no room for that now.
+// loadLog replays log n. The last log stays the active log unless it is damaged. The others become tables, or are
+// sealed together with the last one if there is no space for that now.
 func (l *Ledger) loadLog(n uint32, last bool) error {
 	path := l.logPath(n)
 	file, err := l.cfg.FS.Open(path, !l.cfg.ReadOnly)
@@ -148,34 +148,34 @@ func (l *Ledger) loadLog(n uint32, last bool) error {
 		l.mem.add(m)
 		return file.Close()
 	}
-	goOn := func() {
+	reuse := func() {
 		s, _ := secretOf(b)
 		f := &logFile{file: file, number: n, secret: s, size: int64(whole), room: int64(whole), syncDir: l.syncDir}
 		if int64(len(b)) > f.room && allZero(b[whole:]) {
-			f.room = int64(len(b)) // where room cannot be taken ahead otherwise it is zeros
+			f.room = int64(len(b)) // preallocated by writing zeros where the file system cannot reserve space
 		}
-		f.written.Store(1) // by a process that may not have synced it
+		f.written.Store(1) // a previous process may not have synced it
 		l.mem.add(m)
 		if l.log = f; !last {
 			l.log, l.older = nil, append(l.older, f)
 		}
 	}
 	if last && !gap && whole > 0 {
-		// What a kill has cut off, or a loss of power has not kept, is written over.
-		goOn()
+		// What a kill cut off or a power loss dropped is overwritten.
+		reuse()
 		return nil
 	}
 	if len(m.entries) > 0 {
-		if len(l.older) > 0 { // no table may be newer than they are
+		if len(l.older) > 0 { // no table may be newer than these logs
 			if !gap {
-				goOn()
+				reuse()
 				return nil
 			}
-			return cmp.Or(file.Close(), error(&DamageError{File: path, Why: "it is damaged, and there is no room to save what it holds"}))
+			return cmp.Or(file.Close(), error(&DamageError{File: path, Why: "log is damaged, and there is no space to recover its content"}))
 		}
 		t, err := l.build(n, n, m, gap)
 		if diskfs.Full(err) && !gap {
-			goOn()
+			reuse()
 			return nil
 		}
 		if err != nil {
@@ -210,8 +210,8 @@ func readAll(f diskfs.File) ([]byte, error) {
 	return b[:n], err
 }
 
-// replay enters the sound frames of a log into m. whole is where the last one ends, 0
-// when not even the header is there; gap says that what comes before is not all sound.
+// replay adds the intact frames of a log to m. whole is the end of the last one, or 0 if the header is missing; gap
+// reports damage before it.
 func replay(b []byte, m *memory) (whole int, gap bool, err error) {
 	secret, ok := secretOf(b)
 	if !ok {
@@ -238,7 +238,7 @@ func replay(b []byte, m *memory) (whole int, gap bool, err error) {
 	return whole, gap, nil
 }
 
-// newLog makes log n, with its reserve.
+// newLog creates log n with its reserved space.
 func (l *Ledger) newLog(n uint32) (*logFile, error) {
 	f, err := l.beginLog(n)
 	if err == nil && l.logReserve() > 0 {
@@ -251,7 +251,7 @@ func (l *Ledger) newLog(n uint32) (*logFile, error) {
 	return f, err
 }
 
-// beginLog makes log n.
+// beginLog creates log n.
 func (l *Ledger) beginLog(n uint32) (*logFile, error) {
 	path := l.logPath(n)
 	file, err := l.cfg.FS.Create(path)
@@ -269,8 +269,8 @@ func (l *Ledger) beginLog(n uint32) (*logFile, error) {
 	return f, nil
 }
 
-// Damaged returns the logs that were found damaged: some of what was written is lost.
-// They count as long as they are in the folder.
+// Damaged returns the paths of damaged logs: some of their entries are lost. They are reported as long as the files
+// are in the folder.
 func (l *Ledger) Damaged() ([]string, error) {
 	names, err := l.cfg.FS.List(l.dir)
 	if errors.Is(err, fs.ErrNotExist) {

@@ -12,15 +12,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// A log begins with a header: a magic, eight random bytes, and the CRC-32C of both.
-// Then come frames, one for each batch: a magic, a checksum, the payload's length as a
-// big-endian uint32, the payload. The payload is the entries: a byte that is 1 for a
-// value and 2 for none, the key's length as a uvarint, the key, and for a value its
-// length and the value.
+// A log begins with a header: a magic, eight random bytes, and the CRC-32C of both. Then come frames, one for each
+// batch: a magic, a checksum, the payload's length as a big-endian uint32, the payload. The payload is the entries:
+// an op byte (1 sets a value, 2 deletes), the key's length as a uvarint, the key, and for a value its length and the
+// value.
 //
-// The checksum is the CRC-32C of the header's random bytes, the frame's place in the
-// file, the length and the payload. So a value that looks like a frame, which a guest
-// may print, is none: nobody but this log can make one.
+// The checksum is the CRC-32C of the header's random bytes, the frame's offset in the file, the length and the
+// payload. A value that looks like a frame, which a guest may print, is therefore not accepted as one: only this log
+// can make valid frames.
 const (
 	logHeader   = 16
 	frameHeader = 12
@@ -32,10 +31,10 @@ var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// secret is the random bytes of a log.
+// secret holds the random bytes of a log.
 type secret [8]byte
 
-// sum is the checksum of a frame at a place, from its length on.
+// sum is the checksum of a frame at offset at. rest is the frame from its length field on.
 func (s secret) sum(at int64, rest []byte) uint32 {
 	seed := binary.BigEndian.AppendUint64(s[:], uint64(at))
 	return crc32.Update(crc32.Checksum(seed, castagnoli), castagnoli, rest)
@@ -48,7 +47,7 @@ func newHeader() []byte {
 	return binary.BigEndian.AppendUint32(h, crc32.Checksum(h, castagnoli))
 }
 
-// secretOf returns the random bytes of the log b.
+// secretOf returns the random bytes of log b; ok is false if the header is damaged.
 func secretOf(b []byte) (secret, bool) {
 	if len(b) < logHeader || [4]byte(b) != logMagic || crc32.Checksum(b[:12], castagnoli) != binary.BigEndian.Uint32(b[12:]) {
 		return secret{}, false
@@ -61,13 +60,13 @@ const (
 	opDelete = 2
 )
 
-// appendFrame appends the frame of entries, for a place in the log of s, to b.
+// appendFrame appends a frame with entries to b. at is the frame's offset in the log with secret s.
 func appendFrame(b []byte, s secret, at int64, entries []Entry) ([]byte, error) {
 	start := len(b)
 	b = append(b, make([]byte, frameHeader)...)
 	for _, e := range entries {
 		if e.Key == "" || len(e.Key) > MaxKey {
-			return b[:start], fmt.Errorf("a ledger's key has 1 to %d bytes, this one %d", MaxKey, len(e.Key))
+			return b[:start], fmt.Errorf("ledger key: got %d bytes, want 1 to %d", len(e.Key), MaxKey)
 		}
 		if e.Delete {
 			b = append(b, opDelete)
@@ -81,7 +80,7 @@ func appendFrame(b []byte, s secret, at int64, entries []Entry) ([]byte, error) 
 			b = append(b, e.Value...)
 		}
 		if len(b)-start-frameHeader > MaxBatch {
-			return b[:start], fmt.Errorf("a ledger's batch has at most %d bytes", MaxBatch)
+			return b[:start], fmt.Errorf("ledger batch exceeds %d bytes", MaxBatch)
 		}
 	}
 	h := b[start:]
@@ -91,7 +90,7 @@ func appendFrame(b []byte, s secret, at int64, entries []Entry) ([]byte, error) 
 	return b, nil
 }
 
-// frameAt returns the length of the whole and sound frame at a place of the log b, or 0.
+// frameAt returns the length of the complete, intact frame at offset at of log b, or 0.
 func frameAt(b []byte, s secret, at int64) int {
 	b = b[at:]
 	if len(b) < frameHeader || [4]byte(b) != frameMagic {
@@ -108,9 +107,9 @@ func frameAt(b []byte, s secret, at int64) int {
 	return len(b)
 }
 
-var errEntry = errors.New("a frame holds no entries")
+var errEntry = errors.New("invalid entry in a frame")
 
-// eachEntry calls fn with the entries of a frame's payload, which they share.
+// eachEntry calls fn with the entries of a frame's payload. They share memory with p.
 func eachEntry(p []byte, fn func(Entry)) error {
 	field := func() ([]byte, bool) {
 		n, w := binary.Uvarint(p)
@@ -139,27 +138,27 @@ func eachEntry(p []byte, fn func(Entry)) error {
 	return nil
 }
 
-// logFile is a log that is written to. Appends are the ledger's business to serialise.
+// logFile is a log open for writing. The ledger serialises appends.
 type logFile struct {
 	file    diskfs.File
 	number  uint32
 	secret  secret
 	size    int64
-	room    int64         // Invariant: room >= size; what lies between has room on the disk
+	room    int64         // Invariant: room >= size; the space from size to room is allocated
 	begun   bool          // the header is durable
-	written atomic.Uint64 // appends
+	written atomic.Uint64 // number of appends
 
 	syncing sync.Mutex
 	clean   atomic.Uint64
-	syncDir func() error // makes the log's name durable; nil: it is
-	failed  error        // of the first sync that failed
+	syncDir func() error // makes the log's name durable; nil once it is
+	failed  error        // error of the first failed sync
 	closed  bool
 }
 
-// roomStep is how many bytes of room a log takes ahead at once.
+// roomStep is how many bytes a log preallocates at once.
 const roomStep = 64 << 10
 
-// takeRoom sees to it that the log has room for so many bytes.
+// takeRoom makes sure that disk space is allocated for size bytes of the log.
 func (f *logFile) takeRoom(size int64) error {
 	if size <= f.room {
 		return nil
@@ -181,7 +180,7 @@ func (f *logFile) takeTo(to int64) error {
 	if !errors.Is(err, errors.ErrUnsupported) {
 		return err
 	}
-	if !f.begun { // zeros without the header before them would be a damaged log
+	if !f.begun { // zeros without a header before them would be a damaged log
 		if err := f.file.Sync(); err != nil {
 			return err
 		}
@@ -190,8 +189,8 @@ func (f *logFile) takeTo(to int64) error {
 	return diskfs.TakeRoom(f.file, f.room, to-f.room)
 }
 
-// append writes at the end of what was written well: half a frame that an earlier call
-// has left is written over. It leaves so many bytes of room behind it; negative: it takes none ahead.
+// append writes a frame at f.size and overwrites a partial frame of a failed call. It keeps leave bytes preallocated
+// behind the frame; if leave is negative, it preallocates nothing.
 func (f *logFile) append(frame []byte, leave int64) error {
 	if leave >= 0 {
 		if err := f.takeRoom(f.size + int64(len(frame)) + leave); err != nil {
@@ -209,9 +208,9 @@ func (f *logFile) append(frame []byte, leave int64) error {
 
 func (f *logFile) dirty() bool { return f.written.Load() != f.clean.Load() }
 
-// sync makes what was appended durable. A log that was sealed meanwhile is durable as a
-// table. A sync that has failed is not tried again: the system may have dropped what it could not write, and the next
-// one succeed without it.
+// sync makes the appended frames durable. A log that was sealed and closed in the meantime is durable as a table. A
+// failed sync is not retried: the system may have dropped the data it could not write, and a second sync could
+// succeed without it.
 func (f *logFile) sync() error {
 	f.syncing.Lock()
 	defer f.syncing.Unlock()

@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// record is what a key has in one place.
+// record is the state of a key in one source.
 type record struct {
 	deleted bool
 	size    int
 	value   []byte // in memory; nil in a table
 	table   *table // nil: in memory
-	at      int64  // where in table
-	sum     uint32 // of key and value
+	at      int64  // offset in table
+	sum     uint32 // checksum of key and value
 }
 
 // load returns a copy of the value.
@@ -25,7 +25,7 @@ func (r record) load(key string) ([]byte, error) {
 	return bytes.Clone(r.value[:r.size]), nil
 }
 
-// memory is the content of a log.
+// memory is the content of the logs in memory, by key.
 type memory struct{ entries map[string]record }
 
 func newMemory() *memory { return &memory{map[string]record{}} }
@@ -39,12 +39,12 @@ func (m *memory) set(e Entry) {
 	m.entries[e.Key] = r
 }
 
-// share is set for a value that nobody changes.
+// share is set without a copy: the value must never change.
 func (m *memory) share(e Entry) {
 	m.entries[e.Key] = record{deleted: e.Delete, size: len(e.Value), value: e.Value}
 }
 
-// add enters what o holds, which is newer.
+// add adds the entries of o, which is newer.
 func (m *memory) add(o *memory) { maps.Copy(m.entries, o.entries) }
 
 func (m *memory) get(key string) (record, bool) {
@@ -52,7 +52,7 @@ func (m *memory) get(key string) (record, bool) {
 	return r, ok
 }
 
-// keys returns those that begin with prefix, sorted.
+// keys returns the keys with the given prefix, sorted.
 func (m *memory) keys(prefix string) []string {
 	all := make([]string, 0, len(m.entries))
 	for k := range maps.Keys(m.entries) {

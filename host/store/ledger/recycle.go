@@ -1,11 +1,12 @@
 package ledger
 
-// recycle seals all logs into one table, over the reserve, and begins a new log in the place of the newest one: so it
-// takes no room, and the room that the log has ahead stays its own. Nothing else can be done meanwhile. l.merge is
+// recycle seals all logs into one table, which overwrites the reserve, and reuses the newest log's file as the new
+// log. It therefore needs no space, and the log keeps its preallocated space. It blocks all other calls. l.merge is
 // held.
 //
-// A kill between the table and the log's new name finds the log in the table, and removes it. One between the
-// new name and the new header finds the last records once more, as the newest: they are.
+// After a kill between creating the table and renaming the log, the next Open finds the log in the table and removes
+// it. After a kill between the rename and the new header, it finds the last records a second time as the newest,
+// which is correct.
 func (l *Ledger) recycle() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -25,7 +26,7 @@ func (l *Ledger) recycle() error {
 	if err := l.cfg.FS.Rename(path, l.logPath(n)); err != nil {
 		t.release()
 		if l.cfg.FS.Remove(t.path) != nil || l.syncDir() != nil {
-			l.closed = true // what would be written to the log now would be removed with it
+			l.closed = true // a write to the log would now be removed with it
 		}
 		return err
 	}
@@ -33,15 +34,15 @@ func (l *Ledger) recycle() error {
 	l.log.renew(n, l.syncDir)
 	for _, f := range logs[:len(logs)-1] {
 		f.close()
-		l.cfg.FS.Remove(l.logPath(f.number)) // if it stays, the next Open removes it
+		l.cfg.FS.Remove(l.logPath(f.number)) // if it remains, the next Open removes it
 	}
 	l.frozen, l.older, l.mem = nil, nil, newMemory()
 	l.sealed.Broadcast()
 	return l.syncDir()
 }
 
-// renew makes f, which was renamed, an empty log of that number. When its header cannot be written it holds what it
-// held, which does no harm.
+// renew makes the renamed f an empty log with number n. If its header cannot be written, f keeps its content, which
+// does no harm.
 func (f *logFile) renew(n uint32, syncDir func() error) {
 	f.syncing.Lock()
 	defer f.syncing.Unlock()
@@ -53,5 +54,5 @@ func (f *logFile) renew(n uint32, syncDir func() error) {
 	f.secret, _ = secretOf(h)
 	f.size = logHeader
 	f.written.Add(1)
-	f.failed = f.file.Sync() // before there are frames: the old header with new ones would be a damaged log
+	f.failed = f.file.Sync() // before any frame: the old header with new frames would be a damaged log
 }

@@ -9,10 +9,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs/simdisk"
 )
 
-// unnamed is a file system that gives logs no other names.
+// unnamed is a file system that cannot rename logs.
 type unnamed struct{ diskfs.FS }
 
-var errUnnamed = errors.New("it keeps its name")
+var errUnnamed = errors.New("rename is disabled")
 
 func (u unnamed) Rename(from, to string) error {
 	if strings.HasSuffix(from, ".log") {
@@ -21,8 +21,8 @@ func (u unnamed) Rename(from, to string) error {
 	return u.FS.Rename(from, to)
 }
 
-// TestPowerAfterFailedRecycling takes the power when a log could not be put in the place of the one that is in a table
-// already, and went on: the table does not come back and have the log taken for a part of it.
+// TestPowerAfterFailedRecycling cuts the power after a log could not be renamed although its content is in a table
+// already, and writes continued. The table must not come back: Open would then take the log for a part of it.
 func TestPowerAfterFailedRecycling(t *testing.T) {
 	for seed := range uint64(20) {
 		d := simdisk.New(seed)

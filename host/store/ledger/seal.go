@@ -6,10 +6,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// rotate begins a new log and has the full one sealed. l.mu is held, l.frozen is nil.
+// rotate begins a new log and seals the full one. l.mu is held, l.frozen is nil.
 func (l *Ledger) rotate() error {
 	if err := l.freeze(); diskfs.Full(err) {
-		return nil // rather a long log than no work, and its reserve stays
+		return nil // prefer a long log to refusing writes; its reserve stays
 	} else if err != nil {
 		return err
 	}
@@ -17,10 +17,10 @@ func (l *Ledger) rotate() error {
 	return nil
 }
 
-// freeze begins a new log. l.mu is held, l.frozen is nil.
+// freeze moves the current log and memory to l.frozen and begins a new log. l.mu is held, l.frozen is nil.
 func (l *Ledger) freeze() error {
 	if l.frozen != nil {
-		panic("ledger: a log is frozen over another") // which would be lost
+		panic("ledger: l.frozen is already set") // it would be lost
 	}
 	n := l.log.number + 1
 	log, err := l.newLog(n)
@@ -32,8 +32,7 @@ func (l *Ledger) freeze() error {
 	return nil
 }
 
-// startSealing has l.frozen sealed in the background, and tables merged after it. l.mu
-// is held.
+// startSealing seals l.frozen in the background and then merges tables. l.mu is held.
 func (l *Ledger) startSealing() {
 	l.frozen.busy = true
 	l.work.Go(func() {
@@ -45,8 +44,8 @@ func (l *Ledger) startSealing() {
 	})
 }
 
-// seal makes a table of l.frozen, over the reserve if it has to be and spare is true. l.merge is held. When that
-// fails, l.frozen stays and a later Write tries again.
+// seal writes l.frozen to a table. If spare is true and the disk is full, it overwrites the reserve. l.merge is held.
+// If it fails, l.frozen stays and a later Write retries.
 func (l *Ledger) seal(spare bool) error {
 	l.mu.Lock()
 	f := l.frozen
@@ -67,12 +66,12 @@ func (l *Ledger) seal(spare bool) error {
 	}
 	for _, log := range f.logs {
 		log.close()
-		l.cfg.FS.Remove(l.logPath(log.number)) // if it stays, the next Open removes it
+		l.cfg.FS.Remove(l.logPath(log.number)) // if it remains, the next Open removes it
 	}
 	return nil
 }
 
-// build writes what m holds as the table of the logs from lo to hi.
+// build writes m as the table of the logs lo to hi.
 func (l *Ledger) build(lo, hi uint32, m *memory, spare bool) (*table, error) {
 	return l.writeTable(lo, hi, spare, func(b *builder) error {
 		for _, key := range m.keys("") {
@@ -86,8 +85,8 @@ func (l *Ledger) build(lo, hi uint32, m *memory, spare bool) (*table, error) {
 	})
 }
 
-// writeTable makes a table, durably, of what fill adds. With spare it is written over the reserve when the disk is
-// full, and fill is called once more. l.merge is held, or no other goroutine has l.
+// writeTable durably writes a table with the entries that fill adds. If spare is true and the disk is full, it
+// overwrites the reserve and calls fill a second time. l.merge is held, or no other goroutine uses l.
 func (l *Ledger) writeTable(lo, hi uint32, spare bool, fill func(*builder) error) (*table, error) {
 	path := l.tablePath(lo, hi)
 	err := l.reserve.Write(path, filepath.Join(l.dir, tempName), spare, func(f diskfs.File) (int64, error) {
@@ -104,9 +103,8 @@ func (l *Ledger) writeTable(lo, hi uint32, spare bool, fill func(*builder) error
 	return openTable(l.cfg.FS, path, lo, hi)
 }
 
-// mergeSimilar merges the newest tables while the older one is less than twice as large
-// as the newer: so each byte is written again as often as the ledger's size doubles, and
-// there are few tables. l.merge is held.
+// mergeSimilar merges the two newest tables while the older one is less than twice as large as the newer. So each
+// byte is rewritten as often as the ledger's size doubles, and there are few tables. l.merge is held.
 func (l *Ledger) mergeSimilar() {
 	for {
 		l.mu.RLock()
@@ -118,16 +116,16 @@ func (l *Ledger) mergeSimilar() {
 		pair := l.tables[n-2:]
 		l.mu.RUnlock()
 		if l.mergeTables(pair, false) != nil {
-			return // they serve as they are
+			return // the tables stay as they are
 		}
 	}
 }
 
-// mergeTables makes one table of neighbours. l.merge is held.
+// mergeTables merges adjacent tables into one. l.merge is held.
 func (l *Ledger) mergeTables(old []*table, spare bool) error {
 	first, last := old[0], old[len(old)-1]
 	l.mu.RLock()
-	bottom := first == l.tables[0] // below it there is nothing for a deletion to hide
+	bottom := first == l.tables[0] // no older table holds values that a deletion must hide
 	l.mu.RUnlock()
 	merged, err := l.writeTable(first.lo, last.hi, spare, func(b *builder) error {
 		sources := make([]source, len(old))
@@ -165,7 +163,7 @@ func (l *Ledger) mergeTables(old []*table, spare bool) error {
 	}
 	l.tables = tables
 	for _, t := range old {
-		if len(old) > 1 { // else merged has taken its place, under the same name
+		if len(old) > 1 { // otherwise merged replaces it under the same name
 			l.cfg.FS.Remove(t.path)
 		}
 		t.release()
@@ -173,8 +171,8 @@ func (l *Ledger) mergeTables(old []*table, spare bool) error {
 	return nil
 }
 
-// sealAll makes tables of all that was written before it was called. A Write may begin a new
-// log whenever l.mu is free: what is frozen then is sealed first. l.merge is held.
+// sealAll writes everything that was written before the call to tables. A Write may begin a new log whenever l.mu is
+// free; what is frozen then is sealed first. l.merge is held.
 func (l *Ledger) sealAll(spare bool) error {
 	l.mu.RLock()
 	if l.log == nil { // closed
@@ -194,8 +192,8 @@ func (l *Ledger) sealAll(spare bool) error {
 	}
 }
 
-// freezeUpTo begins a new log if the one that is written to is not above last and holds
-// anything, and reports whether something that is not above last is frozen then.
+// freezeUpTo freezes the current log if its number is at most last and it is not empty. It reports whether l.frozen
+// holds a log with a number of at most last.
 func (l *Ledger) freezeUpTo(last uint32) (bool, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

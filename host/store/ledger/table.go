@@ -12,25 +12,24 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// A table is sorted and never changes. It is made of groups: the values of some keys,
-// one after the other, and then the page that describes them:
+// A table is a sorted, immutable file. It consists of groups: the values of some keys, one after the other, then the
+// page that describes them:
 //
-//	page   CRC-32C of the rest; the number of entries; the entries, of each: 1 or 2 as
-//	       in a log, the key's length and the key; and of a value: its place in the
-//	       file, its length, and the CRC-32C of key and value
-//	index  CRC-32C of the rest; of each page: the length of its first key and the key,
-//	       its place, its length
-//	tail   magic, place of the index, its length, CRC-32C of the tail so far
+//	page   CRC-32C of the rest; the number of entries; for each entry: op byte as in a
+//	       log, the key's length, the key, and for a value: its offset in the file, its
+//	       length, and the CRC-32C of key and value
+//	index  CRC-32C of the rest; for each page: the length of its first key, the key, the
+//	       page's offset, its length
+//	tail   magic, offset of the index, its length, CRC-32C of the preceding tail bytes
 //
-// Numbers are uvarints, but for the checksums and the tail, which are big-endian. Only
-// the index is kept in memory: some 60 bytes for a page of about 80 keys. A key costs one
-// read of a page, and its value another one.
+// Numbers are uvarints, except checksums and the tail, which are big-endian. Only the index is kept in memory: about
+// 60 bytes for a page of about 80 keys. Looking up a key costs one page read, and its value a second read.
 const (
 	tableTail   = 4 + 8 + 8 + 4
 	maxIndex    = 1 << 30
 	maxPage     = 1 << 20
-	pageSize    = 4 << 10 // a page that is this long is ended
-	groupValues = 1 << 20 // and so is one with so many bytes of values
+	pageSize    = 4 << 10 // a page of this size is finished
+	groupValues = 1 << 20 // so is a page with this many bytes of values
 )
 
 var tableMagic = [4]byte{'L', 'F', 'T', 1}
@@ -38,11 +37,11 @@ var tableMagic = [4]byte{'L', 'F', 'T', 1}
 // table is an open table.
 type table struct {
 	path   string
-	lo, hi uint32 // the logs that it is made of
+	lo, hi uint32 // range of logs in the table
 	size   int64
 	file   diskfs.File
 	pages  []pageRef
-	refs   atomic.Int32 // the file is closed when nobody has it
+	refs   atomic.Int32 // file is closed at 0
 }
 
 type pageRef struct {
@@ -63,7 +62,7 @@ func (t *table) damaged(key, format string, a ...any) error {
 	return &DamageError{t.path, key, fmt.Sprintf(format, a...)}
 }
 
-// openTable opens the table at path. The caller has one reference to it.
+// openTable opens the table at path. The caller owns one reference.
 func openTable(fs diskfs.FS, path string, lo, hi uint32) (*table, error) {
 	file, err := fs.Open(path, false)
 	if err != nil {
@@ -86,7 +85,7 @@ func (t *table) readIndex() error {
 	t.size = size
 	var tail [tableTail]byte
 	if t.size < tableTail {
-		return t.damaged("", "it is too short for a table")
+		return t.damaged("", "table: got %d bytes, want at least %d", size, tableTail)
 	}
 	if _, err := t.file.ReadAt(tail[:], t.size-tableTail); err != nil {
 		return err
@@ -94,11 +93,11 @@ func (t *table) readIndex() error {
 	at, n := int64(binary.BigEndian.Uint64(tail[4:])), int64(binary.BigEndian.Uint64(tail[12:]))
 	if [4]byte(tail[:4]) != tableMagic || crc32.Checksum(tail[:20], castagnoli) != binary.BigEndian.Uint32(tail[20:]) ||
 		at < 0 || n < 4 || n > maxIndex || at+n != t.size-tableTail {
-		return t.damaged("", "its tail is damaged")
+		return t.damaged("", "table tail is damaged")
 	}
 	b, err := t.checked(at, int(n))
 	if err != nil {
-		return t.damaged("", "its index is damaged")
+		return t.damaged("", "table index is damaged")
 	}
 	d := decoder{b: b}
 	for len(d.b) > 0 && !d.bad {
@@ -109,14 +108,14 @@ func (t *table) readIndex() error {
 		t.pages = append(t.pages, p)
 	}
 	if d.bad {
-		return t.damaged("", "its index is damaged")
+		return t.damaged("", "table index is damaged")
 	}
 	return nil
 }
 
 var errSum = errors.New("checksum does not match")
 
-// checked reads n bytes that begin with their checksum, and returns the rest.
+// checked reads n bytes at offset at, verifies the checksum at their start, and returns the rest.
 func (t *table) checked(at int64, n int) ([]byte, error) {
 	b := make([]byte, n)
 	if _, err := t.file.ReadAt(b, at); err != nil {
@@ -141,12 +140,12 @@ func (t *table) page(i int) ([]located, error) {
 	return all, err
 }
 
-// scan calls fn with the entries of page i until it returns false.
+// scan calls fn for each entry of page i until fn returns false.
 func (t *table) scan(i int, fn func(key []byte, r record) bool) error {
 	p := t.pages[i]
 	b, err := t.checked(p.at, p.size)
 	if errors.Is(err, errSum) {
-		return t.damaged("", "the page at byte %d is damaged", p.at)
+		return t.damaged("", "page at byte %d: checksum does not match", p.at)
 	}
 	if err != nil {
 		return err
@@ -159,7 +158,7 @@ func (t *table) scan(i int, fn func(key []byte, r record) bool) error {
 			r.at, r.size, r.sum = int64(d.uint()), int(d.uint()), d.sum()
 		}
 		if d.bad || r.at < 0 || r.size < 0 || r.size > MaxBatch {
-			return t.damaged("", "the page at byte %d makes no sense", p.at)
+			return t.damaged("", "page at byte %d: invalid entry", p.at)
 		}
 		if !fn(key, r) {
 			break
@@ -172,17 +171,17 @@ func (t *table) scan(i int, fn func(key []byte, r record) bool) error {
 type located struct {
 	key string
 	record
-	damage *DamageError // in place of a record: a page that cannot be read, which began with key
+	damage *DamageError // set instead of the record for an unreadable page, which begins with key
 }
 
-// find returns what the table has for key.
+// find returns the table's record of key.
 func (t *table) find(key string) (found record, ok bool, err error) {
 	i := sort.Search(len(t.pages), func(i int) bool { return t.pages[i].first > key }) - 1
 	if i < 0 {
 		return record{}, false, nil
 	}
 	err = t.scan(i, func(k []byte, r record) bool {
-		if string(k) < key { // no copy is made for a comparison
+		if string(k) < key { // the comparison does not copy
 			return true
 		}
 		if string(k) == key {
@@ -193,14 +192,14 @@ func (t *table) find(key string) (found record, ok bool, err error) {
 	return found, ok, err
 }
 
-// value reads the value that r says.
+// value reads the value of r and verifies it.
 func (t *table) value(key string, r record) ([]byte, error) {
 	b := make([]byte, r.size)
 	if _, err := t.file.ReadAt(b, r.at); err != nil && !errors.Is(err, io.EOF) {
 		return nil, err
 	}
 	if sumOf(key, b) != r.sum {
-		return nil, t.damaged(key, "checksum does not match at byte %d", r.at)
+		return nil, t.damaged(key, "value at byte %d: checksum does not match", r.at)
 	}
 	return b, nil
 }
@@ -209,7 +208,7 @@ func sumOf(key string, value []byte) uint32 {
 	return crc32.Update(crc32.Checksum([]byte(key), castagnoli), castagnoli, value)
 }
 
-// decoder reads numbers and bytes; bad stays set after the first that is not there.
+// decoder reads numbers and bytes. After the first missing one, bad stays set.
 type decoder struct {
 	b   []byte
 	bad bool

@@ -9,31 +9,31 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// What else may be in the folder.
+// Other files in the folder.
 const (
 	tempName    = "new"     // a table that is being written
-	rebuildName = "rebuild" // says that the index is not to be trusted
+	rebuildName = "rebuild" // marks the index as damaged: the next Open rebuilds it
 )
 
 var pagePool = sync.Pool{New: func() any { return new([pageSize]byte) }}
 
-// builder writes a table: add in the order of the keys, then finish.
+// builder writes a table: call add in key order, then finish.
 type builder struct {
-	file    diskfs.File
-	at      int64
-	buf     []byte // whole pages that are not written yet
-	page    []byte
-	n       int // records of page
-	fences  []byte
-	records uint64
-	filter  filter
+	file       diskfs.File
+	at         int64
+	buf        []byte // complete pages that are not written yet
+	page       []byte
+	n          int // records in page
+	separators []byte
+	records    uint64
+	filter     filter
 }
 
 // add appends r.
 func (b *builder) add(r record) error {
 	if b.n == 0 {
 		b.page = append(b.page[:0], make([]byte, pageHead)...)
-		b.fences = append(b.fences, r.digest[:8]...)
+		b.separators = append(b.separators, r.digest[:8]...)
 	}
 	b.page = appendRecord(b.page, r)
 	b.filter.add(r.key)
@@ -67,17 +67,17 @@ func (b *builder) write() error {
 	return err
 }
 
-// finish makes the table whole.
+// finish writes the last page, the separators and the tail.
 func (b *builder) finish(sp span) error {
 	if err := b.endPage(); err != nil {
 		return err
 	}
-	sum := crc32.Checksum(b.fences, castagnoli)
-	b.buf = append(b.buf, b.fences...)
+	sum := crc32.Checksum(b.separators, castagnoli)
+	b.buf = append(b.buf, b.separators...)
 	u32, u64 := binary.BigEndian.AppendUint32, binary.BigEndian.AppendUint64
 	t := append(make([]byte, 0, tailSize), tableMagic[:]...)
 	t = u32(u32(t, sp.lo), sp.hi)
-	t = u64(u32(t, uint32(len(b.fences)/8)), b.records)
+	t = u64(u32(t, uint32(len(b.separators)/8)), b.records)
 	t = u64(u32(t, sp.from.seg), uint64(sp.from.at))
 	t = u64(u32(t, sp.end.seg), uint64(sp.end.at))
 	t = u32(t, sum)
@@ -86,13 +86,13 @@ func (b *builder) finish(sp span) error {
 	return b.write()
 }
 
-// recordsIn is how many records a table of so many bytes has.
+// recordsIn returns how many records a table of size bytes has.
 func recordsIn(size int64) int {
 	return int((size-tailSize)/(pageSize+8)) * perPage
 }
 
-// writeTable makes a table, durably, of what fill adds: at most so many records. With spare it is written over the
-// reserve when the disk is full, and fill is called once more. s.merging is held.
+// writeTable durably writes a table with the records that fill adds, at most the given number. If spare is true and
+// the disk is full, it overwrites the reserve and calls fill a second time. s.merging is held.
 func (s *Store) writeTable(sp span, records uint64, spare bool, fill func(*builder) error) (*table, error) {
 	var b *builder
 	path := s.tablePath(sp.lo, sp.hi)

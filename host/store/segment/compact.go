@@ -9,37 +9,36 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// Compacted is what a compaction did.
+// Compacted is the result of a compaction.
 type Compacted struct {
-	Segments int   // that were removed
-	Freed    int64 // bytes of files, less what was written anew
+	Segments int   // removed segments
+	Freed    int64 // bytes of removed files, minus rewritten bytes
 }
 
-// Half is the fullness, in eighths, below which a segment is written anew when there is room.
+// Half is the fill level, in eighths, below which a segment is rewritten when there is space.
 const Half = 4
 
-// Compact gives back room: it removes segments with nothing left in them, writes what is left of those
-// that are less than so many eighths full anew, and drops from the index what was deleted. It takes one
-// segment after the other, so that little more room is taken meanwhile. When ctx ends it stops between two
-// blocks.
+// Compact frees space: it removes segments without live blocks, rewrites the live blocks of segments that are less
+// than the given number of eighths full, and drops deleted blocks from the index. It handles one segment after the
+// other, so that it needs little additional space. If ctx ends, it stops between two blocks.
 //
-// A full disk does not keep it from giving back room: the table of what was deleted is written over the reserve, and
-// where there is too little room to rewrite what is left, holes are made of what is not in use. Only what the index on the
-// disk does not name is taken. The error says that the disk is full when not all deletions could be written down:
-// those that could have given back their room, and the caller goes on.
+// It also frees space on a full disk: the table of deletions is written over the reserve, and if there is too little
+// space to rewrite live blocks, it punches holes where nothing is live. It frees only bytes that the index on disk
+// does not name. The error reports a full disk if not all deletions could be written: the caller may then delete less
+// at a time and call it again.
 func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
 	if err := s.writable(); err != nil {
 		return Compacted{}, err
 	}
-	flushed := s.flushAll() // what was deleted has to be known before its bytes go
+	flushed := s.flushAll() // deletions must be durable before their bytes are freed
 	if flushed != nil && !diskfs.Full(flushed) {
 		return Compacted{}, flushed
 	}
-	if diskfs.Full(s.fillReserve()) { // before anything is moved: what the reserve was used for takes less in one table
+	if diskfs.Full(s.fillReserve()) { // before moving blocks: a merged table needs less space than the reserve was used for
 		if err := s.mergeAll(); err != nil && !diskfs.Full(err) {
 			return Compacted{}, err
 		}
-		s.fillReserve() //nolint:errcheck // once more below
+		s.fillReserve() //nolint:errcheck // retried below
 	}
 	done, err := s.compact(ctx, eighths)
 	if err == nil {
@@ -65,8 +64,8 @@ func (s *Store) Compact(ctx context.Context, eighths int64) (Compacted, error) {
 	return done, nil
 }
 
-// harmless reports whether err, of a flush, says that the disk is full and nothing is lost by it: of what was put the
-// next Open finds out, of deletions it would not.
+// harmless reports whether a flush error is only a full disk and loses no data: the next Open recovers puts from the
+// segments, but not deletions.
 func (s *Store) harmless(err error) bool {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -79,7 +78,7 @@ func (s *Store) fillReserve() error {
 	return s.reserve.Fill()
 }
 
-// Reserved returns nil when the reserve is whole, which it makes it if there is room.
+// Reserved returns nil if the reserve is allocated. It tries to allocate it first.
 func (s *Store) Reserved() error {
 	if s.cfg.ReadOnly {
 		return nil
@@ -87,13 +86,13 @@ func (s *Store) Reserved() error {
 	return s.fillReserve()
 }
 
-// compact removes or rewrites whole segments. The error says that the disk is full when there is too little room for what
-// is left of one.
+// compact removes or rewrites whole segments. The error reports a full disk if there is too little space to rewrite a
+// segment's live blocks.
 func (s *Store) compact(ctx context.Context, eighths int64) (Compacted, error) {
 	var done Compacted
 	live, err := s.liveBytes(ctx)
 	if err == nil && s.sealSparse(live, eighths) {
-		live, err = s.liveBytes(ctx) // of what nobody writes to any more
+		live, err = s.liveBytes(ctx) // now without concurrent appends
 	}
 	if err != nil {
 		return done, err
@@ -126,7 +125,7 @@ func (s *Store) compact(ctx context.Context, eighths int64) (Compacted, error) {
 		done.Freed -= moved
 		var bad *DamageError
 		switch {
-		case errors.As(err, &bad): // damage stays to be seen
+		case errors.As(err, &bad): // keep the segment: damage must stay detectable
 		case err == nil:
 			err = s.remove(map[uint32]int64{n: sizes[n]}, &done)
 		}
@@ -139,7 +138,7 @@ func (s *Store) compact(ctx context.Context, eighths int64) (Compacted, error) {
 	return done, nil
 }
 
-// remove removes segments in which nothing is left.
+// remove removes segments without live blocks.
 func (s *Store) remove(segs map[uint32]int64, done *Compacted) error {
 	if len(segs) == 0 {
 		return nil
@@ -162,8 +161,8 @@ func (s *Store) remove(segs map[uint32]int64, done *Compacted) error {
 	return nil
 }
 
-// liveBytes returns how many bytes of each segment are in use: not none where an empty block is. What is named by the
-// index on the disk alone, because the deletion is in memory yet, counts too.
+// liveBytes returns the live bytes of each segment. Sections count with their headers, so an empty block counts too.
+// Records that only the index on disk names, because the deletion is still in memory, count as well.
 func (s *Store) liveBytes(ctx context.Context) (map[uint32]int64, error) {
 	live := map[uint32]int64{}
 	err := s.eachNamed(ctx, func(r record) error {
@@ -173,7 +172,7 @@ func (s *Store) liveBytes(ctx context.Context) (map[uint32]int64, error) {
 	return live, err
 }
 
-// eachNamed calls fn with the record of every block, and then with what the tables say of those of which there is more
+// eachNamed calls fn with the record of every block, and then with the table records of keys that also have a record
 // in memory.
 func (s *Store) eachNamed(ctx context.Context, fn func(record) error) error {
 	if err := s.each(ctx, fn); err != nil {
@@ -207,10 +206,10 @@ func (s *Store) frozenRecent() *recent {
 	return s.frozen.recent
 }
 
-// worthSealing is the size in bytes from which an active segment with little in it is written anew.
+// worthSealing is the size in bytes above which a sparse active segment is sealed and rewritten.
 const worthSealing = 1 << 20
 
-// Used returns how many bytes of the disk the files take.
+// Used returns how many bytes on disk the files use.
 func (s *Store) Used() (sum int64, err error) {
 	s.appending.Lock()
 	defer s.appending.Unlock()
@@ -220,7 +219,7 @@ func (s *Store) Used() (sum int64, err error) {
 		return 0, errClosed
 	}
 	for _, t := range s.tables {
-		sum += int64(len(t.fences)) * (pageSize + 8)
+		sum += int64(len(t.separators)) * (pageSize + 8)
 	}
 	if s.sealed == nil {
 		segs, _, _, err := s.list()
@@ -252,7 +251,7 @@ func (s *Store) Used() (sum int64, err error) {
 	return sum, nil
 }
 
-// sealSparse ends the active segment if it should be written anew.
+// sealSparse seals the active segment if it should be rewritten.
 func (s *Store) sealSparse(live map[uint32]int64, eighths int64) bool {
 	s.appending.Lock()
 	defer s.appending.Unlock()
@@ -263,7 +262,7 @@ func (s *Store) sealSparse(live map[uint32]int64, eighths int64) bool {
 	return true
 }
 
-// sparse returns the sealed segments that are worth rewriting and their sizes.
+// sparse returns the sealed segments that are worth rewriting, with their sizes.
 func (s *Store) sparse(live map[uint32]int64, eighths int64) (map[uint32]int64, error) {
 	s.appending.Lock()
 	defer s.appending.Unlock()
@@ -292,8 +291,7 @@ func (s *Store) sparse(live map[uint32]int64, eighths int64) (map[uint32]int64, 
 	return sizes, nil
 }
 
-// moveOut appends what is left in a segment to the active one, durably, and returns how many bytes that
-// are.
+// moveOut durably appends the live blocks of a segment to the active one. It returns the number of bytes moved.
 func (s *Store) moveOut(ctx context.Context, left []record) (moved int64, err error) {
 	buf := getBuffer(maxSection)
 	defer putBuffer(buf)
@@ -309,7 +307,7 @@ func (s *Store) moveOut(ctx context.Context, left []record) (moved int64, err er
 	return moved, s.flushAll()
 }
 
-// left returns what is in segs, in the order of the files.
+// left returns the live records of segs, in file order.
 func (s *Store) left(ctx context.Context, segs map[uint32]int64) ([]record, error) {
 	var all []record
 	err := s.each(ctx, func(r record) error {
@@ -324,7 +322,7 @@ func (s *Store) left(ctx context.Context, segs map[uint32]int64) ([]record, erro
 	return all, err
 }
 
-// move appends r's block again, unless it is somewhere else by now.
+// move appends r's block again, unless it was moved or deleted in the meantime.
 func (s *Store) move(r record, buf []byte) error {
 	mh, err := s.nameOf(r)
 	if err != nil || mh == nil {
@@ -350,7 +348,7 @@ func (s *Store) move(r record, buf []byte) error {
 	return s.enter(r.key, p)
 }
 
-// mergeAll makes one table of all, without what was deleted, when they are several.
+// mergeAll merges all tables into one and drops deletions.
 func (s *Store) mergeAll() error {
 	if err := s.flushAll(); err != nil {
 		return err
@@ -363,5 +361,5 @@ func (s *Store) mergeAll() error {
 	if len(all) < 2 {
 		return nil
 	}
-	return s.mergeTables(all, true) // one table takes less than several
+	return s.mergeTables(all, true) // one table needs less space than several
 }

@@ -34,17 +34,17 @@ func block(seed uint64, n int) (multihash.Multihash, []byte) {
 	return mh, b
 }
 
-// world is what must be true of a store: what was put, and what of it a Sync has returned for.
-type world struct {
-	put  map[uint64]bool // by seed; false: deleted, and may come back
+// expected is the state that a store must have: what was put, and what a Sync made durable.
+type expected struct {
+	put  map[uint64]bool // by seed; false: deleted, but may come back
 	safe map[uint64]bool
 }
 
 func sizeOf(seed uint64) int { return int(seed*seed*37) % 9000 }
 
-// TestCrashes kills a store, or takes its power, before each of many steps of a random life, in the middle
-// of writes too. What is there afterwards is true: after a kill all that Put has returned for, after a
-// loss of power all that came before a Sync; nothing is ever other bytes. LIFTOFF_KILLS makes it longer.
+// TestCrashes kills a store, or cuts its power, before each of many steps of a random run, also in the middle of
+// writes. After a kill every block for which Put returned must be there, after a power loss every block before a
+// Sync; no block may have other bytes. LIFTOFF_KILLS makes it longer.
 func TestCrashes(t *testing.T) {
 	rounds := 60
 	if n, err := strconv.Atoi(os.Getenv("LIFTOFF_KILLS")); err == nil {
@@ -53,12 +53,12 @@ func TestCrashes(t *testing.T) {
 	for seed := range uint64(rounds) {
 		r := rand.New(rand.NewPCG(seed, 5))
 		d := simdisk.New(seed)
-		w := world{map[uint64]bool{}, map[uint64]bool{}}
+		w := expected{map[uint64]bool{}, map[uint64]bool{}}
 		for life := range 4 {
 			d.DieAt(1 + r.IntN(120))
 			live(t, d, r, &w)
 			power := r.IntN(2) == 0
-			if power { // only what was synced has to be there
+			if power { // only synced blocks must be there
 				w.put = map[uint64]bool{}
 				for s := range w.safe {
 					w.put[s] = true
@@ -72,8 +72,8 @@ func TestCrashes(t *testing.T) {
 	}
 }
 
-// live uses a store until the disk dies.
-func live(t *testing.T, d *simdisk.Disk, r *rand.Rand, w *world) {
+// live uses a store until the disk fails.
+func live(t *testing.T, d *simdisk.Disk, r *rand.Rand, w *expected) {
 	s, err := Open("d", Config{FS: d, MaxSegment: 40_000})
 	if err != nil {
 		if !errors.Is(err, simdisk.ErrPower) {
@@ -114,8 +114,8 @@ func live(t *testing.T, d *simdisk.Disk, r *rand.Rand, w *world) {
 	}
 }
 
-// check opens what a crash has left, twice, and reads all of it.
-func check(d *simdisk.Disk, w world) error {
+// check opens the store after a crash, twice, and reads all of it.
+func check(d *simdisk.Disk, w expected) error {
 	for range 2 {
 		s, err := Open("d", Config{FS: d, MaxSegment: 40_000})
 		if err != nil {
@@ -133,7 +133,7 @@ func check(d *simdisk.Disk, w world) error {
 			case err != nil && !errors.Is(err, ErrAbsent) && !errors.As(err, &bad):
 				return fmt.Errorf("block %d: %w", seed, err)
 			}
-			if err != nil { // and can be put again
+			if err != nil { // it can be put again
 				continue
 			}
 		}
@@ -154,8 +154,8 @@ func check(d *simdisk.Disk, w world) error {
 	return nil
 }
 
-// TestDiskFull fills a small disk: what does not fit is an error and leaves nothing, deleting and
-// compacting gives room even when there is none for a copy.
+// TestDiskFull fills a small disk: a block that does not fit is an error and leaves nothing; deleting and compacting
+// frees space even without space for a copy.
 func TestDiskFull(t *testing.T) {
 	for seed := range uint64(50) {
 		d := simdisk.New(seed)
@@ -172,11 +172,11 @@ func TestDiskFull(t *testing.T) {
 			} else if !errors.Is(err, syscall.ENOSPC) {
 				t.Fatal(err)
 			} else if _, err := s.Get(mh); !errors.Is(err, ErrAbsent) {
-				t.Fatalf("what did not fit: %v", err)
+				t.Fatalf("put on a full disk: %v", err)
 			}
 		}
 		if len(kept) < 20 || len(kept) > 80 {
-			t.Fatalf("%d blocks fit", len(kept))
+			t.Fatalf("only %d blocks fit", len(kept))
 		}
 		for i := range kept {
 			mh, data := block(i, 3000)
@@ -194,13 +194,13 @@ func TestDiskFull(t *testing.T) {
 		}
 		mh, data := block(500, 3000)
 		if err := s.Put(mh, data); err != nil {
-			t.Fatalf("seed %d: put after room was made: %v", seed, err)
+			t.Fatalf("seed %d: put after space was freed: %v", seed, err)
 		}
 		s.Close()
 	}
 }
 
-// TestEmptyBlock keeps a block of no bytes that is the last one of its segment.
+// TestEmptyBlock stores an empty block as the last one of its segment.
 func TestEmptyBlock(t *testing.T) {
 	d := simdisk.New(1)
 	s, err := Open("d", Config{FS: d, MaxSegment: 10_000})
@@ -231,7 +231,7 @@ func TestEmptyBlock(t *testing.T) {
 	}
 }
 
-// uncut is a disk on which no file can be cut.
+// uncut is a disk on which Truncate fails.
 type uncut struct{ *simdisk.Disk }
 
 type uncutFile struct{ diskfs.File }
@@ -243,7 +243,7 @@ func (d uncut) Open(path string, write bool) (diskfs.File, error) {
 
 func (uncutFile) Truncate(int64) error { return simdisk.ErrFull }
 
-// TestOpenUncut: a store with nothing behind its last section is opened where nothing can be cut off.
+// TestOpenUncut: a store with nothing behind its last section opens even if Truncate fails.
 func TestOpenUncut(t *testing.T) {
 	d := simdisk.New(1)
 	s, err := Open("d", Config{FS: d})
@@ -260,8 +260,8 @@ func TestOpenUncut(t *testing.T) {
 	must(t, s.Close())
 }
 
-// TestCloseTellsOfDeletions: when the table of deletions fails while Close comes, Close says so.
-func TestCloseTellsOfDeletions(t *testing.T) {
+// TestCloseReportsLostDeletions: if writing the table of deletions fails during Close, Close returns the error.
+func TestCloseReportsLostDeletions(t *testing.T) {
 	d := simdisk.New(1)
 	s, err := Open("d", Config{FS: d})
 	must(t, err)
@@ -277,10 +277,10 @@ func TestCloseTellsOfDeletions(t *testing.T) {
 	s.mu.Unlock()
 	s.appending.Unlock()
 	mh, data = block(2, 100)
-	must(t, s.Put(mh, data)) // and is not synced
+	must(t, s.Put(mh, data)) // not synced
 	d.SetRoom(0)
 	time.AfterFunc(50*time.Millisecond, s.merging.Unlock)
 	if err := s.Close(); !errors.Is(err, syscall.ENOSPC) {
-		t.Errorf("%v, and a deletion is undone", err)
+		t.Errorf("close: %v, but a deletion was undone", err)
 	}
 }

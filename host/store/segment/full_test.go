@@ -17,7 +17,7 @@ func simConfig(d diskfs.FS) Config {
 	return Config{FS: d, MaxSegment: 30_000, Reserve: diskfs.Reserve{Path: filepath.Join("d", "reserve"), Size: 12 << 10}}
 }
 
-// holding compares a store with what it has to hold; nothing that it holds besides is damaged.
+// holding compares a store with the blocks it must hold; any other block in it must be intact.
 func holding(s *Store, want map[uint64]bool) error {
 	for seed := range uint64(60) {
 		mh, data := block(seed, sizeOf(seed))
@@ -27,15 +27,15 @@ func holding(s *Store, want map[uint64]bool) error {
 			return fmt.Errorf("block %d is lost: %w", seed, err)
 		case err == nil && !bytes.Equal(got, data):
 			return fmt.Errorf("block %d: other bytes", seed)
-		case err != nil && !errors.Is(err, ErrAbsent): // who is told that it is here would not put it again
+		case err != nil && !errors.Is(err, ErrAbsent): // Put would not write a block that the index reports as stored
 			return fmt.Errorf("block %d, which was deleted: %w", seed, err)
 		}
 	}
 	return nil
 }
 
-// TestFullAtEveryStep has the disk fill up at each step of a store's life: nothing that was put is lost, what is deleted
-// gives back its room, and nothing is damaged then or after a kill or a loss of power.
+// TestFullAtEveryStep fills the disk at each step of a store's life: no stored block is lost, deleting frees space,
+// and nothing is damaged, also after a kill or a power loss.
 func TestFullAtEveryStep(t *testing.T) {
 	for k := 1; ; k++ {
 		d := simdisk.New(uint64(k))
@@ -104,7 +104,7 @@ func TestFullAtEveryStep(t *testing.T) {
 	}
 }
 
-// TestKilledOnAFullDisk takes the power, or the process, at each step that a compaction of a full disk makes.
+// TestKilledOnAFullDisk kills the process, or cuts the power, at each step of a compaction on a full disk.
 func TestKilledOnAFullDisk(t *testing.T) {
 	for k := 1; ; k++ {
 		d := simdisk.New(uint64(k))
@@ -130,7 +130,7 @@ func TestKilledOnAFullDisk(t *testing.T) {
 		_, err = s.Compact(t.Context(), Half)
 		died := d.Dead()
 		if !died && (err != nil || d.Room() < before+50_000) {
-			t.Fatalf("%d bytes came back, %v", d.Room()-before, err)
+			t.Fatalf("%d bytes were freed, %v", d.Room()-before, err)
 		}
 		d = d.Restart(k%2 == 0)
 		if s, err = Open("d", simConfig(d)); err != nil {

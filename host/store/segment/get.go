@@ -9,8 +9,7 @@ import (
 	"github.com/multiformats/go-multihash"
 )
 
-// Get returns the bytes of key, which are the caller's. ErrAbsent when there are none, a
-// *DamageError when they are not the ones that were put.
+// Get returns a copy of the block of key, ErrAbsent, or a *DamageError if the bytes are not those that were put.
 func (s *Store) Get(mh multihash.Multihash) ([]byte, error) {
 	var out []byte
 	err := s.at(mh, func(p place) (err error) {
@@ -20,15 +19,15 @@ func (s *Store) Get(mh multihash.Multihash) ([]byte, error) {
 	return out, err
 }
 
-// Size returns how many bytes key has, without reading them, or ErrAbsent.
+// Size returns the size of key's block without reading it, or ErrAbsent.
 func (s *Store) Size(mh multihash.Multihash) (int64, error) {
 	p, err := s.find(keyOf(mh))
 	return int64(p.size), err
 }
 
-// ReadPart copies the bytes of key from off into b and returns how many, and the size of the block: fewer
-// than there is room for only at the block's end. A block that is read in parts is read and checked whole
-// when this process first comes to it; after that a part costs the pages that it touches, each of which is checked.
+// ReadPart copies the bytes of key's block from off into b. It returns how many it copied, which is less than len(b)
+// only at the end of the block, and the size of the block. The first partial read of a block in this process reads
+// and checks the whole block; later ones read and check only the pages they touch.
 func (s *Store) ReadPart(mh multihash.Multihash, b []byte, off int64) (n int, size int64, err error) {
 	if off < 0 {
 		return 0, 0, fmt.Errorf("read a block from byte %d", off)
@@ -56,7 +55,7 @@ func (s *Store) ReadPart(mh multihash.Multihash, b []byte, off int64) (n int, si
 	return n, size, nil
 }
 
-// readWhole reads and checks the whole block for the part of it that b is.
+// readWhole reads and checks the whole block, and copies the part from off into b.
 func (s *Store) readWhole(p place, mh multihash.Multihash, b []byte, off int64) error {
 	buf := getBuffer(int(p.size))
 	defer putBuffer(buf)
@@ -71,7 +70,7 @@ func (s *Store) readWhole(p place, mh multihash.Multihash, b []byte, off int64) 
 	return nil
 }
 
-// readPages reads and checks the pages that b is of.
+// readPages reads and checks only the pages that contain b.
 func (s *Store) readPages(p place, sums []uint64, b []byte, off int64) error {
 	ok, err := s.pages.read(sums, int64(p.size), b, off, func(b []byte, off int64) error { return s.readRaw(p, b, off) })
 	if err == nil && !ok {
@@ -81,11 +80,11 @@ func (s *Store) readPages(p place, sums []uint64, b []byte, off int64) error {
 }
 
 func (s *Store) damaged(p place) error {
-	return &DamageError{s.segmentPath(p.seg), fmt.Sprintf("checksum does not match at byte %d", p.at)}
+	return &DamageError{s.segmentPath(p.seg), fmt.Sprintf("block at byte %d: checksum does not match", p.at)}
 }
 
-// at calls fn with the place of key. When the block has been rewritten in the meantime, and its segment removed or a hole
-// made of where it was, it calls it once more.
+// at calls fn with the place of key. If the block was moved in the meantime, and its segment removed or its old place
+// punched, it calls fn again with the new place.
 func (s *Store) at(mh multihash.Multihash, fn func(place) error) error {
 	k := keyOf(mh)
 	p, err := s.find(k)
@@ -106,13 +105,13 @@ func (s *Store) at(mh multihash.Multihash, fn func(place) error) error {
 			return err
 		}
 		if now == p {
-			return &DamageError{s.segmentPath(p.seg), "the file is missing"}
+			return &DamageError{s.segmentPath(p.seg), "segment file is missing"}
 		}
 		p = now
 	}
 }
 
-// read fills b, of the block's size, with the block and checks it.
+// read fills b, which has the block's size, with the block and checks it.
 func (s *Store) read(p place, mh multihash.Multihash, b []byte) ([]byte, error) {
 	if err := s.readRaw(p, b, 0); err != nil {
 		return nil, err
@@ -134,14 +133,14 @@ func (s *Store) readRaw(p place, b []byte, off int64) error {
 	}
 	if _, err := h.ReadAt(b, p.at+off); err != nil {
 		if errors.Is(err, io.EOF) {
-			return &DamageError{s.segmentPath(p.seg), fmt.Sprintf("it ends before byte %d", p.at+int64(p.size))}
+			return &DamageError{s.segmentPath(p.seg), fmt.Sprintf("file ends before byte %d", p.at+int64(p.size))}
 		}
 		return err
 	}
 	return nil
 }
 
-// Buffers for blocks that are only looked at.
+// buffers holds buffers for blocks that are not returned to the caller.
 var buffers sync.Pool
 
 func getBuffer(n int) *[]byte {

@@ -7,10 +7,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// maxOpen is how many sealed segments are kept open.
+// maxOpen is how many sealed segments stay open.
 const maxOpen = 128
 
-// handle is an open segment. It is closed when nobody has it.
+// handle is a reference-counted open segment. It is closed at 0.
 type handle struct {
 	diskfs.File
 	number uint32
@@ -42,7 +42,7 @@ type handles struct {
 	m  map[uint32]*handle
 }
 
-// get returns segment n, which the caller releases.
+// get returns segment n. The caller must release it.
 func (hs *handles) get(n uint32) (*handle, error) {
 	hs.mu.RLock()
 	h := hs.m[n]
@@ -67,14 +67,14 @@ func (hs *handles) get(n uint32) (*handle, error) {
 	return h.acquire(), nil
 }
 
-// add gives h, of which the caller has a reference of its own, to readers.
+// add makes h available to readers. The caller keeps its own reference.
 func (hs *handles) add(h *handle) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()
 	hs.put(h.acquire())
 }
 
-// put takes over a reference to h. hs.mu is held.
+// put stores a reference to h, which hs then owns. hs.mu is held.
 func (hs *handles) put(h *handle) {
 	if hs.m == nil {
 		hs.m = map[uint32]*handle{}
@@ -89,7 +89,7 @@ func (hs *handles) put(h *handle) {
 	hs.m[h.number] = h
 }
 
-// drop forgets segment n.
+// drop removes segment n from the open ones.
 func (hs *handles) drop(n uint32) {
 	hs.mu.Lock()
 	defer hs.mu.Unlock()

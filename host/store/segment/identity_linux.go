@@ -5,8 +5,8 @@ import (
 	"syscall"
 )
 
-// identity returns what tells a file from others and one state of it from another, beside size and time of
-// modification: no program can set the time of change.
+// identity returns file attributes that, with size and modification time, identify a file and its state: change time,
+// inode and device. Programs cannot set the change time.
 func identity(info os.FileInfo) (changed int64, inode, device uint64) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {

@@ -4,5 +4,5 @@ package segment
 
 import "os"
 
-// identity is not known: size and time of modification have to do.
+// identity is not available: size and modification time must suffice.
 func identity(os.FileInfo) (changed int64, inode, device uint64) { return 0, 0, 0 }

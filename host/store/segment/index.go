@@ -11,9 +11,9 @@ import (
 // recent is the newest part of the index, in memory.
 type recent struct {
 	m       map[key]place
-	bytes   int64 // of the blocks in it
+	bytes   int64 // size of the blocks in m
 	deleted int   // deletions entered
-	max     int   // blocks
+	max     int   // number of entries at which it is full
 }
 
 func (s *Store) newRecent() *recent { return &recent{m: map[key]place{}, max: s.maxRecent} }
@@ -27,12 +27,12 @@ func (r *recent) set(k key, p place) {
 	r.bytes += int64(p.size)
 }
 
-// large reports whether the next Open should not have to read all of it.
-func (r *recent) large() bool { return len(r.m) > keepRecent || r.bytes > keepRecentBytes }
+// large reports whether recent is too large to leave to the next Open.
+func (r *recent) large() bool { return len(r.m) > maxUnflushed || r.bytes > maxUnflushedBytes }
 
 func (r *recent) full() bool { return len(r.m) >= r.max || r.bytes >= maxRecentBytes }
 
-// sorted returns what is there now, by key.
+// sorted returns a snapshot of the records in key order.
 func (r *recent) sorted() []record {
 	all := make([]record, 0, len(r.m))
 	for k, p := range r.m {
@@ -42,13 +42,13 @@ func (r *recent) sorted() []record {
 	return all
 }
 
-// record is an entry of the index.
+// record is an index entry.
 type record struct {
 	key
 	place
 }
 
-// section is the length in bytes of the section that r's block stands in.
+// section returns the length in bytes of the section that contains r's block.
 func (r record) section() int64 {
 	name := sha256Name
 	if r.kind != 0 {
@@ -57,15 +57,15 @@ func (r record) section() int64 {
 	return int64(sectionLen(name, int(r.size)))
 }
 
-// frozen is a recent on its way to a table.
+// frozen is a recent that is being written to a table.
 type frozen struct {
 	*recent
 	number    uint32
-	from, end position // what it covers
-	busy      bool     // somebody is at it
+	from, end position // range of segment positions that it covers
+	busy      bool     // a goroutine is writing it
 }
 
-// find returns where k is, or ErrAbsent.
+// find returns the place of k, or ErrAbsent.
 func (s *Store) find(k key) (place, error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -79,7 +79,7 @@ func (s *Store) find(k key) (place, error) {
 	for i := len(s.tables) - 1; i >= 0 && !ok; i-- {
 		var err error
 		if p, ok, err = s.tables[i].find(k); err != nil {
-			return place{}, s.distrust(err)
+			return place{}, s.markRebuild(err)
 		}
 	}
 	if !ok || p.gone {
@@ -88,8 +88,8 @@ func (s *Store) find(k key) (place, error) {
 	return p, nil
 }
 
-// distrust has the next Open make the index anew when err says that a table is damaged.
-func (s *Store) distrust(err error) error {
+// markRebuild makes the next Open rebuild the index if err reports a damaged table.
+func (s *Store) markRebuild(err error) error {
 	var bad *DamageError
 	if errors.As(err, &bad) && !s.cfg.ReadOnly {
 		if f, err := s.fs.Create(filepath.Join(s.dir, rebuildName)); err == nil {
@@ -99,30 +99,29 @@ func (s *Store) distrust(err error) error {
 	return err
 }
 
-// maxBehind is how many times recent is larger than it should be before a Put waits for the table
-// of the one before it.
-const maxBehind = 4
+// maxBacklog is how many times its limit recent may grow before Put waits for the table of the previous one.
+const maxBacklog = 4
 
-// awaitRoom waits while the tables are far behind. The caller holds nothing.
+// awaitRoom waits while flushing is far behind. The caller must not hold locks.
 func (s *Store) awaitRoom() {
 	s.mu.RLock()
-	far := s.tooMuch()
+	far := s.backlogged()
 	s.mu.RUnlock()
 	if !far {
 		return
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for s.tooMuch() && s.frozen != nil && s.frozen.busy && !s.closed { // one that fails is not waited for: rather much memory than no work
+	for s.backlogged() && s.frozen != nil && s.frozen.busy && !s.closed { // if flushing fails, do not wait: prefer using memory to refusing writes
 		s.flush.Wait()
 	}
 }
 
-func (s *Store) tooMuch() bool {
-	return len(s.recent.m) >= maxBehind*s.maxRecent || s.recent.bytes >= maxBehind*maxRecentBytes
+func (s *Store) backlogged() bool {
+	return len(s.recent.m) >= maxBacklog*s.maxRecent || s.recent.bytes >= maxBacklog*maxRecentBytes
 }
 
-// freezeFull has a full recent made a table. s.appending and s.mu are held.
+// freezeFull starts to flush a full recent. s.appending and s.mu are held.
 func (s *Store) freezeFull() {
 	switch {
 	case !s.recent.full():
@@ -130,11 +129,11 @@ func (s *Store) freezeFull() {
 		s.freeze()
 		s.startFlush()
 	case !s.frozen.busy:
-		s.startFlush() // again: it has failed before
+		s.startFlush() // retry: flushing has failed before
 	}
 }
 
-// freeze begins a new recent. s.appending and s.mu are held, s.frozen is nil.
+// freeze moves recent to s.frozen and begins a new one. s.appending and s.mu are held, s.frozen is nil.
 func (s *Store) freeze() {
 	s.flushes++
 	s.frozen = &frozen{recent: s.recent, number: s.flushes, from: s.covered, end: s.end}
@@ -142,7 +141,7 @@ func (s *Store) freeze() {
 	s.recent = s.newRecent()
 }
 
-// startFlush has s.frozen written in the background, and tables merged after it. s.mu is held.
+// startFlush writes s.frozen in the background and then merges tables. s.mu is held.
 func (s *Store) startFlush() {
 	s.frozen.busy = true
 	s.work.Go(func() {
@@ -154,8 +153,8 @@ func (s *Store) startFlush() {
 	})
 }
 
-// writeFrozen makes a table of s.frozen, after the blocks that it names. s.merging is held. When that
-// fails, s.frozen stays and a later call tries again.
+// writeFrozen writes s.frozen to a table, after syncing the blocks that it names. s.merging is held. If it fails,
+// s.frozen stays and a later call retries.
 func (s *Store) writeFrozen() error {
 	s.mu.RLock()
 	f := s.frozen
@@ -166,7 +165,7 @@ func (s *Store) writeFrozen() error {
 	t, old, err := s.build(f)
 	s.mu.Lock()
 	f.busy = false
-	if s.late = err; err == nil {
+	if s.flushErr = err; err == nil {
 		s.tables = append(slices.Clone(s.tables[:len(s.tables)-len(old)]), t)
 		s.frozen = nil
 	}
@@ -178,8 +177,8 @@ func (s *Store) writeFrozen() error {
 	return err
 }
 
-// build makes a table of f. On a full disk one of deletions is written over the reserve, and rather takes the place of
-// all tables, old, than one more page.
+// build writes f to a table. On a full disk a table with deletions is written over the reserve: preferably one that
+// also replaces all existing tables, which are returned as old, otherwise one for f alone.
 func (s *Store) build(f *frozen) (t *table, old []*table, err error) {
 	if err := s.Sync(); err != nil {
 		return nil, nil, err
@@ -211,8 +210,8 @@ func (s *Store) build(f *frozen) (t *table, old []*table, err error) {
 	return t, old, err
 }
 
-// thaw adds recent to a frozen whose table has failed, when both fit into one: the reserve is for one table. s.merging is
-// held.
+// thaw adds recent to a frozen whose flush has failed, if both fit into one table: the reserve has space for only
+// one. s.merging is held.
 func (s *Store) thaw() {
 	s.appending.Lock()
 	defer s.appending.Unlock()
@@ -228,7 +227,7 @@ func (s *Store) thaw() {
 	f.end, s.covered, s.recent = s.end, s.end, s.newRecent()
 }
 
-// flushAll writes all of the index to tables.
+// flushAll writes the whole index in memory to tables.
 func (s *Store) flushAll() error {
 	s.merging.Lock()
 	defer s.merging.Unlock()

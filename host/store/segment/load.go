@@ -9,7 +9,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// load opens what is there: the tables, and then what was appended after them.
+// load opens the tables, and then scans what was appended after them.
 func (s *Store) load() error {
 	segs, tables, marked, err := s.list()
 	if err != nil {
@@ -40,7 +40,8 @@ func (s *Store) load() error {
 	return nil
 }
 
-// list returns what is in the folder, in order. What a kill has left twice is removed.
+// list returns the files in the folder, in order. A kill can leave tables whose content is in a larger one: list
+// removes them.
 func (s *Store) list() (segs []uint32, tables []span, marked bool, err error) {
 	names, err := s.fs.List(s.dir)
 	if err != nil {
@@ -70,7 +71,7 @@ func (s *Store) list() (segs []uint32, tables []span, marked bool, err error) {
 	return segs, tables, marked, nil
 }
 
-// scan reports whether name is what format makes of the numbers that it holds.
+// scan reports whether name matches format exactly, and parses its numbers.
 func scan(name, format string, numbers ...*uint32) bool {
 	to, values := make([]any, len(numbers)), make([]any, len(numbers))
 	for i, p := range numbers {
@@ -85,7 +86,7 @@ func scan(name, format string, numbers ...*uint32) bool {
 	return fmt.Sprintf(format, values...) == name
 }
 
-// openTables opens all tables, which cover everything from the start on without a gap.
+// openTables opens all tables. Together they must cover everything from the start without a gap.
 func (s *Store) openTables(list []span) error {
 	next := span{hi: 0}
 	for _, sp := range list {
@@ -95,14 +96,14 @@ func (s *Store) openTables(list []span) error {
 		}
 		s.tables = append(s.tables, t)
 		if t.lo != sp.lo || t.hi != sp.hi || t.lo != next.hi+1 || t.from != next.end {
-			return t.damaged("it does not follow the table before it")
+			return t.damaged("table does not continue the previous table")
 		}
 		next = t.span
 	}
 	return nil
 }
 
-// dropTables removes the index, so that it is made again.
+// dropTables removes the index, so that it is rebuilt.
 func (s *Store) dropTables(list []span, marked bool) error {
 	for _, t := range s.tables {
 		t.release()
@@ -119,13 +120,13 @@ func (s *Store) dropTables(list []span, marked bool) error {
 	if err := s.fs.SyncDir(s.dir); err != nil {
 		return err
 	}
-	if marked { // last: else half an index might be believed
+	if marked { // last: otherwise a partial index might be accepted
 		return s.fs.Remove(filepath.Join(s.dir, rebuildName))
 	}
 	return nil
 }
 
-// loadSegment enters what segment n has behind s.covered. The last one is written to.
+// loadSegment indexes the sections of segment n behind s.covered. The last segment becomes the active one.
 func (s *Store) loadSegment(n uint32, last bool) error {
 	f, err := s.fs.Open(s.segmentPath(n), last && !s.cfg.ReadOnly)
 	if err != nil {
@@ -141,7 +142,7 @@ func (s *Store) loadSegment(n uint32, last bool) error {
 	if n == s.covered.seg {
 		from = s.covered.at
 	}
-	if size < from { // what the index names is not there, and will be told when it is read
+	if size < from { // indexed data is missing; reading it reports the damage
 		s.end = position{n, from}
 		return nil
 	}
@@ -150,7 +151,7 @@ func (s *Store) loadSegment(n uint32, last bool) error {
 		return err
 	}
 	if s.end.at > from && s.writes.Load() == 0 {
-		s.writes.Store(1) // by a process that may not have synced it
+		s.writes.Store(1) // a previous process may not have synced it
 	}
 	if s.cfg.ReadOnly {
 		return nil
@@ -164,15 +165,16 @@ func (s *Store) loadSegment(n uint32, last bool) error {
 	return s.resume(h, size)
 }
 
-// resume makes h, the last segment, the active one. What follows its last section is what a kill has cut
-// off, or a loss of power has not kept. It may have room behind its end, too, which a full disk need not take back.
+// resume makes h, the last segment, the active one. It drops the bytes after the last section, which a kill cut off
+// or a power loss did not preserve. Preallocated space behind the end may remain if a full disk prevents the
+// truncation.
 func (s *Store) resume(h *handle, size int64) error {
 	if err := h.Truncate(min(size, s.end.at)); err != nil && size > s.end.at {
 		return err
 	}
 	if size < int64(len(carHeader)) {
 		if _, err := h.WriteAt([]byte(carHeader), 0); diskfs.Full(err) {
-			return nil // the next segment comes after it
+			return nil // the next segment is created instead
 		} else if err != nil {
 			return err
 		}
@@ -183,7 +185,7 @@ func (s *Store) resume(h *handle, size int64) error {
 	return nil
 }
 
-// loadSections enters the sections of h between two places.
+// loadSections indexes the sections of h in the given range.
 func (s *Store) loadSections(h *handle, from, size int64) error {
 	return scanSections(h, from, size, func(f found) error {
 		k := keyOf(f.mh)
@@ -191,7 +193,7 @@ func (s *Store) loadSections(h *handle, from, size int64) error {
 		s.end.at = f.at + int64(f.size)
 		if f.bad {
 			if old, err := s.find(k); err == nil && old.sum != p.sum {
-				return nil // rather the other copy
+				return nil // prefer the other copy
 			}
 			p = p.bad()
 		}
@@ -209,15 +211,14 @@ func (s *Store) loadSections(h *handle, from, size int64) error {
 	})
 }
 
-// flushLoaded writes a table while much is loaded: an index that was lost takes no more memory than one
-// that grows.
+// flushLoaded writes a table during a large load, so that rebuilding an index takes no more memory than growing one.
 func (s *Store) flushLoaded(h *handle) error {
 	s.unsafe = append(s.unsafe, h.acquire())
 	s.writes.Add(1)
 	s.merging.Lock()
 	defer s.merging.Unlock()
 	if err := s.writeFrozen(); diskfs.Full(err) {
-		return nil // rather much memory than no repo
+		return nil // prefer using memory to refusing to open
 	} else if err != nil {
 		return err
 	}

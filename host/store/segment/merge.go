@@ -9,9 +9,9 @@ import (
 	"github.com/multiformats/go-multihash"
 )
 
-// source yields records by their keys.
+// source yields records in key order.
 type source interface {
-	// next returns the next one; ok is false at the end.
+	// next returns the next record; ok is false at the end.
 	next() (r record, ok bool, err error)
 }
 
@@ -30,19 +30,19 @@ func (s *sliceSource) next() (record, bool, error) {
 type tableSource struct {
 	t    *table
 	page int
-	buf  []byte // pages that were read
-	left []byte // records of the present one
+	buf  []byte // pages read ahead
+	left []byte // remaining records of the current page
 }
 
 const pagesAtOnce = 64
 
 func (s *tableSource) next() (record, bool, error) {
 	for len(s.left) == 0 {
-		if s.page == len(s.t.fences) {
+		if s.page == len(s.t.separators) {
 			return record{}, false, nil
 		}
 		if len(s.buf) == 0 {
-			n := min(pagesAtOnce, len(s.t.fences)-s.page)
+			n := min(pagesAtOnce, len(s.t.separators)-s.page)
 			s.buf = make([]byte, n*pageSize)
 			if _, err := s.t.file.ReadAt(s.buf, int64(s.page)*pageSize); err != nil {
 				return record{}, false, err
@@ -60,8 +60,7 @@ func (s *tableSource) next() (record, bool, error) {
 	return r, true, nil
 }
 
-// mergeSources calls fn for each key with its newest record. Of two sources the later one
-// is newer.
+// mergeSources calls fn for each key with its newest record. Later sources are newer.
 func mergeSources(sources []source, fn func(record) error) error {
 	heads := make([]record, len(sources))
 	live := make([]bool, len(sources))
@@ -96,9 +95,8 @@ func mergeSources(sources []source, fn func(record) error) error {
 	}
 }
 
-// mergeSimilar merges the newest tables while the older one is less than twice as large as the newer:
-// so a record is written again as often as the index doubles, and there are few tables. s.merging is
-// held.
+// mergeSimilar merges the two newest tables while the older one is less than twice as large as the newer. So a record
+// is rewritten as often as the index doubles, and there are few tables. s.merging is held.
 func (s *Store) mergeSimilar() {
 	for {
 		s.mu.RLock()
@@ -110,12 +108,13 @@ func (s *Store) mergeSimilar() {
 		pair := s.tables[n-2:]
 		s.mu.RUnlock()
 		if s.mergeTables(pair, false) != nil {
-			return // they serve as they are
+			return // the tables stay as they are
 		}
 	}
 }
 
-// mergeTables makes one table of neighbours, over the reserve if it has to be and spare is true. s.merging is held.
+// mergeTables merges adjacent tables into one. If spare is true and the disk is full, it overwrites the reserve.
+// s.merging is held.
 func (s *Store) mergeTables(old []*table, spare bool) error {
 	merged, err := s.writeMerged(old, &sliceSource{}, old[len(old)-1].span, spare)
 	if err != nil {
@@ -129,11 +128,12 @@ func (s *Store) mergeTables(old []*table, spare bool) error {
 	return nil
 }
 
-// writeMerged writes one table of neighbours and what is newer than they are, up to last. s.merging is held.
+// writeMerged writes one table of adjacent tables and newer records; last is the span of the newest. s.merging is
+// held.
 func (s *Store) writeMerged(old []*table, newer *sliceSource, last span, spare bool) (*table, error) {
 	first := old[0]
 	s.mu.RLock()
-	bottom := first == s.tables[0] // below it there is nothing for a deletion to hide
+	bottom := first == s.tables[0] // no older table holds records that a deletion must hide
 	s.mu.RUnlock()
 	records := uint64(len(newer.all))
 	for _, t := range old {
@@ -151,28 +151,28 @@ func (s *Store) writeMerged(old []*table, newer *sliceSource, last span, spare b
 			return b.add(r)
 		})
 	})
-	return merged, s.distrust(err)
+	return merged, s.markRebuild(err)
 }
 
-// replaced removes tables in whose place another is.
+// replaced removes tables that another table replaces.
 func (s *Store) replaced(old []*table, by *table) {
 	for _, t := range old {
-		if t.path != by.path { // else it has taken its place, under the same name
-			s.fs.Remove(t.path) // if it stays, the next Open removes it
+		if t.path != by.path { // otherwise by replaced it under the same name
+			s.fs.Remove(t.path) // if it remains, the next Open removes it
 		}
 		t.release()
 	}
 }
 
-// Entry is a block as Each tells it.
+// Entry describes a block to the callback of Each.
 type Entry struct {
 	Key  multihash.Multihash
 	Size int64
 	File string
 }
 
-// Each calls fn for every block, and stops at its first error, which it returns. What is put or deleted
-// meanwhile may or may not be seen. fn may call every other method.
+// Each calls fn for every block. It stops at the first error of fn and returns it. Blocks put or deleted during the
+// iteration may or may not be visible. fn may call every other method.
 func (s *Store) Each(ctx context.Context, fn func(Entry) error) error {
 	return s.each(ctx, func(r record) error {
 		mh, err := s.nameOf(r)
@@ -180,7 +180,7 @@ func (s *Store) Each(ctx context.Context, fn func(Entry) error) error {
 			return err
 		}
 		if mh == nil {
-			return nil // it went meanwhile
+			return nil // deleted in the meantime
 		}
 		return fn(Entry{Key: mh, Size: int64(r.size), File: s.segmentPath(r.seg)})
 	})
@@ -191,7 +191,7 @@ func (s *Store) each(ctx context.Context, fn func(record) error) error {
 	return s.eachOf(ctx, false, fn)
 }
 
-// eachOf is each, or, of the tables alone, what a process would find after a kill of this one.
+// eachOf is each; with tables it reads only the tables, which is what the next process would find after a kill.
 func (s *Store) eachOf(ctx context.Context, tables bool, fn func(record) error) error {
 	sources, release, err := s.sources(tables)
 	if err != nil {
@@ -207,10 +207,10 @@ func (s *Store) eachOf(ctx context.Context, tables bool, fn func(record) error) 
 		}
 		return fn(r)
 	})
-	return s.distrust(err)
+	return s.markRebuild(err)
 }
 
-// sources returns what is there now, or what is there of tables, oldest first.
+// sources returns the tables and, unless only is true, the index in memory, oldest first.
 func (s *Store) sources(only bool) ([]source, func(), error) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -236,8 +236,8 @@ func (s *Store) sources(only bool) ([]source, func(), error) {
 	}, nil
 }
 
-// nameOf returns the multihash of r: one that r does not hold stands before the block's bytes. It is nil
-// when the segment is gone, or the block has gone from there and a hole was made of it.
+// nameOf returns the multihash of r. If r does not contain it, nameOf reads it from the segment, where it precedes
+// the block's bytes. It returns nil if the segment was removed, or the block was moved and its old place punched.
 func (s *Store) nameOf(r record) (multihash.Multihash, error) {
 	if mh, ok := r.multihash(); ok {
 		return mh, nil
@@ -254,7 +254,7 @@ func (s *Store) nameOf(r record) (multihash.Multihash, error) {
 		if now, err := s.find(r.key); errors.Is(err, ErrAbsent) || err == nil && now != r.place {
 			return nil, nil
 		}
-		return nil, &DamageError{s.segmentPath(r.seg), fmt.Sprintf("the name of the block at byte %d is damaged", r.at)}
+		return nil, &DamageError{s.segmentPath(r.seg), fmt.Sprintf("block at byte %d: multihash is damaged", r.at)}
 	}
 	return b, nil
 }

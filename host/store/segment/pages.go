@@ -7,34 +7,34 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/crc32c"
 )
 
-// PageSize is how many bytes of a block one checksum covers when parts of it are read. A part costs the pages that it
-// touches: 64 KiB are read and summed in 5 us with CRC-32C, in 10 us with a keyed sum.
+// PageSize is how many bytes of a block one checksum covers in partial reads. A partial read costs the pages that it
+// touches: reading and checking 64 KiB takes 5 us with CRC-32C, 10 us with a keyed sum.
 const PageSize = 64 << 10
 
-// pageSums keeps checksums of the pages of blocks that were read whole and found sound. What is read of such a block
-// later is checked page by page, before a byte of it is handed out.
+// pageSums caches checksums of the pages of blocks that were read whole and found intact. Later partial reads of such
+// a block are checked page by page before a byte is returned.
 //
-// The sums are of this process alone. When there are too many, those that were not used for longest go: their block is
+// The sums belong to this process. If there are too many, the least recently used ones are dropped: their blocks are
 // read whole once more.
 type pageSums struct {
-	// keyed sums with a secret of this process, for bytes that others may write to: a CRC can be kept while the bytes
-	// change, a sum with a key that was never shown cannot.
+	// keyed sums use a secret of this process, for bytes that other programs may change: the bytes can be changed
+	// without changing a CRC, but not without changing a sum with a secret key.
 	keyed bool
 
 	mu         sync.Mutex
 	seed       maphash.Seed          // never changes
-	young, old map[position][]uint64 // old is what young was before it was full
+	young, old map[position][]uint64 // old is the previous young
 	cost       int                   // of young, in sums
 }
 
-// One of the two maps holds maxSums sums, or as much as they take: 32 GiB of blocks of 1 MiB, 8 MiB of memory. sumsEach
-// is what an entry takes beside its sums.
+// Each of the two maps holds at most maxSums sums or equivalents: 32 GiB of blocks of 1 MiB, 8 MiB of memory.
+// sumsEach is the overhead of an entry.
 const (
 	maxSums  = 1 << 20
 	sumsEach = 12
 )
 
-// get returns the sums of the block at p; nil: they are not known.
+// get returns the sums of the block at p, or nil if they are unknown.
 func (c *pageSums) get(p place) []uint64 {
 	at := position{p.seg, p.at}
 	c.mu.Lock()
@@ -49,7 +49,7 @@ func (c *pageSums) get(p place) []uint64 {
 	return sums
 }
 
-// add keeps the sums of a block, of all its bytes.
+// add stores the sums of a block; block is all of its bytes.
 func (c *pageSums) add(p place, block []byte) {
 	sums := make([]uint64, 0, (len(block)+PageSize-1)/PageSize)
 	for len(block) > 0 {
@@ -62,7 +62,7 @@ func (c *pageSums) add(p place, block []byte) {
 	c.put(position{p.seg, p.at}, sums)
 }
 
-// put enters sums. c.mu is held.
+// put stores sums. c.mu is held.
 func (c *pageSums) put(at position, sums []uint64) {
 	if _, ok := c.young[at]; ok {
 		return
@@ -82,11 +82,11 @@ func (c *pageSums) sum(page []byte) uint64 {
 	return maphash.Bytes(c.seed, page)
 }
 
-// newKeyedSums returns an empty set of keyed sums. The zero value is one of sums without a key.
+// newKeyedSums returns an empty set of keyed sums. The zero value has unkeyed sums.
 func newKeyedSums() pageSums { return pageSums{keyed: true, seed: maphash.MakeSeed()} }
 
-// read fills b with the bytes of a block from off on: those that were checked, and no others. raw reads bytes of the
-// block; size is the block's. ok is false when a page is not what it was.
+// read fills b with the verified bytes of a block from off. raw reads bytes of the block; size is the block's size.
+// ok is false if a page does not match its sum.
 func (c *pageSums) read(sums []uint64, size int64, b []byte, off int64, raw func(b []byte, off int64) error) (ok bool, err error) {
 	if len(b) == 0 {
 		return true, nil
@@ -111,7 +111,7 @@ func (c *pageSums) read(sums []uint64, size int64, b []byte, off int64, raw func
 	return true, nil
 }
 
-// match reports whether the pages at the beginning of sums are these.
+// match reports whether pages match the first sums.
 func (c *pageSums) match(sums []uint64, pages []byte) bool {
 	for i := 0; len(pages) > 0; i++ {
 		n := min(PageSize, len(pages))

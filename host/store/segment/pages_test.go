@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestPageSumsBounded: what is used stays, and the rest does not grow without end.
+// TestPageSumsBounded: sums in use stay, and the cache does not grow without bound.
 func TestPageSumsBounded(t *testing.T) {
 	c := &pageSums{}
 	used := place{seg: 1, at: 7}
@@ -14,19 +14,19 @@ func TestPageSumsBounded(t *testing.T) {
 	sums := make([]uint64, 3)
 	for i := range int64(5 * maxSums / each) {
 		if i%1000 == 0 && c.get(used) == nil {
-			t.Fatalf("what is in use is forgotten after %d blocks", i)
+			t.Fatalf("sums in use were dropped after %d blocks", i)
 		}
 		c.put(position{2, i}, sums)
 		if n := len(c.young) + len(c.old); n > 2*maxSums/each {
-			t.Fatalf("the sums of %d blocks are kept", n)
+			t.Fatalf("the sums of %d blocks are cached", n)
 		}
 	}
 	if c.get(place{seg: 2, at: 0}) != nil {
-		t.Error("what was not used since is still known")
+		t.Error("unused sums are still cached")
 	}
 }
 
-// TestPageSums: a part is read from the pages that it touches and no others, and a bit of any of them counts.
+// TestPageSums: a partial read touches exactly the pages of the part, and detects a flipped bit in any of them.
 func TestPageSums(t *testing.T) {
 	block := make([]byte, 3*PageSize+100)
 	for i := range block {

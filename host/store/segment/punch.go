@@ -6,19 +6,19 @@ import (
 	"slices"
 )
 
-// minHole is the length in bytes of the shortest hole that is made: file systems give back whole pages.
+// minHole is the length in bytes of the shortest hole: file systems free whole pages.
 const minHole = 4 << 10
 
-// Punch gives back what is not in use inside all segments, on a disk that has no room to rewrite the rest. What is
-// left can be read as before; a later compaction rewrites it. What the index on the disk names, or the one in memory,
-// is in use. It costs a pass over the index, and a call for each hole.
+// Punch frees the dead ranges inside all segments, for a disk without space to rewrite the live blocks. Live blocks
+// stay readable; a later compaction rewrites them. Blocks named by the index on disk or in memory are live. It costs
+// a pass over the index and a call for each hole.
 func (s *Store) Punch(ctx context.Context) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
 	s.appending.Lock()
 	segs, _, _, err := s.list()
-	end := s.end // what is appended from now on comes behind it
+	end := s.end // later appends are behind it
 	s.appending.Unlock()
 	if err != nil {
 		return err
@@ -30,7 +30,7 @@ func (s *Store) Punch(ctx context.Context) error {
 		return nil
 	})
 	if err == nil {
-		err = s.Sync() // of a block that was moved its new place has to be durable before the old one goes
+		err = s.Sync() // the new place of a moved block must be durable before the old one is freed
 	}
 	for _, n := range segs {
 		if err != nil || ctx.Err() != nil {
@@ -43,13 +43,13 @@ func (s *Store) Punch(ctx context.Context) error {
 	return err
 }
 
-// extent is where a section begins and ends in its segment.
+// extent is the range of a section in its segment.
 type extent struct{ from, to int64 }
 
-// punchSegment makes holes between the sections of named in segment n, up to end.
+// punchSegment punches holes between the named extents of segment n, up to end.
 func (s *Store) punchSegment(n uint32, named []extent, end position) error {
 	f, err := s.fs.Open(s.segmentPath(n), true)
-	if absent(err) { // removed meanwhile
+	if absent(err) { // removed in the meantime
 		return nil
 	}
 	if err != nil {

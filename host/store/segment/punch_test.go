@@ -10,13 +10,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs/simdisk"
 )
 
-// TestHoleUnderReader makes a hole of a block between a reader's look at the index and its read: it is told that the
-// block is absent, or reads it where it is now, and not that the file is damaged.
+// TestHoleUnderReader punches a block's place between a reader's index lookup and its read: the reader gets
+// ErrAbsent, or the block from its new place, but no DamageError.
 func TestHoleUnderReader(t *testing.T) {
 	for _, again := range []bool{false, true} {
 		s, err := Open("d", Config{FS: simdisk.New(1), Reserve: diskfs.Reserve{Path: filepath.Join("d", "reserve"), Size: 12 << 10}})
 		must(t, err)
-		mh, data := block(3, 9000) // its name stands in the segment alone
+		mh, data := block(3, 9000) // its multihash is only in the segment
 		must(t, s.Put(mh, data))
 		was, err := s.find(keyOf(mh))
 		must(t, err)
@@ -37,14 +37,14 @@ func TestHoleUnderReader(t *testing.T) {
 			t.Errorf("put again: %v: read: %v after %d calls", again, err, calls)
 		}
 		if name, err := s.nameOf(record{keyOf(mh), was}); name != nil || err != nil {
-			t.Errorf("put again: %v: the name of what was there is %v, %v", again, name, err)
+			t.Errorf("put again: %v: nameOf of the old place: %v, %v", again, name, err)
 		}
 		must(t, s.Close())
 	}
 }
 
-// TestHoleBehindMove takes the power when a hole was made of the place that a block was moved from, and the index is in
-// memory alone: what was synced before it was moved is there.
+// TestHoleBehindMove cuts the power after the old place of a moved block was punched while the index is only in
+// memory: blocks synced before the move are there.
 func TestHoleBehindMove(t *testing.T) {
 	for seed := range uint64(20) {
 		d := simdisk.New(seed)
@@ -68,7 +68,7 @@ func TestHoleBehindMove(t *testing.T) {
 	}
 }
 
-// TestUsedLeavesOutHoles: what a hole has given back does not count as used, in this process and in the next.
+// TestUsedLeavesOutHoles: punched space does not count as used, in this process and in the next.
 func TestUsedLeavesOutHoles(t *testing.T) {
 	d := simdisk.New(1)
 	cfg := Config{FS: d, Reserve: diskfs.Reserve{Path: filepath.Join("d", "reserve"), Size: 12 << 10}}
@@ -92,13 +92,13 @@ func TestUsedLeavesOutHoles(t *testing.T) {
 		after, err := s.Used()
 		must(t, err)
 		if got := before - after; got < n/2*size*9/10 {
-			t.Errorf("%s: %d bytes less are used of %d, after %d were deleted", when, got, before, n/2*size)
+			t.Errorf("%s: used bytes shrank by %d of %d after deleting %d", when, got, before, n/2*size)
 		}
 	}
-	check("at once")
+	check("same process")
 	must(t, s.Close())
 	s, err = Open("d", cfg)
 	must(t, err)
-	check("opened again")
+	check("reopened")
 	must(t, s.Close())
 }

@@ -13,17 +13,17 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// Put keeps data, which it does not retain, under key. When they are there already and
-// undamaged nothing is written. After an error the store is as before.
+// Put stores data under key and does not retain the slice. If an intact copy exists, it writes nothing. After an
+// error the store is unchanged.
 func (s *Store) Put(mh multihash.Multihash, data []byte) error {
 	if err := s.writable(); err != nil {
 		return err
 	}
 	if len(mh) > MaxKey || len(data) > dag.MaxBlock {
-		return fmt.Errorf("a block of %d bytes under a name of %d is too large", len(data), len(mh))
+		return fmt.Errorf("block of %d bytes with a multihash of %d bytes is too large", len(data), len(mh))
 	}
 	k, sum := keyOf(mh), sumOf(mh, data)
-	// Whoever is told that the block is kept may remove the original: look, do not assume.
+	// The caller may remove the original once Put returns: compare the bytes instead of trusting the index.
 	switch same, err := s.holds(k, data, sum); {
 	case err != nil:
 		return err
@@ -40,7 +40,7 @@ func (s *Store) Put(mh multihash.Multihash, data []byte) error {
 	return s.enter(k, p)
 }
 
-// holds reports whether data is kept, undamaged.
+// holds reports whether an intact copy of data is stored.
 func (s *Store) holds(k key, data []byte, sum uint32) (bool, error) {
 	p, err := s.find(k)
 	if errors.Is(err, ErrAbsent) || err == nil && (p.sum != sum || int(p.size) != len(data)) {
@@ -55,7 +55,7 @@ func (s *Store) holds(k key, data []byte, sum uint32) (bool, error) {
 	return s.readRaw(p, old, 0) == nil && bytes.Equal(old, data), nil
 }
 
-// append writes a section. s.appending is held.
+// append writes a section at the end. s.appending is held.
 func (s *Store) append(mh multihash.Multihash, data []byte, sum uint32) (place, error) {
 	if err := s.room(len(data)); err != nil {
 		return place{}, err
@@ -68,7 +68,7 @@ func (s *Store) append(mh multihash.Multihash, data []byte, sum uint32) (place, 
 	if len(data) <= smallWrite {
 		_, err = s.active.WriteAt(append(head, data...), at)
 	} else if _, err = s.active.WriteAt(data, p.at); err == nil {
-		_, err = s.active.WriteAt(head, at) // last: without it the section is none
+		_, err = s.active.WriteAt(head, at) // last: without a header there is no section
 	}
 	if err != nil {
 		return place{}, s.undo(err)
@@ -79,12 +79,11 @@ func (s *Store) append(mh multihash.Multihash, data []byte, sum uint32) (place, 
 	return p, nil
 }
 
-// smallWrite is the size of the largest block that is copied so as to be one write with what stands
-// before it.
+// smallWrite is the size in bytes of the largest block that is copied, to be written together with its header.
 const smallWrite = 4 << 10
 
-// undo removes what a failed append has left. Where that cannot be, the segment is ended: what is at
-// its end is no section, and the next one begins in another file.
+// undo truncates a failed append. If that fails, it seals the segment: the bytes at its end do not form a section,
+// and the next block goes to another file.
 func (s *Store) undo(err error) error {
 	if s.active.Truncate(s.end.at) != nil {
 		s.seal()
@@ -92,7 +91,7 @@ func (s *Store) undo(err error) error {
 	return err
 }
 
-// room sees to it that there is a segment for a block of n bytes. s.appending is held.
+// room makes sure that there is an active segment for a block of n bytes. s.appending is held.
 func (s *Store) room(n int) error {
 	if s.active != nil && s.end.at+int64(n) > s.cfg.MaxSegment && s.end.at > int64(len(carHeader)) {
 		s.seal()
@@ -118,7 +117,7 @@ func (s *Store) room(n int) error {
 	return nil
 }
 
-// seal ends the active segment. s.appending is held.
+// seal closes the active segment for writing. s.appending is held.
 func (s *Store) seal() {
 	if s.active != nil {
 		if s.sealed != nil {
@@ -130,7 +129,7 @@ func (s *Store) seal() {
 	}
 }
 
-// enter makes p what the index has for k. s.appending is held.
+// enter sets the index record of k to p. s.appending is held.
 func (s *Store) enter(k key, p place) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -142,7 +141,7 @@ func (s *Store) enter(k key, p place) error {
 	return nil
 }
 
-// Delete forgets key; one that is absent is no error.
+// Delete removes key from the index. Deleting an absent key is not an error.
 func (s *Store) Delete(mh multihash.Multihash) error {
 	if err := s.writable(); err != nil {
 		return err
@@ -158,27 +157,26 @@ func (s *Store) Delete(mh multihash.Multihash) error {
 	if err != nil {
 		return err
 	}
-	if err := s.behind(); err != nil {
+	if err := s.deletionBacklog(); err != nil {
 		return err
 	}
 	p.gone = true
 	return s.enter(k, p)
 }
 
-// behind returns why deletions cannot be written down, when there are as many of them in memory as there should be:
-// on a full disk [Store.Compact] has to make room first. s.appending is held.
-func (s *Store) behind() error {
+// deletionBacklog returns the error of the last flush if the disk is full and memory holds as many deletions as it may:
+// [Store.Compact] must free space first. s.appending is held.
+func (s *Store) deletionBacklog() error {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	if f := s.frozen; f != nil && !f.busy && s.recent.full() && diskfs.Full(s.late) {
-		return s.late
+	if f := s.frozen; f != nil && !f.busy && s.recent.full() && diskfs.Full(s.flushErr) {
+		return s.flushErr
 	}
 	return nil
 }
 
-// Sync returns when all that was put before it would survive a loss of power. Calls that
-// come together share the work. After an error nobody knows what is on the disk: the store takes
-// nothing more.
+// Sync returns when all earlier puts would survive a power loss. Concurrent calls share the work. After an error the
+// state of the disk is unknown, and the store refuses further writes.
 func (s *Store) Sync() error {
 	want := s.writes.Load()
 	s.syncing.Lock()
@@ -193,7 +191,7 @@ func (s *Store) Sync() error {
 	upTo := s.writes.Load()
 	list := s.unsafe
 	s.unsafe = nil
-	if s.active != nil { // it is written to again
+	if s.active != nil { // more may be appended to it
 		s.unsafe = append(s.unsafe, s.active.acquire())
 	}
 	s.appending.Unlock()
@@ -214,11 +212,10 @@ func (s *Store) Sync() error {
 	return nil
 }
 
-// writeback has large writes go to the disk while more is written, so that a Sync finds
-// most of its work done.
+// writeback starts to write large data to disk while more is appended, so that little is left to do for a Sync.
 type writeback struct {
-	at       int64 // how far the active segment was handed over
-	reserved int64 // how far it has room; 0: nothing is known
+	at       int64 // the active segment was handed over up to here
+	reserved int64 // space is preallocated up to here; 0 if unknown
 	busy     atomic.Bool
 	running  sync.WaitGroup
 }
@@ -228,7 +225,7 @@ const (
 	reserveStep   = 32 << 20
 )
 
-// wrote is told that h, which may become limit bytes long, has been written up to end. Store.appending is held.
+// wrote records that h, which may grow to limit bytes, has been written up to end. Store.appending is held.
 func (w *writeback) wrote(h *handle, end, limit int64) {
 	if end-w.at < writebackStep {
 		return
@@ -248,7 +245,7 @@ func (w *writeback) wrote(h *handle, end, limit int64) {
 	})
 }
 
-// reserve sees to it that there is room behind end for more of what seems to be much.
+// reserve preallocates space behind end when much is being written.
 func (w *writeback) reserve(h *handle, end, limit int64) {
 	f, ok := h.File.(reserver)
 	from, to := max(end, w.reserved), min(end+reserveStep, limit)
@@ -258,10 +255,10 @@ func (w *writeback) reserve(h *handle, end, limit int64) {
 	}
 }
 
-// giveBack gives back what h has room for behind its end.
+// giveBack frees the space preallocated behind the end of h.
 func (w *writeback) giveBack(h *handle, end int64) {
 	if w.reserved > end {
-		_ = h.Truncate(end) // what stays is given back when the segment is opened to be written to
+		_ = h.Truncate(end) // what remains is freed when the segment is opened for writing
 	}
 	w.reserved = 0
 }

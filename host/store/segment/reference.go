@@ -16,61 +16,60 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// Foreign is a file that is not ours, as it was when it was looked at.
-type Foreign struct {
+// AttachedFile describes an attached file as it was at one time.
+type AttachedFile struct {
 	Path    string `json:"path"`
 	Size    int64  `json:"size"`
 	ModTime int64  `json:"modified"` // nanoseconds since 1970
-	Changed int64  `json:"changed"`  // the same, of the file or of what is known of it
+	Changed int64  `json:"changed"`  // nanoseconds since 1970: the inode's change time
 	Inode   uint64 `json:"inode"`
 	Device  uint64 `json:"device"`
 }
 
-// Stat describes the file at path, which has to be a regular one.
-func Stat(path string) (Foreign, error) {
+// Stat describes the file at path, which must be regular.
+func Stat(path string) (AttachedFile, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return Foreign{}, err
+		return AttachedFile{}, err
 	}
 	if !info.Mode().IsRegular() {
-		return Foreign{}, &os.PathError{Op: "read", Path: path, Err: errors.New("it is not a regular file")}
+		return AttachedFile{}, &os.PathError{Op: "read", Path: path, Err: errors.New("not a regular file")}
 	}
-	return look(path, info), nil
+	return describe(path, info), nil
 }
 
-// look is a file as info tells it.
-func look(path string, info os.FileInfo) Foreign {
-	f := Foreign{Path: path, Size: info.Size(), ModTime: info.ModTime().UnixNano()}
+// describe describes a file by its info.
+func describe(path string, info os.FileInfo) AttachedFile {
+	f := AttachedFile{Path: path, Size: info.Size(), ModTime: info.ModTime().UnixNano()}
 	f.Changed, f.Inode, f.Device = identity(info)
 	return f
 }
 
-// Look returns size, times, inode and device of a file as text, to be compared with an earlier one.
-func Look(info os.FileInfo) string {
-	f := look("", info)
+// Fingerprint returns size, times, inode and device of a file as text, to be compared with an earlier result.
+func Fingerprint(info os.FileInfo) string {
+	f := describe("", info)
 	return fmt.Sprintf("%d %d %d %d %d", f.Size, f.ModTime, f.Changed, f.Inode, f.Device)
 }
 
-// Recorder gathers where blocks lie in foreign files. Its methods may be called from several
-// goroutines.
+// Recorder collects the places of blocks in attached files. Its methods may be called concurrently.
 type Recorder struct {
 	mu      sync.Mutex
-	files   []Foreign
+	files   []AttachedFile
 	records []record
 }
 
 // File adds a file and returns its number.
-func (r *Recorder) File(f Foreign) uint32 {
+func (r *Recorder) File(f AttachedFile) uint32 {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.files = append(r.files, f)
 	return uint32(len(r.files) - 1)
 }
 
-// Add enters a block, which begins at a byte of a file.
+// Add adds a block that begins at byte at of a file.
 func (r *Recorder) Add(mh multihash.Multihash, data []byte, file uint32, at int64) error {
 	if len(mh) > MaxKey {
-		return fmt.Errorf("a multihash of %d bytes, at most %d are kept", len(mh), MaxKey)
+		return fmt.Errorf("multihash: got %d bytes, want at most %d", len(mh), MaxKey)
 	}
 	rec := record{keyOf(mh), place{seg: file, at: at, size: uint32(len(data)), sum: sumOf(mh, data)}}
 	r.mu.Lock()
@@ -79,14 +78,14 @@ func (r *Recorder) Add(mh multihash.Multihash, data []byte, file uint32, at int6
 	return nil
 }
 
-// What a Reference is made of, in its folder.
+// Files of a Reference in its folder.
 const (
 	referenceIndex = "blocks.index"
 	referenceFiles = "files.json"
 )
 
-// Write makes a Reference in dir, an empty folder. The list of files comes last: with it the Reference is
-// whole.
+// Write writes a Reference to dir, an empty folder. It writes the list of files last: a Reference is complete only
+// with it.
 func (r *Recorder) Write(dir string) error {
 	slices.SortFunc(r.records, func(a, b record) int {
 		return cmp.Or(a.key.compare(b.key), cmp.Compare(a.seg, b.seg), cmp.Compare(a.at, b.at))

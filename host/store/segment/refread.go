@@ -17,20 +17,20 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// Reference reads blocks where they lie in files of other people. Its methods may be called from several goroutines.
+// Reference reads blocks in place, from attached files. Its methods may be called concurrently.
 //
-// A whole block is believed when its checksum matches and its file looks as it did: size, times, inode and device. Else it is
-// hashed. A program that has a file mapped can change it without a new look, and can keep a CRC: so what is read in
-// parts, or by [Reference.GetHashed], is hashed as a whole when this process first comes to it, and compared with keyed sums of
-// its pages from then on. What no longer fits its name is refused.
+// A whole block is accepted if its checksum matches and its file's attributes are unchanged: size, times, inode and
+// device. Otherwise it is hashed. A program that has a file mapped can change it without changing the attributes or a
+// CRC. Therefore partial reads and [Reference.GetHashed] hash the whole block at its first use in this process, and
+// afterwards compare it with keyed sums of its pages. Bytes that no longer match the multihash are refused.
 type Reference struct {
 	table   *table
-	files   []Foreign
+	files   []AttachedFile
 	handles handles
 	pages   pageSums
 }
 
-// OpenReference opens what a Recorder has written. A *DamageError says that it has to be made again.
+// OpenReference opens what a Recorder has written. A *DamageError means that it must be rebuilt.
 func OpenReference(dir string) (*Reference, error) {
 	path := filepath.Join(dir, referenceFiles)
 	b, err := os.ReadFile(path)
@@ -40,13 +40,13 @@ func OpenReference(dir string) (*Reference, error) {
 	line, sum, _ := bytes.Cut(b, []byte("\n"))
 	r := &Reference{pages: newKeyedSums()}
 	if string(sum) != fmt.Sprintf("%08x\n", crc32.Checksum(line, castagnoli)) || json.Unmarshal(line, &r.files) != nil {
-		return nil, &DamageError{path, "its checksum does not match"}
+		return nil, &DamageError{path, "checksum does not match"}
 	}
 	if r.table, err = openTable(diskfs.OS{}, filepath.Join(dir, referenceIndex)); err != nil {
 		return nil, err
 	}
 	r.handles.open = func(n uint32) (diskfs.File, error) {
-		// A pipe that has taken a file's place must not be waited for.
+		// Non-blocking: opening must not hang if a pipe replaced the file.
 		f, err := os.OpenFile(r.files[n].Path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
 		if err != nil {
 			return nil, err
@@ -56,13 +56,13 @@ func OpenReference(dir string) (*Reference, error) {
 	return r, nil
 }
 
-// Files returns the files that are read.
-func (r *Reference) Files() []Foreign { return r.files }
+// Files returns the attached files.
+func (r *Reference) Files() []AttachedFile { return r.files }
 
-// Blocks returns how many there are.
+// Blocks returns the number of blocks.
 func (r *Reference) Blocks() int64 { return int64(r.table.records) }
 
-// Size returns how many bytes key has, without reading them, or ErrAbsent.
+// Size returns the size of key's block without reading it, or ErrAbsent.
 func (r *Reference) Size(mh multihash.Multihash) (int64, error) {
 	p, err := r.find(mh)
 	return int64(p.size), err
@@ -76,7 +76,7 @@ func (r *Reference) find(mh multihash.Multihash) (place, error) {
 	return p, err
 }
 
-// Get returns the bytes of key, which are the caller's.
+// Get returns a copy of the block of key.
 func (r *Reference) Get(mh multihash.Multihash) ([]byte, error) {
 	p, err := r.find(mh)
 	if err != nil {
@@ -89,7 +89,8 @@ func (r *Reference) Get(mh multihash.Multihash) ([]byte, error) {
 	return b, nil
 }
 
-// GetHashed is Get without trust in the checksum and the look of the file: the bytes are hashed, or compared with keyed sums.
+// GetHashed is like Get, but does not trust the checksum and the file's attributes: it hashes the bytes or compares
+// them with keyed sums.
 func (r *Reference) GetHashed(mh multihash.Multihash) ([]byte, error) {
 	p, err := r.find(mh)
 	if err != nil {
@@ -102,7 +103,7 @@ func (r *Reference) GetHashed(mh multihash.Multihash) ([]byte, error) {
 	return b, nil
 }
 
-// ReadPart is as [Store.ReadPart]: what is read whole is checked as by Get, and a part as by GetHashed.
+// ReadPart is like [Store.ReadPart]. A whole block is checked as by Get, a part as by GetHashed.
 func (r *Reference) ReadPart(mh multihash.Multihash, b []byte, off int64) (n int, size int64, err error) {
 	return r.readPart(mh, b, off, false)
 }
@@ -133,7 +134,7 @@ func (r *Reference) readPart(mh multihash.Multihash, b []byte, off int64, hashed
 	return n, size, nil
 }
 
-// readHashed fills b with the bytes of a block from off on.
+// readHashed fills b with the verified bytes of a block from off.
 func (r *Reference) readHashed(p place, mh multihash.Multihash, b []byte, off int64) error {
 	h, err := r.handle(p)
 	if err != nil {
@@ -172,7 +173,7 @@ func (r *Reference) readHashed(p place, mh multihash.Multihash, b []byte, off in
 	return nil
 }
 
-// handle opens p's file. The caller releases it.
+// handle opens p's file. The caller must release it.
 func (r *Reference) handle(p place) (*handle, error) {
 	h, err := r.handles.get(p.seg)
 	if err != nil {
@@ -181,7 +182,7 @@ func (r *Reference) handle(p place) (*handle, error) {
 	return h, nil
 }
 
-// open opens p's file, and reports whether it looks as it did. The caller releases it.
+// open opens p's file and reports whether its attributes are unchanged. The caller must release it.
 func (r *Reference) open(p place) (h *handle, same bool, err error) {
 	if h, err = r.handle(p); err != nil {
 		return nil, false, err
@@ -192,10 +193,10 @@ func (r *Reference) open(p place) (h *handle, same bool, err error) {
 		h.release()
 		return nil, false, r.changed(p, err)
 	}
-	return h, look(f.Path, info) == f, nil
+	return h, describe(f.Path, info) == f, nil
 }
 
-// read fills b with the block and checks it: by its checksum while the file looks as it did, else by its
+// read fills b with the block and checks it: by its checksum if the file's attributes are unchanged, otherwise by its
 // hash.
 func (r *Reference) read(p place, mh multihash.Multihash, b []byte) error {
 	h, same, err := r.open(p)
@@ -213,18 +214,18 @@ func (r *Reference) read(p place, mh multihash.Multihash, b []byte) error {
 }
 
 func (r *Reference) changed(p place, err error) error {
-	r.handles.drop(p.seg) // perhaps another file has taken its place: the next reader looks
-	why := "it has changed since it was attached"
+	r.handles.drop(p.seg) // another file may have replaced it: reopen it at the next read
+	why := "changed since it was attached"
 	switch {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
-		why = "it is gone"
+		why = "file is missing"
 	case err != nil && !errors.Is(err, io.EOF):
-		why = "it cannot be read: " + err.Error()
+		why = "read: " + err.Error()
 	}
 	return &DamageError{r.files[p.seg].Path, why}
 }
 
-// Changed returns the files that are gone or do not look as they did.
+// Changed returns the files that are missing or whose attributes have changed.
 func (r *Reference) Changed() (paths []string) {
 	for _, f := range r.files {
 		if now, err := Stat(f.Path); err != nil || now != f {
@@ -234,7 +235,7 @@ func (r *Reference) Changed() (paths []string) {
 	return paths
 }
 
-// Bytes returns the sum of the blocks' sizes. It reads the whole index.
+// Bytes returns the total size of the blocks. It reads the whole index.
 func (r *Reference) Bytes() (sum int64, err error) {
 	src := &tableSource{t: r.table}
 	for {

@@ -7,11 +7,11 @@ import (
 	"testing"
 )
 
-// TestReserve: the room that much data takes ahead is given back by Close, and after a kill by the next store.
+// TestReserve: space preallocated during large writes is freed by Close, and after a kill by the next Open.
 func TestReserve(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "00000001.car")
-	behind := func() int64 { // bytes of room behind the end, as far as the file system tells
+	behind := func() int64 { // allocated bytes behind the end, as reported by the file system
 		info, err := os.Stat(path)
 		must(t, err)
 		return info.Sys().(*syscall.Stat_t).Blocks*512 - info.Size()
@@ -23,14 +23,14 @@ func TestReserve(t *testing.T) {
 	}
 	must(t, s.Sync())
 	if behind() < writebackStep {
-		t.Skipf("this file system takes no room ahead")
+		t.Skipf("this file system does not preallocate")
 	}
 	s.work.Wait()
-	s.handles.close() // a kill: nothing is written, nothing given back
+	s.handles.close() // a kill: nothing is written or freed
 	again := open(t, dir, Config{})
 	const slack = 1 << 20
 	if n := behind(); n > slack {
-		t.Errorf("a store that was opened after a kill has %d bytes of room behind its end", n)
+		t.Errorf("store opened after a kill: %d bytes are preallocated", n)
 	}
 	for i := range uint64(24) {
 		mh, data := block(i, 1<<20)
@@ -38,10 +38,10 @@ func TestReserve(t *testing.T) {
 	}
 	must(t, again.Sync())
 	if behind() < writebackStep {
-		t.Error("much more was put and no room taken")
+		t.Error("nothing was preallocated during large writes")
 	}
 	must(t, again.Close())
 	if n := behind(); n > slack {
-		t.Errorf("a store that was closed has %d bytes of room behind its end", n)
+		t.Errorf("closed store: %d bytes are preallocated", n)
 	}
 }

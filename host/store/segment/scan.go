@@ -15,7 +15,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// found is a section that a scan came upon.
+// found is a section found by a scan.
 type found struct {
 	mh    multihash.Multihash
 	begin int64
@@ -28,9 +28,9 @@ type found struct {
 // scanWindow is how many bytes are read and hashed together.
 const scanWindow = 16 << 20
 
-// scanSections calls fn for the sections of a segment from a place on, in order. Every one is hashed,
-// on all cores. Where there is none it looks for the next that hashes to its name, so that what
-// was lost is only what is damaged.
+// scanSections calls fn for the sections of a segment from offset from, in order. It hashes each of them, on all
+// cores. Where it finds no section, it searches for the next one that hashes to its multihash, so that only damaged
+// sections are lost.
 func scanSections(f diskfs.File, from, size int64, fn func(found) error) error {
 	if from < int64(len(carHeader)) {
 		from = int64(len(carHeader))
@@ -64,7 +64,7 @@ func scanSections(f diskfs.File, from, size int64, fn func(found) error) error {
 			from += int64(used)
 			continue
 		}
-		// Its length may be what is wrong, and the next section begin inside of it.
+		// The damage may be in its length, and the next section may begin inside it.
 		end := list[bad].at + int64(list[bad].size)
 		next, err := resync(f, list[bad].begin+1, size)
 		if err != nil {
@@ -77,7 +77,7 @@ func scanSections(f diskfs.File, from, size int64, fn func(found) error) error {
 	return nil
 }
 
-// parseWindow parses and checks the sections that b begins with, which is at a place of the segment.
+// parseWindow parses and checks the sections at the start of b; at is the offset of b in the segment.
 func parseWindow(b []byte, at int64) (list []found, used int) {
 	var datas [][]byte
 	for used < len(b) {
@@ -117,11 +117,11 @@ func hashes(mh multihash.Multihash, data []byte) bool {
 	return err == nil
 }
 
-// anchor is what follows the length of a section whose name is a sha2-256.
+// anchor is the byte sequence after the length of a section with a sha2-256 multihash.
 var anchor = []byte{1, 0x55, 0x12, 0x20}
 
-// resync returns where, from a place on, the next section begins that hashes to its name, or -1. Only
-// names by sha2-256, which nearly all are, are looked for.
+// resync returns the offset of the next section, at or after from, that hashes to its multihash, or -1. It finds only
+// sections with sha2-256, which nearly all have.
 func resync(f diskfs.File, from, size int64) (int64, error) {
 	const overlap = int64(binary.MaxVarintLen32) + 4
 	var buf []byte
@@ -148,7 +148,7 @@ func resync(f diskfs.File, from, size int64) (int64, error) {
 	return -1, nil
 }
 
-// sectionBefore returns where the section begins whose name stands at byte i of b, or -1.
+// sectionBefore returns the offset of the section whose CID is at byte i of b, or -1.
 func sectionBefore(f diskfs.File, b []byte, i int, at, size int64) (int64, error) {
 	for w := 1; w <= binary.MaxVarintLen32 && w <= i; w++ {
 		begin := at + int64(i-w)

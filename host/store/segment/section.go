@@ -13,39 +13,39 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// A segment is a CARv1 without roots: a header, then sections, one for each block: the
-// length of what follows as a uvarint, a CIDv1 of codec raw, the block's bytes. The codec of a block
-// is not known here; that of a CID which is asked for is nobody's business but the asker's.
+// A segment is a CARv1 without roots: a header, then a section for each block: the length of the rest as a uvarint, a
+// CIDv1 with codec raw, the block's bytes. The block's real codec is not stored: it is in the CID that the caller
+// asks for.
 const carHeader = "\x11\xa2\x65roots\x80\x67version\x01"
 
-// maxSection bounds a section, its length included.
+// maxSection limits the size of a section, with its length prefix.
 const maxSection = binary.MaxVarintLen64 + 2 + MaxKey + dag.MaxBlock
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// sumOf is the CRC-32C of a block's multihash and bytes together: one block's bytes under
-// another's name are as wrong as a flipped bit.
+// sumOf is the CRC-32C of a block's multihash and bytes together, so that it also detects bytes stored under the
+// wrong multihash.
 func sumOf(mh multihash.Multihash, data []byte) uint32 {
 	return crc32c.Update(crc32.Checksum(mh, castagnoli), data)
 }
 
-// appendHead appends what stands before a block's bytes.
+// appendHead appends a section's header: everything before the block's bytes.
 func appendHead(b []byte, mh multihash.Multihash, size int) []byte {
 	b = binary.AppendUvarint(b, uint64(2+len(mh)+size))
 	b = append(b, 1, 0x55)
 	return append(b, mh...)
 }
 
-// sha256Name is the length of a multihash by sha2-256.
+// sha256Name is the length of a sha2-256 multihash.
 const sha256Name = 34
 
-// sectionLen is the length of the section of a block of size bytes under a name of so many.
+// sectionLen is the length of a section with a multihash of name bytes and a block of size bytes.
 func sectionLen(name, size int) int {
 	n := 2 + name + size
 	return varint.UvarintSize(uint64(n)) + n
 }
 
-// section is a section as it was parsed.
+// section is a parsed section.
 type section struct {
 	mh   multihash.Multihash
 	data []byte
@@ -54,8 +54,8 @@ type section struct {
 
 func (c section) len() int { return c.head + len(c.data) }
 
-// parseSection parses the section that b begins with. need is how many bytes it has,
-// which may be more than b does: then ok is false and need is not 0.
+// parseSection parses the section at the start of b. need is its length. If b is too short for it, ok is false and
+// need is not 0.
 func parseSection(b []byte) (c section, need int, ok bool) {
 	n, w := binary.Uvarint(b)
 	if w <= 0 || n < 4 || n > maxSection || w > 1 && b[w-1] == 0 {
@@ -75,7 +75,7 @@ func parseSection(b []byte) (c section, need int, ok bool) {
 	return section{mh: mh, data: body[2+k:], head: w + 2 + k}, need, true
 }
 
-// key is a multihash in 33 bytes: the digest of a sha2-256, else the SHA-256 of the whole.
+// key is a multihash in 33 bytes: the digest of a sha2-256 multihash, otherwise the SHA-256 of the multihash.
 type key struct {
 	digest [32]byte
 	kind   uint8 // 0: sha2-256; else the multihash's length
@@ -98,7 +98,7 @@ func (k key) compare(o key) int {
 	return int(k.kind) - int(o.kind)
 }
 
-// multihash returns the multihash of k if k alone tells.
+// multihash returns the multihash of k if k contains it.
 func (k key) multihash() (multihash.Multihash, bool) {
 	if k.kind != 0 {
 		return nil, false
@@ -106,16 +106,16 @@ func (k key) multihash() (multihash.Multihash, bool) {
 	return append([]byte(sha256Prefix), k.digest[:]...), true
 }
 
-// place is where a block is.
+// place is the location of a block.
 type place struct {
 	seg  uint32
-	at   int64 // of its bytes
+	at   int64 // offset of its bytes
 	size uint32
 	sum  uint32
 	gone bool // deleted
 }
 
-// bad makes p one whose bytes no checksum will fit: they were found not to hash to their name.
+// bad returns p with a checksum that does not match: the bytes do not hash to their multihash.
 func (p place) bad() place {
 	p.sum = ^p.sum
 	return p

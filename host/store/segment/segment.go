@@ -1,16 +1,15 @@
-// Package segment keeps blocks on disk, by their multihashes, in a few large files.
+// Package segment stores blocks on disk, by multihash, in a few large files.
 //
-// Blocks are appended to a segment, a CARv1 file that any IPFS tool reads; a full one is
-// sealed and never changes again. Where each block lies is known to an index of sorted
-// tables, which are made of what the segments hold: an index that is lost or damaged is made again.
-// What was deleted is forgotten by the index, and its room given back when [Store.Compact]
-// writes segments with little left in them anew.
+// Blocks are appended to a segment, a CARv1 file that any IPFS tool can read. A full segment is sealed and never
+// changes again. An index of sorted tables holds the location of each block. It is derived from the segments and is
+// rebuilt if it is lost or damaged. Deleting a block removes it from the index; [Store.Compact] frees its space by
+// rewriting sparse segments.
 //
-// One rule: what [Store.Get] returns is what was put, or an error that names the file.
-// What [Store.Put] has returned for is there after a kill at any instruction; after a loss of
-// power that holds for what came before a [Store.Sync]. A deletion may be undone by either.
+// One rule: [Store.Get] returns the bytes that were put, or an error that names the file. A block for which
+// [Store.Put] has returned survives a kill at any instruction; it survives a power loss if a [Store.Sync] followed.
+// Both may undo a deletion.
 //
-// It knows no CID, no pin and no DAG. One process at a time has a store open.
+// The package handles multihashes only, not CIDs, pins or DAGs. Only one process at a time may have a store open.
 package segment
 
 import (
@@ -27,36 +26,36 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// MaxKey is the length in bytes of the longest multihash that is kept.
+// MaxKey is the length in bytes of the longest multihash that is stored.
 const MaxKey = 128
 
-// What the index keeps in memory before it is written to a table.
+// Limits of the index in memory before it is written to a table.
 const (
 	maxRecent = 32 << 10 // blocks
-	// maxRecentBytes is of their data: what the next Open has to read after a kill. A table waits for the disk to have
-	// what it names: small steps would make whoever puts much wait as often.
+	// maxRecentBytes limits the size of the blocks, which the next Open must read after a kill. A table waits until
+	// its blocks are synced: with a small limit, a writer of many blocks would wait often.
 	maxRecentBytes = 256 << 20
-	// keepRecent is how much of it a Close leaves for the next Open to read, in bytes and blocks.
-	keepRecentBytes = 1 << 20
-	keepRecent      = 1 << 10
+	// maxUnflushedBytes and maxUnflushed limit how much Close may leave for the next Open to read, in bytes and blocks.
+	maxUnflushedBytes = 1 << 20
+	maxUnflushed      = 1 << 10
 )
 
-// Config says how to open a store. Its zero fields are the defaults.
+// Config configures a store. Zero fields are the defaults.
 type Config struct {
 	ReadOnly   bool
-	MaxSegment int64 // bytes of a segment that is sealed; 256 MiB
-	// Reserve is for tables of deletions, which a full disk must not keep from being written. Its FS is that of the
-	// store. Without a size no room is reserved.
+	MaxSegment int64 // size at which a segment is sealed; default 256 MiB
+	// Reserve is disk space for tables of deletions, so that they can be written on a full disk. Its FS is ignored:
+	// the store's is used. With size 0 no space is reserved.
 	Reserve diskfs.Reserve
-	FS      diskfs.FS // nil: the operating system's
+	FS      diskfs.FS // default: the operating system
 }
 
-// ErrAbsent says that a key has no block.
+// ErrAbsent means that a key has no block.
 var ErrAbsent = errors.New("absent")
 
-var errClosed = errors.New("the segments are closed")
+var errClosed = errors.New("segment store is closed")
 
-// DamageError says that a file does not hold what was written to it.
+// DamageError means that a file does not hold what was written to it.
 type DamageError struct {
 	File string
 	Why  string
@@ -64,47 +63,47 @@ type DamageError struct {
 
 func (e *DamageError) Error() string { return fmt.Sprintf("%s: %s", e.File, e.Why) }
 
-// Store is an open store. Its methods may be called from several goroutines.
+// Store is an open store. Its methods may be called concurrently.
 type Store struct {
 	dir     string
 	cfg     Config
 	reserve diskfs.Reserve // guarded by merging
 
-	maxRecent int // blocks that recent has when it is full: no more than the reserve has room for
+	maxRecent int // entries at which recent is full: at most what fits into the reserve
 	fs        diskfs.FS
 
-	appending sync.Mutex       // held by whoever writes to the active segment or freezes recent
-	active    *handle          // nil: the next Put begins a segment
-	end       position         // where the next section goes
-	covered   position         // what lies before it is in frozen or in a table
+	appending sync.Mutex       // held while writing to the active segment or freezing recent
+	active    *handle          // nil: the next Put creates a segment
+	end       position         // position of the next section
+	covered   position         // earlier positions are in frozen or in a table
 	inherited bool             // recent began with more than a Close should leave
-	sealed    map[uint32]int64 // sizes of segments, for Used; nil until it is asked
-	holes     map[uint32]int64 // bytes inside them that take nothing of the disk
+	sealed    map[uint32]int64 // sizes of segments, for Used; nil until needed
+	holes     map[uint32]int64 // unallocated bytes inside them
 	failed    atomic.Pointer[error]
 
-	mu     sync.RWMutex
-	recent *recent // not in a table yet, newest
-	frozen *frozen // nil, or what is being made a table
-	tables []*table
-	closed bool
-	flush  *sync.Cond // on mu: frozen has become nil, or its table has failed
-	late   error      // why frozen is not a table yet: the last attempt
+	mu       sync.RWMutex
+	recent   *recent // newest, not yet in a table
+	frozen   *frozen // being written to a table, or nil
+	tables   []*table
+	closed   bool
+	flush    *sync.Cond // on mu: frozen has become nil, or writing its table has failed
+	flushErr error      // error of the last attempt to flush frozen
 
 	handles handles
 	pages   pageSums
 
 	work    sync.WaitGroup
-	merging sync.Mutex // held by whoever changes tables or the reserve
+	merging sync.Mutex // held while changing tables or the reserve
 	flushes uint32     // number of the newest table; guarded by appending
 
 	syncing sync.Mutex
-	writes  atomic.Uint64 // appends
-	synced  atomic.Uint64 // of writes
-	unsafe  []*handle     // segments that have to be synced, each acquired; guarded by appending
+	writes  atomic.Uint64 // number of appends
+	synced  atomic.Uint64 // value of writes at the last sync
+	unsafe  []*handle     // segments to be synced, each acquired; guarded by appending
 	trickle writeback
 }
 
-// position is a place in the order in which everything was written.
+// position is a place in the write order.
 type position struct {
 	seg uint32
 	at  int64
@@ -112,8 +111,8 @@ type position struct {
 
 func (p position) before(o position) bool { return p.seg < o.seg || p.seg == o.seg && p.at < o.at }
 
-// Open opens the store in dir, a folder that exists, with what an earlier one has left
-// there. What a kill has cut off is removed.
+// Open opens the store in dir, an existing folder, and recovers the state that the previous process left. It removes
+// a partial section at the end.
 func Open(dir string, cfg Config) (*Store, error) {
 	if cfg.MaxSegment == 0 {
 		cfg.MaxSegment = 256 << 20
@@ -132,13 +131,13 @@ func Open(dir string, cfg Config) (*Store, error) {
 	s.flush = sync.NewCond(&s.mu)
 	s.handles.open = func(n uint32) (diskfs.File, error) { return s.fs.Open(s.segmentPath(n), false) }
 	if err := s.load(); err != nil {
-		s.shut()
+		s.closeFiles()
 		return nil, fmt.Errorf("open segments %s: %w", dir, err)
 	}
 	s.inherited = s.recent.large()
 	if !cfg.ReadOnly {
 		if err := s.reserve.Fill(); err != nil && !diskfs.Full(err) {
-			s.shut()
+			s.closeFiles()
 			return nil, fmt.Errorf("open segments %s: %w", dir, err)
 		}
 	}
@@ -153,7 +152,7 @@ func (s *Store) tablePath(lo, hi uint32) string {
 	return filepath.Join(s.dir, fmt.Sprintf("%08x-%08x.index", lo, hi))
 }
 
-// Where names the place of key's block, for people.
+// Where returns the location of key's block, for display.
 func (s *Store) Where(key multihash.Multihash) string {
 	p, err := s.find(keyOf(key))
 	if err != nil {
@@ -162,19 +161,19 @@ func (s *Store) Where(key multihash.Multihash) string {
 	return fmt.Sprintf("%s, byte %d", s.segmentPath(p.seg), p.at)
 }
 
-// Place returns the segment file that holds key's block, and where in it the block's bytes begin.
+// Place returns the segment file of key's block, and the offset of the block's bytes in it.
 func (s *Store) Place(key multihash.Multihash) (path string, at int64, err error) {
 	p, err := s.find(keyOf(key))
 	return s.segmentPath(p.seg), p.at, err
 }
 
-// Sequence returns a number that grows with the order in which blocks were put, or moved by Compact.
+// Sequence returns a number that increases in the order in which blocks were put, or moved by Compact.
 func (s *Store) Sequence(key multihash.Multihash) (int64, error) {
 	p, err := s.find(keyOf(key))
 	return int64(p.seg)<<31 | p.at&(1<<31-1), err
 }
 
-// Close writes down what the next Open would else have to find out, and closes the files.
+// Close writes the index that the next Open would otherwise have to rebuild, and closes the files.
 func (s *Store) Close() error {
 	var err error
 	if !s.cfg.ReadOnly && s.failure() == nil && s.worthFlushing() {
@@ -188,11 +187,11 @@ func (s *Store) Close() error {
 	s.mu.Unlock()
 	s.trickle.wait()
 	s.work.Wait()
-	return errors.Join(err, s.shut())
+	return errors.Join(err, s.closeFiles())
 }
 
-// worthFlushing reports whether recent is more than the next Open should read. A table needs the disk: who has put
-// much and did not call Sync is not made to wait for it, and the next store reads it and makes the table.
+// worthFlushing reports whether recent is more than the next Open should read. A table needs a sync: a writer that
+// put many blocks without calling Sync does not wait for it; the next Open reads them and writes the table.
 func (s *Store) worthFlushing() bool {
 	s.appending.Lock()
 	defer s.appending.Unlock()
@@ -204,13 +203,13 @@ func (s *Store) worthFlushing() bool {
 	if s.inherited || s.recent.full() || s.recent.deleted > 0 {
 		return true
 	}
-	if f := s.frozen; f != nil && (!f.busy || f.deleted > 0) { // deletions are nowhere else, should it fail
+	if f := s.frozen; f != nil && (!f.busy || f.deleted > 0) { // a failed flush would lose deletions
 		return true
 	}
 	return s.synced.Load() == s.writes.Load()
 }
 
-func (s *Store) shut() error {
+func (s *Store) closeFiles() error {
 	var err error
 	for _, h := range s.unsafe {
 		h.release()
@@ -229,16 +228,16 @@ func (s *Store) shut() error {
 	return err
 }
 
-// fail is told of an error after which nobody knows what is on the disk.
+// fail records an error after which the state of the disk is unknown.
 func (s *Store) fail(err error) error {
 	s.failed.CompareAndSwap(nil, &err)
 	return err
 }
 
-// failure returns the first such error: until the store is opened anew nothing is written.
+// failure returns the recorded error. While there is one, the store does not write; opening it again clears it.
 func (s *Store) failure() error {
 	if p := s.failed.Load(); p != nil {
-		return fmt.Errorf("an earlier write to the disk has failed: %w", *p)
+		return fmt.Errorf("an earlier write to the disk failed: %w", *p)
 	}
 	return nil
 }

@@ -42,8 +42,8 @@ func fill(t testing.TB, s *Store, n uint64) {
 	}
 }
 
-// TestLostIndex removes or damages the index in several ways. It is made again from the segments: every
-// block that was not deleted is there, and what was deleted may be.
+// TestLostIndex removes or damages the index in several ways. It is rebuilt from the segments: every block that was
+// not deleted is there; deleted blocks may come back.
 func TestLostIndex(t *testing.T) {
 	const n = 300
 	for name, harm := range map[string]func(t *testing.T, index string){
@@ -52,7 +52,7 @@ func TestLostIndex(t *testing.T) {
 		"cut":           func(t *testing.T, p string) { must(t, os.Truncate(p, 5000)) },
 		"a bit of tail": func(t *testing.T, p string) { flip(t, p, -20) },
 		"a bit of page": func(t *testing.T, p string) { flip(t, p, 300) },
-		"a bit of fences": func(t *testing.T, p string) {
+		"a bit of separators": func(t *testing.T, p string) {
 			flip(t, p, -tailSize-3)
 		},
 		"another's": func(t *testing.T, p string) {
@@ -72,7 +72,7 @@ func TestLostIndex(t *testing.T) {
 			harm(t, all[0])
 
 			s = open(t, dir, Config{MaxSegment: 200_000})
-			if name == "a bit of page" { // found when it is read, and mended by the next Open
+			if name == "a bit of page" { // detected when the page is read, and repaired by the next Open
 				err := s.Each(t.Context(), func(Entry) error { return nil })
 				var bad *DamageError
 				if !errors.As(err, &bad) || bad.File != all[0] {
@@ -110,13 +110,13 @@ func flip(t *testing.T, path string, at int64) {
 	must(t, os.WriteFile(path, b, 0o600))
 }
 
-// TestEveryBit flips each bit of a small segment in turn, with its index and without: a block is right, or
-// an error, or, when its name was hit and there is no index, absent. The others are right.
+// TestEveryBit flips each bit of a small segment in turn, with and without its index: a block is correct, or an
+// error, or, if its multihash was hit and there is no index, absent. The others are correct.
 func TestEveryBit(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Config{})
 	sizes := []int{0, 1, 40, 200}
-	for _, i := range []int{3, 0, 1, 2} { // 3 has a name that is not looked for: nothing before it
+	for _, i := range []int{3, 0, 1, 2} { // 3 has a multihash that resync does not find: put it first
 		mh, data := block(uint64(i), sizes[i])
 		must(t, s.Put(mh, data))
 	}
@@ -153,7 +153,7 @@ func TestEveryBit(t *testing.T) {
 				}
 			}
 			if wrong > 1 {
-				t.Fatalf("bit %d, index %v: %d blocks are hit", bit, indexed, wrong)
+				t.Fatalf("bit %d, index %v: %d blocks are affected", bit, indexed, wrong)
 			}
 			must(t, s.Close())
 		}
@@ -184,7 +184,7 @@ func TestCompact(t *testing.T) {
 	var readers sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
 	for range 2 {
-		readers.Go(func() { // what moves stays readable
+		readers.Go(func() { // blocks stay readable while they move
 			for i := uint64(1); ctx.Err() == nil; i = i%100 + 1 {
 				mh, data := block(i, sizeOf(i))
 				if got, err := s.Get(mh); i%5 != 0 && (err != nil || !bytes.Equal(got, data)) {
@@ -199,7 +199,7 @@ func TestCompact(t *testing.T) {
 	cancel()
 	readers.Wait()
 	if after := room(); done.Segments < 2 || after > before/2 {
-		t.Errorf("%+v: %d bytes of %d are left", done, after, before)
+		t.Errorf("%+v: %d of %d bytes remain", done, after, before)
 	}
 	for range 2 {
 		for i := range uint64(300) {
@@ -218,7 +218,7 @@ func TestCompact(t *testing.T) {
 	}
 }
 
-// TestManyTables puts enough blocks for tables to be made and merged in the background.
+// TestManyTables puts enough blocks for tables to be written and merged in the background.
 func TestManyTables(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Config{MaxSegment: 4 << 20})
@@ -252,7 +252,7 @@ func TestManyTables(t *testing.T) {
 	}
 }
 
-// TestCloseWithoutSync: a store that was not told to sync leaves its index to the next one, which makes it.
+// TestCloseWithoutSync: Close without Sync leaves the index to the next Open, which rebuilds it.
 func TestCloseWithoutSync(t *testing.T) {
 	dir := t.TempDir()
 	tables := func() int {
@@ -263,35 +263,35 @@ func TestCloseWithoutSync(t *testing.T) {
 	s := open(t, dir, Config{})
 	const n = 8
 	for i := range uint64(n) {
-		mh, data := block(i, keepRecentBytes/2)
+		mh, data := block(i, maxUnflushedBytes/2)
 		must(t, s.Put(mh, data))
 	}
 	must(t, s.Close())
 	if k := tables(); k != 0 {
-		t.Errorf("the first leaves %d tables", k)
+		t.Errorf("the first Close left %d tables", k)
 	}
 	s = open(t, dir, Config{})
 	for i := range uint64(n) {
-		mh, data := block(i, keepRecentBytes/2)
+		mh, data := block(i, maxUnflushedBytes/2)
 		if got, err := s.Get(mh); err != nil || !bytes.Equal(got, data) {
 			t.Errorf("block %d: %v", i, err)
 		}
 	}
 	must(t, s.Close())
 	if k := tables(); k != 1 {
-		t.Errorf("the second leaves %d tables", k)
+		t.Errorf("the second Close left %d tables", k)
 	}
 	s = open(t, dir, Config{})
-	mh, data := block(n, 2*keepRecentBytes)
+	mh, data := block(n, 2*maxUnflushedBytes)
 	must(t, s.Put(mh, data))
 	must(t, s.Sync())
 	must(t, s.Close())
 	if k := tables(); k == 0 {
-		t.Error("what was synced is in no table")
+		t.Error("synced blocks are not in a table")
 	}
 }
 
-// TestASegmentIsACAR: go-car reads it.
+// TestASegmentIsACAR: go-car can read a segment.
 func TestASegmentIsACAR(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Config{})

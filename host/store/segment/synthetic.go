@@ -9,8 +9,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// Synthetic makes the index of a store of n blocks of a size, whose names name gives, and segments without
-// their bytes: what a benchmark of a large store needs of it.
+// Synthetic creates the index of a store of n blocks with the given size and multihashes, and segments without the
+// blocks' bytes, for benchmarks of large stores.
 func Synthetic(dir string, n, size int, name func(int) multihash.Multihash) error {
 	const perSegment = 1000
 	records := make([]record, n)

@@ -14,18 +14,18 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// A table is sorted by key and never changes:
+// A table is a sorted, immutable file:
 //
-//	pages   of 4,096 bytes: the CRC-32C of the rest, the number of records in two bytes, records
-//	fences  the first eight bytes of each page's first key
-//	tail    magic, the first and the last flush that it is made of, the number of pages, the number of
-//	        records, where what it covers begins and ends (segment, byte), the CRC-32C of the
-//	        fences, the CRC-32C of the tail so far
+//	pages       of 4,096 bytes: the CRC-32C of the rest, the number of records in two bytes, records
+//	separators  the first eight bytes of each page's first key
+//	tail        magic, first and last flush number, the number of pages, the number of records,
+//	            begin and end of the range covered (segment, byte), the CRC-32C of the separators,
+//	            the CRC-32C of the preceding tail bytes
 //
-// A record is a key's digest (32 bytes) and kind (1), flags (1, bit 0: deleted), and the block's
-// segment (4), first byte (6), size (4), and CRC-32C (4). Integers are big-endian. Only fences are kept in
-// memory, some 0.1 bytes for each block: a block is found with one read of a page in each table. Whoever has
-// made a table has a filter of it, too, 1.25 bytes for each block: most blocks that are new are so without a read.
+// A record is a key's digest (32 bytes) and kind (1), flags (1, bit 0: deleted), and the block's segment (4), first
+// byte (6), size (4), and CRC-32C (4). Integers are big-endian. Only the separators are kept in memory, about 0.1
+// bytes per block: a lookup reads one page of each table. The process that writes a table also keeps a filter of it,
+// 1.25 bytes per block: for most new blocks the lookup then reads nothing.
 const (
 	pageSize   = 4096
 	pageHead   = 6
@@ -36,7 +36,7 @@ const (
 
 var tableMagic = [4]byte{'L', 'F', 'X', 1}
 
-// span is what a table is made of and what it covers.
+// span is the range of flushes in a table and the range of positions it covers.
 type span struct {
 	lo, hi    uint32 // flushes
 	from, end position
@@ -45,12 +45,12 @@ type span struct {
 // table is an open table.
 type table struct {
 	span
-	path    string
-	file    diskfs.File
-	fences  []uint64
-	filter  filter // of a table that this process has made; nil of others
-	records uint64
-	refs    atomic.Int32 // the file is closed when nobody has it
+	path       string
+	file       diskfs.File
+	separators []uint64
+	filter     filter // nil if this process did not write the table
+	records    uint64
+	refs       atomic.Int32 // file is closed at 0
 }
 
 func (t *table) acquire() { t.refs.Add(1) }
@@ -66,7 +66,7 @@ func (t *table) damaged(format string, a ...any) error {
 	return &DamageError{t.path, fmt.Sprintf(format, a...)}
 }
 
-// openTable opens the table at path. The caller has one reference to it.
+// openTable opens the table at path. The caller owns one reference.
 func openTable(fs diskfs.FS, path string) (*table, error) {
 	file, err := fs.Open(path, false)
 	if err != nil {
@@ -88,7 +88,7 @@ func (t *table) readTail() error {
 	}
 	var tail [tailSize]byte
 	if size < tailSize {
-		return t.damaged("it is too short for a table")
+		return t.damaged("table: got %d bytes, want at least %d", size, tailSize)
 	}
 	if _, err := t.file.ReadAt(tail[:], size-tailSize); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (t *table) readTail() error {
 	pages := int64(u32(tail[12:]))
 	if [4]byte(tail[:4]) != tableMagic || u32(tail[52:]) != crc32.Checksum(tail[:52], castagnoli) ||
 		pages*(pageSize+8)+tailSize != size {
-		return t.damaged("its tail is damaged")
+		return t.damaged("table tail is damaged")
 	}
 	t.span = span{
 		u32(tail[4:]), u32(tail[8:]),
@@ -110,23 +110,23 @@ func (t *table) readTail() error {
 		return err
 	}
 	if crc32.Checksum(b, castagnoli) != u32(tail[48:]) {
-		return t.damaged("its fences are damaged")
+		return t.damaged("table separators: checksum does not match")
 	}
-	t.fences = make([]uint64, pages)
-	for i := range t.fences {
-		t.fences[i] = u64(b[8*i:])
+	t.separators = make([]uint64, pages)
+	for i := range t.separators {
+		t.separators[i] = u64(b[8*i:])
 	}
 	return nil
 }
 
-// find returns what the table has for k.
+// find returns the table's place of k.
 func (t *table) find(k key) (place, bool, error) {
 	if !t.filter.mayHave(k) {
 		return place{}, false, nil
 	}
 	first := binary.BigEndian.Uint64(k.digest[:])
-	i := sort.Search(len(t.fences), func(i int) bool { return t.fences[i] >= first })
-	for i = max(i-1, 0); i < len(t.fences) && t.fences[i] <= first; i++ {
+	i := sort.Search(len(t.separators), func(i int) bool { return t.separators[i] >= first })
+	for i = max(i-1, 0); i < len(t.separators) && t.separators[i] <= first; i++ {
 		buf := pagePool.Get().(*[pageSize]byte)
 		p, ok, err := t.findIn(i, k, buf)
 		pagePool.Put(buf)
@@ -137,7 +137,7 @@ func (t *table) find(k key) (place, bool, error) {
 	return place{}, false, nil
 }
 
-// findIn looks in page i.
+// findIn searches page i.
 func (t *table) findIn(i int, k key, buf *[pageSize]byte) (place, bool, error) {
 	records, err := t.page(i, buf[:])
 	if err != nil {

@@ -16,7 +16,7 @@ func (f *file) ReadAt(p []byte, off int64) (int, error) {
 	return bytes.NewReader(f.i.data).ReadAt(p, off)
 }
 
-// WriteAt is torn when power goes, or the disk fills, in the middle of it.
+// WriteAt implements diskfs.File. A power loss or a full disk tears the write.
 func (f *file) WriteAt(p []byte, off int64) (int, error) {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
@@ -41,7 +41,7 @@ func (i *inode) grow(size int64) {
 	}
 }
 
-// Allocate takes room without a change of the size.
+// Allocate allocates space without changing the size.
 func (f *file) Allocate(off, n int64) error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
@@ -52,7 +52,7 @@ func (f *file) Allocate(off, n int64) error {
 	return err
 }
 
-// PunchHole gives back the pages inside the range, which then is zeros.
+// PunchHole frees the pages inside the range, which then reads as zeros.
 func (f *file) PunchHole(off, n int64) error {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()
@@ -63,7 +63,7 @@ func (f *file) PunchHole(off, n int64) error {
 		return err
 	}
 	f.d.give(f.i, off, off+n)
-	for _, b := range [][]byte{f.i.data, f.i.safe} { // no sync is needed for a hole
+	for _, b := range [][]byte{f.i.data, f.i.safe} { // a hole needs no sync
 		from := min(off, int64(len(b)))
 		clear(b[from:min(off+n, int64(len(b)))])
 	}
@@ -104,7 +104,7 @@ func (f *file) Sync() error {
 // Close implements diskfs.File.
 func (f *file) Close() error { return nil }
 
-// Allocated returns how many bytes of the disk the file takes.
+// Allocated returns how much disk space the file uses.
 func (f *file) Allocated() (int64, error) {
 	f.d.mu.Lock()
 	defer f.d.mu.Unlock()

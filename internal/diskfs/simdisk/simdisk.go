@@ -1,5 +1,5 @@
-// Package simdisk is a file system in memory for tests: one that loses power, tears writes and fills up. What was
-// written and not synced is kept by a loss of power only where chance wants it.
+// Package simdisk is an in-memory file system for tests that loses power, tears writes and fills up. After a power
+// loss, unsynced data is there only by chance.
 package simdisk
 
 import (
@@ -17,57 +17,58 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/diskfs"
 )
 
-// Page is the unit of room, in bytes. A file takes one page besides those of its data.
+// Page is the unit of disk space, in bytes. A file uses one page in addition to those of its data.
 const Page = 512
 
-// Disk is a file system. Its folders are not kept apart, but for List.
+// Disk is a file system. Folders only matter to List.
 type Disk struct {
 	mu       sync.Mutex
 	rand     *rand.Rand
 	names    map[string]*inode
-	safe     map[string]*inode // the names that SyncDir has made durable
-	steps    int               // calls that change something
-	dieAt    int               // the step at which power goes; 0: never
-	fillAt   int               // the step from which on nothing more fits; 0: never
-	capacity int64             // bytes; negative: no bound
+	safe     map[string]*inode // the names made durable by SyncDir
+	steps    int               // number of calls that change something
+	dieAt    int               // the step at which the power fails; 0: never
+	fillAt   int               // the step from which the disk is full; 0: never
+	capacity int64             // in bytes; negative: unlimited
 	used     int64
 	dead     bool
 }
 
 type inode struct {
 	data  []byte
-	safe  []byte         // as it was synced last
-	pages map[int64]bool // that take room
+	safe  []byte         // content at the last sync
+	pages map[int64]bool // pages that use space
 }
 
-// What calls fail with.
+// Errors of a simulated disk.
 var (
-	ErrPower = errors.New("the power is gone")
+	ErrPower = errors.New("power failure")
 	ErrFull  = &fs.PathError{Op: "write", Path: "disk", Err: syscall.ENOSPC}
 )
 
 var _ diskfs.FS = (*Disk)(nil)
 
-// New makes an empty disk of any size.
+// New returns an empty disk of unlimited size.
 func New(seed uint64) *Disk {
 	return &Disk{rand: rand.New(rand.NewPCG(seed, 1)), names: map[string]*inode{}, safe: map[string]*inode{}, capacity: -1}
 }
 
-// DieAt has the power go at a step from now on, in the middle of it. 0: never.
+// DieAt makes the power fail in the middle of a later step; steps count from now. 0: never.
 func (d *Disk) DieAt(step int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.dieAt, d.steps = step, 0
 }
 
-// FillAt has the disk be full from a step from now on, as if another process took all of the room. 0: never.
+// FillAt makes the disk full from a later step on, as if another process used all space; steps count from now. 0:
+// never.
 func (d *Disk) FillAt(step int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.fillAt, d.steps = step, 0
 }
 
-// SetRoom sets how many more bytes fit; negative: any.
+// SetRoom sets the number of free bytes; negative: unlimited.
 func (d *Disk) SetRoom(n int64) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -76,7 +77,7 @@ func (d *Disk) SetRoom(n int64) {
 	}
 }
 
-// Room returns how many more bytes fit.
+// Room returns the number of free bytes.
 func (d *Disk) Room() int64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -90,7 +91,7 @@ func (d *Disk) Steps() int {
 	return d.steps
 }
 
-// Dead reports whether the power is gone.
+// Dead reports whether the power has failed.
 func (d *Disk) Dead() bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -108,7 +109,7 @@ func (d *Disk) String() string {
 	return strings.Join(lines, "\n")
 }
 
-// step is told of a change before it is made. d.mu is held.
+// step is called before each change. d.mu is held.
 func (d *Disk) step() error {
 	if d.dead {
 		return ErrPower
@@ -124,7 +125,7 @@ func (d *Disk) step() error {
 	return nil
 }
 
-// take takes room for the pages of a range, and returns how many bytes of it have room. d.mu is held.
+// take allocates the pages of a range and returns how many of its bytes are allocated. d.mu is held.
 func (d *Disk) take(i *inode, off, n int64) (int64, error) {
 	for p := off / Page; p*Page < off+n; p++ {
 		if i.pages[p] {
@@ -139,7 +140,7 @@ func (d *Disk) take(i *inode, off, n int64) (int64, error) {
 	return n, nil
 }
 
-// give gives back the pages from a byte to another. d.mu is held.
+// give frees the pages of a range. d.mu is held.
 func (d *Disk) give(i *inode, from, to int64) {
 	for p := range i.pages {
 		if p*Page >= from && (p+1)*Page <= to {
@@ -151,7 +152,7 @@ func (d *Disk) give(i *inode, from, to int64) {
 
 const whole = int64(1) << 62
 
-// Restart is what the machine finds after a kill, or after a loss of power. The disk is as large as before.
+// Restart returns the disk after a kill, or after a power loss. It is as large as before.
 func (d *Disk) Restart(power bool) *Disk {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -187,8 +188,8 @@ func (d *Disk) Restart(power bool) *Disk {
 	return n
 }
 
-// afterPowerLoss is i with each page that was changed since it was synced as chance wants it: old, new, or
-// zeros.
+// afterPowerLoss returns the content of i in which each page that was changed since the last sync is randomly old,
+// new, or zeros.
 func (d *Disk) afterPowerLoss(i *inode) []byte {
 	size := len(i.data)
 	if size > len(i.safe) {

@@ -1,6 +1,6 @@
-// Package dockertest gives tests a real Docker engine and images for it. Engines are the
-// machine's own or, for root, one that is started from Debian's package docker.io with
-// nothing shared; images are made here, of one static Go program, so no registry is needed.
+// Package dockertest gives tests a real Docker engine and images for it. An engine is either
+// the machine's own or, for root, a private one started from Debian's package docker.io that
+// shares nothing. Images are built here from one static Go program, so no registry is needed.
 package dockertest
 
 import (
@@ -23,13 +23,13 @@ type Engine struct {
 	Host   string // for DOCKER_HOST
 	Socket string
 
-	dir string // of one that was started here
+	dir string // of an engine that was started here
 	cmd *exec.Cmd
 	out bytes.Buffer
 	end chan struct{}
 }
 
-// defaultSocket is where the machine's own engine listens.
+// defaultSocket is the address of the machine's own engine.
 const defaultSocket = "/var/run/docker.sock"
 
 // startTime bounds the start of an engine.
@@ -41,14 +41,14 @@ func Find() (*Engine, error) {
 	return e, e.ping(2 * time.Second)
 }
 
-// Start starts an engine of its own: that takes root and the program dockerd. Stop ends it.
+// Start starts a private engine. It needs root and the program dockerd. Stop ends it.
 func Start() (*Engine, error) {
 	program, err := exec.LookPath("dockerd")
 	switch {
 	case err != nil:
-		return nil, errors.New("there is no dockerd: apt-get install docker.io")
+		return nil, errors.New("dockerd not found: apt-get install docker.io")
 	case os.Geteuid() != 0:
-		return nil, errors.New("dockerd takes root")
+		return nil, errors.New("dockerd needs root")
 	}
 	dir, err := os.MkdirTemp("", "dockertest-")
 	if err != nil {
@@ -63,14 +63,14 @@ func Start() (*Engine, error) {
 	return e, nil
 }
 
-// Restart starts the engine's process, which does not run. An empty program is that of
-// PATH.
+// Restart starts the process of an engine that does not run. If program is empty, dockerd is
+// looked up on PATH.
 func (e *Engine) Restart(program string) error {
 	if program == "" {
 		program = "dockerd"
 	}
-	for _, of := range []string{"pid", "exec/containerd/containerd.pid"} { // of one that was killed
-		os.Remove(filepath.Join(e.dir, of)) // it would be waited for as long as nobody has reaped it
+	for _, of := range []string{"pid", "exec/containerd/containerd.pid"} { // left by a killed engine
+		os.Remove(filepath.Join(e.dir, of)) // dockerd waits for that pid until its parent has reaped it
 	}
 	e.cmd = exec.Command(program, "--data-root", filepath.Join(e.dir, "data"), "--exec-root", filepath.Join(e.dir, "exec"),
 		"-p", filepath.Join(e.dir, "pid"), "-H", e.Host, "--bridge", "none", "--iptables=false", "--log-level", "warn")
@@ -102,10 +102,10 @@ func (e *Engine) Restart(program string) error {
 
 func tail(b []byte) []byte { return b[max(0, len(b)-2000):] }
 
-// Started reports whether the engine is one that was started here, so that it may be killed.
+// Started reports whether this process started the engine, so that it may be killed.
 func (e *Engine) Started() bool { return e.dir != "" }
 
-// ping asks the engine whether it is there.
+// ping checks that the engine answers.
 func (e *Engine) ping(timeout time.Duration) error {
 	c := http.Client{Timeout: timeout, Transport: &http.Transport{
 		DisableKeepAlives: true,
@@ -119,20 +119,19 @@ func (e *Engine) ping(timeout time.Duration) error {
 	}
 	res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("the engine answers %s", res.Status)
+		return fmt.Errorf("engine answered %s", res.Status)
 	}
 	return nil
 }
 
-// Kill ends an engine that was started here at once, with all that belongs to it: as a loss
-// of power does.
+// Kill ends a started engine and all its processes at once, as a power failure does.
 func (e *Engine) Kill() {
 	_ = syscall.Kill(-e.cmd.Process.Pid, syscall.SIGKILL)
 	<-e.end
 	killOf(e.dir)
 }
 
-// Stop ends an engine that was started here and removes all that it had.
+// Stop ends a started engine and removes its files.
 func (e *Engine) Stop() {
 	if e.dir == "" {
 		return
@@ -157,8 +156,8 @@ var shared struct {
 	err    error
 }
 
-// Shared returns the one engine of a test binary: the machine's, or one that is started at
-// the first call. StopShared ends it.
+// Shared returns the one engine of a test binary: the machine's, or one that is started at the
+// first call. StopShared ends it.
 func Shared() (*Engine, error) {
 	shared.once.Do(func() {
 		if shared.engine, shared.err = Find(); shared.err == nil {
@@ -169,7 +168,7 @@ func Shared() (*Engine, error) {
 	return shared.engine, shared.err
 }
 
-// StopShared ends what Shared has started.
+// StopShared ends the engine that Shared has started, if any.
 func StopShared() {
 	if shared.engine != nil && shared.err == nil {
 		shared.engine.Stop()

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-// Guest builds the program of the images, static, and returns its bytes.
+// Guest builds the static program of the images and returns its bytes.
 func Guest(t testing.TB) []byte {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "guest")
@@ -36,11 +36,11 @@ type File struct {
 	Data []byte
 }
 
-// Image is what an archive is made of.
+// Image describes an image for an archive.
 type Image struct {
 	Program []byte   // /guest
 	Entry   string   // the entry point; empty: /guest
-	Volumes []string // that it declares
+	Volumes []string // declared volumes
 	User    string
 	Health  bool // it has a health check that prints
 }
@@ -87,7 +87,7 @@ func (i Image) Layout(t testing.TB) []File {
 	}
 }
 
-// Digest is "sha256:" and the digest of b.
+// Digest returns "sha256:" and the SHA-256 of b in hex.
 func Digest(b []byte) string { return fmt.Sprintf("sha256:%x", sha256.Sum256(b)) }
 
 func blob(b []byte) File { return File{"blobs/sha256/" + Digest(b)[len("sha256:"):], b} }
@@ -105,7 +105,7 @@ func encode(t testing.TB, v any) []byte {
 	return b
 }
 
-// Tar packs files, all of them executable.
+// Tar returns a tar archive of files, all of them executable.
 func Tar(t testing.TB, files ...File) []byte {
 	t.Helper()
 	var b bytes.Buffer

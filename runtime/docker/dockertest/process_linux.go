@@ -11,12 +11,12 @@ import (
 	"syscall"
 )
 
-// sysProcAttr puts the engine into a group of its own, to be killed as one.
+// sysProcAttr puts the engine into its own process group, so that it can be killed as a whole.
 func sysProcAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true}
 }
 
-// unmountBelow takes away what a killed engine has mounted below dir.
+// unmountBelow unmounts what a killed engine has mounted below dir.
 func unmountBelow(dir string) {
 	f, err := os.Open("/proc/self/mounts")
 	if err != nil {
@@ -36,7 +36,7 @@ func unmountBelow(dir string) {
 }
 
 // killOf kills the processes that name a file below dir on their command line: the engine's
-// own helpers, which look after containers, and with them their guests.
+// container shims, and with them the containers.
 func killOf(dir string) {
 	lines, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, file := range lines {

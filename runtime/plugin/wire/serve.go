@@ -16,25 +16,25 @@ import (
 	"time"
 )
 
-// maxRequest bounds what a node sends: a Task is at most 4 MiB, and base64 and JSON's
-// escapes make it larger.
+// maxRequest bounds a node's request: a Task has at most 4 MiB, and base64 and JSON escapes
+// make it larger.
 const maxRequest = 32 << 20
 
-// Listen returns the socket that the node has handed to this process. The error says
-// what a person should know who has started the program by hand.
+// Listen returns the socket that the node passed to this process. The error is written for a
+// user who has started the program by hand.
 func Listen(getenv func(string) string) (net.Listener, error) {
 	versions := getenv(EnvVersions)
 	if versions == "" {
-		return nil, errors.New("this program is a plugin: liftoff starts it, see `liftoff plugins`")
+		return nil, errors.New("this program is a plugin, which liftoff starts: see `liftoff plugins`")
 	}
 	if !slices.Contains(strings.Split(versions, ","), strconv.Itoa(Version)) {
-		return nil, fmt.Errorf("liftoff speaks plugin protocol %s, and this plugin %d: update the older of them", versions, Version)
+		return nil, fmt.Errorf("plugin protocol: liftoff has %s, this plugin %d: update the older of them", versions, Version)
 	}
 	f := os.NewFile(listenFD, "socket")
 	if f == nil {
-		return nil, fmt.Errorf("there is no file descriptor %d", listenFD)
+		return nil, fmt.Errorf("no file descriptor %d", listenFD)
 	}
-	defer f.Close() // FileListener has its own
+	defer f.Close() // FileListener has its own copy
 	l, err := net.FileListener(f)
 	if err != nil {
 		return nil, fmt.Errorf("listen on file descriptor %d: %w", listenFD, err)
@@ -42,11 +42,11 @@ func Listen(getenv func(string) string) (net.Listener, error) {
 	return l, nil
 }
 
-// grace is how long the runs under way have to end after the node is gone.
+// grace is how long active runs may take to end after the node has gone.
 const grace = 5 * time.Second
 
-// Serve answers the node until stdin ends or ctx does, then cancels what runs and waits
-// for it. It closes l.
+// Serve answers the node until stdin is closed or ctx is cancelled, then cancels the active
+// runs and waits for them. It closes l.
 func Serve(ctx context.Context, l net.Listener, stdin io.Reader, e Engine) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -55,7 +55,7 @@ func Serve(ctx context.Context, l net.Listener, stdin io.Reader, e Engine) error
 		Handler: s.mux(), ReadHeaderTimeout: 10 * time.Second,
 		BaseContext: func(net.Listener) context.Context { return ctx },
 	}
-	go func() { // ends with stdin: with the process at the latest
+	go func() { // ends when stdin does, at the latest with the process
 		_, _ = io.Copy(io.Discard, stdin)
 		cancel(errNodeGone)
 	}()
@@ -73,11 +73,11 @@ func Serve(ctx context.Context, l net.Listener, stdin io.Reader, e Engine) error
 		<-stopped
 		return nil
 	}
-	return fmt.Errorf("serve the node: %w", err)
+	return fmt.Errorf("serve node: %w", err)
 }
 
 var (
-	errNodeGone  = errors.New("the node is gone")
+	errNodeGone  = errors.New("node closed the connection")
 	errCancelled = errors.New("cancelled by the node")
 )
 
@@ -102,15 +102,15 @@ func (s *server) mux() *http.ServeMux {
 
 func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(v) // a node that is gone needs no answer
+	_ = json.NewEncoder(w).Encode(v) // a node that has gone needs no answer
 }
 
-// ask reads the request's object into v, or answers that it cannot.
+// ask decodes the request's object into v, or answers with an error.
 func ask(w http.ResponseWriter, r *http.Request, v any) bool {
 	body := http.MaxBytesReader(w, r.Body, maxRequest)
 	err := json.NewDecoder(body).Decode(v)
 	if err == nil {
-		_, err = io.Copy(io.Discard, body) // until its end is seen, the end of the connection is not
+		_, err = io.Copy(io.Discard, body) // net/http notices a closed connection only after the body is read
 	}
 	if err != nil {
 		http.Error(w, "bad request: "+err.Error(), http.StatusBadRequest)
@@ -180,7 +180,7 @@ func (s *server) run(w http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Unlock()
 	if twice {
-		http.Error(w, "a run of this id is under way", http.StatusConflict)
+		http.Error(w, "a run with this id is active", http.StatusConflict)
 		return
 	}
 	defer func() {
@@ -195,7 +195,7 @@ func (s *server) run(w http.ResponseWriter, r *http.Request) {
 	var refused *RefusedError
 	switch {
 	case errors.As(err, &refused):
-		_ = stream.send(Event{Refused: clip(refused.Reason)}) // a node that is gone needs no end
+		_ = stream.send(Event{Refused: clip(refused.Reason)}) // a node that has gone needs no end
 	case err != nil:
 		_ = stream.send(Event{Error: clip(err.Error())})
 	default:
@@ -203,7 +203,7 @@ func (s *server) run(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// clip keeps a message within an event.
+// clip shortens a message to the size of an event.
 func clip(s string) string {
 	const most = 8 << 10
 	if len(s) <= most {

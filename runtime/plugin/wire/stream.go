@@ -7,9 +7,8 @@ import (
 	"sync"
 )
 
-// Stream carries what a guest shows to the node, as it shows it. A write waits for a
-// reader that is slow: so does the guest then. Methods may be called from several
-// goroutines.
+// Stream carries the guest's output to the node, live. A write waits for a slow reader, and so
+// does the guest. Its methods are safe for concurrent use.
 type Stream struct {
 	mu    sync.Mutex
 	lines *json.Encoder
@@ -21,11 +20,11 @@ func newStream(w http.ResponseWriter) *Stream {
 	if f, ok := w.(http.Flusher); ok {
 		flush = f.Flush
 	}
-	flush() // the node learns that the run has begun
+	flush() // tells the node that the run has begun
 	return &Stream{lines: json.NewEncoder(w), flush: flush}
 }
 
-// send writes one line. Its error is the node's end.
+// send writes one line. An error means that the node has gone.
 func (s *Stream) send(e Event) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -34,17 +33,17 @@ func (s *Stream) send(e Event) error {
 	return err
 }
 
-// Stdout returns where the guest's stdout goes.
+// Stdout returns the writer for the guest's stdout.
 func (s *Stream) Stdout() io.Writer {
 	return streamWriter{s, func(p []byte) Event { return Event{Stdout: p} }}
 }
 
-// Stderr returns where the guest's stderr goes.
+// Stderr returns the writer for the guest's stderr.
 func (s *Stream) Stderr() io.Writer {
 	return streamWriter{s, func(p []byte) Event { return Event{Stderr: p} }}
 }
 
-// Progress tells how far the guest says that it has come.
+// Progress reports the guest's progress.
 func (s *Stream) Progress(done, total int64) error {
 	return s.send(Event{Progress: &Progress{done, total}})
 }

@@ -1,5 +1,5 @@
-// Package guest is the guest that the suite for programs of other engines runs: what it
-// does is its first argument. It is built into an image, or run by a plugin of the tests.
+// Package guest is the guest of the suite for other engines: its first argument says what it
+// does. It is built into an image, or run by a plugin of the tests.
 package guest
 
 import (
@@ -18,8 +18,8 @@ import (
 	"time"
 )
 
-// World is where a guest stands.
-type World struct {
+// Env is the environment of a guest.
+type Env struct {
 	Root           string // in, out and tmp are below it: "/" in a container
 	Args           []string
 	Env            []string
@@ -27,12 +27,12 @@ type World struct {
 	Stdout, Stderr io.Writer
 }
 
-// verbs is what guests do, by their first argument.
-var verbs = map[string]func(ctx context.Context, w World) error{
-	"ok":     func(context.Context, World) error { return nil },
-	"exit":   func(_ context.Context, w World) error { return codeError(w.number(1)) },
+// verbs are the guest's actions, by their first argument.
+var verbs = map[string]func(ctx context.Context, w Env) error{
+	"ok":     func(context.Context, Env) error { return nil },
+	"exit":   func(_ context.Context, w Env) error { return codeError(w.number(1)) },
 	"copy":   copyTree,
-	"stdin":  func(_ context.Context, w World) error { _, err := io.Copy(w.Stdout, w.Stdin); return err },
+	"stdin":  func(_ context.Context, w Env) error { _, err := io.Copy(w.Stdout, w.Stdin); return err },
 	"words":  words,
 	"print":  printBoth,
 	"lines":  printLines,
@@ -48,9 +48,9 @@ var verbs = map[string]func(ctx context.Context, w World) error{
 	"write":  write,
 }
 
-// Act does what w.Args say and returns the exit code. Cancelling ctx ends it where it runs
-// in the caller's process.
-func Act(ctx context.Context, w World) int {
+// Act does what w.Args say and returns the exit code. Cancelling ctx ends it if it runs in the
+// caller's process.
+func Act(ctx context.Context, w Env) int {
 	err := fmt.Errorf("no verb in %q", w.Args)
 	if len(w.Args) > 0 && verbs[w.Args[0]] != nil {
 		err = verbs[w.Args[0]](ctx, w)
@@ -69,20 +69,20 @@ type codeError int
 
 func (e codeError) Error() string { return strconv.Itoa(int(e)) }
 
-func (w World) path(parts ...string) string {
+func (w Env) path(parts ...string) string {
 	return filepath.Join(append([]string{w.Root}, parts...)...)
 }
 
-func (w World) number(i int) int {
+func (w Env) number(i int) int {
 	n, err := strconv.Atoi(w.Args[i])
 	if err != nil {
-		panic(err) // a test that asks for nonsense
+		panic(err) // a bug in the test
 	}
 	return n
 }
 
-// copyTree copies all inputs to out, symlinks as what they are.
-func copyTree(_ context.Context, w World) error {
+// copyTree copies all inputs to out, symlinks as symlinks.
+func copyTree(_ context.Context, w Env) error {
 	in := w.path("in")
 	return filepath.WalkDir(in, func(name string, d fs.DirEntry, err error) error {
 		rel, _ := filepath.Rel(in, name)
@@ -103,12 +103,12 @@ func copyTree(_ context.Context, w World) error {
 		if err != nil {
 			return err
 		}
-		return os.WriteFile(to, b, 0o600) // that only its owner may read it is no obstacle
+		return os.WriteFile(to, b, 0o600) // the executor has to read files with mode 0600, too
 	})
 }
 
-// words prints its arguments and the part of its environment that begins with T_.
-func words(_ context.Context, w World) error {
+// words prints its arguments and the environment variables that begin with T_.
+func words(_ context.Context, w Env) error {
 	for _, a := range w.Args[1:] {
 		fmt.Fprintf(w.Stdout, "%q\n", a)
 	}
@@ -121,14 +121,14 @@ func words(_ context.Context, w World) error {
 	return nil
 }
 
-func printBoth(_ context.Context, w World) error {
+func printBoth(_ context.Context, w Env) error {
 	fmt.Fprint(w.Stdout, "hello\n")
 	fmt.Fprint(w.Stderr, "oops\x00")
 	return codeError(3)
 }
 
-// printLines prints for ever.
-func printLines(ctx context.Context, w World) error {
+// printLines prints endlessly.
+func printLines(ctx context.Context, w Env) error {
 	for ctx.Err() == nil {
 		if _, err := fmt.Fprintln(w.Stderr, "line"); err != nil {
 			return err
@@ -137,8 +137,8 @@ func printLines(ctx context.Context, w World) error {
 	return ctx.Err()
 }
 
-// fill writes to out or tmp for ever.
-func fill(ctx context.Context, w World) error {
+// fill writes to out or tmp endlessly.
+func fill(ctx context.Context, w Env) error {
 	f, err := os.Create(w.path(w.Args[1], "large"))
 	if err != nil {
 		return err
@@ -154,8 +154,8 @@ func fill(ctx context.Context, w World) error {
 	return ctx.Err()
 }
 
-// manyFiles makes empty files in out for ever.
-func manyFiles(ctx context.Context, w World) error {
+// manyFiles creates empty files in out endlessly.
+func manyFiles(ctx context.Context, w Env) error {
 	for i := 0; ctx.Err() == nil; i++ {
 		if err := os.WriteFile(w.path("out", strconv.Itoa(i)), nil, 0o644); err != nil {
 			return err
@@ -165,8 +165,8 @@ func manyFiles(ctx context.Context, w World) error {
 	return ctx.Err()
 }
 
-// sparse leaves a file that takes nothing and says that it has as many bytes as its argument.
-func sparse(_ context.Context, w World) error {
+// sparse leaves a sparse file whose apparent size is its argument.
+func sparse(_ context.Context, w Env) error {
 	f, err := os.Create(w.path("out", "sparse"))
 	if err != nil {
 		return err
@@ -175,8 +175,8 @@ func sparse(_ context.Context, w World) error {
 	return f.Truncate(int64(w.number(1)))
 }
 
-func leaveSocket(_ context.Context, w World) error {
-	if err := os.Chdir(w.path("out")); err != nil { // the path of a socket is short
+func leaveSocket(_ context.Context, w Env) error {
+	if err := os.Chdir(w.path("out")); err != nil { // socket paths are limited in length
 		return err
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: "s", Net: "unix"})
@@ -187,8 +187,8 @@ func leaveSocket(_ context.Context, w World) error {
 	return l.Close()
 }
 
-// spin takes a processor for ever.
-func spin(ctx context.Context, w World) error {
+// spin uses a processor endlessly.
+func spin(ctx context.Context, w Env) error {
 	fmt.Fprintln(w.Stdout, "spinning")
 	for n := uint64(0); ; n++ {
 		if n%(1<<20) == 0 && ctx.Err() != nil {
@@ -198,7 +198,7 @@ func spin(ctx context.Context, w World) error {
 }
 
 // takeMemory touches as many MiB as its argument says.
-func takeMemory(_ context.Context, w World) error {
+func takeMemory(_ context.Context, w Env) error {
 	var all [][]byte
 	for range w.number(1) {
 		b := make([]byte, 1<<20)
@@ -211,8 +211,8 @@ func takeMemory(_ context.Context, w World) error {
 	return nil
 }
 
-// forks starts as many processes as its argument says, of this program.
-func forks(_ context.Context, w World) error {
+// forks starts as many processes of this program as its argument says.
+func forks(_ context.Context, w Env) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -226,8 +226,8 @@ func forks(_ context.Context, w World) error {
 	return nil
 }
 
-// who prints what the kernel says of this process.
-func who(_ context.Context, w World) error {
+// who prints what the kernel reports about this process.
+func who(_ context.Context, w Env) error {
 	f, err := os.Open("/proc/self/status")
 	if err != nil {
 		return err
@@ -243,8 +243,8 @@ func who(_ context.Context, w World) error {
 	return nil
 }
 
-// dial prints what the network looks like, and whether an address can be reached.
-func dial(_ context.Context, w World) error {
+// dial prints the network interfaces, and whether an address can be reached.
+func dial(_ context.Context, w Env) error {
 	interfaces, err := net.Interfaces()
 	if err != nil {
 		return err
@@ -259,8 +259,8 @@ func dial(_ context.Context, w World) error {
 	return c.Close()
 }
 
-// write tries to write to every path that it is given, and prints those where it could.
-func write(_ context.Context, w World) error {
+// write tries to write to every path in its arguments, and prints those where it succeeded.
+func write(_ context.Context, w Env) error {
 	for _, name := range w.Args[1:] {
 		if f, err := os.OpenFile(name, os.O_CREATE|os.O_WRONLY, 0o644); err == nil {
 			f.Close()

@@ -1,4 +1,4 @@
-;; Writes blocks for ever, each another.
+;; Writes different blocks endlessly.
 (module
   (import "liftoff_v1" "block_write" (func $block_write (param i32 i32 i32) (result i64)))
   (import "liftoff_v1" "close" (func $close (param i32) (result i64)))

@@ -1,4 +1,4 @@
-;; Fails by its own decision, with the code that is the length of its first argument.
+;; Fails with an exit code: the length of its first argument.
 (module
   (import "liftoff_v1" "args" (func $args (param i32 i32) (result i64)))
   (memory (export "memory") 1)

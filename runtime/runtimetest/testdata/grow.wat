@@ -1,4 +1,4 @@
-;; Grows its memory for ever.
+;; Grows its memory endlessly.
 (module
   (memory (export "memory") 1)
   (func (export "liftoff_run") (result i32)

@@ -1,4 +1,4 @@
-;; Grows its memory to its own maximum and is told that it cannot grow further.
+;; Grows its memory to its own maximum, where growing further fails.
 (module
   (memory (export "memory") 1 3)
   (func (export "liftoff_run") (result i32)

@@ -1,4 +1,4 @@
-;; Logs for ever.
+;; Logs endlessly.
 (module
   (import "liftoff_v1" "log" (func $log (param i32 i32 i32) (result i64)))
   (memory (export "memory") 1)

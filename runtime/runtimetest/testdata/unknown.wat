@@ -1,4 +1,4 @@
-;; Wants a host call that does not exist.
+;; Imports a host call that does not exist.
 (module
   (import "env" "foo" (func (param i32) (result i32)))
   (memory (export "memory") 1)

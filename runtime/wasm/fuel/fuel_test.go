@@ -11,7 +11,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// out reports that f ended the run out of fuel.
+// out reports whether f ended the run with ErrOut.
 func out(t *testing.T, f func()) (ended bool) {
 	t.Helper()
 	defer func() {
@@ -28,13 +28,13 @@ func out(t *testing.T, f func()) (ended bool) {
 
 func TestSpend(t *testing.T) {
 	a := New(1000, 100)
-	a.Spend(10) // before there is a guest
+	a.Spend(10) // before the guest exists
 	g := &counter{}
 	a.Bind(g)
 	if a.Spent() != 10 {
 		t.Errorf("spent %d before the guest began", a.Spent())
 	}
-	g.v -= 7 // the guest's own
+	g.v -= 7 // spent by the guest itself
 	if got := a.Refill(int64(g.v)); got != 93 {
 		t.Errorf("a refill of -7 left %d", got)
 	} else {
@@ -49,13 +49,13 @@ func TestSpend(t *testing.T) {
 		t.Errorf("spent %d, counter %d after grants of whole slices", a.Spent(), int64(g.v))
 	}
 	if out(t, func() { a.Spend(500) }) || a.Spent() != 1000 || a.Over() {
-		t.Errorf("all that there is cannot be spent: %d", a.Spent())
+		t.Errorf("cannot spend the whole limit: %d", a.Spent())
 	}
 	if !out(t, func() { a.Spend(1) }) || !a.Over() {
-		t.Error("more than there is can be spent")
+		t.Error("spent more than the limit")
 	}
 	if !out(t, func() { a.Refill(int64(g.v)) }) {
-		t.Error("a refill after the end")
+		t.Error("refill after the end")
 	}
 }
 
@@ -72,12 +72,12 @@ func TestLimits(t *testing.T) {
 	}
 	a := New(150, 100)
 	if out(t, func() { a.Refill(-150) }) || !out(t, func() { New(150, 100).Refill(-151) }) {
-		t.Error("a guest ends when it has spent more than its limit, and no sooner")
+		t.Error("a guest must end when it has spent more than its limit, and no sooner")
 	}
 }
 
-// TestReadAt holds the price of a read to the leaves that it overlaps, whatever was
-// read before.
+// TestReadAt checks that the price of a read depends on the leaves that it overlaps, whatever
+// was read before.
 func TestReadAt(t *testing.T) {
 	const leaf = 1 << 20
 	content := bytes.Repeat([]byte("0123456789abcde\n"), 3*leaf/16)
@@ -123,7 +123,7 @@ func TestReadAt(t *testing.T) {
 	poor := New(2*abi.FuelBlock+leaf/abi.FuelCopyBytes, 100)
 	p := make([]byte, 2*leaf)
 	if !out(t, func() { _, _ = poor.ReadAt(t.Context(), f, p, 0, false) }) || p[leaf-1] == 0 || p[leaf] != 0 {
-		t.Error("a leaf that cannot be paid was read")
+		t.Error("a leaf was read without fuel for it")
 	}
 }
 

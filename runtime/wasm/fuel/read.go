@@ -8,12 +8,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// Step is the most bytes that a host call hashes, copies or writes between two looks
-// at its context: what it does in one piece nobody can interrupt.
+// Step is the most bytes that a host call hashes, copies or writes between two checks of its
+// context: each such piece cannot be interrupted.
 const Step = 256 << 10
 
-// Steps calls do with pieces of b, at most Step bytes each, and before each lets others
-// run and looks at ctx: it panics with ctx's cause when ctx is done.
+// Steps calls do with pieces of b, at most Step bytes each. Before each it yields and checks
+// ctx: it panics with ctx's cause if ctx is done.
 func Steps(ctx context.Context, b []byte, do func([]byte)) {
 	for len(b) > 0 {
 		n := min(len(b), Step)
@@ -24,23 +24,23 @@ func Steps(ctx context.Context, b []byte, do func([]byte)) {
 	}
 }
 
-// Yield lets others run and panics with ctx's cause when ctx is done.
+// Yield lets other goroutines run, and panics with ctx's cause if ctx is done.
 func Yield(ctx context.Context) {
-	GiveWay()
+	YieldIfBusy()
 	if ctx.Err() != nil {
 		panic(context.Cause(ctx))
 	}
 }
 
-// ReadAt reads a file as dag.File.ReadAt does, and pays for each leaf that the range
-// overlaps and for the bytes, each before it is read. With paid the first leaf was paid
-// when the file was opened. At the file's end the read is short, without an error.
+// ReadAt reads a file like dag.File.ReadAt, and charges for each leaf that the range overlaps
+// and for the bytes, before each is read. With paid, the first leaf was paid for when the file
+// was opened. At the end of the file the read is short, without an error.
 func (a *Account) ReadAt(ctx context.Context, f *dag.File, p []byte, off int64, paid bool) (int, error) {
 	n := min(int64(len(p)), f.Size()-off)
 	if n <= 0 {
 		return 0, nil
 	}
-	w := &a.reading // not a variable of this call: nothing is allocated
+	w := &a.reading // a field, not a local: avoids an allocation
 	*w = payer{a: a, to: p[:n]}
 	defer func() { *w = payer{} }()
 	if !paid {
@@ -50,15 +50,15 @@ func (a *Account) ReadAt(ctx context.Context, f *dag.File, p []byte, off int64, 
 	return int(n) - len(w.to), err
 }
 
-// payer takes a file leaf by leaf and pays for the next one before it is read.
+// payer receives a file leaf by leaf and pays for the next leaf before it is read.
 type payer struct {
 	a  *Account
-	to []byte // where the rest goes
+	to []byte // the rest of the destination
 }
 
 func (w *payer) pay() { w.a.Spend(abi.FuelBlock) }
 
-// Write implements io.Writer: it gets what the range has of one leaf.
+// Write implements io.Writer: it receives the part of the range that is in one leaf.
 func (w *payer) Write(leaf []byte) (int, error) {
 	if len(leaf) > len(w.to) {
 		return 0, fmt.Errorf("bug: %d bytes for a range of %d", len(leaf), len(w.to))

@@ -2,8 +2,8 @@ package meter
 
 import "slices"
 
-// body analyses one function and then emits it. It is reused from function to
-// function, so that its slices are grown once.
+// body analyses one function and then emits it. It is reused for all functions, so that its
+// slices are allocated once.
 type body struct {
 	reader
 	w     *rewriter
@@ -15,7 +15,7 @@ type body struct {
 	declared []byte // their bytes
 	locals   []byte // types of parameters and locals
 	nodes    []int32
-	ands     []source // of locals: maybeAnd, if the last set in the text was of such a value
+	ands     []source // by local: maybeAnd if the last set in program order was of such a value
 
 	stack    []value
 	slots    int // height of stack, in slots
@@ -30,23 +30,23 @@ type body struct {
 	splits   int32
 	hasLoop  bool
 	hasCall  bool
-	outer    bool   // a br_if or br_table leads out of the function
-	called   bool   // since the last call of the open block, fuel is in the global alone
+	outer    bool   // a br_if or br_table leaves the function
+	called   bool   // since the last call of the open block, fuel is only in the global
 	lower    int    // the evLower of the outermost open block, or of the last such
-	lowered  bool   // one has been chosen
-	callsRun uint16 // calls since the last check, on the way with the most
-	asks     int    // loops and other checks behind the entry's
+	lowered  bool   // an evLower has been chosen
+	callsRun uint16 // calls since the last check, on the path with the most
+	asks     int    // loops and other checks after the entry check
 	total    uint64 // cost of all charged blocks
 	debits   int    // charged blocks that cost something
 	frameUse frameUse
-	meets    uint32 // so far, in all functions
+	merges   uint32 // merges so far, in all functions
 	loopAt   uint32 // start of the innermost loop
 
 	plan plan
 }
 
-// value is an operand: its type, the node that its bits come from, how far the function
-// was when it was pushed, and what the engine may take it for.
+// value is an operand: its type, the node that its bits come from, the position in the function
+// when it was pushed, and what the engine may mistake it for.
 type value struct {
 	node int32
 	born origin
@@ -59,18 +59,18 @@ type frame struct {
 	typ      funcType
 	height   int32 // of the stack below its parameters
 	slots    int32
-	splits   int32  // split loops from the outside up to this one
+	splits   int32  // number of split loops from the outermost frame to this one
 	results  int32  // node of the first result
 	debit    int32  // of a loop: the charged block that begins at its head
 	changes  int32  // length of frameUse.changes at its beginning
 	start    uint32 // frameUse.made at its beginning
-	around   uint32 // of a loop: the start of the loop around it
+	around   uint32 // of a loop: the start of the enclosing loop
 	before   uint16 // callsRun at its beginning
 	calls    uint16 // callsRun at its label, or of an if at its beginning
 	op       byte
 	split    bool // loop that is emitted in split form
 	targeted bool // a live branch leads to its label
-	armLive  bool // the end of the if's first arm is reached
+	armLive  bool // the end of the if's first arm is reachable
 }
 
 // bare reports whether branches to the frame's label carry no values.
@@ -102,7 +102,7 @@ func (b *body) analyse(index uint32, typ funcType, src section) error {
 		b.step()
 	}
 	if b.err == nil && !b.done() {
-		b.fail("bytes behind the function's end")
+		b.fail("bytes after the function's end")
 	}
 	if b.err != nil {
 		switch err := b.err.(type) {
@@ -144,14 +144,14 @@ func (b *body) readLocals() error {
 	return nil
 }
 
-// spend takes n steps from the work that a module of its size may make.
+// spend deducts n steps from the work that a module of this size may cause.
 func (b *body) spend(n int) {
 	if b.w.work -= n; b.w.work < 0 {
 		b.stop("values moved by blocks and calls, and locals", 0)
 	}
 }
 
-// stop ends the analysis because of a bound of this package.
+// stop ends the analysis because a limit of this package is exceeded.
 func (b *body) stop(what string, limit int) {
 	if b.err == nil {
 		b.err = &LimitError{What: what, Max: limit}
@@ -169,7 +169,7 @@ func (b *body) localIndex() (uint32, byte) {
 	return i, b.locals[i]
 }
 
-// localNode is the node of a local that may hold a NaN.
+// localNode returns the node of a local that may hold a NaN.
 func (b *body) localNode(i uint32, t byte) int32 {
 	if !carriesNaN(t) {
 		return noNode
@@ -192,11 +192,11 @@ func (b *body) pushValue(t byte, node int32) {
 	}
 }
 
-// popValue takes the topmost operand of the open frame.
+// popValue pops the topmost operand of the open frame.
 func (b *body) popValue() value {
 	n := len(b.stack) - 1
 	if n < int(b.frames[len(b.frames)-1].height) {
-		b.fail("operand is missing")
+		b.fail("missing operand")
 		return value{node: noNode, typ: typeI32}
 	}
 	v := b.stack[n]
@@ -206,14 +206,14 @@ func (b *body) popValue() value {
 	return v
 }
 
-// popSeen takes n operands whose bits are looked at.
+// popSeen pops n operands whose bits are observed.
 func (b *body) popSeen(n int) {
 	for range n {
 		b.nan.see(b.popValue().node, seenAll)
 	}
 }
 
-// pushSeen pushes values that are canonical or moved only.
+// pushSeen pushes values that are canonical or only moved.
 func (b *body) pushSeen(types []byte) {
 	for _, t := range types {
 		b.pushValue(t, noNode)
@@ -224,20 +224,21 @@ func (b *body) pushSeen(types []byte) {
 func (b *body) top(n int) []value {
 	at := len(b.stack) - n
 	if at < int(b.frames[len(b.frames)-1].height) {
-		b.fail("operand is missing")
+		b.fail("missing operand")
 		return nil
 	}
 	return b.stack[at:]
 }
 
-// openBlock begins a charged block at the present position.
+// openBlock begins a charged block at the current position.
 func (b *body) openBlock() {
 	b.debit = len(b.events)
 	b.cost = 0
 	b.event(evDebit, b.p, 0, 0)
 }
 
-// closeBlock settles the cost of the open charged block. What ends it stands at.
+// closeBlock records the cost of the open charged block. The instruction that ends it is at
+// position at.
 func (b *body) closeBlock(at int) {
 	b.settle(at)
 	b.events[b.debit].arg = b.cost
@@ -247,7 +248,8 @@ func (b *body) closeBlock(at int) {
 	}
 }
 
-// settle takes fuel back from the global before the instruction at, if there was a call.
+// settle reloads fuel from the global before the instruction at position at, if there was a
+// call.
 func (b *body) settle(at int) {
 	if b.called {
 		b.called = false
@@ -255,14 +257,14 @@ func (b *body) settle(at int) {
 	}
 }
 
-// mayLower notes a place, outside of all blocks, where the frame may be taken from the
-// stack. The first call settles that it is the last place noted.
+// mayLower records a position, outside of all blocks, where the frame may be deducted from the
+// stack. The first call fixes the last recorded position.
 func (b *body) mayLower(at int) {
 	b.lower = len(b.events)
 	b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evLower})
 }
 
-// inGlobal is the aux of an event that can do with fuel in the global.
+// inGlobal returns the aux of an event that accepts fuel in the global.
 func (b *body) inGlobal() byte {
 	if b.called {
 		return 1

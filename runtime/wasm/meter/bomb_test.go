@@ -11,11 +11,11 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// TestBombs: small modules that ask for much. Each is refused, or rewritten, at a cost
+// TestBombs rewrites small modules that are expensive. Each is refused, or rewritten at a cost
 // in proportion to its size.
 func TestBombs(t *testing.T) {
 	n := func(v int) string { return string(binary.AppendUvarint(nil, uint64(v))) }
-	// one is a module of one function without parameters, and a type of a thousand f64.
+	// one returns a module of one function without parameters, and a type of a thousand f64.
 	one := func(code string) []byte {
 		return wasm(part(1, "\x02\x60\x00\x00\x60\x00"+n(1000)+strings.Repeat("\x7c", 1000)),
 			part(3, "\x01\x00"), part(10, "\x01"+sized(code)))
@@ -27,19 +27,19 @@ func TestBombs(t *testing.T) {
 	roots := strings.Repeat("\x44\x00\x00\x00\x00\x00\x00\x00\x00\x9f", 1000)
 	for name, c := range map[string]struct {
 		module []byte
-		want   string // "" for none
+		want   string // "" if it is rewritten
 	}{
-		"branches that carry much": {one("\x00\x02\x01" + roots + strings.Repeat("\x41\x00\x0d\x00", 300_000) + "\x0b\x00\x0b"), "values moved by blocks"},
-		"blocks that give much":    {one("\x00" + strings.Repeat("\x02\x40\x02\x01\x0c\x01\x0b\x0b", 200_000) + "\x0b"), "values moved by blocks"},
-		"locals everywhere":        {many(20_000, "\x01\xd0\x86\x03\x7c\x0b"), "and locals"},
-		"deep nesting":             {one("\x00" + strings.Repeat("\x02\x40", 2_000_000) + strings.Repeat("\x0b", 2_000_001)), "100000 blocks inside one another"},
-		"deep nesting, dead":       {one("\x00\x00" + strings.Repeat("\x02\x40", 2_000_000) + strings.Repeat("\x0b", 2_000_001)), ""},
-		"deep loops":               {one("\x00" + strings.Repeat("\x03\x40", 90_000) + strings.Repeat("\x0b", 90_001)), ""},
-		"many labels":              {one("\x00\x41\x00\x0e" + n(2_000_000) + strings.Repeat("\x00", 2_000_001) + "\x0b"), ""},
-		"a large function":         {one("\x00" + strings.Repeat("\x01", 8<<20) + "\x0b"), "7654321 bytes"},
-		"floats all over":          {one("\x01\x01\x7c\x20\x00" + strings.Repeat("\x9b", 1<<20) + "\x1a\x0b"), ""},
-		"a wide type":              {wasm(part(1, "\x01\x60"+n(1001)+strings.Repeat("\x7f", 1001)+"\x00")), "1000 parameters or results"},
-		"bulk operations":          {segments(11_000), "10000 distinct bulk operations"},
+		"branches with many values": {one("\x00\x02\x01" + roots + strings.Repeat("\x41\x00\x0d\x00", 300_000) + "\x0b\x00\x0b"), "values moved by blocks"},
+		"blocks with many results":  {one("\x00" + strings.Repeat("\x02\x40\x02\x01\x0c\x01\x0b\x0b", 200_000) + "\x0b"), "values moved by blocks"},
+		"locals everywhere":         {many(20_000, "\x01\xd0\x86\x03\x7c\x0b"), "and locals"},
+		"deep nesting":              {one("\x00" + strings.Repeat("\x02\x40", 2_000_000) + strings.Repeat("\x0b", 2_000_001)), "100000 nested blocks"},
+		"deep nesting, dead":        {one("\x00\x00" + strings.Repeat("\x02\x40", 2_000_000) + strings.Repeat("\x0b", 2_000_001)), ""},
+		"deep loops":                {one("\x00" + strings.Repeat("\x03\x40", 90_000) + strings.Repeat("\x0b", 90_001)), ""},
+		"many labels":               {one("\x00\x41\x00\x0e" + n(2_000_000) + strings.Repeat("\x00", 2_000_001) + "\x0b"), ""},
+		"a large function":          {one("\x00" + strings.Repeat("\x01", 8<<20) + "\x0b"), "7654321 bytes"},
+		"floats everywhere":         {one("\x01\x01\x7c\x20\x00" + strings.Repeat("\x9b", 1<<20) + "\x1a\x0b"), ""},
+		"a wide type":               {wasm(part(1, "\x01\x60"+n(1001)+strings.Repeat("\x7f", 1001)+"\x00")), "1000 parameters or results"},
+		"bulk operations":           {segments(11_000), "10000 distinct bulk operations"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var before, after runtime.MemStats
@@ -63,7 +63,7 @@ func TestBombs(t *testing.T) {
 	}
 }
 
-// segments is a module with a memory.init for each of n segments.
+// segments returns a module with a memory.init for each of n segments.
 func segments(n int) []byte {
 	count := string(binary.AppendUvarint(nil, uint64(n)))
 	var code strings.Builder

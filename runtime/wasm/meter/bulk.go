@@ -1,21 +1,20 @@
 package meter
 
-// Steps of bulk operations: a native copy cannot be interrupted, so no single one
-// moves more than 256 KiB: 30 us where the memory is there, half a millisecond where the
-// system has to provide it.
+// Steps of bulk operations: a native copy cannot be interrupted, so none moves more than 256
+// KiB: 30 us if the memory is mapped, half a millisecond if the system has to provide it.
 const (
 	stepBytes   = 256 << 10
 	stepEntries = stepBytes / 8
 )
 
-// bulkOp is one of the instructions that work on a range: operands are destination,
-// source or value, and length.
+// bulkOp is an instruction that works on a range: its operands are destination, source or
+// value, and length.
 type bulkOp struct {
 	name    string
 	second  byte  // type of the second operand
 	step    int32 // longest range of one native call
 	shift   int   // the price is length >> shift
-	advance bool  // the second operand is an offset that moves along
+	advance bool  // the second operand is an offset that advances, too
 	overlap bool  // source and destination may overlap
 	native  []byte
 	// size appends the size in units of the destination, as i64.
@@ -62,7 +61,7 @@ func (w *rewriter) bulkOp(key helperKey) bulkOp {
 	return o
 }
 
-// tableOf is the destination: the first immediate, but for table.init the second.
+// tableOf returns the destination: the first immediate, except for table.init the second.
 func tableOf(key helperKey) uint32 {
 	if key.op == miscTableInit {
 		return key.b
@@ -78,11 +77,11 @@ const (
 	bulkStep   = 3
 )
 
-// bulk makes the function that stands for a bulk operation. A range of one step is
-// paid for and done at once. A longer one is first checked as a whole: if it is out
-// of bounds, the instruction itself is run on it and traps as it would have, with
-// nothing written and nothing paid. Then it is paid for and done step by step, in the
-// direction that keeps overlapping ranges right.
+// bulk returns the function that replaces a bulk operation. A range of one step is paid for and
+// processed at once. A longer one is first checked as a whole: if it is out of bounds, the
+// original instruction runs on it and traps as it would have, with nothing written and nothing
+// paid. Otherwise it is paid for and processed step by step, in the direction that is correct
+// for overlapping ranges.
 func (w *rewriter) bulk(key helperKey) helper {
 	o := w.bulkOp(key)
 	whole := func(a *asm) {
@@ -121,7 +120,8 @@ func (w *rewriter) bulk(key helperKey) helper {
 	return helper{name: o.name, typ: funcType{params: []byte{typeI32, o.second, typeI32}}, code: a.b}
 }
 
-// outOfBounds appends: does the range of bulkLength at the local offset end behind size?
+// outOfBounds appends the test whether the range of bulkLength at the local offset ends beyond
+// size.
 func outOfBounds(a *asm, offset uint32, size func(*asm)) {
 	a.get(offset)
 	a.op(opI64ExtendU)
@@ -131,9 +131,9 @@ func outOfBounds(a *asm, offset uint32, size func(*asm)) {
 	a.op(opI64GtU)
 }
 
-// checkSource appends the check of the range that is read. A segment's size cannot be
-// asked for, but an operation of length zero at the range's end traps where the whole
-// would, and writes nothing.
+// checkSource appends the check of the range that is read. The size of a segment cannot be
+// queried, but an operation of length zero at the range's end traps where the whole would, and
+// writes nothing.
 func (w *rewriter) checkSource(a *asm, o bulkOp, key helperKey, whole func(*asm)) {
 	size := o.size
 	switch key.op {
@@ -160,7 +160,8 @@ func (w *rewriter) checkSource(a *asm, o bulkOp, key helperKey, whole func(*asm)
 	}
 }
 
-// steps appends the loop over a checked range: from its start, or from its end.
+// steps appends the loop over a checked range: forward from its start, or backward from its
+// end.
 func (w *rewriter) steps(a *asm, o bulkOp, backward bool) {
 	a.op(opLoop, emptyBlock)
 	a.get(bulkLength)

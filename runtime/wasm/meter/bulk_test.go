@@ -16,11 +16,11 @@ const (
 	typeI32I32 = "\x60\x01\x7f\x01\x7f"
 )
 
-// body is a function's code, of no locals, with its size.
+// body returns a function's code, without locals, with its size.
 func body(code string) string { return sized("\x00" + code + "\x0b") }
 
-// bulkModule exports copy, fill and init over a memory of 64 pages (4 MiB), with a
-// passive segment of 2.5 MiB, and drop.
+// bulkModule returns a module that exports copy, fill and init over a memory of 64 pages (4
+// MiB), with a passive segment of 2.5 MiB, and drop.
 func bulkModule() []byte {
 	args := "\x20\x00\x20\x01\x20\x02"
 	segment := make([]byte, 5<<19)
@@ -37,8 +37,8 @@ func bulkModule() []byte {
 		part(11, "\x01\x01"+sized(string(segment))))
 }
 
-// TestBulkMemory compares each operation with the original's, across the sizes of a
-// step, overlaps in both directions, and the ends of memory and segment.
+// TestBulkMemory compares each operation with the original's, around the size of a step, with
+// overlaps in both directions, and at the ends of memory and segment.
 func TestBulkMemory(t *testing.T) {
 	const mib, size = 1 << 20, 4 << 20
 	calls := []struct {
@@ -115,7 +115,7 @@ func TestBulkMemory(t *testing.T) {
 	})
 }
 
-// TestBulkRefills looks at the host's view of a long operation: it is asked between steps.
+// TestBulkRefills checks that a long operation calls the host between its steps.
 func TestBulkRefills(t *testing.T) {
 	e := newEngine(t, true)
 	e.account.slice = 1 << 15 // the price of a step
@@ -137,11 +137,12 @@ func TestBulkRefills(t *testing.T) {
 	first, _ := mod.Memory().ReadByte(0)
 	last, _ := mod.Memory().ReadByte(1<<20 - 1)
 	if first != 2 || last != 1 {
-		t.Errorf("first byte %d, last byte %d: not stopped on the way", first, last)
+		t.Errorf("first byte %d, last byte %d: not stopped in between", first, last)
 	}
 }
 
-// TestMemoryGrow: the module's maximum is answered by -1, the host's limit ends the run.
+// TestMemoryGrow checks that the module's maximum returns -1, and the host's limit ends the
+// run.
 func TestMemoryGrow(t *testing.T) {
 	module := wasm(
 		part(1, "\x01"+typeI32I32), part(3, "\x01\x00"), part(5, "\x01\x01\x01\x0a"), // 1 to 10 pages
@@ -180,14 +181,15 @@ func TestMemoryGrow(t *testing.T) {
 			}
 		}
 		if size := mod.Memory().Size(); size != 5<<16 {
-			t.Errorf("memory of %d bytes after it all", size)
+			t.Errorf("memory of %d bytes at the end", size)
 		}
 	})
 }
 
-// TestTables: growth ends at TableLimit; long ranges are stepped; prices are per entry.
+// TestTables checks that growth ends at TableLimit, long ranges are stepped, and prices are per
+// entry.
 func TestTables(t *testing.T) {
-	module, err := os.ReadFile("testdata/tables.wasm") // of tables.wat, by wat2wasm
+	module, err := os.ReadFile("testdata/tables.wasm") // built from tables.wat with wat2wasm
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,13 +214,13 @@ func TestTables(t *testing.T) {
 			t.Errorf("grow: %d", got)
 		}
 		if got := call("grow", 2+100, 6); int32(got) != -1 {
-			t.Errorf("grow past the limit: %d", int32(got))
+			t.Errorf("grow beyond the limit: %d", int32(got))
 		}
 		call("fill", 300004, 10, 77, 300000)
 		call("fill", 5, 10, 78, 1)
 		call("copy", 300004, 12, 10, 300000)
 		if a, b, c := call("get", 2, 12), call("get", 2, 13), call("get", 2, 300011); a != 78 || b != 77 || c != 77 {
-			t.Errorf("after copying up: %d %d %d", a, b, c)
+			t.Errorf("after copying upward: %d %d %d", a, b, c)
 		}
 		for _, c := range []struct {
 			f       string
@@ -229,7 +231,7 @@ func TestTables(t *testing.T) {
 			}
 		}
 		if got := call("get", 2, 0); got != 0 {
-			t.Errorf("a range out of bounds was written: %d", got)
+			t.Errorf("out-of-bounds range was written: %d", got)
 		}
 	})
 }

@@ -1,10 +1,10 @@
 package meter
 
-// A check asks the host for more when a counter is below zero. What costs is not the
-// test but a call inside a loop: the engine's register allocator then takes the whole
-// loop for one with calls. In split form the call stands outside: a branch leaves the
-// loop, the call is made, and the loop is entered again. At its head nothing has been
-// paid yet, so entering twice is entering once.
+// A check calls the host when a counter is below zero. The cost is not the test but a call
+// inside a loop: the engine's register allocator then treats the whole loop as one with calls.
+// In split form the call is outside: a branch leaves the loop, the call is made, and the loop
+// is entered again. At its head nothing has been paid yet, so entering twice equals entering
+// once.
 //
 //	block T                  $exit
 //	  loop                   $again
@@ -21,11 +21,11 @@ package meter
 //	  unreachable
 //	end
 
-// splitLabels is the number of labels between a split loop and what is around it.
+// splitLabels is the number of labels between a split loop and the enclosing code.
 const splitLabels = 3
 
-// loopHead begins a loop of the block type bt. A loop with parameters cannot be
-// entered again without them: its check stands at its head.
+// loopHead begins a loop of the block type bt. A loop with parameters cannot be entered again
+// without them: its check is at its head.
 func (e *emitter) loopHead(bt []byte, split bool) {
 	if !split {
 		e.op(opLoop)
@@ -43,7 +43,7 @@ func (e *emitter) loopHead(bt []byte, split bool) {
 	e.brIf(1)
 }
 
-// check appends a check of fuel where it stands.
+// check appends a check of fuel in place.
 func (e *emitter) check() {
 	e.getFuel()
 	e.i64(0)
@@ -58,8 +58,8 @@ func (e *emitter) endSplit() {
 	e.slowPath()
 }
 
-// slowPath is what the split forms of loop and entry have in common, from the first
-// branch to the exit on.
+// slowPath appends the common part of the split forms of loop and entry, starting with the
+// first branch to the exit.
 func (e *emitter) slowPath() {
 	e.br(2)
 	e.op(opEnd)
@@ -68,8 +68,8 @@ func (e *emitter) slowPath() {
 	e.op(opEnd, opUnreachable, opEnd)
 }
 
-// prologue works out what the frame leaves of the stack and checks both counters in one
-// test: the host tells a full stack from empty fuel by their signs.
+// prologue computes what the frame leaves of the stack and checks both counters in one test:
+// the host distinguishes a full stack from empty fuel by their signs.
 func (e *emitter) prologue() {
 	if e.charged {
 		e.getGlobal(e.w.stack)
@@ -104,16 +104,16 @@ func (e *emitter) prologue() {
 	e.lowerAtOnce()
 }
 
-// lowerAtOnce takes the frame from the stack at the entry where ways out that have taken
-// it could meet others that have not.
+// lowerAtOnce deducts the frame from the stack at the entry, for functions in which exits that
+// have deducted it could join exits that have not.
 func (e *emitter) lowerAtOnce() {
 	if e.wrapped && e.hasCall {
 		e.lowerStack()
 	}
 }
 
-// entrySlow asks the host at the entry, for both counters. What is left of the stack is
-// taken from the global again, so that it need not be kept across the call.
+// entrySlow calls the host at the entry, for both counters. The rest of the stack is reloaded
+// from the global, so that it need not be kept across the call.
 func (e *emitter) entrySlow() {
 	e.get(e.left)
 	e.setGlobal(e.w.stack)
@@ -123,7 +123,7 @@ func (e *emitter) entrySlow() {
 	e.raiseStack()
 }
 
-// epilogue stands in place of the function's end.
+// epilogue replaces the function's end.
 func (e *emitter) epilogue(inGlobal bool) {
 	if e.split || e.wrapped {
 		e.leave(inGlobal)

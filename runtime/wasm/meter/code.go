@@ -1,6 +1,6 @@
 package meter
 
-// codeHead is room for the number of functions, known at the end.
+// codeHead is room for the number of functions, which is known at the end.
 const codeHead = 5
 
 // rewriteBodies analyses and emits one function after another.
@@ -33,7 +33,7 @@ func (w *rewriter) rewriteBodies(size int) []byte {
 		out = b.emit(out)
 	}
 	if r.err == nil && !r.done() {
-		r.fail("code section is longer than what it holds")
+		r.fail("code section: trailing bytes")
 	}
 	if r.err != nil {
 		w.fail(r.err)

@@ -1,6 +1,6 @@
 package meter
 
-// control takes apart the instructions that are not a plain operator.
+// control analyses the instructions that are not plain operators.
 func (b *body) control(code byte, at int) {
 	switch code {
 	case opNop:
@@ -119,8 +119,8 @@ func (b *body) callStep(code byte, at int) {
 	b.cost += movePrice(slotsOf(t.results))
 }
 
-// countCall puts a check before the call at, if on some way to it there have been as many
-// as there may be without one.
+// countCall adds a check before the call at position at, if some path to it has had as many
+// calls as are allowed without a check.
 func (b *body) countCall(at int) {
 	if b.callsRun++; b.callsRun == callsPerCheck {
 		b.callsRun = 0
@@ -162,7 +162,8 @@ func (b *body) selectStep(code byte, at int) {
 	b.pushValue(t, node)
 }
 
-// plain takes apart what is left: constants, references, tables, memory.size and grow.
+// plain analyses the remaining instructions: constants, references, tables, memory.size and
+// grow.
 func (b *body) plain(code byte, at int) {
 	switch code {
 	case opI32Const:
@@ -217,6 +218,6 @@ func (b *body) memoryZero() {
 		b.fail("memory %d", i)
 	}
 	if len(b.w.m.memories) == 0 {
-		b.fail("there is no memory")
+		b.fail("no memory")
 	}
 }

@@ -7,10 +7,10 @@ type emitter struct {
 	asm
 	*body
 	*plan
-	taken bool // the frame has been taken from the stack
+	taken bool // the frame has been deducted from the stack
 }
 
-// emit appends the function's body, with its size before it.
+// emit appends the function's body, preceded by its size.
 func (b *body) emit(out []byte) []byte {
 	e := emitter{asm: asm{b: b.w.scratch[:0]}, body: b, plan: b.makePlan()}
 	e.emitLocals()
@@ -96,9 +96,9 @@ func (e *emitter) emitEvent(ev *event, src []byte) {
 	}
 }
 
-// branchIf appends: branch if the operand is not zero. An if has blocks of its own for both
-// ways; br_if often has not, and then the engine no longer joins it to the comparison
-// before it: it makes a 0 or 1 first, and compares that.
+// branchIf appends: branch if the operand is not zero. An if has a block for each case; a br_if
+// often has none, and then the engine does not fuse it with the preceding comparison: it
+// computes 0 or 1 first, and compares that.
 func (e *emitter) branchIf(label uint32) {
 	e.op(opIf, emptyBlock)
 	if label&outer != 0 {
@@ -110,7 +110,7 @@ func (e *emitter) branchIf(label uint32) {
 	e.op(opEnd)
 }
 
-// label is a label's final number: the split form of the entry puts two labels
+// label returns the final number of a label: the split form of the entry adds two labels
 // between the body and its exit.
 func (e *emitter) label(l uint32) uint32 {
 	if l&outer == 0 {
@@ -138,7 +138,7 @@ func (e *emitter) setFuel() {
 	}
 }
 
-// leave makes both counters what the caller expects.
+// leave sets both counters to what the caller expects.
 func (e *emitter) leave(inGlobal bool) {
 	e.flush(inGlobal)
 	if e.taken {
@@ -146,9 +146,9 @@ func (e *emitter) leave(inGlobal bool) {
 	}
 }
 
-// lowerStack takes the frame from the stack; callees then find what is left. It stands
-// before the outermost block with the first call in it: in no block itself, so that all
-// that follows in the text has passed it.
+// lowerStack deducts the frame from the stack, so that callees see the rest. It is placed
+// before the outermost block with the first call in it, outside of any block, so that all later
+// code has passed it.
 func (e *emitter) lowerStack() {
 	if !e.taken {
 		e.taken = true
@@ -164,8 +164,8 @@ func (e *emitter) raiseStack() {
 	e.setGlobal(e.w.stack)
 }
 
-// flush stores fuel for others to see, unless it is there, and reload takes it back:
-// around each call.
+// flush stores fuel in the global for others to read, unless it is there, and reload loads it
+// again: around each call.
 func (e *emitter) flush(inGlobal bool) {
 	if e.local && !inGlobal {
 		e.get(e.fuel)
@@ -197,8 +197,8 @@ func (e *emitter) callSlow() {
 }
 
 // canonical makes the value on the stack canonical. Scalars branch to the rare case: the
-// engine's float select is not right (see safe.go), and >= with itself is one flag test on
-// amd64 where == would be two. Why it is an if and not a br_if, branchIf says.
+// engine's float select is incorrect (see safe.go), and >= with itself is one flag test on
+// amd64, while == is two. branchIf explains why it is an if and not a br_if.
 func (e *emitter) canonical(form canonForm) {
 	t := e.value[form]
 	switch form {
@@ -229,7 +229,7 @@ func (e *emitter) canonical(form canonForm) {
 	}
 }
 
-// canonicalFlat is canonical for scalars, by a select of integers.
+// canonicalFlat is canonical for scalars, with a select of integers.
 func (e *emitter) canonicalFlat(form canonForm) {
 	t := e.value[form]
 	e.tee(t)
@@ -249,9 +249,9 @@ func (e *emitter) canonicalFlat(form canonForm) {
 	}
 }
 
-// canonicalLanes clears, in the lanes that are not equal to themselves, the bits that the
-// canonical NaN has not. Those it has are there: WebAssembly demands them of every NaN
-// that arithmetic makes.
+// canonicalLanes clears, in the lanes that are not equal to themselves, the bits that are clear
+// in the canonical NaN. The bits that it has are set already: WebAssembly requires them in
+// every NaN that arithmetic produces.
 func (e *emitter) canonicalLanes(t uint32, clear uint64, ne uint32) {
 	e.tee(t)
 	e.get(t)
@@ -264,7 +264,7 @@ func (e *emitter) canonicalLanes(t uint32, clear uint64, ne uint32) {
 	e.vectorOp(vectorAndNot)
 }
 
-// The canonical NaNs: positive, quiet, no payload. And the bits that they have not.
+// The canonical NaNs (positive, quiet, no payload), and their clear bits.
 const (
 	nanF32    = 0x7fc00000
 	nanF64    = 0x7ff8000000000000

@@ -5,14 +5,14 @@ import (
 	"fmt"
 )
 
-// ErrReserved is wrapped by the refusal of a module that imports from HostModule or
-// exports a name under ExportPrefix: it could meet the host's own bookkeeping.
+// ErrReserved is wrapped by the refusal of a module that imports from HostModule or exports a
+// name under ExportPrefix: it could collide with the metering's own names.
 var ErrReserved = errors.New("name is reserved for the metering")
 
-// MalformedError says where a module is not what this package can read: broken, or
-// using a feature beyond WebAssembly 2.0.
+// MalformedError reports where a module cannot be parsed: it is invalid, or uses a feature
+// beyond WebAssembly 2.0.
 type MalformedError struct {
-	Offset int // into the module's bytes
+	Offset int // in the module's bytes
 	Func   int // index in the module's function space, or -1 outside of a body
 	What   string
 }
@@ -24,7 +24,7 @@ func (e *MalformedError) Error() string {
 	return fmt.Sprintf("offset 0x%x: %s", e.Offset, e.What)
 }
 
-// LimitError says which bound of this package a module passes.
+// LimitError says which limit of this package a module exceeds.
 type LimitError struct {
 	What string
 	Func int // index in the module's function space, or -1

@@ -1,9 +1,9 @@
 package meter
 
-// event is a place in a function's source where the output differs from it: the
-// bytes from pos to end are replaced by what kind says. What it takes to write them
-// (a block's cost, where fuel is kept, whether a NaN can be seen) is known only at the
-// function's end; so the analysis lists events and the emission walks the list.
+// event is a position in a function's source where the output differs from it: the bytes from
+// pos to end are replaced as kind says. What that requires (a block's cost, where fuel is kept,
+// whether a NaN is observable) is known only at the function's end; so the analysis lists
+// events and the emission walks the list.
 type event struct {
 	pos, end int32
 	arg      uint32
@@ -18,22 +18,22 @@ const (
 	evCheck                     // one more check
 	evLoop                      // loop; aux: 1 if split
 	evEndLoop                   // end of a split loop
-	evSkip                      // dead code: nothing
-	evDead                      // dead code behind an end: unreachable
+	evSkip                      // dead code: emits nothing
+	evDead                      // dead code after an end: unreachable
 	evBranch                    // aux: br or br_if; arg: label, see outer
 	evTable                     // br_table; arg: index into targets
 	evReturn                    // aux: 1 if fuel is in the global
 	evCall                      // arg: function; aux: 1 if fuel is in the global
 	evIndirect                  // call_indirect, copied; aux likewise
-	evReload                    // fuel is taken back from the global
-	evLower                     // the frame is taken from the stack, if arg is 1
-	evRefFunc                   // arg: where it is in rewriter.refs
+	evReload                    // fuel is reloaded from the global
+	evLower                     // the frame is deducted from the stack, if arg is 1
+	evRefFunc                   // arg: index in rewriter.refs
 	evCanon                     // canonical form of the value on top; arg: node, aux: canonForm
 	evSafe                      // aux: safeForm
 	evEnd                       // the function's own end; aux: 1 if fuel is in the global
 )
 
-// outer marks labels that leave the function's body.
+// outer marks labels outside of the function's body.
 const outer = 1 << 31
 
 // canonForm is how a value is made canonical.

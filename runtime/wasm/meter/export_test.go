@@ -2,7 +2,7 @@ package meter
 
 import "encoding/binary"
 
-// Instruction is one that takes its operands from the stack and is not control flow.
+// Instruction is an instruction that takes its operands from the stack and is not control flow.
 type Instruction struct {
 	Code      []byte // opcode, without immediates
 	Args      string // operand types in the letters of typeOf
@@ -11,7 +11,8 @@ type Instruction struct {
 	Safe      bool   // it is emitted in a safe form
 }
 
-// Instructions lists all that the rewriter knows, for tests that generate modules.
+// Instructions lists all instructions in the rewriter's tables, for tests that generate
+// modules.
 func Instructions() []Instruction {
 	var list []Instruction
 	add := func(prefix []byte, rows []row) {
@@ -43,8 +44,8 @@ func Instructions() []Instruction {
 	return list
 }
 
-// AppliesSegments reports whether a rewritten module applies segments itself, or drops them:
-// where the engine departs from the specification, so that the original is no measure for it.
+// AppliesSegments reports whether a rewritten module applies or drops segments itself: there
+// the engine departs from the specification, so that the original is not a reference.
 func AppliesSegments(b []byte) bool {
 	m, err := decode(b)
 	if err != nil {

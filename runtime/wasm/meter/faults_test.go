@@ -2,13 +2,13 @@ package meter_test
 
 import "encoding/binary"
 
-// faultModule is a module that the engine compiles wrongly on some architectures.
+// faultModule is a module that the engine compiles incorrectly on some architectures.
 type faultModule struct {
 	name, wrongOn string
 	module        []byte
 }
 
-// faultModules are those that can be written down in a few lines.
+// faultModules returns those that take only a few lines of code.
 func faultModules() []faultModule {
 	list := []faultModule{
 		{"i64x2.bitmask", "arm64", pressedModule("\x20\x07\xfd\x11\xfd\xc4\x01" + set)}, // of a splat
@@ -38,7 +38,7 @@ func faultModules() []faultModule {
 	return list
 }
 
-// The numbers of locals, and of operands besides, that are live in a pressedModule.
+// The numbers of locals, and of additional operands, that are live in a pressedModule.
 const (
 	pressed     = 40
 	temporaries = 4
@@ -47,7 +47,8 @@ const (
 // set and setWide set the last local of their type.
 const set, setWide = "\x21\x27", "\x21\x28"
 
-// pressedModule runs code, which sets one of many locals, and then stores them all.
+// pressedModule returns a module that runs code, which sets one of many locals, and then stores
+// them all.
 func pressedModule(code string) []byte {
 	var b []byte
 	for i := range byte(pressed) {
@@ -68,8 +69,8 @@ func pressedModule(code string) []byte {
 	return faultModuleOf(string(b), "\x02"+string(byte(pressed))+"\x7f\x01\x7e")
 }
 
-// zeroModule stores, for several values, whether a branch took their comparison with 0 for
-// true. The values have passed through an and.
+// zeroModule returns a module that stores, for several values, whether a branch took their
+// comparison with 0 as true. The values have passed through an and.
 func zeroModule(op byte, wide, zeroFirst bool) []byte {
 	zero, load, and, at := "\x41\x00", "\x28\x02", "\x71", 4
 	if wide {
@@ -87,7 +88,7 @@ func zeroModule(op byte, wide, zeroFirst bool) []byte {
 	return faultModuleOf(code, "")
 }
 
-// faultModuleOf has a function "run" and a memory with numbers of every kind in it.
+// faultModuleOf returns a module with a function "run" and a memory with numbers of every kind.
 func faultModuleOf(code, locals string) []byte {
 	if locals == "" {
 		locals = "\x00"

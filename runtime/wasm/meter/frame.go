@@ -1,52 +1,51 @@
 package meter
 
-// frameUse counts, for the stack charge, the values of a function that the engine has to
-// keep in memory: those that live across a call, and those that outlive so many others
-// that there is no register left. wazero gives each such value a place of its own in
-// the frame, however few locals there are for them to pass through: without this, a
-// recursion of a function that calls often would fill the engine's stack long before
-// the guest's.
+// frameUse counts, for the stack charge, the values of a function that the engine has to keep
+// in memory: those that live across a call, and those that outlive so many others that no
+// register is left. wazero gives each such value its own slot in the frame, however few locals
+// they pass through: without this, a recursion of a function that calls often would fill the
+// engine's stack long before the guest's.
 //
-// The count follows the text: a value lives across a call if one stands between where
-// it comes from (a local is set, an operand is pushed) and where it is used. A loop
-// counts as a call, for its check may be one.
+// The count follows program order: a value lives across a call if a call is between the
+// position where it is created (a local is set, an operand is pushed) and the one where it is
+// used. A loop counts as a call, because its check may be one.
 //
-// Where ways meet (see meet.go), what a local holds is a new value, made of those that it
-// holds on each of the ways: each of them is used there, but only if the new one is used
-// in its turn. So what these would take of the frame is the new value's debt, until then.
+// Where control-flow paths merge (see merge.go), the value of a local is a new value, made of
+// its values on each of the paths: each of them is used there, but only if the new one is used
+// in turn. So the frame slots of these are the new value's debt, until then.
 type frameUse struct {
 	calls   uint32 // so far
 	made    uint32 // values that take a register, so far
 	spills  int    // slots of the values counted
-	passed  int    // bytes of the arguments of calls
+	passed  int    // bytes of call arguments
 	locals  []held
 	changes []change // of locals, in the order of the text; see frame.changes
 }
 
-// origin is how far the function was when a value was made.
+// origin is the position in the function at which a value was created.
 type origin struct {
 	calls, made uint32
 }
 
-// held is what a local holds.
+// held is the current value of a local.
 type held struct {
 	origin
 	debt   uint32 // slots of values that are used if this one is
 	kept   bool   // it has a slot already
-	met    bool   // it was made where ways meet
-	read   uint32 // made, when last a value was read that the innermost loop has not set
-	stamp  uint32 // serves meet
-	inside uint32 // serves meet: slots of values that were set in the frame
+	merged bool   // it was made where paths merge
+	read   uint32 // frameUse.made at the last read of a value that the innermost loop has not set
+	stamp  uint32 // used by merge
+	inside uint32 // used by merge: slots of values that were set in the frame
 }
 
-// change notes that a local was set: its debt, with the value's own slots, if it needs them.
+// change records that a local was set: its debt, and the value's own slots if it needs them.
 type change struct {
 	local, debt uint32
 }
 
-// registers is the number of values made after which an older one is taken to have
-// lost its register: amd64 has 14 and 15 to give. lowOperands is the number of operands
-// of which it is taken that they do not add to that.
+// registers is the number of later values after which an older one is assumed to have lost its
+// register: amd64 has 14 and 15 available. lowOperands is the number of operands that are
+// assumed not to add to that.
 const (
 	registers   = 10
 	lowOperands = 4
@@ -56,13 +55,13 @@ func (f *frameUse) reset(locals []byte) {
 	f.calls, f.made, f.spills, f.passed = 0, 1, 0, 0
 	f.locals, f.changes = f.locals[:0], f.changes[:0]
 	for range locals {
-		f.locals = append(f.locals, held{kept: true}) // by the slot that is charged for the local
+		f.locals = append(f.locals, held{kept: true}) // in the slot that is charged for the local
 	}
 }
 
 func (f *frameUse) now() origin { return origin{f.calls, f.made} }
 
-// inMemory reports whether a value made at o must be kept in memory to be used now.
+// inMemory reports whether a value made at o must be in memory to be used now.
 func (f *frameUse) inMemory(o origin) bool {
 	return o.calls < f.calls || f.made-o.made > registers
 }
@@ -70,11 +69,11 @@ func (f *frameUse) inMemory(o origin) bool {
 func (f *frameUse) set(local uint32, t byte) {
 	h := &f.locals[local]
 	f.changes = append(f.changes, change{local, f.owed(h, t)})
-	h.origin, h.debt, h.kept, h.met = f.now(), 0, false, false
+	h.origin, h.debt, h.kept, h.merged = f.now(), 0, false, false
 	f.made++
 }
 
-// owed is what h takes of the frame if it is used now.
+// owed returns the frame slots that h needs if it is used now.
 func (f *frameUse) owed(h *held, t byte) uint32 {
 	if !h.kept && f.inMemory(h.origin) {
 		return h.debt + uint32(slots(t))
@@ -82,10 +81,10 @@ func (f *frameUse) owed(h *held, t byte) uint32 {
 	return h.debt
 }
 
-// get notes the use of a local in a loop that began at start.
+// get records the use of a local in a loop that began at start.
 func (f *frameUse) get(local uint32, t byte, start uint32) {
 	h := &f.locals[local]
-	if h.met || h.made < start {
+	if h.merged || h.made < start {
 		h.read = f.made
 	}
 	if !h.kept || h.debt > 0 {
@@ -98,22 +97,22 @@ func (f *frameUse) use(h *held, t byte) {
 	h.kept, h.debt = h.kept || f.inMemory(h.origin), 0
 }
 
-// push notes a new operand above height others.
+// push records a new operand above height others.
 func (f *frameUse) push(height int) {
 	if height >= lowOperands {
 		f.made++
 	}
 }
 
-// pop notes the use of an operand of type t.
+// pop records the use of an operand of type t.
 func (f *frameUse) pop(born origin, t byte) {
 	if f.inMemory(born) {
 		f.spills += slots(t)
 	}
 }
 
-// call notes a call. An argument may have been made in the register that another of them,
-// or the index of an indirect call, must be passed in, and is kept in memory then.
+// call records a call. An argument may have been computed in the register in which another of
+// them, or the index of an indirect call, must be passed, and is kept in memory then.
 func (f *frameUse) call(params []byte, indirect bool) {
 	f.calls++
 	if len(params) == 1 && !indirect {
@@ -128,5 +127,5 @@ func (f *frameUse) call(params []byte, indirect bool) {
 	}
 }
 
-// kept is the number of slots for all that the engine keeps in memory.
+// kept returns the number of slots for all that the engine keeps in memory.
 func (f *frameUse) kept() int { return f.spills + (f.passed+7)/8 }

@@ -6,13 +6,13 @@ func (b *body) push(f frame) {
 	f.slots = int32(b.slots - slotsOf(f.typ.params))
 	f.splits = b.splits
 	if len(b.frames) == maxNesting {
-		b.stop("blocks inside one another", maxNesting)
+		b.stop("nested blocks", maxNesting)
 	}
 	b.frames = append(b.frames, f)
 }
 
-// openFrame begins a block, a loop or an if. Parameters of frames are rare: they
-// count as seen, which makes what comes in canonical and costs no bookkeeping.
+// openFrame begins a block, a loop or an if. Parameters of frames are rare: they count as
+// observed, which makes incoming values canonical and needs no bookkeeping.
 func (b *body) openFrame(code byte, at int) {
 	t := b.blockType(b.w.m.types)
 	if b.err != nil {
@@ -25,7 +25,7 @@ func (b *body) openFrame(code byte, at int) {
 		v.node = noNode
 		if code == opLoop {
 			b.frameUse.pop(v.born, v.typ)
-			b.frameUse.spills += slots(v.typ) // what comes back to the head
+			b.frameUse.spills += slots(v.typ) // values of the branches back to the head
 			v.born = b.frameUse.now()
 		}
 	}
@@ -64,7 +64,7 @@ func (b *body) openFrame(code byte, at int) {
 	b.push(f)
 }
 
-// deliver notes that the topmost values reach the label's end of f.
+// deliver records that the topmost values reach the end of f through its label.
 func (b *body) deliver(f *frame) {
 	b.spend(len(f.typ.results))
 	values := b.top(len(f.typ.results))
@@ -79,7 +79,7 @@ func (b *body) deliver(f *frame) {
 	}
 }
 
-// unwind drops the operands of f and leaves types in their place, from node on.
+// unwind drops the operands of f and pushes values of types instead, starting at node.
 func (b *body) unwind(f *frame, types []byte, node int32) {
 	b.stack = b.stack[:f.height]
 	b.slots = int(f.slots)
@@ -111,15 +111,15 @@ func (b *body) elseFrame(at int) {
 	b.openBlock()
 }
 
-// atEnd checks that nothing but f's results is on the stack.
+// atEnd checks that only f's results are on the stack.
 func (b *body) atEnd(f *frame) {
 	if len(b.stack) != int(f.height)+len(f.typ.results) {
 		b.fail("%d values at the end of a block of %d", len(b.stack)-int(f.height), len(f.typ.results))
 	}
 }
 
-// endFrame closes the innermost frame and goes on in live code, or skips dead code to
-// the next end or else.
+// endFrame closes the innermost frame. It continues in live code, or skips dead code to the
+// next end or else.
 func (b *body) endFrame(at int) {
 	f := b.frames[len(b.frames)-1]
 	if b.live {
@@ -135,7 +135,7 @@ func (b *body) endFrame(at int) {
 		reached = true
 	case opElse:
 		reached = reached || f.targeted || f.armLive
-	case opCall: // the function itself
+	case opCall: // the function body
 		aux := b.inGlobal()
 		b.called = false
 		if b.live {
@@ -161,7 +161,7 @@ func (b *body) endFrame(at int) {
 	case splits:
 		b.callsRun = f.calls
 		b.openBlock()
-		b.cost = movePrice(b.meet(&f) + slotsOf(f.typ.results))
+		b.cost = movePrice(b.merge(&f) + slotsOf(f.typ.results))
 	}
 }
 
@@ -172,14 +172,14 @@ func (b *body) endLoop(f frame, at int) {
 	}
 	b.loopAt = f.around
 	if f.targeted {
-		b.payAtHead(&f, movePrice(b.meetAtHead(&f)+slotsOf(f.typ.params)))
+		b.payAtHead(&f, movePrice(b.mergeAtHead(&f)+slotsOf(f.typ.params)))
 	}
 }
 
 // payAtHead adds to the cost of the charged block that begins at the head of the loop f.
 func (b *body) payAtHead(f *frame, price uint32) {
 	if b.live && b.debit == int(f.debit) {
-		b.cost += price // it is still open
+		b.cost += price // the block is still open
 		return
 	}
 	head := &b.events[f.debit]
@@ -190,11 +190,11 @@ func (b *body) payAtHead(f *frame, price uint32) {
 	b.total += uint64(price)
 }
 
-// arrive notes a way to the frame's end, on which there were so many calls since a check.
+// arrive records a path to the frame's end with that many calls since its last check.
 func (f *frame) arrive(calls uint16) { f.calls = max(f.calls, calls) }
 
-// skip passes over dead code, up to the end or else that the enclosing frame needs.
-// Nothing of it is emitted, so that it need not be renumbered nor priced.
+// skip skips dead code, up to the end or else that the enclosing frame needs. None of it is
+// emitted, so it is neither renumbered nor priced.
 func (b *body) skip(kind eventKind) {
 	b.live = false
 	start := b.p
@@ -225,7 +225,7 @@ func (b *body) skip(kind eventKind) {
 	}
 }
 
-// skipImmediates passes over what follows an opcode.
+// skipImmediates skips the immediates of an opcode.
 func (b *body) skipImmediates(code byte) {
 	switch code {
 	case opBlock, opLoop, opIf:

@@ -5,9 +5,9 @@ import (
 	"math/rand/v2"
 )
 
-// floatModule is a random module that is all about floats: expressions over f32, f64
-// and v128 locals, loaded from memory full of NaNs of every kind, through selects,
-// blocks, branches, loops and calls, until everything is stored again. Its export is "run".
+// floatModule returns a random module that uses mostly floats: expressions over f32, f64 and
+// v128 locals, loaded from memory full of NaNs of every kind, through selects, blocks,
+// branches, loops and calls, until everything is stored again. Its export is "run".
 func floatModule(seed uint64) []byte {
 	g := &generator{Rand: rand.New(rand.NewPCG(seed, 7))}
 	var locals []byte
@@ -25,7 +25,7 @@ func floatModule(seed uint64) []byte {
 		g.load(t)
 		g.b = append(g.b, 0x21, byte(i))
 	}
-	g.loops = 3 // counters, behind the others
+	g.loops = 3 // counters, after the others
 	g.b[0] += byte(g.loops)
 	head := append([]byte{}, g.b[:1+2*len(locals)]...)
 	for range g.loops {
@@ -55,8 +55,8 @@ func floatModule(seed uint64) []byte {
 		part(11, "\x01\x00\x41\x00\x0b"+sized(string(data))))
 }
 
-// mix is the second function: f32, f64, v128 -> f64. oneOf are the types of loops that take
-// a value and leave one.
+// mix is the second function: f32, f64, v128 -> f64. oneOf are the types of loops with one
+// parameter and one result.
 const mix = "\x20\x01\x20\x00\xbb\xa0\x20\x02\xfd\x21\x01\xa5"
 
 var oneOf = map[byte]byte{'i': 2, 'f': 3, 'F': 4, 'v': 5}
@@ -74,7 +74,7 @@ var (
 	storeOf   = map[byte]string{'i': "\x36\x02\x00", 'f': "\x38\x02\x00", 'F': "\x39\x03\x00", 'v': "\xfd\x0b\x03\x00"}
 )
 
-// bits are eight bytes that are often NaNs, of either width, with payloads.
+// bits returns eight bytes that are often NaNs, of either width, with payloads.
 func (g *generator) bits() uint64 {
 	v := g.Uint64()
 	switch g.IntN(6) {
@@ -98,7 +98,7 @@ func (g *generator) load(t byte) {
 	g.b = binary.AppendUvarint(g.b, uint64(16*g.IntN(63)))
 }
 
-// pick is a random local of type t.
+// pick returns a random local of type t.
 func (g *generator) pick(t byte) byte {
 	for {
 		if i := g.IntN(len(g.locals)); g.locals[i] == t {
@@ -136,7 +136,7 @@ func (g *generator) statement(depth int) {
 		g.b = append(g.b, 0x20, local)
 		g.again(counter)
 		g.b = append(g.b, 0x21, g.pick(t))
-	case k == 4 && depth > 0: // one of three ways on
+	case k == 4 && depth > 0: // one of three targets
 		g.b = append(g.b, 0x02, 0x40, 0x02, 0x40, 0x02, 0x40)
 		g.statements(depth - 1)
 		g.condition(depth)
@@ -159,7 +159,7 @@ func (g *generator) statement(depth int) {
 	}
 }
 
-// again ends a loop of seven turns.
+// again ends a loop of seven iterations.
 func (g *generator) again(counter byte) {
 	g.b = append(g.b, 0x20, counter, 0x41, 1, 0x6a, 0x22, counter, 0x41, 7, 0x49, 0x0d, 0, 0x0b)
 }

@@ -1,11 +1,11 @@
 package meter
 
-const maxPages = 1 << 16 // of 64 KiB: what a 32-bit memory can have
+const maxPages = 1 << 16 // of 64 KiB: the maximum of a 32-bit memory
 
-// memoryGrow makes the function that stands for memory.grow. A growth that the
-// module's own maximum forbids answers -1 for the price of the instruction. Any other
-// is paid for, then announced to the host, which ends the run if it is more than the
-// Job allows, and then must succeed.
+// memoryGrow returns the function that replaces memory.grow. A growth that the module's own
+// maximum forbids returns -1 for the price of the instruction. Any other is paid for, then
+// announced to the host, which ends the run if it exceeds the run's limit, and then must
+// succeed.
 func (w *rewriter) memoryGrow() helper {
 	const n, total, old = 0, 1, 2
 	limit := int64(maxPages)
@@ -35,7 +35,7 @@ func (w *rewriter) memoryGrow() helper {
 	a.op(opMemoryGrow, 0)
 	a.tee(old)
 	a.i32(-1)
-	a.op(opI32Eq, opIf, emptyBlock) // the host agreed and its engine did not
+	a.op(opI32Eq, opIf, emptyBlock) // the host agreed and its engine refused
 	a.i64(-1)
 	a.call(w.grow)
 	a.op(opEnd)
@@ -44,9 +44,9 @@ func (w *rewriter) memoryGrow() helper {
 	return helper{name: "memory.grow", typ: funcType{[]byte{typeI32}, []byte{typeI32}}, code: a.b}
 }
 
-// tableGrow makes the function that stands for table.grow. Tables count in no limit
-// of the Job, so they end at TableLimit: beyond it the answer is -1, which the
-// specification allows for any growth.
+// tableGrow returns the function that replaces table.grow. No limit of a run counts tables, so
+// they end at TableLimit: beyond it the result is -1, which the specification allows for any
+// growth.
 func (w *rewriter) tableGrow(index uint32) helper {
 	const value, n = 0, 1
 	t := w.m.tables[index]

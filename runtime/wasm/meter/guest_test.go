@@ -32,7 +32,7 @@ var buildGuest = sync.OnceValues(func() ([]byte, error) {
 	return os.ReadFile(out)
 })
 
-// goGuest is testdata/guest, built for WASI.
+// goGuest returns testdata/guest, built for WASI.
 func goGuest(t testing.TB) []byte {
 	t.Helper()
 	b, err := buildGuest()
@@ -91,8 +91,8 @@ func compile(t testing.TB, e *engine, b []byte) wazero.CompiledModule {
 	return c
 }
 
-// TestGoProgram runs a Go program as it is and rewritten: the same output, the same
-// exit code, and the same fuel under both engines.
+// TestGoProgram runs a Go program unchanged and rewritten: the same output, the same exit code,
+// and the same fuel under both engines.
 func TestGoProgram(t *testing.T) {
 	b := goGuest(t)
 	out := rewrite(t, b, meter.Options{})
@@ -112,7 +112,7 @@ func TestGoProgram(t *testing.T) {
 	t.Logf("%d fuel", got.fuel)
 }
 
-// TestSize: a rewritten Go program has grown by two fifths at most.
+// TestSize checks that rewriting enlarges a Go program by two fifths at most.
 func TestSize(t *testing.T) {
 	b := goGuest(t)
 	if out := rewrite(t, b, meter.Options{}); len(out) > len(b)*14/10 {

@@ -1,19 +1,19 @@
 package meter
 
-// helper is a function that the rewriter adds behind the guest's own.
+// helper is a function that the rewriter adds after the guest's own.
 type helper struct {
 	name string
 	typ  funcType
 	code []byte // locals and instructions
 }
 
-// helperKey tells helpers apart: the instruction they stand for and its immediates.
+// helperKey identifies a helper: the instruction that it replaces and its immediates.
 type helperKey struct {
 	op   uint32
 	a, b uint32
 }
 
-// Instructions as helper keys: misc opcodes as they are, and memory.grow.
+// Instructions as helper keys: misc opcodes unchanged, and memory.grow.
 const keyMemoryGrow = 0x100
 
 // addSlow adds the function that every check calls when a counter is below zero.
@@ -28,7 +28,7 @@ func (w *rewriter) addSlow() {
 	w.helpers = append(w.helpers, helper{name: "slow", code: a.b})
 }
 
-// helperFor returns the function that does the instruction key stands for, priced.
+// helperFor returns the helper for the instruction key, with its price.
 func (w *rewriter) helperFor(r *reader, key helperKey) uint32 {
 	if i, ok := w.helperOf[key]; ok {
 		return i
@@ -51,7 +51,7 @@ func (w *rewriter) makeHelper(r *reader, key helperKey) (helper, bool) {
 	switch key.op {
 	case keyMemoryGrow, miscMemoryInit, miscMemoryCopy, miscMemoryFill:
 		if len(w.m.memories) == 0 {
-			r.fail("there is no memory")
+			r.fail("no memory")
 			return helper{}, false
 		}
 	default:
@@ -73,15 +73,15 @@ func (w *rewriter) makeHelper(r *reader, key helperKey) (helper, bool) {
 	return w.bulk(key), true
 }
 
-// charge appends: take the local n, over 2^shift, from the fuel, and ask the host when
-// that leaves less than nothing.
+// charge appends: deduct the local n, divided by 2^shift, from the fuel, and call the host if
+// the result is below zero.
 func (w *rewriter) charge(a *asm, n uint32, shift int) {
 	w.chargeable(a, n, shift)
 	w.pay(a)
 }
 
-// chargeStep appends charge, and asks the host whatever is left: a step takes longer
-// than its fuel says when it is the first to touch the memory.
+// chargeStep appends charge, and always calls the host: a step that touches memory for the
+// first time takes longer than its fuel suggests.
 func (w *rewriter) chargeStep(a *asm, n uint32, shift int) {
 	w.chargeable(a, n, shift)
 	a.op(opI64Sub)
@@ -89,7 +89,7 @@ func (w *rewriter) chargeStep(a *asm, n uint32, shift int) {
 	a.call(w.slow)
 }
 
-// chargeable appends the fuel, and what is to be taken from it.
+// chargeable appends the fuel, and the amount to deduct from it.
 func (w *rewriter) chargeable(a *asm, n uint32, shift int) {
 	a.getGlobal(w.fuel)
 	a.get(n)

@@ -12,8 +12,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// The host of these tests: it grants fuel in slices and ends runs, as package meter
-// asks of a host.
+// The host of these tests grants fuel in slices and ends runs, as package meter requires.
 
 var (
 	errFuel  = errors.New("out of fuel")
@@ -26,7 +25,7 @@ type account struct {
 	granted       int64
 	refills       int
 	pages         int64 // limit
-	overshoot     int64 // the furthest below zero that fuel has been
+	overshoot     int64 // the lowest value of fuel below zero
 }
 
 func newAccount() *account {
@@ -54,7 +53,7 @@ func (a *account) grow(_ context.Context, _ api.Module, s []uint64) {
 	}
 }
 
-// spent is the fuel that mod has used.
+// spent returns the fuel that mod has used.
 func (a *account) spent(mod api.Module) int64 {
 	return a.granted - int64(mod.ExportedGlobal(meter.FuelExport).Get())
 }
@@ -62,7 +61,7 @@ func (a *account) spent(mod api.Module) int64 {
 // engine is a runtime with the metering's host module.
 type engine struct {
 	wazero.Runtime
-	account *account // of whoever runs now
+	account *account // of the current run
 }
 
 func newEngine(t testing.TB, compiler bool) *engine {

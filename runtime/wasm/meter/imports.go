@@ -46,8 +46,8 @@ func (r *reader) mutability() {
 	}
 }
 
-// rewriteImports appends the host's functions: they become the functions
-// importedFuncs and importedFuncs+1.
+// rewriteImports appends the host's functions: they become the functions importedFuncs and
+// importedFuncs+1.
 func (w *rewriter) rewriteImports() []byte {
 	body, n := w.vector(secImport)
 	out := appendU(nil, uint64(n+hostFuncs))
@@ -64,7 +64,7 @@ func (w *rewriter) rewriteImports() []byte {
 	return out
 }
 
-// vector splits a section into its entries' bytes and their number.
+// vector returns a section's entries as bytes, and their number.
 func (w *rewriter) vector(id byte) ([]byte, int) {
 	s := w.m.sections[id]
 	if s.content == nil {
@@ -111,7 +111,7 @@ func (w *rewriter) rewriteExports() []byte {
 		entries = appendU(entries, uint64(i))
 	}
 	if r.err == nil && !r.done() {
-		r.fail("export section is longer than what it holds")
+		r.fail("export section: trailing bytes")
 	}
 	w.fail(r.err)
 	add := func(name string, kind byte, index uint32) {

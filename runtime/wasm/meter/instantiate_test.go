@@ -10,15 +10,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// Sections of the modules below: two tables of four entries, of functions and of references
-// to the host, a page of memory, and functions of three types.
+// Sections of the modules below: two tables of four entries, of functions and of references to
+// the host, a page of memory, and functions of three types.
 const (
 	segTypes  = "\x03\x60\x00\x00\x60\x00\x01\x7f\x60\x01\x7f\x01\x7f"
 	segTables = "\x02\x70\x00\x04\x6f\x00\x04"
 )
 
-// TestSegments: active segments are applied as the specification says, elements first, then
-// data, each in its order, before the start function; one that does not fit is a trap.
+// TestSegments checks that active segments are applied as specified: elements first, then data,
+// each in order, before the start function; one that does not fit is a trap.
 func TestSegments(t *testing.T) {
 	const (
 		elements, memory = "invalid table access", "out of bounds memory access"
@@ -29,8 +29,8 @@ func TestSegments(t *testing.T) {
 		name     string
 		elements []string
 		data     []string
-		trap     string // "" for none
-		entries  string // what the entries of table 0 answer, '-' for null
+		trap     string // "" if it does not trap
+		entries  string // results of the entries of table 0, '-' for null
 		bytes    string // at the start of the memory
 	}{
 		{name: "fits", elements: []string{fits}, data: []string{"\x00\x41\x00\x0b\x02ab"}, entries: "-12-", bytes: "ab"},
@@ -39,7 +39,7 @@ func TestSegments(t *testing.T) {
 		{name: "elements past the end", elements: []string{"\x00\x41\x03\x0b\x02\x01\x02"}, trap: elements},
 		{name: "far past the end", elements: []string{"\x00\x41\x7f\x0b\x02\x01\x02"}, trap: elements},
 		{name: "no elements past the end", elements: []string{"\x00\x41\x05\x0b\x00"}, trap: elements},
-		{name: "behind others", elements: []string{fits, "\x00\x41\x04\x0b\x01\x01", fits}, trap: elements},
+		{name: "after others", elements: []string{fits, "\x00\x41\x04\x0b\x01\x01", fits}, trap: elements},
 		{name: "expressions", elements: []string{"\x04\x41\x03\x0b\x02\xd2\x01\x0b\xd0\x70\x0b"}, trap: elements},
 		{name: "table 0 by number", elements: []string{"\x02\x00\x41\x04\x0b\x00\x01\x01"}, trap: elements},
 		{name: "references to the host", elements: []string{"\x06\x01\x41\x04\x0b\x6f\x01\xd0\x6f\x0b"}, trap: elements},
@@ -57,7 +57,7 @@ func TestSegments(t *testing.T) {
 				t.Fatal(err)
 			}
 			if !info.Start {
-				t.Error("Info does not say that there is a start function")
+				t.Error("Info.Start is false, want true")
 			}
 			bothEngines(t, func(t *testing.T, e *engine) {
 				offsetGlobals(t, e)
@@ -91,7 +91,7 @@ func TestSegments(t *testing.T) {
 	}
 }
 
-// TestActiveDataIsDropped: an active data segment has length 0 once it was applied.
+// TestActiveDataIsDropped checks that an active data segment has length 0 after it was applied.
 func TestActiveDataIsDropped(t *testing.T) {
 	out := rewrite(t, segmentModule(nil, []string{"\x00\x41\x00\x0b\x02ab", "\x01\x02cd"}, "\x01"), meter.Options{})
 	bothEngines(t, func(t *testing.T, e *engine) {
@@ -112,7 +112,7 @@ func TestActiveDataIsDropped(t *testing.T) {
 	})
 }
 
-// offsetGlobals offers the globals that segments may take for their offsets: 1 and 3.
+// offsetGlobals provides the globals that segments may use as offsets: 1 and 3.
 func offsetGlobals(t *testing.T, e *engine) {
 	t.Helper()
 	b := wasm(part(6, "\x02\x7f\x00\x41\x01\x0b\x7f\x00\x41\x03\x0b"), part(7, "\x02\x01a\x03\x00\x01b\x03\x01"))
@@ -121,9 +121,9 @@ func offsetGlobals(t *testing.T, e *engine) {
 	}
 }
 
-// segmentModule has the segments given. Its functions: the start function, three that answer
-// 1 to 3, and those that the tests call. count is the content of the section of their number;
-// only with it do some of them name data segments.
+// segmentModule returns a module with the given segments. Its functions: the start function,
+// three that return 1 to 3, and those that the tests call. count is the content of the data
+// count section; only with it do some functions name data segments.
 func segmentModule(elements, data []string, count string) []byte {
 	const initData = "\xfc\x08\x00\x00\x41\x01"
 	none, one := "\x41\x00", "\x41\x00"

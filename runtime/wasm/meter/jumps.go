@@ -1,6 +1,6 @@
 package meter
 
-// jump takes apart the instructions that leave the straight line.
+// jump analyses the branch instructions.
 func (b *body) jump(code byte, at int) {
 	switch code {
 	case opBr:
@@ -52,8 +52,8 @@ func (b *body) jump(code byte, at int) {
 	b.skip(evSkip)
 }
 
-// branch notes a branch to the label and returns its new number. The split form of a
-// loop puts three labels between the loop and what is around it.
+// branch records a branch to the label and returns its new number. The split form of a loop
+// adds three labels between the loop and the enclosing code.
 func (b *body) branch(label uint32) uint32 {
 	if int64(label) >= int64(len(b.frames)) {
 		b.fail("label %d of %d", label, len(b.frames))

@@ -10,8 +10,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// function is a module of one function [] -> [] with the code given, a memory, and a
-// mutable global of the guest's own.
+// function returns a module with one function [] -> [] of the given code, a memory, and a
+// mutable global of the guest.
 func function(code string) []byte {
 	return wasm(
 		part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(5, "\x01\x00\x01"),
@@ -26,14 +26,14 @@ func TestRefused(t *testing.T) {
 		"empty":                    {nil, "not a WebAssembly module of version 1"},
 		"not wasm":                 {[]byte("hello, world"), "not a WebAssembly module"},
 		"component":                {[]byte("\x00asm\x0d\x00\x01\x00"), "not a WebAssembly module of version 1"},
-		"section too long":         {wasm("\x01\x05\x00"), "5 bytes are announced, 1 are left"},
-		"section twice":            {wasm(part(1, "\x00"), part(1, "\x00")), "section 1 stands twice"},
-		"section order":            {wasm(part(3, "\x00"), part(1, "\x00")), "wrong place"},
+		"section too long":         {wasm("\x01\x05\x00"), "5 bytes announced, 1 left"},
+		"section twice":            {wasm(part(1, "\x00"), part(1, "\x00")), "section 1 is repeated"},
+		"section order":            {wasm(part(3, "\x00"), part(1, "\x00")), "out of order"},
 		"tag section":              {wasm(part(13, "\x00")), "unknown section 13"},
 		"empty section":            {wasm(part(1, "")), "ends too early"},
-		"section tail":             {wasm(part(1, "\x00\x00")), "longer than what it holds"},
+		"section tail":             {wasm(part(1, "\x00\x00")), "trailing bytes"},
 		"type form":                {wasm(part(1, "\x01\x5f\x00")), "unknown type form 0x5f"},
-		"type count":               {wasm(part(1, "\xff\xff\xff\xff\x0f")), "4294967295 types are announced"},
+		"type count":               {wasm(part(1, "\xff\xff\xff\xff\x0f")), "4294967295 types announced"},
 		"number too long":          {wasm(part(1, "\x80\x80\x80\x80\x80\x00")), "longer than 5 bytes"},
 		"number too large":         {wasm(part(1, "\xff\xff\xff\xff\x1f")), "does not fit in 32 bits"},
 		"function of no type":      {wasm(part(3, "\x01\x00"), part(10, "\x01"+body(""))), "type 0 of 0"},
@@ -47,7 +47,7 @@ func TestRefused(t *testing.T) {
 		"extended constant":        {wasm(part(6, "\x01\x7f\x00\x41\x00\x41\x00\x6a\x0b")), "opcode 0x6a in a constant"},
 		"data of a second memory":  {wasm(part(5, "\x01\x00\x01"), part(11, "\x01\x02\x01\x41\x00\x0b\x00")), "memory 1"},
 		"body without end":         {wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(10, "\x01\x02\x00\x01")), "function 0, offset 0x18: ends too early"},
-		"bytes behind the end":     {function("\x0b\x01"), "bytes behind the function's end"},
+		"bytes after the end":      {function("\x0b\x01"), "bytes after the function's end"},
 		"atomics":                  {function("\xfe\x00\x02\x00"), "unknown opcode 0xfe"},
 		"tail call":                {function("\x12\x00"), "unknown opcode 0x12"},
 		"exceptions":               {function("\x06\x40\x0b"), "unknown opcode 0x06"},
@@ -56,8 +56,8 @@ func TestRefused(t *testing.T) {
 		"unknown misc opcode":      {function("\xfc\x12"), "unknown opcode 0xfc 18"},
 		"unknown opcode, dead":     {function("\x00\xfe\x00\x02\x00"), "unknown opcode 0xfe"},
 		"unknown vector, dead":     {function("\x00\xfd\x9a\x01"), "unknown vector opcode 154"},
-		"stack underflow":          {function("\x1a"), "operand is missing"},
-		"operand of another block": {function("\x41\x00\x02\x40\x1a\x0b\x1a"), "operand is missing"},
+		"stack underflow":          {function("\x1a"), "missing operand"},
+		"operand of another block": {function("\x41\x00\x02\x40\x1a\x0b\x1a"), "missing operand"},
 		"value left over":          {function("\x41\x00"), "1 values at the end"},
 		"label":                    {function("\x0c\x01"), "label 1 of 1"},
 		"local":                    {function("\x20\x00\x1a"), "local 0 of 0"},
@@ -67,7 +67,7 @@ func TestRefused(t *testing.T) {
 		"table.fill":               {function("\x41\x00\xd0\x70\x41\x00\xfc\x11\x00"), "table 0 of 0"},
 		"multi-memory access":      {function("\x41\x00\x28\x42\x01\x00\x1a"), "alignment 2^66"},
 		"multi-memory copy":        {function("\x41\x00\x41\x00\x41\x00\xfc\x0a\x01\x00"), "memory 1"},
-		"access without memory":    {wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(10, "\x01"+body("\x41\x00\x28\x02\x00\x1a"))), "there is no memory"},
+		"access without memory":    {wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(10, "\x01"+body("\x41\x00\x28\x02\x00\x1a"))), "no memory"},
 		"locals":                   {wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(10, "\x01"+sized("\x01\xff\xff\xff\xff\x0f\x7f\x0b"))), "function 0: more than 50000 locals"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,10 +84,10 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestOutOfReach: a guest cannot name the counters, the host's functions or the
+// TestOutOfReach checks that a guest cannot name the counters, the host's functions or the
 // helpers, whose indexes follow its own, in live code, in dead code or in constants.
 func TestOutOfReach(t *testing.T) {
-	// refers is a module without tables that refers to its function, which it declares.
+	// refers returns a module without tables that refers to its function, which it declares.
 	refers := func(code, exports, segments string) []byte {
 		return wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(7, exports), part(9, segments),
 			part(10, "\x01"+body("\xd2\x00\x1a"+code)))
@@ -135,9 +135,8 @@ func TestOutOfReach(t *testing.T) {
 	}
 }
 
-// FuzzRewrite: no input makes the rewriter panic, and a valid one gives a valid output
-// that is rewritten in the same way each time. (That no valid module is refused is for
-// the official tests to show.)
+// FuzzRewrite checks that no input makes the rewriter panic, and that a valid one gives a valid
+// output, the same each time. (The official tests show that valid modules are not refused.)
 func FuzzRewrite(f *testing.F) {
 	for _, name := range []string{"faults/select-1.wasm", "tables.wasm"} {
 		b, err := os.ReadFile("testdata/" + name)
@@ -158,10 +157,10 @@ func FuzzRewrite(f *testing.F) {
 		out, info, err := meter.Rewrite(b, meter.Options{})
 		again, infoAgain, errAgain := meter.Rewrite(b, meter.Options{})
 		if string(out) != string(again) || info != infoAgain || (err == nil) != (errAgain == nil) {
-			t.Fatal("two outputs of one module")
+			t.Fatal("two different outputs of one module")
 		}
 		if err != nil {
-			return // and the engine must not see it: its decoder allocates whatever a count announces
+			return // the engine must not decode it: its decoder allocates what a count announces
 		}
 		c, invalid := e.CompileModule(t.Context(), b)
 		if invalid != nil {
@@ -176,8 +175,8 @@ func FuzzRewrite(f *testing.F) {
 	})
 }
 
-// TestCounts: a count cannot make the rewriter allocate more than the module's size
-// allows. The engine's own decoder does: gigabytes for some of these.
+// TestCounts checks that a count cannot make the rewriter allocate more than the module's size
+// allows. The engine's own decoder allocates gigabytes for some of these.
 func TestCounts(t *testing.T) {
 	for id := range byte(13) {
 		module := wasm(part(id, "\x80\x80\x80\x80\x08"))
@@ -185,7 +184,7 @@ func TestCounts(t *testing.T) {
 		runtime.ReadMemStats(&before)
 		_, _, err := meter.Rewrite(module, meter.Options{})
 		runtime.ReadMemStats(&after)
-		if err == nil && id != 0 && id != 12 { // custom sections hold anything, the data count only a number
+		if err == nil && id != 0 && id != 12 { // custom sections have any content, the data count section only a number
 			t.Errorf("section %d of 2^31 entries is accepted", id)
 		}
 		if allocated := after.TotalAlloc - before.TotalAlloc; allocated > 1<<20 {

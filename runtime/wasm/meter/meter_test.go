@@ -23,7 +23,7 @@ func testdata(t testing.TB, name string) []byte {
 	return b
 }
 
-// TestPrices holds the fuel table against testdata/prices.wat.
+// TestPrices checks the fuel table in testdata/prices.wat.
 func TestPrices(t *testing.T) {
 	out := rewrite(t, testdata(t, "prices.wasm"), meter.Options{})
 	bothEngines(t, func(t *testing.T, e *engine) {
@@ -52,8 +52,8 @@ func TestPrices(t *testing.T) {
 	})
 }
 
-// TestFuelExact: whatever the slices, a run ends out of fuel at the same place, and
-// one that has enough spends the same.
+// TestFuelExact checks that with any slice a run ends out of fuel at the same place, and one
+// that has enough spends the same.
 func TestFuelExact(t *testing.T) {
 	out := rewrite(t, testdata(t, "recursion.wasm"), meter.Options{})
 	run := func(t *testing.T, e *engine, slice, budget int64, n uint64) (int64, uint64, error) {
@@ -93,10 +93,10 @@ func TestFuelExact(t *testing.T) {
 	})
 }
 
-// TestTrapFuel: the fuel of a run that traps is the same whatever the Job's fuel, also
-// where it is kept in a local and what is known is that of the last refill.
+// TestTrapFuel checks that the fuel of a run that traps is the same under any limit, also where
+// it is kept in a local and known only up to the last refill.
 func TestTrapFuel(t *testing.T) {
-	// 500,000 turns of an empty loop, then unreachable
+	// 500,000 iterations of an empty loop, then unreachable
 	b := wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(7, "\x01\x01f\x00\x00"),
 		part(10, "\x01"+sized("\x01\x01\x7f\x03\x40\x20\x00\x41\x01\x6a\x22\x00\x41\xa0\xc2\x1e\x49\x0d\x00\x0b\x00\x0b")))
 	out := rewrite(t, b, meter.Options{})
@@ -118,7 +118,7 @@ func TestTrapFuel(t *testing.T) {
 				known = spent
 			}
 			if spent != known || spent < all-meter.Slice || spent > all {
-				t.Errorf("fuel %d: %d is spent, or %d, of %d", budget, spent, known, all)
+				t.Errorf("fuel %d: spent %d, known %d, of %d", budget, spent, known, all)
 			}
 			mod.Close(t.Context())
 		}
@@ -129,12 +129,12 @@ func TestTrapFuel(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := mod.ExportedFunction("f").Call(t.Context()); !errors.Is(err, errFuel) {
-			t.Errorf("less fuel than it takes: %v", err)
+			t.Errorf("less fuel than needed: %v", err)
 		}
 	})
 }
 
-// TestEndless: nothing runs for ever, whatever shape it has.
+// TestEndless checks that nothing runs endlessly, whatever its shape.
 func TestEndless(t *testing.T) {
 	for name, code := range map[string]string{
 		"loop":           "\x03\x40\x0c\x00\x0b",
@@ -172,7 +172,7 @@ func TestEndless(t *testing.T) {
 	}
 }
 
-// TestStart: the start function is an export, called when the host is ready.
+// TestStart checks that the start function is an export, called when the host is ready.
 func TestStart(t *testing.T) {
 	b := wasm(part(1, "\x01\x60\x00\x00"), part(3, "\x01\x00"), part(5, "\x01\x00\x01"),
 		part(7, "\x01\x06memory\x02\x00"), part(8, "\x00"),
@@ -187,7 +187,7 @@ func TestStart(t *testing.T) {
 		t.Fatal(err)
 	}
 	if v, _ := mod.Memory().ReadUint32Le(0); v != 0 {
-		t.Error("the start function has run by itself")
+		t.Error("the start function ran by itself")
 	}
 	if _, err := mod.ExportedFunction(meter.StartExport).Call(t.Context()); err != nil {
 		t.Fatal(err)
@@ -197,7 +197,7 @@ func TestStart(t *testing.T) {
 	}
 }
 
-// TestNames: a trap is told with the guest's own names.
+// TestNames checks that a trap shows the guest's own function names.
 func TestNames(t *testing.T) {
 	b := wasm(part(1, "\x02\x60\x00\x00\x60\x01\x7f\x00"), part(2, "\x01\x03env\x01f\x00\x00"),
 		part(3, "\x02\x00\x00"), part(7, "\x01\x02go\x00\x02"),
@@ -220,12 +220,12 @@ func TestNames(t *testing.T) {
 	}
 	broken := rewrite(t, wasm(part(0, "\x04name\x01\x7f\x01")), meter.Options{})
 	if _, err := e.CompileModule(t.Context(), broken); err != nil {
-		t.Errorf("a broken name section breaks the module: %v", err)
+		t.Errorf("malformed name section: module refused: %v", err)
 	}
 }
 
-// TestOvershoot: the way between two checks is short, in rows of calls of functions that
-// are not checked themselves, and with functions that do much in a straight line.
+// TestOvershoot checks that the path between two checks is short: in series of calls of
+// functions that are not checked themselves, and in functions with long straight-line code.
 func TestOvershoot(t *testing.T) {
 	line := func(cost int) string { return strings.Repeat("\x41\x00\x1a", cost/2) }
 	rows := func(n int) string { return strings.Repeat("\x10\x00", n) }
@@ -240,7 +240,7 @@ func TestOvershoot(t *testing.T) {
 		"early return":    {"\x41\x01\x04\x40" + line(2000) + "\x0f\x0b\x03\x40\x0b", rows(2000)},
 		"leaf with grow":  {"\x41\x00\x40\x00\x1a" + line(250), rows(2000)},
 		"unending blocks": {strings.Repeat("\x41\x00\x04\x40\x0b", 120), rows(20_000)},
-		// The call with the check is on no way that is taken.
+		// The call with the check is on a path that is not taken.
 		"br_if over it": {line(256), over("\x02\x40\x41\x01\x0d\x00", "\x0b")},
 		"if over it":    {line(256), over("\x41\x00\x04\x40", "\x0b")},
 		"in the else":   {line(256), over("\x41\x01\x04\x40\x10\x00\x05", "\x0b")},
@@ -263,7 +263,7 @@ func TestOvershoot(t *testing.T) {
 				t.Fatal(err)
 			}
 			spent := e.account.spent(mod)
-			own := 9 * int64(len(c.code)/2) // a row of calls is one charged block
+			own := 9 * int64(len(c.code)/2) // a series of calls is one charged block
 			if most := own + 256*260; e.account.overshoot > most || spent-e.account.granted > most {
 				t.Errorf("%d fuel without a check, %d more at the end, at most %d", e.account.overshoot, spent-e.account.granted, most)
 			}

@@ -17,13 +17,13 @@ const (
 	secDataCount = 12
 )
 
-// order is the order in which sections may stand; custom sections stand anywhere.
+// order is the order in which sections may appear; custom sections may be anywhere.
 var order = []byte{
 	secType, secImport, secFunction, secTable, secMemory, secGlobal,
 	secExport, secStart, secElement, secDataCount, secCode, secData,
 }
 
-// rank is a section's place in order, counted from 1; 0 for an unknown section.
+// rank maps a section to its position in order, counted from 1; 0 for an unknown section.
 var rank = func() (r [256]uint8) {
 	for i, id := range order {
 		r[id] = uint8(i + 1)
@@ -31,7 +31,7 @@ var rank = func() (r [256]uint8) {
 	return
 }()
 
-// section is a section's content and where it lies in the module.
+// section is a section's content and its offset in the module.
 type section struct {
 	content []byte
 	base    int
@@ -39,8 +39,8 @@ type section struct {
 
 func (s section) reader() *reader { return &reader{b: s.content, base: s.base} }
 
-// module is what the rewriter needs to know of a module. Index spaces hold imports
-// first, as the specification orders them.
+// module holds what the rewriter needs to know about a module. Index spaces hold imports first,
+// in the order of the specification.
 type module struct {
 	sections [secDataCount + 1]section
 	names    []byte // content of the name section after its own name, or nil
@@ -52,7 +52,7 @@ type module struct {
 	tables                           []table
 	memories                         []limits
 	globals                          int
-	globalTypes                      []byte // of those the module defines only once rewriteGlobals has run
+	globalTypes                      []byte // without imports until rewriteGlobals has run
 	start                            int64  // index of the start function, -1 for none
 }
 
@@ -61,14 +61,14 @@ type table struct {
 	limits
 }
 
-// Bounds on a module, so that time and memory taken here are in proportion to its size.
-// Those with a * are the limits of web browsers, which no compiler's output passes.
+// Limits of a module, so that time and memory used here are in proportion to its size. Those
+// with a * are the limits of web browsers, which the output of compilers stays within.
 const (
 	maxLocals    = 50_000    // * of one function, parameters included
 	maxBody      = 7_654_321 // * bytes of one function
 	maxArity     = 1_000     // * parameters, and results, of one type
 	maxFunctions = 1_000_000 // *
-	maxNesting   = 100_000   // blocks inside one another
+	maxNesting   = 100_000   // nested blocks
 	maxHelpers   = 10_000    // distinct bulk operations: one per segment and table used
 	workPerByte  = 32        // see rewriter.work
 	workAtLeast  = 1 << 20
@@ -96,7 +96,7 @@ func decode(b []byte) (*module, error) {
 		if rank[id] == 0 {
 			r.fail("unknown section %d", id)
 		} else if rank[id] <= last {
-			r.fail("section %d stands twice or in the wrong place", id)
+			r.fail("section %d is repeated or out of order", id)
 		} else {
 			last = rank[id]
 			m.sections[id] = s
@@ -121,7 +121,7 @@ func (m *module) index() error {
 		{secMemory, m.readMemories},
 		{secGlobal, func(r *reader) { m.globals += r.count("globals") }},
 		{secStart, func(r *reader) { m.start = int64(r.u32()) }},
-		{secDataCount, func(r *reader) { r.u32() }}, // the engine compares it
+		{secDataCount, func(r *reader) { r.u32() }}, // the engine checks it
 	} {
 		s := m.sections[step.id]
 		if s.content == nil {
@@ -131,7 +131,7 @@ func (m *module) index() error {
 		step.read(r)
 		if step.id != secGlobal && r.err == nil && !r.done() {
 			// The initial values of globals are read later.
-			r.fail("section %d is longer than what it holds", step.id)
+			r.fail("section %d: trailing bytes", step.id)
 		}
 		if r.err != nil {
 			return r.err
@@ -207,8 +207,8 @@ func (m *module) readMemories(r *reader) {
 	}
 }
 
-// custom keeps the name section. A custom section cannot make a module invalid, so
-// one that cannot be read is dropped like the others.
+// custom keeps the name section. A custom section cannot make a module invalid, so a malformed
+// one is dropped like the others.
 func (m *module) custom(s section) {
 	r := s.reader()
 	if string(r.name()) == "name" && r.err == nil && m.names == nil {

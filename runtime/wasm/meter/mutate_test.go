@@ -12,9 +12,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// TestMutationsAgree changes a few bytes of real programs, from C, Rust and by hand. What
-// the engine still takes does rewritten what it did before, and the same under compiler
-// and interpreter, to the last bit of memory and fuel.
+// TestMutationsAgree changes a few bytes of real programs, from C, Rust and hand-written code.
+// If the engine still accepts the result, its rewritten form behaves like it, and the same
+// under compiler and interpreter, to the last bit of memory and fuel.
 func TestMutationsAgree(t *testing.T) {
 	var programs [][]byte
 	for _, pattern := range []string{"testdata/kernels.wasm", "../../../wasm-examples/testdata/*.wasm"} {
@@ -35,7 +35,7 @@ func TestMutationsAgree(t *testing.T) {
 	tried, refused, unsteadies := 0, 0, 0
 	for i := 0; tried < want; i++ {
 		if i > 200*want {
-			t.Fatalf("of %d mutations only %d are valid", i, tried)
+			t.Fatalf("only %[2]d of %[1]d mutations are valid", i, tried)
 		}
 		seed := first + uint64(i)
 		r := rand.New(rand.NewPCG(seed, 5))
@@ -53,10 +53,10 @@ func TestMutationsAgree(t *testing.T) {
 			continue
 		}
 		if strings.HasSuffix(a, unsteady) || strings.HasSuffix(c, unsteady) {
-			unsteadies++ // nothing ends the original
+			unsteadies++ // the original may not end
 			continue
 		}
-		if meter.AppliesSegments(b) { // the original engine is wrong there
+		if meter.AppliesSegments(b) { // the original is not a reference there
 			continue
 		}
 		raw := withoutFuel(observe(t, false, rewrite(t, b, meter.Options{RawNaN: true})))
@@ -67,11 +67,11 @@ func TestMutationsAgree(t *testing.T) {
 	}
 	t.Logf("%d mutations, %d of them not observed to their end; %d more are not valid", tried, unsteadies, refused)
 	if unsteadies == tried {
-		t.Error("none was observed to its end: these mutations prove nothing")
+		t.Error("none was observed to its end: the test proves nothing")
 	}
 }
 
-// mutate returns b with up to four bytes behind its header changed.
+// mutate returns b with up to four bytes after its header changed.
 func mutate(r *rand.Rand, b []byte) []byte {
 	b = bytes.Clone(b)
 	for range 1 + r.IntN(4) {
@@ -81,14 +81,14 @@ func mutate(r *rand.Rand, b []byte) []byte {
 			b[at] = byte(r.Uint32())
 		case 1:
 			b[at] ^= 1 << r.IntN(8)
-		case 2: // an opcode or a small number becomes its neighbour
+		case 2: // increments or decrements an opcode or a small number
 			b[at]++
 		}
 	}
 	return b
 }
 
-// compiles reports whether the engine takes b and imports nothing but functions.
+// compiles reports whether the engine accepts b and b imports only functions.
 func compiles(t *testing.T, b []byte) bool {
 	t.Helper()
 	e := newEngine(t, false)

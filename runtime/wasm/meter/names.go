@@ -2,16 +2,16 @@ package meter
 
 import "unicode/utf8"
 
-// Subsections of the name section that are kept. Names of locals and labels are not:
+// Subsections of the name section that are kept. Names of locals and labels are not kept:
 // nothing shows them.
 const (
 	namesModule    = 0
 	namesFunctions = 1
 )
 
-// rewriteNames returns the name section with function names under their new
-// indexes, so that a trap's stack reads as the guest's author wrote it. Names cannot
-// make a module invalid: what cannot be read is left out.
+// rewriteNames returns the name section with function names under their new indexes, so that
+// the stack of a trap shows the names of the guest's source. Names cannot make a module
+// invalid: malformed ones are dropped.
 func (w *rewriter) rewriteNames() []byte {
 	if w.m.names == nil {
 		return nil

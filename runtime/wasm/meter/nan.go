@@ -2,22 +2,22 @@ package meter
 
 import "slices"
 
-// A NaN has many bit patterns, and which of them arithmetic gives depends on the
-// machine. So the result of float arithmetic is put into canonical form, unless no one
-// can tell: a value that only feeds further arithmetic and comparisons need not be.
+// A NaN has many bit patterns, and which of them arithmetic produces depends on the machine. So
+// the result of float arithmetic is made canonical, unless its bits cannot be observed: a value
+// that only feeds further arithmetic and comparisons need not be.
 //
-// dataflow answers that for a whole function. Its nodes are the fresh results, the
-// float locals, the results of blocks and of instructions that only move bits. An edge
-// says that a value flows from one node into another; a node is seen if its bits are
-// looked at, or if it flows into one that is seen. Locals are one node each, whatever
-// the order of gets and sets: too much may be canonical, never too little.
+// dataflow decides that for a whole function. Its nodes are the fresh results, the float
+// locals, and the results of blocks and of instructions that only move bits. An edge says that
+// a value flows from one node into another; a node is seen if its bits are observed, or if it
+// flows into one that is seen. Locals are one node each, whatever the order of gets and sets:
+// too many values may become canonical, never too few.
 //
-// Values are seen in two ways, for an f64 lane that is read as two f32 lanes shows
-// its bits, and the other way round.
+// Values are seen in two ways, since an f64 lane that is read as two f32 lanes shows its bits,
+// and vice versa.
 type dataflow struct {
 	seen  []uint8
 	edges []edge
-	fresh int // results that may need canonical form
+	fresh int // number of results that may need canonical form
 	limit int // of edges, and of nodes for the results of blocks
 
 	first, next, work []int32 // scratch of solve
@@ -26,15 +26,15 @@ type dataflow struct {
 type edge struct{ from, to int32 }
 
 const (
-	seenF32 = 1 << iota // looked at other than as f32 lanes
-	seenF64             // looked at other than as f64 lanes
+	seenF32 = 1 << iota // observed other than as f32 lanes
+	seenF64             // observed other than as f64 lanes
 	seenAll = seenF32 | seenF64
 )
 
 const noNode = int32(-1)
 
-// reset begins a function of size bytes. Blocks and branches of many values can make
-// more of both than there are instructions: what is beyond the limit counts as seen.
+// reset begins a function of size bytes. Blocks and branches with many values can create more
+// nodes and edges than there are instructions: beyond the limit, values count as seen.
 func (d *dataflow) reset(size int) {
 	d.limit = 64 + 2*size
 	d.seen = d.seen[:0]
@@ -76,14 +76,14 @@ func (d *dataflow) flow(from, to int32) {
 	d.edges = append(d.edges, edge{from, to})
 }
 
-// solve carries what is seen backwards along the edges. Each node changes at most
-// twice, so the time is linear.
+// solve propagates what is seen backwards along the edges. Each node changes at most twice, so
+// the time is linear.
 func (d *dataflow) solve() {
 	if d.fresh == 0 {
 		return
 	}
 	n := len(d.seen)
-	// The edges into node i are a chain: first[i], then next of it, 0 at its end.
+	// The edges into node i are a linked list: first[i], then next of it, 0 at its end.
 	d.first = append(d.first[:0], make([]int32, n)...)
 	d.next = append(d.next[:0], make([]int32, len(d.edges)+1)...)
 	for i, e := range d.edges {

@@ -9,8 +9,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// TestHalfOfANaN: an f32 that replaces one half of an f64 lane shows the other half, as
-// digits of a number. Which of two NaNs an engine hands on decides what they are.
+// TestHalfOfANaN checks that an f32 that replaces one half of an f64 lane shows the other half,
+// as digits of a number. They depend on which of two NaNs an engine returns.
 func TestHalfOfANaN(t *testing.T) {
 	const (
 		load0, load16 = "\x41\x00\xfd\x00\x04\x00", "\x41\x00\xfd\x00\x04\x10"
@@ -46,8 +46,8 @@ func TestHalfOfANaN(t *testing.T) {
 	}
 }
 
-// TestManyFloats: a function may have any number of results that must be canonical, and
-// still be compiled in no time: a branch for each of these would take a minute.
+// TestManyFloats checks that a function may have any number of results that must be canonical,
+// and still compiles fast: a branch for each of them would take a minute.
 func TestManyFloats(t *testing.T) {
 	const n = 20_000
 	for name, c := range map[string]struct {

@@ -1,7 +1,7 @@
 package meter
 
-// immediate says what follows an opcode. The zero value is an opcode that this
-// package does not know and therefore refuses.
+// immediate says what follows an opcode. The zero value is an opcode that this package does not
+// support and therefore refuses.
 type immediate uint8
 
 const (
@@ -14,13 +14,13 @@ const (
 	immControl    // handled by name
 )
 
-// use says what an instruction can tell about its operands' NaN bits, and what it
-// hands on. See nan.go.
+// use says what an instruction observes of its operands' NaN bits, and what it passes on. See
+// nan.go.
 type use uint8
 
 const (
-	useSees    use = iota // looks at the bits: a store, a call, integer arithmetic
-	useNumber             // reads scalar floats as numbers: a NaN is a NaN
+	useSees    use = iota // observes the bits: a store, a call, integer arithmetic
+	useNumber             // reads scalar floats as numbers: all NaNs are alike
 	useF32x4              // reads f32 lanes as numbers
 	useF64x2              // reads f64 lanes as numbers
 	usePass               // moves bits to its result, whole lanes of either width
@@ -28,13 +28,13 @@ const (
 	usePassF64            // moves f64 lanes to its result
 )
 
-// operator is what the analysis needs to know of one opcode.
+// operator is what the analysis needs to know about an opcode.
 type operator struct {
 	imm   immediate
 	pop   uint8
 	push  byte // value type of the result, 0 for none
 	use   use
-	fresh bool // the result may be a NaN that the engine's hardware chose
+	fresh bool // the result may be a NaN with bits chosen by the hardware
 	safe  safeForm
 }
 
@@ -146,8 +146,8 @@ const (
 	vectorBitselect    = 82
 )
 
-// row describes the opcodes first to last: sig is operands ">" result, in the
-// letters of typeOf.
+// row describes the opcodes first to last: sig is operands ">" result, in the letters of
+// typeOf.
 type row struct {
 	first, last int
 	sig         string
@@ -186,7 +186,7 @@ func fill(table []operator, rows []row) {
 		}
 		for c := r.first; c <= r.last; c++ {
 			if table[c].imm != immUnknown {
-				panic("meter: an opcode is in a table twice")
+				panic("meter: duplicate opcode in a table")
 			}
 			table[c] = o
 		}

@@ -1,7 +1,7 @@
 package meter
 
-// coreRows are the one-byte opcodes of WebAssembly 2.0. Those marked immControl are
-// taken apart one by one in the analysis.
+// coreRows are the one-byte opcodes of WebAssembly 2.0. The analysis handles those marked
+// immControl one by one.
 var coreRows = []row{
 	{first: 0x00, last: 0x05, sig: ">", imm: immControl},
 	{first: 0x0b, last: 0x11, sig: ">", imm: immControl},
@@ -43,7 +43,7 @@ var coreRows = []row{
 	{first: 0x8b, last: 0x8c, sig: "f>f", imm: immNone, use: usePass},                // abs neg
 	{first: 0x8d, last: 0x91, sig: "f>f", imm: immNone, use: useNumber, fresh: true}, // ceil floor trunc nearest sqrt
 	{first: 0x92, last: 0x97, sig: "ff>f", imm: immNone, use: useNumber, fresh: true},
-	{first: 0x98, last: 0x98, sig: "ff>f", imm: immNone, safe: safeCopysign32}, // copysign sees the sign of a NaN
+	{first: 0x98, last: 0x98, sig: "ff>f", imm: immNone, safe: safeCopysign32}, // copysign observes the sign of a NaN
 	{first: 0x99, last: 0x9a, sig: "F>F", imm: immNone, use: usePass},
 	{first: 0x9b, last: 0x9f, sig: "F>F", imm: immNone, use: useNumber, fresh: true},
 	{first: 0xa0, last: 0xa5, sig: "FF>F", imm: immNone, use: useNumber, fresh: true},

@@ -1,7 +1,7 @@
 package meter
 
-// vectorRows are the SIMD opcodes of WebAssembly 2.0, those behind the prefix 0xfd.
-// The gaps are reserved and refused.
+// vectorRows are the SIMD opcodes of WebAssembly 2.0, after the prefix 0xfd. The gaps are
+// reserved and refused.
 var vectorRows = []row{
 	{first: 0, last: 10, sig: "i>v", imm: immMemory},
 	{first: 11, last: 11, sig: "iv>", imm: immMemory},

@@ -15,14 +15,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// kernels are the exports of testdata/kernels.c with how much of each to do.
+// kernels are the exports of testdata/kernels.c with the amount of work of each.
 var kernels = []struct {
 	name string
 	n    int32
 }{{"sha256", 32}, {"matmul", 48}, {"nbody", 12}, {"mandelbrot", 48}, {"quicksort", 6}, {"wordcount", 16}, {"saxpy", 200}, {"fib", 52}, {"parse", 48}}
 
-// threadTime is the CPU time that f takes on its thread: on a busy machine the clock
-// says little.
+// threadTime returns the CPU time of f on its thread: on a busy machine, wall time is not
+// meaningful.
 func threadTime(f func()) time.Duration {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -33,8 +33,8 @@ func threadTime(f func()) time.Duration {
 	return time.Duration(after.Utime.Nano() + after.Stime.Nano() - before.Utime.Nano() - before.Stime.Nano())
 }
 
-// BenchmarkRewrite reports the speed of rewriting a Go program, by the CPU time of the
-// thread, and how large it becomes.
+// BenchmarkRewrite reports the speed of rewriting a Go program, by the CPU time of the thread,
+// and the size of the output.
 func BenchmarkRewrite(b *testing.B) {
 	module := goGuest(b)
 	b.ReportAllocs()
@@ -48,8 +48,8 @@ func BenchmarkRewrite(b *testing.B) {
 	b.ReportMetric(float64(len(module))*float64(b.N)/(1<<20)/took.Seconds(), "MiB/s")
 }
 
-// BenchmarkOverhead reports, for each kernel and a Go program, the CPU time of the
-// metered module over that of the plain one: the median of rounds that take turns.
+// BenchmarkOverhead reports, for each kernel and a Go program, the CPU time of the metered
+// module over that of the plain one: the median of alternating rounds.
 func BenchmarkOverhead(b *testing.B) {
 	plain := testdata(b, "kernels.wasm")
 	for _, kernel := range kernels {
@@ -86,7 +86,7 @@ func BenchmarkOverhead(b *testing.B) {
 	}
 }
 
-// benchmarkClose is what the engine's own way to stop a guest costs, on the same work.
+// benchmarkClose reports the cost of the engine's own way to stop a guest, on the same work.
 func benchmarkClose(b *testing.B, module []byte) {
 	for _, kernel := range kernels {
 		b.Run(kernel.name, func(b *testing.B) {
@@ -106,7 +106,7 @@ func benchmarkClose(b *testing.B, module []byte) {
 	}
 }
 
-// compare reports the time of each run but the first over the first's.
+// compare reports the time of each run except the first over the first one's.
 func compare(b *testing.B, runs []func(), units ...string) {
 	ratios := make([][]float64, len(runs))
 	for range max(b.N, 5) {

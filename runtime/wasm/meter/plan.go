@@ -2,19 +2,19 @@ package meter
 
 import "math"
 
-// plan is what the analysis of a function came to: the shape of its output.
+// plan is the result of a function's analysis: the shape of its output.
 type plan struct {
-	charged bool  // calls of it are charged stack, and checked: all but small leaves
+	charged bool  // its calls are charged stack, and checked: all functions except small leaves
 	frame   int64 // the charge, in bytes
 	split   bool  // the check at its entry is in split form
 	local   bool  // fuel is kept in a local between calls
-	wrapped bool  // the body stands in a block, where branches out of it lead
+	wrapped bool  // the body is in a block, the target of branches that leave it
 
-	keep  []uint32  // the locals of i32 that are kept as i64 across a refill
+	keep  []uint32  // i32 locals that are kept as i64 across a refill
 	flat  bool      // scalars are made canonical without a branch
-	kept  uint32    // the first of the locals that take their values
+	kept  uint32    // the first of the locals that hold their values
 	fuel  uint32    // the local that keeps fuel
-	left  uint32    // the local that holds what is left of the stack
+	left  uint32    // the local that holds the rest of the stack
 	value [4]uint32 // scratch locals by canonForm; noLocal if unused
 	added []byte    // types of the added locals
 
@@ -24,15 +24,15 @@ type plan struct {
 
 const noLocal = math.MaxUint32
 
-// keepMost is the number of locals that are kept across a refill. Each time takes keepSlots
-// of the frame for each of them: what is kept there is a value of its own, and so is the
-// local from then on, which may live across calls of the guest's.
+// keepMost is the number of locals that are kept across a refill. Each refill uses keepSlots of
+// the frame for each of them: the kept value is a new value, and so is the local afterwards,
+// which may live across calls of the guest.
 const (
 	keepMost  = 2
 	keepSlots = 2
 )
 
-// makePlan decides. All of it depends on the function's source alone.
+// makePlan decides the plan. It depends only on the function's source.
 func (b *body) makePlan() *plan {
 	p := &b.plan
 	*p = plan{added: p.added[:0], keep: p.keep[:0], fuel: noLocal, left: noLocal}
@@ -83,17 +83,17 @@ func (b *body) makePlan() *plan {
 	return p
 }
 
-// branchedCanons is the number of results in a function that may be made canonical by
-// branches. They are quicker, but what the engine takes to compile grows with the square of
-// their number: 32,000 took 110 s.
+// branchedCanons is the number of results of a function that may be made canonical with
+// branches. They are faster, but the engine's compile time grows with the square of their
+// number: 32,000 took 110 s.
 const branchedCanons = 1000
 
-// chooseKeep finds the locals of i32 that are to be kept while the host is asked. The engine
-// gives a place in the frame to all that lives across a call, one behind the other and 4
-// bytes to an i32: then every i64 behind it lies across the 8 bytes that a processor reads
-// at once, some across two lines of its cache. Functions of Go, which have two locals of
-// i32 and any number of others, would take a tenth longer. Where there are more than two
-// they come to lie as they may.
+// chooseKeep selects the i32 locals to keep while the host is called. The engine assigns a
+// frame slot to every value that lives across a call, one after the other, with 4 bytes for an
+// i32: then every later i64 crosses the 8 bytes that a processor reads at once, some of them
+// cross a cache line. Functions of Go, which have two i32 locals and any number of others,
+// would take a tenth longer. With more than two such locals, they are placed as the engine
+// decides.
 func (b *body) chooseKeep() {
 	p := &b.plan
 	for i, t := range b.locals {
@@ -107,7 +107,7 @@ func (b *body) chooseKeep() {
 	}
 }
 
-// planKeep reserves locals to keep them in.
+// planKeep reserves the locals to keep them in.
 func (b *body) planKeep() {
 	p := &b.plan
 	for i := range p.keep {

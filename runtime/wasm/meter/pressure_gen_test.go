@@ -9,13 +9,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// pressureModule is a random module with 10 to 40 values of all types that are live from
-// its first instruction to its last, which is more than there are registers. In between it
-// uses the instructions of the rewriter's tables, up to three of them often: integers, floats and
+// pressureModule returns a random module with 10 to 40 values of all types that are live from
+// its first instruction to its last, more than there are registers. In between it uses the
+// instructions of the rewriter's tables, up to three of them often: integers, floats and
 // vectors, loads and stores with bounds checks, selects, calls with many parameters and
-// results, direct and through a table, and loops with br_table in them. Divisors and
-// addresses are chosen such that few modules trap. Its export is "run". The body of run has
-// at least size bytes.
+// results, direct and through a table, and loops with br_table in them. Divisors and addresses
+// are chosen such that few modules trap. Its export is "run". The body of run has at least size
+// bytes.
 func pressureModule(seed uint64, size int) []byte {
 	g := &pressure{Rand: rand.New(rand.NewPCG(seed, 11))}
 	for range 1 + g.IntN(3) {
@@ -85,11 +85,11 @@ type signature struct{ params, results string }
 type pressure struct {
 	*rand.Rand
 	b         []byte
-	locals    string // those that expressions use
-	loops     int    // counters that are left, behind the others
+	locals    string // locals that expressions use
+	loops     int    // unused counters, after the others
 	callees   []signature
 	calls     bool
-	straight  int // of four branches, calls and stores, how many are left out
+	straight  int // how many of four branches, calls and stores are omitted
 	favorites []meter.Instruction
 }
 
@@ -115,7 +115,7 @@ func (g *pressure) bits() uint64 { return (&generator{Rand: g.Rand}).bits() }
 
 func (g *pressure) op(code ...byte) { g.b = append(g.b, code...) }
 
-// run is the exported function: load all, work, store all.
+// run returns the exported function: load everything, work, store everything.
 func (g *pressure) run(size int) string {
 	live := 10 + max(g.IntN(31), g.IntN(31))
 	switch t := g.favorites[0].Result; { // most for one class of registers, or for both
@@ -139,7 +139,7 @@ func (g *pressure) run(size int) string {
 	for n := 10 + g.IntN(20) + 20*g.straight; n > 0 || len(g.b) < size; n-- {
 		g.statement(2)
 		if n < 0 && g.loops == 0 && g.IntN(50) == 0 {
-			g.loops = counters // those of loops that have ended
+			g.loops = counters // counters of ended loops
 		}
 	}
 	for i := range len(g.locals) {
@@ -157,7 +157,7 @@ func (g *pressure) run(size int) string {
 	return string(head) + string(g.b)
 }
 
-// callee is a function that computes each result from its parameters.
+// callee returns a function that computes each result from its parameters.
 func (g *pressure) callee(i int) string {
 	s := g.callees[i]
 	g.locals, g.calls, g.loops, g.b = s.params+pressureTypes, false, 0, nil
@@ -202,14 +202,14 @@ func (g *pressure) statement(depth int) {
 			g.statements(depth - 1)
 		}
 		g.op(0x0b)
-	case k == 1: // a way out of a block
+	case k == 1: // an exit of a block
 		g.op(0x02, 0x40)
 		g.statements(depth - 1)
 		g.expr('i', 3)
 		g.op(0x0d, 0)
 		g.statements(depth - 1)
 		g.op(0x0b)
-	case k <= 3 && g.loops > 0: // loop of seven turns, often with br_table in it
+	case k <= 3 && g.loops > 0: // loop of seven iterations, often with br_table in it
 		g.loops--
 		counter := byte(len(g.locals) + g.loops)
 		g.op(0x41, 0, 0x21, counter, 0x03, 0x40)
@@ -236,7 +236,7 @@ func (g *pressure) statement(depth int) {
 			g.expr('I', 3)
 			g.op(0x24, 1)
 		}
-	case k <= 12: // one of those that are often used, on values that are live
+	case k <= 12: // one of the favorites, on live values
 		if in := g.favorite(); in.Result == 0 {
 			g.instruction(in, 1+g.IntN(2))
 		} else {
@@ -250,7 +250,7 @@ func (g *pressure) statement(depth int) {
 	}
 }
 
-// table is a br_table of four ways, by a counter or by any value.
+// table returns a br_table with four targets, by a counter or by any value.
 func (g *pressure) table(depth int, counter byte) {
 	g.op(0x02, 0x40, 0x02, 0x40, 0x02, 0x40, 0x02, 0x40)
 	if counter == 0xff {
@@ -345,7 +345,7 @@ func (g *pressure) expr(t byte, depth int) {
 
 func (g *pressure) favorite() meter.Instruction { return g.favorites[g.IntN(len(g.favorites))] }
 
-// effect is an instruction without a result: a store.
+// effect emits an instruction without a result: a store.
 func (g *pressure) effect(depth int) {
 	g.instruction(byResult[0][g.IntN(len(byResult[0]))], depth)
 }
@@ -405,7 +405,7 @@ func (g *pressure) instruction(in meter.Instruction, depth int) {
 	}
 }
 
-// lanesOf is the number of lanes of extract_lane or replace_lane.
+// lanesOf returns the number of lanes of extract_lane or replace_lane.
 func lanesOf(code byte) int {
 	switch {
 	case code <= 23:

@@ -7,8 +7,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// TestPressure: modules that need more registers than there are do the same under compiler
-// and interpreter, rewritten, and the same as the original.
+// TestPressure checks that modules that need more registers than exist do the same under
+// compiler and interpreter, rewritten, and the same as the original.
 func TestPressure(t *testing.T) {
 	first := seedOf(t)
 	for i := range modules(t, 60) {
@@ -31,11 +31,11 @@ func pressureAgrees(t *testing.T, seed uint64, b []byte) {
 	}
 }
 
-// TestLargeFunctions does the same with functions of more than 1 MiB of native code, which
-// is further than a conditional branch of arm64 reaches.
+// TestLargeFunctions does the same with functions of more than 1 MiB of native code, beyond the
+// range of a conditional branch of arm64.
 func TestLargeFunctions(t *testing.T) {
 	if os.Getenv("LIFTOFF_TEST_LARGE") == "" {
-		t.Skip("SKIPPED: LIFTOFF_TEST_LARGE is not set: no large functions are tried")
+		t.Skip("SKIPPED: LIFTOFF_TEST_LARGE is not set")
 	}
 	first := seedOf(t)
 	for i := range 3 {

@@ -5,9 +5,8 @@ import (
 	"math"
 )
 
-// reader takes bytes from the front of a hostile slice. Its first fault sticks:
-// every later read answers zero, so callers check err once per step rather than once
-// per byte. p never passes len(b).
+// reader reads bytes from a hostile slice. Its first error is kept: every later read returns
+// zero, so callers check err once per step rather than once per byte. Invariant: p <= len(b).
 type reader struct {
 	b    []byte
 	p    int
@@ -37,7 +36,7 @@ func (r *reader) byte() byte {
 // take returns the next n bytes, which alias the module.
 func (r *reader) take(n uint32) []byte {
 	if uint64(n) > uint64(len(r.b)-r.p) {
-		r.fail("%d bytes are announced, %d are left", n, len(r.b)-r.p)
+		r.fail("%d bytes announced, %d left", n, len(r.b)-r.p)
 		return nil
 	}
 	s := r.b[r.p : r.p+int(n)]
@@ -54,11 +53,11 @@ func (r *reader) u32() uint32 {
 	return uint32(v)
 }
 
-// s33 reads a block type's number: negative for a value type or none, else an index.
+// s33 reads the number of a block type: negative for a value type or none, else an index.
 func (r *reader) s33() int64 { return int64(r.leb(5, 33, true)) }
 
-// leb reads a LEB128 number of at most size bytes that must fit in bits, as the
-// WebAssembly specification demands of the last byte.
+// leb reads a LEB128 number of at most size bytes that must fit in bits, with the last byte as
+// the WebAssembly specification requires.
 func (r *reader) leb(size int, bits uint, signed bool) uint64 {
 	var v uint64
 	for i := range size {
@@ -87,16 +86,16 @@ func (r *reader) leb(size int, bits uint, signed bool) uint64 {
 	return 0
 }
 
-// count reads the length of a vector whose entries take at least one byte each, so
-// that no length can make the caller allocate more than the input's own size.
+// count reads the length of a vector whose entries have at least one byte each, so that no
+// length can make the caller allocate more than the size of the input.
 func (r *reader) count(what string) int {
 	n := r.u32()
 	if uint64(n) > uint64(len(r.b)-r.p) {
-		r.fail("%d %s are announced, %d bytes are left", n, what, len(r.b)-r.p)
+		r.fail("%d %s announced, %d bytes left", n, what, len(r.b)-r.p)
 		return 0
 	}
 	return int(n)
 }
 
-// name reads a vector of bytes. Whether it is UTF-8 is the engine's to say.
+// name reads a vector of bytes. The engine checks that it is UTF-8.
 func (r *reader) name() []byte { return r.take(r.u32()) }

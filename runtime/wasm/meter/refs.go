@@ -1,11 +1,11 @@
 package meter
 
-// References to functions. The engine makes a new one at each ref.func, and keeps it as long
-// as the instance: a guest in a loop would fill the machine's memory, a GiB for some 10^7
-// of them, outside all that is counted. So the functions that bodies refer to get a table of
-// their own behind the guest's, which the engine fills once, and ref.func reads from it.
+// References to functions. The engine creates a new one at each ref.func, and keeps it as long
+// as the instance: a guest in a loop would fill the machine's memory, a GiB for about 10^7 of
+// them, outside all limits. So the functions that bodies refer to get their own table after the
+// guest's, which the engine fills once, and ref.func reads from it.
 
-// ref returns the place in that table of function i, by its new index.
+// ref returns the index in that table of function i, by its new index.
 func (w *rewriter) ref(i uint32) uint32 {
 	at, ok := w.refOf[i]
 	if !ok {
@@ -15,22 +15,22 @@ func (w *rewriter) ref(i uint32) uint32 {
 	return at
 }
 
-// declare notes that function i, by its new index, is mentioned outside bodies: only such
-// functions may be referred to in them.
+// declare records that function i, by its new index, is named outside bodies: only such
+// functions may be referred to in bodies.
 func (w *rewriter) declare(i uint32) { w.declared[i] = true }
 
-// checkRefs fails if a body refers to a function that is not declared, which the engine can
-// no longer see.
+// checkRefs fails if a body refers to a function that is not declared, which the engine can no
+// longer check.
 func (w *rewriter) checkRefs() {
 	for _, i := range w.refs {
 		if !w.declared[i] {
-			w.fail(&MalformedError{Func: -1, What: "ref.func of a function that is mentioned nowhere else"})
+			w.fail(&MalformedError{Func: -1, What: "ref.func of an undeclared function"})
 			return
 		}
 	}
 }
 
-// refTable is the index of the table.
+// refTable returns the index of the table.
 func (w *rewriter) refTable() uint32 { return uint32(len(w.m.tables)) }
 
 func (w *rewriter) rewriteTables() []byte {

@@ -7,8 +7,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// TestRefs has a guest refer to a function a million times, and looks at what that leaves in
-// the host's memory: the engine itself would keep each reference.
+// TestRefs has a guest refer to a function a million times, and checks the host's memory: the
+// engine itself would keep each reference.
 func TestRefs(t *testing.T) {
 	// (loop (drop (ref.func 0)) (br_if 0 (local.tee 0 (i32.sub (local.get 0) (i32.const 1)))))
 	code := "\x41\xc0\x84\x3d\x21\x00\x03\x40\xd2\x00\x1a\x20\x00\x41\x01\x6b\x22\x00\x0d\x00\x0b"
@@ -24,7 +24,7 @@ func TestRefs(t *testing.T) {
 			t.Fatal(err)
 		}
 		if grown := heap() - before; grown > 4<<20 {
-			t.Errorf("%d bytes are left of it", grown)
+			t.Errorf("%d bytes not freed", grown)
 		}
 		mod.Close(t.Context())
 	})

@@ -10,9 +10,9 @@ var (
 	growType   = funcType{params: []byte{typeI64}}
 )
 
-// rewriter turns one module into its metered form. Nothing of the guest's is
-// renumbered but its functions: types, globals, a table and helper functions are appended
-// behind its own, and the two imports push the functions it defines up by two.
+// rewriter turns one module into its metered form. It renumbers nothing of the guest's except
+// functions: types, globals, a table and helper functions are appended after the guest's own,
+// and the two imports shift the functions that it defines by two.
 type rewriter struct {
 	m    *module
 	opts Options
@@ -27,16 +27,15 @@ type rewriter struct {
 	helperOf  map[helperKey]uint32
 
 	placement placement
-	startFunc uint32 // what StartExport names, if hasStart
+	startFunc uint32 // the function of StartExport, if hasStart
 	hasStart  bool
 
 	refs     []uint32          // functions that bodies refer to, by their new indexes
-	refOf    map[uint32]uint32 // where each is in refs
-	declared map[uint32]bool   // those that are mentioned outside bodies
+	refOf    map[uint32]uint32 // the index of each in refs
+	declared map[uint32]bool   // functions that are named outside bodies
 
-	// work is what is left of the steps that do not come with a byte of their own: a
-	// branch of two bytes can carry a thousand values, and two bytes can declare
-	// thousands of locals.
+	// work is the rest of the steps that are not in proportion to bytes: a branch of two bytes
+	// can carry a thousand values, and two bytes can declare thousands of locals.
 	work    int
 	scratch []byte // one function's output
 	err     error
@@ -57,7 +56,7 @@ func (w *rewriter) fail(err error) {
 	}
 }
 
-// shift is the new index of the function i.
+// shift returns the new index of function i.
 func (w *rewriter) shift(i uint32) uint32 {
 	if int(i) >= w.m.importedFuncs {
 		return i + hostFuncs
@@ -74,7 +73,7 @@ func (w *rewriter) funcIndex(r *reader, i uint32) uint32 {
 	return w.shift(i)
 }
 
-// typeOf returns the index of t, appended if it is not yet known.
+// typeOf returns the index of t, which is appended if it is new.
 func (w *rewriter) typeOf(t funcType) uint32 {
 	key := string(t.params) + ">" + string(t.results)
 	i, ok := w.typeCache[key]
@@ -86,8 +85,8 @@ func (w *rewriter) typeOf(t funcType) uint32 {
 	return i
 }
 
-// rewrite puts the sections together. Code comes before the sections whose
-// content it decides: which helpers and types there are.
+// rewrite assembles the sections. Code comes before the sections whose content it determines:
+// helpers and types.
 func (w *rewriter) rewrite(size int) ([]byte, error) {
 	globals := w.rewriteGlobals()
 	if w.err != nil {
@@ -109,7 +108,7 @@ func (w *rewriter) rewrite(size int) ([]byte, error) {
 		secCode:      w.rewriteCode(bodies),
 		secData:      data,
 	}
-	content[secType] = w.rewriteTypes() // after all that may need one
+	content[secType] = w.rewriteTypes() // after everything that may add one
 	w.checkRefs()
 	if w.err != nil {
 		return nil, w.err
@@ -149,8 +148,8 @@ func (w *rewriter) rewriteFunctions() []byte {
 	return out
 }
 
-// rewriteGlobals adds fuel, which starts empty so that the first check asks the host,
-// and stack, which starts full.
+// rewriteGlobals adds fuel, which starts empty so that the first check calls the host, and
+// stack, which starts full.
 func (w *rewriter) rewriteGlobals() []byte {
 	r := w.m.sections[secGlobal].reader()
 	n := 0
@@ -166,7 +165,7 @@ func (w *rewriter) rewriteGlobals() []byte {
 		body.Write(w.constExpr(r))
 	}
 	if r.err == nil && !r.done() {
-		r.fail("global section is longer than what it holds")
+		r.fail("global section: trailing bytes")
 	}
 	w.fail(r.err)
 	out := append(appendU(nil, uint64(n+2)), body.Bytes()...)

@@ -1,41 +1,40 @@
 package meter
 
-// wazero 1.12's compiler gives wrong results for some instructions, when all registers are
-// taken. So these are emitted in forms that it gets right, the same on all architectures.
-// docs/determinism.md lists them. Each form is for a fault of one of four kinds; the first is
-// wazero's issue 2534, repaired after v1.12.0 by its pull request 2535, the fourth its issue
-// 2508. No release holds the repairs yet.
+// wazero 1.12's compiler gives wrong results for some instructions when all registers are in
+// use. So these are emitted in forms that it compiles correctly, the same on all architectures.
+// docs/determinism.md lists them. Each form avoids a fault of one of four kinds; the first is
+// wazero's issue 2534, fixed after v1.12.0 by its pull request 2535, the fourth its issue 2508.
+// No release has the fixes yet.
 //
-// 1. An instruction that writes a register and keeps what was in it is listed as one that
-// only writes it, so that the register allocator may put another value there: on amd64
+// 1. An instruction that writes a register and keeps part of its old value is listed as one
+// that only writes it, so that the register allocator may put another value there: on amd64
 // xmmCMov, which is select of f32, f64 and v128, and the movsd of f64x2.replace_lane 0.
 //
-// 2. An instruction becomes several that change a register in place, and an operand is
-// first used after that. If the operand was spilled it is loaded then, and where it
-// is wanted in that very register, the register is spilled for it: by a store that
-// stands behind the place where it was set, not behind the change. So on amd64 copysign
-// forgets that it took the sign, bitselect the bits. The same may happen to operands that
-// were at hand and had to go again: i64x2.mul, min and max of vectors, i8x16.popcnt,
-// conversion from u64.
+// 2. An instruction becomes several that change a register in place, and an operand is first
+// used after that. If the operand was spilled it is loaded then, and if it is needed in that
+// same register, the register is spilled for it: by a store that is placed after the position
+// where it was set, not after the change. So on amd64 copysign loses the sign, bitselect the
+// bits. The same may happen to operands that were in registers and had to be spilled again:
+// i64x2.mul, min and max of vectors, i8x16.popcnt, conversion from u64.
 //
-// 3. An instruction becomes a branch of which one side loads a spilled operand, or gives
-// away its register, and both sides are taken to have done so: on amd64 conversion from u64,
-// and clz and ctz on processors without BMI.
+// 3. An instruction becomes a branch of which one side loads a spilled operand, or frees its
+// register, and the allocator assumes that both sides have done so: on amd64 conversion from
+// u64, and clz and ctz on processors without BMI.
 //
-// 4. An instruction sets its result, or a value on the way to it, in two steps, and the
-// register is wanted for something else in between. It is loaded again for the second step,
-// but the store stands behind that. On arm64 these are remainders, where the trap for a
-// divisor of 0 lies in between; i64x2.bitmask, where another register is set in between; and
-// where it is an operand that is loaded: narrow, dot and replace_lane of floats.
+// 4. An instruction sets its result, or an intermediate value, in two steps, and the register
+// is needed for something else in between. It is loaded again for the second step, but the
+// store comes after that. On arm64 these are remainders, where the trap for a divisor of 0 is
+// in between; i64x2.bitmask, where another register is set in between; and where an operand is
+// loaded: narrow, dot and replace_lane of floats.
 //
-// Operands that were made just before are in registers, and wanted nowhere else. So
-// where there is no better form, an operand is made new: by an "or" with itself or 0. A
-// result that is used at once, by such an "or", is not chosen to leave its register.
+// Operands that were computed just before are in registers, and needed only there. So if no
+// better form exists, an operand is computed again: by an "or" with itself or 0. A result that
+// is used at once, by such an "or", is not chosen to leave its register.
 //
 // i32.popcnt has another reason: on arm64 it counts all 64 bits of its operand's register, and
-// the upper ones are not 0 behind i32.load8_s and i32.load16_s. An "or" clears them.
+// the upper ones are not 0 after i32.load8_s and i32.load16_s. An "or" clears them.
 
-// safeForm is how an instruction is emitted instead of as it stands.
+// safeForm is the form in which an instruction is emitted instead of the original.
 type safeForm = byte
 
 const (
@@ -56,10 +55,10 @@ const (
 	safeI64                 //
 	safeV128                //
 	safeV128x2              // two
-	safeResult              // the result of type i32 made new behind the instruction
+	safeResult              // the i32 result computed again after the instruction
 )
 
-// safeLocals are the types of the scratch locals that a form takes.
+// safeLocals are the types of the scratch locals that a form needs.
 var safeLocals = [...]string{
 	safeSelectF32:  "\x7f\x7f",
 	safeSelectF64:  "\x7f\x7e",
@@ -75,11 +74,12 @@ var safeLocals = [...]string{
 	safeV128x2:     "\x7b\x7b",
 }
 
-// safe notes that the instruction from at, whose end has been reached, takes the form.
+// safe records that the instruction from position at, whose end has been reached, uses the
+// form.
 func (b *body) safe(form safeForm, at int) {
 	switch form {
 	case safeAsIs:
-	case safeI32, safeI64, safeV128, safeV128x2: // stands before the instruction
+	case safeI32, safeI64, safeV128, safeV128x2: // emitted before the instruction
 		b.events = append(b.events, event{pos: int32(at), end: int32(at), kind: evSafe, aux: form})
 	case safeResult:
 		b.event(evSafe, b.p, 0, form)
@@ -100,8 +100,8 @@ func safeSelect(t byte) safeForm {
 	return safeAsIs
 }
 
-// planSafe reserves the scratch locals of a form: one local serves all that need the
-// first of its type, another those that need a second.
+// planSafe reserves the scratch locals of a form: one local for all forms that need a first one
+// of its type, another for those that need a second.
 func (b *body) planSafe(form safeForm) {
 	if int(form) >= len(safeLocals) {
 		return
@@ -116,12 +116,12 @@ func (b *body) planSafe(form safeForm) {
 	}
 }
 
-// scratchIndex is the place in plan.scratch of the nth local of type t.
+// scratchIndex returns the index in plan.scratch of the nth local of type t.
 func scratchIndex(t, n byte) int { return int(typeI32-t)*2 + int(n) }
 
 func (e *emitter) scratchLocal(t, n byte) uint32 { return e.scratch[scratchIndex(t, n)] }
 
-// emitSafe stands for the instruction whose source is src, or before it.
+// emitSafe replaces the instruction whose source is src, or precedes it.
 func (e *emitter) emitSafe(form safeForm, src []byte) {
 	switch form {
 	case safeSelectF32:
@@ -207,7 +207,7 @@ func (e *emitter) selectAs(y uint32, in, out byte) {
 	e.op(opSelect, out)
 }
 
-// remainder takes x and y from the stack, and appends x - x/y*y.
+// remainder pops x and y from the stack, and appends x - x/y*y.
 func (e *emitter) remainder(t, div byte) {
 	x, y := e.scratchLocal(t, 0), e.scratchLocal(t, 1)
 	mul, sub := byte(opI32Mul), byte(opI32Sub)
@@ -223,8 +223,8 @@ func (e *emitter) remainder(t, div byte) {
 	e.op(mul, sub)
 }
 
-// divisor32 makes a divisor of -1, by which the least number cannot be divided, one of 1:
-// the remainder is 0 for both.
+// divisor32 replaces a divisor of -1, which overflows for the least number, by 1: the remainder
+// is 0 for both.
 func (e *emitter) divisor32() {
 	y := e.scratchLocal(typeI32, 1)
 	e.set(y)
@@ -245,7 +245,7 @@ func (e *emitter) divisor64() {
 	e.op(opI64Eq, opSelect)
 }
 
-// bitselect takes x, y and a mask from the stack.
+// bitselect pops x, y and a mask from the stack.
 func (e *emitter) bitselect() {
 	mask, y := e.scratchLocal(typeV128, 0), e.scratchLocal(typeV128, 1)
 	e.set(mask)
@@ -258,7 +258,7 @@ func (e *emitter) bitselect() {
 	e.vectorOp(vectorOr)
 }
 
-// renew makes the vector on the stack a new value.
+// renew computes the vector on the stack again.
 func (e *emitter) renew(t uint32) {
 	e.tee(t)
 	e.get(t)

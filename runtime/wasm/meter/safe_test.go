@@ -15,8 +15,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// memoryAfter runs a module's export "run" and returns its memory. The modules here
-// may import a refill of their own, as those do in which the fault was found.
+// memoryAfter runs a module's export "run" and returns its memory. The modules here may import
+// their own refill, like those in which the fault was found.
 func memoryAfter(t *testing.T, compiler bool, b []byte) []byte {
 	t.Helper()
 	ctx := t.Context()
@@ -48,9 +48,9 @@ func rewrite(t testing.TB, b []byte, opts meter.Options) []byte {
 	return out
 }
 
-// TestEngineFaults pins the engine's faults, explained in safe.go and zero.go, and that no
-// guest meets them. Each module is one in which a fault was found, most of them made small;
-// none of them can see a NaN.
+// TestEngineFaults pins the engine's faults, explained in safe.go and zero.go, and checks that
+// guests are not affected. Each module is one in which a fault was found, most of them reduced;
+// no NaN is observable in them.
 func TestEngineFaults(t *testing.T) {
 	names, err := filepath.Glob("testdata/faults/*.wasm")
 	if err != nil || len(names) == 0 {
@@ -65,7 +65,7 @@ func TestEngineFaults(t *testing.T) {
 			b := f.module
 			want := memoryAfter(t, false, b)
 			if strings.Contains(f.wrongOn, runtime.GOARCH) && bytes.Equal(memoryAfter(t, true, b), want) {
-				t.Error("the engine is right now: does this instruction still need another form?")
+				t.Error("fixed in the engine: does this instruction still need another form?")
 			}
 			out := rewrite(t, b, meter.Options{})
 			if got := memoryAfter(t, true, out); !bytes.Equal(got, memoryAfter(t, false, out)) {
@@ -73,13 +73,13 @@ func TestEngineFaults(t *testing.T) {
 			}
 			raw := rewrite(t, b, meter.Options{RawNaN: true})
 			if got := memoryAfter(t, true, raw); !bytes.Equal(got, want) {
-				t.Error("rewritten: not what the module says")
+				t.Error("rewritten: wrong result")
 			}
 		})
 	}
 }
 
-// wasm is a module of the sections given.
+// wasm returns a module of the given sections.
 func wasm(sections ...string) []byte {
 	b := []byte("\x00asm\x01\x00\x00\x00")
 	for _, s := range sections {

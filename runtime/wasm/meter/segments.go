@@ -1,7 +1,7 @@
 package meter
 
 // constExpr reads a constant expression, with its end, and returns it with functions
-// renumbered. The result aliases the module where nothing changed.
+// renumbered. The result aliases the module if nothing changed.
 func (w *rewriter) constExpr(r *reader) []byte {
 	start := r.p
 	var out []byte
@@ -51,9 +51,9 @@ func (w *rewriter) constExpr(r *reader) []byte {
 	return nil
 }
 
-// rewriteElements renumbers the functions of element segments. A segment's flags:
-// bit 0 passive or declared, bit 1 a table index (or declared), bit 2 expressions in
-// place of function indexes.
+// rewriteElements renumbers the functions of element segments. A segment's flags: bit 0 passive
+// or declared, bit 1 a table index (or declared), bit 2 expressions instead of function
+// indexes.
 func (w *rewriter) rewriteElements() []byte {
 	s := w.m.sections[secElement]
 	if s.content == nil && len(w.refs) == 0 {
@@ -76,7 +76,7 @@ func (w *rewriter) rewriteElements() []byte {
 		}
 	}
 	if r.err == nil && !r.done() {
-		r.fail("element section is longer than what it holds")
+		r.fail("element section: trailing bytes")
 	}
 	w.fail(r.err)
 	if added > 0 {
@@ -95,7 +95,7 @@ func (w *rewriter) rewriteElement(r *reader, i int, out []byte) []byte {
 	switch flags & 3 {
 	case 0:
 		if len(w.m.tables) == 0 {
-			r.fail("an element segment for table 0 of 0")
+			r.fail("element segment for table 0 of 0")
 		}
 	case 2:
 		t = w.tableIndex(r)
@@ -128,7 +128,7 @@ func (w *rewriter) rewriteElement(r *reader, i int, out []byte) []byte {
 		out = append(out, byte(flags&4|1), kind)
 		s := segment{index: i, offset: offset, n: uint64(items), size: size, defined: defined, drop: miscElemDrop}
 		w.place(s, func(a *asm) {
-			if w.m.tables[t].typ != typeFunc { // the engine knows passive segments of functions only
+			if w.m.tables[t].typ != typeFunc { // the engine supports only passive segments of functions
 				a.op(opRefNull, w.m.tables[t].typ)
 				a.i32(int32(items))
 				a.op(opMisc, miscTableFill)
@@ -154,7 +154,7 @@ func (w *rewriter) rewriteElement(r *reader, i int, out []byte) []byte {
 	return out
 }
 
-// leastEntries is the size of a table at the start, or less if it is imported.
+// leastEntries returns the initial size of a table, or less if it is imported.
 func (w *rewriter) leastEntries(t uint32) uint64 {
 	if int(t) < len(w.m.tables) {
 		return w.m.tables[t].min
@@ -171,7 +171,7 @@ func (w *rewriter) tableIndex(r *reader) uint32 {
 	return i
 }
 
-// rewriteData returns the data section, in which nothing needs a new number.
+// rewriteData returns the data section, in which nothing is renumbered.
 func (w *rewriter) rewriteData() []byte {
 	s := w.m.sections[secData]
 	if s.content == nil {
@@ -189,7 +189,7 @@ func (w *rewriter) rewriteData() []byte {
 		}
 	}
 	if r.err == nil && !r.done() {
-		r.fail("data section is longer than what it holds")
+		r.fail("data section: trailing bytes")
 	}
 	w.fail(r.err)
 	return out
@@ -213,7 +213,7 @@ func (w *rewriter) rewriteDatum(r *reader, i int, out []byte) []byte {
 		r.fail("unknown data segment 0x%02x", flags)
 	}
 	if flags != 1 && len(w.m.memories) == 0 {
-		r.fail("there is no memory")
+		r.fail("no memory")
 	}
 	bytes := r.take(r.u32())
 	if r.err != nil {
@@ -238,7 +238,7 @@ func (w *rewriter) rewriteDatum(r *reader, i int, out []byte) []byte {
 	return appendName(append(out, 1), string(bytes))
 }
 
-// dataCount returns the section that the engine needs where code names data segments.
+// dataCount returns the section that the engine needs if code names data segments.
 func (w *rewriter) dataCount() []byte {
 	if s := w.m.sections[secDataCount]; s.content != nil || len(w.placement.b) == 0 || w.m.sections[secData].content == nil {
 		return s.content

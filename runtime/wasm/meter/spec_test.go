@@ -19,9 +19,9 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// The official WebAssembly tests, as wazero carries them compiled. Each script is
-// played twice, with the modules as they are and rewritten, and every command must
-// come to the same, NaN bits aside: those must be canonical in the rewritten run.
+// The official WebAssembly tests, in the compiled form that wazero contains. Each script runs
+// twice, with the original modules and with rewritten ones, and every command must have the
+// same result, NaN bits aside: those must be canonical in the rewritten run.
 
 type specCommand struct {
 	Type, Name, Filename, As, Text string
@@ -40,8 +40,8 @@ type specValue struct {
 	Value    any    // string, []any of strings for lanes, nil for any reference
 }
 
-// lanes returns v's lanes as decimal numbers or nan:canonical, nan:arithmetic, and
-// their width in bits.
+// lanes returns v's lanes as decimal numbers or nan:canonical, nan:arithmetic, and their width
+// in bits.
 func (v specValue) lanes() ([]string, int) {
 	width := map[string]int{"i8": 8, "i16": 16, "i32": 32, "f32": 32, "i64": 64, "f64": 64}
 	if v.Type != "v128" {
@@ -86,7 +86,7 @@ func (v specValue) words() []uint64 {
 	return words
 }
 
-// match says how got differs from v; "" if it does not.
+// match returns how got differs from v; "" if it does not.
 func (v specValue) match(got []uint64) string {
 	if v.Value == nil || v.Type == "funcref" {
 		return ""
@@ -103,7 +103,7 @@ func (v specValue) match(got []uint64) string {
 			if n&^sign == nan && n != nan {
 				return "negative NaN"
 			} else if n != nan {
-				return fmt.Sprintf("lane %d is %x, not the canonical NaN", i, n)
+				return fmt.Sprintf("lane %d: got %x, want the canonical NaN", i, n)
 			}
 		default:
 			one := v
@@ -115,18 +115,18 @@ func (v specValue) match(got []uint64) string {
 				}
 			}
 			if want := one.words()[0] & (1<<(width-1)<<1 - 1); n != want {
-				return fmt.Sprintf("lane %d is %x, not %x", i, n, want)
+				return fmt.Sprintf("lane %d: got %x, want %x", i, n, want)
 			}
 		}
 	}
 	return ""
 }
 
-// specRun plays one script.
+// specRun runs one script.
 type specRun struct {
 	t       *testing.T
 	e       *engine
-	valid   wazero.Runtime // says which originals are
+	valid   wazero.Runtime // validates the originals
 	dir     string
 	rewrite bool
 	last    api.Module
@@ -146,7 +146,7 @@ func (s *specRun) load(file, name string) (api.Module, error) {
 	}
 	c, err := s.valid.CompileModule(ctx, b)
 	if err != nil {
-		meter.Rewrite(b, meter.Options{}) // may say anything, but not panic
+		meter.Rewrite(b, meter.Options{}) // may return any error, but not panic
 		return nil, err
 	}
 	c.Close(ctx)
@@ -168,7 +168,7 @@ func (s *specRun) load(file, name string) (api.Module, error) {
 	return mod, err
 }
 
-// play returns what command i came to, and how many commands it took.
+// play returns the result of command i, and the number of commands that it consumed.
 func (s *specRun) play(commands []specCommand, i int) (string, int) {
 	c := &commands[i]
 	if c.ModuleType == "text" {
@@ -194,7 +194,7 @@ func (s *specRun) play(commands []specCommand, i int) (string, int) {
 			return "refused", 1
 		}
 		return class(err), 1
-	case "assert_uninstantiable": // the engine lets some of the originals pass
+	case "assert_uninstantiable": // the engine accepts some of the originals
 		_, err := s.load(c.Filename, "")
 		if want := "wasm error: " + strings.Replace(c.Text, "out of bounds table", "invalid table", 1); s.rewrite && class(err) != want {
 			return class(err), 1
@@ -247,7 +247,7 @@ func (s *specRun) act(c *specCommand) string {
 	return "as expected"
 }
 
-// class names an error by its first line; a full stack is one whoever found it.
+// class reduces an error to its first line; all kinds of a full stack are equal.
 func class(err error) string {
 	switch {
 	case err == nil:
@@ -282,7 +282,7 @@ func playSpec(t *testing.T, compiler, rewrite bool, features api.CoreFeatures, f
 	}
 	e := newEngineWith(t, compiler, features)
 	defer e.Close(context.Background())
-	e.account.slice = 1000 // so that refills happen all over
+	e.account.slice = 1000 // so that refills happen everywhere
 	spectest, err := os.ReadFile(filepath.Join(filepath.Dir(file), "../../testdata/spectest.wasm"))
 	if err != nil {
 		t.Fatal(err)
@@ -301,8 +301,8 @@ func playSpec(t *testing.T, compiler, rewrite bool, features api.CoreFeatures, f
 	return lines
 }
 
-// specDir is where the engine's sources hold the scripts. They cannot be imported, but
-// the module cache holds them as files.
+// specDir returns the folder of the scripts in the engine's sources. They cannot be imported,
+// but the module cache holds them as files.
 func specDir(t testing.TB, version string) string {
 	t.Helper()
 	out, err := exec.CommandContext(t.Context(), "go", "list", "-m", "-f", "{{.Dir}}", "github.com/tetratelabs/wazero").Output()
@@ -322,8 +322,8 @@ func specFiles(t testing.TB, version string) []string {
 	return files
 }
 
-// TestSpec plays the scripts: with LIFTOFF_TEST_LARGE all of them under both engines, else
-// the smaller ones, of each version under one.
+// TestSpec runs the scripts: with LIFTOFF_TEST_LARGE all of them under both engines, otherwise
+// the smaller ones, of each version under one engine.
 func TestSpec(t *testing.T) {
 	large := os.Getenv("LIFTOFF_TEST_LARGE") != ""
 	for _, v := range []struct {
@@ -362,7 +362,8 @@ func TestSpec(t *testing.T) {
 
 // leavesTraces reports whether a line of linking.json shows what a module that does not link
 // has left in an imported table or memory. In version 1 of WebAssembly that is nothing, from
-// version 2 on the segments before the one that does not fit. Modules are rewritten for that.
+// version 2 on the segments before the one that does not fit. Modules are rewritten for version
+// 2.
 func leavesTraces(line string) bool {
 	for _, n := range []string{"236 ", "248 ", "342 ", "354 "} {
 		if strings.HasPrefix(line, n) {
@@ -372,7 +373,7 @@ func leavesTraces(line string) bool {
 	return false
 }
 
-// specSmall is the size of a script, in bytes, up to which every test run plays it.
+// specSmall is the size of a script, in bytes, up to which every test run includes it.
 const specSmall = 150_000
 
 func diff(t *testing.T, file string, got, want []string) {
@@ -396,7 +397,7 @@ func at(lines []string, i int) string {
 	return "nothing"
 }
 
-// specModules are a few modules of one of the official scripts.
+// specModules returns a few modules of one of the official scripts.
 func specModules(t testing.TB, script string) [][]byte {
 	t.Helper()
 	var modules [][]byte

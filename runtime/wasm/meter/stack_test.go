@@ -12,8 +12,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/meter"
 )
 
-// TestStack recurses without end in functions of many shapes: the charge must be met
-// before the engine's own stack is full, and be the same number of frames each time.
+// TestStack recurses endlessly in functions of many shapes: the charge must reach its limit
+// before the engine's own stack is full, with the same number of frames each time.
 func TestStack(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -24,10 +24,10 @@ func TestStack(t *testing.T) {
 		{"bare", "\x00\x10\x00", 0, 64},
 		{"parameter", "\x00\x20\x00\x10\x00", 1, 64 + 8*2},
 		{"operands", "\x00" + strings.Repeat("\x20\x00", 50) + "\x20\x00\x10\x00" + strings.Repeat("\x1a", 50), 1, 64 + 8*(52+50)},
-		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 64 + 8*(80+29+40/2)}, // all but the last operands have lost their registers
+		{"parameters", "\x00" + getAll(40) + "\x10\x00", 40, 64 + 8*(80+29+40/2)}, // all operands except the last have lost their registers
 		{"locals", "\x01\xe8\x07\x7e" + useAll(1000) + "\x10\x00" + useAll(1000), 0, 64 + 8*(1001+1000)},
 		{"vectors", "\x01\xc8\x01\x7b" + vectorsBefore(200) + "\x10\x00" + vectorsAfter(200), 0, 64 + 8*(400+3+400)},
-		// While the host is asked, locals of i32 are kept elsewhere, and come back as new values.
+		// While the host is called, i32 locals are kept elsewhere, and are new values afterwards.
 		{"loops", "\x00" + strings.Repeat("\x03\x40\x0b", 100) + "\x20\x00\x20\x01\x10\x00", 2, 64 + 8*(4+4*100+1)},
 		{"calls in loops", "\x00" + strings.Repeat("\x03\x40\x20\x00\x20\x01\x10\x00\x0b", 100), 2, 64 + 8*(4+4*100+100)},
 		{"checks", "\x00" + strings.Repeat("\x20\x00\x20\x01\x10\x00", 1024), 2, 64 + 8*(4+4*4+1024)},
@@ -43,11 +43,11 @@ func TestStack(t *testing.T) {
 			}
 			_, err = mod.ExportedFunction("f").Call(t.Context(), make([]uint64, c.count)...)
 			if !errors.Is(err, errStack) {
-				t.Fatalf("not the charge, but the engine: %v", err)
+				t.Fatalf("engine overflow before the charge: %v", err)
 			}
 			left := int64(mod.ExportedGlobal(meter.StackExport).Get())
 			if want := int64(meter.StackLimit) % c.frame; left != want-c.frame {
-				t.Errorf("stack at the end %d, want %d: a frame is not %d bytes", left, want-c.frame, c.frame)
+				t.Errorf("stack at the end %d, want %d: frames differ from %d bytes", left, want-c.frame, c.frame)
 			}
 			mod.ExportedGlobal(meter.StackExport).(api.MutableGlobal).Set(meter.StackLimit)
 		})
@@ -62,7 +62,7 @@ func getAll(n int) string {
 	return string(s)
 }
 
-// useAll changes each of n i64 locals, with no operand on the stack but its own.
+// useAll changes each of n i64 locals, without other operands on the stack.
 func useAll(n int) string {
 	var s []byte
 	for i := range n {
@@ -89,7 +89,7 @@ func vectorsAfter(n int) string {
 	return s.String()
 }
 
-// TestStackGivenBack: every way out of a function restores the counter.
+// TestStackGivenBack checks that every exit of a function restores the counter.
 func TestStackGivenBack(t *testing.T) {
 	for name, code := range map[string]string{
 		"end":      "",
@@ -111,27 +111,27 @@ func TestStackGivenBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			if left := mod.ExportedGlobal(meter.StackExport).Get(); left != 1<<20 {
-				t.Errorf("%d bytes of stack are left of %d", left, 1<<20)
+				t.Errorf("%d bytes of stack left of %d", left, 1<<20)
 			}
 		})
 	}
 }
 
-// TestStackTakenLate: a frame is taken before the first call that may come, and given back
-// by those ways out alone that lie behind.
+// TestStackTakenLate checks that a frame is deducted before the first call that may come, and
+// added back only by later exits.
 func TestStackTakenLate(t *testing.T) {
 	for name, code := range map[string]string{
-		"return before":          "\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x41\x07",
-		"not before":             "\x41\x00\x04\x40\x41\x07\x0f\x0b\x10\x00\x41\x07",
-		"in the block":           "\x02\x40\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x0b\x41\x07",
-		"in the loop":            "\x03\x40\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x0c\x00\x0b\x41\x07",
-		"one way":                "\x41\x01\x04\x40\x10\x00\x05\x41\x07\x0f\x0b\x41\x07",
-		"the other":              "\x41\x00\x04\x40\x10\x00\x05\x41\x07\x0f\x0b\x41\x07",
-		"br_if before, a value":  "\x41\x07\x41\x01\x0d\x00\x10\x00",
-		"br_if behind, a value":  "\x10\x00\x41\x07\x41\x01\x0d\x00",
-		"br_if not taken":        "\x41\x07\x41\x00\x0d\x00\x10\x00",
-		"br_table before":        "\x02\x40\x41\x01\x45\x0d\x00\x41\x07\x41\x00\x0e\x00\x01\x0b\x10\x00\x41\x08",
-		"behind a helper's call": "\x41\x00\x40\x00\x1a\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x41\x07",
+		"return before":         "\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x41\x07",
+		"not before":            "\x41\x00\x04\x40\x41\x07\x0f\x0b\x10\x00\x41\x07",
+		"in the block":          "\x02\x40\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x0b\x41\x07",
+		"in the loop":           "\x03\x40\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x0c\x00\x0b\x41\x07",
+		"one arm":               "\x41\x01\x04\x40\x10\x00\x05\x41\x07\x0f\x0b\x41\x07",
+		"the other arm":         "\x41\x00\x04\x40\x10\x00\x05\x41\x07\x0f\x0b\x41\x07",
+		"br_if before, a value": "\x41\x07\x41\x01\x0d\x00\x10\x00",
+		"br_if after, a value":  "\x10\x00\x41\x07\x41\x01\x0d\x00",
+		"br_if not taken":       "\x41\x07\x41\x00\x0d\x00\x10\x00",
+		"br_table before":       "\x02\x40\x41\x01\x45\x0d\x00\x41\x07\x41\x00\x0e\x00\x01\x0b\x10\x00\x41\x08",
+		"after a helper's call": "\x41\x00\x40\x00\x1a\x41\x01\x04\x40\x41\x07\x0f\x0b\x10\x00\x41\x07",
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := wasm(part(1, "\x02\x60\x00\x00\x60\x00\x01\x7f"), part(3, "\x02\x00\x01"), part(5, "\x01\x00\x01"),
@@ -146,17 +146,17 @@ func TestStackTakenLate(t *testing.T) {
 					t.Fatal(got, err)
 				}
 				if left := mod.ExportedGlobal(meter.StackExport).Get(); left != meter.StackLimit {
-					t.Errorf("%d bytes of stack are left of %d", left, meter.StackLimit)
+					t.Errorf("%d bytes of stack left of %d", left, meter.StackLimit)
 				}
 			})
 		})
 	}
 }
 
-// TestStackOfFewLocals: the engine gives each value that it keeps in memory a place of its
-// own in the frame, so that a long function of few locals has a large one.
+// TestStackOfFewLocals checks the frames of long functions with few locals: the engine gives
+// each value that it keeps in memory its own slot in the frame, so that they are large.
 func TestStackOfFewLocals(t *testing.T) {
-	sum := func(locals, terms int) string { // many values alive at once, none across a call
+	sum := func(locals, terms int) string { // many values live at once, none across a call
 		var s strings.Builder
 		fmt.Fprintf(&s, "\x02\x01\x7f%c\x7e", locals)
 		for i := range locals {
@@ -191,14 +191,14 @@ func TestStackOfFewLocals(t *testing.T) {
 			}
 			if _, err = mod.ExportedFunction("f").Call(t.Context()); !errors.Is(err, errStack) {
 				left := int64(mod.ExportedGlobal(meter.StackExport).Get())
-				t.Fatalf("the engine's stack is full with %d bytes left: %v", left, class(err))
+				t.Fatalf("engine's stack full with %d bytes left: %v", left, class(err))
 			}
 		})
 	}
 }
 
-// TestStackOfManyValues: values without a local of their own, and those that a local holds
-// where ways meet, have places in the frame, too.
+// TestStackOfManyValues checks that values without a local, and values of a local where paths
+// merge, have slots in the frame, too.
 func TestStackOfManyValues(t *testing.T) {
 	long := func(i int) string { return "\x41\x00\x29\x03" + leb(8*(i%100)) }        // loads an i64
 	vector := func(i int) string { return "\x41\x00\xfd\x00\x04" + leb(16*(i%100)) } // a v128
@@ -222,7 +222,7 @@ func TestStackOfManyValues(t *testing.T) {
 		"ifs, v128":   "\x01\x01\x7b" + row(2000, func(i int) string { return ifLeaf + vector(i) + "\x21\x00" + end }) + recurse + "\x1a\x20\x00" + lane,
 		"ifs of many": "\x01\x64\x7b" + row(100, func(i int) string { return ifLeaf + set(100, i, vector) + end }) + recurse + row(100, func(i int) string { return "\x20" + leb(i) + lane + add }),
 		"else":        "\x01\x01\x7e" + row(2000, func(i int) string { return ifLeaf + "\x05" + long(i) + "\x21\x00" + end }) + recurse + "\x1a\x20\x00" + wrap,
-		"ways out":    "\x01\x01\x7b\x02\x40" + row(2000, func(i int) string { return vector(i) + "\x21\x00" + leaf + "\x0d\x00" }) + end + recurse + "\x20\x00" + lane + add,
+		"exits":       "\x01\x01\x7b\x02\x40" + row(2000, func(i int) string { return vector(i) + "\x21\x00" + leaf + "\x0d\x00" }) + end + recurse + "\x20\x00" + lane + add,
 		"back":        "\x01\x01\x7b\x03\x40\x20\x00" + lane + "\x1a" + row(2000, func(i int) string { return vector(i) + "\x21\x00" + leaf + "\x0d\x00" }) + end + recurse,
 		"loops":       "\x01\x64\x7e" + row(100, func(i int) string { return "\x03\x40" + ifLeaf + set(100, i, long) + end + leaf + "\x0d\x00" + end }) + recurse + row(100, func(i int) string { return "\x20" + leb(i) + wrap + add }),
 		"results": "\x00" + recurse + row(1000, func(i int) string {
@@ -249,13 +249,13 @@ func TestStackOfManyValues(t *testing.T) {
 			}
 			if _, err = mod.ExportedFunction("f").Call(t.Context()); !errors.Is(err, errStack) {
 				left := int64(mod.ExportedGlobal(meter.StackExport).Get())
-				t.Fatalf("the engine's stack is full with %d bytes left: %v", left, class(err))
+				t.Fatalf("engine's stack full with %d bytes left: %v", left, class(err))
 			}
 		})
 	}
 }
 
-// TestStackOfArguments: what is passed to a call may need a place in the frame.
+// TestStackOfArguments checks that the arguments of a call may need slots in the frame.
 func TestStackOfArguments(t *testing.T) {
 	for typ, args := range map[string][2]string{
 		"\x7f": {"\x41\x00\x28\x02\x00", "\x20\x00"},
@@ -283,12 +283,12 @@ func TestStackOfArguments(t *testing.T) {
 				}
 				if _, err = mod.ExportedFunction("f").Call(t.Context(), words...); !errors.Is(err, errStack) {
 					left := int64(mod.ExportedGlobal(meter.StackExport).Get())
-					t.Fatalf("the engine's stack is full with %d bytes left: %v", left, class(err))
+					t.Fatalf("engine's stack full with %d bytes left: %v", left, class(err))
 				}
 			})
 		}
 	}
 }
 
-// leb is v as unsigned LEB128.
+// leb returns v as unsigned LEB128.
 func leb(v int) string { return string(binary.AppendUvarint(nil, uint64(v))) }

@@ -1,6 +1,6 @@
 package meter
 
-// step takes the next instruction of live code apart.
+// step analyses the next instruction of live code.
 func (b *body) step() {
 	at := b.p
 	code := b.byte()
@@ -30,15 +30,15 @@ func (b *body) step() {
 	}
 }
 
-// memarg reads the alignment and offset of an access. Bit 6 of the alignment would
-// name a memory other than the first.
+// memarg reads the alignment and offset of an access. Bit 6 of the alignment would select a
+// memory other than the first.
 func (b *body) memarg() {
 	if align := b.u32(); align >= 32 {
 		b.fail("alignment 2^%d", align)
 	}
 	b.u32()
 	if len(b.w.m.memories) == 0 {
-		b.fail("there is no memory")
+		b.fail("no memory")
 	}
 }
 
@@ -49,11 +49,11 @@ func canonFormOf(t byte) canonForm {
 	return canonF64
 }
 
-// apply pops the operands of o, notes what o can tell about them, and pushes its result.
+// apply pops the operands of o, records what o observes of them, and pushes its result.
 func (b *body) apply(o *operator, form canonForm) {
 	n := len(b.stack) - int(o.pop)
 	if n < int(b.frames[len(b.frames)-1].height) {
-		b.fail("operand is missing")
+		b.fail("missing operand")
 		return
 	}
 	var see uint8
@@ -95,7 +95,7 @@ func (b *body) apply(o *operator, form canonForm) {
 	b.pushValue(o.push, node)
 }
 
-// fresh notes that a NaN may have been made, and returns its node.
+// fresh records that a NaN may have been produced, and returns its node.
 func (b *body) fresh(form canonForm) int32 {
 	if b.w.opts.RawNaN {
 		return noNode
@@ -135,7 +135,7 @@ func (b *body) vectorStep(at int) {
 	b.apply(o, form)
 }
 
-// shuffleUse tells a shuffle of whole lanes, which shows nothing of their bits.
+// shuffleUse recognizes a shuffle of whole lanes, which observes nothing of their bits.
 func shuffleUse(lanes []byte) use {
 	whole := func(width int) bool {
 		for i, lane := range lanes {
@@ -203,7 +203,7 @@ func (b *body) miscStep(at int) {
 	b.helper(at, key)
 }
 
-// helper replaces the instruction from at by a call of its priced form.
+// helper replaces the instruction from position at by a call of its priced form.
 func (b *body) helper(at int, key helperKey) {
 	if b.err == nil {
 		b.event(evCall, at, b.w.helperFor(&b.reader, key), b.inGlobal())

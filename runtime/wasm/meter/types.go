@@ -25,7 +25,7 @@ func isReference(t byte) bool { return t == typeFunc || t == typeExtern }
 // carriesNaN reports whether a value of type t can hold a NaN that arithmetic made.
 func carriesNaN(t byte) bool { return t == typeF32 || t == typeF64 || t == typeV128 }
 
-// slots is the room of a value of type t on the stack, in units of 8 bytes.
+// slots returns the stack space of a value of type t, in units of 8 bytes.
 func slots(t byte) int {
 	if t == typeV128 {
 		return 2
@@ -68,7 +68,7 @@ func (r *reader) valueType() byte {
 	return t
 }
 
-// limits are the bounds of a memory or a table; max is noMax when there is none.
+// limits are the size limits of a memory or a table; a limits without a maximum has noMax as max.
 type limits struct {
 	min, max uint64
 }
@@ -93,7 +93,7 @@ func (r *reader) limits() limits {
 func (r *reader) blockType(types []funcType) funcType {
 	n := r.s33()
 	switch {
-	case n == -64: // 0x40: nothing
+	case n == -64: // 0x40: empty
 		return funcType{}
 	case n < 0:
 		t := byte(n & 0x7f)

@@ -21,12 +21,12 @@ func appendS(b []byte, v int64) []byte {
 	}
 }
 
-// appendName appends s with its length before it.
+// appendName appends s preceded by its length.
 func appendName(b []byte, s string) []byte {
 	return append(appendU(b, uint64(len(s))), s...)
 }
 
-// appendSection appends a section; one without content is left out.
+// appendSection appends a section, unless it is empty.
 func appendSection(b []byte, id byte, content []byte) []byte {
 	if len(content) == 0 {
 		return b

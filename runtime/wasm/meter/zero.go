@@ -1,26 +1,25 @@
 package meter
 
-// Where a branch depends on a comparison of a&b with the constant 0, wazero 1.12's compiler
-// takes the flags that the and has set, whichever of the two is first and whatever the
-// comparison is. They are right for eq and ne. For the others they are not where the 0 is
-// first, nor, on arm64, where it is second and the comparison is unsigned. The fault needs
-// no pressure on registers.
+// If a branch depends on a comparison of a&b with the constant 0, wazero 1.12's compiler uses
+// the flags that the and has set, whichever of the two is first and whatever the comparison is.
+// They are right for eq and ne. For the others they are wrong if the 0 is first, and, on arm64,
+// if it is second and the comparison is unsigned. The fault does not need register pressure.
 //
-// Such a comparison is followed by an "or" with 0, of which the engine knows nothing: the
-// branch then looks at its result. Which they are the rewriter can only tell in part: the
-// and is always in the same straight line, but may have passed through locals, and any
-// local may hold a constant. So each operand has an origin.
+// Such a comparison is followed by an "or" with 0, which the engine does not fuse: the branch
+// then tests its result. The rewriter can only partly tell which comparisons those are: the and
+// is always in the same basic block, but may have passed through locals, and any local may hold
+// a constant. So each operand has a source.
 
-// source says what the engine may take an operand for.
+// source says what the engine may mistake an operand for.
 type source byte
 
 const (
 	maybeZero source = 1 << iota // the constant 0
-	maybeAnd                     // the result of an and in the same straight line
+	maybeAnd                     // the result of an and in the same basic block
 )
 
-// sourceOf returns the source of the result of an integer instruction, of which the operands
-// are still on the stack. The engine passes over a shift by the constant 0.
+// sourceOf returns the source of the result of an integer instruction whose operands are still
+// on the stack. The engine ignores a shift by the constant 0.
 func (b *body) sourceOf(code byte) source {
 	switch code {
 	case opI32And, opI64And:
@@ -33,8 +32,8 @@ func (b *body) sourceOf(code byte) source {
 	return 0
 }
 
-// mistaken reports whether the engine may take the wrong flags for a comparison, of which
-// the operands are still on the stack.
+// mistaken reports whether the engine may use the wrong flags for a comparison whose operands
+// are still on the stack.
 func (b *body) mistaken(code byte) bool {
 	unsigned := false
 	switch {
@@ -53,7 +52,7 @@ func (b *body) mistaken(code byte) bool {
 	return x&maybeZero != 0 && y&maybeAnd != 0 || unsigned && x&maybeAnd != 0 && y&maybeZero != 0
 }
 
-// zeroOr is the source of a constant.
+// zeroOr returns the source of a constant.
 func zeroOr(v uint64) source {
 	if v == 0 {
 		return maybeZero
@@ -61,7 +60,7 @@ func zeroOr(v uint64) source {
 	return 0
 }
 
-// setFrom is the source of the operand on top.
+// setFrom sets the source of the topmost operand.
 func (b *body) setFrom(from source) {
 	if n := len(b.stack); n > 0 {
 		b.stack[n-1].from = from

@@ -10,7 +10,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Reading an input whose blocks are in memory, against what a copy costs.
+// BenchmarkRead reads an input whose blocks are in memory, compared with the cost of a copy.
 func BenchmarkRead(b *testing.B) {
 	bs := &dag.MemBlocks{}
 	e, err := dag.AddFile(context.Background(), bs, strings.NewReader(strings.Repeat(longText, 8)), dag.UnixFSv1)
@@ -43,7 +43,8 @@ func BenchmarkRead(b *testing.B) {
 	}
 }
 
-// What a program does with every file of a tree: stat, open, read, close.
+// BenchmarkSmallFiles does what a program does with every file of a tree: stat, open, read,
+// close.
 func BenchmarkSmallFiles(b *testing.B) {
 	bs := &dag.MemBlocks{}
 	w := dag.NewDirWriter(bs, dag.UnixFSv1)

@@ -8,21 +8,20 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
-// Epoch is what every clock reads when a run begins, in nanoseconds since 1970:
-// 2020-01-01T00:00:00Z. It is part of what "det2" names.
+// Epoch is the value of every clock when a run begins, in nanoseconds since 1970:
+// 2020-01-01T00:00:00Z. It is part of the profile "det2".
 const Epoch = 1577836800_000_000_000
 
 // clock is the time of one run.
 type clock interface {
 	// now reads the clock id, in nanoseconds, at most the largest int64.
 	now(id uint32) uint64
-	// sleep lets ns pass on every clock. It panics with ctx's cause when ctx is done
-	// before.
+	// sleep advances every clock by ns. It panics with ctx's cause if ctx is done earlier.
 	sleep(ctx context.Context, ns uint64)
 }
 
-// madeClock is the same on every machine: it moves 1 ns for each fuel that is spent,
-// and by as much as the guest sleeps, which takes no time. Every id reads it.
+// madeClock is the same on every machine: it advances by 1 ns for each unit of fuel, and by the
+// guest's sleeps, which take no real time. Every clock id reads it.
 type madeClock struct {
 	fuel  *fuel.Account
 	slept uint64
@@ -32,7 +31,7 @@ func (c *madeClock) now(uint32) uint64 { return later(later(Epoch, c.fuel.Spent(
 
 func (c *madeClock) sleep(_ context.Context, ns uint64) { c.slept = later(c.slept, ns) }
 
-// later adds ns to a moment. Time stops at the last one that an int64 can tell.
+// later adds ns to a moment. Time stops at the largest int64.
 func later(moment, ns uint64) uint64 {
 	if moment > math.MaxInt64 || ns > math.MaxInt64-moment {
 		return math.MaxInt64
@@ -40,7 +39,8 @@ func later(moment, ns uint64) uint64 {
 	return moment + ns
 }
 
-// realClock is this machine's. All clocks but the real time count from the run's start.
+// realClock is the machine's clock. All clocks except real time count from the start of the
+// run.
 type realClock struct{ start time.Time }
 
 func newRealClock() *realClock { return &realClock{time.Now()} }

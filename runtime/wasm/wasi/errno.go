@@ -1,7 +1,7 @@
 package wasi
 
-// errno is an error number of WASI preview 1, as guests see it. 0 is success. It is
-// no Go error: what ends a run is one, and is panicked with (see [System]).
+// errno is an error number of WASI preview 1, as guests see it. 0 is success. It does not
+// implement error: what ends a run is an error, and a panic (see [System]).
 type errno uint32
 
 // The error numbers in use.

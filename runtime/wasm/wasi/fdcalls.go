@@ -4,8 +4,8 @@ import "context"
 
 // The functions on descriptors that move no bytes.
 
-// Rights that fd_fdstat_get tells. They limit nothing, but C libraries mask what
-// they ask for with them, and take a character device that cannot seek for a terminal.
+// Rights that fd_fdstat_get reports. They limit nothing, but C libraries mask the rights that
+// they request with them, and treat a character device that cannot seek as a terminal.
 const (
 	rightsAll  = 1<<29 - 1
 	rightSeek  = 1 << 2
@@ -58,7 +58,7 @@ func fdClose(_ context.Context, s *System, _ memory, p []uint64) errno {
 	return s.fds.close(uint32(p[0]))
 }
 
-// fdSync serves fd_datasync too: what was written is there.
+// fdSync implements fd_datasync, too: written bytes are stored at once.
 func fdSync(_ context.Context, s *System, _ memory, p []uint64) errno {
 	if s.fds.get(uint32(p[0])) == nil {
 		return eBADF
@@ -133,7 +133,7 @@ func fdFilestatSetSize(_ context.Context, s *System, _ memory, p []uint64) errno
 	return f.truncate(p[1])
 }
 
-// checkTimes refuses flags that ask for a time and for now at once.
+// checkTimes refuses flags that set both a given time and the current time.
 func checkTimes(flags uint64) errno {
 	if f := uint32(flags); f > 15 || f&3 == 3 || f&12 == 12 {
 		return eINVAL
@@ -152,7 +152,7 @@ func fdFilestatSetTimes(_ context.Context, s *System, _ memory, p []uint64) errn
 	return setTimes(d.node)
 }
 
-// preopenName is what the one preopened directory is called.
+// preopenName is the name of the one preopened directory.
 const preopenName = "/"
 
 func fdPrestatGet(_ context.Context, s *System, m memory, p []uint64) errno {
@@ -188,7 +188,7 @@ func fdSeek(_ context.Context, s *System, m memory, p []uint64) errno {
 	}
 	if _, ok := d.node.(file); !ok {
 		if _, ok := d.node.(directory); ok {
-			return eBADF // POSIX would allow it; the tests of WASI do not
+			return eBADF // POSIX allows it; the tests of WASI do not
 		}
 		return eSPIPE
 	}

@@ -12,24 +12,24 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// memoryModule is a module that has four pages of memory and nothing else.
+// memoryModule is a module that has only four pages of memory.
 var memoryModule = []byte("\x00asm\x01\x00\x00\x00" + "\x05\x03\x01\x00\x04" + "\x07\x0a\x01\x06memory\x02\x00")
 
-// caller calls host functions as a guest would, through a real memory.
+// caller calls host functions like a guest, through a real memory.
 type caller struct {
 	s *System
 	m memory
 }
 
 const (
-	pathAt  = 0       // where paths are put
-	path2At = 8 << 10 // and second ones
+	pathAt  = 0       // address of paths
+	path2At = 8 << 10 // address of second paths
 	outAt   = 16 << 10
 	iovAt   = 20 << 10
 	dataAt  = 64 << 10
 )
 
-// sharedMemory is the memory of all callers: what is in it means nothing between calls.
+// sharedMemory is the memory of all callers: its content has no meaning between calls.
 var sharedMemory = sync.OnceValue(func() api.Module {
 	ctx := context.Background()
 	mod, err := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter()).Instantiate(ctx, memoryModule)
@@ -39,7 +39,7 @@ var sharedMemory = sync.OnceValue(func() api.Module {
 	return mod
 })
 
-// makeCaller fills in what cfg leaves open.
+// makeCaller fills in the unset fields of cfg.
 func makeCaller(cfg Config) (*caller, error) {
 	if cfg.Blocks == nil {
 		cfg.Blocks = &dag.MemBlocks{}
@@ -98,7 +98,7 @@ const (
 	rw     = rightRead | rightWrite
 )
 
-// open opens a path below the descriptor dir; symlinks are followed.
+// openAt opens a path below the descriptor dir; symlinks are followed.
 func (c *caller) openAt(dir uint32, path string, oflags, rights, fdflags uint64) (uint32, errno) {
 	p, n := c.put(pathAt, path)
 	e := c.call("path_open", uint64(dir), 1, p, n, oflags, rights, 0, fdflags, outAt)
@@ -111,7 +111,7 @@ func (c *caller) open(path string, oflags, rights uint64) (uint32, errno) {
 
 func (c *caller) close(fd uint32) errno { return c.call("fd_close", uint64(fd)) }
 
-// on calls a function of the form (dir, path).
+// on calls a function with the parameters (dir, path).
 func (c *caller) on(name string, dir uint32, path string) errno {
 	p, n := c.put(pathAt, path)
 	return c.call(name, uint64(dir), p, n)
@@ -180,8 +180,8 @@ func (c *caller) taken(e errno) (string, errno) {
 	return string(b), eOK
 }
 
-func (c *caller) seek(fd uint32, off int64, whence int) (int64, errno) {
-	e := c.call("fd_seek", uint64(fd), uint64(off), uint64(whence), outAt)
+func (c *caller) seek(fd uint32, off int64, origin int) (int64, errno) {
+	e := c.call("fd_seek", uint64(fd), uint64(off), uint64(origin), outAt)
 	return int64(c.out64()), e
 }
 
@@ -189,7 +189,7 @@ func (c *caller) truncate(fd uint32, size int64) errno {
 	return c.call("fd_filestat_set_size", uint64(fd), uint64(size))
 }
 
-// statOf reads a stat that a function wrote at dataAt.
+// statOf reads the stat that a function wrote at dataAt.
 func (c *caller) statOf(e errno) (stat, errno) {
 	if e != eOK {
 		return stat{}, e
@@ -207,8 +207,8 @@ func (c *caller) fstat(fd uint32) (stat, errno) {
 	return c.statOf(c.call("fd_filestat_get", uint64(fd), dataAt))
 }
 
-// list reads a directory's descriptor from a cookie to its end, through a buffer of a
-// size, as C libraries do: a last entry that is cut is read again.
+// list reads a directory's descriptor from a cookie to its end, through a buffer of a given
+// size, as C libraries do: a truncated last entry is read again.
 func (c *caller) list(fd uint32, cookie uint64, size uint32) ([]entry, errno) {
 	var all []entry
 	for {
@@ -243,7 +243,7 @@ func (c *caller) names(t testing.TB, path string) []string {
 	names := []string{}
 	for i, ent := range list {
 		if i < 2 && ent.name != [2]string{".", ".."}[i] {
-			t.Fatalf("entry %d of %s is %q", i, path, ent.name)
+			t.Fatalf("entry %d of %s: got %q", i, path, ent.name)
 		}
 		if i >= 2 {
 			names = append(names, ent.name)
@@ -263,7 +263,7 @@ func (c *caller) content(t testing.TB, path string) string {
 	return s
 }
 
-// create makes a file with a content.
+// create creates a file with a content.
 func (c *caller) create(t testing.TB, path, content string) {
 	t.Helper()
 	fd, e := c.open(path, oCreat|oTrunc, rw)
@@ -280,7 +280,7 @@ func want(t testing.TB, what string, got, wanted errno) {
 	}
 }
 
-// ended runs f and returns the error with which it ended the run, nil if it did not.
+// ended runs f and returns the error that ended the run, nil if the run continues.
 func ended(f func()) (err error) {
 	defer func() {
 		if r := recover(); r != nil {

@@ -12,11 +12,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// sameHash are two names with one murmur3 hash.
+// sameHash are two names with the same murmur3 hash.
 var sameHash = [2]string{"two-names-that-have-one-hash-000", "SUKgyFUeH_MO0Y1TDjvZa#GzcpTY0N,z"}
 
-// Two names that no sharded directory can hold together are refused when the second is
-// made, in whatever way and however small the directory is, and /out is made all the same.
+// TestNamesOfOneHash checks that two names that cannot be in the same sharded directory are
+// refused when the second is created, by every call and in directories of any size, and that
+// /out is still stored.
 func TestNamesOfOneHash(t *testing.T) {
 	c := newCaller(t, Config{})
 	a, b := "out/"+sameHash[0], "out/"+sameHash[1]
@@ -63,7 +64,8 @@ func TestNamesOfOneHash(t *testing.T) {
 	}
 }
 
-// What no block can be checked against is the input's fault, on every machine.
+// TestUnservedInput checks that a CID whose blocks cannot be checked is a fault of the input,
+// on every machine.
 func TestUnservedInput(t *testing.T) {
 	bs := new(dag.MemBlocks)
 	mh, err := multihash.Sum([]byte("x"), multihash.SHA1, -1)

@@ -12,15 +12,15 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// ModuleName is the import module under which guests find these functions.
+// ModuleName is the module from which guests import these functions.
 const ModuleName = "wasi_snapshot_preview1"
 
-// procExitName is the one function that never answers.
+// procExitName is the one function that never returns.
 const procExitName = "proc_exit"
 
 var le = binary.LittleEndian
 
-// function is one host function: it takes the guest's parameters and answers.
+// function is one host function: it reads the guest's parameters and returns an errno.
 type function func(ctx context.Context, s *System, m memory, p []uint64) errno
 
 const (
@@ -28,7 +28,7 @@ const (
 	i64 = api.ValueTypeI64
 )
 
-// functions are all of WASI preview 1. Each answers an errno, but proc_exit.
+// functions are all functions of WASI preview 1. Each returns an errno, except proc_exit.
 var functions = []struct {
 	name   string
 	params []api.ValueType
@@ -86,8 +86,8 @@ var functions = []struct {
 	{"sock_shutdown", []api.ValueType{i32, i32}, notSupported},
 }
 
-// Instantiate gives r the module [ModuleName], once per runtime: every run's guest
-// imports it, and each call finds its own run's [System] in its context.
+// Instantiate instantiates the module [ModuleName] in r, once per runtime: every run's guest
+// imports it, and each call finds the [System] of its own run in its context.
 func Instantiate(ctx context.Context, r wazero.Runtime) error {
 	b := r.NewHostModuleBuilder(ModuleName)
 	for _, f := range functions {
@@ -110,17 +110,17 @@ func Instantiate(ctx context.Context, r wazero.Runtime) error {
 func (f function) Call(ctx context.Context, mod api.Module, stack []uint64) {
 	s, ok := ctx.Value(contextKey{}).(*System)
 	if !ok {
-		panic("wasi: the guest was not called with a System's Context")
+		panic("wasi: the guest was called without a System's Context")
 	}
 	checkCancelled(ctx)
 	s.fuel.Spend(abi.FuelCall)
 	stack[0] = uint64(f(ctx, s, s.memoryOf(mod), stack))
 }
 
-// payCopy pays for copying n bytes from or to the guest.
+// payCopy charges for copying n bytes from or to the guest.
 func (s *System) payCopy(n int) { s.fuel.Spend(abi.FuelCopy(uint64(n))) }
 
-// checkCancelled ends the run when its context is done.
+// checkCancelled ends the run if its context is done.
 func checkCancelled(ctx context.Context) {
 	if ctx.Err() != nil {
 		panic(context.Cause(ctx))
@@ -129,8 +129,7 @@ func checkCancelled(ctx context.Context) {
 
 func notSupported(context.Context, *System, memory, []uint64) errno { return eNOTSUP }
 
-// memoryOf returns the guest's memory. A module may have none: then every pointer
-// faults.
+// memoryOf returns the guest's memory. If a module has none, every pointer faults.
 func (s *System) memoryOf(mod api.Module) memory {
 	if s.mod != mod {
 		s.mod, s.mem = mod, memory{mod.Memory()}
@@ -141,11 +140,11 @@ func (s *System) memoryOf(mod api.Module) memory {
 	return s.mem
 }
 
-// memory is a guest's memory. Parameters are passed as they come, an i32 in a
-// uint64; slices are valid until the guest runs again.
+// memory is a guest's memory. Parameters are passed unchanged, an i32 in a uint64; slices are
+// valid until the guest runs again.
 type memory struct{ api.Memory }
 
-// span returns the size bytes at ptr. A size that is no i32 cannot be there.
+// span returns the size bytes at ptr. A size over 32 bits is always out of bounds.
 func (m memory) span(ptr, size uint64) ([]byte, errno) {
 	if m.Memory == nil || size > 1<<32-1 {
 		return nil, eFAULT
@@ -162,8 +161,8 @@ func (m memory) bytes(ptr, size uint64) ([]byte, errno) {
 	return m.span(ptr, uint64(uint32(size)))
 }
 
-// text copies a string out of the memory; one that is longer than any path is an
-// error before it is copied.
+// text copies a string out of the memory; a string longer than any path is refused before it is
+// copied.
 func (m memory) text(ptr, size uint64) (string, errno) {
 	b, e := m.bytes(ptr, size)
 	switch {

@@ -17,15 +17,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
-// inputs is /in: every input once, in the Task's order, by its name or else by its
-// index. Looking up finds each by its index too.
+// inputs is /in: every input once, in the Task's order, by its name or else by its index.
+// Lookups also find each input by its index.
 //
-// What an input and what is below it look like: a UnixFS file and a raw block are
-// files; a directory is a directory; a symlink is a symlink; any other block, of
-// whatever codec, is a file of the block's bytes. A block that claims to be UnixFS and
-// is malformed answers eIO where it is used. Until it is opened, a raw block in a
-// directory is as long as the directory claims, so that a tree can be walked without
-// reading its files.
+// How an input and what is below it appear: a UnixFS file and a raw block are files; a
+// directory is a directory; a symlink is a symlink; any other block, of whatever codec, is a
+// file of the block's bytes. A malformed UnixFS block answers eIO where it is used. Until it is
+// opened, a raw block in a directory has the size that the directory claims, so that a tree can
+// be walked without reading its files.
 type inputs struct {
 	blocks  dag.Blocks
 	given   []job.Input
@@ -82,7 +81,7 @@ func (in *inputs) next(ctx context.Context, after uint64) (entry, bool, errno) {
 	return entry{name, hashInode(in.stat().ino, name), kind, after + 1}, e == eOK, e
 }
 
-// kind returns what c, which is being listed, looks like.
+// kind returns the file type of c in a listing.
 func (in *inputs) kind(ctx context.Context, c cid.Cid) (fileType, errno) {
 	if c.Type() == cid.DagProtobuf {
 		in.fuel.Spend(abi.FuelBlock)
@@ -94,8 +93,8 @@ func (in *inputs) kind(ctx context.Context, c cid.Cid) (fileType, errno) {
 	return (&object{kind: k}).fileType(), machine(err)
 }
 
-// node makes the node of c, which stands in parent under a name. claimed is the size
-// that the link to it claims, or 0.
+// node returns the node of c, an entry of parent. claimed is the size that the link to it
+// claims, or 0.
 func (in *inputs) node(ctx context.Context, c cid.Cid, claimed uint64, parent directory, root *inDir, name string) (node, errno) {
 	at := inNode{in: in, cid: c, ino: hashInode(parent.stat().ino, name), parent: parent, root: root}
 	if c.Type() == cid.Raw && claimed > 0 {
@@ -120,7 +119,7 @@ func (in *inputs) node(ctx context.Context, c cid.Cid, claimed uint64, parent di
 	return &inFile{inNode: at, size: o.size, settled: true}, eOK
 }
 
-// stdin returns what fd 0 reads. A Task whose stdin is no file is refused.
+// stdin returns the node of fd 0. A Task whose stdin is not a file is refused.
 func (in *inputs) stdin(ctx context.Context, c cid.Cid) (node, error) {
 	if !c.Defined() {
 		return noFile{}, nil
@@ -132,15 +131,15 @@ func (in *inputs) stdin(ctx context.Context, c cid.Cid) (node, error) {
 	case err != nil:
 		return nil, fmt.Errorf("open stdin: %w", err)
 	case o.file == nil:
-		return nil, runtime.Refusef("stdin %s is no file", c)
+		return nil, runtime.Refusef("stdin %s: not a file", c)
 	}
 	return &inFile{inNode: inNode{in: in, cid: c, ino: hashInode(0, "stdin")}, size: o.size, settled: true}, nil
 }
 
 func (in *inputs) close() error { return in.objects.close() }
 
-// machine turns an error of reading a DAG into an errno when the DAG is to blame. Any
-// other error ends the run.
+// machine turns an error of reading a DAG into an errno if the DAG is malformed. Any other
+// error ends the run.
 func machine(err error) errno {
 	switch {
 	case err == nil:
@@ -151,7 +150,7 @@ func machine(err error) errno {
 	panic(err)
 }
 
-// isMalformed reports the errors of a DAG itself, which are the same everywhere.
+// isMalformed reports whether err is a fault of the DAG itself, which is the same everywhere.
 func isMalformed(err error) bool {
 	var (
 		format      *dag.FormatError
@@ -165,13 +164,13 @@ func isMalformed(err error) bool {
 		errors.As(err, &notFile) || errors.As(err, &notDir) || errors.As(err, &notLink)
 }
 
-// inNode is what all nodes of inputs are.
+// inNode is the common part of the nodes of inputs.
 type inNode struct {
 	in     *inputs
 	cid    cid.Cid
 	ino    uint64
 	parent directory
-	root   *inDir // the input's own directory; nil for an input that is none
+	root   *inDir // the input's root directory; nil if the input is not a directory
 }
 
 func (n *inNode) statAs(kind fileType, size uint64) stat {
@@ -209,8 +208,8 @@ func (d *inDir) lookup(ctx context.Context, name string) (node, errno) {
 	return d.in.node(ctx, c, size, d, d.root, name)
 }
 
-// next lists entries in the order in which the directory's blocks have them. Those
-// whose names no path can spell are left out.
+// next lists entries in the order of the directory's blocks. It skips entries whose names
+// cannot be part of a path.
 func (d *inDir) next(ctx context.Context, after uint64) (entry, bool, errno) {
 	o, e := d.in.open(ctx, d.cid)
 	if e != eOK {
@@ -247,19 +246,19 @@ type inLink struct {
 func (l *inLink) stat() stat     { return l.statAs(typeSymlink, uint64(len(l.to))) }
 func (l *inLink) target() string { return l.to }
 
-// inside keeps the link in its input. An input that is itself a symlink leads nowhere.
+// inside keeps the link in its input. An input that is itself a symlink cannot be followed.
 func (l *inLink) inside() (directory, bool) { return l.root, l.root != nil }
 
 // inFile is a file of an input.
 type inFile struct {
 	inNode
 	size    uint64
-	settled bool // size is the file's own; else what its directory claims, until it is opened
+	settled bool // size is that of the file; else what its directory claims, until it is opened
 }
 
 func (f *inFile) stat() stat { return f.statAs(typeRegular, f.size) }
 
-// settle replaces a claimed size by the true one.
+// settle replaces a claimed size by the real one.
 func (f *inFile) settle(ctx context.Context) errno {
 	if f.settled {
 		return eOK

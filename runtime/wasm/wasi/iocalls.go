@@ -7,17 +7,17 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
-// The functions that move bytes between descriptors and the guest's memory. They
-// copy once: from where the bytes are straight into the guest's buffer, or back.
+// The functions that move bytes between descriptors and the guest's memory. They copy once:
+// from the source directly into the guest's buffer, or back.
 
 const (
 	iovecSize   = 8
-	maxIovecs   = 1024        // of one call; eINVAL beyond, as IOV_MAX has it
-	maxTransfer = 0x7fff_f000 // bytes of one call; a call that wants more moves so many, as on Linux
+	maxIovecs   = 1024        // of one call; more is eINVAL, as with IOV_MAX
+	maxTransfer = 0x7fff_f000 // bytes of one call; a larger call moves this many, as on Linux
 )
 
-// buffers calls each with the guest's buffers of an iovec array, in order, until it
-// answers false or an error.
+// buffers calls each with the guest's buffers of an iovec array, in order, until it returns
+// false or an error.
 func (m memory) buffers(iovs, count uint64, each func(b []byte) (bool, errno)) errno {
 	if uint32(count) > maxIovecs {
 		return eINVAL
@@ -40,8 +40,8 @@ func (m memory) buffers(iovs, count uint64, each func(b []byte) (bool, errno)) e
 	return eOK
 }
 
-// readTo fills the guest's buffers from off and returns how many bytes it read: all
-// that was asked for unless the file ends.
+// readTo fills the guest's buffers from off and returns the number of bytes read: all that was
+// requested unless the file ends.
 func (s *System) readTo(ctx context.Context, m memory, d *descriptor, off, iovs, count uint64) (uint64, errno) {
 	if d == nil || !d.read {
 		return 0, eBADF
@@ -86,7 +86,7 @@ func fdPread(ctx context.Context, s *System, m memory, p []uint64) errno {
 	return m.put32(p[4], uint32(n))
 }
 
-// writeFrom writes the guest's buffers at off and returns how many bytes that were.
+// writeFrom writes the guest's buffers at off and returns the number of bytes written.
 func (s *System) writeFrom(ctx context.Context, m memory, d *descriptor, off, iovs, count uint64) (uint64, errno) {
 	if d == nil || !d.write {
 		return 0, eBADF
@@ -155,11 +155,11 @@ func fdPwrite(ctx context.Context, s *System, m memory, p []uint64) errno {
 	return m.put32(p[4], uint32(n))
 }
 
-// direntSize is the length of a directory entry's head in fd_readdir's buffer.
+// direntSize is the size of a directory entry's header in fd_readdir's buffer.
 const direntSize = 24
 
-// fdReaddir writes entries from a cookie on. A full buffer says that there is more:
-// its last entry may be cut, and is read again.
+// fdReaddir writes entries, starting at a cookie. A full buffer means that there may be more:
+// its last entry may be truncated, and is read again.
 func fdReaddir(ctx context.Context, s *System, m memory, p []uint64) errno {
 	d := s.fds.get(uint32(p[0]))
 	if d == nil {
@@ -192,7 +192,7 @@ func fdReaddir(ctx context.Context, s *System, m memory, p []uint64) errno {
 	return m.put32(p[4], uint32(used))
 }
 
-// nextEntry is the directory's next, with "." and ".." before it.
+// nextEntry returns the next entry of the directory, with "." and ".." first.
 func nextEntry(ctx context.Context, dir directory, after uint64) (entry, bool, errno) {
 	switch after {
 	case cookieStart:
@@ -203,7 +203,7 @@ func nextEntry(ctx context.Context, dir directory, after uint64) (entry, bool, e
 	return dir.next(ctx, after)
 }
 
-// putDirent writes as much of an entry as there is room for.
+// putDirent writes as much of an entry as fits.
 func putDirent(b []byte, e entry) int {
 	var head [direntSize]byte
 	le.PutUint64(head[:], e.cookie)

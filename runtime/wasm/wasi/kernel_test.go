@@ -25,8 +25,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// TestFunctions compares our functions with those of another implementation, by name
-// and type.
+// TestFunctions compares the names and types of our functions with those of another
+// implementation.
 func TestFunctions(t *testing.T) {
 	ctx := context.Background()
 	r := wazero.NewRuntimeWithConfig(ctx, wazero.NewRuntimeConfigInterpreter())
@@ -39,17 +39,17 @@ func TestFunctions(t *testing.T) {
 	for _, f := range functions {
 		def, ok := exports[f.name]
 		if !ok || !bytes.Equal(def.ParamTypes(), f.params) {
-			t.Errorf("%s: our parameters %v", f.name, f.params)
+			t.Errorf("%s: parameters: got %v", f.name, f.params)
 		}
 		delete(exports, f.name)
 	}
 	for name := range exports {
-		t.Errorf("%s is missing", name)
+		t.Errorf("missing function %s", name)
 	}
 }
 
-// Every function, called with pointers outside the memory and with no memory at all,
-// answers and neither faults nor ends the run.
+// TestHostilePointers calls every function with pointers outside the memory and with no memory
+// at all: each returns and neither faults nor ends the run.
 func TestHostilePointers(t *testing.T) {
 	c := newCaller(t, Config{})
 	c.mkdir("out/d")
@@ -64,16 +64,16 @@ func TestHostilePointers(t *testing.T) {
 				for _, m := range []memory{c.m, {}} {
 					if e := f.call(context.Background(), c.s, m, p); e == eOK && m.Memory == nil &&
 						!slices.Contains([]string{"fd_sync", "fd_datasync", "fd_advise"}, f.name) {
-						t.Errorf("%s%x without a memory succeeds", f.name, p)
+						t.Errorf("%s%x without a memory succeeded", f.name, p)
 					}
 				}
 			}
 		}
 	}
 	p, n := c.put(pathAt, "out/f")
-	want(t, "a result outside", c.call("path_open", rootFD, 1, p, n, oCreat, rw, 0, 0, 4<<16), eFAULT)
+	want(t, "a result outside of the memory", c.call("path_open", rootFD, 1, p, n, oCreat, rw, 0, 0, 4<<16), eFAULT)
 	if names := c.names(t, "out"); len(names) != 1 {
-		t.Errorf("a call that faulted made %v", names)
+		t.Errorf("a call with EFAULT created %v", names)
 	}
 	want(t, "too many iovecs", c.call("fd_write", 1, iovAt, maxIovecs+1, outAt), eINVAL)
 	want(t, "a count that wraps", c.call("fd_write", 1, iovAt, 0x2000_0000, outAt), eINVAL)
@@ -100,10 +100,10 @@ func TestListingWhileItChanges(t *testing.T) {
 	rest, e := c.list(fd, middle, 300)
 	want(t, "list on", e, eOK)
 	if len(rest) != 2 || rest[0].name != "60" || rest[1].name != "new" {
-		t.Errorf("behind the middle are %v", rest)
+		t.Errorf("entries after the middle: %v", rest)
 	}
 	if e := c.call("fd_readdir", uint64(fd), dataAt, 300, math.MaxUint64, outAt); e != eOK || c.out32() != 0 {
-		t.Errorf("a cookie from nowhere: errno %d, %d bytes", e, c.out32())
+		t.Errorf("unknown cookie: errno %d, %d bytes", e, c.out32())
 	}
 	c.create(t, "out/10", "again")
 	if names := c.names(t, "out"); !slices.Equal(names, []string{"10", "60", "new"}) {
@@ -130,18 +130,18 @@ func TestDescriptors(t *testing.T) {
 	want(t, "renumber to no number", c.call("fd_renumber", 5, 1<<30), eBADF)
 	want(t, "renumber to a high one", c.call("fd_renumber", 5, maxOpen-1), eOK)
 	if n, _ := c.open("out/f", 0, rightRead); n != 4 {
-		t.Errorf("the lowest free number is %d", n)
+		t.Errorf("lowest free number: got %d", n)
 	}
 	want(t, "close twice", either(c.close(4), c.close(4)), eBADF)
 	if c.s.fds.used != 5 {
-		t.Errorf("%d descriptors are counted", c.s.fds.used)
+		t.Errorf("descriptor count: got %d", c.s.fds.used)
 	}
 	want(t, "close of all", either(c.close(0), c.close(3)), eOK)
 	_, e = c.open("out/f", 0, rightRead)
 	want(t, "open below a closed preopen", e, eBADF)
 }
 
-// either returns the first errno that is one.
+// either returns the first nonzero errno.
 func either(a, b errno) errno {
 	if a != eOK {
 		return a
@@ -155,7 +155,7 @@ func TestRemovedDirectory(t *testing.T) {
 	c.mkdir("out/a/b")
 	fd, _ := c.open("out/a/b", oDirectory, 0)
 	want(t, "rmdir", either(c.rmdir("out/a/b"), c.rmdir("out/a")), eOK)
-	want(t, "mkdir in what is gone", c.on("path_create_directory", fd, "x"), eNOENT)
+	want(t, "mkdir in a removed directory", c.on("path_create_directory", fd, "x"), eNOENT)
 	want(t, "mkdir above it", c.on("path_create_directory", fd, "../x"), eNOENT)
 	list, e := c.list(fd, 0, 300)
 	if len(list) != 2 || e != eOK {
@@ -175,17 +175,17 @@ func TestQuotaCountsBothSides(t *testing.T) {
 	want(t, "shrink", c.truncate(fd, 100), eOK)
 	want(t, "unlink", c.unlink("out/f"), eOK)
 	if out() != 100+inodeCharge {
-		t.Errorf("an open file without a name counts %d", out())
+		t.Errorf("open file without a name: charged %d", out())
 	}
 	c.close(fd)
 	c.mkdir("out/d")
 	c.symlink("x", "out/l")
 	if out() != 2*inodeCharge {
-		t.Errorf("a directory and a link count %d", out())
+		t.Errorf("directory and link: charged %d", out())
 	}
 	want(t, "remove", either(c.rmdir("out/d"), c.unlink("out/l")), eOK)
 	if out() != 0 || c.s.tree != 0 {
-		t.Errorf("nothing counts %d, %d", out(), c.s.tree)
+		t.Errorf("nothing left: charged %d, %d", out(), c.s.tree)
 	}
 	fd, _ = c.open("out/f", oCreat, rw)
 	want(t, "exactly the limit", c.truncate(fd, 100_000-inodeCharge), eOK)
@@ -206,7 +206,7 @@ func TestQuotaCountsBothSides(t *testing.T) {
 	want(t, "write before the start", e, eINVAL)
 }
 
-// subscribe puts a subscription of a clock into memory.
+// subscribe writes a subscription to a clock to memory.
 func (c *caller) subscribe(i int, userdata uint64, kind byte, id uint32, timeout uint64, flags uint16) {
 	b, _ := c.m.Read(uint32(dataAt+i*subscriptionSize), subscriptionSize)
 	clear(b)
@@ -230,7 +230,7 @@ func (c *caller) poll(t *testing.T, n int) (events [][2]uint64) {
 
 func TestPoll(t *testing.T) {
 	c := newCaller(t, Config{})
-	const price = 3 * (subscriptionSize + eventSize) / abi.FuelCopyBytes // of a poll of three, in ns too
+	const price = 3 * (subscriptionSize + eventSize) / abi.FuelCopyBytes // of a poll of three, also in ns
 	start := c.s.clock.now(0)
 	c.subscribe(0, 7, eventClock, 0, 5000, 0)
 	c.subscribe(1, 8, eventClock, 1, start+price+3000, clockAbsolute)
@@ -253,14 +253,14 @@ func TestPoll(t *testing.T) {
 	}
 	want(t, "clock at its end", c.call("clock_time_get", 1, 0, outAt), eOK)
 	if c.out64() != math.MaxInt64 {
-		t.Errorf("the clock reads %d", c.out64())
+		t.Errorf("clock: got %d", c.out64())
 	}
 	want(t, "nothing to poll", c.call("poll_oneoff", 0, 0, 0, outAt), eINVAL)
 	want(t, "no clock", c.call("clock_time_get", 4, 0, outAt), eINVAL)
 	want(t, "socket", c.call("sock_send", 1, 0, 0, 0, outAt), eNOTSUP)
 }
 
-// pb encodes a dag-pb node of UnixFS data and links, well-formed or not.
+// pb encodes a dag-pb node of UnixFS data and links, valid or not.
 func pb(data []byte, links ...[]byte) []byte {
 	var b []byte
 	for _, l := range links {
@@ -294,22 +294,22 @@ func TestHostileInputs(t *testing.T) {
 		"garbage": put(cid.DagProtobuf, []byte("\xff\xff")),
 		"link":    put(cid.DagProtobuf, pb(append([]byte{8, 4, 0x12, 4}, "cbor"...))),
 		"empty":   put(cid.DagProtobuf, pb([]byte{8, 4, 0x12, 0})),
-		"lying":   put(cid.DagProtobuf, pb([]byte{8, 2, 0x18, 100, 0x20, 100}, pbLink(raw, ""))),
+		"wrong":   put(cid.DagProtobuf, pb([]byte{8, 2, 0x18, 100, 0x20, 100}, pbLink(raw, ""))),
 		"shard":   put(cid.DagProtobuf, pb([]byte{8, 5, 0x28, 0x22, 0x30, 3})),
 	}
 	loops := put(cid.DagProtobuf, pb(append([]byte{8, 4, 0x12, 1}, "b"...)))
 	back := put(cid.DagProtobuf, pb(append([]byte{8, 4, 0x12, 1}, "a"...)))
 	inputs["loops"] = put(cid.DagProtobuf, pb([]byte{8, 1}, pbLink(loops, "a"), pbLink(back, "b"), pbLink(inputs["empty"], "e")))
 	cfg := Config{Blocks: bs}
-	for _, name := range []string{"names", "cbor", "garbage", "link", "empty", "lying", "shard", "loops"} {
+	for _, name := range []string{"names", "cbor", "garbage", "link", "empty", "wrong", "shard", "loops"} {
 		cfg.Inputs = append(cfg.Inputs, job.Input{Name: name, CID: inputs[name]})
 	}
 	c := newCaller(t, cfg)
 	if got := c.names(t, "in/names"); !slices.Equal(got, []string{"good"}) {
-		t.Errorf("names that no path can spell are listed: %q", got)
+		t.Errorf("invalid names are listed: got %q", got)
 	}
 	if got := c.names(t, "in"); len(got) != len(inputs) {
-		t.Errorf("/in lists %q", got)
+		t.Errorf("/in: got %q", got)
 	}
 	for path, wanted := range map[string]errno{
 		"in/link": eNOENT, "in/empty": eNOENT, "in/loops/a": eLOOP, "in/loops/e": eNOENT, "in/shard/x": eIO,
@@ -320,15 +320,15 @@ func TestHostileInputs(t *testing.T) {
 		}
 	}
 	if got := c.content(t, "in/cbor"); got != "\xa0" {
-		t.Errorf("a CBOR block reads %q", got)
+		t.Errorf("CBOR block: got %q", got)
 	}
 	if got := c.content(t, "in/garbage"); got != "\xff\xff" {
-		t.Errorf("a block that is nothing reads %q", got)
+		t.Errorf("garbage block: got %q", got)
 	}
-	fd, e := c.open("in/lying", 0, rightRead)
-	want(t, "open a file that lies", e, eOK)
+	fd, e := c.open("in/wrong", 0, rightRead)
+	want(t, "open a file with a wrong size", e, eOK)
 	_, e = c.read(fd, 100)
-	want(t, "read a file that lies", e, eIO)
+	want(t, "read a file with a wrong size", e, eIO)
 	a, _ := c.stat("in/names", 1)
 	b, _ := c.stat("in/0", 1)
 	if a != b {
@@ -336,7 +336,7 @@ func TestHostileInputs(t *testing.T) {
 	}
 }
 
-// More files than readers are kept, read by turns.
+// TestManyInputsByTurns reads more files in turns than readers are kept.
 func TestManyInputsByTurns(t *testing.T) {
 	bs := &dag.MemBlocks{}
 	cfg := Config{Blocks: bs}
@@ -353,17 +353,17 @@ func TestManyInputsByTurns(t *testing.T) {
 	for range 2 {
 		for i, fd := range fds {
 			if s, e := c.read(fd, 4); e != eOK || s != fmt.Sprintf("%04d", i) {
-				t.Fatalf("input %d reads %q, %d", i, s, e)
+				t.Fatalf("input %d: got %q, errno %d", i, s, e)
 			}
 		}
 	}
 	if n := c.s.inputs.objects.used.Len(); n != maxObjects {
-		t.Errorf("%d readers are kept", n)
+		t.Errorf("readers: got %d", n)
 	}
 }
 
-// Contents behave alike in memory and in scratch files, also when there are more of
-// them than host files may be open.
+// TestContents checks that contents behave alike in memory and in scratch files, also when
+// there are more of them than host files may be open.
 func TestContents(t *testing.T) {
 	s := &scratch{dir: t.TempDir()}
 	var all []*content
@@ -377,7 +377,7 @@ func TestContents(t *testing.T) {
 	for i, c := range all {
 		b := make([]byte, smallContent+i+100)
 		if n := c.readAt(b, 0); n != smallContent+i+4 || string(b[:4]) != "head" || string(b[n-4:n]) != "tail" || b[n-5] != 0 {
-			t.Fatalf("content %d has %d bytes", i, n)
+			t.Fatalf("content %d: got %d bytes", i, n)
 		}
 	}
 	if len(s.open) != maxHostFiles || s.inMemory != 0 {
@@ -418,7 +418,7 @@ func TestFinishOut(t *testing.T) {
 	c := newCaller(t, Config{})
 	empty, err := c.s.FinishOut(ctx, bs)
 	if err != nil || empty.CID != dirOf(t, bs, nil).CID {
-		t.Errorf("an empty /out is %v, %v", empty.CID, err)
+		t.Errorf("empty /out: got %v, %v", empty.CID, err)
 	}
 	c.mkdir("out/d")
 	c.create(t, "out/d/f", "text")
@@ -432,11 +432,12 @@ func TestFinishOut(t *testing.T) {
 		"d": dirOf(t, bs, map[string]dag.Entry{"f": fileOf(t, bs, "text"), "l": linkOf(t, bs, "f")}),
 	})
 	if err != nil || got.CID != wanted.CID {
-		t.Errorf("/out is %v, want %v; %v", got.CID, wanted.CID, err)
+		t.Errorf("/out: got %v, want %v; %v", got.CID, wanted.CID, err)
 	}
 }
 
-// What a guest makes the host remember is bounded whatever the Job's limits are.
+// TestNamesAreBounded checks that the host's memory for names is bounded, whatever the run's
+// limits.
 func TestNamesAreBounded(t *testing.T) {
 	c := newCaller(t, Config{OutLimit: math.MaxUint64})
 	target, made := strings.Repeat("x", 4096), 0
@@ -452,8 +453,8 @@ func TestNamesAreBounded(t *testing.T) {
 	}
 }
 
-// The stream of random bytes is chacha8rand's (https://c2sp.org/chacha8rand), in
-// whatever portions it is read.
+// TestRandomStream checks that random bytes are the stream of chacha8rand
+// (https://c2sp.org/chacha8rand), for any sequence of read sizes.
 func TestRandomStream(t *testing.T) {
 	c := newCaller(t, Config{Seed: [32]byte([]byte("ABCDEFGHIJKLMNOPQRSTUVWXYZ123456"))})
 	var got []byte
@@ -467,7 +468,8 @@ func TestRandomStream(t *testing.T) {
 	}
 }
 
-// A scratch folder that does not work is a fault of the machine, never an errno.
+// TestScratchFaultEndsTheRun checks that a scratch folder that fails is a machine fault, never
+// an errno.
 func TestScratchFaultEndsTheRun(t *testing.T) {
 	c := newCaller(t, Config{})
 	if err := os.RemoveAll(c.s.cfg.Scratch); err != nil {
@@ -480,8 +482,8 @@ func TestScratchFaultEndsTheRun(t *testing.T) {
 	}
 }
 
-// A scratch file of which other goroutines read a part that the host has lost is a fault of the machine,
-// too, and no panic of theirs.
+// TestScratchFaultEndsFinishOut truncates a scratch file that other goroutines read: that is a
+// machine fault, too, and does not panic in those goroutines.
 func TestScratchFaultEndsFinishOut(t *testing.T) {
 	for _, left := range []int64{0, 3 << 20} { // the first chunk is read by this goroutine
 		c := newCaller(t, Config{Profile: dag.UnixFSv1})
@@ -498,7 +500,7 @@ func TestScratchFaultEndsFinishOut(t *testing.T) {
 	}
 }
 
-// The hot path must not cost the collector anything.
+// TestReadsDoNotAllocate checks that the hot path does not burden the collector.
 func TestReadsDoNotAllocate(t *testing.T) {
 	bs := &dag.MemBlocks{}
 	c := newCaller(t, Config{Blocks: bs, Inputs: []job.Input{{Name: "f", CID: fileOf(t, bs, longText).CID}}})
@@ -506,6 +508,6 @@ func TestReadsDoNotAllocate(t *testing.T) {
 	c.iovec(4096)
 	ctx, p := context.Background(), []uint64{uint64(fd), iovAt, 1, 0, outAt}
 	if n := testing.AllocsPerRun(100, func() { fdPread(ctx, c.s, c.m, p) }); n > 0 {
-		t.Errorf("a read allocates %v times", n)
+		t.Errorf("allocations per read: got %v", n)
 	}
 }

@@ -12,29 +12,29 @@ import (
 	"pgregory.net/rapid"
 )
 
-// errnos are Linux's error numbers as WASI has them.
+// errnos maps Linux's error numbers to WASI's.
 var errnos = map[error]errno{
 	nil: eOK, unix.EBADF: eBADF, unix.EEXIST: eEXIST, unix.EINVAL: eINVAL, unix.EISDIR: eISDIR, unix.ELOOP: eLOOP,
 	unix.ENAMETOOLONG: eNAMETOOLONG, unix.ENOENT: eNOENT, unix.ENOTDIR: eNOTDIR, unix.ENOTEMPTY: eNOTEMPTY, unix.EBUSY: eINVAL,
 }
 
-// model is a real directory of this machine next to one below /out; every operation
-// goes to both, and whatever can be seen of them must be the same.
+// model is a real directory of this machine beside one below /out; every operation is applied
+// to both, and everything observable must be equal.
 type model struct {
 	c    *caller
 	host int    // the model's directory
-	dir  string // the guest's, below "/"
+	dir  string // the guest's directory, below "/"
 	open []pair
 }
 
-// pair is one open file, here and there.
+// pair is one open file, on both sides.
 type pair struct {
 	fd   uint32
 	host int
 	dir  bool
 }
 
-// nest is how deep both directories stand, so that ".." meets the same above both.
+// nest is the depth of both directories, so that ".." behaves the same above both.
 const nest = "n/n/n/n/n/n"
 
 func genPath(t *rapid.T, label string) string {
@@ -50,7 +50,7 @@ func genPath(t *rapid.T, label string) string {
 	return path
 }
 
-// endsInDots reports the paths whose errors POSIX leaves open.
+// endsInDots reports whether POSIX leaves the path's error open.
 func endsInDots(path string) bool {
 	last := path[strings.LastIndexByte(strings.TrimRight(path, "/"), '/')+1:]
 	return strings.HasPrefix(last, ".")
@@ -62,10 +62,10 @@ func (m *model) same(t *rapid.T, what string, got errno, host error) {
 	t.Helper()
 	wanted, ok := errnos[host]
 	if !ok {
-		t.Fatalf("%s: the host answers %v", what, host)
+		t.Fatalf("%s: host: %v", what, host)
 	}
 	if got != wanted {
-		t.Fatalf("%s: errno %d, the host answers %v", what, got, host)
+		t.Fatalf("%s: errno %d, host: %v", what, got, host)
 	}
 }
 
@@ -128,12 +128,12 @@ func TestTreeBehavesLikeLinux(t *testing.T) {
 func (m *model) mkdir(t *rapid.T) {
 	p := genPath(t, "path")
 	if strings.HasSuffix(p, "/") && m.isLink(p) {
-		t.Skip("Linux has its own mind about mkdir of a link with a slash")
+		t.Skip("Linux deviates for mkdir of a link with a slash")
 	}
 	m.same(t, "mkdir "+p, m.c.mkdir(m.at(p)), unix.Mkdirat(m.host, p, 0o777))
 }
 
-// isLink reports whether the path without its slashes is a symlink.
+// isLink reports whether the path without its trailing slashes is a symlink.
 func (m *model) isLink(p string) bool {
 	var st unix.Stat_t
 	err := unix.Fstatat(m.host, strings.TrimRight(p, "/"), &st, unix.AT_SYMLINK_NOFOLLOW)
@@ -164,7 +164,7 @@ func (m *model) rename(t *rapid.T) {
 	err := unix.Renameat(m.host, p, m.host, q)
 	e := m.c.rename(m.at(p), m.at(q))
 	if err != nil && e != eOK {
-		return // of two reasons that are both right, which one is told first is open
+		return // two errors apply, and POSIX leaves open which one is returned
 	}
 	m.same(t, fmt.Sprintf("rename %s %s", p, q), e, err)
 }
@@ -187,7 +187,7 @@ func (m *model) readlink(t *rapid.T) {
 	s, e := m.c.readlink(m.at(p), uint64(room))
 	m.same(t, "readlink "+p, e, err)
 	if err == nil && s != string(b[:n]) {
-		t.Fatalf("readlink %s: %q, the host has %q", p, s, b[:n])
+		t.Fatalf("readlink %s: %q, host: %q", p, s, b[:n])
 	}
 }
 
@@ -208,7 +208,7 @@ func (m *model) sameStat(t *rapid.T, p string, got stat, st *unix.Stat_t) {
 	t.Helper()
 	kind := map[uint32]fileType{unix.S_IFDIR: typeDirectory, unix.S_IFREG: typeRegular, unix.S_IFLNK: typeSymlink}[st.Mode&unix.S_IFMT]
 	if got.kind != kind || kind != typeDirectory && (got.size != uint64(st.Size) || got.nlink != uint64(st.Nlink)) {
-		t.Fatalf("stat %s: %+v, the host has kind %d, size %d, %d names", p, got, kind, st.Size, st.Nlink)
+		t.Fatalf("stat %s: %+v, host: kind %d, size %d, %d names", p, got, kind, st.Size, st.Nlink)
 	}
 }
 
@@ -233,7 +233,7 @@ func (m *model) openFile(t *rapid.T) {
 	host, err := unix.Openat(m.host, p, flags, 0o666)
 	fd, e := m.c.openAt(rootFD, m.at(p), oflags, rights, fdflags)
 	if err != nil && e != eOK && (strings.HasSuffix(p, "/") || oflags&oCreat != 0) {
-		return // of two reasons that are both right, which one is told first is open
+		return // two errors apply, and POSIX leaves open which one is returned
 	}
 	m.same(t, fmt.Sprintf("open %s %b %b", p, oflags, rights), e, err)
 	if err != nil {
@@ -277,7 +277,7 @@ func (m *model) read(t *rapid.T) {
 	}
 	m.same(t, "read", e, err)
 	if err == nil && s != string(b[:n]) {
-		t.Fatalf("read: %q, the host has %q", s, b[:n])
+		t.Fatalf("read: %q, host: %q", s, b[:n])
 	}
 }
 
@@ -293,7 +293,7 @@ func (m *model) write(t *rapid.T) {
 	var n, got int
 	var err error
 	var e errno
-	if flags&unix.O_APPEND == 0 && rapid.Bool().Draw(t, "at offset") { // Linux appends then, against POSIX
+	if flags&unix.O_APPEND == 0 && rapid.Bool().Draw(t, "at offset") { // Linux appends in this case, contrary to POSIX
 		off := int64(rapid.IntRange(0, 300).Draw(t, "offset"))
 		n, err = unix.Pwrite(p.host, []byte(s), off)
 		got, e = m.c.pwrite(p.fd, s, off)
@@ -303,7 +303,7 @@ func (m *model) write(t *rapid.T) {
 	}
 	m.same(t, "write", e, err)
 	if err == nil && n != got {
-		t.Fatalf("write: %d bytes, the host wrote %d", got, n)
+		t.Fatalf("write: %d bytes, host: %d", got, n)
 	}
 }
 
@@ -312,12 +312,12 @@ func (m *model) seek(t *rapid.T) {
 	if p.dir {
 		t.Skip()
 	}
-	off, whence := int64(rapid.IntRange(-50, 300).Draw(t, "offset")), rapid.IntRange(0, 2).Draw(t, "whence")
-	n, err := unix.Seek(p.host, off, whence)
-	got, e := m.c.seek(p.fd, off, whence)
+	off, origin := int64(rapid.IntRange(-50, 300).Draw(t, "offset")), rapid.IntRange(0, 2).Draw(t, "origin")
+	n, err := unix.Seek(p.host, off, origin)
+	got, e := m.c.seek(p.fd, off, origin)
 	m.same(t, "seek", e, err)
 	if err == nil && n != got {
-		t.Fatalf("seek: %d, the host is at %d", got, n)
+		t.Fatalf("seek: %d, host: %d", got, n)
 	}
 }
 
@@ -327,7 +327,7 @@ func (m *model) truncate(t *rapid.T) {
 	m.same(t, "truncate", m.c.truncate(p.fd, size), unix.Ftruncate(p.host, size))
 }
 
-// compare walks both directories and compares all there is, and the open files' stats.
+// compare walks both directories and compares everything, including the stats of open files.
 func (m *model) compare(t *rapid.T, path string, host int) {
 	for _, p := range m.open {
 		var st unix.Stat_t
@@ -355,12 +355,12 @@ func (m *model) compareDir(t *rapid.T, path string, host int) {
 	sort.Slice(list, func(i, j int) bool { return list[i].name < list[j].name })
 	sort.Slice(ents, func(i, j int) bool { return ents[i].Name() < ents[j].Name() })
 	if len(ents) != len(list) {
-		t.Fatalf("%s has %v, the host has %v", path, list, ents)
+		t.Fatalf("%s: got %v, host: %v", path, list, ents)
 	}
 	for i, ent := range ents {
 		below := path + "/" + ent.Name()
 		if list[i].name != ent.Name() {
-			t.Fatalf("%s has %v, the host has %v", path, list, ents)
+			t.Fatalf("%s: got %v, host: %v", path, list, ents)
 		}
 		var st unix.Stat_t
 		if err := unix.Fstatat(m.host, below, &st, unix.AT_SYMLINK_NOFOLLOW); err != nil {
@@ -370,7 +370,7 @@ func (m *model) compareDir(t *rapid.T, path string, host int) {
 		m.same(t, "stat "+below, e, nil)
 		m.sameStat(t, below, got, &st)
 		if got.kind != list[i].kind || got.ino != list[i].ino {
-			t.Fatalf("%s is listed as %+v and is %+v", below, list[i], got)
+			t.Fatalf("%s: listed as %+v, stat %+v", below, list[i], got)
 		}
 		if ent.IsDir() {
 			sub, err := unix.Openat(m.host, below, unix.O_DIRECTORY|unix.O_RDONLY, 0)

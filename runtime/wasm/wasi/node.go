@@ -17,8 +17,8 @@ const (
 	typeSymlink   fileType = 7
 )
 
-// Devices: one per part of the file system, so that programs which look see that
-// the parts are apart.
+// Devices: one per part of the file system, so that programs that check see that the parts are
+// separate.
 const (
 	devRoot = 1 + iota
 	devIn
@@ -27,7 +27,7 @@ const (
 	devStdio
 )
 
-// stat is what a guest may know of a node. Times do not exist: they read as 0.
+// stat is what a guest can see of a node. There are no times: they read as 0.
 type stat struct {
 	dev, ino uint64
 	kind     fileType
@@ -35,7 +35,7 @@ type stat struct {
 	nlink    uint64
 }
 
-// node is whatever a path or a descriptor leads to.
+// node is the target of a path or a descriptor.
 type node interface {
 	stat() stat
 }
@@ -43,18 +43,18 @@ type node interface {
 // directory is a node that has entries.
 type directory interface {
 	node
-	// up returns the directory above; the root is above itself.
+	// up returns the parent directory; the root is its own parent.
 	up() directory
-	// lookup returns the entry name, eNOENT where there is none.
+	// lookup returns the entry name, or eNOENT.
 	lookup(ctx context.Context, name string) (node, errno)
-	// next returns the first entry whose cookie is greater than after, in an order that
-	// is the same on every host; ok is false at the end. Cookies of entries are greater
-	// than [cookieDotDot].
+	// next returns the first entry whose cookie is greater than after, in an order that is the
+	// same on every host; ok is false at the end. Cookies of entries are greater than
+	// [cookieDotDot].
 	next(ctx context.Context, after uint64) (e entry, ok bool, err errno)
 }
 
-// entry is one line of a listing. cookie is where the listing goes on behind it: a
-// number that stays right while entries come and go.
+// entry is one line of a listing. cookie is where the listing continues after it: a number that
+// stays valid while entries are added and removed.
 type entry struct {
 	name   string
 	ino    uint64
@@ -72,8 +72,8 @@ const (
 // file is a node that has bytes.
 type file interface {
 	node
-	// readAt reads into p from off: all of it, or up to the file's end. It pays from a
-	// for what it reads.
+	// readAt reads into p from off: all of it, or up to the file's end. It charges a for what
+	// it reads.
 	readAt(ctx context.Context, a *fuel.Account, p []byte, off uint64) (int, errno)
 }
 
@@ -81,8 +81,8 @@ type file interface {
 type symlink interface {
 	node
 	target() string
-	// inside returns the directory that following the link may not leave, nil for none;
-	// not ok when the link cannot be followed at all.
+	// inside returns the directory that following the link may not leave, nil for none; ok is
+	// false if the link cannot be followed at all.
 	inside() (d directory, ok bool)
 }
 
@@ -112,7 +112,7 @@ func (noFile) stat() stat { return stat{dev: devStdio, ino: 1, kind: typeRegular
 
 func (noFile) readAt(context.Context, *fuel.Account, []byte, uint64) (int, errno) { return 0, eOK }
 
-// rootDir is "/": in, out and tmp, for ever.
+// rootDir is "/": the fixed entries in, out and tmp.
 type rootDir struct {
 	names []string
 	nodes []node
@@ -142,7 +142,7 @@ func (r *rootDir) next(_ context.Context, after uint64) (entry, bool, errno) {
 	return entry{r.names[i], st.ino, st.kind, after + 1}, true, eOK
 }
 
-// hashInode numbers a node by its place: the inode of what holds it, and its name.
+// hashInode derives an inode number from a node's place: the inode of its parent, and its name.
 // The hash is FNV-1a.
 func hashInode(parent uint64, name string) uint64 {
 	const prime = 1099511628211

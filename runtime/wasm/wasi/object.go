@@ -11,19 +11,19 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// maxObjects is how many readers of input objects are kept. A descriptor holds none,
-// so that a guest with thousands of open files takes no more of the host's memory;
-// one that reads more than so many files by turns reads their blocks again.
+// maxObjects is the number of cached readers of input objects. A descriptor holds none, so that
+// a guest with thousands of open files uses no more of the host's memory; a guest that reads
+// more files than that in turns reads their blocks again.
 const maxObjects = 128
 
-// object is an input's block, read as what it is.
+// object is an input's block, opened by its kind.
 type object struct {
 	cid  cid.Cid
 	kind int       // abi.KindRaw, …
 	file *dag.File // of files
 	dir  *dag.Dir  // of directories
 	link string    // of symlinks
-	size uint64    // bytes of a file, or of a block that is nothing else
+	size uint64    // bytes of a file, or of a block of no other kind
 }
 
 func (o *object) fileType() fileType {
@@ -71,10 +71,10 @@ func (in *inputs) load(ctx context.Context, c cid.Cid) (*object, error) {
 	return o, in.objects.add(o)
 }
 
-// objectCache keeps the objects that were used last.
+// objectCache keeps the most recently used objects.
 type objectCache struct {
 	byCID map[cid.Cid]*list.Element
-	used  *list.List // of *object, the latest first
+	used  *list.List // of *object, most recently used first
 }
 
 func (c *objectCache) init() { c.byCID, c.used = map[cid.Cid]*list.Element{}, list.New() }
@@ -113,10 +113,10 @@ func (c *objectCache) close() error {
 	return errors.Join(errs...)
 }
 
-// maxFound is how many entries of directories are remembered: some megabytes.
+// maxFound is the number of cached directory entries: some megabytes.
 const maxFound = 16 << 10
 
-// found is what a directory has under a name.
+// found is the entry of a directory under a name.
 type found struct {
 	cid     cid.Cid
 	claimed uint64 // size
@@ -127,9 +127,9 @@ type foundKey struct {
 	name string
 }
 
-// foundCache remembers entries of sharded directories, so that a program which lists
-// one and then asks for every file walks the shards once. When it is full it forgets
-// all. (A plain directory is quick by itself, and may have a name twice.)
+// foundCache caches entries of sharded directories, so that a program that lists a directory
+// and then stats every file walks the shards once. A full cache is cleared. (A plain directory
+// is fast without it, and may have duplicate names.)
 type foundCache struct{ m map[foundKey]found }
 
 func (c *foundCache) get(dir cid.Cid, name string) (found, bool) {

@@ -5,10 +5,10 @@ import (
 	"slices"
 )
 
-// maxOpen is how many descriptors a guest may hold: eMFILE beyond.
+// maxOpen is the number of descriptors that a guest may have open: more is eMFILE.
 const maxOpen = 4096
 
-// The bits of path_open that we look at.
+// The bits of path_open that are used.
 const (
 	oCreat     = 1 << 0
 	oDirectory = 1 << 1
@@ -23,18 +23,18 @@ const (
 	rightWrite = 1 << 6
 )
 
-// openMode is how a guest opens something.
+// openMode is the mode in which a guest opens a node.
 type openMode struct {
 	follow bool
 	oflags uint32
-	flags  uint32 // fdflags: append means something, the others are only kept
+	flags  uint32 // fdflags: append has an effect, the others are only stored
 	read   bool
 	write  bool
 }
 
-// modeOf reads the arguments of path_open. Rights are gone from WASI, but those to
-// read and to write are the only place where programs say which they want; without
-// either, the flags decide.
+// modeOf reads the arguments of path_open. WASI has removed rights, but those to read and to
+// write are the only place where programs say which access they want; without either, the flags
+// decide.
 func modeOf(lookup, oflags, rights, fdflags uint64) openMode {
 	m := openMode{
 		follow: lookup&1 != 0,
@@ -50,7 +50,7 @@ func modeOf(lookup, oflags, rights, fdflags uint64) openMode {
 	return m
 }
 
-// descriptor is what an open descriptor's number stands for.
+// descriptor is the target of a descriptor number.
 type descriptor struct {
 	node    node
 	pos     uint64
@@ -110,7 +110,7 @@ func (s *System) openNode(ctx context.Context, from directory, path string, m op
 	return d, eOK
 }
 
-// create makes an empty file at a place that has none.
+// create creates an empty file at a place without one.
 func (s *System) create(p place) (node, errno) {
 	if p.slash {
 		return nil, eISDIR
@@ -119,7 +119,7 @@ func (s *System) create(p place) (node, errno) {
 	if e != eOK {
 		return nil, e
 	}
-	if d.bars(p.name) != nil {
+	if d.conflicting(p.name) != nil {
 		return nil, eINVAL
 	}
 	f := newMemFile(d.q, s.newInode(), &s.scratch)
@@ -127,7 +127,7 @@ func (s *System) create(p place) (node, errno) {
 	return f, eOK
 }
 
-// mayOpen reports why something that exists may not be opened so.
+// mayOpen returns the errno for opening an existing node in mode m, or eOK.
 func mayOpen(n node, m openMode) errno {
 	if m.oflags&oCreat != 0 && m.oflags&oExcl != 0 {
 		return eEXIST
@@ -154,9 +154,9 @@ func mayOpen(n node, m openMode) errno {
 	return eOK
 }
 
-// fdTable numbers descriptors; the lowest free number comes next, as in POSIX.
+// fdTable numbers descriptors; a new one gets the lowest free number, as in POSIX.
 type fdTable struct {
-	slots []*descriptor // nil where a number is free
+	slots []*descriptor // nil: the number is free
 	low   int           // no number below is free
 	used  int
 }

@@ -2,8 +2,8 @@ package wasi
 
 import "context"
 
-// What a guest can do to names. Each operation checks in the order in which Linux
-// does, so that programs meet the errors that they know.
+// The operations of a guest on names. Each checks in the same order as Linux, so that programs
+// get the errors that they expect.
 
 // memDirOf returns the directory in which p's name may be changed.
 func memDirOf(p place) (*memDir, errno) {
@@ -17,7 +17,7 @@ func memDirOf(p place) (*memDir, errno) {
 	return d, eOK
 }
 
-// vacant returns where something new can be made at path.
+// vacant returns the place where path can be created.
 func (s *System) vacant(ctx context.Context, from directory, path string) (*memDir, place, errno) {
 	p, e := s.walk(ctx, from, path, followSlash)
 	if p.node != nil {
@@ -27,7 +27,7 @@ func (s *System) vacant(ctx context.Context, from directory, path string) (*memD
 		return nil, p, e
 	}
 	d, e := memDirOf(p)
-	if e == eOK && d.bars(p.name) != nil {
+	if e == eOK && d.conflicting(p.name) != nil {
 		e = eINVAL
 	}
 	return d, p, e
@@ -64,7 +64,7 @@ func (s *System) symlink(ctx context.Context, target string, from directory, pat
 func (s *System) unlink(ctx context.Context, from directory, path string) errno {
 	d, p, e := s.existing(ctx, from, path)
 	if _, isDir := p.node.(directory); isDir {
-		return eISDIR // even where nothing can be removed: then "rm -r /out" empties it
+		return eISDIR // even if nothing can be removed: then "rm -r /out" empties it
 	}
 	if e != eOK {
 		return e
@@ -89,7 +89,7 @@ func (s *System) rmdir(ctx context.Context, from directory, path string) errno {
 	return eOK
 }
 
-// existing returns a name that can be taken away.
+// existing returns a name that can be removed.
 func (s *System) existing(ctx context.Context, from directory, path string) (*memDir, place, errno) {
 	p, e := s.walk(ctx, from, path, followNever)
 	switch {
@@ -104,8 +104,8 @@ func (s *System) existing(ctx context.Context, from directory, path string) (*me
 	return d, p, e
 }
 
-// rename moves a name. Between /out and /tmp files and symlinks move too;
-// directories answer eXDEV there, as between two disks, and programs copy them.
+// rename moves a name. Between /out and /tmp, files and symlinks can be moved; directories
+// return eXDEV, as between two disks, and programs copy them.
 func (s *System) rename(ctx context.Context, from directory, path string, toFrom directory, toPath string) errno {
 	oldDir, old, e := s.existing(ctx, from, path)
 	if e != eOK {
@@ -126,7 +126,7 @@ func (s *System) rename(ctx context.Context, from directory, path string, toFrom
 		return eOK
 	}
 	moved := old.node.(memNode)
-	if c := newDir.bars(to.name); c != nil && c.node != old.node {
+	if c := newDir.conflicting(to.name); c != nil && c.node != old.node {
 		return eINVAL
 	}
 	if e := mayReplace(moved, newDir, to); e != eOK {
@@ -146,7 +146,7 @@ func (s *System) rename(ctx context.Context, from directory, path string, toFrom
 	return eOK
 }
 
-// mayReplace reports why moved may not take the place to in d.
+// mayReplace returns the errno for replacing the place to in d by moved, or eOK.
 func mayReplace(moved memNode, d *memDir, to place) errno {
 	dir, isDir := moved.(*memDir)
 	over, overDir := to.node.(*memDir)
@@ -169,7 +169,7 @@ func mayReplace(moved memNode, d *memDir, to place) errno {
 	return eOK
 }
 
-// setTimes accepts times for whatever can be written, and forgets them.
+// setTimes accepts times for every writable node, and ignores them.
 func setTimes(n node) errno {
 	switch n.stat().dev {
 	case devRoot, devIn:

@@ -10,13 +10,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// FinishOut makes /out one UnixFS directory in blocks and returns its root. Files
-// that the guest left open are as they are.
+// FinishOut stores /out as a UnixFS directory and returns its root. Files that the guest left
+// open are stored with their current content.
 func (s *System) FinishOut(ctx context.Context, blocks dag.Blocks) (e dag.Entry, err error) {
 	if s.out == nil {
 		return dag.NewDirWriter(blocks, s.cfg.Profile).Finish(ctx)
 	}
-	defer func() { // contents panic with faults of the scratch folder
+	defer func() { // contents panic on faults of the scratch folder
 		if r := recover(); r != nil {
 			fault, ok := r.(error)
 			if !ok {
@@ -28,7 +28,7 @@ func (s *System) FinishOut(ctx context.Context, blocks dag.Blocks) (e dag.Entry,
 	return addDir(ctx, blocks, s.cfg.Profile, s.out)
 }
 
-// addDir adds d and what is below it, files first in the order of their names.
+// addDir stores d and what is below it, files first in the order of their names.
 func addDir(ctx context.Context, bs dag.Blocks, p dag.Profile, d *memDir) (dag.Entry, error) {
 	children := slices.SortedFunc(maps.Values(d.names), func(a, b *child) int { return strings.Compare(a.name, b.name) })
 	w := dag.NewDirWriter(bs, p)

@@ -6,10 +6,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/abi"
 )
 
-// The functions on paths. Each names a directory by a descriptor, and a path from it.
+// The functions on paths. Each takes a directory descriptor, and a path relative to it.
 
-// maxText is the longest string that is taken out of a guest's memory; whether it
-// is a path is looked at then.
+// maxText is the longest string that is copied out of a guest's memory; whether it is a valid
+// path is checked then.
 const maxText = abi.MaxPath
 
 // at reads a directory's descriptor and a path.
@@ -26,7 +26,7 @@ func (s *System) at(m memory, fd, ptr, size uint64) (directory, string, errno) {
 	return dir, path, e
 }
 
-// followFlag reads the lookup flags of a function that looks.
+// followFlag reads the lookup flags.
 func followFlag(lookup uint64) follow {
 	if lookup&1 != 0 {
 		return followAlways
@@ -75,7 +75,7 @@ func pathOpen(ctx context.Context, s *System, m memory, p []uint64) errno {
 		return e
 	}
 	if _, e := m.span(p[8], 4); e != eOK {
-		return e // before a file is made
+		return e // before a file is created
 	}
 	fd, e := s.open(ctx, dir, path, modeOf(p[1], p[4], p[5], p[7]))
 	if e != eOK {
@@ -84,8 +84,8 @@ func pathOpen(ctx context.Context, s *System, m memory, p []uint64) errno {
 	return m.put32(p[8], fd)
 }
 
-// pathReadlink cuts a target that is longer than the buffer, as readlink does:
-// programs grow their buffer until it is not full.
+// pathReadlink truncates a target that is longer than the buffer, as readlink does: programs
+// grow their buffer until it is not full.
 func pathReadlink(ctx context.Context, s *System, m memory, p []uint64) errno {
 	dir, path, e := s.at(m, p[0], p[1], p[2])
 	if e != eOK {

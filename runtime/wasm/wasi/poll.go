@@ -19,21 +19,21 @@ const (
 	clockAbsolute = 1 << 0
 )
 
-// pollStep is how many subscriptions are looked at between two looks at the context.
+// pollStep is the number of subscriptions that are processed between two checks of the context.
 const pollStep = 1 << 14
 
-// subscription is what a guest waits for. Descriptors are always ready. wait is in
-// nanoseconds and counts for clock subscriptions alone.
+// subscription is an event that a guest waits for. Descriptors are always ready. wait is in
+// nanoseconds and is only used for clock subscriptions.
 type subscription struct {
 	userdata uint64
 	kind     uint8
 	fd       uint32
 	wait     uint64
-	bad      errno // why it can never happen: reported at once
+	bad      errno // why it can never occur: reported at once
 }
 
-// pollOneoff waits for nothing but the clock: when a descriptor is asked for it is
-// ready, and when only clocks are, the earliest deadline is slept for.
+// pollOneoff only waits for the clock: a descriptor is ready at once, and with only clocks it
+// sleeps until the earliest deadline.
 func pollOneoff(ctx context.Context, s *System, m memory, p []uint64) errno {
 	n := uint64(uint32(p[2]))
 	if n == 0 {
@@ -56,7 +56,7 @@ func pollOneoff(ctx context.Context, s *System, m memory, p []uint64) errno {
 		}
 		sub := s.subscription(in[i*subscriptionSize:], start)
 		if sub.kind != eventClock || sub.bad != eOK {
-			wait = 0 // something is ready: no time passes
+			wait = 0 // an event is ready: no time passes
 			break
 		}
 		wait = min(wait, sub.wait)
@@ -87,7 +87,7 @@ func (s *System) moments() (now [lastClock + 1]uint64) {
 	return now
 }
 
-// subscription reads a subscription that was made when the clocks read now.
+// subscription parses a subscription; now holds the values of the clocks.
 func (s *System) subscription(b []byte, now [lastClock + 1]uint64) subscription {
 	sub := subscription{userdata: le.Uint64(b), kind: b[8]}
 	switch sub.kind {
@@ -114,7 +114,7 @@ func (s *System) subscription(b []byte, now [lastClock + 1]uint64) subscription 
 	return sub
 }
 
-// readable returns how many bytes a read would find.
+// readable returns the number of bytes that a read would return.
 func (s *System) readable(sub subscription) uint64 {
 	if sub.kind != eventRead || sub.bad != eOK {
 		return 0

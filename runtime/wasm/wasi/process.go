@@ -9,7 +9,7 @@ import (
 
 // The functions on arguments, environment and the process itself.
 
-// sizesOf counts strings and their bytes as C keeps them, each with a NUL.
+// sizesOf counts strings and their bytes in C's representation, each with a NUL.
 func sizesOf(words []string) (count, size uint64) {
 	for _, w := range words {
 		size += uint64(len(w)) + 1
@@ -17,7 +17,7 @@ func sizesOf(words []string) (count, size uint64) {
 	return uint64(len(words)), size
 }
 
-// putSizes answers the sizes of words.
+// putSizes writes the sizes of words.
 func (m memory) putSizes(words []string, countAt, sizeAt uint64) errno {
 	count, size := sizesOf(words)
 	if e := m.put32(countAt, uint32(count)); e != eOK {
@@ -26,7 +26,7 @@ func (m memory) putSizes(words []string, countAt, sizeAt uint64) errno {
 	return m.put32(sizeAt, uint32(size))
 }
 
-// putWords writes words one behind the other, and their addresses as a list.
+// putWords writes words one after the other, and their addresses as a list.
 func (s *System) putWords(m memory, words []string, listAt, bytesAt uint64) errno {
 	count, size := sizesOf(words)
 	list, e := m.span(listAt, 4*count)
@@ -64,7 +64,7 @@ func environGet(_ context.Context, s *System, m memory, p []uint64) errno {
 	return s.putWords(m, s.cfg.Env, p[0], p[1])
 }
 
-// procExit ends the guest: wazero hands the error to whoever called it.
+// procExit ends the guest: wazero returns the error to the caller of the guest.
 func procExit(_ context.Context, _ *System, _ memory, p []uint64) errno {
 	panic(sys.NewExitError(uint32(p[0])))
 }
@@ -74,5 +74,5 @@ func schedYield(context.Context, *System, memory, []uint64) errno {
 	return eOK
 }
 
-// removed serves what was taken out of WASI.
+// removed implements functions that were removed from WASI.
 func removed(context.Context, *System, memory, []uint64) errno { return eNOSYS }

@@ -26,7 +26,7 @@ import (
 var (
 	host    wazero.Runtime
 	goGuest wazero.CompiledModule
-	cGuest  wazero.CompiledModule // nil where there is no C compiler for WASI
+	cGuest  wazero.CompiledModule // nil without a C compiler for WASI
 )
 
 func TestMain(m *testing.M) {
@@ -56,7 +56,7 @@ func run(m *testing.M) (int, error) {
 		return 0, err
 	}
 	if clang, err := exec.LookPath("clang"); err == nil {
-		// A clang that knows no WASI is none: its tests say that they are skipped.
+		// A clang without WASI does not count: its tests are skipped.
 		cc := exec.Command(clang, "--target=wasm32-wasi", "--sysroot=/usr", "-O1", "-o", dir+"/c.wasm", "testdata/guest.c")
 		if cGuest, err = compile(ctx, cc, dir+"/c.wasm"); err != nil {
 			fmt.Fprintln(os.Stderr, "no C guest:", err)
@@ -76,16 +76,16 @@ func compile(ctx context.Context, build *exec.Cmd, file string) (wazero.Compiled
 	return host.CompileModule(ctx, b)
 }
 
-// outcome is what became of a guest.
+// outcome is the result of a guest.
 type outcome struct {
 	stdout, stderr string
 	exit           int
-	err            error // with which the run was ended
+	err            error // the error that ended the run
 	s              *System
 	out            string // the root of /out
 }
 
-// runGuest runs a program as an executor would.
+// runGuest runs a program like an executor.
 func runGuest(t *testing.T, guest wazero.CompiledModule, cfg Config, args ...string) outcome {
 	t.Helper()
 	return runGuestContext(context.Background(), t, guest, cfg, args...)
@@ -122,7 +122,7 @@ func runGuestContext(ctx context.Context, t *testing.T, guest wazero.CompiledMod
 	return o
 }
 
-// passes runs a trial of the Go program that must end well.
+// passes runs a trial of the Go program that must exit with 0.
 func passes(t *testing.T, cfg Config, args ...string) outcome {
 	t.Helper()
 	o := runGuest(t, goGuest, cfg, args...)
@@ -132,9 +132,9 @@ func passes(t *testing.T, cfg Config, args ...string) outcome {
 	return o
 }
 
-// world is a set of inputs: a file, a tree, a large directory, a file of several
+// testInputs returns a set of inputs: a file, a tree, a large directory, a file of several
 // leaves and one without a name.
-func world(t *testing.T) (Config, *dag.MemBlocks) {
+func testInputs(t *testing.T) (Config, *dag.MemBlocks) {
 	t.Helper()
 	bs := &dag.MemBlocks{}
 	tree := dirOf(t, bs, map[string]dag.Entry{
@@ -162,7 +162,7 @@ func world(t *testing.T) (Config, *dag.MemBlocks) {
 	}, bs
 }
 
-// longText fills several leaves.
+// longText has several leaves.
 var longText = strings.Repeat("0123456789abcdef", 200_000)
 
 func fileOf(t *testing.T, bs dag.Blocks, content string) dag.Entry {
@@ -199,12 +199,12 @@ func dirOf(t *testing.T, bs dag.Blocks, entries map[string]dag.Entry) dag.Entry 
 }
 
 func TestGoProgram(t *testing.T) {
-	cfg, _ := world(t)
+	cfg, _ := testInputs(t)
 	for _, trial := range []string{"files", "dirs", "links", "many", "deep", "escape"} {
 		t.Run(trial, func(t *testing.T) {
 			a := passes(t, cfg, trial)
 			if b := passes(t, cfg, trial); a.out != b.out || a.s.TmpPeak() != b.s.TmpPeak() {
-				t.Errorf("the second run gives %s, the first gave %s", b.out, a.out)
+				t.Errorf("second run: got %s, want %s as in the first", b.out, a.out)
 			}
 		})
 	}
@@ -221,30 +221,30 @@ func TestWordsAndExit(t *testing.T) {
 }
 
 func TestStdin(t *testing.T) {
-	cfg, bs := world(t)
+	cfg, bs := testInputs(t)
 	if o := passes(t, cfg, "stdin"); o.stdout != "0\n" {
-		t.Errorf("an empty stdin gives %q", o.stdout)
+		t.Errorf("empty stdin: got %q", o.stdout)
 	}
 	cfg.Stdin = fileOf(t, bs, longText).CID
 	if o := passes(t, cfg, "stdin"); o.stdout != longText+fmt.Sprintf("%d\n", len(longText)) {
-		t.Errorf("stdin is not what it should be: %d bytes", len(o.stdout))
+		t.Errorf("wrong stdin: %d bytes", len(o.stdout))
 	}
 	cfg.Stdin = cfg.Inputs[1].CID
 	var refused *runtime.RefusedError
 	if _, err := New(context.Background(), cfg); !errors.As(err, &refused) {
-		t.Errorf("a directory as stdin: %v", err)
+		t.Errorf("directory as stdin: %v", err)
 	}
 	missing := dag.NewBlock(cid.Raw, []byte("not put")).CID()
 	var absent *dag.NotFoundError
 	if _, err := New(context.Background(), Config{Blocks: bs, Stdin: missing}); !errors.As(err, &absent) {
-		t.Errorf("a stdin that is not here: %v", err)
+		t.Errorf("missing stdin: %v", err)
 	}
 }
 
 func TestClock(t *testing.T) {
 	o := passes(t, Config{}, "clock")
 	if want := "2020-01-01T00:00:00Z\n2020-01-02T01:10:00Z\n"; o.stdout != want {
-		t.Errorf("the clock reads %q, want %q", o.stdout, want)
+		t.Errorf("clock: got %q, want %q", o.stdout, want)
 	}
 }
 
@@ -252,16 +252,16 @@ func TestRandomIsTheSeeds(t *testing.T) {
 	a, b := passes(t, Config{}, "random"), passes(t, Config{}, "random")
 	c := passes(t, Config{Seed: [32]byte{1}}, "random")
 	if a.stdout != b.stdout {
-		t.Errorf("one seed gives\n%s\n%s", a.stdout, b.stdout)
+		t.Errorf("same seed: got\n%s\nand\n%s", a.stdout, b.stdout)
 	}
 	if a.stdout == c.stdout {
-		t.Error("two seeds give the same")
+		t.Error("different seeds give the same bytes")
 	}
 }
 
 func TestTree(t *testing.T) {
-	cfg, _ := world(t)
-	cfg.Inputs = slices.Delete(cfg.Inputs, 2, 3) // without the big one
+	cfg, _ := testInputs(t)
+	cfg.Inputs = slices.Delete(cfg.Inputs, 2, 3) // without the large directory
 	o := passes(t, cfg, "tree")
 	want := `/ d--------- d--------- 0
 /in d--------- d--------- 0
@@ -278,16 +278,16 @@ func TestTree(t *testing.T) {
 /tmp d--------- d--------- 0
 `
 	if o.stdout != want {
-		t.Errorf("the tree is\n%s\nwant\n%s", o.stdout, want)
+		t.Errorf("tree: got\n%s\nwant\n%s", o.stdout, want)
 	}
 	cfg.NoOut = true
 	if o := passes(t, cfg, "tree"); strings.Contains(o.stdout, "\n/out") || !strings.Contains(o.stdout, "\n/tmp") {
-		t.Errorf("without /out the tree is\n%s", o.stdout)
+		t.Errorf("without /out: got\n%s", o.stdout)
 	}
 }
 
 func TestReadByRange(t *testing.T) {
-	cfg, _ := world(t)
+	cfg, _ := testInputs(t)
 	o := passes(t, cfg, "sum", "/in/long")
 	lines := strings.Split(o.stdout, "\n")
 	if lines[1] != fmt.Sprintf("%x %x", longText[1<<20-5:1<<20+5], longText[len(longText)-10:]) {
@@ -316,12 +316,12 @@ func TestLimitsEndTheRun(t *testing.T) {
 			}
 			files, err := filepath.Glob(o.s.cfg.Scratch + "/*")
 			if err != nil || len(files) > 1 {
-				t.Errorf("scratch holds %v, %v", files, err)
+				t.Errorf("scratch: got %v, %v", files, err)
 			}
 		})
 	}
 	if o := passes(t, Config{OutLimit: 1, TmpLimit: 8 << 20}, "tmp"); o.s.TmpPeak() != 1<<20+inodeCharge {
-		t.Errorf("the peak of /tmp is %d", o.s.TmpPeak())
+		t.Errorf("peak of /tmp: got %d", o.s.TmpPeak())
 	}
 }
 
@@ -332,7 +332,7 @@ func TestFlood(t *testing.T) {
 }
 
 func TestMissingBlockEndsTheRun(t *testing.T) {
-	cfg, bs := world(t)
+	cfg, bs := testInputs(t)
 	leaf := fileOf(t, bs, "some text").CID
 	bs.Delete(leaf)
 	o := runGuest(t, goGuest, cfg, "missing", "/in/text")
@@ -377,38 +377,39 @@ func (c *counted) Get(ctx context.Context, id cid.Cid) (dag.Block, error) {
 }
 
 func TestInputsAreLazy(t *testing.T) {
-	cfg, bs := world(t)
+	cfg, bs := testInputs(t)
 	c := &counted{bs, map[cid.Cid]int{}}
 	cfg.Blocks = c
 	passes(t, cfg, "missing", "/in/big/f4711")
 	if len(c.gets) > 4 {
-		t.Errorf("one of 10,000 files takes %d blocks", len(c.gets))
+		t.Errorf("reading one of 10,000 files: %d blocks", len(c.gets))
 	}
 	c.gets = map[cid.Cid]int{}
 	passes(t, cfg, "words")
 	if len(c.gets) != 0 {
-		t.Errorf("nothing takes %d blocks", len(c.gets))
+		t.Errorf("reading nothing: %d blocks", len(c.gets))
 	}
 }
 
 func TestCProgram(t *testing.T) {
 	if cGuest == nil {
-		t.Skip("no clang with a WASI C library here (Debian: clang lld wasi-libc libclang-rt-14-dev-wasm32)")
+		t.Skip("no clang with a WASI C library (Debian: clang lld wasi-libc libclang-rt-14-dev-wasm32)")
 	}
-	cfg, _ := world(t)
+	cfg, _ := testInputs(t)
 	o := runGuest(t, cGuest, cfg, "an argument")
 	if o.err != nil || o.exit != 3 || o.stdout != "2 an argument\n" {
 		t.Errorf("exit %d, %v\n%s", o.exit, o.err, o.stdout)
 	}
 }
 
-// section is a section of a module.
+// section returns a section of a module.
 func section(id byte, body ...string) string {
 	s := strings.Join(body, "")
 	return string([]byte{id, byte(len(s))}) + s
 }
 
-// A module without a memory gets EFAULT for every pointer, and its run goes on.
+// TestModuleWithoutMemory checks that a module without a memory gets EFAULT for every pointer,
+// and that its run continues.
 func TestModuleWithoutMemory(t *testing.T) {
 	module := "\x00asm\x01\x00\x00\x00" +
 		section(1, "\x02\x60\x02\x7f\x7f\x01\x7f\x60\x00\x00") +
@@ -426,7 +427,7 @@ func TestModuleWithoutMemory(t *testing.T) {
 	}
 }
 
-// One runtime serves many guests at once, each with its own System.
+// TestGuestsSideBySide runs many guests on one runtime concurrently, each with its own System.
 func TestGuestsSideBySide(t *testing.T) {
 	for i := range 4 {
 		t.Run(fmt.Sprint(i), func(t *testing.T) {

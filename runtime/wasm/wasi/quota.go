@@ -2,29 +2,29 @@ package wasi
 
 import "github.com/ipfs-liftoff/liftoff/runtime"
 
-// Bounds of what a guest may write that no limit of the Job changes: a guest meets
-// the first as an errno, the second ends its run like a limit.
+// Limits on a guest's writes that do not depend on the run's limits: the first is an errno, the
+// second ends the run like a limit.
 const (
-	maxFileSize = 1 << 62   // bytes; eFBIG beyond
+	maxFileSize = 1 << 62   // bytes; more is eFBIG
 	maxTree     = 512 << 20 // bytes of the host's memory for all names, see nodeMemory
 )
 
-// nodeMemory is what a file, directory or symlink takes of the host's memory, besides
-// its name and a symlink's target. It is a little more than that.
+// nodeMemory is the host's memory for a file, directory or symlink, in addition to its name and
+// a symlink's target. It is slightly more than the real size.
 const nodeMemory = 512
 
-// inodeCharge is what a file, directory or symlink counts besides its bytes: about
-// what it takes on a disk.
+// inodeCharge is what a file, directory or symlink is charged in addition to its bytes: about
+// its overhead on a disk.
 const inodeCharge = 4096
 
-// quota counts what one side, /out or /tmp, takes: logical bytes, holes included,
-// and [inodeCharge] for everything that has a name or is still open. It ends the run
-// before the limit would be exceeded: a guest never sees a full disk.
+// quota counts the use of one side, /out or /tmp: logical bytes, holes included, and
+// [inodeCharge] for every file, directory and symlink that has a name or is still open. It ends
+// the run before the limit would be exceeded: a guest never sees a full disk.
 type quota struct {
 	used, peak, limit uint64
 	code              int // job.QuotaOut, job.QuotaTmp
 	dev               uint64
-	tree              *int // of maxTree, shared by both sides
+	tree              *int // counts towards maxTree, shared by both sides
 }
 
 func (q *quota) end() { panic(&runtime.QuotaError{Code: q.code}) }
@@ -39,7 +39,7 @@ func (q *quota) charge(n uint64) {
 
 func (q *quota) release(n uint64) { q.used -= n }
 
-// remember counts n bytes of the host's memory; forget gives them back.
+// remember charges n bytes of the host's memory; forget releases them.
 func (q *quota) remember(n int) {
 	if *q.tree > maxTree-n {
 		q.end()
@@ -49,7 +49,7 @@ func (q *quota) remember(n int) {
 
 func (q *quota) forget(n int) { *q.tree -= n }
 
-// addInode charges for something new that has n bytes of text.
+// addInode charges for a new node with n bytes of text.
 func (q *quota) addInode(n int) {
 	q.charge(inodeCharge)
 	q.remember(nodeMemory + n)

@@ -10,12 +10,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
-// TestReal has this machine's clock, randomness and sleep, as nondet wants them.
+// TestReal checks the machine's clock, randomness and sleep, which the profile nondet uses.
 func TestReal(t *testing.T) {
 	c := newCaller(t, Config{Real: true})
 	want(t, "clock_time_get", c.call("clock_time_get", 0, 0, outAt), eOK)
 	if d := time.Since(time.Unix(0, int64(c.out64()))); d < 0 || d > time.Minute {
-		t.Errorf("the real time is %v away", d)
+		t.Errorf("real time differs by %v", d)
 	}
 	var read [2][16]byte
 	for i := range read {
@@ -28,7 +28,7 @@ func TestReal(t *testing.T) {
 	}
 	begin := time.Now()
 	c.subscribe(0, 7, eventClock, 1, uint64(20*time.Millisecond), 0)
-	c.subscribe(1, 8, eventClock, 0, 0, clockAbsolute) // long ago
+	c.subscribe(1, 8, eventClock, 0, 0, clockAbsolute) // in the past
 	if got := c.poll(t, 1); len(got) != 1 || time.Since(begin) < 20*time.Millisecond {
 		t.Errorf("%v after %v", got, time.Since(begin))
 	}
@@ -53,10 +53,10 @@ func TestRealSleepIsInterrupted(t *testing.T) {
 		}
 	}()
 	pollOneoff(ctx, c.s, c.m, []uint64{dataAt, pathAt, 1, outAt})
-	t.Error("it slept")
+	t.Error("it slept to the end")
 }
 
-// TestClockIsFuel reads the clock, which tells what was spent.
+// TestClockIsFuel checks that the clock shows the fuel spent.
 func TestClockIsFuel(t *testing.T) {
 	a := fuel.New(1<<40, 100)
 	c := newCaller(t, Config{Fuel: a})
@@ -64,15 +64,15 @@ func TestClockIsFuel(t *testing.T) {
 		a.Spend(123)
 		want(t, "clock_time_get", c.call("clock_time_get", id, 0, outAt), eOK)
 		if got := c.out64(); got != Epoch+a.Spent() {
-			t.Errorf("clock %d reads %d after %d fuel", id, got-Epoch, a.Spent())
+			t.Errorf("clock %d: got %d after %d fuel", id, got-Epoch, a.Spent())
 		}
 	}
 }
 
-// TestPrices compares what calls cost beyond FuelCall with the table of docs/abi.md.
+// TestPrices compares the cost of calls beyond FuelCall with the table in docs/abi.md.
 func TestPrices(t *testing.T) {
 	a := fuel.New(1<<50, 100)
-	cfg, _ := world(t)
+	cfg, _ := testInputs(t)
 	cfg.Fuel, cfg.Args, cfg.Env = a, []string{"main", "0123456789a"}, []string{"A=B"}
 	c := newCaller(t, cfg)
 	costs := func(what string, want uint64, name string, p ...uint64) {
@@ -98,17 +98,16 @@ func TestPrices(t *testing.T) {
 	costs("fd_read", 63, "fd_read", fd, iovAt, 1, outAt)
 	costs("fd_read at the end", 0, "fd_read", fd, iovAt, 1, outAt)
 	costs("fd_write to stdout", 1000+63, "fd_write", 1, iovAt, 1, outAt)
-	for range 2 { // what was read before costs the same again
+	for range 2 { // a repeated read costs the same
 		p, n = c.put(pathAt, "in/tree/sub/leaf")
 		costs("path_filestat_get", abi.FuelEntry+3*abi.FuelBlock, "path_filestat_get", rootFD, 1, p, n, outAt)
 		fd, _ := c.open("in/long", 0, rightRead)
 		c.iovec(1600)
 		costs("a read of one leaf", abi.FuelBlock+100, "fd_pread", uint64(fd), iovAt, 1, 0, outAt)
 		costs("a read of two leaves", 2*abi.FuelBlock+100, "fd_pread", uint64(fd), iovAt, 1, 1<<20-800, outAt)
-		costs("a read past the end", 0, "fd_pread", uint64(fd), iovAt, 1, 1<<40, outAt)
+		costs("a read beyond the end", 0, "fd_pread", uint64(fd), iovAt, 1, 1<<40, outAt)
 		dir, _ := c.open("in/tree", oDirectory, 0)
-		// ".", "..", two symlinks and a directory, whose blocks say what they are, and
-		// the end.
+		// ".", "..", two symlinks and a directory, whose blocks hold their kind, and the end.
 		costs("fd_readdir", 6*abi.FuelEntry+3*abi.FuelBlock+5*2, "fd_readdir", uint64(dir), dataAt, 4096, 0, outAt)
 	}
 }

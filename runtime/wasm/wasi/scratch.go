@@ -11,31 +11,31 @@ import (
 	"strconv"
 )
 
-// Contents stay in memory while they are small and few, so that thousands of small
-// files cost no system calls. No guest can tell.
+// Contents stay in memory while they are small and few, so that thousands of small files need
+// no system calls. A guest cannot see the difference.
 const (
 	smallContent  = 64 << 10 // bytes of one content in memory
 	memoryContent = 32 << 20 // bytes of all contents in memory
 	maxHostFiles  = 64       // scratch files open at once
 )
 
-// scratch keeps the contents of files under a folder of the host. What a guest calls
-// its files never reaches the host: scratch files are named by number.
+// scratch stores the contents of files in a folder of the host. The guest's file names never
+// reach the host: scratch files are numbered.
 type scratch struct {
 	dir      string
-	created  int        // names given so far
+	created  int        // numbers used so far
 	inMemory int        // bytes of contents in memory
-	open     []*content // those with a host file open, the longest unused first
+	open     []*content // contents with an open host file, least recently used first
 }
 
-// content is the bytes of one file: in memory, or in a scratch file of its own.
-// A machine that cannot keep them ends the run.
+// content is the bytes of one file: in memory, or in its own scratch file. A machine fault ends
+// the run.
 type content struct {
 	s    *scratch
 	size uint64
 	data []byte   // all of them, while number is 0
 	num  int      // the scratch file's name; 0: none yet
-	f    *os.File // nil when num is 0 or it is not open now
+	f    *os.File // nil if num is 0 or the file is not open now
 }
 
 // readAt reads all of p or up to the end.
@@ -47,7 +47,7 @@ func (c *content) readAt(p []byte, off uint64) int {
 	return n
 }
 
-// read is readAt with a fault of the machine as an error.
+// read is readAt, but returns a machine fault as an error.
 func (c *content) read(p []byte, off uint64) (int, error) {
 	if off >= c.size {
 		return 0, nil
@@ -89,7 +89,7 @@ func (c *content) writeAt(p []byte, off uint64) {
 	}
 }
 
-// resize cuts the content or extends it with zeros.
+// resize truncates the content or extends it with zeros.
 func (c *content) resize(size uint64) {
 	if c.num == 0 && !c.resizeInMemory(size) {
 		c.spill()
@@ -135,7 +135,7 @@ func (c *content) spill() {
 	c.data = nil
 }
 
-// file is openFile with a fault of the machine as a panic.
+// file is openFile, but panics on a machine fault.
 func (c *content) file() *os.File {
 	f, err := c.openFile()
 	if err != nil {
@@ -144,8 +144,8 @@ func (c *content) file() *os.File {
 	return f
 }
 
-// openFile returns the open scratch file; it closes the longest unused one for it when
-// too many are open.
+// openFile returns the open scratch file; if too many are open, it closes the least recently
+// used one.
 func (c *content) openFile() (*os.File, error) {
 	open := c.s.open
 	if c.f != nil {
@@ -185,7 +185,7 @@ func (c *content) closeFile() error {
 	return nil
 }
 
-// free gives the content up.
+// free releases the content.
 func (c *content) free() {
 	if c.num == 0 {
 		c.s.inMemory -= cap(c.data)
@@ -200,8 +200,8 @@ func (c *content) free() {
 	c.data, c.num, c.size = nil, 0, 0
 }
 
-// reader reads the content from its start. A fault of the machine is an error: it may be read by
-// another goroutine than the run's.
+// reader reads the content from its start. A machine fault is an error: another goroutine than
+// the run's may read it.
 func (c *content) reader() io.Reader { return &contentReader{c: c} }
 
 type contentReader struct {
@@ -221,8 +221,7 @@ func (r *contentReader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// close closes the scratch files. They stay where they are: whoever made the folder
-// removes it.
+// close closes the scratch files. It does not remove them: the creator of the folder does.
 func (s *scratch) close() error {
 	var errs []error
 	for _, c := range s.open {

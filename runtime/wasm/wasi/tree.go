@@ -9,38 +9,38 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
-// maxDepth is how many directories may stand inside one another below /out or /tmp.
-// One more answers eNAMETOOLONG, on every host.
+// maxDepth is the most nested directories below /out or /tmp. One more returns eNAMETOOLONG, on
+// every host.
 const maxDepth = 240
 
-// memDir is a directory of /out or /tmp. The tree of names is in memory, for names
-// behave differently on every host's disk.
+// memDir is a directory of /out or /tmp. The tree of names is in memory, because names behave
+// differently on every host's disk.
 type memDir struct {
 	q      *quota
 	ino    uint64
-	parent directory // for a removed directory, where it was
-	// height is at least the number of directory levels below; it is made exact only
-	// when the directory becomes empty. It bounds depth without walking subtrees.
+	parent directory // for a removed directory, its last parent
+	// height is at least the number of directory levels below; it is recomputed exactly only
+	// when the directory becomes empty. It bounds the depth without walking subtrees.
 	height  int
 	removed bool
 	profile *dag.Profile      // of /out
-	names   map[uint64]*child // by key: two names with one key cannot be in one directory
-	order   []*child          // by cookie; those with no node are gone
-	cookies uint64            // the last one given
+	names   map[uint64]*child // by key: names with the same key cannot be in one directory
+	order   []*child          // by cookie; those without a node are removed
+	cookies uint64            // the last one used
 }
 
 // child is one name in a memDir.
 type child struct {
 	name   string
-	node   memNode // nil when it was removed
+	node   memNode // nil if it was removed
 	cookie uint64
 }
 
-// memNode is what a memDir can hold: *memDir, *memFile, *memLink.
+// memNode is an entry of a memDir: *memDir, *memFile, *memLink.
 type memNode interface {
 	node
 	inode() uint64
-	// unlinked tells the node that its name is gone.
+	// unlinked is called when the node's name was removed.
 	unlinked()
 }
 
@@ -70,8 +70,8 @@ func (d *memDir) lookup(_ context.Context, name string) (node, errno) {
 	return nil, eNOENT
 }
 
-// bars returns another name in d that name cannot stand beside, or nil.
-func (d *memDir) bars(name string) *child {
+// bars returns another name in d that excludes name, or nil.
+func (d *memDir) conflicting(name string) *child {
 	if c := d.names[d.profile.NameKey(name)]; c != nil && c.name != name {
 		return c
 	}
@@ -88,8 +88,8 @@ func (d *memDir) next(_ context.Context, after uint64) (entry, bool, errno) {
 	return entry{}, false, eOK
 }
 
-// add gives n a name that is free and that nothing bars. For a directory there must be
-// room: see fits.
+// add adds n under a free name that no other name excludes. For a directory, the caller has to
+// check fits.
 func (d *memDir) add(name string, n memNode) {
 	d.q.remember(len(name))
 	d.cookies++
@@ -105,7 +105,7 @@ func (d *memDir) add(name string, n memNode) {
 	}
 }
 
-// take removes a name that is there.
+// take removes an existing name.
 func (d *memDir) take(name string) memNode {
 	k := d.profile.NameKey(name)
 	c := d.names[k]
@@ -128,7 +128,7 @@ func (d *memDir) take(name string) memNode {
 	return n
 }
 
-// fits reports whether a directory with so many levels below it may stand in d.
+// fits reports whether a directory with height levels below it may be in d.
 func (d *memDir) fits(height int) bool {
 	depth := 1
 	for up, ok := d.parent.(*memDir); ok; up, ok = up.parent.(*memDir) {
@@ -137,7 +137,7 @@ func (d *memDir) fits(height int) bool {
 	return depth+height <= maxDepth
 }
 
-// contains reports whether other is d or stands somewhere below it.
+// contains reports whether other is d or below it.
 func (d *memDir) contains(other directory) bool {
 	for up, ok := other.(*memDir); ok; up, ok = up.parent.(*memDir) {
 		if up == d {
@@ -232,7 +232,7 @@ func (f *memFile) closed() {
 	f.freeIfUnused()
 }
 
-// freeIfUnused gives up a file that nothing leads to any more.
+// freeIfUnused releases a file that has neither a name nor a descriptor.
 func (f *memFile) freeIfUnused() {
 	if f.linked || f.opens > 0 {
 		return

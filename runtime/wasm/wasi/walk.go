@@ -9,27 +9,27 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
-// maxHops is how many symlinks one path may lead through.
+// maxHops is the number of symlinks that may be followed for one path.
 const maxHops = 40
 
-// follow says what becomes of a symlink at a path's end.
+// follow says how a symlink at the end of a path is treated.
 type follow int
 
 const (
-	followNever follow = iota // the link itself; with a slash behind it, eNOTDIR
-	followSlash               // the link itself; with a slash behind it, what it stands for
+	followNever follow = iota // the link itself; with a trailing slash, eNOTDIR
+	followSlash               // the link itself; with a trailing slash, its target
 	followAlways
 )
 
-// place is where a path leads: a name in a directory, and what is there.
+// place is the target of a path: a name in a directory, and the node there.
 type place struct {
 	dir   directory
-	name  string // "" where the path ends in ".", ".." or "/": then node is dir
-	node  node   // nil where dir has no such name
-	slash bool   // the path ends in a slash: only a directory will do
+	name  string // "" if the path ends in ".", ".." or "/": then node is dir
+	node  node   // nil if dir has no such name
+	slash bool   // the path ends in a slash: the node must be a directory
 }
 
-// checkPath reports what makes path unusable whatever it leads to.
+// checkPath returns the errno of a path that is invalid whatever it leads to.
 func checkPath(path string) errno {
 	switch {
 	case path == "":
@@ -44,9 +44,9 @@ func checkPath(path string) errno {
 	return eOK
 }
 
-// walk follows path from a directory, as POSIX resolves pathnames: ".." is the
-// directory above, after symlinks, and above the root is the root. A last name that
-// does not exist is no error.
+// walk follows path from a directory, as POSIX resolves pathnames: ".." is the parent
+// directory, after symlinks, and the parent of the root is the root. The last name need not
+// exist.
 func (s *System) walk(ctx context.Context, from directory, path string, f follow) (place, errno) {
 	if e := checkPath(path); e != eOK {
 		return place{}, e
@@ -55,7 +55,7 @@ func (s *System) walk(ctx context.Context, from directory, path string, f follow
 	return w.walk(ctx, from, path, f, nil)
 }
 
-// node follows path to something that exists.
+// node follows path to an existing node.
 func (s *System) node(ctx context.Context, from directory, path string, f follow) (node, errno) {
 	p, e := s.walk(ctx, from, path, f)
 	if e == eOK && p.node == nil {
@@ -70,8 +70,8 @@ type walker struct {
 	hops int
 }
 
-// walk resolves path below from. When inside is set, the path comes from a symlink
-// of an input and must stay in that input: one that leaves it leads nowhere.
+// walk resolves path below from. If inside is set, the path comes from a symlink of an input
+// and must stay in that input: a path that leaves it is eNOENT.
 func (w *walker) walk(ctx context.Context, from directory, path string, f follow, inside directory) (place, errno) {
 	cur := from
 	if strings.HasPrefix(path, "/") {
@@ -114,8 +114,8 @@ func (w *walker) walk(ctx context.Context, from directory, path string, f follow
 	}
 }
 
-// step looks p.name up in p.dir and follows it if it is a symlink to be followed. With
-// eNOTDIR for what stands before a path's last slash it returns the place all the same.
+// step looks p.name up in p.dir and follows it if it is a symlink to be followed. For eNOTDIR
+// before a path's last slash it also returns the place.
 func (w *walker) step(ctx context.Context, p place, last bool, f follow) (place, errno) {
 	w.fuel.Spend(lookupPrice(p.dir))
 	n, e := p.dir.lookup(ctx, p.name)
@@ -151,8 +151,8 @@ func (w *walker) step(ctx context.Context, p place, last bool, f follow) (place,
 	return p, eOK
 }
 
-// lookupPrice is the fuel for looking up one name in d: inputs are blocks, everything
-// else is in memory.
+// lookupPrice is the fuel for looking up one name in d: inputs are blocks, everything else is
+// in memory.
 func lookupPrice(d directory) uint64 {
 	switch d.(type) {
 	case *inputs, *inDir:

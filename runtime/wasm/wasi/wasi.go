@@ -1,24 +1,24 @@
-// Package wasi is WASI preview 1 for guests whose results have to be the same
-// everywhere: an unmodified command reads its Task's inputs under /in, lazily and by
-// range, writes /out, which becomes its result, and has /tmp for itself.
+// Package wasi is WASI preview 1 for guests whose results have to be the same everywhere: an
+// unmodified command reads its Task's inputs under /in, lazily and by range, writes its output
+// to /out, and has /tmp as scratch space.
 //
-// One rule: what a guest can see is a function of its Task. Names live in a tree of
-// our own and never reach the host's disk, which keeps only contents; clock and
-// randomness are computed; descriptors, inodes and the order of listings are the same
-// on every host. docs/abi.md, "WASI preview 1", is the specification.
+// One rule: what a guest can see is a function of its Task. Names live in an in-memory tree and
+// never reach the host's disk, which stores only contents; clock and randomness are computed;
+// descriptors, inodes and the order of listings are the same on every host. docs/abi.md, "WASI
+// preview 1", is the specification.
 //
-// A fault of the machine is never an errno. A host function panics with the error,
-// which wazero hands to the caller of the guest, wrapped so that errors.As finds it:
-// a *dag.NotFoundError for a block that is not to be had, the cause of the context,
-// a *runtime.QuotaError for a limit, the error of a writer or of the scratch folder.
+// A machine fault is never an errno. A host function panics with the error, which wazero
+// returns to the caller of the guest, wrapped so that errors.As finds it: a *dag.NotFoundError
+// for a missing block, the cause of the context, a *runtime.QuotaError for a limit, the error
+// of a writer or of the scratch folder.
 //
-// Every call is paid for before its work (package fuel), by its arguments and by what
-// the inputs are, never by what is cached.
+// Every call is paid for before its work (package fuel). The price depends on its arguments and
+// on the inputs, never on caches.
 //
-// wazero's own functions are not used: they cost no fuel, and they resolve paths as text (".." before symlinks, a renamed
-// directory is lost to its descriptors), cut no long symlink target, refuse cookies
-// that they have passed, take any clock id but two for an error and let a guest name
-// a descriptor so high that the table for it fills the host's memory.
+// wazero's own functions are not used: they cost no fuel, and they resolve paths as text (".."
+// before symlinks, a renamed directory is lost to its descriptors), do not truncate long
+// symlink targets, refuse cookies that they have passed, accept only two clock ids and let a
+// guest use a descriptor number so high that its table fills the host's memory.
 package wasi
 
 import (
@@ -37,32 +37,32 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm/fuel"
 )
 
-// Config is the world of one run.
+// Config is the environment of one run.
 type Config struct {
 	Inputs []job.Input // shown under /in
 	Stdin  cid.Cid     // a file or a raw block; cid.Undef: empty
 	Blocks dag.Blocks  // inputs are read from it
-	// Scratch is an existing, private folder for the contents of /out and /tmp. The
-	// caller removes it, after Close.
+	// Scratch is an existing, private folder for the contents of /out and /tmp. The caller
+	// removes it, after Close.
 	Scratch        string
-	Stdout, Stderr io.Writer // nil discards; must not keep what they are given
+	Stdout, Stderr io.Writer // nil discards; must not keep the slices
 	Args           []string  // the program's name first
 	Env            []string  // as "K=V"
-	Seed           [32]byte  // of all randomness
-	// TmpLimit and OutLimit bound /tmp and /out: logical bytes, holes included, and
-	// 4,096 for every file, directory and symlink in them.
+	Seed           [32]byte  // seed of all randomness
+	// TmpLimit and OutLimit limit /tmp and /out: logical bytes, holes included, and 4,096 for
+	// every file, directory and symlink in them.
 	TmpLimit, OutLimit uint64
-	Profile            dag.Profile // how /out becomes a directory
-	NoOut              bool        // there is no /out: the result is made another way
-	// Fuel is the run's account: what calls cost, and the clock's time. nil: nothing is
-	// bounded, and time passes as calls are made.
+	Profile            dag.Profile // the DAG profile of /out
+	NoOut              bool        // no /out: the guest creates its output in another way
+	// Fuel is the run's account: the cost of calls, and the clock's time. nil: nothing is
+	// limited, and time passes with each call.
 	Fuel *fuel.Account
-	// Real gives the guest this machine's clock and randomness, and makes sleeping take
-	// time: it is for Tasks of the profile nondet.
+	// Real gives the guest this machine's clock and randomness, and makes sleeping take time:
+	// it is for Tasks of the profile nondet.
 	Real bool
 }
 
-// System is what one guest's calls act on. It belongs to the goroutine that runs the
+// System is the state behind one guest's calls. It belongs to the goroutine that runs the
 // guest.
 type System struct {
 	cfg     Config
@@ -76,17 +76,17 @@ type System struct {
 	tmp     *memDir
 	tmpUse  *quota
 	scratch scratch
-	inodes  uint64 // the last one given in /out and /tmp
+	inodes  uint64 // the last one used in /out and /tmp
 	tree    int    // bytes of the host's memory for their names
 
-	mod api.Module // whose memory mem is
+	mod api.Module // the module of mem
 	mem memory
 }
 
 type contextKey struct{}
 
-// New makes the world of one run. It reads nothing but the root of Stdin; the error is
-// a *runtime.RefusedError if that is no file.
+// New returns the System of one run. It reads only the root of Stdin; the error is a
+// *runtime.RefusedError if that is not a file.
 func New(ctx context.Context, cfg Config) (*System, error) {
 	s := &System{cfg: cfg, fuel: cfg.Fuel, random: rand.NewChaCha8(cfg.Seed), scratch: scratch{dir: cfg.Scratch}}
 	if s.fuel == nil {
@@ -136,10 +136,10 @@ func (s *System) Context(ctx context.Context) context.Context {
 	return context.WithValue(ctx, contextKey{}, s)
 }
 
-// TmpPeak returns the most that /tmp took at any time, as TmpLimit counts it.
+// TmpPeak returns the peak use of /tmp, counted like TmpLimit.
 func (s *System) TmpPeak() uint64 { return s.tmpUse.peak }
 
-// OutSize returns what /out takes, as OutLimit counts it.
+// OutSize returns the use of /out, counted like OutLimit.
 func (s *System) OutSize() uint64 {
 	if s.out == nil {
 		return 0
@@ -147,7 +147,7 @@ func (s *System) OutSize() uint64 {
 	return s.out.q.used
 }
 
-// Close gives up what the run held open; /out is gone then.
+// Close releases the run's resources, including /out.
 func (s *System) Close() error {
 	return errors.Join(s.inputs.close(), s.scratch.close())
 }

@@ -1,4 +1,4 @@
-;; A module with an import that nobody offers.
+;; A module with an import that no host provides.
 (module
   (import "env" "frobnicate" (func (param i32)))
   (memory (export "memory") 1)

@@ -1,4 +1,4 @@
-// Command copy copies /in/0 to /out/copy and prints how many bytes it had.
+// Command copy copies /in/0 to /out/copy and prints its size in bytes.
 package main
 
 import (

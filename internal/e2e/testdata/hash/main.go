@@ -1,4 +1,4 @@
-// Command hash reads /in/0 from its begin to its end and prints a checksum.
+// Command hash reads /in/0 from beginning to end and prints a checksum.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command sparse reads as many MiB of /in/0 as its argument says, each from another
-// place of the file, and prints how many bytes it had.
+// Command sparse reads as many MiB of /in/0 as its argument says, each from another part of the
+// file, and prints the number of bytes read.
 package main
 
 import (
@@ -32,7 +32,7 @@ func run() error {
 	buf := make([]byte, part)
 	total := 0
 	for i := range parts {
-		// Where a leaf begins, far from the last place.
+		// The start of a leaf, far from the previous one.
 		at := info.Size() / part * int64(i*7%parts) / int64(parts) * part
 		n, err := f.ReadAt(buf, at)
 		if err != nil {

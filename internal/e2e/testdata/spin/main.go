@@ -1,5 +1,5 @@
-// Command spin prints a line and never ends. It reads the clock as it goes, so that
-// the host gets a word in.
+// Command spin prints a line and never ends. It reads the clock in its loop, so that it calls
+// the host.
 package main
 
 import (

@@ -1,5 +1,5 @@
-// Command work says "working", counts for as many rounds of a million as its first
-// argument says, and prints what it counted and its second argument.
+// Command work prints "working", counts for as many rounds of a million as its first argument
+// says, and prints the count and its second argument.
 package main
 
 import (

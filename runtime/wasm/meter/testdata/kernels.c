@@ -1,4 +1,4 @@
-// Small programs whose time is all in one kind of work. Built by:
+// Small programs that each do one kind of work. Built by:
 //   clang --target=wasm32 -O2 -fno-vectorize -fno-slp-vectorize -msimd128 -mbulk-memory -c kernels.c -o kernels.o
 //   wasm-ld --no-entry --strip-all kernels.o -o kernels.wasm
 #include <stdint.h>

@@ -1,4 +1,4 @@
-;; The number in an export's name is the fuel that calling it without arguments takes.
+;; The number in an export's name is the fuel of a call without arguments.
 (module
   (memory (export "memory") 1)
   (table 1 funcref)

@@ -1,5 +1,5 @@
 // What a C program expects of a file system and of time, beyond what the Go guest
-// tries: descriptors of directories, listings that change, terminals, poll.
+// tests: descriptors of directories, listings that change, terminals, poll.
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -55,7 +55,7 @@ static void listings(void) {
 	CHECK(d != NULL);
 	int seen = 0;
 	struct dirent *e;
-	while ((e = readdir(d)) != NULL) { // rm -r: every entry goes while the listing runs
+	while ((e = readdir(d)) != NULL) { // rm -r: every entry is removed while the listing runs
 		if (e->d_name[0] == '.')
 			continue;
 		CHECK(e->d_type == DT_REG);

@@ -1,5 +1,5 @@
-/* sdk makes every call of the ABI through the C header and puts out a transcript. The
- * Go and the Rust guest beside it do the same and must write the same bytes. It is a
+/* sdk makes every call of the ABI through the C header and outputs a transcript. The
+ * Go and Rust guests next to it do the same and must write the same bytes. It is a
  * reactor of wasi-libc. */
 #include "liftoff.h"
 
@@ -64,7 +64,7 @@ static char text[4096];
 static uint8_t bytes[2 << 20];
 enum { TREE = 0, FILE_ = 1 };
 
-/* A string constant and its length, as the calls take it. */
+/* A string constant and its length, as parameters of a call. */
 #define S(s) s, sizeof(s) - 1
 
 static void task(void)
@@ -115,7 +115,7 @@ static void directories(void)
 	say_number("resolve below a file", liftoff_resolve(TREE, S("a/b")));
 }
 
-/* How much of a read of n bytes at off there was. */
+/* The bytes available to a read of n bytes at off. */
 static int64_t filled(int64_t total, int64_t off, int64_t n)
 {
 	if (total < 0)

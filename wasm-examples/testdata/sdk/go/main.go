@@ -1,5 +1,5 @@
-// sdk makes every call of the ABI through the Go SDK and puts out a transcript. The
-// Rust and the C guest beside it do the same and must write the same bytes.
+// sdk makes every call of the ABI through the Go SDK and outputs a transcript. The
+// Rust and C guests next to it do the same and must write the same bytes.
 package main
 
 import (
@@ -21,7 +21,7 @@ func main() {}
 
 var out bytes.Buffer
 
-// say writes a line: what was asked and what came of it.
+// say writes a line: the question and the answer.
 func say(what string, v any, err error) {
 	var errno abi.Errno
 	switch {

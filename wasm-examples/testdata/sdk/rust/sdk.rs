@@ -1,5 +1,5 @@
-//! sdk makes every call of the ABI through the Rust SDK and puts out a transcript. The
-//! Go and the C guest beside it do the same and must write the same bytes.
+//! sdk makes every call of the ABI through the Rust SDK and outputs a transcript. The
+//! Go and C guests next to it do the same and must write the same bytes.
 
 use std::fmt::Display;
 
@@ -16,7 +16,7 @@ pub extern "C" fn liftoff_run() -> i32 {
 struct Transcript(String);
 
 impl Transcript {
-    /// Writes a line: what was asked and what came of it.
+    /// Writes a line: the question and the answer.
     fn say<T: Display>(&mut self, what: &str, r: liftoff::Result<T>) {
         self.0 += &match r {
             Ok(v) => format!("{}: {}\n", what, v),

@@ -1,4 +1,4 @@
-// Command guest is the program of the images that tests run.
+// Command guest is the program of the test images.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	os.Exit(guest.Act(context.Background(), guest.World{
+	os.Exit(guest.Act(context.Background(), guest.Env{
 		Root: "/", Args: os.Args[1:], Env: os.Environ(), Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr,
 	}))
 }

@@ -1,5 +1,5 @@
 // Command guest is an ordinary program for WASI: maps, sorting, JSON, floats, hashing,
-// recursion, a recovered panic, goroutines. Its argument says how much of it to do.
+// recursion, a recovered panic, goroutines. Its argument is the amount of work.
 package main
 
 import (

@@ -1,6 +1,6 @@
-// Command guest is an ordinary Go program that tries what programs do with files,
-// time and randomness. Its first argument names the trial; a trial that fails says
-// why and exits with 1.
+// Command guest is an ordinary Go program that tests typical uses of files, time and
+// randomness. Its first argument names the trial; a trial that fails prints the reason and
+// exits with 1.
 package main
 
 import (
@@ -298,7 +298,7 @@ func random() {
 	for i := range 20 {
 		m[i] = i
 	}
-	for k := range m { // an order that hangs on the runtime's own randomness
+	for k := range m { // an order that depends on the runtime's own randomness
 		fmt.Print(k, " ")
 	}
 }
@@ -358,7 +358,7 @@ func escape() {
 	holds("/../in/text", "some text")
 	wants("a name that is too long", os.WriteFile("/out/"+strings.Repeat("x", 256), nil, 0o644), syscall.ENAMETOOLONG)
 	check(os.WriteFile("/out/"+strings.Repeat("x", 255), nil, 0o644))
-	wants("a name that is no UTF-8", os.WriteFile("/out/\xff", nil, 0o644), syscall.EILSEQ)
+	wants("a name that is not UTF-8", os.WriteFile("/out/\xff", nil, 0o644), syscall.EILSEQ)
 	wants("a path that is too long", os.WriteFile("/out/"+strings.Repeat("x/", 3000), nil, 0o644), syscall.ENAMETOOLONG)
 	wants("remove of /out", os.Remove("/out"), syscall.EROFS)
 	wants("rename of /out", os.Rename("/out", "/tmp/out"), syscall.EROFS)

@@ -11,7 +11,7 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// The record and the notes are read by people: these make the words.
+// Texts of the record and of the notes, which are displayed to users.
 
 func number(n uint64) string { return strconv.FormatUint(n, 10) }
 
@@ -22,15 +22,16 @@ func count(n int, what string) string {
 	return fmt.Sprintf("%d %ss", n, what)
 }
 
-// cut bounds what a peer says of itself.
-func cut(s string) string {
+// truncate truncates a text that a peer sent to job.MaxRefusal bytes.
+func truncate(s string) string {
 	if len(s) <= job.MaxRefusal {
 		return s
 	}
 	return strings.ToValidUTF8(s[:job.MaxRefusal-3], "") + "..."
 }
 
-// Short names a peer in a line for people: the end of a did:key tells it from others.
+// Short returns a short name of a peer for display: the end of a did:key distinguishes it from
+// others.
 func Short(d job.DID) string {
 	s := strings.TrimPrefix(string(d), "did:key:")
 	if len(s) <= 14 {
@@ -41,8 +42,8 @@ func Short(d job.DID) string {
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }
 
-// round shows a time to people.
-func round(d time.Duration) string {
+// roundTime formats a duration for display.
+func roundTime(d time.Duration) string {
 	switch {
 	case d >= 10*time.Second:
 		return d.Round(time.Second).String()

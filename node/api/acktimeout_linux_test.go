@@ -9,9 +9,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// The kernel is told how long a client may leave unacknowledged what it was sent: outside
-// a session, and on the request that is a session's life.
-func TestAbsentTimeIsSet(t *testing.T) {
+// The kernel gets a limit for unacknowledged data: outside a session, and on the attach request of
+// a session.
+func TestAckTimeoutIsSet(t *testing.T) {
 	l, err := ListenTCP("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -31,13 +31,13 @@ func TestAbsentTimeIsSet(t *testing.T) {
 			got <- x
 		})
 	})
-	serveOn(t, l, &http.Server{Handler: present(time.Minute, next), ConnContext: withConn})
+	serveOn(t, l, &http.Server{Handler: detectAbsence(time.Minute, next), ConnContext: withConn})
 	tr := &http.Transport{MaxConnsPerHost: 1}
 	defer tr.CloseIdleConnections()
 	for _, c := range []struct {
 		session string
 		want    time.Duration
-	}{{"", absentTime}, {"a", 0}, {"", absentTime}} { // on one connection
+	}{{"", ackTimeout}, {"a", 0}, {"", ackTimeout}} { // on one connection
 		getTCP(t, tr, "http://"+l.Addr().String(), c.session)
 		if x := <-got; x.absent != int(c.want.Milliseconds()) || x.idle != int(keepAlive.Idle.Seconds()) {
 			t.Errorf("session %q: %+v", c.session, x)

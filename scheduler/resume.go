@@ -6,21 +6,21 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// Left is what an earlier Placement of the same job, whose process has ended, has left of
-// one run: a runner, which may still be at it, or a result.
-type Left struct {
+// PriorRun is one run of an earlier Placement of the same job, whose process has ended: a run that
+// may still go on at a provider, or a result.
+type PriorRun struct {
 	Peer   job.DID
-	Lease  Lease  // of a runner
-	Result Result // with an Outcome: it has ended
+	Lease  Lease  // of a run that may go on
+	Result Result // with an Outcome: the run has ended
 }
 
-// searchTime is how long a runner that was left is looked for: this process has just
-// begun, and may have to find its peers first.
+// searchTime is how long to look for a provider with a prior run. This process has just started and
+// may have to find its peers first.
 const searchTime = 10 * time.Second
 
-// takeUp fills slots with what was left. Nothing is known of a runner's bid, so that it
-// is neither calibrated by how long it takes nor held to when it was to start.
-func (p *Placement) takeUp(all []Left, now time.Time) {
+// resume fills slots with prior runs. The bid of such a provider is not known. So it is neither
+// calibrated by its time nor held to a start time.
+func (p *Placement) resume(all []PriorRun, now time.Time) {
 	for _, l := range all {
 		i := 0
 		for i < len(p.slots) && p.slots[i].state != slotEmpty {
@@ -34,14 +34,14 @@ func (p *Placement) takeUp(all []Left, now time.Time) {
 		if q == nil || q.taken {
 			continue
 		}
-		if !q.met && q != p.self {
-			q.met = true
-			p.met = append(p.met, q)
+		if !q.contacted && q != p.self {
+			q.contacted = true
+			p.contacted = append(p.contacted, q)
 		}
 		q.taken = true
-		q.set(peerUsed, "", "it had the job before")
+		q.set(peerUsed, "", "it ran the job before the requester restarted")
 		s := &p.slots[i]
-		*s = slot{state: slotRunning, peer: q, lease: l.Lease, award: len(p.rec.Awards), at: now, accepted: now, left: true}
+		*s = slot{state: slotRunning, peer: q, lease: l.Lease, award: len(p.rec.Awards), at: now, accepted: now, prior: true}
 		q.rec = p.line(q)
 		p.rec.Awards = append(p.rec.Awards, AwardRecord{
 			Slot: i, Peer: q.did, Self: q == p.self, Lease: l.Lease, At: now, State: AwardRunning,
@@ -52,13 +52,13 @@ func (p *Placement) takeUp(all []Left, now time.Time) {
 		}
 		s.deadline = now.Add(searchTime)
 		if t := p.req.Job.Timeout; t > 0 {
-			s.end = now.Add(millis(t) + patience)
+			s.end = now.Add(millis(t) + lateTolerance)
 		}
 		p.attach(s, now)
 	}
 }
 
-// keepResult ends the award of s with what its run came to.
+// keepResult ends the award of s with the result of its run.
 func (p *Placement) keepResult(s *slot, r Result, now time.Time) {
 	a := &p.rec.Awards[s.award]
 	a.State, a.Why, a.Took, a.Result = AwardDone, "", now.Sub(s.at), &r

@@ -16,8 +16,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime"
 )
 
-// Runs whose output nobody reads make room for others.
-func TestStalledRunsLendTheirPlaces(t *testing.T) {
+// Runs whose output is not being read release their slots to others.
+func TestStalledRunsReleaseTheirSlots(t *testing.T) {
 	s := join(t, t.TempDir())
 	mod := put(t, s, "module")
 	release := make(chan struct{})
@@ -42,14 +42,14 @@ func TestStalledRunsLendTheirPlaces(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if _, err := s.Jobs.Run(ctx, api.Request{Task: task(mod, "hello")}, api.Watch{Stdout: io.Discard}); err != nil {
-		t.Errorf("a run beside stalled ones: %v", err)
+		t.Errorf("run while other runs are stalled: %v", err)
 	}
 	close(release)
 	wg.Wait()
 }
 
 // At most as many guests as processors execute at once.
-func TestPlaces(t *testing.T) {
+func TestSlots(t *testing.T) {
 	var mu sync.Mutex
 	now, most := 0, 0
 	x := script{"count": func(ctx context.Context, t job.Task, env runtime.Env) (runtime.Result, error) {
@@ -79,11 +79,11 @@ func TestPlaces(t *testing.T) {
 	}
 	wg.Wait()
 	if most > goruntime.GOMAXPROCS(0) || most == 0 {
-		t.Errorf("%d at once", most)
+		t.Errorf("%d guests at once", most)
 	}
 }
 
-// An owner whose guests take all processors still serves the others.
+// An owner whose guests use all processors still serves other processes.
 func TestOwnerUnderLoad(t *testing.T) {
 	dir := t.TempDir()
 	a := start(t, "spin", dir)
@@ -93,7 +93,7 @@ func TestOwnerUnderLoad(t *testing.T) {
 		return len(scratch) == goruntime.NumCPU()
 	}
 	eventually(t, "the guests run", busy)
-	time.Sleep(300 * time.Millisecond) // to be compiled, and to loop
+	time.Sleep(300 * time.Millisecond) // time to compile the guests and start looping
 	for range 5 {
 		s, err := node.Join(t.Context(), node.Config{Dir: dir, Wait: 30 * time.Second})
 		if err != nil {
@@ -102,7 +102,7 @@ func TestOwnerUnderLoad(t *testing.T) {
 		if s.Owner {
 			t.Fatal("the guests have ended")
 		}
-		// With the collector's usual pace these would be enough to stop everything.
+		// With the usual pace of Go's garbage collector these blocks would be enough to stop everything.
 		big := strings.Repeat("x", 1<<20)
 		stuck := time.AfterFunc(30*time.Second, func() { a.Process.Kill() }) // then the calls fail
 		if b, err := s.Blocks.Get(t.Context(), put(t, s, big)); err != nil || string(b.Data()) != big {

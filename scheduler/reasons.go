@@ -10,8 +10,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// hope reports whether another round could bring what the last has not.
-func (p *Placement) hope() bool {
+// retryUseful reports whether another round could find a bid that the last round did not.
+func (p *Placement) retryUseful() bool {
 	for _, q := range p.order {
 		if q != p.self && (q.state == peerKnown || q.state == peerRefused || q.state == peerBid) {
 			return true
@@ -23,23 +23,23 @@ func (p *Placement) hope() bool {
 	return p.rec.Announce == 0 || len(p.order) == 1
 }
 
-// giveUp fails with the reason of every peer, and with what could be done about the
-// most frequent ones.
-func (p *Placement) giveUp(now time.Time) {
-	code, what := CodeNoPeer, "no peer can run it"
+// failWithReasons fails the Placement with the reason of every peer, and a hint for the most frequent
+// reason.
+func (p *Placement) failWithReasons(now time.Time) {
+	code, what := CodeNoPeer, "no peer can run the job"
 	if slices.ContainsFunc(p.rec.Awards, func(a AwardRecord) bool { return a.State == AwardLost }) {
-		code, what = CodeExhausted, "every peer that began it was lost"
+		code, what = CodeExhausted, "every peer that started the job was lost"
 	}
 	if n := len(p.slots); n > 1 {
-		what = fmt.Sprintf("%d of %s found no peer", p.empty(), count(n, "run"))
+		what = fmt.Sprintf("no peer for %d of %s", p.empty(), count(n, "run"))
 	}
 	p.fail(code, p.sentence(what), p.hint(), now)
 }
 
-// maxReasons bounds how many different reasons a sentence lists.
+// maxReasons is the maximum number of different reasons in a sentence.
 const maxReasons = 8
 
-// sentence lists the reasons, the most frequent first; peers with the same one share it.
+// sentence lists the reasons, the most frequent first. Peers with the same reason share an entry.
 func (p *Placement) sentence(what string) string {
 	type reason struct {
 		why   string
@@ -67,7 +67,7 @@ func (p *Placement) sentence(what string) string {
 			lines = append(lines, fmt.Sprintf("and %s more", count(len(reasons)-i, "reason")))
 			break
 		}
-		lines = append(lines, p.who(r.peers)+": "+r.why)
+		lines = append(lines, p.subject(r.peers)+": "+r.why)
 	}
 	if len(lines) == 0 {
 		return what
@@ -75,7 +75,7 @@ func (p *Placement) sentence(what string) string {
 	return what + "; " + strings.Join(lines, "; ")
 }
 
-func (p *Placement) who(qs []*peer) string {
+func (p *Placement) subject(qs []*peer) string {
 	switch {
 	case len(qs) > 1:
 		return count(len(qs), "peer")
@@ -85,11 +85,11 @@ func (p *Placement) who(qs []*peer) string {
 	return Short(qs[0].did)
 }
 
-// hint is the next thing to try. It looks at the peers that came closest.
+// hint returns the next thing to try, for the peers that came closest.
 func (p *Placement) hint() string {
 	n := map[string]int{}
 	small := 0
-	var memory uint64 // the most that a peer which is too small for the job allows
+	var memory uint64 // the largest limit of the peers that are too small for the job
 	for _, q := range p.order {
 		if q.code == "" {
 			continue
@@ -106,28 +106,28 @@ func (p *Placement) hint() string {
 	}
 	switch want := memoryOf(p.req.Job); {
 	case small > 0 && memory > 0 && memory < want:
-		return fmt.Sprintf("%s would run it with --memory %s or less", count(small, "peer"), flagSize(memory))
+		return fmt.Sprintf("try --memory %s: %s could run the job with it", flagSize(memory), count(small, "peer"))
 	case small > 0:
-		return fmt.Sprintf("%s would run it with smaller limits", count(small, "peer"))
+		return fmt.Sprintf("try smaller limits: %s could run the job with them", count(small, "peer"))
 	case n[job.RefuseLabels] > 0:
-		return fmt.Sprintf("%s would run it without --need; `liftoff peers` lists the labels", count(n[job.RefuseLabels], "peer"))
+		return fmt.Sprintf("try without --need: %s could run the job; `liftoff peers` lists the labels", count(n[job.RefuseLabels], "peer"))
 	case n[job.RefuseBusy]+n[job.RefuseRate] > 0:
-		return "they are busy: try again in a while, or start another peer: `liftoff serve`"
+		return "all suitable peers are busy: try again later, or start another peer: `liftoff serve`"
 	case n[job.RefusePolicy] > 0 && job.Foreign(p.req.Work.ABI):
-		return "ask their owners to list this node's key, as `liftoff id` shows it, in their policy.json"
+		return "ask the owners of the peers to add this node's key (`liftoff id`) to their policy.json"
 	case n[job.RefusePolicy] > 0:
-		return "ask their owner for an invitation: `liftoff cluster invite` prints one"
+		return "ask an admin of their cluster for an invitation (`liftoff cluster invite`), then `liftoff cluster join TOKEN`"
 	case n[CodeDenied] > 0:
-		return "this node sends jobs to members of its cluster (`liftoff cluster invite`) and to peers that it was told to connect to (`liftoff serve --connect ADDRESS`); see `liftoff peers`"
+		return "this node sends jobs only to members of its cluster (`liftoff cluster invite`) and to peers named by `liftoff serve --connect ADDRESS`; see `liftoff peers`"
 	case n[CodeUnreached]+n[CodeSilent] > 0:
-		return "see whether `liftoff serve` runs there and its port can be reached: `liftoff peers`"
+		return "check that `liftoff serve` runs there and that its port is reachable: `liftoff peers`"
 	case len(p.slots) > 1:
-		return "ask for fewer runs, or start more peers: `liftoff serve`"
+		return "ask for fewer --runs, or start more peers: `liftoff serve`"
 	case len(p.order) == 1 && p.req.Where != Local:
 		return "join a network: `liftoff serve --join TOKEN`"
 	}
 	return ""
 }
 
-// flagSize is size as flags are typed: without a space.
+// flagSize is size in the form that flags accept: without a space.
 func flagSize(n uint64) string { return strings.ReplaceAll(units.Bytes(n), " ", "") }

@@ -23,14 +23,14 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// The figures of storage that the docs quote, one benchmark each. LIFTOFF_TEST_LARGE gives those that say so
-// their whole size.
+// Benchmarks for the storage measurements that the docs quote. LIFTOFF_TEST_LARGE runs the marked ones at full size.
 
 func large() bool { return os.Getenv("LIFTOFF_TEST_LARGE") != "" }
 
-// BenchmarkAppend puts 256 MiB in blocks of 256 KiB beside the same bytes appended to one file, and gets them beside reading
-// that file, in turn, the one first that was second before. Each is new, and each waits for the disk at its end. Get, which
-// makes the memory that it returns, is compared with reads into new memory, and ReadPart with reads into the same.
+// BenchmarkAppend puts 256 MiB in blocks of 256 KiB and compares that with appending the same bytes to one file, and
+// gets them and compares that with reading the file, in alternating order. All files are new, and each write waits
+// for the disk at its end. Get, which allocates its result, is compared with reads into new memory, and ReadPart with
+// reads into the same memory.
 func BenchmarkAppend(b *testing.B) {
 	const size = 256 << 10
 	blocks := make([]dag.Block, 1024)
@@ -116,8 +116,8 @@ func BenchmarkAppend(b *testing.B) {
 func median(list []float64) float64 { return slices.Sorted(slices.Values(list))[len(list)/2] }
 
 // BenchmarkPutMany fills a store with 1,000,000 blocks of 300 bytes (100,000 without LIFTOFF_TEST_LARGE), from two
-// goroutines, each of which waits for the disk after every 1,000: they share the waits. It says how fast the slowest
-// tenth of them went, and the most memory that was in use after one.
+// goroutines, each of which syncs after every 1,000 blocks: they share the syncs. It reports the rate of the slowest
+// tenth, and the highest memory use at the end of a tenth.
 func BenchmarkPutMany(b *testing.B) {
 	n := uint64(100_000)
 	if large() {
@@ -142,7 +142,7 @@ func BenchmarkPutMany(b *testing.B) {
 	b.ReportMetric(float64(memory)/(1<<20), "MiB")
 }
 
-// putMany puts blocks number from to to, without to.
+// putMany puts the blocks from to to-1.
 func putMany(b *testing.B, s *Store, from, to uint64) {
 	var next atomic.Uint64
 	next.Store(from)
@@ -173,7 +173,7 @@ func small300(i uint64) dag.Block {
 	return dag.NewBlock(cid.Raw, data)
 }
 
-// BenchmarkAmongMany gets and looks for blocks of 300 bytes among 1,000,000 (100,000 without LIFTOFF_TEST_LARGE).
+// BenchmarkAmongMany gets and looks up blocks of 300 bytes among 1,000,000 (100,000 without LIFTOFF_TEST_LARGE).
 func BenchmarkAmongMany(b *testing.B) {
 	n := uint64(100_000)
 	if large() {
@@ -210,7 +210,8 @@ func BenchmarkAmongMany(b *testing.B) {
 	})
 }
 
-// BenchmarkRandomRead reads 4 KiB at random places of a file of 1 GiB (256 MiB without LIFTOFF_TEST_LARGE), hot.
+// BenchmarkRandomRead reads 4 KiB at random offsets of a file of 1 GiB (256 MiB without LIFTOFF_TEST_LARGE), cached
+// in memory.
 func BenchmarkRandomRead(b *testing.B) {
 	size := int64(256 << 20)
 	if large() {
@@ -235,7 +236,7 @@ func BenchmarkRandomRead(b *testing.B) {
 	}
 }
 
-// endless gives bytes in which no chunk is like another.
+// endless yields bytes in which all chunks differ.
 type endless struct{ left, at int64 }
 
 func (e *endless) Read(p []byte) (int, error) {
@@ -251,20 +252,20 @@ func (e *endless) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// BenchmarkCoverage asks for a root of 10 GiB in leaves of 1 MiB, of which all, or every other one, is here. The leaves are
-// said to be here by an index alone.
+// BenchmarkCoverage queries the coverage of a root of 10 GiB in leaves of 1 MiB, of which all, or every other one,
+// are present. Only the index says that the leaves are present.
 func BenchmarkCoverage(b *testing.B) {
 	for _, part := range []string{"whole", "half"} {
 		b.Run(part, func(b *testing.B) {
 			s := newStore(b)
 			root := fakeFile(b, s, 10<<10, part == "half")
 			if part == "whole" {
-				_, err := s.Coverage(b.Context(), root) // this one walks
+				_, err := s.Coverage(b.Context(), root) // the first call walks
 				must(b, err)
 			}
 			for b.Loop() {
 				if part == "half" {
-					s.coverage.forget() // as another process finds it
+					s.coverage.forget() // as in another process
 				}
 				c, err := s.Coverage(b.Context(), root)
 				if err != nil || !c.Exact || (c.Have == c.Total) != (part == "whole") {
@@ -275,7 +276,7 @@ func BenchmarkCoverage(b *testing.B) {
 	}
 }
 
-// fakeFile puts a file of so many leaves, which are small and all different.
+// fakeFile puts a file with the given number of small, distinct leaves.
 func fakeFile(b *testing.B, s *Store, leaves int, half bool) cid.Cid {
 	b.Helper()
 	profile := dag.UnixFSv1
@@ -286,7 +287,7 @@ func fakeFile(b *testing.B, s *Store, leaves int, half bool) cid.Cid {
 	return e.CID
 }
 
-// counter gives chunks of 64 bytes.
+// counter yields chunks of 64 bytes.
 type counter struct{ left int }
 
 func (c *counter) Read(p []byte) (int, error) {
@@ -298,7 +299,7 @@ func (c *counter) Read(p []byte) (int, error) {
 	return 64, nil
 }
 
-// halfSink loses every other leaf.
+// halfSink drops every other leaf.
 type halfSink struct {
 	*Store
 	half bool
@@ -317,7 +318,7 @@ func (h *halfSink) Put(ctx context.Context, bs ...dag.Block) error {
 	return nil
 }
 
-// BenchmarkOpenLarge opens a store of 100 GB of blocks of 256 KiB, as far as its index goes.
+// BenchmarkOpenLarge opens a store with the index of 100 GB of blocks of 256 KiB.
 func BenchmarkOpenLarge(b *testing.B) {
 	const blocks = 100_000_000_000 / (256 << 10)
 	dir := b.TempDir()
@@ -334,8 +335,8 @@ func BenchmarkOpenLarge(b *testing.B) {
 	b.ReportMetric(float64(blocks), "blocks")
 }
 
-// BenchmarkAttach reads and hashes a CAR of 1 GiB (10 GiB with LIFTOFF_TEST_LARGE), which is mostly holes and so in memory, and a
-// folder of 10,000 files.
+// BenchmarkAttach reads and hashes a CAR of 1 GiB (10 GiB with LIFTOFF_TEST_LARGE), which is mostly holes and
+// therefore cached in memory, and a folder of 10,000 files.
 func BenchmarkAttach(b *testing.B) {
 	b.Run("car", func(b *testing.B) {
 		size := int64(1 << 30)
@@ -350,7 +351,7 @@ func BenchmarkAttach(b *testing.B) {
 			a, err := s.Attach(b.Context(), AttachCAR, path, true)
 			must(b, err)
 			if a.Bytes < size {
-				b.Fatalf("%d bytes are attached", a.Bytes)
+				b.Fatalf("attached %d bytes", a.Bytes)
 			}
 		}
 	})
@@ -367,7 +368,7 @@ func BenchmarkAttach(b *testing.B) {
 	})
 }
 
-// sparseCAR writes a CAR of a file of so many leaves of 1 MiB: a number each, and zeros.
+// sparseCAR writes a CAR of a file of leaves of 1 MiB: a number each, and zeros.
 func sparseCAR(b *testing.B, path string, leaves int) {
 	b.Helper()
 	from := &numbered{leaves: map[cid.Cid]uint64{}}
@@ -382,7 +383,7 @@ func sparseCAR(b *testing.B, path string, leaves int) {
 	must(b, f.Close())
 }
 
-// numbers gives 1 MiB for each number.
+// numbers yields 1 MiB for each number.
 type numbers struct {
 	left int
 	rest []byte
@@ -407,7 +408,7 @@ func numberedLeaf(i uint64) []byte {
 	return data
 }
 
-// numbered makes its leaves anew when they are read.
+// numbered regenerates its leaves when they are read.
 type numbered struct {
 	dag.MemBlocks
 	mu     sync.Mutex
@@ -439,7 +440,7 @@ func (n *numbered) Get(ctx context.Context, c cid.Cid) (dag.Block, error) {
 	return dag.TrustBlock(c, numberedLeaf(i)), nil
 }
 
-// holes leaves out zeros of 4 KiB and more at once.
+// holes skips aligned zeros of 4 KiB and more instead of writing them.
 type holes struct{ f *os.File }
 
 var zeros [4096]byte

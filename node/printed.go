@@ -9,10 +9,10 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// printed is what a guest printed to one of its streams, and who wants to see it.
+// printed is a guest's output to one of its streams, and the writer that receives it.
 type printed struct {
-	file cid.Cid   // cid.Undef: nothing
-	to   io.Writer // nil: nobody
+	file cid.Cid   // cid.Undef: no output
+	to   io.Writer // nil: not shown
 }
 
 func (p printed) write(ctx context.Context, bs dag.Blocks, w io.Writer) error {
@@ -26,13 +26,12 @@ func (p printed) write(ctx context.Context, bs dag.Blocks, w io.Writer) error {
 	return err
 }
 
-// readable reports whether all of it can be read: nothing should be shown of what
-// cannot be shown to its end.
+// readable reports whether all of it can be read: no part should be shown if the rest cannot be.
 func (p printed) readable(ctx context.Context, bs dag.Blocks) bool {
 	return p.write(ctx, bs, io.Discard) == nil
 }
 
-// show writes it. An error of the writer is returned as it is.
+// show writes it. An error of the writer is returned unchanged.
 func (p printed) show(ctx context.Context, bs dag.Blocks) error {
 	w := &firstError{w: p.to}
 	err := p.write(ctx, bs, w)
@@ -48,7 +47,7 @@ type firstError struct {
 	err error
 }
 
-// orNil returns f unless it has nowhere to write to.
+// orNil returns f, or nil if it has no writer.
 func (f *firstError) orNil() io.Writer {
 	if f.w == nil {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// flood is a Guest whose runs print until nobody takes it any more.
+// flood is a Backend whose Logs prints until the connection fails.
 type flood struct {
 	*memory
 	ended chan error
@@ -29,8 +29,8 @@ func (f flood) Logs(ctx context.Context, _ string, w Watch) error {
 	return err
 }
 
-// floodTCP serves a flood to those with testToken, and cuts an answer outside a session
-// that stands still for stall.
+// floodTCP serves a flood over TCP. It ends an answer outside a session that makes no progress for
+// stall.
 func floodTCP(t *testing.T, stall time.Duration) (addr string, f flood) {
 	t.Helper()
 	f = flood{&memory{}, make(chan error, 1)}
@@ -39,7 +39,7 @@ func floodTCP(t *testing.T, stall time.Duration) (addr string, f flood) {
 	return serveTCP(t, h), f
 }
 
-// ask sends a request on a connection of its own, and reads nothing.
+// ask sends a request on its own connection, and reads nothing.
 func ask(t *testing.T, addr, method, path, session string) net.Conn {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -56,20 +56,20 @@ func ask(t *testing.T, addr, method, path, session string) net.Conn {
 	return c
 }
 
-// Who stops reading outside a session is cut off.
-func TestStandsStill(t *testing.T) {
+// An answer outside a session is ended when its client stops reading.
+func TestStalledAnswer(t *testing.T) {
 	const stall = 500 * time.Millisecond
 	addr, f := floodTCP(t, stall)
 	ask(t, addr, "GET", "/v1/jobs/j-1/logs?stdout=1", "")
 	select {
 	case err := <-f.ended:
 		if !errors.Is(err, os.ErrDeadlineExceeded) {
-			t.Errorf("it ended with %v", err)
+			t.Errorf("Logs returned %v", err)
 		}
 	case <-time.After(20 * time.Second):
 		t.Fatal("the answer still waits for its reader")
 	}
-	// Others on the same connection have their own time.
+	// Later requests on the same connection have their own limits.
 	tr := &http.Transport{MaxConnsPerHost: 1}
 	defer tr.CloseIdleConnections()
 	for _, c := range []struct {
@@ -79,12 +79,12 @@ func TestStandsStill(t *testing.T) {
 		if status := getTCP(t, tr, "http://"+addr+"/v1/identity", c.session); status != c.status {
 			t.Errorf("session %q: status %d", c.session, status)
 		}
-		time.Sleep(stall + stall/4) // for the first one's to be over
+		time.Sleep(stall + stall/4) // until the limit of the first one has passed
 	}
 }
 
-// In a session one may stop reading for as long as one likes, and as long as it lasts.
-func TestStandsStillInSession(t *testing.T) {
+// Within a session a client may stop reading for as long as the session lasts.
+func TestStalledAnswerInSession(t *testing.T) {
 	const stall = 500 * time.Millisecond
 	addr, f := floodTCP(t, stall)
 	attached := ask(t, addr, "POST", "/v1/attach", "")
@@ -102,7 +102,7 @@ func TestStandsStillInSession(t *testing.T) {
 	ask(t, addr, "GET", "/v1/jobs/j-1/logs?stdout=1", session)
 	select {
 	case err := <-f.ended:
-		t.Fatalf("the answer was cut off: %v", err)
+		t.Fatalf("the answer was ended: %v", err)
 	case <-time.After(2 * stall):
 	}
 	attached.Close()

@@ -8,9 +8,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// setAbsentTime says how long what is sent over c may go without an acknowledgement; 0:
-// as long as the system has it.
-func setAbsentTime(c net.Conn, d time.Duration) {
+// setAckTimeout sets how long data that was sent over c may stay unacknowledged before the kernel
+// ends the connection. 0 selects the default of the system.
+func setAckTimeout(c net.Conn, d time.Duration) {
 	t, ok := c.(syscall.Conn)
 	if !ok {
 		return

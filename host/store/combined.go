@@ -10,31 +10,31 @@ import (
 	"github.com/ipfs-liftoff/liftoff/host/store/ledger"
 )
 
-// What the ledger's keys begin with.
+// Prefixes of the ledger's keys.
 const (
-	blockKey      = "b" // a multihash: the block's bytes
-	pinKey        = "p" // a pin's name: the Pin as JSON
-	recordKey     = "n" // a record's name: bytes of the node's
-	generationKey = "g" // a number; see Store.Generation
+	blockKey      = "b" // then a multihash: the block's bytes
+	pinKey        = "p" // then a pin's name: the Pin as JSON
+	recordKey     = "n" // then a record's name: a value of the node
+	generationKey = "g" // the generation number; see Store.Generation
 )
 
-// records is a storage in the ledger.
-type records struct{ ledger *ledger.Ledger }
+// ledgerStorage is the storage of small blocks in the ledger.
+type ledgerStorage struct{ ledger *ledger.Ledger }
 
-var _ storage = records{}
+var _ storage = ledgerStorage{}
 
-func (r records) Get(key multihash.Multihash) ([]byte, error) {
+func (r ledgerStorage) Get(key multihash.Multihash) ([]byte, error) {
 	b, err := r.ledger.Get(blockKey + string(key))
 	return b, r.explain(err)
 }
 
-func (r records) Size(key multihash.Multihash) (int64, error) {
+func (r ledgerStorage) Size(key multihash.Multihash) (int64, error) {
 	n, err := r.ledger.Size(blockKey + string(key))
 	return n, r.explain(err)
 }
 
-// explain turns the ledger's errors into a storage's.
-func (r records) explain(err error) error {
+// explain converts the ledger's errors to storage errors.
+func (r ledgerStorage) explain(err error) error {
 	var bad *ledger.DamageError
 	switch {
 	case errors.Is(err, ledger.ErrAbsent):
@@ -45,15 +45,15 @@ func (r records) explain(err error) error {
 	return err
 }
 
-func (r records) Put(key multihash.Multihash, data []byte) error {
+func (r ledgerStorage) Put(key multihash.Multihash, data []byte) error {
 	if r.has(key, data) {
 		return nil
 	}
 	return r.ledger.Write(ledger.Entry{Key: blockKey + string(key), Value: data})
 }
 
-// has reports whether data is there, undamaged.
-func (r records) has(key multihash.Multihash, data []byte) bool {
+// has reports whether an intact copy of data is stored.
+func (r ledgerStorage) has(key multihash.Multihash, data []byte) bool {
 	if n, err := r.Size(key); err != nil || n != int64(len(data)) {
 		return false
 	}
@@ -61,7 +61,7 @@ func (r records) has(key multihash.Multihash, data []byte) bool {
 	return err == nil && bytes.Equal(b, data)
 }
 
-func (r records) Delete(key multihash.Multihash) error {
+func (r ledgerStorage) Delete(key multihash.Multihash) error {
 	_, err := r.Size(key)
 	if errors.Is(err, errAbsent) {
 		return nil
@@ -69,40 +69,41 @@ func (r records) Delete(key multihash.Multihash) error {
 	return r.ledger.WriteFor(ledger.Collection, ledger.Entry{Key: blockKey + string(key), Delete: true})
 }
 
-func (r records) Each(ctx context.Context, fn func(entry) error) error {
+func (r ledgerStorage) Each(ctx context.Context, fn func(entry) error) error {
 	return r.ledger.Each(ctx, blockKey, func(i ledger.Item) error {
 		if i.Err != nil {
 			return fn(entry{Where: i.Where, Err: i.Err})
 		}
 		key, err := multihash.Cast([]byte(i.Key[len(blockKey):]))
 		if err != nil {
-			return fn(entry{Where: i.Where}) // nothing of ours
+			return fn(entry{Where: i.Where}) // not a block
 		}
 		return fn(entry{Key: key, Where: i.Where, Size: i.Size})
 	})
 }
 
-func (r records) Sync() error                          { return r.ledger.Sync() }
-func (r records) Where(key multihash.Multihash) string { return r.ledger.Where(blockKey + string(key)) }
-func (r records) Close() error                         { return r.ledger.Close() }
+func (r ledgerStorage) Sync() error { return r.ledger.Sync() }
+func (r ledgerStorage) Where(key multihash.Multihash) string {
+	return r.ledger.Where(blockKey + string(key))
+}
+func (r ledgerStorage) Close() error { return r.ledger.Close() }
 
-// layers is a storage of segments under one in the ledger. What is put goes to the
-// segments; what runs commit is in the ledger already. A repo that has not been migrated has
-// files besides, to which nothing is added.
-type layers struct {
-	small records
+// combinedStorage combines the storages of a repo: blocks are put into segments; small results of runs are committed to the
+// ledger. A repo that has not been migrated also has block files, to which nothing is added.
+type combinedStorage struct {
+	small ledgerStorage
 	large storage
-	old   *files // nil: none
+	old   *fileStorage // nil if the repo has no block files
 }
 
 var (
-	_ storage    = layers{}
-	_ partReader = layers{}
+	_ storage    = combinedStorage{}
+	_ partReader = combinedStorage{}
 )
 
-// find calls fn with each part until one has the key. What a migration moves meanwhile is found
-// when it is looked for once more.
-func (l layers) find(fn func(storage) error) error {
+// find calls fn with each storage until one has the key. It tries the segments a second time, because a migration may
+// have moved the block there in the meantime.
+func (l combinedStorage) find(fn func(storage) error) error {
 	err := fn(l.small)
 	if errors.Is(err, errAbsent) {
 		err = fn(l.large)
@@ -116,7 +117,7 @@ func (l layers) find(fn func(storage) error) error {
 	return err
 }
 
-func (l layers) Get(key multihash.Multihash) (b []byte, err error) {
+func (l combinedStorage) Get(key multihash.Multihash) (b []byte, err error) {
 	err = l.find(func(s storage) (err error) {
 		b, err = s.Get(key)
 		return err
@@ -124,7 +125,7 @@ func (l layers) Get(key multihash.Multihash) (b []byte, err error) {
 	return b, err
 }
 
-func (l layers) ReadPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
+func (l combinedStorage) ReadPart(key multihash.Multihash, p []byte, off int64) (n int, size int64, err error) {
 	err = l.find(func(s storage) (err error) {
 		n, size, err = readPart(s, key, p, off)
 		return err
@@ -132,7 +133,7 @@ func (l layers) ReadPart(key multihash.Multihash, p []byte, off int64) (n int, s
 	return n, size, err
 }
 
-func (l layers) Size(key multihash.Multihash) (n int64, err error) {
+func (l combinedStorage) Size(key multihash.Multihash) (n int64, err error) {
 	err = l.find(func(s storage) (err error) {
 		n, err = s.Size(key)
 		return err
@@ -140,8 +141,8 @@ func (l layers) Size(key multihash.Multihash) (n int64, err error) {
 	return n, err
 }
 
-// Put heals what is damaged where that is. What is in a file, sound, is left there.
-func (l layers) Put(key multihash.Multihash, data []byte) error {
+// Put repairs a damaged block in the storage that has it. It leaves an intact block file where it is.
+func (l combinedStorage) Put(key multihash.Multihash, data []byte) error {
 	switch b, err := l.small.Get(key); {
 	case err == nil && bytes.Equal(b, data):
 		return nil
@@ -158,7 +159,7 @@ func (l layers) Put(key multihash.Multihash, data []byte) error {
 	return l.large.Put(key, data)
 }
 
-func (l layers) Delete(key multihash.Multihash) error {
+func (l combinedStorage) Delete(key multihash.Multihash) error {
 	if err := l.small.Delete(key); err != nil {
 		return err
 	}
@@ -168,9 +169,9 @@ func (l layers) Delete(key multihash.Multihash) error {
 	return l.old.Delete(key)
 }
 
-// Each tells a block that is in several parts several times. The ledger comes last: to delete what is large takes no
-// room, and gives back more.
-func (l layers) Each(ctx context.Context, fn func(entry) error) error {
+// Each may report a block several times, if several storages have it. The ledger comes last: deleting large blocks
+// first needs no space and frees more.
+func (l combinedStorage) Each(ctx context.Context, fn func(entry) error) error {
 	if err := l.large.Each(ctx, fn); err != nil {
 		return err
 	}
@@ -182,8 +183,8 @@ func (l layers) Each(ctx context.Context, fn func(entry) error) error {
 	return l.small.Each(ctx, fn)
 }
 
-// Sync makes what is large durable first: a job's pin and its blocks in the ledger rely on it.
-func (l layers) Sync() error {
+// Sync makes large blocks durable first: pins and small blocks in the ledger refer to them.
+func (l combinedStorage) Sync() error {
 	if l.old != nil {
 		if err := l.old.Sync(); err != nil {
 			return err
@@ -195,7 +196,7 @@ func (l layers) Sync() error {
 	return l.small.Sync()
 }
 
-func (l layers) Where(key multihash.Multihash) string {
+func (l combinedStorage) Where(key multihash.Multihash) string {
 	if _, err := l.small.Size(key); !errors.Is(err, errAbsent) {
 		return l.small.Where(key)
 	}
@@ -205,7 +206,7 @@ func (l layers) Where(key multihash.Multihash) string {
 	return l.large.Where(key)
 }
 
-func (l layers) Close() error {
+func (l combinedStorage) Close() error {
 	err := errors.Join(l.large.Close(), l.small.Close())
 	if l.old != nil {
 		err = errors.Join(err, l.old.Close())
