@@ -172,10 +172,10 @@ func TestJSONDocs(t *testing.T) {
 	}
 	for title := range sections {
 		if strings.HasPrefix(title, "`liftoff ") && !commands[title] {
-			t.Errorf("docs/json.md has a section %s, and there is no such command with --json", title)
+			t.Errorf("docs/json.md has a section %s for an unknown command with --json", title)
 		}
 		if _, ok := jsonNames[title]; !strings.HasPrefix(title, "`") && !ok {
-			t.Errorf("docs/json.md has a section %s, and there is no such type", title)
+			t.Errorf("docs/json.md has a section %s for an unknown type", title)
 		}
 	}
 	for name, v := range jsonNames {

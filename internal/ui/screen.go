@@ -66,7 +66,7 @@ func CanRedraw(w io.Writer, getenv func(string) string) bool { return IsTerminal
 func isDumb(getenv func(string) string) bool { return getenv("TERM") == "dumb" }
 
 // file returns the file below w: w itself, or what its method Unwrap returns. It is nil when
-// there is no file.
+// w is not backed by a file.
 func file(w io.Writer) *os.File {
 	for {
 		switch v := w.(type) {
