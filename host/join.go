@@ -18,8 +18,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// joinProtocol issues a credential: to an unknown peer for the secret of an invitation, and to a member whose
-// membership ends within thirty days without one.
+// joinProtocol issues a credential: to an unknown peer that shows the secret of an invitation, and,
+// without a secret, to a member whose membership ends within thirty days.
 //
 //	dialer    secret, or an empty frame to renew ->
 //	          <- membership (and delegation), or a refusal

@@ -45,7 +45,7 @@ func Join(ctx context.Context, cfg Config) (*Session, error) {
 	for wait := joinWaitMin; ; wait = min(2*wait, joinWaitMax) {
 		n, err := Open(cfg)
 		if err == nil {
-			return own(ctx, n)
+			return own(ctx, n, cfg.NoSocket)
 		}
 		if !errors.Is(err, store.ErrLocked) {
 			return nil, apiError(ctx, err)

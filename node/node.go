@@ -24,6 +24,7 @@ import (
 type Config struct {
 	Dir       string                // the repo folder; created if it does not exist
 	Wait      time.Duration         // how long Join retries; 0: 10 seconds
+	NoSocket  bool                  // do not serve other processes: they wait until this one has closed the repo
 	Verify    bool                  // hash every block on each read
 	Quota     int64                 // most bytes of blocks on disk; 0: limited by free space only
 	Log       *slog.Logger          // nil: no logging

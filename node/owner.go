@@ -25,9 +25,9 @@ type owner struct {
 }
 
 // own begins a session of the process that owns the repo.
-func own(ctx context.Context, n *Node) (*Session, error) {
+func own(ctx context.Context, n *Node, noSocket bool) (*Session, error) {
 	o := &owner{node: n}
-	if !n.store.ReadOnly() {
+	if !n.store.ReadOnly() && !noSocket {
 		if err := o.serve(); err != nil {
 			n.Close()
 			return nil, apiError(ctx, err)

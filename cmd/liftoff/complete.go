@@ -164,7 +164,8 @@ func flagWords(flags []cli.Flag) []string {
 
 // listed returns what list gives for the repo, or for the node that --api names. A repo
 // that does not exist, or cannot be opened in time, gives nothing: completion creates no
-// repo and prints no error.
+// repo and prints no error. It serves no other process, so that it need not wait for one: the
+// shell would wait, too.
 func (p *process) listed(ctx context.Context, app *cli.App, cmd *cli.Command, rest []string, list source) []string {
 	if list == nil {
 		return nil
@@ -180,7 +181,7 @@ func (p *process) listed(ctx context.Context, app *cli.App, cmd *cli.Command, re
 	defer cancel()
 	c := cli.NewContext(app, parsedFlags(cmd, rest), nil)
 	c.Context = ctx
-	s, err := p.join(c)
+	s, err := p.joinAs(c, node.Config{NoSocket: true, Wait: completionTime})
 	if err != nil {
 		return nil
 	}

@@ -135,6 +135,11 @@ func repoError(err error) error {
 
 // join begins the session of a command, on the node that --api names or on the local repo.
 func (p *process) join(c *cli.Context) (*node.Session, error) {
+	return p.joinAs(c, node.Config{})
+}
+
+// joinAs is join with the fields of cfg that are set.
+func (p *process) joinAs(c *cli.Context, cfg node.Config) (*node.Session, error) {
 	dir, err := p.repo()
 	if err != nil {
 		return nil, err
@@ -158,7 +163,8 @@ func (p *process) join(c *cli.Context) (*node.Session, error) {
 	if err != nil {
 		return nil, err
 	}
-	return node.Join(c.Context, node.Config{Dir: dir, Version: versionName(), Compiler: compiler, Quota: quota, Plugins: p.pluginDirs()})
+	cfg.Dir, cfg.Version, cfg.Compiler, cfg.Quota, cfg.Plugins = dir, versionName(), compiler, quota, p.pluginDirs()
+	return node.Join(c.Context, cfg)
 }
 
 // readToken returns a token, which may be written as @FILE.

@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 
 	"github.com/ipfs/go-cid"
 
@@ -149,7 +148,10 @@ func (s *Store) Detach(ctx context.Context, path string) (found bool, err error)
 // file.
 func (s *Store) Attached() []Attachment {
 	s.attachments.mu.RLock()
-	list := slices.Clone(s.attachments.list)
+	list := make([]attachment, len(s.attachments.list))
+	for i, a := range s.attachments.list {
+		list[i] = *a // a is changed when it is attached again
+	}
 	s.attachments.mu.RUnlock()
 	all := make([]Attachment, len(list))
 	for i, a := range list {
@@ -160,7 +162,7 @@ func (s *Store) Attached() []Attachment {
 }
 
 // state compares the attached files with the index. The attachment may be closed.
-func (a *attachment) state() string {
+func (a attachment) state() string {
 	switch _, err := os.Lstat(a.Path); {
 	case gone(err):
 		return AttachedMissing

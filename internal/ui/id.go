@@ -45,9 +45,9 @@ func tailOf(ids []string) int {
 	}
 }
 
-// Prefixes returns a function that gives of each of the ids the shortest beginning that no other
-// of them has, of at least least bytes. All of them must be there: what is unambiguous among a
-// part of them is not among all.
+// Prefixes returns a function that shortens each of ids to its first n bytes. n is the smallest
+// number, at least least, for which all of ids differ. ids must be complete: a prefix that is
+// unambiguous in a part of a list may not be in all of it.
 func Prefixes(ids []string, least int) func(id string) string {
 	sorted := slices.Clone(ids)
 	slices.Sort(sorted)

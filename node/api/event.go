@@ -61,10 +61,10 @@ type Bid struct {
 	Self    bool          `json:"self,omitempty"`
 	Holder  bool          `json:"holder,omitempty"`      // the peer was known to hold inputs
 	Attempt int           `json:"attempt"`               // round of asking of this answer, from 0
-	RTT     time.Duration `json:"rtt_ns,omitempty"`      // microseconds
+	RTT     time.Duration `json:"rtt_ns,omitempty"`      // round-trip time
 	Have    uint64        `json:"have"`                  // bytes of the inputs that the peer holds
 	Missing uint64        `json:"missing"`               // bytes that it would have to fetch
-	Exact   bool          `json:"exact,omitempty"`       // Have and Missing are exact; else Have is a lower bound and Missing an estimate
+	Exact   bool          `json:"exact,omitempty"`       // Have and Missing are exact; otherwise Have is a lower bound and Missing an upper bound
 	Queue   time.Duration `json:"queue_ns"`              // until a slot is free
 	Fetch   time.Duration `json:"fetch_ns"`              // to fetch what is missing
 	Run     time.Duration `json:"run_ns"`                // to run the job

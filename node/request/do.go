@@ -277,7 +277,7 @@ func (d *driver) feed(e event) bool {
 // close ends a conversation, and the run that belongs to it.
 func (d *driver) close(a scheduler.Close) {
 	if o := d.runs[a.Lease]; o != nil {
-		d.broken = d.broken || a.Why == scheduler.CloseLost // it gave no reason: otherwise forget would have removed it
+		d.broken = d.broken || a.Why == scheduler.CloseLost // the peer reported no end of the run, otherwise forget would have removed it
 		o.cancel(errClosed)
 		if o.talk != nil {
 			o.talk.leave(a.Why)
