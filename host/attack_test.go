@@ -253,11 +253,11 @@ func TestReplays(t *testing.T) {
 func TestRecordsOfOthers(t *testing.T) {
 	t.Parallel()
 	peers := newCluster(t, 3, nil)
-	victim, liar, other := peers[0], peers[1], peers[2]
-	eventually(t, "addresses are known", func() bool { return victim.addrBook.record(other.id) != nil && victim.addrBook.record(liar.id) != nil })
+	victim, rogue, other := peers[0], peers[1], peers[2]
+	eventually(t, "addresses are known", func() bool { return victim.addrBook.record(other.id) != nil && victim.addrBook.record(rogue.id) != nil })
 	good := addrsIn(victim.addrBook, other.id)
 	rec := peer.PeerRecordFromAddrInfo(peer.AddrInfo{ID: other.id, Addrs: []ma.Multiaddr{ma.StringCast("/ip4/192.0.2.1/tcp/1")}})
-	env, err := record.Seal(rec, liar.raw.Peerstore().PrivKey(liar.id))
+	env, err := record.Seal(rec, rogue.raw.Peerstore().PrivKey(rogue.id))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,7 +274,7 @@ func TestRecordsOfOthers(t *testing.T) {
 	if got := addrsIn(victim.addrBook, other.id); strings.Join(got, " ") != strings.Join(good, " ") {
 		t.Errorf("got addresses %v, want %v", got, good)
 	}
-	capacity, err := capacityOf(9).Sign(liar.cfg.Identity.Key)
+	capacity, err := capacityOf(9).Sign(rogue.cfg.Identity.Key)
 	if err != nil {
 		t.Fatal(err)
 	}

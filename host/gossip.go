@@ -52,7 +52,7 @@ func newGossip(p *Peer) (*gossip, error) {
 		p: p, lookups: make(chan lookupRequest, maxLookups), announces: make(chan receivedAnnounce, maxAnnounces),
 		callbacks: map[string]func(peer.ID){},
 	}
-	log := slog.New(quiet{p.cfg.Log.Handler()})
+	log := slog.New(demoted{p.cfg.Log.Handler()})
 	ps, err := pubsub.NewGossipSub(p.ctx, p.host,
 		pubsub.WithMessageSignaturePolicy(pubsub.StrictSign),
 		pubsub.WithMaxMessageSize(maxGossip),

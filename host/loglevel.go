@@ -5,21 +5,21 @@ import (
 	"log/slog"
 )
 
-// quiet lowers a library's info messages to debug; warnings and errors keep their level.
-type quiet struct{ slog.Handler }
+// demoted lowers a library's info messages to debug; warnings and errors keep their level.
+type demoted struct{ slog.Handler }
 
-func (q quiet) Enabled(ctx context.Context, l slog.Level) bool {
+func (q demoted) Enabled(ctx context.Context, l slog.Level) bool {
 	return q.Handler.Enabled(ctx, demote(l))
 }
 
-func (q quiet) Handle(ctx context.Context, r slog.Record) error {
+func (q demoted) Handle(ctx context.Context, r slog.Record) error {
 	r.Level = demote(r.Level)
 	return q.Handler.Handle(ctx, r)
 }
 
-func (q quiet) WithAttrs(as []slog.Attr) slog.Handler { return quiet{q.Handler.WithAttrs(as)} }
+func (q demoted) WithAttrs(as []slog.Attr) slog.Handler { return demoted{q.Handler.WithAttrs(as)} }
 
-func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.Handler.WithGroup(name)} }
+func (q demoted) WithGroup(name string) slog.Handler { return demoted{q.Handler.WithGroup(name)} }
 
 func demote(l slog.Level) slog.Level {
 	if l == slog.LevelInfo {

@@ -13,7 +13,7 @@ import (
 // The calibration of a peer with false claims survives a restart, and a damaged record does not prevent a start.
 func TestCalibrationIsKept(t *testing.T) {
 	n := &Node{store: openStore(t), clock: time.Now}
-	const claimant = job.DID("did:key:z6Mkliar")
+	const claimant = job.DID("did:key:z6Mkrogue")
 	w := &network{node: n}
 	for range 9 {
 		w.observe(scheduler.Calibrate{Peer: claimant, Claimed: time.Second, Actual: time.Minute})

@@ -100,7 +100,7 @@ func (w *network) start(ctx context.Context) error {
 		return err
 	}
 	w.cfg.Market.Logger = n.log
-	w.cfg.Market.Unknown = func(p peer.ID) bool { return !w.peer.Allows(p, host.FullLimits) }
+	w.cfg.Market.NonMember = func(p peer.ID) bool { return !w.peer.Allows(p, host.FullLimits) }
 	w.client = market.NewClient(h, w.cfg.Market)
 	if w.cfg.NoListen {
 		return nil

@@ -13,8 +13,8 @@ import (
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
-// liar is the key that signs wrong outcomes.
-var liar = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{13}, ed25519.SeedSize))
+// rogue is the key that signs wrong outcomes.
+var rogue = ed25519.NewKeyFromSeed(bytes.Repeat([]byte{13}, ed25519.SeedSize))
 
 // flips is a command of the scripts: it writes a copy of a file with one bit flipped.
 func flips(ts *testscript.TestScript, neg bool, args []string) {
@@ -44,7 +44,7 @@ func forges(ts *testscript.TestScript, neg bool, args []string) {
 		Task: o.Task, Outcome: job.CIDOf(lie), Issued: 1_900_000_000_000,
 		Meta: job.Meta{Arch: "pdp11", Engine: "wazero", Version: "0"},
 	}
-	envelope, err := r.Sign(liar)
+	envelope, err := r.Sign(rogue)
 	ts.Check(err)
 	ts.Check(os.WriteFile(ts.MkAbs(args[2]), envelope, 0o600))
 }

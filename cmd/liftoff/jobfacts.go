@@ -101,12 +101,12 @@ func placementFacts(f *ui.Facts, p api.Placement) {
 		return cmp.Compare(a.Score, b.Score)
 	})
 	for _, b := range bids {
-		who := b.Peer
+		name := b.Peer
 		if b.Self {
-			who += " (this node)"
+			name += " (this node)"
 		}
 		if b.Code != "" {
-			f.Add("refused", ui.Text(who+": "+clean(b.Why)))
+			f.Add("refused", ui.Text(name+": "+clean(b.Why)))
 			continue
 		}
 		least := ""
@@ -114,8 +114,8 @@ func placementFacts(f *ui.Facts, p api.Placement) {
 			least = " or less"
 		}
 		f.Add("bid", ui.Both(
-			fmt.Sprintf("%s: score %s, has %d, lacks %d%s: %s", who, strconv.FormatFloat(b.Score, 'g', -1, 64), b.Have, b.Missing, least, clean(b.Why)),
-			fmt.Sprintf("%s: %.3g s, has %s, lacks %s%s: %s", who, b.Score, units.Bytes(int64(b.Have)), units.Bytes(int64(b.Missing)), least, clean(b.Why))))
+			fmt.Sprintf("%s: score %s, has %d, lacks %d%s: %s", name, strconv.FormatFloat(b.Score, 'g', -1, 64), b.Have, b.Missing, least, clean(b.Why)),
+			fmt.Sprintf("%s: %.3g s, has %s, lacks %s%s: %s", name, b.Score, units.Bytes(int64(b.Have)), units.Bytes(int64(b.Missing)), least, clean(b.Why))))
 	}
 	if p.Omitted > 0 {
 		f.Add("omitted", ui.Text(count(p.Omitted, "peer")))

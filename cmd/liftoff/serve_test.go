@@ -78,7 +78,7 @@ func fetch(t *testing.T, url string) (status int, body string) {
 	return resp.StatusCode, string(b)
 }
 
-func TestServeTellsItsFigures(t *testing.T) {
+func TestServeMetrics(t *testing.T) {
 	env := map[string]string{"LIFTOFF_PATH": t.TempDir(), "LIFTOFF_SERVE_SLOTS": "3"}
 	stdout, stderr := startServe(t, env, "--metrics", "127.0.0.1:0", "--log-format", "json")
 	stdout.find(t, `(?m)^liftoff serve --join (\S+)$`)

@@ -78,13 +78,13 @@ func TestHostileSource(t *testing.T) {
 		{"a reset", "", func(s network.Stream, r request) { s.Reset() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			liar, honest, me := newHost(t), newHost(t), newHost(t)
-			serveScript(liar, c.say)
+			rogue, honest, me := newHost(t), newHost(t), newHost(t)
+			serveScript(rogue, c.say)
 			there, here := new(dag.MemBlocks), new(dag.MemBlocks)
 			put(t, there, block)
 			newSource(t, honest, there)
 			x := newExchange(t, me, Config{Blocks: here, Stall: 100 * time.Millisecond, Frame: 200 * time.Millisecond})
-			alone := newSession(t, x, here, liar)
+			alone := newSession(t, x, here, rogue)
 			_, err := alone.Get(t.Context(), block.CID())
 			var e *SourcesError
 			if !errors.As(err, &e) || len(e.Answers) != 1 || !strings.Contains(e.Answers[0], c.why) {
@@ -93,7 +93,7 @@ func TestHostileSource(t *testing.T) {
 			if n, _ := here.Len(); n != 0 {
 				t.Errorf("%d blocks were stored, want 0", n)
 			}
-			s := newSession(t, x, here, liar, honest)
+			s := newSession(t, x, here, rogue, honest)
 			b, err := s.Get(t.Context(), block.CID())
 			if err != nil || !bytes.Equal(b.Data(), block.Data()) {
 				t.Errorf("%v", err)

@@ -109,9 +109,9 @@ func New(h p2phost.Host, cfg Config) (*Exchange, error) {
 	}
 	x := &Exchange{host: h, cfg: cfg.orDefault()}
 	x.ctx, x.stop = context.WithCancelCause(context.Background())
-	unknown := func(p peer.ID) bool { return !cfg.Access.allows(p, host.FullLimits) }
-	x.gate = gate.New(gate.Config{Total: x.cfg.Streams, PerPeer: x.cfg.PerPeer, Unknown: unknown})
-	x.ahead = gate.New(gate.Config{Total: x.cfg.Ahead, PerPeer: max(x.cfg.Ahead/4, 1), Unknown: unknown})
+	nonMember := func(p peer.ID) bool { return !cfg.Access.allows(p, host.FullLimits) }
+	x.gate = gate.New(gate.Config{Total: x.cfg.Streams, PerPeer: x.cfg.PerPeer, NonMember: nonMember})
+	x.ahead = gate.New(gate.Config{Total: x.cfg.Ahead, PerPeer: max(x.cfg.Ahead/4, 1), NonMember: nonMember})
 	if cfg.Bitswap {
 		x.bitswap = startBitswap(x.ctx, h, x.cfg)
 	}

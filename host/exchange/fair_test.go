@@ -17,13 +17,13 @@ import (
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
-// TestLiarThatHurries sends wrong bytes and breaks the stream before the reader can have hashed them: it is still not
+// TestRogueThatHurries sends wrong bytes and breaks the stream before the reader can have hashed them: it is still not
 // asked again.
-func TestLiarThatHurries(t *testing.T) {
-	liar, me := newHost(t), newHost(t)
+func TestRogueThatHurries(t *testing.T) {
+	rogue, me := newHost(t), newHost(t)
 	var asked atomic.Int64
 	wrong := noise(dag.MaxBlock, 1)
-	serveScript(liar, func(s network.Stream, r request) {
+	serveScript(rogue, func(s network.Stream, r request) {
 		asked.Add(1)
 		s.Write(appendFrame(nil, []byte{isHere}, wrong))
 		s.CloseWrite()
@@ -31,10 +31,10 @@ func TestLiarThatHurries(t *testing.T) {
 		s.Reset()
 	})
 	here := new(dag.MemBlocks)
-	s := newSession(t, newExchange(t, me, Config{Blocks: here}), here, liar)
+	s := newSession(t, newExchange(t, me, Config{Blocks: here}), here, rogue)
 	for range 10 {
 		_, err := s.Get(t.Context(), randomBlock(10).CID())
-		if err == nil || !strings.Contains(err.Error(), liar.ID().String()) {
+		if err == nil || !strings.Contains(err.Error(), rogue.ID().String()) {
 			t.Errorf("%v", err)
 		}
 	}

@@ -1,5 +1,5 @@
 // Package gate is a concurrency limiter for peers: it limits the total and the number per peer of streams or of
-// blocks being read. A share is reserved for known peers, since an unknown peer may use many peer ids. Wait blocks
+// blocks being read. A share is reserved for members, since a non-member may use many peer ids. Wait blocks
 // until all have ended.
 package gate
 
@@ -13,8 +13,8 @@ import (
 type Config struct {
 	Total   int
 	PerPeer int
-	// Unknown reports whether a peer is refused when three quarters of Total are in use. nil: no peer is.
-	Unknown func(peer.ID) bool
+	// NonMember reports whether a peer is refused when three quarters of Total are in use. nil: no peer is.
+	NonMember func(peer.ID) bool
 }
 
 // Gate counts the open streams (or other units) of each peer. Its methods may be called concurrently.
@@ -34,7 +34,7 @@ func New(cfg Config) *Gate { return &Gate{cfg: cfg, open: map[peer.ID]int{}} }
 // Enter reports whether p may open a stream, and counts it. The caller must call Leave when it ends.
 func (g *Gate) Enter(p peer.ID) bool {
 	total := g.cfg.Total
-	if g.cfg.Unknown != nil && g.cfg.Unknown(p) {
+	if g.cfg.NonMember != nil && g.cfg.NonMember(p) {
 		total = max(total*3/4, 1)
 	}
 	g.mu.Lock()

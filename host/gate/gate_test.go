@@ -38,16 +38,16 @@ func TestGate(t *testing.T) {
 	}
 }
 
-// TestUnknownPeers lets unknown peers with any number of peer ids use their share: the reserved share stays free for
-// known peers.
-func TestUnknownPeers(t *testing.T) {
+// TestNonMembers lets non-members with any number of peer ids use their share: the reserved share stays free for
+// members.
+func TestNonMembers(t *testing.T) {
 	const peers = 40
-	g := New(Config{Total: 8, PerPeer: 2, Unknown: func(p peer.ID) bool { return len(p) == 1 }})
+	g := New(Config{Total: 8, PerPeer: 2, NonMember: func(p peer.ID) bool { return len(p) == 1 }})
 	for i := range peers {
 		p := peer.ID([]byte{byte(i)})
 		for range 2 {
 			if got := g.Enter(p); got != (g.Open() <= 6 && i < 3) {
-				t.Errorf("unknown peer %d: %v with %d open", i, got, g.Open())
+				t.Errorf("non-member %d: %v with %d open", i, got, g.Open())
 			}
 		}
 	}
@@ -55,7 +55,7 @@ func TestUnknownPeers(t *testing.T) {
 	if first, second, third := g.Enter(member), g.Enter(member), g.Enter(member); !first || !second || third {
 		t.Error("a member does not get the reserved share")
 	}
-	if !New(Config{Total: 1, PerPeer: 1, Unknown: func(peer.ID) bool { return true }}).Enter(member) {
-		t.Error("a Gate with Total 1 refuses an unknown peer")
+	if !New(Config{Total: 1, PerPeer: 1, NonMember: func(peer.ID) bool { return true }}).Enter(member) {
+		t.Error("a Gate with Total 1 refuses an non-member")
 	}
 }

@@ -168,8 +168,8 @@ func TestFlood(t *testing.T) {
 	}
 }
 
-// liar serves the market's protocol with a script: it reads an Ask and an Award, and writes what the test defines.
-func liar(t *testing.T, p node, say func(s network.Stream, award []byte)) {
+// rogue serves the market's protocol with a script: it reads an Ask and an Award, and writes what the test defines.
+func rogue(t *testing.T, p node, say func(s network.Stream, award []byte)) {
 	t.Helper()
 	var running sync.WaitGroup
 	p.SetStreamHandler(Protocol, func(s network.Stream) {
@@ -277,7 +277,7 @@ func TestHostileProvider(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			requester, provider := newNode(t), newNode(t)
-			liar(t, provider, func(s network.Stream, envelope []byte) { c.say(t, provider, s, envelope) })
+			rogue(t, provider, func(s network.Stream, envelope []byte) { c.say(t, provider, s, envelope) })
 			client := NewClient(requester, Config{})
 			requester.Peerstore().AddAddrs(provider.ID(), provider.Addrs(), time.Hour)
 			conv, _, err := client.Ask(t.Context(), provider.ID(), w.ask(t, requester))

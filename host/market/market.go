@@ -52,8 +52,8 @@ type Config struct {
 
 	Conversations int // at a provider, at once: 1,024
 	PerPeer       int // with one peer: 128
-	// Unknown reports whether a peer may not use the last quarter of the conversations. nil: every peer may.
-	Unknown func(peer.ID) bool
+	// NonMember reports whether a peer may not use the last quarter of the conversations. nil: every peer may.
+	NonMember func(peer.ID) bool
 
 	Logger *slog.Logger // nil: no logs
 }

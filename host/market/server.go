@@ -69,7 +69,7 @@ func Serve(h p2phost.Host, p Provider, cfg Config) (*Server, error) {
 		return nil, fmt.Errorf("serve market: %w", err)
 	}
 	s := &Server{host: h, provider: p, cfg: cfg.orDefault(), self: self}
-	s.gate = gate.New(gate.Config{Total: s.cfg.Conversations, PerPeer: s.cfg.PerPeer, Unknown: s.cfg.Unknown})
+	s.gate = gate.New(gate.Config{Total: s.cfg.Conversations, PerPeer: s.cfg.PerPeer, NonMember: s.cfg.NonMember})
 	s.ctx, s.cancel = context.WithCancelCause(context.Background())
 	h.SetStreamHandler(Protocol, s.serve)
 	return s, nil

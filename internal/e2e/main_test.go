@@ -29,8 +29,8 @@ var (
 )
 
 func TestMain(m *testing.M) {
-	if token := os.Getenv(liarVar); token != "" {
-		fmt.Fprintln(os.Stderr, serveLiar(token))
+	if token := os.Getenv(rogueVar); token != "" {
+		fmt.Fprintln(os.Stderr, serveRogue(token))
 		os.Exit(1)
 	}
 	code := build(m)

@@ -37,6 +37,8 @@ var replaced = []struct{ pattern, instead string }{
 	{`makes? no sense`, "invalid"},
 	{`in force`, "effective, valid"},
 	{`good-bye|goodbye|farewells?`, "shutdown"},
+	{`liars?|lied`, "dishonest peer, false claim"},
+	{`doors?|abroad|hush`, "gater, remote, log level"},
 	{`heeds?|heeded`, "apply, honour"},
 	{`greets?|greeted`, "handshake"},
 	{`strangers?`, "unknown or open peer, non-member"},
@@ -93,7 +95,7 @@ func TestWords(t *testing.T) {
 // TestFindWords has the search find what it must find, and nothing else.
 func TestFindWords(t *testing.T) {
 	dir := t.TempDir()
-	text := "It is no longer here, there is\n// no peer.\nNobody knows whom.\nthe Fence is no\npeer; this is not\nnobodyElse fence_id isNobody\nmemorable\n"
+	text := "It is no longer here, there is\n// no peer.\nNobody knows whom.\nthe Fence is no\npeer; this is not\nnobodyElse fence_id isNobody HTTPFence fence2\nmemorable\n"
 	if err := os.WriteFile(filepath.Join(dir, "a.md"), []byte(text), 0o666); err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +107,7 @@ func TestFindWords(t *testing.T) {
 	for _, m := range matches {
 		got = append(got, fmt.Sprintf("%d %s", m.line, m.word))
 	}
-	want := "3 nobody, 3 whom, 4 fence, 4 is no, 6 nobody, 6 fence, 6 nobody"
+	want := "3 nobody, 3 whom, 4 fence, 4 is no, 6 nobody, 6 fence, 6 nobody, 6 fence, 6 fence"
 	if strings.Join(got, ", ") != want {
 		t.Errorf("got  %s\nwant %s", strings.Join(got, ", "), want)
 	}
@@ -156,13 +158,13 @@ func findWords(root fs.FS) ([]match, error) {
 		if err != nil || bytes.IndexByte(text, 0) >= 0 {
 			return err
 		}
-		text = apart(text)
+		text = apart(append([]byte(strings.TrimSuffix(name, path.Ext(name))+"\n"), text...)) // the name counts, too
 		for _, at := range search.FindAllSubmatchIndex(text, -1) {
 			word := strings.ToLower(strings.Join(strings.FieldsFunc(string(text[at[0]:at[1]]), isSpacing), " "))
 			if word == "is no" && (thereIsNo.Match(text[:at[0]]) || noLonger.Match(text[at[1]:])) {
 				continue
 			}
-			m := match{file: name, word: word, line: 1 + bytes.Count(text[:at[0]], []byte("\n"))}
+			m := match{file: name, word: word, line: bytes.Count(text[:at[0]], []byte("\n"))}
 			for i, r := range replaced {
 				if at[2*(i+1)] >= 0 {
 					m.instead = r.instead
@@ -184,9 +186,17 @@ var (
 // isSpacing is true of what may stand between two words: space, and the beginning of a comment.
 func isSpacing(r rune) bool { return unicode.IsSpace(r) || r == '/' || r == '#' }
 
-var hump = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+// The ends of words inside an identifier: fooBar, HTTPServer, fence2.
+var (
+	hump    = regexp.MustCompile(`([a-z0-9])([A-Z])`)
+	acronym = regexp.MustCompile(`([A-Z])([A-Z][a-z])`)
+	digits  = regexp.MustCompile(`([A-Za-z])([0-9])`)
+)
 
-// apart splits camelCase and snake_case with spaces. It keeps the lines.
+// apart splits identifiers into words with spaces. It keeps the lines.
 func apart(text []byte) []byte {
-	return bytes.ReplaceAll(hump.ReplaceAll(text, []byte("$1 $2")), []byte("_"), []byte(" "))
+	for _, end := range []*regexp.Regexp{hump, acronym, digits} {
+		text = end.ReplaceAll(text, []byte("$1 $2"))
+	}
+	return bytes.ReplaceAll(text, []byte("_"), []byte(" "))
 }

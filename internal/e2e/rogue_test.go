@@ -21,23 +21,23 @@ import (
 	"github.com/ipfs-liftoff/liftoff/runtime/wasm"
 )
 
-// liarVar holds the join token of the cluster that a process of this test binary joins as a
+// rogueVar holds the join token of the cluster that a process of this test binary joins as a
 // dishonest peer, on the repo of LIFTOFF_PATH.
-const liarVar = "LIFTOFF_TEST_LIAR"
+const rogueVar = "LIFTOFF_TEST_ROGUE"
 
-// liarHowVar selects its behaviour: it signs false Outcomes, or prints output that differs from
+// rogueHowVar selects its behaviour: it signs false Outcomes, or prints output that differs from
 // its Outcomes.
 const (
-	liarHowVar = "LIFTOFF_TEST_LIAR_HOW"
+	rogueHowVar = "LIFTOFF_TEST_ROGUE_HOW"
 	signsLies  = "signs"
 	printsLies = "prints"
 )
 
-// liar is an executor that runs a guest and then returns a different Outcome: a peer with it
+// rogue is an executor that runs a guest and then returns a different Outcome: a peer with it
 // signs false Outcomes that are valid in every other respect.
-type liar struct{ *wasm.Executor }
+type rogue struct{ *wasm.Executor }
 
-func (l liar) Run(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) (runtime.Result, error) {
+func (l rogue) Run(ctx context.Context, t job.Task, lim job.Limits, env runtime.Env) (runtime.Result, error) {
 	r, err := l.Executor.Run(ctx, t, lim, env)
 	if err != nil {
 		return r, err
@@ -67,15 +67,15 @@ func (d shiftedDigits) Write(b []byte) (int, error) {
 	}, b))
 }
 
-// serveLiar serves as a dishonest peer until the process is killed.
-func serveLiar(token string) error {
+// serveRogue serves as a dishonest peer until the process is killed.
+func serveRogue(token string) error {
 	ctx, dir := context.Background(), os.Getenv("LIFTOFF_PATH")
-	x, err := wasm.New(ctx, wasm.Config{CacheDir: filepath.Join(dir, "liar")})
+	x, err := wasm.New(ctx, wasm.Config{CacheDir: filepath.Join(dir, "rogue")})
 	if err != nil {
 		return err
 	}
-	var executor runtime.Executor = liar{x}
-	if os.Getenv(liarHowVar) == printsLies {
+	var executor runtime.Executor = rogue{x}
+	if os.Getenv(rogueHowVar) == printsLies {
 		executor = printer{x}
 	}
 	s, err := node.Join(ctx, node.Config{
@@ -88,9 +88,9 @@ func serveLiar(token string) error {
 	return s.Serve(ctx)
 }
 
-// startLiar starts a dishonest peer in its own process, and returns its DID when the first of
+// startRogue starts a dishonest peer in its own process, and returns its DID when the first of
 // peers has it in its peer list.
-func startLiar(t *testing.T, peers []*peer, how string) (did string, log *output) {
+func startRogue(t *testing.T, peers []*peer, how string) (did string, log *output) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -100,7 +100,7 @@ func startLiar(t *testing.T, peers []*peer, how string) (did string, log *output
 	cmd := exec.Command(self)
 	log = &output{grown: make(chan struct{}, 1)}
 	cmd.Stdout, cmd.Stderr = log, log
-	cmd.Env = append(os.Environ(), "LIFTOFF_PATH="+bad.dir, liarVar+"="+peers[0].run("cluster", "invite"), liarHowVar+"="+how)
+	cmd.Env = append(os.Environ(), "LIFTOFF_PATH="+bad.dir, rogueVar+"="+peers[0].run("cluster", "invite"), rogueHowVar+"="+how)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -128,7 +128,7 @@ func startLiar(t *testing.T, peers []*peer, how string) (did string, log *output
 // shows none.
 func TestPrintedIsProven(t *testing.T) {
 	peers := fleet(t, 3)
-	did, log := startLiar(t, peers, printsLies)
+	did, log := startRogue(t, peers, printsLies)
 	honest := peers[1].run("run", "--where", "local", workWasm, "--", "1", "balance")
 	run := func(args ...string) result {
 		return peers[0].try(nil, append(append([]string{"run", "--no-cache"}, args...), workWasm, "--", "1", "balance")...)
@@ -169,7 +169,7 @@ func TestPrintedIsProven(t *testing.T) {
 // names both receipts, and re-execution shows which one is right.
 func TestRunsDisagree(t *testing.T) {
 	peers := fleet(t, 3)
-	_, log := startLiar(t, peers, signsLies)
+	_, log := startRogue(t, peers, signsLies)
 	got := peers[0].try(nil, "run", "--json", "--runs", "3", "--where", "network", workWasm, "--", "1", "true")
 	r := decodeRan(t, got)
 	if got.code != 123 || len(r.Runs) != 3 {
