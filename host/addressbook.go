@@ -69,7 +69,7 @@ func openAddressBook(dir string) (*addressBook, error) {
 	var entries []addressEntry
 	if err = d.Decode(&entries); err == nil {
 		if _, e := d.Token(); e != io.EOF {
-			err = errors.New("data after the list")
+			err = errors.New("trailing data after the list of peers")
 		}
 	}
 	for _, e := range entries {

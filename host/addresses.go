@@ -39,7 +39,7 @@ func (p *Peer) advertiseAddresses(updates event.Subscription) {
 			}
 			wait.Go(func() {
 				if err := p.handshake(p.ctx, id); err != nil {
-					p.cfg.Log.Debug("announce addresses", "peer", id, "err", err)
+					p.cfg.Log.Debug("announce own addresses to peer", "peer", id, "err", err)
 				}
 			})
 		}

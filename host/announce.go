@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -39,7 +38,7 @@ func (p *Peer) SetCapacity(c job.Capacity) error {
 	defer p.mu.Unlock()
 	first := p.own.envelope == nil
 	if err := p.sign(c); err != nil {
-		return fmt.Errorf("set capacity: %w", err)
+		return fmt.Errorf("sign capacity record: %w", err)
 	}
 	if first {
 		p.own.slots, p.own.memory = c.Slots, job.Bucket(c.Memory)
@@ -116,7 +115,7 @@ func (p *Peer) ownHint() (envelope, hint []byte) {
 		hint, err = h.Encode()
 	}
 	if err != nil {
-		p.cfg.Log.Error("create hint", "err", err)
+		p.cfg.Log.Error("create capacity hint", "err", err)
 		return nil, nil
 	}
 	return p.own.envelope, hint
@@ -124,7 +123,7 @@ func (p *Peer) ownHint() (envelope, hint []byte) {
 
 func (p *Peer) hintNow() (job.Hint, error) {
 	if err := p.refreshRecord(); err != nil {
-		return job.Hint{}, fmt.Errorf("sign capacity: %w", err)
+		return job.Hint{}, fmt.Errorf("renew capacity record: %w", err)
 	}
 	return job.Hint{Capacity: p.own.cid, Seq: p.nextSeq(), Slots: p.own.slots, Memory: p.own.memory, Queue: p.own.queue}, nil
 }
@@ -152,7 +151,7 @@ func (p *Peer) publish() {
 			continue
 		}
 		if err := p.gossip.capacity.Publish(p.ctx, hint); err != nil && p.ctx.Err() == nil {
-			p.cfg.Log.Debug("publish hint", "err", err)
+			p.cfg.Log.Debug("publish capacity hint", "err", err)
 		}
 		last = time.Now()
 		timer.Reset(time.Duration(float64(hintInterval) * (0.8 + 0.4*rand.Float64())))
@@ -166,14 +165,14 @@ func (p *Peer) Announce(ctx context.Context, a job.Announce, found func(peer.ID)
 	a.Issued, a.Addrs = p.cfg.Now().UnixMilli(), p.announceAddrs()
 	env, err := a.Sign(p.cfg.Identity.Key)
 	if err != nil {
-		return fmt.Errorf("announce: %w", err)
+		return fmt.Errorf("announce job: %w", err)
 	}
 	key := job.CIDOf(env).KeyString()
 	g := p.gossip
 	g.mu.Lock()
 	if len(g.callbacks) >= maxOwnAnnounces {
 		g.mu.Unlock()
-		return errors.New("announce: too many announcements at once")
+		return fmt.Errorf("announce job: %d announcements of this node wait for bids, want at most %d", len(g.callbacks), maxOwnAnnounces)
 	}
 	g.callbacks[key] = found
 	g.mu.Unlock()
@@ -183,7 +182,7 @@ func (p *Peer) Announce(ctx context.Context, a job.Announce, found func(peer.ID)
 		delete(g.callbacks, key)
 	}()
 	if err := g.jobs.Publish(ctx, env); err != nil {
-		return fmt.Errorf("announce: %w", err)
+		return fmt.Errorf("announce job: %w", err)
 	}
 	timer := time.NewTimer(time.Duration(a.Window) * time.Millisecond)
 	defer timer.Stop()
@@ -233,7 +232,7 @@ func (g *gossip) answer() {
 			err = g.jobs.Publish(p.ctx, b)
 		}
 		if err != nil && p.ctx.Err() == nil {
-			p.cfg.Log.Debug("answer announcement", "err", err)
+			p.cfg.Log.Debug("answer job announcement", "err", err)
 		}
 	}
 }

@@ -286,7 +286,7 @@ type gatedStream struct {
 
 func (s gatedStream) SetProtocol(proto protocol.ID) error {
 	if err := s.gater.admits(s.id, proto, network.DirInbound); err != nil {
-		return fmt.Errorf("%s to %s: %w", proto, s.id, err)
+		return fmt.Errorf("accept stream %s from peer %s: %w", proto, s.id, err)
 	}
 	return s.StreamManagementScope.SetProtocol(proto)
 }

@@ -83,15 +83,15 @@ func newGossip(p *Peer) (*gossip, error) {
 // join subscribes to a topic. Messages are handled by the validator; delivered ones are discarded.
 func (g *gossip) join(ps *pubsub.PubSub, name string, check pubsub.ValidatorEx) (*pubsub.Topic, error) {
 	if err := ps.RegisterTopicValidator(name, check, pubsub.WithValidatorInline(true)); err != nil {
-		return nil, fmt.Errorf("topic %s: %w", name, err)
+		return nil, fmt.Errorf("join gossip topic %s: %w", name, err)
 	}
 	t, err := ps.Join(name)
 	if err != nil {
-		return nil, fmt.Errorf("topic %s: %w", name, err)
+		return nil, fmt.Errorf("join gossip topic %s: %w", name, err)
 	}
 	sub, err := t.Subscribe(pubsub.WithBufferSize(64))
 	if err != nil {
-		return nil, fmt.Errorf("topic %s: %w", name, err)
+		return nil, fmt.Errorf("join gossip topic %s: %w", name, err)
 	}
 	g.p.start(func() {
 		defer sub.Cancel()

@@ -38,7 +38,7 @@ func (p *Peer) handshake(ctx context.Context, id peer.ID) (err error) {
 	defer cancel()
 	defer func() {
 		if err != nil {
-			err = fmt.Errorf("handshake with %s: %w", id, err)
+			err = fmt.Errorf("handshake with peer %s: %w", id, err)
 		}
 	}()
 	s, err := p.raw.NewStream(network.WithAllowLimitedConn(network.WithNoDial(ctx, "handshake"), "handshake"), id, handshakeProtocol)
@@ -75,7 +75,7 @@ func (p *Peer) handshake(ctx context.Context, id peer.ID) (err error) {
 	return p.readExtras(id, r)
 }
 
-var errNotAuthorized = errors.New("the peer is not authorized")
+var errNotAuthorized = errors.New("this node does not accept the remote peer")
 
 // answerHandshake is the listener's side of the handshake.
 func (p *Peer) answerHandshake(s network.Stream) error {
@@ -115,7 +115,7 @@ func (p *Peer) answerHandshake(s network.Stream) error {
 // reason returns the text of an error, as it may be sent to a peer.
 func reason(err error) string {
 	if err == nil {
-		return "not authorized: this node accepts only peers that its owner has listed"
+		return "not authorized: only peers that the owner of the refusing node has listed are accepted"
 	}
 	return printable(err.Error()[:min(len(err.Error()), maxReason)])
 }
@@ -160,14 +160,14 @@ func (p *Peer) applyHello(id peer.ID, items []item) error {
 	}
 	if r := first(items, itemAddrs); r != nil {
 		if err := p.learnAddrs(r); err != nil {
-			p.cfg.Log.Debug("reject addresses", "peer", id, "err", err)
+			p.cfg.Log.Debug("reject addresses sent by peer", "peer", id, "err", err)
 		}
 	}
 	p.notifyChanged()
 	return why
 }
 
-var errNotMember = errors.New("not authorized: no membership of this node's cluster")
+var errNotMember = errors.New("not authorized: no membership of the refusing node's cluster")
 
 func credential(items []item) cluster.Credential {
 	return cluster.Credential{Membership: first(items, itemMembership), Delegation: first(items, itemDelegation)}
@@ -225,7 +225,7 @@ func (p *Peer) readExtras(id peer.ID, r *bufio.Reader) error {
 	}
 	fresh, err := p.cluster.ApplyNotices(notices, p.cfg.Now())
 	if err != nil {
-		p.cfg.Log.Debug("reject revocations", "peer", id, "err", err)
+		p.cfg.Log.Debug("reject revocations sent by peer", "peer", id, "err", err)
 	}
 	if fresh {
 		p.afterRevocation()

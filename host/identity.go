@@ -76,15 +76,15 @@ func readIdentity(path string) (Identity, error) {
 	bad := func(why string) (Identity, error) { return Identity{}, &IdentityError{path, why} }
 	lines := strings.Split(string(b), "\n")
 	if len(lines) != 4 || lines[0] != identityMagic || lines[3] != "" {
-		return bad("want three lines that begin with " + identityMagic)
+		return bad("want three lines, the first one " + identityMagic)
 	}
 	seed, err := base64.StdEncoding.Strict().DecodeString(lines[2])
 	if err != nil || len(seed) != ed25519.SeedSize {
-		return bad("invalid key")
+		return bad("invalid private key")
 	}
 	id := identityOf(ed25519.NewKeyFromSeed(seed))
 	if string(id.DID) != lines[1] {
-		return bad("key and did:key do not match")
+		return bad("private key and did:key do not match")
 	}
 	return id, nil
 }

@@ -34,7 +34,7 @@ func (p *Peer) Invite(i cluster.Invitation) (cluster.Token, error) {
 	}
 	secret, err := p.cluster.Invite(i, p.cfg.Now())
 	if err != nil {
-		return cluster.Token{}, fmt.Errorf("invite: %w", err)
+		return cluster.Token{}, fmt.Errorf("invite to cluster: %w", err)
 	}
 	return cluster.Token{Cluster: p.cluster.ID(), Peer: p.DID(), Secret: secret, Addrs: addrs[:min(len(addrs), maxTokenAddrs)]}, nil
 }
@@ -46,15 +46,15 @@ const maxTokenAddrs = 8
 func (p *Peer) Join(ctx context.Context, t cluster.Token) error {
 	id, err := IDOf(t.Peer)
 	if err != nil {
-		return fmt.Errorf("join: %w", err)
+		return fmt.Errorf("join cluster: %w", err)
 	}
 	addrs, err := parseAddrs(t.Addrs)
 	if err != nil {
-		return fmt.Errorf("join: %w", err)
+		return fmt.Errorf("join cluster: %w", err)
 	}
 	own := p.cluster.ID()
 	if own != "" && own != t.Cluster {
-		return fmt.Errorf("join: this repo is already a member of the cluster %s", own)
+		return fmt.Errorf("join cluster: this repo is already a member of the cluster %s", own)
 	}
 	p.gater.addIssuer(id)
 	defer p.gater.removeCandidate(id)
@@ -80,15 +80,15 @@ func (p *Peer) Join(ctx context.Context, t cluster.Token) error {
 	}
 	c, err := p.askCredential(ctx, id, []item{{itemSecret, t.Secret[:]}})
 	if err != nil {
-		return fmt.Errorf("join: %w", err)
+		return fmt.Errorf("join cluster: %w", err)
 	}
 	if err := p.cluster.Adopt(t.Cluster, c, p.cfg.Now()); err != nil {
-		return err
+		return fmt.Errorf("join cluster: %w", err)
 	}
 	p.addrBook.resetBackoff() // peers that refused this node as unknown accept it as a member
 	p.wakeDialer()
 	if err := p.firstHandshake(ctx, id); err != nil {
-		return fmt.Errorf("join: %w", err)
+		return fmt.Errorf("join cluster: %w", err)
 	}
 	return p.discover()
 }
@@ -105,7 +105,7 @@ func (e *UnreachableError) Error() string {
 	if errors.Is(e.Err, syscall.ECONNREFUSED) {
 		why = "connection refused"
 	}
-	return fmt.Sprintf("join: peer %s, the issuer of the token, is unreachable at %s: %s", e.ID, strings.Join(e.Addrs, ", "), why)
+	return fmt.Sprintf("join cluster: peer %s, the issuer of the token, is unreachable at %s: %s", e.ID, strings.Join(e.Addrs, ", "), why)
 }
 
 func (e *UnreachableError) Unwrap() error { return e.Err }
@@ -116,7 +116,10 @@ func (p *Peer) renew(ctx context.Context, id peer.ID) error {
 	if err != nil {
 		return fmt.Errorf("renew membership: %w", err)
 	}
-	return p.cluster.Adopt(p.cluster.ID(), c, p.cfg.Now())
+	if err := p.cluster.Adopt(p.cluster.ID(), c, p.cfg.Now()); err != nil {
+		return fmt.Errorf("renew membership: %w", err)
+	}
+	return nil
 }
 
 func (p *Peer) askCredential(ctx context.Context, id peer.ID, ask []item) (_ cluster.Credential, err error) {
@@ -152,10 +155,10 @@ func (p *Peer) answerJoin(s network.Stream) error {
 	c, err := p.giveCredential(id, items)
 	answer := []item{{itemMembership, c.Membership}, {itemDelegation, c.Delegation}}
 	if err != nil {
-		p.logRefusal("refuse membership", id, err)
+		p.logRefusal("refuse membership to peer", id, err)
 		answer = []item{{itemRefusal, []byte(reason(err))}}
 	} else {
-		p.cfg.Log.Info("issue membership", "peer", id)
+		p.cfg.Log.Info("issue membership to peer", "peer", id)
 	}
 	return writeFrame(s, answer)
 }
@@ -226,10 +229,10 @@ func (p *Peer) Connect(ctx context.Context, addr string) (peer.ID, error) {
 		return "", fmt.Errorf("connect to %.80q: %w", addr, err)
 	}
 	if info.ID == p.id {
-		return "", errors.New("connect: the address is this node's own")
+		return "", fmt.Errorf("connect: the address %.80q is this node's own", addr)
 	}
 	if err := p.gater.checkKey(info.ID); err != nil {
-		return "", fmt.Errorf("connect: %w", err)
+		return "", fmt.Errorf("connect to peer: %w", err)
 	}
 	p.gater.addProvider(info.ID)
 	return info.ID, p.dial(ctx, *info)
@@ -238,7 +241,7 @@ func (p *Peer) Connect(ctx context.Context, addr string) (peer.ID, error) {
 // dial connects and waits until the first handshake is over.
 func (p *Peer) dial(ctx context.Context, info peer.AddrInfo) error {
 	if err := p.raw.Connect(ctx, info); err != nil {
-		return fmt.Errorf("dial %s: %w", info.ID, err)
+		return fmt.Errorf("dial peer %s: %w", info.ID, err)
 	}
 	return p.awaitHandshake(ctx, info.ID)
 }

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,15 +32,15 @@ import (
 func newLibp2p(cfg Config, d *gater, relays autorelay.PeerSource) (host.Host, error) {
 	key, err := crypto.UnmarshalEd25519PrivateKey(cfg.Identity.Key)
 	if err != nil {
-		return nil, fmt.Errorf("repo key: %w", err)
+		return nil, fmt.Errorf("load repo key: %w", err)
 	}
 	listen, err := parseAddrs(cfg.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("listen: %w", err)
+		return nil, fmt.Errorf("listen addresses: %w", err)
 	}
 	announce, err := parseAddrs(cfg.Announce)
 	if err != nil {
-		return nil, fmt.Errorf("announce: %w", err)
+		return nil, fmt.Errorf("announced addresses: %w", err)
 	}
 	if cfg.Reachability != "" && cfg.Reachability != "public" && cfg.Reachability != "private" {
 		return nil, fmt.Errorf("reachability: got %q, want public, private or empty", cfg.Reachability)
@@ -244,7 +245,7 @@ func (g gatedHost) NewStream(ctx context.Context, id peer.ID, protos ...protocol
 	}
 	for _, proto := range protos {
 		if err := g.p.gater.admits(id, proto, network.DirOutbound); err != nil {
-			return nil, fmt.Errorf("open %s to %s: %w", proto, id, err)
+			return nil, fmt.Errorf("open stream %s to peer %s: %w", proto, id, err)
 		}
 	}
 	return g.Host.NewStream(network.WithAllowLimitedConn(ctx, "no direct connection"), id, protos...)
@@ -289,7 +290,7 @@ func (p *Peer) awaitHandshake(ctx context.Context, id peer.ID) error {
 	select {
 	case <-c.handshakeDone:
 	case <-timer.C:
-		return errors.New("handshake: timed out")
+		return errors.New("handshake with peer timed out")
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
@@ -309,7 +310,7 @@ type RefusedError struct {
 }
 
 func (e *RefusedError) Error() string {
-	return fmt.Sprintf("peer %s refused this node: %s", e.ID, e.Why)
+	return fmt.Sprintf("peer %s refused this node: %s", e.ID, cmp.Or(e.Why, "no reason given"))
 }
 
 func parseAddrs(list []string) ([]ma.Multiaddr, error) {
@@ -317,7 +318,7 @@ func parseAddrs(list []string) ([]ma.Multiaddr, error) {
 	for _, s := range list {
 		a, err := ma.NewMultiaddr(s)
 		if err != nil {
-			return nil, fmt.Errorf("%.80q: %w", s, err)
+			return nil, fmt.Errorf("address %.80q: %w", s, err)
 		}
 		addrs = append(addrs, a)
 	}

@@ -48,7 +48,7 @@ func (p *Peer) lookup(ctx context.Context, l lookupRequest) {
 			continue
 		}
 		if err := p.queryLookup(ctx, via, l.author); err != nil {
-			p.cfg.Log.Debug("look up peer", "author", l.author, "at", via, "err", err)
+			p.cfg.Log.Debug("look up author of gossip message", "author", l.author, "at", via, "err", err)
 		}
 		end := p.cfg.Now()
 		p.gossip.authors.chargeWait(via, end.Sub(begun), end)
@@ -174,7 +174,7 @@ func (p *Peer) learnRecords(items []item) {
 			p.cluster.Admit(m.Member, c, p.cfg.Now())
 		case itemAddrs:
 			if err := p.learnAddrs(it.data); err != nil {
-				p.cfg.Log.Debug("reject addresses", "err", err)
+				p.cfg.Log.Debug("reject addresses in lookup answer", "err", err)
 			}
 		}
 	}
@@ -182,7 +182,7 @@ func (p *Peer) learnRecords(items []item) {
 
 func (p *Peer) learnAddrs(b []byte) error {
 	if len(b) > maxRecord {
-		return fmt.Errorf("peer record: got %d bytes, want at most %d", len(b), maxRecord)
+		return fmt.Errorf("address record of peer: got %d bytes, want at most %d", len(b), maxRecord)
 	}
 	var rec peer.PeerRecord
 	env, err := record.ConsumeTypedEnvelope(b, &rec)
@@ -190,7 +190,7 @@ func (p *Peer) learnAddrs(b []byte) error {
 		return err
 	}
 	if !rec.PeerID.MatchesPublicKey(env.PublicKey) {
-		return fmt.Errorf("peer record: addresses of %s are signed by another key", rec.PeerID)
+		return fmt.Errorf("address record of peer: addresses of %s are signed by another key", rec.PeerID)
 	}
 	if rec.PeerID == p.id || !p.gater.allows(rec.PeerID, JoinGossip) {
 		return nil

@@ -85,7 +85,7 @@ func (p *Peer) dialMembers() (isMore bool) {
 			if err := p.dial(ctx, info); err != nil {
 				p.addrBook.recordFailure(info.ID, now, err)
 				failed.Add(1)
-				p.cfg.Log.Debug("dial member", "peer", info.ID, "err", err)
+				p.cfg.Log.Debug("dial cluster member", "peer", info.ID, "err", err)
 			}
 		})
 	}
@@ -103,7 +103,7 @@ func (p *Peer) repeatHandshakes() {
 		}
 		p.start(func() {
 			if err := p.handshake(p.ctx, id); err != nil {
-				p.cfg.Log.Debug("repeat handshake", "peer", id, "err", err)
+				p.cfg.Log.Debug("repeat handshake with peer", "peer", id, "err", err)
 			}
 			p.measure(id)
 		})
@@ -135,7 +135,7 @@ func (p *Peer) renewMembership() {
 			p.mu.Lock()
 			p.renewal = now.Add(renewInterval)
 			p.mu.Unlock()
-			p.cfg.Log.Debug("renew membership", "admin", id, "err", err)
+			p.cfg.Log.Debug("renew own membership", "admin", id, "err", err)
 		}
 		return
 	}

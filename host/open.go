@@ -21,7 +21,7 @@ func Open(cfg Config) (*Peer, error) {
 	cfg = cfg.withDefaults()
 	id, err := peer.Decode(cfg.Identity.PeerID)
 	if err != nil {
-		return nil, fmt.Errorf("repo identity: %w", err)
+		return nil, fmt.Errorf("peer id of this repo: %w", err)
 	}
 	p := &Peer{
 		cfg: cfg, id: id, cluster: cfg.Cluster, table: newTable(), refusals: bucket{rate: 0.1, burst: 20}, joining: map[peer.ID]int{},
@@ -117,7 +117,7 @@ func (p *Peer) streamHandler(h func(network.Stream) error) network.StreamHandler
 		err := h(s)
 		closeStream(s, err)
 		if err != nil {
-			p.cfg.Log.Debug("handle stream", "protocol", s.Protocol(), "peer", s.Conn().RemotePeer(), "err", err)
+			p.cfg.Log.Debug("handle stream of peer", "protocol", s.Protocol(), "peer", s.Conn().RemotePeer(), "err", err)
 		}
 	}
 }

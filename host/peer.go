@@ -66,7 +66,7 @@ type PeerInfo struct {
 func (i PeerInfo) Allows(a Action) bool { return a != 0 && i.Rights&a == a }
 
 // ErrClosed is the cause of contexts that end with Close.
-var ErrClosed = errors.New("peer is closed")
+var ErrClosed = errors.New("network of this node is closed")
 
 // ID returns the libp2p peer id.
 func (p *Peer) ID() peer.ID { return p.id }

@@ -43,7 +43,7 @@ func DIDOf(id peer.ID) (job.DID, error) {
 		return "", fmt.Errorf("peer %s: not the id of an Ed25519 key", id)
 	}
 	if err := job.CheckKey(ed25519.PublicKey(key)); err != nil {
-		return "", fmt.Errorf("peer %s: %w", id, err)
+		return "", fmt.Errorf("key of peer %s: %w", id, err)
 	}
 	return job.DIDOf(ed25519.PublicKey(key)), nil
 }
@@ -73,7 +73,7 @@ func checkID(id peer.ID) error {
 		return nil // the id is a hash of the key
 	}
 	if err != nil {
-		return fmt.Errorf("peer %s: %w", id, err)
+		return fmt.Errorf("key of peer %s: %w", id, err)
 	}
 	if !id.MatchesPublicKey(key) {
 		return fmt.Errorf("peer %s: not the canonical id of its key", id)

@@ -59,7 +59,7 @@ func OpenTrust(dir string) (*Trust, error) {
 	err = d.Decode(&keys)
 	if err == nil {
 		if _, e := d.Token(); e != io.EOF {
-			err = errors.New("data after the list")
+			err = errors.New("trailing data after the list of keys")
 		}
 	}
 	for _, k := range keys {
@@ -79,7 +79,7 @@ func (k TrustedKey) check() error {
 		return err
 	}
 	if len(k.Note) > MaxNote || !utf8.ValidString(k.Note) {
-		return fmt.Errorf("note: want UTF-8 of at most %d bytes", MaxNote)
+		return fmt.Errorf("note of a trusted key: want UTF-8 of at most %d bytes", MaxNote)
 	}
 	return nil
 }
@@ -138,7 +138,7 @@ func (t *Trust) change(f func(map[job.DID]TrustedKey)) error {
 		return err
 	}
 	if len(b) >= maxTrust {
-		return fmt.Errorf("trust file: want at most %d bytes", maxTrust)
+		return fmt.Errorf("write trusted keys: want at most %d bytes in the trust file", maxTrust)
 	}
 	if err := smallfile.Replace(filepath.Join(t.dir, trustFile), append(b, '\n')); err != nil {
 		return fmt.Errorf("write trusted keys: %w", err)

@@ -64,7 +64,7 @@ func readFrame(r *bufio.Reader, limit int) ([]item, error) {
 		return nil, err
 	}
 	if n > uint64(limit) {
-		return nil, fmt.Errorf("frame: got %d bytes, want at most %d", n, limit)
+		return nil, fmt.Errorf("frame from peer: got %d bytes, want at most %d", n, limit)
 	}
 	body, err := io.ReadAll(io.LimitReader(r, int64(n)))
 	if err == nil && uint64(len(body)) < n {
@@ -77,10 +77,10 @@ func readFrame(r *bufio.Reader, limit int) ([]item, error) {
 	for len(body) > 0 {
 		size, used := binary.Uvarint(body[1:])
 		if used <= 0 || size > uint64(len(body)-1-used) {
-			return nil, fmt.Errorf("frame: item %d is truncated", len(items))
+			return nil, fmt.Errorf("frame from peer: item %d is truncated", len(items))
 		}
 		if len(items) == maxItems {
-			return nil, fmt.Errorf("frame: want at most %d items", maxItems)
+			return nil, fmt.Errorf("frame from peer: more than %d items", maxItems)
 		}
 		end := 1 + used + int(size)
 		items = append(items, item{body[0], body[1+used : end]})

@@ -57,7 +57,7 @@ type award struct {
 // Causes that end a job of another peer.
 var (
 	errLeaseOver = errors.New("the lease expired: no heartbeat from the requester")
-	errClosedBy  = errors.New("the requester ended it")
+	errClosedBy  = errors.New("the requester ended the job")
 )
 
 func newAward(p *provider, from peer.ID, r market.Request, a market.Awarded) *award {
@@ -290,7 +290,7 @@ func (x *award) car(ctx context.Context, j api.Job) (func(context.Context, io.Wr
 		err = take(outputs(job.Outcome{Stdout: j.Outcome.Stdout, Stderr: j.Outcome.Stderr}), nil)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("collect the result: %w", err)
+		return nil, fmt.Errorf("collect blocks of the result: %w", err)
 	}
 	return func(ctx context.Context, w io.Writer) error {
 		return dag.WriteCAR(ctx, w, x.session, []cid.Cid{j.OutcomeCID, j.Receipt}, dag.CAROptions{
@@ -336,7 +336,7 @@ func (x *award) discard() {
 	x.p.remove(x)
 	x.release()
 	if err := x.p.w.node.dropRetained(x.lease); err != nil {
-		x.p.w.node.log.Warn("delete expired result", "lease", fmt.Sprintf("%x", x.lease[:]), "err", err)
+		x.p.w.node.log.Warn("delete retained result", "lease", fmt.Sprintf("%x", x.lease[:]), "err", err)
 	}
 }
 

@@ -32,7 +32,7 @@ func (w *network) loadCalibration() error {
 	}
 	var factors map[job.DID]float64
 	if err := json.Unmarshal(b, &factors); err != nil {
-		w.node.log.Warn("read calibration", "err", err)
+		w.node.log.Warn("read calibration of peers' bids", "err", err)
 		return nil
 	}
 	w.calibration.Restore(factors)
@@ -50,7 +50,7 @@ func (w *network) observe(c scheduler.Calibrate) {
 		return
 	}
 	if err := w.saveCalibration(); err != nil {
-		w.node.log.Warn("save calibration", "err", err)
+		w.node.log.Warn("save calibration of peers' bids", "err", err)
 	}
 }
 
@@ -66,7 +66,7 @@ func (w *network) saveCalibration() error {
 		err = w.node.store.Commit(context.Background(), store.Batch{Records: []store.Record{{Name: calibrationRecord, Value: b}}})
 	}
 	if err != nil {
-		return fmt.Errorf("save calibration: %w", err)
+		return fmt.Errorf("save calibration of peers' bids: %w", err)
 	}
 	w.calibration.dirty, w.calibration.saved = false, w.node.clock()
 	return nil

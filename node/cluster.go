@@ -23,7 +23,7 @@ func (n *Node) cluster() (*cluster.Cluster, error) {
 		}
 		f, err := cluster.Open(n.clusterDir(), id.Key)
 		if err != nil {
-			return nil, fmt.Errorf("read the cluster: %w", err)
+			return nil, fmt.Errorf("read cluster state of this repo: %w", err)
 		}
 		n.lazy.cluster = f
 	}

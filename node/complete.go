@@ -39,9 +39,9 @@ func (v *verification) checkOutput(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	v.output = Step{Answer: Undecided, Detail: fmt.Sprintf("missing block %s", missing)}
+	v.output = Step{Answer: Undecided, Detail: fmt.Sprintf("block %s of the output is missing", missing)}
 	if whole {
-		v.output = Step{Answer: Verified, Detail: fmt.Sprintf("needs input %s", missing)}
+		v.output = Step{Answer: Verified, Detail: fmt.Sprintf("needs block %s of an input", missing)}
 	}
 	return nil
 }

@@ -121,9 +121,9 @@ func (n *Node) joinForJob(ctx context.Context, x *running) (*network, func(), er
 	if err != nil {
 		return nil, none, apiError(ctx, err)
 	}
-	why := "this node lacks some of its inputs"
+	why := "this node lacks some inputs of the job"
 	if !anywhere {
-		why = "it is to run on another peer"
+		why = "the job is to run on another peer"
 	}
 	x.event(api.Event{Kind: api.EventNote, Text: "connecting to the cluster: " + why})
 	w.awaitPeers(ctx, connectTime)

@@ -114,7 +114,7 @@ func (h *history) end(id string) {
 	h.mu.Unlock()
 	if h.ended.Add(1)%pruneEvery == 0 {
 		if _, err := h.names(context.Background(), ""); err != nil {
-			h.log.Warn("drop old jobs", "err", err)
+			h.log.Warn("delete old job records", "err", err)
 		}
 	}
 }
@@ -163,7 +163,7 @@ func jobRecord(j api.Job, expires time.Time) (store.Record, error) {
 }
 
 // errExpired is the error for an expired or deleted record.
-var errExpired = errors.New("expired")
+var errExpired = errors.New("job record is expired or deleted")
 
 // read reads one record. A job that is recorded as running, but is not running in this process, was interrupted
 // when its process ended.
@@ -192,7 +192,7 @@ func (h *history) recorded(id string) (api.Job, error) {
 		return api.Job{}, errExpired // dropped since it was listed
 	}
 	if len(b) < 8 {
-		return api.Job{}, fmt.Errorf("job record: got %d bytes, want at least 8", len(b))
+		return api.Job{}, fmt.Errorf("record of job %s: got %d bytes, want at least 8", id, len(b))
 	}
 	if ms := binary.BigEndian.Uint64(b); ms != 0 && h.clock().UnixMilli() >= int64(ms) {
 		return api.Job{}, errExpired
@@ -202,7 +202,7 @@ func (h *history) recorded(id string) (api.Job, error) {
 		return api.Job{}, err
 	}
 	if j.ID != id {
-		return api.Job{}, fmt.Errorf("job record: got job %q, want %q", j.ID, id)
+		return api.Job{}, fmt.Errorf("record of job: got job %q, want %q", j.ID, id)
 	}
 	return j, nil
 }

@@ -115,7 +115,7 @@ func (x *running) mismatch(m api.Mismatch) {
 }
 
 func mismatchText(m api.Mismatch) string {
-	text := fmt.Sprintf("%s printed something to %s that differs from outcome %s", m.Peer, m.Stream, m.Outcome)
+	text := fmt.Sprintf("%s printed text to %s that differs from outcome %s", m.Peer, m.Stream, m.Outcome)
 	if m.Issuer != m.Peer {
 		text += " of " + m.Issuer
 	}

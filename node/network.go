@@ -112,7 +112,7 @@ func (w *network) start(ctx context.Context) error {
 		return err
 	}
 	if err := w.peer.SetCapacity(w.capacity); err != nil {
-		return fmt.Errorf("announce capacity: %w", err)
+		return fmt.Errorf("announce capacity of this node: %w", err)
 	}
 	w.publishState()
 	return nil

@@ -79,6 +79,6 @@ func (o *owner) leave(stay context.Context) error {
 type logWriter struct{ log *slog.Logger }
 
 func (w logWriter) Write(p []byte) (int, error) {
-	w.log.Warn("api", "err", string(p))
+	w.log.Warn("serve API", "err", string(p))
 	return len(p), nil
 }

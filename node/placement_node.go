@@ -90,7 +90,7 @@ func (t *placement) CheckModule(ctx context.Context) error {
 // SaveCheckpoint implements request.Node.
 func (t *placement) SaveCheckpoint(l request.Checkpoint) {
 	if err := t.w.node.saveCheckpoint(t.x, l); err != nil {
-		t.w.node.log.Warn("record placement", "job", t.x.id, "err", err)
+		t.w.node.log.Warn("record placement of job", "job", t.x.id, "err", err)
 	}
 }
 

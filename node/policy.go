@@ -26,15 +26,15 @@ func readPolicy(dir string) (runtime.Policy, error) {
 		return runtime.Policy{}, nil
 	}
 	if err != nil {
-		return runtime.Policy{}, fmt.Errorf("read policy: %w", err)
+		return runtime.Policy{}, fmt.Errorf("read policy file: %w", err)
 	}
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, maxPolicy+1))
 	if err != nil {
-		return runtime.Policy{}, fmt.Errorf("read policy: %w", err)
+		return runtime.Policy{}, fmt.Errorf("read policy file: %w", err)
 	}
 	if len(b) > maxPolicy {
-		return runtime.Policy{}, fmt.Errorf("read policy: more than %d bytes", maxPolicy)
+		return runtime.Policy{}, fmt.Errorf("read policy file: more than %d bytes", maxPolicy)
 	}
 	p, err := runtime.ParsePolicy(b)
 	if err != nil {

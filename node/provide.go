@@ -39,11 +39,11 @@ func newProvider(w *network) *provider {
 // Admit implements market.Provider.
 func (p *provider) Admit(from peer.ID) error {
 	if p.w.closing.Load() {
-		return &market.FailedError{Code: job.RefuseClosing, Why: "shutting down"}
+		return &market.FailedError{Code: job.RefuseClosing, Why: "it is shutting down"}
 	}
 	did, err := host.DIDOf(from)
 	if err != nil || !p.w.peer.Allows(from, host.SendJobs) {
-		return &market.FailedError{Code: job.RefusePolicy, Why: "not authorized: it accepts jobs from members of its cluster and from listed peers"}
+		return &market.FailedError{Code: job.RefusePolicy, Why: "not authorized: the provider accepts jobs only from members of its cluster and from listed peers"}
 	}
 	if bid, ok := p.w.queue.takeAsk(did); !ok {
 		return &market.FailedError{Code: bid.Code, Why: bid.Refusal}
@@ -70,12 +70,12 @@ func (p *provider) Ask(ctx context.Context, from peer.ID, r market.Request) job.
 		if errors.As(err, &denied) {
 			return scheduler.Refuse(job.RefusePolicy, denied.Error())
 		}
-		p.w.node.log.Error("read policy: no executor is offered to peers", "err", err)
+		p.w.node.log.Error("read policy file: no executor is offered to peers", "err", err)
 		return scheduler.Refuse(job.RefuseFault, "its policy file is invalid")
 	}
 	l, err := p.w.locality(ctx, w, r.Work, p.w.rtt(from), p.w.visibleTo(from))
 	if err != nil {
-		p.w.node.log.Warn("measure held inputs", "err", err)
+		p.w.node.log.Warn("measure held inputs for a bid", "peer", from, "err", err)
 		return scheduler.Refuse(job.RefuseFault, "it could not measure the inputs that it holds")
 	}
 	return scheduler.Offer(r.Signed, w, s, l)
@@ -221,7 +221,7 @@ func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a ma
 		return nil, 0, &market.DeclinedError{Why: bid.Refusal}
 	}
 	if a.For <= 0 { // the queue takes 0 for a lease that never expires
-		return nil, 0, &market.DeclinedError{Why: "lease duration: got 0, want more"}
+		return nil, 0, &market.DeclinedError{Why: "award: lease duration is 0, want more"}
 	}
 	x := newAward(p, from, r, a)
 	started, start, err := p.w.queue.reserve(scheduler.Reservation{
@@ -236,7 +236,7 @@ func (p *provider) Award(_ context.Context, from peer.ID, r market.Request, a ma
 	}
 	if !p.addAward(x) {
 		p.w.queue.release(scheduler.Lease(a.Lease))
-		return nil, 0, &market.DeclinedError{Why: "shutting down"}
+		return nil, 0, &market.DeclinedError{Why: "it is shutting down"}
 	}
 	go func() {
 		defer p.working.Done()
@@ -304,7 +304,7 @@ func (p *provider) Attach(_ context.Context, from peer.ID, a market.Attach) (*ma
 	x := p.awards[a.Lease]
 	p.mu.Unlock()
 	if x == nil || x.from != from || x.envelope != a.Order {
-		return nil, &market.FailedError{Code: request.CodeUnknown, Why: "unknown lease"}
+		return nil, &market.FailedError{Code: request.CodeUnknown, Why: "the provider does not know this lease"}
 	}
 	x.reattached()
 	return x.run, nil
@@ -381,7 +381,7 @@ func (p *provider) close() {
 }
 
 // errHandedBack is the cause that ends another peer's job when this node shuts down.
-var errHandedBack = errors.New("shutting down")
+var errHandedBack = errors.New("the provider is shutting down")
 
 // taskRoots returns the roots of the DAGs that a Task names.
 func taskRoots(t job.Task) []cid.Cid {

@@ -120,7 +120,7 @@ func (q *quota) keep(ctx context.Context) error {
 			return nil
 		}
 		if err != nil {
-			return fmt.Errorf("collect blocks over quota: %w", err)
+			return fmt.Errorf("delete blocks over quota: %w", err)
 		}
 		q.mu.Lock()
 		q.used = uint64(max(0, done.KeptBytes))

@@ -31,7 +31,7 @@ func receiptRecords(c cid.Cid, r job.Receipt) ([]store.Record, error) {
 		Issued: time.UnixMilli(r.Issued).UTC(), Replayed: r.Meta.Replayed,
 	})
 	if err != nil {
-		return nil, fmt.Errorf("record receipt %s: %w", c, err)
+		return nil, fmt.Errorf("encode record of receipt %s: %w", c, err)
 	}
 	return []store.Record{
 		{Name: receiptPrefix + c.String(), Value: b},
@@ -62,7 +62,7 @@ func (n *Node) receipts(ctx context.Context, prefix string) ([]api.ReceiptInfo, 
 		}
 		var r api.ReceiptInfo
 		if err := json.Unmarshal(b, &r); err != nil {
-			return fmt.Errorf("record %q: %w", name, err)
+			return fmt.Errorf("decode receipt record %q: %w", name, err)
 		}
 		r.Own = r.Issuer == self
 		all = append(all, r)
@@ -82,7 +82,7 @@ func newerFirst(a, b api.ReceiptInfo) int {
 // ReceiptsOf implements api.Receipts.
 func (v *View) ReceiptsOf(ctx context.Context, task cid.Cid) ([]api.ReceiptInfo, error) {
 	if !task.Defined() {
-		return nil, api.Errorf(api.CodeUsage, "receipts: no task CID")
+		return nil, api.Errorf(api.CodeUsage, "list receipts: no task CID")
 	}
 	var names []string
 	prefix := receiptsOf(job.V1(task))
@@ -105,7 +105,7 @@ func (v *View) ReceiptsOf(ctx context.Context, task cid.Cid) ([]api.ReceiptInfo,
 // FindReceipt implements api.Receipts.
 func (v *View) FindReceipt(ctx context.Context, prefix string) (api.ReceiptInfo, error) {
 	if prefix == "" {
-		return api.ReceiptInfo{}, api.Errorf(api.CodeUsage, "receipt: no CID")
+		return api.ReceiptInfo{}, api.Errorf(api.CodeUsage, "find receipt: no CID or prefix")
 	}
 	if c, err := cid.Decode(prefix); err == nil {
 		prefix = c.String() // normalize the multibase encoding
@@ -133,7 +133,7 @@ func (v *View) FindReceipt(ctx context.Context, prefix string) (api.ReceiptInfo,
 func (v *View) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, error) {
 	n := v.node
 	if len(envelope) > maxReceipt {
-		return cid.Undef, api.Errorf(api.CodeUsage, "receipt: got %d bytes, want at most %d", len(envelope), maxReceipt)
+		return cid.Undef, api.Errorf(api.CodeUsage, "add receipt: got %d bytes, want at most %d", len(envelope), maxReceipt)
 	}
 	r, err := job.DecodeReceipt(envelope)
 	if err != nil {

@@ -48,7 +48,7 @@ func (t *placement) Keep(ctx context.Context, from job.DID, d market.Done, block
 func complete(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
 	missing, _, err := walkHeld(ctx, bs, outputs(job.Outcome{Stdout: o.Stdout, Stderr: o.Stderr})...)
 	if err == nil && len(missing) > 0 {
-		err = fmt.Errorf("printed output: block %s is missing", missing[0])
+		err = fmt.Errorf("stdout or stderr: block %s is missing", missing[0])
 	}
 	if err == nil {
 		err = checkLog(ctx, bs, o)
@@ -58,7 +58,7 @@ func complete(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
 	}
 	missing, held, err := walkHeld(ctx, bs, o.Root)
 	if err == nil && len(missing) > 0 && held < o.Size {
-		err = fmt.Errorf("output: block %s is missing, got %d of %d bytes", missing[0], held, o.Size)
+		err = fmt.Errorf("output of the job: block %s is missing, got %d of %d bytes", missing[0], held, o.Size)
 	}
 	return err
 }
@@ -75,7 +75,7 @@ func checkLog(ctx context.Context, bs dag.Blocks, o job.Outcome) error {
 		printed += uint64(f.Size())
 	}
 	if printed != o.Log {
-		return fmt.Errorf("log size: outcome states %d bytes, stdout and stderr have %d", o.Log, printed)
+		return fmt.Errorf("stdout and stderr: got %d bytes in all, the outcome states %d", printed, o.Log)
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func (v *verification) checkReexec(ctx context.Context) error {
 		return nil
 	}
 	if t.Det == job.DetNone {
-		return undecided("a %s task may have different outcomes", job.DetNone)
+		return undecided("a task with --nondet may have different outcomes")
 	}
 	limits, ok := v.limits()
 	if !ok {

@@ -34,7 +34,7 @@ func cacheKey(task cid.Cid) string { return cachePrefix + task.KeyString() }
 func (m cachedResult) record(task cid.Cid) (store.Record, error) {
 	b, err := json.Marshal(m)
 	if err != nil {
-		return store.Record{}, fmt.Errorf("cache result of task %s: %w", task, err)
+		return store.Record{}, fmt.Errorf("encode cached result of task %s: %w", task, err)
 	}
 	return store.Record{Name: cacheKey(task), Value: b}, nil
 }
@@ -46,7 +46,7 @@ func (n *Node) cached(task cid.Cid) (m cachedResult, found bool, err error) {
 		return cachedResult{}, false, err
 	}
 	if err := json.Unmarshal(b, &m); err != nil {
-		return cachedResult{}, false, fmt.Errorf("cached result of task %s: %w", task, err)
+		return cachedResult{}, false, fmt.Errorf("read cached result of task %s: %w", task, err)
 	}
 	return m, true, nil
 }

@@ -52,7 +52,7 @@ func (x *award) keep(ctx context.Context, e *evaluation, j api.Job) error {
 		}
 		r, err := json.Marshal(retained{x.from.String(), x.envelope, j.Task, j.OutcomeCID, j.Receipt, j.Refs, e.expires})
 		if err != nil {
-			return fmt.Errorf("record result: %w", err)
+			return fmt.Errorf("encode record of retained result: %w", err)
 		}
 		b.Pins = []store.Pin{p}
 		b.Records = append(b.Records, store.Record{Name: leaseRecord(x.lease), Value: r})

@@ -106,7 +106,7 @@ func (n *Node) runJob(ctx context.Context, x *running) (api.Job, error) {
 		x.fillEvents(&j)
 		x.append(&j, failedEvent(j))
 		if kerr := e.keepDisagreement(context.WithoutCancel(ctx), j); kerr != nil {
-			n.log.Warn("keep evidence of disagreement", "job", j.ID, "err", kerr)
+			n.log.Warn("keep evidence of disagreeing runs", "job", j.ID, "err", kerr)
 		}
 		x.finish(j)
 		return j, err
@@ -184,22 +184,22 @@ func check(r api.Request) (dag.Block, error) {
 	case r.Limits.Pages > job.MaxPages:
 		return dag.Block{}, api.Errorf(api.CodeUsage, "memory limit: got %d pages, want at most %d", r.Limits.Pages, job.MaxPages)
 	case len(r.Labels) > maxLabels:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "got %d labels, want at most %d", len(r.Labels), maxLabels)
+		return dag.Block{}, api.Errorf(api.CodeUsage, "job: got %d labels, want at most %d", len(r.Labels), maxLabels)
 	case r.Runs < 0 || r.Runs > api.MaxRuns:
 		return dag.Block{}, api.Errorf(api.CodeUsage, "got %d runs, want at most %d", r.Runs, api.MaxRuns)
 	case r.Runs > 1 && r.Task.Det == job.DetNone:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "a %s task cannot have several runs: their outcomes may differ", job.DetNone)
+		return dag.Block{}, api.Errorf(api.CodeUsage, "a task with --nondet cannot have more than one run: outcomes may differ")
 	case len(r.Local) > maxLocal:
-		return dag.Block{}, api.Errorf(api.CodeUsage, "got %d local roots, want at most %d", len(r.Local), maxLocal)
+		return dag.Block{}, api.Errorf(api.CodeUsage, "got %d roots of local data, want at most %d", len(r.Local), maxLocal)
 	}
 	for k, v := range r.Labels {
 		if k == "" || len(k)+len(v) > maxLabelSize {
-			return dag.Block{}, api.Errorf(api.CodeUsage, "label: want a name, and at most %d bytes of name and value", maxLabelSize)
+			return dag.Block{}, api.Errorf(api.CodeUsage, "job label: want a name, and at most %d bytes of name and value", maxLabelSize)
 		}
 	}
 	for _, c := range r.Local {
 		if !c.Defined() {
-			return dag.Block{}, api.Errorf(api.CodeUsage, "local root without a CID")
+			return dag.Block{}, api.Errorf(api.CodeUsage, "root of local data without a CID")
 		}
 	}
 	return dag.NewBlock(cid.DagCBOR, b), nil

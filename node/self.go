@@ -71,7 +71,7 @@ func (v *View) Trust(ctx context.Context, did, note string) error {
 		return api.Errorf(api.CodeUsage, "%v", err)
 	}
 	if len(note) > host.MaxNote {
-		return api.Errorf(api.CodeUsage, "note: got %d bytes, want at most %d", len(note), host.MaxNote)
+		return api.Errorf(api.CodeUsage, "note of a trusted key: got %d bytes, want at most %d", len(note), host.MaxNote)
 	}
 	trust, err := n.self.trusted()
 	if err == nil {
@@ -111,7 +111,7 @@ func (v *View) Distrust(ctx context.Context, did string) error {
 		return apiError(ctx, err)
 	}
 	if !found {
-		return api.Errorf(api.CodeMissing, "%s is not trusted", did)
+		return api.Errorf(api.CodeMissing, "key %s is not trusted", did)
 	}
 	self, err := n.self.did()
 	if err != nil || self == job.DID(did) {

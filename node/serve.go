@@ -33,14 +33,14 @@ func (n *Node) Serve(ctx context.Context) error {
 	life, end := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer end(nil)
 	if !n.isServing.CompareAndSwap(false, true) {
-		return errors.New("serve: already serving")
+		return errors.New("serve: this node is already serving")
 	}
 	defer n.isServing.Store(false)
 	_ = n.checkRoom() // logs a full disk
 	// This comes before the slow steps, so that other processes see these jobs as running.
 	loaded, err := n.loadSubmitted(ctx)
 	if err != nil {
-		return fmt.Errorf("serve: %w", err)
+		return fmt.Errorf("start serving: %w", err)
 	}
 	defer func() { n.drop(loaded) }()
 	var w *network
@@ -55,7 +55,7 @@ func (n *Node) Serve(ctx context.Context) error {
 			return nil
 		})
 		if err != nil {
-			return fmt.Errorf("serve: %w", err)
+			return fmt.Errorf("start serving: %w", err)
 		}
 		n.net.Store(w)
 		defer n.net.Store(nil)

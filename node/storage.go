@@ -30,7 +30,7 @@ func source(a store.Attachment) api.Source {
 // Attach implements api.Storage.
 func (v *View) Attach(ctx context.Context, kind, path string, keep bool) (api.Source, error) {
 	if kind != api.SourceCAR && kind != api.SourceDir {
-		return api.Source{}, api.Errorf(api.CodeUsage, "%q cannot be attached, want \"car\" or \"dir\"", kind)
+		return api.Source{}, api.Errorf(api.CodeUsage, "kind %q cannot be attached, want \"car\" or \"dir\"", kind)
 	}
 	a, err := v.node.store.Attach(ctx, kind, path, keep)
 	return source(a), apiError(ctx, err)

@@ -39,7 +39,7 @@ func (x *running) submission() (store.Record, error) {
 	s.Request.Task = job.Task{}
 	b, err := json.Marshal(s)
 	if err != nil {
-		return store.Record{}, fmt.Errorf("record job %s: %w", x.id, err)
+		return store.Record{}, fmt.Errorf("encode record of submitted job %s: %w", x.id, err)
 	}
 	return store.Record{Name: submissionPrefix + x.id, Value: b}, nil
 }
@@ -169,7 +169,7 @@ func (n *Node) loadSubmitted(ctx context.Context) (all []*running, err error) {
 // resume runs the jobs that loadSubmitted returned.
 func (n *Node) resume(s *service, all []*running) {
 	for i, x := range all {
-		x.event(api.Event{Kind: api.EventNote, Text: "resumed: the process that ran it ended"})
+		x.event(api.Event{Kind: api.EventNote, Text: "job resumed: the process that ran it ended"})
 		if !s.begin(func(life context.Context) { n.runJob(life, x) }) { //nolint:errcheck // the record has it
 			n.drop(all[i : i+1])
 		}

@@ -47,7 +47,7 @@ const (
 type Step struct {
 	Name   string `json:"name"` // "encoding", "signature", "outcome", "output", "reexec", "others"
 	Answer Answer `json:"answer"`
-	Detail string `json:"detail,omitempty"` // for display; of the output "complete" or "needs input <cid>"
+	Detail string `json:"detail,omitempty"` // for display; of the output "complete" or "needs block <cid> of an input"
 }
 
 // Verdict is the result of a verification.
@@ -183,7 +183,7 @@ func undecidedStep(ctx context.Context, what string, c cid.Cid, err error) *Step
 	case ctx.Err() != nil:
 		return nil
 	case errors.As(err, &missing):
-		return &Step{Answer: Undecided, Detail: fmt.Sprintf("needs %s %s", what, c)}
+		return &Step{Answer: Undecided, Detail: fmt.Sprintf("needs %s %s, which is not in this repo", what, c)}
 	case errors.As(err, &damaged):
 		return &Step{Answer: Undecided, Detail: err.Error()}
 	}
@@ -205,7 +205,7 @@ func (v *verification) checkOutcome(ctx context.Context) error {
 	case err != nil:
 		v.outcome = Step{Answer: Mismatch, Detail: fmt.Sprintf("%s is not an outcome: %v", v.Claimed, err)}
 	case o.Task != v.Receipt.Task:
-		v.outcome = Step{Answer: Mismatch, Detail: fmt.Sprintf("it is the outcome of another task, %s", o.Task)}
+		v.outcome = Step{Answer: Mismatch, Detail: fmt.Sprintf("the claimed outcome is of another task, %s", o.Task)}
 	default:
 		v.result, v.outcome = &o, Step{Answer: Verified, Detail: string(o.State)}
 	}

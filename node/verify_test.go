@@ -103,7 +103,7 @@ func TestVerify(t *testing.T) {
 				w.q.must(w.q.Blocks.Put(t.Context(), must(w.p.Blocks.Get(t.Context(), b))))
 			}
 			return w.right
-		}, node.VerifyOptions{}, node.Undecided, node.Attested, "missing block"},
+		}, node.VerifyOptions{}, node.Undecided, node.Attested, "of the output is missing"},
 		{
 			"a flipped bit", func(w fixture) []byte { return flip(w.right, []byte("counted"), 0x20) }, reexec,
 			node.Invalid, node.Unverified, "encoding:verified signature:invalid outcome:skipped",
@@ -253,7 +253,7 @@ func TestVerifyNeedsInput(t *testing.T) {
 		return q.Blocks.Put(t.Context(), v.Block)
 	}))
 	v := q.verify(p.envelope(j.Receipt), node.VerifyOptions{})
-	if v.Answer != node.Verified || v.Steps[3].Detail != "needs input "+in.String() {
+	if v.Answer != node.Verified || v.Steps[3].Detail != "needs block "+in.String()+" of an input" {
 		t.Errorf("%s; %+v", v.Answer, v.Steps)
 	}
 }

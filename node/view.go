@@ -54,7 +54,7 @@ func (v *View) Put(ctx context.Context, bs ...api.Block) error {
 		})
 	}
 	if err := g.Wait(); err != nil {
-		return api.Errorf(api.CodeUsage, "put: %v", err)
+		return api.Errorf(api.CodeUsage, "put blocks: %v", err)
 	}
 	return apiError(ctx, v.session.Put(ctx, checked...))
 }

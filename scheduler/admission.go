@@ -135,7 +135,7 @@ func (a *Admission) Accept(r Reservation, now time.Time) (Grant, error) {
 // check validates the Award itself.
 func (a *Admission) check(e *entry, now time.Time) *Decline {
 	if _, ok := a.leases[e.Lease]; ok {
-		return &Decline{Code: job.RefuseReplay, Why: "this lease exists already"}
+		return &Decline{Code: job.RefuseReplay, Why: "the award repeats a lease id that is in use"}
 	}
 	if a.cfg.Memory > 0 && e.memory > a.cfg.Memory {
 		return &Decline{Code: job.RefuseMemory, Why: fmt.Sprintf("it has %s of memory for jobs, the job asks for %s", units.Bytes(a.cfg.Memory), units.Bytes(e.memory))}
@@ -158,7 +158,7 @@ func (a *Admission) room(r Reservation, load Load) *Decline {
 		return &Decline{Code: job.RefuseBusy, Why: "all slots are in use and its queue is full"}
 	}
 	if n := a.countOf(r.Job.Issuer); n >= a.cfg.PerRequester {
-		return &Decline{Code: job.RefuseBusy, Why: fmt.Sprintf("the requester has used up its share: %s here", count(n, "job"))}
+		return &Decline{Code: job.RefuseBusy, Why: fmt.Sprintf("the requester has used up its share of slots and queue: %s", count(n, "job"))}
 	}
 	if load.Queue > 2*r.Queue+queueTolerance {
 		return &Decline{

@@ -67,7 +67,7 @@ func (p *Placement) askMore(now time.Time) {
 	}
 	var to []job.DID
 	for _, q := range p.choose(p.eligible(), room) {
-		q.set(peerAsked, "", "waiting for its answer")
+		q.set(peerAsked, "", "waiting for its bid")
 		q.open, q.attempt, q.askedAt = true, p.round, now
 		q.bid = job.Bid{}
 		if !q.contacted {

@@ -56,7 +56,7 @@ func unfit(j job.Order, w Work, c job.Capacity) (code, why string) {
 		return job.RefuseRole, "it stores data and runs no jobs"
 	}
 	if !slices.Contains(c.ABIs, w.ABI) {
-		return job.RefuseEngine, fmt.Sprintf("it runs %s, not %s", strings.Join(c.ABIs, ", "), w.ABI)
+		return job.RefuseEngine, fmt.Sprintf("it runs modules of ABI %s, not %s", strings.Join(c.ABIs, ", "), w.ABI)
 	}
 	for _, k := range sortedKeys(j.Need) {
 		switch have, ok := c.Labels[k]; {

@@ -201,7 +201,7 @@ func (p *Placement) fill(n int, now time.Time) {
 		p.retryAt = time.Time{}
 	case p.retryAt.IsZero():
 		p.retryAt = now.Add(p.cfg.Backoff << min(p.round, 16))
-		p.noteNext("asking again in " + roundTime(p.retryAt.Sub(now)))
+		p.noteNext("asking for bids again in " + roundTime(p.retryAt.Sub(now)))
 	case !now.Before(p.retryAt):
 		p.ask(now)
 		if p.enough() { // no peer could be asked
@@ -278,7 +278,7 @@ func (p *Placement) end(why string) {
 	p.rec.Ended = why
 	for _, q := range p.contacted {
 		if q.state == peerAsked {
-			q.set(peerRefused, CodeUnneeded, "the job ended before its answer")
+			q.set(peerRefused, CodeUnneeded, "the job ended before its bid")
 			q.bid = job.Bid{}
 		}
 		q.rec = p.line(q)

@@ -31,7 +31,7 @@ func (p *Placement) failWithReasons(now time.Time) {
 		code, what = CodeExhausted, "every peer that started the job was lost"
 	}
 	if n := len(p.slots); n > 1 {
-		what = fmt.Sprintf("no peer for %d of %s", p.empty(), count(n, "run"))
+		what = fmt.Sprintf("no peer found for %d of %s", p.empty(), count(n, "run"))
 	}
 	p.fail(code, p.sentence(what), p.hint(), now)
 }

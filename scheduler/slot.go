@@ -179,7 +179,7 @@ func (p *Placement) declined(ev Declined, now time.Time) {
 		p.close(q, CloseLost)
 	}
 	q.rec = p.line(q)
-	p.loss = Short(q.did) + " declined: " + truncate(ev.Why)
+	p.loss = Short(q.did) + " declined: " + truncate(orDefaultText(ev.Why, "no reason given"))
 }
 
 func (p *Placement) heartbeat(ev Heartbeat, now time.Time) {
@@ -240,7 +240,7 @@ func (p *Placement) lost(ev Lost, now time.Time) {
 	if s == nil {
 		return
 	}
-	why := truncate(orDefaultText(ev.Why, "its stream ended"))
+	why := truncate(orDefaultText(ev.Why, "its job stream ended"))
 	switch {
 	case ev.Final != "":
 		p.settle(s, AwardLost, why, CloseLost, now)
@@ -297,7 +297,7 @@ func (p *Placement) silent(s *slot) time.Duration {
 
 // silenceText describes how a provider was lost. broke is why its stream ended, if it has.
 func silenceText(d time.Duration, broke string) string {
-	text := "no heartbeat for " + roundTime(d)
+	text := "no heartbeat from it for " + roundTime(d)
 	if broke != "" {
 		text += ": " + broke
 	}

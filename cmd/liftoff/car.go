@@ -192,9 +192,9 @@ func (p *process) carImport(c *cli.Context, s *node.Session) error {
 	}
 	switch {
 	case len(got.opaque) > 0 && c.Bool("no-pin"):
-		p.warn("the other blocks of the CAR are not kept: --no-pin")
+		p.warn("--no-pin: blocks of the CAR below these links are not kept")
 	case rest.Defined():
-		p.warn("the other blocks of the CAR are pinned with it, as %s", rest)
+		p.warn("the other blocks of the CAR are pinned with the root, as %s", rest)
 	}
 	return nil
 }

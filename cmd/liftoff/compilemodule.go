@@ -15,7 +15,7 @@ const compileCommand = "compile-module"
 func compiler() ([]string, error) {
 	self, err := os.Executable()
 	if err != nil {
-		return nil, fmt.Errorf("find the path of liftoff: %w", err)
+		return nil, fmt.Errorf("find the path of the liftoff program: %w", err)
 	}
 	return []string{self, compileCommand}, nil
 }

@@ -138,7 +138,7 @@ func hintOf(err error) string {
 	case errors.As(err, &car): // the CAR is damaged, not the repo
 		return "get the CAR again; nothing of it was pinned"
 	case errors.As(err, &locked):
-		return "make it writable, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder"
+		return "make the repo writable, or choose another repo: export LIFTOFF_PATH=/path/to/a/folder"
 	case errors.As(err, &remote) && remote.Hint != "":
 		return remote.Hint
 	case errors.As(err, &notFile):

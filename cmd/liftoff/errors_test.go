@@ -67,7 +67,7 @@ func TestHints(t *testing.T) {
 	}{
 		{fmt.Errorf("read: %w", damaged), "liftoff store check"},
 		{fmt.Errorf("import a.car: %w", &dag.CARError{Offset: 59, Err: damaged}), "get the CAR again"},
-		{fmt.Errorf("add a: %w", &store.ReadOnlyError{Dir: "/r"}), "make it writable"},
+		{fmt.Errorf("add a: %w", &store.ReadOnlyError{Dir: "/r"}), "make the repo writable"},
 		{hinted(&store.ReadOnlyError{Dir: "/r"}, "x"), "x"},
 		{&api.Error{Code: api.CodeFault, Message: "x", Hint: "y"}, "y"},
 		{syscall.ENOSPC, "make room"},

@@ -65,17 +65,17 @@ func (x extraction) to(ctx context.Context, c cid.Cid, name string) error {
 			return pathError(name, err)
 		}
 		if t.info.Mode()&fs.ModeSymlink != 0 {
-			return usagef("%s is a symlink: refusing to replace it", quote(name))
+			return usagef("output path %s is a symlink: refusing to replace it", quote(name))
 		}
 		fallthrough
 	case kind == abi.KindDirectory:
 		if t.isStream() {
-			return usagef("%s is %s: only a file can be written there, and %s is not a file", quote(name), kindOf(t.info.Mode()), c)
+			return usagef("output path %s is %s: only a file can be written there, and %s is not a file", quote(name), kindOf(t.info.Mode()), c)
 		}
 	case t.isStream():
 		return t.stream(ctx, func(w io.Writer) error { return x.content(ctx, w, c) })
 	case t.info != nil && t.info.IsDir():
-		return usagef("%s is a folder, and %s is not a directory", quote(name), c)
+		return usagef("output path %s is a folder, and %s is not a directory", quote(name), c)
 	}
 	return x.place(ctx, t, c, kind)
 }
@@ -230,7 +230,7 @@ func openFolder(root *os.Root, name string) (*folder, error) {
 	}
 	if opened, err := f.dir.Stat(); err != nil || !os.SameFile(info, opened) {
 		f.release()
-		return nil, usagef("%s is %s, want a folder", quote(sub.Name()), kindOf(info.Mode()))
+		return nil, usagef("output path %s is %s, want a folder", quote(sub.Name()), kindOf(info.Mode()))
 	}
 	return f, nil
 }
@@ -362,7 +362,7 @@ func (x *extracting) child(ctx context.Context, in outDir, e dag.DirEntry, kind 
 // checkEntryName refuses a string that cannot be the name of a directory entry.
 func checkEntryName(name string) error {
 	if name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/\x00") {
-		return fmt.Errorf("%s is not a valid file name", quote(name))
+		return fmt.Errorf("%s is not a valid name of a file or folder", quote(name))
 	}
 	return nil
 }

@@ -44,7 +44,7 @@ result`),
 			if target == "" {
 				target = path.Base(strings.TrimRight(args[0], "/"))
 				if err := checkEntryName(target); err != nil {
-					return hinted(usagef("%s: no name for the output", err), "liftoff get %s --output PATH", quote(args[0]))
+					return hinted(usagef("choose a name for the output: %s", err), "liftoff get %s --output PATH", quote(args[0]))
 				}
 			}
 			return p.get(c, s, args[0], target)

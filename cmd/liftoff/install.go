@@ -53,7 +53,7 @@ func (d outDir) install(temporary, name string, force bool) error {
 			return errExists(d.path(name))
 		}
 		if !mayReplace(made, old) {
-			return usagef("%s is %s: refusing to replace it", quote(d.path(name)), kindOf(old.Mode()))
+			return usagef("output path %s is %s: refusing to replace it", quote(d.path(name)), kindOf(old.Mode()))
 		}
 		err = swapNames(d.dir, temporary, name)
 		switch {
@@ -71,7 +71,7 @@ func (d outDir) install(temporary, name string, force bool) error {
 			return d.failed(name, err)
 		}
 	}
-	return d.failed(name, errors.New("another process keeps changing it"))
+	return d.failed(name, errors.New("another process keeps changing this output path"))
 }
 
 func (d outDir) path(name string) string { return filepath.Join(d.root.Name(), name) }

@@ -47,11 +47,11 @@ liftoff: outcome bafyreic… ok
 			}
 			b, err := dag.Load(c.Context, s.Blocks, j.Task)
 			if err != nil {
-				return fmt.Errorf("task of %s: %w", j.ID, notFound(err))
+				return fmt.Errorf("read the task of job %s: %w", j.ID, notFound(err))
 			}
 			task, err := job.DecodeTask(b.Data())
 			if err != nil {
-				return fmt.Errorf("task of %s: %w", j.ID, err)
+				return fmt.Errorf("read the task of job %s: %w", j.ID, err)
 			}
 			if task.Det == job.DetNone {
 				task.Nonce = newNonce()

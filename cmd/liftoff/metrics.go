@@ -67,7 +67,7 @@ func (d *daemon) health(w http.ResponseWriter, r *http.Request, s *node.Session)
 	ctx, cancel := context.WithTimeout(r.Context(), 5*time.Second)
 	defer cancel()
 	if err := s.Data.Sync(ctx); err != nil {
-		say(http.StatusServiceUnavailable, "the store does not respond")
+		say(http.StatusServiceUnavailable, "the block store does not respond")
 		return
 	}
 	say(http.StatusOK, "ok")

@@ -208,7 +208,7 @@ func (p *process) noteOpaque(ctx context.Context, s *node.Session, pin *api.Pin)
 		p.warnOpaque(root, blocks)
 	}
 	if len(pin.Rest) == 0 {
-		p.warn("the blocks that these link to are unknown: liftoff gc deletes nothing until they are known, or the pin has --opaque")
+		p.warn("the blocks below the unreadable links are unknown: liftoff gc deletes nothing until they are known, or the pin has --opaque")
 	}
 	return nil
 }

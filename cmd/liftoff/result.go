@@ -179,5 +179,5 @@ func whole(ctx context.Context, blocks dag.Blocks, root cid.Cid, opaque func(cid
 type shortOutputError struct{ want, have int64 } // in bytes
 
 func (e *shortOutputError) Error() string {
-	return fmt.Sprintf("output: got %s, want %s", size(e.have), size(e.want))
+	return fmt.Sprintf("the output is incomplete: got %s, want %s", size(e.have), size(e.want))
 }

@@ -22,7 +22,7 @@ import (
 // soon as it and all lines before it are done.
 func (p *process) runEach(c *cli.Context, r prepared) error {
 	if r.output != "" || r.car != "" {
-		return hinted(usagef("--each excludes --output and --car"), "liftoff get each output")
+		return hinted(usagef("--each excludes --output and --car"), "save each output with liftoff get")
 	}
 	name := c.String("each")
 	slot := slices.IndexFunc(r.request.Task.In, func(in job.Input) bool { return in.Name == name && name != "" })

@@ -223,7 +223,7 @@ func parsePages(s string) (uint64, error) {
 	if pages := bytes / page; pages >= 1 && pages <= job.MaxPages {
 		return pages, nil
 	}
-	return 0, usagef("memory: got %s, want 64KiB to 4GiB", quote(s))
+	return 0, usagef("memory limit: got %s, want 64KiB to 4GiB", quote(s))
 }
 
 func (s runSpec) timeout() (time.Duration, error) {

@@ -215,7 +215,7 @@ const stopTime = 10 * time.Second
 // serve runs the network, the API and the metrics until ctx ends or one of them fails.
 func (d *daemon) serve(ctx context.Context, s *node.Session) error {
 	g, ctx := errgroup.WithContext(ctx)
-	d.log.Info("starting", "repo", d.dir, "version", versionName())
+	d.log.Info("starting node", "repo", d.dir, "version", versionName())
 	if d.settings["serve.open"].yes() {
 		d.log.Warn("open access: unknown peers can run jobs here, see SECURITY.md")
 	}
@@ -224,7 +224,7 @@ func (d *daemon) serve(ctx context.Context, s *node.Session) error {
 		if err != nil {
 			return fmt.Errorf("listen for --metrics: %w", err)
 		}
-		d.log.Info("metrics", "url", "http://"+l.Addr().String()+"/metrics")
+		d.log.Info("serving metrics", "url", "http://"+l.Addr().String()+"/metrics")
 		g.Go(func() error { return d.serveMetrics(ctx, s, l) })
 	}
 	if addr := d.settings["serve.api-listen"].text(); addr != "" {
@@ -243,7 +243,7 @@ func (d *daemon) serve(ctx context.Context, s *node.Session) error {
 	})
 	defer context.AfterFunc(ctx, func() { d.notify("STOPPING=1") })()
 	err := g.Wait()
-	d.log.Info("stopped")
+	d.log.Info("node has stopped")
 	return err
 }
 
@@ -263,7 +263,7 @@ func (d *daemon) listenAPI(ctx context.Context, s *node.Session, g *errgroup.Gro
 	if err != nil {
 		return err
 	}
-	d.log.Info("API", "address", l.Addr().String(), "token_file", file)
+	d.log.Info("serving API", "address", l.Addr().String(), "token_file", file)
 	if ip := net.ParseIP(hostOf(l.Addr().String())); ip != nil && !ip.IsLoopback() {
 		d.log.Warn("API on TCP is not encrypted: the token can be read on the network", "address", l.Addr().String())
 	}
@@ -287,7 +287,7 @@ func (d *daemon) announce(ctx context.Context, s *node.Session) error {
 		return err
 	}
 	d.notify("READY=1")
-	d.log.Info("up", "did", self.DID, "peer", self.PeerID, "listen", self.Addrs)
+	d.log.Info("node is up", "did", self.DID, "peer", self.PeerID, "listen", self.Addrs)
 	f, err := s.Cluster.Cluster(ctx)
 	var e *api.Error
 	if errors.As(err, &e) && e.Code == api.CodeMissing {
@@ -295,19 +295,19 @@ func (d *daemon) announce(ctx context.Context, s *node.Session) error {
 		d.log.Info("created a cluster", "did", f.DID)
 	}
 	if errors.As(err, &e) && e.Code == api.CodeFault && s.Room() != nil {
-		d.log.Warn("no cluster yet: the disk is full", "err", err)
+		d.log.Warn("no cluster created yet: the disk is full", "err", err)
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	d.log.Info("cluster", "did", f.DID, "role", f.Role)
+	d.log.Info("this node is a member of a cluster", "did", f.DID, "role", f.Role)
 	if f.Role != api.RoleAdmin {
 		return nil
 	}
 	token, err := s.Cluster.Invite(ctx, api.Invitation{})
 	if err != nil {
-		d.log.Warn("no invitation", "err", err)
+		d.log.Warn("create invitation for new members", "err", err)
 		return nil
 	}
 	return d.p.words("liftoff serve --join " + token)

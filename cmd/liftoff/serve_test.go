@@ -82,7 +82,7 @@ func TestServeMetrics(t *testing.T) {
 	env := map[string]string{"LIFTOFF_PATH": t.TempDir(), "LIFTOFF_SERVE_SLOTS": "3"}
 	stdout, stderr := startServe(t, env, "--metrics", "127.0.0.1:0", "--log-format", "json")
 	stdout.find(t, `(?m)^liftoff serve --join (\S+)$`)
-	url := stderr.find(t, `"msg":"metrics","url":"(http://\S+)/metrics"`)
+	url := stderr.find(t, `"msg":"serving metrics","url":"(http://\S+)/metrics"`)
 	if status, body := fetch(t, url+"/health"); status != 200 || body != "ok\n" {
 		t.Errorf("/health: %d %q", status, body)
 	}
@@ -126,7 +126,7 @@ func TestServeOpenWarns(t *testing.T) {
 			env := map[string]string{"LIFTOFF_PATH": t.TempDir()}
 			maps.Copy(env, c.env)
 			_, stderr := startServe(t, env, c.flags...)
-			stderr.find(t, `(msg=up)`)
+			stderr.find(t, `(msg="node is up")`)
 			if got := strings.Contains(stderr.String(), warning); got != c.want {
 				t.Errorf("warned: %v, want %v:\n%s", got, c.want, stderr.String())
 			}
@@ -136,8 +136,8 @@ func TestServeOpenWarns(t *testing.T) {
 
 func TestServeProfiles(t *testing.T) {
 	_, stderr := startServe(t, map[string]string{"LIFTOFF_PATH": t.TempDir()}, "--metrics", "127.0.0.1:0", "--pprof")
-	url := stderr.find(t, `msg=metrics url=(http://\S+)/metrics`)
-	stderr.find(t, `(msg=up)`)
+	url := stderr.find(t, `msg="serving metrics" url=(http://\S+)/metrics`)
+	stderr.find(t, `(msg="node is up")`)
 	if status, body := fetch(t, url+"/debug/pprof/goroutine?debug=1"); status != 200 || !strings.Contains(body, "goroutine profile") {
 		t.Errorf("/debug/pprof/goroutine: %d", status)
 	}

@@ -29,7 +29,7 @@ type target struct {
 func findTarget(name string) (target, error) {
 	t := target{name: name, path: filepath.Clean(name)}
 	if name == "-" {
-		return t, hinted(usagef("- is stdout, which this command uses for its answer"), "use a file name; a file named - is ./-")
+		return t, hinted(usagef("output path - is stdout, which this command uses for its answer"), "use a file name; a file named - is ./-")
 	}
 	info, err := os.Lstat(name)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -44,7 +44,7 @@ func findTarget(name string) (target, error) {
 	}
 	// The kernel follows it first, and may refuse: for example a link of another user in /tmp.
 	if t.info, err = os.Stat(name); errors.Is(err, fs.ErrNotExist) {
-		return t, usagef("%s is a symlink to a path that does not exist", quote(name))
+		return t, usagef("output path %s is a symlink to a path that does not exist", quote(name))
 	}
 	if err != nil {
 		return t, pathError(name, err)
@@ -56,7 +56,7 @@ func findTarget(name string) (target, error) {
 		return t, pathError(name, err)
 	}
 	if info, err := os.Lstat(t.path); err != nil || !os.SameFile(info, t.info) {
-		return t, fmt.Errorf("%s: the symlink leads to a file without a path, or it has just been changed", quote(name))
+		return t, fmt.Errorf("output path %s: the symlink leads to a file without a path, or it has just been changed", quote(name))
 	}
 	return t, nil
 }
@@ -99,9 +99,9 @@ func (t target) takesFile(force bool) error {
 	case t.isStream():
 		return nil
 	case t.info.IsDir():
-		return usagef("%s is a folder, want a file", quote(t.name))
+		return usagef("output path %s is a folder, want a file", quote(t.name))
 	case !t.info.Mode().IsRegular():
-		return usagef("%s is %s: refusing to write there", quote(t.name), kindOf(t.info.Mode()))
+		return usagef("output path %s is %s: refusing to write there", quote(t.name), kindOf(t.info.Mode()))
 	case !force:
 		return errExists(t.name)
 	}
@@ -125,7 +125,7 @@ func (t target) takesAny(force bool) error {
 }
 
 func errExists(name string) error {
-	return hinted(usagef("%s already exists", quote(name)), "add --output with another path, or --force to replace it")
+	return hinted(usagef("output path %s already exists", quote(name)), "add --output with another path, or --force to replace it")
 }
 
 // stream calls write with the device or the FIFO t. Opening a FIFO waits for its reader; that,
@@ -180,7 +180,7 @@ func (t target) open(ctx context.Context) (*os.File, error) {
 	}
 	if info, err := r.f.Stat(); err != nil || !os.SameFile(info, t.info) || !isStream(info.Mode()) {
 		r.f.Close()
-		return nil, fmt.Errorf("%s was changed while it was opened", quote(t.name))
+		return nil, fmt.Errorf("output path %s was changed while it was opened", quote(t.name))
 	}
 	return r.f, nil
 }

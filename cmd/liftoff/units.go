@@ -123,7 +123,7 @@ func parseExpiry(s string, now time.Time) (time.Time, error) {
 		at = now.Add(d)
 	}
 	if !at.After(now) {
-		return time.Time{}, usagef("%s is in the past", quote(s))
+		return time.Time{}, usagef("end time %s is in the past", quote(s))
 	}
 	return at, nil
 }

@@ -137,7 +137,7 @@ func (p *process) envelopeOfCAR(ctx context.Context, s *node.Session, path strin
 	}
 	b, err := blockOf(ctx, s, got.Roots[0])
 	if missing := (*dag.NotFoundError)(nil); errors.As(err, &missing) {
-		err = &codeError{fmt.Errorf("%s does not hold its root: %w", quote(path), err), exitUndecided}
+		err = &codeError{fmt.Errorf("CAR file %s does not hold its root: %w", quote(path), err), exitUndecided}
 	}
 	return b, err
 }

@@ -131,7 +131,7 @@ func (s *state) issue(member job.DID, role job.Role, now time.Time) (verified, e
 	}
 	got, err := s.roster.check(c, now)
 	if err != nil {
-		return verified{}, fmt.Errorf("issue membership: %w", err)
+		return verified{}, fmt.Errorf("issue membership to %s: %w", m.Member, err)
 	}
 	return got, nil
 }
@@ -145,7 +145,7 @@ func (s *state) checkAdmin(now time.Time) error {
 		return nil
 	}
 	if err := s.roster.checkValid(s.own, now); err != nil {
-		return fmt.Errorf("this repo is not a member of the cluster: %w", err)
+		return fmt.Errorf("this repo's membership is not valid: %w", err)
 	}
 	if s.own.m.Role != job.RoleAdmin {
 		return errors.New("this repo is not an admin of the cluster: list the admins with `liftoff cluster ls`")
@@ -165,7 +165,7 @@ func (f *Cluster) Check(d job.DID, now time.Time) (job.Role, error) {
 		s, ok = f.own, true
 	}
 	if !ok {
-		return "", fmt.Errorf("%s has not presented a membership", d)
+		return "", fmt.Errorf("%s has not presented a membership to this node", d)
 	}
 	if err := f.roster.checkValid(s, now); err != nil {
 		return "", err
@@ -191,7 +191,7 @@ func (f *Cluster) Admit(d job.DID, c Credential, now time.Time) (job.Role, error
 		return "", err
 	}
 	if got.m.Member != d {
-		return "", fmt.Errorf("%s presented the membership of %s", d, got.m.Member)
+		return "", fmt.Errorf("%s presented the membership of another key, %s", d, got.m.Member)
 	}
 	f.writeMu.Lock()
 	defer f.writeMu.Unlock()
@@ -217,7 +217,7 @@ func (s *state) storeMember(c verified, now time.Time) error {
 	if !ok && len(s.roster.members) >= maxMembers {
 		maps.DeleteFunc(s.roster.members, func(_ job.DID, old verified) bool { return s.roster.checkValid(old, now) != nil })
 		if len(s.roster.members) >= maxMembers {
-			return fmt.Errorf("roster: cluster has %d members, want at most %d", len(s.roster.members), maxMembers)
+			return fmt.Errorf("roster: cluster has %d members already, want at most %d", len(s.roster.members), maxMembers)
 		}
 	}
 	s.roster.members[c.m.Member] = c
@@ -264,14 +264,14 @@ func (f *Cluster) Adopt(id job.DID, c Credential, now time.Time) error {
 	}
 	own, err := r.check(c, now)
 	if err == nil && own.m.Member != f.did {
-		err = fmt.Errorf("got the membership of %s", own.m.Member)
+		err = fmt.Errorf("got the membership of another key, %s", own.m.Member)
 	}
 	if err != nil {
-		return fmt.Errorf("join cluster: %w", err)
+		return fmt.Errorf("new membership: %w", err)
 	}
 	if f.id == "" {
 		if err := f.deleteKey(); err != nil {
-			return fmt.Errorf("join cluster: %w", err)
+			return fmt.Errorf("delete key of an earlier cluster: %w", err)
 		}
 	}
 	return f.change(func(s *state) error {
@@ -287,7 +287,7 @@ func (f *Cluster) Leave() error {
 	f.writeMu.Lock()
 	defer f.writeMu.Unlock()
 	if f.key != nil {
-		return errors.New("this repo holds the cluster's key, which is needed to renew its admins")
+		return errors.New("cannot leave the cluster: this repo holds its key, which is needed to renew its admins")
 	}
 	return f.change(func(s *state) error {
 		s.id, s.own, s.roster, s.invites = "", verified{}, newRoster(""), map[string]invite{}

@@ -45,7 +45,7 @@ func (c Credential) read(cluster job.DID) (verified, error) {
 	}
 	if m.Issuer == cluster {
 		if len(c.Delegation) > 0 {
-			return verified{}, errors.New("membership: unexpected delegation")
+			return verified{}, errors.New("membership: issued with the cluster's key, but has a delegation")
 		}
 		return verified{Credential: c, m: m}, nil
 	}
@@ -56,17 +56,17 @@ func (c Credential) read(cluster job.DID) (verified, error) {
 // readDelegation checks that issuer was an admin of cluster at the time at, in ms.
 func readDelegation(b []byte, cluster, issuer job.DID, at int64) (job.Membership, error) {
 	if len(b) == 0 {
-		return job.Membership{}, fmt.Errorf("delegation: none for the issuer %s", issuer)
+		return job.Membership{}, fmt.Errorf("delegation: missing for the issuer %s", issuer)
 	}
 	d, err := job.DecodeMembership(b)
 	if err != nil {
-		return d, fmt.Errorf("delegation: %w", err)
+		return d, fmt.Errorf("decode delegation: %w", err)
 	}
 	switch {
 	case d.Cluster != cluster || d.Issuer != cluster || d.Role != job.RoleAdmin || d.Member != issuer:
 		return d, fmt.Errorf("delegation: does not make %s an admin of the cluster", issuer)
 	case at < d.Issued-Skew.Milliseconds() || at > d.Expires:
-		return d, fmt.Errorf("delegation: %s was not an admin at the time of issue", issuer)
+		return d, fmt.Errorf("delegation: issuer %s was not an admin at the time of issue", issuer)
 	}
 	return d, nil
 }
@@ -75,7 +75,7 @@ func readDelegation(b []byte, cluster, issuer job.DID, at int64) (job.Membership
 func checkTime(m job.Membership, now time.Time) error {
 	switch ms := now.UnixMilli(); {
 	case ms < m.Issued-Skew.Milliseconds():
-		return errors.New("membership begins in the future: check the clocks of both machines")
+		return errors.New("membership was issued in the future: check the clocks of both machines")
 	case ms > m.Expires:
 		return fmt.Errorf("membership expired at %s", time.UnixMilli(m.Expires).UTC().Format(time.RFC3339))
 	}

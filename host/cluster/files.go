@@ -57,7 +57,7 @@ func (f *Cluster) change(do func(*state) error) error {
 		return err
 	}
 	if len(b) >= maxRoster {
-		return fmt.Errorf("roster: want at most %d bytes", maxRoster)
+		return fmt.Errorf("write roster: got %d bytes, want at most %d", len(b)+1, maxRoster)
 	}
 	if err := smallfile.MakeFolder(f.dir); err != nil {
 		return fmt.Errorf("write roster: %w", err)
@@ -140,7 +140,7 @@ func (f *Cluster) readRoster(b []byte) error {
 		return err
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return errors.New("data after the roster")
+		return errors.New("trailing data after the roster")
 	}
 	if in.Cluster == "" {
 		f.key = nil // of an Init that was interrupted
@@ -154,16 +154,16 @@ func (f *Cluster) readRoster(b []byte) error {
 		return fmt.Errorf("own membership: %w", err)
 	}
 	if own.m.Member != f.did {
-		return fmt.Errorf("own membership: got the membership of %s", own.m.Member)
+		return fmt.Errorf("own membership: got the membership of another key, %s", own.m.Member)
 	}
 	f.id, f.own, f.roster = in.Cluster, own, newRoster(in.Cluster)
 	for _, m := range in.Members {
 		got, err := m.read(in.Cluster)
 		if err != nil {
-			return fmt.Errorf("member %s: %w", m.DID, err)
+			return fmt.Errorf("roster entry of member %s: %w", m.DID, err)
 		}
 		if got.m.Member != m.DID {
-			return fmt.Errorf("member %s: got the membership of %s", m.DID, got.m.Member)
+			return fmt.Errorf("roster entry of member %s: got the membership of %s", m.DID, got.m.Member)
 		}
 		got.invitation = m.Invitation
 		f.roster.members[m.DID] = got
@@ -171,10 +171,10 @@ func (f *Cluster) readRoster(b []byte) error {
 	for _, n := range in.Revoked {
 		v, err := n.read(in.Cluster)
 		if err == nil && v.Member != n.DID {
-			err = fmt.Errorf("got the revocation of %s", v.Member)
+			err = fmt.Errorf("got the revocation of another key, %s", v.Member)
 		}
 		if err != nil {
-			return fmt.Errorf("revocation of %s: %w", n.DID, err)
+			return fmt.Errorf("roster entry of revoked member %s: %w", n.DID, err)
 		}
 		f.roster.notices[noticeKey{v.Member, v.Issuer}] = v
 	}
@@ -216,15 +216,15 @@ func (f *Cluster) readKey() error {
 	}
 	lines := strings.Split(string(b), "\n")
 	if len(lines) != 4 || lines[0] != keyMagic || lines[3] != "" {
-		return errors.New("want three lines that begin with " + keyMagic)
+		return errors.New("want three lines, the first one " + keyMagic)
 	}
 	seed, err := base64.StdEncoding.Strict().DecodeString(lines[2])
 	if err != nil || len(seed) != ed25519.SeedSize {
-		return errors.New("invalid key")
+		return errors.New("invalid cluster key")
 	}
 	key := ed25519.NewKeyFromSeed(seed)
 	if string(didOf(key)) != lines[1] {
-		return errors.New("key and did:key do not match")
+		return errors.New("cluster key and its did:key do not match")
 	}
 	f.key = key
 	return nil

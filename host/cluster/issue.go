@@ -128,7 +128,7 @@ func (f *Cluster) Renew(member job.DID, now time.Time) (c Credential, err error)
 		case m.Role == job.RoleAdmin && s.key == nil:
 			return errors.New("only the repo with the cluster's key can renew an admin")
 		case member == s.did && s.key == nil:
-			return errors.New("an admin cannot renew itself")
+			return errors.New("an admin cannot renew its own membership")
 		}
 		got, err := s.issue(member, old.m.Role, now)
 		if err != nil {
@@ -157,7 +157,7 @@ func (f *Cluster) Revoke(member job.DID, now time.Time) (all []Notice, err error
 			return err
 		}
 		if member == s.did {
-			return errors.New("an admin cannot revoke itself")
+			return errors.New("an admin cannot revoke its own membership")
 		}
 		admin := s.roster.members[member].m.Role == job.RoleAdmin
 		if admin && s.key == nil {
@@ -220,7 +220,7 @@ func (s *state) applyNotice(n verifiedNotice, now time.Time) (fresh bool, err er
 }
 
 // errUnchanged keeps change from writing a roster that is on disk already.
-var errUnchanged = errors.New("roster is unchanged")
+var errUnchanged = errors.New("roster needs no change")
 
 // ApplyNotices adds revocations that a peer has sent. It reports whether any of them is new and should be sent on;
 // the error says why some of them are not valid.

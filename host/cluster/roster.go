@@ -101,7 +101,7 @@ func (r *roster) checkValid(s verified, now time.Time) error {
 	}
 	if s.m.Issuer != r.cluster {
 		if err := r.revoked(s.d); err != nil {
-			return fmt.Errorf("issuer of the membership: %w", err)
+			return fmt.Errorf("admin that issued the membership: %w", err)
 		}
 	}
 	return nil
@@ -131,13 +131,13 @@ func (n Notice) read(cluster job.DID) (verifiedNotice, error) {
 	case v.Cluster != cluster:
 		return verifiedNotice{}, fmt.Errorf("revocation: issued for another cluster, %s", v.Cluster)
 	case v.Issuer == cluster && len(n.Delegation) > 0:
-		return verifiedNotice{}, errors.New("revocation: unexpected delegation")
+		return verifiedNotice{}, errors.New("revocation: issued with the cluster's key, but has a delegation")
 	case v.Issuer == cluster:
 		return verifiedNotice{Notice: n, Revocation: v}, nil
 	}
 	d, err := readDelegation(n.Delegation, cluster, v.Issuer, v.Issued)
 	if err != nil {
-		return verifiedNotice{}, fmt.Errorf("revocation: %w", err)
+		return verifiedNotice{}, fmt.Errorf("read revocation: %w", err)
 	}
 	return verifiedNotice{n, v, d}, nil
 }
@@ -159,7 +159,7 @@ func (r *roster) add(n verifiedNotice, now time.Time) (bool, error) {
 	}
 	if n.Issuer != r.cluster {
 		if err := r.revoked(n.d); err != nil {
-			return false, fmt.Errorf("revocation: %w", err)
+			return false, fmt.Errorf("admin that issued the revocation: %w", err)
 		}
 	}
 	r.expire(now)
@@ -185,7 +185,7 @@ func (r *roster) checkLimit(k noticeKey) error {
 		}
 	}
 	if len(r.notices) >= maxNotices || of >= maxPerIssuer {
-		return fmt.Errorf("revocation: limit reached for the issuer %s", k.issuer)
+		return fmt.Errorf("store revocation: too many revocations by %s or in all", k.issuer)
 	}
 	return nil
 }

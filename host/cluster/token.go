@@ -47,16 +47,16 @@ func checkOf(head, addrs string) string {
 
 // ParseToken parses the output of String. The error never quotes the secret.
 func ParseToken(s string) (Token, error) {
-	bad := func(why string) (Token, error) { return Token{}, fmt.Errorf("join token: %s", why) }
+	bad := func(why string) (Token, error) { return Token{}, errors.New(why) }
 	if len(s) > maxToken {
-		return bad(fmt.Sprintf("got %d bytes, want at most %d", len(s), maxToken))
+		return bad(fmt.Sprintf("join token: got %d bytes, want at most %d", len(s), maxToken))
 	}
 	parts := strings.SplitN(strings.TrimSpace(s), ".", 6)
 	if parts[0] != tokenMagic || len(parts) != 6 {
-		return bad("want a line like " + tokenMagic + ".…: copy the whole line")
+		return bad("join token: want a line like " + tokenMagic + ".…: copy the whole line")
 	}
 	if parts[4] != checkOf(strings.Join(parts[:4], "."), parts[5]) {
-		return bad("wrong checksum: copy the whole line")
+		return bad("join token: wrong checksum: copy the whole line")
 	}
 	t := Token{Cluster: didPrefix + job.DID(parts[1]), Peer: didPrefix + job.DID(parts[2])}
 	for _, d := range []job.DID{t.Cluster, t.Peer} {
@@ -66,16 +66,16 @@ func ParseToken(s string) (Token, error) {
 	}
 	secret, err := base64.RawURLEncoding.Strict().DecodeString(parts[3])
 	if err != nil || len(secret) != len(t.Secret) {
-		return bad("invalid secret")
+		return bad("join token: invalid secret")
 	}
 	copy(t.Secret[:], secret)
 	t.Addrs = strings.Split(parts[5], ",")
 	if len(t.Addrs) > maxTokenAddrs {
-		return bad(fmt.Sprintf("got %d addresses, want at most %d", len(t.Addrs), maxTokenAddrs))
+		return bad(fmt.Sprintf("join token: got %d addresses, want at most %d", len(t.Addrs), maxTokenAddrs))
 	}
 	for _, a := range t.Addrs {
 		if !strings.HasPrefix(a, "/") || strings.ContainsAny(a, " \t\r\n") {
-			return bad(fmt.Sprintf("%.40q is not a multiaddr", a))
+			return bad(fmt.Sprintf("join token: %.40q is not a multiaddr", a))
 		}
 	}
 	return t, nil

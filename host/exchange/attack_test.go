@@ -47,10 +47,10 @@ func TestHostileSource(t *testing.T) {
 		name, why string
 		say       func(s network.Stream, r request)
 	}{
-		{"wrong bytes", "wrong bytes", func(s network.Stream, r request) {
+		{"wrong bytes", "do not match the block's CID", func(s network.Stream, r request) {
 			s.Write(appendFrame(nil, []byte{isHere}, other.Data()))
 		}},
-		{"no bytes", "wrong bytes", func(s network.Stream, r request) { s.Write(appendFrame(nil, []byte{isHere})) }},
+		{"no bytes", "do not match the block's CID", func(s network.Stream, r request) { s.Write(appendFrame(nil, []byte{isHere})) }},
 		{"an oversized block", "want 1 to", func(s network.Stream, r request) {
 			s.Write(protowire.AppendVarint(nil, maxAnswer+1))
 		}},
@@ -218,7 +218,7 @@ func TestUnknownPeer(t *testing.T) {
 	s := newSession(t, mine, new(dag.MemBlocks), a)
 	_, here := s.Get(t.Context(), block.CID())
 	_, nowhere := s.Get(t.Context(), randomBlock(100).CID())
-	if here == nil || nowhere == nil || !strings.HasSuffix(here.Error(), ": refused") || !strings.HasSuffix(nowhere.Error(), ": refused") {
+	if here == nil || nowhere == nil || !strings.HasSuffix(here.Error(), ": refused to send the block") || !strings.HasSuffix(nowhere.Error(), ": refused to send the block") {
 		t.Errorf("%v; %v", here, nowhere)
 	}
 	held, err := mine.Have(t.Context(), infoOf(a), []cid.Cid{block.CID()})

@@ -55,7 +55,7 @@ func (b *bitswapNode) close() error { return b.node.Close() }
 func (l *link) bitswap() error {
 	x := l.s.x
 	if x.host.Network().Connectedness(l.src.info.ID) != network.Connected {
-		return errors.New("not connected")
+		return errors.New("bitswap: peer is not connected")
 	}
 	session := x.bitswap.node.NewSession(l.ctx)
 	var fetching sync.WaitGroup
@@ -67,7 +67,7 @@ func (l *link) bitswap() error {
 			select {
 			case room <- struct{}{}:
 			case <-l.ctx.Done():
-				l.drop(w, "session is closed")
+				l.drop(w, "block session is closed")
 				return context.Cause(l.ctx)
 			}
 			fetching.Go(func() {
@@ -100,7 +100,7 @@ type blockView struct{ bs dag.Blocks }
 
 var _ blockstore.Blockstore = blockView{}
 
-var errReadOnly = errors.New("blockstore is read-only")
+var errReadOnly = errors.New("blockstore for bitswap is read-only")
 
 func (v blockView) Has(ctx context.Context, c cid.Cid) (bool, error) { return v.bs.Has(ctx, c) }
 

@@ -100,12 +100,12 @@ type Sent struct {
 	Refused       int64 // requested blocks that were not allowed
 }
 
-var errClosed = errors.New("exchange is closed")
+var errClosed = errors.New("block exchange is closed")
 
 // New serves blocks on h. The caller closes the Exchange before h.
 func New(h p2phost.Host, cfg Config) (*Exchange, error) {
 	if cfg.Blocks == nil {
-		return nil, errors.New("exchange: no blocks")
+		return nil, errors.New("block exchange: no block store in its Config")
 	}
 	x := &Exchange{host: h, cfg: cfg.orDefault()}
 	x.ctx, x.stop = context.WithCancelCause(context.Background())

@@ -152,7 +152,7 @@ func TestGuess(t *testing.T) {
 	x := newExchange(t, b, Config{Blocks: new(dag.MemBlocks)})
 	mine := newSession(t, x, new(dag.MemBlocks), a)
 	for _, c := range append(secret, randomBlock(9).CID()) {
-		if _, err := mine.Get(t.Context(), c); err == nil || !strings.HasSuffix(err.Error(), ": not there") {
+		if _, err := mine.Get(t.Context(), c); err == nil || !strings.HasSuffix(err.Error(), ": does not have the block") {
 			t.Errorf("%v", err)
 		}
 	}

@@ -41,7 +41,7 @@ func OpenPublished(ctx context.Context, s *store.Store) (*Published, error) {
 		}
 		var r PublishedRoot
 		if err := json.Unmarshal(b, &r); err != nil || !r.CID.Defined() {
-			return fmt.Errorf("record %q is not a published root", name)
+			return fmt.Errorf("repo record %q is not a published root", name)
 		}
 		p.roots[r.CID] = r
 		return nil
@@ -65,7 +65,7 @@ func (p *Published) cids() []cid.Cid {
 // its time. Publish does not pin.
 func (p *Published) Publish(ctx context.Context, root cid.Cid, now time.Time) error {
 	if !root.Defined() {
-		return fmt.Errorf("publish: no CID")
+		return fmt.Errorf("publish: no root CID")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()

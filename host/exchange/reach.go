@@ -91,7 +91,7 @@ func (r *reach) add(ctx context.Context, bs dag.Blocks, root cid.Cid) error {
 		return err
 	}
 	if r.full {
-		return fmt.Errorf("publish: want at most %d blocks in total", r.max)
+		return fmt.Errorf("publish: more than %d published blocks in total", r.max)
 	}
 	return nil
 }

@@ -56,7 +56,7 @@ func (x *Exchange) serve(s network.Stream) {
 	} else {
 		cancel(err)
 		s.Reset()
-		x.cfg.Logger.Debug("end of served stream", "peer", p, "err", errors.Join(err, context.Cause(ctx)))
+		x.cfg.Logger.Debug("serving blocks to peer ended", "peer", p, "err", errors.Join(err, context.Cause(ctx)))
 	}
 	for range requests { // unblocks the reader until it ends
 	}
@@ -250,7 +250,7 @@ func (v *served) has(ctx context.Context, c cid.Cid) byte {
 // logReadError logs that a local block cannot be read, unless the stream has ended.
 func (v *served) logReadError(ctx context.Context, c cid.Cid, err error) {
 	if ctx.Err() == nil {
-		v.x.cfg.Logger.Warn("read block for peer", "peer", v.peer, "block", c, "err", err)
+		v.x.cfg.Logger.Warn("read block requested by peer", "peer", v.peer, "block", c, "err", err)
 	}
 }
 
@@ -275,7 +275,7 @@ func (v *served) send(l *pendingBlock) error {
 func (v *served) write(b []byte) error {
 	v.s.SetWriteDeadline(time.Now().Add(v.x.cfg.Frame))
 	if _, err := v.s.Write(b); err != nil {
-		return fmt.Errorf("send blocks: %w", err)
+		return fmt.Errorf("send blocks to peer: %w", err)
 	}
 	return nil
 }

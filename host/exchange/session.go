@@ -69,14 +69,14 @@ var (
 // SourcesError reports why no source returned a block. It is a *dag.NotFoundError, too.
 type SourcesError struct {
 	CID     cid.Cid
-	Answers []string // "12D3KooW…: not there"
+	Answers []string // "12D3KooW…: does not have the block"
 }
 
 func (e *SourcesError) Error() string {
 	if len(e.Answers) == 0 {
-		return fmt.Sprintf("block %s is not here, and no peer can be asked for it", e.CID)
+		return fmt.Sprintf("block %s is not in this repo, and no peer can be asked for it", e.CID)
 	}
-	return fmt.Sprintf("block %s is not here; asked %s", e.CID, strings.Join(e.Answers, "; "))
+	return fmt.Sprintf("block %s is not in this repo; asked peers: %s", e.CID, strings.Join(e.Answers, "; "))
 }
 
 func (e *SourcesError) Unwrap() error { return &dag.NotFoundError{CID: e.CID} }
@@ -128,7 +128,7 @@ func (s *Session) Close() {
 	}
 }
 
-var errSessionClosed = errors.New("session is closed")
+var errSessionClosed = errors.New("block session is closed")
 
 // Fetched returns the counts so far.
 func (s *Session) Fetched() Fetched {

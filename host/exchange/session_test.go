@@ -84,7 +84,7 @@ func TestNotFound(t *testing.T) {
 	if !errors.As(err, &sources) || !errors.As(err, &missing) || missing.CID != want {
 		t.Fatalf("%v", err)
 	}
-	if e := err.Error(); !strings.Contains(e, a.ID().String()+": not there") || !strings.Contains(e, b.ID().String()+": refused") {
+	if e := err.Error(); !strings.Contains(e, a.ID().String()+": does not have the block") || !strings.Contains(e, b.ID().String()+": refused to send the block") {
 		t.Errorf("error does not list the asked peers: %v", e)
 	}
 	lonely := newSession(t, x, new(dag.MemBlocks))

@@ -129,10 +129,10 @@ func newLink(src *source) *link {
 }
 
 // errIdle ends an unused link.
-var errIdle = errors.New("idle")
+var errIdle = errors.New("unused block stream")
 
 // errStalled reports that a source does not answer.
-var errStalled = errors.New("no answer")
+var errStalled = errors.New("no answer to a block request")
 
 // badAnswerError reports that a source sent something other than the requested block.
 type badAnswerError struct{ err error }
@@ -188,7 +188,7 @@ func (l *link) ask(st network.Stream) error {
 			}
 			st.SetWriteDeadline(time.Now().Add(cfg.Stall))
 			if _, err := st.Write(appendFrame(nil, b)); err != nil {
-				return fmt.Errorf("send request: %w", err)
+				return fmt.Errorf("send block request: %w", err)
 			}
 			idle.Reset(cfg.Idle)
 			continue
@@ -261,7 +261,7 @@ func (l *link) receive(st network.Stream) error {
 		}
 		w := l.takeWaiting()
 		if w == nil {
-			return &badAnswerError{errors.New("sent an answer that was not requested")}
+			return &badAnswerError{errors.New("sent a block answer that was not requested")}
 		}
 		switch b[0] {
 		case isHere:
@@ -276,12 +276,12 @@ func (l *link) receive(st network.Stream) error {
 				l.check(w, b[1:])
 			})
 		case isMissing:
-			l.drop(w, "not there")
+			l.drop(w, "does not have the block")
 		case isRefused:
-			l.drop(w, "refused")
+			l.drop(w, "refused to send the block")
 		default:
-			l.drop(w, "invalid answer")
-			return &badAnswerError{fmt.Errorf("answer: unknown status %d", b[0])}
+			l.drop(w, "sent an invalid block answer")
+			return &badAnswerError{fmt.Errorf("block answer: unknown status %d", b[0])}
 		}
 	}
 }
@@ -291,15 +291,15 @@ func (l *link) receive(st network.Stream) error {
 func (l *link) answer(st network.Stream, r *bufio.Reader) ([]byte, error) {
 	st.SetReadDeadline(time.Time{})
 	if _, err := r.Peek(1); err != nil {
-		return nil, fmt.Errorf("receive: %w", noEOF(err))
+		return nil, fmt.Errorf("receive block answer: %w", noEOF(err))
 	}
 	st.SetReadDeadline(time.Now().Add(l.s.x.cfg.Frame))
 	b, err := readFrame(r, maxAnswer)
 	if err != nil {
-		return nil, fmt.Errorf("receive: %w", err)
+		return nil, fmt.Errorf("receive block answer: %w", err)
 	}
 	if b[0] != isHere && len(b) > 1 {
-		return nil, &badAnswerError{errors.New("answer: data after a refusal")}
+		return nil, &badAnswerError{errors.New("block answer: data after a refusal")}
 	}
 	return b, nil
 }
@@ -347,7 +347,7 @@ func (l *link) check(w *want, data []byte) {
 		l.src.ban(err) // now, whatever error ends the link first
 		l.s.mu.Unlock()
 		l.cancel(&badAnswerError{err})
-		l.drop(w, "sent wrong bytes")
+		l.drop(w, "sent bytes that do not match the block's CID")
 		return
 	}
 	l.recordAnswer(int64(len(data)))
@@ -416,7 +416,7 @@ var errNotSupported = errors.New("protocol " + string(Protocol) + " is not suppo
 func (x *Exchange) dial(ctx context.Context, p peer.AddrInfo) (network.Stream, error) {
 	if x.host.Network().Connectedness(p.ID) != network.Connected && len(p.Addrs) > 0 {
 		if err := x.host.Connect(ctx, p); err != nil {
-			return nil, fmt.Errorf("connect: %w", err)
+			return nil, fmt.Errorf("connect to peer: %w", err)
 		}
 	}
 	st, err := x.host.NewStream(ctx, p.ID, Protocol)
@@ -424,13 +424,13 @@ func (x *Exchange) dial(ctx context.Context, p peer.AddrInfo) (network.Stream, e
 		return nil, errNotSupported
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open stream: %w", err)
+		return nil, fmt.Errorf("open block stream to peer: %w", err)
 	}
 	return st, nil
 }
 
 // errNotAsked reports that a peer may not see the CIDs that this node wants.
-var errNotAsked = errors.New("its relation does not allow requests for blocks")
+var errNotAsked = errors.New("its relation to this node does not allow asking it for blocks")
 
 // Have asks p which of at most 1,024 blocks it has and would send, if p may be asked. It connects if necessary; the
 // caller limits its time by ctx.
@@ -448,7 +448,7 @@ func (x *Exchange) Have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([
 
 func (x *Exchange) have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([]bool, error) {
 	if len(cids) == 0 || len(cids) > maxCIDs {
-		return nil, fmt.Errorf("got %d blocks, want 1 to %d", len(cids), maxCIDs)
+		return nil, fmt.Errorf("block request: got %d CIDs, want 1 to %d", len(cids), maxCIDs)
 	}
 	ctx, cancel := context.WithTimeout(ctx, x.cfg.Dial)
 	defer cancel()
@@ -470,7 +470,7 @@ func (x *Exchange) have(ctx context.Context, p peer.AddrInfo, cids []cid.Cid) ([
 		return nil, err
 	}
 	if len(answer) != len(cids) {
-		return nil, fmt.Errorf("got %d answers, want %d", len(answer), len(cids))
+		return nil, fmt.Errorf("peer sent %d block answers, want %d", len(answer), len(cids))
 	}
 	held := make([]bool, len(cids))
 	for i, a := range answer {

@@ -53,11 +53,11 @@ func (r request) encode() ([]byte, error) {
 		}))
 	})
 	if err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
+		return nil, fmt.Errorf("encode block request: %w", err)
 	}
 	var b bytes.Buffer
 	if err := dagcbor.Encode(n, &b); err != nil {
-		return nil, fmt.Errorf("encode request: %w", err)
+		return nil, fmt.Errorf("encode block request: %w", err)
 	}
 	return b.Bytes(), nil
 }
@@ -67,33 +67,33 @@ func decodeRequest(b []byte) (request, error) {
 	nb := basicnode.Prototype.Any.NewBuilder()
 	opts := dagcbor.DecodeOptions{AllowLinks: true, AllocationBudget: 16 * maxRequest, MaxDepth: 4}
 	if err := opts.Decode(nb, bytes.NewReader(b)); err != nil {
-		return request{}, fmt.Errorf("decode request: %w", err)
+		return request{}, fmt.Errorf("decode block request: %w", err)
 	}
 	n := nb.Build()
 	if n.Kind() != datamodel.Kind_Map || n.Length() != 1 {
-		return request{}, errors.New("decode request: want a map of one entry")
+		return request{}, errors.New("decode block request: want a map of one entry")
 	}
 	k, list, err := n.MapIterator().Next()
 	if err != nil {
-		return request{}, fmt.Errorf("decode request: %w", err)
+		return request{}, fmt.Errorf("decode block request: %w", err)
 	}
 	r := request{}
 	if r.op, err = k.AsString(); err != nil || r.op != opWant && r.op != opHave {
-		return request{}, fmt.Errorf("decode request: unknown operation %.40q", r.op)
+		return request{}, fmt.Errorf("decode block request: unknown operation %.40q", r.op)
 	}
 	if r.cids, err = readLinks(list); err != nil {
-		return request{}, fmt.Errorf("decode request: %w", err)
+		return request{}, fmt.Errorf("decode block request: %w", err)
 	}
 	canon, err := r.encode()
 	if err == nil && !bytes.Equal(b, canon) {
-		err = errors.New("decode request: not canonical")
+		err = errors.New("decode block request: not canonical")
 	}
 	return r, err
 }
 
 func readLinks(list datamodel.Node) ([]cid.Cid, error) {
 	if list.Kind() != datamodel.Kind_List || list.Length() < 1 || list.Length() > maxCIDs {
-		return nil, fmt.Errorf("want a list of 1 to %d links", maxCIDs)
+		return nil, fmt.Errorf("want a list of 1 to %d CIDs", maxCIDs)
 	}
 	cids := make([]cid.Cid, 0, list.Length())
 	for it := list.ListIterator(); !it.Done(); {
@@ -107,7 +107,7 @@ func readLinks(list datamodel.Node) ([]cid.Cid, error) {
 		}
 		c, ok := l.(cidlink.Link)
 		if !ok || c.Cid.ByteLen() > abi.MaxCID {
-			return nil, errors.New("link is too long")
+			return nil, fmt.Errorf("CID is too long, want at most %d bytes", abi.MaxCID)
 		}
 		cids = append(cids, c.Cid)
 	}
@@ -136,11 +136,11 @@ func readFrame(r *bufio.Reader, limit int) ([]byte, error) {
 		return nil, err
 	}
 	if n == 0 || n > uint64(limit) {
-		return nil, fmt.Errorf("frame: got %d bytes, want 1 to %d", n, limit)
+		return nil, fmt.Errorf("block exchange frame: got %d bytes, want 1 to %d", n, limit)
 	}
 	b := make([]byte, n)
 	if k, err := io.ReadFull(r, b); err != nil {
-		return nil, fmt.Errorf("frame: got %d bytes, want %d: %w", k, n, noEOF(err))
+		return nil, fmt.Errorf("block exchange frame: got %d bytes, want %d: %w", k, n, noEOF(err))
 	}
 	return b, nil
 }

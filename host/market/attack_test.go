@@ -231,11 +231,11 @@ func TestHostileProvider(t *testing.T) {
 		{"a huge frame", "at most", func(t *testing.T, _ node, s network.Stream, _ []byte) {
 			s.Write(protowire.AppendVarint(nil, 1<<30))
 		}},
-		{"a bid again", "during a run", func(t *testing.T, _ node, s network.Stream, _ []byte) { s.Write(frameOf(t, &bidFrame{})) }},
+		{"a bid again", "while a job is running", func(t *testing.T, _ node, s network.Stream, _ []byte) { s.Write(frameOf(t, &bidFrame{})) }},
 		{"a gap in the output", "want byte 0", func(t *testing.T, _ node, s network.Stream, _ []byte) {
 			s.Write(frameOf(t, &logFrame{1, 5, []byte("x")}))
 		}},
-		{"endless output", "more output", func(t *testing.T, _ node, s network.Stream, _ []byte) {
+		{"endless output", "more than the order's limit", func(t *testing.T, _ node, s network.Stream, _ []byte) {
 			for off := uint64(0); off < 70<<20; off += MaxLog {
 				if _, err := s.Write(frameOf(t, &logFrame{1, off, bytes.Repeat([]byte("x"), MaxLog)})); err != nil {
 					return

@@ -28,10 +28,10 @@ const (
 func (c *Conversation) Blocks(ctx context.Context) iter.Seq2[dag.Block, error] {
 	return func(yield func(dag.Block, error) bool) {
 		if c.done == nil {
-			yield(dag.Block{}, errors.New("blocks: called before Done"))
+			yield(dag.Block{}, errors.New("market client: Blocks called before Done"))
 			return
 		}
-		stopped := errors.New("stopped")
+		stopped := errors.New("stopped by the caller of Blocks")
 		in := newIncoming(c)
 		reading, stop := context.WithCancelCause(ctx)
 		defer stop(nil)
@@ -85,7 +85,7 @@ func (in *incoming) fingerprint(c cid.Cid) uint64 { return maphash.String(in.see
 func (in *incoming) check(b dag.Block) error {
 	f := in.fingerprint(b.CID())
 	if _, ok := in.pending[f]; !ok {
-		return fmt.Errorf("block %s does not belong to the result, or came twice", b.CID())
+		return fmt.Errorf("result: block %s does not belong to it, or came twice", b.CID())
 	}
 	delete(in.pending, f)
 	if in.noFollow[b.CID()] {
@@ -100,7 +100,7 @@ func (in *incoming) check(b dag.Block) error {
 		return err
 	}
 	if len(in.pending)+len(links) > maxPending {
-		return fmt.Errorf("result: want at most %d links without a block", maxPending)
+		return fmt.Errorf("result: more than %d links to blocks that have not arrived", maxPending)
 	}
 	for _, l := range links {
 		in.pending[in.fingerprint(l)] = struct{}{}

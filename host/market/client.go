@@ -30,12 +30,12 @@ func NewClient(h p2phost.Host, cfg Config) *Client { return &Client{h, cfg.orDef
 func (c *Client) Ask(ctx context.Context, p peer.ID, a Ask) (*Conversation, job.Bid, error) {
 	conv, err := c.open(ctx, p, a.Order, a.Task)
 	if err != nil {
-		return nil, job.Bid{}, fmt.Errorf("ask peer %s: %w", p, err)
+		return nil, job.Bid{}, fmt.Errorf("ask peer %s for a bid: %w", p, err)
 	}
 	bid, err := conv.ask(ctx, a)
 	if err != nil {
 		conv.w.s.Reset()
-		return nil, job.Bid{}, fmt.Errorf("ask peer %s: %w", p, err)
+		return nil, job.Bid{}, fmt.Errorf("ask peer %s for a bid: %w", p, err)
 	}
 	if bid.Refuses() {
 		conv.w.s.Close()
@@ -104,7 +104,7 @@ func (c *Conversation) ask(ctx context.Context, a Ask) (job.Bid, error) {
 	case *failedFrame:
 		return refusal(name, m), nil
 	}
-	return job.Bid{}, c.w.unexpected(m, "instead of a bid")
+	return job.Bid{}, c.w.unexpected(m, "while waiting for a bid")
 }
 
 // refusal converts a failed message at the start to a Bid.
@@ -130,7 +130,7 @@ func (c *Conversation) reply(ctx context.Context) (message, error) {
 func (c *Client) Attach(ctx context.Context, p peer.ID, a Attach, limits job.Limits) (*Conversation, error) {
 	conv, err := c.attach(ctx, p, a)
 	if err != nil {
-		return nil, fmt.Errorf("attach to peer %s: %w", p, err)
+		return nil, fmt.Errorf("attach to job at peer %s: %w", p, err)
 	}
 	conv.limits = limits.OrDefault()
 	return conv, nil
@@ -156,7 +156,7 @@ func (c *Client) attach(ctx context.Context, p peer.ID, a Attach) (*Conversation
 	case *failedFrame:
 		err = &FailedError{m.code, m.why, m.final}
 	default:
-		err = conv.w.unexpected(m, "instead of the answer to an attach")
+		err = conv.w.unexpected(m, "while waiting for the answer to an attach")
 	}
 	conv.w.s.Reset()
 	return nil, err

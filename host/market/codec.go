@@ -33,14 +33,14 @@ func register(makers ...func() message) {
 func encode(m message) ([]byte, error) {
 	n, err := nodeOf(m)
 	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", m.name(), err)
+		return nil, fmt.Errorf("encode market message %s: %w", m.name(), err)
 	}
 	var b bytes.Buffer
 	if err := dagcbor.Encode(n, &b); err != nil {
-		return nil, fmt.Errorf("encode %s: %w", m.name(), err)
+		return nil, fmt.Errorf("encode market message %s: %w", m.name(), err)
 	}
 	if b.Len() > MaxControl {
-		return nil, fmt.Errorf("encode %s: got %d bytes, want at most %d", m.name(), b.Len(), MaxControl)
+		return nil, fmt.Errorf("encode market message %s: got %d bytes, want at most %d", m.name(), b.Len(), MaxControl)
 	}
 	return b.Bytes(), nil
 }
@@ -63,41 +63,41 @@ func decode(b []byte) (message, error) {
 	nb := basicnode.Prototype.Any.NewBuilder()
 	opts := dagcbor.DecodeOptions{AllocationBudget: 16 * MaxControl, MaxDepth: 8}
 	if err := opts.Decode(nb, bytes.NewReader(b)); err != nil {
-		return nil, fmt.Errorf("decode frame: %w", err)
+		return nil, fmt.Errorf("decode market message: %w", err)
 	}
 	n := nb.Build()
 	if n.Kind() != datamodel.Kind_Map || n.Length() != 1 {
-		return nil, errors.New("decode frame: want a map of one message")
+		return nil, errors.New("decode market message: want a map of one message")
 	}
 	k, v, err := n.MapIterator().Next()
 	if err != nil {
-		return nil, fmt.Errorf("decode frame: %w", err)
+		return nil, fmt.Errorf("decode market message: %w", err)
 	}
 	name, err := k.AsString()
 	if err != nil {
-		return nil, fmt.Errorf("decode frame: %w", err)
+		return nil, fmt.Errorf("decode market message: %w", err)
 	}
 	make, ok := messages[name]
 	if !ok {
-		return nil, fmt.Errorf("decode frame: unknown message %.40q", name)
+		return nil, fmt.Errorf("decode market message: unknown message %.40q", name)
 	}
 	m := make()
 	if err := decodeFields(m, v); err != nil {
-		return nil, fmt.Errorf("decode %s: %w", name, err)
+		return nil, fmt.Errorf("decode market message %s: %w", name, err)
 	}
 	canon, err := encode(m)
 	if err != nil {
 		return nil, err
 	}
 	if !bytes.Equal(b, canon) {
-		return nil, fmt.Errorf("decode %s: not canonical", name)
+		return nil, fmt.Errorf("decode market message %s: not canonical DAG-CBOR", name)
 	}
 	return m, nil
 }
 
 func decodeFields(m message, n datamodel.Node) (err error) {
 	if n.Kind() != datamodel.Kind_Map {
-		return fmt.Errorf("got %s, want a map", n.Kind())
+		return fmt.Errorf("fields: got %s, want a map", n.Kind())
 	}
 	c := &coder{in: n, err: &err}
 	m.fields(c)
@@ -128,7 +128,7 @@ func (c *coder) field(name string) datamodel.Node {
 	}
 	n, err := c.in.LookupByString(name)
 	if err != nil {
-		c.fail("field %q: missing", name)
+		c.fail("message field %q: missing", name)
 		return nil
 	}
 	c.read++

@@ -48,7 +48,7 @@ func (c *Conversation) RTT() time.Duration { return c.rtt }
 func (c *Conversation) Award(ctx context.Context, a Award) (Accept, error) {
 	start, err := c.award(ctx, a)
 	if err != nil {
-		return Accept{}, fmt.Errorf("award to peer %s: %w", c.w.peer(), err)
+		return Accept{}, fmt.Errorf("award job to peer %s: %w", c.w.peer(), err)
 	}
 	return Accept{start}, nil
 }
@@ -59,7 +59,7 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 		return 0, err
 	}
 	if j.Task != c.task || j.Audience != c.provider || j.Issuer != c.order.Issuer {
-		return 0, errors.New("order is not for this peer, or not the one that it bid for")
+		return 0, errors.New("awarded order differs from the one of the bid in provider, issuer or task")
 	}
 	sources, err := sourceTexts(a.Sources)
 	if err != nil {
@@ -83,7 +83,7 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 	case *failedFrame:
 		return 0, &FailedError{m.code, m.why, m.final}
 	}
-	return 0, c.w.unexpected(m, "instead of the answer to an award")
+	return 0, c.w.unexpected(m, "while waiting for the answer to an award")
 }
 
 // More than maxHeartbeats, plus one per minHeartbeatInterval, is a flood.
@@ -97,7 +97,7 @@ const (
 // *ProtocolError when the peer broke a rule, and a *TimeoutError when nothing arrived for Config.Silence.
 func (c *Conversation) Next(ctx context.Context) (Event, error) {
 	if !c.running || c.done != nil {
-		return nil, errors.New("next: no job is running in this conversation")
+		return nil, errors.New("market client: Next called while no job is running")
 	}
 	m, err := c.w.readMessage(ctx, c.w.cfg.Silence)
 	if errors.Is(err, errNoFrame) {
@@ -109,7 +109,7 @@ func (c *Conversation) Next(ctx context.Context) (Event, error) {
 	switch m := m.(type) {
 	case *heartbeatFrame:
 		if c.heartbeats++; c.heartbeats > maxHeartbeats+int(time.Since(c.began)/minHeartbeatInterval) {
-			return nil, &ProtocolError{c.w.peer(), errors.New("too many heartbeats")}
+			return nil, &ProtocolError{c.w.peer(), errors.New("sent too many heartbeats")}
 		}
 		if err := c.w.send(&renewFrame{}); err != nil {
 			return nil, err
@@ -127,18 +127,18 @@ func (c *Conversation) Next(ctx context.Context) (Event, error) {
 	case *failedFrame:
 		return nil, &FailedError{m.code, m.why, m.final}
 	}
-	return nil, c.w.unexpected(m, "during a run")
+	return nil, c.w.unexpected(m, "while a job is running")
 }
 
 // log checks that output is in order and within its limit.
 func (c *Conversation) log(m *logFrame) (Event, error) {
 	at := &c.received[m.stream-1]
 	if m.off != *at {
-		return nil, &ProtocolError{c.w.peer(), fmt.Errorf("output: got byte %d of stream %d, want byte %d", m.off, m.stream, *at)}
+		return nil, &ProtocolError{c.w.peer(), fmt.Errorf("job output: got byte %d of stream %d, want byte %d", m.off, m.stream, *at)}
 	}
 	*at += uint64(len(m.data))
 	if c.received[0]+c.received[1] > c.limits.Log {
-		return nil, &ProtocolError{c.w.peer(), fmt.Errorf("more output than the order's limit of %d bytes", c.limits.Log)}
+		return nil, &ProtocolError{c.w.peer(), fmt.Errorf("job output: more than the order's limit of %d bytes", c.limits.Log)}
 	}
 	return Log{Stream: byte(m.stream), Offset: m.off, Data: m.data}, nil
 }
@@ -155,13 +155,13 @@ func (c *Conversation) check(m *doneFrame) (Done, error) {
 	}
 	switch {
 	case r.Issuer != c.provider:
-		return Done{}, fmt.Errorf("receipt: got issuer %s, want %s", r.Issuer, c.provider)
+		return Done{}, fmt.Errorf("receipt: got issuer %s, want the provider %s", r.Issuer, c.provider)
 	case r.Task != c.task || o.Task != c.task:
-		return Done{}, errors.New("receipt or outcome of another task")
+		return Done{}, errors.New("receipt or outcome is for another task")
 	case r.Order != c.job || string(r.Lease) != string(c.lease[:]):
-		return Done{}, errors.New("receipt for another award")
+		return Done{}, errors.New("receipt is for another award")
 	case r.Outcome != job.CIDOf(m.outcome):
-		return Done{}, errors.New("receipt for another outcome")
+		return Done{}, errors.New("receipt is for another outcome")
 	}
 	if err := within(o, c.limits); err != nil {
 		return Done{}, err
@@ -174,13 +174,13 @@ func within(o job.Outcome, l job.Limits) error {
 	for _, f := range []struct {
 		what        string
 		have, limit uint64
-	}{{"fuel", o.Fuel, l.Fuel}, {"pages", o.Pages, l.Pages}, {"bytes of output", o.Size, l.Out}, {"bytes of /tmp", o.Tmp, l.Tmp}, {"bytes of log", o.Log, l.Log}} {
+	}{{"fuel", o.Fuel, l.Fuel}, {"pages of memory", o.Pages, l.Pages}, {"bytes of output", o.Size, l.Out}, {"bytes of /tmp", o.Tmp, l.Tmp}, {"bytes of stdout and stderr", o.Log, l.Log}} {
 		if f.have > f.limit {
 			return fmt.Errorf("outcome: got %d %s, want at most %d", f.have, f.what, f.limit)
 		}
 	}
 	if o.Limits != nil && *o.Limits != l {
-		return errors.New("outcome: its limits are not the order's")
+		return errors.New("outcome: its limits differ from those of the order")
 	}
 	return nil
 }
@@ -200,7 +200,7 @@ func (c *Conversation) close(why Why) error {
 	}
 	if err != nil {
 		c.w.s.Reset()
-		return fmt.Errorf("close conversation with peer %s: %w", c.w.peer(), err)
+		return fmt.Errorf("close market stream to peer %s: %w", c.w.peer(), err)
 	}
 	if c.w.s.Close() != nil { // the other end closed first: it has the message
 		c.w.s.Reset()

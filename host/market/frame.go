@@ -30,8 +30,13 @@ func newWire(s network.Stream, cfg Config) *wire {
 
 func (w *wire) peer() peer.ID { return w.s.Conn().RemotePeer() }
 
+// logLease adds the lease of the job to what is logged about the stream.
+func (w *wire) logLease(lease Lease) {
+	w.cfg.Logger = w.cfg.Logger.With("lease", fmt.Sprintf("%x", lease[:]))
+}
+
 // errNoFrame reports that no frame began within the wait.
-var errNoFrame = errors.New("no frame in time")
+var errNoFrame = errors.New("no market frame in time")
 
 // read returns the next frame, of at most limit bytes. It waits idle for the first byte, and Config.Frame from there
 // to the last byte, whatever the frame's size: a peer cannot extend that by sending a byte now and then. When ctx
@@ -53,28 +58,28 @@ func (w *wire) readFrame(ctx context.Context, limit int, idle time.Duration) ([]
 		if isTimeout(err) {
 			return nil, errNoFrame
 		}
-		return nil, fmt.Errorf("read frame: %w", err)
+		return nil, fmt.Errorf("read market frame: %w", err)
 	}
 	if err := w.deadline(ctx, w.cfg.Frame); err != nil {
 		return nil, err
 	}
 	n, err := varint.ReadUvarint(w.r)
 	if err != nil {
-		return nil, fmt.Errorf("read frame: %w", noEOF(err))
+		return nil, fmt.Errorf("read market frame: %w", noEOF(err))
 	}
 	if n > uint64(limit) {
-		return nil, &ProtocolError{w.peer(), fmt.Errorf("frame: got %d bytes, want at most %d", n, limit)}
+		return nil, &ProtocolError{w.peer(), fmt.Errorf("market frame: got %d bytes, want at most %d", n, limit)}
 	}
 	b := make([]byte, n)
 	if k, err := io.ReadFull(w.r, b); err != nil {
-		return nil, fmt.Errorf("read frame: %d of %d bytes: %w", k, n, noEOF(err))
+		return nil, fmt.Errorf("read market frame: %d of %d bytes: %w", k, n, noEOF(err))
 	}
 	return b, nil
 }
 
 func (w *wire) deadline(ctx context.Context, d time.Duration) error {
 	if err := w.s.SetReadDeadline(time.Now().Add(d)); err != nil {
-		return fmt.Errorf("read frame: %w", err)
+		return fmt.Errorf("read market frame: %w", err)
 	}
 	if ctx.Err() != nil { // its AfterFunc may have run before
 		return context.Cause(ctx)
@@ -97,7 +102,7 @@ func (w *wire) readMessage(ctx context.Context, idle time.Duration) (message, er
 
 // unexpected returns the error for a message out of order.
 func (w *wire) unexpected(m message, where string) error {
-	return &ProtocolError{w.peer(), fmt.Errorf("message %q %s", m.name(), where)}
+	return &ProtocolError{w.peer(), fmt.Errorf("sent unexpected message %q %s", m.name(), where)}
 }
 
 // send writes control frames.
@@ -123,10 +128,10 @@ func (w *wire) write(frames []byte) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if err := w.s.SetWriteDeadline(time.Now().Add(w.cfg.Frame)); err != nil {
-		return fmt.Errorf("write frame: %w", err)
+		return fmt.Errorf("write market frame: %w", err)
 	}
 	if _, err := w.s.Write(frames); err != nil {
-		return fmt.Errorf("write frame: %w", err)
+		return fmt.Errorf("write market frame: %w", err)
 	}
 	return nil
 }

@@ -14,6 +14,7 @@
 package market
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"time"
@@ -105,7 +106,9 @@ type FailedError struct {
 	Final bool   // the job would fail at any other peer, too
 }
 
-func (e *FailedError) Error() string { return fmt.Sprintf("%s (%s)", e.Why, e.Code) }
+func (e *FailedError) Error() string {
+	return fmt.Sprintf("%s (%s)", cmp.Or(e.Why, "failed without a reason"), e.Code)
+}
 
 // DeclinedError is a provider's answer to an Award for which it makes no reservation.
 type DeclinedError struct {
@@ -113,7 +116,7 @@ type DeclinedError struct {
 	Queue time.Duration // its new queue, if it only became busier; 0: it does not want the job
 }
 
-func (e *DeclinedError) Error() string { return "declined: " + e.Why }
+func (e *DeclinedError) Error() string { return "award declined: " + cmp.Or(e.Why, "no reason given") }
 
 // ProtocolError reports that a peer broke a rule of the protocol.
 type ProtocolError struct {
@@ -131,5 +134,5 @@ type TimeoutError struct {
 }
 
 func (e *TimeoutError) Error() string {
-	return fmt.Sprintf("peer %s: no message for %s", e.Peer, e.For)
+	return fmt.Sprintf("peer %s: sent no message for %s", e.Peer, e.For)
 }

@@ -215,7 +215,7 @@ func (m *closeFrame) fields(c *coder) {
 	switch Why(m.why) {
 	case OK, Lost, Cancelled:
 	default:
-		c.fail("field %q is %.40q", "why", m.why)
+		c.fail("field %q: unknown reason %.40q", "why", m.why)
 	}
 }
 
@@ -255,7 +255,7 @@ func sourceTexts(peers []peer.AddrInfo) ([]string, error) {
 		p.Addrs = p.Addrs[:min(len(p.Addrs), maxAddrs)]
 		addrs, err := peer.AddrInfoToP2pAddrs(&p)
 		if err != nil {
-			return nil, fmt.Errorf("source %s: %w", p.ID, err)
+			return nil, fmt.Errorf("source of inputs %s: %w", p.ID, err)
 		}
 		for _, a := range addrs {
 			list = append(list, a.String())
@@ -270,12 +270,12 @@ func sourcePeers(texts []string) ([]peer.AddrInfo, error) {
 	for _, s := range texts {
 		p, err := host.ParsePeerAddr(s)
 		if err != nil {
-			return nil, fmt.Errorf("source %.80q: %w", s, err)
+			return nil, fmt.Errorf("source of inputs %.80q: %w", s, err)
 		}
 		i, known := at[p.ID]
 		if !known {
 			if len(peers) == MaxSources {
-				return nil, fmt.Errorf("sources: want at most %d", MaxSources)
+				return nil, fmt.Errorf("sources of inputs: want at most %d peers", MaxSources)
 			}
 			at[p.ID] = len(peers)
 			peers = append(peers, *p)

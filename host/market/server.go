@@ -102,7 +102,7 @@ func (s *Server) serve(st network.Stream) {
 		err = w.send(&failedFrame{failed.Code, clip(failed.Why), failed.Final})
 	}
 	if err != nil {
-		s.cfg.Logger.Debug("market conversation", "peer", from, "err", err)
+		s.cfg.Logger.Debug("market stream ended", "peer", from, "err", err)
 		st.Reset()
 		return
 	}
@@ -124,7 +124,7 @@ func (s *Server) converse(w *wire) error {
 	case *attachFrame:
 		return s.attached(w, m)
 	}
-	return w.unexpected(m, "at the start")
+	return w.unexpected(m, "at the start of a market stream")
 }
 
 // invalid is the answer to input that is well-formed but breaks a rule of the market.
@@ -158,7 +158,7 @@ func (s *Server) asked(w *wire, m *askFrame) error {
 	bid.Refusal = clip(bid.Refusal)
 	b, err := bid.Encode()
 	if err != nil {
-		return fmt.Errorf("bid: %w", err)
+		return fmt.Errorf("encode bid: %w", err)
 	}
 	if err := w.send(&bidFrame{b}); err != nil || bid.Refuses() {
 		return err
@@ -173,7 +173,7 @@ func (s *Server) asked(w *wire, m *askFrame) error {
 	case *closeFrame:
 		return nil
 	}
-	return w.unexpected(next, "instead of an award")
+	return w.unexpected(next, "while waiting for an award")
 }
 
 // request reads the rest of an Ask. It reads the Task only if the peer signed the order.
@@ -221,6 +221,7 @@ func (s *Server) awarded(w *wire, r Request, m *awardFrame) error {
 		run.detach(nil, Gone)
 		return err
 	}
+	w.logLease(m.lease)
 	return run.show(s.ctx, w, 0, 0)
 }
 
@@ -231,7 +232,7 @@ func (s *Server) award(w *wire, r Request, m *awardFrame) (Awarded, error) {
 		return Awarded{}, err
 	}
 	if j.Audience != s.self || j.Task != r.Signed.Task {
-		return Awarded{}, invalid(errors.New("order is not for this peer, or not the one that it bid for"))
+		return Awarded{}, invalid(errors.New("awarded order is for another provider or another task than the bid"))
 	}
 	sources, err := sourcePeers(m.sources)
 	if err != nil {
@@ -257,5 +258,6 @@ func (s *Server) attached(w *wire, m *attachFrame) error {
 	if err := w.send(&acceptFrame{}); err != nil {
 		return err
 	}
+	w.logLease(m.lease)
 	return run.show(s.ctx, w, m.stdout, m.stderr)
 }

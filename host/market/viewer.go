@@ -20,9 +20,9 @@ type viewer struct {
 // closedError is the cause of a ctx that ended because the requester closed.
 type closedError struct{ why Why }
 
-func (e closedError) Error() string { return "closed by the requester: " + string(e.why) }
+func (e closedError) Error() string { return "job stream closed by the requester: " + string(e.why) }
 
-var errNoMessage = errors.New("no message from the requester")
+var errNoMessage = errors.New("no message from the requester in time")
 
 // show serves the conversation to its end. Output before the offsets is not sent.
 func (r *Run) show(ctx context.Context, w *wire, stdout, stderr uint64) error {
@@ -74,7 +74,7 @@ func (v *viewer) receive(ctx context.Context) error {
 		case *closeFrame:
 			return closedError{Why(m.why)}
 		default:
-			return v.w.unexpected(m, "during a run")
+			return v.w.unexpected(m, "while a job is running")
 		}
 	}
 }
@@ -88,7 +88,7 @@ func (v *viewer) readLogs(ctx context.Context) {
 	}
 	err := v.run.cfg.Logs(ctx, v.logs.writer(ctx, 1), v.logs.writer(ctx, 2))
 	if err != nil && ctx.Err() == nil {
-		v.w.cfg.Logger.Warn("read guest output", "err", err)
+		v.w.cfg.Logger.Warn("read guest output for requester", "peer", v.w.peer(), "err", err)
 	}
 }
 
@@ -169,7 +169,7 @@ func (v *viewer) sendEnd(ctx context.Context, end *ending) error {
 			return err
 		}
 		// The error is local, and the protocol has no message for it inside a CAR: the CAR is cut off.
-		v.w.cfg.Logger.Warn("send result", "peer", v.w.peer(), "err", err)
+		v.w.cfg.Logger.Warn("read result for requester", "peer", v.w.peer(), "err", err)
 		return v.w.s.CloseWrite()
 	}
 	return out.close()

@@ -18,7 +18,7 @@ func Read(path string, limit int64) ([]byte, error) {
 	defer f.Close()
 	b, err := io.ReadAll(io.LimitReader(f, limit+1))
 	if err == nil && int64(len(b)) > limit {
-		err = fmt.Errorf("read %s: want at most %d bytes", path, limit)
+		err = fmt.Errorf("read %s: file is too large, want at most %d bytes", path, limit)
 	}
 	return b, err
 }

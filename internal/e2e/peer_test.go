@@ -158,7 +158,7 @@ func (p *peer) tryStart(join string) error {
 		return nil
 	}
 	for deadline := time.Now().Add(20 * time.Second); ; {
-		if strings.Contains(log.String(), "msg=cluster") {
+		if strings.Contains(log.String(), `msg="this node is a member of a cluster"`) {
 			return nil
 		}
 		select {

@@ -89,7 +89,7 @@ func join(ctx context.Context, c *Client, connect func(ctx context.Context, netw
 		if ctx.Err() != nil {
 			err = context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("attach: %w", err)
+		return nil, fmt.Errorf("attach to the process that owns the repo: %w", err)
 	}
 	go func() {
 		defer close(c.gone)
@@ -222,7 +222,7 @@ func (c *Client) ask(ctx context.Context, method, path string, v, out any) error
 			return err
 		}
 		if len(b) > maxJSON {
-			return Errorf(CodeUsage, "request: got %d bytes, want at most %d", len(b), maxJSON)
+			return Errorf(CodeUsage, "API request: got %d bytes, want at most %d", len(b), maxJSON)
 		}
 		body = b
 	}
@@ -239,7 +239,7 @@ func (c *Client) ask(ctx context.Context, method, path string, v, out any) error
 		return nil
 	}
 	if err := json.Unmarshal(b, out); err != nil {
-		return Errorf(CodeFault, "answer of the process that owns the repo: %v", err)
+		return Errorf(CodeFault, "decode answer of the process that owns the repo: %v", err)
 	}
 	return nil
 }

@@ -92,7 +92,7 @@ func (c *Client) Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error) 
 	for i, s := range names {
 		var err error
 		if missing[i], err = cid.Decode(s); err != nil {
-			return nil, Errorf(CodeFault, "answer of the process that owns the repo: %v", err)
+			return nil, Errorf(CodeFault, "decode answer of the process that owns the repo: %v", err)
 		}
 	}
 	return missing, nil
@@ -191,7 +191,7 @@ func (c *Client) Run(ctx context.Context, r Request, w Watch) (Job, error) {
 		return Job{}, err
 	}
 	if len(body) > maxJSON {
-		return Job{}, Errorf(CodeUsage, "request: got %d bytes, want at most %d", len(body), maxJSON)
+		return Job{}, Errorf(CodeUsage, "API request: got %d bytes, want at most %d", len(body), maxJSON)
 	}
 	end, err := c.stream(ctx, "POST", "/v1/run", body, w.frame)
 	if len(end) == 0 {
@@ -202,7 +202,7 @@ func (c *Client) Run(ctx context.Context, r Request, w Watch) (Job, error) {
 	}
 	j, jerr := DecodeJob(end)
 	if err == nil && jerr != nil {
-		err = Errorf(CodeFault, "answer of the process that owns the repo: %v", jerr)
+		err = Errorf(CodeFault, "decode answer of the process that owns the repo: %v", jerr)
 	}
 	return j, err
 }
@@ -264,7 +264,7 @@ func (c *Client) stream(ctx context.Context, method, path string, body []byte, f
 func endOf(payload []byte) ([]byte, error) {
 	var e ending
 	if err := json.Unmarshal(payload, &e); err != nil {
-		return nil, Errorf(CodeFault, "last frame of the answer: %v", err)
+		return nil, Errorf(CodeFault, "decode last frame of the API answer: %v", err)
 	}
 	if e.Err != nil {
 		return e.Value, e.Err

@@ -14,7 +14,7 @@ func (c *Client) Receipts(ctx context.Context) ([]ReceiptInfo, error) {
 
 func (c *Client) ReceiptsOf(ctx context.Context, task cid.Cid) ([]ReceiptInfo, error) {
 	if !task.Defined() {
-		return nil, Errorf(CodeUsage, "receipts: the CID of the task is missing")
+		return nil, Errorf(CodeUsage, "list receipts: the CID of the task is missing")
 	}
 	return items[ReceiptInfo](ctx, c, "/v1/receipts?task="+task.String())
 }
@@ -46,7 +46,7 @@ func (c *Client) AddReceipt(ctx context.Context, envelope []byte) (cid.Cid, erro
 	}
 	var id link
 	if err := json.Unmarshal(b, &id); err != nil {
-		return cid.Undef, Errorf(CodeFault, "answer of the process that owns the repo: %v", err)
+		return cid.Undef, Errorf(CodeFault, "decode answer of the process that owns the repo: %v", err)
 	}
 	return cid.Cid(id), nil
 }

@@ -59,10 +59,10 @@ func readFrame(r io.Reader, buf []byte) (typ byte, payload []byte, err error) {
 	case frameItem, frameEnd:
 		limit = maxJSON
 	default:
-		return 0, nil, fmt.Errorf("frame of unknown type %#02x", h[0])
+		return 0, nil, fmt.Errorf("API frame of unknown type %#02x", h[0])
 	}
 	if n > limit || (h[0] == frameProgress && n != limit) {
-		return 0, nil, fmt.Errorf("frame of type %q: got %d bytes, want at most %d", h[0], n, limit)
+		return 0, nil, fmt.Errorf("API frame of type %q: got %d bytes, want at most %d", h[0], n, limit)
 	}
 	if int64(cap(buf)) < n {
 		buf = make([]byte, n)
@@ -95,7 +95,7 @@ func readBlock(r *bufio.Reader) (Block, error) {
 		return Block{}, err // io.EOF before the first byte, io.ErrUnexpectedEOF after it
 	}
 	if n == 0 || n > MaxBlock+maxCID {
-		return Block{}, fmt.Errorf("block frame: got %d bytes, want 1 to %d", n, MaxBlock+maxCID)
+		return Block{}, fmt.Errorf("API block frame: got %d bytes, want 1 to %d", n, MaxBlock+maxCID)
 	}
 	buf := make([]byte, n)
 	if _, err := io.ReadFull(r, buf); err != nil {
@@ -108,10 +108,10 @@ func readBlock(r *bufio.Reader) (Block, error) {
 func parseBlock(buf []byte) (Block, error) {
 	l, c, err := cid.CidFromBytes(buf)
 	if err != nil {
-		return Block{}, fmt.Errorf("block frame: %w", err)
+		return Block{}, fmt.Errorf("API block frame: %w", err)
 	}
 	if l > maxCID || len(buf)-l > MaxBlock {
-		return Block{}, fmt.Errorf("block frame: got a CID of %d bytes and a block of %d bytes, want at most %d and %d", l, len(buf)-l, maxCID, MaxBlock)
+		return Block{}, fmt.Errorf("API block frame: got a CID of %d bytes and a block of %d bytes, want at most %d and %d", l, len(buf)-l, maxCID, MaxBlock)
 	}
 	return Block{CID: c, Data: buf[l:]}, nil
 }

@@ -230,11 +230,11 @@ func (h *Handler) enter(ctx context.Context, cancel context.CancelFunc) (string,
 		return "", nil, Errorf(CodeClosing, "node is shutting down")
 	}
 	if len(h.sessions) >= maxSessions {
-		return "", nil, Errorf(CodeFault, "attach: %d clients are attached, at most %d", len(h.sessions), maxSessions)
+		return "", nil, Errorf(CodeFault, "attach API client: %d are attached, want at most %d", len(h.sessions), maxSessions)
 	}
 	g, err := h.begin()
 	if err != nil {
-		return "", nil, fmt.Errorf("attach: %w", err)
+		return "", nil, fmt.Errorf("attach API client: %w", err)
 	}
 	id, s := rand.Text(), &session{backend: g, ctx: ctx, cancel: cancel}
 	h.sessions[id] = s
@@ -289,7 +289,7 @@ func (h *Handler) inSession(serve call) http.HandlerFunc {
 		s := h.sessions[id]
 		if s == nil || s.ended {
 			h.mu.Unlock()
-			writeError(w, Errorf(CodeUsage, "unknown session: attach first"))
+			writeError(w, Errorf(CodeUsage, "unknown API session: attach first"))
 			return
 		}
 		s.calls.Add(1)
@@ -366,10 +366,10 @@ func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
 	b, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxJSON))
 	var tooBig *http.MaxBytesError
 	if errors.As(err, &tooBig) {
-		return nil, Errorf(CodeUsage, "request: more than %d bytes", maxJSON)
+		return nil, Errorf(CodeUsage, "API request: more than %d bytes", maxJSON)
 	}
 	if err != nil {
-		return nil, fmt.Errorf("read request: %w", err)
+		return nil, fmt.Errorf("read API request: %w", err)
 	}
 	return b, nil
 }

@@ -36,7 +36,7 @@ func EncodeJob(j Job) ([]byte, error) {
 	if j.Outcome != nil {
 		b, err := j.Outcome.Encode()
 		if err != nil {
-			return nil, fmt.Errorf("encode job %s: %w", j.ID, err)
+			return nil, fmt.Errorf("encode record of job %s: %w", j.ID, err)
 		}
 		r.OutcomeBytes = b
 	}
@@ -47,7 +47,7 @@ func EncodeJob(j Job) ([]byte, error) {
 func DecodeJob(b []byte) (Job, error) {
 	var r jobRecord
 	if err := decodeJSON(b, &r); err != nil {
-		return Job{}, fmt.Errorf("decode job: %w", err)
+		return Job{}, fmt.Errorf("decode job record: %w", err)
 	}
 	j := r.Job
 	j.Task, j.OutcomeCID, j.Receipt, j.Refs = cid.Cid(r.Task), cid.Cid(r.OutcomeCID), cid.Cid(r.Receipt), cidsOf(r.Refs)
@@ -55,7 +55,7 @@ func DecodeJob(b []byte) (Job, error) {
 	if len(r.OutcomeBytes) > 0 {
 		o, err := job.DecodeOutcome(r.OutcomeBytes)
 		if err != nil {
-			return Job{}, fmt.Errorf("decode job %s: %w", r.ID, err)
+			return Job{}, fmt.Errorf("decode record of job %s: %w", r.ID, err)
 		}
 		j.Outcome = &o
 	}
@@ -121,7 +121,7 @@ func decodeJSON(b []byte, v any) error {
 		return &Error{Code: CodeUsage, Message: "decode JSON: " + err.Error()}
 	}
 	if _, err := d.Token(); err != io.EOF {
-		return &Error{Code: CodeUsage, Message: "decode JSON: trailing data"}
+		return &Error{Code: CodeUsage, Message: "decode JSON: trailing data after the value"}
 	}
 	return nil
 }

@@ -55,7 +55,7 @@ func putAll(r *http.Request, g Backend) error {
 			return put()
 		}
 		if err != nil {
-			return Errorf(CodeUsage, "read blocks: %v", err)
+			return Errorf(CodeUsage, "receive blocks: %v", err)
 		}
 		batch, size = append(batch, b), size+len(b.Data)
 		if size >= maxBatch || len(batch) >= batchBlocks {
@@ -123,7 +123,7 @@ func missing(w http.ResponseWriter, r *http.Request, g Backend) error {
 		return err
 	}
 	if len(asked) > MaxMissing {
-		return Errorf(CodeUsage, "missing: got %d CIDs, want at most %d", len(asked), MaxMissing)
+		return Errorf(CodeUsage, "missing blocks: got %d CIDs, want at most %d", len(asked), MaxMissing)
 	}
 	cs := make([]cid.Cid, len(asked))
 	for i, s := range asked {
@@ -219,7 +219,7 @@ func list[T any](w http.ResponseWriter, vs []T, encode func(T) ([]byte, error)) 
 	for _, v := range vs {
 		b, err := encode(v)
 		if err == nil && len(b) > maxJSON {
-			err = fmt.Errorf("list: got an item of %d bytes, want at most %d", len(b), maxJSON)
+			err = fmt.Errorf("API list: got an item of %d bytes, want at most %d", len(b), maxJSON)
 		}
 		if err == nil {
 			err = s.item(b)

@@ -68,7 +68,7 @@ func commandOn(do func(g Backend, ctx context.Context, c cid.Cid) error) call {
 			return err
 		}
 		if c.IsZero() {
-			return Errorf(CodeUsage, "no CID")
+			return Errorf(CodeUsage, "API request: no CID")
 		}
 		if err := do(g, r.Context(), cid.Cid(c)); err != nil {
 			return err

@@ -21,7 +21,7 @@ var ErrSocketPath = errors.New("path too long for a Unix socket: move the repo t
 func Listen(path string) (net.Listener, error) {
 	dir, release, err := shorten(path)
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
+		return nil, fmt.Errorf("listen on repo socket %s: %w", path, err)
 	}
 	defer release()
 	// The socket is bound under another name and then renamed, so that it is never visible with
@@ -29,11 +29,11 @@ func Listen(path string) (net.Listener, error) {
 	name := filepath.Base(path)
 	fresh := filepath.Join(dir, name+".new")
 	if err := os.Remove(fresh); err != nil && !os.IsNotExist(err) {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
+		return nil, fmt.Errorf("listen on repo socket %s: %w", path, err)
 	}
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: fresh, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
+		return nil, fmt.Errorf("listen on repo socket %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false)
 	if err = os.Chmod(fresh, 0o600); err == nil {
@@ -42,7 +42,7 @@ func Listen(path string) (net.Listener, error) {
 	if err != nil {
 		l.Close()
 		os.Remove(fresh)
-		return nil, fmt.Errorf("listen on %s: %w", path, err)
+		return nil, fmt.Errorf("listen on repo socket %s: %w", path, err)
 	}
 	return &listener{UnixListener: l, path: path}, nil
 }
@@ -60,7 +60,7 @@ func (l *listener) Close() error {
 func dialSocket(ctx context.Context, path string) (net.Conn, error) {
 	dir, release, err := shorten(path)
 	if err != nil {
-		return nil, fmt.Errorf("dial %s: %w", path, err)
+		return nil, fmt.Errorf("dial repo socket %s: %w", path, err)
 	}
 	defer release()
 	var d net.Dialer

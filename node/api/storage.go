@@ -76,7 +76,7 @@ func listSources(w http.ResponseWriter, r *http.Request, g Backend) error {
 
 func attachSource(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if isRemote(r) {
-		return Errorf(CodeDenied, "attach: only possible on the machine of the node, not over TCP")
+		return Errorf(CodeDenied, "attach CAR or folder: only possible on the machine of the node, not over TCP")
 	}
 	var a attachment
 	if err := readJSON(w, r, &a); err != nil {
@@ -147,7 +147,7 @@ func (c *Client) Migrate(ctx context.Context) (v Migrated, err error) {
 
 func (c *Client) Coverage(ctx context.Context, root cid.Cid) (v Coverage, err error) {
 	if !root.Defined() {
-		return v, Errorf(CodeUsage, "coverage: the CID is missing")
+		return v, Errorf(CodeUsage, "coverage: the root CID is missing")
 	}
 	return v, c.last(ctx, "POST", "/v1/coverage/"+root.String(), nil, &v)
 }
@@ -159,7 +159,7 @@ func (c *Client) last(ctx context.Context, method, path string, body []byte, out
 		return err
 	}
 	if err := json.Unmarshal(end, out); err != nil {
-		return Errorf(CodeFault, "answer of the process that owns the repo: %v", err)
+		return Errorf(CodeFault, "decode answer of the process that owns the repo: %v", err)
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ type stream struct {
 }
 
 // errEnded is the error of a write after the end.
-var errEnded = errors.New("write after the end of the answer")
+var errEnded = errors.New("write after the end of the API answer")
 
 func newStream(w http.ResponseWriter) *stream {
 	w.Header().Set("Content-Type", "application/vnd.liftoff.frames")
@@ -166,7 +166,7 @@ func (s *stream) event(e Event) error {
 		b, err = json.Marshal(e)
 	}
 	if err == nil && len(b) > maxEvent {
-		err = fmt.Errorf("event: got %d bytes, want at most %d", len(b), maxEvent)
+		err = fmt.Errorf("job event: got %d bytes, want at most %d", len(b), maxEvent)
 	}
 	if err != nil {
 		return err
@@ -183,7 +183,7 @@ func (s *stream) end(value []byte, err error) {
 	e := ending{Value: value, Err: AsError(err)}
 	b, err := json.Marshal(e)
 	if err == nil && len(b) > maxJSON {
-		err = Errorf(CodeFault, "answer: got %d bytes, want at most %d", len(b), maxJSON)
+		err = Errorf(CodeFault, "API answer: got %d bytes, want at most %d", len(b), maxJSON)
 	}
 	if err != nil {
 		b, _ = json.Marshal(ending{Err: AsError(err)}) // two strings: cannot fail

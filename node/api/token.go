@@ -27,12 +27,12 @@ func MakeToken(path string) (string, error) {
 	token = rand.Text()
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
-		return "", fmt.Errorf("make token: %w", err)
+		return "", fmt.Errorf("create API token: %w", err)
 	}
 	_, err = io.WriteString(f, token+"\n")
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		os.Remove(path)
-		return "", fmt.Errorf("make token %s: %w", path, err)
+		return "", fmt.Errorf("create API token %s: %w", path, err)
 	}
 	return token, nil
 }
@@ -42,12 +42,12 @@ func MakeToken(path string) (string, error) {
 func ReadToken(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
+		return "", fmt.Errorf("read API token: %w", err)
 	}
 	defer f.Close()
 	info, err := f.Stat()
 	if err != nil {
-		return "", fmt.Errorf("read token: %w", err)
+		return "", fmt.Errorf("read API token: %w", err)
 	}
 	if info.Mode().Perm()&0o077 != 0 {
 		return "", &Error{
@@ -57,7 +57,7 @@ func ReadToken(path string) (string, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(f, 4<<10))
 	if err != nil {
-		return "", fmt.Errorf("read token %s: %w", path, err)
+		return "", fmt.Errorf("read API token %s: %w", path, err)
 	}
 	token := strings.TrimSpace(string(b))
 	return token, checkToken(token)
@@ -65,7 +65,7 @@ func ReadToken(path string) (string, error) {
 
 func checkToken(token string) error {
 	if len(token) < minToken || strings.ContainsFunc(token, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		return Errorf(CodeUsage, "token: want at least %d printable characters without spaces", minToken)
+		return Errorf(CodeUsage, "API token: want at least %d printable characters without spaces", minToken)
 	}
 	return nil
 }
@@ -80,7 +80,7 @@ func requireToken(token string, next http.Handler) http.Handler {
 		if subtle.ConstantTimeCompare(have[:], want[:]) != 1 || !ok {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			w.Header().Set("Connection", "close") // the body of an unauthenticated request is not read
-			writeError(w, &Error{Code: CodeDenied, Message: "the token is missing or wrong", Hint: "the token is in the file api.token of the node's repo"})
+			writeError(w, &Error{Code: CodeDenied, Message: "the API token is missing or wrong", Hint: "the token is in the file api.token of the node's repo"})
 			return
 		}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), remote{}, true)))

@@ -81,7 +81,7 @@ func (o *activeRun) advance(phase string) bool {
 var ErrReturning = errors.New("the requester is restarting")
 
 // errClosed is the cause that ends a run which the Placement has closed.
-var errClosed = errors.New("closed by the requester")
+var errClosed = errors.New("run closed by the requester")
 
 // Do runs the job to its end. start contains this node's own bid. The error is a *FailedError, the
 // cause of ctx, or a fault of this machine. The Ending has a Record also when there is an error.
@@ -259,9 +259,9 @@ func (d *driver) act(ctx context.Context, a scheduler.Action) {
 
 func askText(a scheduler.Ask) string {
 	if len(a.Peers) == 1 {
-		return "asking 1 peer"
+		return "asking 1 peer for a bid"
 	}
-	return fmt.Sprintf("asking %d peers", len(a.Peers))
+	return fmt.Sprintf("asking %d peers for bids", len(a.Peers))
 }
 
 // feed passes an event to the loop. It returns false when the loop takes no more events.

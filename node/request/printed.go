@@ -216,7 +216,7 @@ func openStream(ctx context.Context, c cid.Cid, open Open) (*dag.File, uint64, e
 	}
 	f, err := open(ctx, c)
 	if err != nil {
-		return nil, 0, fmt.Errorf("open printed output: %w", err)
+		return nil, 0, fmt.Errorf("open stdout or stderr of the job: %w", err)
 	}
 	return f, uint64(f.Size()), nil
 }
@@ -234,7 +234,7 @@ func writeStream(ctx context.Context, f *dag.File, w io.Writer, off, end uint64)
 		return nil
 	}
 	if _, err := f.WriteRange(ctx, w, int64(off), int64(end-off)); err != nil {
-		return fmt.Errorf("read printed output: %w", err)
+		return fmt.Errorf("read stdout or stderr of the job: %w", err)
 	}
 	return nil
 }

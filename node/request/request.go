@@ -7,6 +7,7 @@
 package request
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
@@ -111,7 +112,9 @@ type FailedError struct {
 	Hint string
 }
 
-func (e *FailedError) Error() string { return fmt.Sprintf("%s (%s)", e.Why, e.Code) }
+func (e *FailedError) Error() string {
+	return fmt.Sprintf("%s (%s)", cmp.Or(e.Why, "failed without a reason"), e.Code)
+}
 
 // Ending is the result of the job.
 type Ending struct {

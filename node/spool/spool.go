@@ -23,7 +23,7 @@ const (
 )
 
 // ErrFull means that a write would exceed Spool.Max.
-var ErrFull = errors.New("output exceeds its limit")
+var ErrFull = errors.New("job output exceeds its limit")
 
 // Streams of a Spool.
 const (
@@ -82,7 +82,7 @@ func (s *Spool) append(stream byte, p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.over {
-		return errors.New("write to a stopped spool")
+		return errors.New("write job output to a stopped spool")
 	}
 	if s.Max > 0 && s.texts[0].bytes+s.texts[1].bytes+int64(len(p)) > s.Max {
 		return ErrFull
@@ -91,7 +91,7 @@ func (s *Spool) append(stream byte, p []byte) error {
 	binary.BigEndian.PutUint32(head[1:], uint32(len(p)))
 	if len(s.mem)+header+len(p) > inMemory {
 		if err := s.spill(); err != nil {
-			return fmt.Errorf("spool output: %w", err)
+			return fmt.Errorf("spool job output: %w", err)
 		}
 	}
 	s.mem = append(append(s.mem, head[:]...), p...)
@@ -174,7 +174,7 @@ func (s *Spool) Size() int64 {
 
 // ErrGone means that the run has ended and its output was removed from the Spool. The record of
 // the job has it.
-var ErrGone = errors.New("output was removed from the spool")
+var ErrGone = errors.New("job output was removed from the spool")
 
 // Reader is the position of one reader. It belongs to one goroutine.
 type Reader struct {
@@ -285,7 +285,7 @@ func (r *Reader) readAt(p []byte) error {
 	s.mu.Unlock()
 	if f != nil { // it stays open while there is a reader
 		if _, err := f.ReadAt(p, r.off); err != nil {
-			return fmt.Errorf("read spooled output: %w", err)
+			return fmt.Errorf("read spooled job output: %w", err)
 		}
 	}
 	r.off += int64(len(p))
