@@ -98,7 +98,7 @@ func (a Announce) validate() error {
 	case a.Window < 1 || a.Window > MaxWindow:
 		return fmt.Errorf("announce: window: got %d ms, want 1 to %d", a.Window, MaxWindow)
 	case a.Issued < 0 || a.Bytes > math.MaxInt64:
-		return errors.New("announce: number out of range")
+		return errors.New("announce: number of bytes or time of issue out of range")
 	}
 	for _, c := range a.Inputs {
 		if err := checkLink("announce: input", c); err != nil {
@@ -122,11 +122,11 @@ func (a Announce) validate() error {
 // checkAddrs checks the number and the length of multiaddrs. It leaves their syntax to the dialer.
 func checkAddrs(addrs []string) error {
 	if len(addrs) > MaxAddrs {
-		return fmt.Errorf("got %d addresses, want at most %d", len(addrs), MaxAddrs)
+		return fmt.Errorf("peer addresses: got %d, want at most %d", len(addrs), MaxAddrs)
 	}
 	for _, a := range addrs {
 		if err := checkText(a, MaxAddr); err != nil {
-			return fmt.Errorf("address: %w", err)
+			return fmt.Errorf("peer address: %w", err)
 		}
 		if !strings.HasPrefix(a, "/") {
 			return fmt.Errorf("%.40q is not a multiaddr", a)
@@ -151,7 +151,7 @@ func (a Answer) Encode() ([]byte, error) {
 	if err := a.Validate(); err != nil {
 		return nil, err
 	}
-	return encodeWithin(a.node(), MaxAnswer)
+	return encodeWithin("answer", a.node(), MaxAnswer)
 }
 
 func (a Answer) node() datamodel.Node {
@@ -180,7 +180,7 @@ func DecodeAnswer(b []byte) (Answer, error) {
 		err = a.Validate()
 	}
 	if err == nil {
-		err = same(b, a.node())
+		err = same("answer", b, a.node())
 	}
 	if err != nil {
 		return Answer{}, err

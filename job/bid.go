@@ -63,13 +63,13 @@ func (b Bid) Validate() error {
 	}
 	switch {
 	case (b.Refusal == "") != (b.Code == ""):
-		return errors.New("bid: want a code and a reason, or neither")
+		return errors.New("bid: a refusal needs both a code and a reason")
 	case !isWord(b.Code, maxCode):
-		return fmt.Errorf("bid: invalid code %.40q", b.Code)
+		return fmt.Errorf("bid: invalid refusal code %.40q", b.Code)
 	case b.Have > math.MaxInt64 || b.Missing > math.MaxInt64:
 		return errors.New("bid: number of bytes over 63 bits")
 	case b.Queue < 0 || b.Fetch < 0 || b.Run < 0 || b.Slots < 0 || b.Slots > MaxSlots:
-		return errors.New("bid: number out of range")
+		return errors.New("bid: negative duration, or number of slots out of range")
 	}
 	return nil
 }
@@ -89,7 +89,7 @@ func (b Bid) Encode() ([]byte, error) {
 	if err := b.Validate(); err != nil {
 		return nil, err
 	}
-	return encodeWithin(b.node(), MaxBid)
+	return encodeWithin("bid", b.node(), MaxBid)
 }
 
 func (b Bid) node() datamodel.Node {
@@ -123,7 +123,7 @@ func DecodeBid(data []byte) (Bid, error) {
 		err = b.Validate()
 	}
 	if err == nil {
-		err = same(data, b.node())
+		err = same("bid", data, b.node())
 	}
 	if err != nil {
 		return Bid{}, err

@@ -112,7 +112,7 @@ func (c Capacity) validate() error {
 		}
 	}
 	if c.Issued < 0 || c.Slots < 0 || c.Slots > MaxSlots {
-		return errors.New("capacity: number out of range")
+		return errors.New("capacity: time of issue or number of slots out of range")
 	}
 	return checkLimits("capacity", c.Ceiling)
 }
@@ -121,11 +121,11 @@ func (c Capacity) validate() error {
 func (h Hint) Validate() error {
 	switch {
 	case h.Seq > math.MaxInt64:
-		return fmt.Errorf("hint: number %d is over 63 bits", h.Seq)
+		return fmt.Errorf("capacity hint: number %d is over 63 bits", h.Seq)
 	case h.Slots < 0 || h.Slots > MaxSlots || h.Memory < 0 || h.Memory > maxBucket || h.Queue < 0 || h.Queue > maxBucket:
-		return errors.New("hint: number out of range")
+		return errors.New("capacity hint: slots, memory or queue out of range")
 	}
-	return checkLink("hint: capacity", h.Capacity)
+	return checkLink("capacity hint: capacity", h.Capacity)
 }
 
 // Encode returns the canonical bytes of h, or the error of Validate.
@@ -133,7 +133,7 @@ func (h Hint) Encode() ([]byte, error) {
 	if err := h.Validate(); err != nil {
 		return nil, err
 	}
-	return encodeWithin(buildMap(h.fields), MaxHint)
+	return encodeWithin("capacity hint", buildMap(h.fields), MaxHint)
 }
 
 func (h Hint) fields(m datamodel.MapAssembler) {
@@ -155,12 +155,12 @@ func readHint(r *record) Hint {
 // DecodeHint decodes what Encode returned, and rejects everything else.
 func DecodeHint(b []byte) (Hint, error) {
 	var h Hint
-	err := decodeWithin(b, MaxHint, "hint", func(r *record) { h = readHint(r) })
+	err := decodeWithin(b, MaxHint, "capacity hint", func(r *record) { h = readHint(r) })
 	if err == nil {
 		err = h.Validate()
 	}
 	if err == nil {
-		err = same(b, buildMap(h.fields))
+		err = same("capacity hint", b, buildMap(h.fields))
 	}
 	if err != nil {
 		return Hint{}, err

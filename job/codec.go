@@ -138,27 +138,28 @@ func limits(l Limits) qp.Assemble {
 	})
 }
 
-func encode(n datamodel.Node) ([]byte, error) { return encodeWithin(n, maxEncoding) }
+// encode returns the canonical bytes of n; what is the name of the format, for errors.
+func encode(what string, n datamodel.Node) ([]byte, error) { return encodeWithin(what, n, maxEncoding) }
 
-func encodeWithin(n datamodel.Node, limit int) ([]byte, error) {
+func encodeWithin(what string, n datamodel.Node, limit int) ([]byte, error) {
 	var b bytes.Buffer
 	if err := dagcbor.Encode(n, &b); err != nil {
-		return nil, fmt.Errorf("encode: %w", err)
+		return nil, fmt.Errorf("encode %s: %w", what, err)
 	}
 	if b.Len() > limit {
-		return nil, fmt.Errorf("encode: got %d bytes, want at most %d", b.Len(), limit)
+		return nil, fmt.Errorf("encode %s: got %d bytes, want at most %d", what, b.Len(), limit)
 	}
 	return b.Bytes(), nil
 }
 
 // same returns an error unless b is the canonical encoding of n.
-func same(b []byte, n datamodel.Node) error {
-	canon, err := encode(n)
+func same(what string, b []byte, n datamodel.Node) error {
+	canon, err := encode(what, n)
 	if err != nil {
 		return err
 	}
 	if !bytes.Equal(b, canon) {
-		return fmt.Errorf("encoding is not canonical")
+		return fmt.Errorf("%s: DAG-CBOR encoding is not canonical", what)
 	}
 	return nil
 }
@@ -184,7 +185,7 @@ func decodeWithin(b []byte, limit int, what string, fields func(*record)) error 
 // parse decodes any DAG-CBOR value of at most limit bytes.
 func parse(b []byte, limit int) (datamodel.Node, error) {
 	if len(b) > limit {
-		return nil, fmt.Errorf("got %d bytes, want at most %d", len(b), limit)
+		return nil, fmt.Errorf("encoded record: got %d bytes, want at most %d", len(b), limit)
 	}
 	nb := basicnode.Prototype.Any.NewBuilder()
 	opts := dagcbor.DecodeOptions{AllowLinks: true, AllocationBudget: 16 * int64(limit), MaxDepth: 8}
@@ -211,7 +212,7 @@ func (r *record) fail(format string, a ...any) {
 func (r *record) sub(n datamodel.Node) *record {
 	s := &record{n: n, err: r.err}
 	if n != nil && n.Kind() != datamodel.Kind_Map {
-		r.fail("got %s, want a map", n.Kind())
+		r.fail("record: got a %s, want a map", n.Kind())
 	}
 	if *r.err != nil {
 		s.n = nil
@@ -221,7 +222,7 @@ func (r *record) sub(n datamodel.Node) *record {
 
 func (r *record) end() {
 	if r.n != nil && r.n.Length() != r.read {
-		r.fail("got %d fields, want %d", r.n.Length(), r.read)
+		r.fail("record has %d fields, want %d", r.n.Length(), r.read)
 	}
 }
 
@@ -231,7 +232,7 @@ func (r *record) field(name string) datamodel.Node {
 	}
 	n, err := r.n.LookupByString(name)
 	if err != nil {
-		r.fail("field %q is missing", name)
+		r.fail("record has no field %q", name)
 		return nil
 	}
 	r.read++
@@ -296,7 +297,7 @@ func (r *record) small(name string) int {
 
 func (r *record) version() {
 	if v := r.uint("v"); v != Version {
-		r.fail("got version %d, want %d", v, Version)
+		r.fail("record has format version %d, want %d", v, Version)
 	}
 }
 
@@ -330,7 +331,7 @@ func (r *record) list(name string, each func(datamodel.Node)) {
 	for it := n.ListIterator(); !it.Done() && *r.err == nil; {
 		_, v, err := it.Next()
 		if err != nil {
-			r.fail("field %q: %w", name, err)
+			r.fail("read field %q: %w", name, err)
 			return
 		}
 		each(v)
@@ -383,7 +384,7 @@ func (r *record) strMap(name string) map[string]string {
 	for it := n.MapIterator(); !it.Done() && *r.err == nil; {
 		k, v, err := it.Next()
 		if err != nil {
-			r.fail("field %q: %w", name, err)
+			r.fail("read field %q: %w", name, err)
 			return nil
 		}
 		m[r.asString(name, k)] = r.asString(name, v)

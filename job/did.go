@@ -58,7 +58,7 @@ func (d DID) decode() (ed25519.PublicKey, error) {
 	}
 	pub := ed25519.PublicKey(key)
 	if DIDOf(pub) != d {
-		return nil, fmt.Errorf("%s is not the canonical did:key", d)
+		return nil, fmt.Errorf("%s is not the canonical form of this did:key", d)
 	}
 	return pub, nil
 }

@@ -78,7 +78,7 @@ func (i Image) Encode() ([]byte, error) {
 	if err := i.Validate(); err != nil {
 		return nil, err
 	}
-	return encode(i.node())
+	return encode("image", i.node())
 }
 
 // DecodeImage decodes what Encode returned, and rejects everything else.
@@ -93,7 +93,7 @@ func DecodeImage(b []byte) (Image, error) {
 		err = i.Validate()
 	}
 	if err == nil {
-		err = same(b, i.node())
+		err = same("image", b, i.node())
 	}
 	if err != nil {
 		return Image{}, err

@@ -40,15 +40,12 @@ func seal(s statement, key ed25519.PrivateKey) ([]byte, error) {
 	if err := check(s); err != nil {
 		return nil, err
 	}
-	signed, err := encode(signedNode(s))
+	name := s.form().name
+	signed, err := encode(name, signedNode(s))
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.form().name, err)
+		return nil, err
 	}
-	b, err := encodeWithin(envelopeNode(ed25519.Sign(key, signed), s), s.form().max)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", s.form().name, err)
-	}
-	return b, nil
+	return encodeWithin(name, envelopeNode(ed25519.Sign(key, signed), s), s.form().max)
 }
 
 // unseal decodes an envelope strictly and verifies its signature. The error is ErrSignature when
@@ -63,7 +60,7 @@ func unseal[S statement](b []byte, read func(*record) S) (S, error) {
 	if err != nil {
 		return none, err
 	}
-	signed, err := encode(signedNode(s))
+	signed, err := encode(s.form().name, signedNode(s))
 	if err != nil {
 		return none, err
 	}
@@ -102,7 +99,7 @@ func open[S statement](b []byte, read func(*record) S) (s S, sig []byte, err err
 		err = check(s)
 	}
 	if err == nil {
-		err = same(b, envelopeNode(sig, s))
+		err = same(s.form().name, b, envelopeNode(sig, s))
 	}
 	return s, sig, err
 }

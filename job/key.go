@@ -11,9 +11,9 @@ import (
 
 // Errors of CheckKey.
 var (
-	errNoPoint    = errors.New("not a point on the curve")
-	errSpelling   = errors.New("not the canonical encoding of a point")
-	errSmallOrder = errors.New("point of small order: one signature would be valid for any message")
+	errNoPoint    = errors.New("Ed25519 key is not a point on the curve")
+	errSpelling   = errors.New("Ed25519 key is not the canonical encoding of a point")
+	errSmallOrder = errors.New("Ed25519 key is a point of small order: one signature would be valid for any message")
 )
 
 // CheckKey returns an error if pub cannot be the key of an issuer, a member or a peer. It is the
@@ -30,10 +30,7 @@ func CheckKey(pub ed25519.PublicKey) error {
 	if len(pub) != ed25519.PublicKeySize {
 		return fmt.Errorf("Ed25519 key: got %d bytes, want %d", len(pub), ed25519.PublicKeySize)
 	}
-	if err := checkPoint([32]byte(pub)); err != nil {
-		return fmt.Errorf("Ed25519 key: %w", err)
-	}
-	return nil
+	return checkPoint([32]byte(pub))
 }
 
 func checkPoint(b [32]byte) error {

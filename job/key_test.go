@@ -92,7 +92,7 @@ func forged[S statement](t *testing.T, key ed25519.PublicKey, make func(i int) S
 	t.Helper()
 	for i := range 1000 {
 		s := make(i)
-		signed, err := encode(signedNode(s))
+		signed, err := encode("test", signedNode(s))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -101,7 +101,7 @@ func forged[S statement](t *testing.T, key ed25519.PublicKey, make func(i int) S
 			if !ed25519.Verify(key, signed, sig) {
 				continue
 			}
-			b, err := encode(envelopeNode(sig, s))
+			b, err := encode("test", envelopeNode(sig, s))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -134,7 +134,7 @@ func (r Revocation) validate() error {
 		return fmt.Errorf("revocation: member: %w", err)
 	}
 	if r.Issued < 0 || r.Seq > math.MaxInt64 {
-		return errors.New("revocation: number out of range")
+		return errors.New("revocation: time of issue or sequence number out of range")
 	}
 	if r.Member == r.Cluster {
 		return errors.New("revocation: member is the cluster itself")

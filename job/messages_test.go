@@ -373,7 +373,7 @@ func reopener[S statement](read func(*record) S) func([]byte) ([]byte, []byte, e
 		if err != nil {
 			return nil, b, err
 		}
-		again, err := encode(envelopeNode(sig, s))
+		again, err := encode("test", envelopeNode(sig, s))
 		return again, b, err
 	}
 }

@@ -86,7 +86,7 @@ func readOrder(r *record) Order {
 		Fresh: r.bool("fresh"), Priority: r.small("prio"), Need: r.strMap("need"), Prefer: r.strMap("prefer"), Proofs: r.links("prf"),
 	}
 	if n := r.bytes("nonce"); copy(o.Nonce[:], n) != len(o.Nonce) || len(n) != len(o.Nonce) {
-		r.fail("nonce: got %d bytes, want %d", len(n), len(o.Nonce))
+		r.fail("order nonce: got %d bytes, want %d", len(n), len(o.Nonce))
 	}
 	return o
 }
@@ -108,7 +108,7 @@ func (o Order) validate() error {
 	case o.Priority < -MaxPriority || o.Priority > MaxPriority:
 		return fmt.Errorf("order: priority: got %d, want %d to %d", o.Priority, -MaxPriority, MaxPriority)
 	case o.TTL < 0 || o.Timeout < 0 || o.Issued < 0:
-		return errors.New("order: negative time")
+		return errors.New("order: negative TTL, timeout or time of issue")
 	case o.Expires <= o.Issued || o.Expires-o.Issued > MaxOrderLife:
 		return fmt.Errorf("order: lifetime: got %d ms, want 1 to %d", o.Expires-o.Issued, MaxOrderLife)
 	case len(o.Proofs) > maxProofs:
@@ -139,7 +139,7 @@ func checkLimits(what string, l Limits) error {
 		}
 	}
 	if l.Pages > MaxPages {
-		return fmt.Errorf("%s: pages: got %d, want at most %d", what, l.Pages, MaxPages)
+		return fmt.Errorf("%s: memory limit: got %d pages, want at most %d", what, l.Pages, MaxPages)
 	}
 	return nil
 }
@@ -147,7 +147,7 @@ func checkLimits(what string, l Limits) error {
 // checkLabels accepts at most MaxLabels labels with short names and values.
 func checkLabels(labels map[string]string) error {
 	if len(labels) > MaxLabels {
-		return fmt.Errorf("got %d labels, want at most %d", len(labels), MaxLabels)
+		return fmt.Errorf("labels: got %d, want at most %d", len(labels), MaxLabels)
 	}
 	for _, k := range slices.Sorted(maps.Keys(labels)) {
 		if k == "" {

@@ -87,17 +87,16 @@ type Outcome struct {
 
 // Validate returns an error for the first field of o that the format does not allow.
 func (o Outcome) Validate() error {
-	bad := func(format string, a ...any) error { return fmt.Errorf("outcome: "+format, a...) }
-	if err := checkLink("task", o.Task); err != nil {
-		return bad("%w", err)
+	if err := checkLink("outcome: task", o.Task); err != nil {
+		return err
 	}
-	if err := checkLink("root", o.Root); err != nil {
-		return bad("%w", err)
+	if err := checkLink("outcome: root", o.Root); err != nil {
+		return err
 	}
 	for _, c := range []cid.Cid{o.Stdout, o.Stderr} {
 		if c.Defined() {
-			if err := checkLink("stdout or stderr", c); err != nil {
-				return bad("%w", err)
+			if err := checkLink("outcome: stdout or stderr", c); err != nil {
+				return err
 			}
 		}
 	}
@@ -111,20 +110,20 @@ func (o Outcome) Validate() error {
 	case Quota:
 		lo, hi = QuotaPages, QuotaLog
 	default:
-		return bad("unknown state %q", o.State)
+		return fmt.Errorf("outcome: unknown state %q", o.State)
 	}
 	if o.Code < lo || o.Code > hi {
-		return bad("code of state %s: got %d, want %d to %d", o.State, o.Code, lo, hi)
+		return fmt.Errorf("outcome: code of state %s: got %d, want %d to %d", o.State, o.Code, lo, hi)
 	}
 	limited := o.State == OutOfFuel || o.State == Quota
 	if limited != (o.Limits != nil) {
-		return bad("limits: want them for out_of_fuel and quota only, got state %s", o.State)
+		return fmt.Errorf("outcome: limits are for the states out_of_fuel and quota only, got state %s", o.State)
 	}
 	if o.State == OutOfFuel && o.Fuel != o.Limits.Fuel {
-		return bad("fuel of out_of_fuel: got %d, want the limit %d", o.Fuel, o.Limits.Fuel)
+		return fmt.Errorf("outcome: fuel of out_of_fuel: got %d, want the limit %d", o.Fuel, o.Limits.Fuel)
 	}
 	if o.Pages > MaxPages {
-		return bad("pages: got %d, want at most %d", o.Pages, MaxPages)
+		return fmt.Errorf("outcome: memory: got %d pages, want at most %d", o.Pages, MaxPages)
 	}
 	numbers := []uint64{o.Size, o.Fuel, o.Tmp, o.Log}
 	if l := o.Limits; l != nil {
@@ -132,7 +131,7 @@ func (o Outcome) Validate() error {
 	}
 	for _, n := range numbers {
 		if n > math.MaxInt64 {
-			return bad("number %d is over 63 bits", n)
+			return fmt.Errorf("outcome: number %d is over 63 bits", n)
 		}
 	}
 	return nil
@@ -143,7 +142,7 @@ func (o Outcome) Encode() ([]byte, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	return encode(o.node())
+	return encode("outcome", o.node())
 }
 
 // CID returns the CID of the Outcome, or the error of Validate.
@@ -180,7 +179,7 @@ func DecodeOutcome(b []byte) (Outcome, error) {
 		err = o.Validate()
 	}
 	if err == nil {
-		err = same(b, o.node())
+		err = same("outcome", b, o.node())
 	}
 	if err != nil {
 		return Outcome{}, err

@@ -90,7 +90,7 @@ func (r Receipt) validate() error {
 	case len(r.Proofs) > maxProofs:
 		return fmt.Errorf("receipt: got %d proofs, want at most %d", len(r.Proofs), maxProofs)
 	case r.Issued < 0 || m.Wall < 0 || m.Queue < 0 || m.Fetch < 0 || int64(m.Fetched) < 0:
-		return errors.New("receipt: negative number")
+		return errors.New("receipt: negative time or number of bytes")
 	case len(m.Arch) > maxWord || len(m.Engine) > maxWord || len(m.Version) > maxWord:
 		return fmt.Errorf("receipt: arch, engine or version: more than %d bytes", maxWord)
 	}

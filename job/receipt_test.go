@@ -120,7 +120,7 @@ func FuzzDecodeReceipt(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, err := encode(envelopeNode(sig, r))
+		again, err := encode("test", envelopeNode(sig, r))
 		if err != nil || !bytes.Equal(again, b) {
 			t.Errorf("%x decodes and encodes to %x, %v", b, again, err)
 		}

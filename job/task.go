@@ -68,15 +68,15 @@ const (
 func (t Task) Validate() error {
 	switch {
 	case t.Det != Det2 && t.Det != DetNone:
-		return fmt.Errorf("task: unknown det %q", t.Det)
+		return fmt.Errorf("task: det: unknown determinism mode %q", t.Det)
 	case t.Det == Det2 && len(t.Nonce) > 0:
 		return fmt.Errorf("task: nonce with det %s: equal tasks must have equal CIDs", Det2)
 	case t.Det == DetNone && len(t.Nonce) == 0:
 		return fmt.Errorf("task: nonce is missing with det %s: two such runs must have different CIDs", DetNone)
 	case t.Out != OutProfile:
-		return fmt.Errorf("task: unknown out %q", t.Out)
+		return fmt.Errorf("task: out: unknown output format %q", t.Out)
 	case t.Fn == "" || len(t.Fn) > maxName || !utf8.ValidString(t.Fn):
-		return fmt.Errorf("task: invalid fn %q", t.Fn)
+		return fmt.Errorf("task: fn: invalid function name %q", t.Fn)
 	case len(t.In) > MaxInputs:
 		return fmt.Errorf("task: got %d inputs, want at most %d", len(t.In), MaxInputs)
 	case len(t.Nonce) > maxNonce:
@@ -181,7 +181,7 @@ func CheckInputName(name string) error {
 func checkLink(what string, c cid.Cid) error {
 	switch {
 	case !c.Defined():
-		return fmt.Errorf("%s is missing", what)
+		return fmt.Errorf("%s: CID is missing", what)
 	case c.Version() != 1:
 		return fmt.Errorf("%s is not a CIDv1", what)
 	case c.ByteLen() > 160:
@@ -203,7 +203,7 @@ func (t Task) Encode() ([]byte, error) {
 	if err := t.Validate(); err != nil {
 		return nil, err
 	}
-	return encode(t.node())
+	return encode("task", t.node())
 }
 
 // CID returns the CID that names the computation, or the error of Validate.
@@ -239,7 +239,7 @@ func DecodeTask(b []byte) (Task, error) {
 		err = t.Validate()
 	}
 	if err == nil {
-		err = same(b, t.node())
+		err = same("task", b, t.node())
 	}
 	if err != nil {
 		return Task{}, err

@@ -154,10 +154,10 @@ func ParsePolicy(b []byte) (Policy, error) {
 		return Policy{}, fmt.Errorf("policy: %w", err)
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return Policy{}, errors.New("policy: data after its end")
+		return Policy{}, errors.New("policy: data after the JSON object")
 	}
 	if len(p.Rules) > maxRules {
-		return Policy{}, fmt.Errorf("policy: %d rules, at most %d", len(p.Rules), maxRules)
+		return Policy{}, fmt.Errorf("policy: got %d rules, want at most %d", len(p.Rules), maxRules)
 	}
 	for i, r := range p.Rules {
 		if err := r.validate(); err != nil {
@@ -169,23 +169,23 @@ func ParsePolicy(b []byte) (Policy, error) {
 
 func (r Rule) validate() error {
 	if len(r.Who) == 0 || len(r.Engines) == 0 {
-		return errors.New("want at least one requester and one engine")
+		return errors.New("rule without a requester or without an engine")
 	}
 	for _, w := range r.Who {
 		if slices.Contains([]Role{Owner, Member, Granted, Open}, Role(w)) {
 			continue
 		}
 		if _, err := job.DID(w).Key(); err != nil {
-			return fmt.Errorf("invalid requester %q: want owner, member, granted, open or a did:key", w)
+			return fmt.Errorf("invalid requester in rule %q: want owner, member, granted, open or a did:key", w)
 		}
 	}
 	for _, e := range r.Engines {
 		if e != "*" && e != EngineWasm && !job.Foreign(e) {
-			return fmt.Errorf("invalid engine %q: want wasm, docker, x_NAME or *", e)
+			return fmt.Errorf("invalid engine in rule %q: want wasm, docker, x_NAME or *", e)
 		}
 	}
 	if r.Deny && (r.Ceiling != job.Limits{} || r.Network) {
-		return errors.New("a rule with deny has neither a ceiling nor network")
+		return errors.New("a rule with deny must not set a ceiling or network")
 	}
 	return nil
 }

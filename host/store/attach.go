@@ -66,7 +66,7 @@ type attachmentEntry struct {
 	Fingerprint string    `json:"look,omitempty"` // of a folder, at the time it was read: see folderFingerprint
 }
 
-var errAttachKind = errors.New("kind must be car or dir")
+var errAttachKind = errors.New("attachment kind must be car or dir")
 
 // Attach makes the blocks of a CAR or a folder readable in place; with keep for every process that opens the repo,
 // until Detach. It reads and hashes the whole content once; attaching it again does not read it again if its
@@ -80,7 +80,7 @@ func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attac
 		path, err = filepath.EvalSymlinks(path)
 	}
 	if err != nil {
-		return Attachment{}, fmt.Errorf("attach: %w", err)
+		return Attachment{}, fmt.Errorf("attach file or folder: %w", err)
 	}
 	if err := s.enterToWrite(ctx); err != nil {
 		return Attachment{}, err
@@ -115,7 +115,7 @@ func (s *Store) Attach(ctx context.Context, kind, path string, keep bool) (Attac
 func (s *Store) Detach(ctx context.Context, path string) (found bool, err error) {
 	full, err := filepath.Abs(path)
 	if err != nil {
-		return false, fmt.Errorf("detach: %w", err)
+		return false, fmt.Errorf("detach file or folder: %w", err)
 	}
 	if real, err := filepath.EvalSymlinks(full); err == nil {
 		full = real

@@ -220,7 +220,7 @@ func TestAttachedError(t *testing.T) {
 	}{
 		{"changed", true, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "changed since it was attached", "attach the current content: liftoff attach add %[1]s; or detach it: liftoff attach rm %[1]s"},
 		{"cut off", true, func(t *testing.T, _ *Store, path string) { must(t, os.Truncate(path, 200)) }, "changed since it was attached", "attach the current content: liftoff attach add %[1]s; or detach it: liftoff attach rm %[1]s"},
-		{"gone", true, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "file is missing", "restore it, or detach it: liftoff attach rm %[1]s"},
+		{"gone", true, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "file is missing", "restore the attached file or folder, or detach it: liftoff attach rm %[1]s"},
 		{"changed, for one command", false, func(t *testing.T, _ *Store, path string) { flipBit(t, path, size) }, "changed since it was attached", "run the command again to read the current content of %[1]s"},
 		{"gone, for one command", false, func(t *testing.T, _ *Store, path string) { must(t, os.Remove(path)) }, "file is missing", "restore %[1]s and run the command again"},
 	} {

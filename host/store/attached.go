@@ -159,5 +159,5 @@ func (a *attachment) hashMismatch(foreign bool) error {
 	if !foreign {
 		file = filepath.Join(a.index, nodesDir)
 	}
-	return &segment.DamageError{File: file, Why: "hash does not match"}
+	return &segment.DamageError{File: file, Why: "block does not match its multihash"}
 }

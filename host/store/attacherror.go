@@ -39,7 +39,7 @@ func (e *AttachedError) Hint() string {
 	path := shellWord(e.Path)
 	switch _, err := os.Lstat(e.Path); {
 	case gone(err) && e.Kept:
-		return fmt.Sprintf("restore it, or detach it: liftoff attach rm %s", path)
+		return fmt.Sprintf("restore the attached file or folder, or detach it: liftoff attach rm %s", path)
 	case gone(err):
 		return fmt.Sprintf("restore %s and run the command again", path)
 	case !e.Kept:

@@ -80,7 +80,7 @@ func (s *Store) Check(ctx context.Context, damaged func(Damage)) (Checked, error
 		err = s.verifyRecords(ctx, &sum, damaged)
 	}
 	if err != nil {
-		return sum, fmt.Errorf("check repo %s: %w", s.dir, err)
+		return sum, fmt.Errorf("check repo %s: not completed: %w", s.dir, err)
 	}
 	return sum, nil
 }

@@ -63,23 +63,23 @@ func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Colle
 
 	pins, err := s.readPins()
 	if err != nil {
-		return Collected{}, fmt.Errorf("collect: %w", err)
+		return Collected{}, fmt.Errorf("collect garbage: %w", err)
 	}
 	live, expired := splitExpired(pins, now)
 	marked, err := s.mark(ctx, live)
 	if err != nil {
-		return Collected{}, fmt.Errorf("collect: nothing was removed: %w", err)
+		return Collected{}, fmt.Errorf("collect garbage: nothing was removed: %w", err)
 	}
 	late := s.dropPins(expired...) // pins not dropped now are still expired, and their blocks are removed anyway
 	if late != nil && !diskfs.Full(late) {
-		return Collected{}, fmt.Errorf("collect: %w", late)
+		return Collected{}, fmt.Errorf("collect garbage: %w", late)
 	}
 	if err := s.ledger.Sync(); err != nil { // a replaced pin must not come back without its blocks
-		return Collected{}, fmt.Errorf("collect: %w", err)
+		return Collected{}, fmt.Errorf("collect garbage: %w", err)
 	}
 	before, err := s.generation()
 	if err != nil {
-		return Collected{}, fmt.Errorf("collect: %w", err)
+		return Collected{}, fmt.Errorf("collect garbage: %w", err)
 	}
 	var done Collected
 	for {
@@ -105,7 +105,7 @@ func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Colle
 	if now := s.gen.Load(); now != before {
 		s.coverage.forget()
 		if e := s.renewCoverage(ctx, live, before, now); e != nil && !diskfs.Full(e) && err == nil { // otherwise recounted at the next request
-			err = fmt.Errorf("collect: %w", e)
+			err = fmt.Errorf("collect garbage: %w", e)
 		}
 	}
 	if late != nil && err == nil {
@@ -119,7 +119,7 @@ func (s *Store) collect(ctx context.Context, now time.Time, target int64) (Colle
 // giveBack frees the space of removed blocks. It compacts the segments first: that uses only their reserve.
 func (s *Store) giveBack(ctx context.Context, target int64) error {
 	if err := s.ledger.Sync(); err != nil { // record the generation before blocks are gone for good
-		return fmt.Errorf("collect: %w", err)
+		return fmt.Errorf("collect garbage: %w", err)
 	}
 	g, ok := s.combined.large.(segmentStorage)
 	if ok && ctx.Err() == nil {
@@ -128,11 +128,11 @@ func (s *Store) giveBack(ctx context.Context, target int64) error {
 			eighths = lowLevel
 		}
 		if _, err := g.s.Compact(ctx, eighths); err != nil {
-			return fmt.Errorf("collect: free space: %w", err)
+			return fmt.Errorf("collect garbage: free disk space: %w", err)
 		}
 	}
 	if err := s.ledger.Compact(); err != nil {
-		return fmt.Errorf("collect: %w", err)
+		return fmt.Errorf("collect garbage: %w", err)
 	}
 	if s.Room() == nil && !diskfs.Scarce(s.dir) || ctx.Err() != nil {
 		return nil
@@ -143,7 +143,7 @@ func (s *Store) giveBack(ctx context.Context, target int64) error {
 		err = g.s.Punch(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("collect: free space: %w", err)
+		return fmt.Errorf("collect garbage: free disk space: %w", err)
 	}
 	s.Room() //nolint:errcheck // restores the reserves if possible
 	return nil
@@ -188,7 +188,7 @@ func (s *Store) mark(ctx context.Context, pins []Pin) (keySet, error) {
 	}
 	for _, c := range s.held.roots() {
 		if err := m.below(ctx, c, func(error) error { return nil }); err != nil {
-			return nil, fmt.Errorf("root in use: %w", err)
+			return nil, fmt.Errorf("mark blocks below a root in use: %w", err)
 		}
 	}
 	return m.keys, nil
@@ -211,7 +211,7 @@ func (m marking) pin(ctx context.Context, p Pin, opaque func(why error) error) e
 		err := m.below(ctx, r.CID, opaque)
 		var known *OpaqueError
 		if err != nil && !errors.As(err, &known) {
-			err = fmt.Errorf("pin %q: %w", p.Name, err)
+			err = fmt.Errorf("mark blocks of pin %q: %w", p.Name, err)
 		}
 		if err != nil {
 			return err
@@ -289,7 +289,7 @@ func (s *Store) sweep(ctx context.Context, marked keySet, done *Collected) error
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("collect: %w", err)
+		return fmt.Errorf("collect garbage: %w", err)
 	}
 	return nil
 }

@@ -122,7 +122,7 @@ func (s *Store) Lookup(name string) (value []byte, found bool, err error) {
 		return nil, false, nil
 	}
 	if err != nil {
-		return nil, false, fmt.Errorf("read record %q: %w", name, err)
+		return nil, false, fmt.Errorf("read record %q from ledger: %w", name, err)
 	}
 	return value, true, nil
 }
@@ -167,7 +167,7 @@ func (s *Store) generation() (uint64, error) {
 		b, err = []byte{0, 0, 0, 0, 0, 0, 0, 1}, nil
 	}
 	if err == nil && len(b) != 8 {
-		err = fmt.Errorf("got %d bytes, want 8", len(b))
+		err = fmt.Errorf("ledger value: got %d bytes, want 8", len(b))
 	}
 	if err != nil {
 		return 0, fmt.Errorf("read repo generation: %w", err)
@@ -199,7 +199,7 @@ func (s *Store) verifyRecords(ctx context.Context, sum *Checked, damaged func(Da
 		return err
 	}
 	for _, path := range lost {
-		bad(path, errors.New("part of this log was damaged, and its entries are lost; remove the file to acknowledge the loss"))
+		bad(path, errors.New("part of this ledger log was damaged, and its entries are lost; remove the file to acknowledge the loss"))
 	}
 	for _, prefix := range []string{generationKey, recordKey, pinKey} {
 		err := s.ledger.Each(ctx, prefix, func(i ledger.Item) error {

@@ -193,7 +193,7 @@ func (w *coverWalk) visitOne(l dag.SizedLink) ([]dag.SizedLink, error) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, blockError(l.CID, "look for", err)
+		return nil, blockError(l.CID, "look up", err)
 	}
 	w.have += uint64(size)
 	w.total += uint64(size)

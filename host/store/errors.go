@@ -13,7 +13,7 @@ import (
 var ErrLocked = errors.New("repo is in use by another process")
 
 // ErrClosed means that the Store or the Session is closed.
-var ErrClosed = errors.New("store is closed")
+var ErrClosed = errors.New("block store is closed")
 
 var (
 	errUndefined = errors.New("block without a CID")

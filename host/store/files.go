@@ -80,7 +80,7 @@ func (f *fileStorage) Get(key multihash.Multihash) ([]byte, error) {
 		return nil, err
 	}
 	if checksumOf(key, data) != checksum {
-		return nil, &badFileError{path, "checksum does not match"}
+		return nil, &badFileError{path, "checksum of block file does not match"}
 	}
 	return data, nil
 }
@@ -227,12 +227,12 @@ func readChecksummed(path string) (data []byte, checksum uint32, err error) {
 	}
 	size := info.Size()
 	if !info.Mode().IsRegular() || size < checksumSize || size > dag.MaxBlock+checksumSize {
-		return nil, 0, &badFileError{path, fmt.Sprintf("invalid size: %d bytes", size)}
+		return nil, 0, &badFileError{path, fmt.Sprintf("invalid size of block file: %d bytes", size)}
 	}
 	b := make([]byte, size)
 	if _, err := io.ReadFull(file, b); err != nil {
 		if errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) {
-			return nil, 0, &badFileError{path, "file was truncated while it was read"}
+			return nil, 0, &badFileError{path, "block file was truncated while it was read"}
 		}
 		return nil, 0, err
 	}

@@ -34,7 +34,7 @@ func takeLock(path string) (l *lock, shared bool, err error) {
 	case err == unix.EWOULDBLOCK:
 		err = ErrLocked
 	case errors.Is(err, errors.ErrUnsupported) || err == unix.ENOLCK:
-		err = fmt.Errorf("lock %s: file system does not support locks; move the repo to another one: %w", path, err)
+		err = fmt.Errorf("lock %s: file system does not support locks; move the repo to another file system: %w", path, err)
 	default:
 		err = fmt.Errorf("lock %s: %w", path, err)
 	}

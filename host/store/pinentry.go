@@ -30,7 +30,7 @@ func (s *Store) pinEntry(p *Pin) (ledger.Entry, error) {
 	}
 	value, err := json.Marshal(p)
 	if err == nil && len(value) > maxPin {
-		err = fmt.Errorf("got %d bytes, want at most %d", len(value), maxPin)
+		err = fmt.Errorf("encoded pin: got %d bytes, want at most %d", len(value), maxPin)
 	}
 	if err != nil {
 		return ledger.Entry{}, fmt.Errorf("add pin %q: %w", p.Name, err)
@@ -46,7 +46,7 @@ func decodePin(key string, value []byte, where string) (Pin, error) {
 		err = p.check()
 	}
 	if err == nil && pinKey+p.Name != key {
-		err = fmt.Errorf("got pin %q, want %q", p.Name, key[len(pinKey):])
+		err = fmt.Errorf("ledger entry holds pin %q, want %q", p.Name, key[len(pinKey):])
 	}
 	if err != nil {
 		return Pin{}, &PinError{where, err.Error()}
@@ -131,7 +131,7 @@ func (s *Store) lostPins() error {
 		return fmt.Errorf("read pins: %w", err)
 	}
 	if len(lost) > 0 {
-		return &PinError{lost[0], "pins in this file may be lost; remove it to continue without them"}
+		return &PinError{lost[0], "pins in this ledger log may be lost; remove it to continue without them"}
 	}
 	return nil
 }

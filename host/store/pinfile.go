@@ -81,7 +81,7 @@ func (f pinFiles) read(path string) (Pin, error) {
 	}
 	line, sum, ok := bytes.Cut(b, []byte("\n"))
 	if !ok || string(sum) != hexSum(line)+"\n" {
-		return Pin{}, &PinError{path, "checksum does not match"}
+		return Pin{}, &PinError{path, "checksum of pin does not match"}
 	}
 	var p Pin
 	d := json.NewDecoder(bytes.NewReader(line))

@@ -72,7 +72,7 @@ func (s *Store) ensureQuota(ctx context.Context, n int64) error {
 		done, err := s.collect(ctx, now, s.quota.max/8*lowMark-n)
 		s.unlockGC()
 		if err != nil {
-			return fmt.Errorf("free space: %w", err)
+			return fmt.Errorf("free space below the repo quota: %w", err)
 		}
 		if done.Removed == 0 {
 			s.quota.lastFutile = now
@@ -147,7 +147,7 @@ func (s *Store) sweepTo(ctx context.Context, marked keySet, target int64, done *
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("collect: %w", err)
+		return fmt.Errorf("collect garbage: %w", err)
 	}
 	slices.SortFunc(all, func(a, b candidate) int {
 		return cmp.Or(cmp.Compare(a.read, b.read), cmp.Compare(a.order, b.order))
@@ -161,7 +161,7 @@ func (s *Store) sweepTo(ctx context.Context, marked keySet, target int64, done *
 		}
 		removed, err := s.removeUnheld(c.entry, done.Removed == 0)
 		if err != nil {
-			return fmt.Errorf("collect: %w", err)
+			return fmt.Errorf("collect garbage: %w", err)
 		}
 		if removed {
 			done.Removed++

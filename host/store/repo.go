@@ -199,7 +199,7 @@ func readVersion(dir string) (int, error) {
 	digits, ended := strings.CutSuffix(string(b), "\n")
 	n, err := strconv.ParseUint(digits, 10, 31)
 	if err != nil || !ended {
-		return 0, &ForeignError{dir, fmt.Sprintf("file %q contains %q, want a number", versionFile, b)}
+		return 0, &ForeignError{dir, fmt.Sprintf("file %q contains %q, want a repo format number", versionFile, b)}
 	}
 	return int(n), nil
 }

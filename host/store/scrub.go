@@ -32,7 +32,7 @@ func (s *Store) ScrubPart(ctx context.Context, part int, rate int64, damaged fun
 		}
 	}
 	if err != nil {
-		return sum, fmt.Errorf("scrub repo %s: %w", s.dir, err)
+		return sum, fmt.Errorf("scrub repo %s: not completed: %w", s.dir, err)
 	}
 	return sum, nil
 }

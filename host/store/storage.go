@@ -67,7 +67,7 @@ type entry struct {
 	Err   error // with a nil Key: a damaged place whose blocks are unknown
 }
 
-var errAbsent = errors.New("absent")
+var errAbsent = errors.New("block not found in repo")
 
 // badFileError means that a file does not hold what was written to it.
 type badFileError struct {

@@ -292,7 +292,7 @@ func rehash(key multihash.Multihash, data []byte) error {
 	_, err := dag.CheckBlock(cid.NewCidV1(cid.Raw, key), data)
 	var bad *dag.DamagedError
 	if errors.As(err, &bad) {
-		return errors.New("hash does not match")
+		return errors.New("block does not match its multihash")
 	}
 	return err
 }

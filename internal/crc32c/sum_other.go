@@ -4,4 +4,4 @@ package crc32c
 
 const fast = false
 
-func update(uint32, []byte) uint32 { panic("crc32c: not on this processor") }
+func update(uint32, []byte) uint32 { panic("crc32c: this processor is not supported") }

@@ -150,7 +150,7 @@ func (a *assembly) put(ctx context.Context, leaves []leaf) error {
 	for i := range leaves {
 		l := &leaves[i]
 		if err := a.bs.Put(ctx, l.block); err != nil {
-			return fmt.Errorf("store a leaf: %w", err)
+			return fmt.Errorf("store a leaf block of a file: %w", err)
 		}
 		if a.reuse {
 			b := l.chunk[:a.p.ChunkSize]

@@ -200,7 +200,7 @@ func TestHostileCARs(t *testing.T) {
 		"no version":               {[]byte{1, 0xa0}, "no version", 0},
 		"version 7":                {[]byte{10, 0xa1, 0x67, 'v', 'e', 'r', 's', 'i', 'o', 'n', 7}, "version 7", 0},
 		"no roots":                 {[]byte{10, 0xa1, 0x67, 'v', 'e', 'r', 's', 'i', 'o', 'n', 1}, "no list of roots", 0},
-		"an empty section":         {section(0), "empty section", int64(len(header))},
+		"an empty section":         {section(0), "empty CAR header or section", int64(len(header))},
 		"a section of 2^62 bytes":  {section(0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x3f), "over the limit", int64(len(header))},
 		"truncated section":        {section(50), "ends 0 bytes into a section of 50", int64(len(header))},
 		"no CID":                   {section(2, 9, 9), "bad CID", int64(len(header))},

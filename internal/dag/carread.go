@@ -84,23 +84,23 @@ func (c *carReader) start() ([]cid.Cid, error) {
 	n, err := h.ReadFrom(c.r)
 	c.off += n
 	if err != nil {
-		return nil, fmt.Errorf("version 2 header: %w", noEOF(err))
+		return nil, fmt.Errorf("CARv2 header: %w", noEOF(err))
 	}
 	if int64(h.DataOffset) < c.off {
-		return nil, fmt.Errorf("payload offset %d is inside the header", h.DataOffset)
+		return nil, fmt.Errorf("CARv2 payload offset %d is inside the header", h.DataOffset)
 	}
 	skip := int64(h.DataOffset) - c.off
 	k, err := io.CopyN(io.Discard, c.r, skip)
 	c.off += k
 	if err != nil {
-		return nil, fmt.Errorf("padding of %d bytes: %w", skip, noEOF(err))
+		return nil, fmt.Errorf("CARv2 padding of %d bytes: %w", skip, noEOF(err))
 	}
 	c.left = int64(h.DataSize)
 	if version, roots, err = c.header(); err != nil {
 		return nil, err
 	}
 	if version != 1 {
-		return nil, fmt.Errorf("version %d inside version 2", version)
+		return nil, fmt.Errorf("CAR version %d inside a CARv2, want 1", version)
 	}
 	return roots, nil
 }
@@ -110,14 +110,14 @@ func (c *carReader) header() (version int64, roots []cid.Cid, err error) {
 	c.at = c.off
 	b, _, err := c.frame(maxCARHeader, nil)
 	if err != nil {
-		return 0, nil, fmt.Errorf("header: %w", noEOF(err))
+		return 0, nil, fmt.Errorf("CAR header: %w", noEOF(err))
 	}
 	if _, err := cborLinks(b); err != nil {
-		return 0, nil, fmt.Errorf("header: %w", err)
+		return 0, nil, fmt.Errorf("CAR header: %w", err)
 	}
 	nb := basicnode.Prototype.Map.NewBuilder()
 	if err := (dagcbor.DecodeOptions{AllowLinks: true}).Decode(nb, bytes.NewReader(b)); err != nil {
-		return 0, nil, fmt.Errorf("header: %w", err)
+		return 0, nil, fmt.Errorf("CAR header: %w", err)
 	}
 	return headerFields(nb.Build())
 }
@@ -128,26 +128,26 @@ func headerFields(n datamodel.Node) (version int64, roots []cid.Cid, err error) 
 		version, err = v.AsInt()
 	}
 	if err != nil {
-		return 0, nil, errors.New("header: no version")
+		return 0, nil, errors.New("CAR header: no version")
 	}
 	if version == 2 && n.Length() == 1 {
 		return 2, nil, nil
 	}
 	if version != 1 {
-		return 0, nil, fmt.Errorf("header: version %d", version)
+		return 0, nil, fmt.Errorf("CAR header: version %d", version)
 	}
 	list, err := n.LookupByString("roots")
 	if err != nil || list.Kind() != datamodel.Kind_List {
-		return 0, nil, errors.New("header: no list of roots")
+		return 0, nil, errors.New("CAR header: no list of roots")
 	}
 	for it := list.ListIterator(); !it.Done(); {
 		i, v, err := it.Next()
 		if err != nil {
-			return 0, nil, fmt.Errorf("header: root %d: %w", i, err)
+			return 0, nil, fmt.Errorf("CAR header: root %d: %w", i, err)
 		}
 		l, err := v.AsLink()
 		if err != nil {
-			return 0, nil, fmt.Errorf("header: root %d is not a link", i)
+			return 0, nil, fmt.Errorf("CAR header: root %d is not a link", i)
 		}
 		roots = append(roots, l.(cidlink.Link).Cid)
 	}
@@ -170,7 +170,7 @@ func (c *carReader) section(memory []byte) (name cid.Cid, data, rest []byte, err
 	}
 	n, name, err := cid.CidFromBytes(b)
 	if err != nil {
-		return cid.Undef, nil, nil, fmt.Errorf("section: bad CID: %w", err)
+		return cid.Undef, nil, nil, fmt.Errorf("CAR section: bad CID: %w", err)
 	}
 	return name, b[n:], rest, nil
 }
@@ -179,7 +179,7 @@ func (c *carReader) section(memory []byte) (name cid.Cid, data, rest []byte, err
 // block.
 func (c *carReader) drain() error {
 	if _, err := io.Copy(io.Discard, c.r); err != nil {
-		return fmt.Errorf("after the payload: %w", err)
+		return fmt.Errorf("read CAR after its payload: %w", err)
 	}
 	return io.EOF
 }
@@ -192,13 +192,13 @@ func (c *carReader) frame(limit uint64, memory []byte) (b, rest []byte, err erro
 		return nil, nil, err
 	}
 	if n == 0 {
-		return nil, nil, errors.New("empty section")
+		return nil, nil, errors.New("empty CAR header or section")
 	}
 	if n > limit {
-		return nil, nil, fmt.Errorf("section of %d bytes is over the limit of %d", n, limit)
+		return nil, nil, fmt.Errorf("CAR header or section of %d bytes is over the limit of %d", n, limit)
 	}
 	if c.left >= 0 && int64(n) > c.left {
-		return nil, nil, fmt.Errorf("section of %d bytes, but the payload has %d left", n, c.left)
+		return nil, nil, fmt.Errorf("CAR header or section of %d bytes, but the payload has %d left", n, c.left)
 	}
 	if uint64(len(memory)) >= n {
 		b, rest = memory[:n:n], memory[n:]
@@ -217,7 +217,7 @@ func (c *carReader) frame(limit uint64, memory []byte) (b, rest []byte, err erro
 func (c *carReader) length() (uint64, error) {
 	n, err := varint.ReadUvarint(c)
 	if err != nil && err != io.EOF {
-		return 0, fmt.Errorf("section length: %w", err)
+		return 0, fmt.Errorf("length of CAR header or section: %w", err)
 	}
 	return n, err
 }

@@ -27,7 +27,7 @@ func cborLinks(b []byte) ([]cid.Cid, error) {
 		return nil, fmt.Errorf("%w at byte %d", err, s.off)
 	}
 	if s.off != len(b) {
-		return nil, fmt.Errorf("%d bytes after the value", len(b)-s.off)
+		return nil, fmt.Errorf("%d bytes after the CBOR value", len(b)-s.off)
 	}
 	return s.links, nil
 }
@@ -44,7 +44,7 @@ const (
 	cborSimple
 )
 
-var errCBORShort = errors.New("block ends inside a value")
+var errCBORShort = errors.New("input ends inside a CBOR value")
 
 // head reads the initial byte of an item and its argument.
 func (s *cborScan) head() (major byte, arg uint64, err error) {
@@ -61,7 +61,7 @@ func (s *cborScan) head() (major byte, arg uint64, err error) {
 		return major, uint64(info), nil
 	}
 	if info > 27 {
-		return 0, 0, errors.New("indefinite or reserved length")
+		return 0, 0, errors.New("CBOR length is indefinite or reserved")
 	}
 	n := 1 << (info - 24)
 	rest := s.b[s.off+1:]
@@ -72,7 +72,7 @@ func (s *cborScan) head() (major byte, arg uint64, err error) {
 	copy(wide[8-n:], rest[:n])
 	arg = binary.BigEndian.Uint64(wide[:])
 	if n == 1 && arg < 24 || n > 1 && arg>>(8*n/2) == 0 {
-		return 0, 0, errors.New("number is not in its shortest form")
+		return 0, 0, errors.New("CBOR number is not in its shortest form")
 	}
 	s.off += 1 + n
 	return major, arg, nil
@@ -80,7 +80,7 @@ func (s *cborScan) head() (major byte, arg uint64, err error) {
 
 func (s *cborScan) value(depth int) error {
 	if depth > abi.MaxDepth {
-		return fmt.Errorf("nested deeper than %d levels", abi.MaxDepth)
+		return fmt.Errorf("CBOR value nested deeper than %d levels", abi.MaxDepth)
 	}
 	major, arg, err := s.head()
 	if err != nil {
@@ -130,7 +130,7 @@ func (s *cborScan) key() error {
 		return err
 	}
 	if major != cborString {
-		return errors.New("map key is not a string")
+		return errors.New("CBOR map key is not a string")
 	}
 	_, err = s.take(n)
 	return err
@@ -139,21 +139,21 @@ func (s *cborScan) key() error {
 // link reads the item after tag 42: bytes with a zero and a binary CID.
 func (s *cborScan) link(tag uint64) error {
 	if tag != 42 {
-		return fmt.Errorf("unsupported tag %d", tag)
+		return fmt.Errorf("unsupported CBOR tag %d", tag)
 	}
 	major, n, err := s.head()
 	if err != nil {
 		return err
 	}
 	if major != cborBytes {
-		return errors.New("link is not bytes")
+		return errors.New("CBOR link (tag 42) is not bytes")
 	}
 	chunk, err := s.take(n)
 	if err != nil {
 		return err
 	}
 	if len(chunk) == 0 || chunk[0] != 0 {
-		return errors.New("link without leading zero")
+		return errors.New("CBOR link (tag 42) without leading zero")
 	}
 	c, err := parseCID(chunk[1:])
 	if err != nil {
@@ -176,9 +176,9 @@ func (s *cborScan) simple(info uint64) error {
 			return err
 		}
 		if bits := binary.BigEndian.Uint64(chunk); bits>>52&0x7ff == 0x7ff {
-			return errors.New("float is not a number")
+			return errors.New("CBOR float is NaN or infinite")
 		}
 		return nil
 	}
-	return fmt.Errorf("unsupported simple value %d", info)
+	return fmt.Errorf("unsupported CBOR simple value %d", info)
 }

@@ -46,12 +46,12 @@ func parsePB(b []byte) (pbNode, error) {
 		switch num {
 		case pbData:
 			if haveData {
-				return pbNode{}, errors.New("two Data fields")
+				return pbNode{}, errors.New("PBNode has two Data fields")
 			}
 			n.data, haveData, linksEnded = chunk, true, len(n.links) > 0
 		case pbLinks:
 			if linksEnded {
-				return pbNode{}, errors.New("links in two places")
+				return pbNode{}, errors.New("PBNode has links before and after its data")
 			}
 			l, err := parsePBLink(chunk)
 			if err != nil {
@@ -59,7 +59,7 @@ func parsePB(b []byte) (pbNode, error) {
 			}
 			n.links = append(n.links, l)
 		default:
-			return pbNode{}, fmt.Errorf("unknown field %d", num)
+			return pbNode{}, fmt.Errorf("PBNode has unknown field %d", num)
 		}
 	}
 	return n, nil
@@ -72,7 +72,7 @@ func pbField(b []byte) (num protowire.Number, chunk, rest []byte, err error) {
 		return 0, nil, nil, protowire.ParseError(n)
 	}
 	if typ != protowire.BytesType {
-		return 0, nil, nil, fmt.Errorf("field %d has wire type %d", num, typ)
+		return 0, nil, nil, fmt.Errorf("PBNode field %d has wire type %d", num, typ)
 	}
 	chunk, m := protowire.ConsumeBytes(b[n:])
 	if m < 0 {
@@ -90,7 +90,7 @@ func parsePBLink(b []byte) (pbLink, error) {
 			return pbLink{}, protowire.ParseError(n)
 		}
 		if num <= last {
-			return pbLink{}, fmt.Errorf("field %d after field %d", num, last)
+			return pbLink{}, fmt.Errorf("PBLink has field %d after field %d", num, last)
 		}
 		last, b = num, b[n:]
 		switch {
@@ -115,12 +115,12 @@ func parsePBLink(b []byte) (pbLink, error) {
 			}
 			l.cid = c
 		default:
-			return pbLink{}, fmt.Errorf("field %d has wire type %d", num, typ)
+			return pbLink{}, fmt.Errorf("PBLink field %d has wire type %d", num, typ)
 		}
 		b = b[n:]
 	}
 	if !l.cid.Defined() {
-		return pbLink{}, errors.New("no CID")
+		return pbLink{}, errors.New("PBLink has no CID")
 	}
 	return l, nil
 }
@@ -129,10 +129,10 @@ func parsePBLink(b []byte) (pbLink, error) {
 func parseCID(b []byte) (cid.Cid, error) {
 	n, c, err := cid.CidFromBytes(b)
 	if err != nil {
-		return cid.Undef, fmt.Errorf("bad CID: %w", err)
+		return cid.Undef, fmt.Errorf("bad CID in a link: %w", err)
 	}
 	if n != len(b) {
-		return cid.Undef, fmt.Errorf("%d bytes after a CID", len(b)-n)
+		return cid.Undef, fmt.Errorf("%d bytes after the CID of a link", len(b)-n)
 	}
 	return c, nil
 }

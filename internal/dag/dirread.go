@@ -91,14 +91,14 @@ const maxFanout = 1024
 // shardNode checks a shard: its fanout, and that bitfield and links match.
 func shardNode(n pbNode, fs fsNode) (*dirNode, error) {
 	if fs.hashType != murmur3x64 {
-		return nil, fmt.Errorf("unsupported hash function 0x%x", fs.hashType)
+		return nil, fmt.Errorf("HAMT shard uses unsupported hash function 0x%x", fs.hashType)
 	}
 	if fs.fanout < 8 || fs.fanout > maxFanout || fs.fanout&(fs.fanout-1) != 0 {
-		return nil, fmt.Errorf("unsupported fanout %d", fs.fanout)
+		return nil, fmt.Errorf("HAMT shard has unsupported fanout %d", fs.fanout)
 	}
 	d := &dirNode{links: n.links, fanout: int(fs.fanout), slots: make([]int, 0, len(n.links))}
 	if len(fs.data) > d.fanout/8 {
-		return nil, fmt.Errorf("bitfield of %d bytes for a fanout of %d", len(fs.data), d.fanout)
+		return nil, fmt.Errorf("HAMT shard has a bitfield of %d bytes for a fanout of %d", len(fs.data), d.fanout)
 	}
 	for i := range fs.data {
 		octet := fs.data[len(fs.data)-1-i]
@@ -107,12 +107,12 @@ func shardNode(n pbNode, fs fsNode) (*dirNode, error) {
 		}
 	}
 	if len(d.slots) != len(d.links) {
-		return nil, fmt.Errorf("%d links and %d slots in use", len(d.links), len(d.slots))
+		return nil, fmt.Errorf("HAMT shard has %d links, but %d slots in use", len(d.links), len(d.slots))
 	}
 	pad := prefixLen(d.fanout)
 	for i, l := range d.links {
 		if !hasSlotPrefix(l.name, d.slots[i], pad) {
-			return nil, fmt.Errorf("link %q in slot %d", l.name, d.slots[i])
+			return nil, fmt.Errorf("HAMT shard has link %q in slot %d", l.name, d.slots[i])
 		}
 	}
 	return d, nil
@@ -179,7 +179,7 @@ func (d *Dir) below(ctx context.Context, n *dirNode, i, used int) (*dirNode, err
 	}
 	sub, err := loadDirNode(ctx, d.bs, n.links[i].cid)
 	if e, ok := err.(*NotDirError); ok {
-		return nil, formatErrorf(n.cid, "shard %s is %s", e.CID, e.Is)
+		return nil, formatErrorf(n.cid, "HAMT shard %s is %s", e.CID, e.Is)
 	}
 	if err != nil {
 		return nil, err
@@ -188,7 +188,7 @@ func (d *Dir) below(ctx context.Context, n *dirNode, i, used int) (*dirNode, err
 		return nil, formatErrorf(sub.cid, "empty shard inside a sharded directory")
 	}
 	if sub.fanout != n.fanout {
-		return nil, formatErrorf(sub.cid, "shard with a fanout of %d below one of %d", sub.fanout, n.fanout)
+		return nil, formatErrorf(sub.cid, "HAMT shard with a fanout of %d below one of %d", sub.fanout, n.fanout)
 	}
 	return sub, nil
 }

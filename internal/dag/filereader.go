@@ -47,7 +47,7 @@ func (r *FileReader) Seek(offset int64, origin int) (int64, error) {
 		offset += r.f.Size()
 	}
 	if offset < 0 {
-		return r.off, fmt.Errorf("seek in file %s: offset %d", r.f.root.cid, offset)
+		return r.off, fmt.Errorf("seek in file %s: negative offset %d", r.f.root.cid, offset)
 	}
 	r.off = offset
 	return offset, nil

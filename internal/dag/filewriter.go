@@ -57,7 +57,7 @@ func (w *FileWriter) flush() error {
 	return w.tree.add(w.ctx, w.bs, c)
 }
 
-var errFinished = errors.New("file is finished")
+var errFinished = errors.New("write to a file that is already finished")
 
 // Finish completes the file and returns it. Later writes fail.
 func (w *FileWriter) Finish() (Entry, error) {

@@ -96,7 +96,7 @@ func Load(ctx context.Context, bs Blocks, c cid.Cid) (Block, error) {
 		return identityBlock(c)
 	}
 	if !Served(c) {
-		return Block{}, &UnsupportedError{c, "hash function or digest length"}
+		return Block{}, &UnsupportedError{c, "the hash function or digest length of this CID"}
 	}
 	if err := ctx.Err(); err != nil {
 		return Block{}, context.Cause(ctx)

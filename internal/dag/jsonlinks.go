@@ -28,7 +28,7 @@ func jsonLinks(b []byte) ([]cid.Cid, error) {
 	s := jsonScan{b: b}
 	err := s.value(0)
 	if err == nil && s.peek() >= 0 {
-		err = errors.New("data after the value")
+		err = errors.New("data after the JSON value")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%w at byte %d", err, s.off)
@@ -61,7 +61,7 @@ func (s *jsonScan) next(c byte) bool {
 
 func (s *jsonScan) value(depth int) error {
 	if depth > abi.MaxDepth {
-		return fmt.Errorf("nested deeper than %d levels", abi.MaxDepth)
+		return fmt.Errorf("JSON value nested deeper than %d levels", abi.MaxDepth)
 	}
 	switch c := s.peek(); {
 	case c == '{':
@@ -147,15 +147,15 @@ const maxCIDText = 2*abi.MaxCID + 3
 // link records a link; quoted is its CID as a JSON string.
 func (s *jsonScan) link(quoted []byte) error {
 	if len(quoted) > maxCIDText {
-		return fmt.Errorf("link: got %d bytes, want at most %d", len(quoted), maxCIDText)
+		return fmt.Errorf("JSON link: got %d bytes, want at most %d", len(quoted), maxCIDText)
 	}
 	text := unquote(quoted)
 	c, err := cid.Decode(text)
 	if err != nil {
-		return fmt.Errorf("bad CID: %w", err)
+		return fmt.Errorf("bad CID in a JSON link: %w", err)
 	}
 	if !isCanonicalCID(text, c) {
-		return fmt.Errorf("bad CID: got %.100q, want the canonical form of %s", text, c)
+		return fmt.Errorf("bad CID in a JSON link: got %.100q, want the canonical form of %s", text, c)
 	}
 	s.links = append(s.links, c)
 	return nil
@@ -192,7 +192,7 @@ func (s *jsonScan) bytes(object []byte) error {
 		return err
 	}
 	if !isBase64(unquote(value)) {
-		return errors.New("bytes are not valid base64")
+		return errors.New("DAG-JSON bytes are not valid base64")
 	}
 	return nil
 }
@@ -217,18 +217,18 @@ func (s *jsonScan) text() ([]byte, error) {
 			s.off++
 			quoted := s.b[begin:s.off]
 			if !utf8.Valid(quoted) {
-				return nil, errors.New("string is not UTF-8")
+				return nil, errors.New("JSON string is not UTF-8")
 			}
 			return quoted, nil
 		case c < ' ':
-			return nil, errors.New("control character in a string")
+			return nil, errors.New("control character in a JSON string")
 		case c == '\\':
 			if err := s.escape(); err != nil {
 				return nil, err
 			}
 		}
 	}
-	return nil, errors.New("block ends inside a string")
+	return nil, errors.New("block ends inside a JSON string")
 }
 
 // escape reads the rest of an escape sequence, up to its last byte.

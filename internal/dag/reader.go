@@ -115,13 +115,13 @@ func parsePiece(b Block) (piece, error) {
 
 func fileTable(n pbNode, fs fsNode) (*fileNode, error) {
 	if len(n.links) != len(fs.blockSizes) {
-		return nil, fmt.Errorf("%d links and %d block sizes", len(n.links), len(fs.blockSizes))
+		return nil, fmt.Errorf("file node has %d links, but %d block sizes", len(n.links), len(fs.blockSizes))
 	}
 	t := &fileNode{cids: make([]cid.Cid, len(n.links)), ends: make([]uint64, len(n.links))}
 	end := uint64(len(fs.data))
 	for i, l := range n.links {
 		if fs.blockSizes[i] > maxFileSize-end {
-			return nil, fmt.Errorf("file of more than %d bytes", uint64(maxFileSize))
+			return nil, fmt.Errorf("file is larger than %d bytes", uint64(maxFileSize))
 		}
 		end += fs.blockSizes[i]
 		t.cids[i], t.ends[i] = l.cid, end
@@ -158,7 +158,7 @@ func (f *File) get(ctx context.Context, p piece, i int) (piece, error) {
 // childError converts a *NotFileError of a child to a *FormatError of its parent.
 func childError(c, parent cid.Cid, err error) error {
 	if e, ok := err.(*NotFileError); ok {
-		return formatErrorf(parent, "part %s is %s", c, e.Is)
+		return formatErrorf(parent, "file part %s is %s", c, e.Is)
 	}
 	return err
 }
@@ -211,7 +211,7 @@ func (f *File) wait(ctx context.Context, c cid.Cid, ready *fetch) (piece, error)
 // file, with io.EOF, or with another error.
 func (f *File) ReadAt(ctx context.Context, p []byte, off int64) (int, error) {
 	if off < 0 {
-		return 0, fmt.Errorf("read file %s: offset %d", f.root.cid, off)
+		return 0, fmt.Errorf("read file %s: negative offset %d", f.root.cid, off)
 	}
 	total := 0
 	for total < len(p) {
@@ -245,7 +245,7 @@ func (f *File) bytesAt(ctx context.Context, off uint64) ([]byte, error) {
 			return p.data[off:], nil
 		}
 		if p.node == nil {
-			return nil, formatErrorf(p.cid, "offset %d is past the end", off)
+			return nil, formatErrorf(p.cid, "file offset %d is past the end", off)
 		}
 		if depth == abi.MaxDepth {
 			return nil, formatErrorf(f.root.cid, "file is deeper than %d levels", abi.MaxDepth)
@@ -275,7 +275,7 @@ const minStream = 1 << 20
 // of a leaf that is not in memory it reads only that part, if the set supports it: see [PartReader].
 func (f *File) WriteRange(ctx context.Context, w io.Writer, off, n int64) (int64, error) {
 	if off < 0 || n < 0 {
-		return 0, fmt.Errorf("read file %s: offset %d, length %d", f.root.cid, off, n)
+		return 0, fmt.Errorf("read file %s: negative offset %d or length %d", f.root.cid, off, n)
 	}
 	size := f.Size()
 	off = min(off, size)

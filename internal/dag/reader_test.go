@@ -275,7 +275,7 @@ func TestHugeFileOfFewBlocks(t *testing.T) {
 	if _, err := f.ReadAt(ctx, b, 1<<60+1); err != nil || string(b) != "yxyxy" {
 		t.Errorf("%q, %v", b, err)
 	}
-	if _, err := OpenFile(ctx, bs, doubling(bs, 63)); err == nil || !strings.Contains(err.Error(), "file of more than") {
+	if _, err := OpenFile(ctx, bs, doubling(bs, 63)); err == nil || !strings.Contains(err.Error(), "file is larger than") {
 		t.Errorf("a file of 2^64 bytes: %v", err)
 	}
 }

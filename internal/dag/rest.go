@@ -21,7 +21,7 @@ const restList = 8 << 10
 // RestList returns the blocks of a list of links. The last one is the root, a list of lists.
 func RestList(links []cid.Cid) ([]Block, error) {
 	if most := restList * restList; len(links) > most {
-		return nil, fmt.Errorf("list: got %d links, want at most %d", len(links), most)
+		return nil, fmt.Errorf("list of the other blocks of a CAR: got %d links, want at most %d", len(links), most)
 	}
 	var all []Block
 	var lists []cid.Cid

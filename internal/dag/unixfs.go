@@ -97,7 +97,7 @@ func parseFS(b []byte) (fsNode, error) {
 		b = b[k:]
 	}
 	if !haveType {
-		return fsNode{}, errors.New("no UnixFS type")
+		return fsNode{}, errors.New("UnixFS node has no type")
 	}
 	return n, nil
 }

@@ -60,7 +60,7 @@ func Walk(ctx context.Context, bs Blocks, roots []cid.Cid, o WalkOptions, visit 
 			continue
 		}
 		if len(seen) == o.MaxBlocks {
-			return fmt.Errorf("walk: more than %d blocks", o.MaxBlocks)
+			return fmt.Errorf("walk DAG: more than %d blocks", o.MaxBlocks)
 		}
 		seen[c] = struct{}{}
 		links, err := o.visitOne(ctx, bs, c, visit)

@@ -173,7 +173,7 @@ func TakeRoom(f File, off, n int64) error {
 	for n > 0 {
 		k, err := f.WriteAt(zeros[:min(n, int64(len(zeros)))], off)
 		if err != nil {
-			return fmt.Errorf("preallocate: %w", err)
+			return fmt.Errorf("preallocate disk reserve: %w", err)
 		}
 		off, n = off+int64(k), n-int64(k)
 	}

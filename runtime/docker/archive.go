@@ -60,7 +60,7 @@ type descriptor struct {
 // readIndex finds the manifest for this machine's platform.
 func readIndex(l layout, p part, depth int) (contents, error) {
 	if depth >= maxNested {
-		return contents{}, wire.Refusef("archive: indexes nested more than %d deep", maxNested)
+		return contents{}, wire.Refusef("image archive: indexes nested more than %d deep", maxNested)
 	}
 	var index struct {
 		Manifests []descriptor `json:"manifests"`
@@ -81,7 +81,7 @@ func readIndex(l layout, p part, depth int) (contents, error) {
 		}
 		return readManifest(l, p)
 	}
-	return contents{}, wire.Refusef("archive: no image for linux/%s", goruntime.GOARCH)
+	return contents{}, wire.Refusef("image archive: no image for linux/%s", goruntime.GOARCH)
 }
 
 func readManifest(l layout, p part) (contents, error) {
@@ -97,7 +97,7 @@ func readManifest(l layout, p part) (contents, error) {
 		return contents{}, err
 	}
 	if len(m.Layers) > maxLayers {
-		return contents{}, wire.Refusef("image: got %d layers, want at most %d", len(m.Layers), maxLayers)
+		return contents{}, wire.Refusef("image archive: got %d layers, want at most %d", len(m.Layers), maxLayers)
 	}
 	c := contents{config: config}
 	for _, d := range m.Layers {
@@ -121,7 +121,7 @@ func readSaved(l layout) (contents, error) {
 		return contents{}, err
 	}
 	if len(saved) != 1 || len(saved[0].Layers) > maxLayers {
-		return contents{}, wire.Refusef("archive: got %d images, want one with at most %d layers", len(saved), maxLayers)
+		return contents{}, wire.Refusef("image archive: got %d images, want one with at most %d layers", len(saved), maxLayers)
 	}
 	c := contents{config: part{name: path.Clean(saved[0].Config)}}
 	for _, name := range saved[0].Layers {
@@ -143,7 +143,7 @@ func readJSON(l layout, p part, v any) error {
 	b, err := readSmall(l, p)
 	if err == nil {
 		if jerr := json.Unmarshal(b, v); jerr != nil {
-			return wire.Refusef("archive: %s: %v", p.name, jerr)
+			return wire.Refusef("image archive: %s: %v", p.name, jerr)
 		}
 	}
 	return err
@@ -156,14 +156,14 @@ func readSmall(l layout, p part) ([]byte, error) {
 	}
 	defer r.Close()
 	if n > maxJSON {
-		return nil, wire.Refusef("archive: %s: got %d bytes, want at most %d", p.name, n, maxJSON)
+		return nil, wire.Refusef("image archive: %s: got %d bytes, want at most %d", p.name, n, maxJSON)
 	}
 	b, err := io.ReadAll(io.LimitReader(r, maxJSON))
 	if err != nil {
-		return nil, fmt.Errorf("read archive: %s: %w", p.name, err)
+		return nil, fmt.Errorf("read image archive: %s: %w", p.name, err)
 	}
 	if sum := sha256.Sum256(b); p.digest != "" && p.digest != "sha256:"+hex.EncodeToString(sum[:]) {
-		return nil, wire.Refusef("archive: %s: wrong digest", p.name)
+		return nil, wire.Refusef("image archive: %s: wrong digest", p.name)
 	}
 	return b, nil
 }
@@ -193,7 +193,7 @@ func checkLayer(ctx context.Context, l layout, p part, limit int64) (int64, erro
 	var magic [4]byte
 	k, err := io.ReadFull(raw, magic[:])
 	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && err != io.EOF {
-		return 0, fmt.Errorf("read archive: %s: %w", p.name, err)
+		return 0, fmt.Errorf("read image archive: %s: %w", p.name, err)
 	}
 	whole := io.MultiReader(bytes.NewReader(magic[:k]), raw)
 	unpacked := whole
@@ -201,26 +201,26 @@ func checkLayer(ctx context.Context, l layout, p part, limit int64) (int64, erro
 	case bytes.HasPrefix(magic[:k], []byte{0x1f, 0x8b}):
 		z, err := gzip.NewReader(whole)
 		if err != nil {
-			return 0, wire.Refusef("archive: %s: %v", p.name, err)
+			return 0, wire.Refusef("image archive: %s: %v", p.name, err)
 		}
 		unpacked = z
 	case bytes.HasPrefix(magic[:k], []byte{0x28, 0xb5, 0x2f, 0xfd}), bytes.HasPrefix(magic[:k], []byte("BZh")), bytes.HasPrefix(magic[:k], []byte("\xfd7zX")):
-		return 0, wire.Refusef("archive: %s: unsupported compression, want tar or gzip", p.name)
+		return 0, wire.Refusef("image archive: %s: unsupported compression, want tar or gzip", p.name)
 	}
 	n, err := io.Copy(io.Discard, io.LimitReader(cancelled{ctx, unpacked}, limit+1))
 	switch {
 	case ctx.Err() != nil:
 		return 0, context.Cause(ctx)
 	case err != nil:
-		return 0, wire.Refusef("archive: %s: %v", p.name, err)
+		return 0, wire.Refusef("image archive: %s: %v", p.name, err)
 	case n > limit:
-		return 0, wire.Refusef("image too large: its unpacked size exceeds this peer's limit")
+		return 0, wire.Refusef("image archive: too large: its unpacked size exceeds this peer's limit")
 	}
 	if _, err := io.Copy(io.Discard, whole); err != nil { // what follows the compressed part
-		return 0, fmt.Errorf("read archive: %s: %w", p.name, err)
+		return 0, fmt.Errorf("read image archive: %s: %w", p.name, err)
 	}
 	if p.digest != "" && p.digest != "sha256:"+hex.EncodeToString(sum.Sum(nil)) {
-		return 0, wire.Refusef("archive: %s: wrong digest", p.name)
+		return 0, wire.Refusef("image archive: %s: wrong digest", p.name)
 	}
 	return n, nil
 }

@@ -80,7 +80,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Client == nil {
 		c, err := client.New(client.FromEnv)
 		if err != nil {
-			return nil, fmt.Errorf("connect to the Docker engine: %w", err)
+			return nil, fmt.Errorf("create client of the Docker engine: %w", err)
 		}
 		cfg.Client = c
 	}
@@ -183,7 +183,7 @@ func (e *Engine) Traits(ctx context.Context) wire.Traits {
 // still be pulled: a missing image fails the run.
 func (e *Engine) Check(ctx context.Context, t wire.Task) (needModule bool, err error) {
 	if t.ABI != job.ABIDocker {
-		return false, wire.Refusef("abi %q", t.ABI)
+		return false, wire.Refusef("docker: got abi %q, want docker", t.ABI)
 	}
 	if _, err := e.ready(ctx); err != nil {
 		return false, err

@@ -72,7 +72,7 @@ func reference(block []byte) (job.Image, error) {
 func repository(ref string) (string, error) {
 	r, err := refs.ParseAnyReference(ref)
 	if err != nil {
-		return "", fmt.Errorf("%q: %w", ref, err)
+		return "", fmt.Errorf("invalid image reference %q: %w", ref, err)
 	}
 	if named, ok := r.(refs.Named); ok {
 		return named.Name(), nil
@@ -118,10 +118,10 @@ func (e *Engine) find(ctx context.Context, i job.Image) (name string, im image, 
 		}
 	}
 	if repo == "" {
-		return "", image{}, fmt.Errorf("engine: image %s not found", digest)
+		return "", image{}, fmt.Errorf("Docker engine: image %s not found", digest)
 	}
 	if e.cfg.NoPull {
-		return "", image{}, fmt.Errorf("engine: image %s@%s not found, and pulling is disabled", repo, digest)
+		return "", image{}, fmt.Errorf("Docker engine: image %s@%s not found, and pulling is disabled", repo, digest)
 	}
 	name = repo + "@" + digest
 	if err := e.pull(ctx, name); err != nil {
@@ -138,7 +138,7 @@ func (e *Engine) pull(ctx context.Context, name string) error {
 		err = res.Wait(ctx)
 	}
 	if err != nil {
-		return fmt.Errorf("pull %s: %w", name, err)
+		return fmt.Errorf("pull image %s: %w", name, err)
 	}
 	return nil
 }
@@ -165,7 +165,7 @@ func (e *Engine) Resolve(ctx context.Context, ref string) (digest [32]byte, err 
 	im, err := e.inspect(ctx, named.String())
 	switch {
 	case isNotFound(err) && e.cfg.NoPull:
-		return digest, wire.Refusef("engine: image %q not found, and pulling is disabled", ref)
+		return digest, wire.Refusef("Docker engine: image %q not found, and pulling is disabled", ref)
 	case isNotFound(err):
 		if err := e.pull(ctx, named.String()); err != nil {
 			var denied interface{ Denied() }
@@ -193,7 +193,7 @@ func digestOf(s string) (d [32]byte, err error) {
 	digits, ok := strings.CutPrefix(s, "sha256:")
 	b, err := hex.DecodeString(digits)
 	if !ok || err != nil || len(b) != len(d) {
-		return d, wire.Refusef("digest: got %q, want sha256:HEX", s)
+		return d, wire.Refusef("image digest: got %q, want sha256:HEX", s)
 	}
 	return [32]byte(b), nil
 }

@@ -47,14 +47,14 @@ func (l folderLayout) has(name string) bool {
 func (l folderLayout) open(name string) (io.ReadCloser, int64, error) {
 	f, err := l.root.Open(name)
 	if errors.Is(err, fs.ErrNotExist) || err != nil && !filepath.IsLocal(name) {
-		return nil, 0, wire.Refusef("archive: %s not found", name)
+		return nil, 0, wire.Refusef("image archive: %s not found", name)
 	}
 	if err != nil {
 		return nil, 0, err
 	}
 	info, err := f.Stat()
 	if err == nil && !info.Mode().IsRegular() {
-		err = wire.Refusef("archive: %s is not a regular file", name)
+		err = wire.Refusef("image archive: %s is not a regular file", name)
 	}
 	if err != nil {
 		f.Close()
@@ -96,13 +96,13 @@ func openTar(file string) (_ *tarLayout, err error) {
 		case err != nil:
 			return nil, wire.Refusef("module: not an OCI archive: %v", err)
 		case n >= maxEntries:
-			return nil, wire.Refusef("archive: more than %d files", maxEntries)
+			return nil, wire.Refusef("image archive: more than %d files", maxEntries)
 		case h.Typeflag != tar.TypeReg:
 			continue
 		}
 		at, err := f.Seek(0, io.SeekCurrent) // the content begins here
 		if err != nil {
-			return nil, fmt.Errorf("read archive: %w", err)
+			return nil, fmt.Errorf("read image archive: %w", err)
 		}
 		l.parts[path.Clean(h.Name)] = section{at, h.Size}
 	}
@@ -116,7 +116,7 @@ func (l *tarLayout) has(name string) bool {
 func (l *tarLayout) open(name string) (io.ReadCloser, int64, error) {
 	s, ok := l.parts[name]
 	if !ok {
-		return nil, 0, wire.Refusef("archive: %s not found", name)
+		return nil, 0, wire.Refusef("image archive: %s not found", name)
 	}
 	return io.NopCloser(io.NewSectionReader(l.file, s.offset, s.size)), s.size, nil
 }

@@ -62,7 +62,7 @@ func (e *Engine) load(ctx context.Context, file, tag string) error {
 	go func() { w.CloseWithError(writeSaved(w, l, c, config, tag)) }() // ends when r is closed
 	res, err := e.docker.ImageLoad(ctx, r, client.ImageLoadWithQuiet(true))
 	if err != nil {
-		return fmt.Errorf("load image: %w", err)
+		return fmt.Errorf("load image into the Docker engine: %w", err)
 	}
 	defer res.Close()
 	return loaded(res)
@@ -79,9 +79,9 @@ func loaded(answer io.Reader) error {
 		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil:
-			return fmt.Errorf("load image: %w", err)
+			return fmt.Errorf("load image into the Docker engine: %w", err)
 		case message.Error != "":
-			return wire.Refusef("engine: image rejected: %s", message.Error)
+			return wire.Refusef("Docker engine: image rejected: %s", message.Error)
 		}
 	}
 }

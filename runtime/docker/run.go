@@ -1,6 +1,7 @@
 package docker
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -133,7 +134,7 @@ func (e *Engine) attend(ctx context.Context, id string, r wire.Run, s *wire.Stre
 	select {
 	case res := <-exit.Result:
 		if res.Error != nil {
-			return end, fmt.Errorf("wait for container: %s", res.Error.Message)
+			return end, fmt.Errorf("wait for container: %s", cmp.Or(res.Error.Message, "the Docker engine gave no reason"))
 		}
 		end.Exit = int(res.StatusCode & 0xff)
 	case err := <-exit.Error:
@@ -153,9 +154,9 @@ func (e *Engine) ended(ctx context.Context, id string, end wire.End, u *usage) (
 	end.Fuel, end.Memory, over = u.get()
 	switch s := state.Container.State; {
 	case s == nil || s.Running:
-		return end, errors.New("container still runs after its end")
+		return end, errors.New("container still runs although the Docker engine reported its end")
 	case s.Error != "":
-		return end, refusal(fmt.Errorf("engine: %s", s.Error))
+		return end, refusal(fmt.Errorf("Docker engine: %s", s.Error))
 	case over:
 		end.Limit = wire.LimitFuel
 	case s.OOMKilled && end.Exit != 0:

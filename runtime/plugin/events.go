@@ -39,15 +39,15 @@ func (e *events) next() (wire.Event, error) {
 	line, err := e.r.ReadSlice('\n')
 	switch {
 	case errors.Is(err, bufio.ErrBufferFull):
-		return wire.Event{}, fmt.Errorf("event line longer than %d bytes", wire.MaxEvent)
+		return wire.Event{}, fmt.Errorf("plugin event: line longer than %d bytes", wire.MaxEvent)
 	case errors.Is(err, io.EOF):
-		return wire.Event{}, errors.New("event stream ended before the run")
+		return wire.Event{}, errors.New("plugin closed the event stream before the run ended")
 	case err != nil:
-		return wire.Event{}, fmt.Errorf("read events: %w", err)
+		return wire.Event{}, fmt.Errorf("read plugin events: %w", err)
 	}
 	var ev wire.Event
 	if err := json.Unmarshal(line, &ev); err != nil {
-		return wire.Event{}, fmt.Errorf("malformed event: %w", err)
+		return wire.Event{}, fmt.Errorf("malformed plugin event: %w", err)
 	}
 	kinds := 0
 	for _, is := range []bool{
@@ -58,13 +58,13 @@ func (e *events) next() (wire.Event, error) {
 		}
 	}
 	if kinds != 1 {
-		return wire.Event{}, fmt.Errorf("event: got %d kinds, want 1", kinds)
+		return wire.Event{}, fmt.Errorf("plugin event: got %d kinds, want 1", kinds)
 	}
 	if ev.Progress == nil {
 		return ev, nil
 	}
 	if e.small++; e.small > eventBurst && float64(e.small-eventBurst) > eventRate*time.Since(e.begin).Seconds() {
-		return wire.Event{}, fmt.Errorf("event flood: %d events without output", e.small)
+		return wire.Event{}, fmt.Errorf("flood of plugin events: %d events without output", e.small)
 	}
 	return ev, nil
 }

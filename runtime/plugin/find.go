@@ -201,7 +201,7 @@ func (s *Set) executor(name, program string) (*Executor, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return nil, &UnavailableError{name, errors.New("closed")}
+		return nil, &UnavailableError{name, errors.New("plugins of this node are closed")}
 	}
 	x := s.byName[name]
 	if x == nil || x.program != program {
@@ -246,9 +246,9 @@ func (s *Set) programs() []Found {
 			f := Found{Name: name, Program: filepath.Join(dir, e.Name())}
 			switch by, twice := taken[name]; {
 			case !validName.MatchString(name):
-				f.Err = errors.New("invalid name: want 1 to 32 characters of a-z, 0-9, - and _")
+				f.Err = errors.New("invalid plugin name: want 1 to 32 characters of a-z, 0-9, - and _")
 			case twice:
-				f.Err = fmt.Errorf("shadowed by %s", by)
+				f.Err = fmt.Errorf("shadowed by plugin program %s", by)
 			default:
 				f.Err = checkProgram(f.Program)
 				taken[name] = f.Program
@@ -267,11 +267,11 @@ func checkProgram(path string) error {
 	case err != nil:
 		return err
 	case !info.Mode().IsRegular():
-		return errors.New("not a regular file")
+		return errors.New("program is not a regular file")
 	case info.Mode()&0o111 == 0:
-		return errors.New("not executable")
+		return errors.New("program is not executable")
 	case info.Mode()&0o002 != 0:
-		return errors.New("writable by all users")
+		return errors.New("program is writable by all users")
 	}
 	return nil
 }

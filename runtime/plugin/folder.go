@@ -74,19 +74,19 @@ func (f *folder) fill(ctx context.Context, dir string, t job.Task, module bool) 
 	}
 	if module {
 		if err := f.entry(ctx, root, moduleName, t.Mod, 0); err != nil {
-			return fmt.Errorf("module: %w", err)
+			return fmt.Errorf("write module for the plugin: %w", err)
 		}
 	}
 	if t.Stdin.Defined() {
 		kind, err := dag.Kind(ctx, f.blocks, t.Stdin)
 		if err != nil {
-			return fmt.Errorf("stdin: %w", err)
+			return fmt.Errorf("write stdin for the plugin: %w", err)
 		}
 		if kind != abi.KindFile && kind != abi.KindRaw {
 			return runtime.Refusef("stdin %s: not a file", t.Stdin)
 		}
 		if err := f.entry(ctx, root, stdinName, t.Stdin, 0); err != nil {
-			return fmt.Errorf("stdin: %w", err)
+			return fmt.Errorf("write stdin for the plugin: %w", err)
 		}
 	}
 	in, err := root.OpenRoot(inName)
@@ -100,7 +100,7 @@ func (f *folder) fill(ctx context.Context, dir string, t job.Task, module bool) 
 			name = strconv.Itoa(i)
 		}
 		if err := f.entry(ctx, in, name, input.CID, 0); err != nil {
-			return fmt.Errorf("input %s: %w", name, err)
+			return fmt.Errorf("write input %s for the plugin: %w", name, err)
 		}
 	}
 	return in.Chmod(".", 0o555)
@@ -109,7 +109,7 @@ func (f *folder) fill(ctx context.Context, dir string, t job.Task, module bool) 
 // charge deducts a file of n bytes from the limits.
 func (f *folder) charge(n uint64) error {
 	if f.files--; f.files < 0 {
-		return runtime.Refusef("inputs: too many files")
+		return runtime.Refusef("inputs: too many files for this peer's limit on the files of a run")
 	}
 	if n > f.bytes {
 		return runtime.Refusef("inputs: too many bytes for this peer's limit on the files of a run")
@@ -179,7 +179,7 @@ func (f *folder) create(root *os.Root, name string, write func(io.Writer) error)
 
 func (f *folder) directory(ctx context.Context, root *os.Root, name string, c cid.Cid, depth int) error {
 	if depth >= abi.MaxSegments {
-		return runtime.Refusef("folders nested more than %d deep", abi.MaxSegments)
+		return runtime.Refusef("task content: folders nested more than %d deep", abi.MaxSegments)
 	}
 	d, err := dag.OpenDir(ctx, f.blocks, c)
 	if err != nil {
@@ -200,9 +200,9 @@ func (f *folder) directory(ctx context.Context, root *os.Root, name string, c ci
 	err = d.Each(ctx, func(e dag.DirEntry) error {
 		switch {
 		case e.Name == "" || e.Name == "." || e.Name == ".." || strings.ContainsAny(e.Name, "/\x00") || len(e.Name) > 255:
-			return runtime.Refusef("directory %s: invalid file name %s", c, quote(e.Name))
+			return runtime.Refusef("task content: directory %s: invalid file name %s", c, quote(e.Name))
 		case seen[e.Name]:
-			return runtime.Refusef("directory %s: duplicate name %s", c, quote(e.Name))
+			return runtime.Refusef("task content: directory %s: duplicate name %s", c, quote(e.Name))
 		}
 		seen[e.Name] = true
 		return f.entry(ctx, sub, e.Name, e.CID, depth+1)
@@ -221,7 +221,7 @@ func (f *folder) symlink(ctx context.Context, root *os.Root, name string, c cid.
 		return malformed(err)
 	}
 	if !staysWithin(target, max(0, depth-1)) {
-		return runtime.Refusef("symlink %s: target %s is outside of its input", quote(name), quote(target))
+		return runtime.Refusef("task content: symlink %s: target %s is outside of its input", quote(name), quote(target))
 	}
 	if err := f.charge(0); err != nil {
 		return err

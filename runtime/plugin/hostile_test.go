@@ -63,12 +63,12 @@ var badAnswers = map[string]struct {
 	tell func(w http.ResponseWriter)
 	says string
 }{
-	"nothing":     {func(http.ResponseWriter) {}, "ended before the run"},
-	"no json":     {func(w http.ResponseWriter) { fmt.Fprintln(w, "hello") }, "malformed event"},
+	"nothing":     {func(http.ResponseWriter) {}, "before the run ended"},
+	"no json":     {func(w http.ResponseWriter) { fmt.Fprintln(w, "hello") }, "malformed plugin event"},
 	"two kinds":   {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"refused":"a","error":"b"}`) }, "got 2 kinds"},
 	"no kind":     {func(w http.ResponseWriter) { fmt.Fprintln(w, `{}`) }, "got 0 kinds"},
 	"null":        {func(w http.ResponseWriter) { fmt.Fprintln(w, `null`) }, "got 0 kinds"},
-	"half a line": {func(w http.ResponseWriter) { fmt.Fprint(w, `{"end":{"exit":0}}`) }, "ended before the run"},
+	"half a line": {func(w http.ResponseWriter) { fmt.Fprint(w, `{"end":{"exit":0}}`) }, "before the run ended"},
 	"exit 256":    {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"end":{"exit":256}}`) }, "exit code 256"},
 	"exit -1":     {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"end":{"exit":-1}}`) }, "exit code -1"},
 	"bad limit":   {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"end":{"limit":"patience"}}`) }, `"patience"`},
@@ -86,7 +86,7 @@ var badAnswers = map[string]struct {
 				return
 			}
 		}
-	}, "event flood"},
+	}, "flood of plugin events"},
 	"control characters": {func(w http.ResponseWriter) { fmt.Fprintln(w, `{"error":"a\u001b[2Jb\nc"}`) }, "a\ufffd[2Jb c"},
 }
 
@@ -110,7 +110,7 @@ func TestHostileChecks(t *testing.T) {
 		patience time.Duration // 0: the default, long enough for a busy machine
 		says     string
 	}{
-		"check floods": {0, "answer longer than"},
+		"check floods": {0, "answer is longer than"},
 		"check fails":  {0, "418"},
 		"check hangs":  {300 * time.Millisecond, "no answer within"},
 	} {

@@ -78,7 +78,7 @@ func take(ctx context.Context, bs dag.Blocks, dir string, limit uint64) (dag.Ent
 	case errors.As(err, &quota):
 		return dag.Entry{}, 0, quota
 	case err != nil:
-		return dag.Entry{}, 0, fmt.Errorf("store the output: %w", err)
+		return dag.Entry{}, 0, fmt.Errorf("store the guest's output: %w", err)
 	}
 	return e, o.size(), nil
 }

@@ -120,7 +120,7 @@ func (e *Executor) running(ctx context.Context) (*process, error) {
 	case ctx.Err() != nil:
 		return nil, context.Cause(ctx)
 	case e.closed:
-		return nil, &UnavailableError{e.name, errors.New("closed")}
+		return nil, &UnavailableError{e.name, errors.New("plugin executor is closed")}
 	case e.process != nil && e.process.usable():
 		return e.process, nil
 	case e.process != nil:
@@ -142,7 +142,7 @@ func (e *Executor) running(ctx context.Context) (*process, error) {
 
 // handshake requests the traits and checks them.
 func (p *process) handshake(ctx context.Context, name string) (runtime.Traits, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Start, fmt.Errorf("no answer within %v", p.cfg.Start))
+	ctx, cancel := context.WithTimeoutCause(ctx, p.cfg.Start, fmt.Errorf("program did not answer within %v", p.cfg.Start))
 	defer cancel()
 	var t wire.Traits
 	if err := p.get(ctx, wire.PathTraits, &t); err != nil {
@@ -150,19 +150,19 @@ func (p *process) handshake(ctx context.Context, name string) (runtime.Traits, e
 	}
 	switch {
 	case t.Protocol != wire.Version:
-		return runtime.Traits{}, fmt.Errorf("got protocol %d, want %d: update the older of plugin and liftoff", t.Protocol, wire.Version)
+		return runtime.Traits{}, fmt.Errorf("program speaks protocol %d, this node %d: update the older of plugin and liftoff", t.Protocol, wire.Version)
 	case t.Engine != name:
-		return runtime.Traits{}, fmt.Errorf("reported name %s does not match", quote(t.Engine))
+		return runtime.Traits{}, fmt.Errorf("program reports the name %s, which differs from its file name", quote(t.Engine))
 	case len(t.ABIs) == 0 || len(t.ABIs) > 16:
-		return runtime.Traits{}, fmt.Errorf("got %d ABIs, want 1 to 16", len(t.ABIs))
+		return runtime.Traits{}, fmt.Errorf("program reports %d ABIs, want 1 to 16", len(t.ABIs))
 	case t.Version == "" || len(t.Version) > 128 || quote(t.Version) != `"`+t.Version+`"`:
-		return runtime.Traits{}, fmt.Errorf("invalid version %s", quote(t.Version))
+		return runtime.Traits{}, fmt.Errorf("program reports the invalid version %s", quote(t.Version))
 	case t.Problem != "":
-		return runtime.Traits{}, errors.New(clean(t.Problem))
+		return runtime.Traits{}, errors.New(reason(t.Problem))
 	}
 	for _, abi := range t.ABIs {
 		if !job.Foreign(abi) {
-			return runtime.Traits{}, fmt.Errorf("ABI %s is not open to plugins", quote(abi))
+			return runtime.Traits{}, fmt.Errorf("program reports ABI %s, which is not open to plugins", quote(abi))
 		}
 	}
 	return runtime.Traits{Engine: t.Engine, Version: t.Version, ABIs: t.ABIs}, nil
@@ -197,7 +197,7 @@ func (e *Executor) check(ctx context.Context, t job.Task, env runtime.Env) (wire
 		return wire.Task{}, false, e.failed(ctx, p, "check", err)
 	}
 	if c.Refused != "" {
-		return wire.Task{}, false, runtime.Refusef("%s", clean(c.Refused))
+		return wire.Task{}, false, runtime.Refusef("%s", reason(c.Refused))
 	}
 	return wt, c.NeedModule, nil
 }
@@ -215,7 +215,7 @@ func (e *Executor) Resolve(ctx context.Context, ref string) (job.Image, error) {
 		return job.Image{}, e.failed(ctx, p, "resolve a reference", err)
 	}
 	if r.Refused != "" {
-		return job.Image{}, runtime.Refusef("%s", clean(r.Refused))
+		return job.Image{}, runtime.Refusef("%s", reason(r.Refused))
 	}
 	i := job.Image{Ref: ref, Digest: r.Digest}
 	if err := i.Validate(); err != nil {

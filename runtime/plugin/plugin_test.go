@@ -223,8 +223,8 @@ func TestSet(t *testing.T) {
 	s := NewSet([]string{"relative", dir, "/nonexistent", second, dir}, Config{Start: 4 * time.Second, Grace: 100 * time.Millisecond})
 	defer s.Close()
 	want := map[string]string{
-		"test": "", "other": `reported name "test"`, "greedy": `"wasi_p1"`, "idle": "0 ABIs", "old": "protocol 9",
-		"ailing": "the engine is \ufffd[31moff", "silent": "no answer", "fails": "no such engine",
+		"test": "", "other": `reports the name "test"`, "greedy": `"wasi_p1"`, "idle": "0 ABIs", "old": "protocol 9",
+		"ailing": "the engine is \ufffd[31moff", "silent": "did not answer", "fails": "no such engine",
 		"exits": "process ended", "UPPER": "characters", "dull": "not executable", "open": "writable by all", "folder": "not a regular file",
 	}
 	shadowed := 0

@@ -54,7 +54,7 @@ func start(program string, cfg Config) (_ *process, err error) {
 		dir, remove, err = temporaryFolder()
 	}
 	if err != nil {
-		return nil, fmt.Errorf("create socket folder: %w", err)
+		return nil, fmt.Errorf("create plugin socket folder: %w", err)
 	}
 	defer func() {
 		if err != nil {
@@ -64,13 +64,13 @@ func start(program string, cfg Config) (_ *process, err error) {
 	address := filepath.Join(dir, "s")
 	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: address, Net: "unix"})
 	if err != nil {
-		return nil, fmt.Errorf("listen on socket: %w", err)
+		return nil, fmt.Errorf("listen on plugin socket: %w", err)
 	}
 	l.SetUnlinkOnClose(false)
 	defer l.Close() // the program has its own copy
 	socket, err := l.File()
 	if err != nil {
-		return nil, fmt.Errorf("duplicate socket: %w", err)
+		return nil, fmt.Errorf("duplicate plugin socket: %w", err)
 	}
 	defer socket.Close()
 	p := &process{cfg: cfg, remove: remove, words: &lastWords{}, gone: make(chan struct{})}
@@ -90,7 +90,7 @@ func start(program string, cfg Config) (_ *process, err error) {
 	}
 	p.alive = stdin
 	if err := p.cmd.Start(); err != nil {
-		return nil, fmt.Errorf("start program: %w", err)
+		return nil, fmt.Errorf("start plugin program: %w", err)
 	}
 	p.client = &http.Client{Transport: &http.Transport{
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
@@ -173,7 +173,7 @@ func (p *process) explain(err error) error {
 	case <-time.After(100 * time.Millisecond): // a connection closes shortly before its process ends
 		return err
 	}
-	how := "process ended"
+	how := "executor process ended"
 	if p.err != nil {
 		how += " (" + p.err.Error() + ")"
 	}
@@ -204,13 +204,13 @@ func (p *process) call(ctx context.Context, method, path string, body []byte, in
 	defer res.Body.Close()
 	b, err := io.ReadAll(io.LimitReader(res.Body, wire.MaxAnswer+1))
 	if err != nil {
-		return fmt.Errorf("read answer: %w", err)
+		return fmt.Errorf("read plugin's answer: %w", err)
 	}
 	if len(b) > wire.MaxAnswer {
-		return fmt.Errorf("answer longer than %d bytes", wire.MaxAnswer)
+		return fmt.Errorf("plugin's answer is longer than %d bytes", wire.MaxAnswer)
 	}
 	if err := json.Unmarshal(b, into); err != nil {
-		return fmt.Errorf("malformed answer: %w", err)
+		return fmt.Errorf("malformed answer of plugin: %w", err)
 	}
 	return nil
 }
@@ -229,14 +229,14 @@ func (p *process) request(ctx context.Context, method, path string, body []byte)
 		if ctx.Err() != nil {
 			return nil, context.Cause(ctx)
 		}
-		return nil, fmt.Errorf("send request: %w", err)
+		return nil, fmt.Errorf("send request to plugin: %w", err)
 	}
 	if res.StatusCode == http.StatusOK {
 		return res, nil
 	}
 	defer res.Body.Close()
 	b, _ := io.ReadAll(io.LimitReader(res.Body, maxMessage))
-	return nil, fmt.Errorf("answer %d: %s", res.StatusCode, clean(string(bytes.TrimSpace(b))))
+	return nil, fmt.Errorf("plugin answered HTTP status %d: %s", res.StatusCode, reason(string(b)))
 }
 
 // lastWords keeps the end of the program's stderr.

@@ -176,9 +176,9 @@ func (r *run) follow(ctx context.Context, p *process, body []byte, stop func(err
 		case ev.End != nil:
 			return r.ended(*ev.End)
 		case ev.Refused != "":
-			return runtime.Refusef("%s", clean(ev.Refused))
+			return runtime.Refusef("%s", reason(ev.Refused))
 		case ev.Error != "":
-			return fmt.Errorf("plugin %s: %s", name, clean(ev.Error))
+			return fmt.Errorf("plugin %s: %s", name, reason(ev.Error))
 		case ev.Progress != nil:
 			if r.env.Progress != nil {
 				r.env.Progress(ev.Progress.Done, ev.Progress.Total)

@@ -27,6 +27,14 @@ func clean(s string) string {
 	}, s)
 }
 
+// reason is clean for the reason of a refusal or an error, which must not be empty.
+func reason(s string) string {
+	if s = strings.TrimSpace(s); s == "" {
+		return "plugin gave no reason"
+	}
+	return clean(s)
+}
+
 // quote returns a program's string in quotes, limited in length.
 func quote(s string) string {
 	if len(s) > 128 {

@@ -21,10 +21,10 @@ func loadKey(dir string) ([keyBytes]byte, error) {
 			return key, nil
 		}
 		if err := makeKey(path); err != nil {
-			return key, fmt.Errorf("create cache key: %w", err)
+			return key, fmt.Errorf("create key file of the module cache: %w", err)
 		}
 	}
-	return [keyBytes]byte{}, fmt.Errorf("cache key %s: cannot be read back", path)
+	return [keyBytes]byte{}, fmt.Errorf("key file %s of the module cache: cannot be read back", path)
 }
 
 func readKey(path string) (key [keyBytes]byte, err error) {

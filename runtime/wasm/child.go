@@ -3,6 +3,7 @@ package wasm
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -57,7 +58,7 @@ type childReport struct {
 var errNoStage = errors.New("compile untrusted module: no folder for compiled modules")
 
 // errMiss says that the file in the stage is not the compiled form of the module.
-var errMiss = errors.New("compiled module: unusable")
+var errMiss = errors.New("compiled module in the cache is unusable")
 
 // compileApart is compile for an untrusted module: this process compiles nothing. loaded is the
 // name of the file that came from the disk, or "".
@@ -126,20 +127,20 @@ func (e *engine) ask(ctx context.Context, req childRequest, b []byte, wait time.
 	case timed.Err() != nil:
 		return fmt.Errorf("compile module: compiler not done after %v", wait)
 	case cmd.ProcessState == nil:
-		return fmt.Errorf("start compiler: %w", err)
+		return fmt.Errorf("start compiler process: %w", err)
 	case err != nil && cmd.ProcessState.Success(): // it ended before it had read everything
-		return fmt.Errorf("write to compiler: %w", err)
+		return fmt.Errorf("write module to compiler process: %w", err)
 	case err != nil:
 		return req.classifyEnd(cmd.ProcessState, diag.String())
 	}
 	var report childReport
 	switch err := json.Unmarshal(out.Bytes(), &report); {
 	case err != nil:
-		return fmt.Errorf("compiler's report: %w", err)
+		return fmt.Errorf("read report of compiler process: %w", err)
 	case report.Refused != "":
 		return runtime.Refusef("%s", report.Refused)
 	case report.Fault != "" || !report.Done:
-		return fmt.Errorf("compile module: %s", report.Fault)
+		return fmt.Errorf("compile module: %s", cmp.Or(report.Fault, "compiler process reported neither success nor a reason"))
 	}
 	return nil
 }
@@ -152,17 +153,17 @@ func (req childRequest) classifyEnd(p *os.ProcessState, diag string) error {
 	switch {
 	case status.Signaled() && status.Signal() == syscall.SIGKILL && p.UserTime()+p.SystemTime() > limit-slack,
 		status.Signaled() && status.Signal() == syscall.SIGXCPU:
-		return runtime.Refusef("compiling takes more than %v of processor time", limit)
+		return runtime.Refusef("compiling the module takes more than %v of processor time", limit)
 	case status.Signaled():
 		return fmt.Errorf("compile module: compiler was killed by signal: %v", status.Signal())
 	case isOutOfMemory(diag):
-		return runtime.Refusef("compiling takes more than %d MiB of memory", req.Memory>>20)
+		return runtime.Refusef("compiling the module takes more than %d MiB of memory", req.Memory>>20)
 	case status.ExitStatus() == goCrash && isGoCrash(diag):
 		line, _, _ := strings.Cut(diag, "\n")
 		return runtime.Refusef("wazero failed: %s", line)
 	}
 	line, _, _ := strings.Cut(diag, "\n")
-	return fmt.Errorf("compile module: compiler ended with %v: %s", p, line)
+	return fmt.Errorf("compile module: compiler ended with %v: %s", p, cmp.Or(line, "it printed nothing"))
 }
 
 // goCrash is the exit code of a Go program that crashes.
@@ -200,11 +201,11 @@ func CompileChild(ctx context.Context, stdin io.Reader, stdout io.Writer) error 
 	r := bufio.NewReader(stdin)
 	head, err := r.ReadSlice('\n')
 	if err != nil {
-		return fmt.Errorf("read request: %w", err)
+		return fmt.Errorf("read request to compiler process: %w", err)
 	}
 	var req childRequest
 	if err := json.Unmarshal(head, &req); err != nil {
-		return fmt.Errorf("read request: %w", err)
+		return fmt.Errorf("read request to compiler process: %w", err)
 	}
 	report := childReport{Done: true}
 	if err := req.serve(ctx, r); err != nil {
@@ -214,7 +215,7 @@ func CompileChild(ctx context.Context, stdin io.Reader, stdout io.Writer) error 
 		case errors.As(err, &refused):
 			report = childReport{Refused: refused.Reason}
 		case isOutOfMemory(err.Error()):
-			report = childReport{Refused: fmt.Sprintf("compiling takes more than %d MiB of memory", req.Memory>>20)}
+			report = childReport{Refused: fmt.Sprintf("compiling the module takes more than %d MiB of memory", req.Memory>>20)}
 		case errors.Is(err, errEngine):
 			report = childReport{Refused: err.Error()}
 		}
@@ -229,11 +230,11 @@ func (req childRequest) serve(ctx context.Context, r io.Reader) error {
 	}
 	b := make([]byte, req.Size)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return fmt.Errorf("read module: %w", err)
+		return fmt.Errorf("read module in compiler process: %w", err)
 	}
 	cache, err := wazero.NewCompilationCacheWithDir(req.Dir)
 	if err != nil {
-		return fmt.Errorf("open stage: %w", err)
+		return fmt.Errorf("open output folder of compiler process: %w", err)
 	}
 	layout, err := (&stage{dir: req.Dir}).find()
 	if err != nil {

@@ -131,7 +131,7 @@ func TestWrongChildren(t *testing.T) {
 		{"panic", true, "wazero failed: panic: nil map"},
 		{"memory", true, "module refused"}, // Go's message depends on where it reaches the limit
 		{"exit 3", false, "exit status 3: no such command"},
-		{"garbage", false, "compiler's report"},
+		{"garbage", false, "report of compiler process"},
 		{"killed", false, "signal: killed"},
 		{"forge", false, errMiss.Error()},
 		{"no file", false, errMiss.Error()},

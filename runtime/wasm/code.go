@@ -105,7 +105,7 @@ func (s *scan) measure(r *reader) (b body, err error) {
 		return b, err
 	}
 	if r.err == nil && len(r.b) > 0 {
-		r.fail(fmt.Errorf("%d bytes after its end", len(r.b)))
+		r.fail(fmt.Errorf("%d bytes after the function's end", len(r.b)))
 	}
 	return b, r.err
 }

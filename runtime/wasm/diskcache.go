@@ -47,7 +47,7 @@ func openDiskCache(dir string, most int64) (*diskCache, error) {
 		return nil, err
 	}
 	if fi.Mode().Perm()&0o022 != 0 {
-		return nil, fmt.Errorf("%s: writable by other users (mode %v)", dir, fi.Mode().Perm())
+		return nil, fmt.Errorf("cache folder %s is writable by other users (mode %v)", dir, fi.Mode().Perm())
 	}
 	key, err := loadKey(dir)
 	if err != nil {
@@ -105,7 +105,7 @@ func (c *diskCache) verify(key, entry string) (string, error) {
 		return "", err
 	}
 	if len(des) != 2 || des[1].Name() != macName || !des[0].Type().IsRegular() || !isFileName(des[0].Name()) {
-		return "", fmt.Errorf("entry %s is malformed", key)
+		return "", fmt.Errorf("module cache entry %s is malformed", key)
 	}
 	name := des[0].Name()
 	mac, err := os.ReadFile(filepath.Join(entry, macName))
@@ -118,7 +118,7 @@ func (c *diskCache) verify(key, entry string) (string, error) {
 	}
 	defer file.Close()
 	if err := c.sealer.check(mac, key+"/"+name, file); err != nil {
-		return "", fmt.Errorf("entry %s: %w", key, err)
+		return "", fmt.Errorf("module cache entry %s: %w", key, err)
 	}
 	return name, nil
 }
@@ -147,7 +147,7 @@ func (c *diskCache) store(key, dir, loaded string) error {
 		return nil
 	}
 	if !isFileName(name) {
-		return fmt.Errorf("wazero's cache: unexpected file %q", name)
+		return fmt.Errorf("wazero's cache folder %s: unexpected file %q", dir, name)
 	}
 	tmp, err := os.MkdirTemp(c.dir, newDir)
 	if err != nil {

@@ -12,7 +12,7 @@ import (
 // bytes can declare any number of them.
 func (s *scan) code(n uint32, r *reader) error {
 	if uint64(n)+uint64(len(s.imports)) != uint64(len(s.funcs)) {
-		return fmt.Errorf("%d bodies for %d functions", n, len(s.funcs)-len(s.imports))
+		return fmt.Errorf("code section has %d bodies for %d functions", n, len(s.funcs)-len(s.imports))
 	}
 	s.codeSec = r.b
 	for i := range n {
@@ -24,11 +24,11 @@ func (s *scan) code(n uint32, r *reader) error {
 			return s.functionError(i, err)
 		}
 		if s.locals += locals; s.locals > maxAllLocals {
-			return runtime.Refusef("more than %d locals in total", maxAllLocals)
+			return runtime.Refusef("functions with more than %d locals in total", maxAllLocals)
 		}
 	}
 	if len(r.b) > 0 {
-		return fmt.Errorf("%d bytes too many", len(r.b))
+		return fmt.Errorf("%d extra bytes at the end of the code section", len(r.b))
 	}
 	return nil
 }

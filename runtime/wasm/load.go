@@ -19,7 +19,7 @@ func readModule(ctx context.Context, bs dag.Blocks, c cid.Cid, most int64) ([]by
 	}
 	defer f.Close()
 	if f.Size() > most {
-		return nil, runtime.Refusef("got %d bytes, want at most %d", f.Size(), most)
+		return nil, runtime.Refusef("module file: got %d bytes, want at most %d", f.Size(), most)
 	}
 	b := make([]byte, f.Size())
 	if _, err := f.ReadAt(ctx, b, 0); err != nil {

@@ -130,7 +130,7 @@ func newRun(ctx context.Context, id cid.Cid, t job.Task, lim job.Limits, env run
 	r.args, r.environ = terminated(args), terminated(environ)
 	for _, in := range t.In {
 		if _, errno := r.handles.add(&object{cid: in.CID}); errno != 0 {
-			return nil, fmt.Errorf("open input %s: %w", in.CID, errno)
+			return nil, fmt.Errorf("open input %s of the task: %w", in.CID, errno)
 		}
 	}
 	if !m.importsWASI() {
@@ -228,7 +228,9 @@ func (r *run) call(m *module) (code uint32, err error) {
 // to seed than an instance takes to create.
 type noRandom struct{}
 
-func (noRandom) Read([]byte) (int, error) { return 0, errors.New("no source of randomness") }
+func (noRandom) Read([]byte) (int, error) {
+	return 0, errors.New("no source of randomness in a deterministic run")
+}
 
 // instantiate creates the guest's instance, which runs nothing yet, and binds its counter to
 // the account.
@@ -263,11 +265,11 @@ func (r *run) result(id cid.Cid, ended ending) (runtime.Result, error) {
 		root, err = r.emptyDir()
 	}
 	if err != nil {
-		return runtime.Result{}, fmt.Errorf("store output: %w", err)
+		return runtime.Result{}, fmt.Errorf("store the guest's output: %w", err)
 	}
 	size, refs, err := r.made.below(r.ctx, root)
 	if err != nil {
-		return runtime.Result{}, fmt.Errorf("walk output: %w", err)
+		return runtime.Result{}, fmt.Errorf("list blocks of the guest's output: %w", err)
 	}
 	o := job.Outcome{
 		Task: id, State: ended.state, Code: ended.code, Root: job.V1(root), Size: size,

@@ -167,19 +167,19 @@ func sectionRank(id byte) int {
 func checkMagic(b []byte) error {
 	switch {
 	case len(b) == 0:
-		return runtime.Refusef("empty file")
+		return runtime.Refusef("module file is empty")
 	case bytes.HasPrefix(b, []byte("\x00asm\x0d\x00\x01\x00")):
 		return runtime.Refusef("a WebAssembly component; want a core module (for Rust: --target wasm32-wasip1)")
 	case bytes.HasPrefix(b, []byte("\x00asm\x01\x00\x00\x00")):
 		return nil
 	case bytes.HasPrefix(b, []byte("\x00asm")) && len(b) >= 8:
-		return runtime.Refusef("unknown WebAssembly version (%x)", b[4:8])
+		return runtime.Refusef("unknown version (%x) of the WebAssembly binary format", b[4:8])
 	case bytes.HasPrefix([]byte("\x00asm\x01\x00\x00\x00"), b):
 		return runtime.Refusef("%v", errTruncated)
 	case bytes.HasPrefix(bytes.TrimLeft(b[:min(len(b), 4096)], " \t\r\n"), []byte("(module")):
 		return runtime.Refusef("WebAssembly text; assemble it first (wat2wasm)")
 	case bytes.HasPrefix(b, []byte("\x7fELF")):
-		return runtime.Refusef("a native program, not a WebAssembly module")
+		return runtime.Refusef("a native program (ELF), not a WebAssembly module; compile it for wasm32-wasip1")
 	case utf8.Valid(b[:min(len(b), 64)&^3]):
 		return runtime.Refusef("text, not a WebAssembly module")
 	}
@@ -209,7 +209,7 @@ func (s *scan) section(id byte, r *reader) error {
 	case sectionFunction:
 		each = func(r *reader) { s.funcs = append(s.funcs, r.u32()) }
 		if uint64(n)+uint64(len(s.funcs)) > maxFunctions {
-			return runtime.Refusef("%d functions, want at most %d", uint64(n)+uint64(len(s.funcs)), maxFunctions)
+			return runtime.Refusef("module has %d functions, want at most %d", uint64(n)+uint64(len(s.funcs)), maxFunctions)
 		}
 	case sectionCode:
 		return s.code(n, r)
@@ -225,7 +225,7 @@ func (s *scan) section(id byte, r *reader) error {
 		each(r)
 	}
 	if r.err == nil && len(r.b) > 0 {
-		return fmt.Errorf("%d bytes too many", len(r.b))
+		return fmt.Errorf("%d extra bytes at the end of the section", len(r.b))
 	}
 	return r.err
 }
@@ -286,7 +286,7 @@ func (r *reader) limits() (least, most uint32, bounded bool) {
 	switch {
 	case r.err != nil:
 	case flags&2 != 0:
-		r.fail(runtime.Refusef("shared memory: threads are not supported"))
+		r.fail(runtime.Refusef("shared memory in the module: threads are not supported"))
 	case flags > 1:
 		r.fail(runtime.Refusef("64-bit memory is not supported"))
 	}

@@ -31,24 +31,24 @@ func newStage(parent string) (*stage, error) {
 			return s, err
 		}
 	}
-	return nil, fmt.Errorf("create stage in %s: removed by another process each time", parent)
+	return nil, fmt.Errorf("create folder for compiler output in %s: removed by another process each time", parent)
 }
 
 // tryStage returns nil if another process's sweep took the lock first.
 func tryStage(parent string) (*stage, error) {
 	lock, err := os.CreateTemp(parent, stagePrefix+"*.lock")
 	if err != nil {
-		return nil, fmt.Errorf("create stage: %w", err)
+		return nil, fmt.Errorf("create folder for compiler output: %w", err)
 	}
 	s := &stage{dir: strings.TrimSuffix(lock.Name(), ".lock"), lock: lock}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
 		s.close()
-		return nil, fmt.Errorf("lock stage: %w", err)
+		return nil, fmt.Errorf("lock folder for compiler output: %w", err)
 	}
 	held, err := lock.Stat()
 	if err != nil {
 		s.close()
-		return nil, fmt.Errorf("lock stage: %w", err)
+		return nil, fmt.Errorf("lock folder for compiler output: %w", err)
 	}
 	if there, err := os.Lstat(lock.Name()); err != nil || !os.SameFile(held, there) {
 		lock.Close()
@@ -56,7 +56,7 @@ func tryStage(parent string) (*stage, error) {
 	}
 	if err := os.Mkdir(s.dir, 0o700); err != nil {
 		s.close()
-		return nil, fmt.Errorf("create stage: %w", err)
+		return nil, fmt.Errorf("create folder for compiler output: %w", err)
 	}
 	return s, nil
 }
@@ -66,10 +66,10 @@ func tryStage(parent string) (*stage, error) {
 func (s *stage) find() (string, error) {
 	des, err := os.ReadDir(s.dir)
 	if err != nil {
-		return "", fmt.Errorf("read stage: %w", err)
+		return "", fmt.Errorf("read folder of compiler output: %w", err)
 	}
 	if len(des) != 1 || !des[0].IsDir() {
-		return "", fmt.Errorf("wazero's cache: got %d items, want 1", len(des))
+		return "", fmt.Errorf("wazero's cache folder %s: got %d items, want 1", s.dir, len(des))
 	}
 	s.files = filepath.Join(s.dir, des[0].Name())
 	return des[0].Name(), nil
@@ -79,11 +79,11 @@ func (s *stage) find() (string, error) {
 func (s *stage) clear() error {
 	des, err := os.ReadDir(s.files)
 	if err != nil && !os.IsNotExist(err) {
-		return fmt.Errorf("read stage: %w", err)
+		return fmt.Errorf("read folder of compiler output: %w", err)
 	}
 	for _, de := range des {
 		if err := os.Remove(filepath.Join(s.files, de.Name())); err != nil {
-			return fmt.Errorf("clear stage: %w", err)
+			return fmt.Errorf("clear folder of compiler output: %w", err)
 		}
 	}
 	return nil

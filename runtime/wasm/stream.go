@@ -74,14 +74,14 @@ func (s *stream) write(p []byte) (n int, err error) {
 
 func (s *stream) writePiece(p []byte) (int, error) {
 	if n, err := s.file.Write(p); err != nil {
-		return n, fmt.Errorf("store %s: %w", s.name, err)
+		return n, fmt.Errorf("store the guest's %s: %w", s.name, err)
 	}
 	if s.live == nil {
 		return len(p), nil
 	}
 	n, err := s.live.Write(p)
 	if err != nil {
-		return n, fmt.Errorf("write %s: %w", s.name, err)
+		return n, fmt.Errorf("forward the guest's %s: %w", s.name, err)
 	}
 	return n, nil
 }
@@ -93,7 +93,7 @@ func (s *stream) finish() (cid.Cid, error) {
 	}
 	e, err := s.file.Finish()
 	if err != nil {
-		return cid.Undef, fmt.Errorf("store %s: %w", s.name, err)
+		return cid.Undef, fmt.Errorf("store the guest's %s: %w", s.name, err)
 	}
 	return e.CID, nil
 }

@@ -52,7 +52,7 @@ type Entry struct {
 }
 
 // ErrAbsent means that a key has no value.
-var ErrAbsent = errors.New("absent")
+var ErrAbsent = errors.New("key not found in ledger")
 
 // DamageError means that a part of a file is not what was written to it.
 type DamageError struct {

@@ -74,12 +74,12 @@ func (l *Ledger) load() error {
 			continue
 		}
 		if n := len(l.tables); n > 0 && s.lo <= l.tables[n-1].hi {
-			return &DamageError{File: l.tablePath(s.lo, s.hi), Why: "log range overlaps another table"}
+			return &DamageError{File: l.tablePath(s.lo, s.hi), Why: "table covers ledger logs that another table also covers"}
 		}
 		t, err := openTable(l.cfg.FS, l.tablePath(s.lo, s.hi), s.lo, s.hi)
 		var bad *DamageError
 		if errors.As(err, &bad) {
-			bad.Why += "; move the file away to continue without its content"
+			bad.Why += "; move this ledger file away to open the repo without its content"
 		}
 		if err != nil {
 			return err
@@ -171,7 +171,7 @@ func (l *Ledger) loadLog(n uint32, last bool) error {
 				reuse()
 				return nil
 			}
-			return cmp.Or(file.Close(), error(&DamageError{File: path, Why: "log is damaged, and there is no space to recover its content"}))
+			return cmp.Or(file.Close(), error(&DamageError{File: path, Why: "ledger log is damaged, and the disk has no space to recover its entries"}))
 		}
 		t, err := l.build(n, n, m, gap)
 		if diskfs.Full(err) && !gap {

@@ -107,7 +107,7 @@ func frameAt(b []byte, s secret, at int64) int {
 	return len(b)
 }
 
-var errEntry = errors.New("invalid entry in a frame")
+var errEntry = errors.New("invalid entry in a ledger log")
 
 // eachEntry calls fn with the entries of a frame's payload. They share memory with p.
 func eachEntry(p []byte, fn func(Entry)) error {

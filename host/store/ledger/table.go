@@ -85,7 +85,7 @@ func (t *table) readIndex() error {
 	t.size = size
 	var tail [tableTail]byte
 	if t.size < tableTail {
-		return t.damaged("", "table: got %d bytes, want at least %d", size, tableTail)
+		return t.damaged("", "ledger table: got %d bytes, want at least %d", size, tableTail)
 	}
 	if _, err := t.file.ReadAt(tail[:], t.size-tableTail); err != nil {
 		return err
@@ -93,11 +93,11 @@ func (t *table) readIndex() error {
 	at, n := int64(binary.BigEndian.Uint64(tail[4:])), int64(binary.BigEndian.Uint64(tail[12:]))
 	if [4]byte(tail[:4]) != tableMagic || crc32.Checksum(tail[:20], castagnoli) != binary.BigEndian.Uint32(tail[20:]) ||
 		at < 0 || n < 4 || n > maxIndex || at+n != t.size-tableTail {
-		return t.damaged("", "table tail is damaged")
+		return t.damaged("", "ledger table: tail is damaged")
 	}
 	b, err := t.checked(at, int(n))
 	if err != nil {
-		return t.damaged("", "table index is damaged")
+		return t.damaged("", "ledger table: index is damaged")
 	}
 	d := decoder{b: b}
 	for len(d.b) > 0 && !d.bad {
@@ -108,12 +108,12 @@ func (t *table) readIndex() error {
 		t.pages = append(t.pages, p)
 	}
 	if d.bad {
-		return t.damaged("", "table index is damaged")
+		return t.damaged("", "ledger table: index is damaged")
 	}
 	return nil
 }
 
-var errSum = errors.New("checksum does not match")
+var errSum = errors.New("checksum in ledger table does not match")
 
 // checked reads n bytes at offset at, verifies the checksum at their start, and returns the rest.
 func (t *table) checked(at int64, n int) ([]byte, error) {
@@ -145,7 +145,7 @@ func (t *table) scan(i int, fn func(key []byte, r record) bool) error {
 	p := t.pages[i]
 	b, err := t.checked(p.at, p.size)
 	if errors.Is(err, errSum) {
-		return t.damaged("", "page at byte %d: checksum does not match", p.at)
+		return t.damaged("", "ledger table page at byte %d: checksum does not match", p.at)
 	}
 	if err != nil {
 		return err
@@ -158,7 +158,7 @@ func (t *table) scan(i int, fn func(key []byte, r record) bool) error {
 			r.at, r.size, r.sum = int64(d.uint()), int(d.uint()), d.sum()
 		}
 		if d.bad || r.at < 0 || r.size < 0 || r.size > MaxBatch {
-			return t.damaged("", "page at byte %d: invalid entry", p.at)
+			return t.damaged("", "ledger table page at byte %d: invalid entry", p.at)
 		}
 		if !fn(key, r) {
 			break
@@ -199,7 +199,7 @@ func (t *table) value(key string, r record) ([]byte, error) {
 		return nil, err
 	}
 	if sumOf(key, b) != r.sum {
-		return nil, t.damaged(key, "value at byte %d: checksum does not match", r.at)
+		return nil, t.damaged(key, "ledger value at byte %d: checksum does not match", r.at)
 	}
 	return b, nil
 }

@@ -30,7 +30,7 @@ func (s *Store) Size(mh multihash.Multihash) (int64, error) {
 // and checks the whole block; later ones read and check only the pages they touch.
 func (s *Store) ReadPart(mh multihash.Multihash, b []byte, off int64) (n int, size int64, err error) {
 	if off < 0 {
-		return 0, 0, fmt.Errorf("read a block from byte %d", off)
+		return 0, 0, fmt.Errorf("read block: negative offset %d", off)
 	}
 	err = s.at(mh, func(p place) error {
 		size = int64(p.size)
@@ -133,7 +133,7 @@ func (s *Store) readRaw(p place, b []byte, off int64) error {
 	}
 	if _, err := h.ReadAt(b, p.at+off); err != nil {
 		if errors.Is(err, io.EOF) {
-			return &DamageError{s.segmentPath(p.seg), fmt.Sprintf("file ends before byte %d", p.at+int64(p.size))}
+			return &DamageError{s.segmentPath(p.seg), fmt.Sprintf("segment file ends before byte %d", p.at+int64(p.size))}
 		}
 		return err
 	}

@@ -96,7 +96,7 @@ func (s *Store) openTables(list []span) error {
 		}
 		s.tables = append(s.tables, t)
 		if t.lo != sp.lo || t.hi != sp.hi || t.lo != next.hi+1 || t.from != next.end {
-			return t.damaged("table does not continue the previous table")
+			return t.damaged("segment index does not continue the previous index")
 		}
 		next = t.span
 	}

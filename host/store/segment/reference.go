@@ -69,7 +69,7 @@ func (r *Recorder) File(f AttachedFile) uint32 {
 // Add adds a block that begins at byte at of a file.
 func (r *Recorder) Add(mh multihash.Multihash, data []byte, file uint32, at int64) error {
 	if len(mh) > MaxKey {
-		return fmt.Errorf("multihash: got %d bytes, want at most %d", len(mh), MaxKey)
+		return fmt.Errorf("multihash of block: got %d bytes, want at most %d", len(mh), MaxKey)
 	}
 	rec := record{keyOf(mh), place{seg: file, at: at, size: uint32(len(data)), sum: sumOf(mh, data)}}
 	r.mu.Lock()

@@ -40,7 +40,7 @@ func OpenReference(dir string) (*Reference, error) {
 	line, sum, _ := bytes.Cut(b, []byte("\n"))
 	r := &Reference{pages: newKeyedSums()}
 	if string(sum) != fmt.Sprintf("%08x\n", crc32.Checksum(line, castagnoli)) || json.Unmarshal(line, &r.files) != nil {
-		return nil, &DamageError{path, "checksum does not match"}
+		return nil, &DamageError{path, "checksum of the list of attached files does not match"}
 	}
 	if r.table, err = openTable(diskfs.OS{}, filepath.Join(dir, referenceIndex)); err != nil {
 		return nil, err
@@ -115,7 +115,7 @@ func (r *Reference) ReadPartHashed(mh multihash.Multihash, b []byte, off int64) 
 
 func (r *Reference) readPart(mh multihash.Multihash, b []byte, off int64, hashed bool) (n int, size int64, err error) {
 	if off < 0 {
-		return 0, 0, fmt.Errorf("read a block from byte %d", off)
+		return 0, 0, fmt.Errorf("read block: negative offset %d", off)
 	}
 	p, err := r.find(mh)
 	if err != nil {
@@ -220,7 +220,7 @@ func (r *Reference) changed(p place, err error) error {
 	case errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR):
 		why = "file is missing"
 	case err != nil && !errors.Is(err, io.EOF):
-		why = "read: " + err.Error()
+		why = "cannot be read: " + err.Error()
 	}
 	return &DamageError{r.files[p.seg].Path, why}
 }

@@ -51,7 +51,7 @@ type Config struct {
 }
 
 // ErrAbsent means that a key has no block.
-var ErrAbsent = errors.New("absent")
+var ErrAbsent = errors.New("block not found in segments")
 
 var errClosed = errors.New("segment store is closed")
 
@@ -237,14 +237,14 @@ func (s *Store) fail(err error) error {
 // failure returns the recorded error. While there is one, the store does not write; opening it again clears it.
 func (s *Store) failure() error {
 	if p := s.failed.Load(); p != nil {
-		return fmt.Errorf("an earlier write to the disk failed: %w", *p)
+		return fmt.Errorf("an earlier write to the repo's segments failed: %w", *p)
 	}
 	return nil
 }
 
 func (s *Store) writable() error {
 	if s.cfg.ReadOnly {
-		return fmt.Errorf("write to %s: %w", s.dir, os.ErrPermission)
+		return fmt.Errorf("write to segments %s: %w", s.dir, os.ErrPermission)
 	}
 	return s.failure()
 }

@@ -88,7 +88,7 @@ func (t *table) readTail() error {
 	}
 	var tail [tailSize]byte
 	if size < tailSize {
-		return t.damaged("table: got %d bytes, want at least %d", size, tailSize)
+		return t.damaged("segment index: got %d bytes, want at least %d", size, tailSize)
 	}
 	if _, err := t.file.ReadAt(tail[:], size-tailSize); err != nil {
 		return err
@@ -97,7 +97,7 @@ func (t *table) readTail() error {
 	pages := int64(u32(tail[12:]))
 	if [4]byte(tail[:4]) != tableMagic || u32(tail[52:]) != crc32.Checksum(tail[:52], castagnoli) ||
 		pages*(pageSize+8)+tailSize != size {
-		return t.damaged("table tail is damaged")
+		return t.damaged("segment index: tail is damaged")
 	}
 	t.span = span{
 		u32(tail[4:]), u32(tail[8:]),
@@ -110,7 +110,7 @@ func (t *table) readTail() error {
 		return err
 	}
 	if crc32.Checksum(b, castagnoli) != u32(tail[48:]) {
-		return t.damaged("table separators: checksum does not match")
+		return t.damaged("segment index: separators: checksum does not match")
 	}
 	t.separators = make([]uint64, pages)
 	for i := range t.separators {
@@ -168,7 +168,7 @@ func (t *table) page(i int, buf []byte) ([]byte, error) {
 func (t *table) checkPage(i int, b []byte) ([]byte, error) {
 	n := int(binary.BigEndian.Uint16(b[4:]))
 	if n > perPage || crc32.Checksum(b[4:], castagnoli) != binary.BigEndian.Uint32(b) {
-		return nil, t.damaged("page %d is damaged", i)
+		return nil, t.damaged("segment index: page %d is damaged", i)
 	}
 	return b[pageHead : pageHead+n*recordSize], nil
 }

@@ -32,12 +32,12 @@ func Listen(getenv func(string) string) (net.Listener, error) {
 	}
 	f := os.NewFile(listenFD, "socket")
 	if f == nil {
-		return nil, fmt.Errorf("no file descriptor %d", listenFD)
+		return nil, fmt.Errorf("socket from liftoff is missing (file descriptor %d)", listenFD)
 	}
 	defer f.Close() // FileListener has its own copy
 	l, err := net.FileListener(f)
 	if err != nil {
-		return nil, fmt.Errorf("listen on file descriptor %d: %w", listenFD, err)
+		return nil, fmt.Errorf("listen on the socket from liftoff, file descriptor %d: %w", listenFD, err)
 	}
 	return l, nil
 }
@@ -73,12 +73,12 @@ func Serve(ctx context.Context, l net.Listener, stdin io.Reader, e Engine) error
 		<-stopped
 		return nil
 	}
-	return fmt.Errorf("serve node: %w", err)
+	return fmt.Errorf("serve liftoff node: %w", err)
 }
 
 var (
 	errNodeGone  = errors.New("node closed the connection")
-	errCancelled = errors.New("cancelled by the node")
+	errCancelled = errors.New("run cancelled by the node")
 )
 
 type server struct {
@@ -113,7 +113,7 @@ func ask(w http.ResponseWriter, r *http.Request, v any) bool {
 		_, err = io.Copy(io.Discard, body) // net/http notices a closed connection only after the body is read
 	}
 	if err != nil {
-		http.Error(w, "bad request: "+err.Error(), http.StatusBadRequest)
+		http.Error(w, "bad request to plugin: "+err.Error(), http.StatusBadRequest)
 	}
 	return err == nil
 }

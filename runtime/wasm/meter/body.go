@@ -163,7 +163,7 @@ func (b *body) stop(what string, limit int) {
 func (b *body) localIndex() (uint32, byte) {
 	i := b.u32()
 	if int(i) >= len(b.locals) {
-		b.fail("local %d of %d", i, len(b.locals))
+		b.fail("local index %d, want less than %d", i, len(b.locals))
 		return 0, typeI32
 	}
 	return i, b.locals[i]
@@ -196,7 +196,7 @@ func (b *body) pushValue(t byte, node int32) {
 func (b *body) popValue() value {
 	n := len(b.stack) - 1
 	if n < int(b.frames[len(b.frames)-1].height) {
-		b.fail("missing operand")
+		b.fail("missing operand on the stack")
 		return value{node: noNode, typ: typeI32}
 	}
 	v := b.stack[n]
@@ -224,7 +224,7 @@ func (b *body) pushSeen(types []byte) {
 func (b *body) top(n int) []value {
 	at := len(b.stack) - n
 	if at < int(b.frames[len(b.frames)-1].height) {
-		b.fail("missing operand")
+		b.fail("missing operand on the stack")
 		return nil
 	}
 	return b.stack[at:]

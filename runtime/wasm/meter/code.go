@@ -11,7 +11,7 @@ func (w *rewriter) rewriteBodies(size int) []byte {
 	if s := w.m.sections[secCode]; s.content != nil {
 		r = s.reader()
 		if n := r.u32(); r.err == nil && int64(n) != int64(defined) {
-			r.fail("%d bodies for %d functions", n, defined)
+			r.fail("code section has %d bodies for %d functions", n, defined)
 		}
 	} else if defined > 0 {
 		w.fail(&MalformedError{Func: -1, What: "functions without bodies"})

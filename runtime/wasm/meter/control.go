@@ -72,7 +72,7 @@ func (b *body) localStep(code byte) {
 func (b *body) globalStep(code byte) {
 	i := b.u32()
 	if int64(i) >= int64(b.w.m.globals) {
-		b.fail("global %d of %d", i, b.w.m.globals)
+		b.fail("global index %d, want less than %d", i, b.w.m.globals)
 		return
 	}
 	if code == opGlobalSet {
@@ -133,7 +133,7 @@ func (b *body) countCall(at int) {
 func (b *body) tableIndex() byte {
 	i := b.u32()
 	if int64(i) >= int64(len(b.w.m.tables)) {
-		b.fail("table %d of %d", i, len(b.w.m.tables))
+		b.fail("table index %d, want less than %d", i, len(b.w.m.tables))
 		return typeFunc
 	}
 	return b.w.m.tables[i].typ
@@ -143,7 +143,7 @@ func (b *body) selectStep(code byte, at int) {
 	t := byte(0)
 	if code == opSelectTyped {
 		if n := b.u32(); n != 1 {
-			b.fail("select of %d types", n)
+			b.fail("select has %d types, want 1", n)
 		}
 		t = b.valueType()
 	}
@@ -215,9 +215,9 @@ func (b *body) plain(code byte, at int) {
 
 func (b *body) memoryZero() {
 	if i := b.byte(); i != 0 {
-		b.fail("memory %d", i)
+		b.fail("memory index %d, want 0", i)
 	}
 	if len(b.w.m.memories) == 0 {
-		b.fail("no memory")
+		b.fail("module has no memory")
 	}
 }

@@ -114,7 +114,7 @@ func (b *body) elseFrame(at int) {
 // atEnd checks that only f's results are on the stack.
 func (b *body) atEnd(f *frame) {
 	if len(b.stack) != int(f.height)+len(f.typ.results) {
-		b.fail("%d values at the end of a block of %d", len(b.stack)-int(f.height), len(f.typ.results))
+		b.fail("%d values at the end of a block with %d results", len(b.stack)-int(f.height), len(f.typ.results))
 	}
 }
 

@@ -51,7 +51,7 @@ func (w *rewriter) makeHelper(r *reader, key helperKey) (helper, bool) {
 	switch key.op {
 	case keyMemoryGrow, miscMemoryInit, miscMemoryCopy, miscMemoryFill:
 		if len(w.m.memories) == 0 {
-			r.fail("no memory")
+			r.fail("module has no memory")
 			return helper{}, false
 		}
 	default:
@@ -60,7 +60,7 @@ func (w *rewriter) makeHelper(r *reader, key helperKey) (helper, bool) {
 			t = max(key.a, key.b)
 		}
 		if int64(t) >= int64(len(w.m.tables)) {
-			r.fail("table %d of %d", t, len(w.m.tables))
+			r.fail("table index %d, want less than %d", t, len(w.m.tables))
 			return helper{}, false
 		}
 	}

@@ -42,7 +42,7 @@ func (m *module) readImports(r *reader) {
 
 func (r *reader) mutability() {
 	if c := r.byte(); c > 1 {
-		r.fail("unknown mutability %d", c)
+		r.fail("unknown mutability %d of a global", c)
 	}
 }
 
@@ -94,10 +94,10 @@ func (w *rewriter) rewriteExports() []byte {
 			r.fail("unknown export kind %d", kind)
 		}
 		if kind == externGlobal && int64(i) >= int64(w.m.globals) {
-			r.fail("global %d of %d", i, w.m.globals)
+			r.fail("global index %d, want less than %d", i, w.m.globals)
 		}
 		if kind == externTable && int64(i) >= int64(len(w.m.tables)) {
-			r.fail("table %d of %d", i, len(w.m.tables))
+			r.fail("table index %d, want less than %d", i, len(w.m.tables))
 		}
 		if kind == externFunc {
 			i = w.funcIndex(r, i)

@@ -56,7 +56,7 @@ func (b *body) jump(code byte, at int) {
 // adds three labels between the loop and the enclosing code.
 func (b *body) branch(label uint32) uint32 {
 	if int64(label) >= int64(len(b.frames)) {
-		b.fail("label %d of %d", label, len(b.frames))
+		b.fail("label index %d, want less than %d", label, len(b.frames))
 		return 0
 	}
 	target := len(b.frames) - 1 - int(label)

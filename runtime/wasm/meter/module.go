@@ -138,7 +138,7 @@ func (m *module) index() error {
 		}
 	}
 	if m.start >= int64(len(m.funcs)) {
-		return &MalformedError{Offset: m.sections[secStart].base, Func: -1, What: "start names no function"}
+		return &MalformedError{Offset: m.sections[secStart].base, Func: -1, What: "start section names no function"}
 	}
 	if len(m.funcs) > maxFunctions {
 		return &LimitError{What: "functions", Func: -1, Max: maxFunctions}
@@ -167,7 +167,7 @@ func (m *module) readTypes(r *reader) {
 func (m *module) typeIndex(r *reader) uint32 {
 	i := r.u32()
 	if r.err == nil && int(i) >= len(m.types) {
-		r.fail("type %d of %d", i, len(m.types))
+		r.fail("type index %d, want less than %d", i, len(m.types))
 		return 0
 	}
 	return i
@@ -203,7 +203,7 @@ func (m *module) readMemories(r *reader) {
 		m.memories = append(m.memories, r.limits())
 	}
 	if len(m.memories) > 1 {
-		r.fail("more than one memory")
+		r.fail("module has more than one memory")
 	}
 }
 

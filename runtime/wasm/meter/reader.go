@@ -29,14 +29,14 @@ func (r *reader) byte() byte {
 		r.p++
 		return c
 	}
-	r.fail("ends too early")
+	r.fail("module ends too early")
 	return 0
 }
 
 // take returns the next n bytes, which alias the module.
 func (r *reader) take(n uint32) []byte {
 	if uint64(n) > uint64(len(r.b)-r.p) {
-		r.fail("%d bytes announced, %d left", n, len(r.b)-r.p)
+		r.fail("module announces %d bytes, but only %d are left", n, len(r.b)-r.p)
 		return nil
 	}
 	s := r.b[r.p : r.p+int(n)]
@@ -69,20 +69,20 @@ func (r *reader) leb(size int, bits uint, signed bool) uint64 {
 		}
 		if signed {
 			if shift == 63 && c != 0 && c != 0x7f {
-				r.fail("number does not fit in 64 bits")
+				r.fail("integer does not fit in 64 bits")
 			}
 			if shift+7 < 64 {
 				v = uint64(int64(v<<(64-shift-7)) >> (64 - shift - 7))
 			}
 			if s := int64(v); bits < 64 && (s >= 1<<(bits-1) || s < -1<<(bits-1)) {
-				r.fail("number does not fit in %d bits", bits)
+				r.fail("integer does not fit in %d bits", bits)
 			}
 		} else if bits < 64 && v > math.MaxUint64>>(64-bits) {
-			r.fail("number does not fit in %d bits", bits)
+			r.fail("integer does not fit in %d bits", bits)
 		}
 		return v
 	}
-	r.fail("number is longer than %d bytes", size)
+	r.fail("integer is longer than %d bytes", size)
 	return 0
 }
 
@@ -91,7 +91,7 @@ func (r *reader) leb(size int, bits uint, signed bool) uint64 {
 func (r *reader) count(what string) int {
 	n := r.u32()
 	if uint64(n) > uint64(len(r.b)-r.p) {
-		r.fail("%d %s announced, %d bytes left", n, what, len(r.b)-r.p)
+		r.fail("module announces %d %s, but only %d bytes are left", n, what, len(r.b)-r.p)
 		return 0
 	}
 	return int(n)

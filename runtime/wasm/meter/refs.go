@@ -24,7 +24,7 @@ func (w *rewriter) declare(i uint32) { w.declared[i] = true }
 func (w *rewriter) checkRefs() {
 	for _, i := range w.refs {
 		if !w.declared[i] {
-			w.fail(&MalformedError{Func: -1, What: "ref.func of an undeclared function"})
+			w.fail(&MalformedError{Func: -1, What: "ref.func names an undeclared function"})
 			return
 		}
 	}

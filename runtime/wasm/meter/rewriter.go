@@ -67,7 +67,7 @@ func (w *rewriter) shift(i uint32) uint32 {
 // funcIndex checks and shifts a function index that r has just read.
 func (w *rewriter) funcIndex(r *reader, i uint32) uint32 {
 	if int64(i) >= int64(len(w.m.funcs)) {
-		r.fail("function %d of %d", i, len(w.m.funcs))
+		r.fail("function index %d, want less than %d", i, len(w.m.funcs))
 		return 0
 	}
 	return w.shift(i)

@@ -31,7 +31,7 @@ func (w *rewriter) constExpr(r *reader) []byte {
 			r.take(16)
 		case opGlobalGet:
 			if i := r.u32(); int64(i) >= int64(w.m.globals) {
-				r.fail("global %d of %d", i, w.m.globals)
+				r.fail("global index %d, want less than %d", i, w.m.globals)
 			}
 		case opRefNull:
 			r.byte()
@@ -95,7 +95,7 @@ func (w *rewriter) rewriteElement(r *reader, i int, out []byte) []byte {
 	switch flags & 3 {
 	case 0:
 		if len(w.m.tables) == 0 {
-			r.fail("element segment for table 0 of 0")
+			r.fail("element segment, but the module has no table")
 		}
 	case 2:
 		t = w.tableIndex(r)
@@ -166,7 +166,7 @@ func (w *rewriter) leastEntries(t uint32) uint64 {
 func (w *rewriter) tableIndex(r *reader) uint32 {
 	i := r.u32()
 	if r.err == nil && int64(i) >= int64(len(w.m.tables)) {
-		r.fail("table %d of %d", i, len(w.m.tables))
+		r.fail("table index %d, want less than %d", i, len(w.m.tables))
 	}
 	return i
 }
@@ -206,14 +206,14 @@ func (w *rewriter) rewriteDatum(r *reader, i int, out []byte) []byte {
 	case 1:
 	case 2:
 		if m := r.u32(); m != 0 {
-			r.fail("memory %d", m)
+			r.fail("memory index %d, want 0", m)
 		}
 		offset = w.constExpr(r)
 	default:
 		r.fail("unknown data segment 0x%02x", flags)
 	}
 	if flags != 1 && len(w.m.memories) == 0 {
-		r.fail("no memory")
+		r.fail("module has no memory")
 	}
 	bytes := r.take(r.u32())
 	if r.err != nil {

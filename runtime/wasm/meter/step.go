@@ -34,11 +34,11 @@ func (b *body) step() {
 // memory other than the first.
 func (b *body) memarg() {
 	if align := b.u32(); align >= 32 {
-		b.fail("alignment 2^%d", align)
+		b.fail("invalid alignment 2^%d", align)
 	}
 	b.u32()
 	if len(b.w.m.memories) == 0 {
-		b.fail("no memory")
+		b.fail("module has no memory")
 	}
 }
 
@@ -53,7 +53,7 @@ func canonFormOf(t byte) canonForm {
 func (b *body) apply(o *operator, form canonForm) {
 	n := len(b.stack) - int(o.pop)
 	if n < int(b.frames[len(b.frames)-1].height) {
-		b.fail("missing operand")
+		b.fail("missing operand on the stack")
 		return
 	}
 	var see uint8
@@ -184,11 +184,11 @@ func (b *body) miscStep(at int) {
 	switch code {
 	case miscMemoryInit:
 		if key.b != 0 {
-			b.fail("memory %d", key.b)
+			b.fail("memory index %d, want 0", key.b)
 		}
 	case miscMemoryCopy, miscMemoryFill:
 		if key.a != 0 || key.b != 0 {
-			b.fail("memory %d", max(key.a, key.b))
+			b.fail("memory index %d, want 0", max(key.a, key.b))
 		}
 	case miscTableSize:
 		b.pushValue(typeI32, noNode)

@@ -84,7 +84,7 @@ func (r *reader) limits() limits {
 		l.min = uint64(r.u32())
 		l.max = uint64(r.u32())
 	default:
-		r.fail("unknown limits 0x%02x", flags)
+		r.fail("unknown flags 0x%02x in the limits of a memory or table", flags)
 	}
 	return l
 }
@@ -102,7 +102,7 @@ func (r *reader) blockType(types []funcType) funcType {
 		}
 		return funcType{results: singles[t][:]}
 	case n >= int64(len(types)):
-		r.fail("block of type %d of %d", n, len(types))
+		r.fail("type index of a block: got %d, want less than %d", n, len(types))
 		return funcType{}
 	}
 	return types[n]

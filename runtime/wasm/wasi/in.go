@@ -127,7 +127,7 @@ func (in *inputs) stdin(ctx context.Context, c cid.Cid) (node, error) {
 	o, err := in.load(ctx, c)
 	switch {
 	case err != nil && isMalformed(err):
-		return nil, runtime.Refusef("stdin: %v", err)
+		return nil, runtime.Refusef("read stdin: %v", err)
 	case err != nil:
 		return nil, fmt.Errorf("open stdin: %w", err)
 	case o.file == nil:

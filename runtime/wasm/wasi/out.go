@@ -22,7 +22,7 @@ func (s *System) FinishOut(ctx context.Context, blocks dag.Blocks) (e dag.Entry,
 			if !ok {
 				panic(r)
 			}
-			e, err = dag.Entry{}, fmt.Errorf("finish /out: %w", fault)
+			e, err = dag.Entry{}, fmt.Errorf("store the guest's /out: %w", fault)
 		}
 	}()
 	return addDir(ctx, blocks, s.cfg.Profile, s.out)
@@ -38,7 +38,7 @@ func addDir(ctx context.Context, bs dag.Blocks, p dag.Profile, d *memDir) (dag.E
 			err = w.Add(c.name, e)
 		}
 		if err != nil {
-			return dag.Entry{}, fmt.Errorf("add %s: %w", c.name, err)
+			return dag.Entry{}, fmt.Errorf("store %s of the guest's /out: %w", c.name, err)
 		}
 	}
 	return w.Finish(ctx)
@@ -53,5 +53,5 @@ func addNode(ctx context.Context, bs dag.Blocks, p dag.Profile, n memNode) (dag.
 	case *memFile:
 		return dag.AddFile(ctx, bs, n.bytes.reader(), p)
 	}
-	panic(fmt.Sprintf("a %T in /out", n))
+	panic(fmt.Sprintf("bug: unexpected %T in /out", n))
 }
