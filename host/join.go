@@ -54,7 +54,7 @@ func (p *Peer) Join(ctx context.Context, t cluster.Token) error {
 	}
 	own := p.cluster.ID()
 	if own != "" && own != t.Cluster {
-		return fmt.Errorf("join cluster: this repo is already a member of the cluster %s", own)
+		return fmt.Errorf("join cluster: this repo already belongs to the cluster %s; use a new repo (LIFTOFF_PATH) for another one", own)
 	}
 	p.gater.addIssuer(id)
 	defer p.gater.removeCandidate(id)

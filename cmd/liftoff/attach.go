@@ -19,9 +19,9 @@ func attachCommand(p *process) *cli.Command {
 	return &cli.Command{
 		Name:  "attach",
 		Usage: "use CAR files and folders in place, without copying them",
-		Description: `The blocks of an attached file count as blocks of the repo. They are searched after the
-repo's own, in the order in which they were attached. For a single command, use its flag
---blocks instead.`,
+		Description: `The blocks of an attached file can be used like those of the repo, but do not count for the
+quota, and gc and store check do not touch them. They are searched after the repo's own, in
+the order in which they were attached. For a single command, use its flag --blocks instead.`,
 		CustomHelpTemplate: help(`$ liftoff attach add photos
 CID            KIND  STATE  BLOCKS   SIZE  PATH
 bafybe…v2o2nq  dir   ok          2  165 B  /home/ada/photos

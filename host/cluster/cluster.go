@@ -79,7 +79,7 @@ func (f *Cluster) Init(now time.Time) error {
 	f.writeMu.Lock()
 	defer f.writeMu.Unlock()
 	if f.id != "" {
-		return fmt.Errorf("this repo is already a member of the cluster %s", f.id)
+		return fmt.Errorf("this repo already belongs to the cluster %s; use a new repo (LIFTOFF_PATH) for another one", f.id)
 	}
 	_, key, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {
@@ -256,7 +256,7 @@ func (f *Cluster) Adopt(id job.DID, c Credential, now time.Time) error {
 	f.writeMu.Lock()
 	defer f.writeMu.Unlock()
 	if f.id != "" && f.id != id {
-		return fmt.Errorf("this repo is already a member of the cluster %s", f.id)
+		return fmt.Errorf("this repo already belongs to the cluster %s; use a new repo (LIFTOFF_PATH) for another one", f.id)
 	}
 	r := f.roster
 	if f.id == "" {

@@ -58,7 +58,7 @@ func (f *Cluster) Invite(i Invitation, now time.Time) (secret [16]byte, err erro
 		}
 		maps.DeleteFunc(s.invites, func(_ string, i invite) bool { return now.After(i.Expires) })
 		if len(s.invites) >= maxInvites {
-			return fmt.Errorf("invitation: %d are open, want at most %d", len(s.invites), maxInvites)
+			return fmt.Errorf("create invitation: %d invitations are neither used up nor expired, want at most %d", len(s.invites), maxInvites)
 		}
 		s.invites[hashOf(secret)] = invite{i.Role, i.Uses, now.Add(i.Expires).UTC()}
 		return nil

@@ -59,7 +59,7 @@ func (c *Conversation) award(ctx context.Context, a Award) (time.Duration, error
 		return 0, err
 	}
 	if j.Task != c.task || j.Audience != c.provider || j.Issuer != c.order.Issuer {
-		return 0, errors.New("awarded order differs from the one of the bid in provider, issuer or task")
+		return 0, errors.New("this node's order to award differs from its order of the ask in provider, issuer or task")
 	}
 	sources, err := sourceTexts(a.Sources)
 	if err != nil {

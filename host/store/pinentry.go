@@ -30,7 +30,7 @@ func (s *Store) pinEntry(p *Pin) (ledger.Entry, error) {
 	}
 	value, err := json.Marshal(p)
 	if err == nil && len(value) > maxPin {
-		err = fmt.Errorf("encoded pin: got %d bytes, want at most %d", len(value), maxPin)
+		err = fmt.Errorf("pin has too many roots: its record has %d bytes, want at most %d", len(value), maxPin)
 	}
 	if err != nil {
 		return ledger.Entry{}, fmt.Errorf("add pin %q: %w", p.Name, err)

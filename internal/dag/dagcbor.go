@@ -180,5 +180,5 @@ func (s *cborScan) simple(info uint64) error {
 		}
 		return nil
 	}
-	return fmt.Errorf("unsupported CBOR simple value %d", info)
+	return fmt.Errorf("unsupported CBOR simple value or float size (additional information %d)", info)
 }

@@ -123,7 +123,7 @@ func missing(w http.ResponseWriter, r *http.Request, g Backend) error {
 		return err
 	}
 	if len(asked) > MaxMissing {
-		return Errorf(CodeUsage, "missing blocks: got %d CIDs, want at most %d", len(asked), MaxMissing)
+		return Errorf(CodeUsage, "request for missing blocks names %d CIDs, want at most %d", len(asked), MaxMissing)
 	}
 	cs := make([]cid.Cid, len(asked))
 	for i, s := range asked {

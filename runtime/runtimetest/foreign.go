@@ -295,7 +295,7 @@ func (f *foreign) hostileInputs(t *testing.T) {
 	if _, err := f.Executor.Run(t.Context(), task, f.Limits, f.Env(t)); err != nil {
 		var refused *runtime.RefusedError
 		if !errors.As(err, &refused) {
-			t.Errorf("malformed input: %v", err)
+			t.Errorf("task with a malformed dag-pb input: got error %v, want a *runtime.RefusedError", err)
 		}
 	}
 }

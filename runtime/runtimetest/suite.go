@@ -392,7 +392,7 @@ func testTimeout(t *testing.T, w *Harness) {
 			t.Errorf("%s: error %v, want %v", name, err, runtime.ErrTimeout)
 		}
 		if took := time.Since(begin); took > 10*time.Second {
-			t.Errorf("%s: a run of 100ms ended after %v", name, took)
+			t.Errorf("module %s: a run with a timeout of 100ms ended after %v, want at most 10s", name, took)
 		}
 	}
 }

@@ -52,7 +52,7 @@ func (s *sealer) seal(label string, file *os.File) ([]byte, error) {
 }
 
 // errSeal says that a file is not the sealed one.
-var errSeal = errors.New("file does not match its seal (MAC)")
+var errSeal = errors.New("compiled module does not match its seal (MAC)")
 
 // check returns errSeal unless seals were made by seal for the same label and file.
 func (s *sealer) check(seals []byte, label string, file *os.File) error {
