@@ -130,8 +130,9 @@ func (t *placement) reach(ctx context.Context, to job.DID) {
 // reachTime is how long the one peer that may run a job is dialed.
 const reachTime = 3 * time.Second
 
-// whereOf parses Request.Where. A peer is named by its did:key or its peer id.
-func whereOf(s string) (string, error) {
+// whereOf parses Request.Where. A peer is named by its did:key or its peer id; a known one also by the beginning or
+// the short form of its did:key.
+func (w *network) whereOf(s string) (string, error) {
 	switch s {
 	case api.WhereBest:
 		return scheduler.Anywhere, nil
@@ -143,6 +144,9 @@ func whereOf(s string) (string, error) {
 	if _, err := job.DID(s).Key(); err == nil {
 		return s, nil
 	}
+	if api.IsShortPeer(s) {
+		return w.knownPeer(s)
+	}
 	id, err := host.ParsePeer(s)
 	var did job.DID
 	if err == nil {
@@ -151,10 +155,41 @@ func whereOf(s string) (string, error) {
 	if err != nil {
 		return "", &api.Error{
 			Code: api.CodeUsage, Message: fmt.Sprintf("%q is not \"local\", \"network\" or a peer", s),
-			Hint: "name a peer by its did:key or its peer id, as `liftoff peers` shows them",
+			Hint: "name a peer by its did:key or its peer id: `liftoff peers --no-trunc`",
 		}
 	}
 	return string(did), nil
+}
+
+// knownPeer returns the did:key of the one peer that this node knows by a short name.
+func (w *network) knownPeer(name string) (string, error) {
+	dids := []string{string(w.self.DID)}
+	for _, p := range w.peer.Peers() {
+		dids = append(dids, string(p.DID))
+	}
+	for _, m := range w.peer.Cluster().Members(w.node.clock()) {
+		dids = append(dids, string(m.DID))
+	}
+	slices.Sort(dids)
+	var found []string
+	for _, d := range slices.Compact(dids) {
+		if api.MatchesPeer(name, d) {
+			found = append(found, d)
+		}
+	}
+	switch len(found) {
+	case 0:
+		return "", &api.Error{
+			Code: api.CodeUsage, Message: fmt.Sprintf("no known peer has the name %q", name),
+			Hint: "name a peer by its did:key: `liftoff peers --no-trunc`",
+		}
+	case 1:
+		return found[0], nil
+	}
+	return "", &api.Error{
+		Code: api.CodeUsage, Message: fmt.Sprintf("%d known peers have the name %q", len(found), name),
+		Hint: fmt.Sprintf("give more of it, as in %s or %s", found[0], found[1]),
+	}
 }
 
 // Calibrate implements request.Node.

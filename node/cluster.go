@@ -96,7 +96,15 @@ func (v *View) InitCluster(ctx context.Context) (api.ClusterInfo, error) {
 
 // Invite implements api.Cluster. The token is redeemed at this process.
 func (v *View) Invite(ctx context.Context, i api.Invitation) (string, error) {
+	f, err := v.node.cluster()
+	if err != nil {
+		return "", apiError(ctx, err)
+	}
 	w := v.node.net.Load()
+	// serve creates a cluster for a repo without one.
+	if err := f.CheckAdmin(v.node.clock()); err != nil && (w != nil || !errors.Is(err, cluster.ErrNoCluster)) {
+		return "", clusterError(ctx, fmt.Errorf("invite: %w", err))
+	}
 	if w == nil {
 		return "", offline()
 	}

@@ -50,6 +50,9 @@ func (v *View) Logs(ctx context.Context, id string, w api.Watch) error {
 		r, err := x.spool.Open()
 		if err == nil {
 			defer r.Close()
+			if w.SoFar {
+				r.EndHere()
+			}
 			out, errs := &firstError{w: w.Stdout}, &firstError{w: w.Stderr}
 			err = r.CopyTo(ctx, out.orNil(), errs.orNil())
 			for _, f := range []*firstError{out, errs} {
@@ -63,7 +66,7 @@ func (v *View) Logs(ctx context.Context, id string, w api.Watch) error {
 		}
 		if err == nil {
 			stdout, stderr := r.Misled()
-			if err := mismatchError(x.snapshot(), stdout, stderr, nil); err != nil || x.spool.Size() > 0 {
+			if err := mismatchError(x.snapshot(), stdout, stderr, nil); err != nil || w.SoFar || x.spool.Size() > 0 {
 				return err
 			}
 		}

@@ -159,7 +159,7 @@ func TestNamedPeerIsGone(t *testing.T) {
 	if codeOf(err) != api.CodeNoPeer || count(events, api.EventAsked) != 3 || count(events, api.EventWaiting) != 1 {
 		t.Errorf("%v\n%s", err, texts(events))
 	}
-	contains(t, fmt.Sprint(err), scheduler.Short(job.DID(gone))+": it could not be reached")
+	contains(t, fmt.Sprint(err), scheduler.Short(job.DID(gone))+" could not be reached")
 	if d := time.Since(began); d > 25*time.Second { // for other peers a job waits 30 s or longer
 		t.Errorf("took %v", d)
 	}

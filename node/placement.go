@@ -194,7 +194,7 @@ func (t *placement) run(ctx context.Context) (*request.Run, scheduler.Start, err
 	if err != nil {
 		return nil, scheduler.Start{}, api.Errorf(api.CodeUsage, "%v", err)
 	}
-	where, err := whereOf(t.x.request.Where)
+	where, err := w.whereOf(t.x.request.Where)
 	if err != nil {
 		return nil, scheduler.Start{}, err
 	}

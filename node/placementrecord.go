@@ -12,7 +12,7 @@ func toPlacement(r scheduler.Record) *api.Placement {
 	for _, q := range r.Peers {
 		p.Bids = append(p.Bids, api.Bid{
 			Peer: string(q.Peer), Self: q.Self, Holder: q.Holder, Attempt: q.Attempt, RTT: q.RTT,
-			Have: q.Have, Missing: q.Missing, Exact: q.Exact, Queue: q.Queue, Fetch: q.Fetch, Run: q.Run, Slots: q.Slots,
+			Have: q.Have, Missing: q.Missing, Exact: q.Exact, Guess: q.Guess, Queue: q.Queue, Fetch: q.Fetch, Run: q.Run, Slots: q.Slots,
 			Factor: q.Factor, Score: q.Score, Code: q.Code, Why: q.Why,
 		})
 	}

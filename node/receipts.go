@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -107,8 +108,11 @@ func (v *View) FindReceipt(ctx context.Context, prefix string) (api.ReceiptInfo,
 	if prefix == "" {
 		return api.ReceiptInfo{}, api.Errorf(api.CodeUsage, "find receipt: no CID or prefix")
 	}
-	if c, err := cid.Decode(prefix); err == nil {
+	var other *dag.NotCanonicalError
+	if c, err := dag.DecodeCID(prefix); err == nil {
 		prefix = c.String() // normalize the multibase encoding
+	} else if errors.As(err, &other) {
+		return api.ReceiptInfo{}, api.Errorf(api.CodeUsage, "receipt: %v", err)
 	}
 	all, err := v.node.receipts(ctx, prefix)
 	switch {

@@ -211,6 +211,11 @@ func TestCancel(t *testing.T) {
 		t.Fatal(err)
 	}
 	<-g.begun
+	// The output so far is available while the job runs.
+	var sofar, errs bytes.Buffer
+	if err := client.Jobs.Logs(t.Context(), j.ID, api.Watch{Stdout: &sofar, Stderr: &errs, SoFar: true}); err != nil || sofar.String() != "begun\n" || errs.String() != "to stderr\n" {
+		t.Errorf("%v, logs so far %q, %q", err, &sofar, &errs)
+	}
 	if err := client.Jobs.Cancel(t.Context(), j.ID); err != nil {
 		t.Fatal(err)
 	}

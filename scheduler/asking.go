@@ -176,12 +176,7 @@ func (p *Placement) informed(b job.Bid) job.Bid {
 	if b.Exact || b.Missing == 0 {
 		return b
 	}
-	var whole uint64
-	for _, q := range p.order {
-		if q.state == peerBid && q.bid.Exact {
-			whole = max(whole, q.bid.Have+q.bid.Missing)
-		}
-	}
+	whole := p.whole()
 	if whole <= b.Have || whole-b.Have >= b.Missing {
 		return b
 	}
@@ -189,6 +184,22 @@ func (p *Placement) informed(b job.Bid) job.Bid {
 	b.Fetch = int64(float64(b.Fetch) * float64(missing) / float64(b.Missing))
 	b.Missing = missing
 	return b
+}
+
+// whole returns the size of the inputs by the exact bids, or 0.
+func (p *Placement) whole() (whole uint64) {
+	for _, q := range p.order {
+		if (q.state == peerBid || q.state == peerUsed) && q.bid.Exact {
+			whole = max(whole, q.bid.Have+q.bid.Missing)
+		}
+	}
+	return whole
+}
+
+// isGuess reports whether the missing bytes of b are a guess: neither the requester nor any peer that bid knows the
+// size of the inputs.
+func (p *Placement) isGuess(b job.Bid) bool {
+	return !b.Exact && b.Missing > 0 && p.req.Work.Bytes == 0 && p.informed(b) == b
 }
 
 func (p *Placement) unreached(ev AskFailed) {

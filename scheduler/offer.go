@@ -31,7 +31,7 @@ func Offer(j job.Order, w Work, s State, l Locality) job.Bid {
 		return Refuse(code, why)
 	}
 	if l.Missing > s.Disk {
-		return Refuse(job.RefuseDisk, fmt.Sprintf("it would have to fetch %s of inputs and has %s of free disk space", units.Bytes(l.Missing), units.Bytes(s.Disk)))
+		return Refuse(job.RefuseDisk, fmt.Sprintf("it has %s of free disk space, the inputs to fetch need %s", units.Bytes(s.Disk), units.Bytes(l.Missing)))
 	}
 	if s.Load.Full {
 		return Refuse(job.RefuseBusy, "all slots are in use and its queue is full")
@@ -53,7 +53,7 @@ func Refuse(code, why string) job.Bid {
 // with its own.
 func unfit(j job.Order, w Work, c job.Capacity) (code, why string) {
 	if len(c.ABIs) == 0 {
-		return job.RefuseRole, "it stores data and runs no jobs"
+		return job.RefuseRole, "it stores data only"
 	}
 	if !slices.Contains(c.ABIs, w.ABI) {
 		return job.RefuseEngine, fmt.Sprintf("it runs modules of ABI %s, not %s", strings.Join(c.ABIs, ", "), w.ABI)
@@ -61,9 +61,9 @@ func unfit(j job.Order, w Work, c job.Capacity) (code, why string) {
 	for _, k := range sortedKeys(j.Need) {
 		switch have, ok := c.Labels[k]; {
 		case !ok:
-			return job.RefuseLabels, fmt.Sprintf("it has no label %s, the job needs %s=%s", k, k, j.Need[k])
+			return job.RefuseLabels, fmt.Sprintf("it has no label %s, want %s=%s", k, k, j.Need[k])
 		case have != j.Need[k]:
-			return job.RefuseLabels, fmt.Sprintf("its label is %s=%s, the job needs %s=%s", k, have, k, j.Need[k])
+			return job.RefuseLabels, fmt.Sprintf("it has the label %s=%s, want %s=%s", k, have, k, j.Need[k])
 		}
 	}
 	want, most := j.Limits.OrDefault(), c.Ceiling.OrDefault()

@@ -129,9 +129,9 @@ func (p *Placement) namesPeer() bool {
 func barredText(where string) string {
 	switch where {
 	case Local:
-		return "the job may run only on the requester's node"
+		return "it is excluded: the job may run only on the requester's node"
 	case OnNetwork:
-		return "the job may not run on the requester's node"
+		return "it is excluded: the job may not run on the requester's node"
 	}
-	return "the job may run only on " + Short(job.DID(where))
+	return "it is excluded: the job may run only on " + Short(job.DID(where))
 }

@@ -57,8 +57,9 @@ func (p *Placement) sentence(what string) string {
 		}
 		reasons[i].peers = append(reasons[i].peers, q)
 	}
+	separator := ": "
 	if len(p.order) == 1 && p.req.Where != Local {
-		what += ": no other peer is known"
+		what, separator = what+": no other peer is known", "; "
 	}
 	slices.SortStableFunc(reasons, func(a, b *reason) int { return len(b.peers) - len(a.peers) })
 	var lines []string
@@ -67,13 +68,30 @@ func (p *Placement) sentence(what string) string {
 			lines = append(lines, fmt.Sprintf("and %s more", count(len(reasons)-i, "reason")))
 			break
 		}
-		lines = append(lines, p.subject(r.peers)+": "+r.why)
+		lines = append(lines, clause(p.subject(r.peers), len(r.peers), r.why))
 	}
 	if len(lines) == 0 {
 		return what
 	}
-	return what + "; " + strings.Join(lines, "; ")
+	return what + separator + strings.Join(lines, "; ")
 }
+
+// clause joins a subject of n peers and a reason, which is a sentence about one peer: "it has no label disk" becomes
+// "2 peers have no label disk". A reason with another subject follows a colon.
+func clause(subject string, n int, why string) string {
+	rest, ok := strings.CutPrefix(why, "it ")
+	if !ok {
+		return subject + ": " + why
+	}
+	verb, object, _ := strings.Cut(rest, " ")
+	if plural, ok := plurals[verb]; ok && n > 1 {
+		verb = plural
+	}
+	return strings.TrimSuffix(subject+" "+verb+" "+object, " ")
+}
+
+// plurals has the verbs of reasons whose plural differs.
+var plurals = map[string]string{"has": "have", "is": "are", "runs": "run", "allows": "allow", "stores": "store", "does": "do", "was": "were"}
 
 func (p *Placement) subject(qs []*peer) string {
 	switch {

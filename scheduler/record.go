@@ -33,6 +33,7 @@ type PeerRecord struct {
 	Have    uint64        `json:"have"`
 	Missing uint64        `json:"missing"`
 	Exact   bool          `json:"exact,omitempty"`
+	Guess   bool          `json:"guess,omitempty"` // Missing is a guess: the size of the inputs is unknown
 	Queue   time.Duration `json:"queue_ns"`
 	Fetch   time.Duration `json:"fetch_ns"`
 	Run     time.Duration `json:"run_ns"`
@@ -103,11 +104,22 @@ func (p *Placement) Record() Record {
 		}
 		code, why := q.code, q.why
 		if why == "" {
-			why = "not asked: enough other peers were asked"
+			why = p.unasked()
 		}
 		r.Skipped = skip(r.Skipped, code, why, q.did)
 	}
 	return r
+}
+
+// unasked returns why a suitable peer was not asked.
+func (p *Placement) unasked() string {
+	switch {
+	case p.rec.Attempts > 0:
+		return "not asked: enough other peers were asked"
+	case slices.ContainsFunc(p.rec.Awards, func(a AwardRecord) bool { return a.Self }):
+		return "not asked: this node holds all inputs"
+	}
+	return "not asked: no peer was asked"
 }
 
 // skip adds one peer to the Skip of its reason. The last Skip collects the reasons beyond maxSkips.
@@ -140,10 +152,10 @@ func (p *Placement) line(q *peer) int {
 		i = len(p.rec.Peers)
 		p.rec.Peers = append(p.rec.Peers, PeerRecord{})
 	}
-	b := q.bid
+	b := p.informed(q.bid)
 	p.rec.Peers[i] = PeerRecord{
 		Peer: q.did, Self: q == p.self, Holder: q.holder, Attempt: q.attempt, RTT: q.rtt,
-		Have: b.Have, Missing: b.Missing, Exact: b.Exact, Queue: millis(b.Queue), Fetch: millis(b.Fetch), Run: millis(b.Run), Slots: b.Slots,
+		Have: b.Have, Missing: b.Missing, Exact: b.Exact, Guess: p.isGuess(q.bid), Queue: millis(b.Queue), Fetch: millis(b.Fetch), Run: millis(b.Run), Slots: b.Slots,
 		Factor: q.factor, Score: q.score, Code: q.code, Why: q.why,
 	}
 	return i

@@ -235,7 +235,7 @@ func (c command) bid() job.Bid {
 		return Refuse(code, c.str("why"))
 	}
 	return job.Bid{
-		Have: c.bytes("have"), Missing: c.bytes("missing"), Exact: true, Slots: c.int("slots", 1),
+		Have: c.bytes("have"), Missing: c.bytes("missing"), Exact: !c.is("rough"), Slots: c.int("slots", 1),
 		Queue: c.time("queue").Milliseconds(), Fetch: c.time("fetch").Milliseconds(), Run: c.time("run").Milliseconds(),
 	}
 }

@@ -109,8 +109,11 @@ func (p *Placement) awardText(q *peer) string {
 		what = "nothing to download"
 	default:
 		what = fmt.Sprintf("holds %s, %s to download", units.Bytes(b.Have), units.Bytes(b.Missing))
-		if !b.Exact {
-			what = fmt.Sprintf("holds at least %s, about %s to download (estimate)", units.Bytes(b.Have), units.Bytes(b.Missing))
+		switch {
+		case p.isGuess(b):
+			what = fmt.Sprintf("holds at least %s, the rest is of unknown size", units.Bytes(b.Have))
+		case !b.Exact:
+			what = fmt.Sprintf("holds at least %s, about %s to download (estimate)", units.Bytes(b.Have), units.Bytes(p.informed(b).Missing))
 		}
 	}
 	if q.bid.Queue > 0 {

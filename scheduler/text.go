@@ -30,14 +30,13 @@ func truncate(s string) string {
 	return strings.ToValidUTF8(s[:job.MaxRefusal-3], "") + "..."
 }
 
-// Short returns a short name of a peer for display: the end of a did:key distinguishes it from
-// others.
+// Short returns the short name of a peer for display, which tables use, too: both ends of its did:key.
 func Short(d job.DID) string {
 	s := strings.TrimPrefix(string(d), "did:key:")
-	if len(s) <= 14 {
+	if len(s) <= 13 {
 		return s
 	}
-	return s[:4] + ".." + s[len(s)-8:]
+	return s[:6] + "…" + s[len(s)-6:]
 }
 
 func sortedKeys(m map[string]string) []string { return slices.Sorted(maps.Keys(m)) }

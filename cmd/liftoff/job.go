@@ -4,6 +4,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 
 	"github.com/urfave/cli/v2"
 
@@ -72,6 +73,9 @@ result`),
 			j, err := findJob(c, s)
 			if err != nil {
 				return err
+			}
+			if j.State == api.JobRunning {
+				return hinted(notFound(fmt.Errorf("job %s is still running", j.ID)), "liftoff job logs -f %s", j.ID)
 			}
 			if j.Outcome == nil {
 				return hinted(notFound(errNoOutcome), "liftoff job describe %s", j.ID)

@@ -14,7 +14,9 @@ import (
 
 	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/internal/units"
+	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
+	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
 // jobFacts adds all that is known of a job.
@@ -26,6 +28,9 @@ func jobFacts(s *ui.Screen, f *ui.Facts, j api.Job) {
 	}
 	f.Add("job", ui.Text(j.ID))
 	f.Add("state", stateCell(j))
+	if j.Outcome != nil && j.Outcome.State == job.Quota {
+		f.Add("limit", ui.Text(limitText(*j.Outcome)))
+	}
 	link("task", j.Task)
 	link("outcome", j.OutcomeCID)
 	if o := j.Outcome; o != nil {
@@ -74,10 +79,18 @@ func jobFacts(s *ui.Screen, f *ui.Facts, j api.Job) {
 	}
 	if j.Placement != nil {
 		placementFacts(f, *j.Placement)
+		if end := j.Placement.Ended; end != "" && (j.Err == nil || !strings.HasPrefix(j.Err.Message, end)) {
+			f.Add("placed", ui.Text(clean(end)))
+		}
 	}
-	for _, e := range j.Events {
-		at := e.At.UTC()
-		f.Add("event", ui.Both(at.Format(time.RFC3339Nano)+" "+clean(e.Text), at.Format("15:04:05.000")+" "+clean(e.Text)))
+	for _, c := range cycles(j.Events) {
+		for _, e := range c.events {
+			at, text := e.At.UTC(), clean(e.Text)+repeated(c.times, " (%d times)")
+			if e.Kind == api.EventFailed && j.Err != nil && e.Text == j.Err.Message {
+				text = "failed" // the fact error has the reason
+			}
+			f.Add("event", ui.Both(at.Format(time.RFC3339Nano)+" "+text, at.Format("15:04:05.000")+" "+text))
+		}
 	}
 }
 
@@ -88,6 +101,18 @@ func readCell(r api.Read) ui.Cell {
 		shown = fmt.Sprintf("%s (%s)", count(r.Blocks, "block"), shown)
 	}
 	return ui.Both(fmt.Sprintf("%d %d", r.Blocks, r.Bytes), shown)
+}
+
+// skippedNames lists the peers of a Skip, as far as it has their names.
+func skippedNames(s api.Skip) string {
+	var names []string
+	for _, d := range s.Peers {
+		names = append(names, scheduler.Short(job.DID(d)))
+	}
+	if more := s.Count - len(names); more > 0 {
+		names = append(names, fmt.Sprintf("and %d more", more))
+	}
+	return strings.Join(names, ", ")
 }
 
 // placementFacts adds a line for each peer that was asked, in the order of its score, and one
@@ -109,19 +134,22 @@ func placementFacts(f *ui.Facts, p api.Placement) {
 			f.Add("refused", ui.Text(name+": "+clean(b.Why)))
 			continue
 		}
-		least := ""
-		if !b.Exact {
-			least = " or less"
+		exact, shown := strconv.FormatUint(b.Missing, 10), units.Bytes(b.Missing)
+		switch {
+		case b.Guess:
+			exact, shown = "an unknown size", "an unknown size"
+		case !b.Exact:
+			exact, shown = exact+" or less", shown+" or less"
 		}
 		f.Add("bid", ui.Both(
-			fmt.Sprintf("%s: score %s, has %d, lacks %d%s: %s", name, strconv.FormatFloat(b.Score, 'g', -1, 64), b.Have, b.Missing, least, clean(b.Why)),
-			fmt.Sprintf("%s: %.3g s, has %s, lacks %s%s: %s", name, b.Score, units.Bytes(int64(b.Have)), units.Bytes(int64(b.Missing)), least, clean(b.Why))))
+			fmt.Sprintf("%s: score %s, has %d, lacks %s: %s", name, strconv.FormatFloat(b.Score, 'g', -1, 64), b.Have, exact, clean(b.Why)),
+			fmt.Sprintf("%s: %.3g s, has %s, lacks %s: %s", name, b.Score, units.Bytes(b.Have), shown, clean(b.Why))))
 	}
 	if p.Omitted > 0 {
 		f.Add("omitted", ui.Text(count(p.Omitted, "peer")))
 	}
 	for _, s := range p.Skipped {
-		f.Add("skipped", ui.Text(fmt.Sprintf("%s: %s", count(s.Count, "peer"), clean(s.Why))))
+		f.Add("skipped", ui.Text(fmt.Sprintf("%s (%s): %s", count(s.Count, "peer"), skippedNames(s), clean(s.Why))))
 	}
 	for _, a := range p.Awards {
 		why := ""
@@ -129,8 +157,5 @@ func placementFacts(f *ui.Facts, p api.Placement) {
 			why = ": " + clean(a.Why)
 		}
 		f.Add("award", ui.Text(a.Peer+": "+a.State+why))
-	}
-	if p.Ended != "" {
-		f.Add("placed", ui.Text(clean(p.Ended)))
 	}
 }

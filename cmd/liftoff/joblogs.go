@@ -3,8 +3,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/ipfs/go-cid"
 	"github.com/urfave/cli/v2"
 
@@ -18,9 +16,8 @@ func jobLogsCommand(p *process) *cli.Command {
 		Name:      "logs",
 		Usage:     "print the stdout or stderr of a job",
 		ArgsUsage: "ID",
-		Description: `Prints the stdout of a job that has ended. With --follow it also prints that of a running
-job, as it comes, until the job ends; the exit code is then that of the job, as with
-liftoff run. On a terminal, control characters are made visible.`,
+		Description: `Prints the stdout of a job; of a running one, what it has printed so far. With --follow it
+goes on until the job ends; the exit code is then that of the job, as with liftoff run. On a terminal, control characters are made visible.`,
 		Flags: []cli.Flag{
 			&cli.BoolFlag{Name: "stderr", Usage: "print stderr instead of stdout"},
 			&cli.BoolFlag{Name: "follow", Aliases: []string{"f"}, Usage: "print the output of a running job until it ends"},
@@ -35,11 +32,8 @@ hello`),
 			if err != nil {
 				return err
 			}
-			if c.Bool("follow") && j.State == api.JobRunning {
-				return p.followLogs(c, s, j.ID)
-			}
 			if j.State == api.JobRunning {
-				return hinted(notFound(fmt.Errorf("job %s is still running", j.ID)), "liftoff job logs -f %s", j.ID)
+				return p.runningLogs(c, s, j.ID)
 			}
 			if j.Outcome == nil && j.Err != nil && c.Bool("follow") {
 				return j.Err
@@ -59,15 +53,16 @@ hello`),
 	}
 }
 
-// followLogs prints the output of a running job until the job ends. Its error is that of the job.
-func (p *process) followLogs(c *cli.Context, s *node.Session, id string) error {
-	var w api.Watch
+// runningLogs prints the output of a running job: what it has printed so far, or with --follow all until the job
+// ends, and then the error is that of the job.
+func (p *process) runningLogs(c *cli.Context, s *node.Session, id string) error {
+	w := api.Watch{SoFar: !c.Bool("follow")}
 	if out := forTerminal(p.stdout); c.Bool("stderr") {
 		w.Stderr = out
 	} else {
 		w.Stdout = out
 	}
-	if err := s.Jobs.Logs(c.Context, id, w); err != nil {
+	if err := s.Jobs.Logs(c.Context, id, w); err != nil || w.SoFar {
 		return err
 	}
 	return p.endOf(c, s, id)

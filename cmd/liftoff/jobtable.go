@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/ipfs-liftoff/liftoff/internal/ui"
+	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
@@ -45,7 +46,18 @@ func endingCell(state string) ui.Cell {
 	case api.JobRunning:
 		return ui.Text(state).In(ui.Yellow)
 	}
+	if name := limitNames[state]; name != "" {
+		return ui.Both(state, state+" ("+name+")").In(ui.Red)
+	}
 	return ui.Text(state).In(ui.Red)
+}
+
+// limitNames explains the states that name a limit by its number.
+var limitNames = map[string]string{
+	ending(job.Quota, job.QuotaPages): "memory limit",
+	ending(job.Quota, job.QuotaOut):   "output limit",
+	ending(job.Quota, job.QuotaTmp):   "/tmp limit",
+	ending(job.Quota, job.QuotaLog):   "stdout and stderr limit",
 }
 
 // labelsOf returns labels as NAME=VALUE, in order.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/urfave/cli/v2"
 
@@ -15,7 +16,7 @@ import (
 
 // placementFlags are the flags of run and job rerun about where a job runs.
 var placementFlags = []cli.Flag{
-	&cli.StringFlag{Name: "where", Usage: "`PLACE` place of the run: local, network (any other peer), or a did:key or peer id (default: best bid)"},
+	&cli.StringFlag{Name: "where", Usage: "`PLACE` place of the run: local, network (any other peer), or a did:key, its beginning, or a peer id (default: best bid)"},
 	&cli.StringSliceFlag{Name: "need", Usage: "`NAME=VALUE` label that the peer must have; repeatable"},
 	&cli.StringSliceFlag{Name: "prefer", Usage: "`NAME=VALUE` preferred label among equal peers; repeatable"},
 	&cli.StringFlag{Name: "runs", Usage: "`N` number of peers that run the task; different outcomes are an error (default: 1)"},
@@ -73,27 +74,29 @@ func (s placementSpec) apply(r *api.Request) error {
 
 func checkWhere(where string) error {
 	switch {
-	case where == api.WhereBest || where == api.WhereLocal || where == api.WhereNetwork:
+	case where == api.WhereBest || where == api.WhereLocal || where == api.WhereNetwork || api.IsShortPeer(where):
 		return nil
 	case strings.HasPrefix(where, "did:"):
 		if _, err := job.DID(where).Key(); err != nil {
-			return hinted(usagef("--where %s: %s", quote(where), err), "liftoff peers")
+			return hinted(usagef("--where %s: %s", quote(where), err), "liftoff peers --no-trunc")
 		}
 		return nil
 	case strings.HasPrefix(where, "12D3KooW"):
 		return nil
 	}
-	return hinted(usagef("--where %s: want local, network, or the did:key or peer id of a peer", quote(where)), "liftoff peers")
+	return hinted(usagef("--where %s: want local, network, or the did:key or peer id of a peer", quote(where)), "liftoff peers --no-trunc")
 }
 
 // eventPrinter prints the events of a job to stderr: all of them, or those since other peers
-// take part. Without all, a local run prints none.
+// take part. Without all, a local run prints none. An event that repeats is printed every 10 seconds with a count.
 type eventPrinter struct {
 	p      *process
 	prefix string // of each line; "" or an entry of --each
 	all    bool
 	mu     sync.Mutex
 	remote bool // other peers take part
+
+	repeats repeats
 }
 
 func (t *eventPrinter) print(e api.Event) {
@@ -103,7 +106,9 @@ func (t *eventPrinter) print(e api.Event) {
 	if e.Kind == api.EventFailed || e.Kind == api.EventDone && !t.all || !t.all && !t.remote {
 		return // the error or the summary shows how it ended
 	}
-	t.p.say("liftoff: %s%s", t.prefix, clean(e.Text))
+	if text := t.repeats.of(clean(e.Text), time.Now()); text != "" {
+		t.p.say("liftoff: %s%s", t.prefix, text)
+	}
 }
 
 // isRemote reports whether an event is about other peers.
@@ -141,6 +146,9 @@ func heldThere(j api.Job) string {
 	}
 	for _, b := range j.Placement.Bids {
 		if b.Peer == j.Where {
+			if b.Guess {
+				return fmt.Sprintf(" (held %s)", size(int64(b.Have)))
+			}
 			return fmt.Sprintf(" (held %s of %s)", size(int64(b.Have)), size(int64(b.Have+b.Missing)))
 		}
 	}

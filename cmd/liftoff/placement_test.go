@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/ipfs-liftoff/liftoff/internal/ui"
 	"github.com/ipfs-liftoff/liftoff/node/api"
 )
 
@@ -54,6 +55,7 @@ func TestPlacementApply(t *testing.T) {
 	const did = "did:key:z6MkhsuQa1KPYfYqRWYs6dKnVxTnnx9PzNhcgyXr4c27GVDB"
 	for where, good := range map[string]bool{
 		"": true, "local": true, "network": true, did: true, "12D3KooWabc": true,
+		"z6Mkhs": true, did[:20]: true, "z6Mkhs…27GVDB": true, "z6Mkhs..27GVDB": true, did[:len(did)-1] + "x": false,
 		"here": false, "did:key:z": false, "did:web:x": false, "z6Mk": false, "LOCAL": false,
 	} {
 		var r api.Request
@@ -92,5 +94,27 @@ func TestRemoteRun(t *testing.T) {
 	}
 	if r, err = reportOf(api.Job{}); err != nil || r.Read == nil || r.Fetched != nil {
 		t.Errorf("a run here: %+v, %v", r, err)
+	}
+}
+
+// The missing bytes of a bid are shown only as far as they are known, and skipped peers have names.
+func TestPlacementFacts(t *testing.T) {
+	var out bytes.Buffer
+	f := ui.NewScreen(&out, ui.Options{}).Facts()
+	placementFacts(f, api.Placement{
+		Bids: []api.Bid{
+			{Peer: "a", Have: 1, Missing: 5, Exact: true, Score: 1, Why: "x"},
+			{Peer: "b", Have: 1, Missing: 256 << 20, Guess: true, Score: 2, Why: "x"},
+			{Peer: "c", Have: 1, Missing: 7, Score: 3, Why: "x"},
+		},
+		Skipped: []api.Skip{{Why: "it has no label disk", Count: 3, Peers: []string{"did:key:z6MkhsuQa1KPYfYqRWYs6dKnVxTnnx9PzNhcgyXr4c27GVDB"}}},
+	})
+	if err := f.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	want := "bid a: score 1, has 1, lacks 5: x\nbid b: score 2, has 1, lacks an unknown size: x\nbid c: score 3, has 1, lacks 7 or less: x\n" +
+		"skipped 3 peers (z6Mkhs…27GVDB, and 2 more): it has no label disk\n"
+	if d := cmp.Diff(want, out.String()); d != "" {
+		t.Error(d)
 	}
 }

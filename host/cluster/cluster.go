@@ -136,6 +136,14 @@ func (s *state) issue(member job.DID, role job.Role, now time.Time) (verified, e
 	return got, nil
 }
 
+// CheckAdmin returns an error if this repo may not issue memberships and revocations at now.
+func (f *Cluster) CheckAdmin(now time.Time) error {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	s := state{f.self, f.key, f.did, f.id, f.own, f.roster, f.invites}
+	return s.checkAdmin(now)
+}
+
 // checkAdmin returns an error if this repo may not issue memberships and revocations.
 func (s *state) checkAdmin(now time.Time) error {
 	if s.id == "" {

@@ -16,17 +16,17 @@ type Sizer interface {
 // Extent is the size of a DAG.
 type Extent struct {
 	Blocks  int64 // distinct blocks, including missing ones
-	Bytes   int64 // size of the present blocks; sizes of leaves come from Sizer, otherwise from their parents
+	Bytes   int64 // size of the present blocks; sizes of leaves come from Sizer, otherwise from their parents or, for a root, from its bytes
 	Missing int64 // linked blocks that are missing; the blocks below them are not counted
 	Opaque  int64 // blocks whose links cannot be read; the blocks below them are not counted
 	Exact   bool  // false: the counts are lower bounds, because ctx ended the count or blocks are missing or opaque
 }
 
-// Count counts the blocks below root and their bytes. It reads only blocks that can have links. If ctx ends first, it
+// Count counts the blocks below root and their bytes. It reads only root and blocks that can have links. If ctx ends first, it
 // returns the counts so far, with Exact false and no error.
 func Count(ctx context.Context, bs Blocks, root cid.Cid) (Extent, error) {
 	e := Extent{Exact: true}
-	sizes := leafSizes{bs: bs}
+	sizes := leafSizes{bs: bs, root: root}
 	opaque := func(cid.Cid, error) ([]cid.Cid, error) {
 		e.Opaque++
 		e.Exact = false
@@ -54,6 +54,7 @@ func Count(ctx context.Context, bs Blocks, root cid.Cid) (Extent, error) {
 // leafSizes finds the sizes of visited blocks that were not read.
 type leafSizes struct {
 	bs     Blocks
+	root   cid.Cid           // of the DAG
 	claims map[cid.Cid]int64 // sizes of raw leaves as claimed by a parent, until they are visited
 }
 
@@ -69,6 +70,13 @@ func (l *leafSizes) of(ctx context.Context, v Visited) (size int64, ok bool, err
 			return 0, false, nil // removed since the lookup
 		}
 		return size, err == nil, err
+	}
+	if v.CID == l.root { // no parent claims its size
+		b, err := Load(ctx, l.bs, v.CID)
+		if missing := (*NotFoundError)(nil); errors.As(err, &missing) {
+			return 0, false, nil // removed since the lookup
+		}
+		return int64(len(b.Data())), err == nil, err
 	}
 	size, ok = l.claims[v.CID]
 	delete(l.claims, v.CID)

@@ -1,6 +1,7 @@
 package dag
 
 import (
+	"errors"
 	"net/url"
 	"strings"
 
@@ -28,10 +29,13 @@ func ParsePath(s string) (Path, error) {
 		rest = strings.TrimPrefix(s, "/ipfs/")
 	}
 	root, below, _ := strings.Cut(rest, "/")
-	if len(root) > 4*abi.MaxCID { // the longest CID in any base; checked before decoding
+	if len(root) > maxCIDTextAny {
 		return Path{}, &PathError{s[:64] + "…", "CID is too long"}
 	}
-	c, err := cid.Decode(root)
+	c, err := DecodeCID(root)
+	if other := (*NotCanonicalError)(nil); errors.As(err, &other) {
+		return Path{}, &PathError{s, "not a canonical CID; did you mean " + other.Want + "?"}
+	}
 	if err != nil {
 		return Path{}, &PathError{s, "does not begin with a CID"}
 	}

@@ -120,6 +120,13 @@ func TestCount(t *testing.T) {
 	if e, err := Count(ctx, bs, root); err != nil || e != (Extent{Blocks: int64(n), Bytes: bytes - 2, Missing: 1}) {
 		t.Errorf("with one block missing: %+v, %v", e, err)
 	}
+	leaf := NewBlock(cid.Raw, []byte("hello\n"))
+	if err := bs.Put(ctx, leaf); err != nil {
+		t.Fatal(err)
+	}
+	if e, err := Count(ctx, noSizes{bs}, leaf.CID()); err != nil || e != (Extent{Blocks: 1, Bytes: 6, Exact: true}) {
+		t.Errorf("root that is a leaf: %+v, %v; want 1 block of 6 bytes", e, err)
+	}
 	if e, err := Count(ctx, noSizes{bs}, put(bs, cid.DagCBOR, cborBlock(t, must(Decode(NewBlock(cid.DagCBOR, exampleCBOR(t, order[2], order[2])))), nil))); err != nil || e.Exact {
 		t.Errorf("leaf of unknown size: %+v, %v", e, err)
 	}

@@ -60,7 +60,7 @@ func TestLabCut(t *testing.T) {
 		d := peers[0].run("job", "describe", id)
 		for i := range peers[1:] {
 			did := peers[i+1].did()
-			if strings.Contains(d, "awarded to z6Mk.."+did[len(did)-8:]) {
+			if strings.Contains(d, "awarded to "+did[8:14]+"…"+did[len(did)-6:]) {
 				runner = i + 1
 			}
 		}

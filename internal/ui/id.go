@@ -14,16 +14,13 @@ const (
 
 const methodOfKeys = "did:key:"
 
-// shorten returns the two ends of an id: bafybe…q3x7ka, did:key:z6Mkhe…1pQz8f.
+// shorten returns the two ends of an id: bafybe…q3x7ka, z6Mkhe…1pQz8f for a did:key.
 func shorten(id string, tail int) string {
-	head := idHead
-	if strings.HasPrefix(id, methodOfKeys) {
-		head += len(methodOfKeys)
-	}
-	if id == "" || id[0] == '"' || len(id) <= head+tail+1 {
+	key := strings.TrimPrefix(id, methodOfKeys)
+	if id == "" || id[0] == '"' || len(key) <= idHead+tail+1 {
 		return id
 	}
-	return id[:head] + "…" + id[len(id)-tail:]
+	return key[:idHead] + "…" + key[len(key)-tail:]
 }
 
 // tailOf returns how much of the end of each id has to be shown so that no two different ones

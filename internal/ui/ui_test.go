@@ -61,7 +61,7 @@ func TestShorten(t *testing.T) {
 	if len(seen) != 3 || tail != 10 {
 		t.Errorf("tail %d: %v", tail, seen)
 	}
-	if got := shorten(ids[2], 6); got != "did:key:z6Mkhe…123456" {
+	if got := shorten(ids[2], 6); got != "z6Mkhe…123456" {
 		t.Errorf("%q", got)
 	}
 	if got := shorten("short", 6); got != "short" {

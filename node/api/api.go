@@ -170,6 +170,7 @@ type Watch struct {
 	Stdout, Stderr io.Writer               // an error of Write ends the run with that error
 	Progress       func(done, total int64) // progress that the guest reports, in units of its choice
 	Event          func(Event)             // called in order, one call at a time
+	SoFar          bool                    // Logs ends after the output so far, even if the job is running
 }
 
 // Job is the record of one job. Fields of type cid.Cid are links to blocks. OutcomeCID has the

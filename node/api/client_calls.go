@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
 // Get returns the bytes of block id without hashing them: the client trusts the process that owns
@@ -91,7 +93,7 @@ func (c *Client) Missing(ctx context.Context, cs ...cid.Cid) ([]cid.Cid, error) 
 	missing := make([]cid.Cid, len(names))
 	for i, s := range names {
 		var err error
-		if missing[i], err = cid.Decode(s); err != nil {
+		if missing[i], err = dag.DecodeCID(s); err != nil {
 			return nil, Errorf(CodeFault, "decode answer of the process that owns the repo: %v", err)
 		}
 	}

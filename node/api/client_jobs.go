@@ -41,6 +41,9 @@ func (c *Client) Logs(ctx context.Context, id string, w Watch) error {
 	if w.Stderr != nil {
 		which += "&stderr=1"
 	}
+	if w.SoFar {
+		which += "&sofar=1"
+	}
 	path, err := jobPath(id, which)
 	if err != nil {
 		return err

@@ -64,6 +64,7 @@ type Bid struct {
 	RTT     time.Duration `json:"rtt_ns,omitempty"`      // round-trip time
 	Have    uint64        `json:"have"`                  // bytes of the inputs that the peer holds
 	Missing uint64        `json:"missing"`               // bytes that it would have to fetch
+	Guess   bool          `json:"guess,omitempty"`       // Missing is a guess: the size of the inputs is unknown
 	Exact   bool          `json:"exact,omitempty"`       // Have and Missing are exact; otherwise Have is a lower bound and Missing an upper bound
 	Queue   time.Duration `json:"queue_ns"`              // until a slot is free
 	Fetch   time.Duration `json:"fetch_ns"`              // to fetch what is missing

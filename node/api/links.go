@@ -6,6 +6,8 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
+
 	"github.com/ipfs-liftoff/liftoff/job"
 )
 
@@ -30,7 +32,7 @@ func (l *link) UnmarshalText(b []byte) error {
 		*l = link(cid.Undef)
 		return nil
 	}
-	c, err := cid.Decode(string(b))
+	c, err := dag.DecodeCID(string(b))
 	*l = link(c)
 	return err
 }

@@ -100,3 +100,14 @@ func TestJobLinks(t *testing.T) {
 		t.Error(diff)
 	}
 }
+
+// A text that is not the canonical form of a CID is refused in requests and answers.
+func TestLinksAreCanonical(t *testing.T) {
+	var l link
+	if err := json.Unmarshal([]byte(`"bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354"`), &l); err != nil {
+		t.Error(err)
+	}
+	if err := json.Unmarshal([]byte(`"bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf355"`), &l); err == nil {
+		t.Errorf("got %v, want an error", cid.Cid(l))
+	}
+}

@@ -11,6 +11,8 @@ import (
 	"sync"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
 // How the blocks of one request are read. They are put in batches of at most maxBatch bytes and
@@ -67,7 +69,7 @@ func putAll(r *http.Request, g Backend) error {
 }
 
 func pathCID(r *http.Request) (cid.Cid, error) {
-	c, err := cid.Decode(r.PathValue("cid"))
+	c, err := dag.DecodeCID(r.PathValue("cid"))
 	if err != nil {
 		return c, Errorf(CodeUsage, "invalid CID: %v", err)
 	}
@@ -128,7 +130,7 @@ func missing(w http.ResponseWriter, r *http.Request, g Backend) error {
 	cs := make([]cid.Cid, len(asked))
 	for i, s := range asked {
 		var err error
-		if cs[i], err = cid.Decode(s); err != nil {
+		if cs[i], err = dag.DecodeCID(s); err != nil {
 			return Errorf(CodeUsage, "invalid CID: %v", err)
 		}
 	}

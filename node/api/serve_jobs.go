@@ -41,7 +41,8 @@ func followJob(w http.ResponseWriter, r *http.Request, g Backend) error {
 	return nil
 }
 
-// jobLogs answers with what the guest prints. The parameters stdout=1 and stderr=1 select streams.
+// jobLogs answers with what the guest prints. The parameters stdout=1 and stderr=1 select streams, and
+// sofar=1 ends the answer after the output so far.
 func jobLogs(w http.ResponseWriter, r *http.Request, g Backend) error {
 	s := newStream(w)
 	var watch Watch
@@ -51,6 +52,7 @@ func jobLogs(w http.ResponseWriter, r *http.Request, g Backend) error {
 	if r.URL.Query().Get("stderr") == "1" {
 		watch.Stderr = chunk{s, frameStderr}
 	}
+	watch.SoFar = r.URL.Query().Get("sofar") == "1"
 	s.end(nil, g.Logs(r.Context(), r.PathValue("id"), watch))
 	return nil
 }

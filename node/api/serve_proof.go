@@ -5,13 +5,15 @@ import (
 	"net/http"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
 func listReceipts(w http.ResponseWriter, r *http.Request, g Backend) error {
 	var all []ReceiptInfo
 	var err error
 	if of := r.URL.Query().Get("task"); of != "" {
-		task, cerr := cid.Decode(of)
+		task, cerr := dag.DecodeCID(of)
 		if cerr != nil {
 			return Errorf(CodeUsage, "invalid CID: %v", cerr)
 		}
@@ -62,7 +64,7 @@ func forget(w http.ResponseWriter, r *http.Request, g Backend) error {
 	task := cid.Undef
 	if of != "" {
 		var err error
-		if task, err = cid.Decode(of); err != nil {
+		if task, err = dag.DecodeCID(of); err != nil {
 			return Errorf(CodeUsage, "invalid CID: %v", err)
 		}
 	}

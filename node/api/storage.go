@@ -6,6 +6,8 @@ import (
 	"net/http"
 
 	"github.com/ipfs/go-cid"
+
+	"github.com/ipfs-liftoff/liftoff/internal/dag"
 )
 
 // Storage lists the places that hold blocks, and attaches files whose blocks are read in place.
@@ -106,7 +108,7 @@ func migrate(w http.ResponseWriter, r *http.Request, g Backend) error {
 }
 
 func coverage(w http.ResponseWriter, r *http.Request, g Backend) error {
-	c, err := cid.Decode(r.PathValue("cid"))
+	c, err := dag.DecodeCID(r.PathValue("cid"))
 	if err != nil {
 		return Errorf(CodeUsage, "invalid CID: %v", err)
 	}

@@ -59,7 +59,7 @@ type activeRun struct {
 
 // phases are the phases of a run in order, with their texts for display.
 var phases = []struct{ name, text string }{
-	{"fetch", "is fetching the module"},
+	{"fetch", "is preparing the module"},
 	{"compile", "is compiling the module"},
 	{"run", "is running the job"},
 	{"pack", "is sending the result"},

@@ -185,6 +185,7 @@ type Reader struct {
 	left   int64 // unread bytes of the current chunk
 	buf    []byte
 	seen   [2]int64 // 1 + start of the last shown chunk of each stream; 0: none
+	last   int64    // reading ends at this offset; 0: at the end of the run
 }
 
 // Open returns a reader at the first byte. The caller must close it. The error is ErrGone.
@@ -196,6 +197,13 @@ func (s *Spool) Open() (*Reader, error) {
 	}
 	s.readers++
 	return &Reader{s: s}, nil
+}
+
+// EndHere limits the reader to the output so far: CopyTo returns at its end and does not wait for more.
+func (r *Reader) EndHere() {
+	r.s.mu.Lock()
+	defer r.s.mu.Unlock()
+	r.last = max(r.s.size, 1) // 1 is below the size of any chunk
 }
 
 // Close releases what the Spool holds for the reader.
@@ -297,11 +305,11 @@ func (r *Reader) wait(ctx context.Context) error {
 	for {
 		s := r.s
 		s.mu.Lock()
-		if r.off < s.size {
+		if r.off < s.size && (r.last == 0 || r.off < r.last) {
 			s.mu.Unlock()
 			return nil
 		}
-		if s.over {
+		if s.over || r.last > 0 {
 			s.mu.Unlock()
 			return io.EOF
 		}
