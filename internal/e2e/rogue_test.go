@@ -29,8 +29,8 @@ const rogueVar = "LIFTOFF_TEST_ROGUE"
 // its Outcomes.
 const (
 	rogueHowVar = "LIFTOFF_TEST_ROGUE_HOW"
-	signsLies  = "signs"
-	printsLies = "prints"
+	signsLies   = "signs"
+	printsLies  = "prints"
 )
 
 // rogue is an executor that runs a guest and then returns a different Outcome: a peer with it
