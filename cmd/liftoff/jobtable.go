@@ -61,7 +61,7 @@ func labelsOf(labels map[string]string) []string {
 // eachListing is that of run --each, whose rows come while the runs go on.
 func eachListing() listing[row] {
 	return listing[row]{
-		columns: []ui.Column{{Name: "STATE", Min: len("out_of_fuel")}, {Name: "OUTCOME", Give: 2}, {Name: "OUTPUT", Give: 1}, {Name: "ENTRY"}},
+		columns: []ui.Column{{Name: "STATE", Min: len("out_of_fuel")}, {Name: "OUTCOME", Stream: true, Give: 2}, {Name: "OUTPUT", Stream: true, Give: 1}, {Name: "ENTRY", Give: 3}},
 		row: func(_ *ui.Screen, r row) []ui.Cell {
 			if r.err != nil {
 				return []ui.Cell{endingCell(api.JobFailed), ui.None(), ui.None(), ui.Text(r.entry)}

@@ -188,6 +188,26 @@ func TestTerminal(t *testing.T) {
 	}
 }
 
+// TestEachOnTerminal has all rows of run --each begin their columns at one place: they are printed
+// one by one, and the entries differ in width.
+func TestEachOnTerminal(t *testing.T) {
+	r := newTerminalRepo(t)
+	write(t, filepath.Join(r.dir, "tree", "a"), "x")
+	row := regexp.MustCompile(`^ok           bafyre…\w{6}  bafkre…\w{6}  \S`)
+	for _, columns := range []int{60, 250} {
+		out := sgr.ReplaceAllString(r.shown(t, columns, nil, "run", "testdata/guests/same.wasm", "--input", "d="+filepath.Join(r.dir, "tree"), "--each", "d"), "")
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		if len(lines) != 4 || !strings.HasPrefix(lines[0], "STATE        OUTCOME        OUTPUT         ENTRY") {
+			t.Fatalf("%d columns:\n%s", columns, out)
+		}
+		for _, line := range lines[1:] {
+			if !row.MatchString(line) {
+				t.Errorf("%d columns: %q", columns, line)
+			}
+		}
+	}
+}
+
 func firstWord(s string) string { return strings.Fields(s)[0] }
 
 // TestColor turns colour off in each of the ways.
