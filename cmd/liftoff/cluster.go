@@ -140,14 +140,16 @@ invited it.`,
 		Before:             takes("a did:key", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff cluster revoke did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			for _, did := range c.Args().Slice() {
+				if err := checkDID(did); err != nil {
+					return hinted(err, "liftoff cluster ls")
+				}
+			}
 			members, err := s.Cluster.Members(c.Context)
 			if err != nil {
 				return err
 			}
 			for _, did := range c.Args().Slice() {
-				if err := checkDID(did); err != nil {
-					return err
-				}
 				if !slices.ContainsFunc(members, func(m api.Member) bool { return m.DID == did }) {
 					p.warn("%s is not a known member; revoked anyway, as another admin may have invited it", did)
 				}
