@@ -182,6 +182,10 @@ func TestTerminal(t *testing.T) {
 	if whole := r.shown(t, 40, nil, "job", "ls", "--no-trunc"); !strings.Contains(whole, job) || !strings.Contains(whole, firstWord(strings.Split(jobs, " ")[3])) {
 		t.Errorf("--no-trunc leaves ids out: %q", whole)
 	}
+	last := strings.Split(strings.TrimSpace(sgr.ReplaceAllString(r.shown(t, 80, nil, "verify", job), "")), "\n")
+	if !regexp.MustCompile(`^(attested|agreed \d+/\d+)  bafyrei\w+$`).MatchString(last[len(last)-1]) {
+		t.Errorf("verify ends with %q", last[len(last)-1])
+	}
 	facts := sgr.ReplaceAllString(r.shown(t, 80, nil, "stats"), "")
 	if !regexp.MustCompile(`(?m)^blocks +\d+\nsize +\d+(\.\d)? KiB\n`).MatchString(facts) {
 		t.Errorf("stats: %q", facts)

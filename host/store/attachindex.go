@@ -175,6 +175,9 @@ func indexCAR(ctx context.Context, rec *segment.Recorder, path string) (roots []
 		sum.Add(int64(len(b.Data())))
 		return rec.Add(b.CID().Hash(), b.Data(), number, at)
 	})
+	if car := (*dag.CARError)(nil); errors.As(err, &car) && car.Offset == 0 {
+		return nil, 0, fmt.Errorf("neither a folder nor a CAR file: %w", err)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
