@@ -50,7 +50,7 @@ func (d DID) decode() (ed25519.PublicKey, error) {
 	}
 	_, b, err := multibase.Decode(s)
 	if err != nil {
-		return nil, fmt.Errorf("%.40q is not a did:key: %w", string(d), err)
+		return nil, fmt.Errorf("%.40q is not a did:key: invalid encoding", string(d))
 	}
 	key, ok := strings.CutPrefix(string(b), ed25519Multicodec)
 	if !ok || len(key) != ed25519.PublicKeySize {

@@ -86,7 +86,7 @@ func (v *View) InitCluster(ctx context.Context) (api.ClusterInfo, error) {
 		return api.ClusterInfo{}, apiError(ctx, err)
 	}
 	if id := f.ID(); id != "" {
-		return api.ClusterInfo{}, api.Errorf(api.CodeUsage, "this repo already belongs to cluster %s", id)
+		return api.ClusterInfo{}, api.Errorf(api.CodeConflict, "this repo already belongs to cluster %s", id)
 	}
 	if err := f.Init(v.node.clock()); err != nil {
 		return api.ClusterInfo{}, clusterError(ctx, err)

@@ -78,7 +78,7 @@ func pluginError(ctx context.Context, err error) error {
 	var unavailable *plugin.UnavailableError
 	switch {
 	case errors.As(err, &refused):
-		return &api.Error{Code: api.CodeRefused, Message: refused.Reason, Hint: "`liftoff plugins` lists the plugins"}
+		return &api.Error{Code: api.CodeRefused, Message: refused.Reason, Hint: "see docs/plugins.md for how to install a plugin; `liftoff plugins` lists those that were found"}
 	case errors.As(err, &unavailable):
 		return &api.Error{Code: api.CodeFault, Message: err.Error(), Hint: "`liftoff plugins` shows the problem"}
 	}

@@ -92,7 +92,7 @@ func (v *View) Cancel(ctx context.Context, id string) error {
 	if _, err := v.findByID(ctx, id); err != nil {
 		return err
 	}
-	return api.Errorf(api.CodeUsage, "job %s has ended", id)
+	return api.Errorf(api.CodeConflict, "job %s has ended", id)
 }
 
 // findByID returns the job with the complete id.

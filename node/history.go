@@ -303,6 +303,9 @@ func (h *history) find(ctx context.Context, prefix string) (api.Job, error) {
 	if !strings.HasPrefix(prefix, idPrefix) {
 		prefix = idPrefix + prefix
 	}
+	if !isIDPrefix(prefix) && len(prefix) <= len(idPrefix)+idChars && strings.Trim(prefix, idPrefix+lowerAlphanumeric) == "" {
+		return api.Job{}, noJob(prefix) // a word that could be a name, but not of a job
+	}
 	if !isIDPrefix(prefix) || prefix == idPrefix {
 		return api.Job{}, api.Errorf(api.CodeUsage, "%q is not a job id or a prefix of one", prefix)
 	}
@@ -330,6 +333,8 @@ func (h *history) find(ctx context.Context, prefix string) (api.Job, error) {
 	}
 	return j, nil
 }
+
+const lowerAlphanumeric = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 func noJob(prefix string) error {
 	return &api.Error{

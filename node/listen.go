@@ -17,7 +17,7 @@ func (s *Session) ServeAPI(ctx context.Context, l net.Listener, token string) er
 	n := s.node
 	if n == nil {
 		l.Close()
-		return api.Errorf(api.CodeUsage, "the repo is in use by another process")
+		return api.Errorf(api.CodeConflict, "the repo is in use by another process")
 	}
 	h := api.NewHandler(func() (api.Backend, error) { return n.Begin(), nil })
 	server, err := h.Remote(token, log.New(logWriter{n.log}, "", 0))

@@ -58,9 +58,12 @@ const (
 	defaultTime   = 24 * time.Hour
 )
 
+// DefaultMemory is the default of NetworkConfig.Memory: three quarters of the machine's.
+func DefaultMemory() uint64 { return memory.TotalMemory() / 4 * 3 }
+
 func (c NetworkConfig) withDefaults() NetworkConfig {
 	c.Slots = cmp.Or(c.Slots, goruntime.GOMAXPROCS(0))
-	c.Memory = cmp.Or(c.Memory, memory.TotalMemory()/4*3)
+	c.Memory = cmp.Or(c.Memory, DefaultMemory())
 	c.Disk = cmp.Or(c.Disk, DefaultDisk)
 	c.MaxTime = cmp.Or(c.MaxTime, defaultTime)
 	c.Retain = min(cmp.Or(c.Retain, defaultRetain), defaultRetain)

@@ -15,7 +15,7 @@ import (
 // offline is the error of calls that need a network on a node without one.
 func offline() error {
 	return &api.Error{
-		Code: api.CodeUsage, Message: "not connected to other peers",
+		Code: api.CodeConflict, Message: "not connected to other peers",
 		Hint: "start `liftoff serve`",
 	}
 }

@@ -120,7 +120,10 @@ func TestRun(t *testing.T) {
 		if _, err := s.Jobs.Find(t.Context(), "j-vvvv"); codeOf(err) != api.CodeMissing {
 			t.Errorf("unknown prefix: %v", err)
 		}
-		for _, bad := range []string{"j-../../x", "", "j-", "j-zz", "../pins"} {
+		if _, err := s.Jobs.Find(t.Context(), "j-zz"); codeOf(err) != api.CodeMissing {
+			t.Errorf("a word that is not an id: %v", err)
+		}
+		for _, bad := range []string{"j-../../x", "", "j-", "../pins"} {
 			if _, err := s.Jobs.Find(t.Context(), bad); codeOf(err) != api.CodeUsage {
 				t.Errorf("find %q: %v", bad, err)
 			}

@@ -55,7 +55,7 @@ type Session struct {
 // process it returns an error.
 func (s *Session) Serve(ctx context.Context) error {
 	if s.node == nil {
-		return api.Errorf(api.CodeUsage, "the repo is in use by another process")
+		return api.Errorf(api.CodeConflict, "the repo is in use by another process")
 	}
 	return s.node.Serve(ctx)
 }

@@ -56,7 +56,7 @@ func (v *View) Submit(ctx context.Context, r api.Request) (api.Job, error) {
 	}
 	if s == nil {
 		return api.Job{}, &api.Error{
-			Code: api.CodeUsage, Message: "no `liftoff serve` is running on this repo: a detached job needs one",
+			Code: api.CodeConflict, Message: "no `liftoff serve` is running on this repo: a detached job needs one",
 			Hint: "start `liftoff serve`, or run the job without --detach",
 		}
 	}

@@ -172,7 +172,7 @@ func TestSubmit(t *testing.T) {
 	if got := kinds(events); got != "done" || events[0].Seq != 2 {
 		t.Errorf("from 2: %s", got)
 	}
-	if err := other.Jobs.Cancel(t.Context(), j.ID); codeOf(err) != api.CodeUsage {
+	if err := other.Jobs.Cancel(t.Context(), j.ID); codeOf(err) != api.CodeConflict {
 		t.Errorf("cancel of an ended job: %v", err)
 	}
 	enough := errors.New("enough")
@@ -185,7 +185,7 @@ func TestSubmit(t *testing.T) {
 func TestSubmitNeedsServe(t *testing.T) {
 	bothWays(t, func(t *testing.T, s *node.Session) {
 		_, err := s.Jobs.Submit(t.Context(), api.Request{Task: task(put(t, s, "module"), "hello")})
-		if codeOf(err) != api.CodeUsage {
+		if codeOf(err) != api.CodeConflict {
 			t.Errorf("%v", err)
 		}
 		contains(t, hintOf(err), "liftoff serve")

@@ -73,11 +73,17 @@ const MaxLeaseFor = time.Minute
 // ClockSkew is the tolerated difference between the clocks of two peers.
 const ClockSkew = 5 * time.Minute
 
+// DefaultQueue is the default of AdmissionConfig.Queue.
+func DefaultQueue(slots int) int { return 4 * slots }
+
+// DefaultPerRequester is the default of AdmissionConfig.PerRequester.
+func DefaultPerRequester(slots, queue int) int { return slots + (queue+1)/2 }
+
 // NewAdmission returns an empty Admission.
 func NewAdmission(cfg AdmissionConfig) *Admission {
 	cfg.Slots = max(cfg.Slots, 1)
-	cfg.Queue = max(orDefault(cfg.Queue, 4*cfg.Slots), 0)
-	cfg.PerRequester = orDefault(cfg.PerRequester, cfg.Slots+(cfg.Queue+1)/2)
+	cfg.Queue = max(orDefault(cfg.Queue, DefaultQueue(cfg.Slots)), 0)
+	cfg.PerRequester = orDefault(cfg.PerRequester, DefaultPerRequester(cfg.Slots, cfg.Queue))
 	return &Admission{
 		cfg:    cfg,
 		leases: map[Lease]*entry{},

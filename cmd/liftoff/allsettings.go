@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/ipfs-liftoff/liftoff/host"
+	"github.com/ipfs-liftoff/liftoff/node"
+	"github.com/ipfs-liftoff/liftoff/scheduler"
 )
 
 // allSettings lists all settings in the order in which they are shown.
@@ -19,28 +21,28 @@ var allSettings = []setting{
 	{key: "token", secret: true, usage: "`TOKEN` token of the node of --api, or @FILE"},
 	{key: "quota", check: isSize, usage: "`SIZE` disk space for all blocks of the repo; unpinned blocks are deleted to keep it (default: no limit)"},
 
-	{key: "serve.listen", kind: manyTexts, found: func() []string { return host.DefaultListen }, check: isMultiaddr, usage: "`MULTIADDR` listen address; repeatable (default: TCP and QUIC on port 4017 of all interfaces)"},
+	{key: "serve.listen", kind: manyTexts, found: func(settings) []string { return host.DefaultListen }, check: isMultiaddr, usage: "`MULTIADDR` listen address; repeatable (default: TCP and QUIC on port 4017 of all interfaces)"},
 	{key: "serve.announce", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` announced address; repeatable (default: the detected addresses)"},
 	{key: "serve.connect", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` peer to stay connected to, for jobs and blocks; repeatable"},
 	{key: "serve.join", secret: true, usage: "`JOIN-TOKEN` join token of liftoff cluster invite: the cluster to join first"},
 	{key: "serve.compute-only", kind: yesNo, fallback: "false", usage: "store nothing for others: --disk is only a cache of running jobs"},
 	{key: "serve.store-only", kind: yesNo, fallback: "false", usage: "run no jobs of others"},
-	{key: "serve.slots", found: func() []string { return []string{strconv.Itoa(runtime.GOMAXPROCS(0))} }, check: isCount, usage: "`N` concurrent jobs (default: one per processor)"},
-	{key: "serve.memory", check: isSize, usage: "`SIZE` memory for all guests together (default: three quarters of the machine's)"},
+	{key: "serve.slots", found: func(settings) []string { return []string{strconv.Itoa(runtime.GOMAXPROCS(0))} }, check: isCount, usage: "`N` concurrent jobs (default: one per processor)"},
+	{key: "serve.memory", found: func(settings) []string { return []string{exactSize(node.DefaultMemory())} }, check: isSize, usage: "`SIZE` memory for all guests together (default: three quarters of the machine's)"},
 	{key: "serve.disk", fallback: "16GiB", check: isSize, usage: "`SIZE` disk space for blocks of other peers, within the quota of the repo (default: 16GiB)"},
 	{key: "serve.label", kind: manyTexts, check: isPair, usage: "`NAME=VALUE` label of this node, for run --need and --prefer; repeatable"},
 	{key: "serve.allow-did", kind: manyTexts, check: checkDID, usage: "`DID` node outside the cluster that may send jobs and read published data; repeatable"},
 	{key: "serve.allow-peer", kind: manyTexts, usage: "`PEERID` IPFS node that may read published data and is asked for blocks; repeatable"},
 	{key: "serve.open", kind: yesNo, fallback: "false", usage: "accept jobs of every peer, within the --open limits, and share published data with it; for trusted networks only"},
-	{key: "serve.open-fuel", check: isFuel, usage: "`AMOUNT` most fuel that a non-member may request (default: --max-fuel)"},
-	{key: "serve.open-memory", check: isMemory, usage: "`SIZE` most memory that a non-member may request (default: --max-memory)"},
-	{key: "serve.open-output", check: isSize, usage: "`SIZE` largest output that a non-member may request (default: --max-output)"},
-	{key: "serve.max-fuel", check: isFuel, usage: "`AMOUNT` most fuel that another peer may request (default: 10T)"},
-	{key: "serve.max-memory", check: isMemory, usage: "`SIZE` most memory that another peer may request (default: 1GiB)"},
-	{key: "serve.max-output", check: isSize, usage: "`SIZE` largest output that another peer may request (default: 16GiB)"},
+	{key: "serve.open-fuel", found: sameAs("serve.max-fuel"), check: isFuel, usage: "`AMOUNT` most fuel that a non-member may request (default: --max-fuel)"},
+	{key: "serve.open-memory", found: sameAs("serve.max-memory"), check: isMemory, usage: "`SIZE` most memory that a non-member may request (default: --max-memory)"},
+	{key: "serve.open-output", found: sameAs("serve.max-output"), check: isSize, usage: "`SIZE` largest output that a non-member may request (default: --max-output)"},
+	{key: "serve.max-fuel", fallback: "10T", check: isFuel, usage: "`AMOUNT` most fuel that another peer may request (default: 10T)"},
+	{key: "serve.max-memory", fallback: "1GiB", check: isMemory, usage: "`SIZE` most memory that another peer may request (default: 1GiB)"},
+	{key: "serve.max-output", fallback: "16GiB", check: isSize, usage: "`SIZE` largest output that another peer may request (default: 16GiB)"},
 	{key: "serve.max-time", fallback: "1d", check: isDuration, usage: "`DURATION` longest run for another peer (default: 1d)"},
-	{key: "serve.queue", check: isCount, usage: "`N` jobs that may wait for a slot (default: four per slot)"},
-	{key: "serve.per-requester", check: isCount, usage: "`N` concurrent jobs of one requester (default: all slots and half of the queue)"},
+	{key: "serve.queue", found: defaultQueue, check: isCount, usage: "`N` jobs that may wait for a slot (default: four per slot)"},
+	{key: "serve.per-requester", found: defaultPerRequester, check: isCount, usage: "`N` concurrent jobs of one requester (default: all slots and half of the queue)"},
 	{key: "serve.mdns", kind: yesNo, fallback: "true", usage: "find members on the local network (default: true; disable with --mdns=false)"},
 	{key: "serve.relay", kind: yesNo, fallback: "false", usage: "relay connections between members that cannot reach each other"},
 	{key: "serve.reachability", check: oneOf("public", "private"), usage: "`WHAT` reachability of this machine: public or private (default: detected)"},
@@ -51,6 +53,19 @@ var allSettings = []setting{
 	{key: "serve.grace", fallback: "10s", check: isDuration, usage: "`DURATION` time that running jobs get to finish at shutdown (default: 10s)"},
 	{key: "serve.log-format", fallback: "text", check: oneOf("text", "json"), usage: "`FORMAT` format of the log on stderr: text or json (default: text)"},
 	{key: "serve.log-level", fallback: "info", check: oneOf("debug", "info", "warn", "error"), usage: "`LEVEL` level of the log: debug, info, warn or error (default: info)"},
+}
+
+// sameAs returns a default that is the value of another setting.
+func sameAs(key string) func(settings) []string {
+	return func(s settings) []string { return s[key].texts }
+}
+
+func defaultQueue(s settings) []string {
+	return []string{strconv.Itoa(scheduler.DefaultQueue(s.count("serve.slots")))}
+}
+
+func defaultPerRequester(s settings) []string {
+	return []string{strconv.Itoa(scheduler.DefaultPerRequester(s.count("serve.slots"), s.count("serve.queue")))}
 }
 
 func isMultiaddr(s string) error {

@@ -24,7 +24,7 @@ quota, and gc and store check do not touch them. They are searched after the rep
 the order in which they were attached. For a single command, use its flag --blocks instead.`,
 		CustomHelpTemplate: help(`$ liftoff attach add photos
 CID            KIND  STATE  BLOCKS   SIZE  PATH
-bafybe…v2o2nq  dir   ok          2  165 B  /home/ada/photos
+bafybe…v2o2nq  dir   ok          4  165 B  /home/ada/photos
 $ liftoff cat bafybeih…/a.txt
 hello
 $ liftoff attach rm photos`),
@@ -46,7 +46,7 @@ the index.`,
 		Before: takes("a CAR file or a folder", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff attach add photos archive.car
 CID            KIND  STATE  BLOCKS   SIZE  PATH
-bafybe…v2o2nq  dir   ok          2  165 B  /home/ada/photos
+bafybe…v2o2nq  dir   ok          4  165 B  /home/ada/photos
 bafybe…v2o2nq  car   ok          4  165 B  /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			args := c.Args().Slice()
@@ -84,7 +84,7 @@ they are searched. The state is
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff attach ls
 CID            KIND  STATE    BLOCKS   SIZE  PATH
-bafybe…v2o2nq  dir   ok            2  165 B  /home/ada/photos
+bafybe…v2o2nq  dir   ok            4  165 B  /home/ada/photos
 bafybe…v2o2nq  car   changed       4  165 B  /home/ada/archive.car`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			all, err := s.Storage.Sources(c.Context)
@@ -163,7 +163,7 @@ blocks           14
 size             2 KiB
 disk             4.8 KiB
 attached         2
-attached blocks  6
+attached blocks  8
 attached size    330 B`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			all, err := s.Storage.Sources(c.Context)

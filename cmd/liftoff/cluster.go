@@ -23,8 +23,8 @@ liftoff-join-1.…
 $ ssh there liftoff serve --join liftoff-join-1.…
 $ liftoff cluster ls
 MEMBER         ROLE    EXPIRES  NOTES
-did:key:z6Mk…  admin   in 89d   self
-did:key:z6Mk…  member  in 89d   -`),
+did:key:z6Mk…  admin   in 90d   self
+did:key:z6Mk…  member  in 90d   -`),
 		Subcommands: []*cli.Command{clusterInitCommand(p), clusterInviteCommand(p), clusterJoinCommand(p), clusterLsCommand(p), clusterRevokeCommand(p)},
 	}
 }
@@ -114,8 +114,8 @@ func clusterLsCommand(p *process) *cli.Command {
 		Before: takes("nothing", 0, 0),
 		CustomHelpTemplate: help(`$ liftoff cluster ls
 MEMBER         ROLE    EXPIRES  NOTES
-did:key:z6Mk…  admin   in 89d   self
-did:key:z6Mk…  member  in 89d   revoked`),
+did:key:z6Mk…  admin   in 90d   self
+did:key:z6Mk…  member  in 90d   revoked`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
 			members, err := s.Cluster.Members(c.Context)
 			if err != nil {
@@ -140,14 +140,16 @@ invited it.`,
 		Before:             takes("a did:key", 1, unbounded),
 		CustomHelpTemplate: help(`$ liftoff cluster revoke did:key:z6Mk…`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {
+			for _, did := range c.Args().Slice() {
+				if err := checkDID(did); err != nil {
+					return hinted(err, "liftoff cluster ls")
+				}
+			}
 			members, err := s.Cluster.Members(c.Context)
 			if err != nil {
 				return err
 			}
 			for _, did := range c.Args().Slice() {
-				if err := checkDID(did); err != nil {
-					return err
-				}
 				if !slices.ContainsFunc(members, func(m api.Member) bool { return m.DID == did }) {
 					p.warn("%s is not a known member; revoked anyway, as another admin may have invited it", did)
 				}

@@ -53,6 +53,13 @@ var flagSources = map[string]source{
 	"allow-did": peerDIDs,
 }
 
+// fixedValues are the values of flags that take a few words, for every command that has the flag.
+var fixedValues = map[string][]string{
+	"log-level": {"debug", "info", "warn", "error"}, "log-format": {"text", "json"}, "reachability": {"public", "private"},
+	"codec": {"raw", "dag-pb", "dag-cbor", "dag-json"}, "car-version": {"1", "2"},
+	"mhtype": {"sha2-256", "sha2-512", "blake2b-256", "blake3", "identity"},
+}
+
 // complete prints the candidates for the last word.
 func (p *process) complete(ctx context.Context, app *cli.App, words []string) error {
 	words, done := joinBroken(words)
@@ -67,8 +74,12 @@ func (p *process) complete(ctx context.Context, app *cli.App, words []string) er
 	flagName, flagPrefix, typed := valueFlag(cmd, rest, last)
 	var candidates []string
 	switch {
+	case fixedValues[flagName] != nil:
+		candidates = fixedValues[flagName]
 	case flagName != "":
 		candidates = p.listed(ctx, app, cmd, rest, flagSources[flagName])
+	case strings.HasPrefix(last, "-") && len(path) == 0:
+		candidates = append(flagWords(globalFlags), "--version")
 	case strings.HasPrefix(last, "-"):
 		candidates = flagWords(cmd.Flags)
 	case len(rest) == 0 && len(cmd.Subcommands) > 0:

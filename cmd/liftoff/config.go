@@ -16,7 +16,7 @@ show their effect. Tokens are not shown.
 
 Settings are read from config.yaml in the repo, from the environment and from flags; the
 last of these wins. The file is YAML, one level for each dot of a key. Unknown keys are
-errors. For the environment, see liftoff help environment.
+errors, and so are unknown variables LIFTOFF_SERVE_*: see liftoff help environment.
 
    quota: 500GiB
    serve:

@@ -22,6 +22,7 @@ var addedListing = listing[added]{
 
 // dirListing is that of ls.
 var dirListing = listing[listed]{
+	items:   "entries",
 	columns: []ui.Column{{Name: "CID", Give: 2}, {Name: "SIZE", Right: true}, {Name: "NAME", Give: 1}},
 	row: func(_ *ui.Screen, e listed) []ui.Cell {
 		size, name := ui.None(), ui.Text(e.Name)
@@ -57,6 +58,7 @@ type blockReport struct {
 
 // publishedListing is that of publish.
 var publishedListing = listing[api.Publication]{
+	items:   "published roots",
 	columns: []ui.Column{{Name: "CID", Give: 1}, {Name: "PUBLISHED"}},
 	row: func(s *ui.Screen, v api.Publication) []ui.Cell {
 		return []ui.Cell{ui.ID(v.Root.String()), s.Time(v.At)}
@@ -102,6 +104,7 @@ func pinListing(withHeld bool) listing[pinRow] {
 		columns = append(columns, ui.Column{Name: "HELD", Right: true})
 	}
 	return listing[pinRow]{
+		items:   "pins",
 		columns: append(columns, ui.Column{Name: "NAME", Give: 1}),
 		row: func(s *ui.Screen, r pinRow) []ui.Cell {
 			cells := []ui.Cell{ui.ID(r.root.CID.String()), ui.Text(r.kind), s.TimeOr(r.pin.Expires, "never")}

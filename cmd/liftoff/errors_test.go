@@ -28,6 +28,7 @@ func TestExitCodes(t *testing.T) {
 		{usagef("x"), 129},
 		{hinted(usagef("x"), "y"), 129},
 		{api.Errorf(api.CodeUsage, "x"), 129},
+		{api.Errorf(api.CodeConflict, "x"), 125},
 		{&dag.NotFileError{CID: c, Is: "a directory"}, 129},
 		{notFound(errors.New("x")), 127},
 		{fmt.Errorf("a: %w", fs.ErrNotExist), 127},

@@ -11,10 +11,12 @@ import (
 	"github.com/ipfs-liftoff/liftoff/node"
 )
 
-// getFlags are the flags of get and job get.
-var getFlags = []cli.Flag{
-	&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "`PATH` output file or folder (default: the last part of the name)"},
-	&cli.BoolFlag{Name: "force", Usage: "replace existing files"},
+// getFlags returns the flags of get and job get; target is the default of --output.
+func getFlags(target string) []cli.Flag {
+	return []cli.Flag{
+		&cli.PathFlag{Name: "output", Aliases: []string{"o"}, Usage: "`PATH` output file or folder (default: " + target + ")"},
+		&cli.BoolFlag{Name: "force", Usage: "replace existing files"},
+	}
 }
 
 func getCommand(p *process) *cli.Command {
@@ -32,7 +34,7 @@ the target is followed, one below the target is an error. A file can be written 
 device or a FIFO.
 
 ` + refHelp,
-		Flags:  getFlags,
+		Flags:  getFlags("the last part of the name"),
 		Before: takes("a CID", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff get bafybeih…/a.txt
 a.txt

@@ -61,12 +61,13 @@ var errNoOutcome = errors.New("the job has no outcome")
 
 func jobGetCommand(p *process) *cli.Command {
 	return &cli.Command{
-		Name:        "get",
-		Usage:       "write the output of a job to the disk",
-		ArgsUsage:   "ID",
-		Description: `Writes the output as liftoff get does, to --output (default: a folder with the id of the job).`,
-		Flags:       getFlags,
-		Before:      takes("the id of a job", 1, 1),
+		Name:      "get",
+		Usage:     "write the output of a job to the disk",
+		ArgsUsage: "ID",
+		Description: `Writes the output as liftoff get does: as a folder, or as a file when the output is a single
+file. Without --output, its name is the id of the job.`,
+		Flags:  getFlags("the id of the job"),
+		Before: takes("the id of a job", 1, 1),
 		CustomHelpTemplate: help(`$ liftoff job get j-0d9q -o result
 result`),
 		Action: p.with(func(c *cli.Context, s *node.Session) error {

@@ -22,6 +22,7 @@ func jobListing(jobs []api.Job) listing[api.Job] {
 	}
 	prefix := ui.Prefixes(ids, leastJobID)
 	return listing[api.Job]{
+		items:   "jobs",
 		columns: []ui.Column{{Name: "JOB"}, {Name: "STATE"}, {Name: "CREATED"}, {Name: "OUTCOME", Give: 1}, {Name: "LABELS", Give: 2}},
 		row: func(s *ui.Screen, j api.Job) []ui.Cell {
 			outcome := ui.None()
@@ -73,7 +74,8 @@ func labelsOf(labels map[string]string) []string {
 // eachListing is that of run --each, whose rows come while the runs go on.
 func eachListing() listing[row] {
 	return listing[row]{
-		columns: []ui.Column{{Name: "STATE", Min: len("out_of_fuel")}, {Name: "OUTCOME", Give: 2}, {Name: "OUTPUT", Give: 1}, {Name: "ENTRY"}},
+		items:   "entries",
+		columns: []ui.Column{{Name: "STATE", Min: len("out_of_fuel")}, {Name: "OUTCOME", Stream: true, Give: 2}, {Name: "OUTPUT", Stream: true, Give: 1}, {Name: "ENTRY", Give: 3}},
 		row: func(_ *ui.Screen, r row) []ui.Cell {
 			if r.err != nil {
 				return []ui.Cell{endingCell(api.JobFailed), ui.None(), ui.None(), ui.Text(r.entry)}

@@ -23,10 +23,12 @@ func parseLine(app *cli.App, words []string) (line, error) {
 	if len(words) > 0 {
 		switch words[0] {
 		case "help":
-			if len(words) == 2 {
-				if near := nearest(words[1], topicNames()); near != "" {
-					return line{}, hinted(usagef("unknown help topic %s", quote(words[1])), "did you mean: %s help %s", app.Name, near)
+			if len(words) == 2 && !strings.HasPrefix(words[1], "-") && app.Command(words[1]) == nil {
+				err := usagef("unknown command or help topic %s", quote(words[1]))
+				if near := nearest(words[1], append(topicNames(), commandNames(app.Commands)...)); near != "" {
+					return line{}, hinted(err, "did you mean: %s help %s", app.Name, near)
 				}
+				return line{}, hinted(err, "%s --help", app.Name)
 			}
 			words = append(words[1:len(words):len(words)], "--help")
 		case "--version":
@@ -41,7 +43,11 @@ func parseLine(app *cli.App, words []string) (line, error) {
 	if len(path) > 0 {
 		words = append(everywhere, words...)
 	}
-	s, err := permute(cmd.Flags, words)
+	known := cmd.Flags
+	if len(path) == 0 {
+		known = globalFlags
+	}
+	s, err := permute(known, words)
 	if err != nil {
 		return line{}, hinted(err, "%s --help", strings.Join(append([]string{app.Name}, path...), " "))
 	}
@@ -182,22 +188,27 @@ func nearest(word string, names []string) string {
 	return best
 }
 
-// distance is the edit distance of a and b: insertions, deletions and changes of bytes.
+// distance is the edit distance of a and b: insertions, deletions and changes of bytes, and swaps of two neighbours.
 func distance(a, b string) int {
 	row := make([]int, len(b)+1)
+	above := make([]int, len(b)+1) // the row before the last
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
+		next := make([]int, len(b)+1)
+		next[0] = i + 1
 		for j := range len(b) {
-			d := diagonal
+			d := row[j]
 			if a[i] != b[j] {
-				d = 1 + min(diagonal, row[j], row[j+1])
+				d = 1 + min(row[j], row[j+1], next[j])
 			}
-			diagonal, row[j+1] = row[j+1], d
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				d = min(d, above[j-1]+1)
+			}
+			next[j+1] = d
 		}
+		above, row = row, next
 	}
 	return row[len(b)]
 }

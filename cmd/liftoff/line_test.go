@@ -63,7 +63,11 @@ func TestParseLineErrors(t *testing.T) {
 		{"rum x", "unknown command rum", "did you mean: liftoff run"},
 		{"frobnicate", "unknown command frobnicate", "liftoff --help"},
 		{"pin ad x", "unknown command pin ad", "did you mean: liftoff pin add"},
-		{"help exit-code", "unknown help topic exit-code", "did you mean: liftoff help exit-codes"},
+		{"rnu x", "unknown command rnu", "did you mean: liftoff run"},
+		{"--nocolor id", "unknown flag --nocolor: did you mean --no-color?", "liftoff --help"},
+		{"help nosuch", "unknown command or help topic nosuch", "liftoff --help"},
+		{"help verfy", "unknown command or help topic verfy", "did you mean: liftoff help verify"},
+		{"help exit-code", "unknown command or help topic exit-code", "did you mean: liftoff help exit-codes"},
 		{"pin", "liftoff pin needs a command: add, ls, rm", "liftoff pin --help"},
 		{"add --quite x", "unknown flag --quite: did you mean --quiet?", "liftoff add --help"},
 		{"add --frobnicate=7", "unknown flag --frobnicate", "liftoff add --help"},
@@ -87,7 +91,7 @@ func TestDistance(t *testing.T) {
 	for _, test := range []struct {
 		a, b string
 		want int
-	}{{"", "", 0}, {"", "abc", 3}, {"add", "add", 0}, {"quite", "quiet", 2}, {"kitten", "sitting", 3}} {
+	}{{"", "", 0}, {"", "abc", 3}, {"add", "add", 0}, {"quite", "quiet", 1}, {"rnu", "run", 1}, {"kitten", "sitting", 3}} {
 		if got := distance(test.a, test.b); got != test.want {
 			t.Errorf("distance(%q, %q) = %d, want %d", test.a, test.b, got, test.want)
 		}

@@ -107,17 +107,21 @@ type listing[T any] struct {
 	row func(s *ui.Screen, v T) []ui.Cell
 	// object returns what --json prints of an item; nil: the item.
 	object func(v T) (any, error)
+	// items names what is listed; a terminal without any gets "no items" on stderr. "": it gets nothing.
+	items string
 }
 
 // rows prints a list of which the items come one by one.
 type rows[T any] struct {
 	listing[T]
+	p     *process
 	to    sink
 	table *ui.Table
+	any   bool // there was an item
 }
 
 func newRows[T any](p *process, c *cli.Context, l listing[T]) *rows[T] {
-	r := &rows[T]{listing: l, to: p.output(c)}
+	r := &rows[T]{listing: l, p: p, to: p.output(c)}
 	if r.to.json == nil {
 		r.table = r.to.Table(l.columns...)
 	}
@@ -126,6 +130,7 @@ func newRows[T any](p *process, c *cli.Context, l listing[T]) *rows[T] {
 
 // put prints an item; Flush has to follow.
 func (r *rows[T]) put(v T) error {
+	r.any = true
 	if r.to.json == nil {
 		return r.table.Row(r.row(r.to.Screen, v)...)
 	}
@@ -140,10 +145,13 @@ func (r *rows[T]) put(v T) error {
 }
 
 func (r *rows[T]) Flush() error {
-	if r.to.json == nil {
-		return r.table.Flush()
+	if r.to.json != nil {
+		return r.to.json.out.Flush()
 	}
-	return r.to.json.out.Flush()
+	if !r.any && r.items != "" && r.to.Terminal() {
+		r.p.say("liftoff: no %s", r.items)
+	}
+	return r.table.Flush()
 }
 
 // printList prints all items of a list.

@@ -366,7 +366,7 @@ func TestOutputRegular(t *testing.T) {
 			t.Fatal(err)
 		}
 		link(t, "sub/real", at("link"))
-		if out, code := r.exec(t, o.to(at("link"))...); code != exitUsage || !strings.Contains(out, "already exists") {
+		if out, code := r.exec(t, o.to(at("link"))...); code != exitFault || !strings.Contains(out, "already exists") {
 			t.Errorf("%s without --force: exit code %d: %s", o.line, code, out)
 		}
 		kept(t, o.line+" without --force", at("sub"), map[string]fs.FileInfo{"real": was})

@@ -25,6 +25,7 @@ func peerListing(withAddrs bool) listing[api.Peer] {
 		columns = append(columns, ui.Column{Name: "ADDRESSES", Give: 1})
 	}
 	return listing[api.Peer]{
+		items:   "peers",
 		columns: columns,
 		row: func(_ *ui.Screen, p api.Peer) []ui.Cell {
 			cells := peerCells(p)
@@ -60,6 +61,7 @@ func peerCells(p api.Peer) []ui.Cell {
 
 // memberListing is that of cluster ls.
 var memberListing = listing[api.Member]{
+	items:   "members",
 	columns: []ui.Column{{Name: "MEMBER", Give: 1}, {Name: "ROLE"}, {Name: "EXPIRES"}, {Name: "NOTES"}},
 	row: func(s *ui.Screen, m api.Member) []ui.Cell {
 		var notes []string
@@ -76,6 +78,7 @@ var memberListing = listing[api.Member]{
 
 // trustListing is that of trust ls.
 var trustListing = listing[api.TrustedKey]{
+	items:   "trusted keys",
 	columns: []ui.Column{{Name: "KEY", Give: 2}, {Name: "TRUSTED"}, {Name: "NOTE", Give: 1}},
 	row: func(s *ui.Screen, k api.TrustedKey) []ui.Cell {
 		return []ui.Cell{ui.ID(k.DID), s.Time(k.Added), ui.TextOr(k.Note)}
@@ -84,6 +87,7 @@ var trustListing = listing[api.TrustedKey]{
 
 // pluginListing is that of plugins.
 var pluginListing = listing[api.Plugin]{
+	items:   "plugins",
 	columns: []ui.Column{{Name: "NAME"}, {Name: "VERSION", Give: 2}, {Name: "ABIS", Give: 3}, {Name: "PROGRAM", Give: 1}, {Name: "PROBLEM", Give: 4}},
 	row: func(_ *ui.Screen, f api.Plugin) []ui.Cell {
 		problem := ui.TextOr(f.Problem)

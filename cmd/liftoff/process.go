@@ -25,19 +25,20 @@ import (
 
 // process holds the streams and the environment of a command.
 type process struct {
-	stdin  io.Reader
-	stdout *answer
-	stderr io.Writer
-	getenv func(string) string
-	rest   []string // the arguments after "--", for a guest
-	dashes bool     // there was a "--"
+	stdin   io.Reader
+	stdout  *answer
+	stderr  io.Writer
+	getenv  func(string) string
+	environ func() []string // NAME=VALUE of all variables
+	rest    []string        // the arguments after "--", for a guest
+	dashes  bool            // there was a "--"
 
 	interrupted sync.Once    // the interruption was reported
 	linger      atomic.Int64 // time.Duration that an orderly shutdown may take; 0: grace
 }
 
 func newProcess(stdin io.Reader, stdout, stderr io.Writer, getenv func(string) string) *process {
-	return &process{stdin: stdin, stdout: &answer{w: stdout}, stderr: stderr, getenv: getenv}
+	return &process{stdin: stdin, stdout: &answer{w: stdout}, stderr: stderr, getenv: getenv, environ: os.Environ}
 }
 
 // command runs the command in args.

@@ -27,6 +27,7 @@ func receiptListing(receipts []api.ReceiptInfo) listing[api.ReceiptInfo] {
 	}
 	prefix := ui.Prefixes(ids, leastReceipt)
 	return listing[api.ReceiptInfo]{
+		items:   "receipts",
 		columns: []ui.Column{{Name: "RECEIPT"}, {Name: "ISSUED"}, {Name: "TASK", Give: 2}, {Name: "OUTCOME", Give: 3}, {Name: "ISSUER", Give: 1}, {Name: "OWN"}},
 		row: func(s *ui.Screen, r api.ReceiptInfo) []ui.Cell {
 			own := ui.None()
@@ -43,6 +44,7 @@ func receiptListing(receipts []api.ReceiptInfo) listing[api.ReceiptInfo] {
 
 // cacheListing is that of cache ls.
 var cacheListing = listing[api.CachedResult]{
+	items:   "cached results",
 	columns: []ui.Column{{Name: "TASK", Give: 2}, {Name: "OUTCOME", Give: 1}, {Name: "STATE"}, {Name: "FUEL", Right: true}, {Name: "CREATED"}},
 	row: func(s *ui.Screen, m api.CachedResult) []ui.Cell {
 		return []ui.Cell{

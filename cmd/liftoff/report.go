@@ -116,13 +116,14 @@ func taskJSON(t job.Task) (json.RawMessage, error) {
 	return dagJSON(value)
 }
 
-// countTime bounds the time that the summary of a run waits for the size of its inputs.
+// countTime is how long the summary of a run waits at least for the size of its inputs. It waits longer after a
+// long run: up to a tenth of its time.
 const countTime = 50 * time.Millisecond
 
-// inputTotal counts the blocks of a task's inputs, within countTime. Inputs that cannot
-// be read are not counted.
-func inputTotal(ctx context.Context, s *node.Session, t job.Task) total {
-	ctx, cancel := context.WithTimeout(ctx, countTime)
+// inputTotal counts the blocks of the inputs of a task that ran for some time. Inputs that cannot be read are not
+// counted.
+func inputTotal(ctx context.Context, s *node.Session, t job.Task, ran time.Duration) total {
+	ctx, cancel := context.WithTimeout(ctx, max(countTime, ran/10))
 	defer cancel()
 	sum := total{Complete: true}
 	for _, root := range inputRoots(t) {

@@ -144,7 +144,7 @@ func (p *process) evaluate(ctx context.Context, r prepared) error {
 	}
 	j, err := r.session.Jobs.Run(ctx, r.request, w)
 	if err != nil && r.json && j.ID != "" && !hasOutcome(j, err) { // the object holds the error, too
-		if jerr := p.summary(ctx, r, j); jerr != nil {
+		if jerr := p.summary(ctx, r, j, false); jerr != nil {
 			return jerr
 		}
 	}
@@ -154,7 +154,7 @@ func (p *process) evaluate(ctx context.Context, r prepared) error {
 	}
 	mismatch := err
 	undelivered := r.deliver(ctx, j) // the summary is printed even so
-	if err := p.summary(ctx, r, j); err != nil {
+	if err := p.summary(ctx, r, j, undelivered == nil); err != nil {
 		return err
 	}
 	switch {

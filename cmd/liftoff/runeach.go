@@ -22,7 +22,7 @@ import (
 // soon as it and all lines before it are done.
 func (p *process) runEach(c *cli.Context, r prepared) error {
 	if r.output != "" || r.car != "" {
-		return hinted(usagef("--each excludes --output and --car"), "save each output with liftoff get")
+		return hinted(usagef("--each excludes --output and --car"), "liftoff get OUTPUT -o DIR")
 	}
 	name := c.String("each")
 	slot := slices.IndexFunc(r.request.Task.In, func(in job.Input) bool { return in.Name == name && name != "" })
@@ -109,6 +109,9 @@ func (e each) run(ctx context.Context, d *dag.Dir) error {
 	}
 	if err := <-listed; err != nil && failed == nil {
 		failed = err
+	}
+	if failed == nil && !e.r.quiet {
+		failed = e.table.Flush()
 	}
 	if failed != nil {
 		return failed

@@ -10,6 +10,7 @@ import (
 
 	"github.com/ipfs/go-cid"
 
+	"github.com/ipfs-liftoff/liftoff/abi"
 	"github.com/ipfs-liftoff/liftoff/internal/dag"
 	"github.com/ipfs-liftoff/liftoff/job"
 	"github.com/ipfs-liftoff/liftoff/node"
@@ -39,10 +40,10 @@ func (r prepared) deliver(ctx context.Context, j api.Job) error {
 	})
 }
 
-// summary prints the result of a run.
-func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
+// summary prints the result of a run. delivered says that the files of --output and --car were written.
+func (p *process) summary(ctx context.Context, r prepared, j api.Job, delivered bool) error {
 	if r.json {
-		return p.jsonSummary(r.request.Task, j, inputTotal(ctx, r.session, r.request.Task))
+		return p.jsonSummary(r.request.Task, j, inputTotal(ctx, r.session, r.request.Task, j.Run))
 	}
 	if r.quiet {
 		p.explainEnd(j)
@@ -51,11 +52,7 @@ func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
 	}
 	p.explainEnd(j)
 	p.say("liftoff: outcome %s", outcomeLine(r.request.Task, j))
-	if isEmptyDir(ctx, r.session, j.Outcome.Root) {
-		p.say("liftoff: output  %s, empty", j.Outcome.Root)
-	} else {
-		p.say("liftoff: output  %s (save it: liftoff get %s -o DIR)", j.Outcome.Root, j.Outcome.Root)
-	}
+	p.say("liftoff: output  %s", outputLine(ctx, r, j, delivered))
 	p.ranOn(j)
 	p.printRuns(j)
 	p.say("liftoff: fuel    %d", j.Outcome.Fuel)
@@ -65,7 +62,7 @@ func (p *process) summary(ctx context.Context, r prepared, j api.Job) error {
 	if j.Cached || j.Remote || len(inputRoots(r.request.Task)) == 0 {
 		return nil
 	}
-	p.say("liftoff: read    %s", readLine(j.Read, inputTotal(ctx, r.session, r.request.Task)))
+	p.say("liftoff: read    %s", readLine(j.Read, inputTotal(ctx, r.session, r.request.Task, j.Run)))
 	return nil
 }
 
@@ -93,6 +90,32 @@ func outcomeLine(t job.Task, j api.Job) string {
 		line += ", nondet: never cached"
 	}
 	return line
+}
+
+// outputLine is the CID of an output, and where it was written or how to save it.
+func outputLine(ctx context.Context, r prepared, j api.Job, delivered bool) string {
+	root := j.Outcome.Root.String()
+	var files []string
+	for _, name := range []string{r.output, r.car} {
+		if name != "" && delivered {
+			files = append(files, quote(name))
+		}
+	}
+	line := root
+	empty := isEmptyDir(ctx, r.session, j.Outcome.Root)
+	if empty {
+		line += ", empty"
+	}
+	kind, err := dag.Kind(ctx, r.session.Blocks, j.Outcome.Root)
+	switch {
+	case len(files) > 0:
+		return line + " (written to " + strings.Join(files, " and ") + ")"
+	case empty:
+		return line
+	case err == nil && (kind == abi.KindFile || kind == abi.KindRaw):
+		return fmt.Sprintf("%s (save it: liftoff get %s -o FILE)", root, root)
+	}
+	return fmt.Sprintf("%s (save it: liftoff get %s -o DIR)", root, root)
 }
 
 // readLine formats how much of the inputs a run has read. of is left out when its count is

@@ -20,7 +20,7 @@ import (
 // runSpec describes a run, from flags or a task file.
 type runSpec struct {
 	Module  string            `yaml:"module"`
-	Inputs  []string          `yaml:"inputs"` // [name=]reference
+	Inputs  inputList         `yaml:"inputs"`
 	Args    []string          `yaml:"args"`
 	Env     map[string]string `yaml:"env"`
 	Stdin   string            `yaml:"stdin"`
@@ -35,6 +35,17 @@ type runSpec struct {
 	CAR     string            `yaml:"car"`
 
 	placementSpec `yaml:",inline"`
+}
+
+// inputList is a list of [NAME=]REF.
+type inputList []string
+
+// UnmarshalYAML implements yaml.Unmarshaler: an error says which form is expected.
+func (l *inputList) UnmarshalYAML(n *yaml.Node) error {
+	if err := n.Decode((*[]string)(l)); err != nil {
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: inputs: want a list of [NAME=]REF", n.Line)}}
+	}
+	return nil
 }
 
 // maxTaskFile bounds a task file, in bytes.
@@ -194,17 +205,17 @@ func (s runSpec) limits() (job.Limits, error) {
 	)
 	if s.Fuel != "" {
 		if l.Fuel, err = parseFuel(s.Fuel); err != nil {
-			return l, err
+			return l, usagef("--fuel: %s", err)
 		}
 	}
 	if s.Memory != "" {
 		if l.Pages, err = parsePages(s.Memory); err != nil {
-			return l, err
+			return l, usagef("--memory: %s", err)
 		}
 	}
 	if s.MaxOut != "" {
 		if l.Out, err = parseSize(s.MaxOut); err != nil {
-			return l, err
+			return l, usagef("--max-output: %s", err)
 		}
 		if l.Out == 0 {
 			return l, usagef("--max-output %s: want at least 1 byte", quote(s.MaxOut))
@@ -223,14 +234,18 @@ func parsePages(s string) (uint64, error) {
 	if pages := bytes / page; pages >= 1 && pages <= job.MaxPages {
 		return pages, nil
 	}
-	return 0, usagef("memory limit: got %s, want 64KiB to 4GiB", quote(s))
+	return 0, usagef("got %s, want 64KiB to 4GiB", quote(s))
 }
 
 func (s runSpec) timeout() (time.Duration, error) {
 	if s.Timeout == "" {
 		return 0, nil
 	}
-	return parseDuration(s.Timeout)
+	d, err := parseDuration(s.Timeout)
+	if err != nil {
+		return 0, usagef("--timeout: %s", err)
+	}
+	return d, nil
 }
 
 // secretive returns the variables in env whose values may be secrets, by their names.

@@ -5,6 +5,8 @@ package main
 import (
 	"fmt"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/urfave/cli/v2"
@@ -15,11 +17,13 @@ import (
 type setting struct {
 	key      string // in the file, a dot for each level; its last part is the flag
 	kind     settingKind
-	fallback string             // the default; "": none
-	found    func() []string    // the default if it depends on the machine; nil: fallback
-	secret   bool               // never shown
-	usage    string             // of the flag
-	check    func(string) error // of one value; nil: any
+	fallback string // the default; "": none
+	// found returns the default if it depends on the machine, or on settings that are before it in allSettings or
+	// have a fallback; nil: fallback.
+	found  func(settings) []string
+	secret bool               // never shown
+	usage  string             // of the flag
+	check  func(string) error // of one value; nil: any
 }
 
 type settingKind int
@@ -56,6 +60,12 @@ func (v value) yes() bool { return v.text() == "true" }
 // settings are all effective values, by key.
 type settings map[string]value
 
+// count is the value of a setting whose check is isCount.
+func (s settings) count(key string) int {
+	n, _ := strconv.Atoi(s[key].text())
+	return n
+}
+
 // settle returns the effective settings of the repo at dir. The flags of the command belong
 // to the settings below the key below, or to the top-level ones for "".
 func (p *process) settle(c *cli.Context, dir, below string) (settings, error) {
@@ -63,13 +73,13 @@ func (p *process) settle(c *cli.Context, dir, below string) (settings, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := p.checkVariables(); err != nil {
+		return nil, err
+	}
 	all := make(settings, len(allSettings))
 	for _, s := range allSettings {
-		v := value{source: "default"}
-		switch {
-		case s.found != nil:
-			v.texts = s.found()
-		case s.fallback != "":
+		v := value{source: fromDefault}
+		if s.fallback != "" {
 			v.texts = []string{s.fallback}
 		}
 		if texts, ok := file[s.key]; ok {
@@ -89,7 +99,38 @@ func (p *process) settle(c *cli.Context, dir, below string) (settings, error) {
 		}
 		all[s.key] = v
 	}
+	for _, s := range allSettings {
+		if s.found != nil && all[s.key].source == fromDefault {
+			all[s.key] = value{s.found(all), fromDefault}
+		}
+	}
 	return all, nil
+}
+
+// fromDefault is the source of a value that nothing sets.
+const fromDefault = "default"
+
+// serveVariables is what the variables of the settings of serve begin with.
+const serveVariables = "LIFTOFF_SERVE_"
+
+// checkVariables returns an error when the environment has a variable of serve that no setting has.
+func (p *process) checkVariables() error {
+	var known []string
+	for _, s := range allSettings {
+		known = append(known, s.env())
+	}
+	for _, variable := range p.environ() {
+		name, text, _ := strings.Cut(variable, "=")
+		if !strings.HasPrefix(name, serveVariables) || text == "" || slices.Contains(known, name) {
+			continue
+		}
+		err := usagef("unknown environment variable %s", quote(name))
+		if near := nearest(name, known); near != "" {
+			err = usagef("unknown environment variable %s: did you mean %s?", quote(name), near)
+		}
+		return hinted(err, "liftoff help environment")
+	}
+	return nil
 }
 
 // isBelow reports whether the setting's key is one level below another one.

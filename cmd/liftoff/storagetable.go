@@ -20,6 +20,7 @@ type sourceRow struct {
 
 // sourceListing is that of attach add, whose files are ok, and attach ls.
 var sourceListing = listing[sourceRow]{
+	items:   "attached files",
 	columns: []ui.Column{{Name: "CID", Give: 2}, {Name: "KIND"}, {Name: "STATE"}, {Name: "BLOCKS", Right: true}, {Name: "SIZE", Right: true}, {Name: "PATH", Give: 1}},
 	row: func(_ *ui.Screen, r sourceRow) []ui.Cell {
 		state := ui.Text(cmp.Or(r.source.State, "ok")).In(ui.Green)

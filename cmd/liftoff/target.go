@@ -125,7 +125,7 @@ func (t target) takesAny(force bool) error {
 }
 
 func errExists(name string) error {
-	return hinted(usagef("output path %s already exists", quote(name)), "add --output with another path, or --force to replace it")
+	return hinted(fmt.Errorf("output path %s already exists", quote(name)), "add --output with another path, or --force to replace it")
 }
 
 // stream calls write with the device or the FIFO t. Opening a FIFO waits for its reader; that,

@@ -182,9 +182,72 @@ func TestTerminal(t *testing.T) {
 	if whole := r.shown(t, 40, nil, "job", "ls", "--no-trunc"); !strings.Contains(whole, job) || !strings.Contains(whole, firstWord(strings.Split(jobs, " ")[3])) {
 		t.Errorf("--no-trunc leaves ids out: %q", whole)
 	}
+	last := strings.Split(strings.TrimSpace(sgr.ReplaceAllString(r.shown(t, 80, nil, "verify", job), "")), "\n")
+	if !regexp.MustCompile(`^(attested|agreed \d+/\d+)  bafyrei\w+$`).MatchString(last[len(last)-1]) {
+		t.Errorf("verify ends with %q", last[len(last)-1])
+	}
 	facts := sgr.ReplaceAllString(r.shown(t, 80, nil, "stats"), "")
 	if !regexp.MustCompile(`(?m)^blocks +\d+\nsize +\d+(\.\d)? KiB\n`).MatchString(facts) {
 		t.Errorf("stats: %q", facts)
+	}
+}
+
+// TestEmptyListings has each list without items say so on stderr, for a terminal only.
+func TestEmptyListings(t *testing.T) {
+	r := &terminalRepo{dir: t.TempDir()}
+	r.env = append(os.Environ(), "LIFTOFF_PATH="+filepath.Join(r.dir, "repo"))
+	if err := os.Mkdir(filepath.Join(r.dir, "empty"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, of := range [][2]string{
+		{"job ls", "jobs"}, {"pin ls", "pins"}, {"receipt ls", "receipts"}, {"cache ls", "cached results"}, {"trust ls", "trusted keys"},
+		{"attach ls", "attached files"}, {"publish", "published roots"}, {"plugins", "plugins"}, {"ls EMPTY", "entries"},
+		{"run testdata/guests/same.wasm --input d=EMPTY --each d", "entries"},
+	} {
+		line, want := of[0], of[1]
+		if strings.Contains(line, "EMPTY") {
+			line = strings.Replace(line, "EMPTY", firstWord(r.piped(t, "add", "--quiet", filepath.Join(r.dir, "empty"))), 1)
+		}
+		for _, quiet := range []string{"", " --json"} {
+			master, terminal := openTerminal(t, 80)
+			c := r.command(strings.Fields(line + quiet)...)
+			var stderr bytes.Buffer
+			c.Stdout, c.Stderr = terminal, &stderr
+			err := c.Run()
+			terminal.Close()
+			out, _ := io.ReadAll(master)
+			say := "liftoff: no " + want + "\n"
+			if quiet != "" {
+				say = ""
+			}
+			if err != nil || len(out) > 0 || stderr.String() != say {
+				t.Errorf("%s%s: %v, stdout %q, stderr %q, want %q", line, quiet, err, out, &stderr, say)
+			}
+		}
+		c := r.command(strings.Fields(line)...)
+		if out, err := c.CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("%s in a pipe: %v, %q", line, err, out)
+		}
+	}
+}
+
+// TestEachOnTerminal has all rows of run --each begin their columns at one place: they are printed
+// one by one, and the entries differ in width.
+func TestEachOnTerminal(t *testing.T) {
+	r := newTerminalRepo(t)
+	write(t, filepath.Join(r.dir, "tree", "a"), "x")
+	row := regexp.MustCompile(`^ok           bafyre…\w{6}  bafkre…\w{6}  \S`)
+	for _, columns := range []int{60, 250} {
+		out := sgr.ReplaceAllString(r.shown(t, columns, nil, "run", "testdata/guests/same.wasm", "--input", "d="+filepath.Join(r.dir, "tree"), "--each", "d"), "")
+		lines := strings.Split(strings.TrimSpace(out), "\n")
+		if len(lines) != 4 || !strings.HasPrefix(lines[0], "STATE        OUTCOME        OUTPUT         ENTRY") {
+			t.Fatalf("%d columns:\n%s", columns, out)
+		}
+		for _, line := range lines[1:] {
+			if !row.MatchString(line) {
+				t.Errorf("%d columns: %q", columns, line)
+			}
+		}
 	}
 }
 

@@ -81,6 +81,8 @@ sizes in bytes, times in RFC 3339, durations in nanoseconds, and "-" for no valu
    --no-color   no colour, as with NO_COLOR
    --quiet      CIDs only (add, run)
 
+A list without items is empty on stdout; on a terminal, a line on stderr says so.
+
 stdout holds the answer. Errors, hints, warnings and progress go to stderr. Progress and
 colour are for terminals only.
 `

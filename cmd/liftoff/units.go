@@ -73,6 +73,18 @@ func parseFuel(s string) (uint64, error) {
 	return uint64(f), nil
 }
 
+// exactSize formats a number of bytes as parseSize reads it, with the largest binary unit that divides it.
+func exactSize(n uint64) string {
+	unit, text := uint64(1), ""
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if n == 0 || n%(unit<<10) != 0 {
+			break
+		}
+		unit, text = unit<<10, next
+	}
+	return strconv.FormatUint(n/unit, 10) + text
+}
+
 // size formats a number of bytes.
 func size(n int64) string { return units.Bytes(n) }
 

@@ -40,6 +40,18 @@ func TestParseFuel(t *testing.T) {
 	}
 }
 
+func TestExactSize(t *testing.T) {
+	for n, want := range map[uint64]string{0: "0", 1000: "1000", 1025 << 10: "1025KiB", 12 << 30: "12GiB", 5 << 40: "5TiB", 1 << 60: "1048576TiB"} {
+		got := exactSize(n)
+		if got != want {
+			t.Errorf("%d: got %s, want %s", n, got, want)
+		}
+		if back, err := parseSize(got); err != nil || back != n {
+			t.Errorf("%s: got %d, %v, want %d", got, back, err, n)
+		}
+	}
+}
+
 func TestSize(t *testing.T) {
 	for n, want := range map[int64]string{
 		0: "0 B", 1023: "1023 B", 1024: "1 KiB", 1536: "1.5 KiB", 1<<20 - 1: "1 MiB", 1 << 30: "1 GiB", 1<<63 - 1: "8 EiB",

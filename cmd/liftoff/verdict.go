@@ -53,7 +53,8 @@ func (p *process) verdict(c *cli.Context, v node.Verdict) error {
 		}
 	}
 	level, agreed, _ := strings.Cut(levelOf(v)+" ", " ")
-	f.Add(level, ui.Text(agreed+v.CID.String()))
+	f.Add(levelOf(v), ui.Shown(v.CID.String()))
+	f.Add(level, ui.Text(agreed+v.CID.String()).Piped())
 	return f.Flush()
 }
 

@@ -29,10 +29,10 @@ type Attachment struct {
 	Kind   string    // AttachCAR or AttachDir
 	Path   string    // absolute
 	Roots  []cid.Cid // of the CAR or the folder
-	Blocks int64
-	Bytes  int64  // total size of the blocks
-	Kept   bool   // attached for every process, until Detach; otherwise only for this process
-	State  string // AttachedOK or another state, as of the call that returned the Attachment
+	Blocks int64     // distinct
+	Bytes  int64     // total size of the blocks
+	Kept   bool      // attached for every process, until Detach; otherwise only for this process
+	State  string    // AttachedOK or another state, as of the call that returned the Attachment
 }
 
 // States of an attachment.
@@ -49,6 +49,8 @@ type attachment struct {
 	index string // folder of its index
 	ref   *segment.Reference
 	nodes *segment.Store // of a folder: blocks that are in none of its files; nil for a CAR
+
+	ownNodes int64 // number of blocks in nodes
 }
 
 // attachedFile lists the persistent attachments as JSON; attachedDir contains a folder with an index for each.
@@ -63,7 +65,8 @@ type attachmentEntry struct {
 	Path        string    `json:"path"`
 	Roots       []cid.Cid `json:"roots"`
 	Bytes       int64     `json:"bytes"`
-	Fingerprint string    `json:"look,omitempty"` // of a folder, at the time it was read: see folderFingerprint
+	Nodes       int64     `json:"nodes,omitempty"` // blocks of a folder that are in none of its files
+	Fingerprint string    `json:"look,omitempty"`  // of a folder, at the time it was read: see folderFingerprint
 }
 
 var errAttachKind = errors.New("attachment kind must be car or dir")
@@ -213,7 +216,7 @@ func (s *Store) writeAttached() error {
 	defer s.attachments.mu.RUnlock()
 	for _, a := range s.attachments.list {
 		if a.Kept {
-			list = append(list, attachmentEntry{Kind: a.Kind, Path: a.Path, Roots: a.Roots, Bytes: a.Bytes})
+			list = append(list, attachmentEntry{Kind: a.Kind, Path: a.Path, Roots: a.Roots, Bytes: a.Bytes, Nodes: a.ownNodes})
 		}
 	}
 	b, err := json.MarshalIndent(list, "", "  ")

@@ -108,7 +108,7 @@ func (k *attachmentEntry) index(ctx context.Context, dir string) (err error) {
 		if k.Fingerprint, err = folderFingerprint(k.Path); err != nil { // before reading: later changes then alter the fingerprint
 			return err
 		}
-		k.Roots, k.Bytes, err = indexDir(ctx, &rec, k.Path, filepath.Join(dir, nodesDir))
+		err = k.indexDir(ctx, &rec, k.Path, filepath.Join(dir, nodesDir))
 	}
 	if err != nil {
 		return err
@@ -149,7 +149,7 @@ func (s *Store) reopenAttachment(k attachmentEntry) (*attachment, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &attachment{Attachment: Attachment{Kind: k.Kind, Path: k.Path, Roots: k.Roots, Blocks: ref.Blocks(), Bytes: k.Bytes}, index: dir, ref: ref}
+	a := &attachment{Attachment: Attachment{Kind: k.Kind, Path: k.Path, Roots: k.Roots, Blocks: ref.Blocks() + k.Nodes, Bytes: k.Bytes}, index: dir, ref: ref, ownNodes: k.Nodes}
 	if k.Kind == AttachDir {
 		if a.nodes, err = segment.Open(filepath.Join(dir, nodesDir), segment.Config{ReadOnly: true}); err != nil {
 			a.close()
@@ -175,6 +175,9 @@ func indexCAR(ctx context.Context, rec *segment.Recorder, path string) (roots []
 		sum.Add(int64(len(b.Data())))
 		return rec.Add(b.CID().Hash(), b.Data(), number, at)
 	})
+	if car := (*dag.CARError)(nil); errors.As(err, &car) && car.Offset == 0 {
+		return nil, 0, fmt.Errorf("neither a folder nor a CAR file: %w", err)
+	}
 	if err != nil {
 		return nil, 0, err
 	}
@@ -186,13 +189,13 @@ func indexCAR(ctx context.Context, rec *segment.Recorder, path string) (roots []
 
 // indexDir builds the DAG of a folder. Leaves are indexed at their place in the files; only the nodes that link to
 // them are stored, in a segment store of their own.
-func indexDir(ctx context.Context, rec *segment.Recorder, path, nodesPath string) (roots []cid.Cid, bytes int64, err error) {
+func (k *attachmentEntry) indexDir(ctx context.Context, rec *segment.Recorder, path, nodesPath string) error {
 	if err := os.Mkdir(nodesPath, 0o700); err != nil {
-		return nil, 0, err
+		return err
 	}
 	nodes, err := segment.Open(nodesPath, segment.Config{})
 	if err != nil {
-		return nil, 0, err
+		return err
 	}
 	above, name := filepath.Split(path)
 	if name == "" {
@@ -204,10 +207,17 @@ func indexDir(ctx context.Context, rec *segment.Recorder, path, nodesPath string
 	if err == nil {
 		err = nodes.Sync()
 	}
+	if err == nil {
+		err = nodes.Each(ctx, func(segment.Entry) error {
+			k.Nodes++
+			return nil
+		})
+	}
 	if e := nodes.Close(); err == nil {
 		err = e
 	}
-	return []cid.Cid{entry.CID}, in.bytes, err
+	k.Roots, k.Bytes = []cid.Cid{entry.CID}, in.bytes
+	return err
 }
 
 // dirIndex receives the blocks of a folder that is being indexed.

@@ -6,7 +6,7 @@ import (
 )
 
 // ago writes how long before now t is, or how long after: 40s ago, 3m ago, in 30d. It has one
-// unit, the largest of which there are at least two, and rounds down.
+// unit, the largest of which there are at least two, and rounds to the nearest.
 func ago(t, now time.Time) string {
 	d, before, after := now.Sub(t), "", " ago"
 	if d < 0 {
@@ -26,10 +26,10 @@ func span(d time.Duration) string {
 		name string
 	}{{365 * day, "y"}, {day, "d"}, {time.Hour, "h"}, {time.Minute, "m"}} {
 		if d >= 2*u.of {
-			return strconv.FormatInt(int64(d/u.of), 10) + u.name
+			return strconv.FormatInt(int64(d.Round(u.of)/u.of), 10) + u.name
 		}
 	}
-	return strconv.FormatInt(int64(d/time.Second), 10) + "s"
+	return strconv.FormatInt(int64(d.Round(time.Second)/time.Second), 10) + "s"
 }
 
 // short writes a duration with three or four digits: 1.23ms, 4.567s, 1h2m3s.

@@ -12,6 +12,9 @@ const (
 	idTail = 6
 )
 
+// wholeCID is the length of a CID of version 1 with a SHA-256, in base 32.
+const wholeCID = 59
+
 const methodOfKeys = "did:key:"
 
 // shorten returns the two ends of an id: bafybe…q3x7ka, z6Mkhe…1pQz8f for a did:key.

@@ -32,7 +32,8 @@ func TestAgo(t *testing.T) {
 	for d, want := range map[time.Duration]string{
 		0: "now", time.Second: "1s ago", 119 * time.Second: "119s ago", 2 * time.Minute: "2m ago", 119 * time.Minute: "119m ago",
 		2 * time.Hour: "2h ago", 47 * time.Hour: "47h ago", 48 * time.Hour: "2d ago", 729 * 24 * time.Hour: "729d ago", 730 * 24 * time.Hour: "2y ago",
-		-30 * 24 * time.Hour: "in 30d", -time.Millisecond: "now",
+		-30 * 24 * time.Hour: "in 30d", -30*24*time.Hour + time.Minute: "in 30d", 150 * time.Second: "3m ago", 1700 * time.Millisecond: "2s ago",
+		-time.Millisecond: "now",
 	} {
 		if got := ago(epoch.Add(-d), epoch); got != want {
 			t.Errorf("%v before: %q, want %q", d, got, want)
@@ -101,6 +102,80 @@ bafybe…aaaaaa  1.5 KiB  60m ago  a=1,"b=x,y"  two wo…
 		rows(c.screen(&b))
 		if got := b.String(); got != c.want {
 			t.Errorf("got\n%s\nwant\n%s", got, c.want)
+		}
+	}
+}
+
+// longID is an id of 59 bytes that ends in tail.
+func longID(tail string) string { return "bafyrei" + strings.Repeat("a", 52-len(tail)) + tail }
+
+// TestStream flushes row after row: all of them have the columns of the first.
+func TestStream(t *testing.T) {
+	const want = `STATE   OUTCOME        ENTRY
+failed  -              a
+ok      bafyre…uvwxyz  long name of an entry
+ok      bafyre…123456  b
+`
+	for _, columns := range []int{45, 60, 200} {
+		var b bytes.Buffer
+		table := terminal(&b, columns).Table(Column{Name: "STATE", Min: len("failed")}, Column{Name: "OUTCOME", Stream: true, Give: 1}, Column{Name: "ENTRY", Give: 2})
+		for _, row := range [][]Cell{
+			{Text("failed"), None(), Text("a")},
+			{Text("ok"), ID(longID("uvwxyz")), Text("long name of an entry")},
+			{Text("ok"), ID(longID("123456")), Text("b")},
+		} {
+			table.Row(row...)
+			table.Flush()
+		}
+		if got := b.String(); got != want {
+			t.Errorf("%d columns: got\n%s\nwant\n%s", columns, got, want)
+		}
+	}
+	var b bytes.Buffer
+	screen := terminal(&b, 40)
+	screen.whole = true
+	table := screen.Table(Column{Name: "OUTCOME", Stream: true, Give: 1}, Column{Name: "ENTRY"})
+	for _, id := range []Cell{None(), ID(longID("uvwxyz"))} {
+		table.Row(id, Text("entry"))
+		table.Flush()
+	}
+	for line := range strings.Lines(b.String()) {
+		if at := strings.LastIndex(strings.ToLower(line), "entry"); at != 61 {
+			t.Errorf("the last column begins at %d: %q", at, line)
+		}
+	}
+}
+
+// TestNarrow shows tables that are too wide: ids are shortened once or left out, and texts share
+// the room that is left.
+func TestNarrow(t *testing.T) {
+	const did = "did:key:z6Mkhe"
+	rows := func(columns int) string {
+		var b bytes.Buffer
+		table := terminal(&b, columns).Table(Column{Name: "NAME"}, Column{Name: "PROGRAM", Give: 1}, Column{Name: "PROBLEM", Give: 4}, Column{Name: "TASK", Give: 3}, Column{Name: "KEY", Give: 2})
+		table.Row(Text("docker"), Text("/usr/local/bin/liftoff-executor-docker"), Text("the protocol versions 7 and 8 are unknown here"), ID(longID("uvwxyz")), ID(did+longID("123456")))
+		table.Flush()
+		return b.String()
+	}
+	for columns, want := range map[int]string{
+		100: `NAME    PROGRAM                     PROBLEM                     TASK           KEY
+docker  /usr/local/bin/liftoff-ex…  the protocol versions 7 a…  bafyre…uvwxyz  did:key:z6Mkhe…123456
+`,
+		62: `NAME    PROGRAM  PROBLEM  TASK           KEY
+docker  /usr/l…  the pr…  bafyre…uvwxyz  did:key:z6Mkhe…123456
+`,
+		50: `NAME    PROGRAM       PROBLEM        TASK
+docker  /usr/local/…  the protocol…  bafyre…uvwxyz
+`,
+		25: `NAME    PROGRAM  PROBLEM
+docker  /usr/l…  the pro…
+`,
+		20: `NAME    PROGRAM  PR…
+docker  /usr/l…  th…
+`,
+	} {
+		if got := rows(columns); got != want {
+			t.Errorf("%d columns: got\n%s\nwant\n%s", columns, got, want)
 		}
 	}
 }

@@ -119,7 +119,7 @@ type Jobs interface {
 	// what was written to w differs from it.
 	Run(ctx context.Context, r Request, w Watch) (Job, error)
 	// Submit starts what Run does and returns the running Job at once. The job outlives ctx and the
-	// client. CodeUsage when this process is not a running `liftoff serve`.
+	// client. CodeConflict when this process is not a running `liftoff serve`.
 	Submit(ctx context.Context, r Request) (Job, error)
 	List(ctx context.Context) ([]Job, error)              // newest first, without Events and Placement
 	Find(ctx context.Context, prefix string) (Job, error) // CodeMissing when no id has the prefix, CodeUsage when several have
@@ -132,7 +132,7 @@ type Jobs interface {
 	// that does not fit the buffer is dropped, and a line says how much. CodeMismatch when w was
 	// shown output that a peer had made up.
 	Logs(ctx context.Context, id string, w Watch) error
-	// Cancel ends a running job with CodeInterrupted. CodeUsage when the job has ended.
+	// Cancel ends a running job with CodeInterrupted. CodeConflict when the job has ended.
 	Cancel(ctx context.Context, id string) error
 }
 
@@ -232,6 +232,7 @@ const (
 	CodeTimeout     Code = "timeout"     // the run exceeded its timeout
 	CodeInterrupted Code = "interrupted" // the caller cancelled the call
 	CodeUsage       Code = "usage"       // the request is invalid
+	CodeConflict    Code = "conflict"    // the state of the node or of the job does not allow the call
 	CodeFault       Code = "fault"       // this machine, its disk or the owner process failed
 	CodeClosing     Code = "closing"     // the owner process is shutting down: attach again, or become the owner
 	CodeDenied      Code = "denied"      // the token is wrong, or the cluster does not allow the call

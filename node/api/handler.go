@@ -323,7 +323,7 @@ func (h *Handler) inSession(serve call) http.HandlerFunc {
 var statusOf = map[Code]int{
 	CodeMissing: http.StatusNotFound, CodeRefused: http.StatusUnprocessableEntity,
 	CodeTimeout: http.StatusGatewayTimeout, CodeInterrupted: 499, CodeUsage: http.StatusBadRequest,
-	CodeFault: http.StatusInternalServerError, CodeClosing: http.StatusServiceUnavailable,
+	CodeConflict: http.StatusConflict, CodeFault: http.StatusInternalServerError, CodeClosing: http.StatusServiceUnavailable,
 	CodeDenied: http.StatusUnauthorized, CodeNoPeer: http.StatusConflict, CodeDisagree: http.StatusConflict, CodeMismatch: http.StatusConflict,
 }
 

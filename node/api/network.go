@@ -10,7 +10,7 @@ import (
 )
 
 // Peers lists and connects other nodes. A node without a network answers every call of this
-// interface with an *Error of CodeUsage that says so.
+// interface with an *Error of CodeConflict that says so.
 type Peers interface {
 	// Self returns this node as other peers see it, with the addresses that it listens on.
 	Self(ctx context.Context) (Peer, error)
