@@ -260,7 +260,7 @@ func TestOffline(t *testing.T) {
 		"need":    second(s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello"), Need: map[string]string{"gpu": "yes"}}, api.Watch{})),
 		"network": second(s.Jobs.Run(t.Context(), api.Request{Task: task(mod, "hello"), Where: api.WhereNetwork}, api.Watch{})),
 	} {
-		if codeOf(err) != api.CodeUsage {
+		if codeOf(err) != api.CodeConflict {
 			t.Errorf("%s: %v", what, err)
 		}
 		contains(t, hintOf(err), "liftoff serve")

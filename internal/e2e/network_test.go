@@ -78,10 +78,10 @@ func TestJobGoesToItsData(t *testing.T) {
 // a line about it.
 func TestExecutorKilled(t *testing.T) {
 	peers := fleet(t, 4)
-	names := map[*peer]string{} // the end of a DID, as shown in the output
+	names := map[*peer]string{} // the short name of a peer, as shown in the output
 	for _, p := range peers[1:] {
 		did := p.did()
-		names[p] = ".." + did[len(did)-8:] + ":"
+		names[p] = did[8:14] + "…" + did[len(did)-6:]
 	}
 	cmd := peers[0].command(t.Context(), "run", "--where", "network", workWasm, "--", "3000", "kill")
 	var stdout bytes.Buffer
@@ -96,7 +96,7 @@ func TestExecutorKilled(t *testing.T) {
 	var runner *peer
 	eventually(t, "the job is placed", 30*time.Second, func() bool {
 		for p, name := range names {
-			if strings.Contains(stderr.String(), "awarded to z6Mk"+name) {
+			if strings.Contains(stderr.String(), "awarded to "+name+":") {
 				runner = p
 			}
 		}

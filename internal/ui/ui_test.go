@@ -158,11 +158,11 @@ func TestNarrow(t *testing.T) {
 		return b.String()
 	}
 	for columns, want := range map[int]string{
-		100: `NAME    PROGRAM                     PROBLEM                     TASK           KEY
-docker  /usr/local/bin/liftoff-ex…  the protocol versions 7 a…  bafyre…uvwxyz  did:key:z6Mkhe…123456
+		100: `NAME    PROGRAM                         PROBLEM                         TASK           KEY
+docker  /usr/local/bin/liftoff-execut…  the protocol versions 7 and 8…  bafyre…uvwxyz  z6Mkhe…123456
 `,
-		62: `NAME    PROGRAM  PROBLEM  TASK           KEY
-docker  /usr/l…  the pr…  bafyre…uvwxyz  did:key:z6Mkhe…123456
+		62: `NAME    PROGRAM      PROBLEM      TASK           KEY
+docker  /usr/local…  the protoc…  bafyre…uvwxyz  z6Mkhe…123456
 `,
 		50: `NAME    PROGRAM       PROBLEM        TASK
 docker  /usr/local/…  the protocol…  bafyre…uvwxyz
