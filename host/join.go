@@ -158,7 +158,7 @@ func (p *Peer) answerJoin(s network.Stream) error {
 		p.logRefusal("refuse membership to peer", id, err)
 		answer = []item{{itemRefusal, []byte(reason(err))}}
 	} else {
-		p.cfg.Log.Info("issue membership to peer", "peer", id)
+		p.cfg.Log.Info("issued a membership to peer", "peer", id)
 	}
 	return writeFrame(s, answer)
 }

@@ -123,7 +123,7 @@ func (t *placement) reach(ctx context.Context, to job.DID) {
 	ctx, cancel := context.WithTimeout(ctx, reachTime)
 	defer cancel()
 	if err := t.w.peer.Libp2p().Connect(ctx, t.w.addrInfo(id)); err != nil {
-		t.w.node.log.Debug("dial target peer", "peer", id, "err", err)
+		t.w.node.log.Debug("dial the one peer that may run the job", "job", t.x.id, "peer", id, "err", err)
 	}
 }
 

@@ -229,7 +229,7 @@ func (e *evaluation) explain(ctx context.Context, err error) error {
 	switch {
 	case errors.Is(err, runtime.ErrTimeout):
 		return &api.Error{
-			Code: api.CodeTimeout, Message: fmt.Sprintf("the run did not end within %v", e.r.Timeout),
+			Code: api.CodeTimeout, Message: fmt.Sprintf("the run exceeded its time limit of %v", e.r.Timeout),
 			Hint: "raise --timeout",
 		}
 	case errors.As(err, &refused):

@@ -303,7 +303,7 @@ func (h *history) find(ctx context.Context, prefix string) (api.Job, error) {
 	if !strings.HasPrefix(prefix, idPrefix) {
 		prefix = idPrefix + prefix
 	}
-	if !isIDPrefix(prefix) && len(prefix) <= len(idPrefix)+idChars && strings.Trim(prefix, idPrefix+lowerAlphanumeric) == "" {
+	if !isIDPrefix(prefix) && len(prefix) <= len(idPrefix)+idChars && strings.Trim(prefix, "-"+lowerAlphanumeric) == "" {
 		return api.Job{}, noJob(prefix) // a word that could be a name, but not of a job
 	}
 	if !isIDPrefix(prefix) || prefix == idPrefix {

@@ -241,7 +241,7 @@ func (t *placement) loadCheckpoint(ctx context.Context) (l request.Checkpoint) {
 			r.Value, err = job.DecodeOutcome(b.Data())
 		}
 		if err != nil {
-			t.w.node.log.Warn("read result of earlier run", "job", t.x.id, "peer", r.Peer, "err", err)
+			t.w.node.log.Warn("read stored result of a peer's run", "job", t.x.id, "peer", r.Peer, "err", err)
 			continue
 		}
 		l.Results = append(l.Results, r)
@@ -279,7 +279,7 @@ func (t *placement) explain(ctx context.Context, err error) error {
 		return apiError(ctx, context.Cause(ctx))
 	case scheduler.CodeTimeout:
 		return &api.Error{
-			Code: api.CodeTimeout, Message: fmt.Sprintf("the run did not end within %v", t.x.request.Timeout),
+			Code: api.CodeTimeout, Message: fmt.Sprintf("the run exceeded its time limit of %v", t.x.request.Timeout),
 			Hint: "raise --timeout",
 		}
 	}

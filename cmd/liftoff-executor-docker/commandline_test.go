@@ -68,7 +68,7 @@ func (c *command) run(args ...string) (stdout, stderr string, code int) {
 func TestCommandLine(t *testing.T) {
 	e := engine(t)
 	c := newCommand(t, e)
-	if out, errs, _ := c.run("plugins"); !strings.HasPrefix(out, "docker\tdocker ") {
+	if out, errs, _ := c.run("plugins"); !strings.HasPrefix(out, `docker "docker `) {
 		t.Errorf("plugins: %s%s", out, errs)
 	}
 	text := filepath.Join(t.TempDir(), "text")

@@ -23,7 +23,7 @@ var allSettings = []setting{
 
 	{key: "serve.listen", kind: manyTexts, found: func(settings) []string { return host.DefaultListen }, check: isMultiaddr, usage: "`MULTIADDR` listen address; repeatable (default: TCP and QUIC on port 4017 of all interfaces)"},
 	{key: "serve.announce", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` announced address; repeatable (default: the detected addresses)"},
-	{key: "serve.connect", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` peer to stay connected to, for jobs and blocks; repeatable"},
+	{key: "serve.connect", kind: manyTexts, check: isMultiaddr, usage: "`MULTIADDR` peer to stay connected to: it may get jobs of this node and is asked for blocks; repeatable"},
 	{key: "serve.join", secret: true, usage: "`JOIN-TOKEN` join token of liftoff cluster invite: the cluster to join first"},
 	{key: "serve.compute-only", kind: yesNo, fallback: "false", usage: "store nothing for others: --disk is only a cache of running jobs"},
 	{key: "serve.store-only", kind: yesNo, fallback: "false", usage: "run no jobs of others"},

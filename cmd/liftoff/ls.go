@@ -20,9 +20,9 @@ func lsCommand(p *process) *cli.Command {
 		ArgsUsage: "CID[/PATH]",
 		Description: `Prints a line for each entry: its CID, its size ("-" unless it is a file), and its
 name, with "/" after a directory and "@" after a symlink. The size is "?" when the block is
-not in the repo, or when it is malformed or unreadable: then a line on stderr gives the
-reason, and the exit code is 125. Names that do not print are quoted; --json has them as
-they are. A large directory is listed in the order of its hashes.
+not in the repo. It is also "?" when the block is malformed or unreadable; then a line on
+stderr gives the reason, and the exit code is 125. Names that do not print are quoted;
+--json has them as they are. A large directory is listed in the order of its hashes.
 
 ` + refHelp,
 		Flags:  []cli.Flag{jsonFlag},

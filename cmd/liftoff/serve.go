@@ -291,11 +291,12 @@ func (d *daemon) announce(ctx context.Context, s *node.Session) error {
 	f, err := s.Cluster.Cluster(ctx)
 	var e *api.Error
 	if errors.As(err, &e) && e.Code == api.CodeMissing {
-		f, err = s.Cluster.InitCluster(ctx)
-		d.log.Info("created a cluster", "did", f.DID)
+		if f, err = s.Cluster.InitCluster(ctx); err == nil {
+			d.log.Info("created a cluster", "did", f.DID)
+		}
 	}
 	if errors.As(err, &e) && e.Code == api.CodeFault && s.Room() != nil {
-		d.log.Warn("no cluster created yet: the disk is full", "err", err)
+		d.log.Warn("create cluster: the disk is full; free space, then run: liftoff cluster init", "err", err)
 		return nil
 	}
 	if err != nil {

@@ -31,7 +31,7 @@ func WriteCAR(ctx context.Context, w io.Writer, bs Blocks, roots []cid.Cid, o CA
 	case 2:
 		size, err := carSize(ctx, bs, roots, o)
 		if err != nil {
-			return fmt.Errorf("measure CAR: %w", err)
+			return fmt.Errorf("find size of CAR: %w", err)
 		}
 		h := car.NewHeader(size + uint64(len(header)))
 		h.IndexOffset = 0

@@ -57,7 +57,7 @@ func putAll(r *http.Request, g Backend) error {
 			return put()
 		}
 		if err != nil {
-			return Errorf(CodeUsage, "receive blocks: %v", err)
+			return Errorf(CodeUsage, "read blocks in API request: %v", err)
 		}
 		batch, size = append(batch, b), size+len(b.Data)
 		if size >= maxBatch || len(batch) >= batchBlocks {

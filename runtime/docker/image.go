@@ -118,10 +118,10 @@ func (e *Engine) find(ctx context.Context, i job.Image) (name string, im image, 
 		}
 	}
 	if repo == "" {
-		return "", image{}, fmt.Errorf("Docker engine: image %s not found", digest)
+		return "", image{}, fmt.Errorf("docker engine: image %s not found", digest)
 	}
 	if e.cfg.NoPull {
-		return "", image{}, fmt.Errorf("Docker engine: image %s@%s not found, and pulling is disabled", repo, digest)
+		return "", image{}, fmt.Errorf("docker engine: image %s@%s not found, and pulling is disabled", repo, digest)
 	}
 	name = repo + "@" + digest
 	if err := e.pull(ctx, name); err != nil {
@@ -165,7 +165,7 @@ func (e *Engine) Resolve(ctx context.Context, ref string) (digest [32]byte, err 
 	im, err := e.inspect(ctx, named.String())
 	switch {
 	case isNotFound(err) && e.cfg.NoPull:
-		return digest, wire.Refusef("Docker engine: image %q not found, and pulling is disabled", ref)
+		return digest, wire.Refusef("docker engine: image %q not found, and pulling is disabled", ref)
 	case isNotFound(err):
 		if err := e.pull(ctx, named.String()); err != nil {
 			var denied interface{ Denied() }

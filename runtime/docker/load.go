@@ -81,7 +81,7 @@ func loaded(answer io.Reader) error {
 		case err != nil:
 			return fmt.Errorf("load image into the Docker engine: %w", err)
 		case message.Error != "":
-			return wire.Refusef("Docker engine: image rejected: %s", message.Error)
+			return wire.Refusef("docker engine: image rejected: %s", message.Error)
 		}
 	}
 }

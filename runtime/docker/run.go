@@ -156,7 +156,7 @@ func (e *Engine) ended(ctx context.Context, id string, end wire.End, u *usage) (
 	case s == nil || s.Running:
 		return end, errors.New("container still runs although the Docker engine reported its end")
 	case s.Error != "":
-		return end, refusal(fmt.Errorf("Docker engine: %s", s.Error))
+		return end, refusal(fmt.Errorf("docker engine: %s", s.Error))
 	case over:
 		end.Limit = wire.LimitFuel
 	case s.OOMKilled && end.Exit != 0:

@@ -160,7 +160,7 @@ func (req childRequest) classifyEnd(p *os.ProcessState, diag string) error {
 		return runtime.Refusef("compiling the module takes more than %d MiB of memory", req.Memory>>20)
 	case status.ExitStatus() == goCrash && isGoCrash(diag):
 		line, _, _ := strings.Cut(diag, "\n")
-		return runtime.Refusef("wazero failed: %s", line)
+		return runtime.Refusef("wazero crashed while it compiled the module: %s", line)
 	}
 	line, _, _ := strings.Cut(diag, "\n")
 	return fmt.Errorf("compile module: compiler ended with %v: %s", p, cmp.Or(line, "it printed nothing"))

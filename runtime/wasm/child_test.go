@@ -128,7 +128,7 @@ func TestWrongChildren(t *testing.T) {
 		refused bool
 		says    string
 	}{
-		{"panic", true, "wazero failed: panic: nil map"},
+		{"panic", true, "wazero crashed while it compiled the module: panic: nil map"},
 		{"memory", true, "module refused"}, // Go's message depends on where it reaches the limit
 		{"exit 3", false, "exit status 3: no such command"},
 		{"garbage", false, "report of compiler process"},

@@ -178,7 +178,7 @@ func (e *engine) compile(ctx context.Context, rt *hostRuntime, id string, b []by
 }
 
 // errEngine says that wazero panicked.
-var errEngine = errors.New("wazero failed")
+var errEngine = errors.New("wazero crashed")
 
 // compile calls wazero's compiler. A module that wazero does not accept is refused; any other
 // failure must not end this process.
